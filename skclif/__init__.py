@@ -1,0 +1,46 @@
+"""Text classifiers that people can audit and repair.
+
+The public names are loaded on first use, so that ``import skclif`` stays cheap: it
+imports neither torch nor sentence-transformers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import datasets, exceptions, targets
+    from ._bottleneck import ConceptBottleneckClassifier
+    from ._embedding import SentenceEmbedder
+    from ._explainer import ConceptInfluenceExplainer
+    from ._results import InfluenceResult
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "ConceptBottleneckClassifier",
+    "ConceptInfluenceExplainer",
+    "InfluenceResult",
+    "SentenceEmbedder",
+    "datasets",
+    "exceptions",
+    "targets",
+]
+
+_HOMES = {
+    "ConceptBottleneckClassifier": "_bottleneck",
+    "ConceptInfluenceExplainer": "_explainer",
+    "InfluenceResult": "_results",
+    "SentenceEmbedder": "_embedding",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    if name in __all__:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,11 @@
+"""Errors and warnings of skclif; each is also one of Python's or scikit-learn's."""
+
+__all__ = ["DataFileError", "TruncatedTextWarning"]
+
+
+class DataFileError(ValueError):
+    """A data file cannot be read as asked; the message names file, column and row."""
+
+
+class TruncatedTextWarning(UserWarning):
+    """Some texts are longer than the embedding model reads."""
