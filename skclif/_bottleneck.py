@@ -1,0 +1,593 @@
+"""A classifier that decides through human concepts.
+
+Concept bottleneck models are due to Koh et al. (2020), arXiv 2007.04612.
+"""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._concepts import ConceptSchema
+from ._devices import resolve_device
+from ._sklearn import (
+    Interval,
+    StrOptions,
+    _check_feature_names_in,
+    _check_sample_weight,
+    _fit_context,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from .numerics.bottleneck import Bottleneck, TrainingData
+
+
+class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
+    """Classify by way of human concepts.
+
+    One linear softmax head per concept predicts the concept's value from the features;
+    a linear softmax head predicts the label from the predicted probabilities of all
+    concepts, and from nothing else. Every head is the model that
+    :class:`~sklearn.linear_model.LogisticRegression` fits, trained in float64 to its
+    optimum, so that influence is well defined. Without `concepts` the label head sees
+    the features themselves: the black box to compare with.
+
+    Parameters
+    ----------
+    training : {"sequential", "independent"}, default="sequential"
+        What the label head is trained on: predicted concepts, or the true annotations
+        wherever there are any. New rows always use predictions.
+    C : float, default=1.0
+        Inverse strength of the L2 penalty on the label head.
+    concept_C : float, default=1.0
+        Inverse strength of the L2 penalty on every concept head.
+    class_weight : dict or "balanced", default=None
+        Weights of the classes in the label head. "balanced" uses weighted counts and is
+        computed once, in `fit`.
+    tol : float, default=1e-8
+        Bound on the Euclidean norm of the gradient of every head's objective, which is
+        a sum over rows in nats.
+    max_iter : int, default=100
+        Most Newton steps of either stage.
+    device : str, default="cpu"
+        Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Fitted attributes are
+        NumPy arrays wherever they were computed.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    concept_names_in_ : ndarray of shape (n_concepts,)
+        Names of the concepts: the columns of a DataFrame, else "concept0" ….
+    n_concepts_ : int
+        Number of concepts; 0 if fitted without.
+    concept_classes_ : list of ndarray
+        The values of each concept, sorted.
+    coef_ : ndarray of shape (n_classes, n_activations) or (1, n_activations)
+        Weights of the label head; one row if there are two classes.
+    intercept_ : ndarray of shape (n_classes,) or (1,)
+        Biases of the label head.
+    concept_coef_ : list of ndarray of shape (n_values, n_features) or (1, n_features)
+        Weights of each concept head; one row if the concept has two values.
+    concept_intercept_ : list of ndarray of shape (n_values,) or (1,)
+        Biases of each concept head.
+    class_weight_ : ndarray of shape (n_classes,)
+        Weight of each class in the label head.
+    n_iter_ : int
+        Newton steps of the stage that took more.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if `X` had string column names.
+
+    See Also
+    --------
+    ConceptInfluenceExplainer : Which training rows caused a prediction, and how.
+    SentenceEmbedder : Features for texts.
+
+    Notes
+    -----
+    Head `j` minimises ``sum_i w_ij * CE_ij + ||W_j||^2 / (2 * concept_C)`` over the
+    rows that are annotated, with ``w_ij = sample_weight_i * concept_sample_weight_ij``.
+    The label head minimises ``sum_i w_i * CE_i + ||V||^2 / (2 * C)`` with
+    ``w_i = sample_weight_i * class_weight(y_i)``. Biases are not penalised. An
+    annotation of weight 0 counts as missing.
+
+    References
+    ----------
+    .. [1] P. W. Koh et al. (2020). Concept bottleneck models. ICML. arXiv 2007.04612.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skclif import ConceptBottleneckClassifier
+    >>> X = [[2.0, 0.1], [1.5, -0.2], [0.2, 1.8], [-0.1, 2.2], [1.9, 2.1], [0.0, 0.1]]
+    >>> concepts = pd.DataFrame({
+    ...     "food": ["good", "good", "bad", "bad", "good", "bad"],
+    ...     "quiet": ["no", "no", "yes", "yes", "yes", None],
+    ... })
+    >>> y = ["again", "again", "never", "never", "again", "never"]
+    >>> clf = ConceptBottleneckClassifier(C=10, concept_C=10)
+    >>> clf.fit(X, y, concepts=concepts).predict([[1.7, 0.3]])
+    array(['again'], dtype='<U5')
+    >>> clf.predict_concepts([[1.7, 0.3]])
+       food quiet
+    0  good    no
+    >>> clf.get_feature_names_out()
+    array(['food=good', 'quiet=yes'], dtype=object)
+    """
+
+    _parameter_constraints: dict = {
+        "training": [StrOptions({"sequential", "independent"})],
+        "C": [Interval(Real, 0, None, closed="neither")],
+        "concept_C": [Interval(Real, 0, None, closed="neither")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+    }
+
+    __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
+
+    def __init__(
+        self,
+        *,
+        training="sequential",
+        C=1.0,
+        concept_C=1.0,
+        class_weight=None,
+        tol=1e-8,
+        max_iter=100,
+        device="cpu",
+    ):
+        self.training = training
+        self.C = C
+        self.concept_C = concept_C
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X, y, sample_weight=None, *, concepts=None, concept_sample_weight=None
+    ):
+        """Fit the concept heads and the label head.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; computed with in float64.
+        y : array-like of shape (n_samples,)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows, in every head; None for 1.
+        concepts : array-like of shape (n_samples, n_concepts), default=None
+            Annotations, by position. NaN, None and ``pandas.NA`` mean *not annotated*:
+            the row is left out of that concept's head. None for no bottleneck.
+        concept_sample_weight : array-like of shape (n_samples, n_concepts), \
+                default=None
+            Non-negative weights of the annotations, multiplied with `sample_weight`;
+            None for 1.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If `concepts` is a dict, which searches cannot slice.
+        ValueError
+            If data are not finite, of unequal length or have one class only, or if a
+            concept has fewer than two observed values.
+        """
+        from .numerics.bottleneck import fit_bottleneck
+
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "y needs at least 2 classes, but the data contains only one class: "
+                f"{self.classes_[0]!r}."
+            )
+        sample_weight = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+        self.class_weight_ = self._class_weights(y, sample_weight)
+        self._learn_schema(X, sample_weight, concepts, concept_sample_weight)
+        data = self._training_data(X, y, sample_weight, concepts, concept_sample_weight)
+        bottleneck, concept_fit, label_fit = fit_bottleneck(
+            data.to(resolve_device(self.device)),
+            [len(values) for values in self.concept_classes_],
+            len(self.classes_),
+            independent=self.training == "independent",
+            penalty=1 / self.C,
+            concept_penalty=1 / self.concept_C,
+            tol=self.tol,
+            max_iter=self.max_iter,
+        )
+        self._store(bottleneck)
+        self.n_iter_ = max(concept_fit.n_iter, label_fit.n_iter)
+        self._warn_unless_converged(concept_fit, list(self.concept_names_in_))
+        self._warn_unless_converged(label_fit, ["label"])
+        return self
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            The most probable label of every row.
+        """
+        check_is_fitted(self)
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X):
+        """Predict probabilities of the labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes), float64
+            Columns in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        bottleneck, features = self._on_device(X)
+        scores = bottleneck.label_scores(bottleneck.activations(features))
+        return _numpy(bottleneck.label.probabilities(scores))
+
+    def decision_function(self, X):
+        """Return the logits of the labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        logits : ndarray of shape (n_samples, n_classes) or (n_samples,), float64
+            Centred over the classes; for two classes the log-odds of the second.
+        """
+        check_is_fitted(self)
+        logits = self.transform(X) @ self.coef_.T + self.intercept_
+        return logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def transform(self, X):
+        """Return the activations of the concepts, which are all the label head sees.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        activations : ndarray of shape (n_samples, n_activations), float64
+            Probabilities of the values of every concept, side by side; of two values
+            the second's only. The features themselves if fitted without concepts.
+        """
+        check_is_fitted(self)
+        bottleneck, features = self._on_device(X)
+        return _numpy(bottleneck.activations(features))
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the activations, such as ``food=Positive``.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the features; used only if fitted without concepts.
+
+        Returns
+        -------
+        names : ndarray of str objects
+            One name a column of `transform`.
+        """
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        if not self.n_concepts_:
+            return names
+        return np.asarray(self._schema().activation_names(), dtype=object)
+
+    def predict_concepts(self, X):
+        """Predict the value of every concept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        concepts : DataFrame or ndarray of shape (n_samples, n_concepts)
+            The most probable values, in the kind of container that `fit` was given; a
+            DataFrame has the index of `X`, if that has one.
+        """
+        check_is_fitted(self)
+        self._require_concepts("predict_concepts")
+        probabilities = self.predict_concept_proba(X).values()
+        codes = np.column_stack([p.argmax(axis=1) for p in probabilities])
+        return self._schema().decode(codes, index=_index_of(X))
+
+    def predict_concept_proba(self, X):
+        """Predict probabilities of the values of every concept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        proba : dict of str to ndarray of shape (n_samples, n_values), float64
+            By the concept's name; columns in the order of `concept_classes_`.
+        """
+        check_is_fitted(self)
+        self._require_concepts("predict_concept_proba")
+        bottleneck, features = self._on_device(X)
+        scores = bottleneck.concept_scores(features)
+        stack = bottleneck.concepts
+        return {
+            str(name): _numpy(head.probabilities(scores[:, columns]))
+            for name, head, columns in zip(
+                self.concept_names_in_, stack.heads, stack.scores, strict=True
+            )
+        }
+
+    def intervene(self, X, concepts):
+        """Predict the label as if the values of some concepts were known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        concepts : array-like of shape (n_samples, n_concepts)
+            Known values; missing ones (NaN, None, ``pandas.NA``) stay as predicted. A
+            DataFrame may leave out concepts.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes), float64
+            Probabilities of the labels.
+
+        Raises
+        ------
+        ValueError
+            If a value was never seen in `fit`, or lengths differ.
+        """
+        check_is_fitted(self)
+        self._require_concepts("intervene")
+        import torch
+
+        from .numerics.bottleneck import substitute
+
+        bottleneck, features = self._on_device(X)
+        codes = self._schema().encode(concepts, partial=True)
+        check_consistent_length(X, codes)
+        codes = torch.from_numpy(codes).to(features.device)
+        activations = substitute(
+            bottleneck.concepts, bottleneck.activations(features), codes, codes >= 0
+        )
+        scores = bottleneck.label_scores(activations)
+        return _numpy(bottleneck.label.probabilities(scores))
+
+    def contributions(self, X):
+        """Return how much of every logit comes through each concept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        contributions : ndarray of shape (n_samples, n_classes, n_concepts + 1), float64
+            Centred over the classes, the intercept last. They sum, over the last axis,
+            to the centred logits.
+        """
+        check_is_fitted(self)
+        self._require_concepts("contributions")
+        activations = self.transform(X)
+        coef, intercept = _centred(self.coef_), _centred(self.intercept_)
+        columns = self._bottleneck().concepts.activations
+        parts = [activations[:, c] @ coef[:, c].T for c in columns]
+        parts.append(np.broadcast_to(intercept, parts[0].shape))
+        return np.stack(parts, axis=2)
+
+    def _class_weights(self, y, sample_weight) -> np.ndarray:
+        if self.class_weight != "balanced":
+            return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        # Rows of weight 0 count as removed, and so do classes that have only such rows.
+        counted = sample_weight > 0
+        present = np.isin(self.classes_, y[counted])
+        weights = np.ones(len(self.classes_))
+        weights[present] = compute_class_weight(
+            "balanced",
+            classes=self.classes_[present],
+            y=y[counted],
+            sample_weight=sample_weight[counted],
+        )
+        return weights
+
+    def _learn_schema(self, X, sample_weight, concepts, concept_sample_weight):
+        if concepts is None:
+            if concept_sample_weight is not None:
+                raise ValueError("concept_sample_weight was given without concepts.")
+            schema = ConceptSchema((), (), False)
+        else:
+            weights = _check_concept_weight(X, concepts, concept_sample_weight)
+            counts = weights * sample_weight[:, None] > 0
+            schema = ConceptSchema.from_annotations(concepts, counts)
+        self.concept_names_in_ = np.asarray(schema.names, dtype=object)
+        self.concept_classes_ = list(schema.classes)
+        self.n_concepts_ = len(schema.names)
+        self._concepts_as_frame = schema.as_frame
+
+    def _schema(self) -> ConceptSchema:
+        return ConceptSchema(
+            tuple(self.concept_names_in_),
+            tuple(self.concept_classes_),
+            self._concepts_as_frame,
+        )
+
+    def _training_data(
+        self, X, y, sample_weight, concepts, concept_sample_weight
+    ) -> TrainingData:
+        """Return checked data with effective weights, coded as this model codes."""
+        import torch
+
+        from .numerics.bottleneck import TrainingData
+
+        labels = np.searchsorted(self.classes_, y)
+        if concepts is None:
+            codes = np.zeros((len(X), 0), dtype=np.int64)
+            weights = np.zeros((len(X), 0))
+        else:
+            weights = _check_concept_weight(X, concepts, concept_sample_weight)
+            weights = weights * sample_weight[:, None]
+            codes = self._schema().encode(concepts, ignore=weights == 0)
+        annotated = codes >= 0
+        arrays = (
+            X,
+            labels,
+            sample_weight * self.class_weight_[labels],
+            np.where(annotated, codes, 0),
+            annotated,
+            np.where(annotated, weights, 0.0),
+        )
+        return TrainingData(*(torch.from_numpy(np.array(array)) for array in arrays))
+
+    def _store(self, bottleneck: Bottleneck):
+        weights = bottleneck.label.to_logit_weights(bottleneck.label_parameters)
+        self.coef_, self.intercept_ = _split_bias(weights)
+        stack = bottleneck.concepts
+        self.concept_coef_, self.concept_intercept_ = [], []
+        for head, columns in zip(stack.heads, stack.scores, strict=True):
+            weights = head.to_logit_weights(bottleneck.concept_parameters[columns])
+            coef, intercept = _split_bias(weights)
+            self.concept_coef_.append(coef)
+            self.concept_intercept_.append(intercept)
+
+    def _bottleneck(self, device: torch.device | None = None) -> Bottleneck:
+        """Return the fitted parameters as the numerics use them."""
+        import torch
+
+        from .numerics.bottleneck import Bottleneck
+        from .numerics.heads import HeadStack, SoftmaxHead
+
+        stack = HeadStack([len(values) for values in self.concept_classes_])
+        label = SoftmaxHead(len(self.classes_))
+        concepts = [
+            head.from_logit_weights(_join_bias(coef, intercept))
+            for head, coef, intercept in zip(
+                stack.heads, self.concept_coef_, self.concept_intercept_, strict=True
+            )
+        ]
+        parameters = label.from_logit_weights(_join_bias(self.coef_, self.intercept_))
+        empty = parameters.new_empty(0, self.n_features_in_ + 1)
+        return Bottleneck(
+            stack,
+            label,
+            torch.cat([empty, *concepts]).to(device),
+            parameters.to(device),
+            independent=self.training == "independent",
+        )
+
+    def _on_device(self, X) -> tuple[Bottleneck, torch.Tensor]:
+        import torch
+
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        device = resolve_device(self.device)
+        return self._bottleneck(device), torch.from_numpy(np.array(X)).to(device)
+
+    def _require_concepts(self, method: str):
+        if not self.n_concepts_:
+            raise ValueError(
+                f"{method} needs a model with concepts, but this one was fitted "
+                "without; pass concepts= to fit."
+            )
+
+    def _warn_unless_converged(self, convergence, names: list[str]):
+        for j in (~convergence.converged).nonzero()[:, 0].tolist():
+            warnings.warn(
+                f"The head of {names[j]!r} stopped at a gradient norm of "
+                f"{float(convergence.gradient_norm[j]):.2g} after {convergence.n_iter} "
+                f"Newton steps, above tol={self.tol:.2g}; raise max_iter="
+                f"{self.max_iter}, scale the features, or lower C and concept_C.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+
+def _check_concept_weight(X, concepts, concept_sample_weight) -> np.ndarray:
+    """Return weights (n_samples, n_concepts), float64, of checked shape and sign."""
+    from ._concepts import concept_table
+
+    table = concept_table(concepts)
+    check_consistent_length(X, table)
+    if concept_sample_weight is None:
+        return np.ones(table.shape)
+    weights = check_array(
+        concept_sample_weight,
+        dtype=np.float64,
+        input_name="concept_sample_weight",
+        ensure_non_negative=True,
+    )
+    if weights.shape != table.shape:
+        raise ValueError(
+            f"concept_sample_weight has shape {weights.shape}, but concepts has shape "
+            f"{table.shape}; it needs one weight for every annotation."
+        )
+    return weights
+
+
+def _split_bias(weights: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    array = _numpy(weights)
+    return array[:, :-1].copy(), array[:, -1].copy()
+
+
+def _join_bias(coef: np.ndarray, intercept: np.ndarray) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.column_stack([coef, intercept]))
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()
+
+
+def _centred(weights: np.ndarray) -> np.ndarray:
+    """Return weights of every class's logit, summing to zero over the classes."""
+    if len(weights) == 1:
+        return np.concatenate([-weights / 2, weights / 2])
+    return weights - weights.mean(axis=0)
+
+
+def _index_of(X) -> pd.Index | None:
+    return X.index if isinstance(X, pd.DataFrame | pd.Series) else None

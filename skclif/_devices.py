@@ -1,0 +1,40 @@
+"""Where torch computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the torch device that "cpu", "cuda", "cuda:N" or "auto" names.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or no such device is there.
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise ValueError(
+            f"device={device!r} is not known; use 'cpu', 'cuda', 'cuda:0' … or 'auto'."
+        )
+    if kind == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError(
+            f"device={device!r} was asked for, but PyTorch sees no CUDA device; use "
+            "device='cpu' or 'auto', or install a CUDA build of PyTorch."
+        )
+    if number and int(number) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device={device!r} was asked for, but PyTorch sees only "
+            f"{torch.cuda.device_count()} CUDA device(s)."
+        )
+    return torch.device(device)

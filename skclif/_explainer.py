@@ -1,0 +1,580 @@
+"""Which training rows caused a prediction, and through which annotation.
+
+Influence functions through a concept bottleneck: CLIF, arXiv 2605.19848.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+)
+from sklearn.utils import check_consistent_length, column_or_1d, get_tags, indexable
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._bottleneck import ConceptBottleneckClassifier
+from ._devices import resolve_device
+from ._pipelines import final_step, fit_parts, transform_parts
+from ._results import InfluenceResult
+from ._sklearn import (
+    HasMethods,
+    StrOptions,
+    _check_feature_names_in,
+    _check_sample_weight,
+    _fit_context,
+    _routing_enabled,
+)
+
+_LABEL_TARGETS = {
+    "loss": ("log-loss", "nats", False),
+    "log_proba": ("log-probability", "nats", True),
+    "logit": ("logit", "logits", True),
+    "margin": ("margin", "logits", True),
+}
+_TARGET_BLOCK = 512
+
+
+class ConceptInfluenceExplainer(
+    MetaEstimatorMixin, ClassifierMixin, TransformerMixin, BaseEstimator
+):
+    """Explain predictions by the training rows that caused them, and by concepts.
+
+    `fit` trains a clone of the estimator and keeps what exact influence needs. In a
+    pipeline the earlier steps are held fixed: influence is that of the rows on the last
+    step.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A :class:`ConceptBottleneckClassifier` or a pipeline that ends in one.
+    method : {"first_order"}, default="first_order"
+        "first_order" is the exact derivative in the weight of every loss term, through
+        both stages.
+    device : str, default="cpu"
+        Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted clone.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    concept_names_in_ : ndarray of shape (n_concepts,)
+        Names of the concepts.
+    n_samples_ : int
+        Number of training rows.
+    mean_activations_ : ndarray of shape (n_activations,)
+        Average of the label head's inputs over the training rows, weighted by
+        `sample_weight`.
+    n_features_in_ : int
+        Number of features seen in `fit`, if the estimator knows it.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if the estimator knows them.
+
+    See Also
+    --------
+    ConceptBottleneckClassifier : The model that is explained.
+    InfluenceResult : What `influence` returns.
+
+    Notes
+    -----
+    The influence of a training row is the effect of its *presence*: target(trained with
+    the row) - target(trained without it). On a loss, positive means harmful. It adds up
+    from *paths*, one a loss term: the row's label and each of its annotations.
+
+    References
+    ----------
+    .. [1] P. W. Koh and P. Liang (2017). Understanding black-box predictions via
+       influence functions. ICML. arXiv 1703.04730.
+    .. [2] Concept-level influence functions (CLIF), arXiv 2605.19848.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+    >>> rng = np.random.RandomState(0)
+    >>> X = rng.randn(60, 4)
+    >>> concepts = np.where(X[:, :2] > 0, "yes", "no")
+    >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
+    >>> y[7] = 1 - y[7]
+    >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    >>> explainer.fit(X, y, concepts=concepts)
+    ConceptInfluenceExplainer(estimator=ConceptBottleneckClassifier())
+    >>> result = explainer.influence(X, 1 - y, paths=True, reduce="mean")
+    >>> result
+    <InfluenceResult on mean log-loss (nats, positive = harmful): 1 targets x 60 \
+training rows; paths label, concept0, concept1>
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "predict_proba"])],
+        "method": [StrOptions({"first_order"})],
+        "device": [str],
+    }
+
+    __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
+
+    def __init__(self, estimator, *, method="first_order", device="cpu"):
+        self.estimator = estimator
+        self.method = method
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self, X, y, sample_weight=None, *, concepts=None, concept_sample_weight=None
+    ):
+        """Fit the estimator and prepare influence.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples,)
+            What the estimator takes: features, or texts for a pipeline.
+        y : array-like of shape (n_samples,)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        concepts : array-like of shape (n_samples, n_concepts), default=None
+            Annotations; see :meth:`ConceptBottleneckClassifier.fit`.
+        concept_sample_weight : array-like of shape (n_samples, n_concepts), \
+                default=None
+            Weights of the annotations.
+
+        Returns
+        -------
+        self : object
+            The fitted explainer.
+
+        Raises
+        ------
+        TypeError
+            If the estimator does not end in a :class:`ConceptBottleneckClassifier`.
+        """
+        _check_explainable(self.estimator)
+        X, y = indexable(X, y)
+        metadata = {
+            "sample_weight": sample_weight,
+            "concepts": concepts,
+            "concept_sample_weight": concept_sample_weight,
+        }
+        if _routing_enabled():
+            given = {name: v for name, v in metadata.items() if v is not None}
+            process_routing(self, "fit", **given)
+        self.estimator_, features = fit_parts(self.estimator, X, y, **metadata)
+        model = final_step(self.estimator_)
+        features = validate_data(model, features, reset=False, dtype=np.float64)
+        weights = _check_sample_weight(sample_weight, features, dtype=np.float64)
+        y = column_or_1d(y)
+        data = model._training_data(
+            features, y, weights, concepts, concept_sample_weight
+        )
+        self.classes_ = model.classes_
+        self.concept_names_in_ = model.concept_names_in_
+        self.n_samples_ = len(features)
+        self._training = {
+            field.name: getattr(data, field.name).numpy() for field in fields(data)
+        }
+        self._readable = {**_readable(X), "label": np.asarray(y)}
+        self._readable_concepts = _readable_concepts(model, data)
+        activations = model._bottleneck().training_activations(data).numpy()
+        self.mean_activations_ = np.average(activations, axis=0, weights=weights)
+        self._state = self._prepare()
+        return self
+
+    def predict(self, X):
+        """Predict labels with the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples,)
+            What the estimator takes.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predicted labels.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
+    def predict_proba(self, X):
+        """Predict probabilities of the labels with the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples,)
+            What the estimator takes.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes), float64
+            Columns in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    def transform(self, X):
+        """Return the effect of every concept on the predicted class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples,)
+            What the estimator takes.
+
+        Returns
+        -------
+        effects : ndarray of shape (n_samples, n_concepts), float64
+            ``log p(predicted class)`` as it is, minus with the concept's activations
+            set to their training average (nats); positive = the concept supports the
+            prediction.
+        """
+        check_is_fitted(self)
+        import torch
+
+        from .numerics.bottleneck import concept_effects
+
+        model, features = self._features(X)
+        average = torch.from_numpy(self.mean_activations_)
+        features = torch.from_numpy(features)
+        return concept_effects(model._bottleneck(), features, average).numpy()
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the concepts.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Checked against the names seen in `fit`, otherwise not used.
+
+        Returns
+        -------
+        names : ndarray of str objects
+            One name a column of `transform`.
+        """
+        check_is_fitted(self)
+        if hasattr(self, "n_features_in_"):
+            _check_feature_names_in(self, input_features)
+        return np.asarray(self.concept_names_in_, dtype=object)
+
+    def influence(
+        self,
+        X,
+        y=None,
+        *,
+        target="loss",
+        paths=False,
+        groups=None,
+        reduce=None,
+        top=None,
+    ):
+        """Return the influence of every training row on predictions for `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_targets, n_features) or (n_targets,)
+            Rows whose predictions are explained.
+        y : array-like of shape (n_targets,), default=None
+            The class that each target is about; None for the predicted ones.
+        target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
+            "loss" is ``-log p(y)`` and "log_proba" its negative (nats); "logit" is the
+            decision function of class y; "margin" the logit of y minus the largest
+            other. ``("concept", name, value)`` is the probability of a concept's value.
+        paths : bool, default=False
+            Whether to return every path by itself: the label's loss term and those of
+            the annotations. They add up to the influence of the row.
+        groups : array-like of shape (n_train,), default=None
+            Sum influence over training rows of the same group.
+        reduce : {"mean", "sum"}, default=None
+            Explain the mean or sum over the targets instead of each.
+        top : int, default=None
+            Keep only so many training rows a target, by magnitude, in memory of
+            O(n_targets * top).
+
+        Returns
+        -------
+        result : InfluenceResult
+            With `values` of shape (n_targets, n_train), or (n_targets, n_train,
+            n_paths). The effect of a row's presence on the target, in its unit; on a
+            loss, positive = harmful.
+
+        Raises
+        ------
+        ValueError
+            If the target, a class or a concept is unknown, or lengths differ.
+        """
+        check_is_fitted(self)
+        from .numerics.influence import first_order
+
+        model, features = self._features(X)
+        about = self._target(model, target, reduce)
+        codes = self._codes(model, features, y)
+        collect, group_names = self._collectors(paths, groups, top)
+        bottleneck, data, *_ = self._state_on_device()
+        values, kept = [], []
+        for adjoint, value in self._adjoints(features, codes, target, reduce):
+            collector = collect(len(adjoint.label))
+            for block, part in first_order(bottleneck, data, adjoint):
+                collector.add(block, part.cpu().numpy())
+            kept.append(collector)
+            values.append(value)
+        name, unit, higher_is_better = about
+        return InfluenceResult(
+            np.concatenate([collector.values for collector in kept]),
+            ("label", *self.concept_names_in_) if paths else None,
+            target=name,
+            unit=unit,
+            higher_is_better=higher_is_better,
+            rows=np.concatenate([c.rows for c in kept]) if top is not None else None,
+            groups=group_names,
+            training=self._training_frame(),
+            explained=self._explained_frame(X, codes, np.concatenate(values), reduce),
+        )
+
+    def get_metadata_routing(self):
+        """Get metadata routing of this object.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            What this estimator and the one inside request.
+        """
+        return (
+            MetadataRouter(owner=self)
+            .add_self_request(self)
+            .add(
+                estimator=self.estimator,
+                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+            )
+        )
+
+    @property
+    def n_features_in_(self):
+        """Number of features seen in `fit`, if the estimator knows it."""
+        return self._fitted("n_features_in_")
+
+    @property
+    def feature_names_in_(self):
+        """Names of the features seen in `fit`, if the estimator knows them."""
+        return self._fitted("feature_names_in_")
+
+    def _fitted(self, name: str):
+        if "estimator_" in vars(self) and hasattr(self.estimator_, name):
+            return getattr(self.estimator_, name)
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}"
+        )
+
+    def _features(self, X):
+        """Return the final step and checked features of new rows, in float64."""
+        model = final_step(self.estimator_)
+        features = transform_parts(self.estimator_, X)
+        features = validate_data(model, features, reset=False, dtype=np.float64)
+        return model, np.array(features)
+
+    def _codes(self, model, features, y) -> np.ndarray:
+        """Return the code of the class that each target is about."""
+        if y is None:
+            return np.searchsorted(self.classes_, model.predict(features))
+        y = column_or_1d(y)
+        check_consistent_length(features, y)
+        unknown = ~np.isin(y, self.classes_)
+        if unknown.any():
+            raise ValueError(
+                f"y has the class {y[unknown][0]!r}, which was not seen in fit; known "
+                f"classes: {self.classes_.tolist()}."
+            )
+        return np.searchsorted(self.classes_, y)
+
+    def _target(self, model, target, reduce) -> tuple[str, str, bool]:
+        """Return name, unit and direction of a checked target."""
+        if reduce not in (None, "mean", "sum"):
+            raise ValueError(
+                f"reduce={reduce!r} is not known; use 'mean', 'sum' or None."
+            )
+        if isinstance(target, str) and target in _LABEL_TARGETS:
+            name, unit, higher_is_better = _LABEL_TARGETS[target]
+        elif isinstance(target, tuple) and len(target) == 3 and target[0] == "concept":
+            _concept_code(model, *target[1:])
+            name = f"p({target[1]} = {target[2]})"
+            unit, higher_is_better = "probability", True
+        else:
+            raise ValueError(
+                f"target={target!r} is not known; use one of {sorted(_LABEL_TARGETS)} "
+                "or ('concept', name, value)."
+            )
+        return f"{reduce} {name}" if reduce else name, unit, higher_is_better
+
+    def _collectors(self, paths, groups, top):
+        """Return what makes a collector for n targets, and names of groups."""
+        from .numerics.collect import KeepAll, KeepTop, SumGroups
+
+        n_paths = 1 + len(self.concept_names_in_)
+        if top is not None:
+            if groups is not None:
+                raise ValueError("top and groups exclude each other; use .top() after.")
+            if not isinstance(top, Integral) or isinstance(top, bool) or top < 1:
+                raise ValueError(f"top={top!r} must be a positive integer or None.")
+            return lambda n: KeepTop(n, top, n_paths, paths=paths), None
+        if groups is None:
+            return lambda n: KeepAll(n, self.n_samples_, n_paths, paths=paths), None
+        groups = column_or_1d(groups)
+        if len(groups) != self.n_samples_:
+            raise ValueError(
+                f"groups has {len(groups)} entries, but there are {self.n_samples_} "
+                "training rows; it needs one for each."
+            )
+        codes, names = pd.factorize(groups, sort=True, use_na_sentinel=False)
+        names = np.asarray(names)
+        return (
+            lambda n: SumGroups(n, len(names), n_paths, codes, paths=paths),
+            names,
+        )
+
+    def _adjoints(self, features, codes, target, reduce):
+        """Yield adjoint solutions and the targets' values, in blocks of targets."""
+        import torch
+
+        from .numerics.influence import add_adjoints, solve_adjoint
+
+        bottleneck, data, factors, basis = self._state_on_device()
+        device = data.features.device
+        parts = []
+        for start in range(0, len(features), _TARGET_BLOCK):
+            block = slice(start, start + _TARGET_BLOCK)
+            rows = torch.from_numpy(features[block]).to(device)
+            about = torch.from_numpy(codes[block]).to(device)
+            rows = rows if basis is None else rows @ basis
+            derivatives = self._derivatives(bottleneck, rows, about, target)
+            combine = None
+            if reduce is not None:
+                share = 1 / len(features) if reduce == "mean" else 1.0
+                combine = rows.new_full((1, len(rows)), share)
+            adjoint = solve_adjoint(bottleneck, factors, derivatives, combine)
+            value = derivatives.values.cpu().numpy()
+            if reduce is None:
+                yield adjoint, value
+            else:
+                parts.append((adjoint, value))
+        if parts:
+            adjoints, values = zip(*parts, strict=True)
+            whole = getattr(np.concatenate(values), reduce)()
+            yield add_adjoints(adjoints), np.array([whole])
+
+    def _derivatives(self, bottleneck, rows, about, target):
+        from .numerics.targets import concept_target, label_target
+
+        if isinstance(target, str):
+            return label_target(bottleneck, rows, about, target)
+        j, code = _concept_code(final_step(self.estimator_), *target[1:])
+        return concept_target(bottleneck, rows, j, code)
+
+    def _prepare(self):
+        """Return (bottleneck, data, factors, basis) on the device."""
+        import torch
+
+        from .numerics.bottleneck import TrainingData
+        from .numerics.influence import factorise
+
+        device = resolve_device(self.device)
+        model = final_step(self.estimator_)
+        data = TrainingData(
+            **{k: torch.from_numpy(v) for k, v in self._training.items()}
+        )
+        data, basis = data.to(device).in_row_space()
+        bottleneck = model._bottleneck(device).rotated(basis)
+        factors = factorise(
+            bottleneck, data, penalty=1 / model.C, concept_penalty=1 / model.concept_C
+        )
+        return bottleneck, data, factors, basis
+
+    def _state_on_device(self):
+        if "_state" not in vars(self):  # after loading
+            self._state = self._prepare()
+        return self._state
+
+    def _training_frame(self) -> pd.DataFrame:
+        return pd.DataFrame({**self._readable, **self._readable_concepts})
+
+    def _explained_frame(self, X, codes, values, reduce) -> pd.DataFrame:
+        if reduce is not None:
+            return pd.DataFrame({"value": values})
+        known = {**_readable(X), "label": self.classes_[codes], "value": values}
+        return pd.DataFrame(known)
+
+    def __getstate__(self):
+        """Leave out what can be computed again: factors, and tensors on a device."""
+        state = super().__getstate__().copy()
+        state.pop("_state", None)
+        return state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags.sparse = inner.input_tags.sparse
+        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        return tags
+
+
+def _check_explainable(estimator):
+    last = final_step(estimator)
+    if not isinstance(last, ConceptBottleneckClassifier):
+        raise TypeError(
+            "estimator must be a ConceptBottleneckClassifier or a Pipeline that ends "
+            f"in one, got {type(last).__name__} at the end."
+        )
+
+
+def _concept_code(model, name, value) -> tuple[int, int]:
+    """Return position and code of a concept's value."""
+    names = list(model.concept_names_in_)
+    if name not in names:
+        raise ValueError(
+            f"target names the concept {name!r}, but the model has "
+            f"{', '.join(map(repr, names)) or 'no concepts'}."
+        )
+    j = names.index(name)
+    values = model.concept_classes_[j].tolist()
+    if value not in values:
+        raise ValueError(
+            f"target names the value {value!r} of concept {name!r}, which was not seen "
+            f"in fit; known values: {values}."
+        )
+    return j, values.index(value)
+
+
+def _readable(X) -> dict[str, np.ndarray]:
+    """Return the texts of rows by name of column; nothing for numbers."""
+    if isinstance(X, pd.DataFrame):
+        texts = {n: c for n, c in X.items() if pd.api.types.is_string_dtype(c)}
+        return {
+            "text" if len(texts) == 1 else str(name): column.to_numpy(dtype=object)
+            for name, column in texts.items()
+        }
+    array = np.asarray(X, dtype=object) if isinstance(X, list | tuple) else X
+    array = np.asarray(array)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 1 and len(array) and isinstance(array[0], str):
+        return {"text": array.astype(object)}
+    return {}
+
+
+def _readable_concepts(model, data) -> dict[str, np.ndarray]:
+    """Return the annotations of training rows by concept, None where there is none."""
+    codes, annotated = data.concepts.numpy(), data.annotated.numpy()
+    readable = {}
+    for j, name in enumerate(model.concept_names_in_):
+        values = model.concept_classes_[j].astype(object)[codes[:, j]]
+        readable[str(name)] = np.where(annotated[:, j], values, None)
+    return readable

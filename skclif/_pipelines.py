@@ -1,0 +1,57 @@
+"""Fitting a pipeline in two parts, so that its last step's features can be kept."""
+
+from __future__ import annotations
+
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import get_routing_for_object
+
+from ._sklearn import _routing_enabled
+
+
+def final_step(estimator):
+    """Return the estimator at the end of (nested) pipelines."""
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return estimator
+
+
+def fit_parts(estimator, X, y, **params):
+    """Fit a clone of an estimator; return it and the features its final step saw.
+
+    The final step gets `params` directly; with metadata routing enabled, leading steps
+    get what they request of them.
+    """
+    params = {name: value for name, value in params.items() if value is not None}
+    return _fit_parts(clone(estimator), X, y, params)
+
+
+def transform_parts(estimator, X):
+    """Return the features that a fitted estimator's final step sees."""
+    while isinstance(estimator, Pipeline):
+        if len(estimator) > 1:
+            X = estimator[:-1].transform(X)
+        estimator = estimator[-1]
+    return X
+
+
+def _fit_parts(estimator, X, y, params):
+    if not isinstance(estimator, Pipeline):
+        return estimator.fit(X, y, **params), X
+    if len(estimator) > 1:
+        leading = estimator[:-1]
+        X = leading.fit_transform(X, y, **_requested(leading, params))
+        estimator.steps[:-1] = leading.steps
+    name, last = estimator.steps[-1]
+    last, features = _fit_parts(last, X, y, params)
+    estimator.steps[-1] = (name, last)
+    return estimator, features
+
+
+def _requested(leading: Pipeline, params: dict) -> dict:
+    """Return the metadata that leading steps ask for."""
+    if not _routing_enabled():
+        return {}
+    requests = get_routing_for_object(leading)
+    names = requests.consumes("fit_transform", params)
+    return {name: params[name] for name in names}

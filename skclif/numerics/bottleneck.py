@@ -1,0 +1,240 @@
+"""The two stages: concept heads on the features, a label head on their activations."""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from .heads import HeadsProblem, HeadStack, SoftmaxHead, affine, row_space
+from .solvers import Convergence, newton_cg
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What the two stages are fitted to; every weight is the effective one.
+
+    Attributes
+    ----------
+    features : Tensor of shape (n_samples, n_features), float64
+    labels : Tensor of shape (n_samples,), int64
+        Codes of the labels.
+    label_weights : Tensor of shape (n_samples,), float64
+        ``sample_weight * class_weight``.
+    concepts : Tensor of shape (n_samples, n_concepts), int64
+        Codes of the annotations; any valid code where there is none.
+    annotated : Tensor of shape (n_samples, n_concepts), bool
+    concept_weights : Tensor of shape (n_samples, n_concepts), float64
+        ``sample_weight * concept_sample_weight``, 0 where there is no annotation.
+    """
+
+    features: Tensor
+    labels: Tensor
+    label_weights: Tensor
+    concepts: Tensor
+    annotated: Tensor
+    concept_weights: Tensor
+
+    def to(self, device: torch.device) -> "TrainingData":
+        """Return the same data on a device."""
+        return TrainingData(
+            *(getattr(self, field.name).to(device) for field in fields(self))
+        )
+
+    def rows(self, block: slice) -> "TrainingData":
+        """Return some of the rows."""
+        return TrainingData(
+            *(getattr(self, field.name)[block] for field in fields(self))
+        )
+
+    def in_row_space(self) -> tuple["TrainingData", Tensor | None]:
+        """Return the data in coordinates of the rows' span, and the span's basis."""
+        basis = row_space(self.features)
+        if basis is None:
+            return self, None
+        return replace(self, features=self.features @ basis), basis
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """Fitted parameters of both stages.
+
+    Attributes
+    ----------
+    concepts : HeadStack
+        One head a concept. Without heads there is no bottleneck: the label head sees
+        the features.
+    label : SoftmaxHead
+    concept_parameters : Tensor of shape (n_concept_scores, n_features + 1)
+    label_parameters : Tensor of shape (n_label_scores, n_activations + 1)
+        Bias last.
+    independent : bool
+        Whether the label head was trained on true annotations where there are any.
+    """
+
+    concepts: HeadStack
+    label: SoftmaxHead
+    concept_parameters: Tensor
+    label_parameters: Tensor
+    independent: bool = False
+
+    def concept_scores(self, features: Tensor) -> Tensor:
+        """Return the scores of all concept heads, (n_samples, n_concept_scores)."""
+        return affine(features, self.concept_parameters)
+
+    def activations(self, features: Tensor) -> Tensor:
+        """Return the label head's inputs for new rows, (n_samples, n_activations)."""
+        if not self.concepts:
+            return features
+        return self.concepts.predict_activations(self.concept_scores(features))
+
+    def training_activations(self, data: TrainingData) -> Tensor:
+        """Return the label head's inputs for training rows."""
+        activations = self.activations(data.features)
+        if not self.independent:
+            return activations
+        return substitute(self.concepts, activations, data.concepts, data.annotated)
+
+    def label_scores(self, activations: Tensor) -> Tensor:
+        """Return the scores of the label head, (n_samples, n_label_scores)."""
+        return affine(activations, self.label_parameters)
+
+    def rotated(self, basis: Tensor | None) -> "Bottleneck":
+        """Return the same bottleneck acting on ``features @ basis``."""
+        if basis is None:
+            return self
+        rotated = replace(
+            self, concept_parameters=_rotate(self.concept_parameters, basis)
+        )
+        if self.concepts:
+            return rotated
+        return replace(rotated, label_parameters=_rotate(self.label_parameters, basis))
+
+
+def substitute(
+    stack: HeadStack, activations: Tensor, codes: Tensor, given: Tensor
+) -> Tensor:
+    """Replace the activations of the concepts that are given by their true values.
+
+    Parameters
+    ----------
+    stack : HeadStack
+    activations : Tensor of shape (n_samples, n_activations)
+    codes : Tensor of shape (n_samples, n_concepts)
+    given : Tensor of shape (n_samples, n_concepts), bool
+    """
+    result = activations.clone()
+    for j, head in enumerate(stack.heads):
+        rows, columns = given[:, j], stack.activations[j]
+        result[rows, columns] = head.true_activations(codes[rows, j], activations)
+    return result
+
+
+def concept_effects(
+    bottleneck: Bottleneck, features: Tensor, average: Tensor
+) -> Tensor:
+    """Return the effect of every concept on the log-probability of the predicted class.
+
+    ``log p`` as it is, minus with the concept's activations set to `average`, of shape
+    (n_activations,). The result has shape (n_samples, n_concepts).
+    """
+    activations = bottleneck.activations(features)
+    scores = bottleneck.label_scores(activations)
+    predicted = bottleneck.label.probabilities(scores).argmax(dim=1)
+    loss = bottleneck.label.loss(scores, predicted)
+    effects = features.new_empty(len(features), len(bottleneck.concepts))
+    for j, columns in enumerate(bottleneck.concepts.activations):
+        without = activations.clone()
+        without[:, columns] = average[columns]
+        scores = bottleneck.label_scores(without)
+        effects[:, j] = bottleneck.label.loss(scores, predicted) - loss
+    return effects
+
+
+def fit_bottleneck(
+    data: TrainingData,
+    concept_sizes: list[int],
+    n_classes: int,
+    *,
+    independent: bool,
+    penalty: float,
+    concept_penalty: float,
+    tol: float,
+    max_iter: int,
+) -> tuple[Bottleneck, Convergence, Convergence]:
+    """Fit the concept heads, then the label head on their activations.
+
+    Parameters
+    ----------
+    data : TrainingData
+    concept_sizes : list of int
+        Number of values of each concept; empty for no bottleneck.
+    n_classes : int
+    independent : bool
+        Train the label head on true annotations where there are any.
+    penalty, concept_penalty : float
+        ``1 / C`` and ``1 / concept_C``.
+    tol : float
+        Bound on the gradient norm of every head.
+    max_iter : int
+        Most Newton steps of either stage.
+
+    Returns
+    -------
+    bottleneck : Bottleneck
+    concepts, label : Convergence
+    """
+    stack, label = HeadStack(concept_sizes), HeadStack([n_classes])
+    concept_parameters, concepts = _fit_heads(
+        stack,
+        data.features,
+        data.concepts,
+        data.concept_weights,
+        concept_penalty,
+        tol,
+        max_iter,
+    )
+    bottleneck = Bottleneck(
+        stack,
+        label.heads[0],
+        concept_parameters,
+        label_parameters=data.features.new_empty(0),
+        independent=independent,
+    )
+    label_parameters, labels = _fit_heads(
+        label,
+        bottleneck.training_activations(data),
+        data.labels[:, None],
+        data.label_weights[:, None],
+        penalty,
+        tol,
+        max_iter,
+    )
+    return replace(bottleneck, label_parameters=label_parameters), concepts, labels
+
+
+def _fit_heads(
+    stack: HeadStack,
+    features: Tensor,
+    codes: Tensor,
+    weights: Tensor,
+    penalty: float,
+    tol: float,
+    max_iter: int,
+) -> tuple[Tensor, Convergence]:
+    if not stack:
+        nothing = features.new_empty(0)
+        parameters = features.new_empty(0, features.shape[1] + 1)
+        return parameters, Convergence(0, nothing, nothing)
+    basis = row_space(features)
+    if basis is not None:
+        features = features @ basis
+    problem = HeadsProblem(stack, features, codes, weights, penalty)
+    start = features.new_zeros(stack.n_scores, features.shape[1] + 1)
+    parameters, convergence = newton_cg(problem, start, tol=tol, max_iter=max_iter)
+    if basis is not None:
+        parameters = _rotate(parameters, basis.T)
+    return parameters, convergence
+
+
+def _rotate(parameters: Tensor, basis: Tensor) -> Tensor:
+    return torch.cat([parameters[:, :-1] @ basis, parameters[:, -1:]], dim=1)

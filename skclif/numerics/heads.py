@@ -1,0 +1,297 @@
+"""Linear softmax heads on shared features.
+
+A head with m values has m - 1 *scores* per row, linear in ``[x, 1]``; the logits of its
+values are ``scores @ contrasts``. With three values or more the contrasts are
+orthonormal (Helmert), so that the penalty on the scores' weights equals scikit-learn's
+penalty on the weights of all m logits, while the direction that shifts every logit
+alike, along which the loss is flat, does not exist. With two values the one score is
+the log-odds of the second value.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SoftmaxHead:
+    """The loss of one categorical value given its scores, and its derivatives.
+
+    Every method works on the last axis, so that heads of equal size can be evaluated
+    together: scores have shape (..., n_scores), codes (...,).
+    """
+
+    n_values: int
+
+    @property
+    def n_scores(self) -> int:
+        """Scores per row."""
+        return self.n_values - 1
+
+    @property
+    def n_activations(self) -> int:
+        """Activations per row; a head with two values has one."""
+        return 1 if self.n_values == 2 else self.n_values
+
+    def contrasts(self, like: Tensor) -> Tensor:
+        """Return the (n_scores, n_values) map from scores to logits."""
+        m = self.n_values
+        if m == 2:
+            return torch.tensor([[-0.5, 0.5]], dtype=like.dtype, device=like.device)
+        rows = torch.arange(1, m, dtype=like.dtype, device=like.device)[:, None]
+        columns = torch.arange(m, dtype=like.dtype, device=like.device)[None, :]
+        helmert = (columns < rows).to(like.dtype) - rows * (columns == rows)
+        return helmert / torch.sqrt(rows * (rows + 1))
+
+    def to_logit_weights(self, parameters: Tensor) -> Tensor:
+        """Return scikit-learn's weights: one row for two values, else one a value."""
+        if self.n_values == 2:
+            return parameters
+        return self.contrasts(parameters).T @ parameters
+
+    def from_logit_weights(self, weights: Tensor) -> Tensor:
+        """Invert `to_logit_weights`."""
+        return weights if self.n_values == 2 else self.contrasts(weights) @ weights
+
+    def log_probabilities(self, scores: Tensor) -> Tensor:
+        """Return log p(value), of shape (..., n_values)."""
+        return torch.log_softmax(scores @ self.contrasts(scores), dim=-1)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return p(value), of shape (..., n_values)."""
+        return torch.softmax(scores @ self.contrasts(scores), dim=-1)
+
+    def loss(self, scores: Tensor, codes: Tensor) -> Tensor:
+        """Return ``-log p(code)`` in nats, of shape (...,)."""
+        log_p = self.log_probabilities(scores)
+        return -log_p.gather(-1, codes[..., None]).squeeze(-1)
+
+    def residual(self, probabilities: Tensor, codes: Tensor) -> Tensor:
+        """Return the derivative of the loss in the scores, (..., n_scores)."""
+        one_hot = torch.nn.functional.one_hot(codes, self.n_values)
+        return (probabilities - one_hot) @ self.contrasts(probabilities).T
+
+    def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
+        """Multiply a direction of the scores by the loss's second derivative."""
+        contrasts = self.contrasts(probabilities)
+        logits = direction @ contrasts
+        mean = (probabilities * logits).sum(dim=-1, keepdim=True)
+        return (probabilities * (logits - mean)) @ contrasts.T
+
+    def curvature(self, probabilities: Tensor) -> Tensor:
+        """Return the loss's second derivative, (..., n_scores, n_scores)."""
+        identity = torch.eye(
+            self.n_scores, dtype=probabilities.dtype, device=probabilities.device
+        )
+        return self.curvature_times(probabilities[..., None, :], identity)
+
+    def activations(self, scores: Tensor) -> Tensor:
+        """Return what the label head sees: probabilities (..., n_activations)."""
+        probabilities = self.probabilities(scores)
+        return probabilities[..., 1:] if self.n_values == 2 else probabilities
+
+    def activation_jacobian(self, scores: Tensor) -> Tensor:
+        """Return d activations / d scores, (..., n_activations, n_scores)."""
+        p = self.probabilities(scores)
+        logits = self.contrasts(scores).T
+        mean = p[..., None, :] @ logits
+        jacobian = p[..., :, None] * (logits - mean)
+        return jacobian[..., 1:, :] if self.n_values == 2 else jacobian
+
+    def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
+        """Return the activations of values known for certain (one-hot)."""
+        one_hot = torch.nn.functional.one_hot(codes, self.n_values).to(like.dtype)
+        return one_hot[..., 1:] if self.n_values == 2 else one_hot
+
+
+class HeadStack:
+    """Heads side by side: which score and activation columns belong to which head."""
+
+    def __init__(self, n_values: Sequence[int]):
+        self.heads = tuple(SoftmaxHead(m) for m in n_values)
+        self.scores = _consecutive([head.n_scores for head in self.heads])
+        self.activations = _consecutive([head.n_activations for head in self.heads])
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    @property
+    def n_scores(self) -> int:
+        """Score columns of all heads."""
+        return sum(head.n_scores for head in self.heads)
+
+    @property
+    def n_activations(self) -> int:
+        """Activation columns of all heads."""
+        return sum(head.n_activations for head in self.heads)
+
+    @cached_property
+    def head_of_score(self) -> Tensor:
+        """The head of every score column."""
+        sizes = torch.tensor([head.n_scores for head in self.heads])
+        return torch.repeat_interleave(torch.arange(len(self)), sizes)
+
+    @cached_property
+    def groups(self) -> tuple[tuple[SoftmaxHead, Tensor, Tensor], ...]:
+        """Heads of equal size, evaluated together: (head, positions, columns)."""
+        groups = []
+        for head in dict.fromkeys(self.heads):
+            members = [j for j, other in enumerate(self.heads) if other == head]
+            columns = [
+                c for j in members for c in range(*self.scores[j].indices(2**62))
+            ]
+            groups.append((head, torch.tensor(members), torch.tensor(columns)))
+        return tuple(groups)
+
+    def predict_activations(self, scores: Tensor) -> Tensor:
+        """Return the activations of all heads side by side."""
+        parts = [
+            head.activations(scores[:, columns])
+            for head, columns in zip(self.heads, self.scores, strict=True)
+        ]
+        return torch.cat(parts, dim=1)
+
+
+def _consecutive(sizes: Sequence[int]) -> tuple[slice, ...]:
+    """Return adjacent slices of the given sizes."""
+    slices, start = [], 0
+    for size in sizes:
+        slices.append(slice(start, start + size))
+        start += size
+    return tuple(slices)
+
+
+def affine(features: Tensor, weights: Tensor) -> Tensor:
+    """Return ``[features, 1] @ weights.T`` without appending the column of ones."""
+    return torch.addmm(weights[:, -1], features, weights[:, :-1].T)
+
+
+def affine_adjoint(features: Tensor, columns: Tensor) -> Tensor:
+    """Return ``columns.T @ [features, 1]`` without appending the column of ones."""
+    return torch.cat([columns.T @ features, columns.sum(dim=0)[:, None]], dim=1)
+
+
+def with_ones(features: Tensor) -> Tensor:
+    """Return ``[features, 1]``."""
+    return torch.nn.functional.pad(features, (0, 1), value=1.0)
+
+
+def row_space(features: Tensor) -> Tensor | None:
+    """Return an orthonormal basis of the rows' span, or None where nothing is won.
+
+    With fewer rows than features every optimum and every gradient lie in that span,
+    and the penalty does not see the rotation: solving in its coordinates is exact.
+    The basis has shape (n_features, n_samples).
+    """
+    n_samples, n_features = features.shape
+    return torch.linalg.qr(features.T).Q if n_samples < n_features else None
+
+
+@dataclass(frozen=True)
+class HeadsProblem:
+    """Penalised fitting of a stack of heads, each its own convex problem.
+
+    Head j minimises ``sum_i weights[i, j] * loss(i, j) + penalty / 2 * ||W_j||^2``
+    over its weights, the bias not penalised. Parameters of all heads stand below each
+    other: shape (n_scores, n_features + 1), bias last.
+
+    Parameters
+    ----------
+    stack : HeadStack
+    features : Tensor of shape (n_samples, n_features)
+    codes : Tensor of shape (n_samples, n_heads), int64
+        Any valid code where the weight is 0.
+    weights : Tensor of shape (n_samples, n_heads)
+        0 where an annotation is missing.
+    penalty : float
+        ``1 / C``.
+    """
+
+    stack: HeadStack
+    features: Tensor
+    codes: Tensor
+    weights: Tensor
+    penalty: float
+
+    def scores(self, parameters: Tensor) -> Tensor:
+        """Return the scores of all heads, (n_samples, n_scores)."""
+        return affine(self.features, parameters)
+
+    def probabilities(self, scores: Tensor) -> list[Tensor]:
+        """Return the probabilities of each group of heads."""
+        return [head.probabilities(s) for head, _, s in self._grouped(scores)]
+
+    def objective(self, scores: Tensor, parameters: Tensor) -> Tensor:
+        """Return every head's objective, (n_heads,)."""
+        value = 0.5 * self.penalty * self.by_head(parameters[:, :-1] ** 2)
+        for head, members, s in self._grouped(scores):
+            losses = head.loss(s, self.codes[:, members])
+            value[members] += (self.weights[:, members] * losses).sum(dim=0)
+        return value
+
+    def gradient(self, probabilities: list[Tensor], parameters: Tensor) -> Tensor:
+        """Return the gradient of every head's objective, shaped like parameters."""
+        return self._pull_back(
+            [
+                head.residual(p, self.codes[:, members])
+                for (head, members, _), p in zip(
+                    self.stack.groups, probabilities, strict=True
+                )
+            ],
+            parameters,
+        )
+
+    def hessian_times(self, probabilities: list[Tensor], direction: Tensor) -> Tensor:
+        """Multiply a direction by every head's Hessian."""
+        along = self.scores(direction)
+        return self._pull_back(
+            [
+                head.curvature_times(p, s)
+                for (head, _, s), p in zip(
+                    self._grouped(along), probabilities, strict=True
+                )
+            ],
+            direction,
+        )
+
+    def mean_curvature(self, probabilities: list[Tensor]) -> Tensor:
+        """Return every head's curvature averaged over rows and scores, (n_heads,)."""
+        mean = torch.empty_like(self.weights[0])
+        for (head, members, _), p in zip(self.stack.groups, probabilities, strict=True):
+            # The trace of U (diag p - p p') U' is 1 - |p|^2, halved for two values.
+            spread = 1 - (p**2).sum(dim=-1)
+            trace = spread / 2 if head.n_values == 2 else spread
+            rows = self.weights[:, members] * trace
+            mean[members] = rows.mean(dim=0) / head.n_scores
+        return mean
+
+    def by_head(self, values: Tensor) -> Tensor:
+        """Sum an array shaped like the parameters over each head, (n_heads,)."""
+        sums = values.new_zeros(len(self.stack))
+        return sums.index_add_(0, self._head_of_score, values.sum(dim=1))
+
+    def per_score(self, values: Tensor) -> Tensor:
+        """Spread one value a head over its rows of parameters, (n_scores, 1)."""
+        return values[self._head_of_score][:, None]
+
+    @cached_property
+    def _head_of_score(self) -> Tensor:
+        return self.stack.head_of_score.to(self.features.device)
+
+    def _grouped(self, scores: Tensor) -> list[tuple[SoftmaxHead, Tensor, Tensor]]:
+        return [
+            (head, members, scores[:, columns].reshape(-1, len(members), head.n_scores))
+            for head, members, columns in self.stack.groups
+        ]
+
+    def _pull_back(self, parts: list[Tensor], parameters: Tensor) -> Tensor:
+        """Return ``sum_i weight * part_i (x) [x_i, 1]`` plus the penalty's share."""
+        columns = self.features.new_empty(len(self.features), self.stack.n_scores)
+        for (_, members, positions), part in zip(self.stack.groups, parts, strict=True):
+            columns[:, positions] = (self.weights[:, members, None] * part).flatten(1)
+        result = affine_adjoint(self.features, columns)
+        result[:, :-1] += self.penalty * parameters[:, :-1]
+        return result

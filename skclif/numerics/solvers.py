@@ -1,0 +1,176 @@
+"""Newton's method by conjugate gradients, for many heads in lock-step.
+
+Every head is its own convex problem, but one product with the features serves them
+all: steps, step lengths and stopping are per head, products are shared.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .heads import HeadsProblem, with_ones
+
+_MAX_HALVINGS = 40
+_MAX_CG = 500
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """How a fit ended.
+
+    Attributes
+    ----------
+    n_iter : int
+        Newton steps taken.
+    gradient_norm : Tensor of shape (n_heads,)
+        Euclidean norm of each head's gradient.
+    tolerance : Tensor of shape (n_heads,)
+        What was asked for, or what double precision can resolve if that is more.
+    """
+
+    n_iter: int
+    gradient_norm: Tensor
+    tolerance: Tensor
+
+    @property
+    def converged(self) -> Tensor:
+        """Whether each head reached its tolerance, (n_heads,)."""
+        return self.gradient_norm <= self.tolerance
+
+
+def newton_cg(
+    problem: HeadsProblem, start: Tensor, *, tol: float, max_iter: int
+) -> tuple[Tensor, Convergence]:
+    """Minimise every head's objective to a gradient norm of at most `tol`.
+
+    Parameters
+    ----------
+    problem : HeadsProblem
+    start : Tensor of shape (n_scores, n_features + 1)
+    tol : float
+        Bound on the Euclidean norm of a head's gradient (of the summed objective).
+    max_iter : int
+        Most Newton steps.
+
+    Returns
+    -------
+    parameters : Tensor of shape (n_scores, n_features + 1)
+    convergence : Convergence
+    """
+    parameters = start.clone()
+    scores = problem.scores(parameters)
+    objective = problem.objective(scores, parameters)
+    tolerance = torch.clamp(_rounding_floor(problem), min=tol)
+    preconditioner = _Preconditioner(problem)
+    n_iter = 0
+    while True:
+        probabilities = problem.probabilities(scores)
+        gradient = problem.gradient(probabilities, parameters)
+        norm = problem.by_head(gradient**2).sqrt()
+        if n_iter == 0:
+            first_norm = norm
+        active = norm > tolerance
+        if n_iter >= max_iter or not active.any():
+            return parameters, Convergence(n_iter, norm, tolerance)
+        # A step is solved as exactly as it pays: more so as the optimum comes near,
+        # never beyond what the last step needs.
+        forcing = torch.clamp((norm / first_norm).sqrt(), max=0.1)
+        forcing = torch.maximum(forcing, 0.1 * tolerance / norm)
+        step = _conjugate_gradients(
+            problem,
+            partial(problem.hessian_times, probabilities),
+            preconditioner.at(problem.mean_curvature(probabilities)),
+            -gradient * problem.per_score(active.to(gradient.dtype)),
+            forcing,
+        )
+        parameters, scores, objective = _line_search(
+            problem, parameters, scores, objective, gradient, step
+        )
+        n_iter += 1
+
+
+def _rounding_floor(problem: HeadsProblem) -> Tensor:
+    """Return the gradient norm below which double precision is only noise."""
+    norms = (problem.features**2).sum(dim=1).add(1).sqrt()
+    eps = torch.finfo(problem.features.dtype).eps
+    return 4 * eps * (norms @ problem.weights)
+
+
+class _Preconditioner:
+    """Inverse of ``curvature * X'X + penalty``, the curvature a number per head.
+
+    One eigendecomposition serves every head and every step. That the bias is
+    penalised too makes it no worse as a preconditioner.
+    """
+
+    def __init__(self, problem: HeadsProblem):
+        self.problem = problem
+        features = with_ones(problem.features)
+        self.values, self.vectors = torch.linalg.eigh(features.T @ features)
+        self.values = self.values.clamp(min=0)
+
+    def at(self, curvature: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the map for the given mean curvature of every head."""
+        scale = self.problem.per_score(curvature) * self.values + self.problem.penalty
+        return lambda v: ((v @ self.vectors) / scale) @ self.vectors.T
+
+
+def _conjugate_gradients(
+    problem: HeadsProblem,
+    times: Callable[[Tensor], Tensor],
+    precondition: Callable[[Tensor], Tensor],
+    right_hand_side: Tensor,
+    forcing: Tensor,
+) -> Tensor:
+    """Solve every head's Newton system to a relative residual of `forcing`."""
+    solution = torch.zeros_like(right_hand_side)
+    residual = right_hand_side
+    target = forcing * problem.by_head(residual**2).sqrt()
+    direction = preconditioned = precondition(residual)
+    energy = problem.by_head(residual * preconditioned)
+    for _ in range(_MAX_CG):
+        active = problem.by_head(residual**2).sqrt() > target
+        if not active.any():
+            break
+        product = times(direction)
+        curvature = problem.by_head(direction * product)
+        length = torch.where(active & (curvature > 0), energy / curvature, 0.0)
+        solution = solution + problem.per_score(length) * direction
+        residual = residual - problem.per_score(length) * product
+        preconditioned = precondition(residual)
+        new_energy = problem.by_head(residual * preconditioned)
+        ratio = torch.where(active, new_energy / energy, 0.0)
+        direction = preconditioned + problem.per_score(ratio) * direction
+        energy = new_energy
+    return solution
+
+
+def _line_search(
+    problem: HeadsProblem,
+    parameters: Tensor,
+    scores: Tensor,
+    objective: Tensor,
+    gradient: Tensor,
+    step: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Halve each head's step until its objective falls enough (Armijo).
+
+    The scores are linear in the step, so a trial costs no product with the features.
+    """
+    along = problem.scores(step)
+    slope = problem.by_head(gradient * step)
+    # Near the optimum the fall is below what the objective's digits can show.
+    slack = 8 * torch.finfo(objective.dtype).eps * objective.abs()
+    length = torch.ones_like(objective)
+    for _ in range(_MAX_HALVINGS):
+        trial = parameters + problem.per_score(length) * step
+        trial_scores = scores + problem.per_score(length).T * along
+        value = problem.objective(trial_scores, trial)
+        short = value > objective + 1e-4 * length * slope + slack
+        if not short.any():
+            break
+        length = torch.where(short, length / 2, length)
+    return trial, trial_scores, value
