@@ -135,18 +135,12 @@ class InfluenceResult:
             }
         )
         if self.paths is not None:
-            frame["path"] = self._dominant_paths(targets, columns)
+            parts = self.values[targets, columns]
+            frame["path"] = np.asarray(self.paths, dtype=object)[_dominant(parts)]
         if self.groups is not None or self.training.empty:
             return frame
         known = self.training.iloc[names].reset_index(drop=True)
         return pd.concat([frame, known], axis=1)
-
-    def _dominant_paths(self, targets: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Name the path that goes furthest in the direction of the total."""
-        assert self.paths is not None
-        parts = self.values[targets, columns]
-        direction = np.sign(parts.sum(axis=1, keepdims=True))
-        return np.asarray(self.paths, dtype=object)[(direction * parts).argmax(axis=1)]
 
     def __repr__(self) -> str:
         """Return one line: what, how many, unit and sign."""
@@ -167,3 +161,9 @@ class InfluenceResult:
         from .report import influence_html
 
         return influence_html(self)
+
+
+def _dominant(parts: np.ndarray) -> np.ndarray:
+    """Return, row by row, the path that goes furthest in the total's direction."""
+    direction = np.sign(parts.sum(axis=1, keepdims=True))
+    return np.asarray((direction * parts).argmax(axis=1))

@@ -281,6 +281,7 @@ def _factor(hessian: Tensor, penalty: float, stage: str) -> Tensor:
     matrix = hessian.reshape(n_scores * n_features, -1) + torch.diag(
         penalised.flatten()
     )
+    factor: Tensor
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if failed:
         raise ValueError(

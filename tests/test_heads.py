@@ -1,0 +1,160 @@
+"""Heads against autograd and against their definitions."""
+
+import pytest
+import torch
+
+from skclif.numerics.heads import (
+    HeadsProblem,
+    HeadStack,
+    SoftmaxHead,
+    affine,
+    affine_adjoint,
+    row_space,
+    with_ones,
+)
+
+SIZES = [2, 3, 5, 8]
+
+
+def _scores(n_rows, head, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (n_rows, head.n_scores)
+    return 3 * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("n_values", SIZES)
+def test_contrasts_keep_the_penalty_and_leave_out_the_flat_direction(n_values):
+    contrasts = SoftmaxHead(n_values).contrasts(torch.zeros(1, dtype=torch.float64))
+    assert contrasts.shape == (n_values - 1, n_values)
+    torch.testing.assert_close(
+        contrasts.sum(dim=1), torch.zeros(n_values - 1, dtype=torch.float64)
+    )
+    if n_values > 2:
+        torch.testing.assert_close(
+            contrasts @ contrasts.T, torch.eye(n_values - 1, dtype=torch.float64)
+        )
+
+
+def test_two_values_are_one_logit():
+    head = SoftmaxHead(2)
+    scores = _scores(6, head)
+    torch.testing.assert_close(head.probabilities(scores)[:, 1:], scores.sigmoid())
+    torch.testing.assert_close(head.activations(scores), scores.sigmoid())
+
+
+@pytest.mark.parametrize("n_values", SIZES)
+def test_derivatives_equal_autograd(n_values):
+    head = SoftmaxHead(n_values)
+    for row, code in zip(_scores(4, head), [0, 1, 0, n_values - 1], strict=True):
+        code = torch.tensor(code)
+        probabilities = head.probabilities(row)
+        residual = torch.func.grad(head.loss)(row, code)
+        curvature = torch.func.hessian(head.loss)(row, code)
+        jacobian = torch.func.jacrev(head.activations)(row)
+        torch.testing.assert_close(head.residual(probabilities, code), residual)
+        torch.testing.assert_close(head.curvature(probabilities), curvature)
+        torch.testing.assert_close(head.activation_jacobian(row), jacobian)
+        direction = _scores(1, head, seed=1)[0]
+        torch.testing.assert_close(
+            head.curvature_times(probabilities, direction), curvature @ direction
+        )
+
+
+@pytest.mark.parametrize("n_values", SIZES)
+def test_logit_weights_round_trip_and_predict_alike(n_values):
+    head = SoftmaxHead(n_values)
+    parameters = _scores(7, head).T
+    weights = head.to_logit_weights(parameters)
+    torch.testing.assert_close(head.from_logit_weights(weights), parameters)
+    if n_values > 2:
+        features = torch.ones(1, 7, dtype=torch.float64)
+        torch.testing.assert_close(
+            torch.softmax(features @ weights.T, dim=1),
+            head.probabilities(features @ parameters.T),
+        )
+
+
+def test_true_activations_are_certain_predictions():
+    codes = torch.tensor([2, 0])
+    like = torch.zeros(1, dtype=torch.float64)
+    expected = torch.tensor([[0.0, 0, 1], [1, 0, 0]], dtype=torch.float64)
+    torch.testing.assert_close(SoftmaxHead(3).true_activations(codes, like), expected)
+    binary = SoftmaxHead(2).true_activations(torch.tensor([1, 0]), like)
+    torch.testing.assert_close(binary, torch.tensor([[1.0], [0]], dtype=torch.float64))
+
+
+def test_affine_is_a_product_with_a_column_of_ones():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    weights = torch.randn(2, 4, generator=generator, dtype=torch.float64)
+    columns = torch.randn(5, 2, generator=generator, dtype=torch.float64)
+    extended = with_ones(features)
+    torch.testing.assert_close(affine(features, weights), extended @ weights.T)
+    torch.testing.assert_close(affine_adjoint(features, columns), columns.T @ extended)
+
+
+def test_row_space_only_with_fewer_rows_than_features():
+    generator = torch.Generator().manual_seed(0)
+    wide = torch.randn(4, 9, generator=generator, dtype=torch.float64)
+    basis = row_space(wide)
+    torch.testing.assert_close(wide @ basis @ basis.T, wide)
+    assert row_space(wide.T) is None
+
+
+@pytest.fixture
+def problem():
+    generator = torch.Generator().manual_seed(0)
+    stack = HeadStack([2, 3, 2, 4])
+    features = torch.randn(30, 5, generator=generator, dtype=torch.float64)
+    codes = torch.stack(
+        [torch.randint(0, m, (30,), generator=generator) for m in (2, 3, 2, 4)], dim=1
+    )
+    weights = torch.rand(30, 4, generator=generator, dtype=torch.float64)
+    weights[::4, 1] = 0
+    return HeadsProblem(stack, features, codes, weights, penalty=0.3)
+
+
+def _naive_objective(problem, parameters):
+    """Sum the definition up head by head, row by row."""
+    total = []
+    for j, head in enumerate(problem.stack.heads):
+        own = parameters[problem.stack.scores[j]]
+        logits = with_ones(problem.features) @ own.T @ head.contrasts(parameters)
+        losses = torch.nn.functional.cross_entropy(
+            logits, problem.codes[:, j], reduction="none"
+        )
+        penalty = problem.penalty / 2 * (own[:, :-1] ** 2).sum()
+        total.append(problem.weights[:, j] @ losses + penalty)
+    return torch.stack(total)
+
+
+def test_problem_equals_its_definition_and_autograd(problem):
+    generator = torch.Generator().manual_seed(1)
+    shape = (problem.stack.n_scores, 6)
+    parameters = torch.randn(*shape, generator=generator, dtype=torch.float64)
+    direction = torch.randn(*shape, generator=generator, dtype=torch.float64)
+    scores = problem.scores(parameters)
+    probabilities = problem.probabilities(scores)
+
+    def total(p):
+        return _naive_objective(problem, p).sum()
+
+    torch.testing.assert_close(
+        problem.objective(scores, parameters), _naive_objective(problem, parameters)
+    )
+    torch.testing.assert_close(
+        problem.gradient(probabilities, parameters), torch.func.grad(total)(parameters)
+    )
+    product = torch.func.jvp(torch.func.grad(total), (parameters,), (direction,))[1]
+    torch.testing.assert_close(problem.hessian_times(probabilities, direction), product)
+
+
+def test_mean_curvature_is_the_mean_trace(problem):
+    scores = problem.scores(torch.zeros(problem.stack.n_scores, 6).double())
+    mean = problem.mean_curvature(problem.probabilities(scores))
+    for j, head in enumerate(problem.stack.heads):
+        curvature = head.curvature(
+            head.probabilities(scores[:, problem.stack.scores[j]])
+        )
+        trace = curvature.diagonal(dim1=1, dim2=2).mean(dim=1)
+        torch.testing.assert_close(mean[j], (problem.weights[:, j] * trace).mean())

@@ -1,0 +1,285 @@
+"""Influence against finite differences, dense derivatives, and its invariances."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from skclif.numerics.bottleneck import (
+    Bottleneck,
+    TrainingData,
+    concept_effects,
+    fit_bottleneck,
+)
+from skclif.numerics.heads import with_ones
+from skclif.numerics.influence import (
+    add_adjoints,
+    factorise,
+    first_order,
+    solve_adjoint,
+)
+from skclif.numerics.targets import concept_target, label_target
+
+SIZES = [3, 2, 4]
+PENALTY, CONCEPT_PENALTY = 0.5, 0.8
+LABEL_TARGETS = ["loss", "log_proba", "logit", "margin"]
+
+
+def _data(n_samples=60, n_features=5, sizes=SIZES, n_classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples, n_features))
+    concepts = rng.integers(0, sizes, (n_samples, len(sizes)))
+    labels = (concepts.sum(axis=1) + rng.integers(0, 2, n_samples)) % n_classes
+    annotated = rng.random(concepts.shape) > 0.3
+    arrays = (
+        X,
+        labels,
+        rng.uniform(0.2, 2, n_samples),  # class weights are part of these
+        concepts,
+        annotated,
+        rng.uniform(0.2, 2, concepts.shape) * annotated,
+    )
+    return TrainingData(*map(torch.from_numpy, arrays))
+
+
+def _fit(data, *, independent=False, sizes=SIZES, n_classes=3):
+    bottleneck, *fits = fit_bottleneck(
+        data,
+        sizes,
+        n_classes,
+        independent=independent,
+        penalty=PENALTY,
+        concept_penalty=CONCEPT_PENALTY,
+        tol=1e-11,
+        max_iter=100,
+    )
+    assert all(fit.converged.all() for fit in fits)
+    return bottleneck
+
+
+def _factors(bottleneck, data, **kwargs):
+    return factorise(
+        bottleneck, data, penalty=PENALTY, concept_penalty=CONCEPT_PENALTY, **kwargs
+    )
+
+
+def _derivatives(bottleneck, features, target):
+    if isinstance(target, str):
+        codes = torch.arange(len(features)) % bottleneck.label.n_values
+        return label_target(bottleneck, features, codes, target)
+    return concept_target(bottleneck, features, *target)
+
+
+def _influence(bottleneck, data, derivatives, **kwargs):
+    adjoint = solve_adjoint(bottleneck, _factors(bottleneck, data), derivatives)
+    parts = [part for _, part in first_order(bottleneck, data, adjoint, **kwargs)]
+    return torch.cat(parts, dim=1)
+
+
+def _reweighted(data, row, path, factor):
+    if path == 0:
+        weights = data.label_weights.clone()
+        weights[row] *= factor
+        return replace(data, label_weights=weights)
+    weights = data.concept_weights.clone()
+    weights[row, path - 1] *= factor
+    return replace(data, concept_weights=weights)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(
+    "independent", [False, True], ids=["sequential", "independent"]
+)
+@pytest.mark.parametrize("target", [*LABEL_TARGETS, (0, 2), (1, 1)], ids=str)
+def test_equals_finite_differences_of_retraining(target, independent, n_classes):
+    data = _data(n_classes=n_classes)
+    fit = {"independent": independent, "n_classes": n_classes}
+    features = _data(n_samples=6, seed=1).features
+    bottleneck = _fit(data, **fit)
+    derivatives = _derivatives(bottleneck, features, target)
+    influence = _influence(bottleneck, data, derivatives)
+    step = 1e-4
+    for row in (0, 17):
+        for path in range(1 + len(SIZES)):
+            up, down = (
+                _derivatives(
+                    _fit(_reweighted(data, row, path, 1 + sign * step), **fit),
+                    features,
+                    target,
+                ).values
+                for sign in (1, -1)
+            )
+            difference = (up - down) / (2 * step)
+            # Central differences err by step^2 = 1e-8 relative and by the fit's
+            # 1e-11 over the step = 1e-7 absolute.
+            torch.testing.assert_close(
+                influence[:, row, path], difference, rtol=1e-5, atol=2e-7
+            )
+
+
+@pytest.mark.parametrize("target", [*LABEL_TARGETS, (0, 2), (1, 1)], ids=str)
+def test_derivatives_of_targets_equal_autograd(target):
+    bottleneck = _fit(_data())
+    features = _data(n_samples=5, seed=1).features
+    derivatives = _derivatives(bottleneck, features, target)
+
+    def value(concept_parameters, label_parameters):
+        moved = replace(
+            bottleneck,
+            concept_parameters=concept_parameters,
+            label_parameters=label_parameters,
+        )
+        return _derivatives(moved, features, target).values.sum()
+
+    in_concepts, in_label = torch.func.grad(value, argnums=(0, 1))(
+        bottleneck.concept_parameters, bottleneck.label_parameters
+    )
+    torch.testing.assert_close(
+        derivatives.concept_scores.T @ with_ones(features), in_concepts
+    )
+    torch.testing.assert_close(
+        derivatives.label_scores.T @ with_ones(derivatives.activations), in_label
+    )
+
+
+def _label_objective(data, bottleneck: Bottleneck):
+    activations = bottleneck.training_activations(data)
+    losses = bottleneck.label.loss(bottleneck.label_scores(activations), data.labels)
+    penalty = PENALTY / 2 * (bottleneck.label_parameters[:, :-1] ** 2).sum()
+    return data.label_weights @ losses + penalty
+
+
+@pytest.mark.parametrize(
+    "independent", [False, True], ids=["sequential", "independent"]
+)
+def test_hessian_and_cross_term_equal_dense_derivatives(independent):
+    data = _data()
+    bottleneck = _fit(data, independent=independent)
+    factors = _factors(bottleneck, data)
+
+    def gradient(label_parameters, concept_parameters):
+        def objective(parameters):
+            moved = replace(
+                bottleneck,
+                label_parameters=parameters,
+                concept_parameters=concept_parameters,
+            )
+            return _label_objective(data, moved)
+
+        return torch.func.grad(objective)(label_parameters).flatten()
+
+    at = (bottleneck.label_parameters, bottleneck.concept_parameters)
+    hessian, cross = torch.func.jacrev(gradient, argnums=(0, 1))(*at)
+    torch.testing.assert_close(factors.label @ factors.label.T, hessian.flatten(1))
+    for j, columns in enumerate(bottleneck.concepts.scores):
+        torch.testing.assert_close(factors.cross[j], cross[:, columns].flatten(1))
+
+
+@pytest.mark.parametrize("block_rows", [1, 7, 1000])
+def test_blocks_of_rows_do_not_matter(block_rows):
+    data = _data()
+    bottleneck = _fit(data)
+    derivatives = _derivatives(bottleneck, data.features[:4], "loss")
+    expected = _influence(bottleneck, data, derivatives)
+    blocked = _influence(bottleneck, data, derivatives, block_rows=block_rows)
+    torch.testing.assert_close(blocked, expected, rtol=0, atol=1e-13)
+    factors = _factors(bottleneck, data, block_rows=block_rows)
+    for own, other in zip(factors.cross, _factors(bottleneck, data).cross, strict=True):
+        torch.testing.assert_close(own, other, rtol=0, atol=1e-11)
+
+
+def test_a_masked_annotation_has_no_influence():
+    data = _data()
+    bottleneck = _fit(data)
+    influence = _influence(
+        bottleneck, data, _derivatives(bottleneck, data.features[:4], "loss")
+    )
+    masked = influence[:, :, 1:][:, ~data.annotated]
+    assert masked.numel() > 0
+    assert (masked == 0).all()
+    assert (influence[:, :, 1:][:, data.annotated] != 0).all()
+
+
+def test_combined_targets_are_sums_of_targets():
+    data = _data()
+    bottleneck = _fit(data)
+    factors = _factors(bottleneck, data)
+    derivatives = _derivatives(bottleneck, data.features[:5], "loss")
+    each = solve_adjoint(bottleneck, factors, derivatives)
+    combine = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.5]], dtype=torch.float64)
+    combined = solve_adjoint(bottleneck, factors, derivatives, combine)
+    torch.testing.assert_close(combined.label, combine @ each.label)
+    for own, other in zip(combined.concepts, each.concepts, strict=True):
+        torch.testing.assert_close(own, combine @ other)
+    doubled = add_adjoints([combined, combined])
+    torch.testing.assert_close(doubled.label, 2 * combined.label)
+
+
+@pytest.mark.parametrize(
+    "independent", [False, True], ids=["sequential", "independent"]
+)
+def test_the_span_of_few_rows_is_exact(independent):
+    data = _data(n_samples=30, n_features=50)
+    bottleneck = _fit(data, independent=independent)
+    features = _data(n_samples=4, n_features=50, seed=1).features
+    expected = _influence(bottleneck, data, _derivatives(bottleneck, features, "loss"))
+    reduced, basis = data.in_row_space()
+    assert reduced.features.shape == (30, 30)
+    rotated = bottleneck.rotated(basis)
+    derivatives = _derivatives(rotated, features @ basis, "loss")
+    torch.testing.assert_close(
+        _influence(rotated, reduced, derivatives), expected, rtol=1e-8, atol=1e-12
+    )
+
+
+def test_without_concepts_it_is_the_influence_of_logistic_regression():
+    data = _data(sizes=[])
+    bottleneck = _fit(data, sizes=[])
+    features = _data(n_samples=4, seed=1).features
+    influence = _influence(bottleneck, data, _derivatives(bottleneck, features, "loss"))
+    assert influence.shape == (4, 60, 1)
+    # The classical formula, dense: -w grad f' H^-1 grad l_i.
+    extended = with_ones(data.features)
+    head, scores = bottleneck.label, bottleneck.label_scores
+    p = head.probabilities(scores(data.features))
+    gradients = (
+        (data.label_weights[:, None] * head.residual(p, data.labels))[:, :, None]
+        * extended[:, None]
+    ).flatten(1)
+    hessian = torch.einsum(
+        "i,iab,ic,id->acbd", data.label_weights, head.curvature(p), extended, extended
+    ).reshape(12, 12)
+    penalty = torch.tensor([PENALTY] * 5 + [0.0]).repeat(2).double()
+    codes = torch.arange(4) % 3
+    target = (
+        head.residual(head.probabilities(scores(features)), codes)[:, :, None]
+        * with_ones(features)[:, None]
+    ).flatten(1)
+    expected = -target @ torch.linalg.solve(hessian + torch.diag(penalty), gradients.T)
+    torch.testing.assert_close(influence[:, :, 0], expected)
+
+
+def test_concept_effects_equal_their_definition():
+    bottleneck = _fit(_data())
+    features = _data(n_samples=4, seed=1).features
+    average = torch.linspace(0.1, 0.9, bottleneck.concepts.n_activations).double()
+    effects = concept_effects(bottleneck, features, average)
+    activations = bottleneck.activations(features)
+    log_p = bottleneck.label.log_probabilities(bottleneck.label_scores(activations))
+    for i in range(4):
+        k = log_p[i].argmax()
+        for j, columns in enumerate(bottleneck.concepts.activations):
+            changed = activations[i : i + 1].clone()
+            changed[:, columns] = average[columns]
+            scores = bottleneck.label_scores(changed)
+            without = bottleneck.label.log_probabilities(scores)[0, k]
+            torch.testing.assert_close(effects[i, j], log_p[i, k] - without)
+
+
+def test_an_indefinite_hessian_is_refused():
+    data = _data()
+    bottleneck = _fit(data)
+    weightless = replace(data, label_weights=torch.zeros_like(data.label_weights))
+    with pytest.raises(ValueError, match="Hessian of a label head is not positive"):
+        _factors(bottleneck, weightless)
