@@ -1,0 +1,90 @@
+"""Leave-one-out retraining by scikit-learn: the slow truth that influence predicts.
+
+Nothing here comes from skclif: both stages are scikit-learn's LogisticRegression.
+"""
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+
+class RetrainedBottleneck:
+    """A sequential concept bottleneck made of scikit-learn's logistic regressions.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+    concepts : DataFrame of shape (n_samples, n_concepts)
+        Missing values are not annotated.
+    X_test, y_test : ndarray
+        Rows whose log-losses are the targets.
+    C, concept_C : float
+    """
+
+    def __init__(self, X, y, concepts, X_test, y_test, *, C, concept_C):
+        self.X, self.y, self.X_test, self.y_test = X, y, X_test, y_test
+        self.annotated = concepts.notna().to_numpy()
+        self.values = concepts.to_numpy(dtype=object)
+        self.ones = np.ones(len(X))
+        self.concept_heads = [
+            self._fit_concept(_Head(concept_C), j, self.ones)
+            for j in range(concepts.shape[1])
+        ]
+        self.features = [self._activations(head) for head in self.concept_heads]
+        self.label_head = _Head(C).fit(self._stack(self.features, 0), y, self.ones)
+        self.losses = self._losses(self.label_head, self.features)
+
+    def without(self, row, path=None):
+        """Return the targets without a training row, or without one loss term of it.
+
+        Parameters
+        ----------
+        row : int
+        path : None, "label" or int
+            None removes the whole row; "label" and a concept's position remove that
+            loss term alone.
+        """
+        weights = self.ones.copy()
+        weights[row] = 0
+        features = list(self.features)
+        for j in range(len(features)):
+            if self.annotated[row, j] and path in (None, j):
+                head = self._fit_concept(self.concept_heads[j].copy(), j, weights)
+                features[j] = self._activations(head)
+        label_weights = weights if path in (None, "label") else self.ones
+        head = self.label_head.copy().fit(
+            self._stack(features, 0), self.y, label_weights
+        )
+        return self._losses(head, features)
+
+    def _fit_concept(self, head, j, weights):
+        rows = self.annotated[:, j]
+        return head.fit(self.X[rows], self.values[rows, j].astype(str), weights[rows])
+
+    def _activations(self, head):
+        """Return the probabilities of a head for training and test rows."""
+        both = [head.predict_proba(self.X), head.predict_proba(self.X_test)]
+        return [p[:, 1:] if p.shape[1] == 2 else p for p in both]
+
+    def _stack(self, features, part):
+        return np.hstack([pair[part] for pair in features])
+
+    def _losses(self, head, features):
+        proba = head.predict_proba(self._stack(features, 1))
+        codes = np.searchsorted(head.classes_, self.y_test)
+        return -np.log(proba[np.arange(len(codes)), codes])
+
+
+class _Head(LogisticRegression):
+    """scikit-learn's model, started where it last stood and solved tightly."""
+
+    def __init__(self, C=1.0):
+        super().__init__(
+            C=C, solver="newton-cg", tol=1e-7, max_iter=1000, warm_start=True
+        )
+
+    def copy(self):
+        twin = _Head(self.C)
+        twin.__dict__.update(self.__dict__)
+        twin.coef_, twin.intercept_ = self.coef_.copy(), self.intercept_.copy()
+        return twin

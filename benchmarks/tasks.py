@@ -1,0 +1,65 @@
+"""The real tasks that benchmarks and tests share, as embeddings with annotations.
+
+``cebab-masked`` comes from the official release, where an aspect without a majority is
+not annotated. ``cebab-published`` and ``yelp`` are the tables of Tan et al. (2023),
+which write "not annotated" as "unknown".
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from skclif import SentenceEmbedder
+from skclif.datasets import fetch_cebab
+
+CONCEPTS = [
+    "food",
+    "ambiance",
+    "service",
+    "noise",
+    "cleanliness",
+    "price",
+    "location",
+    "menu variety",
+    "waiting time",
+    "waiting area",
+]
+TASKS = ["cebab-masked", "cebab-published", "yelp"]
+_CACHE = Path(__file__).parent.parent / ".cache" / "embeddings"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a task: texts, features (n, 384), labels, annotations."""
+
+    texts: pd.Series
+    X: np.ndarray
+    y: np.ndarray
+    concepts: pd.DataFrame
+
+
+def load_task(name: str, part: str, n_concepts: int = 10) -> Part:
+    """Return the "train", "dev" or "test" part of a task, embedded with MiniLM."""
+    if name == "cebab-masked":
+        bunch = fetch_cebab(part)
+        texts, y, concepts = bunch.data, bunch.target, bunch.concepts
+    else:
+        frame = _published(name, part)
+        texts, y = frame["description"], frame["review_majority"].astype(int)
+        concepts = frame[CONCEPTS[:n_concepts]]
+    X = SentenceEmbedder(cache_dir=_CACHE).transform(texts)
+    return Part(texts, X.astype(np.float64), np.asarray(y), concepts)
+
+
+def _published(name: str, part: str) -> pd.DataFrame:
+    stem = "cebab" if name == "cebab-published" else "yelp"
+    folder = Path(os.environ["SKCLIF_DATA"]) / "concept_reviews"
+    frame = pd.read_csv(
+        folder / f"{stem}_{part}.csv", keep_default_na=False, dtype=str
+    )
+    frame = frame.rename(columns=lambda column: column.removesuffix("_aspect_majority"))
+    frame = frame[frame["review_majority"] != "no majority"].reset_index(drop=True)
+    return frame.replace(dict.fromkeys(CONCEPTS, {"no majority": "unknown", "": "unknown"}))

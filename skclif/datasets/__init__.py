@@ -1,0 +1,7 @@
+"""Reviews with annotated concepts: real ones, generated ones and your own."""
+
+from ._cebab import fetch_cebab
+from ._generated import make_concept_reviews
+from ._reviews import load_reviews
+
+__all__ = ["fetch_cebab", "load_reviews", "make_concept_reviews"]
