@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import datasets, exceptions, targets
+    from . import datasets, exceptions
     from ._bottleneck import ConceptBottleneckClassifier
     from ._embedding import SentenceEmbedder
     from ._explainer import ConceptInfluenceExplainer
@@ -23,7 +23,6 @@ __all__ = [
     "SentenceEmbedder",
     "datasets",
     "exceptions",
-    "targets",
 ]
 
 _HOMES = {

@@ -391,7 +391,7 @@ training rows; paths label, concept0, concept1>
         unknown = ~np.isin(y, self.classes_)
         if unknown.any():
             raise ValueError(
-                f"y has the class {y[unknown][0]!r}, which was not seen in fit; known "
+                f"y has the class {y[unknown].tolist()[0]!r}, which was not seen in fit; known "
                 f"classes: {self.classes_.tolist()}."
             )
         return np.searchsorted(self.classes_, y)

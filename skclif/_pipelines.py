@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 
 from ._sklearn import _routing_enabled
 
@@ -38,6 +38,9 @@ def transform_parts(estimator, X):
 def _fit_parts(estimator, X, y, params):
     if not isinstance(estimator, Pipeline):
         return estimator.fit(X, y, **params), X
+    if _routing_enabled():
+        # Refuses what the pipeline's own fit would refuse.
+        process_routing(estimator, "fit", **params)
     if len(estimator) > 1:
         leading = estimator[:-1]
         X = leading.fit_transform(X, y, **_requested(leading, params))

@@ -1,23 +1,79 @@
 """Pages for people: HTML from results, everything escaped."""
 
-from jinja2 import Environment, PackageLoader
+from __future__ import annotations
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ._audit_page import N_HARMFUL, audit_context
+from ._words import number, percent, plain, signed
+
+__all__ = ["N_HARMFUL", "audit_html", "influence_html"]
 
 
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("skclif", "report/templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def audit_html(audit, run: dict, planted: dict[str, str] | None = None) -> str:
+    """Return the page of an audit: one file that needs neither network nor script.
+
+    Parameters
+    ----------
+    audit : Audit
+        What was found.
+    run : dict
+        What stands in ``run.json``: files, options, versions, fingerprints, timings.
+    planted : dict of str to str, default=None
+        What is known to be wrong, in words, by the id of the training row.
+    """
+    template = _environment().get_template("audit.html")
+    return template.render(audit_context(audit, run, planted))
 
 
 def influence_html(result, n_targets: int = 3, k: int = 5) -> str:
     """Return a short HTML view of an influence result."""
     top = result.top(k)
+    n_shown = min(n_targets, len(result.values))
     tables = [
-        {"target": t, "rows": top[top["target"] == t].drop(columns="target")}
-        for t in range(min(n_targets, len(result.values)))
+        {
+            "about": _about(result, t),
+            "rows": top[top["target"] == t].drop(columns="target").to_numpy(object),
+        }
+        for t in range(n_shown)
     ]
+    columns = [str(name) for name in top.columns if name != "target"]
     template = _environment().get_template("influence.html")
-    return template.render(summary=repr(result), tables=tables)
+    return template.render(
+        summary=repr(result),
+        tables=tables,
+        columns=columns,
+        n_more=len(result.values) - n_shown,
+    )
+
+
+def _about(result, target: int) -> str:
+    """Say which target it is, and its value."""
+    if len(result.explained) <= target:
+        return f"target {target}"
+    known = result.explained.iloc[target]
+    parts = [f"target {target}"]
+    if "label" in known:
+        parts.append(f"label {plain(known['label'])}")
+    parts.append(f"{result.target} {number(known['value'])}")
+    text = f": {known['text']}" if "text" in known else ""
+    return ", ".join(parts) + text
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("skclif", "report/templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "plain": plain,
+        "signed": signed,
+    }
+    environment.tests["missing"] = pd.isna
+    return environment

@@ -1,0 +1,40 @@
+"""Numbers and values as people read them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value, digits: int = 3) -> str:
+    """Return a number with a few significant digits and a true minus sign."""
+    if value is None or pd.isna(value):
+        return "–"
+    return _typeset(f"{value:#.{digits}g}")
+
+
+def signed(value, digits: int = 3) -> str:
+    """Return a number with its sign; zero has none."""
+    return _typeset(f"{value:+#.{digits}g}") if value else "0"
+
+
+def percent(value) -> str:
+    """Return a share in percent."""
+    return "–" if value is None or pd.isna(value) else f"{100 * value:.1f} %"
+
+
+def plain(value) -> str:
+    """Return a label or an annotation; 1 for 1.0."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _typeset(text: str) -> str:
+    mantissa, _, exponent = text.partition("e")
+    mantissa = mantissa.replace("-", "−").removesuffix(".")
+    if not exponent:
+        return mantissa
+    return f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPTS)}"

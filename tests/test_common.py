@@ -1,0 +1,78 @@
+"""scikit-learn's own checks, with nothing expected to fail."""
+
+import warnings
+
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
+from sklearn.utils.estimator_checks import (
+    check_all_zero_sample_weights_error,
+    check_dataframe_column_names_consistency,
+    check_get_feature_names_out_error,
+    check_global_output_transform_pandas,
+    check_global_set_output_transform_polars,
+    check_param_validation,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_set_output_transform_polars,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+    parametrize_with_checks,
+)
+
+from skclif import (
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    SentenceEmbedder,
+)
+
+BOTTLENECKS = [
+    ConceptBottleneckClassifier(),
+    ConceptBottleneckClassifier(training="independent"),
+    ConceptBottleneckClassifier(class_weight="balanced", C=0.1),
+]
+NUMERIC = [
+    *BOTTLENECKS,
+    ConceptInfluenceExplainer(ConceptBottleneckClassifier()),
+    ConceptInfluenceExplainer(
+        # A scaler would not hear of sample weights, which the checks demand.
+        make_pipeline(Normalizer(), ConceptBottleneckClassifier())
+    ),
+]
+# A text transformer's tags leave out every check but cloning; tests/test_embedding.py
+# holds its contract.
+PUBLIC = [*NUMERIC, SentenceEmbedder()]
+LEFT_OUT = [
+    check_all_zero_sample_weights_error,
+    check_dataframe_column_names_consistency,
+    check_get_feature_names_out_error,
+    check_global_output_transform_pandas,
+    check_global_set_output_transform_polars,
+    check_param_validation,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_set_output_transform_polars,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+]
+
+
+@parametrize_with_checks(PUBLIC)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("check", LEFT_OUT, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("estimator", NUMERIC, ids=repr)
+def test_checks_that_check_estimator_leaves_out(estimator, check):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check(type(estimator).__name__, estimator)
+    messages = [str(warning.message) for warning in caught]
+    if check is check_dataframe_column_names_consistency:
+        assert not any("fitted without feature names" in m for m in messages)
+
+
+@pytest.mark.parametrize("estimator", [SentenceEmbedder()], ids=repr)
+def test_parameters_of_text_estimators_are_validated(estimator):
+    check_param_validation(type(estimator).__name__, estimator)
