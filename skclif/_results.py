@@ -77,17 +77,46 @@ class InfluenceResult:
         return self._ranked(k, -np.abs(self.totals))
 
     def helpful(self, k: int = 5) -> pd.DataFrame:
-        """Return the rows whose presence helps each target most; see `top`."""
+        """Return the rows whose presence helps each target most.
+
+        Parameters
+        ----------
+        k : int, default=5
+            Most rows a target; rows that do not help are left out.
+
+        Returns
+        -------
+        frame : DataFrame
+            As of `top`, the most helpful first.
+        """
         totals = self._benefit()
         return self._ranked(k, -totals, keep=totals > 0)
 
     def harmful(self, k: int = 5) -> pd.DataFrame:
-        """Return the rows whose presence harms each target most; see `top`."""
+        """Return the rows whose presence harms each target most.
+
+        Parameters
+        ----------
+        k : int, default=5
+            Most rows a target; rows that do not harm are left out.
+
+        Returns
+        -------
+        frame : DataFrame
+            As of `top`, the most harmful first.
+        """
         totals = self._benefit()
         return self._ranked(k, totals, keep=totals < 0)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return every value, one a line: target, row or group, path, influence."""
+        """Return every value, one a line.
+
+        Returns
+        -------
+        frame : DataFrame
+            Columns: target (position), row (position) or group, path (if they were
+            asked for), influence.
+        """
         n_targets, n_columns = self.values.shape[:2]
         targets, columns = np.indices((n_targets, n_columns)).reshape(2, -1)
         frame = {"target": targets, self._axis: self._names(targets, columns)}
