@@ -56,10 +56,12 @@ def load_task(name: str, part: str, n_concepts: int = 10) -> Part:
 
 def _published(name: str, part: str) -> pd.DataFrame:
     stem = "cebab" if name == "cebab-published" else "yelp"
+    if "SKCLIF_DATA" not in os.environ:
+        raise SystemExit("Set SKCLIF_DATA to the folder that holds concept_reviews/.")
     folder = Path(os.environ["SKCLIF_DATA"]) / "concept_reviews"
-    frame = pd.read_csv(
-        folder / f"{stem}_{part}.csv", keep_default_na=False, dtype=str
-    )
+    frame = pd.read_csv(folder / f"{stem}_{part}.csv", keep_default_na=False, dtype=str)
     frame = frame.rename(columns=lambda column: column.removesuffix("_aspect_majority"))
     frame = frame[frame["review_majority"] != "no majority"].reset_index(drop=True)
-    return frame.replace(dict.fromkeys(CONCEPTS, {"no majority": "unknown", "": "unknown"}))
+    return frame.replace(
+        dict.fromkeys(CONCEPTS, {"no majority": "unknown", "": "unknown"})
+    )

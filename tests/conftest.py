@@ -13,6 +13,10 @@ _WORDS = ["and", "bad", "cold", "food", "good", "great", "lovely", "never", "rud
 _WORDS += ["service", "slow", "soup", "tasty", "the", "too", "waiter", "warm", "was"]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--seed", type=int, default=0, help="choose rows to leave out")
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory):
     """Directory of a sentence-transformers model: a BERT that reads 32 tokens.

@@ -1,0 +1,210 @@
+"""Run the main job on real data, and hold its outputs against each other.
+
+    python .ci/check_audit.py WORK
+
+WORK/demo holds a finished ``skclif demo --data cebab``. A table of Yelp reviews is
+written here with column names, a separator and an encoding that skclif does not know,
+and audited with the command. Then:
+
+- every id in the outputs exists in the input, with the hash of its text;
+- every number under "metrics" and "counts" of run.json follows from the tables;
+- paths add up to influence;
+- the most harmful row of the named mistake, removed and really retrained, lowers that
+  mistake's loss.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import accuracy_score, f1_score
+
+from skclif import ConceptBottleneckClassifier, SentenceEmbedder
+from skclif.datasets import fetch_cebab, load_reviews
+
+N_ROWS = 800
+COLUMNS = {
+    "description": "critique",
+    "review_majority": "étoiles",
+    "food_aspect_majority": "cuisine",
+    "service_aspect_majority": "service à table",
+    "price": "prix",
+}
+
+
+def write_table(path):
+    """Write Yelp reviews as a French spreadsheet would: BOM, semicolons, accents."""
+    source = Path(os.environ["SKCLIF_DATA"]) / "concept_reviews" / "yelp_train.csv"
+    table = pd.read_csv(source, keep_default_na=False, dtype=str).head(N_ROWS)
+    table = table.rename(columns=COLUMNS)[list(COLUMNS.values())]
+    table = table.replace({"Positive": "élevé", "Negative": "bas", "unknown": ""})
+    table.insert(0, "numéro", [f"n°{i:04d}" for i in range(len(table))])
+    table.to_csv(
+        path, sep=";", index=False, encoding="utf-8-sig", quoting=csv.QUOTE_MINIMAL
+    )
+
+
+def read_outputs(folder):
+    tables = [
+        pd.read_csv(folder / name, keep_default_na=False, dtype=str)
+        for name in ("predictions.csv", "influence.csv")
+    ]
+    return (*tables, json.loads((folder / "run.json").read_text(encoding="utf-8")))
+
+
+def check_ids(predictions, influence, texts):
+    """Check that ids exist in the input, and stand beside the hash of their text."""
+    pairs = [("id", "text_hash"), ("train_id", "train_text_hash")]
+    for table, (ids, hashes) in zip((predictions, influence), pairs, strict=True):
+        for i, digest in zip(table[ids], table[hashes], strict=True):
+            full = hashlib.sha256(texts[i].encode()).hexdigest()
+            assert full.startswith(digest) and len(digest) >= 16, i
+    targets = influence.loc[influence["target"] == "row", "target_id"]
+    assert set(targets) <= set(predictions["id"])
+    assert not set(influence["train_id"]) & set(predictions["id"])
+
+
+def _close(own, other):
+    assert abs(own - other) < 1e-9, (own, other)
+
+
+def _check_label(metrics, predictions, prefix):
+    true, predicted = predictions["label"], predictions[f"{prefix}predicted"]
+    p = [float(row[f"{prefix}p={row['label']}"]) for _, row in predictions.iterrows()]
+    _close(metrics["accuracy"], accuracy_score(true, predicted))
+    _close(metrics["macro_f1"], f1_score(true, predicted, average="macro"))
+    _close(metrics["log_loss"], -np.log(p).mean())
+    losses = predictions[f"{prefix}loss"].astype(float)
+    _close(metrics["log_loss"], losses.mean())
+
+
+def _check_majority(metrics, predictions, influence):
+    shares = influence.loc[influence["target"] == "all", "train_label"].value_counts(
+        True
+    )
+    true = predictions["label"]
+    predicted = np.repeat(shares.idxmax(), len(true))
+    _close(metrics["accuracy"], accuracy_score(true, predicted))
+    _close(metrics["macro_f1"], f1_score(true, predicted, average="macro"))
+    _close(metrics["log_loss"], -np.log(shares[true]).mean())
+
+
+def _check_concept(metrics, predictions, influence, name):
+    rows = predictions[predictions[f"annotated:{name}"] != ""]
+    true = rows[f"annotated:{name}"]
+    training = influence.loc[influence["target"] == "all", f"annotated:{name}"]
+    common = training[training != ""].value_counts().idxmax()
+    guesses = {
+        "model": rows[f"predicted:{name}"],
+        "majority": np.repeat(common, len(rows)),
+    }
+    assert metrics["annotated_held_out_rows"] == len(rows)
+    for who, guess in guesses.items():
+        _close(metrics[who]["accuracy"], accuracy_score(true, guess))
+        _close(metrics[who]["macro_f1"], f1_score(true, guess, average="macro"))
+
+
+def check_numbers(predictions, influence, run):
+    """Compute every number of run.json again from the tables."""
+    overall = influence[influence["target"] == "all"]
+    assert run["counts"] == {
+        "training_rows": len(overall),
+        "held_out_rows": len(predictions),
+        "mistakes": int((predictions["label"] != predictions["predicted"]).sum()),
+        "harmful_training_rows": int((overall["influence"].astype(float) > 0).sum()),
+        "held_out_texts_in_training": int(
+            predictions["text_hash"].isin(overall["train_text_hash"]).sum()
+        ),
+    }
+    metrics = run["metrics"]
+    assert set(metrics) == {"label", "concepts", "concepts_mean"}
+    _check_label(metrics["label"].pop("model"), predictions, "")
+    _check_label(metrics["label"].pop("black_box"), predictions, "black_box_")
+    _check_majority(metrics["label"].pop("majority"), predictions, influence)
+    assert not metrics["label"]
+    assert list(metrics["concepts"]) == run["concepts"]
+    for name, one in metrics["concepts"].items():
+        _check_concept(one, predictions, influence, name)
+    for who, means in metrics["concepts_mean"].items():
+        for score, mean in means.items():
+            each = [one[who][score] for one in metrics["concepts"].values()]
+            _close(mean, np.mean(each))
+    paths = influence.filter(like="path:").astype(float).sum(axis=1)
+    np.testing.assert_allclose(paths, influence["influence"].astype(float), atol=1e-12)
+
+
+def check_retraining(folder, reviews, predictions, influence, run):
+    """Remove the first culprit of each named mistake, and really retrain."""
+    X = SentenceEmbedder(cache_dir=folder).transform(reviews.data)
+    X, y = X.astype(float), reviews.target.to_numpy().astype(str)
+    position = {i: k for k, i in enumerate(reviews.ids)}
+    training = influence.loc[influence["target"] == "all", "train_id"]
+    options = {key: run["options"][key] for key in ("C", "concept_C", "training")}
+
+    def loss(ids, target):
+        rows = [position[i] for i in ids]
+        clf = ConceptBottleneckClassifier(**options)
+        clf.fit(X[rows], y[rows], concepts=reviews.concepts.iloc[rows])
+        proba = clf.predict_proba(X[[position[target]]])[0]
+        return -np.log(proba[list(clf.classes_).index(y[position[target]])])
+
+    first = influence[(influence["target"] == "row") & (influence["rank"] == "1")]
+    assert len(first) >= 5
+    for _, line in first.iterrows():
+        target, culprit = line["target_id"], line["train_id"]
+        before = loss(training, target)
+        stated = predictions.set_index("id").loc[target, "loss"]
+        assert abs(before - float(stated)) < 1e-6
+        fall = before - loss(training[training != culprit], target)
+        assert fall > 0, (target, culprit, fall)
+        print(
+            f"{target}: without {culprit} the loss falls by {fall:.4f}, "
+            f"influence {float(line['influence']):.4f}"
+        )
+
+
+def check_demo(folder):
+    predictions, influence, run = read_outputs(folder)
+    texts = {}
+    for subset in ("train", "test"):
+        bunch = fetch_cebab(subset)
+        texts |= dict(zip(bunch.ids, bunch.data, strict=True))
+    check_ids(predictions, influence, texts)
+    check_numbers(predictions, influence, run)
+
+
+def check_audit(folder, path):
+    command = ["skclif", "audit", str(path), "--text", "critique", "--id", "numéro"]
+    command += ["--label", "étoiles", "--out", str(folder)]
+    for name in ("cuisine", "service à table", "prix"):
+        command += ["--concept", name]
+    binary = Path(sys.executable).with_name("skclif")
+    subprocess.run([binary, *command[1:]], check=True)
+    reviews = load_reviews(
+        path,
+        text="critique",
+        label="étoiles",
+        id="numéro",
+        concepts=["cuisine", "service à table", "prix"],
+    )
+    predictions, influence, run = read_outputs(folder)
+    check_ids(predictions, influence, dict(zip(reviews.ids, reviews.data, strict=True)))
+    check_numbers(predictions, influence, run)
+    check_retraining(folder, reviews, predictions, influence, run)
+
+
+def main(work):
+    check_demo(work / "demo")
+    write_table(work / "critiques.csv")
+    check_audit(work / "audit", work / "critiques.csv")
+    print("The outputs of the demo and of the audit hold.")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,24 @@
+"""Fail if a test was skipped that this machine could have run."""
+
+import sys
+from xml.etree import ElementTree
+
+UNAVOIDABLE = "CUDA"
+
+
+def main(path):
+    skips = [
+        (case.get("classname"), case.get("name"), skip.get("message", ""))
+        for case in ElementTree.parse(path).iter("testcase")
+        for skip in case.iter("skipped")
+    ]
+    avoidable = [skip for skip in skips if UNAVOIDABLE not in skip[2]]
+    for module, name, reason in avoidable:
+        print(f"skipped: {module}::{name}: {reason}")
+    if avoidable:
+        sys.exit("Tests were skipped that CI must run.")
+    print(f"{len(skips)} tests need a GPU; no other test was skipped.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

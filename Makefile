@@ -1,0 +1,64 @@
+# Every target makes .venv with pip when it is missing and reuses it when it is current.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATA ?= auto
+OUT ?= demo-report
+
+.PHONY: help setup demo test test-fast check format lint types doctest coverage docs \
+	examples build benchmarks clean
+
+help: ## say what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: $(READY) ## make the environment
+
+# One call to pip, so that the constraints hold for everything it pulls in.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+		--editable ".[all]" --group dev
+	touch $@
+
+demo: $(READY) ## run the main job end to end; DATA=auto|cebab|generated
+	$(BIN)/skclif demo --data $(DATA) --out $(OUT)
+
+test: $(READY) ## run everything: tests, doctests, examples, documentation
+	$(BIN)/python -m pytest --doctest-modules tests skclif $(PYTEST_ARGS)
+
+test-fast: $(READY) ## run what takes less than two minutes
+	$(BIN)/python -m pytest --doctest-modules -m "not slow" tests skclif $(PYTEST_ARGS)
+
+check: lint types test ## run all checks
+
+format: $(READY) ## format the code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lint: $(READY) ## check format and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY) ## check types of the numerics and results
+	$(BIN)/mypy
+
+coverage: $(READY) ## hold branch coverage at 95 %
+	$(BIN)/python -m pytest --doctest-modules tests skclif \
+		--cov --cov-report term-missing:skip-covered --cov-fail-under 95
+
+docs: $(READY) ## build the documentation; warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+benchmarks: $(READY) ## measure again what the documentation quotes; needs SKCLIF_DATA
+	$(BIN)/python -m benchmarks.fit
+	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.fidelity
+
+build: $(READY) ## build wheel and source distribution
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## remove what was made, the environment too
+	rm -rf $(VENV) .cache build dist docs/_build docs/generated $(OUT)

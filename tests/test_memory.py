@@ -1,0 +1,41 @@
+"""Memory of influence: neither rows x rows nor rows x parameters."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+from pathlib import Path
+import numpy as np
+from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(40_000, 60))
+concepts = (X[:, :4] + rng.normal(size=(40_000, 4)) > 0).astype(int)
+y = (concepts.sum(axis=1) + rng.integers(0, 2, 40_000)) // 2
+explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+explainer.fit(X, y, concepts=concepts)
+explainer.influence(X[:3], y[:3], top=5)  # whatever a first call keeps
+
+def status(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+before = status("VmRSS")
+explainer.influence(X[:50], y[:50], paths=True, top=5)
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc")
+def test_top_streams_over_training_rows():
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    growth = int(done.stdout) / 1024
+    # In megabytes: rows x rows would be 12,800, rows x parameters 80, the whole answer
+    # (50 targets x 40,000 rows x 5 paths) 80; one block of rows is about 10.
+    assert growth < 50
