@@ -16,7 +16,6 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import type_of_target
 
 from ._bottleneck import ConceptBottleneckClassifier
 from ._concepts import ConceptSchema, format_value
@@ -69,7 +68,7 @@ class Reviews:
             self.ids[rows],
             self.texts[rows],
             self.labels[rows],
-            self.concepts[rows].reset_index(drop=True),
+            self.concepts.iloc[rows].reset_index(drop=True),
             None if self.groups is None else self.groups[rows],
         )
 
@@ -130,6 +129,25 @@ class Audit:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Models:
+    """The audited model with its influence, and the black box beside it.
+
+    Attributes
+    ----------
+    explainer : ConceptInfluenceExplainer
+        Fitted.
+    black_box : ConceptBottleneckClassifier or None
+        Fitted without concepts; None if the audited model has none either.
+    warnings : tuple of str
+        Of heads that did not converge.
+    """
+
+    explainer: ConceptInfluenceExplainer
+    black_box: ConceptBottleneckClassifier | None
+    warnings: tuple[str, ...]
+
+
 def text_hash(text: str) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of a text in UTF-8.
 
@@ -149,8 +167,9 @@ def hold_out(
     Raises
     ------
     DataFileError
-        If nothing is left to evaluate on.
+        If labels are not classes, or nothing is left to evaluate on.
     """
+    _check_labels(reviews.labels)
     rng = check_random_state(random_state)
     codes, _ = pd.factorize(reviews.texts)
     _, first = np.unique(codes, return_index=True)
@@ -207,18 +226,7 @@ def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
         If there are fewer than two labels, labels are not classes, a held-out label
         does not occur in training, or a concept has no two values there.
     """
-    if type_of_target(train.labels) not in ("binary", "multiclass"):
-        raise DataFileError(
-            "The labels are numbers that are not whole, such as "
-            f"{_first_fraction(train.labels):g}; a classifier needs classes. Round or "
-            "bin them."
-        )
-    classes = np.unique(train.labels)
-    if len(classes) < 2:
-        raise DataFileError(
-            f"All {len(train)} training rows have the same label, "
-            f"{_plain(classes[0])!r}; a classifier needs at least two."
-        )
+    classes = _check_labels(train.labels)
     unseen = ~np.isin(held_out.labels, classes)
     if unseen.any():
         raise DataFileError(
@@ -246,29 +254,61 @@ def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
     return notes
 
 
-def audit(
+def fit_models(
     train: Reviews,
-    held_out: Reviews,
-    X_train: np.ndarray,
-    X_held_out: np.ndarray,
+    X: np.ndarray,
     *,
-    C: float = 1.0,
-    concept_C: float = 1.0,
     training: str = "sequential",
+    concept_C: float = 1.0,
     device: str = "cpu",
-    max_mistakes: int = 10,
-    keep_text: bool = True,
-) -> Audit:
-    """Fit a concept bottleneck, evaluate it, and trace its errors to training rows.
+    **options,
+) -> Models:
+    """Fit the concept bottleneck to audit, and the black box to compare it with.
 
     Parameters
     ----------
+    train : Reviews
+        Rows that `check_parts` accepted.
+    X : ndarray of shape (n_rows, n_features)
+        Their features.
+    training, concept_C, device, **options
+        Of :class:`ConceptBottleneckClassifier`; `options` are the black box's too.
+    """
+    options["device"] = device
+    model = ConceptBottleneckClassifier(
+        training=training, concept_C=concept_C, **options
+    )
+    explainer = ConceptInfluenceExplainer(model, device=device)
+    black_box = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        if train.concepts.shape[1]:
+            explainer.fit(X, train.labels, concepts=train.concepts)
+            black_box = ConceptBottleneckClassifier(**options).fit(X, train.labels)
+        else:
+            explainer.fit(X, train.labels)
+    return Models(explainer, black_box, _messages(caught))
+
+
+def audit(
+    models: Models,
+    train: Reviews,
+    held_out: Reviews,
+    X_held_out: np.ndarray,
+    *,
+    max_mistakes: int = 10,
+    keep_text: bool = True,
+) -> Audit:
+    """Evaluate models, and trace their errors to training rows.
+
+    Parameters
+    ----------
+    models : Models
+        What `fit_models` made of `train`.
     train, held_out : Reviews
         Rows that `check_parts` accepted.
-    X_train, X_held_out : ndarray of shape (n_rows, n_features)
-        Their features.
-    C, concept_C, training, device
-        Of :class:`ConceptBottleneckClassifier`.
+    X_held_out : ndarray of shape (n_rows, n_features)
+        Features of the held-out rows.
     max_mistakes : int, default=10
         For how many mistakes, the worst first, culprits are sought.
     keep_text : bool, default=True
@@ -279,20 +319,8 @@ def audit(
     audit : Audit
         What was found. Influence is on the log-loss (nats); positive = harmful.
     """
-    concepts = train.concepts if train.concepts.shape[1] else None
-    model = ConceptBottleneckClassifier(
-        training=training, C=C, concept_C=concept_C, device=device
-    )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        explainer = ConceptInfluenceExplainer(model, device=device)
-        explainer.fit(X_train, train.labels, concepts=concepts)
-        black_box = None
-        if concepts is not None:
-            black_box = ConceptBottleneckClassifier(C=C, device=device)
-            black_box.fit(X_train, train.labels)
+    explainer, black_box = models.explainer, models.black_box
     model = explainer.estimator_
-
     predictions = _predictions(model, black_box, held_out, X_held_out)
     is_mistake = predictions["label"] != predictions["predicted"]
     order = np.argsort(-predictions["loss"].to_numpy(), kind="stable")
@@ -329,8 +357,25 @@ def audit(
             "training_data": _data_fingerprint(train),
             "coefficients": _model_fingerprint(model),
         },
-        warnings=_messages(caught),
+        warnings=models.warnings,
     )
+
+
+def _check_labels(labels: np.ndarray) -> np.ndarray:
+    """Return the distinct labels; refuse what a classifier cannot learn."""
+    if labels.dtype.kind == "f" and (labels % 1 != 0).any():
+        raise DataFileError(
+            f"Labels are numbers that are not whole, such as "
+            f"{labels[labels % 1 != 0][0]:g}; a classifier needs classes. Round or bin "
+            "them."
+        )
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise DataFileError(
+            f"All {len(labels)} rows to train on have the same label, "
+            f"{_plain(classes[0])!r}; a classifier needs at least two."
+        )
+    return classes
 
 
 # --- Tables ---------------------------------------------------------------------------
@@ -619,10 +664,6 @@ def _unseen_values(schema: ConceptSchema, held_out: Reviews) -> list[str]:
                 f"counts as a mistake of the concept ({len(unseen)} rows)."
             )
     return notes
-
-
-def _first_fraction(labels) -> float:
-    return next((float(v) for v in labels if not float(v).is_integer()), float("nan"))
 
 
 def _ids(reviews: Reviews, mask) -> str:

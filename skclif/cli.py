@@ -5,6 +5,7 @@ Whatever takes time to import is imported inside the commands, so that help is q
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -49,6 +50,14 @@ _GENERATED_ABOUT = (
 _N_GENERATED = 1200
 _PLANTED_SHARE = 0.1
 _MISSING_SHARE = 0.2
+
+
+def _known_encoding(context, parameter, value: str) -> str:
+    try:
+        codecs.lookup(value)
+    except LookupError as error:
+        raise click.BadParameter(f"{value!r} is no encoding.") from error
+    return value
 
 
 def _model_options(command):
@@ -168,7 +177,11 @@ def main():
     help="Share of the texts to hold out.",
 )
 @click.option(
-    "--encoding", default="utf-8", show_default=True, help="Encoding of the files."
+    "--encoding",
+    default="utf-8",
+    show_default=True,
+    callback=_known_encoding,
+    help="Encoding of the files.",
 )
 @click.option(
     "--out",
@@ -203,7 +216,9 @@ def audit_command(file, test_file, test_size, out, quiet, **options):
         _make_folder(out)
         stages.begin("reading", f"Reading {file.name}")
         train, held_out = _load(file, test_file, test_size, options)
-    files = [file] if test_file is None else [file, test_file]
+    files = {"training_file": file}
+    if test_file is not None:
+        files["test_file"] = test_file
     data = {
         "name": file.name,
         "test_name": None if test_file is None else test_file.name,
@@ -243,30 +258,25 @@ def audit_command(file, test_file, test_size, out, quiet, **options):
 def demo_command(data, out, quiet, **options):
     """Show an audit: of CEBaB where it can be had, otherwise of generated reviews."""
     stages = _Stages(quiet)
-    planted = None
+    parts, reason = None, "--data generated asks for them"
     with _expected_errors():
         _make_folder(out)
         stages.begin("reading", "Getting the reviews")
-        parts = None
         if data != "generated":
             parts, reason = _cebab(must=data == "cebab")
-            if parts is None:
-                stages.say(f"Taking generated reviews: {reason}")
-            else:
-                stages.say("Taking CEBaB: it is at hand.")
-        else:
-            stages.say("Taking generated reviews: --data generated asks for them.")
-    if parts is None:
-        train, held_out, planted = _generated(options["seed"])
-        name, about = "Generated reviews", _GENERATED_ABOUT
+    if parts is not None:
+        (train, held_out), planted = parts, None
+        name, about = "CEBaB", _CEBAB_ABOUT
     else:
-        (train, held_out), name, about = parts, "CEBaB", _CEBAB_ABOUT
+        train, held_out, planted = _generated(options["seed"])
+        name, about = "generated reviews", _GENERATED_ABOUT
+    click.echo(f"Data: {name}, because {reason}")
     run = {
         "command": "demo",
         "data": {"name": name, "test_name": None, "about": about},
         "options": {"data": data},
     }
-    _audit_and_write(stages, train, held_out, out, run, [], options, planted)
+    _audit_and_write(stages, train, held_out, out, run, {}, options, planted)
 
 
 # --- The one way from reviews to files ------------------------------------------------
@@ -278,14 +288,11 @@ def _audit_and_write(
     held_out: Reviews,
     out: Path,
     run: dict,
-    files: list[Path],
+    files: dict[str, Path],
     options: dict,
     planted: dict[str, str] | None = None,
 ):
-    import numpy as np
-
-    from . import SentenceEmbedder
-    from ._audit import audit, check_parts, same_kinds
+    from ._audit import audit, check_parts, fit_models, same_kinds
     from .report import audit_html
 
     with _expected_errors():
@@ -293,38 +300,30 @@ def _audit_and_write(
         notes = check_parts(train, held_out)
         for note in notes:
             stages.warn(note)
-        digests = {file.name: _sha256(file) for file in files}
-        n_texts = len(train) + len(held_out)
-        stages.begin("embedding", f"Embedding {n_texts:,} texts")
-        embedder = SentenceEmbedder(
-            options["model"],
-            device=options["device"],
-            long_text=options["long_text"],
-            cache_dir=out,
-            verbose=int(stages.shows_bars),
-        )
-        X, cut = _embed(embedder, np.concatenate([train.texts, held_out.texts]))
+        digests = {name: _sha256(file) for name, file in files.items()}
+        X_train, X_held_out, cut = _embed(stages, train, held_out, out, options)
     for note in cut:
         stages.warn(note)
-    stages.begin(
-        "fitting_and_influence",
-        f"Fitting on {len(train):,} texts and tracing the mistakes in "
-        f"{len(held_out):,}",
-    )
+    stages.begin("fitting", f"Fitting on {len(train):,} texts")
+    with _expected_errors():
+        models = fit_models(
+            train,
+            X_train,
+            **{
+                name: options[name] for name in ("C", "concept_C", "training", "device")
+            },
+        )
+    for note in models.warnings:
+        stages.warn(note)
+    stages.begin("influence", f"Tracing the mistakes in {len(held_out):,} texts")
     found = audit(
+        models,
         train,
         held_out,
-        X[: len(train)],
-        X[len(train) :],
-        C=options["C"],
-        concept_C=options["concept_C"],
-        training=options["training"],
-        device=options["device"],
+        X_held_out,
         max_mistakes=options["max_mistakes"],
         keep_text=not options["no_text"],
     )
-    for note in found.warnings:
-        stages.warn(note)
     stages.begin("writing", "Writing the report")
     run = _run_record(run, found, options, digests, [*notes, *cut, *found.warnings])
     if planted is not None:
@@ -346,18 +345,32 @@ def _audit_and_write(
     _close(found, run, out)
 
 
-def _embed(embedder, texts):
-    """Return vectors, and what the embedder warned of."""
+def _embed(
+    stages: _Stages, train: Reviews, held_out: Reviews, out: Path, options: dict
+):
+    """Return vectors of both parts, and what the embedder warned of."""
+    import numpy as np
+
+    from . import SentenceEmbedder
+    from ._devices import resolve_device
     from .exceptions import TruncatedTextWarning
 
+    resolve_device(options["device"])  # refuse it before hours of embedding
+    stages.begin("embedding", f"Embedding {len(train) + len(held_out):,} texts")
+    embedder = SentenceEmbedder(
+        options["model"],
+        device=options["device"],
+        long_text=options["long_text"],
+        cache_dir=out,
+        verbose=int(stages.shows_bars),
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", TruncatedTextWarning)
-        X = embedder.transform(texts)
-    advice = "Use long_text='mean' to"
-    return X, [
-        str(w.message).replace(advice, "Use --long-text mean to") for w in caught
-    ]
+        X = embedder.transform(np.concatenate([train.texts, held_out.texts]))
+    advice = ("Use long_text='mean' to", "Use --long-text mean to")
+    notes = [str(warning.message).replace(*advice) for warning in caught]
+    return X[: len(train)], X[len(train) :], notes
 
 
 def _run_record(
@@ -375,7 +388,7 @@ def _run_record(
         "concepts": list(found.concepts),
         "options": {
             **run["options"],
-            "model": Path(model).name if Path(model).is_dir() else model,
+            "model": Path(model).resolve().name if Path(model).is_dir() else model,
             "device": options["device"],
             **{name: options[name] for name in names},
             "no_text": options["no_text"],
@@ -383,7 +396,7 @@ def _run_record(
         "counts": found.counts,
         "metrics": found.metrics,
         "warnings": notes,
-        "fingerprints": {"files": digests, **found.fingerprints},
+        "fingerprints": {**digests, **found.fingerprints},
         "versions": {
             "python": ".".join(map(str, sys.version_info[:3])),
             **{name: version(name) for name in _PACKAGES},
@@ -455,7 +468,7 @@ def _load_file(file: Path, options: dict) -> Reviews:
 
 
 def _cebab(*, must: bool):
-    """Return the parts and None, or None and why they cannot be had."""
+    """Return the parts, or None where they cannot be had, and why."""
     from ._audit import Reviews
     from .datasets import fetch_cebab
 
@@ -469,9 +482,9 @@ def _cebab(*, must: bool):
     except (OSError, ValueError) as error:
         if must:
             raise
-        return None, str(error)
+        return None, f"CEBaB cannot be had: {error}"
     parts = [Reviews.from_parts(b.ids, b.data, b.target, b.concepts) for b in found]
-    return parts, None
+    return parts, "the official file is at hand"
 
 
 def _generated(seed: int):

@@ -6,7 +6,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ._audit_page import N_HARMFUL, audit_context
-from ._words import number, percent, plain, signed
+from ._words import cut, number, percent, plain, signed
 
 __all__ = ["N_HARMFUL", "audit_html", "influence_html"]
 
@@ -70,6 +70,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.filters |= {
+        "cut": cut,
         "number": number,
         "percent": percent,
         "plain": plain,

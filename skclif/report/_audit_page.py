@@ -11,9 +11,12 @@ _LEAST_SHARE = 0.05  # of a row's influence, for a path to be named
 def audit_context(audit, run: dict, planted: dict[str, str] | None) -> dict:
     """Return what the template ``audit.html`` shows."""
     planted = {} if planted is None else planted
-    training = audit.training.set_index("id").to_dict("index")
-    overall = audit.influence[audit.influence["target"] == "all"]
+    is_overall = audit.influence["target"] == "all"
+    overall, of_rows = audit.influence[is_overall], audit.influence[~is_overall]
     harmful = overall[overall["influence"] > 0].head(N_HARMFUL)
+    shown = {*harmful["train_id"], *of_rows["train_id"]}
+    training = audit.training[audit.training["id"].isin(shown)]
+    training = training.set_index("id").to_dict("index")
     return {
         "run": run,
         "has_text": "text" in audit.predictions,
@@ -26,25 +29,19 @@ def audit_context(audit, run: dict, planted: dict[str, str] | None) -> dict:
         "harmful": [
             _culprit(line, training, planted) for line in harmful.to_dict("records")
         ],
-        "mistakes": _mistakes(audit, training, planted),
+        "mistakes": _mistakes(audit, of_rows, training, planted),
         "planted": run.get("planted"),
     }
 
 
-def _mistakes(audit, training, planted) -> list[dict]:
-    by_row = audit.influence[audit.influence["target"] == "row"]
-    culprits = dict(tuple(by_row.groupby("target_id", sort=False)))
+def _mistakes(audit, influence, training, planted) -> list[dict]:
+    rows = audit.predictions.iloc[audit.mistakes].to_dict("records")
+    culprits: dict[str, list[dict]] = {row["id"]: [] for row in rows}
+    for line in influence.to_dict("records"):
+        culprits[line["target_id"]].append(_culprit(line, training, planted))
     return [
-        _mistake(row, audit.concepts)
-        | {
-            "culprits": [
-                _culprit(line, training, planted)
-                for line in culprits[row["id"]].to_dict("records")
-            ]
-            if row["id"] in culprits
-            else []
-        }
-        for row in audit.predictions.iloc[audit.mistakes].to_dict("records")
+        {**_mistake(row, audit.concepts), "culprits": culprits[row["id"]]}
+        for row in rows
     ]
 
 

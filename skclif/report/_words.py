@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+_LONG, _FOLD = 700, 500
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -22,7 +23,11 @@ def signed(value, digits: int = 3) -> str:
 
 def percent(value) -> str:
     """Return a share in percent."""
-    return "–" if value is None or pd.isna(value) else f"{100 * value:.1f} %"
+    return (
+        "–"
+        if value is None or pd.isna(value)
+        else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+    )
 
 
 def plain(value) -> str:
@@ -30,6 +35,14 @@ def plain(value) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
+
+
+def cut(text: str) -> int:
+    """Return where a long text can be folded away, 0 if it is not long."""
+    if len(text) <= _LONG:
+        return 0
+    space = text.rfind(" ", _FOLD // 2, _FOLD)
+    return space if space > 0 else _FOLD
 
 
 def _typeset(text: str) -> str:
