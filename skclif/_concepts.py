@@ -152,11 +152,15 @@ def concept_table(concepts) -> pd.DataFrame:
     return _check_names(table)
 
 
+def plain_value(value):
+    """Return a Python number or string; a whole number if it is one."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def format_value(value) -> str:
-    """Return a concept value as it stands in names (1.0 from a NaN column is 1)."""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+    """Return a value as it stands in names (1.0 from a column with NaN is 1)."""
+    return str(plain_value(value))
 
 
 def _list_ndim(concepts) -> int:

@@ -391,8 +391,8 @@ training rows; paths label, concept0, concept1>
         unknown = ~np.isin(y, self.classes_)
         if unknown.any():
             raise ValueError(
-                f"y has the class {y[unknown].tolist()[0]!r}, which was not seen in fit; known "
-                f"classes: {self.classes_.tolist()}."
+                f"y has the class {y[unknown].tolist()[0]!r}, which was not seen in "
+                f"fit; known classes: {self.classes_.tolist()}."
             )
         return np.searchsorted(self.classes_, y)
 

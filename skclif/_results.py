@@ -169,6 +169,7 @@ class InfluenceResult:
         if self.groups is not None or self.training.empty:
             return frame
         known = self.training.iloc[names].reset_index(drop=True)
+        known = known.rename(columns={n: f"annotated {n}" for n in frame.columns})
         return pd.concat([frame, known], axis=1)
 
     def __repr__(self) -> str:

@@ -8,12 +8,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from skclif import ConceptBottleneckClassifier
-from skclif._audit import (
-    N_CULPRITS,
+from skclif._audit import N_CULPRITS, audit, fit_models
+from skclif._audit_data import (
     Reviews,
-    audit,
     check_parts,
-    fit_models,
     hold_out,
     same_kinds,
     text_hash,

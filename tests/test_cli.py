@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 import skclif
-from skclif._audit import text_hash
+from skclif._audit_data import text_hash
 from skclif.cli import main
 from skclif.datasets import make_concept_reviews
 
@@ -326,6 +326,7 @@ def test_long_texts_are_warned_of(file, tiny_encoder, tmp_path):
         (None, ["--test", "nowhere.csv"], "There is no file 'nowhere.csv'"),
         (None, ["--model", "./nowhere"], "'./nowhere' is not a directory"),
         (None, ["--device", "abacus"], "device='abacus' is not known"),
+        (None, ["--encoding", "utf-9"], "encoding='utf-9' is not known"),
         ({"stars": 3}, [], "have the same label, 3"),
         ({"stars": np.linspace(0, 1, 120)}, [], "are numbers that are not whole"),
         ({"stars": [f"s{i}" for i in range(120)]}, [], "No row can be held out"),
@@ -355,7 +356,6 @@ def test_bad_input_is_one_clear_line(change, more, message, tiny_encoder, tmp_pa
             "not in the range 0<x<1",
         ),
         (["audit", "x.csv", "--out", "o", "--C", "0"], "the range x>0"),
-        (["audit", "x.csv", "--out", "o", "--encoding", "utf-9"], "is no encoding"),
         (["demo", "--data", "secret"], "'secret' is not one of"),
         (["frobnicate"], "No such command 'frobnicate'"),
     ],

@@ -20,7 +20,7 @@ LAYERS = [
     {"_sklearn", "_devices", "_concepts", "_pipelines"},
     {"_embedding_cache", "_embedding_models", "_embedding", "datasets"},
     {"_bottleneck", "_explainer"},
-    {"_audit"},
+    {"_audit", "_audit_data"},
     {"report"},
     {"cli"},
 ]

@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._audit import Reviews, audit, fit_models
+from skclif._audit import audit, fit_models
+from skclif._audit_data import Reviews
+from skclif._concepts import format_value
 from skclif.report import audit_html, influence_html
-from skclif.report._words import cut, number, percent, plain, signed
+from skclif.report._words import cut, number, percent, signed
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -293,8 +295,8 @@ def test_other_words():
     assert number(None) == number(float("nan")) == percent(None) == "–"
     assert number(1.0) == "1.00"
     assert percent(0.1234) == "12.3\N{NO-BREAK SPACE}%"
-    assert plain(1.0) == plain(np.float64(1)) == plain(1) == "1"
-    assert plain("1.0") == "1.0"
+    assert format_value(1.0) == format_value(np.float64(1)) == "1"
+    assert format_value("1.0") == "1.0"
 
 
 def test_long_texts_are_folded_between_words():

@@ -73,6 +73,14 @@ def test_to_frame_has_every_value():
     )
 
 
+def test_annotations_named_like_a_column_are_told_apart():
+    training = pd.DataFrame({"row": list("abc"), "path": list("def")})
+    top = _result(training=training).top(1)
+    assert top["row"].tolist() == [1, 2]
+    assert top["annotated row"].tolist() == ["b", "c"]
+    assert top["annotated path"].tolist() == ["e", "f"]
+
+
 def test_streamed_rows_keep_their_positions():
     rows = np.array([[7, 5, 3], [2, 1, 0]])
     training = pd.DataFrame({"text": list("abcdefgh")})

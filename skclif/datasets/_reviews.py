@@ -1,5 +1,6 @@
 """Reviews from a user's own file, with errors that name the file, column and row."""
 
+import codecs
 import csv
 import difflib
 import gzip
@@ -155,6 +156,7 @@ def load_reviews(
     {'text': 'Long wait', 'label': 2, 'food': nan}
     """
     path = Path(path)
+    _check_encoding(encoding)
     na_values = {"", *map(str, _NA_VALUES if na_values is None else na_values)}
     concepts = [] if concepts is None else list(concepts)
     roles = _roles(text=text, label=label, concepts=concepts, id=id, group=group)
@@ -199,6 +201,16 @@ def _roles(*, text, label, concepts, id, group):
             )
         roles[name] = role
     return roles
+
+
+def _check_encoding(encoding):
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise ValueError(
+            f"encoding={encoding!r} is not known to Python; try 'utf-8', 'cp1252' or "
+            "'utf-16'."
+        ) from error
 
 
 def _read(path, roles, encoding):
@@ -441,11 +453,18 @@ def _numbers(values):
     return values
 
 
+def _is_whole(text):
+    """Whether a text can be written at all; JSON can hold halves of characters."""
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def _scalars(path, name, values):
     """Return the values with None for NaN; refuse all but text and numbers."""
     allowed = (str, bool, int, float, type(None))
     odd = [not isinstance(value, allowed) for value in values]
     _refuse_rows(path, name, odd, "neither text nor a number")
+    broken = [isinstance(value, str) and not _is_whole(value) for value in values]
+    _refuse_rows(path, name, broken, "half a character (a lone surrogate)")
     return [
         None if isinstance(value, float) and math.isnan(value) else value
         for value in values

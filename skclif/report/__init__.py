@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from .._concepts import format_value
 from ._audit_page import N_HARMFUL, audit_context
-from ._words import cut, number, percent, plain, signed
+from ._words import cut, number, percent, signed
 
 __all__ = ["N_HARMFUL", "audit_html", "influence_html"]
 
@@ -55,7 +56,7 @@ def _about(result, target: int) -> str:
     known = result.explained.iloc[target]
     parts = [f"target {target}"]
     if "label" in known:
-        parts.append(f"label {plain(known['label'])}")
+        parts.append(f"label {format_value(known['label'])}")
     parts.append(f"{result.target} {number(known['value'])}")
     text = f": {known['text']}" if "text" in known else ""
     return ", ".join(parts) + text
@@ -73,7 +74,7 @@ def _environment() -> Environment:
         "cut": cut,
         "number": number,
         "percent": percent,
-        "plain": plain,
+        "plain": format_value,
         "signed": signed,
     }
     environment.tests["missing"] = pd.isna

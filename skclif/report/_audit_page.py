@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._words import plain
+from .._concepts import format_value as plain
 
 N_HARMFUL = 20
 _LEAST_SHARE = 0.05  # of a row's influence, for a path to be named

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 _LONG, _FOLD = 700, 500
@@ -28,13 +27,6 @@ def percent(value) -> str:
         if value is None or pd.isna(value)
         else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
     )
-
-
-def plain(value) -> str:
-    """Return a label or an annotation; 1 for 1.0."""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def cut(text: str) -> int:
