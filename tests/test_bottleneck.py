@@ -1,6 +1,7 @@
 """ConceptBottleneckClassifier as its users meet it."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 import skops.io
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_sample_weight
@@ -316,6 +318,17 @@ def test_convergence_warning_names_head_value_and_remedy(data):
     ):
         assert f"head of {name!r} stopped at a gradient norm of" in message
         assert "above tol=1e-08; raise max_iter=1" in message
+
+
+def test_extreme_class_weights_do_not_stall_the_line_search():
+    """The objective's rounding noise is that of large weighted logits, not its own."""
+    X, y = make_blobs(n_samples=50, centers=2, random_state=0, cluster_std=20)
+    weights = {0: 1000, 1: 0.0001}
+    clf = ConceptBottleneckClassifier(C=0.1, class_weight=weights)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        clf.fit(X, y)
+    assert clf.n_iter_ < 40
 
 
 @pytest.mark.parametrize(

@@ -309,7 +309,9 @@ def test_refused_json(write, content, message):
 
 
 def test_unknown_encoding(write):
-    with pytest.raises(ValueError, match="encoding='utf-9' is not known to Python; try"):
+    with pytest.raises(
+        ValueError, match="encoding='utf-9' is not known to Python; try"
+    ):
         load_reviews(write("text,label\nGood,1\n"), encoding="utf-9")
 
 

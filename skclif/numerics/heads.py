@@ -232,6 +232,18 @@ class HeadsProblem:
             value[members] += (self.weights[:, members] * losses).sum(dim=0)
         return value
 
+    def magnitude(self, scores: Tensor, objective: Tensor) -> Tensor:
+        """Return the size of what is added and cancelled in every head's objective.
+
+        A loss near zero is the difference of logits that are not: its rounding error
+        is that of the scores, not its own.
+        """
+        size = objective.abs()
+        for _, members, s in self._grouped(scores):
+            cancelled = self.weights[:, members] * s.abs().amax(dim=-1)
+            size[members] += cancelled.sum(dim=0)
+        return size
+
     def gradient(self, probabilities: list[Tensor], parameters: Tensor) -> Tensor:
         """Return the gradient of every head's objective, shaped like parameters."""
         return self._pull_back(

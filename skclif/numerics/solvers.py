@@ -163,7 +163,7 @@ def _line_search(
     along = problem.scores(step)
     slope = problem.by_head(gradient * step)
     # Near the optimum the fall is below what the objective's digits can show.
-    slack = 8 * torch.finfo(objective.dtype).eps * objective.abs()
+    slack = 8 * torch.finfo(objective.dtype).eps * problem.magnitude(scores, objective)
     length = torch.ones_like(objective)
     for _ in range(_MAX_HALVINGS):
         trial = parameters + problem.per_score(length) * step
