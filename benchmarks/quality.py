@@ -61,8 +61,8 @@ def measure():
         black_box = choose(
             ConceptBottleneckClassifier(), [{"C": C} for C in GRID], train, dev
         )
-        rows.append([task, "-", "black box", f"{black_box.C:g}", "-"])
-        rows[-1] += [*label_scores(black_box, test), "-", "-"]
+        rows.append([task, None, "black box", black_box.C, None])
+        rows[-1] += [*label_scores(black_box, test), None, None]
         for training in ("sequential", "independent"):
             grid = [{"C": C, "concept_C": c} for C in GRID for c in GRID]
             clf = choose(
@@ -72,9 +72,7 @@ def measure():
                 dev,
                 concepts=train.concepts,
             )
-            rows.append(
-                [task, n_concepts, training, f"{clf.C:g}", f"{clf.concept_C:g}"]
-            )
+            rows.append([task, n_concepts, training, clf.C, clf.concept_C])
             rows[-1] += [*label_scores(clf, test), *concept_scores(clf, test)]
     return rows
 

@@ -52,10 +52,16 @@ def _environment():
     }
 
 
+def _cell(value):
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _print(title, columns, rows):
     print(title)
     cells = [[str(column) for column in columns]]
-    cells += [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in r] for r in rows]
+    cells += [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         print("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)))

@@ -283,7 +283,6 @@ def _influence(explainer, known, held_out: Reviews, X, mistakes) -> pd.DataFrame
 
 def _influence_lines(known, rows, values, paths) -> pd.DataFrame:
     """Return lines for training rows in order of rank, `values` (n_rows, n_paths)."""
-    values = values + 0.0  # no -0.0 in the tables
     lines = {"rank": np.arange(1, len(rows) + 1)}
     for name in known.columns.drop("text"):
         column = name if name.startswith("annotated:") else f"train_{name}"

@@ -80,7 +80,7 @@ class ConceptInfluenceExplainer(
         `sample_weight`.
     n_features_in_ : int
         Number of features seen in `fit`, if the estimator knows it.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if the estimator knows them.
 
     See Also
@@ -93,6 +93,11 @@ class ConceptInfluenceExplainer(
     The influence of a training row is the effect of its *presence*: target(trained with
     the row) - target(trained without it). On a loss, positive means harmful. It adds up
     from *paths*, one a loss term: the row's label and each of its annotations.
+
+    What concerns the model alone stays with the model: ``explainer.estimator_`` is the
+    fitted clone, and the last step of a pipeline, ``explainer.estimator_[-1]``, has
+    `predict_concepts`, `intervene` and `contributions` on the features of
+    ``explainer.estimator_[:-1].transform(X)``.
 
     References
     ----------
@@ -114,7 +119,7 @@ class ConceptInfluenceExplainer(
     ConceptInfluenceExplainer(estimator=ConceptBottleneckClassifier())
     >>> result = explainer.influence(X, 1 - y, paths=True, reduce="mean")
     >>> result
-    <InfluenceResult on mean log-loss (nats, positive = harmful): 1 targets x 60 \
+    <InfluenceResult on mean log-loss (nats, positive = harmful): 1 target x 60 \
 training rows; paths label, concept0, concept1>
     """
 

@@ -175,7 +175,9 @@ class InfluenceResult:
     def __repr__(self) -> str:
         """Return one line: what, how many, unit and sign."""
         kind = "groups" if self.groups is not None else "training rows"
-        shape = f"{self.values.shape[0]} targets x {self.values.shape[1]} {kind}"
+        n_targets, n_columns = self.values.shape[:2]
+        targets = "target" if n_targets == 1 else "targets"
+        shape = f"{n_targets} {targets} x {n_columns} {kind}"
         good = "helpful" if self.higher_is_better else "harmful"
         paths = ""
         if self.paths is not None:

