@@ -57,8 +57,8 @@ benchmarks: $(READY) ## measure again what the documentation quotes; needs SKCLI
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.fidelity
 
-build: $(READY) ## build wheel and source distribution
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+build: $(READY) ## build wheel and source archive
+	$(BIN)/python -m build --outdir dist .
 
 clean: ## remove what was made, the environment too
 	rm -rf $(VENV) .cache build dist docs/_build docs/generated $(OUT)

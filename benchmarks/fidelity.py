@@ -80,7 +80,7 @@ def compare(X, y, concepts, X_test, y_test, *, C, n_rows, seed=0, paths=()):
     truth = RetrainedBottleneck(X, y, concepts, X_test, y_test, C=C, concept_C=C)
     # Both models are the same optimum; else nothing below means anything.
     own = result.explained["value"].to_numpy()
-    np.testing.assert_allclose(own, truth.losses, atol=1e-4)
+    np.testing.assert_allclose(own, truth.losses, atol=1e-5)
     rows = choose_rows(result.totals, n_rows, np.random.default_rng(seed))
     fidelity = {"row": Fidelity(result.totals[:, rows], _retrained(truth, rows, None))}
     for path in paths:

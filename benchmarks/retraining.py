@@ -80,7 +80,7 @@ class _Head(LogisticRegression):
 
     def __init__(self, C=1.0):
         super().__init__(
-            C=C, solver="newton-cg", tol=1e-7, max_iter=1000, warm_start=True
+            C=C, solver="newton-cg", tol=1e-9, max_iter=1000, warm_start=True
         )
 
     def copy(self):
