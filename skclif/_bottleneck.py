@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
@@ -197,6 +198,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         """
         from .numerics.bottleneck import fit_bottleneck
 
+        _refuse_sparse(X)
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_ = np.unique(y)
@@ -205,6 +207,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
                 "y needs at least 2 classes, but the data contains only one class: "
                 f"{self.classes_.tolist()[0]!r}."
             )
+        _refuse_annotations(sample_weight)
         sample_weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
@@ -522,6 +525,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
     def _on_device(self, X) -> tuple[Bottleneck, torch.Tensor]:
         import torch
 
+        _refuse_sparse(X)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         device = resolve_device(self.device)
         return self._bottleneck(device), torch.from_numpy(np.array(X)).to(device)
@@ -543,6 +547,23 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
                 ConvergenceWarning,
                 stacklevel=3,
             )
+
+
+def _refuse_sparse(X):
+    if sparse.issparse(X):
+        raise TypeError(
+            f"X is a sparse matrix of shape {X.shape}, but dense data is required. Use "
+            "X.toarray(), or in a pipeline put TruncatedSVD, or a SentenceEmbedder in "
+            "place of word counts, before this step."
+        )
+
+
+def _refuse_annotations(sample_weight):
+    if getattr(sample_weight, "ndim", 1) > 1:
+        raise ValueError(
+            f"sample_weight must have one dimension, got shape {sample_weight.shape}. "
+            "Annotations are passed by name: fit(X, y, concepts=concepts)."
+        )
 
 
 def _check_concept_weight(X, concepts, concept_sample_weight) -> np.ndarray:

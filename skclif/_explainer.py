@@ -533,6 +533,11 @@ training rows; paths label, concept0, concept1>
 
 def _check_explainable(estimator):
     last = final_step(estimator)
+    if isinstance(last, type):
+        raise TypeError(
+            f"estimator must be an instance, got the class {last.__name__}; pass "
+            f"{last.__name__}()."
+        )
     if not isinstance(last, ConceptBottleneckClassifier):
         raise TypeError(
             "estimator must be a ConceptBottleneckClassifier or a Pipeline that ends "

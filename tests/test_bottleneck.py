@@ -476,7 +476,10 @@ def test_automatic_device_is_always_there(data):
 @pytest.mark.parametrize(
     ("spoil", "match"),
     [
-        (lambda X, y: (sparse.csr_array(X), y), r"dense data is required.*\.toarray"),
+        (
+            lambda X, y: (sparse.csr_array(X), y),
+            r"sparse.*X\.toarray\(\).*TruncatedSVD",
+        ),
         (
             lambda X, y: (X, np.repeat("a", 120)),
             "only one class: 'a'|at least 2 classes",
@@ -493,6 +496,12 @@ def test_bad_rows(data, spoil, match):
     X, y = spoil(*data[:2])
     with pytest.raises((ValueError, TypeError), match=match):
         ConceptBottleneckClassifier().fit(X, y)
+
+
+def test_annotations_in_the_place_of_weights(data):
+    X, y, concepts = data
+    with pytest.raises(ValueError, match="one dimension.*concepts=concepts"):
+        ConceptBottleneckClassifier().fit(X, y, concepts)
 
 
 def test_negative_sample_weight(data):

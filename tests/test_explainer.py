@@ -358,6 +358,7 @@ def test_fewer_rows_than_features():
     ("estimator", "match"),
     [
         (LogisticRegression(), "ends in one, got LogisticRegression at the end"),
+        (ConceptBottleneckClassifier, "must be an instance, got the class Concept"),
         (
             make_pipeline(StandardScaler(), LogisticRegression()),
             "got LogisticRegression",
