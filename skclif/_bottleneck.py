@@ -39,17 +39,22 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
     """Classify by way of human concepts.
 
     One linear softmax head per concept predicts the concept's value from the features;
-    a linear softmax head predicts the label from the predicted probabilities of all
-    concepts, and from nothing else. Every head is the model that
-    :class:`~sklearn.linear_model.LogisticRegression` fits, trained in float64 to its
-    optimum, so that influence is well defined. Without `concepts` the label head sees
-    the features themselves: the black box to compare with.
+    a linear softmax head predicts the label from the activations of those heads (the
+    predicted probabilities, unless `bottleneck` says otherwise), and from nothing else.
+    Every head is the model that :class:`~sklearn.linear_model.LogisticRegression` fits,
+    trained in float64 to its optimum, so that influence is well defined. Without
+    `concepts` the label head sees the features themselves: the black box to compare
+    with.
 
     Parameters
     ----------
     training : {"sequential", "independent"}, default="sequential"
         What the label head is trained on: predicted concepts, or the true annotations
         wherever there are any. New rows always use predictions.
+    bottleneck : {"soft", "logit", "hard"}, default="soft"
+        What the label head sees of a concept: the probabilities of its values, their
+        logits (centred over the values), or the most probable value alone. "logit"
+        excludes ``training="independent"``: a true annotation has no logit.
     C : float, default=1.0
         Inverse strength of the L2 penalty on the label head.
     concept_C : float, default=1.0
@@ -132,6 +137,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
 
     _parameter_constraints: dict = {
         "training": [StrOptions({"sequential", "independent"})],
+        "bottleneck": [StrOptions({"soft", "logit", "hard"})],
         "C": [Interval(Real, 0, None, closed="neither")],
         "concept_C": [Interval(Real, 0, None, closed="neither")],
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -146,6 +152,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         self,
         *,
         training="sequential",
+        bottleneck="soft",
         C=1.0,
         concept_C=1.0,
         class_weight=None,
@@ -154,6 +161,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         device="cpu",
     ):
         self.training = training
+        self.bottleneck = bottleneck
         self.C = C
         self.concept_C = concept_C
         self.class_weight = class_weight
@@ -198,6 +206,11 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         """
         from .numerics.bottleneck import fit_bottleneck
 
+        if self.training == "independent" and self.bottleneck == "logit":
+            raise ValueError(
+                "training='independent' needs bottleneck='soft' or 'hard': a true "
+                "annotation has no logit. Use training='sequential' with logits."
+            )
         _refuse_sparse(X)
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
@@ -218,6 +231,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
             data.to(resolve_device(self.device)),
             [len(values) for values in self.concept_classes_],
             len(self.classes_),
+            activation=self.bottleneck,
             independent=self.training == "independent",
             penalty=1 / self.C,
             concept_penalty=1 / self.concept_C,
@@ -292,8 +306,10 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         Returns
         -------
         activations : ndarray of shape (n_samples, n_activations), float64
-            Probabilities of the values of every concept, side by side; of two values
-            the second's only. The features themselves if fitted without concepts.
+            Of the values of every concept, side by side: probabilities, logits, or 1
+            for the most probable and 0 for the others, as `bottleneck` says; of two
+            values the second's only. The features themselves if fitted without
+            concepts.
         """
         check_is_fitted(self)
         bottleneck, features = self._on_device(X)
@@ -382,10 +398,16 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         Raises
         ------
         ValueError
-            If a value was never seen in `fit`, or lengths differ.
+            If a value was never seen in `fit`, lengths differ, or the bottleneck is
+            "logit".
         """
         check_is_fitted(self)
         self._require_concepts("intervene")
+        if self.bottleneck == "logit":
+            raise ValueError(
+                "intervene needs bottleneck='soft' or 'hard': a known value has no "
+                "logit to put in its place."
+            )
         import torch
 
         from .numerics.bottleneck import substitute
@@ -504,7 +526,8 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         from .numerics.bottleneck import Bottleneck
         from .numerics.heads import HeadStack, SoftmaxHead
 
-        stack = HeadStack([len(values) for values in self.concept_classes_])
+        sizes = [len(values) for values in self.concept_classes_]
+        stack = HeadStack(sizes, self.bottleneck)
         label = SoftmaxHead(len(self.classes_))
         concepts = [
             head.from_logit_weights(_join_bias(coef, intercept))

@@ -5,6 +5,7 @@ Influence functions through a concept bottleneck: CLIF, arXiv 2605.19848.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
 from numbers import Integral
 
@@ -323,6 +324,15 @@ training rows; paths label, concept0, concept1>
 
         model, features = self._features(X)
         about = self._target(model, target, reduce)
+        if model.bottleneck == "hard" and model.n_concepts_ and isinstance(target, str):
+            warnings.warn(
+                "To first order, annotations do not move the label through hard "
+                "activations: the paths of the concepts are 0, although removing an "
+                "annotation for real can flip an activation. Use bottleneck='soft' or "
+                "'logit' to see them.",
+                UserWarning,
+                stacklevel=2,
+            )
         codes = self._codes(model, features, y)
         collect, group_names = self._collectors(paths, groups, top)
         bottleneck, data, *_ = self._state_on_device()

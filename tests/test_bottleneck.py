@@ -76,6 +76,48 @@ def test_every_head_is_scikit_learns_optimum(n_classes, training, weighted):
     _assert_same_head(clf.coef_, clf.intercept_, reference)
 
 
+@pytest.mark.parametrize("bottleneck", ["logit", "hard"])
+def test_the_label_head_sees_what_it_is_told(data, bottleneck):
+    X, y, concepts = data
+    soft = ConceptBottleneckClassifier().fit(X, y, concepts=concepts)
+    clf = ConceptBottleneckClassifier(bottleneck=bottleneck)
+    clf.fit(X, y, concepts=concepts)
+    activations = []
+    for p in soft.predict_concept_proba(X).values():
+        if bottleneck == "hard":
+            values = (p == p.max(axis=1, keepdims=True)).astype(float)
+            activations.append(values[:, 1:] if p.shape[1] == 2 else values)
+        elif p.shape[1] == 2:
+            activations.append(np.log(p[:, 1:] / p[:, :1]))
+        else:
+            activations.append(np.log(p) - np.log(p).mean(axis=1, keepdims=True))
+    np.testing.assert_allclose(clf.transform(X), np.hstack(activations), atol=1e-6)
+    reference = _reference(1.0, clf.transform(X), y)
+    _assert_same_head(clf.coef_, clf.intercept_, reference)
+    np.testing.assert_allclose(
+        clf.contributions(X).sum(axis=2), clf.decision_function(X), atol=1e-12
+    )
+
+
+def test_hard_predictions_are_like_known_values(data):
+    X, y, concepts = data
+    for training in TRAINING:
+        clf = ConceptBottleneckClassifier(training=training, bottleneck="hard")
+        clf.fit(X, y, concepts=concepts)
+        known = clf.intervene(X, clf.predict_concepts(X))
+        np.testing.assert_array_equal(known, clf.predict_proba(X))
+
+
+def test_a_known_value_has_no_logit(data):
+    X, y, concepts = data
+    clf = ConceptBottleneckClassifier(bottleneck="logit")
+    with pytest.raises(ValueError, match="'independent' needs bottleneck='soft'"):
+        clone(clf).set_params(training="independent").fit(X, y, concepts=concepts)
+    clf.fit(X, y, concepts=concepts)
+    with pytest.raises(ValueError, match="intervene needs bottleneck='soft'"):
+        clf.intervene(X, concepts)
+
+
 def test_balanced_weights_are_scikit_learns(data):
     X, y, _ = data
     clf = ConceptBottleneckClassifier(class_weight="balanced").fit(X, y)

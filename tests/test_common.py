@@ -30,6 +30,8 @@ BOTTLENECKS = [
     ConceptBottleneckClassifier(),
     ConceptBottleneckClassifier(training="independent"),
     ConceptBottleneckClassifier(class_weight="balanced", C=0.1),
+    ConceptBottleneckClassifier(bottleneck="logit"),
+    ConceptBottleneckClassifier(bottleneck="hard", training="independent"),
 ]
 NUMERIC = [
     *BOTTLENECKS,

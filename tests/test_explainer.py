@@ -1,6 +1,7 @@
 """ConceptInfluenceExplainer as its users meet it."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -103,6 +104,22 @@ def test_what_is_not_annotated_has_no_influence(explainer, data, targets):
     values = explainer.influence(*targets, paths=True).values
     assert (values[:, :, 1:][:, missing] == 0).all()
     assert (values[:, :, 1:][:, ~missing] != 0).all()
+
+
+def test_hard_activations_are_warned_of(data, targets):
+    X, y, concepts = data
+    explainer = ConceptInfluenceExplainer(
+        ConceptBottleneckClassifier(bottleneck="hard")
+    )
+    explainer.fit(X, y, concepts=concepts)
+    with pytest.warns(UserWarning, match="paths of the concepts are 0"):
+        values = explainer.influence(*targets, paths=True).values
+    assert (values[:, :, 1:] == 0).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        target = ("concept", "food", "good")
+        values = explainer.influence(targets[0], target=target, paths=True).values
+    assert (values[:, :, 1] != 0).any()
 
 
 def test_a_concept_does_not_hear_of_labels(explainer, targets):

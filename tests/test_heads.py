@@ -42,9 +42,10 @@ def test_two_values_are_one_logit():
     torch.testing.assert_close(head.activations(scores), scores.sigmoid())
 
 
+@pytest.mark.parametrize("activation", ["soft", "logit", "hard"])
 @pytest.mark.parametrize("n_values", SIZES)
-def test_derivatives_equal_autograd(n_values):
-    head = SoftmaxHead(n_values)
+def test_derivatives_equal_autograd(n_values, activation):
+    head = SoftmaxHead(n_values, activation)
     for row, code in zip(_scores(4, head), [0, 1, 0, n_values - 1], strict=True):
         code = torch.tensor(code)
         probabilities = head.probabilities(row)
@@ -58,6 +59,24 @@ def test_derivatives_equal_autograd(n_values):
         torch.testing.assert_close(
             head.curvature_times(probabilities, direction), curvature @ direction
         )
+
+
+@pytest.mark.parametrize("n_values", SIZES)
+def test_activations_follow_their_definition(n_values):
+    soft, logit, hard = (
+        SoftmaxHead(n_values, activation) for activation in ("soft", "logit", "hard")
+    )
+    scores = _scores(6, soft)
+    probabilities = soft.probabilities(scores)
+    expected = {
+        soft: probabilities,
+        logit: probabilities.log() - probabilities.log().mean(dim=1, keepdim=True),
+        hard: (probabilities == probabilities.amax(dim=1, keepdim=True)).double(),
+    }
+    for head, values in expected.items():
+        if n_values == 2:
+            values = values[:, 1:] * (2 if head is logit else 1)  # log-odds
+        torch.testing.assert_close(head.activations(scores), values)
 
 
 @pytest.mark.parametrize("n_values", SIZES)

@@ -43,11 +43,12 @@ def _data(n_samples=60, n_features=5, sizes=SIZES, n_classes=3, seed=0):
     return TrainingData(*map(torch.from_numpy, arrays))
 
 
-def _fit(data, *, independent=False, sizes=SIZES, n_classes=3):
+def _fit(data, *, independent=False, sizes=SIZES, n_classes=3, activation="soft"):
     bottleneck, *fits = fit_bottleneck(
         data,
         sizes,
         n_classes,
+        activation=activation,
         independent=independent,
         penalty=PENALTY,
         concept_penalty=CONCEPT_PENALTY,
@@ -116,6 +117,51 @@ def test_equals_finite_differences_of_retraining(target, independent, n_classes)
             torch.testing.assert_close(
                 influence[:, row, path], difference, rtol=1e-5, atol=2e-7
             )
+
+
+@pytest.mark.parametrize("target", ["loss", "margin", (0, 2)], ids=str)
+def test_logits_equal_finite_differences_too(target):
+    data = _data()
+    features = _data(n_samples=6, seed=1).features
+    bottleneck = _fit(data, activation="logit")
+    influence = _influence(bottleneck, data, _derivatives(bottleneck, features, target))
+    step = 1e-4
+    for path in range(1 + len(SIZES)):
+        up, down = (
+            _derivatives(
+                _fit(_reweighted(data, 3, path, 1 + sign * step), activation="logit"),
+                features,
+                target,
+            ).values
+            for sign in (1, -1)
+        )
+        torch.testing.assert_close(
+            influence[:, 3, path], (up - down) / (2 * step), rtol=1e-5, atol=2e-7
+        )
+
+
+def test_through_hard_activations_only_the_label_is_heard():
+    data = _data()
+    features = _data(n_samples=6, seed=1).features
+    bottleneck = _fit(data, activation="hard")
+    influence = _influence(bottleneck, data, _derivatives(bottleneck, features, "loss"))
+    assert (influence[:, :, 1:] == 0).all()
+    step = 1e-4
+    up, down = (
+        _derivatives(
+            _fit(_reweighted(data, 3, 0, 1 + sign * step), activation="hard"),
+            features,
+            "loss",
+        ).values
+        for sign in (1, -1)
+    )
+    torch.testing.assert_close(
+        influence[:, 3, 0], (up - down) / (2 * step), rtol=1e-5, atol=2e-7
+    )
+    of_concept = _influence(
+        bottleneck, data, _derivatives(bottleneck, features, (0, 2))
+    )
+    assert (of_concept[:, :, 1][:, data.annotated[:, 0]] != 0).all()
 
 
 @pytest.mark.parametrize("target", [*LABEL_TARGETS, (0, 2), (1, 1)], ids=str)

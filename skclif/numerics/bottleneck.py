@@ -155,6 +155,7 @@ def fit_bottleneck(
     concept_sizes: list[int],
     n_classes: int,
     *,
+    activation: str = "soft",
     independent: bool,
     penalty: float,
     concept_penalty: float,
@@ -169,6 +170,8 @@ def fit_bottleneck(
     concept_sizes : list of int
         Number of values of each concept; empty for no bottleneck.
     n_classes : int
+    activation : {"soft", "logit", "hard"}
+        What the label head sees of the concept heads.
     independent : bool
         Train the label head on true annotations where there are any.
     penalty, concept_penalty : float
@@ -183,7 +186,7 @@ def fit_bottleneck(
     bottleneck : Bottleneck
     concepts, label : Convergence
     """
-    stack, label = HeadStack(concept_sizes), HeadStack([n_classes])
+    stack, label = HeadStack(concept_sizes, activation), HeadStack([n_classes])
     concept_parameters, concepts = _fit_heads(
         stack,
         data.features,

@@ -22,9 +22,17 @@ class SoftmaxHead:
 
     Every method works on the last axis, so that heads of equal size can be evaluated
     together: scores have shape (..., n_scores), codes (...,).
+
+    Attributes
+    ----------
+    n_values : int
+    activation : {"soft", "logit", "hard"}
+        What the label head sees of it: probabilities, logits centred over the values
+        (the log-odds if there are two), or the one-hot of the most probable value.
     """
 
     n_values: int
+    activation: str = "soft"
 
     @property
     def n_scores(self) -> int:
@@ -89,12 +97,23 @@ class SoftmaxHead:
         return self.curvature_times(probabilities[..., None, :], identity)
 
     def activations(self, scores: Tensor) -> Tensor:
-        """Return what the label head sees: probabilities (..., n_activations)."""
+        """Return what the label head sees, (..., n_activations)."""
+        if self.activation == "logit":
+            return scores if self.n_values == 2 else scores @ self.contrasts(scores)
         probabilities = self.probabilities(scores)
+        if self.activation == "hard":
+            return self.true_activations(probabilities.argmax(dim=-1), scores)
         return probabilities[..., 1:] if self.n_values == 2 else probabilities
 
     def activation_jacobian(self, scores: Tensor) -> Tensor:
         """Return d activations / d scores, (..., n_activations, n_scores)."""
+        shape = (*scores.shape[:-1], self.n_activations, self.n_scores)
+        if self.activation == "hard":
+            return scores.new_zeros(shape)
+        if self.activation == "logit":
+            one = scores.new_ones(1, 1)
+            constant = one if self.n_values == 2 else self.contrasts(scores).T
+            return constant.expand(shape)
         p = self.probabilities(scores)
         logits = self.contrasts(scores).T
         mean = p[..., None, :] @ logits
@@ -110,8 +129,8 @@ class SoftmaxHead:
 class HeadStack:
     """Heads side by side: which score and activation columns belong to which head."""
 
-    def __init__(self, n_values: Sequence[int]):
-        self.heads = tuple(SoftmaxHead(m) for m in n_values)
+    def __init__(self, n_values: Sequence[int], activation: str = "soft"):
+        self.heads = tuple(SoftmaxHead(m, activation) for m in n_values)
         self.scores = _consecutive([head.n_scores for head in self.heads])
         self.activations = _consecutive([head.n_activations for head in self.heads])
 
