@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from skclif.numerics.heads import HeadsProblem, HeadStack
+from skclif.numerics.heads import HeadsProblem, HeadStack, SoftmaxHead
 from skclif.numerics.solvers import newton_cg
 
 from .results import write_table
@@ -42,7 +42,7 @@ def _gradient_norm(X, codes, coef, intercept, C):
 
 
 def _fit_together(X, codes, C):
-    stack = HeadStack([int(column.max()) + 1 for column in codes.T])
+    stack = HeadStack(SoftmaxHead(int(column.max()) + 1) for column in codes.T)
     problem = HeadsProblem(
         stack,
         torch.from_numpy(X),

@@ -155,6 +155,7 @@ def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
     notes = []
     if train.concepts.shape[1]:
         schema = ConceptSchema.from_annotations(train.concepts)
+        _refuse_continuous(schema)
         notes += _unseen_values(schema, held_out)
     leaked = np.isin(held_out.texts, train.texts)
     if leaked.any():
@@ -202,6 +203,16 @@ def _same_kind(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.nd
 def _as_words(values: np.ndarray) -> np.ndarray:
     words = [None if pd.isna(value) else format_value(value) for value in values]
     return np.asarray(words, dtype=object)
+
+
+def _refuse_continuous(schema: ConceptSchema):
+    for name, values in zip(schema.names, schema.classes, strict=True):
+        if values is None:
+            raise DataFileError(
+                f"Concept {name!r} is continuous (it has numbers that are not whole), "
+                "and an audit takes categories. Bin it first, for example into low, "
+                "medium and high."
+            )
 
 
 def _unseen_values(schema: ConceptSchema, held_out: Reviews) -> list[str]:

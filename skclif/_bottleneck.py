@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
     from .numerics.bottleneck import Bottleneck, TrainingData
+    from .numerics.heads import RidgeHead, SoftmaxHead
 
 
 class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
@@ -59,6 +60,9 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         Inverse strength of the L2 penalty on the label head.
     concept_C : float, default=1.0
         Inverse strength of the L2 penalty on every concept head.
+    concept_kinds : dict of str to {"categorical", "continuous"}, default=None
+        Kinds of concepts by name, where the default is not meant: a concept whose
+        numbers are not all whole is continuous, every other is categorical.
     class_weight : dict or "balanced", default=None
         Weights of the classes in the label head. "balanced" uses weighted counts and is
         computed once, in `fit`.
@@ -79,14 +83,15 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         Names of the concepts: the columns of a DataFrame, else "concept0" ….
     n_concepts_ : int
         Number of concepts; 0 if fitted without.
-    concept_classes_ : list of ndarray
-        The values of each concept, sorted.
+    concept_classes_ : list of ndarray or None
+        The values of each categorical concept, sorted; None for a continuous one.
     coef_ : ndarray of shape (n_classes, n_activations) or (1, n_activations)
         Weights of the label head; one row if there are two classes.
     intercept_ : ndarray of shape (n_classes,) or (1,)
         Biases of the label head.
     concept_coef_ : list of ndarray of shape (n_values, n_features) or (1, n_features)
-        Weights of each concept head; one row if the concept has two values.
+        Weights of each concept head; one row if the concept has two values or is
+        continuous.
     concept_intercept_ : list of ndarray of shape (n_values,) or (1,)
         Biases of each concept head.
     class_weight_ : ndarray of shape (n_classes,)
@@ -109,7 +114,9 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
     rows that are annotated, with ``w_ij = sample_weight_i * concept_sample_weight_ij``.
     The label head minimises ``sum_i w_i * CE_i + ||V||^2 / (2 * C)`` with
     ``w_i = sample_weight_i * class_weight(y_i)``. Biases are not penalised. An
-    annotation of weight 0 counts as missing.
+    annotation of weight 0 counts as missing. The head of a continuous concept is
+    :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``, its loss half the
+    squared error, its activation the prediction, whatever `bottleneck` says.
 
     References
     ----------
@@ -140,6 +147,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         "bottleneck": [StrOptions({"soft", "logit", "hard"})],
         "C": [Interval(Real, 0, None, closed="neither")],
         "concept_C": [Interval(Real, 0, None, closed="neither")],
+        "concept_kinds": [dict, None],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -155,6 +163,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         bottleneck="soft",
         C=1.0,
         concept_C=1.0,
+        concept_kinds=None,
         class_weight=None,
         tol=1e-8,
         max_iter=100,
@@ -164,6 +173,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         self.bottleneck = bottleneck
         self.C = C
         self.concept_C = concept_C
+        self.concept_kinds = concept_kinds
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
@@ -229,9 +239,8 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         data = self._training_data(X, y, sample_weight, concepts, concept_sample_weight)
         bottleneck, concept_fit, label_fit = fit_bottleneck(
             data.to(resolve_device(self.device)),
-            [len(values) for values in self.concept_classes_],
+            self._concept_heads(),
             len(self.classes_),
-            activation=self.bottleneck,
             independent=self.training == "independent",
             penalty=1 / self.C,
             concept_penalty=1 / self.concept_C,
@@ -345,13 +354,24 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         Returns
         -------
         concepts : DataFrame or ndarray of shape (n_samples, n_concepts)
-            The most probable values, in the kind of container that `fit` was given; a
-            DataFrame has the index of `X`, if that has one.
+            The most probable values (of a continuous concept, its prediction), in the
+            kind of container that `fit` was given; a DataFrame has the index of `X`, if
+            that has one.
         """
         check_is_fitted(self)
         self._require_concepts("predict_concepts")
-        probabilities = self.predict_concept_proba(X).values()
-        codes = np.column_stack([p.argmax(axis=1) for p in probabilities])
+        bottleneck, features = self._on_device(X)
+        scores = bottleneck.concept_scores(features)
+        stack = bottleneck.concepts
+        codes = np.empty((len(scores), len(stack)))
+        for j, (head, columns) in enumerate(
+            zip(stack.heads, stack.scores, strict=True)
+        ):
+            prediction = _numpy(head.probabilities(scores[:, columns]))
+            is_continuous = self.concept_classes_[j] is None
+            codes[:, j] = (
+                prediction[:, 0] if is_continuous else prediction.argmax(axis=1)
+            )
         return self._schema().decode(codes, index=_index_of(X))
 
     def predict_concept_proba(self, X):
@@ -365,7 +385,8 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         Returns
         -------
         proba : dict of str to ndarray of shape (n_samples, n_values), float64
-            By the concept's name; columns in the order of `concept_classes_`.
+            By the concept's name, continuous ones left out; columns in the order of
+            `concept_classes_`.
         """
         check_is_fitted(self)
         self._require_concepts("predict_concept_proba")
@@ -374,9 +395,14 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         stack = bottleneck.concepts
         return {
             str(name): _numpy(head.probabilities(scores[:, columns]))
-            for name, head, columns in zip(
-                self.concept_names_in_, stack.heads, stack.scores, strict=True
+            for name, values, head, columns in zip(
+                self.concept_names_in_,
+                self.concept_classes_,
+                stack.heads,
+                stack.scores,
+                strict=True,
             )
+            if values is not None
         }
 
     def intervene(self, X, concepts):
@@ -417,7 +443,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         check_consistent_length(X, codes)
         codes = torch.from_numpy(codes).to(features.device)
         activations = substitute(
-            bottleneck.concepts, bottleneck.activations(features), codes, codes >= 0
+            bottleneck.concepts, bottleneck.activations(features), codes, ~codes.isnan()
         )
         scores = bottleneck.label_scores(activations)
         return _numpy(bottleneck.label.probabilities(scores))
@@ -468,7 +494,9 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         else:
             weights = _check_concept_weight(X, concepts, concept_sample_weight)
             counts = weights * sample_weight[:, None] > 0
-            schema = ConceptSchema.from_annotations(concepts, counts)
+            schema = ConceptSchema.from_annotations(
+                concepts, counts, self.concept_kinds
+            )
         self.concept_names_in_ = np.asarray(schema.names, dtype=object)
         self.concept_classes_ = list(schema.classes)
         self.n_concepts_ = len(schema.names)
@@ -491,22 +519,30 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
 
         labels = np.searchsorted(self.classes_, y)
         if concepts is None:
-            codes = np.zeros((len(X), 0), dtype=np.int64)
+            codes = np.zeros((len(X), 0))
             weights = np.zeros((len(X), 0))
         else:
             weights = _check_concept_weight(X, concepts, concept_sample_weight)
             weights = weights * sample_weight[:, None]
             codes = self._schema().encode(concepts, ignore=weights == 0)
-        annotated = codes >= 0
+        annotated = ~np.isnan(codes)
         arrays = (
             X,
             labels,
             sample_weight * self.class_weight_[labels],
-            np.where(annotated, codes, 0),
+            np.where(annotated, codes, 0.0),
             annotated,
             np.where(annotated, weights, 0.0),
         )
         return TrainingData(*(torch.from_numpy(np.array(array)) for array in arrays))
+
+    def _concept_heads(self) -> list[SoftmaxHead | RidgeHead]:
+        from .numerics.heads import RidgeHead, SoftmaxHead
+
+        return [
+            RidgeHead() if values is None else SoftmaxHead(len(values), self.bottleneck)
+            for values in self.concept_classes_
+        ]
 
     def _store(self, bottleneck: Bottleneck):
         weights = bottleneck.label.to_logit_weights(bottleneck.label_parameters)
@@ -526,8 +562,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         from .numerics.bottleneck import Bottleneck
         from .numerics.heads import HeadStack, SoftmaxHead
 
-        sizes = [len(values) for values in self.concept_classes_]
-        stack = HeadStack(sizes, self.bottleneck)
+        stack = HeadStack(self._concept_heads())
         label = SoftmaxHead(len(self.classes_))
         concepts = [
             head.from_logit_weights(_join_bias(coef, intercept))

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import sparse
 
 RESERVED_NAMES = ("label", "interaction")
-NOT_ANNOTATED = -1
+KINDS = ("categorical", "continuous")
 
 
 @dataclass(frozen=True)
@@ -17,38 +17,50 @@ class ConceptSchema:
     Attributes
     ----------
     names : tuple of str
-    classes : tuple of ndarray
-        Sorted observed values of each concept.
+    classes : tuple of ndarray or None
+        Sorted observed values of each categorical concept; None for a continuous one.
     as_frame : bool
         Whether the annotations came as a DataFrame.
     """
 
     names: tuple[str, ...]
-    classes: tuple[np.ndarray, ...]
+    classes: tuple[np.ndarray | None, ...]
     as_frame: bool
 
     @classmethod
-    def from_annotations(cls, concepts, counts=None) -> "ConceptSchema":
-        """Learn names and values; `counts` (n_samples, n_concepts) tells what counts.
+    def from_annotations(cls, concepts, counts=None, kinds=None) -> "ConceptSchema":
+        """Learn names and values.
+
+        Parameters
+        ----------
+        concepts : array-like of shape (n_samples, n_concepts)
+        counts : ndarray of bool of shape (n_samples, n_concepts), default=None
+            Which annotations count.
+        kinds : dict of str to {"categorical", "continuous"}, default=None
+            Overrides: otherwise numbers that are not whole make a concept continuous.
 
         Raises
         ------
         ValueError
-            If a concept has fewer than two observed values, or is continuous.
+            If a concept has fewer than two observed values, or `kinds` does not fit.
         """
         table = concept_table(concepts)
+        kinds = _check_kinds(kinds, list(table.columns))
         classes = []
         for j, name in enumerate(table.columns):
             observed = table.iloc[:, j].notna().to_numpy()
             if counts is not None:
                 observed = observed & counts[:, j]
-            classes.append(_observed_values(name, table.iloc[observed, j]))
+            values = _plain(table.iloc[observed, j])
+            classes.append(_observed_classes(name, values, kinds.get(name)))
         return cls(
             tuple(table.columns), tuple(classes), isinstance(concepts, pd.DataFrame)
         )
 
     def encode(self, concepts, *, partial=False, ignore=None) -> np.ndarray:
-        """Return codes (n_samples, n_concepts), int64, -1 where not annotated.
+        """Return codes (n_samples, n_concepts), float64, NaN where not annotated.
+
+        The code of a continuous concept is its value.
 
         Parameters
         ----------
@@ -64,7 +76,7 @@ class ConceptSchema:
             If the columns are not the model's, or a value was never seen in fit.
         """
         table = self._aligned(concept_table(concepts), concepts, partial)
-        codes = np.full((len(table), len(self.names)), NOT_ANNOTATED, dtype=np.int64)
+        codes = np.full((len(table), len(self.names)), np.nan)
         for j, name in enumerate(self.names):
             if name not in table.columns:
                 continue
@@ -76,19 +88,25 @@ class ConceptSchema:
 
     def decode(self, codes, index=None):
         """Return values for codes, in the kind of container the annotations came in."""
-        columns = [values[codes[:, j]] for j, values in enumerate(self.classes)]
+        columns = [
+            codes[:, j] if values is None else values[codes[:, j].astype(int)]
+            for j, values in enumerate(self.classes)
+        ]
         if self.as_frame:
             frame = dict(zip(self.names, columns, strict=True))
             return pd.DataFrame(frame, index=index, columns=list(self.names))
         return np.column_stack(_common_dtype(columns))
 
     def activation_names(self) -> list[str]:
-        """Return ``concept=value`` for every activation column."""
-        return [
-            f"{name}={format_value(value)}"
-            for name, values in zip(self.names, self.classes, strict=True)
-            for value in (values[1:] if len(values) == 2 else values)
-        ]
+        """Return ``concept=value`` (or ``concept``) for every activation column."""
+        names = []
+        for name, values in zip(self.names, self.classes, strict=True):
+            if values is None:
+                names.append(name)
+                continue
+            shown = values[1:] if len(values) == 2 else values
+            names += [f"{name}={format_value(value)}" for value in shown]
+        return names
 
     def _aligned(self, table, concepts, partial) -> pd.DataFrame:
         if not isinstance(concepts, pd.DataFrame):
@@ -109,6 +127,8 @@ class ConceptSchema:
 
     def _encode_column(self, j: int, values: pd.Series) -> np.ndarray:
         classes = self.classes[j]
+        if classes is None:
+            return _numbers(self.names[j], _plain(values))
         codes = pd.Index(classes).get_indexer(pd.Index(_plain(values)))
         if (codes < 0).any():
             position = int(np.flatnonzero(codes < 0)[0])
@@ -207,20 +227,36 @@ def _check_names(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _observed_values(name: str, values: pd.Series) -> np.ndarray:
-    plain = _plain(values)
-    if plain.dtype.kind == "f" and not np.all(plain == np.floor(plain)):
+def _check_kinds(kinds, names: list[str]) -> dict[str, str]:
+    kinds = {} if kinds is None else kinds
+    unknown = [name for name in kinds if name not in names]
+    if unknown:
         raise ValueError(
-            f"Concept {name!r} is continuous (it has values that are not whole "
-            "numbers); only categorical and binary concepts are supported. Bin it "
-            "first, for example with pandas.cut."
+            f"concept_kinds names {unknown[0]!r}, but the concepts are "
+            f"{', '.join(map(repr, names))}."
         )
+    for name, kind in kinds.items():
+        if kind not in KINDS:
+            raise ValueError(
+                f"concept_kinds gives {name!r} the kind {kind!r}; use 'categorical' or "
+                "'continuous'."
+            )
+    return kinds
+
+
+def _observed_classes(name: str, values: np.ndarray, kind) -> np.ndarray | None:
+    """Return the sorted values of a categorical concept, None for a continuous one."""
+    if kind is None:
+        whole = values.dtype.kind != "f" or np.all(values == np.floor(values))
+        kind = "categorical" if whole else "continuous"
+    if kind == "continuous":
+        values = _numbers(name, values)
     try:
-        observed = np.unique(plain)
+        observed = np.unique(values)
     except TypeError as error:
-        kinds = sorted({type(value).__name__ for value in plain})
+        types = sorted({type(value).__name__ for value in values})
         raise ValueError(
-            f"Concept {name!r} mixes values that cannot be ordered ({', '.join(kinds)})"
+            f"Concept {name!r} mixes values that cannot be ordered ({', '.join(types)})"
             "; use one type, for example with .astype(str) on the annotated rows."
         ) from error
     if len(observed) < 2:
@@ -229,7 +265,23 @@ def _observed_values(name: str, values: pd.Series) -> np.ndarray:
             f"({', '.join(repr(v) for v in observed.tolist()) or 'none'}); drop it, or "
             "annotate rows with another value."
         )
-    return observed
+    return observed if kind == "categorical" else None
+
+
+def _numbers(name: str, values: np.ndarray) -> np.ndarray:
+    """Return the values of a continuous concept as finite float64."""
+    if values.dtype.kind not in "bif":
+        odd = next(v for v in values.tolist() if not isinstance(v, int | float))
+        raise ValueError(
+            f"Concept {name!r} is continuous, but has the value {odd!r}; give numbers."
+        )
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"Concept {name!r} is continuous, but has infinite values; clip them, or "
+            "leave those rows not annotated."
+        )
+    return values
 
 
 def _plain(values: pd.Series) -> np.ndarray:

@@ -295,7 +295,8 @@ training rows; paths label, concept0, concept1>
         target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
             "loss" is ``-log p(y)`` and "log_proba" its negative (nats); "logit" is the
             decision function of class y; "margin" the logit of y minus the largest
-            other. ``("concept", name, value)`` is the probability of a concept's value.
+            other. ``("concept", name, value)`` is the probability of a concept's value,
+            ``("concept", name)`` the prediction of a continuous one, in its own unit.
         paths : bool, default=False
             Whether to return every path by itself: the label's loss term and those of
             the annotations. They add up to the influence of the row.
@@ -324,15 +325,8 @@ training rows; paths label, concept0, concept1>
 
         model, features = self._features(X)
         about = self._target(model, target, reduce)
-        if model.bottleneck == "hard" and model.n_concepts_ and isinstance(target, str):
-            warnings.warn(
-                "To first order, annotations do not move the label through hard "
-                "activations: the paths of the concepts are 0, although removing an "
-                "annotation for real can flip an activation. Use bottleneck='soft' or "
-                "'logit' to see them.",
-                UserWarning,
-                stacklevel=2,
-            )
+        if isinstance(target, str):
+            _warn_of_hard_activations(model)
         codes = self._codes(model, features, y)
         collect, group_names = self._collectors(paths, groups, top)
         bottleneck, data, *_ = self._state_on_device()
@@ -419,14 +413,13 @@ training rows; paths label, concept0, concept1>
             )
         if isinstance(target, str) and target in _LABEL_TARGETS:
             name, unit, higher_is_better = _LABEL_TARGETS[target]
-        elif isinstance(target, tuple) and len(target) == 3 and target[0] == "concept":
-            _concept_code(model, *target[1:])
-            name = f"p({target[1]} = {target[2]})"
-            unit, higher_is_better = "probability", True
+        elif isinstance(target, tuple) and target[:1] == ("concept",):
+            _, _, name, unit = _concept_target(model, target)
+            higher_is_better = True
         else:
             raise ValueError(
-                f"target={target!r} is not known; use one of {sorted(_LABEL_TARGETS)} "
-                "or ('concept', name, value)."
+                f"target={target!r} is not known; use one of {sorted(_LABEL_TARGETS)}, "
+                "('concept', name, value), or ('concept', name) if it is continuous."
             )
         return f"{reduce} {name}" if reduce else name, unit, higher_is_better
 
@@ -491,7 +484,7 @@ training rows; paths label, concept0, concept1>
 
         if isinstance(target, str):
             return label_target(bottleneck, rows, about, target)
-        j, code = _concept_code(final_step(self.estimator_), *target[1:])
+        j, code, *_ = _concept_target(final_step(self.estimator_), target)
         return concept_target(bottleneck, rows, j, code)
 
     def _prepare(self):
@@ -555,22 +548,50 @@ def _check_explainable(estimator):
         )
 
 
-def _concept_code(model, name, value) -> tuple[int, int]:
-    """Return position and code of a concept's value."""
+def _warn_of_hard_activations(model):
+    names = [
+        str(name)
+        for name, values in zip(
+            model.concept_names_in_, model.concept_classes_, strict=True
+        )
+        if values is not None
+    ]
+    if model.bottleneck == "hard" and names:
+        warnings.warn(
+            "To first order, annotations do not move the label through hard "
+            f"activations: the paths of {', '.join(names)} are 0, although removing an "
+            "annotation for real can flip an activation. Use bottleneck='soft' or "
+            "'logit' to see them.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _concept_target(model, target: tuple) -> tuple[int, int, str, str]:
+    """Return position and code of a concept's value, the target's name and its unit."""
     names = list(model.concept_names_in_)
+    name = target[1] if len(target) > 1 else None
     if name not in names:
         raise ValueError(
             f"target names the concept {name!r}, but the model has "
             f"{', '.join(map(repr, names)) or 'no concepts'}."
         )
     j = names.index(name)
+    if model.concept_classes_[j] is None:
+        if len(target) != 2:
+            raise ValueError(
+                f"target={target!r} names a value, but concept {name!r} is continuous; "
+                f"use ('concept', {name!r})."
+            )
+        return j, 0, f"predicted {name}", f"units of {name}"
     values = model.concept_classes_[j].tolist()
-    if value not in values:
+    if len(target) != 3 or target[2] not in values:
+        asked = repr(target[2]) if len(target) == 3 else "no single one"
         raise ValueError(
-            f"target names the value {value!r} of concept {name!r}, which was not seen "
+            f"target names the value {asked} of concept {name!r}, which was not seen "
             f"in fit; known values: {values}."
         )
-    return j, values.index(value)
+    return j, values.index(target[2]), f"p({name} = {target[2]})", "probability"
 
 
 def _readable(X) -> dict[str, np.ndarray]:
@@ -595,6 +616,8 @@ def _readable_concepts(model, data) -> dict[str, np.ndarray]:
     codes, annotated = data.concepts.numpy(), data.annotated.numpy()
     readable = {}
     for j, name in enumerate(model.concept_names_in_):
-        values = model.concept_classes_[j].astype(object)[codes[:, j]]
-        readable[str(name)] = np.where(annotated[:, j], values, None)
+        classes, values = model.concept_classes_[j], codes[:, j]
+        if classes is not None:
+            values = classes[values.astype(int)]
+        readable[str(name)] = np.where(annotated[:, j], values.astype(object), None)
     return readable

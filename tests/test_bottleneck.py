@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.class_weight import compute_sample_weight
 
 from skclif import ConceptBottleneckClassifier
@@ -74,6 +74,91 @@ def test_every_head_is_scikit_learns_optimum(n_classes, training, weighted):
     balanced = (weights.sum() / (len(totals) * totals)).loc[y].to_numpy()
     reference = _reference(2.0, np.hstack(activations), y, weights * balanced)
     _assert_same_head(clf.coef_, clf.intercept_, reference)
+
+
+@pytest.mark.parametrize("training", TRAINING)
+def test_a_continuous_concept_is_scikit_learns_ridge(data, training):
+    X, y, concepts = data
+    rng = np.random.default_rng(1)
+    price = X[:, 2] * 3 + rng.normal(size=len(X))
+    rows = rng.random(len(X)) > 0.3
+    mixed = concepts.assign(price=np.where(rows, price, np.nan))
+    weights = rng.uniform(0.2, 3, len(X))
+    clf = ConceptBottleneckClassifier(training=training, concept_C=0.5)
+    clf.fit(X, y, weights, concepts=mixed)
+    reference = Ridge(alpha=2.0).fit(X[rows], price[rows], sample_weight=weights[rows])
+    np.testing.assert_allclose(clf.concept_coef_[2][0], reference.coef_, rtol=1e-8)
+    np.testing.assert_allclose(clf.concept_intercept_[2], reference.intercept_)
+    predicted = clf.predict_concepts(X)["price"]
+    np.testing.assert_allclose(predicted, reference.predict(X))
+    assert clf.concept_classes_[2] is None
+    assert clf.get_feature_names_out().tolist()[-2:] == ["quiet=yes", "price"]
+    assert list(clf.predict_concept_proba(X)) == ["food", "quiet"]
+    activations = clf.transform(X)
+    np.testing.assert_array_equal(activations[:, -1], predicted)
+    if training == "independent":
+        for j, name in [(slice(0, 3), "food"), (slice(3, 4), "quiet")]:
+            known = mixed[name].notna().to_numpy()
+            columns = clf.concept_classes_[["food", "quiet"].index(name)][
+                -(j.stop - j.start) :
+            ]
+            activations[known, j] = (
+                mixed.loc[known, name].to_numpy()[:, None] == columns
+            )
+        activations[rows, -1] = price[rows]
+    label = _reference(1.0, activations, y, weights)
+    _assert_same_head(clf.coef_, clf.intercept_, label)
+    np.testing.assert_allclose(
+        clf.contributions(X).sum(axis=2), clf.decision_function(X), atol=1e-12
+    )
+
+
+def test_intervening_on_a_number_puts_it_in(data):
+    X, y, concepts = data
+    mixed = concepts.assign(price=X[:, 2])
+    clf = ConceptBottleneckClassifier().fit(X, y, concepts=mixed)
+    z = clf.transform(X)
+    z[:, -1] = 7.5
+    logits = z @ clf.coef_.T + clf.intercept_
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    known = pd.DataFrame({"price": np.full(len(X), 7.5)})
+    np.testing.assert_allclose(clf.intervene(X, known), expected)
+    with pytest.raises(
+        ValueError, match="'price' is continuous, but has the value 'dear'"
+    ):
+        clf.intervene(X, known.assign(price="dear"))
+
+
+def test_kinds_can_be_said(data):
+    X, y, concepts = data
+    stars = concepts.assign(price=np.arange(len(X)) % 4 + 1)
+    numbers = ConceptBottleneckClassifier(concept_kinds={"price": "continuous"})
+    numbers.fit(X, y, concepts=stars)
+    assert numbers.concept_classes_[2] is None
+    halves = concepts.assign(price=np.arange(len(X)) % 4 / 2)
+    clf = ConceptBottleneckClassifier(concept_kinds={"price": "categorical"})
+    clf.fit(X, y, concepts=halves)
+    assert clf.concept_classes_[2].tolist() == [0, 0.5, 1, 1.5]
+    assert clf.get_feature_names_out()[-3:].tolist() == [
+        "price=0.5", "price=1", "price=1.5",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kinds", "match"),
+    [
+        (
+            {"taste": "continuous"},
+            "names 'taste', but the concepts are 'food', 'quiet'",
+        ),
+        ({"food": "ordinal"}, "'food' the kind 'ordinal'; use 'categorical' or"),
+        ({"food": "continuous"}, "'food' is continuous, but has the value '"),
+    ],
+)
+def test_kinds_that_do_not_fit(data, kinds, match):
+    X, y, concepts = data
+    with pytest.raises(ValueError, match=match):
+        ConceptBottleneckClassifier(concept_kinds=kinds).fit(X, y, concepts=concepts)
 
 
 @pytest.mark.parametrize("bottleneck", ["logit", "hard"])
@@ -427,9 +512,14 @@ BAD_CONCEPTS = [
     ),
     (lambda c: c.rename(columns={"food": "quiet"}), ValueError, r"same name.*'quiet'"),
     (
-        lambda c: _with_column(c, quiet=np.linspace(0, 1, 120)),
+        lambda c: _with_column(c, quiet=np.r_[np.inf, np.linspace(0, 1, 119)]),
         ValueError,
-        "'quiet' is continuous.*pandas.cut",
+        "'quiet' is continuous, but has infinite values",
+    ),
+    (
+        lambda c: _with_column(c, quiet=0.5),
+        ValueError,
+        r"'quiet' has fewer than two observed values \(0.5\)",
     ),
     (
         lambda c: _with_column(c, quiet=[1, "a"] * 60),

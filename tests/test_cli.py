@@ -469,15 +469,15 @@ def _check_planted(out, stdout):
     """Count planted errors again, from the generator and the table."""
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     reviews = make_concept_reviews(
-        1200, label_noise=0.1, annotation_noise=0.1, missing=0.2, random_state=0
+        2400, label_noise=0.1, annotation_noise=0.1, missing=0.2, random_state=0
     )
     is_wrong = reviews.label_flipped | reviews.annotation_flipped.any(axis=1)
-    wrong = {f"row-{i + 1}" for i in np.flatnonzero(is_wrong[:900])}
+    wrong = {f"row-{i + 1}" for i in np.flatnonzero(is_wrong[:1800])}
     influence = _read(out, "influence.csv")
     overall = influence[influence["target"] == "all"]
     n_top = len(wrong & set(overall["train_id"].head(20)))
     assert run["planted"]["planted_in_top"] == n_top
-    assert run["planted"]["share_of_training_rows"] == len(wrong) / 900
+    assert run["planted"]["share_of_training_rows"] == len(wrong) / 1800
     assert f"training rows, {n_top} carry a planted error" in stdout
     page = (out / "audit.html").read_text(encoding="utf-8")
     assert "planted error:" in page

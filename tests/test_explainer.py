@@ -77,6 +77,28 @@ def test_the_value_of_a_target_is_what_it_says(explainer, targets):
         np.testing.assert_allclose(result.explained["value"], value)
 
 
+def test_continuous_concepts_are_explained(targets):
+    X, y, concepts = make_concept_data(N)
+    concepts = concepts.assign(price=X[:, 2].round(2)).astype({"price": float})
+    explainer = ConceptInfluenceExplainer(
+        ConceptBottleneckClassifier(bottleneck="hard")
+    )
+    explainer.fit(X, y, concepts=concepts)
+    result = explainer.influence(targets[0], target=("concept", "price"), paths=True)
+    assert result.target == "predicted price"
+    assert result.unit == "units of price"
+    predicted = explainer.estimator_.predict_concepts(targets[0])["price"]
+    np.testing.assert_allclose(result.explained["value"], predicted)
+    assert (result.values[:, :, 3] != 0).all()
+    assert (result.values[:, :, :3] == 0).all()
+    assert result.training["price"].tolist() == concepts["price"].tolist()
+    with pytest.warns(UserWarning, match="the paths of food, quiet are 0"):
+        values = explainer.influence(*targets, paths=True).values
+    assert (values[:, :, 3] != 0).all()
+    with pytest.raises(ValueError, match="names a value, but concept 'price' is cont"):
+        explainer.influence(targets[0], target=("concept", "price", 3))
+
+
 def test_two_classes_have_signed_logits():
     X, y, concepts = make_concept_data(n_classes=2)
     explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
@@ -112,7 +134,7 @@ def test_hard_activations_are_warned_of(data, targets):
         ConceptBottleneckClassifier(bottleneck="hard")
     )
     explainer.fit(X, y, concepts=concepts)
-    with pytest.warns(UserWarning, match="paths of the concepts are 0"):
+    with pytest.warns(UserWarning, match="the paths of food, quiet, price are 0"):
         values = explainer.influence(*targets, paths=True).values
     assert (values[:, :, 1:] == 0).all()
     with warnings.catch_warnings():
@@ -393,7 +415,9 @@ def test_estimators_it_cannot_explain(data, estimator, match):
     ("kwargs", "match"),
     [
         ({"target": "accuracy"}, "target='accuracy' is not known; use one of"),
-        ({"target": ("concept", "food")}, "is not known; use one of"),
+        ({"target": ("concept", "food")}, "no single one of concept 'food'.*known"),
+        ({"target": ("concept",)}, "names the concept None"),
+        ({"target": ("label", "food")}, "is not known; use one of"),
         ({"target": ("concept", "taste", "good")}, "concept 'taste', but.*'food'"),
         ({"target": ("concept", "food", "great")}, "'great' of concept 'food'.*known"),
         ({"reduce": "median"}, "reduce='median' is not known"),

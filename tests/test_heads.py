@@ -6,6 +6,7 @@ import torch
 from skclif.numerics.heads import (
     HeadsProblem,
     HeadStack,
+    RidgeHead,
     SoftmaxHead,
     affine,
     affine_adjoint,
@@ -59,6 +60,20 @@ def test_derivatives_equal_autograd(n_values, activation):
         torch.testing.assert_close(
             head.curvature_times(probabilities, direction), curvature @ direction
         )
+
+
+def test_ridge_derivatives_equal_autograd():
+    head = RidgeHead()
+    score, code = torch.tensor([0.7]).double(), torch.tensor(-1.3).double()
+    prediction = head.probabilities(score)
+    residual = torch.func.grad(head.loss)(score, code)
+    curvature = torch.func.hessian(head.loss)(score, code)
+    torch.testing.assert_close(head.residual(prediction, code), residual)
+    torch.testing.assert_close(head.curvature(prediction), curvature)
+    torch.testing.assert_close(
+        head.activation_jacobian(score), torch.func.jacrev(head.activations)(score)
+    )
+    torch.testing.assert_close(head.curvature_times(prediction, score), score)
 
 
 @pytest.mark.parametrize("n_values", SIZES)
@@ -123,7 +138,8 @@ def test_row_space_only_with_fewer_rows_than_features():
 @pytest.fixture
 def problem():
     generator = torch.Generator().manual_seed(0)
-    stack = HeadStack([2, 3, 2, 4])
+    heads = [SoftmaxHead(2), SoftmaxHead(3), RidgeHead(), SoftmaxHead(4)]
+    stack = HeadStack(heads)
     features = torch.randn(30, 5, generator=generator, dtype=torch.float64)
     codes = torch.stack(
         [torch.randint(0, m, (30,), generator=generator) for m in (2, 3, 2, 4)], dim=1
@@ -138,10 +154,15 @@ def _naive_objective(problem, parameters):
     total = []
     for j, head in enumerate(problem.stack.heads):
         own = parameters[problem.stack.scores[j]]
-        logits = with_ones(problem.features) @ own.T @ head.contrasts(parameters)
-        losses = torch.nn.functional.cross_entropy(
-            logits, problem.codes[:, j], reduction="none"
-        )
+        scores = with_ones(problem.features) @ own.T
+        if isinstance(head, RidgeHead):
+            losses = (scores[:, 0] - problem.codes[:, j]) ** 2 / 2
+        else:
+            losses = torch.nn.functional.cross_entropy(
+                scores @ head.contrasts(parameters),
+                problem.codes[:, j].long(),
+                reduction="none",
+            )
         penalty = problem.penalty / 2 * (own[:, :-1] ** 2).sum()
         total.append(problem.weights[:, j] @ losses + penalty)
     return torch.stack(total)

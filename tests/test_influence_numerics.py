@@ -12,7 +12,7 @@ from skclif.numerics.bottleneck import (
     concept_effects,
     fit_bottleneck,
 )
-from skclif.numerics.heads import with_ones
+from skclif.numerics.heads import RidgeHead, SoftmaxHead, with_ones
 from skclif.numerics.influence import (
     add_adjoints,
     factorise,
@@ -21,7 +21,7 @@ from skclif.numerics.influence import (
 )
 from skclif.numerics.targets import concept_target, label_target
 
-SIZES = [3, 2, 4]
+SIZES = [3, 2, 4, 0]  # 0: a continuous concept
 PENALTY, CONCEPT_PENALTY = 0.5, 0.8
 LABEL_TARGETS = ["loss", "log_proba", "logit", "margin"]
 
@@ -29,8 +29,12 @@ LABEL_TARGETS = ["loss", "log_proba", "logit", "margin"]
 def _data(n_samples=60, n_features=5, sizes=SIZES, n_classes=3, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n_samples, n_features))
-    concepts = rng.integers(0, sizes, (n_samples, len(sizes)))
-    labels = (concepts.sum(axis=1) + rng.integers(0, 2, n_samples)) % n_classes
+    concepts = rng.integers(0, np.maximum(sizes, 3), (n_samples, len(sizes)))
+    concepts = np.minimum(concepts, np.where(sizes, np.subtract(sizes, 1), 9))
+    concepts = concepts + np.where(sizes, 0, rng.normal(size=concepts.shape))
+    labels = (
+        concepts.round().astype(int).sum(axis=1) + rng.integers(0, 2, n_samples)
+    ) % n_classes
     annotated = rng.random(concepts.shape) > 0.3
     arrays = (
         X,
@@ -46,9 +50,8 @@ def _data(n_samples=60, n_features=5, sizes=SIZES, n_classes=3, seed=0):
 def _fit(data, *, independent=False, sizes=SIZES, n_classes=3, activation="soft"):
     bottleneck, *fits = fit_bottleneck(
         data,
-        sizes,
+        [SoftmaxHead(m, activation) if m else RidgeHead() for m in sizes],
         n_classes,
-        activation=activation,
         independent=independent,
         penalty=PENALTY,
         concept_penalty=CONCEPT_PENALTY,
@@ -92,7 +95,7 @@ def _reweighted(data, row, path, factor):
 @pytest.mark.parametrize(
     "independent", [False, True], ids=["sequential", "independent"]
 )
-@pytest.mark.parametrize("target", [*LABEL_TARGETS, (0, 2), (1, 1)], ids=str)
+@pytest.mark.parametrize("target", [*LABEL_TARGETS, (0, 2), (1, 1), (3, 0)], ids=str)
 def test_equals_finite_differences_of_retraining(target, independent, n_classes):
     data = _data(n_classes=n_classes)
     fit = {"independent": independent, "n_classes": n_classes}
@@ -145,7 +148,8 @@ def test_through_hard_activations_only_the_label_is_heard():
     features = _data(n_samples=6, seed=1).features
     bottleneck = _fit(data, activation="hard")
     influence = _influence(bottleneck, data, _derivatives(bottleneck, features, "loss"))
-    assert (influence[:, :, 1:] == 0).all()
+    assert (influence[:, :, 1:4] == 0).all()
+    assert (influence[:, :, 4][:, data.annotated[:, 3]] != 0).all()  # a number moves
     step = 1e-4
     up, down = (
         _derivatives(
@@ -164,7 +168,7 @@ def test_through_hard_activations_only_the_label_is_heard():
     assert (of_concept[:, :, 1][:, data.annotated[:, 0]] != 0).all()
 
 
-@pytest.mark.parametrize("target", [*LABEL_TARGETS, (0, 2), (1, 1)], ids=str)
+@pytest.mark.parametrize("target", [*LABEL_TARGETS, (0, 2), (1, 1), (3, 0)], ids=str)
 def test_derivatives_of_targets_equal_autograd(target):
     bottleneck = _fit(_data())
     features = _data(n_samples=5, seed=1).features

@@ -45,7 +45,7 @@ def test_generated_data(C, spearman, error, seed):
     # Measured: .96 for rows and .98 or more for paths at 10, .999 at 0.1.
     [(0.1, 0.99, 0.99), (10.0, 0.93, 0.96)],
 )
-def test_cebab_with_ten_concepts(C, spearman, path_spearman, seed, record_property):
+def test_cebab_with_ten_concepts(C, spearman, path_spearman, seed, capsys):
     fidelity = compare_task(
         "cebab-published",
         10,
@@ -56,7 +56,8 @@ def test_cebab_with_ten_concepts(C, spearman, path_spearman, seed, record_proper
         paths=("label", "food", "ambiance", "service", "noise"),
     )
     row = fidelity.pop("row")
-    record_property("median Spearman over targets", row.median_spearman)
+    with capsys.disabled():
+        print(f" median Spearman over targets {row.median_spearman:.4f}", end=" ")
     assert row.estimated.shape == (100, 100)
     assert row.pooled_spearman >= spearman
     assert np.isfinite(row.median_spearman)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
-from skclif.numerics.heads import HeadsProblem, HeadStack
+from skclif.numerics.heads import HeadsProblem, HeadStack, RidgeHead, SoftmaxHead
 from skclif.numerics.solvers import newton_cg
 
 
@@ -17,7 +17,7 @@ def _problem(n_samples, n_features, sizes, *, C=1.0, seed=0, missing=0.3, scale=
     codes = np.where(rng.random(random.shape) < 0.3, random, np.column_stack(likely))
     weights = rng.uniform(0.2, 2, codes.shape) * (rng.random(codes.shape) > missing)
     return HeadsProblem(
-        HeadStack(sizes),
+        HeadStack(map(SoftmaxHead, sizes)),
         torch.from_numpy(X),
         torch.from_numpy(codes),
         torch.from_numpy(weights),
@@ -54,13 +54,32 @@ def test_every_head_is_scikit_learns_logistic_regression(C):
         np.testing.assert_allclose(own[:, -1], intercept, rtol=1e-5, atol=1e-7)
 
 
+def test_a_ridge_head_is_scikit_learns_ridge():
+    problem = _problem(80, 5, [3, 2], C=2.0)
+    y = 1e3 * problem.features[:, 0] + torch.arange(80)
+    mixed = HeadsProblem(
+        HeadStack([SoftmaxHead(3), RidgeHead()]),
+        problem.features,
+        torch.stack([problem.codes[:, 0], y], dim=1),
+        problem.weights,
+        problem.penalty,
+    )
+    parameters, convergence = _solve(mixed)
+    assert convergence.converged.all()
+    reference = Ridge(alpha=0.5, solver="cholesky").fit(
+        problem.features, y, sample_weight=problem.weights[:, 1]
+    )
+    np.testing.assert_allclose(parameters[2, :-1], reference.coef_, rtol=1e-9)
+    np.testing.assert_allclose(parameters[2, -1], reference.intercept_, rtol=1e-9)
+
+
 def test_heads_together_equal_heads_alone():
     sizes = [3, 2, 4]
     problem = _problem(80, 5, sizes)
     together, _ = _solve(problem)
     for j, size in enumerate(sizes):
         alone = HeadsProblem(
-            HeadStack([size]),
+            HeadStack([SoftmaxHead(size)]),
             problem.features,
             problem.codes[:, [j]],
             problem.weights[:, [j]],
@@ -90,7 +109,7 @@ def test_separable_data_at_almost_no_penalty():
     X = torch.tensor([[-1.0], [-2.0], [1.0], [2.0]], dtype=torch.float64)
     codes = torch.tensor([[0], [0], [1], [1]])
     weights = torch.ones(4, 1, dtype=torch.float64)
-    problem = HeadsProblem(HeadStack([2]), X, codes, weights, 1e-6)
+    problem = HeadsProblem(HeadStack([SoftmaxHead(2)]), X, codes, weights, 1e-6)
     parameters, convergence = _solve(problem)
     assert convergence.converged.all()
     assert (

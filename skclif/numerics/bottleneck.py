@@ -1,11 +1,12 @@
 """The two stages: concept heads on the features, a label head on their activations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from .heads import HeadsProblem, HeadStack, SoftmaxHead, affine, row_space
+from .heads import Head, HeadsProblem, HeadStack, SoftmaxHead, affine, row_space
 from .solvers import Convergence, newton_cg
 
 
@@ -20,8 +21,9 @@ class TrainingData:
         Codes of the labels.
     label_weights : Tensor of shape (n_samples,), float64
         ``sample_weight * class_weight``.
-    concepts : Tensor of shape (n_samples, n_concepts), int64
-        Codes of the annotations; any valid code where there is none.
+    concepts : Tensor of shape (n_samples, n_concepts), float64
+        Codes of the annotations, or the numbers of continuous concepts; any valid one
+        where there is no annotation.
     annotated : Tensor of shape (n_samples, n_concepts), bool
     concept_weights : Tensor of shape (n_samples, n_concepts), float64
         ``sample_weight * concept_sample_weight``, 0 where there is no annotation.
@@ -152,10 +154,9 @@ def concept_effects(
 
 def fit_bottleneck(
     data: TrainingData,
-    concept_sizes: list[int],
+    concept_heads: Sequence[Head],
     n_classes: int,
     *,
-    activation: str = "soft",
     independent: bool,
     penalty: float,
     concept_penalty: float,
@@ -167,11 +168,9 @@ def fit_bottleneck(
     Parameters
     ----------
     data : TrainingData
-    concept_sizes : list of int
-        Number of values of each concept; empty for no bottleneck.
+    concept_heads : sequence of SoftmaxHead or RidgeHead
+        One a concept; empty for no bottleneck.
     n_classes : int
-    activation : {"soft", "logit", "hard"}
-        What the label head sees of the concept heads.
     independent : bool
         Train the label head on true annotations where there are any.
     penalty, concept_penalty : float
@@ -186,7 +185,7 @@ def fit_bottleneck(
     bottleneck : Bottleneck
     concepts, label : Convergence
     """
-    stack, label = HeadStack(concept_sizes, activation), HeadStack([n_classes])
+    stack, label = HeadStack(concept_heads), SoftmaxHead(n_classes)
     concept_parameters, concepts = _fit_heads(
         stack,
         data.features,
@@ -198,13 +197,13 @@ def fit_bottleneck(
     )
     bottleneck = Bottleneck(
         stack,
-        label.heads[0],
+        label,
         concept_parameters,
         label_parameters=data.features.new_empty(0),
         independent=independent,
     )
     label_parameters, labels = _fit_heads(
-        label,
+        HeadStack([label]),
         bottleneck.training_activations(data),
         data.labels[:, None],
         data.label_weights[:, None],

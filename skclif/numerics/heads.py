@@ -1,14 +1,15 @@
-"""Linear softmax heads on shared features.
+"""Linear heads on shared features: softmax for categories, ridge for numbers.
 
-A head with m values has m - 1 *scores* per row, linear in ``[x, 1]``; the logits of its
-values are ``scores @ contrasts``. With three values or more the contrasts are
-orthonormal (Helmert), so that the penalty on the scores' weights equals scikit-learn's
-penalty on the weights of all m logits, while the direction that shifts every logit
-alike, along which the loss is flat, does not exist. With two values the one score is
-the log-odds of the second value.
+A softmax head with m values has m - 1 *scores* per row, linear in ``[x, 1]``; the
+logits of its values are ``scores @ contrasts``. With three values or more the contrasts
+are orthonormal (Helmert), so that the penalty on the scores' weights equals
+scikit-learn's penalty on the weights of all m logits, while the direction that shifts
+every logit alike, along which the loss is flat, does not exist. With two values the one
+score is the log-odds of the second value. The one score of a ridge head is its
+prediction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +22,7 @@ class SoftmaxHead:
     """The loss of one categorical value given its scores, and its derivatives.
 
     Every method works on the last axis, so that heads of equal size can be evaluated
-    together: scores have shape (..., n_scores), codes (...,).
+    together: scores have shape (..., n_scores), codes (...,), of any dtype.
 
     Attributes
     ----------
@@ -75,12 +76,16 @@ class SoftmaxHead:
     def loss(self, scores: Tensor, codes: Tensor) -> Tensor:
         """Return ``-log p(code)`` in nats, of shape (...,)."""
         log_p = self.log_probabilities(scores)
-        return -log_p.gather(-1, codes[..., None]).squeeze(-1)
+        return -log_p.gather(-1, codes.long()[..., None]).squeeze(-1)
 
     def residual(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the derivative of the loss in the scores, (..., n_scores)."""
-        one_hot = torch.nn.functional.one_hot(codes, self.n_values)
+        one_hot = torch.nn.functional.one_hot(codes.long(), self.n_values)
         return (probabilities - one_hot) @ self.contrasts(probabilities).T
+
+    def residual_bound(self, codes: Tensor) -> Tensor:
+        """Return what residuals are about as large as, (n_heads,)."""
+        return torch.ones_like(codes[0])
 
     def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
         """Multiply a direction of the scores by the loss's second derivative."""
@@ -95,6 +100,12 @@ class SoftmaxHead:
             self.n_scores, dtype=probabilities.dtype, device=probabilities.device
         )
         return self.curvature_times(probabilities[..., None, :], identity)
+
+    def mean_curvature(self, probabilities: Tensor) -> Tensor:
+        """Return the mean of the curvature's diagonal, of shape (...,)."""
+        # The trace of U (diag p - p p') U' is 1 - |p|^2, halved for two values.
+        trace = 1 - (probabilities**2).sum(dim=-1)
+        return trace / 2 if self.n_values == 2 else trace / self.n_scores
 
     def activations(self, scores: Tensor) -> Tensor:
         """Return what the label head sees, (..., n_activations)."""
@@ -122,15 +133,92 @@ class SoftmaxHead:
 
     def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
         """Return the activations of values known for certain (one-hot)."""
-        one_hot = torch.nn.functional.one_hot(codes, self.n_values).to(like.dtype)
+        one_hot = torch.nn.functional.one_hot(codes.long(), self.n_values)
+        one_hot = one_hot.to(like.dtype)
         return one_hot[..., 1:] if self.n_values == 2 else one_hot
+
+    def value(self, scores: Tensor, code: int) -> tuple[Tensor, Tensor]:
+        """Return p(code) of every row, (...,), and its derivative, (..., n_scores)."""
+        probabilities = self.probabilities(scores)
+        value = probabilities[..., code]
+        one_hot = torch.zeros_like(probabilities)
+        one_hot[..., code] = 1
+        contrasts = self.contrasts(scores)
+        return value, value[..., None] * (one_hot - probabilities) @ contrasts.T
+
+
+@dataclass(frozen=True)
+class RidgeHead:
+    """The loss of a number given its prediction: half the squared error.
+
+    It has the methods of `SoftmaxHead`; its one score is its activation, and a code is
+    the number itself.
+    """
+
+    n_scores: int = 1
+    n_activations: int = 1
+
+    def to_logit_weights(self, parameters: Tensor) -> Tensor:
+        """Return scikit-learn's weights, which are the parameters."""
+        return parameters
+
+    def from_logit_weights(self, weights: Tensor) -> Tensor:
+        """Invert `to_logit_weights`."""
+        return weights
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return what the residual is taken from: the prediction."""
+        return scores
+
+    def loss(self, scores: Tensor, codes: Tensor) -> Tensor:
+        """Return half the squared error, of shape (...,)."""
+        return (scores.squeeze(-1) - codes) ** 2 / 2
+
+    def residual(self, probabilities: Tensor, codes: Tensor) -> Tensor:
+        """Return the derivative of the loss in the score, (..., 1)."""
+        return probabilities - codes[..., None]
+
+    def residual_bound(self, codes: Tensor) -> Tensor:
+        """Return what residuals are about as large as, (n_heads,)."""
+        return codes.abs().amax(dim=0)
+
+    def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
+        """Multiply a direction of the score by the loss's second derivative, 1."""
+        return direction
+
+    def curvature(self, probabilities: Tensor) -> Tensor:
+        """Return the loss's second derivative, (..., 1, 1)."""
+        return torch.ones_like(probabilities)[..., None]
+
+    def mean_curvature(self, probabilities: Tensor) -> Tensor:
+        """Return the curvature, of shape (...,)."""
+        return torch.ones_like(probabilities).squeeze(-1)
+
+    def activations(self, scores: Tensor) -> Tensor:
+        """Return what the label head sees: the prediction."""
+        return scores
+
+    def activation_jacobian(self, scores: Tensor) -> Tensor:
+        """Return d activations / d scores, (..., 1, 1)."""
+        return torch.ones_like(scores)[..., None]
+
+    def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
+        """Return the number itself, (..., 1)."""
+        return codes.to(like.dtype)[..., None]
+
+    def value(self, scores: Tensor, code: int) -> tuple[Tensor, Tensor]:
+        """Return the prediction of every row, (...,), and its derivative, (..., 1)."""
+        return scores.squeeze(-1), torch.ones_like(scores)
+
+
+Head = SoftmaxHead | RidgeHead
 
 
 class HeadStack:
     """Heads side by side: which score and activation columns belong to which head."""
 
-    def __init__(self, n_values: Sequence[int], activation: str = "soft"):
-        self.heads = tuple(SoftmaxHead(m, activation) for m in n_values)
+    def __init__(self, heads: Iterable[Head]):
+        self.heads = tuple(heads)
         self.scores = _consecutive([head.n_scores for head in self.heads])
         self.activations = _consecutive([head.n_activations for head in self.heads])
 
@@ -154,7 +242,7 @@ class HeadStack:
         return torch.repeat_interleave(torch.arange(len(self)), sizes)
 
     @cached_property
-    def groups(self) -> tuple[tuple[SoftmaxHead, Tensor, Tensor], ...]:
+    def groups(self) -> tuple[tuple[Head, Tensor, Tensor], ...]:
         """Heads of equal size, evaluated together: (head, positions, columns)."""
         groups = []
         for head in dict.fromkeys(self.heads):
@@ -221,8 +309,9 @@ class HeadsProblem:
     ----------
     stack : HeadStack
     features : Tensor of shape (n_samples, n_features)
-    codes : Tensor of shape (n_samples, n_heads), int64
-        Any valid code where the weight is 0.
+    codes : Tensor of shape (n_samples, n_heads)
+        Codes of categories, or numbers for ridge heads; any valid one where the weight
+        is 0.
     weights : Tensor of shape (n_samples, n_heads)
         0 where an annotation is missing.
     penalty : float
@@ -292,12 +381,17 @@ class HeadsProblem:
         """Return every head's curvature averaged over rows and scores, (n_heads,)."""
         mean = torch.empty_like(self.weights[0])
         for (head, members, _), p in zip(self.stack.groups, probabilities, strict=True):
-            # The trace of U (diag p - p p') U' is 1 - |p|^2, halved for two values.
-            spread = 1 - (p**2).sum(dim=-1)
-            trace = spread / 2 if head.n_values == 2 else spread
-            rows = self.weights[:, members] * trace
-            mean[members] = rows.mean(dim=0) / head.n_scores
+            rows = self.weights[:, members] * head.mean_curvature(p)
+            mean[members] = rows.mean(dim=0)
         return mean
+
+    def gradient_noise(self) -> Tensor:
+        """Return the rounding error of every head's gradient, (n_heads,)."""
+        norms = (self.features**2).sum(dim=1).add(1).sqrt()
+        noise = torch.finfo(self.features.dtype).eps * (norms @ self.weights)
+        for head, members, _ in self.stack.groups:
+            noise[members] *= head.residual_bound(self.codes[:, members])
+        return noise
 
     def by_head(self, values: Tensor) -> Tensor:
         """Sum an array shaped like the parameters over each head, (n_heads,)."""
@@ -312,7 +406,7 @@ class HeadsProblem:
     def _head_of_score(self) -> Tensor:
         return self.stack.head_of_score.to(self.features.device)
 
-    def _grouped(self, scores: Tensor) -> list[tuple[SoftmaxHead, Tensor, Tensor]]:
+    def _grouped(self, scores: Tensor) -> list[tuple[Head, Tensor, Tensor]]:
         return [
             (head, members, scores[:, columns].reshape(-1, len(members), head.n_scores))
             for head, members, columns in self.stack.groups

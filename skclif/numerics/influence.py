@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .blocks import BLOCK_ROWS, row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import SoftmaxHead, with_ones
+from .heads import Head, with_ones
 from .targets import TargetDerivatives
 
 
@@ -226,7 +226,7 @@ def _zeros(like: Tensor, n_scores: int, n_features: int) -> Tensor:
 
 def _add_hessian(
     hessian: Tensor,
-    head: SoftmaxHead,
+    head: Head,
     probabilities: Tensor,
     weights: Tensor,
     features: Tensor,

@@ -63,7 +63,7 @@ def newton_cg(
     parameters = start.clone()
     scores = problem.scores(parameters)
     objective = problem.objective(scores, parameters)
-    tolerance = torch.clamp(_rounding_floor(problem), min=tol)
+    tolerance = torch.clamp(4 * problem.gradient_noise(), min=tol)
     preconditioner = _Preconditioner(problem)
     n_iter = 0
     while True:
@@ -90,13 +90,6 @@ def newton_cg(
             problem, parameters, scores, objective, gradient, step
         )
         n_iter += 1
-
-
-def _rounding_floor(problem: HeadsProblem) -> Tensor:
-    """Return the gradient norm below which double precision is only noise."""
-    norms = (problem.features**2).sum(dim=1).add(1).sqrt()
-    eps = torch.finfo(problem.features.dtype).eps
-    return 4 * eps * (norms @ problem.weights)
 
 
 class _Preconditioner:

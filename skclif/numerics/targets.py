@@ -59,18 +59,16 @@ def label_target(
 def concept_target(
     bottleneck: Bottleneck, features: Tensor, concept: int, code: int
 ) -> TargetDerivatives:
-    """Differentiate the probability of one concept value, one target a row."""
-    head, columns = bottleneck.concepts.heads[concept], bottleneck.concepts.scores
+    """Differentiate the probability of one concept value, one target a row.
+
+    Of a continuous concept it is the prediction, whatever the code.
+    """
+    columns = bottleneck.concepts.scores[concept]
     concept_scores = bottleneck.concept_scores(features)
     activations = bottleneck.activations(features)
-    probabilities = head.probabilities(concept_scores[:, columns[concept]])
-    value = probabilities[:, code]
-    centred = torch.nn.functional.one_hot(
-        torch.tensor(code, device=features.device), head.n_values
-    )
     derivative = torch.zeros_like(concept_scores)
-    derivative[:, columns[concept]] = (
-        value[:, None] * (centred - probabilities) @ head.contrasts(features).T
+    value, derivative[:, columns] = bottleneck.concepts.heads[concept].value(
+        concept_scores[:, columns], code
     )
     no_label = features.new_zeros(len(features), bottleneck.label.n_scores)
     return TargetDerivatives(value, features, activations, no_label, derivative)
