@@ -60,9 +60,13 @@ class ConceptInfluenceExplainer(
     ----------
     estimator : estimator
         A :class:`ConceptBottleneckClassifier` or a pipeline that ends in one.
-    method : {"first_order"}, default="first_order"
+    method : {"first_order", "leverage"}, default="first_order"
         "first_order" is the exact derivative in the weight of every loss term, through
-        both stages.
+        both stages. "leverage" removes terms in closed form, with their own curvature,
+        and evaluates the target without linearising: closer to retraining, at about
+        the cost of one small system a row. The paths then no longer add up to the
+        removal of the row; what the label and the annotations do to each other is one
+        more path, "interaction".
     device : str, default="cpu"
         Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
 
@@ -126,7 +130,7 @@ training rows; paths label, concept0, concept1>
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict_proba"])],
-        "method": [StrOptions({"first_order"})],
+        "method": [StrOptions({"first_order", "leverage"})],
         "device": [str],
     }
 
@@ -299,7 +303,8 @@ training rows; paths label, concept0, concept1>
             ``("concept", name)`` the prediction of a continuous one, in its own unit.
         paths : bool, default=False
             Whether to return every path by itself: the label's loss term and those of
-            the annotations. They add up to the influence of the row.
+            the annotations, and with "leverage" their interaction. They add up to the
+            influence of the row.
         groups : array-like of shape (n_train,), default=None
             Sum influence over training rows of the same group.
         reduce : {"mean", "sum"}, default=None
@@ -321,26 +326,26 @@ training rows; paths label, concept0, concept1>
             If the target, a class or a concept is unknown, or lengths differ.
         """
         check_is_fitted(self)
-        from .numerics.influence import first_order
-
         model, features = self._features(X)
         about = self._target(model, target, reduce)
-        if isinstance(target, str):
+        if isinstance(target, str) and self.method == "first_order":
             _warn_of_hard_activations(model)
         codes = self._codes(model, features, y)
-        collect, group_names = self._collectors(paths, groups, top)
-        bottleneck, data, *_ = self._state_on_device()
+        path_names = ("label", *map(str, self.concept_names_in_))
+        if self.method == "leverage":
+            path_names += ("interaction",)
+        collect, group_names = self._collectors(len(path_names), paths, groups, top)
         values, kept = [], []
-        for adjoint, value in self._adjoints(features, codes, target, reduce):
-            collector = collect(len(adjoint.label))
-            for block, part in first_order(bottleneck, data, adjoint):
+        for value, blocks in self._answers(features, codes, target, reduce):
+            collector = collect(len(value))
+            for block, part in blocks:
                 collector.add(block, part.cpu().numpy())
             kept.append(collector)
             values.append(value)
         name, unit, higher_is_better = about
         return InfluenceResult(
             np.concatenate([collector.values for collector in kept]),
-            ("label", *self.concept_names_in_) if paths else None,
+            path_names if paths else None,
             target=name,
             unit=unit,
             higher_is_better=higher_is_better,
@@ -423,11 +428,10 @@ training rows; paths label, concept0, concept1>
             )
         return f"{reduce} {name}" if reduce else name, unit, higher_is_better
 
-    def _collectors(self, paths, groups, top):
+    def _collectors(self, n_paths, paths, groups, top):
         """Return what makes a collector for n targets, and names of groups."""
         from .numerics.collect import KeepAll, KeepTop, SumGroups
 
-        n_paths = 1 + len(self.concept_names_in_)
         if top is not None:
             if groups is not None:
                 raise ValueError("top and groups exclude each other; use .top() after.")
@@ -449,43 +453,69 @@ training rows; paths label, concept0, concept1>
             names,
         )
 
-    def _adjoints(self, features, codes, target, reduce):
-        """Yield adjoint solutions and the targets' values, in blocks of targets."""
+    def _answers(self, features, codes, target, reduce):
+        """Yield values of targets and their influence in blocks of training rows."""
+        if self.method == "leverage":
+            yield from self._leverages(features, codes, target, reduce)
+            return
+        from .numerics.influence import add_adjoints, first_order, solve_adjoint
+
+        bottleneck, data, factors, _ = self._state_on_device()
+        adjoints, values = [], []
+        for rows, about, combine in self._targets(features, codes, target, reduce):
+            derivatives = about.derivatives(bottleneck, rows)
+            adjoint = solve_adjoint(bottleneck, factors, derivatives, combine)
+            value = derivatives.values.cpu().numpy()
+            if reduce is None:
+                yield value, first_order(bottleneck, data, adjoint)
+            adjoints.append(adjoint)
+            values.append(value)
+        if reduce is not None:
+            whole = getattr(np.concatenate(values), reduce)()
+            yield [whole], first_order(bottleneck, data, add_adjoints(adjoints))
+
+    def _leverages(self, features, codes, target, reduce):
+        from .numerics.leverage import leverage
+
+        bottleneck, data, factors, _ = self._state_on_device()
+        answers, values = [], []
+        for rows, about, combine in self._targets(features, codes, target, reduce):
+            value = about.derivatives(bottleneck, rows).values.cpu().numpy()
+            answer = leverage(bottleneck, data, factors, rows, about, combine)
+            if reduce is None:
+                yield value, answer
+            answers.append(answer)
+            values.append(value)
+        if reduce is not None:
+            whole = getattr(np.concatenate(values), reduce)()
+            yield [whole], _add_blocks(answers)
+
+    def _targets(self, features, codes, target, reduce):
+        """Yield features, targets and how to combine them, in blocks of targets."""
         import torch
 
-        from .numerics.influence import add_adjoints, solve_adjoint
-
-        bottleneck, data, factors, basis = self._state_on_device()
+        _, data, _, basis = self._state_on_device()
         device = data.features.device
-        parts = []
         for start in range(0, len(features), _TARGET_BLOCK):
             block = slice(start, start + _TARGET_BLOCK)
             rows = torch.from_numpy(features[block]).to(device)
-            about = torch.from_numpy(codes[block]).to(device)
             rows = rows if basis is None else rows @ basis
-            derivatives = self._derivatives(bottleneck, rows, about, target)
+            about = self._numeric_target(
+                target, torch.from_numpy(codes[block]).to(device)
+            )
             combine = None
             if reduce is not None:
                 share = 1 / len(features) if reduce == "mean" else 1.0
                 combine = rows.new_full((1, len(rows)), share)
-            adjoint = solve_adjoint(bottleneck, factors, derivatives, combine)
-            value = derivatives.values.cpu().numpy()
-            if reduce is None:
-                yield adjoint, value
-            else:
-                parts.append((adjoint, value))
-        if parts:
-            adjoints, values = zip(*parts, strict=True)
-            whole = getattr(np.concatenate(values), reduce)()
-            yield add_adjoints(adjoints), np.array([whole])
+            yield rows, about, combine
 
-    def _derivatives(self, bottleneck, rows, about, target):
-        from .numerics.targets import concept_target, label_target
+    def _numeric_target(self, target, about):
+        from .numerics.targets import ConceptTarget, LabelTarget
 
         if isinstance(target, str):
-            return label_target(bottleneck, rows, about, target)
+            return LabelTarget(target, about)
         j, code, *_ = _concept_target(final_step(self.estimator_), target)
-        return concept_target(bottleneck, rows, j, code)
+        return ConceptTarget(j, code)
 
     def _prepare(self):
         """Return (bottleneck, data, factors, basis) on the device."""
@@ -546,6 +576,12 @@ def _check_explainable(estimator):
             "estimator must be a ConceptBottleneckClassifier or a Pipeline that ends "
             f"in one, got {type(last).__name__} at the end."
         )
+
+
+def _add_blocks(answers):
+    """Add influence up over blocks of targets, a block of training rows at a time."""
+    for parts in zip(*answers, strict=True):
+        yield parts[0][0], sum(part for _, part in parts)
 
 
 def _warn_of_hard_activations(model):

@@ -19,10 +19,11 @@ from skclif.numerics.influence import (
     first_order,
     solve_adjoint,
 )
-from skclif.numerics.targets import concept_target, label_target
+from skclif.numerics.leverage import leverage
+from skclif.numerics.targets import ConceptTarget, LabelTarget
 
 SIZES = [3, 2, 4, 0]  # 0: a continuous concept
-PENALTY, CONCEPT_PENALTY = 0.5, 0.8
+PENALTY, CONCEPT_PENALTY = 0.7, 0.3
 LABEL_TARGETS = ["loss", "log_proba", "logit", "margin"]
 
 
@@ -33,7 +34,7 @@ def _data(n_samples=60, n_features=5, sizes=SIZES, n_classes=3, seed=0):
     concepts = np.minimum(concepts, np.where(sizes, np.subtract(sizes, 1), 9))
     concepts = concepts + np.where(sizes, 0, rng.normal(size=concepts.shape))
     labels = (
-        concepts.round().astype(int).sum(axis=1) + rng.integers(0, 2, n_samples)
+        concepts.round().astype(int).sum(axis=1) + rng.integers(0, n_classes, n_samples)
     ) % n_classes
     annotated = rng.random(concepts.shape) > 0.3
     arrays = (
@@ -69,10 +70,14 @@ def _factors(bottleneck, data, **kwargs):
 
 
 def _derivatives(bottleneck, features, target):
+    return _target(bottleneck, features, target).derivatives(bottleneck, features)
+
+
+def _target(bottleneck, features, target):
     if isinstance(target, str):
         codes = torch.arange(len(features)) % bottleneck.label.n_values
-        return label_target(bottleneck, features, codes, target)
-    return concept_target(bottleneck, features, *target)
+        return LabelTarget(target, codes)
+    return ConceptTarget(*target)
 
 
 def _influence(bottleneck, data, derivatives, **kwargs):
@@ -221,9 +226,29 @@ def test_hessian_and_cross_term_equal_dense_derivatives(independent):
 
     at = (bottleneck.label_parameters, bottleneck.concept_parameters)
     hessian, cross = torch.func.jacrev(gradient, argnums=(0, 1))(*at)
-    torch.testing.assert_close(factors.label @ factors.label.T, hessian.flatten(1))
+    exact = {"rtol": 1e-12, "atol": 1e-12}
+    label = factors.label @ factors.label.T
+    torch.testing.assert_close(label, hessian.flatten(1), **exact)
     for j, columns in enumerate(bottleneck.concepts.scores):
-        torch.testing.assert_close(factors.cross[j], cross[:, columns].flatten(1))
+        piece = cross[:, columns].flatten(1)
+        torch.testing.assert_close(factors.cross[j], piece, **exact)
+
+
+def test_concept_hessians_equal_dense_derivatives():
+    data = _data()
+    bottleneck = _fit(data)
+    factors = _factors(bottleneck, data)
+    for j, head in enumerate(bottleneck.concepts.heads):
+
+        def objective(parameters, j=j, head=head):
+            scores = with_ones(data.features) @ parameters.T
+            losses = data.concept_weights[:, j] @ head.loss(scores, data.concepts[:, j])
+            return losses + CONCEPT_PENALTY / 2 * (parameters[:, :-1] ** 2).sum()
+
+        at = bottleneck.concept_parameters[bottleneck.concepts.scores[j]]
+        hessian = torch.func.hessian(objective)(at).flatten(2).flatten(0, 1)
+        factor = factors.concepts[j]
+        torch.testing.assert_close(factor @ factor.T, hessian, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("block_rows", [1, 7, 1000])
@@ -308,6 +333,124 @@ def test_without_concepts_it_is_the_influence_of_logistic_regression():
     ).flatten(1)
     expected = -target @ torch.linalg.solve(hessian + torch.diag(penalty), gradients.T)
     torch.testing.assert_close(influence[:, :, 0], expected)
+
+
+def _without(data, row, bottleneck, target, features, sizes, path):
+    """Remove one row's terms by dense Newton steps from the old optimum."""
+    stack = bottleneck.concepts
+    label_path = path in ("row", "label")
+    concepts = range(len(sizes)) if path == "row" else [path]
+    weights = data.label_weights.clone()
+    weights[row] *= not label_path
+    concept_weights = data.concept_weights.clone()
+    if path != "label":
+        concept_weights[row, list(concepts)] = 0
+    left = replace(data, label_weights=weights, concept_weights=concept_weights)
+
+    def concept_objective(parameters, weights):
+        losses = 0.0
+        for j, head in enumerate(stack.heads):
+            scores = with_ones(data.features) @ parameters[stack.scores[j]].T
+            losses = losses + weights[:, j] @ head.loss(scores, data.concepts[:, j])
+        return losses + CONCEPT_PENALTY / 2 * (parameters[:, :-1] ** 2).sum()
+
+    # Gradients are taken as differences to those of all rows, which are 0 but for what
+    # the fit left, 1e-11.
+    old = bottleneck.concept_parameters
+    change = torch.zeros_like(old)
+    if sizes:
+        slope = torch.func.grad(concept_objective)
+        gradient = slope(old, concept_weights) - slope(old, data.concept_weights)
+        hessian = torch.func.hessian(concept_objective)(old, concept_weights)
+        hessian = hessian.flatten(2).flatten(0, 1)
+        change = -torch.linalg.solve(hessian, gradient.flatten()).reshape(old.shape)
+
+    def label_gradient(label_parameters, concept_parameters, data=left):
+        def objective(parameters):
+            moved = replace(
+                bottleneck,
+                label_parameters=parameters,
+                concept_parameters=concept_parameters,
+            )
+            return _label_objective(data, moved)
+
+        return torch.func.grad(objective)(label_parameters).flatten()
+
+    at = (bottleneck.label_parameters, old)
+    hessian, cross = torch.func.jacrev(label_gradient, argnums=(0, 1))(*at)
+    right = label_gradient(*at) - label_gradient(*at, data)
+    right = right + cross.flatten(1) @ change.flatten()
+    step = -torch.linalg.solve(hessian.flatten(1), right)
+    moved = replace(
+        bottleneck,
+        concept_parameters=old + change,
+        label_parameters=bottleneck.label_parameters + step.reshape(at[0].shape),
+    )
+    label_scores = moved.label_scores(moved.activations(features))
+    return target.value(moved, label_scores, moved.concept_scores(features))
+
+
+@pytest.mark.parametrize(
+    ("independent", "activation"),
+    [
+        (False, "soft"),
+        (False, "logit"),
+        (False, "hard"),
+        (True, "soft"),
+        (True, "hard"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["loss", "margin", (0, 2), (3, 0)], ids=str)
+def test_leverage_equals_its_dense_evaluation(kind, independent, activation):
+    data = _data()
+    bottleneck = _fit(data, independent=independent, activation=activation)
+    features = _data(n_samples=5, seed=1).features
+    target = _target(bottleneck, features, kind)
+    factors = _factors(bottleneck, data)
+    parts = [
+        part
+        for _, part in leverage(
+            bottleneck, data, factors, features, target, block_rows=13
+        )
+    ]
+    influence = torch.cat(parts, dim=1)
+    assert influence.shape == (5, 60, 2 + len(SIZES))
+    value = target.derivatives(bottleneck, features).values
+    for row in (3, 20, 41):
+        for path in ("row", "label", *range(len(SIZES))):
+            after = _without(data, row, bottleneck, target, features, SIZES, path)
+            own = influence[:, row]
+            if path == "row":
+                own = own.sum(dim=1)
+            else:
+                own = own[:, 0 if path == "label" else 1 + path]
+            torch.testing.assert_close(own, value - after, rtol=0, atol=1e-10)
+
+
+def test_leverage_of_combined_targets_is_their_sum():
+    data = _data()
+    bottleneck = _fit(data)
+    factors = _factors(bottleneck, data)
+    target = _target(bottleneck, data.features[:4], "loss")
+    arguments = (bottleneck, data, factors, data.features[:4], target)
+    each = torch.cat([part for _, part in leverage(*arguments)], dim=1)
+    combine = torch.tensor([[0.1, 0.2, 0.3, 0.4]], dtype=torch.float64)
+    one = torch.cat([part for _, part in leverage(*arguments, combine)], dim=1)
+    torch.testing.assert_close(one[0], torch.einsum("t,tnp->np", combine[0], each))
+
+
+def test_without_concepts_leverage_has_no_interaction():
+    data = _data(sizes=[])
+    bottleneck = _fit(data, sizes=[])
+    features = _data(n_samples=4, seed=1).features
+    target = _target(bottleneck, features, "loss")
+    factors = _factors(bottleneck, data)
+    (part,) = [p for _, p in leverage(bottleneck, data, factors, features, target)]
+    assert part.shape == (4, 60, 2)
+    assert (part[:, :, 1] == 0).all()
+    after = _without(data, 7, bottleneck, target, features, [], "label")
+    value = target.derivatives(bottleneck, features).values
+    torch.testing.assert_close(part[:, 7, 0], value - after, rtol=0, atol=1e-10)
 
 
 def test_concept_effects_equal_their_definition():

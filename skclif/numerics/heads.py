@@ -256,10 +256,10 @@ class HeadStack:
     def predict_activations(self, scores: Tensor) -> Tensor:
         """Return the activations of all heads side by side."""
         parts = [
-            head.activations(scores[:, columns])
+            head.activations(scores[..., columns])
             for head, columns in zip(self.heads, self.scores, strict=True)
         ]
-        return torch.cat(parts, dim=1)
+        return torch.cat(parts, dim=-1)
 
 
 def _consecutive(sizes: Sequence[int]) -> tuple[slice, ...]:

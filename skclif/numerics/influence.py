@@ -118,7 +118,7 @@ def factorise(
                 features,
             )
             cross[j] += (
-                _label_gradient_jacobian(
+                label_gradient_jacobian(
                     bottleneck, rows, j, scores, label_probabilities, inputs
                 ).T
                 @ features
@@ -147,14 +147,14 @@ def solve_adjoint(
         Combinations to solve for; None for each target by itself.
     """
     columns = bottleneck.concepts.scores
-    right = _outer(derivatives.label_scores, with_ones(derivatives.activations))
+    right = outer(derivatives.label_scores, with_ones(derivatives.activations))
     if combine is not None:
         right = combine @ right
     label = torch.cholesky_solve(right.T, factors.label).T
     features = with_ones(derivatives.features)
     concepts = []
     for j, factor in enumerate(factors.concepts):
-        right = _outer(derivatives.concept_scores[:, columns[j]], features)
+        right = outer(derivatives.concept_scores[:, columns[j]], features)
         if combine is not None:
             right = combine @ right
         right = right - label @ factors.cross[j]
@@ -212,10 +212,10 @@ def first_order(
 
 def _inner_products(adjoint: Tensor, residual: Tensor, features: Tensor) -> Tensor:
     """Return ``adjoint . (residual (x) features)``, (n_targets, n_rows)."""
-    return adjoint @ _outer(residual, features).T
+    return adjoint @ outer(residual, features).T
 
 
-def _outer(left: Tensor, right: Tensor) -> Tensor:
+def outer(left: Tensor, right: Tensor) -> Tensor:
     """Return the flattened outer product of every row, (n, n_left * n_right)."""
     return (left[:, :, None] * right[:, None, :]).flatten(1)
 
@@ -241,7 +241,7 @@ def _add_hessian(
                 hessian[b, :, a] += product
 
 
-def _label_gradient_jacobian(
+def label_gradient_jacobian(
     bottleneck: Bottleneck,
     rows: TrainingData,
     concept: int,
@@ -277,7 +277,7 @@ def _label_gradient_jacobian(
 def _factor(hessian: Tensor, penalty: float, stage: str) -> Tensor:
     """Return the Cholesky factor of the Hessian with the penalty, bias left out."""
     n_scores, n_features = hessian.shape[:2]
-    penalised = torch.full((n_scores, n_features), penalty).to(hessian)
+    penalised = hessian.new_full((n_scores, n_features), penalty)
     penalised[:, -1] = 0
     matrix = hessian.reshape(n_scores * n_features, -1) + torch.diag(
         penalised.flatten()

@@ -1,7 +1,8 @@
 """Scalars whose change is explained, and their derivatives in the scores.
 
-A target enters influence only through its derivative with respect to the scores of the
-label head and the scores of the concept heads, at the rows that it is about.
+A target enters first-order influence only through its derivative with respect to the
+scores of the label head and of the concept heads, at the rows that it is about; it can
+also be evaluated at other scores.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .bottleneck import Bottleneck
+from .heads import SoftmaxHead
 
 
 @dataclass(frozen=True)
@@ -35,46 +37,82 @@ class TargetDerivatives:
     concept_scores: Tensor
 
 
-def label_target(
-    bottleneck: Bottleneck, features: Tensor, codes: Tensor, kind: str
-) -> TargetDerivatives:
-    """Differentiate a function of the label logits, one target a row.
+@dataclass(frozen=True)
+class LabelTarget:
+    """A function of the label logits, one target a row.
 
-    Parameters
+    Attributes
     ----------
-    bottleneck : Bottleneck
-    features : Tensor of shape (n_targets, n_features)
+    kind : {"loss", "log_proba", "logit", "margin"}
     codes : Tensor of shape (n_targets,), int64
         The class each target is about.
-    kind : {"loss", "log_proba", "logit", "margin"}
     """
-    concept_scores = bottleneck.concept_scores(features)
-    activations = bottleneck.activations(features)
-    scores = bottleneck.label_scores(activations)
-    values, derivative = _LABEL_TARGETS[kind](bottleneck, scores, codes)
-    through = through_activations(bottleneck, concept_scores, derivative)
-    return TargetDerivatives(values, features, activations, derivative, through)
+
+    kind: str
+    codes: Tensor
+
+    def value(
+        self, bottleneck: Bottleneck, label_scores: Tensor, concept_scores: Tensor
+    ) -> Tensor:
+        """Evaluate at scores (..., n_targets, n_scores), giving (..., n_targets)."""
+        return _LABEL_TARGETS[self.kind](bottleneck.label, label_scores, self.codes)[0]
+
+    def derivatives(
+        self, bottleneck: Bottleneck, features: Tensor
+    ) -> TargetDerivatives:
+        """Differentiate at rows of features, (n_targets, n_features)."""
+        concept_scores = bottleneck.concept_scores(features)
+        activations = bottleneck.activations(features)
+        values, derivative = _LABEL_TARGETS[self.kind](
+            bottleneck.label, bottleneck.label_scores(activations), self.codes
+        )
+        through = _through_activations(bottleneck, concept_scores, derivative)
+        return TargetDerivatives(values, features, activations, derivative, through)
 
 
-def concept_target(
-    bottleneck: Bottleneck, features: Tensor, concept: int, code: int
-) -> TargetDerivatives:
-    """Differentiate the probability of one concept value, one target a row.
+@dataclass(frozen=True)
+class ConceptTarget:
+    """The probability of a concept's value, or the prediction of a continuous one.
 
-    Of a continuous concept it is the prediction, whatever the code.
+    Attributes
+    ----------
+    concept : int
+        Position of the concept.
+    code : int
+        Code of the value; not used if the concept is continuous.
     """
-    columns = bottleneck.concepts.scores[concept]
-    concept_scores = bottleneck.concept_scores(features)
-    activations = bottleneck.activations(features)
-    derivative = torch.zeros_like(concept_scores)
-    value, derivative[:, columns] = bottleneck.concepts.heads[concept].value(
-        concept_scores[:, columns], code
-    )
-    no_label = features.new_zeros(len(features), bottleneck.label.n_scores)
-    return TargetDerivatives(value, features, activations, no_label, derivative)
+
+    concept: int
+    code: int
+
+    def value(
+        self, bottleneck: Bottleneck, label_scores: Tensor, concept_scores: Tensor
+    ) -> Tensor:
+        """Evaluate at scores (..., n_targets, n_scores), giving (..., n_targets)."""
+        columns = bottleneck.concepts.scores[self.concept]
+        head = bottleneck.concepts.heads[self.concept]
+        return head.value(concept_scores[..., columns], self.code)[0]
+
+    def derivatives(
+        self, bottleneck: Bottleneck, features: Tensor
+    ) -> TargetDerivatives:
+        """Differentiate at rows of features, (n_targets, n_features)."""
+        columns = bottleneck.concepts.scores[self.concept]
+        head = bottleneck.concepts.heads[self.concept]
+        concept_scores = bottleneck.concept_scores(features)
+        derivative = torch.zeros_like(concept_scores)
+        value, derivative[:, columns] = head.value(
+            concept_scores[:, columns], self.code
+        )
+        no_label = features.new_zeros(len(features), bottleneck.label.n_scores)
+        activations = bottleneck.activations(features)
+        return TargetDerivatives(value, features, activations, no_label, derivative)
 
 
-def through_activations(
+Target = LabelTarget | ConceptTarget
+
+
+def _through_activations(
     bottleneck: Bottleneck, concept_scores: Tensor, derivative: Tensor
 ) -> Tensor:
     """Pull a derivative in the label scores back to the concept scores, row by row."""
@@ -92,40 +130,38 @@ def through_activations(
     return result
 
 
-def _loss(
-    bottleneck: Bottleneck, scores: Tensor, codes: Tensor
-) -> tuple[Tensor, Tensor]:
-    head = bottleneck.label
-    residual = head.residual(head.probabilities(scores), codes)
-    return head.loss(scores, codes), residual
+# Each takes scores (..., n_targets, n_scores) and codes (n_targets,), and returns the
+# value and its derivative in the scores.
+
+
+def _loss(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    codes = codes.expand(scores.shape[:-1])
+    return head.loss(scores, codes), head.residual(head.probabilities(scores), codes)
 
 
 def _log_proba(
-    bottleneck: Bottleneck, scores: Tensor, codes: Tensor
+    head: SoftmaxHead, scores: Tensor, codes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    loss, derivative = _loss(bottleneck, scores, codes)
+    loss, derivative = _loss(head, scores, codes)
     return -loss, -derivative
 
 
-def _logit(
-    bottleneck: Bottleneck, scores: Tensor, codes: Tensor
-) -> tuple[Tensor, Tensor]:
-    contrasts = bottleneck.label.contrasts(scores)
-    if bottleneck.label.n_values == 2:
+def _logit(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    contrasts = head.contrasts(scores)
+    if head.n_values == 2:
         # scikit-learn's decision function of two classes is the whole log-odds.
         contrasts = 2 * contrasts
-    logits = scores @ contrasts
-    return logits.gather(1, codes[:, None]).squeeze(1), contrasts.T[codes]
+    derivative = contrasts.T[codes]
+    return (scores * derivative).sum(dim=-1), derivative.expand_as(scores)
 
 
-def _margin(
-    bottleneck: Bottleneck, scores: Tensor, codes: Tensor
-) -> tuple[Tensor, Tensor]:
-    contrasts = bottleneck.label.contrasts(scores)
+def _margin(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    contrasts = head.contrasts(scores)
     logits = scores @ contrasts
-    own = logits.gather(1, codes[:, None]).squeeze(1)
-    best, rival = logits.scatter(1, codes[:, None], -torch.inf).max(dim=1)
-    return own - best, contrasts.T[codes] - contrasts.T[rival]
+    own = codes.expand(logits.shape[:-1])[..., None]
+    best, rival = logits.scatter(-1, own, -torch.inf).max(dim=-1)
+    value = logits.gather(-1, own).squeeze(-1) - best
+    return value, contrasts.T[codes] - contrasts.T[rival]
 
 
 _LABEL_TARGETS = {
