@@ -15,6 +15,15 @@ from .results import write_table
 from .retraining import RetrainedBottleneck
 from .tasks import load_task
 
+METHODS = ("first_order", "leverage")
+TASKS = [
+    ("cebab-masked", 4),
+    ("cebab-published", 4),
+    ("cebab-published", 10),
+    ("yelp", 4),
+    ("yelp", 10),
+]
+
 
 @dataclass(frozen=True)
 class Fidelity:
@@ -53,7 +62,9 @@ def choose_rows(totals, n_rows, rng):
     return np.r_[top, rng.choice(order[len(top) :], n_rows - len(top), replace=False)]
 
 
-def compare(X, y, concepts, X_test, y_test, *, C, n_rows, seed=0, paths=()):
+def compare(
+    X, y, concepts, X_test, y_test, *, C, n_rows, seed=0, paths=(), methods=METHODS
+):
     """Retrain without rows, and without single loss terms, next to their influence.
 
     Parameters
@@ -68,30 +79,41 @@ def compare(X, y, concepts, X_test, y_test, *, C, n_rows, seed=0, paths=()):
         Chooses the random half of them.
     paths : sequence of str
         "label" or names of concepts whose loss terms are left out by themselves.
+    methods : sequence of str
+        Of the explainer; they are judged on the same rows.
 
     Returns
     -------
-    fidelity : dict of str to Fidelity
-        "row", then every path.
+    fidelity : dict of (str, str) to Fidelity
+        By method and what is removed: "row", then every path.
     """
     clf = ConceptBottleneckClassifier(C=C, concept_C=C)
-    explainer = ConceptInfluenceExplainer(clf).fit(X, y, concepts=concepts)
-    result = explainer.influence(X_test, y_test, paths=True)
+    results = {}
+    for method in methods:
+        explainer = ConceptInfluenceExplainer(clf, method=method)
+        explainer.fit(X, y, concepts=concepts)
+        results[method] = explainer.influence(X_test, y_test, paths=True)
+    first = results[methods[0]]
     truth = RetrainedBottleneck(X, y, concepts, X_test, y_test, C=C, concept_C=C)
     # Both models are the same optimum; else nothing below means anything.
-    own = result.explained["value"].to_numpy()
+    own = first.explained["value"].to_numpy()
     np.testing.assert_allclose(own, truth.losses, atol=1e-5)
-    rows = choose_rows(result.totals, n_rows, np.random.default_rng(seed))
-    fidelity = {"row": Fidelity(result.totals[:, rows], _retrained(truth, rows, None))}
+    rows = choose_rows(first.totals, n_rows, np.random.default_rng(seed))
+    retrained = _retrained(truth, rows, None)
+    fidelity = {
+        (method, "row"): Fidelity(result.totals[:, rows], retrained)
+        for method, result in results.items()
+    }
     for path in paths:
-        position = result.paths.index(path)
+        position = first.paths.index(path)
         removed = path if path == "label" else position - 1
         annotated = rows
         if path != "label":
             annotated = rows[truth.annotated[rows, position - 1]]
-        fidelity[path] = Fidelity(
-            result.values[:, annotated, position], _retrained(truth, annotated, removed)
-        )
+        retrained = _retrained(truth, annotated, removed)
+        for method, result in results.items():
+            estimated = result.values[:, annotated, position]
+            fidelity[method, path] = Fidelity(estimated, retrained)
     return fidelity
 
 
@@ -118,11 +140,7 @@ def main():
     parser.add_argument("--targets", type=int, default=100)
     options = parser.parse_args()
     rows = []
-    for task, n_concepts in [
-        ("cebab-masked", 4),
-        ("cebab-published", 10),
-        ("yelp", 10),
-    ]:
+    for task, n_concepts in TASKS:
         for C in (0.1, 1.0, 10.0):
             paths = ("label", "food", "service")
             fidelity = compare_task(
@@ -134,12 +152,13 @@ def main():
                 seed=options.seed,
                 paths=paths,
             )
-            for path, one in fidelity.items():
+            for (method, path), one in fidelity.items():
                 rows.append(
                     [
                         task,
                         n_concepts,
                         C,
+                        method,
                         path,
                         one.pooled_spearman,
                         one.median_spearman,
@@ -148,11 +167,12 @@ def main():
                 )
     write_table(
         "fidelity",
-        "First-order influence against leave-one-out retraining",
+        "Influence against leave-one-out retraining",
         [
             "task",
             "concepts",
             "C = concept_C",
+            "method",
             "removed",
             "pooled Spearman",
             "median Spearman over targets",

@@ -36,6 +36,7 @@ BOTTLENECKS = [
 NUMERIC = [
     *BOTTLENECKS,
     ConceptInfluenceExplainer(ConceptBottleneckClassifier()),
+    ConceptInfluenceExplainer(ConceptBottleneckClassifier(), method="leverage"),
     ConceptInfluenceExplainer(
         # A scaler would not hear of sample weights, which the checks demand.
         make_pipeline(Normalizer(), ConceptBottleneckClassifier())

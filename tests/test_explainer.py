@@ -128,6 +128,82 @@ def test_what_is_not_annotated_has_no_influence(explainer, data, targets):
     assert (values[:, :, 1:][:, ~missing] != 0).all()
 
 
+@pytest.fixture(scope="module", params=["sequential", "independent"])
+def leverage(request, data):
+    X, y, concepts = data
+    clf = ConceptBottleneckClassifier(training=request.param, class_weight="balanced")
+    explainer = ConceptInfluenceExplainer(clf, method="leverage")
+    return explainer.fit(X, y, concepts=concepts)
+
+
+def test_leverage_has_one_more_path(leverage, explainer, targets):
+    parts = leverage.influence(*targets, paths=True)
+    assert parts.paths == ("label", "food", "quiet", "price", "interaction")
+    whole = leverage.influence(*targets)
+    np.testing.assert_allclose(parts.totals, whole.values, atol=1e-12)
+    np.testing.assert_array_equal(
+        parts.explained["value"], leverage.influence(*targets).explained["value"]
+    )
+    if leverage.estimator.training == explainer.estimator.training:
+        first = explainer.influence(*targets).values
+        assert np.corrcoef(first.ravel(), whole.values.ravel())[0, 1] > 0.98
+        assert not np.allclose(first, whole.values, rtol=1e-3)
+
+
+def test_leverage_answers_every_question(leverage, data, targets):
+    X, y, _ = data
+    many = np.tile(X, (5, 1)), np.tile(y, 5)  # more than one block of targets
+    once = leverage.influence(X, y, paths=True)
+    mean = leverage.influence(*many, paths=True, reduce="mean")
+    np.testing.assert_allclose(
+        mean.values, once.values.mean(axis=0, keepdims=True), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        mean.explained["value"], [once.explained["value"].mean()]
+    )
+    groups = np.arange(N) % 4
+    summed = leverage.influence(X, y, groups=groups)
+    np.testing.assert_allclose(
+        summed.values[:, 2], once.totals[:, groups == 2].sum(axis=1), atol=1e-12
+    )
+    top = leverage.influence(X, y, top=3)
+    np.testing.assert_array_equal(
+        top.rows, np.argsort(-np.abs(once.totals), axis=1, kind="stable")[:, :3]
+    )
+    target = ("concept", "food", "good")
+    of_food = leverage.influence(targets[0], target=target, paths=True).values
+    assert (of_food[:, :, [0, 2, 3]] == 0).all()
+    np.testing.assert_allclose(of_food[:, :, 4], 0, atol=1e-15)
+
+
+def test_leverage_without_concepts_and_with_few_rows():
+    X, y, _ = make_concept_data(30)
+    X = np.hstack([X, np.random.default_rng(0).normal(size=(30, 50))])
+    clf = ConceptBottleneckClassifier(C=0.01)
+    explainer = ConceptInfluenceExplainer(clf, method="leverage").fit(X, y)
+    result = explainer.influence(X[:4], y[:4], paths=True)
+    assert result.paths == ("label", "interaction")
+    row = int(np.abs(result.totals).sum(axis=0).argmax())
+    clf.fit(np.delete(X, row, axis=0), np.delete(y, row))
+    codes = np.searchsorted(clf.classes_, y[:4])
+    without = -np.log(clf.predict_proba(X[:4])[np.arange(4), codes])
+    np.testing.assert_allclose(
+        result.totals[:, row], result.explained["value"] - without, rtol=0.05
+    )
+
+
+def test_leverage_sees_hard_activations_flip(data, targets):
+    X, y, concepts = data
+    clf = ConceptBottleneckClassifier(bottleneck="hard", concept_C=1000)
+    explainer = ConceptInfluenceExplainer(clf, method="leverage")
+    explainer.fit(X, y, concepts=concepts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        values = explainer.influence(X, y, paths=True).values
+    flipped = np.abs(values[:, :, 1:4]) > 1e-6
+    assert 0 < flipped.mean() < 0.1
+
+
 def test_hard_activations_are_warned_of(data, targets):
     X, y, concepts = data
     explainer = ConceptInfluenceExplainer(

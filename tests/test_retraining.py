@@ -31,10 +31,13 @@ def test_generated_data(C, spearman, error, seed):
     fidelity = compare(
         X, y, concepts, X_test, y_test, C=C, n_rows=100, seed=seed, paths=PATHS
     )
-    assert fidelity["row"].estimated.shape == (60, 100)
-    for removed, one in fidelity.items():
-        assert one.pooled_spearman >= spearman, removed
-        assert one.relative_error <= error, removed
+    assert fidelity["leverage", "row"].estimated.shape == (60, 100)
+    for (method, removed), one in fidelity.items():
+        assert one.pooled_spearman >= spearman, (method, removed)
+        # Leverage leaves out only that curvature changes on the way: measured .02 at
+        # 0.1, .06 at 10.
+        bound = error / 2 if method == "leverage" else error
+        assert one.relative_error <= bound, (method, removed)
 
 
 @pytest.mark.slow
@@ -55,7 +58,12 @@ def test_cebab_with_ten_concepts(C, spearman, path_spearman, seed, capsys):
         seed=seed,
         paths=("label", "food", "ambiance", "service", "noise"),
     )
-    row = fidelity.pop("row")
+    for removed in ("row", "label", "food", "ambiance", "service", "noise"):
+        one = fidelity.pop(("leverage", removed))
+        # Measured: .997 and .044 for rows, .98 or more and .07 or less for paths at 10.
+        assert one.pooled_spearman >= (0.99 if removed == "row" else 0.97), removed
+        assert one.relative_error <= 0.08, removed
+    row = fidelity.pop(("first_order", "row"))
     with capsys.disabled():
         print(f" median Spearman over targets {row.median_spearman:.4f}", end=" ")
     assert row.estimated.shape == (100, 100)
