@@ -20,6 +20,7 @@ from ._audit_data import Reviews, text_hash
 from ._bottleneck import ConceptBottleneckClassifier
 from ._concepts import format_value, plain_value
 from ._explainer import ConceptInfluenceExplainer
+from ._results import dominant_paths
 
 N_CULPRITS = 5
 _VALUES_AT_ONCE = 20_000_000
@@ -288,10 +289,8 @@ def _influence_lines(known, rows, values, paths) -> pd.DataFrame:
         column = name if name.startswith("annotated:") else f"train_{name}"
         lines[column] = known[name].to_numpy()[rows]
     total = values.sum(axis=1)
-    # The path that goes furthest in the direction of the total.
-    main = (np.sign(total)[:, None] * values).argmax(axis=1)
     lines["influence"] = total
-    lines["path"] = np.asarray(paths, dtype=object)[main]
+    lines["path"] = np.asarray(paths, dtype=object)[dominant_paths(values)]
     for path, part in zip(paths, values.T, strict=True):
         lines[f"path:{path}"] = part
     return pd.DataFrame(lines)

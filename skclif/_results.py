@@ -165,7 +165,7 @@ class InfluenceResult:
         )
         if self.paths is not None:
             parts = self.values[targets, columns]
-            frame["path"] = np.asarray(self.paths, dtype=object)[_dominant(parts)]
+            frame["path"] = np.asarray(self.paths, dtype=object)[dominant_paths(parts)]
         if self.groups is not None or self.training.empty:
             return frame
         known = self.training.iloc[names].reset_index(drop=True)
@@ -195,7 +195,7 @@ class InfluenceResult:
         return influence_html(self)
 
 
-def _dominant(parts: np.ndarray) -> np.ndarray:
+def dominant_paths(parts: np.ndarray) -> np.ndarray:
     """Return, row by row, the path that goes furthest in the total's direction."""
     direction = np.sign(parts.sum(axis=1, keepdims=True))
     return np.asarray((direction * parts).argmax(axis=1))

@@ -5,25 +5,21 @@ from sklearn.utils._metadata_requests import _routing_enabled
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
-    Options,
     StrOptions,
     validate_params,
 )
 from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_sample_weight,
-    _num_samples,
 )
 
 __all__ = [
     "HasMethods",
     "Interval",
-    "Options",
     "StrOptions",
     "_check_feature_names_in",
     "_check_sample_weight",
     "_fit_context",
-    "_num_samples",
     "_routing_enabled",
     "_routing_enabled",
     "validate_params",

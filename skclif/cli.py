@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import __version__
+from ._embedding_models import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from ._audit import Audit
@@ -38,7 +39,6 @@ _PACKAGES = (
     "torch",
     "transformers",
 )
-_DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _CEBAB_ABOUT = (
     "The reviews are CEBaB's (Abraham et al., 2022, arXiv 2205.14140; CC BY 4.0): "
     "training on its exclusive training split, evaluation on its test split."
@@ -57,7 +57,7 @@ def _model_options(command):
     options = [
         click.option(
             "--model",
-            default=_DEFAULT_MODEL,
+            default=DEFAULT_MODEL,
             show_default=True,
             help="Embedding model: a local directory, or a name on the Hub.",
         ),

@@ -1,17 +1,9 @@
-"""What to keep of influence that arrives in blocks of training rows."""
+"""What to keep of influence that arrives in blocks of training rows.
 
-from typing import Protocol
+Every collector takes blocks in the order of the rows by `add`, and keeps `values`.
+"""
 
 import numpy as np
-
-
-class Collector(Protocol):
-    """Takes blocks in the order of the rows; `values` is what it kept."""
-
-    values: np.ndarray
-
-    def add(self, block: slice, values: np.ndarray) -> None:
-        """Take values of shape (n_targets, n_block, n_paths)."""
 
 
 class KeepAll:
