@@ -365,7 +365,7 @@ def _without(data, row, bottleneck, target, features, sizes, path):
         hessian = hessian.flatten(2).flatten(0, 1)
         change = -torch.linalg.solve(hessian, gradient.flatten()).reshape(old.shape)
 
-    def label_gradient(label_parameters, concept_parameters, data=left):
+    def label_gradient(label_parameters, concept_parameters, data):
         def objective(parameters):
             moved = replace(
                 bottleneck,
@@ -376,10 +376,20 @@ def _without(data, row, bottleneck, target, features, sizes, path):
 
         return torch.func.grad(objective)(label_parameters).flatten()
 
-    at = (bottleneck.label_parameters, old)
-    hessian, cross = torch.func.jacrev(label_gradient, argnums=(0, 1))(*at)
-    right = label_gradient(*at) - label_gradient(*at, data)
+    # The other rows feel the concepts move to first order; the row itself, whose
+    # penalty is taken out again, is put at its new place exactly.
+    others = weights.clone()
+    others[row] = 0
+    others = replace(left, label_weights=others)
+    at, there = (bottleneck.label_parameters, old), old + change
+    hessian, cross = torch.func.jacrev(label_gradient, argnums=(0, 1))(*at, others)
+    right = label_gradient(*at, others) - label_gradient(*at, data)
     right = right + cross.flatten(1) @ change.flatten()
+    if not label_path:
+        slope = torch.func.jacrev(label_gradient)
+        hessian = hessian + slope(at[0], there, left) - slope(at[0], there, others)
+        right = right + label_gradient(at[0], there, left)
+        right = right - label_gradient(at[0], there, others)
     step = -torch.linalg.solve(hessian.flatten(1), right)
     moved = replace(
         bottleneck,
@@ -387,7 +397,9 @@ def _without(data, row, bottleneck, target, features, sizes, path):
         label_parameters=bottleneck.label_parameters + step.reshape(at[0].shape),
     )
     label_scores = moved.label_scores(moved.activations(features))
-    return target.value(moved, label_scores, moved.concept_scores(features))
+    return target.value(
+        moved, label_scores, stack.split(moved.concept_scores(features))
+    )
 
 
 @pytest.mark.parametrize(

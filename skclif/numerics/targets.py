@@ -5,6 +5,7 @@ scores of the label head and of the concept heads, at the rows that it is about;
 also be evaluated at other scores.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,9 +53,15 @@ class LabelTarget:
     codes: Tensor
 
     def value(
-        self, bottleneck: Bottleneck, label_scores: Tensor, concept_scores: Tensor
+        self,
+        bottleneck: Bottleneck,
+        label_scores: Tensor,
+        concept_scores: Sequence[Tensor],
     ) -> Tensor:
-        """Evaluate at scores (..., n_targets, n_scores), giving (..., n_targets)."""
+        """Evaluate at scores (..., n_targets, n_scores), giving (..., n_targets).
+
+        The concepts' scores come one tensor a concept.
+        """
         return _LABEL_TARGETS[self.kind](bottleneck.label, label_scores, self.codes)[0]
 
     def derivatives(
@@ -86,12 +93,17 @@ class ConceptTarget:
     code: int
 
     def value(
-        self, bottleneck: Bottleneck, label_scores: Tensor, concept_scores: Tensor
+        self,
+        bottleneck: Bottleneck,
+        label_scores: Tensor,
+        concept_scores: Sequence[Tensor],
     ) -> Tensor:
-        """Evaluate at scores (..., n_targets, n_scores), giving (..., n_targets)."""
-        columns = bottleneck.concepts.scores[self.concept]
+        """Evaluate at scores (..., n_targets, n_scores), giving (..., n_targets).
+
+        The concepts' scores come one tensor a concept.
+        """
         head = bottleneck.concepts.heads[self.concept]
-        return head.value(concept_scores[..., columns], self.code)[0]
+        return head.value(concept_scores[self.concept], self.code)[0]
 
     def derivatives(
         self, bottleneck: Bottleneck, features: Tensor
