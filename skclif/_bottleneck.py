@@ -156,6 +156,9 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
 
+    # False only for the twin of a LogisticRegression that has none.
+    _label_intercept = True
+
     def __init__(
         self,
         *,
@@ -563,7 +566,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         from .numerics.heads import HeadStack, SoftmaxHead
 
         stack = HeadStack(self._concept_heads())
-        label = SoftmaxHead(len(self.classes_))
+        label = SoftmaxHead(len(self.classes_), intercept=self._label_intercept)
         concepts = [
             head.from_logit_weights(_join_bias(coef, intercept))
             for head, coef, intercept in zip(

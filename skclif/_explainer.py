@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import fields
-from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from sklearn.base import (
     MetaEstimatorMixin,
     TransformerMixin,
 )
-from sklearn.utils import check_consistent_length, column_or_1d, get_tags, indexable
+from sklearn.utils import column_or_1d, get_tags, indexable
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -25,9 +24,10 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._bottleneck import ConceptBottleneckClassifier
 from ._devices import resolve_device
+from ._explainable import as_bottleneck, check_explainable, training_data
 from ._pipelines import final_step, fit_parts, transform_parts
+from ._questions import class_codes, collectors, describe_target, numeric_target
 from ._results import InfluenceResult
 from ._sklearn import (
     HasMethods,
@@ -38,12 +38,6 @@ from ._sklearn import (
     _routing_enabled,
 )
 
-_LABEL_TARGETS = {
-    "loss": ("log-loss", "nats", False),
-    "log_proba": ("log-probability", "nats", True),
-    "logit": ("logit", "logits", True),
-    "margin": ("margin", "logits", True),
-}
 _TARGET_BLOCK = 512
 
 
@@ -59,21 +53,25 @@ class ConceptInfluenceExplainer(
     Parameters
     ----------
     estimator : estimator
-        A :class:`ConceptBottleneckClassifier` or a pipeline that ends in one.
-    method : {"first_order", "leverage"}, default="first_order"
-        "first_order" is the exact derivative in the weight of every loss term, through
-        both stages. "leverage" removes terms in closed form, with their own curvature,
-        and evaluates the target without linearising: closer to retraining, at about
-        the cost of one small system a row. The paths then no longer add up to the
-        removal of the row; what the label and the annotations do to each other is one
-        more path, "interaction".
+        A :class:`ConceptBottleneckClassifier`, scikit-learn's
+        :class:`~sklearn.linear_model.LogisticRegression` with an L2 penalty or none, or
+        a pipeline that ends in one. A fitted one in a
+        :class:`~sklearn.frozen.FrozenEstimator` is explained as it is: `fit` then needs
+        the very rows, annotations and weights it was trained on.
+    method : {"leverage", "first_order"}, default="leverage"
+        "leverage" removes loss terms in closed form, with their own curvature, and
+        evaluates the target without linearising. What the label and the annotations of
+        a row do to each other when the whole row goes is one more path, "interaction".
+        "first_order" is the derivative in the weight of every loss term, through both
+        stages: faster where targets are many, further from retraining.
     device : str, default="cpu"
         Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
 
     Attributes
     ----------
     estimator_ : estimator
-        The fitted clone.
+        The fitted clone; a LogisticRegression is solved on to where its gradient is
+        1e-8.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     concept_names_in_ : ndarray of shape (n_concepts,)
@@ -97,7 +95,8 @@ class ConceptInfluenceExplainer(
     -----
     The influence of a training row is the effect of its *presence*: target(trained with
     the row) - target(trained without it). On a loss, positive means harmful. It adds up
-    from *paths*, one a loss term: the row's label and each of its annotations.
+    from *paths*, one a loss term: the row's label and each of its annotations, and
+    with "leverage" their interaction.
 
     What concerns the model alone stays with the model: ``explainer.estimator_`` is the
     fitted clone, and the last step of a pipeline, ``explainer.estimator_[-1]``, has
@@ -125,18 +124,18 @@ class ConceptInfluenceExplainer(
     >>> result = explainer.influence(X, 1 - y, paths=True, reduce="mean")
     >>> result
     <InfluenceResult on mean log-loss (nats, positive = harmful): 1 target x 60 \
-training rows; paths label, concept0, concept1>
+training rows; paths label, concept0, concept1, interaction>
     """
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict_proba"])],
-        "method": [StrOptions({"first_order", "leverage"})],
+        "method": [StrOptions({"leverage", "first_order"})],
         "device": [str],
     }
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
 
-    def __init__(self, estimator, *, method="first_order", device="cpu"):
+    def __init__(self, estimator, *, method="leverage", device="cpu"):
         self.estimator = estimator
         self.method = method
         self.device = device
@@ -169,9 +168,12 @@ training rows; paths label, concept0, concept1>
         Raises
         ------
         TypeError
-            If the estimator does not end in a :class:`ConceptBottleneckClassifier`.
+            If the estimator ends in something else, or takes no `concepts`.
+        ValueError
+            If a LogisticRegression has no smooth optimum, or a frozen model does not
+            stand at the optimum of these data.
         """
-        _check_explainable(self.estimator)
+        check_explainable(self.estimator, concepts)
         X, y = indexable(X, y)
         metadata = {
             "sample_weight": sample_weight,
@@ -182,13 +184,15 @@ training rows; paths label, concept0, concept1>
             given = {name: v for name, v in metadata.items() if v is not None}
             process_routing(self, "fit", **given)
         self.estimator_, features = fit_parts(self.estimator, X, y, **metadata)
-        model = final_step(self.estimator_)
-        features = validate_data(model, features, reset=False, dtype=np.float64)
-        weights = _check_sample_weight(sample_weight, features, dtype=np.float64)
-        y = column_or_1d(y)
-        data = model._training_data(
-            features, y, weights, concepts, concept_sample_weight
+        features = self._checked(features)
+        weights = _check_sample_weight(
+            sample_weight, features, dtype=np.float64, ensure_non_negative=True
         )
+        y = column_or_1d(y)
+        data = training_data(
+            self.estimator_, features, y, weights, concepts, concept_sample_weight
+        )
+        model = self._model()
         self.classes_ = model.classes_
         self.concept_names_in_ = model.concept_names_in_
         self.n_samples_ = len(features)
@@ -254,7 +258,7 @@ training rows; paths label, concept0, concept1>
 
         from .numerics.bottleneck import concept_effects
 
-        model, features = self._features(X)
+        model, features = self._model(), self._features(X)
         average = torch.from_numpy(self.mean_activations_)
         features = torch.from_numpy(features)
         return concept_effects(model._bottleneck(), features, average).numpy()
@@ -326,23 +330,28 @@ training rows; paths label, concept0, concept1>
             If the target, a class or a concept is unknown, or lengths differ.
         """
         check_is_fitted(self)
-        model, features = self._features(X)
-        about = self._target(model, target, reduce)
+        model, features = self._model(), self._features(X)
+        name, unit, higher_is_better = describe_target(model, target, reduce)
         if isinstance(target, str) and self.method == "first_order":
             _warn_of_hard_activations(model)
         codes = self._codes(model, features, y)
         path_names = ("label", *map(str, self.concept_names_in_))
         if self.method == "leverage":
             path_names += ("interaction",)
-        collect, group_names = self._collectors(len(path_names), paths, groups, top)
+        collect, group_names = collectors(
+            self.n_samples_,
+            len(path_names) if paths else 1,
+            paths=paths,
+            groups=groups,
+            top=top,
+        )
         values, kept = [], []
-        for value, blocks in self._answers(features, codes, target, reduce):
+        for value, blocks in self._answers(features, codes, target, reduce, paths):
             collector = collect(len(value))
             for block, part in blocks:
                 collector.add(block, part.cpu().numpy())
             kept.append(collector)
             values.append(value)
-        name, unit, higher_is_better = about
         return InfluenceResult(
             np.concatenate([collector.values for collector in kept]),
             path_names if paths else None,
@@ -389,74 +398,35 @@ training rows; paths label, concept0, concept1>
             f"{type(self).__name__!r} object has no attribute {name!r}"
         )
 
-    def _features(self, X):
-        """Return the final step and checked features of new rows, in float64."""
+    def _model(self):
+        """Return the fitted final step as a bottleneck."""
+        return as_bottleneck(final_step(self.estimator_))
+
+    def _features(self, X) -> np.ndarray:
+        """Return checked features of new rows, in float64."""
+        return self._checked(transform_parts(self.estimator_, X))
+
+    def _checked(self, features) -> np.ndarray:
         model = final_step(self.estimator_)
-        features = transform_parts(self.estimator_, X)
-        features = validate_data(model, features, reset=False, dtype=np.float64)
-        return model, np.array(features)
+        return np.array(validate_data(model, features, reset=False, dtype=np.float64))
 
     def _codes(self, model, features, y) -> np.ndarray:
         """Return the code of the class that each target is about."""
-        if y is None:
-            return np.searchsorted(self.classes_, model.predict(features))
-        y = column_or_1d(y)
-        check_consistent_length(features, y)
-        unknown = ~np.isin(y, self.classes_)
-        if unknown.any():
-            raise ValueError(
-                f"y has the class {y[unknown].tolist()[0]!r}, which was not seen in "
-                f"fit; known classes: {self.classes_.tolist()}."
-            )
-        return np.searchsorted(self.classes_, y)
+        if y is not None:
+            return class_codes(self.classes_, features, y)
+        import torch
 
-    def _target(self, model, target, reduce) -> tuple[str, str, bool]:
-        """Return name, unit and direction of a checked target."""
-        if reduce not in (None, "mean", "sum"):
-            raise ValueError(
-                f"reduce={reduce!r} is not known; use 'mean', 'sum' or None."
-            )
-        if isinstance(target, str) and target in _LABEL_TARGETS:
-            name, unit, higher_is_better = _LABEL_TARGETS[target]
-        elif isinstance(target, tuple) and target[:1] == ("concept",):
-            _, _, name, unit = _concept_target(model, target)
-            higher_is_better = True
-        else:
-            raise ValueError(
-                f"target={target!r} is not known; use one of {sorted(_LABEL_TARGETS)}, "
-                "('concept', name, value), or ('concept', name) if it is continuous."
-            )
-        return f"{reduce} {name}" if reduce else name, unit, higher_is_better
-
-    def _collectors(self, n_paths, paths, groups, top):
-        """Return what makes a collector for n targets, and names of groups."""
-        from .numerics.collect import KeepAll, KeepTop, SumGroups
-
-        if top is not None:
-            if groups is not None:
-                raise ValueError("top and groups exclude each other; use .top() after.")
-            if not isinstance(top, Integral) or isinstance(top, bool) or top < 1:
-                raise ValueError(f"top={top!r} must be a positive integer or None.")
-            return lambda n: KeepTop(n, top, n_paths, paths=paths), None
-        if groups is None:
-            return lambda n: KeepAll(n, self.n_samples_, n_paths, paths=paths), None
-        groups = column_or_1d(groups)
-        if len(groups) != self.n_samples_:
-            raise ValueError(
-                f"groups has {len(groups)} entries, but there are {self.n_samples_} "
-                "training rows; it needs one for each."
-            )
-        codes, names = pd.factorize(groups, sort=True, use_na_sentinel=False)
-        names = np.asarray(names)
-        return (
-            lambda n: SumGroups(n, len(names), n_paths, codes, paths=paths),
-            names,
+        bottleneck = model._bottleneck()
+        activations = bottleneck.activations(torch.from_numpy(features))
+        probabilities = bottleneck.label.probabilities(
+            bottleneck.label_scores(activations)
         )
+        return probabilities.argmax(dim=1).numpy()
 
-    def _answers(self, features, codes, target, reduce):
+    def _answers(self, features, codes, target, reduce, paths):
         """Yield values of targets and their influence in blocks of training rows."""
         if self.method == "leverage":
-            yield from self._leverages(features, codes, target, reduce)
+            yield from self._leverages(features, codes, target, reduce, paths)
             return
         from .numerics.influence import add_adjoints, first_order, solve_adjoint
 
@@ -474,14 +444,16 @@ training rows; paths label, concept0, concept1>
             whole = getattr(np.concatenate(values), reduce)()
             yield [whole], first_order(bottleneck, data, add_adjoints(adjoints))
 
-    def _leverages(self, features, codes, target, reduce):
+    def _leverages(self, features, codes, target, reduce, paths):
         from .numerics.leverage import leverage
 
         bottleneck, data, factors, _ = self._state_on_device()
         answers, values = [], []
         for rows, about, combine in self._targets(features, codes, target, reduce):
             value = about.derivatives(bottleneck, rows).values.cpu().numpy()
-            answer = leverage(bottleneck, data, factors, rows, about, combine)
+            answer = leverage(
+                bottleneck, data, factors, rows, about, combine, paths=paths
+            )
             if reduce is None:
                 yield value, answer
             answers.append(answer)
@@ -500,22 +472,14 @@ training rows; paths label, concept0, concept1>
             block = slice(start, start + _TARGET_BLOCK)
             rows = torch.from_numpy(features[block]).to(device)
             rows = rows if basis is None else rows @ basis
-            about = self._numeric_target(
-                target, torch.from_numpy(codes[block]).to(device)
+            about = numeric_target(
+                self._model(), target, torch.from_numpy(codes[block]).to(device)
             )
             combine = None
             if reduce is not None:
                 share = 1 / len(features) if reduce == "mean" else 1.0
                 combine = rows.new_full((1, len(rows)), share)
             yield rows, about, combine
-
-    def _numeric_target(self, target, about):
-        from .numerics.targets import ConceptTarget, LabelTarget
-
-        if isinstance(target, str):
-            return LabelTarget(target, about)
-        j, code, *_ = _concept_target(final_step(self.estimator_), target)
-        return ConceptTarget(j, code)
 
     def _prepare(self):
         """Return (bottleneck, data, factors, basis) on the device."""
@@ -524,8 +488,7 @@ training rows; paths label, concept0, concept1>
         from .numerics.bottleneck import TrainingData
         from .numerics.influence import factorise
 
-        device = resolve_device(self.device)
-        model = final_step(self.estimator_)
+        device, model = resolve_device(self.device), self._model()
         data = TrainingData(
             **{k: torch.from_numpy(v) for k, v in self._training.items()}
         )
@@ -559,23 +522,10 @@ training rows; paths label, concept0, concept1>
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator)
-        tags.input_tags.sparse = inner.input_tags.sparse
+        # LogisticRegression takes sparse features, the numerics here do not.
+        tags.input_tags.sparse = False
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
         return tags
-
-
-def _check_explainable(estimator):
-    last = final_step(estimator)
-    if isinstance(last, type):
-        raise TypeError(
-            f"estimator must be an instance, got the class {last.__name__}; pass "
-            f"{last.__name__}()."
-        )
-    if not isinstance(last, ConceptBottleneckClassifier):
-        raise TypeError(
-            "estimator must be a ConceptBottleneckClassifier or a Pipeline that ends "
-            f"in one, got {type(last).__name__} at the end."
-        )
 
 
 def _add_blocks(answers):
@@ -601,33 +551,6 @@ def _warn_of_hard_activations(model):
             UserWarning,
             stacklevel=3,
         )
-
-
-def _concept_target(model, target: tuple) -> tuple[int, int, str, str]:
-    """Return position and code of a concept's value, the target's name and its unit."""
-    names = list(model.concept_names_in_)
-    name = target[1] if len(target) > 1 else None
-    if name not in names:
-        raise ValueError(
-            f"target names the concept {name!r}, but the model has "
-            f"{', '.join(map(repr, names)) or 'no concepts'}."
-        )
-    j = names.index(name)
-    if model.concept_classes_[j] is None:
-        if len(target) != 2:
-            raise ValueError(
-                f"target={target!r} names a value, but concept {name!r} is continuous; "
-                f"use ('concept', {name!r})."
-            )
-        return j, 0, f"predicted {name}", f"units of {name}"
-    values = model.concept_classes_[j].tolist()
-    if len(target) != 3 or target[2] not in values:
-        asked = repr(target[2]) if len(target) == 3 else "no single one"
-        raise ValueError(
-            f"target names the value {asked} of concept {name!r}, which was not seen "
-            f"in fit; known values: {values}."
-        )
-    return j, values.index(target[2]), f"p({name} = {target[2]})", "probability"
 
 
 def _readable(X) -> dict[str, np.ndarray]:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
+from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import _routing_enabled
 
 
 def final_step(estimator):
-    """Return the estimator at the end of (nested) pipelines."""
+    """Return the estimator at the end of (nested, frozen) pipelines."""
+    while isinstance(estimator, Pipeline | FrozenEstimator):
+        estimator = _inside(estimator)
+    return estimator
+
+
+def is_frozen(estimator) -> bool:
+    """Return whether the estimator at the end is not to be fitted."""
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
-    return estimator
+    return isinstance(estimator, FrozenEstimator)
 
 
 def fit_parts(estimator, X, y, **params):
     """Fit a clone of an estimator; return it and the features its final step saw.
 
     The final step gets `params` directly; with metadata routing enabled, leading steps
-    get what they request of them.
+    get what they request of them. What is frozen is not fitted.
     """
     params = {name: value for name, value in params.items() if value is not None}
     return _fit_parts(clone(estimator), X, y, params)
@@ -28,14 +37,23 @@ def fit_parts(estimator, X, y, **params):
 
 def transform_parts(estimator, X):
     """Return the features that a fitted estimator's final step sees."""
-    while isinstance(estimator, Pipeline):
-        if len(estimator) > 1:
+    while isinstance(estimator, Pipeline | FrozenEstimator):
+        if isinstance(estimator, Pipeline) and len(estimator) > 1:
             X = estimator[:-1].transform(X)
-        estimator = estimator[-1]
+        estimator = _inside(estimator)
     return X
 
 
+def _inside(estimator):
+    if isinstance(estimator, FrozenEstimator):
+        return estimator.estimator
+    return estimator.steps[-1][1]
+
+
 def _fit_parts(estimator, X, y, params):
+    if isinstance(estimator, FrozenEstimator):
+        check_is_fitted(estimator.estimator)
+        return estimator, transform_parts(estimator, X)
     if not isinstance(estimator, Pipeline):
         return estimator.fit(X, y, **params), X
     if _routing_enabled():

@@ -3,6 +3,7 @@
 import warnings
 
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 from sklearn.utils.estimator_checks import (
@@ -36,7 +37,9 @@ BOTTLENECKS = [
 NUMERIC = [
     *BOTTLENECKS,
     ConceptInfluenceExplainer(ConceptBottleneckClassifier()),
-    ConceptInfluenceExplainer(ConceptBottleneckClassifier(), method="leverage"),
+    ConceptInfluenceExplainer(ConceptBottleneckClassifier(), method="first_order"),
+    ConceptInfluenceExplainer(LogisticRegression()),
+    ConceptInfluenceExplainer(LogisticRegression(fit_intercept=False)),
     ConceptInfluenceExplainer(
         # A scaler would not hear of sample weights, which the checks demand.
         make_pipeline(Normalizer(), ConceptBottleneckClassifier())

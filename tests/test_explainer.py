@@ -9,8 +9,9 @@ import pytest
 import skops.io
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -33,9 +34,9 @@ def data():
 @pytest.fixture(scope="module", params=["sequential", "independent"])
 def explainer(request, data):
     X, y, concepts = data
-    return ConceptInfluenceExplainer(
-        ConceptBottleneckClassifier(training=request.param, class_weight="balanced")
-    ).fit(X, y, concepts=concepts)
+    clf = ConceptBottleneckClassifier(training=request.param, class_weight="balanced")
+    explainer = ConceptInfluenceExplainer(clf, method="first_order")
+    return explainer.fit(X, y, concepts=concepts)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +81,8 @@ def test_the_value_of_a_target_is_what_it_says(explainer, targets):
 def test_continuous_concepts_are_explained(targets):
     X, y, concepts = make_concept_data(N)
     concepts = concepts.assign(price=X[:, 2].round(2)).astype({"price": float})
-    explainer = ConceptInfluenceExplainer(
-        ConceptBottleneckClassifier(bottleneck="hard")
-    )
+    clf = ConceptBottleneckClassifier(bottleneck="hard")
+    explainer = ConceptInfluenceExplainer(clf, method="first_order")
     explainer.fit(X, y, concepts=concepts)
     result = explainer.influence(targets[0], target=("concept", "price"), paths=True)
     assert result.target == "predicted price"
@@ -132,7 +132,7 @@ def test_what_is_not_annotated_has_no_influence(explainer, data, targets):
 def leverage(request, data):
     X, y, concepts = data
     clf = ConceptBottleneckClassifier(training=request.param, class_weight="balanced")
-    explainer = ConceptInfluenceExplainer(clf, method="leverage")
+    explainer = ConceptInfluenceExplainer(clf)  # leverage is the default
     return explainer.fit(X, y, concepts=concepts)
 
 
@@ -206,9 +206,8 @@ def test_leverage_sees_hard_activations_flip(data, targets):
 
 def test_hard_activations_are_warned_of(data, targets):
     X, y, concepts = data
-    explainer = ConceptInfluenceExplainer(
-        ConceptBottleneckClassifier(bottleneck="hard")
-    )
+    clf = ConceptBottleneckClassifier(bottleneck="hard")
+    explainer = ConceptInfluenceExplainer(clf, method="first_order")
     explainer.fit(X, y, concepts=concepts)
     with pytest.warns(UserWarning, match="the paths of food, quiet, price are 0"):
         values = explainer.influence(*targets, paths=True).values
@@ -294,6 +293,17 @@ def test_without_y_the_prediction_is_explained(explainer, targets):
     one, two = explainer.influence(X), explainer.influence(X, explainer.predict(X))
     np.testing.assert_array_equal(one.values, two.values)
     assert one.explained["label"].tolist() == explainer.predict(X).tolist()
+
+
+def test_a_frame_is_explained_without_y_and_without_a_warning(data):
+    X, y, concepts = data
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    explainer.fit(frame, y, concepts=concepts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        explained = explainer.influence(frame[:5]).explained
+    assert explained["label"].tolist() == explainer.predict(frame[:5]).tolist()
 
 
 def test_effects_of_concepts_follow_their_definition(explainer, targets):
@@ -452,7 +462,8 @@ def test_state_survives_pickle_and_skops(explainer, targets):
 def test_fewer_rows_than_features():
     X, y, concepts = make_concept_data(40)
     X = np.hstack([X, np.random.default_rng(0).normal(size=(40, 60))])
-    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    clf = ConceptBottleneckClassifier()
+    explainer = ConceptInfluenceExplainer(clf, method="first_order")
     explainer.fit(X, y, concepts=concepts)
     weights = np.ones(40)
     influence = explainer.influence(X[:3], y[:3]).values[:, 7]
@@ -472,12 +483,9 @@ def test_fewer_rows_than_features():
 @pytest.mark.parametrize(
     ("estimator", "match"),
     [
-        (LogisticRegression(), "ends in one, got LogisticRegression at the end"),
+        (GaussianNB(), "ends in one, got GaussianNB at the end"),
         (ConceptBottleneckClassifier, "must be an instance, got the class Concept"),
-        (
-            make_pipeline(StandardScaler(), LogisticRegression()),
-            "got LogisticRegression",
-        ),
+        (make_pipeline(StandardScaler(), GaussianNB()), "got GaussianNB at the end"),
     ],
 )
 def test_estimators_it_cannot_explain(data, estimator, match):

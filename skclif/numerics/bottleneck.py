@@ -96,6 +96,16 @@ class Bottleneck:
             return activations
         return substitute(self.concepts, activations, data.concepts, data.annotated)
 
+    def label_problem(self, data: TrainingData, penalty: float) -> HeadsProblem:
+        """Return what the label head minimises, given the concept heads."""
+        return HeadsProblem(
+            HeadStack([self.label]),
+            self.training_activations(data),
+            data.labels[:, None],
+            data.label_weights[:, None],
+            penalty,
+        )
+
     def label_scores(self, activations: Tensor) -> Tensor:
         """Return the scores of the label head, (n_samples, n_label_scores)."""
         return affine(activations, self.label_parameters)
@@ -186,15 +196,10 @@ def fit_bottleneck(
     concepts, label : Convergence
     """
     stack, label = HeadStack(concept_heads), SoftmaxHead(n_classes)
-    concept_parameters, concepts = _fit_heads(
-        stack,
-        data.features,
-        data.concepts,
-        data.concept_weights,
-        concept_penalty,
-        tol,
-        max_iter,
+    problem = HeadsProblem(
+        stack, data.features, data.concepts, data.concept_weights, concept_penalty
     )
+    concept_parameters, concepts = _solve(problem, tol=tol, max_iter=max_iter)
     bottleneck = Bottleneck(
         stack,
         label,
@@ -202,40 +207,71 @@ def fit_bottleneck(
         label_parameters=data.features.new_empty(0),
         independent=independent,
     )
-    label_parameters, labels = _fit_heads(
-        HeadStack([label]),
-        bottleneck.training_activations(data),
-        data.labels[:, None],
-        data.label_weights[:, None],
-        penalty,
-        tol,
-        max_iter,
+    label_parameters, labels = _solve(
+        bottleneck.label_problem(data, penalty), tol=tol, max_iter=max_iter
     )
     return replace(bottleneck, label_parameters=label_parameters), concepts, labels
 
 
-def _fit_heads(
-    stack: HeadStack,
-    features: Tensor,
-    codes: Tensor,
-    weights: Tensor,
+def refit_label(
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    *,
     penalty: float,
     tol: float,
     max_iter: int,
+) -> tuple[Bottleneck, Convergence]:
+    """Solve the label head on from where it stands."""
+    parameters, convergence = _solve(
+        bottleneck.label_problem(data, penalty),
+        bottleneck.label_parameters,
+        tol=tol,
+        max_iter=max_iter,
+    )
+    return replace(bottleneck, label_parameters=parameters), convergence
+
+
+def relative_gradients(
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    *,
+    penalty: float,
+    concept_penalty: float,
+) -> Tensor:
+    """Return every head's gradient norm over that of a typical row, the label's last.
+
+    It is near 0 at the optimum for `data`, and about 1 if one row is another one.
+    """
+    stack = bottleneck.concepts
+    label = bottleneck.label_problem(data, penalty)
+    label_ratio = label.relative_gradient(bottleneck.label_parameters)
+    if not stack:
+        return label_ratio
+    concepts = HeadsProblem(
+        stack, data.features, data.concepts, data.concept_weights, concept_penalty
+    )
+    ratios = concepts.relative_gradient(bottleneck.concept_parameters)
+    return torch.cat([ratios, label_ratio])
+
+
+def _solve(
+    problem: HeadsProblem, start: Tensor | None = None, *, tol: float, max_iter: int
 ) -> tuple[Tensor, Convergence]:
+    """Solve in coordinates of the rows' span, from zero if no start is given."""
+    stack, features = problem.stack, problem.features
+    if start is None:
+        start = features.new_zeros(stack.n_scores, features.shape[1] + 1)
     if not stack:
         nothing = features.new_empty(0)
-        parameters = features.new_empty(0, features.shape[1] + 1)
-        return parameters, Convergence(0, nothing, nothing)
+        return start, Convergence(0, nothing, nothing)
     basis = row_space(features)
-    if basis is not None:
-        features = features @ basis
-    problem = HeadsProblem(stack, features, codes, weights, penalty)
-    start = features.new_zeros(stack.n_scores, features.shape[1] + 1)
-    parameters, convergence = newton_cg(problem, start, tol=tol, max_iter=max_iter)
-    if basis is not None:
-        parameters = _rotate(parameters, basis.T)
-    return parameters, convergence
+    if basis is None:
+        return newton_cg(problem, start, tol=tol, max_iter=max_iter)
+    problem = replace(problem, features=features @ basis)
+    parameters, convergence = newton_cg(
+        problem, _rotate(start, basis), tol=tol, max_iter=max_iter
+    )
+    return _rotate(parameters, basis.T), convergence
 
 
 def _rotate(parameters: Tensor, basis: Tensor) -> Tensor:

@@ -30,10 +30,13 @@ class SoftmaxHead:
     activation : {"soft", "logit", "hard"}
         What the label head sees of it: probabilities, logits centred over the values
         (the log-odds if there are two), or the one-hot of the most probable value.
+    intercept : bool
+        Whether scores have a bias; without one its parameter is 0.
     """
 
     n_values: int
     activation: str = "soft"
+    intercept: bool = True
 
     @property
     def n_scores(self) -> int:
@@ -44,6 +47,10 @@ class SoftmaxHead:
     def n_activations(self) -> int:
         """Activations per row; a head with two values has one."""
         return 1 if self.n_values == 2 else self.n_values
+
+    def inputs(self, features: Tensor) -> Tensor:
+        """Return what scores are linear in: ``[features, 1]``, or ``[features, 0]``."""
+        return torch.nn.functional.pad(features, (0, 1), value=float(self.intercept))
 
     def contrasts(self, like: Tensor) -> Tensor:
         """Return the (n_scores, n_values) map from scores to logits."""
@@ -166,6 +173,7 @@ class RidgeHead:
 
     n_scores: int = 1
     n_activations: int = 1
+    intercept: bool = True
 
     def to_logit_weights(self, parameters: Tensor) -> Tensor:
         """Return scikit-learn's weights, which are the parameters."""
@@ -367,15 +375,7 @@ class HeadsProblem:
 
     def gradient(self, probabilities: list[Tensor], parameters: Tensor) -> Tensor:
         """Return the gradient of every head's objective, shaped like parameters."""
-        return self._pull_back(
-            [
-                head.residual(p, self.codes[:, members])
-                for (head, members, _), p in zip(
-                    self.stack.groups, probabilities, strict=True
-                )
-            ],
-            parameters,
-        )
+        return self._pull_back(self.residuals(probabilities), parameters)
 
     def hessian_times(self, probabilities: list[Tensor], direction: Tensor) -> Tensor:
         """Multiply a direction by every head's Hessian."""
@@ -415,6 +415,42 @@ class HeadsProblem:
         """Spread one value a head over its rows of parameters, (n_scores, 1)."""
         return values[self._head_of_score][:, None]
 
+    def residuals(self, probabilities: list[Tensor]) -> list[Tensor]:
+        """Return the residuals of each group of heads."""
+        return [
+            head.residual(p, self.codes[:, members])
+            for (head, members, _), p in zip(
+                self.stack.groups, probabilities, strict=True
+            )
+        ]
+
+    def relative_gradient(self, parameters: Tensor) -> Tensor:
+        """Return every head's gradient norm over that of a typical row, (n_heads,).
+
+        Typical is the root mean square over the rows that have weight, but at least
+        1e-4: rows that are all but certain need no finer optimum.
+        """
+        probabilities = self.probabilities(self.scores(parameters))
+        norm = self.by_head(self.gradient(probabilities, parameters) ** 2).sqrt()
+        sizes = (self.features**2).sum(dim=1) + 1
+        squares = torch.zeros_like(norm)
+        for (_, members, _), residual in zip(
+            self.stack.groups, self.residuals(probabilities), strict=True
+        ):
+            rows = (self.weights[:, members, None] * residual).square().sum(dim=2)
+            squares[members] = sizes @ rows
+        typical = (squares / (self.weights > 0).sum(dim=0)).sqrt()
+        return norm / typical.clamp(min=1e-4)
+
+    def without_missing_biases(self, parameters: Tensor) -> Tensor:
+        """Return the same with 0 for biases that heads do not have."""
+        if all(head.intercept for head in self.stack.heads):
+            return parameters
+        result = parameters.clone()
+        for head, columns in zip(self.stack.heads, self.stack.scores, strict=True):
+            result[columns, -1] *= head.intercept
+        return result
+
     @cached_property
     def _head_of_score(self) -> Tensor:
         return self.stack.head_of_score.to(self.features.device)
@@ -432,4 +468,4 @@ class HeadsProblem:
             columns[:, positions] = (self.weights[:, members, None] * part).flatten(1)
         result = affine_adjoint(self.features, columns)
         result[:, :-1] += self.penalty * parameters[:, :-1]
-        return result
+        return self.without_missing_biases(result)

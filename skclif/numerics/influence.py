@@ -102,7 +102,7 @@ def factorise(
         rows = data.rows(block)
         features = with_ones(rows.features)
         activations = bottleneck.training_activations(rows)
-        inputs = with_ones(activations)
+        inputs = label.inputs(activations)
         label_probabilities = label.probabilities(bottleneck.label_scores(activations))
         _add_hessian(
             label_hessian, label, label_probabilities, rows.label_weights, inputs
@@ -124,7 +124,7 @@ def factorise(
                 @ features
             )
     return Factors(
-        _factor(label_hessian, penalty, "label"),
+        _factor(label_hessian, penalty, "label", label.intercept),
         tuple(_factor(h, concept_penalty, "concept") for h in concept_hessians),
         tuple(piece.reshape(label.n_scores * n_inputs, -1) for piece in cross),
     )
@@ -147,7 +147,9 @@ def solve_adjoint(
         Combinations to solve for; None for each target by itself.
     """
     columns = bottleneck.concepts.scores
-    right = outer(derivatives.label_scores, with_ones(derivatives.activations))
+    right = outer(
+        derivatives.label_scores, bottleneck.label.inputs(derivatives.activations)
+    )
     if combine is not None:
         right = combine @ right
     label = torch.cholesky_solve(right.T, factors.label).T
@@ -196,7 +198,7 @@ def first_order(
             _inner_products(
                 adjoint.label,
                 rows.label_weights[:, None] * residual,
-                with_ones(activations),
+                label.inputs(activations),
             )
         ]
         concept_scores = bottleneck.concept_scores(rows.features)
@@ -274,11 +276,14 @@ def label_gradient_jacobian(
     return jacobian.flatten(1)
 
 
-def _factor(hessian: Tensor, penalty: float, stage: str) -> Tensor:
+def _factor(
+    hessian: Tensor, penalty: float, stage: str, intercept: bool = True
+) -> Tensor:
     """Return the Cholesky factor of the Hessian with the penalty, bias left out."""
     n_scores, n_features = hessian.shape[:2]
     penalised = hessian.new_full((n_scores, n_features), penalty)
-    penalised[:, -1] = 0
+    # A bias that is not there has no curvature and no gradient: any number will do.
+    penalised[:, -1] = 0 if intercept else 1
     matrix = hessian.reshape(n_scores * n_features, -1) + torch.diag(
         penalised.flatten()
     )

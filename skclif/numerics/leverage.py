@@ -148,7 +148,7 @@ class _LabelTerms:
     def __init__(self, bottleneck: Bottleneck, rows: TrainingData, factors: Factors):
         self.bottleneck, self.rows, self.factor = bottleneck, rows, factors.label
         activations = bottleneck.training_activations(rows)
-        self.inputs = with_ones(activations)
+        self.inputs = bottleneck.label.inputs(activations)
         self.probabilities, self.gradient, self.curvature, self.half = self._at(
             self.inputs
         )
@@ -223,7 +223,7 @@ class _Targets:
         scores = bottleneck.concept_scores(features)
         activations = bottleneck.activations(features)
         self.concept_scores = stack.split(scores)
-        self.inputs = with_ones(activations)
+        self.inputs = bottleneck.label.inputs(activations)
         self.label_scores = bottleneck.label_scores(activations)
         self.value = target.value(bottleneck, self.label_scores, self.concept_scores)
         inputs = with_ones(features)

@@ -108,7 +108,11 @@ class _Preconditioner:
     def at(self, curvature: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the map for the given mean curvature of every head."""
         scale = self.problem.per_score(curvature) * self.values + self.problem.penalty
-        return lambda v: ((v @ self.vectors) / scale) @ self.vectors.T
+        # Without a penalty, directions that no feature spans have no curvature.
+        least = torch.finfo(scale.dtype).eps * scale.amax(dim=1, keepdim=True)
+        scale = scale.clamp(min=least)
+        without = self.problem.without_missing_biases
+        return lambda v: without(((v @ self.vectors) / scale) @ self.vectors.T)
 
 
 def _conjugate_gradients(
