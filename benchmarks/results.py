@@ -12,22 +12,26 @@ RESULTS = Path(__file__).parent.parent / "docs" / "results"
 _LIBRARIES = ["skclif", "scikit-learn", "torch", "numpy"]
 
 
-def write_table(name, title, columns, rows, notes=()):
+def write_table(name, title, columns, rows, notes=(), *, command=None):
     """Print a table and write it to ``docs/results/NAME.json``.
 
     Parameters
     ----------
     name : str
-        Name of the benchmark's module and of the file.
+        Name of the file, and of the benchmark's module.
     title : str
     columns : list of str
     rows : list of list of str or number
     notes : list of str
         What a reader needs to know of how it was measured.
+    command : str, default=None
+        The benchmark's module, if it is not `name`.
     """
     table = {
         "title": title,
-        "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "command": " ".join(
+            ["python", "-m", f"benchmarks.{command or name}", *sys.argv[1:]]
+        ),
         "date": datetime.date.today().isoformat(),
         "environment": _environment(),
         "columns": columns,

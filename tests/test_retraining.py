@@ -1,15 +1,13 @@
-"""Influence against the truth: leave-one-out retraining by scikit-learn."""
+"""Influence against the truth: leave-one-out retraining."""
 
 import os
 
 import numpy as np
 import pytest
 
-from benchmarks.fidelity import compare, compare_task
+from benchmarks.fidelity import Fidelity, compare, compare_task
 
 from .data import make_concept_data
-
-PATHS = ("label", "food", "quiet", "price")
 
 
 @pytest.fixture
@@ -28,9 +26,10 @@ def seed(request):
 def test_generated_data(C, spearman, error, seed):
     X, y, concepts = make_concept_data(300)
     X_test, y_test, _ = make_concept_data(60, seed=1)
-    fidelity = compare(
-        X, y, concepts, X_test, y_test, C=C, n_rows=100, seed=seed, paths=PATHS
-    )
+    data = (X, y, concepts, X_test, y_test)
+    options = {"C": C, "concept_C": C, "n_rows": 100, "seed": seed}
+    fidelity = compare(*data, **options, by_scikit_learn=True)
+    own = compare(*data, **options)
     assert fidelity["leverage", "row"].estimated.shape == (60, 100)
     for (method, removed), one in fidelity.items():
         assert one.pooled_spearman >= spearman, (method, removed)
@@ -38,6 +37,9 @@ def test_generated_data(C, spearman, error, seed):
         # 0.1, .06 at 10.
         bound = error / 2 if method == "leverage" else error
         assert one.relative_error <= bound, (method, removed)
+        # Our own fit is as good a truth, up to where scikit-learn stops.
+        same = Fidelity(own[method, removed].retrained, one.retrained)
+        assert same.relative_error < 1e-3
 
 
 @pytest.mark.slow
@@ -53,23 +55,24 @@ def test_cebab_with_ten_concepts(C, spearman, path_spearman, seed, capsys):
         "cebab-published",
         10,
         C=C,
-        n_rows=100,
+        concept_C=C,
+        n_rows=50,
         n_targets=100,
         seed=seed,
-        paths=("label", "food", "ambiance", "service", "noise"),
+        by_scikit_learn=True,
     )
-    for removed in ("row", "label", "food", "ambiance", "service", "noise"):
-        one = fidelity.pop(("leverage", removed))
-        # Measured at 10: .998 and .044 for rows. One step is too short for some single
-        # annotations of rare values: up to .22 for "noise", .08 for the other paths.
-        assert one.pooled_spearman >= (0.99 if removed == "row" else 0.97), removed
-        assert one.relative_error <= (0.08 if removed == "row" else 0.3), removed
-    row = fidelity.pop(("first_order", "row"))
+    for (method, removed), one in fidelity.items():
+        if method == "leverage":
+            # At 10 the head of a rare value can need a second step: measured .9915 and
+            # .10 for the worst path, .997 and .044 for rows.
+            assert one.pooled_spearman >= 0.99 - 0.005 * (removed != "row"), removed
+            assert one.relative_error <= (0.08 if removed == "row" else 0.15), removed
+        else:
+            least = spearman if removed == "row" else path_spearman
+            assert one.pooled_spearman >= least, removed
+    row = fidelity["first_order", "row"]
     with capsys.disabled():
         print(f" median Spearman over targets {row.median_spearman:.4f}", end=" ")
-    assert row.estimated.shape == (100, 100)
-    assert row.pooled_spearman >= spearman
+    assert row.estimated.shape == (100, 50)
     assert np.isfinite(row.median_spearman)
     assert row.median_spearman >= spearman - 0.02
-    for path, one in fidelity.items():
-        assert one.pooled_spearman >= path_spearman, path
