@@ -31,7 +31,7 @@ class Audit:
     """What an audit found.
 
     Influence is the effect of a training row's presence on a log-loss, in nats:
-    positive = harmful, without the row the loss would be lower (to first order).
+    positive = harmful, without the row the loss would be lower.
 
     Attributes
     ----------
@@ -39,6 +39,8 @@ class Audit:
         The labels, sorted.
     concepts : tuple of str
         Names of the concepts; empty if the audited model is the black box itself.
+    method : str
+        How influence was computed.
     training : DataFrame
         What is known of each training row: id, text_hash, text, label, group, and
         ``annotated:<concept>``. No text if texts were not to be kept.
@@ -67,6 +69,7 @@ class Audit:
 
     classes: tuple
     concepts: tuple[str, ...]
+    method: str
     training: pd.DataFrame
     predictions: pd.DataFrame
     influence: pd.DataFrame
@@ -103,6 +106,7 @@ def fit_models(
     *,
     training: str = "sequential",
     concept_C: float = 1.0,
+    method: str = "leverage",
     device: str = "cpu",
     **options,
 ) -> Models:
@@ -116,12 +120,14 @@ def fit_models(
         Their features.
     training, concept_C, device, **options
         Of :class:`ConceptBottleneckClassifier`; `options` are the black box's too.
+    method : {"leverage", "first_order"}
+        Of :class:`ConceptInfluenceExplainer`.
     """
     options["device"] = device
     model = ConceptBottleneckClassifier(
         training=training, concept_C=concept_C, **options
     )
-    explainer = ConceptInfluenceExplainer(model, device=device)
+    explainer = ConceptInfluenceExplainer(model, method=method, device=device)
     black_box = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
@@ -189,6 +195,7 @@ def audit(
     return Audit(
         classes=tuple(map(plain_value, model.classes_)),
         concepts=tuple(map(str, model.concept_names_in_)),
+        method=explainer.method,
         training=known,
         predictions=predictions,
         influence=influence,

@@ -336,7 +336,7 @@ training rows; paths label, concept0, concept1, interaction>
             _warn_of_hard_activations(model)
         codes = self._codes(model, features, y)
         path_names = ("label", *map(str, self.concept_names_in_))
-        if self.method == "leverage":
+        if self.method == "leverage" and model.n_concepts_:
             path_names += ("interaction",)
         collect, group_names = collectors(
             self.n_samples_,
@@ -448,6 +448,7 @@ training rows; paths label, concept0, concept1, interaction>
         from .numerics.leverage import leverage
 
         bottleneck, data, factors, _ = self._state_on_device()
+        paths = paths and len(bottleneck.concepts) > 0  # else the label's is the row's
         answers, values = [], []
         for rows, about, combine in self._targets(features, codes, target, reduce):
             value = about.derivatives(bottleneck, rows).values.cpu().numpy()

@@ -99,6 +99,14 @@ def _model_options(command):
             help="Inverse penalty of the concepts' models.",
         ),
         click.option(
+            "--method",
+            type=click.Choice(["leverage", "first_order"]),
+            default="leverage",
+            show_default=True,
+            help="How influence is computed: closer to retraining, or faster where "
+            "both parts are large.",
+        ),
+        click.option(
             "--seed",
             type=click.IntRange(min=0, max=2**32 - 1),
             default=0,
@@ -302,7 +310,8 @@ def _audit_and_write(
             train,
             X_train,
             **{
-                name: options[name] for name in ("C", "concept_C", "training", "device")
+                name: options[name]
+                for name in ("C", "concept_C", "training", "method", "device")
             },
         )
     for note in models.warnings:
@@ -369,7 +378,8 @@ def _run_record(
     run: dict, found: Audit, options: dict, digests: dict, notes: list[str]
 ) -> dict:
     model = options["model"]
-    names = ("long_text", "training", "C", "concept_C", "seed", "max_mistakes")
+    names = ("long_text", "training", "C", "concept_C", "method", "seed")
+    names += ("max_mistakes",)
     return {
         "skclif_version": __version__,
         "format_version": FORMAT_VERSION,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from skclif import ConceptBottleneckClassifier
+from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit import N_CULPRITS, audit, fit_models
 from skclif._audit_data import (
     Reviews,
@@ -171,11 +171,27 @@ def test_influence_covers_every_training_row_once_and_adds_up(found):
     assert overall["influence"].is_monotonic_decreasing
     assert overall["target_id"].isna().all()
     table = found.influence
-    assert _paths(table) == ["path:label", "path:food", "path:quiet", "path:price"]
-    # Sums of four numbers in a different order.
+    names = ["label", "food", "quiet", "price", "interaction"]
+    assert _paths(table) == [f"path:{name}" for name in names]
+    # Sums of five numbers in a different order.
     np.testing.assert_allclose(
-        table[_paths(table)].sum(axis=1), table["influence"], rtol=1e-12, atol=1e-18
+        table[_paths(table)].sum(axis=1), table["influence"], rtol=1e-12, atol=1e-15
     )
+
+
+def test_first_order_on_request():
+    train, held_out, X_train, X_held_out = _parts()
+    models = fit_models(train, X_train, method="first_order")
+    table = audit(models, train, held_out, X_held_out).influence
+    names = ["label", "food", "quiet", "price"]
+    assert _paths(table) == [f"path:{name}" for name in names]
+    explainer = ConceptInfluenceExplainer(
+        ConceptBottleneckClassifier(), method="first_order"
+    )
+    explainer.fit(X_train, train.labels, concepts=train.concepts)
+    result = explainer.influence(X_held_out, held_out.labels, reduce="mean")
+    overall = table[table["target"] == "all"].set_index("train_id")["influence"]
+    np.testing.assert_allclose(overall[train.ids], result.values[0], atol=1e-12)
 
 
 def test_annotations_that_are_missing_carry_nothing(found):

@@ -194,6 +194,18 @@ def test_the_page_shows_the_mistakes_with_their_culprits():
         assert f"{signed(line['influence'])} nats" in text
 
 
+def test_what_label_and_annotations_do_together_is_told():
+    html, found = make_page()
+    text = " ".join(Page(html).text.split())
+    part, whole = found.influence["path:interaction"], found.influence["influence"]
+    is_row = found.influence["target"] == "row"
+    told = part[is_row & (part.abs() >= 0.05 * whole.abs())]
+    assert len(told) > 0
+    for value in told:
+        assert f"label and annotations together {signed(value)}" in text
+    assert "what these do together when the whole row goes" in text
+
+
 def test_a_page_without_mistakes_to_show():
     html, found = make_page(max_mistakes=0)
     assert not Page(html).all("article")

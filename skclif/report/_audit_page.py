@@ -21,6 +21,7 @@ def audit_context(audit, run: dict, planted: dict[str, str] | None) -> dict:
         "run": run,
         "has_text": "text" in audit.predictions,
         "concepts": audit.concepts,
+        "method": audit.method,
         "classes": [plain(value) for value in audit.classes],
         "metrics": audit.metrics,
         "counts": audit.counts,
@@ -105,10 +106,15 @@ def _paths(line: dict, known: dict) -> list[dict]:
         for name in sorted(parts, key=lambda name: -abs(parts[name]))
         if abs(parts[name]) >= least and name != line["path"]
     ]
+    values = {"label": known["label"], "interaction": None} | {
+        column.removeprefix("annotated:"): value
+        for column, value in known.items()
+        if column.startswith("annotated:")
+    }
     return [
         {
             "name": name,
-            "value": plain(known["label" if name == "label" else f"annotated:{name}"]),
+            "value": None if name == "interaction" else plain(values[name]),
             "influence": parts[name],
         }
         for name in (line["path"], *names)
