@@ -335,6 +335,26 @@ def test_without_concepts_it_is_the_influence_of_logistic_regression():
     torch.testing.assert_close(influence[:, :, 0], expected)
 
 
+def _drift(data, row, bottleneck, change, own):
+    """Regress the moves of activations on ``[z, 1]``: (n_inputs, n_activations)."""
+    old = bottleneck.concept_parameters
+
+    def activations(parameters):
+        moved = replace(bottleneck, concept_parameters=parameters)
+        return moved.training_activations(data)
+
+    z, moves = torch.func.jvp(activations, (old,), (change,))
+    moves[row] = (activations(old + change) - z)[row] if own else 0.0
+    head = bottleneck.label
+    p = head.probabilities(bottleneck.label_scores(z))
+    weights = data.label_weights * head.mean_curvature(p)
+    inputs = with_ones(z)
+    penalty = torch.full_like(inputs[0], PENALTY)
+    penalty[-1] = 0
+    gram = inputs.T @ (weights[:, None] * inputs) + torch.diag(penalty)
+    return torch.linalg.solve(gram, inputs.T @ (weights[:, None] * moves))
+
+
 def _without(data, row, bottleneck, target, features, sizes, path):
     """Remove one row's terms by dense Newton steps from the old optimum."""
     stack = bottleneck.concepts
@@ -390,11 +410,12 @@ def _without(data, row, bottleneck, target, features, sizes, path):
         hessian = hessian + slope(at[0], there, left) - slope(at[0], there, others)
         right = right + label_gradient(at[0], there, left)
         right = right - label_gradient(at[0], there, others)
-    step = -torch.linalg.solve(hessian.flatten(1), right)
+    step = -torch.linalg.solve(hessian.flatten(1), right).reshape(at[0].shape)
+    drift = _drift(data, row, bottleneck, change, own=path not in ("row", "label"))
     moved = replace(
         bottleneck,
         concept_parameters=old + change,
-        label_parameters=bottleneck.label_parameters + step.reshape(at[0].shape),
+        label_parameters=at[0] + step - step[:, :-1] @ drift.T,
     )
     label_scores = moved.label_scores(moved.activations(features))
     return target.value(

@@ -17,17 +17,17 @@ def seed(request):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("C", "spearman", "error"),
+    ("C", "concept_C", "spearman", "error"),
     # First order leaves out terms of second order in a row's weight. They shrink with
     # the row's leverage, so with C. Worst measured over rows and paths: .9994 and .07
     # at 0.1, .991 and .13 at 10.
-    [(0.1, 0.998, 0.1), (10.0, 0.98, 0.2)],
+    [(0.1, 0.1, 0.998, 0.1), (10.0, 0.1, 0.99, 0.1), (10.0, 10.0, 0.98, 0.2)],
 )
-def test_generated_data(C, spearman, error, seed):
+def test_generated_data(C, concept_C, spearman, error, seed):
     X, y, concepts = make_concept_data(300)
     X_test, y_test, _ = make_concept_data(60, seed=1)
     data = (X, y, concepts, X_test, y_test)
-    options = {"C": C, "concept_C": C, "n_rows": 100, "seed": seed}
+    options = {"C": C, "concept_C": concept_C, "n_rows": 100, "seed": seed}
     fidelity = compare(*data, **options, by_scikit_learn=True)
     own = compare(*data, **options)
     assert fidelity["leverage", "row"].estimated.shape == (60, 100)

@@ -79,6 +79,11 @@ class Bottleneck:
     label_parameters: Tensor
     independent: bool = False
 
+    @property
+    def n_label_inputs(self) -> int:
+        """Inputs of the label head, the constant included."""
+        return self.label_parameters.shape[1]
+
     def concept_scores(self, features: Tensor) -> Tensor:
         """Return the scores of all concept heads, (n_samples, n_concept_scores)."""
         return affine(features, self.concept_parameters)
@@ -95,6 +100,19 @@ class Bottleneck:
         if not self.independent:
             return activations
         return substitute(self.concepts, activations, data.concepts, data.annotated)
+
+    def training_jacobian(
+        self, rows: TrainingData, concept: int, scores: Tensor
+    ) -> Tensor:
+        """Differentiate the label head's inputs from training rows in concept scores.
+
+        True annotations do not move. The result has shape (n_rows, n_activations_j,
+        n_scores_j).
+        """
+        jacobian = self.concepts.heads[concept].activation_jacobian(scores)
+        if self.independent:
+            jacobian = jacobian * ~rows.annotated[:, concept, None, None]
+        return jacobian
 
     def label_problem(self, data: TrainingData, penalty: float) -> HeadsProblem:
         """Return what the label head minimises, given the concept heads."""

@@ -39,11 +39,14 @@ class Factors:
         Cholesky factor of every concept head's Hessian.
     cross : tuple of Tensor of shape (p, p_j)
         The cross term, a piece for each concept head.
+    penalty : float
+        Of the label head.
     """
 
     label: Tensor
     concepts: tuple[Tensor, ...]
     cross: tuple[Tensor, ...]
+    penalty: float
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,7 @@ def factorise(
         If a Hessian is not positive definite to working precision.
     """
     stack, label = bottleneck.concepts, bottleneck.label
-    n_inputs, n_features = (
-        bottleneck.label_parameters.shape[1],
-        data.features.shape[1] + 1,
-    )
+    n_inputs, n_features = bottleneck.n_label_inputs, data.features.shape[1] + 1
     label_hessian = _zeros(data.features, label.n_scores, n_inputs)
     concept_hessians = [
         _zeros(data.features, head.n_scores, n_features) for head in stack.heads
@@ -127,6 +127,7 @@ def factorise(
         _factor(label_hessian, penalty, "label", label.intercept),
         tuple(_factor(h, concept_penalty, "concept") for h in concept_hessians),
         tuple(piece.reshape(label.n_scores * n_inputs, -1) for piece in cross),
+        penalty,
     )
 
 
@@ -258,13 +259,9 @@ def label_gradient_jacobian(
     annotations do not move at all. The result has shape (n_rows, n_label_scores *
     n_inputs * n_scores).
     """
-    label, head = bottleneck.label, bottleneck.concepts.heads[concept]
-    positions = bottleneck.concepts.activations[concept]
-    moved = head.activation_jacobian(scores)
-    weights = rows.label_weights
-    if bottleneck.independent:
-        weights = weights * ~rows.annotated[:, concept]
-    weighted = weights[:, None, None] * moved
+    label, positions = bottleneck.label, bottleneck.concepts.activations[concept]
+    moved = bottleneck.training_jacobian(rows, concept, scores)
+    weighted = rows.label_weights[:, None, None] * moved
     residual = label.residual(label_probabilities, rows.labels)
     residual_moved = (
         label.curvature(label_probabilities)

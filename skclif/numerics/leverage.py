@@ -8,7 +8,8 @@ term's curvature ``D``, the residual becomes ``(I - w D A)^-1 r`` and the step s
 Through the bottleneck the label head feels the other rows' activations move to first
 order. The row's own move most: if the whole row is removed they do not matter, and if
 an annotation alone is removed, the row is put at its new place in the label head, with
-its gradient and curvature there.
+its gradient and curvature there. The label head's step belongs to the activations as
+they were; how these move on all rows together carries it over to where they are.
 """
 
 from collections.abc import Iterator
@@ -66,33 +67,38 @@ def leverage(
         torch.cholesky_solve(cross.T, factor).T
         for cross, factor in zip(factors.cross, factors.concepts, strict=True)
     ]
+    drift = _Drift(bottleneck, data, factors)
     for block in row_blocks(len(data.features), block_rows):
         rows = data.rows(block)
         label = _LabelTerms(bottleneck, rows, factors)
-        inputs = with_ones(rows.features)
         scores = stack.split(bottleneck.concept_scores(rows.features))
-        moves, steps, others = [], [], []
+        pulls, moves, drifts, alone = [], [], [], []
         for j, (head, part) in enumerate(zip(stack.heads, scores, strict=True)):
-            weights, codes = rows.concept_weights[:, j], rows.concepts[:, j]
-            removed, own_scores = _removal(
-                head, part, codes, weights, inputs, factors.concepts[j]
+            removed, shift = _removal(
+                head,
+                part,
+                rows.concepts[:, j],
+                rows.concept_weights[:, j],
+                with_ones(rows.features),
+                factors.concepts[j],
             )
+            jacobian = label.gradient_jacobian(j, part)
+            pulls.append(removed @ to_label[j].T - _times(jacobian, shift))
             moves.append(at.move(j, removed))
-            jacobian = label_gradient_jacobian(
-                bottleneck, rows, j, part, label.probabilities, label.inputs
-            )
-            jacobian = jacobian.reshape(len(part), -1, head.n_scores)
-            own = (jacobian @ own_scores[:, :, None]).squeeze(-1)
-            others.append(removed @ to_label[j].T - own)
+            own = _times(bottleneck.training_jacobian(rows, j, part), shift)
+            drifts.append(drift.of(j, removed) - drift.share(label, own))
             if paths:
-                steps.append(label.step_moved(j, part + own_scores, others[j]))
+                own = label.own_move(j, part + shift)
+                step = label.step_moved(j, own, pulls[j])
+                together = drifts[j] + drift.share(label, own)
+                step = drift.carry_over(step, {j: together})
+                alone.append(at.change({j: moves[j]}, step))
         nothing = torch.zeros_like(label.gradient)
-        pull = sum(others, start=nothing)
-        changes = []
+        step = label.step_removed(sum(pulls, start=nothing))
+        step = drift.carry_over(step, dict(enumerate(drifts)))
+        changes = [*alone, at.change(dict(enumerate(moves)), step)]
         if paths:
-            changes.append(at.change({}, label.step_removed(nothing)))
-            changes += [at.change({j: moves[j]}, step) for j, step in enumerate(steps)]
-        changes.append(at.change(dict(enumerate(moves)), label.step_removed(pull)))
+            changes.insert(0, at.change({}, label.step_removed(nothing)))
         influence = torch.stack(changes, dim=2)
         # Evaluated twice, what does not change can differ in the last digit.
         present = torch.cat([rows.label_weights[:, None], rows.concept_weights], dim=1)
@@ -121,7 +127,12 @@ def _removal(
     identity = torch.eye(head.n_scores, dtype=inputs.dtype, device=inputs.device)
     residual = weights[:, None] * head.residual(probabilities, codes)
     left = torch.linalg.solve(identity - curvature @ hat, residual)
-    return outer(left, inputs), (hat @ left[:, :, None]).squeeze(-1)
+    return outer(left, inputs), _times(hat, left)
+
+
+def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Multiply a vector by a matrix, row by row."""
+    return (matrices @ vectors[:, :, None]).squeeze(-1)
 
 
 def _half_solved(inputs: Tensor, n_scores: int, factor: Tensor) -> Tensor:
@@ -141,8 +152,8 @@ def _unit_columns(inputs: Tensor, n_scores: int) -> Tensor:
 class _LabelTerms:
     """The label head's Newton steps when rows leave or move, for a block of them.
 
-    Both take a row's curvature out of the Hessian and, if it only moves, put that at
-    its new place in.
+    Both take a row's curvature out of the Hessian and, if it only moves, put in that
+    at its new place.
     """
 
     def __init__(self, bottleneck: Bottleneck, rows: TrainingData, factors: Factors):
@@ -163,22 +174,38 @@ class _LabelTerms:
         """
         return self._solve(self.gradient - others, self.half, -self.curvature)
 
-    def step_moved(self, concept: int, scores: Tensor, others: Tensor) -> Tensor:
-        """Return the step when a concept's scores of the row are other ones."""
-        bottleneck, rows = self.bottleneck, self.rows
+    def own_move(self, concept: int, scores: Tensor) -> Tensor:
+        """Return how the row's activations move to other scores of a concept."""
+        bottleneck = self.bottleneck
         columns = bottleneck.concepts.activations[concept]
         moved = bottleneck.concepts.heads[concept].activations(scores)
+        move = moved - self.inputs[:, columns]
         if bottleneck.independent:
-            is_true = rows.annotated[:, concept, None]
-            moved = torch.where(is_true, self.inputs[:, columns], moved)
+            move = torch.where(self.rows.annotated[:, concept, None], 0.0, move)
+        return move
+
+    def step_moved(self, concept: int, own: Tensor, others: Tensor) -> Tensor:
+        """Return the step when a concept's activations of the row move by `own`."""
         inputs = self.inputs.clone()
-        inputs[:, columns] = moved
+        inputs[:, self.bottleneck.concepts.activations[concept]] += own
         _, gradient, curvature, half = self._at(inputs)
         return self._solve(
             self.gradient - gradient - others,
             torch.cat([self.half, half], dim=1),
             _block_diagonal(-self.curvature, curvature),
         )
+
+    def gradient_jacobian(self, concept: int, scores: Tensor) -> Tensor:
+        """Return the derivative of the row's gradient in a concept's scores."""
+        jacobian = label_gradient_jacobian(
+            self.bottleneck,
+            self.rows,
+            concept,
+            scores,
+            self.probabilities,
+            self.inputs,
+        )
+        return jacobian.reshape(len(scores), -1, scores.shape[1])
 
     def _at(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         head, weights = self.bottleneck.label, self.rows.label_weights
@@ -210,6 +237,80 @@ def _block_diagonal(first: Tensor, second: Tensor) -> Tensor:
     top = torch.nn.functional.pad(first, (0, second.shape[-1]))
     bottom = torch.nn.functional.pad(second, (first.shape[-1], 0))
     return torch.cat([top, bottom], dim=-2)
+
+
+class _Drift:
+    """How activations move on all training rows together: ``z' ~ z (I + K)``.
+
+    K is what a regression of the moves on ``[z, 1]`` finds, with the weights and the
+    penalty of the label head. A concept of which a rare value lost a row becomes less
+    sure on all rows alike, and the label head makes up for it by larger weights: its
+    step is the same function of the activations, written in the new ones.
+    """
+
+    def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):
+        self.bottleneck, stack = bottleneck, bottleneck.concepts
+        n_inputs, n_features = bottleneck.n_label_inputs, data.features.shape[1] + 1
+        gram = data.features.new_zeros(n_inputs, n_inputs)
+        moments = [
+            gram.new_zeros(head.n_activations * head.n_scores * n_inputs, n_features)
+            for head in stack.heads
+        ]
+        for block in row_blocks(len(data.features)):
+            rows = data.rows(block)
+            activations = bottleneck.training_activations(rows)
+            inputs = bottleneck.label.inputs(activations)
+            weighted = self._weighted(rows, inputs)
+            gram += inputs.T @ weighted
+            scores = stack.split(bottleneck.concept_scores(rows.features))
+            for j, part in enumerate(scores):
+                jacobian = bottleneck.training_jacobian(rows, j, part).flatten(1)
+                moments[j] += outer(jacobian, weighted).T @ with_ones(rows.features)
+        penalised = torch.full_like(gram[0], factors.penalty)
+        penalised[-1] = 0
+        self.factor = torch.linalg.cholesky(gram + torch.diag(penalised))
+        self.maps = [
+            self._map(moment, head, factor)
+            for moment, head, factor in zip(
+                moments, stack.heads, factors.concepts, strict=True
+            )
+        ]
+
+    def of(self, concept: int, removed: Tensor) -> Tensor:
+        """Return K, to first order, of removals, (n_block, n_inputs, n_activations)."""
+        n_activations = self.bottleneck.concepts.heads[concept].n_activations
+        drift = removed @ self.maps[concept]
+        return drift.reshape(len(removed), -1, n_activations)
+
+    def share(self, label: "_LabelTerms", moves: Tensor) -> Tensor:
+        """Return what rows of a block themselves add to K when they move so."""
+        weighted = self._weighted(label.rows, label.inputs)
+        solved = torch.cholesky_solve(weighted.T, self.factor).T
+        return solved[:, :, None] * moves[:, None, :]
+
+    def carry_over(self, step: Tensor, drifts: dict[int, Tensor]) -> Tensor:
+        """Return steps (n_block, p) for activations that moved by K of each concept."""
+        step = step.reshape(len(step), self.bottleneck.label.n_scores, -1)
+        carried = step
+        for j, drift in drifts.items():
+            columns = self.bottleneck.concepts.activations[j]
+            carried = carried - step[:, :, columns] @ drift.transpose(1, 2)
+        return carried.flatten(1)
+
+    def _weighted(self, rows: TrainingData, inputs: Tensor) -> Tensor:
+        label = self.bottleneck.label
+        scores = self.bottleneck.label_scores(inputs[:, :-1])
+        curvature = label.mean_curvature(label.probabilities(scores))
+        return (rows.label_weights * curvature)[:, None] * inputs
+
+    def _map(self, moment: Tensor, head: Head, factor: Tensor) -> Tensor:
+        """Return what takes removals ``w r~ (x) x`` to K, flattened."""
+        moment = moment.reshape(
+            head.n_activations, head.n_scores, *self.factor[0].shape, -1
+        )
+        solved = torch.cholesky_solve(moment.movedim(2, 0).flatten(1), self.factor)
+        solved = solved.reshape(-1, *moment.shape[:2], moment.shape[3])
+        return torch.cholesky_solve(solved.flatten(0, 1).flatten(1).T, factor)
 
 
 class _Targets:
