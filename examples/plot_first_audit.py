@@ -123,7 +123,7 @@ draw_paths(ax, rows)
 handles = [plt.Rectangle((0, 0), 1, 1, color=c) for c in colours.values()]
 hatched = {"fc": "#b9bec7", "ec": "white", "hatch": "////", "lw": 0}
 handles.append(plt.Rectangle((0, 0), 1, 1, **hatched))
-ax.legend(handles, [*result.paths, "planted error"], frameon=False, loc="lower right")
+fig.legend(handles, [*result.paths, "planted error"], loc="outside right upper")
 ax.set_xlabel("influence on the mean held-out log-loss (thousandths of a nat)")
 ax.set_title("The 20 most harmful training rows, path by path", loc="left")
 ax.spines[["top", "right"]].set_visible(False)

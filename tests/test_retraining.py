@@ -21,7 +21,7 @@ def seed(request):
     # First order leaves out terms of second order in a row's weight. They shrink with
     # the row's leverage, so with C. Worst measured over rows and paths: .9994 and .07
     # at 0.1, .991 and .13 at 10.
-    [(0.1, 0.1, 0.998, 0.1), (10.0, 0.1, 0.99, 0.1), (10.0, 10.0, 0.98, 0.2)],
+    [(0.1, 0.1, 0.998, 0.1), (10.0, 0.1, 0.99, 0.14), (10.0, 10.0, 0.98, 0.2)],
 )
 def test_generated_data(C, concept_C, spearman, error, seed):
     X, y, concepts = make_concept_data(300)
@@ -34,7 +34,7 @@ def test_generated_data(C, concept_C, spearman, error, seed):
     for (method, removed), one in fidelity.items():
         assert one.pooled_spearman >= spearman, (method, removed)
         # Leverage leaves out only that curvature changes on the way: measured .02 at
-        # 0.1, .06 at 10.
+        # 0.1, .05 and .06 at 10.
         bound = error / 2 if method == "leverage" else error
         assert one.relative_error <= bound, (method, removed)
         # Our own fit is as good a truth, up to where scikit-learn stops.
