@@ -175,10 +175,11 @@ def audit(
     order = np.argsort(-predictions["loss"].to_numpy(), kind="stable")
     mistakes = order[is_mistake.to_numpy()[order]][:max_mistakes]
     known = _known(train)
-    influence = _influence(explainer, known, held_out, X_held_out, mistakes)
+    mean = explainer.influence(X_held_out, held_out.labels, reduce="mean", paths=True)
+    influence = _influence(explainer, mean, known, held_out, X_held_out, mistakes)
     groups = None
     if train.groups is not None:
-        groups = _groups(explainer, train, held_out, X_held_out, predictions)
+        groups = _groups(mean, train, held_out, predictions, explainer.classes_)
     overall = influence[influence["target"] == "all"]
     counts = {
         "training_rows": len(train),
@@ -266,14 +267,13 @@ def _concept_columns(model, concepts: pd.DataFrame, X) -> dict:
     return columns
 
 
-def _influence(explainer, known, held_out: Reviews, X, mistakes) -> pd.DataFrame:
-    result = explainer.influence(X, held_out.labels, reduce="mean", paths=True)
-    order = np.argsort(-result.totals[0], kind="stable")
-    tables = [_influence_lines(known, order, result.values[0, order], result.paths)]
+def _influence(explainer, mean, known, held_out: Reviews, X, mistakes) -> pd.DataFrame:
+    order = np.argsort(-mean.totals[0], kind="stable")
+    tables = [_influence_lines(known, order, mean.values[0, order], mean.paths)]
     tables[0].insert(0, "target", "all")
     tables[0].insert(1, "target_id", None)
     tables[0].insert(2, "target_text_hash", None)
-    step = max(1, _VALUES_AT_ONCE // result.values[0].size)
+    step = max(1, _VALUES_AT_ONCE // mean.values[0].size)
     for start in range(0, len(mistakes), step):
         block = mistakes[start : start + step]
         result = explainer.influence(X[block], held_out.labels[block], paths=True)
@@ -303,26 +303,22 @@ def _influence_lines(known, rows, values, paths) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _groups(explainer, train: Reviews, held_out: Reviews, X, predictions):
-    result = explainer.influence(
-        X, held_out.labels, reduce="mean", paths=True, groups=train.groups
-    )
-    influence = dict(zip(result.groups, result.values[0], strict=True))
-    nothing = np.zeros(len(result.paths))
+def _groups(mean, train: Reviews, held_out: Reviews, predictions, classes):
     lines = []
-    for group in pd.unique(np.concatenate([result.groups, held_out.groups])):
+    named = [np.unique(train.groups), held_out.groups]
+    for group in pd.unique(np.concatenate(named)):
         rows = predictions[predictions["group"] == group]
-        values = influence.get(group, nothing)
+        values = mean.values[0, train.groups == group].sum(axis=0)
         lines.append(
             {
                 "group": plain_value(group),
                 "training_rows": int((train.groups == group).sum()),
                 "held_out_rows": len(rows),
-                **_quality(rows, explainer.classes_),
+                **_quality(rows, classes),
                 "influence": float(values.sum()),
                 **{
                     f"path:{path}": float(part)
-                    for path, part in zip(result.paths, values, strict=True)
+                    for path, part in zip(mean.paths, values, strict=True)
                 },
             }
         )
