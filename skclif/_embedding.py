@@ -251,8 +251,7 @@ class SentenceEmbedder(
         if self.cache_dir is None:
             yield from self._compute(texts, range(len(texts)))
             return
-        model = fingerprint(model_files(find_model(self.model, self.verbose)))
-        keys = text_keys([model, self.dtype, self.long_text], texts)
+        keys = self._keys(texts)
         missing = set(range(len(texts)))
         with EmbeddingStore(self.cache_dir) as store:
             for rows, vectors, limits in store.fetch(keys):
@@ -261,6 +260,10 @@ class SentenceEmbedder(
             for rows, vectors, limits in self._compute(texts, sorted(missing)):
                 store.add([keys[row] for row in rows], vectors, limits)
                 yield rows, vectors, limits
+
+    def _keys(self, texts: list[str]) -> list[bytes]:
+        model = fingerprint(model_files(find_model(self.model, self.verbose)))
+        return text_keys([model, self.dtype, self.long_text], texts)
 
     def _compute(self, texts: list[str], rows: Sequence[int]) -> Iterator[_Block]:
         if not rows:
