@@ -30,6 +30,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_param_validation
 from sklearn.utils.validation import check_is_fitted
 
+from benchmarks.embedding import look_up
 from skclif import SentenceEmbedder
 from skclif._embedding_cache import EmbeddingStore
 from skclif.exceptions import DataFileError, TruncatedTextWarning
@@ -827,6 +828,13 @@ def test_cache_dir_that_is_a_file(tiny_encoder, tmp_path):
     embedder = SentenceEmbedder(tiny_encoder, cache_dir=tmp_path / "file")
     with pytest.raises(DataFileError, match="cache_dir=.* is not a directory"):
         embedder.transform(TEXTS)
+
+
+def test_looking_up_hardly_slows_with_what_is_stored(tiny_encoder, tmp_path):
+    few, _ = look_up(2_000, 2_000, model=tiny_encoder, folder=tmp_path)
+    many, _ = look_up(200_000, 2_000, model=tiny_encoder, folder=tmp_path)
+    # Reading through a hundred times as many rows would take a hundred times as long.
+    assert many < 10 * few
 
 
 # --- Where the model comes from -------------------------------------------------------
