@@ -57,13 +57,13 @@ def run_sql(path, statement, arguments=()):
 
 
 def test_vectors_come_back_as_they_were_stored(tmp_path):
-    keys, vectors = make_entries(1200)
-    limits = [256 if i % 7 == 0 else None for i in range(1200)]
+    keys, vectors = make_entries(9000)
+    limits = [256 if i % 7 == 0 else None for i in range(9000)]
     with EmbeddingStore(tmp_path) as store:
         store.add(keys, vectors, limits)
     with EmbeddingStore(tmp_path) as store:
         found = fetch_all(store, keys[::-1])
-    assert sorted(found) == list(range(1200))
+    assert sorted(found) == list(range(9000))
     for position, (vector, limit) in found.items():
         assert np.array_equal(vector, vectors[::-1][position])
         assert limit == limits[::-1][position]
