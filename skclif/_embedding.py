@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["SentenceEmbedder"]
 
 _BATCHES_AT_ONCE = 16  # tokenised together, then sorted by their number of tokens
+# More at once do not fit a CPU's caches: 64 reviews at once take 1.2 times as long.
+_TOKENS_A_THREAD = 512
 
 # Which texts, their vectors, and for each the token limit it was cut at (None: whole).
 _Block = tuple[Sequence[int], np.ndarray, Sequence[int | None]]
@@ -64,7 +66,8 @@ class SentenceEmbedder(
     dtype : {"float32", "float16", "bfloat16"}, default="float32"
         Precision of the computation; half precision needs a GPU. The output is float32.
     batch_size : int, default=64
-        Number of texts computed at once.
+        Number of texts computed, and stored in the cache, at once. On a CPU the batch
+        goes through the model in parts where that is faster.
     normalize : bool, default=False
         Whether to scale every vector to length 1. Some models, the default one among
         them, do so themselves.
@@ -251,8 +254,7 @@ class SentenceEmbedder(
         if self.cache_dir is None:
             yield from self._compute(texts, range(len(texts)))
             return
-        model = fingerprint(model_files(find_model(self.model, self.verbose)))
-        keys = text_keys([model, self.dtype, self.long_text], texts)
+        keys = self._keys(texts)
         missing = set(range(len(texts)))
         with EmbeddingStore(self.cache_dir) as store:
             for rows, vectors, limits in store.fetch(keys):
@@ -261,6 +263,10 @@ class SentenceEmbedder(
             for rows, vectors, limits in self._compute(texts, sorted(missing)):
                 store.add([keys[row] for row in rows], vectors, limits)
                 yield rows, vectors, limits
+
+    def _keys(self, texts: list[str]) -> list[bytes]:
+        model = fingerprint(model_files(find_model(self.model, self.verbose)))
+        return text_keys([model, self.dtype, self.long_text], texts)
 
     def _compute(self, texts: list[str], rows: Sequence[int]) -> Iterator[_Block]:
         if not rows:
@@ -392,11 +398,16 @@ class _Encoder:
     def _forward(self, inputs: list[dict], batch_size: int) -> np.ndarray:
         import torch
 
+        step = batch_size
+        if self.model.device.type == "cpu":
+            longest = max(len(own["input_ids"]) for own in inputs)
+            at_once = _TOKENS_A_THREAD * torch.get_num_threads() // max(1, longest)
+            step = max(1, min(step, at_once))
         vectors = []
         with torch.inference_mode():
-            for start in range(0, len(inputs), batch_size):
+            for start in range(0, len(inputs), step):
                 batch = self.model.tokenizer.pad(
-                    inputs[start : start + batch_size], return_tensors="pt"
+                    inputs[start : start + step], return_tensors="pt"
                 )
                 output = self.model(dict(batch.to(self.model.device)))
                 vectors.append(output["sentence_embedding"].float().cpu())

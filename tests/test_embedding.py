@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -29,8 +30,16 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_param_validation
 from sklearn.utils.validation import check_is_fitted
 
+from benchmarks.embedding import look_up
 from skclif import SentenceEmbedder
+from skclif._embedding_cache import EmbeddingStore
 from skclif.exceptions import DataFileError, TruncatedTextWarning
+
+from .test_embedding_cache import (
+    files_no_larger_than,
+    open_folder,
+    without_privileges,
+)
 
 TEXTS = [
     "Great soup!",
@@ -628,47 +637,190 @@ def test_a_copy_of_the_model_shares_the_cache(tiny_encoder, tmp_path):
     assert stored(tmp_path / "cache") == [(5,)]
 
 
-def test_a_killed_run_resumes(tiny_encoder, tmp_path):
-    texts = [f"soup number {i}" for i in range(5000)]
-    code = f"""if True:
-        from skclif import SentenceEmbedder
-        texts = [f"soup number {{i}}" for i in range(5000)]
-        SentenceEmbedder(
-            {tiny_encoder!r}, cache_dir={str(tmp_path)!r}, batch_size=2
-        ).transform(texts)
-    """
-    process = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 60
-    file = tmp_path / "embeddings.sqlite"
-    while not (file.exists() and file.stat().st_size > 400_000):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
+# Embeds texts of a range into a cache, and writes one byte to `log` for each text that
+# has gone through the model. With `stop`, it kills itself at that number of bytes:
+# when a batch is computed and not yet stored. Waits for the file `log`.go, if told to.
+EMBED = """
+import os, pathlib, signal, sys, time
 
-    ((n_known,),) = stored(tmp_path)
-    assert 100 < n_known < 5000
-    stored(tmp_path, "UPDATE vectors SET vector = zeroblob(length(vector))")
-    embeddings = SentenceEmbedder(tiny_encoder, cache_dir=tmp_path).transform(texts)
-    # What the killed run had stored was read, not computed again.
-    assert np.count_nonzero(~embeddings.any(axis=1)) == n_known
-    assert stored(tmp_path) == [(5000,)]
+import numpy as np
+import torch
+from skclif import SentenceEmbedder
+
+model, cache_dir, log, start, end, stop, wait = sys.argv[1:]
+embedder = SentenceEmbedder(model, batch_size=8)
+embedder.transform(["the first text loads the model"])
+file = os.open(log, os.O_WRONLY | os.O_CREAT)
+
+def count(module, inputs, output):
+    if type(module).__name__ == "SentenceTransformer":
+        os.write(file, b"." * len(inputs[0]["input_ids"]))
+        if int(stop) and os.fstat(file).st_size >= int(stop):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+torch.nn.modules.module.register_module_forward_hook(count)
+while int(wait) and not pathlib.Path(log + ".go").exists():
+    time.sleep(0.001)
+embedder.set_params(cache_dir=cache_dir)
+vectors = embedder.transform([f"soup number {i}" for i in range(int(start), int(end))])
+np.save(log + ".npy", vectors)
+"""
+
+
+def start_embedding(model, cache_dir, log, start, end, *, stop=0, wait=0):
+    arguments = [str(a) for a in (model, cache_dir, log, start, end, stop, int(wait))]
+    return subprocess.Popen([sys.executable, "-c", EMBED, *arguments])
+
+
+def wait_until(true, process):
+    deadline = time.monotonic() + 120
+    while not true():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def size(file):
+    return file.stat().st_size if file.exists() else 0
+
+
+@pytest.fixture
+def encoded():
+    """Numbers of texts that go through a model of sentence-transformers."""
+    import torch
+
+    sizes = []
+
+    def count(module, inputs, output):
+        if type(module).__name__ == "SentenceTransformer":
+            sizes.append(len(inputs[0]["input_ids"]))
+
+    hook = torch.nn.modules.module.register_module_forward_hook(count)
+    yield sizes
+    hook.remove()
+
+
+@pytest.mark.parametrize(
+    "kill",
+    ["before a batch is stored", pytest.param("from outside", marks=pytest.mark.slow)],
+)
+def test_a_killed_run_resumes(tiny_encoder, tmp_path, encoded, kill):
+    texts = [f"soup number {i}" for i in range(1000)]
+    plain = SentenceEmbedder(tiny_encoder).transform(texts)
+    log, cache = tmp_path / "log", tmp_path / "cache"
+    itself = kill == "before a batch is stored"
+    run = start_embedding(tiny_encoder, cache, log, 0, 1000, stop=500 if itself else 0)
+    if not itself:
+        wait_until(lambda: size(log) >= 500, run)
+        run.kill()
+    assert run.wait() == -signal.SIGKILL
+    n_first = size(log)
+    assert 500 <= n_first < 1000
+
+    encoded.clear()
+    embedder = SentenceEmbedder(tiny_encoder, batch_size=8, cache_dir=cache)
+    embeddings = embedder.transform([*texts, *texts[::-1]])
+    assert 1000 <= n_first + sum(encoded) <= 1000 + 8
+    np.testing.assert_allclose(embeddings[:1000], plain, **CLOSE)
+    np.testing.assert_array_equal(embeddings[1000:], embeddings[999::-1])
+    assert stored(cache) == [(1000,)]
+    assert stored(cache, "PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_cache(tiny_encoder, tmp_path, encoded):
+    texts = [f"soup number {i}" for i in range(1000)]
+    plain = SentenceEmbedder(tiny_encoder).transform(texts)
+    ranges, logs = [(0, 700), (300, 1000)], [tmp_path / "first", tmp_path / "second"]
+    runs = [
+        start_embedding(tiny_encoder, tmp_path, log, *part, wait=True)
+        for log, part in zip(logs, ranges, strict=True)
+    ]
+    for log, run in zip(logs, runs, strict=True):
+        wait_until(log.exists, run)
+    for log in logs:
+        Path(f"{log}.go").touch()
+    assert [run.wait() for run in runs] == [0, 0]
+
+    own = [np.load(f"{log}.npy") for log in logs]
+    for vectors, part in zip(own, ranges, strict=True):
+        np.testing.assert_allclose(vectors, plain[slice(*part)], **CLOSE)
+    assert stored(tmp_path) == [(1000,)]
+    assert stored(tmp_path, "PRAGMA integrity_check") == [("ok",)]
+    encoded.clear()
+    shared = SentenceEmbedder(tiny_encoder, cache_dir=tmp_path).transform(texts)
+    assert encoded == []
+    # Each text has the vector that one of the two computed, to the last bit.
+    first = (shared[:700] == own[0]).all(axis=1)
+    second = (shared[300:] == own[1]).all(axis=1)
+    assert first[:300].all() and second[400:].all()
+    assert (first[300:] | second[:400]).all()
 
 
 def test_damaged_cache(tiny_encoder, tmp_path):
     (tmp_path / "embeddings.sqlite").write_bytes(b"rubbish" * 1000)
     embedder = SentenceEmbedder(tiny_encoder, cache_dir=tmp_path)
-    message = r"embeddings\.sqlite is damaged .*Delete the file"
+    message = r"embeddings\.sqlite is damaged .*Restore a copy of it, or delete it"
     with pytest.raises(DataFileError, match=message):
         embedder.transform(TEXTS)
 
 
+def test_one_damaged_vector_is_not_returned(tiny_encoder, tmp_path):
+    embedder = SentenceEmbedder(tiny_encoder, cache_dir=tmp_path)
+    sound = embedder.transform(TEXTS)
+    file = tmp_path / "embeddings.sqlite"
+    content = file.read_bytes()
+    at = content.index(sound[1].tobytes())
+    damaged = bytearray(content)
+    damaged[at + 3] ^= 64  # an exponent
+    file.write_bytes(damaged)
+    with pytest.raises(DataFileError, match="is damaged .*, or delete it: its vectors"):
+        embedder.transform(TEXTS)
+    assert file.read_bytes() == damaged
+    file.write_bytes(content)  # a copy is restored
+    np.testing.assert_array_equal(embedder.transform(TEXTS), sound)
+
+
 def test_cached_vectors_of_another_length(tiny_encoder, tmp_path):
     embedder = SentenceEmbedder(tiny_encoder, cache_dir=tmp_path)
-    embedder.transform(TEXTS)
-    stored(tmp_path, "UPDATE vectors SET vector = zeroblob(12)")
+    with EmbeddingStore(tmp_path) as store:
+        store.add(embedder._keys(["old"]), np.zeros((1, 3)), [None])
     with pytest.raises(DataFileError, match="have 3 values where the model gives 16"):
-        embedder.transform([*TEXTS, "new"])
+        embedder.transform(["old", "new"])
+
+
+def test_disk_that_fills_up_half_way(tiny_encoder, tmp_path, encoded):
+    texts = [f"soup number {i}" for i in range(1000)]
+    plain = SentenceEmbedder(tiny_encoder).transform(texts)
+    embedder = SentenceEmbedder(tiny_encoder, batch_size=8, cache_dir=tmp_path)
+    encoded.clear()
+    message = r"embeddings\.sqlite cannot be used .*Check that there is room"
+    with (
+        files_no_larger_than(300_000),
+        pytest.raises(DataFileError, match=message),
+    ):
+        embedder.transform(texts)
+    ((n_stored,),) = stored(tmp_path)
+    assert 0 < n_stored < 1000
+    np.testing.assert_allclose(embedder.transform(texts), plain, **CLOSE)
+    assert sum(encoded) <= 1000 + 8
+
+
+def test_read_only_cache_serves_what_it_holds(tiny_encoder):
+    message = r"embeddings\.sqlite cannot be used .*readonly.* that you may write"
+    with open_folder() as folder:
+        model = copy_model(tiny_encoder, folder / "model")
+        model.chmod(0o755)
+        cache = folder / "cache"
+        embedder = SentenceEmbedder(model, cache_dir=cache)
+        embeddings = embedder.transform(TEXTS)
+        (cache / "embeddings.sqlite").chmod(0o444)
+        cache.chmod(0o555)
+        with without_privileges():
+            np.testing.assert_array_equal(embedder.transform(TEXTS), embeddings)
+            with pytest.raises(DataFileError, match=message):
+                embedder.transform([*TEXTS, "new"])
+            np.testing.assert_array_equal(embedder.transform(TEXTS), embeddings)
+        cache.chmod(0o777)
 
 
 def test_cache_dir_that_is_a_file(tiny_encoder, tmp_path):
@@ -676,6 +828,13 @@ def test_cache_dir_that_is_a_file(tiny_encoder, tmp_path):
     embedder = SentenceEmbedder(tiny_encoder, cache_dir=tmp_path / "file")
     with pytest.raises(DataFileError, match="cache_dir=.* is not a directory"):
         embedder.transform(TEXTS)
+
+
+def test_looking_up_hardly_slows_with_what_is_stored(tiny_encoder, tmp_path):
+    few, _ = look_up(2_000, 2_000, model=tiny_encoder, folder=tmp_path)
+    many, _ = look_up(200_000, 2_000, model=tiny_encoder, folder=tmp_path)
+    # Reading through a hundred times as many rows would take a hundred times as long.
+    assert many < 10 * few
 
 
 # --- Where the model comes from -------------------------------------------------------
