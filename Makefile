@@ -55,6 +55,7 @@ docs: $(READY) ## build the documentation; warnings are errors
 benchmarks: $(READY) ## measure again what the documentation quotes; needs SKCLIF_DATA
 	$(BIN)/python -m benchmarks.fit
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.embedding
 	$(BIN)/python -m benchmarks.fidelity
 
 build: $(READY) ## build wheel and source archive

@@ -3,7 +3,8 @@
 import sys
 from xml.etree import ElementTree
 
-UNAVOIDABLE = "CUDA"
+# What a machine may lack: a GPU, the right to mount a file system.
+UNAVOIDABLE = ("CUDA", "lets a process mount")
 
 
 def main(path):
@@ -12,12 +13,14 @@ def main(path):
         for case in ElementTree.parse(path).iter("testcase")
         for skip in case.iter("skipped")
     ]
-    avoidable = [skip for skip in skips if UNAVOIDABLE not in skip[2]]
+    avoidable = [
+        skip for skip in skips if not any(lack in skip[2] for lack in UNAVOIDABLE)
+    ]
     for module, name, reason in avoidable:
         print(f"skipped: {module}::{name}: {reason}")
     if avoidable:
         sys.exit("Tests were skipped that CI must run.")
-    print(f"{len(skips)} tests need a GPU; no other test was skipped.")
+    print(f"{len(skips)} tests need what this machine lacks; no other was skipped.")
 
 
 if __name__ == "__main__":
