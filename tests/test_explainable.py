@@ -4,14 +4,18 @@ import pickle
 
 import numpy as np
 import pytest
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
-from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif import (
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    _explainable,
+)
 
 from .data import make_concept_data
 
@@ -134,6 +138,13 @@ def test_a_loose_fit_is_solved_on(data):
     )
     assert np.abs(loose.fit(X, y).coef_ - tight.coef_).max() > 1e-3
     assert not hasattr(explainer.estimator, "n_samples_")
+
+
+def test_a_fit_that_cannot_be_solved_on_is_warned_of(data, monkeypatch):
+    monkeypatch.setattr(_explainable, "_MAX_ITER", 1)
+    loose = LogisticRegression(tol=0.5, C=100)
+    with pytest.warns(ConvergenceWarning, match="gradient norm of .*, above 1e-08, so"):
+        ConceptInfluenceExplainer(loose).fit(*data[:2])
 
 
 def test_features_in_single_precision(data):
