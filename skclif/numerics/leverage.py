@@ -250,6 +250,8 @@ class _Drift:
 
     def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):
         self.bottleneck, stack = bottleneck, bottleneck.concepts
+        if not stack:
+            return  # what the label head sees stays where it is
         n_inputs, n_features = bottleneck.n_label_inputs, data.features.shape[1] + 1
         gram = data.features.new_zeros(n_inputs, n_inputs)
         moments = [
