@@ -114,10 +114,8 @@ def check_features(estimator, X, *, reset: bool) -> np.ndarray:
             "place of word counts, before this step."
         )
     _refuse_masked("X", X)
-    dtypes = X.dtypes if isinstance(X, pd.DataFrame) else [getattr(X, "dtype", None)]
     with naming("X", _FEATURES):
-        if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in dtypes):
-            raise TypeError("it has dates or durations. Turn them into numbers.")
+        _refuse_dates(X)
         X = validate_data(estimator, X, reset=reset, dtype=np.float64)
     largest = max(X.max(), -X.min())
     if largest > LARGEST:
@@ -176,6 +174,7 @@ def check_weights(sample_weight, X) -> np.ndarray:
         )
     _refuse_masked("sample_weight", sample_weight)
     with naming("sample_weight", "one number for each row of X, or None"):
+        _refuse_dates(sample_weight)
         sample_weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
@@ -200,6 +199,7 @@ def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.n
         return np.ones(table.shape)
     _refuse_masked(name, concept_sample_weight)
     with naming(name, f"one number for each annotation, of shape {table.shape}"):
+        _refuse_dates(concept_sample_weight)
         weights = check_array(
             concept_sample_weight,
             dtype=np.float64,
@@ -228,3 +228,13 @@ def _refuse_masked(name: str, value) -> None:
             "entries, whose values would be read all the same. Drop those rows, or "
             "fill them, for example with .filled(0)."
         )
+
+
+def _refuse_dates(value) -> None:
+    """Refuse what would be read as numbers of nanoseconds."""
+    if isinstance(value, pd.DataFrame):
+        dtypes = list(value.dtypes)
+    else:
+        dtypes = [getattr(value, "dtype", None)]
+    if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in dtypes):
+        raise TypeError("it holds dates or durations. Turn them into numbers.")
