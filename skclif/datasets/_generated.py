@@ -189,7 +189,7 @@ _VERDICTS = (
 
 @validate_params(
     {
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "n_samples": [Interval(Integral, 1, 10**9, closed="both")],
         "label_noise": [Interval(Real, 0, 1, closed="both")],
         "annotation_noise": [Interval(Real, 0, 1, closed="both")],
         "missing": [Interval(Real, 0, 1, closed="both")],
