@@ -564,7 +564,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                 independent=self.training == "independent",
                 penalty=1 / self.C,
                 concept_penalty=1 / self.concept_C,
-                tol=self.tol,
+                tol=float(self.tol),
                 max_iter=self.max_iter,
             )
             if all(fit.gradient_norm.isfinite().all() for fit in solution[1:]):

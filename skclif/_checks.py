@@ -113,7 +113,7 @@ def check_features(estimator, X, *, reset: bool) -> np.ndarray:
             "X.toarray(), or in a pipeline put TruncatedSVD, or a SentenceEmbedder in "
             "place of word counts, before this step."
         )
-    _refuse_masked("X", X)
+    refuse_masked("X", X)
     with naming("X", _FEATURES):
         _refuse_dates(X)
         X = validate_data(estimator, X, reset=reset, dtype=np.float64)
@@ -133,7 +133,7 @@ def check_labels(y, n_samples: int, *, warn: bool = False) -> np.ndarray:
             "This estimator requires y to be passed, but the target y is None. Give "
             "one label for each row of X."
         )
-    _refuse_masked("y", y)
+    refuse_masked("y", y)
     with naming("y", "a column of labels, of shape (n_samples,)"):
         y = column_or_1d(y, warn=warn)
         if y.dtype.kind == "V":
@@ -172,7 +172,7 @@ def check_weights(sample_weight, X) -> np.ndarray:
             f"sample_weight must have one dimension, got shape {tuple(shape)}. "
             "Annotations are passed by name: fit(X, y, concepts=concepts)."
         )
-    _refuse_masked("sample_weight", sample_weight)
+    refuse_masked("sample_weight", sample_weight)
     with naming("sample_weight", "one number for each row of X, or None"):
         _refuse_dates(sample_weight)
         sample_weight = _check_sample_weight(
@@ -197,7 +197,7 @@ def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.n
     name = "concept_sample_weight"
     if concept_sample_weight is None:
         return np.ones(table.shape)
-    _refuse_masked(name, concept_sample_weight)
+    refuse_masked(name, concept_sample_weight)
     with naming(name, f"one number for each annotation, of shape {table.shape}"):
         _refuse_dates(concept_sample_weight)
         weights = check_array(
@@ -221,7 +221,8 @@ def check_input_features(estimator, input_features):
         return _check_feature_names_in(estimator, input_features)
 
 
-def _refuse_masked(name: str, value) -> None:
+def refuse_masked(name: str, value) -> None:
+    """Refuse entries that are masked, and would be read all the same."""
     if np.ma.is_masked(value):
         raise ValueError(
             f"{name} is a masked array with {np.ma.count_masked(value)} masked "
