@@ -11,21 +11,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from ._concepts import ConceptSchema
+from ._checks import (
+    CheckedScoreMixin,
+    all_or_nothing,
+    check_annotation_weights,
+    check_features,
+    check_input_features,
+    check_labels,
+    check_length,
+    check_weight_values,
+    check_weights,
+    naming,
+)
+from ._concepts import ConceptSchema, concept_table
 from ._devices import resolve_device
 from ._sklearn import (
     Interval,
     StrOptions,
-    _check_feature_names_in,
-    _check_sample_weight,
     _fit_context,
 )
 
@@ -34,9 +41,13 @@ if TYPE_CHECKING:
 
     from .numerics.bottleneck import Bottleneck, TrainingData
     from .numerics.heads import RidgeHead, SoftmaxHead
+    from .numerics.solvers import Convergence
+
+_CALLER = 5  # of fit, seen from where warnings are raised: two decorators between
+_COARSE = 1e3  # tol is to be that much smaller than what it is the tolerance of
 
 
-class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
+class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstimator):
     """Classify by way of human concepts.
 
     One linear softmax head per concept predicts the concept's value from the features;
@@ -183,6 +194,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         self.device = device
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(
         self, X, y, sample_weight=None, *, concepts=None, concept_sample_weight=None
     ):
@@ -217,41 +229,27 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
             If data are not finite, of unequal length or have one class only, or if a
             concept has fewer than two observed values.
         """
-        from .numerics.bottleneck import fit_bottleneck
-
         if self.training == "independent" and self.bottleneck == "logit":
             raise ValueError(
                 "training='independent' needs bottleneck='soft' or 'hard': a true "
                 "annotation has no logit. Use training='sequential' with logits."
             )
-        _refuse_sparse(X)
-        X, y = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(y)
+        X = check_features(self, X, reset=True)
+        y = check_labels(y, len(X), warn=True)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(
                 "y needs at least 2 classes, but the data contains only one class: "
                 f"{self.classes_.tolist()[0]!r}."
             )
-        _refuse_annotations(sample_weight)
-        sample_weight = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
-        )
+        sample_weight = check_weights(sample_weight, X)
         self.class_weight_ = self._class_weights(y, sample_weight)
         self._learn_schema(X, sample_weight, concepts, concept_sample_weight)
         data = self._training_data(X, y, sample_weight, concepts, concept_sample_weight)
-        bottleneck, concept_fit, label_fit = fit_bottleneck(
-            data.to(resolve_device(self.device)),
-            self._concept_heads(),
-            len(self.classes_),
-            independent=self.training == "independent",
-            penalty=1 / self.C,
-            concept_penalty=1 / self.concept_C,
-            tol=self.tol,
-            max_iter=self.max_iter,
-        )
+        bottleneck, concept_fit, label_fit = self._solve(data)
         self._store(bottleneck)
         self.n_iter_ = max(concept_fit.n_iter, label_fit.n_iter)
+        self._warn_if_tol_is_coarse(data)
         self._warn_unless_converged(concept_fit, list(self.concept_names_in_))
         self._warn_unless_converged(label_fit, ["label"])
         return self
@@ -341,7 +339,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
             One name a column of `transform`.
         """
         check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
+        names = check_input_features(self, input_features)
         if not self.n_concepts_:
             return names
         return np.asarray(self._schema().activation_names(), dtype=object)
@@ -443,7 +441,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
 
         bottleneck, features = self._on_device(X)
         codes = self._schema().encode(concepts, partial=True)
-        check_consistent_length(X, codes)
+        check_length("concepts", len(codes), len(features))
         codes = torch.from_numpy(codes).to(features.device)
         activations = substitute(
             bottleneck.concepts, bottleneck.activations(features), codes, ~codes.isnan()
@@ -476,7 +474,12 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
 
     def _class_weights(self, y, sample_weight) -> np.ndarray:
         if self.class_weight != "balanced":
-            return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            with naming("class_weight", "a dict of labels to numbers"):
+                weights = compute_class_weight(
+                    self.class_weight, classes=self.classes_, y=y
+                )
+            check_weight_values("class_weight", weights)
+            return weights
         # Rows of weight 0 count as removed, and so do classes that have only such rows.
         counted = sample_weight > 0
         present = np.isin(self.classes_, y[counted])
@@ -495,7 +498,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
                 raise ValueError("concept_sample_weight was given without concepts.")
             schema = ConceptSchema((), (), False)
         else:
-            weights = _check_concept_weight(X, concepts, concept_sample_weight)
+            weights = _annotation_weights(concepts, concept_sample_weight, len(X))
             counts = weights * sample_weight[:, None] > 0
             schema = ConceptSchema.from_annotations(
                 concepts, counts, self.concept_kinds
@@ -525,7 +528,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
             codes = np.zeros((len(X), 0))
             weights = np.zeros((len(X), 0))
         else:
-            weights = _check_concept_weight(X, concepts, concept_sample_weight)
+            weights = _annotation_weights(concepts, concept_sample_weight, len(X))
             weights = weights * sample_weight[:, None]
             codes = self._schema().encode(concepts, ignore=weights == 0)
         annotated = ~np.isnan(codes)
@@ -546,6 +549,36 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
             RidgeHead() if values is None else SoftmaxHead(len(values), self.bottleneck)
             for values in self.concept_classes_
         ]
+
+    def _solve(self, data: TrainingData) -> tuple[Bottleneck, Convergence, Convergence]:
+        """Fit both stages, or say which numbers are too large for it."""
+        import torch
+
+        from .numerics.bottleneck import fit_bottleneck
+
+        try:
+            solution = fit_bottleneck(
+                data.to(resolve_device(self.device)),
+                self._concept_heads(),
+                len(self.classes_),
+                independent=self.training == "independent",
+                penalty=1 / self.C,
+                concept_penalty=1 / self.concept_C,
+                tol=float(self.tol),
+                max_iter=self.max_iter,
+            )
+            if all(fit.gradient_norm.isfinite().all() for fit in solution[1:]):
+                return solution
+            cause = None
+        except torch.linalg.LinAlgError as error:
+            cause = error
+        weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
+        raise ValueError(
+            "The heads cannot be fitted in double precision: in size, the features "
+            f"reach {float(data.features.abs().max()):.2g}, the weights of rows and "
+            f"annotations {float(weights.max()):.2g}, with C={self.C:.2g} and "
+            f"concept_C={self.concept_C:.2g}. Scale or clip what is large."
+        ) from cause
 
     def _store(self, bottleneck: Bottleneck):
         weights = bottleneck.label.to_logit_weights(bottleneck.label_parameters)
@@ -586,8 +619,7 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
     def _on_device(self, X) -> tuple[Bottleneck, torch.Tensor]:
         import torch
 
-        _refuse_sparse(X)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+        X = check_features(self, X, reset=False)
         device = resolve_device(self.device)
         return self._bottleneck(device), torch.from_numpy(np.array(X)).to(device)
 
@@ -598,6 +630,26 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
                 "without; pass concepts= to fit."
             )
 
+    def _warn_if_tol_is_coarse(self, data: TrainingData):
+        """Warn of heads whose whole objective is about as small as `tol`."""
+        sizes = [
+            data.concepts[:, j].abs() if values is None else 1.0
+            for j, values in enumerate(self.concept_classes_)
+        ]
+        terms = [data.concept_weights[:, j] * size for j, size in enumerate(sizes)]
+        names = [*self.concept_names_in_, "label"]
+        for name, term in zip(names, [*terms, data.label_weights], strict=True):
+            total = float(term.sum())
+            if total < _COARSE * self.tol:
+                warnings.warn(
+                    f"The head of {name!r} learns little or nothing: its weights (times"
+                    f" its numbers, if it is continuous) add up to {total:.2g}, where "
+                    f"gradients below tol={self.tol:.2g} count as zero. Multiply "
+                    "weights or numbers by a constant, or lower tol.",
+                    ConvergenceWarning,
+                    stacklevel=_CALLER,
+                )
+
     def _warn_unless_converged(self, convergence, names: list[str]):
         for j in (~convergence.converged).nonzero()[:, 0].tolist():
             warnings.warn(
@@ -606,47 +658,15 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
                 f"Newton steps, above tol={self.tol:.2g}; raise max_iter="
                 f"{self.max_iter}, scale the features, or lower C and concept_C.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=_CALLER,
             )
 
 
-def _refuse_sparse(X):
-    if sparse.issparse(X):
-        raise TypeError(
-            f"X is a sparse matrix of shape {X.shape}, but dense data is required. Use "
-            "X.toarray(), or in a pipeline put TruncatedSVD, or a SentenceEmbedder in "
-            "place of word counts, before this step."
-        )
-
-
-def _refuse_annotations(sample_weight):
-    if getattr(sample_weight, "ndim", 1) > 1:
-        raise ValueError(
-            f"sample_weight must have one dimension, got shape {sample_weight.shape}. "
-            "Annotations are passed by name: fit(X, y, concepts=concepts)."
-        )
-
-
-def _check_concept_weight(X, concepts, concept_sample_weight) -> np.ndarray:
-    """Return weights (n_samples, n_concepts), float64, of checked shape and sign."""
-    from ._concepts import concept_table
-
+def _annotation_weights(concepts, concept_sample_weight, n_samples) -> np.ndarray:
+    """Return weights (n_samples, n_concepts) of annotations of checked length."""
     table = concept_table(concepts)
-    check_consistent_length(X, table)
-    if concept_sample_weight is None:
-        return np.ones(table.shape)
-    weights = check_array(
-        concept_sample_weight,
-        dtype=np.float64,
-        input_name="concept_sample_weight",
-        ensure_non_negative=True,
-    )
-    if weights.shape != table.shape:
-        raise ValueError(
-            f"concept_sample_weight has shape {weights.shape}, but concepts has shape "
-            f"{table.shape}; it needs one weight for every annotation."
-        )
-    return weights
+    check_length("concepts", len(table), n_samples)
+    return check_annotation_weights(concept_sample_weight, table)
 
 
 def _split_bias(weights: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,13 @@
 """Annotations as given ↔ names, values and codes."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
+
+from ._checks import LARGEST, sorted_values
 
 RESERVED_NAMES = ("label", "interaction")
 KINDS = ("categorical", "continuous")
@@ -190,6 +193,12 @@ def _list_ndim(concepts) -> int:
             f"(n_samples, n_concepts), got {type(concepts).__name__}."
         )
     rows = list(concepts)
+    if any(isinstance(row, dict | set) for row in rows):
+        raise TypeError(
+            "concepts must be a DataFrame, an array or a list of rows of shape "
+            "(n_samples, n_concepts), got a list of dict or set. Pass "
+            "pandas.DataFrame(concepts) instead."
+        )
     nested = all(
         hasattr(row, "__len__") and not isinstance(row, str | bytes) for row in rows
     )
@@ -251,14 +260,7 @@ def _observed_classes(name: str, values: np.ndarray, kind) -> np.ndarray | None:
         kind = "categorical" if whole else "continuous"
     if kind == "continuous":
         values = _numbers(name, values)
-    try:
-        observed = np.unique(values)
-    except TypeError as error:
-        types = sorted({type(value).__name__ for value in values})
-        raise ValueError(
-            f"Concept {name!r} mixes values that cannot be ordered ({', '.join(types)})"
-            "; use one type, for example with .astype(str) on the annotated rows."
-        ) from error
+    observed = sorted_values(values, f"Concept {name!r}")
     if len(observed) < 2:
         raise ValueError(
             f"Concept {name!r} has fewer than two observed values "
@@ -270,16 +272,19 @@ def _observed_classes(name: str, values: np.ndarray, kind) -> np.ndarray | None:
 
 def _numbers(name: str, values: np.ndarray) -> np.ndarray:
     """Return the values of a continuous concept as finite float64."""
-    if values.dtype.kind not in "bif":
-        odd = next(v for v in values.tolist() if not isinstance(v, int | float))
+    odd = [v for v in values.tolist() if not isinstance(v, int | float)]
+    if odd:
         raise ValueError(
-            f"Concept {name!r} is continuous, but has the value {odd!r}; give numbers."
+            f"Concept {name!r} is continuous, but has the value {odd[0]!r}; give "
+            "numbers."
         )
     values = values.astype(np.float64)
-    if not np.isfinite(values).all():
+    if not (np.abs(values) <= LARGEST).all():
         raise ValueError(
-            f"Concept {name!r} is continuous, but has infinite values; clip them, or "
-            "leave those rows not annotated."
+            f"Concept {name!r} is continuous, but has the value "
+            f"{values[np.abs(values).argmax()]:.3g}; numbers must be at most "
+            f"{LARGEST:g} in size. Divide them by a constant, clip them, or leave "
+            "those rows not annotated."
         )
     return values
 
@@ -288,13 +293,26 @@ def _plain(values: pd.Series) -> np.ndarray:
     """Return annotated values as an array of the plainest dtype that holds them."""
     array = values.to_numpy(dtype=object)
     kinds = {type(value) for value in array}
+    for kind in kinds:
+        if not issubclass(kind, Hashable):
+            raise ValueError(
+                f"Concept {values.name!r} has a value of type {kind.__name__}; an "
+                "annotation is one value, a string or a number. Give every value a "
+                "concept of its own."
+            )
     if kinds and all(issubclass(kind, bool | np.bool_) for kind in kinds):
         return array.astype(bool)
-    if kinds and all(issubclass(kind, int | np.integer) for kind in kinds):
-        return array.astype(np.int64)
     numbers = (int, float, np.integer, np.floating)
-    if kinds and all(issubclass(kind, numbers) for kind in kinds):
-        return array.astype(np.float64)
+    try:
+        if kinds and all(issubclass(kind, int | np.integer) for kind in kinds):
+            return array.astype(np.int64)
+        if kinds and all(issubclass(kind, numbers) for kind in kinds):
+            return array.astype(np.float64)
+    except OverflowError as error:
+        raise ValueError(
+            f"Concept {values.name!r} has a number too large to compute with. Divide "
+            "the numbers by a constant, or use .astype(str) if they are codes."
+        ) from error
     if kinds and all(issubclass(kind, str) for kind in kinds):
         return array.astype(str)
     return array

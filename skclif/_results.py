@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -149,6 +150,10 @@ class InfluenceResult:
     def _ranked(
         self, k: int, key: np.ndarray, keep: np.ndarray | None = None
     ) -> pd.DataFrame:
+        if not isinstance(k, Integral) or isinstance(k, bool) or k < 0:
+            raise ValueError(
+                f"k={k!r} must be a whole number, 0 or more: how many rows a target."
+            )
         order = np.argsort(key, axis=1, kind="stable")[:, :k]
         targets = np.repeat(np.arange(len(order)), order.shape[1])
         columns = order.ravel()

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_sample_weight,
+    _num_samples,
 )
 
 __all__ = [
@@ -20,7 +21,7 @@ __all__ = [
     "_check_feature_names_in",
     "_check_sample_weight",
     "_fit_context",
-    "_routing_enabled",
+    "_num_samples",
     "_routing_enabled",
     "validate_params",
 ]

@@ -514,7 +514,7 @@ BAD_CONCEPTS = [
     (
         lambda c: _with_column(c, quiet=np.r_[np.inf, np.linspace(0, 1, 119)]),
         ValueError,
-        "'quiet' is continuous, but has infinite values",
+        "'quiet' is continuous, but has the value inf",
     ),
     (
         lambda c: _with_column(c, quiet=0.5),

@@ -17,7 +17,7 @@ HEAVY = {"torch", "sentence_transformers", "transformers", "sklearn", "matplotli
 LAYERS = [
     {"__init__", "exceptions", "_results"},
     {"numerics"},
-    {"_sklearn", "_devices", "_concepts", "_pipelines"},
+    {"_sklearn", "_devices", "_checks", "_concepts", "_pipelines"},
     {"_embedding_cache", "_embedding_models", "_embedding", "datasets"},
     {"_bottleneck", "_explainer"},
     {"_audit", "_audit_data"},

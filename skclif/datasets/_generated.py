@@ -189,7 +189,7 @@ _VERDICTS = (
 
 @validate_params(
     {
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "n_samples": [Interval(Integral, 1, 10**9, closed="both")],
         "label_noise": [Interval(Real, 0, 1, closed="both")],
         "annotation_noise": [Interval(Real, 0, 1, closed="both")],
         "missing": [Interval(Real, 0, 1, closed="both")],
@@ -275,6 +275,7 @@ def make_concept_reviews(
     >>> int(reviews.label_flipped.sum())
     20
     """
+    n_samples = int(n_samples)  # True is 1, as it is in scikit-learn
     streams = _generator(random_state).spawn(5)
     codes = _draw_codes(n_samples, streams[0])
     stars = _draw_stars(codes, streams[1])

@@ -1,0 +1,1700 @@
+"""Bad input, whole matrix: every kind of input x every public entry point.
+
+A cell is one kind of one argument at one entry point. Its answer is `Right`, what the
+plain float64 array or the plain labels get, or `Refused`, a message that names the
+argument and what came. Tables hold the kinds, by family; the last tests see to it that
+every argument of every public method and function has a table, and that every table
+speaks of every family, if only to say why it does not apply.
+"""
+
+import inspect
+import tempfile
+import warnings
+from dataclasses import dataclass
+from functools import cache, partial
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.validation import _num_samples
+
+import skclif
+from skclif import (
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    InfluenceResult,
+    SentenceEmbedder,
+    datasets,
+)
+from skclif.exceptions import DataFileError
+
+from .test_embedding import NOT_TEXTS
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:the matrix subclass"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation"),  # torch's
+]
+FAMILIES = [
+    "wrong type",
+    "wrong shape",
+    "NaN or inf",
+    "empty",
+    "one row",
+    "one value",
+    "unseen value",
+    "misaligned",
+    "column names",
+    "sparse",
+    "dtype",
+    "memory layout",
+    "container",
+    "scale",
+]
+
+
+@dataclass(frozen=True)
+class Right:
+    """The answer to `plain(made)`, and these warnings; nothing in it is NaN."""
+
+    plain: object = partial(np.array, dtype=np.float64)
+    warns: str | None = None
+    codes: bool = False  # ask a model whose labels are numbers
+    frame: bool = False  # ask a model whose features have names
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An error of this type, whose message matches."""
+
+    match: str
+    error: type = ValueError
+    frame: bool = False
+
+
+# --- Data: small enough to fit in milliseconds, features exact in float16 -------------
+
+N = 24
+RNG = np.random.default_rng(0)
+X = RNG.integers(-16, 17, size=(N, 3)) / 8
+NOISY = X + 0.5 * RNG.normal(size=X.shape)
+FOOD = np.where(NOISY[:, 0] > 0, "good", "bad")
+PRICE = np.digitize(NOISY[:, 1], [-0.7, 0.7])
+CONCEPTS = pd.DataFrame({"food": FOOD, "price": PRICE, "heat": NOISY[:, 2]})
+CODES = np.digitize(NOISY.sum(axis=1), [-1, 1])
+Y = np.array(["a", "b", "c"])[CODES]
+WEIGHTS = 1.0 + np.arange(N) % 3
+ANNOTATION_WEIGHTS = np.stack([WEIGHTS, WEIGHTS[::-1], WEIGHTS], axis=1)
+
+
+def put(array, value, dtype=None):
+    """Return a copy with one entry replaced."""
+    array = np.array(array, dtype=dtype)
+    array[(2,) + (0,) * (array.ndim - 1)] = value
+    return array
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def strided(array):
+    return np.repeat(array, 2, axis=0)[::2]
+
+
+def memory_mapped(array):
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file.name, array)
+        return np.load(file.name, mmap_mode="r")
+
+
+def masked(array):
+    return np.ma.masked_array(
+        array, mask=np.arange(array.size).reshape(array.shape) < 2
+    )
+
+
+def frame(array, names="pqr", **columns):
+    return pd.DataFrame(array, columns=list(names)).assign(**columns)
+
+
+LAYOUTS = {
+    "read-only": read_only,
+    "strided": strided,
+    "reversed": lambda a: a[::-1].copy()[::-1],
+    "Fortran order": np.asfortranarray,
+    "memory-mapped": memory_mapped,
+    "big-endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
+}
+
+# --- X --------------------------------------------------------------------------------
+
+NOT_FEATURES = r"X must be a dense table of finite numbers, of shape .*SentenceEmbedder"
+# Where an explainer may hold a pipeline, it counts rows before it knows features.
+UNSIZED = {
+    "ConceptInfluenceExplainer.fit": Refused(
+        "X must be an array, a DataFrame or a list with one entry a sample", TypeError
+    )
+}
+SHORT = {
+    "ConceptInfluenceExplainer.fit": Refused("y has 24 rows, but X has"),
+    "ConceptInfluenceExplainer.fit_transform": Refused("y has 24 rows, but X has"),
+}
+UNSIZED["ConceptInfluenceExplainer.fit_transform"] = UNSIZED[
+    "ConceptInfluenceExplainer.fit"
+]
+
+
+def not_features(detail, error=ValueError, **options):
+    return Refused(f"{NOT_FEATURES}.*{detail}", error, **options)
+
+
+X_KINDS = {
+    "wrong type": {
+        "None": (lambda: None, not_features("scalar array"), UNSIZED),
+        "a text": (lambda: "soup", not_features("'soup'"), SHORT),
+        "a number": (lambda: 3.0, not_features("scalar array"), UNSIZED),
+        "a dict": (lambda: {"a": 1}, not_features("dict", TypeError), SHORT),
+        "a set": (lambda: {1.0}, not_features("set", TypeError), SHORT),
+        "generator": (lambda: iter(X), not_features("iter", TypeError), UNSIZED),
+        "texts": (lambda: np.full(X.shape, "soup"), not_features("'soup'")),
+        "text column": (lambda: frame(X, q="soup"), not_features("soup", frame=True)),
+        "complex": (lambda: X + 1j, not_features("Complex data not supported")),
+        "dates": (lambda: X.astype("M8[D]"), not_features("holds dates", TypeError)),
+        "date columns": (
+            lambda: frame(X.astype("M8[s]")),
+            not_features("holds dates", TypeError, frame=True),
+        ),
+        "structured": (
+            lambda: np.zeros(N, [("a", float), ("b", float)]),
+            not_features("Cannot cast", TypeError),
+        ),
+        "list in a cell": (
+            lambda: [*X.tolist()[:-1], [1.0, [2.0], 3.0]],
+            not_features("inhomogeneous shape"),
+        ),
+        "np.matrix": (
+            lambda: np.matrix(X),
+            not_features("np.matrix is not supported. .*np.asarray", TypeError),
+        ),
+        "tensor with gradient": (
+            lambda: torch.tensor(X, requires_grad=True),
+            not_features("requires grad. .*detach"),
+        ),
+    },
+    "wrong shape": {
+        "1-D": (lambda: X[:, 0], not_features("got 1D array .*Reshape your data")),
+        "3-D": (lambda: X[:, :, None], not_features("dim 3, while dim <= 2")),
+        "0-D": (lambda: np.array(3.0), not_features("scalar array"), UNSIZED),
+        "Series": (lambda: pd.Series(X[:, 0]), not_features("pandas.Series")),
+        "ragged": (lambda: [*X.tolist()[:-1], [1.0]], not_features("inhomogeneous")),
+        "fewer features": (
+            lambda: X[:, :2],
+            Refused("X has 2 features, but .* is expecting 3"),
+            {"fit": Right(), "fit_transform": Right()},
+        ),
+        "more features": (
+            lambda: np.c_[X, X],
+            Refused("X has 6 features, but .* is expecting 3"),
+            {"fit": Right(), "fit_transform": Right()},
+        ),
+    },
+    "NaN or inf": {
+        "NaN": (lambda: put(X, np.nan), Refused("Input X contains NaN")),
+        "inf": (lambda: put(X, np.inf), Refused("Input X contains infinity")),
+        "-inf": (lambda: put(X, -np.inf), Refused("Input X contains infinity")),
+        "None": (lambda: put(X, None, object), Refused("Input X contains NaN")),
+        "pandas.NA": (
+            lambda: put(X, pd.NA, object),
+            not_features("NAType", TypeError),
+        ),
+        "NA in Float64": (
+            lambda: frame(put(X, np.nan)).astype("Float64"),
+            Refused("Input X contains NaN", frame=True),
+        ),
+        "masked": (lambda: masked(X), Refused("X is a masked array with 2 masked")),
+    },
+    "empty": {
+        "no rows": (
+            lambda: X[:0],
+            not_features(r"0 sample\(s\) \(shape=\(0, 3\)\)"),
+            SHORT,
+        ),
+        "no columns": (lambda: X[:, :0], not_features(r"0 feature\(s\) \(shape=\(24")),
+        "empty list": (lambda: [], not_features("Expected 2D array"), SHORT),
+    },
+    "one row": {
+        "one row": (
+            lambda: X[:1],
+            Right(),
+            {
+                "fit": Refused("y needs at least 2 classes.*only one class: 'c'"),
+                "fit_transform": Refused("y needs at least 2 classes"),
+            },
+        ),
+    },
+    "one value": {
+        "constant": (lambda: np.ones_like(X), Right()),
+        "constant column": (lambda: np.c_[X[:, :2], np.full(N, 7.0)], Right()),
+    },
+    "unseen value": "features are numbers",
+    "misaligned": {
+        "a row less": (
+            lambda: X[:-1],
+            Right(),
+            {
+                "intervene": Refused("concepts has 24 rows, but X has 23"),
+                **dict.fromkeys(
+                    ["fit", "fit_transform", "score", "influence"],
+                    Refused("y has 24 rows, but X has 23"),
+                ),
+            },
+        ),
+    },
+    "column names": {
+        "strings": (lambda: frame(X), Right(np.array, frame=True)),
+        "reordered": (
+            lambda: frame(X)[["r", "q", "p"]],
+            Refused("feature names should match those that were passed", frame=True),
+            {"fit": Right(), "fit_transform": Right()},
+        ),
+        "others": (
+            lambda: frame(X, "xyz"),
+            Refused("feature names should match those that were passed", frame=True),
+            {"fit": Right(), "fit_transform": Right()},
+        ),
+        "duplicated": (
+            lambda: frame(X, "ppr"),
+            not_features("unique column names, got.*'p' 2 times", frame=True),
+        ),
+        "integers": (lambda: pd.DataFrame(X), Right()),
+        "mixed": (
+            lambda: frame(X, ["p", 1, "r"]),
+            Refused("string names.*X.columns.astype", TypeError, frame=True),
+        ),
+        "missing": (
+            lambda: X,
+            Right(warns="X does not have valid feature names", frame=True),
+            {"fit": Right(), "fit_transform": Right()},
+        ),
+    },
+    "sparse": {
+        "csr_matrix": (
+            lambda: sparse.csr_matrix(X),
+            Refused("X is a sparse matrix of .*X.toarray", TypeError),
+        ),
+        "coo_array": (
+            lambda: sparse.coo_array(X),
+            Refused("X is a sparse matrix of .*X.toarray", TypeError),
+        ),
+        "sparse columns": (
+            lambda: frame(X).astype(pd.SparseDtype(float)),
+            not_features("COO matrix|[Ss]parse", frame=True),
+        ),
+    },
+    "dtype": {
+        **{
+            name: (lambda name=name: X.astype(name), Right())
+            for name in ["float16", "float32", "longdouble", "object", "str", "bool"]
+        },
+        **{
+            name: (lambda name=name: (8 * X + 16).astype(name), Right())
+            for name in ["int8", "int64", "uint64"]
+        },
+        "Float64": (lambda: frame(X).astype("Float64"), Right(frame=True)),
+        "object frame": (lambda: frame(X).astype(object), Right(frame=True)),
+    },
+    "memory layout": {
+        name: (partial(build, X), Right()) for name, build in LAYOUTS.items()
+    },
+    "container": {
+        "lists": (X.tolist, Right()),
+        "tuples": (lambda: tuple(map(tuple, X)), Right()),
+        "torch": (lambda: torch.tensor(X), Right()),
+        "polars": (lambda: pl.DataFrame(X, schema=list("pqr")), Right(frame=True)),
+        "masked, none masked": (lambda: np.ma.masked_array(X), Right()),
+    },
+    "scale": {
+        **{
+            f"times {scale:g}": (lambda scale=scale: X * scale, Right())
+            for scale in [1e-310, 1e-300, 1e-12, 1e12, 1e50]
+        },
+        **{
+            f"times {scale:g}": (
+                lambda scale=scale: X * scale,
+                Refused(r"X has values as large as 2e\+\d+; beyond 1e\+100"),
+            )
+            for scale in [1e150, 1e300]
+        },
+        "one at 1e6": (lambda: put(X, 1e6), Right()),
+        "one at 1e300": (
+            lambda: put(X, 1e300),
+            Refused(r"X has values as large as 1e\+300"),
+        ),
+        "largest number": (
+            lambda: put(X, np.finfo(float).max),
+            Refused(r"X has values as large as 1.8e\+308"),
+        ),
+    },
+}
+
+# --- y --------------------------------------------------------------------------------
+
+LETTERS = Right(lambda made: Y)
+NUMBERS = Right(lambda made: CODES, codes=True)
+NO_LABELS = r"y must be a column of labels, of shape \(n_samples,\)"
+NOT_SEEN = "y has the class .*, which was not seen in fit; known classes"
+MISSING = Refused(r"y has no label in row 2 \(counted from 0\)")
+
+
+def not_labels(detail, error=ValueError):
+    return Refused(f"{NO_LABELS}.*{detail}", error)
+
+
+def label(value):
+    return lambda: put(Y, value, object)
+
+
+Y_KINDS = {
+    "wrong type": {
+        "None": (
+            lambda: None,
+            Refused("requires y to be passed"),
+            {
+                "influence": Right(lambda made: None),
+                "fit_transform": Refused("missing 1 required .*: 'y'", TypeError),
+            },
+        ),
+        "a text": (lambda: "a", Refused(r"y should be a 1d array, got .* shape \(\)")),
+        "a number": (lambda: 1, Refused(r"y should be a 1d array, got .* shape \(\)")),
+        "a dict": (lambda: {0: "a"}, Refused("y should be a 1d array")),
+        "a set": (lambda: {"a"}, Refused("y should be a 1d array")),
+        "generator": (lambda: iter(Y), Refused("y should be a 1d array")),
+        "mixed": (label(3), Refused(r"y mixes values.*\(int, str\); use one type")),
+        "bytes": (
+            lambda: Y.astype("S"),
+            not_labels("bytes is not supported. Convert the labels", TypeError),
+        ),
+        "one of bytes": (label(b"a"), Refused(r"y mixes values.*\(bytes, str\)")),
+        "one bool": (label(True), Refused(r"y mixes values.*\(bool, str\)")),
+        "list in a cell": (label([1]), Refused(r"y mixes values.*\(list, str\)")),
+        "complex": (lambda: CODES * 1j, not_labels("Complex data not supported")),
+        "structured": (
+            lambda: np.zeros(N, [("a", int)]),
+            not_labels("structured array with the fields", TypeError),
+        ),
+        "np.matrix": (
+            lambda: np.matrix(CODES).T,
+            not_labels("np.matrix is not supported", TypeError),
+        ),
+        "continuous": (lambda: CODES + 0.5, not_labels("Unknown label type: continuo")),
+    },
+    "wrong shape": {
+        "column": (
+            lambda: Y[:, None],
+            LETTERS,
+            dict.fromkeys(
+                ["fit", "fit_transform"],
+                Right(lambda made: Y, warns="A column-vector y was passed"),
+            ),
+        ),
+        "2-D": (
+            lambda: np.c_[Y, Y],
+            Refused(r"y should be a 1d array.* \(24, 2\)"),
+        ),
+        "multilabel": (
+            lambda: np.eye(3, dtype=int)[CODES],
+            Refused(r"y should be a 1d array, got an array of shape \(24, 3\)"),
+        ),
+        "3-D": (lambda: Y[:, None, None], not_labels("dim 3")),
+        "0-D": (lambda: np.array("a"), Refused("y should be a 1d array")),
+        "ragged": (lambda: [["a"]] * 23 + [["a", "b"]], not_labels("inhomogeneous")),
+        "tuples": (lambda: [("a", 1)] * N, Refused("y should be a 1d array")),
+    },
+    "NaN or inf": {
+        "None": (label(None), MISSING),
+        "NaN among texts": (label(np.nan), MISSING),
+        "pandas.NA": (label(pd.NA), MISSING),
+        "NaN": (lambda: put(CODES, np.nan, float), MISSING),
+        "NA in Int64": (
+            lambda: pd.Series(CODES, dtype="Int64").mask(np.arange(N) == 2),
+            MISSING,
+        ),
+        "inf": (lambda: put(CODES, np.inf, float), Refused("Input y contains infinit")),
+        "masked": (lambda: masked(CODES), Refused("y is a masked array with 2 masked")),
+    },
+    "empty": {
+        "empty": (lambda: [], Refused("y has 0 rows, but X has 24")),
+        "empty array": (lambda: Y[:0], Refused("y has 0 rows, but X has 24")),
+    },
+    "one row": {"one row": (lambda: Y[:1], Refused("y has 1 rows, but X has 24"))},
+    "one value": {
+        "one class": (
+            lambda: np.full(N, "a"),
+            Right(np.array),
+            dict.fromkeys(
+                ["fit", "fit_transform"],
+                Refused("y needs at least 2 classes, .* only one class: 'a'"),
+            ),
+        ),
+    },
+    "unseen value": {
+        "unseen class": (
+            lambda: np.where(Y == "c", "zebra", Y),
+            Right(np.array),
+            {"influence": Refused(f"{NOT_SEEN}: .'a', 'b', 'c'.")},
+        ),
+        "numbers for texts": (
+            lambda: CODES,
+            Right(np.array),
+            {
+                "influence": Refused(NOT_SEEN),
+                "score": Refused("y must be labels of the type that fit.*Mix of label"),
+            },
+        ),
+    },
+    "misaligned": {
+        "a row less": (lambda: Y[:-1], Refused("y has 23 rows, but X has 24")),
+        "a row more": (lambda: [*Y, "a"], Refused("y has 25 rows, but X has 24")),
+        "other index": (lambda: pd.Series(Y, index=range(99, 75, -1)), LETTERS),
+    },
+    "column names": "labels have none",
+    "sparse": {
+        "csr_array": (
+            lambda: sparse.csr_array(CODES[:, None]),
+            Refused("Sparse data was passed for y", TypeError),
+        )
+    },
+    "dtype": {
+        "object": (lambda: Y.astype(object), LETTERS),
+        "string": (lambda: pd.Series(Y, dtype="string"), LETTERS),
+        "Categorical": (lambda: pd.Categorical(Y), LETTERS),
+        "Categorical Series": (
+            lambda: pd.Series(pd.Categorical(Y, list("cbaz"), ordered=True)),
+            LETTERS,
+        ),
+        "Int64": (lambda: pd.Series(CODES, dtype="Int64"), NUMBERS),
+        **{
+            name: (lambda name=name: CODES.astype(name), NUMBERS)
+            for name in ["int8", "uint64", "float16", "float64"]
+        },
+        "bool": (
+            lambda: CODES > 0,
+            Right(lambda made: (CODES > 0).astype(int), codes=True),
+        ),
+        "boolean": (
+            lambda: pd.Series(CODES > 0, dtype="boolean"),
+            Right(lambda made: (CODES > 0).astype(int), codes=True),
+        ),
+    },
+    "memory layout": {
+        name: (partial(build, CODES), NUMBERS) for name, build in LAYOUTS.items()
+    },
+    "container": {
+        "list": (Y.tolist, LETTERS),
+        "tuple": (lambda: tuple(Y), LETTERS),
+        "torch": (lambda: torch.tensor(CODES), NUMBERS),
+        "polars": (lambda: pl.Series(Y), LETTERS),
+        "one column": (
+            lambda: pd.DataFrame({"y": Y}),
+            LETTERS,
+            dict.fromkeys(
+                ["fit", "fit_transform"],
+                Right(lambda made: Y, warns="A column-vector y was passed"),
+            ),
+        ),
+    },
+    "scale": {
+        "huge integers": (
+            lambda: CODES * 10**17,
+            Right(lambda made: CODES),
+            {
+                "influence": Refused(NOT_SEEN),
+                "score": Refused("y must be labels of the type that fit"),
+            },
+        ),
+    },
+}
+
+# --- Weights of rows and of annotations -----------------------------------------------
+
+COARSE = "learns little or nothing: its weights .* add up to"
+
+
+def weight_kinds(name, base, expected, wrong_shape):
+    """Return the kinds that weights of rows and of annotations have in common."""
+    value = partial(put, base)
+
+    def no_weights(detail, error=ValueError):
+        return Refused(f"{name} must be {expected}.*{detail}", error)
+
+    def size(shown):
+        return Refused(rf"{name} has the value {shown}; weights must be 0 or lie betwe")
+
+    return {
+        "wrong type": {
+            "a text": (lambda: "w", no_weights("'w'")),
+            "a dict": (lambda: {0: 1.0}, no_weights("dict", TypeError)),
+            "a set": (lambda: {1.0}, no_weights("set", TypeError)),
+            "generator": (lambda: iter(base), no_weights("iter", TypeError)),
+            "texts": (lambda: np.full(base.shape, "w"), no_weights("'w'")),
+            "complex": (lambda: base * 1j, no_weights("Complex data not supported")),
+            "dates": (
+                lambda: base.astype("M8[D]"),
+                no_weights("dates or durations", TypeError),
+            ),
+            "None": (lambda: None, Right(lambda made: np.ones_like(base))),
+        },
+        "wrong shape": {
+            **wrong_shape,
+            "ragged": (
+                lambda: [[1.0]] * 23 + [[1.0, 2.0]],
+                no_weights("inhomogeneous"),
+            ),
+        },
+        "NaN or inf": {
+            "NaN": (lambda: value(np.nan), Refused(f"Input {name} contains NaN")),
+            "inf": (lambda: value(np.inf), Refused(f"Input {name} contains infinity")),
+            "None": (
+                lambda: value(None, object),
+                Refused(f"Input {name} contains NaN"),
+            ),
+            "pandas.NA": (
+                lambda: value(pd.NA, object),
+                no_weights("NAType", TypeError),
+            ),
+            "masked": (lambda: masked(base), Refused(f"{name} is a masked array")),
+        },
+        "unseen value": {
+            "negative": (lambda: value(-1), Refused(f"Negative values in .*{name}")),
+        },
+        "column names": "weights go by position",
+        "dtype": {
+            kind: (lambda kind=kind: base.astype(kind), Right())
+            for kind in ["float16", "float32", "int8", "int64", "uint64", "object"]
+        },
+        "memory layout": {
+            kind: (partial(build, base), Right()) for kind, build in LAYOUTS.items()
+        },
+        "scale": {
+            "times 1e12": (lambda: base * 1e12, Right()),
+            "times 1e-12": (
+                lambda: base * 1e-12,
+                Right(warns=COARSE),
+                {"score": Right()} if name == "sample_weight" else {},
+            ),
+            "times 1e-300": (lambda: base * 1e-300, size("1e-300")),
+            "denormal": (lambda: base * 1e-310, size("1e-310")),
+            "times 1e300": (lambda: base * 1e300, size(r"1e\+300")),
+            "one at 1e300": (lambda: value(1e300), size(r"1e\+300")),
+            "one at 0": (lambda: value(0), Right()),
+        },
+    }
+
+
+ONE_DIMENSION = "sample_weight must have one dimension, got shape .*Annotations are pas"
+SAMPLE_WEIGHT_KINDS = {
+    **weight_kinds(
+        "sample_weight",
+        WEIGHTS,
+        "one number for each row of X, or None",
+        {
+            "column": (lambda: WEIGHTS[:, None], Refused(ONE_DIMENSION)),
+            "3-D": (lambda: WEIGHTS[:, None, None], Refused(ONE_DIMENSION)),
+            "np.matrix": (lambda: np.matrix(WEIGHTS), Refused(ONE_DIMENSION)),
+            "annotations": (lambda: CONCEPTS, Refused(ONE_DIMENSION)),
+            "a number": (lambda: 2.0, Right(lambda made: np.full(N, 2.0))),
+            "NaN for all": (lambda: np.nan, Refused("sample_weight has the value nan")),
+        },
+    ),
+    "empty": {
+        "empty": (lambda: [], Refused(r"sample_weight must be .* 0 sample\(s\)")),
+    },
+    "one row": {
+        "one row": (
+            lambda: WEIGHTS[:1],
+            Refused(r"sample_weight.shape == \(1,\), expected \(24,\)"),
+        ),
+    },
+    "one value": {
+        "ones": (lambda: np.ones(N), Right(lambda made: None)),
+        "zeros": (
+            lambda: np.zeros(N),
+            Refused("[Ss]ample.weights? must contain at least one non-zero number"),
+        ),
+    },
+    "misaligned": {
+        "a row less": (
+            lambda: WEIGHTS[:-1],
+            Refused(r"sample_weight.shape == \(23,\), expected \(24,\)"),
+        ),
+        "other index": (lambda: pd.Series(WEIGHTS, index=range(99, 75, -1)), Right()),
+    },
+    "sparse": {
+        "csr_array": (
+            lambda: sparse.csr_array(WEIGHTS[:, None]),
+            Refused(ONE_DIMENSION),
+        ),
+    },
+    "container": {
+        "list": (WEIGHTS.tolist, Right()),
+        "Float64": (lambda: pd.Series(WEIGHTS, dtype="Float64"), Right()),
+        "torch": (lambda: torch.tensor(WEIGHTS), Right()),
+        "polars": (lambda: pl.Series(WEIGHTS), Right()),
+    },
+}
+SHAPES_DIFFER = r"concept_sample_weight has shape .*, but concepts has shape \(24, 3\)"
+NO_ANNOTATION_WEIGHT = "concept_sample_weight must be one number for each annotation"
+CONCEPT_WEIGHT_KINDS = {
+    **weight_kinds(
+        "concept_sample_weight",
+        ANNOTATION_WEIGHTS,
+        r"one number for each annotation, of shape \(24, 3\)",
+        {
+            "1-D": (lambda: WEIGHTS, Refused(f"{NO_ANNOTATION_WEIGHT}.*got 1D array")),
+            "3-D": (
+                lambda: ANNOTATION_WEIGHTS[:, :, None],
+                Refused(f"{NO_ANNOTATION_WEIGHT}.*dim 3"),
+            ),
+            "a number": (lambda: 2.0, Refused(f"{NO_ANNOTATION_WEIGHT}.*scalar array")),
+            "np.matrix": (
+                lambda: np.matrix(ANNOTATION_WEIGHTS),
+                Refused(f"{NO_ANNOTATION_WEIGHT}.*np.matrix is not supp", TypeError),
+            ),
+        },
+    ),
+    "empty": {
+        "empty": (lambda: [], Refused(f"{NO_ANNOTATION_WEIGHT}.*got 1D array")),
+        "no rows": (
+            lambda: ANNOTATION_WEIGHTS[:0],
+            Refused(NO_ANNOTATION_WEIGHT + r".*0 sample\(s\)"),
+        ),
+    },
+    "one row": {
+        "one row": (lambda: ANNOTATION_WEIGHTS[:1], Refused(SHAPES_DIFFER)),
+    },
+    "one value": {
+        "ones": (lambda: np.ones((N, 3)), Right(lambda made: None)),
+        "zeros": (
+            lambda: np.zeros((N, 3)),
+            Refused(r"Concept 'food' has fewer than two observed values \(none\)"),
+        ),
+    },
+    "misaligned": {
+        "a row less": (lambda: ANNOTATION_WEIGHTS[:-1], Refused(SHAPES_DIFFER)),
+        "a concept less": (lambda: ANNOTATION_WEIGHTS[:, :2], Refused(SHAPES_DIFFER)),
+    },
+    "sparse": {
+        "csr_array": (
+            lambda: sparse.csr_array(ANNOTATION_WEIGHTS),
+            Refused("Sparse data was passed for concept_sample_weight", TypeError),
+        ),
+    },
+    "container": {
+        "lists": (ANNOTATION_WEIGHTS.tolist, Right()),
+        "DataFrame": (lambda: frame(ANNOTATION_WEIGHTS), Right()),
+        "Float64": (lambda: frame(ANNOTATION_WEIGHTS).astype("Float64"), Right()),
+        "torch": (lambda: torch.tensor(ANNOTATION_WEIGHTS), Right()),
+    },
+}
+
+# --- concepts -------------------------------------------------------------------------
+
+AS_GIVEN = Right(lambda made: CONCEPTS)
+NOT_CONCEPTS = "concepts must be a DataFrame, an array or a list of rows of shape"
+NUMBER_CODES = np.stack([PRICE, PRICE[::-1], PRICE], axis=1)
+NEVER_SEEN = r"concepts has the value .* for concept '\w+', which was never seen in fit"
+PARTIAL = {"intervene": Right(lambda made: made)}
+
+
+def concept(**columns):
+    return lambda: CONCEPTS.assign(**columns)
+
+
+def entry(name, value):
+    return lambda: CONCEPTS.assign(
+        **{name: [v if i != 2 else value for i, v in enumerate(CONCEPTS[name])]}
+    )
+
+
+def renamed(name):
+    return lambda: CONCEPTS.rename(columns={"food": name})
+
+
+def numbers(build=np.array):
+    """Annotations that are numbers, which the fitted model has not seen as food."""
+    return (
+        lambda: build(NUMBER_CODES),
+        Right(lambda made: NUMBER_CODES.copy()),
+        {"intervene": Refused(NEVER_SEEN)},
+    )
+
+
+def categories(values):
+    """A food by other values: the same model, unknown to the one that is fitted."""
+    return (
+        concept(food=values),
+        AS_GIVEN,
+        {"intervene": Refused(NEVER_SEEN)},
+    )
+
+
+CONCEPT_KINDS = {
+    "wrong type": {
+        "None": (
+            lambda: None,
+            Right(lambda made: None),
+            {"intervene": Refused(f"{NOT_CONCEPTS}.*got NoneType", TypeError)},
+        ),
+        "a text": (lambda: "food", Refused(f"{NOT_CONCEPTS}.*got str", TypeError)),
+        "bytes": (lambda: b"food", Refused(f"{NOT_CONCEPTS}.*got bytes", TypeError)),
+        "a number": (lambda: 3, Refused(f"{NOT_CONCEPTS}.*got int", TypeError)),
+        "a dict": (
+            lambda: CONCEPTS.to_dict("list"),
+            Refused(f"{NOT_CONCEPTS}.*got dict.*pandas.DataFrame", TypeError),
+        ),
+        "dicts": (
+            lambda: CONCEPTS.to_dict("records"),
+            Refused("got a list of dict.*pandas.DataFrame", TypeError),
+        ),
+        "a set": (lambda: {"good"}, Refused(f"{NOT_CONCEPTS}.*got set", TypeError)),
+        "generator": (
+            lambda: (row for row in CONCEPTS.to_numpy()),
+            Refused(f"{NOT_CONCEPTS}.*got generator", TypeError),
+        ),
+        "mixed": (
+            entry("food", 3),
+            Refused(r"Concept 'food' mixes values.*\(int, str\); use one type"),
+            {"intervene": Refused(NEVER_SEEN)},
+        ),
+        "text in a number": (
+            entry("heat", "hot"),
+            Refused(r"Concept 'heat' mixes values.*\(float, str\)"),
+            {"intervene": Refused("'heat' is continuous, but has the value 'hot'")},
+        ),
+        "complex": (
+            concept(heat=NOISY[:, 2] * 1j),
+            Refused(r"Concept 'heat' mixes values.*\(complex\)"),
+            {"intervene": Refused("'heat' is continuous, but has the value .*j")},
+        ),
+        "list in a cell": (
+            entry("food", ["good"]),
+            Refused("Concept 'food' has a value of type list; an annotation is one"),
+        ),
+        "array in a cell": (
+            entry("food", np.array(["good"])),
+            Refused("Concept 'food' has a value of type ndarray"),
+        ),
+        "structured": (
+            lambda: np.zeros(N, [("a", int)]),
+            Refused("concepts must have two dimensions.*got 1"),
+        ),
+    },
+    "wrong shape": {
+        "1-D": (lambda: FOOD, Refused("two dimensions.*got 1.*reshape")),
+        "1-D list": (FOOD.tolist, Refused("two dimensions.*got 1.*reshape")),
+        "Series": (lambda: CONCEPTS["food"], Refused("two dimensions.*got 1")),
+        "3-D": (lambda: np.zeros((N, 2, 2)), Refused("two dimensions.*got 3")),
+        "0-D": (lambda: np.array("good"), Refused("two dimensions.*got 0")),
+        "ragged": (
+            lambda: [["good", 1, 0.5]] * 23 + [["good"]],
+            Refused(r"concepts has rows of different lengths: \[1, 3\]"),
+        ),
+    },
+    "NaN or inf": {
+        "all kinds of missing": (
+            concept(food=[None, np.nan, pd.NA, pd.NaT, *FOOD[4:]]),
+            Right(lambda made: CONCEPTS.assign(food=[None] * 4 + [*FOOD[4:]])),
+        ),
+        "NA in Int64": (
+            concept(price=pd.array([None, *PRICE[1:]], dtype="Int64")),
+            Right(lambda made: CONCEPTS.assign(price=[None, *PRICE[1:]])),
+        ),
+        "NA in string": (
+            concept(food=pd.array([None, *FOOD[1:]], dtype="string")),
+            Right(lambda made: CONCEPTS.assign(food=[None, *FOOD[1:]])),
+        ),
+        "masked": (
+            lambda: masked(NUMBER_CODES),
+            Right(lambda made: np.where(made.mask, np.nan, NUMBER_CODES)),
+            {"intervene": Refused(NEVER_SEEN)},
+        ),
+        "inf": (
+            entry("heat", np.inf),
+            Refused("'heat' is continuous, but has the value inf; .*1e.100"),
+        ),
+        "column without any": (
+            concept(food=None),
+            Refused(r"'food' has fewer than two observed values \(none\)"),
+            PARTIAL,
+        ),
+    },
+    "empty": {
+        "no rows": (
+            lambda: CONCEPTS[:0],
+            Refused("concepts has 0 rows, but X has 24"),
+        ),
+        "no rows, array": (
+            lambda: np.empty((0, 3)),
+            Refused("concepts has 0 rows, but X has 24"),
+        ),
+        "empty list": (lambda: [], Refused("concepts must have two dimensions")),
+        "no columns": (lambda: CONCEPTS[[]], Refused("concepts has no columns")),
+        "no columns, array": (
+            lambda: np.empty((N, 0)),
+            Refused("concepts has no columns; pass concepts=None"),
+        ),
+    },
+    "one row": {
+        "one row": (lambda: CONCEPTS[:1], Refused("concepts has 1 rows, but X has 24")),
+    },
+    "one value": {
+        "one value": (
+            concept(food="good"),
+            Refused(r"'food' has fewer than two observed values \('good'\)"),
+            PARTIAL,
+        ),
+        "one number": (
+            concept(heat=0.5),
+            Refused(r"'heat' has fewer than two observed values \(0.5\)"),
+            PARTIAL,
+        ),
+    },
+    "unseen value": {
+        "unseen": (
+            entry("food", "zebra"),
+            Right(lambda made: made),
+            {"intervene": Refused(f"{NEVER_SEEN}; known values: 'bad', 'good'")},
+        ),
+        "unseen number": (
+            entry("price", 77),
+            Right(lambda made: made),
+            {"intervene": Refused(f"{NEVER_SEEN}; known values: 0, 1, 2")},
+        ),
+    },
+    "misaligned": {
+        "a row less": (
+            lambda: CONCEPTS[:-1],
+            Refused("concepts has 23 rows, but X has 24: inconsistent numbers of"),
+        ),
+        "a row more": (
+            lambda: pd.concat([CONCEPTS, CONCEPTS[:1]]),
+            Refused("concepts has 25 rows, but X has 24"),
+        ),
+        "other index": (lambda: CONCEPTS.set_axis(range(N)[::-1]), AS_GIVEN),
+        "index of levels": (
+            lambda: CONCEPTS.set_axis(pd.MultiIndex.from_arrays([[1] * N, range(N)])),
+            AS_GIVEN,
+        ),
+    },
+    "column names": {
+        "integer": (renamed(3), Refused("must be named by strings, got 3. Rename")),
+        "None": (renamed(None), Refused("must be named by strings, got (None|nan)")),
+        "tuple": (renamed(("a",)), Refused(r"named by strings, got \('a',\)")),
+        "duplicated": (renamed("price"), Refused(r"columns of the same name: .'price")),
+        "label": (renamed("label"), Refused("named 'label': the name is reserved")),
+        "interaction": (renamed("interaction"), Refused("'interaction': .* reserved")),
+        "levels": (
+            lambda: CONCEPTS.set_axis(
+                pd.MultiIndex.from_arrays([["a"] * 3, list("xyz")]), axis=1
+            ),
+            Refused("must be named by strings, got"),
+        ),
+        "reordered": (
+            lambda: CONCEPTS[["heat", "food", "price"]],
+            Right(lambda made: made.copy()),
+            {"intervene": AS_GIVEN},
+        ),
+        "fewer": (lambda: CONCEPTS[["food"]], Right(lambda made: made.copy())),
+        "fewer, array": (
+            lambda: CONCEPTS.to_numpy(object)[:, :2],
+            Right(lambda made: CONCEPTS[["food", "price"]]),
+            {"intervene": Refused("concepts has 2 columns, but .* fitted with 3")},
+        ),
+        "unknown": (
+            renamed("taste"),
+            AS_GIVEN,
+            {"intervene": Refused(r"unknown: \['taste'\], missing: \['food'\]")},
+        ),
+    },
+    "sparse": {
+        "csr_array": (
+            lambda: sparse.csr_array(NUMBER_CODES),
+            Refused(f"{NOT_CONCEPTS}.*got csr_array", TypeError),
+        ),
+        "sparse column": (
+            concept(price=pd.arrays.SparseArray(PRICE)),
+            AS_GIVEN,
+        ),
+    },
+    "dtype": {
+        "object": (lambda: CONCEPTS.astype(object), AS_GIVEN),
+        "Categorical": (
+            concept(food=pd.Categorical(FOOD, ["good", "bad", "never"], ordered=True)),
+            AS_GIVEN,
+        ),
+        "string": (concept(food=pd.array(FOOD, dtype="string")), AS_GIVEN),
+        "Int64": (concept(price=pd.array(PRICE, dtype="Int64")), AS_GIVEN),
+        "uint8": (concept(price=PRICE.astype("uint8")), AS_GIVEN),
+        "whole floats": (concept(price=PRICE.astype("float32")), AS_GIVEN),
+        "Float64": (concept(heat=pd.array(NOISY[:, 2], dtype="Float64")), AS_GIVEN),
+        "bool": categories(FOOD == "good"),
+        "boolean": categories(pd.array(FOOD == "good", dtype="boolean")),
+        "bytes": categories(FOOD.astype("S").tolist()),
+        "dates": categories(pd.to_datetime(np.where(FOOD == "good", "2021", "2020"))),
+        "durations": categories(pd.to_timedelta((FOOD == "good").astype(int), "D")),
+        "intervals": categories(
+            pd.IntervalIndex.from_breaks([0, 1, 2])[(FOOD == "good").astype(int)]
+        ),
+        "float16": numbers(partial(np.array, dtype=np.float16)),
+        "text array": (
+            lambda: FOOD[:, None],
+            Right(lambda made: CONCEPTS[["food"]]),
+            {"intervene": Refused("concepts has 1 columns, but .* fitted with 3")},
+        ),
+    },
+    "memory layout": {kind: numbers(build) for kind, build in LAYOUTS.items()},
+    "container": {
+        "array": (lambda: CONCEPTS.to_numpy(object), AS_GIVEN),
+        "lists": (lambda: CONCEPTS.to_numpy(object).tolist(), AS_GIVEN),
+        "tuples": (lambda: tuple(map(tuple, CONCEPTS.to_numpy(object))), AS_GIVEN),
+        "polars": (lambda: pl.from_pandas(CONCEPTS), AS_GIVEN),
+        "torch": numbers(torch.tensor),
+        "np.matrix": numbers(np.matrix),
+    },
+    "scale": {
+        "integer beyond 64 bits": (
+            entry("price", 10**30),
+            Refused(r"Concept 'price' has a number too large.*\.astype\(str\)"),
+        ),
+        "integer beyond float": (
+            entry("heat", 10**400),
+            Refused("Concept 'heat' has a number too large"),
+        ),
+        "one at 1e6": (entry("heat", 1e6), Right(lambda made: made.copy())),
+        "one at 1e300": (
+            entry("heat", 1e300),
+            Refused("'heat' is continuous, but has the value 1e.300; numbers must be"),
+        ),
+        "times 1e12": (
+            concept(heat=NOISY[:, 2] * 1e12),
+            Right(lambda made: made.copy()),
+        ),
+        "times 1e-12": (
+            concept(heat=NOISY[:, 2] * 1e-12),
+            Right(lambda made: made.copy(), warns=f"'heat' {COARSE}"),
+            {"intervene": Right(lambda made: made.copy())},
+        ),
+        "denormal": (
+            concept(heat=NOISY[:, 2] * 1e-310),
+            Right(lambda made: made.copy(), warns=f"'heat' {COARSE}"),
+            {"intervene": Right(lambda made: made.copy())},
+        ),
+    },
+}
+
+# --- Questions to an explainer and to a result ----------------------------------------
+
+NOT_GROUPS = "groups must be one group for each training row"
+GROUPS = Right(lambda made: Y)
+
+
+def no_groups(detail, error=ValueError):
+    return Refused(f"{NOT_GROUPS}.*{detail}", error)
+
+
+GROUP_KINDS = {
+    "wrong type": {
+        "None": (lambda: None, Right(lambda made: None)),
+        "a text": (lambda: "a", no_groups("")),
+        "a dict": (lambda: {0: "a"}, no_groups("")),
+        "a set": (lambda: {"a"}, no_groups("")),
+        "generator": (lambda: iter(Y), no_groups("")),
+        "list in a cell": (label([1]), no_groups("unhashable", TypeError)),
+        "complex": (lambda: CODES * 1j, no_groups("Complex data not supported")),
+        "mixed": (label(3), Right(lambda made: made.copy())),
+    },
+    "wrong shape": {
+        "column": (lambda: Y[:, None], GROUPS),
+        "2-D": (lambda: np.c_[Y, Y], no_groups("")),
+    },
+    "NaN or inf": {
+        "None": (label(None), Right(lambda made: label("z")())),
+        "NaN": (label(np.nan), Right(lambda made: label("z")())),
+        "pandas.NA": (label(pd.NA), Right(lambda made: label("z")())),
+        "masked": (lambda: masked(CODES), Refused("groups is a masked array with 2")),
+    },
+    "empty": {"empty": (lambda: [], Refused("groups has 0 entries, but there are 24"))},
+    "one row": {"one row": (lambda: Y[:1], Refused("groups has 1 entries, but .* 24"))},
+    "one value": {"one group": (lambda: np.zeros(N), Right())},
+    "unseen value": "groups are named by the question itself",
+    "misaligned": {
+        "a row less": (lambda: Y[:-1], Refused("groups has 23 entries, but .* 24")),
+        "other index": (lambda: pd.Series(Y, index=range(99, 75, -1)), GROUPS),
+    },
+    "column names": "groups have none",
+    "sparse": {
+        "csr_array": (
+            lambda: sparse.csr_array(CODES[:, None]),
+            Refused("Sparse data was passed for groups", TypeError),
+        )
+    },
+    "dtype": {
+        "Categorical": (lambda: pd.Categorical(Y, list("abcz")), GROUPS),
+        "string": (lambda: pd.Series(Y, dtype="string"), GROUPS),
+        "Int64": (lambda: pd.Series(CODES, dtype="Int64"), Right(lambda made: CODES)),
+        "float16": (lambda: CODES.astype("float16"), Right(lambda made: CODES)),
+        "bool": (lambda: CODES > 0, Right(lambda made: (CODES > 0).astype(int))),
+        "dates": (lambda: CODES.astype("M8[D]"), Right(lambda made: CODES)),
+    },
+    "memory layout": {
+        **{
+            name: (partial(build, CODES), Right(lambda made: CODES))
+            for name, build in LAYOUTS.items()
+        },
+        "big-endian": (lambda: CODES.astype(">i8"), no_groups("Big-endian")),
+    },
+    "container": {
+        "list": (Y.tolist, GROUPS),
+        "torch": (lambda: torch.tensor(CODES), Right(lambda made: CODES)),
+        "polars": (lambda: pl.Series(Y), GROUPS),
+    },
+    "scale": "groups are names, not sizes",
+}
+
+
+def choices(right, refused):
+    """A table for an argument that is not data: values and answers, one family."""
+    cells = {repr(value): (lambda v=value: v, Right(lambda m: m)) for value in right}
+    cells.update(
+        {repr(value): (lambda v=value: v, Refused(match)) for value, match in refused}
+    )
+    only = dict.fromkeys(FAMILIES, "no data")
+    return {**only, "wrong type": cells}
+
+
+UNKNOWN_TARGET = r"target=.* is not known; use one of \['log_proba', 'logit', 'loss'"
+TARGET_KINDS = choices(
+    ["loss", np.str_("margin"), ("concept", "food", "good"), ("concept", "price", 1.0)],
+    [
+        *((v, UNKNOWN_TARGET) for v in [None, 3, "accuracy", ["loss"], (), {"loss"}]),
+        (np.array(["loss"]), UNKNOWN_TARGET),
+        (("concept",), "target names the concept None, but the model has 'food'"),
+        (("concept", "taste", 1), "target names the concept 'taste', but the model"),
+        (("concept", ["food"], 1), r"target names the concept \['food'\]"),
+        (("concept", "food"), "the value no single one of concept 'food'.*known val"),
+        (("concept", "food", "zebra"), "the value 'zebra' of concept 'food', which"),
+        (("concept", "food", np.nan), "the value nan of concept 'food', which was not"),
+        (("concept", "heat", 1), "names a value, but concept 'heat' is continuous"),
+    ],
+)
+REDUCE_KINDS = choices(
+    [None, "mean", np.str_("sum")],
+    [
+        (value, "reduce=.* is not known; use 'mean', 'sum' or None")
+        for value in ["median", "Mean", 3, True, ["mean"], np.array(["mean"])]
+    ],
+)
+TOP_KINDS = choices(
+    [None, 1, np.int64(2), 10**9],
+    [
+        (value, "top=.* must be a positive integer or None")
+        for value in [0, -1, 1.5, 2.0, np.nan, "3", True, [1]]
+    ],
+)
+PATHS_KINDS = choices(
+    [True, False, np.True_],
+    [
+        (value, "paths=.* must be True or False")
+        for value in [None, "yes", 2, [True], np.array([True, False])]
+    ],
+)
+K_KINDS = choices(
+    [0, 1, np.int64(2), 10**9],
+    [
+        (value, "k=.* must be a whole number, 0 or more")
+        for value in [-1, 1.5, 2.0, np.nan, "3", None, True, [1]]
+    ],
+)
+NAMES_KINDS = choices(
+    [None, ["p", "q", "r"], np.array(["p", "q", "r"])],
+    [
+        (["p"], r"input_features should have length equal to .* \(3\), got 1"),
+        ([], r"input_features should have length equal to .* \(3\), got 0"),
+    ],
+)
+for _value in ["pqr", 3]:
+    NAMES_KINDS["wrong type"][repr(_value)] = (
+        lambda value=_value: value,
+        Refused("input_features must be a list with one name for each", TypeError),
+    )
+
+# --- Entry points ---------------------------------------------------------------------
+
+TABLES = {
+    "X": X_KINDS,
+    "y": Y_KINDS,
+    "sample_weight": SAMPLE_WEIGHT_KINDS,
+    "concepts": CONCEPT_KINDS,
+    "concept_sample_weight": CONCEPT_WEIGHT_KINDS,
+    "groups": GROUP_KINDS,
+    "target": TARGET_KINDS,
+    "reduce": REDUCE_KINDS,
+    "top": TOP_KINDS,
+    "paths": PATHS_KINDS,
+    "k": K_KINDS,
+    "input_features": NAMES_KINDS,
+}
+PLAIN = {"X": X, "y": Y, "concepts": CONCEPTS}
+FIT = ("X", "y", "sample_weight", "concepts", "concept_sample_weight")
+ENTRY_POINTS = {
+    "ConceptBottleneckClassifier.fit": FIT,
+    "ConceptBottleneckClassifier.fit_transform": ("X", "y"),
+    "ConceptBottleneckClassifier.predict": ("X",),
+    "ConceptBottleneckClassifier.predict_proba": ("X",),
+    "ConceptBottleneckClassifier.decision_function": ("X",),
+    "ConceptBottleneckClassifier.transform": ("X",),
+    "ConceptBottleneckClassifier.predict_concepts": ("X",),
+    "ConceptBottleneckClassifier.predict_concept_proba": ("X",),
+    "ConceptBottleneckClassifier.intervene": ("X", "concepts"),
+    "ConceptBottleneckClassifier.contributions": ("X",),
+    "ConceptBottleneckClassifier.score": ("X", "y", "sample_weight"),
+    "ConceptBottleneckClassifier.get_feature_names_out": ("input_features",),
+    "ConceptInfluenceExplainer.fit": FIT,
+    "ConceptInfluenceExplainer.fit_transform": ("X", "y"),
+    "ConceptInfluenceExplainer.predict": ("X",),
+    "ConceptInfluenceExplainer.predict_proba": ("X",),
+    "ConceptInfluenceExplainer.transform": ("X",),
+    "ConceptInfluenceExplainer.score": ("X", "y", "sample_weight"),
+    "ConceptInfluenceExplainer.influence": (
+        *("X", "y", "target", "paths", "groups", "reduce", "top"),
+    ),
+    "ConceptInfluenceExplainer.get_feature_names_out": ("input_features",),
+    "InfluenceResult.top": ("k",),
+    "InfluenceResult.helpful": ("k",),
+    "InfluenceResult.harmful": ("k",),
+}
+# Given in every call that takes them, beside the argument that is tried.
+ALWAYS = {"X", "y", "concepts"}
+
+
+def cells():
+    """Yield every cell: entry point, argument, family, kind."""
+    for entry_point, arguments in ENTRY_POINTS.items():
+        for argument in arguments:
+            for family, kinds in TABLES[argument].items():
+                for kind in kinds if isinstance(kinds, dict) else ():
+                    yield entry_point, argument, family, kind
+
+
+def answer_of(entry_point, argument, family, kind):
+    _, answer, *overrides = TABLES[argument][family][kind]
+    overrides = overrides[0] if overrides else {}
+    method = entry_point.split(".")[1]
+    return overrides.get(entry_point, overrides.get(method, answer))
+
+
+def estimator(owner):
+    model = ConceptBottleneckClassifier()
+    return model if owner in repr(model) else ConceptInfluenceExplainer(model)
+
+
+@cache
+def fitted(owner, codes=False, named=False):
+    """Return a fitted estimator, or the result of one, whose state is never changed."""
+    if owner == "InfluenceResult":
+        return fitted("ConceptInfluenceExplainer").influence(X[:4], Y[:4], paths=True)
+    features = frame(X) if named else X
+    return estimator(owner).fit(features, CODES if codes else Y, concepts=CONCEPTS)
+
+
+def ask(entry_point, arguments, answer):
+    """Return everything an entry point answers, as a list of arrays."""
+    owner, method = entry_point.split(".")
+    if method not in ("fit", "fit_transform"):
+        named = getattr(answer, "frame", False)
+        model = fitted(owner, getattr(answer, "codes", False), named)
+        return contents(getattr(model, method)(**arguments))
+    model = estimator(owner)
+    answered = getattr(model, method)(**arguments)
+    if method == "fit_transform":
+        return contents(answered)
+    found = contents(answered.predict_proba(arguments["X"]))
+    if owner == "ConceptInfluenceExplainer":
+        found += contents(answered.influence(arguments["X"]))
+    return found
+
+
+def contents(answered):
+    if isinstance(answered, InfluenceResult):
+        return [answered.values, answered.totals]
+    if isinstance(answered, dict):
+        return list(answered.values())
+    if isinstance(answered, pd.DataFrame):
+        return [answered[name].to_numpy() for name in answered]
+    return [np.asarray(answered)]
+
+
+def given(entry_point, argument, value):
+    """Return the arguments of a call; one row is asked about with one row."""
+    arguments = {
+        name: PLAIN[name] for name in ENTRY_POINTS[entry_point] if name in ALWAYS
+    }
+    if "fit_transform" in entry_point:
+        arguments["concepts"] = CONCEPTS
+    if argument == "X" and getattr(value, "shape", None) == (1, 3):
+        arguments = {name: other[:1] for name, other in arguments.items()}
+    return {**arguments, argument: value}
+
+
+def fingerprint(value):
+    """Return a digest of values and dtypes; an iterator has none."""
+    if isinstance(value, dict):
+        return {name: fingerprint(part) for name, part in value.items()}
+    if hasattr(value, "__next__"):
+        return None
+    if isinstance(value, pd.DataFrame | pd.Series):  # whose caches are not their values
+        dtypes = str(value.dtypes)
+        value = [value.axes, dtypes, value.astype(object).to_numpy().tolist()]
+    elif np.ma.isMaskedArray(value):
+        value = [value.data, value.mask]
+    return joblib.hash(value)
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        if one.dtype.kind in "fc":
+            assert np.isfinite(one).all()
+            np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-9)
+        else:
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("entry_point", "argument", "family", "kind"), [*cells()])
+def test_cell(entry_point, argument, family, kind):
+    build = TABLES[argument][family][kind][0]
+    answer = answer_of(entry_point, argument, family, kind)
+    made = build()
+    arguments = given(entry_point, argument, made)
+    before = fingerprint(arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if isinstance(answer, Refused):
+            with pytest.raises(answer.error, match=f"(?s){answer.match}"):
+                ask(entry_point, arguments, answer)
+        elif answer.warns is None:
+            found = ask(entry_point, arguments, answer)
+        else:
+            with pytest.warns(match=f"(?s){answer.warns}"):
+                found = ask(entry_point, arguments, answer)
+    assert fingerprint(arguments) == before
+    if isinstance(answer, Right):
+        plain = {**arguments, argument: answer.plain(made)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert_same(found, ask(entry_point, plain, answer))
+
+
+# --- Parameters of constructors and functions -----------------------------------------
+
+ODD = {
+    "None": None,
+    "a text": "no such",
+    "NaN": np.nan,
+    "inf": np.inf,
+    "zero": 0,
+    "negative": -1,
+    "huge": 10**30,
+    "a fraction": 0.5,
+    "True": True,
+    "a list": [1],
+    "a dict": {},
+    "an object": object(),
+}
+DEVICE = "device='no such' is not known; use 'cpu', 'cuda', 'cuda:0' … or 'auto'"
+# What of these is right, or refused in other words than scikit-learn's for parameters.
+NUMBER = ("huge", "a fraction", "True")
+SHARE = ("zero", "a fraction", "True")
+FLAG = ("True",)
+TEXT = ("a text",)
+PARAMETERS = {
+    ConceptBottleneckClassifier: {
+        "training": {},
+        "bottleneck": {},
+        "C": NUMBER,
+        "concept_C": NUMBER,
+        "concept_kinds": ("None", "a dict"),
+        "class_weight": ("None", "a dict"),
+        "tol": NUMBER,
+        "max_iter": ("huge", "True"),
+        "device": {"a text": DEVICE},
+    },
+    ConceptInfluenceExplainer: {
+        "estimator": {},
+        "method": {},
+        "device": {"a text": DEVICE},
+    },
+    SentenceEmbedder: {
+        "model": {"a text": "no such' is not on this machine"},
+        "device": {"a text": DEVICE},
+        "dtype": {},
+        "batch_size": ("huge", "True"),
+        "normalize": FLAG,
+        "long_text": {},
+        "cache_dir": ("None", "a text"),
+        "verbose": ("zero", "huge", "True"),
+    },
+    datasets.make_concept_reviews: {
+        "n_samples": FLAG,
+        "label_noise": SHARE,
+        "annotation_noise": SHARE,
+        "missing": SHARE,
+        "random_state": ("None", "zero", "True"),
+    },
+    datasets.fetch_cebab: {
+        "subset": {},
+        "data_home": ("None", "a text"),
+        "download_if_missing": FLAG,
+        "drop_no_majority": FLAG,
+        "as_frame": FLAG,
+        "return_X_y": FLAG,
+        "n_retries": ("zero", "huge", "True"),
+        "delay": ("zero", "huge", "a fraction", "True"),
+    },
+    datasets.load_reviews: {
+        "path": {"a text": "There is no file 'no such'"},
+        "text": {"a text": "has no column 'no such', asked for as the text"},
+        "label": {"None": None, "a text": "has no column 'no such'.*as the label"},
+        "concepts": {
+            "None": None,
+            "a list": "named by a string; got 1 as a concept",
+            "a dict": None,  # of its names
+        },
+        "id": {"None": None, "a text": "has no column 'no such'.*as the identifier"},
+        "group": {"None": None, "a text": "has no column 'no such'.*as the group"},
+        "encoding": {"a text": "encoding='no such' is not known to Python"},
+        "na_values": ("None", "a list", "a dict"),
+    },
+}
+FAR_FROM_TOL = {"tol": ("huge", "a fraction", "True"), "max_iter": ("True",)}
+
+
+@pytest.fixture(scope="module")
+def call(tiny_encoder, tmp_path_factory):
+    """Return what calls an owner of parameters, offline, with one of them changed."""
+    folder = tmp_path_factory.mktemp("bad_input")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("SKCLIF_DATA", str(folder))
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    reviews = folder / "reviews.csv"
+    (folder / "CEBaB-v1.1.zip").write_text("none")
+    reviews.write_text("text,label\nGreat soup,5\nLong wait,2\n")
+
+    def call(owner, **parameters):
+        if owner is ConceptBottleneckClassifier:
+            return owner(**parameters).fit(X, Y, concepts=CONCEPTS).predict_proba(X)
+        if owner is ConceptInfluenceExplainer:
+            inner = {"estimator": ConceptBottleneckClassifier(), **parameters}
+            return owner(**inner).fit(X, Y, concepts=CONCEPTS)
+        if owner is SentenceEmbedder:
+            return owner(**{"model": tiny_encoder, **parameters}).transform(["soup"])
+        if owner is datasets.load_reviews:
+            return owner(**{"path": reviews, **parameters}).frame
+        if owner is datasets.make_concept_reviews:
+            return owner(**{"n_samples": 3, **parameters}).frame
+        with pytest.raises(DataFileError, match="is not the official"):
+            owner(**parameters)  # past the parameters, and the file is not that one
+        return pd.DataFrame()
+
+    yield call
+    monkeypatch.undo()
+
+
+def odd_parameters():
+    for owner, parameters in PARAMETERS.items():
+        for parameter in parameters:
+            for kind in ODD:
+                yield owner, parameter, kind
+
+
+@pytest.mark.parametrize(("owner", "parameter", "kind"), [*odd_parameters()])
+def test_parameter(call, monkeypatch, tmp_path, owner, parameter, kind):
+    monkeypatch.chdir(tmp_path)  # where a cache of the name "no such" may be made
+    fine = PARAMETERS[owner][parameter]
+    ask = partial(call, owner, **{parameter: ODD[kind]})
+    if isinstance(fine, dict) and fine.get(kind):
+        with pytest.raises((ValueError, TypeError, OSError), match=fine[kind]):
+            ask()
+    elif kind not in fine:
+        match = f"The '{parameter}' parameter of {owner.__name__} must be .* Got .* ins"
+        with pytest.raises(ValueError, match=match):
+            ask()
+    elif kind in FAR_FROM_TOL.get(parameter, ()):
+        with pytest.warns(ConvergenceWarning, match="tol="):
+            ask()
+    else:
+        for answered in contents(ask()):
+            if answered.dtype.kind == "f" and owner is not datasets.load_reviews:
+                assert np.isfinite(answered).all()
+
+
+# --- Texts ----------------------------------------------------------------------------
+# SentenceEmbedder refuses what is no text in tests/test_embedding.py, kind by kind.
+# Here the same kinds come to an explainer whose pipeline begins with it.
+
+TEXTS = ["good soup", "bad soup", "lovely waiter", "rude waiter"]
+UNSIZED_TEXTS = {"None", "scalar", "0-d array", "generator", "str", "bytes", "dict"}
+COUNTED_FIRST = "X must be an array, a DataFrame or a list|y has 4 rows, but X has"
+
+
+@pytest.fixture(scope="module")
+def of_texts(tiny_encoder):
+    model = make_pipeline(SentenceEmbedder(tiny_encoder), ConceptBottleneckClassifier())
+    explainer = ConceptInfluenceExplainer(model)
+    return explainer.fit(TEXTS, ["a", "b"] * 2, concepts=[["x"], ["y"]] * 2)
+
+
+@pytest.mark.parametrize(
+    "method", ["fit", "predict", "predict_proba", "transform", "influence", "score"]
+)
+@pytest.mark.parametrize("case", NOT_TEXTS)
+def test_what_is_not_a_text_is_refused_in_a_pipeline(of_texts, case, method):
+    made, error, match = NOT_TEXTS[case]
+    arguments = [made]
+    if method in ("fit", "score"):
+        sized = case not in UNSIZED_TEXTS
+        n_samples = _num_samples(made) if sized else 4
+        arguments.append((["a", "b"] * 2)[:n_samples])
+        if method == "fit" and not sized:
+            error, match = (TypeError, ValueError), COUNTED_FIRST
+    before = fingerprint(made)
+    with pytest.raises(error, match=match):
+        getattr(of_texts, method)(*arguments)
+    assert fingerprint(made) == before
+
+
+# --- Sizes, against another way to the same model -------------------------------------
+
+CLOSE = {"rtol": 1e-6, "atol": 1e-7}  # tol bounds the gradient, not the answer
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3, 1e6, 1e12])
+@pytest.mark.parametrize("concepts", [None, CONCEPTS], ids=["black box", "bottleneck"])
+def test_scaling_features_is_scaling_the_penalty(scale, concepts):
+    """Weights w on s * X and s * w on X give one score; penalties differ by s^2."""
+    penalty = "C" if concepts is None else "concept_C"
+    scaled = ConceptBottleneckClassifier().fit(scale * X, Y, concepts=concepts)
+    same = ConceptBottleneckClassifier(**{penalty: scale**2})
+    same.fit(X, Y, concepts=concepts)
+    found = scaled.predict_proba(scale * X)
+    np.testing.assert_allclose(found, same.predict_proba(X), **CLOSE)
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1e3, 1e12])
+def test_scaling_weights_is_scaling_both_penalties(scale):
+    scaled = ConceptBottleneckClassifier(tol=1e-10)
+    scaled.fit(X, Y, scale * WEIGHTS, concepts=CONCEPTS)
+    same = ConceptBottleneckClassifier(C=scale, concept_C=scale, tol=1e-10)
+    same.fit(X, Y, WEIGHTS, concepts=CONCEPTS)
+    np.testing.assert_allclose(
+        scaled.predict_proba(X), same.predict_proba(X), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("outlier", [1e3, 1e6])
+def test_a_black_box_bears_an_outlier_as_scikit_learn_does(outlier):
+    features = put(X, outlier)
+    expected = LogisticRegression(solver="newton-cholesky", tol=1e-12, max_iter=10_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # their line search gives up, at the optimum
+        expected.fit(features, Y)
+    found = ConceptBottleneckClassifier().fit(features, Y).predict_proba(features)
+    np.testing.assert_allclose(found, expected.predict_proba(features), **CLOSE)
+
+
+@pytest.mark.parametrize("where", ["X", "concepts", "sample_weight"])
+@pytest.mark.parametrize("size", [1e12, 1e20, 1e60, 1e100])
+def test_one_value_out_of_proportion_is_never_silent(where, size):
+    """It is borne, or warned of, or refused by name: what double precision allows."""
+    arguments = {"X": X, "y": Y, "concepts": CONCEPTS, "sample_weight": WEIGHTS}
+    if where == "concepts":
+        arguments["concepts"] = entry("heat", size)()
+    else:
+        arguments[where] = put(arguments[where], size)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The head of .* stopped at a gradient norm")
+        try:
+            clf = ConceptBottleneckClassifier().fit(**arguments)
+        except ValueError as error:
+            assert "The heads cannot be fitted in double precision" in str(error)
+        else:
+            assert np.isfinite(clf.predict_proba(arguments["X"])).all()
+
+
+@pytest.mark.parametrize(
+    ("weights", "match"),
+    [
+        ({"a": -1, "b": 1, "c": 1}, "class_weight has the value -1; weights must be 0"),
+        ({"a": np.nan, "b": 1, "c": 1}, "class_weight has the value nan"),
+        ({"a": None, "b": 1, "c": 1}, "class_weight has the value nan"),
+        ({"a": np.inf, "b": 1, "c": 1}, "class_weight has the value inf"),
+        ({"a": 1e300, "b": 1, "c": 1}, r"class_weight has the value 1e\+300"),
+        (
+            {"a": "x", "b": 1, "c": 1},
+            "class_weight must be a dict of labels to numbers",
+        ),
+        ({"z": 1}, "The classes, .* are not in class_weight"),
+    ],
+)
+def test_bad_class_weights(weights, match):
+    with pytest.raises(ValueError, match=match):
+        ConceptBottleneckClassifier(class_weight=weights).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "match"),
+    [
+        ({"taste": "continuous"}, "concept_kinds names 'taste', but the concepts are"),
+        ({3: "continuous"}, "concept_kinds names 3, but the concepts are 'food'"),
+        ({"heat": "numeric"}, "concept_kinds gives 'heat' the kind 'numeric'; use"),
+        ({"heat": None}, "concept_kinds gives 'heat' the kind None; use"),
+        (
+            {"food": "continuous"},
+            "'food' is continuous, but has the value '(good|bad)'",
+        ),
+    ],
+)
+def test_bad_concept_kinds(kinds, match):
+    clf = ConceptBottleneckClassifier(concept_kinds=kinds)
+    with pytest.raises(ValueError, match=match):
+        clf.fit(X, Y, concepts=CONCEPTS)
+
+
+def test_a_penalty_out_of_proportion_is_named():
+    with pytest.raises(ValueError, match="in double precision.*with C=1e-320 and"):
+        ConceptBottleneckClassifier(C=1e-320).fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match="'label' stopped at.*lower C"):
+        ConceptBottleneckClassifier(C=1e-300, max_iter=5).fit(X, Y)
+
+
+# --- A fit that fails -----------------------------------------------------------------
+
+BAD_FITS = {
+    "features": lambda: {"X": put(X, np.nan)},
+    "named features": lambda: {"X": frame(put(X, np.inf), "uvw")},
+    "more features": lambda: {"X": np.c_[X, X], "sample_weight": -WEIGHTS},
+    "labels": lambda: {"y": label(None)()},
+    "other labels, no weights": lambda: {"y": CODES, "sample_weight": WEIGHTS[:-1]},
+    "one class": lambda: {"y": np.full(N, "z")},
+    "annotations": lambda: {"y": CODES, "concepts": CONCEPTS.assign(food="good")},
+    "other annotations": lambda: {
+        "concepts": CONCEPTS[["food"]],
+        "concept_sample_weight": ANNOTATION_WEIGHTS,
+    },
+}
+
+
+@pytest.mark.parametrize("case", BAD_FITS)
+@pytest.mark.parametrize(
+    "owner", ["ConceptBottleneckClassifier", "ConceptInfluenceExplainer"]
+)
+def test_a_failed_fit_changes_nothing(owner, case):
+    bad = {"X": X, "y": Y, "concepts": CONCEPTS, **BAD_FITS[case]()}
+    model = estimator(owner)
+    with pytest.raises((ValueError, TypeError)):
+        model.fit(**bad)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.fit(X, Y, concepts=CONCEPTS)
+    before = model.predict_proba(X)
+    with pytest.raises((ValueError, TypeError)):
+        model.fit(**bad)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert model.predict(X).dtype == Y.dtype
+    assert model.n_features_in_ == 3
+    assert not hasattr(model, "feature_names_in_")
+
+
+def test_a_fit_on_a_device_that_is_not_there_changes_nothing():
+    clf = ConceptBottleneckClassifier().fit(X, Y, concepts=CONCEPTS)
+    clf.set_params(device="tpu")
+    with pytest.raises(ValueError, match="'tpu' is not known"):
+        clf.fit(X, CODES)
+    np.testing.assert_array_equal(clf.classes_, ["a", "b", "c"])
+    assert clf.n_concepts_ == 3
+
+
+# --- No cell is missing ---------------------------------------------------------------
+
+# Public methods that take no data: scikit-learn's own, tested there.
+NO_DATA = {"get_params", "set_params", "set_output", "get_metadata_routing"}
+ELSEWHERE = {
+    ("SentenceEmbedder", "fit"): "tests/test_embedding.py, NOT_TEXTS",
+    ("SentenceEmbedder", "transform"): "tests/test_embedding.py, NOT_TEXTS",
+    ("SentenceEmbedder", "fit_transform"): "tests/test_embedding.py, NOT_TEXTS",
+    ("SentenceEmbedder", "get_feature_names_out"): "takes names and ignores them",
+    ("InfluenceResult", "to_frame"): "takes no argument",
+}
+# y and fit_params of fit_transform: handed to fit; concepts among them.
+PASSED_ON = {"fit_params", "self"}
+
+
+def public_methods(cls):
+    for name, member in inspect.getmembers(cls, callable):
+        if name.startswith("_") or name in NO_DATA or name.endswith("_request"):
+            continue
+        yield name, member
+
+
+def public_classes():
+    for name in skclif.__all__:
+        thing = getattr(skclif, name)
+        if inspect.isclass(thing):
+            yield thing
+
+
+def test_every_argument_of_every_method_has_cells():
+    found = {}
+    for cls in public_classes():
+        for name, member in public_methods(cls):
+            if (cls.__name__, name) in ELSEWHERE:
+                continue
+            arguments = set(inspect.signature(member).parameters) - PASSED_ON
+            found[f"{cls.__name__}.{name}"] = arguments
+    assert found == {name: set(arguments) for name, arguments in ENTRY_POINTS.items()}
+
+
+def test_every_parameter_has_cells():
+    owners = [cls for cls in public_classes() if cls is not InfluenceResult]
+    owners += [getattr(datasets, name) for name in datasets.__all__]
+    assert set(owners) == set(PARAMETERS)
+    for owner in owners:
+        assert set(PARAMETERS[owner]) == set(inspect.signature(owner).parameters)
+
+
+@pytest.mark.parametrize("argument", TABLES)
+def test_every_table_speaks_of_every_family(argument):
+    assert set(TABLES[argument]) == set(FAMILIES)
+    for kinds in TABLES[argument].values():
+        assert kinds  # kinds, or the reason why there are none
+        assert isinstance(kinds, dict | str)
+
+
+def test_every_override_is_of_an_entry_point_that_takes_the_argument():
+    for argument, table in TABLES.items():
+        takers = {name for name, taken in ENTRY_POINTS.items() if argument in taken}
+        takers |= {name.split(".")[1] for name in takers}
+        for kinds in table.values():
+            for _, answer, *overrides in kinds.values() if kinds != str(kinds) else ():
+                assert isinstance(answer, Right | Refused)
+                assert not overrides or set(overrides[0]) <= takers
