@@ -28,6 +28,8 @@ from ._sklearn import (
 # Products of a weight, a feature and an annotation or another feature stay finite in
 # float64, and so do their sums over rows.
 LARGEST = 1e100
+# Beyond this the gradient at the optimum drowns in rounding: fits end anywhere.
+LARGEST_FEATURE = 1e15
 _FEATURES = (
     "a dense table of finite numbers, of shape (n_samples, n_features) (texts go "
     "through a SentenceEmbedder first)"
@@ -118,10 +120,11 @@ def check_features(estimator, X, *, reset: bool) -> np.ndarray:
         _refuse_dates(X)
         X = validate_data(estimator, X, reset=reset, dtype=np.float64)
     largest = max(X.max(), -X.min())
-    if largest > LARGEST:
+    if largest > LARGEST_FEATURE:
         raise ValueError(
-            f"X has values as large as {largest:.3g}; beyond {LARGEST:g} sums of "
-            "products overflow. Divide the features by a constant, or clip them."
+            f"X has values as large as {largest:.3g}; beyond {LARGEST_FEATURE:g} they "
+            "cannot be computed with in double precision. Divide the features by a "
+            "constant, or clip them."
         )
     return X
 

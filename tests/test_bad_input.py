@@ -8,6 +8,7 @@ speaks of every family, if only to say why it does not apply.
 """
 
 import inspect
+import re
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -325,14 +326,14 @@ X_KINDS = {
     "scale": {
         **{
             f"times {scale:g}": (lambda scale=scale: X * scale, Right())
-            for scale in [1e-310, 1e-300, 1e-12, 1e12, 1e50]
+            for scale in [1e-310, 1e-300, 1e-12, 1e12]
         },
         **{
             f"times {scale:g}": (
                 lambda scale=scale: X * scale,
-                Refused(r"X has values as large as 2e\+\d+; beyond 1e\+100"),
+                Refused(r"X has values as large as 2e\+\d+; beyond 1e\+15"),
             )
-            for scale in [1e150, 1e300]
+            for scale in [1e20, 1e150, 1e300]
         },
         "one at 1e6": (lambda: put(X, 1e6), Right()),
         "one at 1e300": (
@@ -1488,7 +1489,7 @@ def test_what_is_not_a_text_is_refused_in_a_pipeline(of_texts, case, method):
 CLOSE = {"rtol": 1e-6, "atol": 1e-7}  # tol bounds the gradient, not the answer
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1e3, 1e6, 1e12])
+@pytest.mark.parametrize("scale", [1e-3, 1e3, 1e6, 1e12, 1e14])
 @pytest.mark.parametrize("concepts", [None, CONCEPTS], ids=["black box", "bottleneck"])
 def test_scaling_features_is_scaling_the_penalty(scale, concepts):
     """Weights w on s * X and s * w on X give one score; penalties differ by s^2."""
@@ -1536,7 +1537,7 @@ def test_one_value_out_of_proportion_is_never_silent(where, size):
         try:
             clf = ConceptBottleneckClassifier().fit(**arguments)
         except ValueError as error:
-            assert "The heads cannot be fitted in double precision" in str(error)
+            assert re.search("as large as|cannot be fitted in double pre", str(error))
         else:
             assert np.isfinite(clf.predict_proba(arguments["X"])).all()
 
