@@ -10,20 +10,24 @@ from dataclasses import fields
 
 import numpy as np
 import pandas as pd
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    MetaEstimatorMixin,
-    TransformerMixin,
-)
-from sklearn.utils import column_or_1d, get_tags, indexable
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin
+from sklearn.utils import get_tags, indexable
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
     process_routing,
 )
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from ._checks import (
+    CheckedScoreMixin,
+    all_or_nothing,
+    check_features,
+    check_input_features,
+    check_labels,
+    check_weights,
+    count_rows,
+)
 from ._devices import resolve_device
 from ._explainable import as_bottleneck, check_explainable, training_data
 from ._pipelines import final_step, fit_parts, transform_parts
@@ -32,8 +36,6 @@ from ._results import InfluenceResult
 from ._sklearn import (
     HasMethods,
     StrOptions,
-    _check_feature_names_in,
-    _check_sample_weight,
     _fit_context,
     _routing_enabled,
 )
@@ -42,7 +44,7 @@ _TARGET_BLOCK = 512
 
 
 class ConceptInfluenceExplainer(
-    MetaEstimatorMixin, ClassifierMixin, TransformerMixin, BaseEstimator
+    MetaEstimatorMixin, CheckedScoreMixin, TransformerMixin, BaseEstimator
 ):
     """Explain predictions by the training rows that caused them, and by concepts.
 
@@ -141,6 +143,7 @@ training rows; paths label, concept0, concept1, interaction>
         self.device = device
 
     @_fit_context(prefer_skip_nested_validation=False)
+    @all_or_nothing
     def fit(
         self, X, y, sample_weight=None, *, concepts=None, concept_sample_weight=None
     ):
@@ -174,7 +177,8 @@ training rows; paths label, concept0, concept1, interaction>
             stand at the optimum of these data.
         """
         check_explainable(self.estimator, concepts)
-        X, y = indexable(X, y)
+        y = check_labels(y, count_rows(X), warn=True)
+        (X,) = indexable(X)
         metadata = {
             "sample_weight": sample_weight,
             "concepts": concepts,
@@ -185,10 +189,7 @@ training rows; paths label, concept0, concept1, interaction>
             process_routing(self, "fit", **given)
         self.estimator_, features = fit_parts(self.estimator, X, y, **metadata)
         features = self._checked(features)
-        weights = _check_sample_weight(
-            sample_weight, features, dtype=np.float64, ensure_non_negative=True
-        )
-        y = column_or_1d(y)
+        weights = check_weights(sample_weight, features)
         data = training_data(
             self.estimator_, features, y, weights, concepts, concept_sample_weight
         )
@@ -199,7 +200,7 @@ training rows; paths label, concept0, concept1, interaction>
         self._training = {
             field.name: getattr(data, field.name).numpy() for field in fields(data)
         }
-        self._readable = {**_readable(X), "label": np.asarray(y)}
+        self._readable = {**_readable(X), "label": y}
         self._readable_concepts = _readable_concepts(model, data)
         activations = model._bottleneck().training_activations(data).numpy()
         self.mean_activations_ = np.average(activations, axis=0, weights=weights)
@@ -278,7 +279,7 @@ training rows; paths label, concept0, concept1, interaction>
         """
         check_is_fitted(self)
         if hasattr(self, "n_features_in_"):
-            _check_feature_names_in(self, input_features)
+            check_input_features(self, input_features)
         return np.asarray(self.concept_names_in_, dtype=object)
 
     def influence(
@@ -330,6 +331,8 @@ training rows; paths label, concept0, concept1, interaction>
             If the target, a class or a concept is unknown, or lengths differ.
         """
         check_is_fitted(self)
+        if not isinstance(paths, bool | np.bool_):
+            raise ValueError(f"paths={paths!r} must be True or False.")
         model, features = self._model(), self._features(X)
         name, unit, higher_is_better = describe_target(model, target, reduce)
         if isinstance(target, str) and self.method == "first_order":
@@ -408,7 +411,7 @@ training rows; paths label, concept0, concept1, interaction>
 
     def _checked(self, features) -> np.ndarray:
         model = final_step(self.estimator_)
-        return np.array(validate_data(model, features, reset=False, dtype=np.float64))
+        return np.array(check_features(model, features, reset=False))
 
     def _codes(self, model, features, y) -> np.ndarray:
         """Return the code of the class that each target is about."""

@@ -6,7 +6,9 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import column_or_1d
+
+from ._checks import check_labels, naming, refuse_masked
 
 # Name, unit, and whether higher is better.
 LABEL_TARGETS = {
@@ -19,7 +21,7 @@ LABEL_TARGETS = {
 
 def describe_target(model, target, reduce) -> tuple[str, str, bool]:
     """Return name, unit and direction of a checked target."""
-    if reduce not in (None, "mean", "sum"):
+    if reduce is not None and str(reduce) not in ("mean", "sum"):
         raise ValueError(f"reduce={reduce!r} is not known; use 'mean', 'sum' or None.")
     if isinstance(target, str) and target in LABEL_TARGETS:
         name, unit, higher_is_better = LABEL_TARGETS[target]
@@ -46,8 +48,7 @@ def numeric_target(model, target, codes):
 
 def class_codes(classes: np.ndarray, features, y) -> np.ndarray:
     """Return the code of the class that each target is about."""
-    y = column_or_1d(y)
-    check_consistent_length(features, y)
+    y = check_labels(y, len(features))
     unknown = ~np.isin(y, classes)
     if unknown.any():
         raise ValueError(
@@ -79,13 +80,15 @@ def collectors(n_samples: int, n_paths: int, *, paths, groups, top):
         return lambda n: KeepTop(n, top, n_paths, paths=paths), None
     if groups is None:
         return lambda n: KeepAll(n, n_samples, n_paths, paths=paths), None
-    groups = column_or_1d(groups)
+    refuse_masked("groups", groups)
+    with naming("groups", "one group for each training row"):
+        groups = column_or_1d(groups, input_name="groups")
+        codes, names = pd.factorize(groups, sort=True, use_na_sentinel=False)
     if len(groups) != n_samples:
         raise ValueError(
             f"groups has {len(groups)} entries, but there are {n_samples} "
             "training rows; it needs one for each."
         )
-    codes, names = pd.factorize(groups, sort=True, use_na_sentinel=False)
     names = np.asarray(names)
     return (
         lambda n: SumGroups(n, len(names), n_paths, codes, paths=paths),

@@ -108,9 +108,10 @@ class _Preconditioner:
     def at(self, curvature: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the map for the given mean curvature of every head."""
         scale = self.problem.per_score(curvature) * self.values + self.problem.penalty
-        # Without a penalty, directions that no feature spans have no curvature.
-        least = torch.finfo(scale.dtype).eps * scale.amax(dim=1, keepdim=True)
-        scale = scale.clamp(min=least)
+        if self.problem.penalty == 0:
+            # Directions that no feature spans have no curvature, and need none.
+            least = torch.finfo(scale.dtype).eps * scale.amax(dim=1, keepdim=True)
+            scale = scale.clamp(min=least)
         without = self.problem.without_missing_biases
         return lambda v: without(((v @ self.vectors) / scale) @ self.vectors.T)
 
