@@ -68,7 +68,9 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
         computed once, in `fit`.
     tol : float, default=1e-8
         Bound on the Euclidean norm of the gradient of every head's objective, which is
-        a sum over rows in nats.
+        a sum over rows in nats. It is multiplied by the penalty ``1 / C`` (or
+        ``1 / concept_C``) and by the total weight of the head's rows, whichever is
+        less, where that is below 1, and is never finer than double precision resolves.
     max_iter : int, default=100
         Most Newton steps of either stage.
     device : str, default="cpu"
@@ -597,14 +599,22 @@ class ConceptBottleneckClassifier(ClassifierMixin, TransformerMixin, BaseEstimat
 
     def _warn_unless_converged(self, convergence, names: list[str]):
         for j in (~convergence.converged).nonzero()[:, 0].tolist():
-            warnings.warn(
-                f"The head of {names[j]!r} stopped at a gradient norm of "
-                f"{float(convergence.gradient_norm[j]):.2g} after {convergence.n_iter} "
-                f"Newton steps, above tol={self.tol:.2g}; raise max_iter="
-                f"{self.max_iter}, scale the features, or lower C and concept_C.",
-                ConvergenceWarning,
-                stacklevel=3,
+            norm = float(convergence.gradient_norm[j])
+            tolerance = float(convergence.tolerance[j])
+            message = (
+                f"The head of {names[j]!r} stopped at a gradient norm of {norm:.2g} "
+                f"after {convergence.n_iter} Newton steps, above the {tolerance:.2g} "
+                f"that tol={self.tol:.2g} asks for; raise max_iter={self.max_iter}, "
+                "scale the features, or lower C and concept_C."
             )
+            if norm <= tolerance:
+                uncertainty = float(convergence.uncertainty[j])
+                message = (
+                    f"The head of {names[j]!r} is not determined in double precision: "
+                    f"rounding moves its scores by {uncertainty:.1g} of their size. "
+                    "Scale the features and weights, or lower C and concept_C."
+                )
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
 
 def _refuse_sparse(X):

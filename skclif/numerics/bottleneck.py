@@ -226,7 +226,7 @@ def _fit_heads(
     if not stack:
         nothing = features.new_empty(0)
         parameters = features.new_empty(0, features.shape[1] + 1)
-        return parameters, Convergence(0, nothing, nothing)
+        return parameters, Convergence(0, nothing, nothing, nothing)
     basis = row_space(features)
     if basis is not None:
         features = features @ basis

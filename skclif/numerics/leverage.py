@@ -7,6 +7,7 @@ term's curvature ``D``, the residual becomes ``(I - w D A)^-1 r`` and the step s
 the row's own part of the cross term leaves as well.
 """
 
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -14,11 +15,13 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, with_ones
+from .heads import Head, SoftmaxHead, with_ones
 from .influence import Factors, label_gradient_jacobian, outer
 from .targets import Target
 
 BLOCK_ROWS = 256
+# One Newton step takes curvature as constant; along 4 logits it changes fiftyfold.
+_REACH = 4.0
 
 
 def leverage(
@@ -51,6 +54,16 @@ def leverage(
     influence : Tensor of shape (n_answers, n_block, 2 + n_concepts)
         ``target with - target without``: the label's path, the concepts', and their
         interaction, which makes up the removal of the whole row.
+
+    Raises
+    ------
+    ValueError
+        If a row is all that holds a head, so that its removal is not defined.
+
+    Warns
+    -----
+    UserWarning
+        At the end, if removals move scores further than one step can follow.
     """
     stack = bottleneck.concepts
     at = _Targets(bottleneck, factors, features, target)
@@ -58,12 +71,14 @@ def leverage(
         torch.cholesky_solve(cross.T, factor).T
         for cross, factor in zip(factors.cross, factors.concepts, strict=True)
     ]
+    furthest = data.features.new_zeros(len(data.features))
     for block in row_blocks(len(data.features), block_rows):
         rows = data.rows(block)
         label = _LabelTerms(bottleneck, rows, factors)
         inputs = with_ones(rows.features)
         scores = bottleneck.concept_scores(rows.features)
         moved, steps, own = [], [], torch.zeros_like(label.step)
+        reached = label.own_scores.abs().amax(dim=1)
         for j, head in enumerate(stack.heads):
             part = scores[:, stack.scores[j]]
             weights, codes = rows.concept_weights[:, j], rows.concepts[:, j]
@@ -74,26 +89,62 @@ def leverage(
             steps.append(removed @ to_label[j].T)
             # What the removal does to the row's own scores, and so to its own part of
             # the label head's gradient.
-            step = _blocks_of(removed, head.n_scores)[:, :, -1]
-            own_scores = (hat @ step[:, :, None]).squeeze(-1)
+            own_scores = _own_scores(hat, removed)
+            if isinstance(head, SoftmaxHead):  # one step is exact for ridge
+                reached = torch.maximum(reached, own_scores.abs().amax(dim=1))
             jacobian = label_gradient_jacobian(
                 bottleneck, rows, j, part, label.probabilities, label.inputs
             )
             jacobian = jacobian.reshape(*own.shape, head.n_scores)
             own = own + (jacobian @ own_scores[:, :, None]).squeeze(-1)
         through = torch.stack(steps).sum(dim=0) if steps else torch.zeros_like(own)
-        paths = [at.change([], [], label.step)]
+        paths = [at.change([], [], label.step)[0]]
         paths += [
-            at.change([j], [moved[j]], -label.solve(steps[j]))
+            at.change([j], [moved[j]], -label.solve(steps[j]))[0]
             for j in range(len(stack))
         ]
         everything = label.step - label.solve(through) + label.interaction(through, own)
-        total = at.change(list(range(len(stack))), moved, everything)
+        total, of_targets = at.change(list(range(len(stack))), moved, everything)
+        furthest[block] = torch.maximum(reached, of_targets)
         paths.append(total - torch.stack(paths).sum(dim=0))
         influence = torch.stack(paths, dim=2)
+        _refuse_undefined(influence, block)
         if combine is not None:
             influence = torch.einsum("at,tnp->anp", combine, influence)
         yield block, influence
+    _warn_of_far_removals(furthest)
+
+
+def _refuse_undefined(influence: Tensor, block: slice) -> None:
+    undefined = ~influence.isfinite().all(dim=2).all(dim=0)
+    if undefined.any():
+        row = block.start + int(undefined.nonzero()[0])
+        raise ValueError(
+            f"The removal of training row {row} is not defined in closed form: it "
+            "carries all the curvature of a head to working precision. Use "
+            "method='first_order', lower its weight, or lower C and concept_C."
+        )
+
+
+def _warn_of_far_removals(furthest: Tensor) -> None:
+    far = furthest > _REACH
+    if far.any():
+        most, row = furthest.max(dim=0)
+        warnings.warn(
+            f"In closed form, the removal of {int(far.sum())} of {len(far)} training "
+            f"rows moves a score by more than {_REACH:g} logits (row {int(row)} by "
+            f"{float(most):.2g}), further than one Newton step can follow: their "
+            "influence can be far off. Retrain without such a row to know, or lower C "
+            "and concept_C.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _own_scores(hat: Tensor, removed: Tensor) -> Tensor:
+    """Return how the removal of each row moves its own scores, (n_rows, k)."""
+    step = _blocks_of(removed, hat.shape[1])[:, :, -1]
+    return (hat @ step[:, :, None]).squeeze(-1)
 
 
 def _blocks_of(vectors: Tensor, n_scores: int) -> Tensor:
@@ -119,7 +170,8 @@ def _removal(
     hat = half @ half.transpose(1, 2)
     probabilities = head.probabilities(scores)
     curvature = weights[:, None, None] * head.curvature(probabilities)
-    without = torch.linalg.inv(identity - curvature @ hat)
+    # A singular matrix gives infinities here, which are refused later by row.
+    without = torch.linalg.inv_ex(identity - curvature @ hat).inverse
     residual = head.residual(probabilities, codes)
     left = (without @ residual[:, :, None]).squeeze(-1)
     return outer(weights[:, None] * left, inputs), hat, without
@@ -132,6 +184,8 @@ class _LabelTerms:
     ----------
     step : Tensor of shape (n_block, p)
         Change of the label head's parameters when a row's label goes.
+    own_scores : Tensor of shape (n_block, n_scores)
+        Change of the row's own label scores by that.
     """
 
     def __init__(self, bottleneck: Bottleneck, rows: TrainingData, factors: Factors):
@@ -141,9 +195,10 @@ class _LabelTerms:
         scores = bottleneck.label_scores(activations)
         self.inputs = with_ones(activations)
         self.probabilities = head.probabilities(scores)
-        removed, _, self.without = _removal(
+        removed, hat, self.without = _removal(
             head, scores, rows.labels, rows.label_weights, self.inputs, self.factor
         )
+        self.own_scores = _own_scores(hat, removed)
         self.step = self.solve(removed)
         self.curvature = rows.label_weights[:, None, None] * head.curvature(
             self.probabilities
@@ -195,8 +250,12 @@ class _Targets:
         moved = removed @ self.solved[concept]
         return moved.reshape(len(removed), len(self.features), n_scores)
 
-    def change(self, concepts: list[int], moved: list[Tensor], step: Tensor) -> Tensor:
-        """Return ``target as it is - target after``, (n_targets, n_block).
+    def change(
+        self, concepts: list[int], moved: list[Tensor], step: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``target as it is - target after``, and how far label scores move.
+
+        The shapes are (n_targets, n_block) and (n_block,).
 
         Parameters
         ----------
@@ -222,7 +281,8 @@ class _Targets:
         )
         label_scores = with_ones(activations) @ parameters.transpose(1, 2)
         after = self.target.value(self.bottleneck, label_scores, scores)
-        return (self.value - after).T
+        furthest = (label_scores - self.label_scores).abs().amax(dim=(1, 2))
+        return (self.value - after).T, furthest
 
 
 def _solve_scores(inputs: Tensor, n_scores: int, factor: Tensor) -> Tensor:
