@@ -79,7 +79,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         computed once, in `fit`.
     tol : float, default=1e-8
         Bound on the Euclidean norm of the gradient of every head's objective, which is
-        a sum over rows in nats.
+        a sum over rows in nats. It is multiplied by the penalty ``1 / C`` (or
+        ``1 / concept_C``) and by the total weight of the head's rows, whichever is
+        less, where that is below 1, and is never finer than double precision resolves.
     max_iter : int, default=100
         Most Newton steps of either stage.
     device : str, default="cpu"
@@ -631,35 +633,41 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             )
 
     def _warn_if_tol_is_coarse(self, data: TrainingData):
-        """Warn of heads whose whole objective is about as small as `tol`."""
-        sizes = [
-            data.concepts[:, j].abs() if values is None else 1.0
-            for j, values in enumerate(self.concept_classes_)
-        ]
-        terms = [data.concept_weights[:, j] * size for j, size in enumerate(sizes)]
-        names = [*self.concept_names_in_, "label"]
-        for name, term in zip(names, [*terms, data.label_weights], strict=True):
-            total = float(term.sum())
-            if total < _COARSE * self.tol:
+        """Warn of numbers about as small as the tolerance of their head."""
+        for j, values in enumerate(self.concept_classes_):
+            if values is not None:
+                continue
+            weights = data.concept_weights[:, j]
+            total = float((weights * data.concepts[:, j].abs()).sum())
+            tolerance = self.tol * min(1.0, 1 / self.concept_C, float(weights.sum()))
+            if total < _COARSE * tolerance:
                 warnings.warn(
-                    f"The head of {name!r} learns little or nothing: its weights (times"
-                    f" its numbers, if it is continuous) add up to {total:.2g}, where "
-                    f"gradients below tol={self.tol:.2g} count as zero. Multiply "
-                    "weights or numbers by a constant, or lower tol.",
+                    f"The head of {self.concept_names_in_[j]!r} learns little or "
+                    f"nothing: its numbers times weights add up to {total:.2g}, where "
+                    f"gradients below {tolerance:.2g} count as zero. Multiply the "
+                    f"numbers by a constant, or lower tol={self.tol:.2g}.",
                     ConvergenceWarning,
                     stacklevel=_CALLER,
                 )
 
     def _warn_unless_converged(self, convergence, names: list[str]):
         for j in (~convergence.converged).nonzero()[:, 0].tolist():
-            warnings.warn(
-                f"The head of {names[j]!r} stopped at a gradient norm of "
-                f"{float(convergence.gradient_norm[j]):.2g} after {convergence.n_iter} "
-                f"Newton steps, above tol={self.tol:.2g}; raise max_iter="
-                f"{self.max_iter}, scale the features, or lower C and concept_C.",
-                ConvergenceWarning,
-                stacklevel=_CALLER,
+            norm = float(convergence.gradient_norm[j])
+            tolerance = float(convergence.tolerance[j])
+            message = (
+                f"The head of {names[j]!r} stopped at a gradient norm of {norm:.2g} "
+                f"after {convergence.n_iter} Newton steps, above the {tolerance:.2g} "
+                f"that tol={self.tol:.2g} asks for; raise max_iter={self.max_iter}, "
+                "scale the features, or lower C and concept_C."
             )
+            if norm <= tolerance:
+                uncertainty = float(convergence.uncertainty[j])
+                message = (
+                    f"The head of {names[j]!r} is not determined in double precision: "
+                    f"rounding moves its scores by {uncertainty:.1g} of their size. "
+                    "Scale the features and weights, or lower C and concept_C."
+                )
+            warnings.warn(message, ConvergenceWarning, stacklevel=_CALLER)
 
 
 def _annotation_weights(concepts, concept_sample_weight, n_samples) -> np.ndarray:

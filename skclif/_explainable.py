@@ -173,8 +173,8 @@ def _polish(model, twin, data) -> None:
     if not fit.converged.all():
         warnings.warn(
             "LogisticRegression stopped at a gradient norm of "
-            f"{float(fit.gradient_norm):.2g}, above {twin.tol:.2g}, so its influence "
-            "is not exact; scale the features, or lower C.",
+            f"{float(fit.gradient_norm):.2g}, above {float(fit.tolerance):.2g}, so its "
+            "influence is not exact; scale the features, or lower C.",
             ConvergenceWarning,
             stacklevel=4,
         )

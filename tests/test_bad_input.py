@@ -39,6 +39,7 @@ from skclif.exceptions import DataFileError
 from .test_embedding import NOT_TEXTS
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:the matrix subclass"),
     pytest.mark.filterwarnings("ignore:__array__ implementation"),  # torch's
 ]
@@ -527,7 +528,7 @@ Y_KINDS = {
 
 # --- Weights of rows and of annotations -----------------------------------------------
 
-COARSE = "learns little or nothing: its weights .* add up to"
+COARSE = "learns little or nothing: its numbers times weights add up to"
 
 
 def weight_kinds(name, base, expected, wrong_shape):
@@ -587,11 +588,7 @@ def weight_kinds(name, base, expected, wrong_shape):
         },
         "scale": {
             "times 1e12": (lambda: base * 1e12, Right()),
-            "times 1e-12": (
-                lambda: base * 1e-12,
-                Right(warns=COARSE),
-                {"score": Right()} if name == "sample_weight" else {},
-            ),
+            "times 1e-12": (lambda: base * 1e-12, Right()),
             "times 1e-300": (lambda: base * 1e-300, size("1e-300")),
             "denormal": (lambda: base * 1e-310, size("1e-310")),
             "times 1e300": (lambda: base * 1e300, size(r"1e\+300")),
@@ -1289,6 +1286,8 @@ def test_cell(entry_point, argument, family, kind):
     before = fingerprint(arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # One of 24 rows can hold much of a model; that is no matter of input.
+        warnings.filterwarnings("ignore", "In closed form, the removal of")
         if isinstance(answer, Refused):
             with pytest.raises(answer.error, match=f"(?s){answer.match}"):
                 ask(entry_point, arguments, answer)

@@ -444,7 +444,7 @@ def test_convergence_warning_names_head_value_and_remedy(data):
         ["food", "quiet", "price", "label"], messages, strict=True
     ):
         assert f"head of {name!r} stopped at a gradient norm of" in message
-        assert "above tol=1e-08; raise max_iter=1" in message
+        assert "above the 1e-08 that tol=1e-08 asks for; raise max_iter=1" in message
 
 
 def test_extreme_class_weights_do_not_stall_the_line_search():

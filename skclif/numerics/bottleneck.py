@@ -281,7 +281,7 @@ def _solve(
         start = features.new_zeros(stack.n_scores, features.shape[1] + 1)
     if not stack:
         nothing = features.new_empty(0)
-        return start, Convergence(0, nothing, nothing)
+        return start, Convergence(0, nothing, nothing, nothing)
     basis = row_space(features)
     if basis is None:
         return newton_cg(problem, start, tol=tol, max_iter=max_iter)

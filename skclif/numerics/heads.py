@@ -90,11 +90,20 @@ class SoftmaxHead:
     def residual(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the derivative of the loss in the scores, (..., n_scores)."""
         one_hot = torch.nn.functional.one_hot(codes.long(), self.n_values)
-        return (probabilities - one_hot) @ self.contrasts(probabilities).T
+        # p - 1 has no digits left where p is nearly 1; minus the other values has all.
+        others = probabilities * (1 - one_hot)
+        wrong = others - one_hot * others.sum(dim=-1, keepdim=True)
+        return wrong @ self.contrasts(probabilities).T
 
-    def residual_bound(self, codes: Tensor) -> Tensor:
-        """Return what residuals are about as large as, (n_heads,)."""
-        return torch.ones_like(codes[0])
+    def residual_noise(
+        self, probabilities: Tensor, codes: Tensor, size: Tensor
+    ) -> Tensor:
+        """Return the residual's rounding error over that of 1, shaped like codes.
+
+        `size` is what is added up in the scores.
+        """
+        residual = self.residual(probabilities, codes).abs().amax(dim=-1)
+        return torch.clamp(residual + self.mean_curvature(probabilities) * size, max=1)
 
     def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
         """Multiply a direction of the scores by the loss's second derivative."""
@@ -105,10 +114,14 @@ class SoftmaxHead:
 
     def curvature(self, probabilities: Tensor) -> Tensor:
         """Return the loss's second derivative, (..., n_scores, n_scores)."""
-        identity = torch.eye(
-            self.n_scores, dtype=probabilities.dtype, device=probabilities.device
+        # A sum over pairs of values, U (diag p - p p') U' without its cancellation.
+        contrasts = self.contrasts(probabilities)
+        first, second = torch.triu_indices(
+            self.n_values, self.n_values, offset=1, device=probabilities.device
         )
-        return self.curvature_times(probabilities[..., None, :], identity)
+        differences = contrasts[:, first] - contrasts[:, second]
+        products = probabilities[..., first] * probabilities[..., second]
+        return (differences * products[..., None, :]) @ differences.T
 
     def mean_curvature(self, probabilities: Tensor) -> Tensor:
         """Return the mean of the curvature's diagonal, of shape (...,)."""
@@ -195,9 +208,11 @@ class RidgeHead:
         """Return the derivative of the loss in the score, (..., 1)."""
         return probabilities - codes[..., None]
 
-    def residual_bound(self, codes: Tensor) -> Tensor:
-        """Return what residuals are about as large as, (n_heads,)."""
-        return codes.abs().amax(dim=0)
+    def residual_noise(
+        self, probabilities: Tensor, codes: Tensor, size: Tensor
+    ) -> Tensor:
+        """Return the residual's rounding error over that of 1, shaped like codes."""
+        return codes.abs().amax(dim=0).expand_as(codes)
 
     def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
         """Multiply a direction of the score by the loss's second derivative, 1."""
@@ -398,13 +413,22 @@ class HeadsProblem:
             mean[members] = rows.mean(dim=0)
         return mean
 
-    def gradient_noise(self) -> Tensor:
+    def gradient_noise(self, probabilities: list[Tensor], parameters: Tensor) -> Tensor:
         """Return the rounding error of every head's gradient, (n_heads,)."""
         norms = (self.features**2).sum(dim=1).add(1).sqrt()
-        noise = torch.finfo(self.features.dtype).eps * (norms @ self.weights)
-        for head, members, _ in self.stack.groups:
-            noise[members] *= head.residual_bound(self.codes[:, members])
-        return noise
+        sizes = norms[:, None] * self.by_head(parameters**2).sqrt()
+        noise = torch.empty_like(self.weights[0])
+        for (head, members, _), p in zip(self.stack.groups, probabilities, strict=True):
+            of_rows = head.residual_noise(p, self.codes[:, members], sizes[:, members])
+            noise[members] = norms @ (self.weights[:, members] * of_rows)
+        return torch.finfo(self.features.dtype).eps * noise
+
+    def largest_score(self, scores: Tensor) -> Tensor:
+        """Return the largest score of every head by magnitude, (n_heads,)."""
+        largest = torch.zeros_like(self.weights[0])
+        for _, members, s in self._grouped(scores):
+            largest[members] = s.abs().amax(dim=(0, 2))
+        return largest
 
     def by_head(self, values: Tensor) -> Tensor:
         """Sum an array shaped like the parameters over each head, (n_heads,)."""

@@ -12,6 +12,7 @@ makes every loss term's influence one inner product with its gradient, which is
 through a concept bottleneck, those of CLIF (arXiv 2605.19848).
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ from .blocks import BLOCK_ROWS, row_blocks
 from .bottleneck import Bottleneck, TrainingData
 from .heads import Head, with_ones
 from .targets import TargetDerivatives
+
+# Below this, rounding can reach the sixth digit of an influence.
+_ILL_CONDITIONED = 1e-10
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,11 @@ def factorise(
     ------
     ValueError
         If a Hessian is not positive definite to working precision.
+
+    Warns
+    -----
+    UserWarning
+        If a Hessian is so nearly singular that digits of influence are lost.
     """
     stack, label = bottleneck.concepts, bottleneck.label
     n_inputs, n_features = bottleneck.n_label_inputs, data.features.shape[1] + 1
@@ -286,10 +295,21 @@ def _factor(
     )
     factor: Tensor
     factor, failed = torch.linalg.cholesky_ex(matrix)
-    if failed:
+    remedy = "Centre and rescale the features, or lower C and concept_C."
+    # What elimination leaves of a diagonal entry; free of the scales of the features.
+    remaining = float((factor.diagonal() ** 2 / matrix.diagonal()).min())
+    if failed or not remaining > len(matrix) * torch.finfo(matrix.dtype).eps:
         raise ValueError(
             f"The Hessian of a {stage} head is not positive definite to working "
-            "precision, so influence is not defined. Rescale the features, or lower "
-            "C and concept_C."
+            f"precision, so influence is not defined. {remedy}"
+        )
+    if remaining < _ILL_CONDITIONED:
+        lost = torch.finfo(matrix.dtype).eps / remaining
+        warnings.warn(
+            f"The Hessian of a {stage} head is nearly singular (reciprocal condition "
+            f"{remaining:.1g}), so influence can be off by {lost:.1g} of its size. "
+            f"{remedy}",
+            UserWarning,
+            stacklevel=2,
         )
     return factor

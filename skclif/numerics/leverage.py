@@ -12,6 +12,7 @@ its gradient and curvature there. The label head's step belongs to the activatio
 they were; how these move on all rows together carries it over to where they are.
 """
 
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -19,11 +20,13 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, with_ones
+from .heads import Head, SoftmaxHead, with_ones
 from .influence import Factors, label_gradient_jacobian, outer
 from .targets import Target
 
 BLOCK_ROWS = 256
+# One Newton step takes curvature as constant; along 4 logits it changes fiftyfold.
+_REACH = 4.0
 
 
 def leverage(
@@ -60,6 +63,16 @@ def leverage(
     influence : Tensor of shape (n_answers, n_block, 2 + n_concepts) or (…, 1)
         ``target with - target without``: the label's path, the concepts', and their
         interaction, which makes up the removal of the whole row; or that removal alone.
+
+    Raises
+    ------
+    ValueError
+        If a row is all that holds a head, so that its removal is not defined.
+
+    Warns
+    -----
+    UserWarning
+        At the end, if removals move scores further than one step can follow.
     """
     stack = bottleneck.concepts
     at = _Targets(bottleneck, factors, features, target)
@@ -68,11 +81,14 @@ def leverage(
         for cross, factor in zip(factors.cross, factors.concepts, strict=True)
     ]
     drift = _Drift(bottleneck, data, factors)
+    reached = data.features.new_zeros(len(data.features))
     for block in row_blocks(len(data.features), block_rows):
         rows = data.rows(block)
         label = _LabelTerms(bottleneck, rows, factors)
         scores = stack.split(bottleneck.concept_scores(rows.features))
         pulls, moves, drifts, alone = [], [], [], []
+        step_alone = label.step_removed(torch.zeros_like(label.gradient))
+        shifts = [label.own_shift(step_alone)]
         for j, (head, part) in enumerate(zip(stack.heads, scores, strict=True)):
             removed, shift = _removal(
                 head,
@@ -82,6 +98,8 @@ def leverage(
                 with_ones(rows.features),
                 factors.concepts[j],
             )
+            if isinstance(head, SoftmaxHead):  # one step is exact for ridge
+                shifts.append(shift)
             jacobian = label.gradient_jacobian(j, part)
             pulls.append(removed @ to_label[j].T - _times(jacobian, shift))
             moves.append(at.move(j, removed))
@@ -92,13 +110,16 @@ def leverage(
                 step = label.step_moved(j, own, pulls[j])
                 together = drifts[j] + drift.share(label, own)
                 step = drift.carry_over(step, {j: together})
-                alone.append(at.change({j: moves[j]}, step))
-        nothing = torch.zeros_like(label.gradient)
-        step = label.step_removed(sum(pulls, start=nothing))
+                after = at.label_scores({j: moves[j]}, step)
+                alone.append(at.change({j: moves[j]}, after))
+        step = label.step_removed(sum(pulls, start=torch.zeros_like(label.gradient)))
         step = drift.carry_over(step, dict(enumerate(drifts)))
-        changes = [*alone, at.change(dict(enumerate(moves)), step)]
+        after = at.label_scores(dict(enumerate(moves)), step)
+        shifts.append((after - at.label_scores_now).flatten(1))
+        reached[block] = torch.cat(shifts, dim=1).abs().amax(dim=1)
+        changes = [*alone, at.change(dict(enumerate(moves)), after)]
         if paths:
-            changes.insert(0, at.change({}, label.step_removed(nothing)))
+            changes.insert(0, at.change({}, at.label_scores({}, step_alone)))
         influence = torch.stack(changes, dim=2)
         # Evaluated twice, what does not change can differ in the last digit.
         present = torch.cat([rows.label_weights[:, None], rows.concept_weights], dim=1)
@@ -106,9 +127,37 @@ def leverage(
         present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
         influence = torch.where(present[:, -influence.shape[2] :], influence, 0.0)
         influence[:, :, -1] -= influence[:, :, :-1].sum(dim=2)
+        _refuse_undefined(influence, block)
         if combine is not None:
             influence = torch.einsum("at,tnp->anp", combine, influence)
         yield block, influence
+    _warn_of_far_removals(reached)
+
+
+def _refuse_undefined(influence: Tensor, block: slice) -> None:
+    undefined = ~influence.isfinite().all(dim=2).all(dim=0)
+    if undefined.any():
+        row = block.start + int(undefined.nonzero()[0])
+        raise ValueError(
+            f"The removal of training row {row} is not defined in closed form: it "
+            "carries all the curvature of a head to working precision. Use "
+            "method='first_order', lower its weight, or lower C and concept_C."
+        )
+
+
+def _warn_of_far_removals(reached: Tensor) -> None:
+    far = reached > _REACH
+    if far.any():
+        most, row = reached.max(dim=0)
+        warnings.warn(
+            f"In closed form, the removal of {int(far.sum())} of {len(far)} training "
+            f"rows moves a score by more than {_REACH:g} logits (row {int(row)} by "
+            f"{float(most):.2g}), further than one Newton step can follow: their "
+            "influence can be far off. Retrain without such a row to know, or lower C "
+            "and concept_C.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _removal(
@@ -126,7 +175,8 @@ def _removal(
     curvature = weights[:, None, None] * head.curvature(probabilities)
     identity = torch.eye(head.n_scores, dtype=inputs.dtype, device=inputs.device)
     residual = weights[:, None] * head.residual(probabilities, codes)
-    left = torch.linalg.solve(identity - curvature @ hat, residual)
+    # A singular matrix gives infinities here, which are refused later by row.
+    left = torch.linalg.solve_ex(identity - curvature @ hat, residual).result
     return outer(left, inputs), _times(hat, left)
 
 
@@ -163,6 +213,11 @@ class _LabelTerms:
         self.probabilities, self.gradient, self.curvature, self.half = self._at(
             self.inputs
         )
+
+    def own_shift(self, step: Tensor) -> Tensor:
+        """Return how steps (n_block, p) move the row's own scores."""
+        matrices = step.reshape(len(step), -1, self.inputs.shape[1])
+        return _times(matrices, self.inputs)
 
     def step_removed(self, others: Tensor) -> Tensor:
         """Return the step when the row is gone and others pull, (n_block, p).
@@ -224,7 +279,8 @@ class _LabelTerms:
         along = half @ solved[:, :, None]
         hat = half @ half.transpose(1, 2)
         identity = torch.eye(hat.shape[-1], dtype=hat.dtype, device=hat.device)
-        inner = torch.linalg.solve(identity + curvature @ hat, curvature @ along)
+        changed = identity + curvature @ hat
+        inner = torch.linalg.solve_ex(changed, curvature @ along).result
         solved = solved - (half.transpose(1, 2) @ inner).squeeze(-1)
         step: Tensor = torch.linalg.solve_triangular(
             self.factor.T, solved.T, upper=True
@@ -327,8 +383,10 @@ class _Targets:
         activations = bottleneck.activations(features)
         self.concept_scores = stack.split(scores)
         self.inputs = bottleneck.label.inputs(activations)
-        self.label_scores = bottleneck.label_scores(activations)
-        self.value = target.value(bottleneck, self.label_scores, self.concept_scores)
+        self.label_scores_now = bottleneck.label_scores(activations)
+        self.value = target.value(
+            bottleneck, self.label_scores_now, self.concept_scores
+        )
         inputs = with_ones(features)
         self.solved = [
             torch.cholesky_solve(_unit_columns(inputs, head.n_scores), factor)
@@ -346,8 +404,10 @@ class _Targets:
         activations = stack.heads[concept].activations(moved)
         return moved, activations - self.inputs[:, stack.activations[concept]]
 
-    def change(self, moves: dict[int, tuple[Tensor, Tensor]], step: Tensor) -> Tensor:
-        """Return ``target as it is - target after``, (n_targets, n_block).
+    def label_scores(
+        self, moves: dict[int, tuple[Tensor, Tensor]], step: Tensor
+    ) -> Tensor:
+        """Return the label scores after changes, (n_block, n_targets, n_scores).
 
         Parameters
         ----------
@@ -358,12 +418,19 @@ class _Targets:
         """
         parameters = self.bottleneck.label_parameters
         step = step.reshape(len(step), *parameters.shape)
-        label_scores = self.label_scores + self.inputs @ step.transpose(1, 2)
-        scores = list(self.concept_scores)
-        for j, (moved, shift) in moves.items():
+        after = self.label_scores_now + self.inputs @ step.transpose(1, 2)
+        for j, (_, shift) in moves.items():
             columns = self.bottleneck.concepts.activations[j]
             weights = (parameters + step)[:, :, columns]
-            label_scores = label_scores + shift @ weights.transpose(1, 2)
+            after = after + shift @ weights.transpose(1, 2)
+        return after
+
+    def change(
+        self, moves: dict[int, tuple[Tensor, Tensor]], label_scores: Tensor
+    ) -> Tensor:
+        """Return ``target as it is - target after``, (n_targets, n_block)."""
+        scores = list(self.concept_scores)
+        for j, (moved, _) in moves.items():
             scores[j] = moved
         after = self.target.value(self.bottleneck, label_scores, scores)
-        return (self.value - after).expand(len(step), -1).T
+        return (self.value - after).expand(len(label_scores), -1).T

@@ -15,6 +15,8 @@ from .heads import HeadsProblem, with_ones
 
 _MAX_HALVINGS = 40
 _MAX_CG = 500
+# Beyond this share of the largest score, predictions are not what the data say.
+_MAX_UNCERTAINTY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,21 @@ class Convergence:
         Euclidean norm of each head's gradient.
     tolerance : Tensor of shape (n_heads,)
         What was asked for, or what double precision can resolve if that is more.
+    uncertainty : Tensor of shape (n_heads,)
+        How far rounding in the gradient moves scores, over the largest score (or 1);
+        0 where the gradient could be made as small as was asked for.
     """
 
     n_iter: int
     gradient_norm: Tensor
     tolerance: Tensor
+    uncertainty: Tensor
 
     @property
     def converged(self) -> Tensor:
-        """Whether each head reached its tolerance, (n_heads,)."""
-        return self.gradient_norm <= self.tolerance
+        """Whether each head is at its optimum, (n_heads,)."""
+        reached = self.gradient_norm <= self.tolerance
+        return reached & (self.uncertainty <= _MAX_UNCERTAINTY)
 
 
 def newton_cg(
@@ -51,7 +58,9 @@ def newton_cg(
     problem : HeadsProblem
     start : Tensor of shape (n_scores, n_features + 1)
     tol : float
-        Bound on the Euclidean norm of a head's gradient (of the summed objective).
+        Bound on the Euclidean norm of a head's gradient (of the summed objective),
+        where penalty and total weight are 1 or more; below, the bound shrinks with
+        them, as far as double precision can resolve.
     max_iter : int
         Most Newton steps.
 
@@ -63,26 +72,42 @@ def newton_cg(
     parameters = start.clone()
     scores = problem.scores(parameters)
     objective = problem.objective(scores, parameters)
-    tolerance = torch.clamp(4 * problem.gradient_noise(), min=tol)
+    asked = tol * _weakest(problem)
     preconditioner = _Preconditioner(problem)
     n_iter = 0
     while True:
         probabilities = problem.probabilities(scores)
         gradient = problem.gradient(probabilities, parameters)
         norm = problem.by_head(gradient**2).sqrt()
+        noise = problem.gradient_noise(probabilities, parameters)
+        tolerance = torch.maximum(asked, 10 * noise)
         if n_iter == 0:
             first_norm = norm
         active = norm > tolerance
+        times = partial(problem.hessian_times, probabilities)
+        precondition = preconditioner.at(problem.mean_curvature(probabilities))
         if n_iter >= max_iter or not active.any():
-            return parameters, Convergence(n_iter, norm, tolerance)
+            # Where rounding set the tolerance, the step that it leaves open tells how
+            # much it matters: a small gradient says little along flat directions.
+            limited = (tolerance > asked).to(gradient.dtype)
+            open_step = _conjugate_gradients(
+                problem,
+                times,
+                precondition,
+                -gradient * problem.per_score(limited),
+                torch.full_like(norm, 0.1),
+            )
+            moved = problem.largest_score(problem.scores(open_step))
+            uncertainty = moved / problem.largest_score(scores).clamp(min=1)
+            return parameters, Convergence(n_iter, norm, tolerance, uncertainty)
         # A step is solved as exactly as it pays: more so as the optimum comes near,
         # never beyond what the last step needs.
         forcing = torch.clamp((norm / first_norm).sqrt(), max=0.1)
         forcing = torch.maximum(forcing, 0.1 * tolerance / norm)
         step = _conjugate_gradients(
             problem,
-            partial(problem.hessian_times, probabilities),
-            preconditioner.at(problem.mean_curvature(probabilities)),
+            times,
+            precondition,
             -gradient * problem.per_score(active.to(gradient.dtype)),
             forcing,
         )
@@ -90,6 +115,16 @@ def newton_cg(
             problem, parameters, scores, objective, gradient, step
         )
         n_iter += 1
+
+
+def _weakest(problem: HeadsProblem) -> Tensor:
+    """Return the weakest that may hold each head's parameters, at most 1, (n_heads,).
+
+    Where nothing but the penalty curves the objective, weights are off by the gradient
+    over the penalty. The bias is held by the rows alone, and so is all without a
+    penalty.
+    """
+    return problem.weights.sum(dim=0).clamp(max=min(problem.penalty or 1.0, 1.0))
 
 
 class _Preconditioner:
