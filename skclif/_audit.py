@@ -21,6 +21,7 @@ from ._bottleneck import ConceptBottleneckClassifier
 from ._concepts import format_value, plain_value
 from ._explainer import ConceptInfluenceExplainer
 from ._results import dominant_paths
+from .exceptions import InfluenceWarning
 
 N_CULPRITS = 5
 _VALUES_AT_ONCE = 20_000_000
@@ -92,7 +93,7 @@ class Models:
     black_box : ConceptBottleneckClassifier or None
         Fitted without concepts; None if the audited model has none either.
     warnings : tuple of str
-        Of heads that did not converge.
+        Of heads that did not converge, or Hessians that are nearly singular.
     """
 
     explainer: ConceptInfluenceExplainer
@@ -130,7 +131,7 @@ def fit_models(
     explainer = ConceptInfluenceExplainer(model, method=method, device=device)
     black_box = None
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
+        warnings.simplefilter("always")
         if train.concepts.shape[1]:
             explainer.fit(X, train.labels, concepts=train.concepts)
             black_box = ConceptBottleneckClassifier(**options).fit(X, train.labels)
@@ -175,8 +176,15 @@ def audit(
     order = np.argsort(-predictions["loss"].to_numpy(), kind="stable")
     mistakes = order[is_mistake.to_numpy()[order]][:max_mistakes]
     known = _known(train)
-    mean = explainer.influence(X_held_out, held_out.labels, reduce="mean", paths=True)
-    influence = _influence(explainer, mean, known, held_out, X_held_out, mistakes)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mean = explainer.influence(
+            X_held_out, held_out.labels, reduce="mean", paths=True
+        )
+    with warnings.catch_warnings():
+        # The mistakes are among the rows that the mean has just been warned of.
+        warnings.simplefilter("ignore", InfluenceWarning)
+        influence = _influence(explainer, mean, known, held_out, X_held_out, mistakes)
     groups = None
     if train.groups is not None:
         groups = _groups(mean, train, held_out, predictions, explainer.classes_)
@@ -208,7 +216,7 @@ def audit(
             "training_data": _data_fingerprint(train),
             "coefficients": _model_fingerprint(model),
         },
-        warnings=models.warnings,
+        warnings=(*models.warnings, *_messages(caught)),
     )
 
 
@@ -446,10 +454,10 @@ def _tidy(values: pd.Series) -> np.ndarray:
 
 
 def _messages(caught) -> tuple[str, ...]:
-    """Keep what tells of convergence; warn again of everything else."""
+    """Keep what tells how far to trust the numbers; warn again of all else."""
     messages = []
     for warning in caught:
-        if issubclass(warning.category, ConvergenceWarning):
+        if issubclass(warning.category, ConvergenceWarning | InfluenceWarning):
             messages.append(str(warning.message))
         else:
             warnings.warn_explicit(

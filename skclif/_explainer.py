@@ -39,6 +39,7 @@ from ._sklearn import (
     _fit_context,
     _routing_enabled,
 )
+from .exceptions import InfluenceWarning
 
 _TARGET_BLOCK = 512
 
@@ -552,7 +553,7 @@ def _warn_of_hard_activations(model):
             f"activations: the paths of {', '.join(names)} are 0, although removing an "
             "annotation for real can flip an activation. Use bottleneck='soft' or "
             "'logit' to see them.",
-            UserWarning,
+            InfluenceWarning,
             stacklevel=3,
         )
 

@@ -325,6 +325,8 @@ def _audit_and_write(
         max_mistakes=options["max_mistakes"],
         keep_text=not options["no_text"],
     )
+    for note in found.warnings[len(models.warnings) :]:
+        stages.warn(note)
     stages.begin("writing", "Writing the report")
     run = _run_record(run, found, options, digests, [*notes, *cut, *found.warnings])
     if planted is not None:

@@ -1,10 +1,14 @@
 """Errors and warnings of skclif; each is also one of Python's or scikit-learn's."""
 
-__all__ = ["DataFileError", "TruncatedTextWarning"]
+__all__ = ["DataFileError", "InfluenceWarning", "TruncatedTextWarning"]
 
 
 class DataFileError(ValueError):
     """A data file cannot be read as asked; the message names file, column and row."""
+
+
+class InfluenceWarning(UserWarning):
+    """Some influence can be further from retraining than usual, or lose digits."""
 
 
 class TruncatedTextWarning(UserWarning):

@@ -1,6 +1,7 @@
 """What an audit finds, on features; files and pages are tested elsewhere."""
 
 import hashlib
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -177,6 +178,18 @@ def test_influence_covers_every_training_row_once_and_adds_up(found):
     np.testing.assert_allclose(
         table[_paths(table)].sum(axis=1), table["influence"], rtol=1e-12, atol=1e-15
     )
+
+
+def test_removals_that_are_too_large_are_said_once():
+    train, held_out, X_train, X_held_out = _parts()
+    options = {"C": 1e4, "concept_C": 1e4}
+    models = fit_models(train, X_train, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = audit(models, train, held_out, X_held_out)
+    said = [note for note in found.warnings if "moves a score by more than" in note]
+    assert len(said) == 1
+    assert found.warnings[: len(models.warnings)] == models.warnings
 
 
 def test_first_order_on_request():

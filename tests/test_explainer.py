@@ -20,6 +20,7 @@ from skclif import (
     ConceptInfluenceExplainer,
     SentenceEmbedder,
 )
+from skclif.exceptions import InfluenceWarning
 
 from .data import make_concept_data
 
@@ -92,7 +93,7 @@ def test_continuous_concepts_are_explained(targets):
     assert (result.values[:, :, 3] != 0).all()
     assert (result.values[:, :, :3] == 0).all()
     assert result.training["price"].tolist() == concepts["price"].tolist()
-    with pytest.warns(UserWarning, match="the paths of food, quiet are 0"):
+    with pytest.warns(InfluenceWarning, match="the paths of food, quiet are 0"):
         values = explainer.influence(*targets, paths=True).values
     assert (values[:, :, 3] != 0).all()
     with pytest.raises(ValueError, match="names a value, but concept 'price' is cont"):
@@ -210,7 +211,7 @@ def test_hard_activations_are_warned_of(data, targets):
     clf = ConceptBottleneckClassifier(bottleneck="hard")
     explainer = ConceptInfluenceExplainer(clf, method="first_order")
     explainer.fit(X, y, concepts=concepts)
-    with pytest.warns(UserWarning, match="the paths of food, quiet, price are 0"):
+    with pytest.warns(InfluenceWarning, match="the paths of food, quiet, price are 0"):
         values = explainer.influence(*targets, paths=True).values
     assert (values[:, :, 1:] == 0).all()
     with warnings.catch_warnings():

@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 import skclif._explainer
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif.exceptions import InfluenceWarning
 from skclif.numerics.collect import KeepTop, SumGroups
 from skclif.numerics.influence import factorise, first_order, solve_adjoint
 from skclif.numerics.leverage import leverage
@@ -460,7 +461,7 @@ def test_a_nearly_singular_hessian_is_named_with_what_it_costs():
     X, y, _, _ = _base()
     explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
     with pytest.warns(
-        UserWarning,
+        InfluenceWarning,
         match="label head is nearly singular .* off by .* "
         "of its size. Centre and rescale the features",
     ):
@@ -482,7 +483,7 @@ def test_the_warning_of_a_nearly_singular_hessian_is_of_the_right_size():
     for offset in (1e5, 1e6):
         cell = Cell("as it is", 1.0, "without concepts")
         cell.X = X + offset
-        with pytest.warns(UserWarning, match="off by") as caught:
+        with pytest.warns(InfluenceWarning, match="off by") as caught:
             explainer = cell.explainer()
         said = float(str(caught[0].message).split("off by ")[1].split(" of")[0])
         values = explainer.influence(cell.X[:5], y[:5]).values
@@ -513,7 +514,7 @@ def test_removals_beyond_one_step_are_counted(situation, C, model, moved):
         r"the removal of \d+ of 40 training rows moves a score by more than 4 logits "
         r"\(row \d+ by .*\), further than one Newton step .* Retrain without"
     )
-    with pytest.warns(UserWarning, match=said):
+    with pytest.warns(InfluenceWarning, match=said):
         explainer.influence(X)
 
 
@@ -590,7 +591,7 @@ def test_rows_without_weight_are_no_rows(method, C):
     cell = Cell("few weights", C, "sequential soft")
     kept = cell.weights > 0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of far removals, at C=1e6
+        warnings.simplefilter("ignore", InfluenceWarning)  # of far removals, at C=1e6
         all_rows = cell.explainer(method)
         some = ConceptInfluenceExplainer(cell.classifier(), method=method)
         some.fit(cell.X[kept], cell.y[kept], concepts=cell.concepts[kept])

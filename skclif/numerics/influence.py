@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..exceptions import InfluenceWarning
 from .blocks import BLOCK_ROWS, row_blocks
 from .bottleneck import Bottleneck, TrainingData
 from .heads import Head, with_ones
@@ -94,7 +95,7 @@ def factorise(
 
     Warns
     -----
-    UserWarning
+    InfluenceWarning
         If a Hessian is so nearly singular that digits of influence are lost.
     """
     stack, label = bottleneck.concepts, bottleneck.label
@@ -309,7 +310,7 @@ def _factor(
             f"The Hessian of a {stage} head is nearly singular (reciprocal condition "
             f"{remaining:.1g}), so influence can be off by {lost:.1g} of its size. "
             f"{remedy}",
-            UserWarning,
+            InfluenceWarning,
             stacklevel=2,
         )
     return factor

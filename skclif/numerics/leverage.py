@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..exceptions import InfluenceWarning
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
 from .heads import Head, SoftmaxHead, with_ones
@@ -71,7 +72,7 @@ def leverage(
 
     Warns
     -----
-    UserWarning
+    InfluenceWarning
         At the end, if removals move scores further than one step can follow.
     """
     stack = bottleneck.concepts
@@ -155,7 +156,7 @@ def _warn_of_far_removals(reached: Tensor) -> None:
             f"{float(most):.2g}), further than one Newton step can follow: their "
             "influence can be far off. Retrain without such a row to know, or lower C "
             "and concept_C.",
-            UserWarning,
+            InfluenceWarning,
             stacklevel=2,
         )
 
