@@ -140,6 +140,7 @@ SITUATIONS = {
 # C times weights times the square of the features' scale is 1e12 or more: what double
 # precision may not resolve, and then says so.
 BEYOND = {
+    ("scale 1e3", 1e6),
     ("scale 1e6", 1.0),
     ("scale 1e6", 1e6),
     ("weights 1e12", 1.0),
@@ -300,8 +301,9 @@ def test_predictions_are_exact(situation, C, model):
     if clf is None:
         return
     exact = cell.exact()
-    # A bound for all cells; most are at 1e-10 or below.
-    close = {"rtol": 0, "atol": 1e-6}
+    # A bound for all cells; most are at 1e-10 or below. The worst beyond are 4e-5, of
+    # labels on logits: a label head magnifies what rounding leaves of its inputs.
+    close = {"rtol": 0, "atol": 1e-4 if (situation, C) in BEYOND else 1e-6}
     rows = cell.X[cell.weights > 0]
     np.testing.assert_allclose(
         clf.predict_proba(rows), exact.proba(rows).astype(float), **close
