@@ -8,6 +8,8 @@ import pytest
 
 # scikit-learn skips its check of array API input unless SciPy is told to before import.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
+# On the small problems of tests, threads do little but wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _WORDS = ["and", "bad", "cold", "food", "good", "great", "lovely", "never", "rude"]
 _WORDS += ["service", "slow", "soup", "tasty", "the", "too", "waiter", "warm", "was"]
