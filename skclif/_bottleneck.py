@@ -287,8 +287,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         """
         check_is_fitted(self)
         bottleneck, features = self._on_device(X)
-        scores = bottleneck.label_scores(bottleneck.activations(features))
-        return _numpy(bottleneck.label.probabilities(scores))
+        return _numpy(bottleneck.label_probabilities(features))
 
     def decision_function(self, X):
         """Return the logits of the labels.

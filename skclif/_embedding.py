@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["SentenceEmbedder"]
 
 _BATCHES_AT_ONCE = 16  # tokenised together, then sorted by their number of tokens
-# More at once do not fit a CPU's caches: 64 reviews at once take 1.2 times as long.
+# More at once do not fit a CPU's caches, and take longer.
 _TOKENS_A_THREAD = 512
 
 # Which texts, their vectors, and for each the token limit it was cut at (None: whole).

@@ -174,8 +174,13 @@ training rows; paths label, concept0, concept1, interaction>
         TypeError
             If the estimator ends in something else, or takes no `concepts`.
         ValueError
-            If a LogisticRegression has no smooth optimum, or a frozen model does not
-            stand at the optimum of these data.
+            If a LogisticRegression has no smooth optimum, a frozen model does not stand
+            at the optimum of these data, or a Hessian is singular.
+
+        Warns
+        -----
+        InfluenceWarning
+            If a Hessian is so nearly singular that digits of influence are lost.
         """
         check_explainable(self.estimator, concepts)
         y = check_labels(y, count_rows(X), warn=True)
@@ -329,7 +334,14 @@ training rows; paths label, concept0, concept1, interaction>
         Raises
         ------
         ValueError
-            If the target, a class or a concept is unknown, or lengths differ.
+            If the target, a class or a concept is unknown, lengths differ, or a row is
+            all that holds a head, so that "leverage" cannot remove it.
+
+        Warns
+        -----
+        InfluenceWarning
+            If some removals are too large for "leverage" to follow, or if annotations
+            act through hard activations, which "first_order" does not see.
         """
         check_is_fitted(self)
         if not isinstance(paths, bool | np.bool_):
@@ -420,12 +432,8 @@ training rows; paths label, concept0, concept1, interaction>
             return class_codes(self.classes_, features, y)
         import torch
 
-        bottleneck = model._bottleneck()
-        activations = bottleneck.activations(torch.from_numpy(features))
-        probabilities = bottleneck.label.probabilities(
-            bottleneck.label_scores(activations)
-        )
-        return probabilities.argmax(dim=1).numpy()
+        features = torch.from_numpy(features)
+        return model._bottleneck().label_probabilities(features).argmax(dim=1).numpy()
 
     def _answers(self, features, codes, target, reduce, paths):
         """Yield values of targets and their influence in blocks of training rows."""
@@ -450,12 +458,13 @@ training rows; paths label, concept0, concept1, interaction>
 
     def _leverages(self, features, codes, target, reduce, paths):
         from .numerics.leverage import leverage
+        from .numerics.targets import evaluate
 
         bottleneck, data, factors, _ = self._state_on_device()
         paths = paths and len(bottleneck.concepts) > 0  # else the label's is the row's
         answers, values = [], []
         for rows, about, combine in self._targets(features, codes, target, reduce):
-            value = about.derivatives(bottleneck, rows).values.cpu().numpy()
+            value = evaluate(about, bottleneck, rows).cpu().numpy()
             answer = leverage(
                 bottleneck, data, factors, rows, about, combine, paths=paths
             )

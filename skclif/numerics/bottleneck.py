@@ -128,6 +128,10 @@ class Bottleneck:
         """Return the scores of the label head, (n_samples, n_label_scores)."""
         return affine(activations, self.label_parameters)
 
+    def label_probabilities(self, features: Tensor) -> Tensor:
+        """Return the probabilities of the labels of new rows, (n, n_classes)."""
+        return self.label.probabilities(self.label_scores(self.activations(features)))
+
     def rotated(self, basis: Tensor | None) -> "Bottleneck":
         """Return the same bottleneck acting on ``features @ basis``."""
         if basis is None:
@@ -214,10 +218,9 @@ def fit_bottleneck(
     concepts, label : Convergence
     """
     stack, label = HeadStack(concept_heads), SoftmaxHead(n_classes)
-    problem = HeadsProblem(
-        stack, data.features, data.concepts, data.concept_weights, concept_penalty
+    concept_parameters, concepts = _solve(
+        _concept_problem(stack, data, concept_penalty), tol=tol, max_iter=max_iter
     )
-    concept_parameters, concepts = _solve(problem, tol=tol, max_iter=max_iter)
     bottleneck = Bottleneck(
         stack,
         label,
@@ -265,11 +268,17 @@ def relative_gradients(
     label_ratio = label.relative_gradient(bottleneck.label_parameters)
     if not stack:
         return label_ratio
-    concepts = HeadsProblem(
-        stack, data.features, data.concepts, data.concept_weights, concept_penalty
-    )
+    concepts = _concept_problem(stack, data, concept_penalty)
     ratios = concepts.relative_gradient(bottleneck.concept_parameters)
     return torch.cat([ratios, label_ratio])
+
+
+def _concept_problem(
+    stack: HeadStack, data: TrainingData, penalty: float
+) -> HeadsProblem:
+    return HeadsProblem(
+        stack, data.features, data.concepts, data.concept_weights, penalty
+    )
 
 
 def _solve(

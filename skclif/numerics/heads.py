@@ -121,7 +121,10 @@ class SoftmaxHead:
         )
         differences = contrasts[:, first] - contrasts[:, second]
         products = probabilities[..., first] * probabilities[..., second]
-        return (differences * products[..., None, :]) @ differences.T
+        # One product, whose memory grows with pairs or scores squared, never with both.
+        squares = (differences[:, None] * differences[None, :]).flatten(0, 1)
+        shape = (*probabilities.shape[:-1], self.n_scores, self.n_scores)
+        return (products @ squares.T).reshape(shape)
 
     def mean_curvature(self, probabilities: Tensor) -> Tensor:
         """Return the mean of the curvature's diagonal, of shape (...,)."""
@@ -160,7 +163,7 @@ class SoftmaxHead:
         return one_hot[..., 1:] if self.n_values == 2 else one_hot
 
     def _logits_by_value(self, scores: Tensor) -> Tensor:
-        """Return logits, (n_values, n): softmax along few columns is ten times slower.
+        """Return logits, (n_values, n): softmax along few columns is far slower.
 
         Scores of any leading shape are rows here, n of them.
         """

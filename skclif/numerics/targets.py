@@ -124,6 +124,13 @@ class ConceptTarget:
 Target = LabelTarget | ConceptTarget
 
 
+def evaluate(target: Target, bottleneck: Bottleneck, features: Tensor) -> Tensor:
+    """Evaluate a target as the bottleneck is, at its rows of features."""
+    label_scores = bottleneck.label_scores(bottleneck.activations(features))
+    concept_scores = bottleneck.concepts.split(bottleneck.concept_scores(features))
+    return target.value(bottleneck, label_scores, concept_scores)
+
+
 def _through_activations(
     bottleneck: Bottleneck, concept_scores: Tensor, derivative: Tensor
 ) -> Tensor:
