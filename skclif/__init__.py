@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._embedding import SentenceEmbedder
     from ._explainer import ConceptInfluenceExplainer
     from ._results import InfluenceResult
+    from ._reweighting import InfluenceReweighter
 
 __version__ = "0.1.0.dev0"
 
@@ -20,6 +21,7 @@ __all__ = [
     "ConceptBottleneckClassifier",
     "ConceptInfluenceExplainer",
     "InfluenceResult",
+    "InfluenceReweighter",
     "SentenceEmbedder",
     "datasets",
     "exceptions",
@@ -29,6 +31,7 @@ _HOMES = {
     "ConceptBottleneckClassifier": "_bottleneck",
     "ConceptInfluenceExplainer": "_explainer",
     "InfluenceResult": "_results",
+    "InfluenceReweighter": "_reweighting",
     "SentenceEmbedder": "_embedding",
 }
 

@@ -32,7 +32,32 @@ def fit_parts(estimator, X, y, **params):
     get what they request of them. What is frozen is not fitted.
     """
     params = {name: value for name, value in params.items() if value is not None}
-    return _fit_parts(clone(estimator), X, y, params)
+    estimator = clone(estimator)
+    features = fit_leading(estimator, X, y, **params)
+    if not is_frozen(estimator):
+        final_step(estimator).fit(features, y, **params)
+    return estimator, features
+
+
+def fit_leading(estimator, X, y, **params):
+    """Fit all but the final step, in place; return the features for that step.
+
+    With metadata routing enabled, leading steps get what they request of `params`.
+    """
+    params = {name: value for name, value in params.items() if value is not None}
+    if isinstance(estimator, FrozenEstimator):
+        check_is_fitted(estimator.estimator)
+        return transform_parts(estimator, X)
+    if not isinstance(estimator, Pipeline):
+        return X
+    if _routing_enabled():
+        # Refuses what the pipeline's own fit would refuse.
+        process_routing(estimator, "fit", **params)
+    if len(estimator) > 1:
+        leading = estimator[:-1]
+        X = leading.fit_transform(X, y, **_requested(leading, params))
+        estimator.steps[:-1] = leading.steps
+    return fit_leading(estimator.steps[-1][1], X, y, **params)
 
 
 def transform_parts(estimator, X):
@@ -48,25 +73,6 @@ def _inside(estimator):
     if isinstance(estimator, FrozenEstimator):
         return estimator.estimator
     return estimator.steps[-1][1]
-
-
-def _fit_parts(estimator, X, y, params):
-    if isinstance(estimator, FrozenEstimator):
-        check_is_fitted(estimator.estimator)
-        return estimator, transform_parts(estimator, X)
-    if not isinstance(estimator, Pipeline):
-        return estimator.fit(X, y, **params), X
-    if _routing_enabled():
-        # Refuses what the pipeline's own fit would refuse.
-        process_routing(estimator, "fit", **params)
-    if len(estimator) > 1:
-        leading = estimator[:-1]
-        X = leading.fit_transform(X, y, **_requested(leading, params))
-        estimator.steps[:-1] = leading.steps
-    name, last = estimator.steps[-1]
-    last, features = _fit_parts(last, X, y, params)
-    estimator.steps[-1] = (name, last)
-    return estimator, features
 
 
 def _requested(leading: Pipeline, params: dict) -> dict:

@@ -1,6 +1,7 @@
 """The only door to private scikit-learn: when it moves something, this file changes."""
 
 from sklearn.base import _fit_context
+from sklearn.utils import _safe_indexing
 from sklearn.utils._metadata_requests import _routing_enabled
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -23,5 +24,6 @@ __all__ = [
     "_fit_context",
     "_num_samples",
     "_routing_enabled",
+    "_safe_indexing",
     "validate_params",
 ]

@@ -1,6 +1,11 @@
 """Errors and warnings of skclif; each is also one of Python's or scikit-learn's."""
 
-__all__ = ["DataFileError", "InfluenceWarning", "TruncatedTextWarning"]
+__all__ = [
+    "DataFileError",
+    "InfluenceWarning",
+    "ReweightingWarning",
+    "TruncatedTextWarning",
+]
 
 
 class DataFileError(ValueError):
@@ -9,6 +14,10 @@ class DataFileError(ValueError):
 
 class InfluenceWarning(UserWarning):
     """Some influence can be further from retraining than usual, or lose digits."""
+
+
+class ReweightingWarning(UserWarning):
+    """Weights stay as given, because too few rows could say how to change them."""
 
 
 class TruncatedTextWarning(UserWarning):

@@ -48,6 +48,14 @@ class TrainingData:
             *(getattr(self, field.name)[block] for field in fields(self))
         )
 
+    def per_unit_of(self, row_weights: Tensor) -> "TrainingData":
+        """Return the same rows as if each had weight 1 instead of `row_weights`."""
+        return replace(
+            self,
+            label_weights=self.label_weights / row_weights,
+            concept_weights=self.concept_weights / row_weights[:, None],
+        )
+
     def in_row_space(self) -> tuple["TrainingData", Tensor | None]:
         """Return the data in coordinates of the rows' span, and the span's basis."""
         basis = row_space(self.features)

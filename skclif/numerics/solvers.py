@@ -49,7 +49,12 @@ class Convergence:
 
 
 def newton_cg(
-    problem: HeadsProblem, start: Tensor, *, tol: float, max_iter: int
+    problem: HeadsProblem,
+    start: Tensor,
+    *,
+    tol: float,
+    max_iter: int,
+    preconditioner: "Preconditioner | None" = None,
 ) -> tuple[Tensor, Convergence]:
     """Minimise every head's objective to a gradient norm of at most `tol`.
 
@@ -63,6 +68,8 @@ def newton_cg(
         them, as far as double precision can resolve.
     max_iter : int
         Most Newton steps.
+    preconditioner : Preconditioner, default=None
+        Of these features, if it is at hand.
 
     Returns
     -------
@@ -73,7 +80,8 @@ def newton_cg(
     scores = problem.scores(parameters)
     objective = problem.objective(scores, parameters)
     asked = tol * _weakest(problem)
-    preconditioner = _Preconditioner(problem)
+    if preconditioner is None:
+        preconditioner = Preconditioner(problem.features)
     n_iter = 0
     while True:
         probabilities = problem.probabilities(scores)
@@ -85,7 +93,7 @@ def newton_cg(
             first_norm = norm
         active = norm > tolerance
         times = partial(problem.hessian_times, probabilities)
-        precondition = preconditioner.at(problem.mean_curvature(probabilities))
+        precondition = preconditioner.at(problem, probabilities)
         if n_iter >= max_iter or not active.any():
             # Where rounding set the tolerance, the step that it leaves open tells how
             # much it matters: a small gradient says little along flat directions.
@@ -127,28 +135,62 @@ def _weakest(problem: HeadsProblem) -> Tensor:
     return problem.weights.sum(dim=0).clamp(max=min(problem.penalty or 1.0, 1.0))
 
 
-class _Preconditioner:
+class Preconditioner:
     """Inverse of ``curvature * X'X + penalty``, the curvature a number per head.
 
-    One eigendecomposition serves every head and every step. That the bias is
-    penalised too makes it no worse as a preconditioner.
+    One eigendecomposition serves every head, every step and every problem on the same
+    features. That the bias is penalised too makes it no worse as a preconditioner.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_samples, n_features)
+    row_weights : Tensor of shape (n_samples,), default=None
+        How much each row counts in ``X'X``; None for 1.
     """
 
-    def __init__(self, problem: HeadsProblem):
-        self.problem = problem
-        features = with_ones(problem.features)
-        self.values, self.vectors = torch.linalg.eigh(features.T @ features)
+    def __init__(self, features: Tensor, row_weights: Tensor | None = None):
+        features = with_ones(features)
+        weighted = features
+        if row_weights is not None:
+            weighted = features * (row_weights / row_weights.mean())[:, None]
+        self.values, self.vectors = torch.linalg.eigh(weighted.T @ features)
         self.values = self.values.clamp(min=0)
 
-    def at(self, curvature: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return the map for the given mean curvature of every head."""
-        scale = self.problem.per_score(curvature) * self.values + self.problem.penalty
-        if self.problem.penalty == 0:
+    def at(
+        self, problem: HeadsProblem, probabilities: list[Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the map for a problem where its predictions are these."""
+        curvature = problem.per_score(problem.mean_curvature(probabilities))
+        scale = curvature * self.values + problem.penalty
+        if problem.penalty == 0:
             # Directions that no feature spans have no curvature, and need none.
             least = torch.finfo(scale.dtype).eps * scale.amax(dim=1, keepdim=True)
             scale = scale.clamp(min=least)
-        without = self.problem.without_missing_biases
+        without = problem.without_missing_biases
         return lambda v: without(((v @ self.vectors) / scale) @ self.vectors.T)
+
+
+def solve_hessian(
+    problem: HeadsProblem,
+    parameters: Tensor,
+    right_hand_side: Tensor,
+    *,
+    tol: float,
+    preconditioner: Preconditioner,
+) -> Tensor:
+    """Solve ``Hessian @ solution = right_hand_side`` for every head.
+
+    The Hessian is that at `parameters`, and is never formed. Right-hand side and
+    solution are shaped like the parameters; `tol` bounds the relative residual.
+    """
+    probabilities = problem.probabilities(problem.scores(parameters))
+    return _conjugate_gradients(
+        problem,
+        partial(problem.hessian_times, probabilities),
+        preconditioner.at(problem, probabilities),
+        right_hand_side,
+        right_hand_side.new_full((len(problem.stack),), tol),
+    )
 
 
 def _conjugate_gradients(

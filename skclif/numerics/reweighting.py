@@ -1,0 +1,531 @@
+"""Weights of training rows that lower the loss of other rows.
+
+A row's harm is the derivative of a held-out loss in the row's weight. Rounds turn it
+into weights: every round, the log-odds of a row's weight fall by a dose of its standard
+score, the models are fitted again with the new weights, and harm is taken anew there.
+
+Harm that rests on few held-out rows is mostly noise. It is measured on every fold by
+itself; what its spread over training rows owes to the folds' disagreement is taken off,
+as in empirical Bayes, so that a round without signal changes nothing.
+
+Many models are fitted to the same rows under different weights, to have rows that no
+weight has seen. They differ in nothing else, so they are solved in lock-step.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import log
+
+import torch
+from torch import Tensor
+
+from .blocks import row_blocks
+from .bottleneck import Bottleneck, TrainingData
+from .heads import HeadsProblem, HeadStack, affine_adjoint
+from .influence import label_gradient_jacobian
+from .solvers import Preconditioner, newton_cg, solve_hessian
+from .targets import LabelTarget
+
+_TOL = 1e-5
+_MAX_ITER = 100
+# No class keeps less than this share of its weight, beside the average row.
+_LEAST_CLASS_SHARE = 0.1
+# Numbers in one array of a fit in lock-step: 64 MiB.
+_LARGEST_ARRAY = 2**23
+_NO_FOLD = -1  # of rows that are never held out
+_NOTHING = -2  # held out by the models of the answer itself
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of the rows.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (n_samples,)
+        The given weights, none of them 0.
+    adapted : Tensor of shape (n_samples,), bool
+        Whose weights are sought; the others are clean.
+    fold : Tensor of shape (n_samples,), int64
+        The fold that holds a row out, -1 for none. Rows with a fold are those whose
+        loss counts: the clean ones or, if there are none, all.
+    n_folds : int
+    """
+
+    weights: Tensor
+    adapted: Tensor
+    fold: Tensor
+    n_folds: int
+
+    @property
+    def targets(self) -> Tensor:
+        """Positions of the rows whose loss counts."""
+        return (self.fold != _NO_FOLD).nonzero()[:, 0]
+
+    def total(self, fold: int) -> Tensor:
+        """Return the weight of a fold, a scalar."""
+        return self.weights[self.fold == fold].sum()
+
+
+@dataclass(frozen=True)
+class Round:
+    """Where a round arrives.
+
+    Attributes
+    ----------
+    multipliers : Tensor of shape (n_samples,)
+        Of the given weights; 1 for clean rows.
+    influence : Tensor of shape (n_samples,) or None
+        First-order influence of every row's presence on the mean held-out loss, at the
+        weights this round began with (nats, positive = harmful); NaN for rows that the
+        models are not trained on, None for the start.
+    signal : float
+        Share of harm's variance over rows that is not the folds' disagreement.
+    losses, hits : Tensor of shape (n_targets,), or None
+        Log-loss (nats) of every target, and whether it is predicted right, by a model
+        whose training rows and weights owe nothing to the target's fold.
+    """
+
+    multipliers: Tensor
+    influence: Tensor | None
+    signal: float
+    losses: Tensor | None
+    hits: Tensor | None
+
+
+def reweight(
+    models: "WeightedModels",
+    rows: Rows,
+    *,
+    dose: float,
+    n_rounds: int,
+    max_weight: float,
+    evaluate: bool,
+    keep_clean: bool,
+) -> Iterator[Round]:
+    """Yield the start, then every round.
+
+    Parameters
+    ----------
+    models : WeightedModels
+    rows : Rows
+    dose : float
+        How far a standard score of harm moves a weight each round: by ``2 * dose`` in
+        log-odds.
+    n_rounds : int
+    max_weight : float
+        Bound on multipliers, before they are scaled to leave the total as it was.
+    evaluate : bool
+        Whether to measure losses on held-out rows.
+    keep_clean : bool
+        Whether clean rows train the models that are evaluated.
+    """
+    groups = [_NOTHING, *(range(rows.n_folds) if evaluate else ())]
+    plan = _Plan(rows, groups)
+    log_odds = torch.zeros(len(rows.weights), len(groups), dtype=rows.weights.dtype)
+    log_odds = log_odds.to(rows.weights.device)
+    multipliers = torch.ones_like(log_odds)
+    judge = _Judge(models, rows, groups, keep_clean) if evaluate else None
+    yield Round(multipliers[:, 0], None, 0.0, *_judged(judge, multipliers))
+    start = None
+    for _ in range(n_rounds):
+        weights = plan.trained * multipliers[:, plan.group]
+        start = models.fit(weights, start)
+        evidence = _Evidence(rows, len(groups))
+        for group, fold, harm, seen in plan.harms(models, start, weights):
+            evidence.add(group, rows.total(fold), harm, seen)
+        scores, signal = evidence.scores()
+        log_odds = log_odds - 2 * dose * scores
+        multipliers = _multipliers(log_odds, models.data.labels, rows, max_weight)
+        influence = rows.weights * evidence.mean()[:, 0]
+        judged = _judged(judge, multipliers)
+        yield Round(multipliers[:, 0], influence, float(signal[0]), *judged)
+
+
+class WeightedModels:
+    """One bottleneck, fitted to the same rows under many weightings.
+
+    Parameters
+    ----------
+    template : Bottleneck
+        A fitted one: its heads are those of all models, its parameters their start.
+    data : TrainingData
+        Label and concept weights are those of rows of weight 1.
+    row_weights : Tensor of shape (n_samples,)
+        Typical weights, for preconditioning.
+    penalty, concept_penalty : float
+        ``1 / C`` and ``1 / concept_C``.
+    """
+
+    def __init__(
+        self,
+        template: Bottleneck,
+        data: TrainingData,
+        row_weights: Tensor,
+        *,
+        penalty: float,
+        concept_penalty: float,
+    ):
+        self.template, self.data, self.row_weights = template, data, row_weights
+        self.penalty, self.concept_penalty = penalty, concept_penalty
+        self.preconditioner = Preconditioner(data.features, row_weights)
+
+    def fit(self, weights: Tensor, start: list[Bottleneck] | None) -> list[Bottleneck]:
+        """Fit a model for each column of weights, (n_samples, n_models)."""
+        start = start or [self.template] * weights.shape[1]
+        fitted = []
+        for block in self._blocks(weights):
+            fitted += self._fit_labels(
+                weights[:, block], self._fit_concepts(weights[:, block], start[block])
+            )
+        return fitted
+
+    def harm(
+        self, fitted: list[Bottleneck], weights: Tensor, rows: Tensor, shares: Tensor
+    ) -> Tensor:
+        """Differentiate a loss in the weight of every row, (n_samples, n_models).
+
+        It is the loss of `rows`, summed with a column of shares for each model.
+        """
+        parts = [
+            self._harm(fitted[block], weights[:, block], rows, shares[:, block])
+            for block in self._blocks(weights)
+        ]
+        return torch.cat(parts, dim=1)
+
+    def _blocks(self, weights: Tensor) -> Iterator[slice]:
+        """Yield as many models at a time as fit into memory."""
+        label, concepts = self.template.label, self.template.concepts
+        columns = concepts.n_scores if concepts else label.n_values
+        at_once = max(1, _LARGEST_ARRAY // (len(weights) * columns))
+        return row_blocks(weights.shape[1], at_once)
+
+    def _fit_concepts(
+        self, weights: Tensor, start: list[Bottleneck]
+    ) -> list[Bottleneck]:
+        if not self.template.concepts:
+            return start
+        parameters, _ = newton_cg(
+            self._concept_problem(weights),
+            torch.cat([model.concept_parameters for model in start]),
+            tol=_TOL,
+            max_iter=_MAX_ITER,
+            preconditioner=self.preconditioner,
+        )
+        parts = parameters.chunk(len(start))
+        return [
+            replace(model, concept_parameters=part)
+            for model, part in zip(start, parts, strict=True)
+        ]
+
+    def _fit_labels(self, weights: Tensor, start: list[Bottleneck]) -> list[Bottleneck]:
+        fitted = []
+        for problem, preconditioner, block in self._label_problems(weights, start):
+            parameters, _ = newton_cg(
+                problem,
+                torch.cat([model.label_parameters for model in start[block]]),
+                tol=_TOL,
+                max_iter=_MAX_ITER,
+                preconditioner=preconditioner,
+            )
+            fitted += [
+                replace(model, label_parameters=part)
+                for model, part in zip(
+                    start[block], parameters.chunk(len(problem.stack)), strict=True
+                )
+            ]
+        return fitted
+
+    def _harm(
+        self, fitted: list[Bottleneck], weights: Tensor, rows: Tensor, shares: Tensor
+    ) -> Tensor:
+        label, concepts = self.template.label, self.template.concepts
+        about = LabelTarget("loss", self.data.labels[rows])
+        label_right, concept_right = [], []
+        for model, share in zip(fitted, shares.T[:, :, None], strict=True):
+            target = about.derivatives(model, self.data.features[rows])
+            inputs = label.inputs(target.activations)
+            label_right.append((share * target.label_scores).T @ inputs)
+            concept_right.append(
+                affine_adjoint(target.features, share * target.concept_scores)
+            )
+        label_adjoints = self._solve_labels(fitted, weights, label_right)
+        harms = [
+            self._label_harm(model, adjoint)
+            for model, adjoint in zip(fitted, label_adjoints, strict=True)
+        ]
+        if concepts:
+            right = [
+                part - self._through_concepts(model, column, adjoint)
+                for part, model, column, adjoint in zip(
+                    concept_right, fitted, weights.T, label_adjoints, strict=True
+                )
+            ]
+            adjoints = solve_hessian(
+                self._concept_problem(weights),
+                torch.cat([model.concept_parameters for model in fitted]),
+                torch.cat(right),
+                tol=_TOL,
+                preconditioner=self.preconditioner,
+            ).chunk(len(fitted))
+            for j, (model, adjoint) in enumerate(zip(fitted, adjoints, strict=True)):
+                harms[j] = harms[j] + self._concept_harm(model, adjoint)
+        return torch.stack(harms, dim=1)
+
+    def _solve_labels(
+        self, fitted: list[Bottleneck], weights: Tensor, right: list[Tensor]
+    ) -> list[Tensor]:
+        adjoints: list[Tensor] = []
+        for problem, preconditioner, block in self._label_problems(weights, fitted):
+            solution = solve_hessian(
+                problem,
+                torch.cat([model.label_parameters for model in fitted[block]]),
+                torch.cat(right[block]),
+                tol=_TOL,
+                preconditioner=preconditioner,
+            )
+            adjoints += solution.chunk(len(problem.stack))
+        return adjoints
+
+    def _label_harm(self, model: Bottleneck, adjoint: Tensor) -> Tensor:
+        data, label = self.data, self.template.label
+        activations = model.training_activations(data)
+        probabilities = label.probabilities(model.label_scores(activations))
+        along = label.inputs(activations) @ adjoint.T
+        change = (label.residual(probabilities, data.labels) * along).sum(dim=1)
+        return -data.label_weights * change
+
+    def _concept_harm(self, model: Bottleneck, adjoint: Tensor) -> Tensor:
+        data, stack = self.data, model.concepts
+        # Scores of the adjoint are what parameters equal to it would give.
+        along = replace(model, concept_parameters=adjoint).concept_scores(data.features)
+        scores = model.concept_scores(data.features)
+        harm = torch.zeros_like(data.label_weights)
+        for j, (head, columns) in enumerate(
+            zip(stack.heads, stack.scores, strict=True)
+        ):
+            probabilities = head.probabilities(scores[:, columns])
+            residual = head.residual(probabilities, data.concepts[:, j])
+            change = (residual * along[:, columns]).sum(dim=1)
+            harm -= data.concept_weights[:, j] * change
+        return harm
+
+    def _through_concepts(
+        self, model: Bottleneck, weights: Tensor, adjoint: Tensor
+    ) -> Tensor:
+        """Return the cross term times a label adjoint, shaped like the parameters."""
+        label, result = model.label, torch.zeros_like(model.concept_parameters)
+        for block in row_blocks(len(weights)):
+            rows = self.data.rows(block)
+            rows = replace(rows, label_weights=rows.label_weights * weights[block])
+            activations = model.training_activations(rows)
+            probabilities = label.probabilities(model.label_scores(activations))
+            inputs = label.inputs(activations)
+            scores = model.concepts.split(model.concept_scores(rows.features))
+            columns = []
+            for j, part in enumerate(scores):
+                jacobian = label_gradient_jacobian(
+                    model, rows, j, part, probabilities, inputs
+                )
+                by_score = jacobian.reshape(len(part), -1, part.shape[1])
+                columns.append(adjoint.flatten() @ by_score)
+            result += affine_adjoint(rows.features, torch.cat(columns, dim=1))
+        return result
+
+    def _concept_problem(self, weights: Tensor) -> HeadsProblem:
+        """Return the concept heads of all models as one problem, model by model."""
+        data, n_models = self.data, weights.shape[1]
+        return HeadsProblem(
+            HeadStack(self.template.concepts.heads * n_models),
+            data.features,
+            data.concepts.repeat(1, n_models),
+            (weights[:, :, None] * data.concept_weights[:, None, :]).flatten(1),
+            self.concept_penalty,
+        )
+
+    def _label_problems(
+        self, weights: Tensor, models: list[Bottleneck]
+    ) -> Iterator[tuple[HeadsProblem, Preconditioner, slice]]:
+        """Yield label heads that see the same inputs, and which models they are of."""
+        data, label = self.data, self.template.label
+        weights = weights * data.label_weights[:, None]
+        if not self.template.concepts:
+            n_models = len(models)
+            yield (
+                HeadsProblem(
+                    HeadStack([label] * n_models),
+                    data.features,
+                    data.labels[:, None].expand(-1, n_models),
+                    weights,
+                    self.penalty,
+                ),
+                self.preconditioner,
+                slice(0, n_models),
+            )
+            return
+        for m, model in enumerate(models):
+            problem = model.label_problem(
+                replace(data, label_weights=weights[:, m]), self.penalty
+            )
+            preconditioner = Preconditioner(problem.features, self.row_weights)
+            yield problem, preconditioner, slice(m, m + 1)
+
+
+class _Plan:
+    """Which models to fit so that harm comes from rows they were not trained on.
+
+    A group holds out one fold from everything, to be evaluated there. Clean rows train
+    no model, so that one model a group sees harm on every fold. Where all rows are
+    trained on, there is a model for each fold that harm is measured on.
+
+    Attributes
+    ----------
+    group : list of int
+        Position of every model's group.
+    trained : Tensor of shape (n_samples, n_models)
+        The given weights of the rows that train each model.
+    """
+
+    def __init__(self, rows: Rows, groups: list[int]):
+        self.rows, folds = rows, range(rows.n_folds)
+        self._own_fold = bool(rows.adapted.all())
+        models = [
+            (g, held_out, own)
+            for g, held_out in enumerate(groups)
+            for own in (folds if self._own_fold else [_NOTHING])
+            if own != held_out or not self._own_fold
+        ]
+        self.group = [g for g, _, _ in models]
+        self._held_out = [held_out for _, held_out, _ in models]
+        self._own = [own for _, _, own in models]
+        self.trained = torch.stack(
+            [
+                rows.weights
+                * (rows.adapted & (rows.fold != held_out) & (rows.fold != own))
+                for _, held_out, own in models
+            ],
+            dim=1,
+        )
+
+    def harms(
+        self, models: WeightedModels, fitted: list[Bottleneck], weights: Tensor
+    ) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+        """Yield group, fold, harm of every row on the fold, and who trained for it."""
+        rows, targets = self.rows, self.rows.targets
+        if self._own_fold:
+            passes = [self._own]
+        else:
+            passes = [[fold] * len(fitted) for fold in range(rows.n_folds)]
+        for folds in passes:
+            shares = torch.stack(
+                [
+                    rows.weights[targets]
+                    * (rows.fold[targets] == fold)
+                    / rows.total(fold)
+                    for fold in folds
+                ],
+                dim=1,
+            )
+            harm = models.harm(fitted, weights, targets, shares)
+            for m, fold in enumerate(folds):
+                if fold != self._held_out[m]:
+                    yield self.group[m], fold, harm[:, m], self.trained[:, m] > 0
+
+
+class _Evidence:
+    """Harm on several folds: its mean, its standard score, how much of it is signal."""
+
+    def __init__(self, rows: Rows, n_groups: int):
+        self._rows = rows
+        nothing = rows.weights.new_zeros(len(rows.weights), n_groups)
+        self._share, self._sum = nothing.clone(), nothing.clone()
+        self._squares, self._folds = nothing.clone(), nothing.clone()
+
+    def add(self, group: int, weight: Tensor, harm: Tensor, seen: Tensor) -> None:
+        """Take harm on one fold, of that weight; rows that were not seen have none."""
+        share = weight * seen
+        self._share[:, group] += share
+        self._sum[:, group] += share * harm
+        self._squares[:, group] += share * harm**2
+        self._folds[:, group] += seen
+
+    def mean(self) -> Tensor:
+        """Return the mean over folds, (n_samples, n_groups), NaN if there is none."""
+        return self._sum / self._share
+
+    def scores(self) -> tuple[Tensor, Tensor]:
+        """Return shrunken standard scores, 0 where there is none, and the signal.
+
+        Every moment over rows is weighted.
+        """
+        seen = self._share > 0
+        mean = torch.where(seen, self.mean(), 0.0)
+        variance = torch.where(seen, self._squares / self._share, 0.0) - mean**2
+        weights = self._rows.weights[:, None] * seen
+        weights = weights / weights.sum(dim=0)
+        deviation = mean - (weights * mean).sum(dim=0)
+        spread = (weights * deviation**2).sum(dim=0)
+        noise = (weights * variance.clamp(min=0) / (self._folds - 1)).sum(dim=0)
+        # One fold cannot disagree with itself: what it says is not known to be signal.
+        several = (self._folds > 1).logical_or(~seen).all(dim=0) & (spread > 0)
+        signal = torch.where(several, 1 - noise / spread, 0.0).clamp(min=0)
+        scores = torch.where(several, signal * deviation / spread.sqrt(), 0.0)
+        return torch.where(seen, scores, 0.0), signal
+
+
+class _Judge:
+    """Losses of held-out rows, under weights that were made without them."""
+
+    def __init__(
+        self, models: WeightedModels, rows: Rows, groups: list[int], keep_clean: bool
+    ):
+        self._models, self._rows = models, rows
+        trained = rows.adapted | keep_clean
+        self._trained = torch.stack(
+            [
+                rows.weights * (trained & (rows.fold != held_out))
+                for held_out in groups[1:]
+            ],
+            dim=1,
+        )
+        self._fitted: list[Bottleneck] | None = None
+
+    def __call__(self, multipliers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-losses and hits of the targets, for multipliers of all groups."""
+        models, targets = self._models, self._rows.targets
+        weights = self._trained * multipliers[:, 1:]
+        self._fitted = models.fit(weights, self._fitted)
+        codes, folds = models.data.labels[targets], self._rows.fold[targets]
+        losses = torch.empty_like(self._rows.weights[targets])
+        hits = torch.empty_like(codes, dtype=torch.bool)
+        for fold, model in enumerate(self._fitted):
+            held_out = folds == fold
+            features = models.data.features[targets[held_out]]
+            scores = model.label_scores(model.activations(features))
+            own = codes[held_out]
+            losses[held_out] = model.label.loss(scores, own)
+            predicted = model.label.probabilities(scores).argmax(dim=1)
+            hits[held_out] = predicted == own
+        return losses, hits
+
+
+def _judged(
+    judge: _Judge | None, multipliers: Tensor
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    return (None, None) if judge is None else judge(multipliers)
+
+
+def _multipliers(
+    log_odds: Tensor, labels: Tensor, rows: Rows, max_weight: float
+) -> Tensor:
+    """Return what weights are multiplied with, 1 at log-odds of 0."""
+    weights = (rows.weights * rows.adapted)[:, None]
+    values = max_weight * torch.sigmoid(log_odds - log(max_weight - 1))
+    for code in range(int(labels.max()) + 1):
+        own = labels == code
+        total = weights[own].sum(dim=0)
+        share = (weights[own] * values[own]).sum(dim=0) / total
+        lift = (_LEAST_CLASS_SHARE / share).clamp(min=1)
+        values[own] *= torch.where(total > 0, lift, 1.0)
+    values = values * weights.sum(dim=0) / (weights * values).sum(dim=0)
+    return torch.where(rows.adapted[:, None], values, 1.0)
