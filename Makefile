@@ -57,6 +57,7 @@ benchmarks: $(READY) ## measure again what the documentation quotes; needs SKCLI
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.embedding
 	$(BIN)/python -m benchmarks.fidelity
+	$(BIN)/python -m benchmarks.reweighting
 
 build: $(READY) ## build wheel and source archive
 	$(BIN)/python -m build --outdir dist .

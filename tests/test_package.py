@@ -17,11 +17,11 @@ HEAVY = {"torch", "sentence_transformers", "transformers", "sklearn", "matplotli
 LAYERS = [
     {"__init__", "exceptions", "_results"},
     {"numerics"},
-    {"_sklearn", "_devices", "_checks", "_concepts", "_pipelines"},
+    {"_sklearn", "_devices", "_checks", "_concepts", "_pipelines", "_rows"},
     {"_embedding_cache", "_embedding_models", "_embedding", "datasets"},
     {"_bottleneck"},
     {"_explainable", "_questions"},
-    {"_explainer"},
+    {"_explainer", "_reweighting"},
     {"_audit", "_audit_data"},
     {"report"},
     {"cli"},

@@ -1,0 +1,434 @@
+"""What learned weights are worth where labels are wrong, and where they are not.
+
+Labels of the training part are changed, some rows of the development part are known to
+be clean, the test part judges. Every measure is of one fitted classifier on the whole
+test part; classifiers of one task, noise and seed see the same rows.
+
+    python -m benchmarks.reweighting [--inner NAME] [--seeds N] [--resume]
+
+Measures go to ``.cache/reweighting.jsonl`` as they come; ``--resume`` keeps those that
+are there, so that a run of hours can be cut in pieces.
+"""
+
+import argparse
+import json
+import os
+import warnings
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from cleanlab.classification import CleanLearning
+from scipy import stats
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import f1_score, log_loss
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.svm import LinearSVC
+
+from skclif import ConceptBottleneckClassifier, InfluenceReweighter
+
+from .results import write_table
+from .tasks import load_task
+
+TASKS = ["cebab-published", "yelp"]
+NOISES = [
+    ("none", 0.0),
+    ("uniform", 0.1),
+    ("uniform", 0.2),
+    ("uniform", 0.3),
+    ("adjacent", 0.2),
+]
+CLEAN = [0, 100, 300, "all"]
+GRID = [0.1, 0.3, 1.0, 3.0, 10.0]
+MEASURES = ["accuracy", "macro-F1", "log-loss", "calibration error"]
+HIGHER_IS_BETTER = MEASURES[:2]
+_STORE = Path(__file__).parent.parent / ".cache" / "reweighting.jsonl"
+
+# Without concepts it is scikit-learn's logistic regression, several times as fast.
+_LOGISTIC = ConceptBottleneckClassifier(tol=1e-4)
+INNERS = {
+    "logistic regression, C=1": _LOGISTIC,
+    "logistic regression, C tuned": _LOGISTIC,
+    "boosting": HistGradientBoostingClassifier(
+        max_iter=50, max_leaf_nodes=8, max_bins=32, random_state=0
+    ),
+    "linear SVC, calibrated": CalibratedClassifierCV(
+        LinearSVC(C=0.1, random_state=0), cv=3, ensemble=False
+    ),
+    "bottleneck, 10 concepts": ConceptBottleneckClassifier(tol=1e-4),
+}
+
+
+class Numbered(ClassifierMixin, BaseEstimator):
+    """A bottleneck whose rows carry their number, to look annotations up by.
+
+    The peers slice features, and do not know of annotations.
+    """
+
+    def __init__(self, concepts=None):
+        self.concepts = concepts
+
+    def fit(self, X, y, sample_weight=None):
+        concepts = self.concepts.iloc[X[:, -1].astype(int)]
+        self.model_ = clone(INNERS["bottleneck, 10 concepts"])
+        self.model_.fit(X[:, :-1], y, sample_weight, concepts=concepts)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X[:, :-1])
+
+    def predict_proba(self, X):
+        return self.model_.predict_proba(X[:, :-1])
+
+
+def pollute(y, kind, rate, rng):
+    """Return labels of which a share is changed: to any other, or to a neighbour."""
+    y, classes = y.copy(), np.unique(y)
+    changed = np.flatnonzero(rng.random(len(y)) < rate)
+    codes = np.searchsorted(classes, y[changed])
+    if kind == "uniform":
+        codes = (codes + rng.integers(1, len(classes), len(codes))) % len(classes)
+    elif kind == "adjacent":
+        step = rng.choice([-1, 1], len(codes))
+        outside = (codes + step < 0) | (codes + step >= len(classes))
+        codes = codes + np.where(outside, -step, step)
+    y[changed] = classes[codes]
+    return y
+
+
+def calibration_error(y, classes, proba, n_bins=10):
+    """Return the expected gap between confidence and accuracy, in bins of equal width.
+
+    It is that of the predicted class (Guo et al., 2017).
+    """
+    confidence, hit = proba.max(axis=1), classes[proba.argmax(axis=1)] == y
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    gaps = np.bincount(bins, hit - confidence, n_bins)
+    return np.abs(gaps).sum() / len(y)
+
+
+def measures(fitted, X, y):
+    proba, classes = fitted.predict_proba(X), fitted.classes_
+    predicted = classes[proba.argmax(axis=1)]
+    return [
+        float(np.mean(predicted == y)),
+        float(f1_score(y, predicted, average="macro", zero_division=0)),
+        float(log_loss(y, proba, labels=classes)),
+        float(calibration_error(y, classes, proba)),
+    ]
+
+
+@cache
+def parts(task):
+    return tuple(load_task(task, part) for part in ("train", "dev", "test"))
+
+
+class Situation:
+    """Training rows with changed labels, and clean rows below them."""
+
+    def __init__(self, task, kind, rate, seed):
+        train, dev, self.test = parts(task)
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(len(dev.y))
+        self.seed, self.n = seed, len(train.y)
+        self.X = np.concatenate([train.X, dev.X[order]])
+        noisy = pollute(train.y, kind, rate, rng)
+        self.y = np.concatenate([noisy, dev.y[order]])
+        self.right = np.concatenate([noisy == train.y, np.ones(len(order), bool)])
+        self.concepts = pd.concat(
+            [train.concepts, dev.concepts.iloc[order]], ignore_index=True
+        )
+
+    def rows(self, n_clean):
+        n_dev = len(self.y) - self.n
+        return np.arange(self.n + (n_dev if n_clean == "all" else n_clean))
+
+    def inner(self, name):
+        """Return the classifier, its features by row, and its reweighter's extras."""
+        clf, X = clone(INNERS[name]), self.X
+        if name == "logistic regression, C tuned":
+            clf.set_params(C=self.tuned_C())
+        if name == "bottleneck, 10 concepts":
+            return Numbered(self.concepts), np.c_[X, np.arange(len(X))]
+        return clf, X
+
+    @cache  # noqa: B019 - a situation lives as long as its measures take
+    def tuned_C(self):
+        """Return the C of least log-loss out of fold, on the noisy rows alone."""
+        losses = []
+        for C in GRID:
+            proba = self._out_of_fold(clone(_LOGISTIC).set_params(C=C))
+            losses.append(log_loss(self.y[: self.n], proba))
+        return GRID[int(np.argmin(losses))]
+
+    @cache  # noqa: B019
+    def own_probability(self, name):
+        """Return the out-of-fold probability of every noisy row's own label."""
+        clf, X = self.inner(name)
+        proba = self._out_of_fold(clf, X)
+        codes = np.searchsorted(np.unique(self.y[: self.n]), self.y[: self.n])
+        return proba, proba[np.arange(self.n), codes]
+
+    def _out_of_fold(self, clf, X=None):
+        X = self.X if X is None else X
+        folds = StratifiedKFold(5, shuffle=True, random_state=self.seed)
+        y = self.y[: self.n]
+        return cross_val_predict(
+            clf, X[: self.n], y, cv=folds, method="predict_proba"
+        )
+
+
+def _fit(s, name, rows, weights=None):
+    clf, X = s.inner(name)
+    weights = None if weights is None else weights[rows]
+    return clf.fit(X[rows], s.y[rows], sample_weight=weights), X
+
+
+def noisy(s, name, n_clean):
+    return _fit(s, name, s.rows(0))
+
+
+def with_clean(s, name, n_clean):
+    return _fit(s, name, s.rows(n_clean))
+
+
+def oracle(s, name, n_clean):
+    rows = s.rows(n_clean)
+    return _fit(s, name, rows[s.right[rows]])
+
+
+def clean_learning(s, name, n_clean):
+    clf, X = s.inner(name)
+    rows, classes = s.rows(n_clean), np.unique(s.y)
+    peer = CleanLearning(clf, seed=s.seed, verbose=False)
+    peer.fit(X[rows], np.searchsorted(classes, s.y[rows]))
+    peer.classes_ = classes
+    return peer, X
+
+
+def drop_issues(s, name, n_clean):
+    """Drop what cleanlab finds by self-confidence, out of fold."""
+    from cleanlab.filter import find_label_issues
+
+    proba, _ = s.own_probability(name)
+    codes = np.searchsorted(np.unique(s.y), s.y[: s.n])
+    issues = find_label_issues(
+        codes, proba, return_indices_ranked_by="self_confidence"
+    )
+    return _fit(s, name, np.delete(s.rows(0), issues))
+
+
+def weigh_by_probability(s, name, n_clean):
+    _, own = s.own_probability(name)
+    return _fit(s, name, s.rows(0), own / own.mean())
+
+
+def reweighted(s, name, n_clean, include_validation=True):
+    clf, X = s.inner(name)
+    rows, extra = s.rows(n_clean), {}
+    if isinstance(clf, Numbered):
+        clf = clone(INNERS[name])
+        extra["concepts"] = s.concepts.iloc[rows]
+    if n_clean:
+        extra["is_clean"] = rows >= s.n
+    reweighter = InfluenceReweighter(
+        clf, include_validation=include_validation, random_state=s.seed
+    )
+    return reweighter.fit(s.X[rows], s.y[rows], **extra), X
+
+
+def reweighted_only(s, name, n_clean):
+    return reweighted(s, name, n_clean, include_validation=False)
+
+
+# Method, and whether clean rows make a difference to it.
+METHODS = {
+    "noisy": (noisy, False),
+    "oracle": (oracle, True),
+    "clean rows added": (with_clean, True),
+    "CleanLearning": (clean_learning, True),
+    "issues dropped": (drop_issues, False),
+    "own probability": (weigh_by_probability, False),
+    "reweighted": (reweighted, True),
+    "reweighted, clean rows left out": (reweighted_only, True),
+}
+
+
+def measure(inner, seeds, done):
+    """Yield one record a task, noise, seed, number of clean rows and method."""
+    for seed in range(seeds):
+        for task in TASKS:
+            for kind, rate in NOISES:
+                s = Situation(task, kind, rate, seed)
+                for n_clean in CLEAN:
+                    for method, (run, uses_clean) in METHODS.items():
+                        if n_clean and not uses_clean:
+                            continue
+                        if not n_clean and method in (
+                            "clean rows added",
+                            "reweighted, clean rows left out",
+                        ):
+                            continue
+                        key = [inner, task, kind, rate, seed, n_clean, method]
+                        if json.dumps(key) in done:
+                            continue
+                        fitted, X = run(s, inner, n_clean)
+                        X = s.test.X
+                        if isinstance(getattr(fitted, "clf", fitted), Numbered):
+                            X = np.c_[X, np.zeros(len(X))]
+                        strength = getattr(fitted, "strength_", None)
+                        yield key, [*measures(fitted, X, s.test.y), strength]
+
+
+def run(inners, seeds, resume):
+    _STORE.parent.mkdir(exist_ok=True)
+    if not resume:
+        _STORE.unlink(missing_ok=True)
+    done = {json.dumps(record[0]) for record in stored()}
+    for inner in inners:
+        for record in measure(inner, seeds, done):
+            with _STORE.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+
+
+def stored():
+    if not _STORE.exists():
+        return []
+    return [json.loads(line) for line in _STORE.read_text().splitlines()]
+
+
+def frame():
+    """Return all measures, a row a fitted classifier."""
+    columns = ["inner", "task", "noise", "rate", "seed", "clean rows", "method"]
+    return pd.DataFrame(
+        [[*key, *values] for key, values in stored()],
+        columns=[*columns, *MEASURES, "strength"],
+    )
+
+
+def interval(differences):
+    """Return mean and half width of the 95 % t interval, as text."""
+    values = np.asarray(differences)
+    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
+    return f"{values.mean():+.3f} ± {half:.3f}"
+
+
+def paired(data, method, reference, measure, n_clean):
+    """Return differences of a method to a reference, a value a task, noise, seed."""
+    index = ["inner", "task", "noise", "rate", "seed"]
+    first = data[(data.method == method) & (data["clean rows"] == n_clean)]
+    other = n_clean if METHODS[reference][1] else 0
+    second = data[(data.method == reference) & (data["clean rows"] == other)]
+    pair = first.set_index(index)[measure], second.set_index(index)[measure]
+    return (pair[0] - pair[1]).dropna()
+
+
+COMPARISONS = [
+    ("reweighted", "noisy", [0]),
+    ("reweighted, clean rows left out", "noisy", [100, 300, "all"]),
+    ("reweighted", "clean rows added", [100, 300, "all"]),
+    ("reweighted", "CleanLearning", CLEAN),
+    ("CleanLearning", "noisy", [0]),
+    ("issues dropped", "noisy", [0]),
+    ("own probability", "noisy", [0]),
+    ("oracle", "noisy", [0]),
+]
+
+
+def summary(data):
+    rows = []
+    for inner in data.inner.unique():
+        own = data[data.inner == inner]
+        for method, reference, sizes in COMPARISONS:
+            for n_clean in sizes:
+                differences = [
+                    paired(own, method, reference, m, n_clean) for m in MEASURES
+                ]
+                if len(differences[0]) > 1:
+                    rows.append([inner, method, reference, str(n_clean)])
+                    rows[-1] += [interval(d) for d in differences]
+                    rows[-1].append(len(differences[0]))
+    return rows
+
+
+def cells(data):
+    """Return accuracy and log-loss of every cell, averaged over seeds."""
+    rows = []
+    keys = ["inner", "task", "noise", "rate", "clean rows"]
+    for key, cell in data.groupby(keys, sort=False):
+        inner, task, noise, rate, n_clean = key
+        label = "none" if not rate else f"{noise} {rate:.0%}"
+        own = data[
+            (data.inner == inner)
+            & (data.task == task)
+            & (data.noise == noise)
+            & (data.rate == rate)
+            & (data["clean rows"] == 0)
+        ]
+        row = [inner, task, label, str(n_clean)]
+        for method in METHODS:
+            source = cell if METHODS[method][1] else own
+            values = source[source.method == method]
+            row.append(
+                f"{values.accuracy.mean():.3f} / {values['log-loss'].mean():.3f}"
+                if len(values)
+                else None
+            )
+        strengths = cell[cell.method == "reweighted"].strength
+        row.append(f"{strengths.mean():.1f}")
+        rows.append(row)
+    return rows
+
+
+def report(seeds):
+    data = frame()
+    counted = ", ".join(
+        f"{inner}: {n}" for inner, n in data.groupby("inner").seed.nunique().items()
+    )
+    notes = [
+        "All-MiniLM-L6-v2 embeddings, five-way labels; trained on the training part, "
+        "clean rows from the development part, measured on the test part. Seeds: "
+        f"{counted}.",
+        "Intervals are 95 % t intervals of paired differences over tasks, noises and "
+        "seeds; all seeds share one test part, so they are narrower than those of new "
+        "data would be.",
+    ]
+    write_table(
+        "reweighting",
+        "Differences that weights make",
+        ["inner", "method", "against", "clean rows", *MEASURES, "pairs"],
+        summary(data),
+        notes,
+    )
+    write_table(
+        "reweighting_cells",
+        "Accuracy / log-loss of every cell",
+        ["inner", "task", "noise", "clean rows", *METHODS, "strength"],
+        cells(data),
+        notes[:1],
+        command="reweighting",
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--inner", choices=INNERS, action="append")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--report-only", action="store_true")
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    if not options.report_only:
+        run(options.inner or list(INNERS), options.seeds, options.resume)
+    report(options.seeds)
+
+
+if __name__ == "__main__":
+    main()
