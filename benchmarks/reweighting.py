@@ -14,12 +14,14 @@ import argparse
 import json
 import os
 import warnings
-from functools import cache
+from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from cleanlab.classification import CleanLearning
+from cleanlab.filter import find_label_issues
 from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -73,6 +75,7 @@ class Numbered(ClassifierMixin, BaseEstimator):
         self.concepts = concepts
 
     def fit(self, X, y, sample_weight=None):
+        """Fit on the first columns, with the annotations of the last one."""
         concepts = self.concepts.iloc[X[:, -1].astype(int)]
         self.model_ = clone(INNERS["bottleneck, 10 concepts"])
         self.model_.fit(X[:, :-1], y, sample_weight, concepts=concepts)
@@ -80,9 +83,11 @@ class Numbered(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X):
+        """Predict from all but the number."""
         return self.model_.predict(X[:, :-1])
 
     def predict_proba(self, X):
+        """Predict from all but the number."""
         return self.model_.predict_proba(X[:, :-1])
 
 
@@ -139,12 +144,14 @@ class Situation:
         self.X = np.concatenate([train.X, dev.X[order]])
         noisy = pollute(train.y, kind, rate, rng)
         self.y = np.concatenate([noisy, dev.y[order]])
+        self.codes, self._out = np.searchsorted(np.unique(self.y), self.y), {}
         self.right = np.concatenate([noisy == train.y, np.ones(len(order), bool)])
         self.concepts = pd.concat(
             [train.concepts, dev.concepts.iloc[order]], ignore_index=True
         )
 
     def rows(self, n_clean):
+        """Return positions of the noisy rows and so many clean ones."""
         n_dev = len(self.y) - self.n
         return np.arange(self.n + (n_dev if n_clean == "all" else n_clean))
 
@@ -152,12 +159,12 @@ class Situation:
         """Return the classifier, its features by row, and its reweighter's extras."""
         clf, X = clone(INNERS[name]), self.X
         if name == "logistic regression, C tuned":
-            clf.set_params(C=self.tuned_C())
+            clf.set_params(C=self.tuned_C)
         if name == "bottleneck, 10 concepts":
             return Numbered(self.concepts), np.c_[X, np.arange(len(X))]
         return clf, X
 
-    @cache  # noqa: B019 - a situation lives as long as its measures take
+    @cached_property
     def tuned_C(self):
         """Return the C of least log-loss out of fold, on the noisy rows alone."""
         losses = []
@@ -166,21 +173,18 @@ class Situation:
             losses.append(log_loss(self.y[: self.n], proba))
         return GRID[int(np.argmin(losses))]
 
-    @cache  # noqa: B019
     def own_probability(self, name):
-        """Return the out-of-fold probability of every noisy row's own label."""
-        clf, X = self.inner(name)
-        proba = self._out_of_fold(clf, X)
-        codes = np.searchsorted(np.unique(self.y[: self.n]), self.y[: self.n])
-        return proba, proba[np.arange(self.n), codes]
+        """Return out-of-fold probabilities of noisy rows, and of their own labels."""
+        if name not in self._out:
+            self._out[name] = self._out_of_fold(*self.inner(name))
+        proba = self._out[name]
+        return proba, proba[np.arange(self.n), self.codes[: self.n]]
 
     def _out_of_fold(self, clf, X=None):
         X = self.X if X is None else X
         folds = StratifiedKFold(5, shuffle=True, random_state=self.seed)
         y = self.y[: self.n]
-        return cross_val_predict(
-            clf, X[: self.n], y, cv=folds, method="predict_proba"
-        )
+        return cross_val_predict(clf, X[: self.n], y, cv=folds, method="predict_proba")
 
 
 def _fit(s, name, rows, weights=None):
@@ -204,22 +208,18 @@ def oracle(s, name, n_clean):
 
 def clean_learning(s, name, n_clean):
     clf, X = s.inner(name)
-    rows, classes = s.rows(n_clean), np.unique(s.y)
+    rows = s.rows(n_clean)
     peer = CleanLearning(clf, seed=s.seed, verbose=False)
-    peer.fit(X[rows], np.searchsorted(classes, s.y[rows]))
-    peer.classes_ = classes
+    peer.fit(X[rows], s.codes[rows])
+    peer.classes_ = np.unique(s.y)
     return peer, X
 
 
 def drop_issues(s, name, n_clean):
     """Drop what cleanlab finds by self-confidence, out of fold."""
-    from cleanlab.filter import find_label_issues
-
     proba, _ = s.own_probability(name)
     codes = np.searchsorted(np.unique(s.y), s.y[: s.n])
-    issues = find_label_issues(
-        codes, proba, return_indices_ranked_by="self_confidence"
-    )
+    issues = find_label_issues(codes, proba, return_indices_ranked_by="self_confidence")
     return _fit(s, name, np.delete(s.rows(0), issues))
 
 
@@ -246,43 +246,34 @@ def reweighted_only(s, name, n_clean):
     return reweighted(s, name, n_clean, include_validation=False)
 
 
-# Method, and whether clean rows make a difference to it.
+# Methods, and the numbers of clean rows that make a difference to them.
 METHODS = {
-    "noisy": (noisy, False),
-    "oracle": (oracle, True),
-    "clean rows added": (with_clean, True),
-    "CleanLearning": (clean_learning, True),
-    "issues dropped": (drop_issues, False),
-    "own probability": (weigh_by_probability, False),
-    "reweighted": (reweighted, True),
-    "reweighted, clean rows left out": (reweighted_only, True),
+    "noisy": (noisy, [0]),
+    "oracle": (oracle, CLEAN),
+    "clean rows added": (with_clean, CLEAN[1:]),
+    "CleanLearning": (clean_learning, CLEAN),
+    "issues dropped": (drop_issues, [0]),
+    "own probability": (weigh_by_probability, [0]),
+    "reweighted": (reweighted, CLEAN),
+    "reweighted, clean rows left out": (reweighted_only, CLEAN[1:]),
 }
 
 
 def measure(inner, seeds, done):
     """Yield one record a task, noise, seed, number of clean rows and method."""
-    for seed in range(seeds):
-        for task in TASKS:
-            for kind, rate in NOISES:
-                s = Situation(task, kind, rate, seed)
-                for n_clean in CLEAN:
-                    for method, (run, uses_clean) in METHODS.items():
-                        if n_clean and not uses_clean:
-                            continue
-                        if not n_clean and method in (
-                            "clean rows added",
-                            "reweighted, clean rows left out",
-                        ):
-                            continue
-                        key = [inner, task, kind, rate, seed, n_clean, method]
-                        if json.dumps(key) in done:
-                            continue
-                        fitted, X = run(s, inner, n_clean)
-                        X = s.test.X
-                        if isinstance(getattr(fitted, "clf", fitted), Numbered):
-                            X = np.c_[X, np.zeros(len(X))]
-                        strength = getattr(fitted, "strength_", None)
-                        yield key, [*measures(fitted, X, s.test.y), strength]
+    for seed, task, (kind, rate) in product(range(seeds), TASKS, NOISES):
+        situation = Situation(task, kind, rate, seed)
+        for n_clean, (method, (run_, sizes)) in product(CLEAN, METHODS.items()):
+            key = [inner, task, kind, rate, seed, n_clean, method]
+            if n_clean not in sizes or json.dumps(key) in done:
+                continue
+            fitted, _ = run_(situation, inner, n_clean)
+            test = situation.test
+            X = test.X
+            if isinstance(getattr(fitted, "clf", fitted), Numbered):
+                X = np.c_[X, np.zeros(len(X))]
+            strength = getattr(fitted, "strength_", None)
+            yield key, [*measures(fitted, X, test.y), strength]
 
 
 def run(inners, seeds, resume):
@@ -322,7 +313,7 @@ def paired(data, method, reference, measure, n_clean):
     """Return differences of a method to a reference, a value a task, noise, seed."""
     index = ["inner", "task", "noise", "rate", "seed"]
     first = data[(data.method == method) & (data["clean rows"] == n_clean)]
-    other = n_clean if METHODS[reference][1] else 0
+    other = n_clean if n_clean in METHODS[reference][1] else 0
     second = data[(data.method == reference) & (data["clean rows"] == other)]
     pair = first.set_index(index)[measure], second.set_index(index)[measure]
     return (pair[0] - pair[1]).dropna()
@@ -372,7 +363,7 @@ def cells(data):
         ]
         row = [inner, task, label, str(n_clean)]
         for method in METHODS:
-            source = cell if METHODS[method][1] else own
+            source = cell if key[-1] in METHODS[method][1] else own
             values = source[source.method == method]
             row.append(
                 f"{values.accuracy.mean():.3f} / {values['log-loss'].mean():.3f}"
@@ -385,7 +376,7 @@ def cells(data):
     return rows
 
 
-def report(seeds):
+def report():
     data = frame()
     counted = ", ".join(
         f"{inner}: {n}" for inner, n in data.groupby("inner").seed.nunique().items()
@@ -427,7 +418,7 @@ def main():
     warnings.filterwarnings("ignore", category=FutureWarning)
     if not options.report_only:
         run(options.inner or list(INNERS), options.seeds, options.resume)
-    report(options.seeds)
+    report()
 
 
 if __name__ == "__main__":
