@@ -61,7 +61,7 @@ INNERS = {
     "linear SVC, calibrated": CalibratedClassifierCV(
         LinearSVC(C=0.1, random_state=0), cv=3, ensemble=False
     ),
-    "bottleneck, 10 concepts": ConceptBottleneckClassifier(tol=1e-4),
+    "bottleneck, 4 concepts": ConceptBottleneckClassifier(tol=1e-4),
 }
 
 
@@ -77,7 +77,7 @@ class Numbered(ClassifierMixin, BaseEstimator):
     def fit(self, X, y, sample_weight=None):
         """Fit on the first columns, with the annotations of the last one."""
         concepts = self.concepts.iloc[X[:, -1].astype(int)]
-        self.model_ = clone(INNERS["bottleneck, 10 concepts"])
+        self.model_ = clone(INNERS["bottleneck, 4 concepts"])
         self.model_.fit(X[:, :-1], y, sample_weight, concepts=concepts)
         self.classes_ = self.model_.classes_
         return self
@@ -130,7 +130,7 @@ def measures(fitted, X, y):
 
 @cache
 def parts(task):
-    return tuple(load_task(task, part) for part in ("train", "dev", "test"))
+    return tuple(load_task(task, part, 4) for part in ("train", "dev", "test"))
 
 
 class Situation:
@@ -160,7 +160,7 @@ class Situation:
         clf, X = clone(INNERS[name]), self.X
         if name == "logistic regression, C tuned":
             clf.set_params(C=self.tuned_C)
-        if name == "bottleneck, 10 concepts":
+        if name == "bottleneck, 4 concepts":
             return Numbered(self.concepts), np.c_[X, np.arange(len(X))]
         return clf, X
 
