@@ -105,7 +105,8 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         The start and every round: "strength", and "signal", the share of the variance
         of harm over rows that is not disagreement between folds. With "auto" also
         "log_loss" (nats) and "accuracy" on rows that had no part in the weights, and
-        "std_error" of the difference in log-loss to the start, over folds.
+        "std_error" of the difference in log-loss to the start, over folds. Empty if
+        there was no round.
     estimator_ : estimator
         The fitted clone.
     classes_ : ndarray of shape (n_classes,)
