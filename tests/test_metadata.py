@@ -455,8 +455,9 @@ def test_weights_for_a_reweighter_must_be_asked_for_or_declined(data):
     X, y, _, weights = data
     with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
         _pipe(_reweighter()).fit(X, y, sample_weight=weights)
-    with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
-        _reweighter(_pipe()).fit(X, y, sample_weight=weights)
+    for reweighter in (_reweighter(), _reweighter(_pipe())):
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            reweighter.fit(X, y, sample_weight=weights)
 
 
 @pytest.mark.usefixtures("routing")
