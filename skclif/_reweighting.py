@@ -105,7 +105,8 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         The start and every round: "strength", and "signal", the share of the variance
         of harm over rows that is not disagreement between folds. With "auto" also
         "log_loss" (nats) and "accuracy" on rows that had no part in the weights, and
-        "std_error" of the difference in log-loss to the start, over folds.
+        "std_error" of the difference in log-loss to the start, over folds. Empty if
+        there was no round.
     estimator_ : estimator
         The fitted clone.
     classes_ : ndarray of shape (n_classes,)
@@ -464,11 +465,15 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        # The default surrogate fills missing values in, a given one may not.
-        filled = self.surrogate is None or get_tags(self.surrogate).input_tags.allow_nan
-        tags.input_tags.allow_nan = inner.input_tags.allow_nan and filled
-        tags.input_tags.sparse = False
+        inner = get_tags(self.estimator).input_tags
+        nan, as_sparse = True, False  # what the default surrogate takes
+        if self.strength == 0:
+            nan, as_sparse = True, True  # there is no influence to compute
+        elif self.surrogate is not None:
+            given = get_tags(self.surrogate).input_tags
+            nan, as_sparse = given.allow_nan, given.sparse
+        tags.input_tags.allow_nan = inner.allow_nan and nan
+        tags.input_tags.sparse = inner.sparse and as_sparse
         return tags
 
 

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 from sklearn.utils.estimator_checks import (
@@ -24,6 +25,7 @@ from sklearn.utils.estimator_checks import (
 from skclif import (
     ConceptBottleneckClassifier,
     ConceptInfluenceExplainer,
+    InfluenceReweighter,
     SentenceEmbedder,
 )
 
@@ -34,8 +36,14 @@ BOTTLENECKS = [
     ConceptBottleneckClassifier(bottleneck="logit"),
     ConceptBottleneckClassifier(bottleneck="hard", training="independent"),
 ]
+REWEIGHTERS = [
+    InfluenceReweighter(inner, strength=strength)
+    for inner in (ConceptBottleneckClassifier(), LogisticRegression(), GaussianNB())
+    for strength in ("auto", 1.0, 0)
+]
 NUMERIC = [
     *BOTTLENECKS,
+    *REWEIGHTERS,
     ConceptInfluenceExplainer(ConceptBottleneckClassifier()),
     ConceptInfluenceExplainer(ConceptBottleneckClassifier(), method="first_order"),
     ConceptInfluenceExplainer(LogisticRegression()),
@@ -51,10 +59,12 @@ PUBLIC = [*NUMERIC, SentenceEmbedder()]
 LEFT_OUT = [
     check_all_zero_sample_weights_error,
     check_dataframe_column_names_consistency,
+    check_param_validation,
+]
+LEFT_OUT_OF_TRANSFORMERS = [
     check_get_feature_names_out_error,
     check_global_output_transform_pandas,
     check_global_set_output_transform_polars,
-    check_param_validation,
     check_set_output_transform,
     check_set_output_transform_pandas,
     check_set_output_transform_polars,
@@ -63,13 +73,25 @@ LEFT_OUT = [
 ]
 
 
+def _checks_left_out(estimator):
+    if hasattr(estimator, "transform"):
+        return LEFT_OUT + LEFT_OUT_OF_TRANSFORMERS
+    return LEFT_OUT
+
+
 @parametrize_with_checks(PUBLIC)
 def test_estimator_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("check", LEFT_OUT, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("estimator", NUMERIC, ids=repr)
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [
+        pytest.param(estimator, check, id=f"{estimator!r}-{check.__name__}")
+        for estimator in NUMERIC
+        for check in _checks_left_out(estimator)
+    ],
+)
 def test_checks_that_check_estimator_leaves_out(estimator, check):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

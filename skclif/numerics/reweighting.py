@@ -30,6 +30,8 @@ _TOL = 1e-5
 _MAX_ITER = 100
 # No class keeps less than this share of its weight, beside the average row.
 _LEAST_CLASS_SHARE = 0.1
+# Nor any row less than this: as good as nothing, but no row vanishes or underflows.
+_LEAST_ROW_SHARE = 1e-12
 # Numbers in one array of a fit in lock-step: 64 MiB.
 _LARGEST_ARRAY = 2**23
 _NO_FOLD = -1  # of rows that are never held out
@@ -521,11 +523,15 @@ def _multipliers(
     """Return what weights are multiplied with, 1 at log-odds of 0."""
     weights = (rows.weights * rows.adapted)[:, None]
     values = max_weight * torch.sigmoid(log_odds - log(max_weight - 1))
+    values = values * weights.sum(dim=0) / (weights * values).sum(dim=0)
+    values = values.clamp(min=_LEAST_ROW_SHARE)
+    # Lifting classes raises the average by a factor of 1 + least at most.
+    least = _LEAST_CLASS_SHARE / (1 - _LEAST_CLASS_SHARE)
     for code in range(int(labels.max()) + 1):
         own = labels == code
         total = weights[own].sum(dim=0)
         share = (weights[own] * values[own]).sum(dim=0) / total
-        lift = (_LEAST_CLASS_SHARE / share).clamp(min=1)
+        lift = (least / share).clamp(min=1)
         values[own] *= torch.where(total > 0, lift, 1.0)
     values = values * weights.sum(dim=0) / (weights * values).sum(dim=0)
     return torch.where(rows.adapted[:, None], values, 1.0)
