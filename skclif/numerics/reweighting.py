@@ -521,6 +521,7 @@ def _multipliers(
     """Return what weights are multiplied with, 1 at log-odds of 0."""
     weights = (rows.weights * rows.adapted)[:, None]
     values = max_weight * torch.sigmoid(log_odds - log(max_weight - 1))
+    values = values * weights.sum(dim=0) / (weights * values).sum(dim=0)
     for code in range(int(labels.max()) + 1):
         own = labels == code
         total = weights[own].sum(dim=0)
