@@ -32,8 +32,8 @@ _MAX_ITER = 100
 _LEAST_CLASS_SHARE = 0.1
 # Nor any row less than this: as good as nothing, but no row vanishes or underflows.
 _LEAST_ROW_SHARE = 1e-12
-# Numbers in one array of a fit in lock-step: 64 MiB.
-_LARGEST_ARRAY = 2**23
+# Numbers in one array of a fit in lock-step: 32 MiB.
+_LARGEST_ARRAY = 2**22
 _NO_FOLD = -1  # of rows that are never held out
 _NOTHING = -2  # held out by the models of the answer itself
 
@@ -124,6 +124,8 @@ def reweight(
     """
     groups = [_NOTHING, *(range(rows.n_folds) if evaluate else ())]
     plan = _Plan(rows, groups)
+    sought = rows.weights * rows.adapted
+    sought = torch.stack([sought * (rows.fold != out) for out in groups], dim=1)
     log_odds = torch.zeros(len(rows.weights), len(groups), dtype=rows.weights.dtype)
     log_odds = log_odds.to(rows.weights.device)
     multipliers = torch.ones_like(log_odds)
@@ -138,7 +140,7 @@ def reweight(
             evidence.add(group, rows.total(fold), harm, seen)
         scores, signal = evidence.scores()
         log_odds = log_odds - 2 * dose * scores
-        multipliers = _multipliers(log_odds, models.data.labels, rows, max_weight)
+        multipliers = _multipliers(log_odds, models.data.labels, sought, max_weight)
         influence = rows.weights * evidence.mean()[:, 0]
         judged = _judged(judge, multipliers)
         yield Round(multipliers[:, 0], influence, float(signal[0]), *judged)
@@ -518,20 +520,20 @@ def _judged(
 
 
 def _multipliers(
-    log_odds: Tensor, labels: Tensor, rows: Rows, max_weight: float
+    log_odds: Tensor, labels: Tensor, weights: Tensor, max_weight: float
 ) -> Tensor:
-    """Return what weights are multiplied with, 1 at log-odds of 0."""
-    weights = (rows.weights * rows.adapted)[:, None]
+    """Return what weights are multiplied with, 1 at log-odds of 0 and for weight 0."""
+    total = weights.sum(dim=0)
     values = max_weight * torch.sigmoid(log_odds - log(max_weight - 1))
-    values = values * weights.sum(dim=0) / (weights * values).sum(dim=0)
+    values = values * total / (weights * values).sum(dim=0)
     values = values.clamp(min=_LEAST_ROW_SHARE)
     # Lifting classes raises the average by a factor of 1 + least at most.
     least = _LEAST_CLASS_SHARE / (1 - _LEAST_CLASS_SHARE)
     for code in range(int(labels.max()) + 1):
         own = labels == code
-        total = weights[own].sum(dim=0)
-        share = (weights[own] * values[own]).sum(dim=0) / total
+        of_class = weights[own].sum(dim=0)
+        share = (weights[own] * values[own]).sum(dim=0) / of_class
         lift = (least / share).clamp(min=1)
-        values[own] *= torch.where(total > 0, lift, 1.0)
-    values = values * weights.sum(dim=0) / (weights * values).sum(dim=0)
-    return torch.where(rows.adapted[:, None], values, 1.0)
+        values[own] *= torch.where(of_class > 0, lift, 1.0)
+    values = values * total / (weights * values).sum(dim=0)
+    return torch.where(weights > 0, values, 1.0)

@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from .blocks import row_blocks
 from .heads import HeadsProblem, with_ones
 
 _MAX_HALVINGS = 40
@@ -149,11 +150,14 @@ class Preconditioner:
     """
 
     def __init__(self, features: Tensor, row_weights: Tensor | None = None):
-        features = with_ones(features)
-        weighted = features
-        if row_weights is not None:
-            weighted = features * (row_weights / row_weights.mean())[:, None]
-        self.values, self.vectors = torch.linalg.eigh(weighted.T @ features)
+        n_inputs = features.shape[1] + 1
+        products = features.new_zeros(n_inputs, n_inputs)
+        for block in row_blocks(len(features)):
+            rows = weighted = with_ones(features[block])
+            if row_weights is not None:
+                weighted = rows * (row_weights[block] / row_weights.mean())[:, None]
+            products += weighted.T @ rows
+        self.values, self.vectors = torch.linalg.eigh(products)
         self.values = self.values.clamp(min=0)
 
     def at(
