@@ -11,7 +11,7 @@ import inspect
 import re
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import joblib
@@ -31,6 +31,7 @@ from skclif import (
     ConceptBottleneckClassifier,
     ConceptInfluenceExplainer,
     InfluenceResult,
+    InfluenceReweighter,
     SentenceEmbedder,
     datasets,
 )
@@ -140,19 +141,19 @@ LAYOUTS = {
 # --- X --------------------------------------------------------------------------------
 
 NOT_FEATURES = r"X must be a dense table of finite numbers, of shape .*SentenceEmbedder"
-# Where an explainer may hold a pipeline, it counts rows before it knows features.
-UNSIZED = {
-    "ConceptInfluenceExplainer.fit": Refused(
-        "X must be an array, a DataFrame or a list with one entry a sample", TypeError
-    )
-}
-SHORT = {
-    "ConceptInfluenceExplainer.fit": Refused("y has 24 rows, but X has"),
-    "ConceptInfluenceExplainer.fit_transform": Refused("y has 24 rows, but X has"),
-}
-UNSIZED["ConceptInfluenceExplainer.fit_transform"] = UNSIZED[
-    "ConceptInfluenceExplainer.fit"
+# What may hold a pipeline counts rows before it knows features.
+HOLDERS = [
+    "ConceptInfluenceExplainer.fit",
+    "ConceptInfluenceExplainer.fit_transform",
+    "InfluenceReweighter.fit",
 ]
+UNSIZED = dict.fromkeys(
+    HOLDERS,
+    Refused(
+        "X must be an array, a DataFrame or a list with one entry a sample", TypeError
+    ),
+)
+SHORT = dict.fromkeys(HOLDERS, Refused("y has 24 rows, but X has"))
 
 
 def not_features(detail, error=ValueError, **options):
@@ -1135,6 +1136,137 @@ for _value in ["pqr", 3]:
         Refused("input_features must be a list with one name for each", TypeError),
     )
 
+# --- Clean rows -----------------------------------------------------------------------
+
+NOT_CLEAN = "is_clean must be one True or False for each row of X"
+CLEAN = np.arange(N) % 2 == 0
+AS_BOOL = Right(lambda made: CLEAN)
+
+
+def no_clean(detail="", error=ValueError):
+    return Refused(f"{NOT_CLEAN}.*{detail}", error)
+
+
+CLEAN_KINDS = {
+    "wrong type": {
+        "None": (lambda: None, Right(lambda made: None)),
+        "True": (lambda: True, no_clean()),
+        "a text": (lambda: "clean", no_clean()),
+        "a dict": (lambda: {0: True}, no_clean()),
+        "a set": (lambda: {True}, no_clean()),
+        "generator": (lambda: iter(CLEAN), no_clean()),
+        "texts": (lambda: CLEAN.astype(str), no_clean("it contains '(True|False)'")),
+        "positions": (lambda: np.flatnonzero(CLEAN), Refused("is_clean has 12 rows")),
+        "numbers": (lambda: np.arange(N), no_clean("it contains 2")),
+        "labels": (lambda: Y, no_clean("it contains '[abc]'")),
+        "mixed": (lambda: put(CLEAN, "yes", object), no_clean("it contains 'yes'")),
+        "list in a cell": (lambda: put(CLEAN, None, object), no_clean("None")),
+        "complex": (lambda: CLEAN * 1j, no_clean()),
+        "dates": (lambda: CLEAN.astype("M8[D]"), no_clean()),
+        "structured": (lambda: np.zeros(N, [("a", bool)]), no_clean()),
+    },
+    "wrong shape": {
+        "column": (lambda: CLEAN[:, None], AS_BOOL),
+        "2-D": (lambda: np.c_[CLEAN, CLEAN], no_clean(r"\(24, 2\)")),
+        "3-D": (lambda: CLEAN[:, None, None], no_clean()),
+        "0-D": (lambda: np.array(True), no_clean()),
+        "ragged": (lambda: [[True]] * 23 + [[True, False]], no_clean("inhomogeneous")),
+    },
+    "NaN or inf": {
+        "NaN": (lambda: put(CLEAN, np.nan, float), no_clean("it contains nan")),
+        "inf": (lambda: put(CLEAN, np.inf, float), no_clean("it contains inf")),
+        "None": (lambda: put(CLEAN, None, object), no_clean("it contains None")),
+        "pandas.NA": (lambda: put(CLEAN, pd.NA, object), no_clean("it contains <NA>")),
+        "NA in boolean": (
+            lambda: pd.Series(CLEAN, dtype="boolean").mask(np.arange(N) == 2),
+            no_clean("it contains <NA>"),
+        ),
+        "masked": (lambda: masked(CLEAN), Refused("is_clean is a masked array with 2")),
+    },
+    "empty": {"empty": (lambda: [], Refused("is_clean has 0 rows, but X has 24"))},
+    "one row": {
+        "one row": (lambda: CLEAN[:1], Refused("is_clean has 1 rows, but X has 24"))
+    },
+    "one value": {
+        "no clean row": (
+            lambda: ~(CLEAN | True),
+            Right(np.array, warns="has 0 clean rows, but reweighting needs at least 2"),
+        ),
+        "all clean": (
+            lambda: CLEAN | True,
+            Right(np.array, warns="Class 'a' has clean rows only"),
+        ),
+    },
+    "unseen value": {
+        "negative": (lambda: put(CLEAN, -1, int), no_clean("it contains -1")),
+        "a weight": (lambda: CLEAN / 2, no_clean("it contains 0.5")),
+    },
+    "misaligned": {
+        "a row less": (lambda: CLEAN[:-1], Refused("is_clean has 23 rows, but X has")),
+        "a row more": (
+            lambda: [*CLEAN, True],
+            Refused("is_clean has 25 rows, but X has 24"),
+        ),
+        "other index": (lambda: pd.Series(CLEAN, index=range(99, 75, -1)), AS_BOOL),
+    },
+    "column names": "flags have none",
+    "sparse": {
+        "csr_array": (
+            lambda: sparse.csr_array(CLEAN[:, None]),
+            Refused("Sparse data was passed for is_clean", TypeError),
+        )
+    },
+    "dtype": {
+        "boolean": (lambda: pd.Series(CLEAN, dtype="boolean"), AS_BOOL),
+        "Categorical": (lambda: pd.Categorical(CLEAN), AS_BOOL),
+        **{
+            name: (lambda name=name: CLEAN.astype(name), AS_BOOL)
+            for name in ["int8", "uint64", "float16", "float64", "object"]
+        },
+    },
+    "memory layout": {
+        name: (partial(build, CLEAN), AS_BOOL) for name, build in LAYOUTS.items()
+    },
+    "container": {
+        "list": (CLEAN.tolist, AS_BOOL),
+        "tuple": (lambda: tuple(CLEAN), AS_BOOL),
+        "torch": (lambda: torch.tensor(CLEAN), AS_BOOL),
+        "polars": (lambda: pl.Series(CLEAN), AS_BOOL),
+        "one column": (lambda: pd.DataFrame({"c": CLEAN}), AS_BOOL),
+    },
+    "scale": "flags are no sizes",
+}
+
+
+def of_validation(answer, **renamed):
+    """Return an answer as it is given about rows of validation."""
+    if isinstance(answer, Right):
+        return answer
+    match = answer.match
+    for name in ("X", "y"):
+        match = re.sub(rf"(?<![\w.]){name}\b", f"{name}_val", match)
+    return replace(answer, match=match)
+
+
+def validation_kinds(table, answers):
+    """Return the cells of X or y for clean rows beside X, some answered otherwise."""
+    kinds = {}
+    for family, cells in table.items():
+        kinds[family] = cells
+        if isinstance(cells, dict):
+            kinds[family] = {
+                kind: (
+                    build,
+                    answers[kind] if kind in answers else of_validation(answer),
+                )
+                for kind, (build, answer, *_) in cells.items()
+            }
+    return kinds
+
+
+X_VAL_KINDS = validation_kinds(X_KINDS, {})
+Y_VAL_KINDS = validation_kinds(Y_KINDS, {})
+
 # --- Entry points ---------------------------------------------------------------------
 
 TABLES = {
@@ -1150,6 +1282,9 @@ TABLES = {
     "paths": PATHS_KINDS,
     "k": K_KINDS,
     "input_features": NAMES_KINDS,
+    "is_clean": CLEAN_KINDS,
+    "X_val": X_VAL_KINDS,
+    "y_val": Y_VAL_KINDS,
 }
 PLAIN = {"X": X, "y": Y, "concepts": CONCEPTS}
 FIT = ("X", "y", "sample_weight", "concepts", "concept_sample_weight")
@@ -1176,6 +1311,11 @@ ENTRY_POINTS = {
         *("X", "y", "target", "paths", "groups", "reduce", "top"),
     ),
     "ConceptInfluenceExplainer.get_feature_names_out": ("input_features",),
+    "InfluenceReweighter.fit": (*FIT, "is_clean", "X_val", "y_val"),
+    "InfluenceReweighter.predict": ("X",),
+    "InfluenceReweighter.predict_proba": ("X",),
+    "InfluenceReweighter.decision_function": ("X",),
+    "InfluenceReweighter.score": ("X", "y", "sample_weight"),
     "InfluenceResult.top": ("k",),
     "InfluenceResult.helpful": ("k",),
     "InfluenceResult.harmful": ("k",),
@@ -1202,6 +1342,10 @@ def answer_of(entry_point, argument, family, kind):
 
 def estimator(owner):
     model = ConceptBottleneckClassifier()
+    if owner == "InfluenceReweighter":
+        return InfluenceReweighter(
+            model, strength=1.0, n_rounds=1, cv=3, random_state=0
+        )
     return model if owner in repr(model) else ConceptInfluenceExplainer(model)
 
 
@@ -1226,6 +1370,8 @@ def ask(entry_point, arguments, answer):
     if method == "fit_transform":
         return contents(answered)
     found = contents(answered.predict_proba(arguments["X"]))
+    if owner == "InfluenceReweighter":
+        found += [answered.sample_weight_]
     if owner == "ConceptInfluenceExplainer":
         found += contents(answered.influence(arguments["X"]))
     return found
@@ -1246,6 +1392,10 @@ def given(entry_point, argument, value):
     arguments = {
         name: PLAIN[name] for name in ENTRY_POINTS[entry_point] if name in ALWAYS
     }
+    if entry_point == "InfluenceReweighter.fit" and "concept" not in argument:
+        del arguments["concepts"]
+    if argument.endswith("_val"):  # in X each row twice, for validation is no longer
+        arguments = {"X": np.r_[X, X], "y": np.r_[Y, Y], "X_val": X, "y_val": Y}
     if "fit_transform" in entry_point:
         arguments["concepts"] = CONCEPTS
     if argument == "X" and getattr(value, "shape", None) == (1, 3):
