@@ -264,7 +264,7 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         y = check_labels(y, count_rows(X), warn=True)
         (X,) = indexable(X)
         clean = _check_clean(is_clean, len(y))
-        _check_validation(X_val, y_val, clean, len(y))
+        y_val = _check_validation(X_val, y_val, clean, len(y))
         metadata = {
             "sample_weight": sample_weight,
             "concepts": concepts,
@@ -279,7 +279,6 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         weights = check_weights(sample_weight, features)
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
         if X_val is not None:
-            y_val = check_labels(y_val, count_rows(X_val))
             rows = rows.extended(transform_parts(self.estimator_, X_val), y_val)
         multipliers, influence = self._learn(rows)
         weights = rows.weights * multipliers
@@ -519,25 +518,26 @@ def _check_clean(is_clean, n_samples: int) -> np.ndarray | None:
     return is_clean.astype(bool)
 
 
-def _check_validation(X_val, y_val, clean, n_samples: int) -> None:
+def _check_validation(X_val, y_val, clean, n_samples: int) -> np.ndarray | None:
+    """Return the labels of clean rows beside X, if there are any."""
     if (X_val is None) != (y_val is None):
         given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
         raise ValueError(f"{given} was given without {missing}; pass both or neither.")
     if X_val is None:
-        return
+        return None
     if clean is not None:
         raise ValueError(
             "is_clean and X_val were both given; mark clean rows of X by is_clean, or "
             "pass clean rows that are not in X as X_val and y_val."
         )
-    with naming("X_val", "an array, a DataFrame or a list with one entry a sample"):
-        n_validation = count_rows(X_val)
+    n_validation = count_rows(X_val, "X_val")
     if n_validation == n_samples:
         raise ValueError(
             f"X_val has {n_validation} rows, as many as X. A search or "
             "cross-validation would slice it as if its rows were those of X; put the "
             "rows into X and mark them by is_clean."
         )
+    return check_labels(y_val, n_validation, name="y_val", of="X_val")
 
 
 def _has_influence(model) -> bool:
