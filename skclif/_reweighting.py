@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.utils import check_random_state, column_or_1d, get_tags, indexable
@@ -510,11 +511,12 @@ def _check_clean(is_clean, n_samples: int) -> np.ndarray | None:
         return None
     refuse_masked("is_clean", is_clean)
     with naming("is_clean", "one True or False for each row of X"):
-        is_clean = column_or_1d(is_clean)
+        is_clean = column_or_1d(is_clean, input_name="is_clean")
         check_length("is_clean", len(is_clean), n_samples)
-        if not np.isin(is_clean, [0, 1]).all():
-            odd = is_clean[~np.isin(is_clean, [0, 1])].tolist()[0]
-            raise ValueError(f"it contains {odd!r}.")
+        odd = pd.isna(is_clean)  # pandas.NA cannot be compared
+        odd[~odd] = ~np.isin(is_clean[~odd], [0, 1])
+        if odd.any():
+            raise ValueError(f"it contains {is_clean[odd].tolist()[0]!r}.")
     return is_clean.astype(bool)
 
 
