@@ -407,7 +407,7 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         model, data = self._influence_model(rows)
         device = resolve_device(model.device)
         data, basis = data.to(device).in_row_space()
-        weights = torch.from_numpy(rows.weights).to(device)
+        weights = torch.tensor(rows.weights, device=device)  # may be read-only
         models = reweighting.WeightedModels(
             model._bottleneck(device).rotated(basis),
             data.per_unit_of(weights),
