@@ -118,16 +118,21 @@ def check_features(estimator, X, *, reset: bool) -> np.ndarray:
         )
     refuse_masked("X", X)
     with naming("X", _FEATURES):
-        _refuse_dates(X)
+        refuse_dates(X)
         X = validate_data(estimator, X, reset=reset, dtype=np.float64)
+    check_size("X", X)
+    return X
+
+
+def check_size(name: str, X: np.ndarray) -> None:
+    """Refuse features that are too large to be computed with."""
     largest = max(X.max(), -X.min())
     if largest > LARGEST_FEATURE:
         raise ValueError(
-            f"X has values as large as {largest:.3g}; beyond {LARGEST_FEATURE:g} they "
-            "cannot be computed with in double precision. Divide the features by a "
-            "constant, or clip them."
+            f"{name} has values as large as {largest:.3g}; beyond "
+            f"{LARGEST_FEATURE:g} they cannot be computed with in double precision. "
+            "Divide the features by a constant, or clip them."
         )
-    return X
 
 
 def check_labels(
@@ -180,7 +185,7 @@ def check_weights(sample_weight, X) -> np.ndarray:
         )
     refuse_masked("sample_weight", sample_weight)
     with naming("sample_weight", "one number for each row of X, or None"):
-        _refuse_dates(sample_weight)
+        refuse_dates(sample_weight)
         sample_weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
@@ -205,7 +210,7 @@ def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.n
         return np.ones(table.shape)
     refuse_masked(name, concept_sample_weight)
     with naming(name, f"one number for each annotation, of shape {table.shape}"):
-        _refuse_dates(concept_sample_weight)
+        refuse_dates(concept_sample_weight)
         weights = check_array(
             concept_sample_weight,
             dtype=np.float64,
@@ -237,7 +242,7 @@ def refuse_masked(name: str, value) -> None:
         )
 
 
-def _refuse_dates(value) -> None:
+def refuse_dates(value) -> None:
     """Refuse what would be read as numbers of nanoseconds."""
     if isinstance(value, pd.DataFrame):
         dtypes = list(value.dtypes)

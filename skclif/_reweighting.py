@@ -25,6 +25,7 @@ from ._checks import (
     check_features,
     check_labels,
     check_length,
+    check_size,
     check_weights,
     count_rows,
     naming,
@@ -280,7 +281,12 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         weights = check_weights(sample_weight, features)
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
         if X_val is not None:
-            rows = rows.extended(transform_parts(self.estimator_, X_val), y_val)
+            with naming("X_val", "rows like those of X"):
+                added = transform_parts(self.estimator_, X_val)
+            model = final_step(self.estimator_)
+            rows = rows.extended(added, y_val, get_tags(model).input_tags.allow_nan)
+            if isinstance(model, ConceptBottleneckClassifier):
+                check_size("X_val", np.asarray(added, dtype=np.float64))
         multipliers, influence = self._learn(rows)
         weights = rows.weights * multipliers
         if not self.include_validation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,13 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_array
 from sklearn.utils.validation import has_fit_parameter
 
-from ._checks import check_annotation_weights, check_length, naming
+from ._checks import (
+    check_annotation_weights,
+    check_length,
+    naming,
+    refuse_dates,
+    refuse_masked,
+)
 from ._concepts import concept_table
 from ._sklearn import _safe_indexing
 from .exceptions import ReweightingWarning
@@ -75,7 +82,7 @@ class Rows:
             )
         )
 
-    def extended(self, X, y: np.ndarray) -> Rows:
+    def extended(self, X, y: np.ndarray, allow_nan: bool) -> Rows:
         """Return these rows and clean ones of average weight, without annotations."""
         n_extra, positive = len(y), self.weights[self.weights > 0]
         concepts, concept_weights = self.concepts, self.concept_weights
@@ -88,7 +95,7 @@ class Rows:
                 weights, [(0, n_extra), (0, 0)], constant_values=1.0
             )
         with naming("X_val", "features like those of X"):
-            X = _stacked(self.X, X)
+            X = _stacked(self.X, X, allow_nan)
         weight = positive.mean() if len(positive) else 1.0
         return Rows(
             X,
@@ -224,8 +231,18 @@ class Rows:
             yield counted[test]
 
 
-def _stacked(first, second):
-    """Return the rows of one container below those of another of its kind."""
+def _stacked(first, second, allow_nan: bool):
+    """Return the rows of one container, X, above those of another of its kind."""
+    refuse_masked("X", first)
+    refuse_masked("X_val", second)
+    refuse_dates(second)
+    check = partial(
+        check_array,
+        accept_sparse=sparse.issparse(first),
+        ensure_all_finite="allow-nan" if allow_nan else True,
+        allow_nd=True,
+        input_name="X_val",
+    )
     if isinstance(first, pd.DataFrame):
         second = second if isinstance(second, pd.DataFrame) else pd.DataFrame(second)
         if list(first.columns) != list(second.columns):
@@ -233,7 +250,18 @@ def _stacked(first, second):
                 f"its columns are {list(second.columns)}, those of X "
                 f"{list(first.columns)}."
             )
+        if all(map(pd.api.types.is_numeric_dtype, first.dtypes)):
+            check(second, dtype=np.float64)
         return pd.concat([first, second], ignore_index=True)
+    if not sparse.issparse(first):
+        first = np.asarray(first)
+    if first.dtype.kind in "biuf":
+        whole = [np.float64] if first.dtype.kind in "biu" else []
+        second = check(second, dtype=[*whole, first.dtype])
+    elif not sparse.issparse(second):
+        second = np.asarray(second)
+    if first.shape[1:] != second.shape[1:]:
+        raise ValueError(f"it has the shape {second.shape}, and X {first.shape}.")
     if sparse.issparse(first):
         return sparse.vstack([first, second], format="csr")
-    return np.concatenate([np.asarray(first), np.asarray(second)])
+    return np.concatenate([first, second])
