@@ -19,6 +19,7 @@ from ._checks import (
     naming,
     refuse_dates,
     refuse_masked,
+    sorted_values,
 )
 from ._concepts import concept_table
 from ._sklearn import _safe_indexing
@@ -99,7 +100,7 @@ class Rows:
         weight = positive.mean() if len(positive) else 1.0
         return Rows(
             X,
-            np.concatenate([self.y, y]),
+            _joined(self.y, y),
             np.concatenate([self.weights, np.full(n_extra, weight)]),
             np.arange(len(self.y) + n_extra) >= len(self.y),
             concepts,
@@ -265,3 +266,13 @@ def _stacked(first, second, allow_nan: bool):
     if sparse.issparse(first):
         return sparse.vstack([first, second], format="csr")
     return np.concatenate([first, second])
+
+
+def _joined(y: np.ndarray, y_val: np.ndarray) -> np.ndarray:
+    """Return labels and those of clean rows, in one type."""
+    if {y.dtype.kind, y_val.dtype.kind} <= set("biuf"):
+        same = y_val.astype(y.dtype)
+        return np.concatenate([y, same if (same == y_val).all() else y_val])
+    both = np.concatenate([y.astype(object), y_val.astype(object)])
+    sorted_values(both, "y with y_val")
+    return np.concatenate([y, y_val])
