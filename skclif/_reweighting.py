@@ -37,6 +37,8 @@ from ._pipelines import final_step, fit_leading, is_frozen, transform_parts
 from ._rows import Rows
 from ._sklearn import HasMethods, Interval, StrOptions, _fit_context, _routing_enabled
 
+_DEFAULT_FOLDS = 5
+
 
 def _inner_has(method: str):
     """Return a check that the estimator, fitted or not, has a method."""
@@ -70,11 +72,11 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         the round.
     n_rounds : int, default=5
         Most rounds.
-    cv : int, splitter or iterable of splits, default=5
+    cv : int, splitter, iterable of splits or None, default=5
         Folds of the rows whose loss counts, at least three: the clean ones or, where
-        none are known, all. An int means stratified folds, shuffled. An iterable holds
-        (train, test) positions in `X`, or in `X_val` if that is given; every row whose
-        loss counts must be in one test part.
+        none are known, all. An int means stratified folds, shuffled, None five of them.
+        An iterable holds (train, test) positions in `X`, or in `X_val` if that is
+        given; every row whose loss counts must be in one test part.
     max_weight : float, default=2.0
         Bound on what weights are multiplied with, before they are scaled to leave their
         total as it was.
@@ -384,9 +386,10 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         """Return multipliers and influence; store what led to them."""
         multipliers, influence = np.ones(len(rows.y)), np.full(len(rows.y), np.nan)
         self.strength_, self.n_rounds_, self.history_ = 0.0, 0, {}
-        if self.strength == 0 or rows.warn_if_too_few(self.cv):
+        cv = _DEFAULT_FOLDS if self.cv is None else self.cv
+        if self.strength == 0 or rows.warn_if_too_few(cv):
             return multipliers, influence
-        fold, n_folds = rows.folds(self.cv, check_random_state(self.random_state))
+        fold, n_folds = rows.folds(cv, check_random_state(self.random_state))
         kept = rows.weights > 0
         fold, weights = fold[kept], rows.weights[kept]
         automatic = self.strength == "auto"

@@ -27,6 +27,9 @@ from .exceptions import ReweightingWarning
 
 _MIN_FOLDS = 3  # of two, neither could tell whether the other is right
 _MIN_CLEAN = 2  # rows of every class: one to learn from, one to be held out
+_SPLITS = (
+    "an int, a splitter that needs no groups, or an iterable of (train, test) positions"
+)
 _MIN_OWN = 3  # without clean rows, two folds are out at a time
 
 
@@ -188,9 +191,10 @@ class Rows:
         counted = np.flatnonzero(self.counted & (self.weights > 0))
         n_tests = np.zeros(len(self.y), int)
         fold = np.full(len(self.y), -1)
-        for number, test in enumerate(self._tests(cv, counted, random_state)):
-            n_tests[test] += 1
-            fold[test] = number
+        with naming("cv", _SPLITS):
+            for number, test in enumerate(self._tests(cv, counted, random_state)):
+                n_tests[test] += 1
+                fold[test] = number
         if (n_tests[counted] != 1).any():
             row = counted[n_tests[counted] != 1][0]
             raise ValueError(
