@@ -248,6 +248,7 @@ def _stacked(first, second, allow_nan: bool):
         allow_nd=True,
         input_name="X_val",
     )
+    first, second = _in_pandas(first), _in_pandas(second)
     if isinstance(first, pd.DataFrame):
         second = second if isinstance(second, pd.DataFrame) else pd.DataFrame(second)
         if list(first.columns) != list(second.columns):
@@ -270,6 +271,13 @@ def _stacked(first, second, allow_nan: bool):
     if sparse.issparse(first):
         return sparse.vstack([first, second], format="csr")
     return np.concatenate([first, second])
+
+
+def _in_pandas(X):
+    """Return a data frame of another library as one of pandas, others as they are."""
+    if isinstance(X, pd.DataFrame) or not hasattr(X, "columns"):
+        return X
+    return pd.DataFrame({name: np.asarray(X[name]) for name in X.columns})
 
 
 def _joined(y: np.ndarray, y_val: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ from skclif import (
     SentenceEmbedder,
     datasets,
 )
-from skclif.exceptions import DataFileError
+from skclif.exceptions import DataFileError, ReweightingWarning
 
 from .test_embedding import NOT_TEXTS
 
@@ -241,6 +241,10 @@ X_KINDS = {
             {
                 "fit": Refused("y needs at least 2 classes.*only one class: 'c'"),
                 "fit_transform": Refused("y needs at least 2 classes"),
+                # A warning, which is an error here, and then that of the others.
+                "InfluenceReweighter.fit": Refused(
+                    "has 1 rows, but rew", ReweightingWarning
+                ),
             },
         ),
     },
@@ -328,8 +332,13 @@ X_KINDS = {
     "scale": {
         **{
             f"times {scale:g}": (lambda scale=scale: X * scale, Right())
-            for scale in [1e-310, 1e-300, 1e-12, 1e12]
+            for scale in [1e-310, 1e-300, 1e-12]
         },
+        "times 1e+12": (
+            lambda: X * 1e12,
+            Right(),
+            {"InfluenceReweighter.fit": Right(warns="not determined in double prec")},
+        ),
         **{
             f"times {scale:g}": (
                 lambda scale=scale: X * scale,
@@ -1163,7 +1172,7 @@ CLEAN_KINDS = {
         "list in a cell": (lambda: put(CLEAN, None, object), no_clean("None")),
         "complex": (lambda: CLEAN * 1j, no_clean()),
         "dates": (lambda: CLEAN.astype("M8[D]"), no_clean()),
-        "structured": (lambda: np.zeros(N, [("a", bool)]), no_clean()),
+        "structured": (lambda: np.zeros(N, [("a", bool)]), no_clean(error=TypeError)),
     },
     "wrong shape": {
         "column": (lambda: CLEAN[:, None], AS_BOOL),
@@ -1179,7 +1188,7 @@ CLEAN_KINDS = {
         "pandas.NA": (lambda: put(CLEAN, pd.NA, object), no_clean("it contains <NA>")),
         "NA in boolean": (
             lambda: pd.Series(CLEAN, dtype="boolean").mask(np.arange(N) == 2),
-            no_clean("it contains <NA>"),
+            no_clean("it contains nan"),
         ),
         "masked": (lambda: masked(CLEAN), Refused("is_clean is a masked array with 2")),
     },
@@ -1238,34 +1247,69 @@ CLEAN_KINDS = {
 }
 
 
-def of_validation(answer, **renamed):
-    """Return an answer as it is given about rows of validation."""
+def of_validation(answer):
+    """Return an answer as it is given about clean rows beside X."""
     if isinstance(answer, Right):
-        return answer
-    match = answer.match
-    for name in ("X", "y"):
-        match = re.sub(rf"(?<![\w.]){name}\b", f"{name}_val", match)
+        return replace(answer, plain=lambda made: frame(X)) if answer.frame else answer
+    match = answer.match.replace(NOT_FEATURES, "<features>")
+    for name in ("X", "y"):  # column_or_1d calls everything y
+        match = re.sub(rf"(?<![\w\\.]){name}\b(?! should)", f"{name}_val", match)
+    match = match.replace("<features>", "X_val must be features like those of X")
     return replace(answer, match=match)
 
 
 def validation_kinds(table, answers):
-    """Return the cells of X or y for clean rows beside X, some answered otherwise."""
-    kinds = {}
-    for family, cells in table.items():
-        kinds[family] = cells
-        if isinstance(cells, dict):
-            kinds[family] = {
-                kind: (
-                    build,
-                    answers[kind] if kind in answers else of_validation(answer),
-                )
-                for kind, (build, answer, *_) in cells.items()
-            }
-    return kinds
+    """Return the table of X or y for clean rows beside X, with some other answers."""
+    return {
+        family: kinds
+        if isinstance(kinds, str)
+        else {
+            kind: (build, answers.get(kind) or of_validation(answer))
+            for kind, (build, answer, *_) in kinds.items()
+        }
+        for family, kinds in table.items()
+    }
 
 
-X_VAL_KINDS = validation_kinds(X_KINDS, {})
-Y_VAL_KINDS = validation_kinds(Y_KINDS, {})
+UNSIZED_VAL = Refused("X_val must be an array, a DataFrame or a list with", TypeError)
+SHORT_VAL = Refused("y_val has 24 rows, but X_val has")
+OTHER_SHAPE = Refused("X_val must be features like .* it has the shape .* and X .48, 3")
+OTHER_COLUMNS = Refused("X_val must be features like .* its columns are", frame=True)
+SPARSE_VAL = Refused("Sparse data was passed for X_val", TypeError)
+X_VAL_KINDS = validation_kinds(
+    X_KINDS,
+    {
+        **dict.fromkeys(["a number", "generator", "0-D"], UNSIZED_VAL),
+        **dict.fromkeys(["a text", "a dict", "a set", "no rows"], SHORT_VAL),
+        **dict.fromkeys(["empty list", "one row", "a row less"], SHORT_VAL),
+        **dict.fromkeys(["fewer features", "more features", "3-D"], OTHER_SHAPE),
+        **dict.fromkeys(["reordered", "others", "duplicated"], OTHER_COLUMNS),
+        **dict.fromkeys(["mixed", "missing"], OTHER_COLUMNS),
+        **dict.fromkeys(["csr_matrix", "coo_array"], SPARSE_VAL),
+    },
+)
+FEW_CLEAN = "has 0 clean rows, but reweighting needs at least 2 of every class, so"
+OTHER_TYPE = Refused(r"y with y_val mixes values that cannot be ordered \(int, str\)")
+Y_VAL_KINDS = validation_kinds(
+    Y_KINDS,
+    {
+        "one class": Right(np.array, warns=FEW_CLEAN),
+        "unseen class": Right(np.array, warns=f"Class 'c' {FEW_CLEAN}"),
+        "numbers for texts": OTHER_TYPE,
+        "huge integers": OTHER_TYPE,
+        "bool": Right(lambda made: (CODES > 0) + 0, warns=FEW_CLEAN, codes=True),
+        "boolean": Right(lambda made: (CODES > 0) + 0, warns=FEW_CLEAN, codes=True),
+        "column": LETTERS,
+        "one column": LETTERS,
+    },
+)
+# None of an argument is another thing than a None in it.
+for _table, _given, _missing in [
+    (X_VAL_KINDS, "y_val", "X_val"),
+    (Y_VAL_KINDS, "X_val", "y_val"),
+]:
+    _refused = Refused(f"{_given} was given without {_missing}; pass both or neither")
+    _table["wrong type"]["None"] = (lambda: None, _refused)
 
 # --- Entry points ---------------------------------------------------------------------
 
@@ -1387,7 +1431,7 @@ def contents(answered):
     return [np.asarray(answered)]
 
 
-def given(entry_point, argument, value):
+def given(entry_point, argument, value, answer):
     """Return the arguments of a call; one row is asked about with one row."""
     arguments = {
         name: PLAIN[name] for name in ENTRY_POINTS[entry_point] if name in ALWAYS
@@ -1395,7 +1439,10 @@ def given(entry_point, argument, value):
     if entry_point == "InfluenceReweighter.fit" and "concept" not in argument:
         del arguments["concepts"]
     if argument.endswith("_val"):  # in X each row twice, for validation is no longer
-        arguments = {"X": np.r_[X, X], "y": np.r_[Y, Y], "X_val": X, "y_val": Y}
+        twice = np.r_[X, X]
+        twice = frame(twice) if getattr(answer, "frame", False) else twice
+        labels = CODES if getattr(answer, "codes", False) else Y
+        arguments = {"X": twice, "y": np.r_[labels, labels], "X_val": X, "y_val": Y}
     if "fit_transform" in entry_point:
         arguments["concepts"] = CONCEPTS
     if argument == "X" and getattr(value, "shape", None) == (1, 3):
@@ -1432,7 +1479,7 @@ def test_cell(entry_point, argument, family, kind):
     build = TABLES[argument][family][kind][0]
     answer = answer_of(entry_point, argument, family, kind)
     made = build()
-    arguments = given(entry_point, argument, made)
+    arguments = given(entry_point, argument, made, answer)
     before = fingerprint(arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -1492,6 +1539,21 @@ PARAMETERS = {
         "estimator": {},
         "method": {},
         "device": {"a text": DEVICE},
+    },
+    InfluenceReweighter: {
+        "estimator": {},
+        "strength": ("zero", "huge", "a fraction", "True"),
+        "n_rounds": ("huge", "True"),
+        "cv": {
+            "None": None,
+            "huge": f"No class has as many rows as there are folds, cv={10**30}",
+            "a list": "cv must be an int, .*: cannot unpack",
+            "a dict": "cv must put every row .* but row 0 is in 0",
+        },
+        "max_weight": ("huge",),
+        "surrogate": ("None",),
+        "include_validation": FLAG,
+        "random_state": ("None", "zero", "True"),
     },
     SentenceEmbedder: {
         "model": {"a text": "no such' is not on this machine"},
@@ -1556,6 +1618,11 @@ def call(tiny_encoder, tmp_path_factory):
         if owner is ConceptInfluenceExplainer:
             inner = {"estimator": ConceptBottleneckClassifier(), **parameters}
             return owner(**inner).fit(X, Y, concepts=CONCEPTS)
+        if owner is InfluenceReweighter:
+            inner = {"estimator": ConceptBottleneckClassifier(), "strength": 1.0}
+            if parameters.get("n_rounds") == ODD["huge"]:
+                inner["strength"] = 0.0  # or they would go on for ever
+            return owner(**{**inner, "cv": 3, **parameters}).fit(X, Y).predict_proba(X)
         if owner is SentenceEmbedder:
             return owner(**{"model": tiny_encoder, **parameters}).transform(["soup"])
         if owner is datasets.load_reviews:
@@ -1583,7 +1650,9 @@ def test_parameter(call, monkeypatch, tmp_path, owner, parameter, kind):
     fine = PARAMETERS[owner][parameter]
     ask = partial(call, owner, **{parameter: ODD[kind]})
     if isinstance(fine, dict) and fine.get(kind):
-        with pytest.raises((ValueError, TypeError, OSError), match=fine[kind]):
+        errors = (ValueError, TypeError, OSError, ReweightingWarning)
+        with warnings.catch_warnings(), pytest.raises(errors, match=fine[kind]):
+            warnings.simplefilter("error", ReweightingWarning)
             ask()
     elif kind not in fine:
         match = f"The '{parameter}' parameter of {owner.__name__} must be .* Got .* ins"
