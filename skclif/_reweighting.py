@@ -445,7 +445,10 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
                 check_explainable(self.surrogate)
             estimator = clone(self.surrogate)
             features = fit_leading(estimator, rows.X, rows.y)
-        elif sparse.issparse(rows.X):
+        elif (
+            sparse.issparse(rows.X)
+            and get_tags(final_step(self.estimator_)).input_tags.sparse
+        ):
             raise TypeError(
                 f"The final step sees sparse features of shape {rows.X.shape}, of "
                 "which influence cannot be computed; pass a surrogate that makes them "
