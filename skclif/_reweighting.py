@@ -441,6 +441,11 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
     def _influence_model(self, rows: Rows):
         """Return the fitted model whose influence is used, and its training data."""
         if self.surrogate is not None:
+            if is_frozen(self.surrogate):
+                raise TypeError(
+                    "surrogate ends in a FrozenEstimator, but it is fitted to the rows "
+                    "here; pass the estimator itself. Steps before it may be frozen."
+                )
             with naming("surrogate", "a model with influence"):
                 check_explainable(self.surrogate)
             estimator = clone(self.surrogate)
