@@ -491,12 +491,12 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
 
 def _check_inner(estimator, concepts) -> None:
     """Refuse by name what cannot be fitted with weights."""
-    if isinstance(estimator, type):
-        raise TypeError(
-            f"estimator must be an instance, got the class {estimator.__name__}; pass "
-            f"{estimator.__name__}()."
-        )
     model = final_step(estimator)
+    if isinstance(model, type):
+        raise TypeError(
+            f"estimator must be an instance, got the class {model.__name__}; pass "
+            f"{model.__name__}()."
+        )
     name = type(model).__name__
     if is_frozen(estimator):
         raise TypeError(
