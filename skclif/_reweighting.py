@@ -264,7 +264,7 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         ReweightingWarning
             If a class has too few clean rows; weights then stay as given.
         """
-        _check_inner(self.estimator, concepts)
+        _check_inner(self.estimator, concepts, concept_sample_weight)
         y = check_labels(y, count_rows(X), warn=True)
         (X,) = indexable(X)
         clean = _check_clean(is_clean, len(y))
@@ -489,7 +489,7 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         return tags
 
 
-def _check_inner(estimator, concepts) -> None:
+def _check_inner(estimator, concepts, concept_sample_weight) -> None:
     """Refuse by name what cannot be fitted with weights."""
     model = final_step(estimator)
     if isinstance(model, type):
@@ -519,6 +519,13 @@ def _check_inner(estimator, concepts) -> None:
         raise TypeError(
             f"concepts were given, but {name} takes none; use "
             "ConceptBottleneckClassifier, or leave concepts out."
+        )
+    if concept_sample_weight is not None and not has_fit_parameter(
+        model, "concept_sample_weight"
+    ):
+        raise TypeError(
+            f"concept_sample_weight was given, but {name} takes none; use "
+            "ConceptBottleneckClassifier, or leave it out."
         )
 
 
