@@ -222,7 +222,12 @@ class Rows:
         if not isinstance(cv, int | np.integer) and not hasattr(cv, "split"):
             limit = self.n_extra or len(self.y)
             for _, test in cv:
-                test = np.arange(limit)[np.asarray(test)]
+                try:
+                    test = np.arange(limit)[np.asarray(test)]
+                except IndexError as error:
+                    raise ValueError(
+                        f"its positions must be those of {limit} rows: {error}."
+                    ) from error
                 yield test + self._offset
             return
         splitter = cv
