@@ -34,7 +34,7 @@ from ._checks import (
 from ._devices import resolve_device
 from ._explainable import as_bottleneck, check_explainable, training_data
 from ._pipelines import final_step, fit_leading, is_frozen, transform_parts
-from ._rows import Rows
+from ._rows import Rows, check_annotations
 from ._sklearn import HasMethods, Interval, StrOptions, _fit_context, _routing_enabled
 
 _DEFAULT_FOLDS = 5
@@ -281,6 +281,7 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         self.estimator_ = clone(self.estimator)
         features = fit_leading(self.estimator_, X, y, **metadata)
         weights = check_weights(sample_weight, features)
+        check_annotations(concepts, concept_sample_weight, len(y))
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
         if X_val is not None:
             with naming("X_val", "rows like those of X"):

@@ -91,9 +91,8 @@ class Rows:
         n_extra, positive = len(y), self.weights[self.weights > 0]
         concepts, concept_weights = self.concepts, self.concept_weights
         if concepts is not None:
-            table = concept_table(concepts).reset_index(drop=True)
-            check_length("concepts", len(table), len(self.y))
-            weights = check_annotation_weights(concept_weights, table)
+            table, weights = check_annotations(concepts, concept_weights, len(self.y))
+            table = table.reset_index(drop=True)
             concepts = table.astype(object).reindex(range(len(table) + n_extra))
             concept_weights = np.pad(
                 weights, [(0, n_extra), (0, 0)], constant_values=1.0
@@ -239,6 +238,17 @@ class Rows:
             splits = list(splitter.split(np.zeros(len(counted)), self.y[counted]))
         for _, test in splits:
             yield counted[test]
+
+
+def check_annotations(concepts, concept_weights, n_samples: int):
+    """Return a table of annotations, and their weights; None if there are none."""
+    if concepts is None:
+        if concept_weights is not None:
+            raise ValueError("concept_sample_weight was given without concepts.")
+        return None
+    table = concept_table(concepts)
+    check_length("concepts", len(table), n_samples)
+    return table, check_annotation_weights(concept_weights, table)
 
 
 def _stacked(first, second, allow_nan: bool):
