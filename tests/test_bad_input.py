@@ -1780,6 +1780,15 @@ def test_bad_class_weights(weights, match):
         ConceptBottleneckClassifier(class_weight=weights).fit(X, Y)
 
 
+def test_big_endian_annotations_may_be_of_rows_without_weight():
+    weights = put(WEIGHTS, 0)
+    found = ConceptBottleneckClassifier().fit(
+        X, Y, weights, concepts=NUMBER_CODES.astype(">i8")
+    )
+    expected = ConceptBottleneckClassifier().fit(X, Y, weights, concepts=NUMBER_CODES)
+    np.testing.assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
+
+
 @pytest.mark.parametrize(
     ("kinds", "match"),
     [
