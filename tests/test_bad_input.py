@@ -1410,6 +1410,8 @@ def ask(entry_point, arguments, answer):
         model = fitted(owner, getattr(answer, "codes", False), named)
         return contents(getattr(model, method)(**arguments))
     model = estimator(owner)
+    if owner == "InfluenceReweighter" and "concepts" in arguments:
+        model.set_params(strength=0.0)  # slow otherwise
     answered = getattr(model, method)(**arguments)
     if method == "fit_transform":
         return contents(answered)
@@ -1436,8 +1438,11 @@ def given(entry_point, argument, value, answer):
     arguments = {
         name: PLAIN[name] for name in ENTRY_POINTS[entry_point] if name in ALWAYS
     }
-    if entry_point == "InfluenceReweighter.fit" and "concept" not in argument:
-        del arguments["concepts"]
+    if entry_point == "InfluenceReweighter.fit":
+        if "concept" in argument:  # to have rows added to the annotations
+            arguments |= {"X_val": X[:9], "y_val": Y[:9]}
+        else:
+            del arguments["concepts"]
     if argument.endswith("_val"):  # in X each row twice, for validation is no longer
         twice = np.r_[X, X]
         twice = frame(twice) if getattr(answer, "frame", False) else twice
