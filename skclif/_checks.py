@@ -92,18 +92,19 @@ def naming(argument: str, expected: str) -> Iterator[None]:
         raise kind(f"{argument} must be {expected}: {error}") from error
 
 
-def count_rows(X) -> int:
+def count_rows(X, name: str = "X") -> int:
     """Return the number of samples of what may be features or texts."""
-    with naming("X", "an array, a DataFrame or a list with one entry a sample"):
+    with naming(name, "an array, a DataFrame or a list with one entry a sample"):
         return _num_samples(X)
 
 
-def check_length(argument: str, length: int, n_samples: int) -> None:
+def check_length(argument: str, length: int, n_samples: int, of: str = "X") -> None:
     """Refuse an argument that has not one row for each of X."""
     if length != n_samples:
         raise ValueError(
-            f"{argument} has {length} rows, but X has {n_samples}: inconsistent "
-            "numbers of samples. Rows are matched by position; give one for each of X."
+            f"{argument} has {length} rows, but {of} has {n_samples}: inconsistent "
+            "numbers of samples. Rows are matched by position; give one for each of "
+            f"{of}."
         )
 
 
@@ -117,40 +118,47 @@ def check_features(estimator, X, *, reset: bool) -> np.ndarray:
         )
     refuse_masked("X", X)
     with naming("X", _FEATURES):
-        _refuse_dates(X)
+        refuse_dates(X)
         X = validate_data(estimator, X, reset=reset, dtype=np.float64)
-    largest = max(X.max(), -X.min())
-    if largest > LARGEST_FEATURE:
-        raise ValueError(
-            f"X has values as large as {largest:.3g}; beyond {LARGEST_FEATURE:g} they "
-            "cannot be computed with in double precision. Divide the features by a "
-            "constant, or clip them."
-        )
+    check_size("X", X)
     return X
 
 
-def check_labels(y, n_samples: int, *, warn: bool = False) -> np.ndarray:
+def check_size(name: str, X: np.ndarray) -> None:
+    """Refuse features that are too large to be computed with."""
+    largest = max(X.max(), -X.min())
+    if largest > LARGEST_FEATURE:
+        raise ValueError(
+            f"{name} has values as large as {largest:.3g}; beyond "
+            f"{LARGEST_FEATURE:g} they cannot be computed with in double precision. "
+            "Divide the features by a constant, or clip them."
+        )
+
+
+def check_labels(
+    y, n_samples: int, *, warn: bool = False, name: str = "y", of: str = "X"
+) -> np.ndarray:
     """Return labels as an array of shape (n_samples,), none of them missing."""
     if y is None:
         raise ValueError(
-            "This estimator requires y to be passed, but the target y is None. Give "
-            "one label for each row of X."
+            f"This estimator requires {name} to be passed, but the target {name} is "
+            f"None. Give one label for each row of {of}."
         )
-    refuse_masked("y", y)
-    with naming("y", "a column of labels, of shape (n_samples,)"):
-        y = column_or_1d(y, warn=warn)
+    refuse_masked(name, y)
+    with naming(name, "a column of labels, of shape (n_samples,)"):
+        y = column_or_1d(y, input_name=name, warn=warn)
         if y.dtype.kind == "V":
             raise TypeError(f"it is a structured array with the fields {y.dtype.names}")
-        check_length("y", len(y), n_samples)
+        check_length(name, len(y), n_samples, of)
         missing = np.flatnonzero(pd.isna(y))
         if len(missing):
             raise ValueError(
-                f"y has no label in row {missing[0]} (counted from 0): it contains "
-                f"{y[missing[0]]!r}. Label the row, or drop it."
+                f"{name} has no label in row {missing[0]} (counted from 0): it "
+                f"contains {y[missing[0]]!r}. Label the row, or drop it."
             )
         if y.dtype.kind == "f":
-            assert_all_finite(y, input_name="y")
-        sorted_values(y, "y")
+            assert_all_finite(y, input_name=name)
+        sorted_values(y, name)
         check_classification_targets(y)
     return y
 
@@ -177,7 +185,7 @@ def check_weights(sample_weight, X) -> np.ndarray:
         )
     refuse_masked("sample_weight", sample_weight)
     with naming("sample_weight", "one number for each row of X, or None"):
-        _refuse_dates(sample_weight)
+        refuse_dates(sample_weight)
         sample_weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
@@ -202,7 +210,7 @@ def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.n
         return np.ones(table.shape)
     refuse_masked(name, concept_sample_weight)
     with naming(name, f"one number for each annotation, of shape {table.shape}"):
-        _refuse_dates(concept_sample_weight)
+        refuse_dates(concept_sample_weight)
         weights = check_array(
             concept_sample_weight,
             dtype=np.float64,
@@ -234,7 +242,7 @@ def refuse_masked(name: str, value) -> None:
         )
 
 
-def _refuse_dates(value) -> None:
+def refuse_dates(value) -> None:
     """Refuse what would be read as numbers of nanoseconds."""
     if isinstance(value, pd.DataFrame):
         dtypes = list(value.dtypes)

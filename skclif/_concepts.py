@@ -170,6 +170,8 @@ def concept_table(concepts) -> pd.DataFrame:
             f"{ndim}. A single concept is one column: a DataFrame with one column, or "
             "reshape(-1, 1)."
         )
+    if isinstance(concepts, np.ndarray) and not concepts.dtype.isnative:
+        concepts = concepts.astype(concepts.dtype.newbyteorder("="))  # for pandas
     table = pd.DataFrame(concepts)
     table.columns = [f"concept{j}" for j in range(table.shape[1])]
     return _check_names(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.utils import check_random_state, column_or_1d, get_tags, indexable
@@ -24,6 +25,7 @@ from ._checks import (
     check_features,
     check_labels,
     check_length,
+    check_size,
     check_weights,
     count_rows,
     naming,
@@ -32,8 +34,10 @@ from ._checks import (
 from ._devices import resolve_device
 from ._explainable import as_bottleneck, check_explainable, training_data
 from ._pipelines import final_step, fit_leading, is_frozen, transform_parts
-from ._rows import Rows
+from ._rows import Rows, check_annotations
 from ._sklearn import HasMethods, Interval, StrOptions, _fit_context, _routing_enabled
+
+_DEFAULT_FOLDS = 5
 
 
 def _inner_has(method: str):
@@ -68,11 +72,11 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         the round.
     n_rounds : int, default=5
         Most rounds.
-    cv : int, splitter or iterable of splits, default=5
+    cv : int, splitter, iterable of splits or None, default=5
         Folds of the rows whose loss counts, at least three: the clean ones or, where
-        none are known, all. An int means stratified folds, shuffled. An iterable holds
-        (train, test) positions in `X`, or in `X_val` if that is given; every row whose
-        loss counts must be in one test part.
+        none are known, all. An int means stratified folds, shuffled, None five of them.
+        An iterable holds (train, test) positions in `X`, or in `X_val` if that is
+        given; every row whose loss counts must be in one test part.
     max_weight : float, default=2.0
         Bound on what weights are multiplied with, before they are scaled to leave their
         total as it was.
@@ -261,11 +265,11 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         ReweightingWarning
             If a class has too few clean rows; weights then stay as given.
         """
-        _check_inner(self.estimator, concepts)
+        _check_inner(self.estimator, concepts, concept_sample_weight)
         y = check_labels(y, count_rows(X), warn=True)
         (X,) = indexable(X)
         clean = _check_clean(is_clean, len(y))
-        _check_validation(X_val, y_val, clean, len(y))
+        y_val = _check_validation(X_val, y_val, clean, len(y))
         metadata = {
             "sample_weight": sample_weight,
             "concepts": concepts,
@@ -278,10 +282,15 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         self.estimator_ = clone(self.estimator)
         features = fit_leading(self.estimator_, X, y, **metadata)
         weights = check_weights(sample_weight, features)
+        check_annotations(concepts, concept_sample_weight, len(y))
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
         if X_val is not None:
-            y_val = check_labels(y_val, count_rows(X_val))
-            rows = rows.extended(transform_parts(self.estimator_, X_val), y_val)
+            with naming("X_val", "rows like those of X"):
+                added = transform_parts(self.estimator_, X_val)
+            model = final_step(self.estimator_)
+            rows = rows.extended(added, y_val, get_tags(model).input_tags.allow_nan)
+            if isinstance(model, ConceptBottleneckClassifier):
+                check_size("X_val", np.asarray(added, dtype=np.float64))
         multipliers, influence = self._learn(rows)
         weights = rows.weights * multipliers
         if not self.include_validation:
@@ -379,9 +388,10 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         """Return multipliers and influence; store what led to them."""
         multipliers, influence = np.ones(len(rows.y)), np.full(len(rows.y), np.nan)
         self.strength_, self.n_rounds_, self.history_ = 0.0, 0, {}
-        if self.strength == 0 or rows.warn_if_too_few(self.cv):
+        cv = _DEFAULT_FOLDS if self.cv is None else self.cv
+        if self.strength == 0 or rows.warn_if_too_few(cv):
             return multipliers, influence
-        fold, n_folds = rows.folds(self.cv, check_random_state(self.random_state))
+        fold, n_folds = rows.folds(cv, check_random_state(self.random_state))
         kept = rows.weights > 0
         fold, weights = fold[kept], rows.weights[kept]
         automatic = self.strength == "auto"
@@ -408,7 +418,7 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         model, data = self._influence_model(rows)
         device = resolve_device(model.device)
         data, basis = data.to(device).in_row_space()
-        weights = torch.from_numpy(rows.weights).to(device)
+        weights = torch.tensor(rows.weights, device=device)  # may be read-only
         models = reweighting.WeightedModels(
             model._bottleneck(device).rotated(basis),
             data.per_unit_of(weights),
@@ -433,11 +443,19 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
     def _influence_model(self, rows: Rows):
         """Return the fitted model whose influence is used, and its training data."""
         if self.surrogate is not None:
+            if is_frozen(self.surrogate):
+                raise TypeError(
+                    "surrogate ends in a FrozenEstimator, but it is fitted to the rows "
+                    "here; pass the estimator itself. Steps before it may be frozen."
+                )
             with naming("surrogate", "a model with influence"):
                 check_explainable(self.surrogate)
             estimator = clone(self.surrogate)
             features = fit_leading(estimator, rows.X, rows.y)
-        elif sparse.issparse(rows.X):
+        elif (
+            sparse.issparse(rows.X)
+            and get_tags(final_step(self.estimator_)).input_tags.sparse
+        ):
             raise TypeError(
                 f"The final step sees sparse features of shape {rows.X.shape}, of "
                 "which influence cannot be computed; pass a surrogate that makes them "
@@ -477,14 +495,14 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         return tags
 
 
-def _check_inner(estimator, concepts) -> None:
+def _check_inner(estimator, concepts, concept_sample_weight) -> None:
     """Refuse by name what cannot be fitted with weights."""
-    if isinstance(estimator, type):
-        raise TypeError(
-            f"estimator must be an instance, got the class {estimator.__name__}; pass "
-            f"{estimator.__name__}()."
-        )
     model = final_step(estimator)
+    if isinstance(model, type):
+        raise TypeError(
+            f"estimator must be an instance, got the class {model.__name__}; pass "
+            f"{model.__name__}()."
+        )
     name = type(model).__name__
     if is_frozen(estimator):
         raise TypeError(
@@ -508,6 +526,13 @@ def _check_inner(estimator, concepts) -> None:
             f"concepts were given, but {name} takes none; use "
             "ConceptBottleneckClassifier, or leave concepts out."
         )
+    if concept_sample_weight is not None and not has_fit_parameter(
+        model, "concept_sample_weight"
+    ):
+        raise TypeError(
+            f"concept_sample_weight was given, but {name} takes none; use "
+            "ConceptBottleneckClassifier, or leave it out."
+        )
 
 
 def _check_clean(is_clean, n_samples: int) -> np.ndarray | None:
@@ -516,33 +541,35 @@ def _check_clean(is_clean, n_samples: int) -> np.ndarray | None:
         return None
     refuse_masked("is_clean", is_clean)
     with naming("is_clean", "one True or False for each row of X"):
-        is_clean = column_or_1d(is_clean)
+        is_clean = column_or_1d(is_clean, input_name="is_clean")
         check_length("is_clean", len(is_clean), n_samples)
-        if not np.isin(is_clean, [0, 1]).all():
-            odd = is_clean[~np.isin(is_clean, [0, 1])].tolist()[0]
-            raise ValueError(f"it contains {odd!r}.")
+        odd = pd.isna(is_clean)  # pandas.NA cannot be compared
+        odd[~odd] = ~np.isin(is_clean[~odd], [0, 1])
+        if odd.any():
+            raise ValueError(f"it contains {is_clean[odd].tolist()[0]!r}.")
     return is_clean.astype(bool)
 
 
-def _check_validation(X_val, y_val, clean, n_samples: int) -> None:
+def _check_validation(X_val, y_val, clean, n_samples: int) -> np.ndarray | None:
+    """Return the labels of clean rows beside X, if there are any."""
     if (X_val is None) != (y_val is None):
         given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
         raise ValueError(f"{given} was given without {missing}; pass both or neither.")
     if X_val is None:
-        return
+        return None
     if clean is not None:
         raise ValueError(
             "is_clean and X_val were both given; mark clean rows of X by is_clean, or "
             "pass clean rows that are not in X as X_val and y_val."
         )
-    with naming("X_val", "an array, a DataFrame or a list with one entry a sample"):
-        n_validation = count_rows(X_val)
+    n_validation = count_rows(X_val, "X_val")
     if n_validation == n_samples:
         raise ValueError(
             f"X_val has {n_validation} rows, as many as X. A search or "
             "cross-validation would slice it as if its rows were those of X; put the "
             "rows into X and mark them by is_clean."
         )
+    return check_labels(y_val, n_validation, name="y_val", of="X_val")
 
 
 def _has_influence(model) -> bool:

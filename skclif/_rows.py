@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,23 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_array
 from sklearn.utils.validation import has_fit_parameter
 
-from ._checks import check_annotation_weights, check_length, naming
+from ._checks import (
+    check_annotation_weights,
+    check_length,
+    naming,
+    refuse_dates,
+    refuse_masked,
+    sorted_values,
+)
 from ._concepts import concept_table
 from ._sklearn import _safe_indexing
 from .exceptions import ReweightingWarning
 
 _MIN_FOLDS = 3  # of two, neither could tell whether the other is right
 _MIN_CLEAN = 2  # rows of every class: one to learn from, one to be held out
+_SPLITS = (
+    "an int, a splitter that needs no groups, or an iterable of (train, test) positions"
+)
 _MIN_OWN = 3  # without clean rows, two folds are out at a time
 
 
@@ -75,24 +86,23 @@ class Rows:
             )
         )
 
-    def extended(self, X, y: np.ndarray) -> Rows:
+    def extended(self, X, y: np.ndarray, allow_nan: bool) -> Rows:
         """Return these rows and clean ones of average weight, without annotations."""
         n_extra, positive = len(y), self.weights[self.weights > 0]
         concepts, concept_weights = self.concepts, self.concept_weights
         if concepts is not None:
-            table = concept_table(concepts).reset_index(drop=True)
-            check_length("concepts", len(table), len(self.y))
-            weights = check_annotation_weights(concept_weights, table)
+            table, weights = check_annotations(concepts, concept_weights, len(self.y))
+            table = table.reset_index(drop=True)
             concepts = table.astype(object).reindex(range(len(table) + n_extra))
             concept_weights = np.pad(
                 weights, [(0, n_extra), (0, 0)], constant_values=1.0
             )
         with naming("X_val", "features like those of X"):
-            X = _stacked(self.X, X)
+            X = _stacked(self.X, X, allow_nan)
         weight = positive.mean() if len(positive) else 1.0
         return Rows(
             X,
-            np.concatenate([self.y, y]),
+            _joined(self.y, y),
             np.concatenate([self.weights, np.full(n_extra, weight)]),
             np.arange(len(self.y) + n_extra) >= len(self.y),
             concepts,
@@ -180,9 +190,10 @@ class Rows:
         counted = np.flatnonzero(self.counted & (self.weights > 0))
         n_tests = np.zeros(len(self.y), int)
         fold = np.full(len(self.y), -1)
-        for number, test in enumerate(self._tests(cv, counted, random_state)):
-            n_tests[test] += 1
-            fold[test] = number
+        with naming("cv", _SPLITS):
+            for number, test in enumerate(self._tests(cv, counted, random_state)):
+                n_tests[test] += 1
+                fold[test] = number
         if (n_tests[counted] != 1).any():
             row = counted[n_tests[counted] != 1][0]
             raise ValueError(
@@ -210,7 +221,12 @@ class Rows:
         if not isinstance(cv, int | np.integer) and not hasattr(cv, "split"):
             limit = self.n_extra or len(self.y)
             for _, test in cv:
-                test = np.arange(limit)[np.asarray(test)]
+                try:
+                    test = np.arange(limit)[np.asarray(test)]
+                except IndexError as error:
+                    raise ValueError(
+                        f"its positions must be those of {limit} rows: {error}."
+                    ) from error
                 yield test + self._offset
             return
         splitter = cv
@@ -224,8 +240,30 @@ class Rows:
             yield counted[test]
 
 
-def _stacked(first, second):
-    """Return the rows of one container below those of another of its kind."""
+def check_annotations(concepts, concept_weights, n_samples: int):
+    """Return a table of annotations, and their weights; None if there are none."""
+    if concepts is None:
+        if concept_weights is not None:
+            raise ValueError("concept_sample_weight was given without concepts.")
+        return None
+    table = concept_table(concepts)
+    check_length("concepts", len(table), n_samples)
+    return table, check_annotation_weights(concept_weights, table)
+
+
+def _stacked(first, second, allow_nan: bool):
+    """Return the rows of one container, X, above those of another of its kind."""
+    refuse_masked("X", first)
+    refuse_masked("X_val", second)
+    refuse_dates(second)
+    check = partial(
+        check_array,
+        accept_sparse=sparse.issparse(first),
+        ensure_all_finite="allow-nan" if allow_nan else True,
+        allow_nd=True,
+        input_name="X_val",
+    )
+    first, second = _in_pandas(first), _in_pandas(second)
     if isinstance(first, pd.DataFrame):
         second = second if isinstance(second, pd.DataFrame) else pd.DataFrame(second)
         if list(first.columns) != list(second.columns):
@@ -233,7 +271,35 @@ def _stacked(first, second):
                 f"its columns are {list(second.columns)}, those of X "
                 f"{list(first.columns)}."
             )
+        if all(map(pd.api.types.is_numeric_dtype, first.dtypes)):
+            check(second, dtype=np.float64)
         return pd.concat([first, second], ignore_index=True)
+    if not sparse.issparse(first):
+        first = np.asarray(first)
+    if first.dtype.kind in "biuf":
+        whole = [np.float64] if first.dtype.kind in "biu" else []
+        second = check(second, dtype=[*whole, first.dtype])
+    elif not sparse.issparse(second):
+        second = np.asarray(second)
+    if first.shape[1:] != second.shape[1:]:
+        raise ValueError(f"it has the shape {second.shape}, and X {first.shape}.")
     if sparse.issparse(first):
         return sparse.vstack([first, second], format="csr")
-    return np.concatenate([np.asarray(first), np.asarray(second)])
+    return np.concatenate([first, second])
+
+
+def _in_pandas(X):
+    """Return a data frame of another library as one of pandas, others as they are."""
+    if isinstance(X, pd.DataFrame) or not hasattr(X, "columns"):
+        return X
+    return pd.DataFrame({name: np.asarray(X[name]) for name in X.columns})
+
+
+def _joined(y: np.ndarray, y_val: np.ndarray) -> np.ndarray:
+    """Return labels and those of clean rows, in one type."""
+    if {y.dtype.kind, y_val.dtype.kind} <= set("biuf"):
+        same = y_val.astype(y.dtype)
+        return np.concatenate([y, same if (same == y_val).all() else y_val])
+    both = np.concatenate([y.astype(object), y_val.astype(object)])
+    sorted_values(both, "y with y_val")
+    return np.concatenate([y, y_val])

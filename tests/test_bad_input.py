@@ -11,7 +11,7 @@ import inspect
 import re
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import joblib
@@ -31,10 +31,11 @@ from skclif import (
     ConceptBottleneckClassifier,
     ConceptInfluenceExplainer,
     InfluenceResult,
+    InfluenceReweighter,
     SentenceEmbedder,
     datasets,
 )
-from skclif.exceptions import DataFileError
+from skclif.exceptions import DataFileError, ReweightingWarning
 
 from .test_embedding import NOT_TEXTS
 
@@ -140,19 +141,19 @@ LAYOUTS = {
 # --- X --------------------------------------------------------------------------------
 
 NOT_FEATURES = r"X must be a dense table of finite numbers, of shape .*SentenceEmbedder"
-# Where an explainer may hold a pipeline, it counts rows before it knows features.
-UNSIZED = {
-    "ConceptInfluenceExplainer.fit": Refused(
-        "X must be an array, a DataFrame or a list with one entry a sample", TypeError
-    )
-}
-SHORT = {
-    "ConceptInfluenceExplainer.fit": Refused("y has 24 rows, but X has"),
-    "ConceptInfluenceExplainer.fit_transform": Refused("y has 24 rows, but X has"),
-}
-UNSIZED["ConceptInfluenceExplainer.fit_transform"] = UNSIZED[
-    "ConceptInfluenceExplainer.fit"
+# What may hold a pipeline counts rows before it knows features.
+HOLDERS = [
+    "ConceptInfluenceExplainer.fit",
+    "ConceptInfluenceExplainer.fit_transform",
+    "InfluenceReweighter.fit",
 ]
+UNSIZED = dict.fromkeys(
+    HOLDERS,
+    Refused(
+        "X must be an array, a DataFrame or a list with one entry a sample", TypeError
+    ),
+)
+SHORT = dict.fromkeys(HOLDERS, Refused("y has 24 rows, but X has"))
 
 
 def not_features(detail, error=ValueError, **options):
@@ -240,6 +241,10 @@ X_KINDS = {
             {
                 "fit": Refused("y needs at least 2 classes.*only one class: 'c'"),
                 "fit_transform": Refused("y needs at least 2 classes"),
+                # A warning, which is an error here, and then that of the others.
+                "InfluenceReweighter.fit": Refused(
+                    "has 1 rows, but rew", ReweightingWarning
+                ),
             },
         ),
     },
@@ -327,8 +332,13 @@ X_KINDS = {
     "scale": {
         **{
             f"times {scale:g}": (lambda scale=scale: X * scale, Right())
-            for scale in [1e-310, 1e-300, 1e-12, 1e12]
+            for scale in [1e-310, 1e-300, 1e-12]
         },
+        "times 1e+12": (
+            lambda: X * 1e12,
+            Right(),
+            {"InfluenceReweighter.fit": Right(warns="not determined in double prec")},
+        ),
         **{
             f"times {scale:g}": (
                 lambda scale=scale: X * scale,
@@ -1135,6 +1145,172 @@ for _value in ["pqr", 3]:
         Refused("input_features must be a list with one name for each", TypeError),
     )
 
+# --- Clean rows -----------------------------------------------------------------------
+
+NOT_CLEAN = "is_clean must be one True or False for each row of X"
+CLEAN = np.arange(N) % 2 == 0
+AS_BOOL = Right(lambda made: CLEAN)
+
+
+def no_clean(detail="", error=ValueError):
+    return Refused(f"{NOT_CLEAN}.*{detail}", error)
+
+
+CLEAN_KINDS = {
+    "wrong type": {
+        "None": (lambda: None, Right(lambda made: None)),
+        "True": (lambda: True, no_clean()),
+        "a text": (lambda: "clean", no_clean()),
+        "a dict": (lambda: {0: True}, no_clean()),
+        "a set": (lambda: {True}, no_clean()),
+        "generator": (lambda: iter(CLEAN), no_clean()),
+        "texts": (lambda: CLEAN.astype(str), no_clean("it contains '(True|False)'")),
+        "positions": (lambda: np.flatnonzero(CLEAN), Refused("is_clean has 12 rows")),
+        "numbers": (lambda: np.arange(N), no_clean("it contains 2")),
+        "labels": (lambda: Y, no_clean("it contains '[abc]'")),
+        "mixed": (lambda: put(CLEAN, "yes", object), no_clean("it contains 'yes'")),
+        "list in a cell": (lambda: put(CLEAN, None, object), no_clean("None")),
+        "complex": (lambda: CLEAN * 1j, no_clean()),
+        "dates": (lambda: CLEAN.astype("M8[D]"), no_clean()),
+        "structured": (lambda: np.zeros(N, [("a", bool)]), no_clean(error=TypeError)),
+    },
+    "wrong shape": {
+        "column": (lambda: CLEAN[:, None], AS_BOOL),
+        "2-D": (lambda: np.c_[CLEAN, CLEAN], no_clean(r"\(24, 2\)")),
+        "3-D": (lambda: CLEAN[:, None, None], no_clean()),
+        "0-D": (lambda: np.array(True), no_clean()),
+        "ragged": (lambda: [[True]] * 23 + [[True, False]], no_clean("inhomogeneous")),
+    },
+    "NaN or inf": {
+        "NaN": (lambda: put(CLEAN, np.nan, float), no_clean("it contains nan")),
+        "inf": (lambda: put(CLEAN, np.inf, float), no_clean("it contains inf")),
+        "None": (lambda: put(CLEAN, None, object), no_clean("it contains None")),
+        "pandas.NA": (lambda: put(CLEAN, pd.NA, object), no_clean("it contains <NA>")),
+        "NA in boolean": (
+            lambda: pd.Series(CLEAN, dtype="boolean").mask(np.arange(N) == 2),
+            no_clean("it contains nan"),
+        ),
+        "masked": (lambda: masked(CLEAN), Refused("is_clean is a masked array with 2")),
+    },
+    "empty": {"empty": (lambda: [], Refused("is_clean has 0 rows, but X has 24"))},
+    "one row": {
+        "one row": (lambda: CLEAN[:1], Refused("is_clean has 1 rows, but X has 24"))
+    },
+    "one value": {
+        "no clean row": (
+            lambda: ~(CLEAN | True),
+            Right(np.array, warns="has 0 clean rows, but reweighting needs at least 2"),
+        ),
+        "all clean": (
+            lambda: CLEAN | True,
+            Right(np.array, warns="Class 'a' has clean rows only"),
+        ),
+    },
+    "unseen value": {
+        "negative": (lambda: put(CLEAN, -1, int), no_clean("it contains -1")),
+        "a weight": (lambda: CLEAN / 2, no_clean("it contains 0.5")),
+    },
+    "misaligned": {
+        "a row less": (lambda: CLEAN[:-1], Refused("is_clean has 23 rows, but X has")),
+        "a row more": (
+            lambda: [*CLEAN, True],
+            Refused("is_clean has 25 rows, but X has 24"),
+        ),
+        "other index": (lambda: pd.Series(CLEAN, index=range(99, 75, -1)), AS_BOOL),
+    },
+    "column names": "flags have none",
+    "sparse": {
+        "csr_array": (
+            lambda: sparse.csr_array(CLEAN[:, None]),
+            Refused("Sparse data was passed for is_clean", TypeError),
+        )
+    },
+    "dtype": {
+        "boolean": (lambda: pd.Series(CLEAN, dtype="boolean"), AS_BOOL),
+        "Categorical": (lambda: pd.Categorical(CLEAN), AS_BOOL),
+        **{
+            name: (lambda name=name: CLEAN.astype(name), AS_BOOL)
+            for name in ["int8", "uint64", "float16", "float64", "object"]
+        },
+    },
+    "memory layout": {
+        name: (partial(build, CLEAN), AS_BOOL) for name, build in LAYOUTS.items()
+    },
+    "container": {
+        "list": (CLEAN.tolist, AS_BOOL),
+        "tuple": (lambda: tuple(CLEAN), AS_BOOL),
+        "torch": (lambda: torch.tensor(CLEAN), AS_BOOL),
+        "polars": (lambda: pl.Series(CLEAN), AS_BOOL),
+        "one column": (lambda: pd.DataFrame({"c": CLEAN}), AS_BOOL),
+    },
+    "scale": "flags are no sizes",
+}
+
+
+def of_validation(answer):
+    """Return an answer as it is given about clean rows beside X."""
+    if isinstance(answer, Right):
+        return replace(answer, plain=lambda made: frame(X)) if answer.frame else answer
+    match = answer.match.replace(NOT_FEATURES, "<features>")
+    for name in ("X", "y"):  # column_or_1d calls everything y
+        match = re.sub(rf"(?<![\w\\.]){name}\b(?! should)", f"{name}_val", match)
+    match = match.replace("<features>", "X_val must be features like those of X")
+    return replace(answer, match=match)
+
+
+def validation_kinds(table, answers):
+    """Return the table of X or y for clean rows beside X, with some other answers."""
+    return {
+        family: kinds
+        if isinstance(kinds, str)
+        else {
+            kind: (build, answers.get(kind) or of_validation(answer))
+            for kind, (build, answer, *_) in kinds.items()
+        }
+        for family, kinds in table.items()
+    }
+
+
+UNSIZED_VAL = Refused("X_val must be an array, a DataFrame or a list with", TypeError)
+SHORT_VAL = Refused("y_val has 24 rows, but X_val has")
+OTHER_SHAPE = Refused("X_val must be features like .* it has the shape .* and X .48, 3")
+OTHER_COLUMNS = Refused("X_val must be features like .* its columns are", frame=True)
+SPARSE_VAL = Refused("Sparse data was passed for X_val", TypeError)
+X_VAL_KINDS = validation_kinds(
+    X_KINDS,
+    {
+        **dict.fromkeys(["a number", "generator", "0-D"], UNSIZED_VAL),
+        **dict.fromkeys(["a text", "a dict", "a set", "no rows"], SHORT_VAL),
+        **dict.fromkeys(["empty list", "one row", "a row less"], SHORT_VAL),
+        **dict.fromkeys(["fewer features", "more features", "3-D"], OTHER_SHAPE),
+        **dict.fromkeys(["reordered", "others", "duplicated"], OTHER_COLUMNS),
+        **dict.fromkeys(["mixed", "missing"], OTHER_COLUMNS),
+        **dict.fromkeys(["csr_matrix", "coo_array"], SPARSE_VAL),
+    },
+)
+FEW_CLEAN = "has 0 clean rows, but reweighting needs at least 2 of every class, so"
+OTHER_TYPE = Refused(r"y with y_val mixes values that cannot be ordered \(int, str\)")
+Y_VAL_KINDS = validation_kinds(
+    Y_KINDS,
+    {
+        "one class": Right(np.array, warns=FEW_CLEAN),
+        "unseen class": Right(np.array, warns=f"Class 'c' {FEW_CLEAN}"),
+        "numbers for texts": OTHER_TYPE,
+        "huge integers": OTHER_TYPE,
+        "bool": Right(lambda made: (CODES > 0) + 0, warns=FEW_CLEAN, codes=True),
+        "boolean": Right(lambda made: (CODES > 0) + 0, warns=FEW_CLEAN, codes=True),
+        "column": LETTERS,
+        "one column": LETTERS,
+    },
+)
+# None of an argument is another thing than a None in it.
+for _table, _given, _missing in [
+    (X_VAL_KINDS, "y_val", "X_val"),
+    (Y_VAL_KINDS, "X_val", "y_val"),
+]:
+    _refused = Refused(f"{_given} was given without {_missing}; pass both or neither")
+    _table["wrong type"]["None"] = (lambda: None, _refused)
+
 # --- Entry points ---------------------------------------------------------------------
 
 TABLES = {
@@ -1150,6 +1326,9 @@ TABLES = {
     "paths": PATHS_KINDS,
     "k": K_KINDS,
     "input_features": NAMES_KINDS,
+    "is_clean": CLEAN_KINDS,
+    "X_val": X_VAL_KINDS,
+    "y_val": Y_VAL_KINDS,
 }
 PLAIN = {"X": X, "y": Y, "concepts": CONCEPTS}
 FIT = ("X", "y", "sample_weight", "concepts", "concept_sample_weight")
@@ -1176,6 +1355,11 @@ ENTRY_POINTS = {
         *("X", "y", "target", "paths", "groups", "reduce", "top"),
     ),
     "ConceptInfluenceExplainer.get_feature_names_out": ("input_features",),
+    "InfluenceReweighter.fit": (*FIT, "is_clean", "X_val", "y_val"),
+    "InfluenceReweighter.predict": ("X",),
+    "InfluenceReweighter.predict_proba": ("X",),
+    "InfluenceReweighter.decision_function": ("X",),
+    "InfluenceReweighter.score": ("X", "y", "sample_weight"),
     "InfluenceResult.top": ("k",),
     "InfluenceResult.helpful": ("k",),
     "InfluenceResult.harmful": ("k",),
@@ -1202,6 +1386,10 @@ def answer_of(entry_point, argument, family, kind):
 
 def estimator(owner):
     model = ConceptBottleneckClassifier()
+    if owner == "InfluenceReweighter":
+        return InfluenceReweighter(
+            model, strength=1.0, n_rounds=1, cv=3, random_state=0
+        )
     return model if owner in repr(model) else ConceptInfluenceExplainer(model)
 
 
@@ -1222,10 +1410,14 @@ def ask(entry_point, arguments, answer):
         model = fitted(owner, getattr(answer, "codes", False), named)
         return contents(getattr(model, method)(**arguments))
     model = estimator(owner)
+    if owner == "InfluenceReweighter" and "concepts" in arguments:
+        model.set_params(strength=0.0)  # slow otherwise
     answered = getattr(model, method)(**arguments)
     if method == "fit_transform":
         return contents(answered)
     found = contents(answered.predict_proba(arguments["X"]))
+    if owner == "InfluenceReweighter":
+        found += [answered.sample_weight_]
     if owner == "ConceptInfluenceExplainer":
         found += contents(answered.influence(arguments["X"]))
     return found
@@ -1241,11 +1433,21 @@ def contents(answered):
     return [np.asarray(answered)]
 
 
-def given(entry_point, argument, value):
+def given(entry_point, argument, value, answer):
     """Return the arguments of a call; one row is asked about with one row."""
     arguments = {
         name: PLAIN[name] for name in ENTRY_POINTS[entry_point] if name in ALWAYS
     }
+    if entry_point == "InfluenceReweighter.fit":
+        if "concept" in argument:  # to have rows added to the annotations
+            arguments |= {"X_val": X[:9], "y_val": Y[:9]}
+        else:
+            del arguments["concepts"]
+    if argument.endswith("_val"):  # in X each row twice, for validation is no longer
+        twice = np.r_[X, X]
+        twice = frame(twice) if getattr(answer, "frame", False) else twice
+        labels = CODES if getattr(answer, "codes", False) else Y
+        arguments = {"X": twice, "y": np.r_[labels, labels], "X_val": X, "y_val": Y}
     if "fit_transform" in entry_point:
         arguments["concepts"] = CONCEPTS
     if argument == "X" and getattr(value, "shape", None) == (1, 3):
@@ -1282,7 +1484,7 @@ def test_cell(entry_point, argument, family, kind):
     build = TABLES[argument][family][kind][0]
     answer = answer_of(entry_point, argument, family, kind)
     made = build()
-    arguments = given(entry_point, argument, made)
+    arguments = given(entry_point, argument, made, answer)
     before = fingerprint(arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -1342,6 +1544,21 @@ PARAMETERS = {
         "estimator": {},
         "method": {},
         "device": {"a text": DEVICE},
+    },
+    InfluenceReweighter: {
+        "estimator": {},
+        "strength": ("zero", "huge", "a fraction", "True"),
+        "n_rounds": ("huge", "True"),
+        "cv": {
+            "None": None,
+            "huge": f"No class has as many rows as there are folds, cv={10**30}",
+            "a list": "cv must be an int, .*: cannot unpack",
+            "a dict": "cv must put every row .* but row 0 is in 0",
+        },
+        "max_weight": ("huge",),
+        "surrogate": ("None",),
+        "include_validation": FLAG,
+        "random_state": ("None", "zero", "True"),
     },
     SentenceEmbedder: {
         "model": {"a text": "no such' is not on this machine"},
@@ -1406,6 +1623,11 @@ def call(tiny_encoder, tmp_path_factory):
         if owner is ConceptInfluenceExplainer:
             inner = {"estimator": ConceptBottleneckClassifier(), **parameters}
             return owner(**inner).fit(X, Y, concepts=CONCEPTS)
+        if owner is InfluenceReweighter:
+            inner = {"estimator": ConceptBottleneckClassifier(), "strength": 1.0}
+            if parameters.get("n_rounds") == ODD["huge"]:
+                inner["strength"] = 0.0  # or they would go on for ever
+            return owner(**{**inner, "cv": 3, **parameters}).fit(X, Y).predict_proba(X)
         if owner is SentenceEmbedder:
             return owner(**{"model": tiny_encoder, **parameters}).transform(["soup"])
         if owner is datasets.load_reviews:
@@ -1433,7 +1655,9 @@ def test_parameter(call, monkeypatch, tmp_path, owner, parameter, kind):
     fine = PARAMETERS[owner][parameter]
     ask = partial(call, owner, **{parameter: ODD[kind]})
     if isinstance(fine, dict) and fine.get(kind):
-        with pytest.raises((ValueError, TypeError, OSError), match=fine[kind]):
+        errors = (ValueError, TypeError, OSError, ReweightingWarning)
+        with warnings.catch_warnings(), pytest.raises(errors, match=fine[kind]):
+            warnings.simplefilter("error", ReweightingWarning)
             ask()
     elif kind not in fine:
         match = f"The '{parameter}' parameter of {owner.__name__} must be .* Got .* ins"
@@ -1559,6 +1783,15 @@ def test_one_value_out_of_proportion_is_never_silent(where, size):
 def test_bad_class_weights(weights, match):
     with pytest.raises(ValueError, match=match):
         ConceptBottleneckClassifier(class_weight=weights).fit(X, Y)
+
+
+def test_big_endian_annotations_may_be_of_rows_without_weight():
+    weights = put(WEIGHTS, 0)
+    found = ConceptBottleneckClassifier().fit(
+        X, Y, weights, concepts=NUMBER_CODES.astype(">i8")
+    )
+    expected = ConceptBottleneckClassifier().fit(X, Y, weights, concepts=NUMBER_CODES)
+    np.testing.assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
 
 
 @pytest.mark.parametrize(
