@@ -317,8 +317,8 @@ def test_no_class_loses_more_than_nine_tenths_beside_the_average_row(max_weight)
     log_odds = np.where(labels == 0, -12.0 + np.arange(420) % 3, 4.0)
     multipliers = _multiplied(log_odds, labels, max_weight=max_weight)
     assert multipliers.mean() == pytest.approx(1)
-    # A tenth of the average before the class was lifted, which lifts the average too.
-    assert 0.099 < multipliers[labels == 0].mean() < 0.1
+    # A tenth, and as much more as a class of all but every row would need.
+    assert 0.1 <= multipliers[labels == 0].mean() < 0.1 / 0.9
     assert multipliers[0] < multipliers[1] < multipliers[2]
 
 
