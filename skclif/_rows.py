@@ -93,7 +93,9 @@ class Rows:
         if concepts is not None:
             table, weights = check_annotations(concepts, concept_weights, len(self.y))
             table = table.reset_index(drop=True)
-            concepts = table.astype(object).reindex(range(len(table) + n_extra))
+            named = hasattr(concepts, "columns")
+            table = table.astype(object).reindex(range(len(table) + n_extra))
+            concepts = table if named else table.to_numpy()
             concept_weights = np.pad(
                 weights, [(0, n_extra), (0, 0)], constant_values=1.0
             )
@@ -124,8 +126,7 @@ class Rows:
         X = np.where(observed, X, 0.0)
         X = np.where(observed, X - (shares * X).sum(axis=0), 0.0)
         scale = np.sqrt((shares * X**2).sum(axis=0) * X.shape[1])
-        X = np.divide(X, scale, out=np.zeros_like(X), where=scale > 0)
-        return X
+        return np.divide(X, scale, out=np.zeros_like(X), where=scale > 0)
 
     def fit(self, estimator, weights: np.ndarray) -> None:
         """Fit an estimator with these weights, extra rows only if they have any."""

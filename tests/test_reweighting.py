@@ -394,6 +394,16 @@ def test_annotations_of_any_type_stay_what_they_are_beside_validation_rows(data)
     assert set(predicted["sign"]) == {False, True}
 
 
+def test_annotations_come_back_in_the_container_they_were_given_in(data):
+    X, y, _ = data
+    codes = (X[:, :2] > 0).astype(int)
+    for concepts in (codes, pd.DataFrame(codes, columns=["a", "b"])):
+        reweighter = _reweighter(ConceptBottleneckClassifier())
+        reweighter.fit(X, y, concepts=concepts, X_val=X[:60], y_val=y[:60])
+        predicted = reweighter.estimator_.predict_concepts(X)
+        assert type(predicted) is type(concepts)
+
+
 class _CountingEmbedder(TransformerMixin, BaseEstimator):
     """Embed texts, and remember all that were."""
 
