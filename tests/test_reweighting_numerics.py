@@ -84,7 +84,13 @@ class _Setting:
 
     def harm(self):
         fitted = self.models.fit(self.weights, None)
-        return self.models.harm(fitted, self.weights, HELD_OUT, self.shares)
+        return _harm(self, fitted, self.weights)
+
+
+def _harm(setting, fitted, weights):
+    """Return harm on one loss a model, (n_samples, n_models)."""
+    shares = setting.shares[:, :, None]
+    return setting.models.harm(fitted, weights, HELD_OUT, shares).squeeze(2)
 
 
 @pytest.fixture
@@ -146,7 +152,7 @@ def test_harm_of_rows_of_weight_one_is_their_first_order_influence(params, exact
     setting = _Setting(**params)
     clf, data, bottleneck = setting.clf, setting.data, setting.clf._bottleneck()
     ones = torch.ones(len(setting.y), 3, dtype=torch.float64)
-    harm = setting.models.harm([bottleneck] * 3, ones, HELD_OUT, setting.shares)
+    harm = _harm(setting, [bottleneck] * 3, ones)
     factors = factorise(
         bottleneck, data, penalty=1 / clf.C, concept_penalty=1 / clf.concept_C
     )
@@ -173,6 +179,27 @@ def test_every_model_is_the_classifier_fitted_with_its_weights(params, exact):
         proba = model.label_probabilities(setting.data.features)
         expected = setting.refit(weights.numpy()).predict_proba(setting.X)
         np.testing.assert_allclose(proba, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("concepts", [True, False])
+def test_harm_on_several_losses_is_that_on_each(concepts, exact):
+    setting = _Setting(concepts=concepts)
+    fitted = setting.models.fit(setting.weights, None)
+    mirrored = setting.shares.flip(0)
+    together = setting.models.harm(
+        fitted,
+        setting.weights,
+        HELD_OUT,
+        torch.stack([setting.shares, mirrored], dim=2),
+    )
+    for position, shares in enumerate([setting.shares, mirrored]):
+        alone = setting.models.harm(
+            fitted, setting.weights, HELD_OUT, shares[:, :, None]
+        )
+        torch.testing.assert_close(
+            together[:, :, position], alone[:, :, 0], rtol=1e-8, atol=1e-11
+        )
+    assert not torch.allclose(together[:, :, 0], together[:, :, 1])
 
 
 @pytest.mark.parametrize("concepts", [True, False])

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import HeadsProblem, HeadStack, affine_adjoint
-from .influence import label_gradient_jacobian
+from .heads import HeadsProblem, HeadStack, affine, affine_adjoint
+from .influence import label_gradient_jacobian, outer
 from .solvers import Preconditioner, newton_cg, solve_hessian
 from .targets import LabelTarget
 
@@ -187,20 +187,32 @@ class WeightedModels:
     def harm(
         self, fitted: list[Bottleneck], weights: Tensor, rows: Tensor, shares: Tensor
     ) -> Tensor:
-        """Differentiate a loss in the weight of every row, (n_samples, n_models).
+        """Differentiate losses in the weight of every row.
 
-        It is the loss of `rows`, summed with a column of shares for each model.
+        Parameters
+        ----------
+        fitted : list of Bottleneck
+        weights : Tensor of shape (n_samples, n_models)
+            What they were fitted with.
+        rows : Tensor of shape (n_targets,)
+            Positions of the rows whose loss it is.
+        shares : Tensor of shape (n_targets, n_models, n_losses)
+            A loss is the sum of the rows' losses in these shares.
+
+        Returns
+        -------
+        harm : Tensor of shape (n_samples, n_models, n_losses)
         """
         parts = [
             self._harm(fitted[block], weights[:, block], rows, shares[:, block])
-            for block in self._blocks(weights)
+            for block in self._blocks(weights, shares.shape[2])
         ]
         return torch.cat(parts, dim=1)
 
-    def _blocks(self, weights: Tensor) -> Iterator[slice]:
+    def _blocks(self, weights: Tensor, n_copies: int = 1) -> Iterator[slice]:
         """Yield as many models at a time as fit into memory."""
         label, concepts = self.template.label, self.template.concepts
-        columns = concepts.n_scores if concepts else label.n_values
+        columns = (concepts.n_scores if concepts else label.n_values) * n_copies
         at_once = max(1, _LARGEST_ARRAY // (len(weights) * columns))
         return row_blocks(weights.shape[1], at_once)
 
@@ -243,97 +255,112 @@ class WeightedModels:
     def _harm(
         self, fitted: list[Bottleneck], weights: Tensor, rows: Tensor, shares: Tensor
     ) -> Tensor:
-        label, concepts = self.template.label, self.template.concepts
+        n_losses = shares.shape[2]
         about = LabelTarget("loss", self.data.labels[rows])
         label_right, concept_right = [], []
-        for model, share in zip(fitted, shares.T[:, :, None], strict=True):
+        for model, share in zip(fitted, shares.unbind(dim=1), strict=True):
             target = about.derivatives(model, self.data.features[rows])
-            inputs = label.inputs(target.activations)
-            label_right.append((share * target.label_scores).T @ inputs)
+            inputs = self.template.label.inputs(target.activations)
+            label_right.append(outer(share, target.label_scores).T @ inputs)
             concept_right.append(
-                affine_adjoint(target.features, share * target.concept_scores)
+                affine_adjoint(target.features, outer(share, target.concept_scores))
             )
-        label_adjoints = self._solve_labels(fitted, weights, label_right)
+        label_adjoints = self._solve_labels(fitted, weights, label_right, n_losses)
         harms = [
-            self._label_harm(model, adjoint)
-            for model, adjoint in zip(fitted, label_adjoints, strict=True)
+            self._label_harm(model, adjoints)
+            for model, adjoints in zip(fitted, label_adjoints, strict=True)
         ]
-        if concepts:
+        if self.template.concepts:
             right = [
-                part - self._through_concepts(model, column, adjoint)
-                for part, model, column, adjoint in zip(
+                part - self._through_concepts(model, column, adjoints)
+                for part, model, column, adjoints in zip(
                     concept_right, fitted, weights.T, label_adjoints, strict=True
                 )
             ]
-            adjoints = solve_hessian(
-                self._concept_problem(weights),
-                torch.cat([model.concept_parameters for model in fitted]),
+            concept_adjoints = solve_hessian(
+                self._concept_problem(weights.repeat_interleave(n_losses, dim=1)),
+                _copies([model.concept_parameters for model in fitted], n_losses),
                 torch.cat(right),
                 tol=_TOL,
                 preconditioner=self.preconditioner,
             ).chunk(len(fitted))
-            for j, (model, adjoint) in enumerate(zip(fitted, adjoints, strict=True)):
-                harms[j] = harms[j] + self._concept_harm(model, adjoint)
+            harms = [
+                harm + self._concept_harm(model, adjoints)
+                for harm, model, adjoints in zip(
+                    harms, fitted, concept_adjoints, strict=True
+                )
+            ]
         return torch.stack(harms, dim=1)
 
     def _solve_labels(
-        self, fitted: list[Bottleneck], weights: Tensor, right: list[Tensor]
+        self,
+        fitted: list[Bottleneck],
+        weights: Tensor,
+        right: list[Tensor],
+        n_losses: int,
     ) -> list[Tensor]:
+        """Return label adjoints of every model, (n_losses * n_scores, n_inputs)."""
         adjoints: list[Tensor] = []
-        for problem, preconditioner, block in self._label_problems(weights, fitted):
+        problems = self._label_problems(weights, fitted, n_losses)
+        for problem, preconditioner, block in problems:
             solution = solve_hessian(
                 problem,
-                torch.cat([model.label_parameters for model in fitted[block]]),
+                _copies([model.label_parameters for model in fitted[block]], n_losses),
                 torch.cat(right[block]),
                 tol=_TOL,
                 preconditioner=preconditioner,
             )
-            adjoints += solution.chunk(len(problem.stack))
+            adjoints += solution.chunk(len(fitted[block]))
         return adjoints
 
-    def _label_harm(self, model: Bottleneck, adjoint: Tensor) -> Tensor:
+    def _label_harm(self, model: Bottleneck, adjoints: Tensor) -> Tensor:
+        """Return harm through the label's terms, (n_samples, n_losses)."""
         data, label = self.data, self.template.label
         activations = model.training_activations(data)
         probabilities = label.probabilities(model.label_scores(activations))
-        along = label.inputs(activations) @ adjoint.T
-        change = (label.residual(probabilities, data.labels) * along).sum(dim=1)
-        return -data.label_weights * change
+        residual = label.residual(probabilities, data.labels)
+        along = label.inputs(activations) @ adjoints.T
+        along = along.reshape(len(along), -1, label.n_scores)
+        return -data.label_weights[:, None] * (along @ residual[:, :, None]).squeeze(2)
 
-    def _concept_harm(self, model: Bottleneck, adjoint: Tensor) -> Tensor:
+    def _concept_harm(self, model: Bottleneck, adjoints: Tensor) -> Tensor:
+        """Return harm through the annotations' terms, (n_samples, n_losses)."""
         data, stack = self.data, model.concepts
-        # Scores of the adjoint are what parameters equal to it would give.
-        along = replace(model, concept_parameters=adjoint).concept_scores(data.features)
-        scores = model.concept_scores(data.features)
-        harm = torch.zeros_like(data.label_weights)
-        for j, (head, columns) in enumerate(
-            zip(stack.heads, stack.scores, strict=True)
-        ):
-            probabilities = head.probabilities(scores[:, columns])
-            residual = head.residual(probabilities, data.concepts[:, j])
-            change = (residual * along[:, columns]).sum(dim=1)
-            harm -= data.concept_weights[:, j] * change
-        return harm
+        along = affine(data.features, adjoints)
+        along = along.reshape(len(along), -1, stack.n_scores)
+        scores = stack.split(model.concept_scores(data.features))
+        weighted = []
+        for j, (head, part) in enumerate(zip(stack.heads, scores, strict=True)):
+            residual = head.residual(head.probabilities(part), data.concepts[:, j])
+            weighted.append(data.concept_weights[:, j, None] * residual)
+        return -(along @ torch.cat(weighted, dim=1)[:, :, None]).squeeze(2)
 
     def _through_concepts(
-        self, model: Bottleneck, weights: Tensor, adjoint: Tensor
+        self, model: Bottleneck, weights: Tensor, adjoints: Tensor
     ) -> Tensor:
-        """Return the cross term times a label adjoint, shaped like the parameters."""
-        label, result = model.label, torch.zeros_like(model.concept_parameters)
+        """Return the cross term times label adjoints.
+
+        The result has shape (n_losses * n_concept_scores, n_features + 1).
+        """
+        label, stack = model.label, model.concepts
+        flat = adjoints.reshape(-1, label.n_scores * adjoints.shape[1])
+        n_rows = len(flat) * stack.n_scores
+        result = flat.new_zeros(n_rows, self.data.features.shape[1] + 1)
         for block in row_blocks(len(weights)):
             rows = self.data.rows(block)
             rows = replace(rows, label_weights=rows.label_weights * weights[block])
             activations = model.training_activations(rows)
             probabilities = label.probabilities(model.label_scores(activations))
             inputs = label.inputs(activations)
-            scores = model.concepts.split(model.concept_scores(rows.features))
             columns = []
-            for j, part in enumerate(scores):
+            for j, part in enumerate(stack.split(model.concept_scores(rows.features))):
                 jacobian = label_gradient_jacobian(
                     model, rows, j, part, probabilities, inputs
                 )
                 by_score = jacobian.reshape(len(part), -1, part.shape[1])
-                columns.append(adjoint.flatten() @ by_score)
-            result += affine_adjoint(rows.features, torch.cat(columns, dim=1))
+                columns.append(flat @ by_score)
+            by_loss = torch.cat(columns, dim=2)  # (n_block, n_losses, n_scores)
+            result += affine_adjoint(rows.features, by_loss.flatten(1))
         return result
 
     def _concept_problem(self, weights: Tensor) -> HeadsProblem:
@@ -348,31 +375,40 @@ class WeightedModels:
         )
 
     def _label_problems(
-        self, weights: Tensor, models: list[Bottleneck]
+        self, weights: Tensor, models: list[Bottleneck], n_copies: int = 1
     ) -> Iterator[tuple[HeadsProblem, Preconditioner, slice]]:
-        """Yield label heads that see the same inputs, and which models they are of."""
-        data, label = self.data, self.template.label
-        weights = weights * data.label_weights[:, None]
+        """Yield label heads that see the same inputs, and which models they are of.
+
+        Every head stands there `n_copies` times.
+        """
+        data = self.data
+        weights = (weights * data.label_weights[:, None]).repeat_interleave(
+            n_copies, dim=1
+        )
         if not self.template.concepts:
-            n_models = len(models)
-            yield (
-                HeadsProblem(
-                    HeadStack([label] * n_models),
-                    data.features,
-                    data.labels[:, None].expand(-1, n_models),
-                    weights,
-                    self.penalty,
-                ),
-                self.preconditioner,
-                slice(0, n_models),
-            )
+            problem = self._label_problem(data.features, weights)
+            yield problem, self.preconditioner, slice(0, len(models))
             return
         for m, model in enumerate(models):
-            problem = model.label_problem(
-                replace(data, label_weights=weights[:, m]), self.penalty
-            )
-            preconditioner = Preconditioner(problem.features, self.row_weights)
-            yield problem, preconditioner, slice(m, m + 1)
+            inputs = model.training_activations(data)
+            own = weights[:, m * n_copies : (m + 1) * n_copies]
+            preconditioner = Preconditioner(inputs, self.row_weights)
+            yield self._label_problem(inputs, own), preconditioner, slice(m, m + 1)
+
+    def _label_problem(self, inputs: Tensor, weights: Tensor) -> HeadsProblem:
+        n_heads = weights.shape[1]
+        return HeadsProblem(
+            HeadStack([self.template.label] * n_heads),
+            inputs,
+            self.data.labels[:, None].expand(-1, n_heads),
+            weights,
+            self.penalty,
+        )
+
+
+def _copies(parameters: list[Tensor], n_copies: int) -> Tensor:
+    """Stack parameters of all models, each several times."""
+    return torch.cat([part.repeat(n_copies, 1) for part in parameters])
 
 
 class _Plan:
@@ -416,24 +452,21 @@ class _Plan:
     ) -> Iterator[tuple[int, int, Tensor, Tensor]]:
         """Yield group, fold, harm of every row on the fold, and who trained for it."""
         rows, targets = self.rows, self.rows.targets
+        folds = range(rows.n_folds)
+        by_fold = torch.stack(
+            [rows.weights * (rows.fold == f) / rows.total(f) for f in folds], dim=1
+        )[targets]
         if self._own_fold:
-            passes = [self._own]
+            measured = [[own] for own in self._own]
         else:
-            passes = [[fold] * len(fitted) for fold in range(rows.n_folds)]
-        for folds in passes:
-            shares = torch.stack(
-                [
-                    rows.weights[targets]
-                    * (rows.fold[targets] == fold)
-                    / rows.total(fold)
-                    for fold in folds
-                ],
-                dim=1,
-            )
-            harm = models.harm(fitted, weights, targets, shares)
-            for m, fold in enumerate(folds):
+            measured = [list(folds)] * len(fitted)
+        shares = torch.stack([by_fold[:, own] for own in measured], dim=1)
+        harm = models.harm(fitted, weights, targets, shares)
+        for m, own in enumerate(measured):
+            for position, fold in enumerate(own):
                 if fold != self._held_out[m]:
-                    yield self.group[m], fold, harm[:, m], self.trained[:, m] > 0
+                    seen = self.trained[:, m] > 0
+                    yield self.group[m], fold, harm[:, m, position], seen
 
 
 class _Evidence:
