@@ -129,9 +129,12 @@ class Rows:
         return np.divide(X, scale, out=np.zeros_like(X), where=scale > 0)
 
     def fit(self, estimator, weights: np.ndarray) -> None:
-        """Fit an estimator with these weights, extra rows only if they have any."""
-        given = np.arange(len(self.y)) < len(self.y) - self.n_extra
-        rows = replace(self, weights=weights).take(given | (weights > 0))
+        """Fit an estimator with these weights, without rows that lost all of theirs.
+
+        Some estimators look at rows of weight 0 too, boosting for its bins. Those that
+        were given so are the caller's.
+        """
+        rows = replace(self, weights=weights).take((weights > 0) | (self.weights == 0))
         estimator.fit(
             rows.X, rows.y, sample_weight=rows.weights, **rows.annotations(estimator)
         )

@@ -394,6 +394,15 @@ def test_annotations_of_any_type_stay_what_they_are_beside_validation_rows(data)
     assert set(predicted["sign"]) == {False, True}
 
 
+def test_clean_rows_that_are_left_out_are_not_looked_at(data):
+    X, y, _ = data
+    boosting = HistGradientBoostingClassifier(max_iter=5, max_bins=10)
+    reweighter = InfluenceReweighter(boosting, strength=0, include_validation=False)
+    reweighter.fit(X, y, is_clean=IS_CLEAN)
+    alone = boosting.fit(X[~IS_CLEAN], y[~IS_CLEAN])
+    np.testing.assert_array_equal(reweighter.predict_proba(X), alone.predict_proba(X))
+
+
 def test_annotations_come_back_in_the_container_they_were_given_in(data):
     X, y, _ = data
     codes = (X[:, :2] > 0).astype(int)
