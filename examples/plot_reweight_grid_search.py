@@ -156,7 +156,10 @@ for name, given in [("as given", None), ("learned", weights)]:
     print(f"TF-IDF, linear SVC, weights {name}: {other.score(new_texts, new_y):.3f}")
 
 # %%
-# To take away: where labels are wrong in a way of their own and some rows are known to
-# be right, learned weights win back much of what was lost, and any classifier can use
-# them. Where there is nothing to win, ``strength="auto"`` decides to do nothing, and
-# says so in ``strength_``.
+# What to take away
+# -----------------
+#
+# Where labels are wrong in a way of their own and some rows are known to be right,
+# learned weights win back much of what was lost, and any classifier can use them. Where
+# there is nothing to win, ``strength="auto"`` decides to do nothing, and says so in
+# ``strength_``.
