@@ -372,7 +372,7 @@ def cells(data):
                 else None
             )
         strengths = cell[cell.method == "reweighted"].strength
-        row.append(f"{strengths.mean():.1f}")
+        row.append(f"{strengths.mean():.1f}" if len(strengths) else None)
         rows.append(row)
     return rows
 

@@ -98,9 +98,10 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         The given weights times what was learned, one for each row of `X`. Clean rows
         keep their weight, or have 0 without `include_validation`.
     influence_ : ndarray of shape (n_samples,)
-        First-order effect of every row's presence on the mean log-loss of the held-out
-        rows (nats; positive = harmful) before the first round. NaN for clean rows and
-        for rows of weight 0, and everywhere if there was no round.
+        First-order effect of every row's presence on the mean log-loss of the clean
+        rows (nats; positive = harmful) before the first round; without clean rows, on
+        the mean probability of error. NaN for clean rows and for rows of weight 0, and
+        everywhere if there was no round.
     strength_ : float
         The strength that was used.
     n_rounds_ : int
@@ -109,8 +110,9 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         The start and every round: "strength", and "signal", the share of the variance
         of harm over rows that is not disagreement between folds. With "auto" also
         "log_loss" (nats) and "accuracy" on rows that had no part in the weights, and
-        "std_error" of the difference in log-loss to the start, over folds. Empty if
-        there was no round.
+        "std_error" of the difference in log-loss to the start, over folds; without
+        clean rows "noise", the share of labels that seem to be wrong. Empty if there
+        was no round.
     estimator_ : estimator
         The fitted clone.
     classes_ : ndarray of shape (n_classes,)
@@ -133,6 +135,11 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
     folds: ``max(0, 1 - mean(se_i^2) / var(harm))``. No class loses more than nine
     tenths of its weight beside the average row.
 
+    Without clean rows the labels that judge may be wrong too. Harm is then that on the
+    probability of error, which noise that is the same for all classes scales but does
+    not turn [2]_, and "log_loss" is that of the labels after such noise has gone over
+    them, at the rate that makes them most likely.
+
     "auto" takes the round of least out-of-fold log-loss among those with no fewer rows
     predicted right, if it is better than the start by more than a standard error over
     folds. All models of all folds are solved in lock-step.
@@ -141,6 +148,8 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
     ----------
     .. [1] P. W. Koh and P. Liang (2017). Understanding black-box predictions via
        influence functions. ICML. arXiv 1703.04730.
+    .. [2] A. Ghosh, H. Kumar and P. S. Sastry (2017). Robust loss functions under label
+       noise for deep neural networks. AAAI. arXiv 1712.09482.
 
     Examples
     --------
@@ -404,6 +413,8 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         self.n_rounds_ = self.n_rounds
         if automatic:
             self.history_ |= _out_of_fold(rounds, fold[fold >= 0], weights[fold >= 0])
+            if rows.clean is None:
+                self.history_["noise"] = np.array([r.noise for r in rounds])
             self.n_rounds_ = _best_round(self.history_)
         self.strength_ = float(dose * self.n_rounds_)
         multipliers[kept] = rounds[self.n_rounds_].multipliers.cpu().numpy()

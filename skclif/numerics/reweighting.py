@@ -8,6 +8,11 @@ Harm that rests on few held-out rows is mostly noise. It is measured on every fo
 itself; what its spread over training rows owes to the folds' disagreement is taken off,
 as in empirical Bayes, so that a round without signal changes nothing.
 
+Without clean rows, labels judge that may be wrong themselves. Harm is then that on the
+probability of error, which wrong labels spread over all classes alike only scale
+(Ghosh et al., 2017), and rounds are compared by the log-loss of labels that such noise
+has gone over, at the rate that fits best.
+
 Many models are fitted to the same rows under different weights, to have rows that no
 weight has seen. They differ in nothing else, so they are solved in lock-step.
 """
@@ -34,6 +39,7 @@ _LEAST_CLASS_SHARE = 0.1
 _LEAST_ROW_SHARE = 1e-12
 # Numbers in one array of a fit in lock-step: 32 MiB.
 _LARGEST_ARRAY = 2**22
+_HALVINGS = 40  # of an interval of rates
 _NO_FOLD = -1  # of rows that are never held out
 _NOTHING = -2  # held out by the models of the answer itself
 
@@ -60,6 +66,11 @@ class Rows:
     n_folds: int
 
     @property
+    def noisy(self) -> bool:
+        """Whether labels whose loss counts may be wrong."""
+        return bool(self.adapted.all())
+
+    @property
     def targets(self) -> Tensor:
         """Positions of the rows whose loss counts."""
         return (self.fold != _NO_FOLD).nonzero()[:, 0]
@@ -79,13 +90,16 @@ class Round:
         Of the given weights; 1 for clean rows.
     influence : Tensor of shape (n_samples,) or None
         First-order influence of every row's presence on the mean held-out loss, at the
-        weights this round began with (nats, positive = harmful); NaN for rows that the
-        models are not trained on, None for the start.
+        weights this round began with (nats, or without clean rows probability of error;
+        positive = harmful); NaN for rows that the models are not trained on, None for
+        the start.
     signal : float
         Share of harm's variance over rows that is not the folds' disagreement.
     losses, hits : Tensor of shape (n_targets,), or None
         Log-loss (nats) of every target, and whether it is predicted right, by a model
         whose training rows and weights owe nothing to the target's fold.
+    noise : float
+        Share of the targets' labels that seem to be wrong; 0 for clean ones.
     """
 
     multipliers: Tensor
@@ -93,6 +107,7 @@ class Round:
     signal: float
     losses: Tensor | None
     hits: Tensor | None
+    noise: float
 
 
 def reweight(
@@ -185,7 +200,12 @@ class WeightedModels:
         return fitted
 
     def harm(
-        self, fitted: list[Bottleneck], weights: Tensor, rows: Tensor, shares: Tensor
+        self,
+        fitted: list[Bottleneck],
+        weights: Tensor,
+        rows: Tensor,
+        shares: Tensor,
+        kind: str = "loss",
     ) -> Tensor:
         """Differentiate losses in the weight of every row.
 
@@ -198,13 +218,15 @@ class WeightedModels:
             Positions of the rows whose loss it is.
         shares : Tensor of shape (n_targets, n_models, n_losses)
             A loss is the sum of the rows' losses in these shares.
+        kind : {"loss", "error"}
+            Log-loss, or probability of error.
 
         Returns
         -------
         harm : Tensor of shape (n_samples, n_models, n_losses)
         """
         parts = [
-            self._harm(fitted[block], weights[:, block], rows, shares[:, block])
+            self._harm(fitted[block], weights[:, block], rows, shares[:, block], kind)
             for block in self._blocks(weights, shares.shape[2])
         ]
         return torch.cat(parts, dim=1)
@@ -253,10 +275,15 @@ class WeightedModels:
         return fitted
 
     def _harm(
-        self, fitted: list[Bottleneck], weights: Tensor, rows: Tensor, shares: Tensor
+        self,
+        fitted: list[Bottleneck],
+        weights: Tensor,
+        rows: Tensor,
+        shares: Tensor,
+        kind: str,
     ) -> Tensor:
         n_losses = shares.shape[2]
-        about = LabelTarget("loss", self.data.labels[rows])
+        about = LabelTarget(kind, self.data.labels[rows])
         label_right, concept_right = [], []
         for model, share in zip(fitted, shares.unbind(dim=1), strict=True):
             target = about.derivatives(model, self.data.features[rows])
@@ -428,7 +455,7 @@ class _Plan:
 
     def __init__(self, rows: Rows, groups: list[int]):
         self.rows, folds = rows, range(rows.n_folds)
-        self._own_fold = bool(rows.adapted.all())
+        self._own_fold = rows.noisy
         models = [
             (g, held_out, own)
             for g, held_out in enumerate(groups)
@@ -461,7 +488,8 @@ class _Plan:
         else:
             measured = [list(folds)] * len(fitted)
         shares = torch.stack([by_fold[:, own] for own in measured], dim=1)
-        harm = models.harm(fitted, weights, targets, shares)
+        kind = "error" if self._own_fold else "loss"
+        harm = models.harm(fitted, weights, targets, shares, kind)
         for m, own in enumerate(measured):
             for position, fold in enumerate(own):
                 if fold != self._held_out[m]:
@@ -527,8 +555,8 @@ class _Judge:
         )
         self._fitted: list[Bottleneck] | None = None
 
-    def __call__(self, multipliers: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-losses and hits of the targets, for multipliers of all groups."""
+    def __call__(self, multipliers: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return losses and hits of the targets, and their noise, for all groups."""
         models, targets = self._models, self._rows.targets
         weights = self._trained * multipliers[:, 1:]
         self._fitted = models.fit(weights, self._fitted)
@@ -543,13 +571,42 @@ class _Judge:
             losses[held_out] = model.label.loss(scores, own)
             predicted = model.label.probabilities(scores).argmax(dim=1)
             hits[held_out] = predicted == own
-        return losses, hits
+        if not self._rows.noisy:
+            return losses, hits, 0.0
+        n_classes = models.template.label.n_values
+        shares = self._rows.weights[targets]
+        losses, noise = _through_noise(losses, shares, n_classes)
+        return losses, hits, noise
 
 
 def _judged(
     judge: _Judge | None, multipliers: Tensor
-) -> tuple[Tensor, Tensor] | tuple[None, None]:
-    return (None, None) if judge is None else judge(multipliers)
+) -> tuple[Tensor, Tensor, float] | tuple[None, None, float]:
+    return (None, None, 0.0) if judge is None else judge(multipliers)
+
+
+def _through_noise(
+    losses: Tensor, weights: Tensor, n_classes: int
+) -> tuple[Tensor, float]:
+    """Return log-losses of labels that noise has gone over, and the share it changed.
+
+    Labels were replaced, at the rate that makes them most likely, by any of the
+    classes.
+    """
+    own = torch.exp(-losses)
+    gap = 1 / n_classes - own
+
+    def slope(rate: float) -> float:
+        return -float((weights * gap / (own + rate * gap)).sum())
+
+    low, high = 0.0, 1.0
+    if slope(low) >= 0:  # convex in the rate
+        return losses, 0.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
+    rate = (low + high) / 2
+    return -torch.log(own + rate * gap), rate * (1 - 1 / n_classes)
 
 
 def _multipliers(

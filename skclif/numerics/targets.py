@@ -44,7 +44,9 @@ class LabelTarget:
 
     Attributes
     ----------
-    kind : {"loss", "log_proba", "logit", "margin"}
+    kind : {"loss", "log_proba", "logit", "margin", "error"}
+        "error" is the probability of all other classes, which wrong labels spread over
+        all classes alike shrink but do not turn (Ghosh et al., 2017, arXiv 1712.09482).
     codes : Tensor of shape (n_targets,), int64
         The class each target is about.
     """
@@ -165,6 +167,12 @@ def _log_proba(
     return -loss, -derivative
 
 
+def _error(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    loss, derivative = _loss(head, scores, codes)
+    probability = torch.exp(-loss)
+    return 1 - probability, probability[..., None] * derivative
+
+
 def _logit(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
     contrasts = head.contrasts(scores)
     if head.n_values == 2:
@@ -188,4 +196,5 @@ _LABEL_TARGETS = {
     "log_proba": _log_proba,
     "logit": _logit,
     "margin": _margin,
+    "error": _error,
 }
