@@ -10,17 +10,13 @@ from dataclasses import fields
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import get_tags, indexable
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-    process_routing,
-)
+from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from ._around import AroundEstimatorMixin
 from ._checks import (
-    CheckedScoreMixin,
     all_or_nothing,
     check_features,
     check_input_features,
@@ -44,9 +40,7 @@ from .exceptions import InfluenceWarning
 _TARGET_BLOCK = 512
 
 
-class ConceptInfluenceExplainer(
-    MetaEstimatorMixin, CheckedScoreMixin, TransformerMixin, BaseEstimator
-):
+class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEstimator):
     """Explain predictions by the training rows that caused them, and by concepts.
 
     `fit` trains a clone of the estimator and keeps what exact influence needs. In a
@@ -213,22 +207,6 @@ training rows; paths label, concept0, concept1, interaction>
         self._state = self._prepare()
         return self
 
-    def predict(self, X):
-        """Predict labels with the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
-            What the estimator takes.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Predicted labels.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict(X)
-
     def predict_proba(self, X):
         """Predict probabilities of the labels with the fitted estimator.
 
@@ -378,40 +356,6 @@ training rows; paths label, concept0, concept1, interaction>
             groups=group_names,
             training=self._training_frame(),
             explained=self._explained_frame(X, codes, np.concatenate(values), reduce),
-        )
-
-    def get_metadata_routing(self):
-        """Get metadata routing of this object.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            What this estimator and the one inside request.
-        """
-        return (
-            MetadataRouter(owner=self)
-            .add_self_request(self)
-            .add(
-                estimator=self.estimator,
-                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-            )
-        )
-
-    @property
-    def n_features_in_(self):
-        """Number of features seen in `fit`, if the estimator knows it."""
-        return self._fitted("n_features_in_")
-
-    @property
-    def feature_names_in_(self):
-        """Names of the features seen in `fit`, if the estimator knows them."""
-        return self._fitted("feature_names_in_")
-
-    def _fitted(self, name: str):
-        if "estimator_" in vars(self) and hasattr(self.estimator_, name):
-            return getattr(self.estimator_, name)
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}"
         )
 
     def _model(self):

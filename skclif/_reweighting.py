@@ -7,20 +7,15 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_random_state, column_or_1d, get_tags, indexable
-from sklearn.utils.metadata_routing import (
-    UNUSED,
-    MetadataRouter,
-    MethodMapping,
-    process_routing,
-)
+from sklearn.utils.metadata_routing import UNUSED, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from ._around import AroundEstimatorMixin
 from ._bottleneck import ConceptBottleneckClassifier
 from ._checks import (
-    CheckedScoreMixin,
     all_or_nothing,
     check_features,
     check_labels,
@@ -50,7 +45,7 @@ def _inner_has(method: str):
     return check
 
 
-class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
+class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     """Fit a classifier with sample weights that lower the loss of held-out rows.
 
     Rows whose presence raises the loss of clean rows, as their influence says, lose
@@ -309,22 +304,6 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         self.classes_ = self.estimator_.classes_
         return self
 
-    def predict(self, X):
-        """Predict labels with the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
-            What the estimator takes.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Predicted labels.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict(X)
-
     @available_if(_inner_has("predict_proba"))
     def predict_proba(self, X):
         """Predict probabilities of the labels with the fitted estimator.
@@ -359,40 +338,6 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         check_is_fitted(self)
         return self.estimator_.decision_function(X)
 
-    def get_metadata_routing(self):
-        """Get metadata routing of this object.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            What this estimator and the one inside request.
-        """
-        return (
-            MetadataRouter(owner=self)
-            .add_self_request(self)
-            .add(
-                estimator=self.estimator,
-                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-            )
-        )
-
-    @property
-    def n_features_in_(self):
-        """Number of features seen in `fit`, if the estimator knows it."""
-        return self._fitted("n_features_in_")
-
-    @property
-    def feature_names_in_(self):
-        """Names of the features seen in `fit`, if the estimator knows them."""
-        return self._fitted("feature_names_in_")
-
-    def _fitted(self, name: str):
-        if "estimator_" in vars(self) and hasattr(self.estimator_, name):
-            return getattr(self.estimator_, name)
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}"
-        )
-
     def _learn(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Return multipliers and influence; store what led to them."""
         multipliers, influence = np.ones(len(rows.y)), np.full(len(rows.y), np.nan)
@@ -425,12 +370,13 @@ class InfluenceReweighter(MetaEstimatorMixin, CheckedScoreMixin, BaseEstimator):
         import torch
 
         from .numerics import reweighting
+        from .numerics.weighted_models import WeightedModels
 
         model, data = self._influence_model(rows)
         device = resolve_device(model.device)
         data, basis = data.to(device).in_row_space()
         weights = torch.tensor(rows.weights, device=device)  # may be read-only
-        models = reweighting.WeightedModels(
+        models = WeightedModels(
             model._bottleneck(device).rotated(basis),
             data.per_unit_of(weights),
             weights,

@@ -18,6 +18,7 @@ LAYERS = [
     {"__init__", "exceptions", "_results"},
     {"numerics"},
     {"_sklearn", "_devices", "_checks", "_concepts", "_pipelines", "_rows"},
+    {"_around"},
     {"_embedding_cache", "_embedding_models", "_embedding", "datasets"},
     {"_bottleneck"},
     {"_explainable", "_questions"},

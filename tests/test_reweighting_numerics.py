@@ -7,15 +7,15 @@ from sklearn.base import clone
 
 from skclif import ConceptBottleneckClassifier
 from skclif._explainable import training_data
-from skclif.numerics import reweighting
+from skclif.numerics import reweighting, weighted_models
 from skclif.numerics.influence import factorise, first_order, solve_adjoint
 from skclif.numerics.reweighting import (
     Rows,
-    WeightedModels,
     _Evidence,
     _multipliers,
 )
 from skclif.numerics.targets import LabelTarget
+from skclif.numerics.weighted_models import WeightedModels
 
 from .data import make_concept_data
 
@@ -96,7 +96,7 @@ def _harm(setting, fitted, weights):
 @pytest.fixture
 def exact(monkeypatch):
     """Solve as exactly as double precision allows, to compare with differences."""
-    monkeypatch.setattr(reweighting, "_TOL", 1e-12)
+    monkeypatch.setattr(weighted_models, "_TOL", 1e-12)
 
 
 def _slopes(setting, model, step=1e-4):
@@ -136,7 +136,7 @@ def test_harm_through_concepts_is_the_slope_of_the_held_out_loss(params, exact):
 def test_harm_as_solved_is_near_the_exact_one(concepts, monkeypatch):
     setting = _Setting(concepts=concepts)
     coarse = setting.harm()
-    monkeypatch.setattr(reweighting, "_TOL", 1e-12)
+    monkeypatch.setattr(weighted_models, "_TOL", 1e-12)
     # Fits and solves to 1e-5 leave harm right to four digits of its size.
     exact = setting.harm()
     assert (coarse - exact).abs().max() < 1e-4 * exact.abs().max()
@@ -206,7 +206,7 @@ def test_harm_on_several_losses_is_that_on_each(concepts, exact):
 def test_a_model_is_the_same_alone_and_among_others(concepts, monkeypatch):
     setting = _Setting(concepts=concepts)
     together, harm = setting.models.fit(setting.weights, None), setting.harm()
-    monkeypatch.setattr(reweighting, "_LARGEST_ARRAY", 1)
+    monkeypatch.setattr(weighted_models, "_LARGEST_ARRAY", 1)
     alone = setting.models.fit(setting.weights, None)
     for own, other in zip(alone, together, strict=True):
         torch.testing.assert_close(

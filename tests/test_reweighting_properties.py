@@ -69,7 +69,7 @@ def _replaced(n_samples=160, seed=0, rate=0.4):
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 def test_a_row_of_weight_two_is_two_rows(estimator, with_clean, strength, monkeypatch):
     # Exactly solved, so that only what weights mean can make a difference.
-    monkeypatch.setattr("skclif.numerics.reweighting._TOL", 1e-11)
+    monkeypatch.setattr("skclif.numerics.weighted_models._TOL", 1e-11)
     X, y, clean, _ = _polluted(160, 60)
     if not with_clean:
         X, y, _ = _replaced(seed=2)  # of which all three estimators learn

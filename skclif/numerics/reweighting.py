@@ -14,31 +14,23 @@ probability of error, which wrong labels spread over all classes alike only scal
 has gone over, at the rate that fits best.
 
 Many models are fitted to the same rows under different weights, to have rows that no
-weight has seen. They differ in nothing else, so they are solved in lock-step.
+weight has seen.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log
 
 import torch
 from torch import Tensor
 
-from .blocks import row_blocks
-from .bottleneck import Bottleneck, TrainingData
-from .heads import HeadsProblem, HeadStack, affine, affine_adjoint
-from .influence import label_gradient_jacobian, outer
-from .solvers import Preconditioner, newton_cg, solve_hessian
-from .targets import LabelTarget
+from .bottleneck import Bottleneck
+from .weighted_models import WeightedModels
 
-_TOL = 1e-5
-_MAX_ITER = 100
 # No class keeps less than this share of its weight, beside the average row.
 _LEAST_CLASS_SHARE = 0.1
 # Nor any row less than this: as good as nothing, but no row vanishes or underflows.
 _LEAST_ROW_SHARE = 1e-12
-# Numbers in one array of a fit in lock-step: 32 MiB.
-_LARGEST_ARRAY = 2**22
 _HALVINGS = 40  # of an interval of rates
 _NO_FOLD = -1  # of rows that are never held out
 _NOTHING = -2  # held out by the models of the answer itself
@@ -111,7 +103,7 @@ class Round:
 
 
 def reweight(
-    models: "WeightedModels",
+    models: WeightedModels,
     rows: Rows,
     *,
     dose: float,
@@ -159,283 +151,6 @@ def reweight(
         influence = rows.weights * evidence.mean()[:, 0]
         judged = _judged(judge, multipliers)
         yield Round(multipliers[:, 0], influence, float(signal[0]), *judged)
-
-
-class WeightedModels:
-    """One bottleneck, fitted to the same rows under many weightings.
-
-    Parameters
-    ----------
-    template : Bottleneck
-        A fitted one: its heads are those of all models, its parameters their start.
-    data : TrainingData
-        Label and concept weights are those of rows of weight 1.
-    row_weights : Tensor of shape (n_samples,)
-        Typical weights, for preconditioning.
-    penalty, concept_penalty : float
-        ``1 / C`` and ``1 / concept_C``.
-    """
-
-    def __init__(
-        self,
-        template: Bottleneck,
-        data: TrainingData,
-        row_weights: Tensor,
-        *,
-        penalty: float,
-        concept_penalty: float,
-    ):
-        self.template, self.data, self.row_weights = template, data, row_weights
-        self.penalty, self.concept_penalty = penalty, concept_penalty
-        self.preconditioner = Preconditioner(data.features, row_weights)
-
-    def fit(self, weights: Tensor, start: list[Bottleneck] | None) -> list[Bottleneck]:
-        """Fit a model for each column of weights, (n_samples, n_models)."""
-        start = start or [self.template] * weights.shape[1]
-        fitted = []
-        for block in self._blocks(weights):
-            fitted += self._fit_labels(
-                weights[:, block], self._fit_concepts(weights[:, block], start[block])
-            )
-        return fitted
-
-    def harm(
-        self,
-        fitted: list[Bottleneck],
-        weights: Tensor,
-        rows: Tensor,
-        shares: Tensor,
-        kind: str = "loss",
-    ) -> Tensor:
-        """Differentiate losses in the weight of every row.
-
-        Parameters
-        ----------
-        fitted : list of Bottleneck
-        weights : Tensor of shape (n_samples, n_models)
-            What they were fitted with.
-        rows : Tensor of shape (n_targets,)
-            Positions of the rows whose loss it is.
-        shares : Tensor of shape (n_targets, n_models, n_losses)
-            A loss is the sum of the rows' losses in these shares.
-        kind : {"loss", "error"}
-            Log-loss, or probability of error.
-
-        Returns
-        -------
-        harm : Tensor of shape (n_samples, n_models, n_losses)
-        """
-        parts = [
-            self._harm(fitted[block], weights[:, block], rows, shares[:, block], kind)
-            for block in self._blocks(weights, shares.shape[2])
-        ]
-        return torch.cat(parts, dim=1)
-
-    def _blocks(self, weights: Tensor, n_copies: int = 1) -> Iterator[slice]:
-        """Yield as many models at a time as fit into memory."""
-        label, concepts = self.template.label, self.template.concepts
-        columns = (concepts.n_scores if concepts else label.n_values) * n_copies
-        at_once = max(1, _LARGEST_ARRAY // (len(weights) * columns))
-        return row_blocks(weights.shape[1], at_once)
-
-    def _fit_concepts(
-        self, weights: Tensor, start: list[Bottleneck]
-    ) -> list[Bottleneck]:
-        if not self.template.concepts:
-            return start
-        parameters, _ = newton_cg(
-            self._concept_problem(weights),
-            torch.cat([model.concept_parameters for model in start]),
-            tol=_TOL,
-            max_iter=_MAX_ITER,
-            preconditioner=self.preconditioner,
-        )
-        parts = parameters.chunk(len(start))
-        return [
-            replace(model, concept_parameters=part)
-            for model, part in zip(start, parts, strict=True)
-        ]
-
-    def _fit_labels(self, weights: Tensor, start: list[Bottleneck]) -> list[Bottleneck]:
-        fitted = []
-        for problem, preconditioner, block in self._label_problems(weights, start):
-            parameters, _ = newton_cg(
-                problem,
-                torch.cat([model.label_parameters for model in start[block]]),
-                tol=_TOL,
-                max_iter=_MAX_ITER,
-                preconditioner=preconditioner,
-            )
-            fitted += [
-                replace(model, label_parameters=part)
-                for model, part in zip(
-                    start[block], parameters.chunk(len(problem.stack)), strict=True
-                )
-            ]
-        return fitted
-
-    def _harm(
-        self,
-        fitted: list[Bottleneck],
-        weights: Tensor,
-        rows: Tensor,
-        shares: Tensor,
-        kind: str,
-    ) -> Tensor:
-        n_losses = shares.shape[2]
-        about = LabelTarget(kind, self.data.labels[rows])
-        label_right, concept_right = [], []
-        for model, share in zip(fitted, shares.unbind(dim=1), strict=True):
-            target = about.derivatives(model, self.data.features[rows])
-            inputs = self.template.label.inputs(target.activations)
-            label_right.append(outer(share, target.label_scores).T @ inputs)
-            concept_right.append(
-                affine_adjoint(target.features, outer(share, target.concept_scores))
-            )
-        label_adjoints = self._solve_labels(fitted, weights, label_right, n_losses)
-        harms = [
-            self._label_harm(model, adjoints)
-            for model, adjoints in zip(fitted, label_adjoints, strict=True)
-        ]
-        if self.template.concepts:
-            right = [
-                part - self._through_concepts(model, column, adjoints)
-                for part, model, column, adjoints in zip(
-                    concept_right, fitted, weights.T, label_adjoints, strict=True
-                )
-            ]
-            concept_adjoints = solve_hessian(
-                self._concept_problem(weights.repeat_interleave(n_losses, dim=1)),
-                _copies([model.concept_parameters for model in fitted], n_losses),
-                torch.cat(right),
-                tol=_TOL,
-                preconditioner=self.preconditioner,
-            ).chunk(len(fitted))
-            harms = [
-                harm + self._concept_harm(model, adjoints)
-                for harm, model, adjoints in zip(
-                    harms, fitted, concept_adjoints, strict=True
-                )
-            ]
-        return torch.stack(harms, dim=1)
-
-    def _solve_labels(
-        self,
-        fitted: list[Bottleneck],
-        weights: Tensor,
-        right: list[Tensor],
-        n_losses: int,
-    ) -> list[Tensor]:
-        """Return label adjoints of every model, (n_losses * n_scores, n_inputs)."""
-        adjoints: list[Tensor] = []
-        problems = self._label_problems(weights, fitted, n_losses)
-        for problem, preconditioner, block in problems:
-            solution = solve_hessian(
-                problem,
-                _copies([model.label_parameters for model in fitted[block]], n_losses),
-                torch.cat(right[block]),
-                tol=_TOL,
-                preconditioner=preconditioner,
-            )
-            adjoints += solution.chunk(len(fitted[block]))
-        return adjoints
-
-    def _label_harm(self, model: Bottleneck, adjoints: Tensor) -> Tensor:
-        """Return harm through the label's terms, (n_samples, n_losses)."""
-        data, label = self.data, self.template.label
-        activations = model.training_activations(data)
-        probabilities = label.probabilities(model.label_scores(activations))
-        residual = label.residual(probabilities, data.labels)
-        along = label.inputs(activations) @ adjoints.T
-        along = along.reshape(len(along), -1, label.n_scores)
-        return -data.label_weights[:, None] * (along @ residual[:, :, None]).squeeze(2)
-
-    def _concept_harm(self, model: Bottleneck, adjoints: Tensor) -> Tensor:
-        """Return harm through the annotations' terms, (n_samples, n_losses)."""
-        data, stack = self.data, model.concepts
-        along = affine(data.features, adjoints)
-        along = along.reshape(len(along), -1, stack.n_scores)
-        scores = stack.split(model.concept_scores(data.features))
-        weighted = []
-        for j, (head, part) in enumerate(zip(stack.heads, scores, strict=True)):
-            residual = head.residual(head.probabilities(part), data.concepts[:, j])
-            weighted.append(data.concept_weights[:, j, None] * residual)
-        return -(along @ torch.cat(weighted, dim=1)[:, :, None]).squeeze(2)
-
-    def _through_concepts(
-        self, model: Bottleneck, weights: Tensor, adjoints: Tensor
-    ) -> Tensor:
-        """Return the cross term times label adjoints.
-
-        The result has shape (n_losses * n_concept_scores, n_features + 1).
-        """
-        label, stack = model.label, model.concepts
-        flat = adjoints.reshape(-1, label.n_scores * adjoints.shape[1])
-        n_rows = len(flat) * stack.n_scores
-        result = flat.new_zeros(n_rows, self.data.features.shape[1] + 1)
-        for block in row_blocks(len(weights)):
-            rows = self.data.rows(block)
-            rows = replace(rows, label_weights=rows.label_weights * weights[block])
-            activations = model.training_activations(rows)
-            probabilities = label.probabilities(model.label_scores(activations))
-            inputs = label.inputs(activations)
-            columns = []
-            for j, part in enumerate(stack.split(model.concept_scores(rows.features))):
-                jacobian = label_gradient_jacobian(
-                    model, rows, j, part, probabilities, inputs
-                )
-                by_score = jacobian.reshape(len(part), -1, part.shape[1])
-                columns.append(flat @ by_score)
-            by_loss = torch.cat(columns, dim=2)  # (n_block, n_losses, n_scores)
-            result += affine_adjoint(rows.features, by_loss.flatten(1))
-        return result
-
-    def _concept_problem(self, weights: Tensor) -> HeadsProblem:
-        """Return the concept heads of all models as one problem, model by model."""
-        data, n_models = self.data, weights.shape[1]
-        return HeadsProblem(
-            HeadStack(self.template.concepts.heads * n_models),
-            data.features,
-            data.concepts.repeat(1, n_models),
-            (weights[:, :, None] * data.concept_weights[:, None, :]).flatten(1),
-            self.concept_penalty,
-        )
-
-    def _label_problems(
-        self, weights: Tensor, models: list[Bottleneck], n_copies: int = 1
-    ) -> Iterator[tuple[HeadsProblem, Preconditioner, slice]]:
-        """Yield label heads that see the same inputs, and which models they are of.
-
-        Every head stands there `n_copies` times.
-        """
-        data = self.data
-        weights = (weights * data.label_weights[:, None]).repeat_interleave(
-            n_copies, dim=1
-        )
-        if not self.template.concepts:
-            problem = self._label_problem(data.features, weights)
-            yield problem, self.preconditioner, slice(0, len(models))
-            return
-        for m, model in enumerate(models):
-            inputs = model.training_activations(data)
-            own = weights[:, m * n_copies : (m + 1) * n_copies]
-            preconditioner = Preconditioner(inputs, self.row_weights)
-            yield self._label_problem(inputs, own), preconditioner, slice(m, m + 1)
-
-    def _label_problem(self, inputs: Tensor, weights: Tensor) -> HeadsProblem:
-        n_heads = weights.shape[1]
-        return HeadsProblem(
-            HeadStack([self.template.label] * n_heads),
-            inputs,
-            self.data.labels[:, None].expand(-1, n_heads),
-            weights,
-            self.penalty,
-        )
-
-
-def _copies(parameters: list[Tensor], n_copies: int) -> Tensor:
-    """Stack parameters of all models, each several times."""
-    return torch.cat([part.repeat(n_copies, 1) for part in parameters])
 
 
 class _Plan:
