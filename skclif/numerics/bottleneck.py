@@ -42,7 +42,7 @@ class TrainingData:
             *(getattr(self, field.name).to(device) for field in fields(self))
         )
 
-    def rows(self, block: slice) -> "TrainingData":
+    def rows(self, block: slice | Tensor) -> "TrainingData":
         """Return some of the rows."""
         return TrainingData(
             *(getattr(self, field.name)[block] for field in fields(self))

@@ -44,14 +44,15 @@ class Factors:
         Cholesky factor of every concept head's Hessian.
     cross : tuple of Tensor of shape (p, p_j)
         The cross term, a piece for each concept head.
-    penalty : float
-        Of the label head.
+    penalty, concept_penalty : float
+        Of the label head, and of the concept heads.
     """
 
     label: Tensor
     concepts: tuple[Tensor, ...]
     cross: tuple[Tensor, ...]
     penalty: float
+    concept_penalty: float
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def factorise(
         tuple(_factor(h, concept_penalty, "concept") for h in concept_hessians),
         tuple(piece.reshape(label.n_scores * n_inputs, -1) for piece in cross),
         penalty,
+        concept_penalty,
     )
 
 

@@ -12,18 +12,17 @@ its gradient and curvature there. The label head's step belongs to the activatio
 they were; how these move on all rows together carries it over to where they are.
 """
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from ..exceptions import InfluenceWarning
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
 from .heads import Head, SoftmaxHead, with_ones
 from .influence import Factors, label_gradient_jacobian, outer
-from .targets import Target
+from .removal import Answers, Removals, refuse_undefined, warn
+from .targets import Question
 
 BLOCK_ROWS = 256
 # One Newton step takes curvature as constant; along 4 logits it changes fiftyfold.
@@ -34,9 +33,8 @@ def leverage(
     bottleneck: Bottleneck,
     data: TrainingData,
     factors: Factors,
-    features: Tensor,
-    target: Target,
-    combine: Tensor | None = None,
+    questions: Sequence[Question],
+    removed: Tensor | None = None,
     *,
     paths: bool = True,
     block_rows: int = BLOCK_ROWS,
@@ -48,11 +46,9 @@ def leverage(
     bottleneck : Bottleneck
     data : TrainingData
     factors : Factors
-    features : Tensor of shape (n_targets, n_features)
-    target : Target
-        What is evaluated at those rows.
-    combine : Tensor of shape (n_answers, n_targets), default=None
-        Combinations of targets to answer; None for each target by itself.
+    questions : sequence of Question
+    removed : Tensor of shape (n_removed,), int64, default=None
+        Positions of the training rows to remove, one at a time; None for all.
     paths : bool
         Whether to remove every loss term by itself too.
     block_rows : int
@@ -61,6 +57,7 @@ def leverage(
     Yields
     ------
     block : slice
+        Of `removed`.
     influence : Tensor of shape (n_answers, n_block, 2 + n_concepts) or (…, 1)
         ``target with - target without``: the label's path, the concepts', and their
         interaction, which makes up the removal of the whole row; or that removal alone.
@@ -75,90 +72,86 @@ def leverage(
     InfluenceWarning
         At the end, if removals move scores further than one step can follow.
     """
-    stack = bottleneck.concepts
-    at = _Targets(bottleneck, factors, features, target)
-    to_label = [
-        torch.cholesky_solve(cross.T, factor).T
-        for cross, factor in zip(factors.cross, factors.concepts, strict=True)
-    ]
-    drift = _Drift(bottleneck, data, factors)
-    reached = data.features.new_zeros(len(data.features))
-    for block in row_blocks(len(data.features), block_rows):
-        rows = data.rows(block)
-        label = _LabelTerms(bottleneck, rows, factors)
-        scores = stack.split(bottleneck.concept_scores(rows.features))
-        pulls, moves, drifts, alone = [], [], [], []
-        step_alone = label.step_removed(torch.zeros_like(label.gradient))
-        shifts = [label.own_shift(step_alone)]
-        for j, (head, part) in enumerate(zip(stack.heads, scores, strict=True)):
-            removed, shift = _removal(
-                head,
-                part,
-                rows.concepts[:, j],
-                rows.concept_weights[:, j],
-                with_ones(rows.features),
-                factors.concepts[j],
-            )
+    if removed is None:
+        removed = torch.arange(len(data.features), device=data.features.device)
+    answers = Answers(bottleneck, questions)
+    step = _Step(bottleneck, data, factors)
+    reached = data.features.new_zeros(len(removed))
+    for block in row_blocks(len(removed), block_rows):
+        rows = data.rows(removed[block])
+        removals, own = step.removals(rows, paths=paths)
+        influence, moved = answers.influence(removals, rows)
+        reached[block] = torch.maximum(own, moved)
+        refuse_undefined(influence, removed[block])
+        yield block, influence
+    _warn_of_far_removals(reached, removed)
+
+
+def _warn_of_far_removals(reached: Tensor, removed: Tensor) -> None:
+    far = reached > _REACH
+    if far.any():
+        most, row = reached.max(dim=0)
+        warn(
+            f"In closed form, the removal of {int(far.sum())} of {len(far)} training "
+            f"rows moves a score by more than {_REACH:g} logits (row "
+            f"{int(removed[row])} by {float(most):.2g}), further than one Newton step "
+            "can follow: their influence can be far off. Use method='newton', or lower "
+            "C and concept_C."
+        )
+
+
+class _Step:
+    """One Newton step of both stages for every removal."""
+
+    def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):
+        self.bottleneck, self.factors = bottleneck, factors
+        self.to_label = [
+            torch.cholesky_solve(cross.T, factor).T
+            for cross, factor in zip(factors.cross, factors.concepts, strict=True)
+        ]
+        self.drift = _Drift(bottleneck, data, factors)
+
+    def removals(self, rows: TrainingData, *, paths: bool) -> tuple[Removals, Tensor]:
+        """Return the steps for a block of rows, and how far their own scores move."""
+        bottleneck, drift = self.bottleneck, self.drift
+        label = _LabelTerms(bottleneck, rows, self.factors)
+        alone = label.step_removed(torch.zeros_like(label.gradient))
+        shifts, terms = [label.own_shift(alone)], [alone]
+        concepts, pulls, drifts = [], [], []
+        scores = bottleneck.concepts.split(bottleneck.concept_scores(rows.features))
+        inputs = with_ones(rows.features)
+        for j, part in enumerate(scores):
+            head, factor = bottleneck.concepts.heads[j], self.factors.concepts[j]
+            codes, weights = rows.concepts[:, j], rows.concept_weights[:, j]
+            terms_removed, shift = _removal(head, part, codes, weights, inputs, factor)
             if isinstance(head, SoftmaxHead):  # one step is exact for ridge
                 shifts.append(shift)
             jacobian = label.gradient_jacobian(j, part)
-            pulls.append(removed @ to_label[j].T - _times(jacobian, shift))
-            moves.append(at.move(j, removed))
+            pulls.append(terms_removed @ self.to_label[j].T - _times(jacobian, shift))
             own = _times(bottleneck.training_jacobian(rows, j, part), shift)
-            drifts.append(drift.of(j, removed) - drift.share(label, own))
+            drifts.append(drift.of(j, terms_removed) - drift.share(label, own))
+            concepts.append(torch.cholesky_solve(terms_removed.T, factor).T)
             if paths:
                 own = label.own_move(j, part + shift)
                 step = label.step_moved(j, own, pulls[j])
                 together = drifts[j] + drift.share(label, own)
-                step = drift.carry_over(step, {j: together})
-                after = at.label_scores({j: moves[j]}, step)
-                alone.append(at.change({j: moves[j]}, after))
+                terms.append(drift.carry_over(step, {j: together}))
         step = label.step_removed(sum(pulls, start=torch.zeros_like(label.gradient)))
         step = drift.carry_over(step, dict(enumerate(drifts)))
-        after = at.label_scores(dict(enumerate(moves)), step)
-        shifts.append((after - at.label_scores_now).flatten(1))
-        reached[block] = torch.cat(shifts, dim=1).abs().amax(dim=1)
-        changes = [*alone, at.change(dict(enumerate(moves)), after)]
-        if paths:
-            changes.insert(0, at.change({}, at.label_scores({}, step_alone)))
-        influence = torch.stack(changes, dim=2)
-        # Evaluated twice, what does not change can differ in the last digit.
-        present = torch.cat([rows.label_weights[:, None], rows.concept_weights], dim=1)
-        present = present > 0
-        present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
-        influence = torch.where(present[:, -influence.shape[2] :], influence, 0.0)
-        influence[:, :, -1] -= influence[:, :, :-1].sum(dim=2)
-        _refuse_undefined(influence, block)
-        if combine is not None:
-            influence = torch.einsum("at,tnp->anp", combine, influence)
-        yield block, influence
-    _warn_of_far_removals(reached)
-
-
-def _refuse_undefined(influence: Tensor, block: slice) -> None:
-    undefined = ~influence.isfinite().all(dim=2).all(dim=0)
-    if undefined.any():
-        row = block.start + int(undefined.nonzero()[0])
-        raise ValueError(
-            f"The removal of training row {row} is not defined in closed form: it "
-            "carries all the curvature of a head to working precision. Use "
-            "method='first_order', lower its weight, or lower C and concept_C."
+        removals = Removals(
+            [
+                _by_score(c, h)
+                for c, h in zip(concepts, bottleneck.concepts.heads, strict=True)
+            ],
+            _by_score(step, bottleneck.label),
+            [_by_score(term, bottleneck.label) for term in terms] if paths else (),
         )
+        return removals, torch.cat(shifts, dim=1).abs().amax(dim=1)
 
 
-def _warn_of_far_removals(reached: Tensor) -> None:
-    far = reached > _REACH
-    if far.any():
-        most, row = reached.max(dim=0)
-        warnings.warn(
-            f"In closed form, the removal of {int(far.sum())} of {len(far)} training "
-            f"rows moves a score by more than {_REACH:g} logits (row {int(row)} by "
-            f"{float(most):.2g}), further than one Newton step can follow: their "
-            "influence can be far off. Retrain without such a row to know, or lower C "
-            "and concept_C.",
-            InfluenceWarning,
-            stacklevel=2,
-        )
+def _by_score(step: Tensor, head: Head) -> Tensor:
+    """Return steps (n_block, p) as (n_block, n_scores, n_inputs)."""
+    return step.reshape(len(step), head.n_scores, -1)
 
 
 def _removal(
@@ -370,68 +363,3 @@ class _Drift:
         solved = torch.cholesky_solve(moment.movedim(2, 0).flatten(1), self.factor)
         solved = solved.reshape(-1, *moment.shape[:2], moment.shape[3])
         return torch.cholesky_solve(solved.flatten(0, 1).flatten(1).T, factor)
-
-
-class _Targets:
-    """Targets, evaluated exactly at changed parameters."""
-
-    def __init__(
-        self, bottleneck: Bottleneck, factors: Factors, features: Tensor, target: Target
-    ):
-        self.bottleneck, self.target = bottleneck, target
-        stack = bottleneck.concepts
-        scores = bottleneck.concept_scores(features)
-        activations = bottleneck.activations(features)
-        self.concept_scores = stack.split(scores)
-        self.inputs = bottleneck.label.inputs(activations)
-        self.label_scores_now = bottleneck.label_scores(activations)
-        self.value = target.value(
-            bottleneck, self.label_scores_now, self.concept_scores
-        )
-        inputs = with_ones(features)
-        self.solved = [
-            torch.cholesky_solve(_unit_columns(inputs, head.n_scores), factor)
-            for head, factor in zip(stack.heads, factors.concepts, strict=True)
-        ]
-
-    def move(self, concept: int, removed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a concept's scores after removals, and by how much activations move.
-
-        The shapes are (n_block, n_targets, n_scores) and (n_block, n_targets,
-        n_activations).
-        """
-        stack, scores = self.bottleneck.concepts, self.concept_scores[concept]
-        moved = scores + (removed @ self.solved[concept]).reshape(-1, *scores.shape)
-        activations = stack.heads[concept].activations(moved)
-        return moved, activations - self.inputs[:, stack.activations[concept]]
-
-    def label_scores(
-        self, moves: dict[int, tuple[Tensor, Tensor]], step: Tensor
-    ) -> Tensor:
-        """Return the label scores after changes, (n_block, n_targets, n_scores).
-
-        Parameters
-        ----------
-        moves : dict of int to (Tensor, Tensor)
-            What `move` gave of the concepts that move.
-        step : Tensor of shape (n_block, p)
-            Change of the label head's parameters.
-        """
-        parameters = self.bottleneck.label_parameters
-        step = step.reshape(len(step), *parameters.shape)
-        after = self.label_scores_now + self.inputs @ step.transpose(1, 2)
-        for j, (_, shift) in moves.items():
-            columns = self.bottleneck.concepts.activations[j]
-            weights = (parameters + step)[:, :, columns]
-            after = after + shift @ weights.transpose(1, 2)
-        return after
-
-    def change(
-        self, moves: dict[int, tuple[Tensor, Tensor]], label_scores: Tensor
-    ) -> Tensor:
-        """Return ``target as it is - target after``, (n_targets, n_block)."""
-        scores = list(self.concept_scores)
-        for j, (moved, _) in moves.items():
-            scores[j] = moved
-        after = self.target.value(self.bottleneck, label_scores, scores)
-        return (self.value - after).expand(len(label_scores), -1).T

@@ -126,6 +126,23 @@ class ConceptTarget:
 Target = LabelTarget | ConceptTarget
 
 
+@dataclass(frozen=True)
+class Question:
+    """Targets, one a row of features, or combinations of them.
+
+    Attributes
+    ----------
+    features : Tensor of shape (n_targets, n_features)
+    target : LabelTarget or ConceptTarget
+    combine : Tensor of shape (n_answers, n_targets) or None
+        Combinations of targets to answer; None for each target by itself.
+    """
+
+    features: Tensor
+    target: Target
+    combine: Tensor | None = None
+
+
 def evaluate(target: Target, bottleneck: Bottleneck, features: Tensor) -> Tensor:
     """Evaluate a target as the bottleneck is, at its rows of features."""
     label_scores = bottleneck.label_scores(bottleneck.activations(features))

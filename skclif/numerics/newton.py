@@ -1,0 +1,367 @@
+"""The removal of loss terms, followed to the new optimum of every head.
+
+Every head without a row is its own convex problem near a solved one. Its first step is
+that of `leverage`, the Hessian with the row's curvature taken out; more steps follow on
+the exact gradient over all rows, until they are small. No Hessian is built again: what
+gradients say of its change along the steps taken (the secant pairs of BFGS) corrects
+the next one. The label head sees the activations that the moved concept heads give.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from .blocks import row_blocks
+from .bottleneck import Bottleneck, TrainingData
+from .heads import Head, RidgeHead, with_ones
+from .influence import Factors
+from .removal import Answers, Removals, refuse_undefined, warn
+from .targets import Question
+
+# Numbers of one pass over the training rows: enough that products pay.
+_PASS_SIZE = 2**22
+_MAX_STEPS = 12
+# Errors relative to the way, in the Hessian's norm: when to stop, when to warn.
+_TOL = 2e-3
+_UNFINISHED = 0.1
+
+
+def newton(
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    factors: Factors,
+    questions: Sequence[Question],
+    removed: Tensor | None = None,
+    *,
+    paths: bool = True,
+    dtype: torch.dtype = torch.float64,
+    block_rows: int | None = None,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the effect of every loss term's presence, a block of rows at a time.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    data : TrainingData
+    factors : Factors
+    questions : sequence of Question
+    removed : Tensor of shape (n_removed,), int64, default=None
+        Positions of the training rows to remove, one at a time; None for all.
+    paths : bool
+        Whether to remove every loss term by itself too.
+    dtype : torch.dtype
+        Of the passes over the training rows.
+    block_rows : int, default=None
+        Rows removed side by side; None for what fits the cache.
+
+    Yields
+    ------
+    block : slice
+        Of `removed`.
+    influence : Tensor of shape (n_answers, n_block, 2 + n_concepts) or (…, 1)
+        ``target with - target without``: the label's path, the concepts', and their
+        interaction, which makes up the removal of the whole row; or that removal alone.
+
+    Raises
+    ------
+    ValueError
+        If a row is all that holds a head, so that its removal is not defined.
+
+    Warns
+    -----
+    InfluenceWarning
+        At the end, if some removals did not come near an optimum.
+    """
+    if removed is None:
+        removed = torch.arange(len(data.features), device=data.features.device)
+    answers = Answers(bottleneck, questions)
+    refit = _Refit(bottleneck, data, factors, dtype)
+    if block_rows is None:
+        block_rows = max(1, _PASS_SIZE // (len(data.features) * refit.width))
+    last_steps = data.features.new_zeros(len(removed))
+    for block in row_blocks(len(removed), block_rows):
+        removals, last_steps[block] = refit.without(removed[block], paths=paths)
+        influence, _ = answers.influence(removals, data.rows(removed[block]))
+        refuse_undefined(influence, removed[block])
+        yield block, influence
+    _warn_of_unfinished(last_steps, removed)
+
+
+def _warn_of_unfinished(last_steps: Tensor, removed: Tensor) -> None:
+    unfinished = last_steps > _UNFINISHED
+    if unfinished.any():
+        most, row = last_steps.max(dim=0)
+        warn(
+            f"The removal of {int(unfinished.sum())} of {len(removed)} training rows "
+            f"had not settled after {_MAX_STEPS} Newton steps (row "
+            f"{int(removed[row])}: the last was {float(most):.2g} of the way): their "
+            "influence can be far off. Lower C and concept_C, or retrain without them."
+        )
+
+
+class _Refit:
+    """Both stages, solved again without some of their rows."""
+
+    def __init__(
+        self,
+        bottleneck: Bottleneck,
+        data: TrainingData,
+        factors: Factors,
+        dtype: torch.dtype,
+    ):
+        self.stack, parameters = bottleneck.concepts, bottleneck.concept_parameters
+        features, scores = with_ones(data.features).to(dtype), bottleneck.concept_scores
+        concept_scores = self.stack.split(scores(data.features))
+        self.concepts = [
+            _SolvedHead(
+                head,
+                parameters[self.stack.scores[j]],
+                features,
+                concept_scores[j],
+                data.concepts[:, j],
+                data.concept_weights[:, j],
+                factors.concepts[j],
+                factors.concept_penalty,
+            )
+            for j, head in enumerate(self.stack.heads)
+        ]
+        activations = bottleneck.training_activations(data)
+        self.label = _SolvedHead(
+            bottleneck.label,
+            bottleneck.label_parameters,
+            bottleneck.label.inputs(activations).to(dtype),
+            bottleneck.label_scores(activations),
+            data.labels,
+            data.label_weights,
+            factors.label,
+            factors.penalty,
+        )
+        # In independent training true annotations stay where they are.
+        fixed = data.annotated if bottleneck.independent else data.annotated & False
+        self.moving = (~fixed).to(dtype)
+
+    @property
+    def width(self) -> int:
+        """Numbers that a training row takes in a pass for one removal."""
+        return self.stack.n_activations + 2 * self.label.head.n_activations
+
+    def without(self, removed: Tensor, *, paths: bool) -> tuple[Removals, Tensor]:
+        """Return the changes, and the largest last step relative to the whole way."""
+        concepts, moves, terms, last = [], [], [], []
+        for j, head in enumerate(self.concepts):
+            change, last_step = head.solve(len(removed), removed)
+            concepts.append(change.double())
+            moves.append(head.activation_change(change).mul_(self.moving[:, j]))
+            last.append(last_step)
+        cases: list[tuple[Tensor | None, Moves | None]] = []
+        if paths:
+            cases.append((removed, None))
+            columns = self.stack.activations
+            cases += [(None, one) for one in zip(moves, columns, strict=True)]
+        whole = slice(0, self.stack.n_activations)
+        cases.append((removed, (torch.cat(moves), whole) if moves else None))
+        for gone, moved in cases:
+            change, last_step = self.label.solve(len(removed), gone, moved)
+            terms.append(change.double())
+            last.append(last_step)
+        return Removals(concepts, terms.pop(), terms), torch.stack(last).amax(dim=0)
+
+
+class _SolvedHead:
+    """A head at its optimum, to be solved again where a row leaves or inputs move.
+
+    Inputs have the dtype of the passes, (n, n_inputs).
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        parameters: Tensor,
+        inputs: Tensor,
+        scores: Tensor,
+        codes: Tensor,
+        weights: Tensor,
+        factor: Tensor,
+        penalty: float,
+    ):
+        dtype, probabilities = inputs.dtype, head.probabilities(scores)
+        residual = head.residual(probabilities, codes)
+        curvature = weights[:, None, None] * head.curvature(probabilities)
+        self.head, self.inputs = head, inputs
+        self.parameters, self.weights = parameters.to(dtype), weights.to(dtype)
+        self.probabilities = probabilities.T.contiguous().to(dtype)
+        self.residual = (weights[:, None] * residual).T.contiguous().to(dtype)
+        self.curvature = curvature.to(dtype)
+        self.inverse = torch.cholesky_inverse(factor).to(dtype)
+        self.penalty = torch.full_like(inputs[0], penalty)
+        self.penalty[-1] = 0
+
+    def solve(
+        self, n: int, removed: Tensor | None = None, moved: "Moves | None" = None
+    ) -> tuple[Tensor, Tensor]:
+        """Solve n problems side by side, each without a row, or with inputs moved.
+
+        Returns
+        -------
+        change : Tensor of shape (n, n_scores, n_inputs)
+            Of the parameters.
+        last_step : Tensor of shape (n,)
+            Size of the last step over that of the change, in the Hessian's norm.
+        """
+        problem = _Problem(self, removed, moved)
+        change = self.inputs.new_zeros(n, *self.parameters.shape)
+        # One step is exact where the objective is quadratic.
+        exact = isinstance(self.head, RidgeHead)
+        last_step = _descend(problem, change, 1 if exact else _MAX_STEPS)
+        return change, torch.zeros_like(last_step) if exact else last_step
+
+    def scores(self, change: Tensor) -> Tensor:
+        """Return how scores of all rows move, (n_scores, n_problems, n)."""
+        flat = change.transpose(0, 1).flatten(0, 1)
+        return (flat @ self.inputs.T).reshape(self.head.n_scores, len(change), -1)
+
+    def pull_back(self, columns: Tensor) -> Tensor:
+        """Return ``sum_k column_k (x) input_k``, (n_problems, n_scores, n_inputs)."""
+        pulled = columns.flatten(0, 1) @ self.inputs
+        return pulled.reshape(*columns.shape[:2], -1).transpose(0, 1)
+
+    def activation_change(self, change: Tensor) -> Tensor:
+        """Return how activations of all rows move, (n_activations, n_problems, n)."""
+        return self.head.activation_change(self.probabilities, self.scores(change))
+
+
+# Of inputs: (n_moving, n_problems, n), and which inputs they are.
+Moves = tuple[Tensor, slice]
+
+
+class _Problem:
+    """Solved heads of which each lacks a row, or sees moved inputs."""
+
+    def __init__(
+        self, solved: _SolvedHead, removed: Tensor | None, moved: Moves | None
+    ):
+        self.solved, self.removed, self.moved = solved, removed, moved
+        if removed is None:
+            return
+        inverse, n_scores = solved.inverse, solved.head.n_scores
+        self.own = solved.inputs[removed]
+        self.own_gradient = solved.residual[:, removed].T
+        # H^-1 (e_a (x) x) for every score a.
+        blocks = inverse.reshape(len(inverse) * n_scores, -1)
+        columns = self.own @ blocks.T
+        self.columns = columns.reshape(len(removed), -1, n_scores)
+        hat = _own_scores(self.own, self.columns)
+        curvature = solved.curvature[removed]
+        identity = torch.eye(n_scores, dtype=hat.dtype, device=hat.device)
+        # A singular matrix gives infinities here, which are refused later by row.
+        self.inner = torch.linalg.solve_ex(identity - curvature @ hat, curvature).result
+
+    def first_gradient(self, start: Tensor) -> Tensor:
+        """Return the gradients before any step, with no pass over rows if need be."""
+        if self.moved is not None:
+            return self.gradient(start, torch.arange(len(start), device=start.device))
+        if self.removed is None:
+            return torch.zeros_like(start)
+        return -self.own_gradient[:, :, None] * self.own[:, None, :]
+
+    def gradient(self, change: Tensor, at: Tensor) -> Tensor:
+        """Return the gradients where parameters of problems `at` moved by `change`."""
+        solved = self.solved
+        gradient = solved.penalty * change
+        shift = solved.scores(change)
+        if self.moved is not None:
+            moves, columns = self.moved[0][:, at].transpose(0, 1), self.moved[1]
+            shift += ((solved.parameters + change)[:, :, columns] @ moves).transpose(
+                0, 1
+            )
+        pulls = solved.head.residual_change(solved.probabilities, shift)
+        pulls *= solved.weights
+        if self.removed is not None:
+            _leave_out(pulls, self.removed[at])
+            gradient -= self.own_gradient[at, :, None] * self.own[at, None, :]
+        gradient += solved.pull_back(pulls)
+        if self.moved is not None:
+            pulls += solved.residual[:, None]
+            if self.removed is not None:
+                _leave_out(pulls, self.removed[at])
+            gradient[:, :, columns] += pulls.transpose(0, 1) @ moves.transpose(1, 2)
+        return gradient
+
+    def precondition(self, gradient: Tensor, at: Tensor) -> Tensor:
+        """Apply the inverse Hessian, the rows' curvature taken out (Woodbury)."""
+        step = (gradient.flatten(1) @ self.solved.inverse).unsqueeze(-1)
+        if self.removed is not None:
+            own = self.inner[at] @ _own_scores(self.own[at], step)
+            step = step + self.columns[at] @ own
+        return step.reshape(gradient.shape)
+
+
+def _own_scores(own: Tensor, columns: Tensor) -> Tensor:
+    """Return scores of each row, (b, q), by columns of parameters, (b, S * q, k)."""
+    matrices = columns.reshape(len(own), -1, own.shape[1], columns.shape[2])
+    scores: Tensor = torch.einsum("bq,bsqk->bsk", own, matrices)
+    return scores
+
+
+def _leave_out(columns: Tensor, rows: Tensor) -> None:
+    """Put 0 in the column of each problem's row, in place."""
+    columns[:, torch.arange(len(rows), device=rows.device), rows] = 0
+
+
+def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
+    """Minimise problems side by side by BFGS, adding to `change` in place.
+
+    What has settled is not looked at again. The result is how far each problem is from
+    its optimum, relative to its way, as its last steps tell.
+    """
+    active = torch.arange(len(change), device=change.device)
+    error = change.new_zeros(len(change))
+    gradient = first = problem.first_gradient(change)
+    last_size: Tensor | float = 1.0
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for n_steps in range(1, max_steps + 1):
+        step = -_secant_corrected(problem, pairs, gradient, active)
+        change[active] += step
+        # In the Hessian's norm. Steps that shrink by a factor go on to shrink by it.
+        way = _dot(change[active], first[active]).abs()
+        size = (_dot(step, gradient).abs() / way).sqrt()
+        error[active] = torch.where(way > 0, size * (size / last_size), 0.0)
+        going = ~(error[active] <= _TOL)
+        if n_steps == max_steps or not going.any():
+            break
+        last_size = size[going]
+        active, step, before = active[going], step[going], gradient[going]
+        gradient = problem.gradient(change[active], active)
+        pairs = [(s[going], y[going]) for s, y in pairs]
+        pairs.append((step, gradient - before))
+    return error
+
+
+def _secant_corrected(
+    problem: _Problem,
+    pairs: list[tuple[Tensor, Tensor]],
+    gradient: Tensor,
+    active: Tensor,
+) -> Tensor:
+    """Precondition gradients, corrected by pairs of a step and the gradient's change.
+
+    The two loops of L-BFGS, Algorithm 7.4 of Nocedal and Wright (2006).
+    """
+    shares = []
+    for step, difference in reversed(pairs):
+        scale = _dot(step, difference)
+        share = torch.where(scale > 0, _dot(step, gradient) / scale, 0.0)
+        gradient = gradient - share[:, None, None] * difference
+        shares.append(share)
+    direction = problem.precondition(gradient, active)
+    for (step, difference), share in zip(pairs, reversed(shares), strict=True):
+        scale = _dot(step, difference)
+        other = torch.where(scale > 0, _dot(difference, direction) / scale, 0.0)
+        direction = direction + (share - other)[:, None, None] * step
+    return direction
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    """Return the inner product of each problem's parameters, (n_problems,)."""
+    return (left * right).flatten(1).sum(dim=1)

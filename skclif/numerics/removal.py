@@ -1,0 +1,178 @@
+"""What the removal of loss terms does to targets, given what it does to parameters.
+
+Methods differ in how they find the parameters without a row, or without one of its loss
+terms; the targets are then evaluated at those, without linearising.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..exceptions import InfluenceWarning
+from .bottleneck import Bottleneck, TrainingData
+from .heads import with_ones
+from .targets import Question
+
+
+@dataclass(frozen=True)
+class Removals:
+    """Changes of the parameters when some rows, or single terms of them, are removed.
+
+    Attributes
+    ----------
+    concepts : sequence of Tensor of shape (n_rows, n_scores_j, n_features + 1)
+        Of every concept head, without the row's annotation.
+    row : Tensor of shape (n_rows, n_label_scores, n_label_inputs)
+        Of the label head, without the whole row.
+    terms : sequence of Tensor, shaped like `row`
+        Of the label head, without the row's label alone, then without each annotation
+        alone; empty if single terms were not asked for.
+    """
+
+    concepts: Sequence[Tensor]
+    row: Tensor
+    terms: Sequence[Tensor] = ()
+
+
+class Answers:
+    """Targets, evaluated exactly at changed parameters.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    questions : sequence of Question
+        Targets in blocks; answers stand in their order.
+    """
+
+    def __init__(self, bottleneck: Bottleneck, questions: Sequence[Question]):
+        self.parts = [_Answer(bottleneck, question) for question in questions]
+
+    def influence(
+        self, removals: Removals, rows: TrainingData
+    ) -> tuple[Tensor, Tensor]:
+        """Return the effect of the rows' presence, and how far removals move logits.
+
+        Parameters
+        ----------
+        removals : Removals
+        rows : TrainingData
+            The rows that are removed.
+
+        Returns
+        -------
+        influence : Tensor of shape (n_answers, n_rows, 2 + n_concepts) or (…, 1)
+            ``target with - target without``: the label's path, the concepts', and
+            their interaction, which makes up the removal of the whole row; or that
+            removal alone.
+        moved : Tensor of shape (n_rows,)
+            The largest change of a target's label scores.
+        """
+        parts, moved = [], []
+        weights = torch.cat([rows.label_weights[:, None], rows.concept_weights], dim=1)
+        present = weights > 0
+        present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
+        for answer in self.parts:
+            effects, shift = answer.effects(removals)
+            # Evaluated twice, what does not change can differ in the last digit.
+            kept = present[:, -effects.shape[2] :]
+            effects = torch.where(kept, effects, 0.0)
+            effects[:, :, -1] -= effects[:, :, :-1].sum(dim=2)
+            combine = answer.question.combine
+            if combine is not None:
+                effects = torch.einsum("at,tnp->anp", combine, effects)
+            parts.append(effects)
+            moved.append(shift)
+        return torch.cat(parts), torch.stack(moved).amax(dim=0)
+
+
+class _Answer:
+    def __init__(self, bottleneck: Bottleneck, question: Question):
+        self.bottleneck, self.question = bottleneck, question
+        features, stack = question.features, bottleneck.concepts
+        activations = bottleneck.activations(features)
+        self.features = with_ones(features)
+        self.concept_scores = stack.split(bottleneck.concept_scores(features))
+        self.inputs = bottleneck.label.inputs(activations)
+        self.label_scores = bottleneck.label_scores(activations)
+        self.value = self._evaluate(self.label_scores, self.concept_scores)
+
+    def effects(self, removals: Removals) -> tuple[Tensor, Tensor]:
+        """Return effects, (n_targets, n_rows, n_cases), and moves of scores, (n_rows,).
+
+        The cases are the label alone, every concept alone and the whole row, or the
+        whole row.
+        """
+        moves = {j: self._move(j, step) for j, step in enumerate(removals.concepts)}
+        cases: list[tuple[dict[int, tuple[Tensor, Tensor]], Tensor]]
+        cases = [({}, step) for step in removals.terms[:1]]
+        cases += [({j: moves[j]}, s) for j, s in enumerate(removals.terms[1:])]
+        cases.append((moves, removals.row))
+        effects, moved = [], []
+        for moving, step in cases:
+            after = self._label_scores(moving, step)
+            scores = list(self.concept_scores)
+            for j, (there, _) in moving.items():
+                scores[j] = there
+            change = self.value - self._evaluate(after, scores)
+            effects.append(change.expand(len(step), -1).T)
+            moved.append((after - self.label_scores).abs().amax(dim=(1, 2)))
+        return torch.stack(effects, dim=2), torch.stack(moved).amax(dim=0)
+
+    def _evaluate(self, label_scores: Tensor, concept_scores: list[Tensor]) -> Tensor:
+        return self.question.target.value(self.bottleneck, label_scores, concept_scores)
+
+    def _move(self, concept: int, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a concept's scores after removals, and by how much activations move.
+
+        The shapes are (n_rows, n_targets, n_scores) and (n_rows, n_targets,
+        n_activations).
+        """
+        stack = self.bottleneck.concepts
+        moved = self.concept_scores[concept] + _scores(self.features, step)
+        activations = stack.heads[concept].activations(moved)
+        return moved, activations - self.inputs[:, stack.activations[concept]]
+
+    def _label_scores(
+        self, moves: dict[int, tuple[Tensor, Tensor]], step: Tensor
+    ) -> Tensor:
+        """Return the label scores after changes, (n_rows, n_targets, n_scores)."""
+        after = self.label_scores + _scores(self.inputs, step)
+        if moves:
+            shift = torch.cat([shift for _, shift in moves.values()], dim=2)
+            positions = [self.bottleneck.concepts.activations[j] for j in moves]
+            columns = slice(positions[0].start, positions[-1].stop)  # adjacent
+            weights = (self.bottleneck.label_parameters + step)[:, :, columns]
+            after += shift @ weights.transpose(1, 2)
+        return after
+
+
+def _scores(inputs: Tensor, step: Tensor) -> Tensor:
+    """Return how scores move, (n_rows, n_inputs, n_scores), in one product."""
+    flat = inputs @ step.flatten(0, 1).T
+    return flat.reshape(len(inputs), *step.shape[:2]).transpose(0, 1)
+
+
+def refuse_undefined(influence: Tensor, rows: Tensor) -> None:
+    """Refuse rows whose removal leaves a head without curvature, by position.
+
+    Raises
+    ------
+    ValueError
+        If some influence, (n_answers, n_rows, n_paths), is not finite.
+    """
+    undefined = ~influence.isfinite().all(dim=2).all(dim=0)
+    if undefined.any():
+        row = int(rows[undefined.nonzero()[0]])
+        raise ValueError(
+            f"The removal of training row {row} is not defined in closed form: it "
+            "carries all the curvature of a head to working precision. Use "
+            "method='first_order', lower its weight, or lower C and concept_C."
+        )
+
+
+def warn(message: str) -> None:
+    """Warn of influence that can be far off."""
+    warnings.warn(message, InfluenceWarning, stacklevel=3)
