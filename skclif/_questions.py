@@ -58,11 +58,12 @@ def class_codes(classes: np.ndarray, features, y) -> np.ndarray:
     return np.searchsorted(classes, y)
 
 
-def collectors(n_samples: int, n_paths: int, *, paths, groups, top):
-    """Return what makes a collector for n targets, and names of groups.
+def collector(n_targets: int, n_samples: int, n_paths: int, *, paths, groups, top):
+    """Return a collector for all targets, and names of groups.
 
     Parameters
     ----------
+    n_targets : int
     n_samples : int
         Number of training rows.
     n_paths : int
@@ -77,9 +78,9 @@ def collectors(n_samples: int, n_paths: int, *, paths, groups, top):
             raise ValueError("top and groups exclude each other; use .top() after.")
         if not isinstance(top, Integral) or isinstance(top, bool) or top < 1:
             raise ValueError(f"top={top!r} must be a positive integer or None.")
-        return lambda n: KeepTop(n, top, n_paths, paths=paths), None
+        return KeepTop(n_targets, n_samples, top, n_paths, paths=paths), None
     if groups is None:
-        return lambda n: KeepAll(n, n_samples, n_paths, paths=paths), None
+        return KeepAll(n_targets, n_samples, n_paths, paths=paths), None
     refuse_masked("groups", groups)
     with naming("groups", "one group for each training row"):
         groups = column_or_1d(groups, input_name="groups")
@@ -90,10 +91,7 @@ def collectors(n_samples: int, n_paths: int, *, paths, groups, top):
             "training rows; it needs one for each."
         )
     names = np.asarray(names)
-    return (
-        lambda n: SumGroups(n, len(names), n_paths, codes, paths=paths),
-        names,
-    )
+    return SumGroups(n_targets, len(names), n_paths, codes, paths=paths), names
 
 
 def _concept_target(model, target: tuple) -> tuple[int, int, str, str]:

@@ -721,11 +721,11 @@ def test_blocks_of_rows_do_not_matter(prepared, method, block_rows):
     np.testing.assert_allclose(joined, whole, **close)
     n_targets, _, n_paths = whole.shape
     codes = np.arange(N) % 3
-    top = KeepTop(n_targets, 5, n_paths, paths=True)
+    top = KeepTop(n_targets, whole.shape[1], 5, n_paths, paths=True)
     groups = SumGroups(n_targets, 3, n_paths, codes, paths=True)
     for block, part in parts:
-        top.add(block, part)
-        groups.add(block, part)
+        top.add(slice(None), block, part)
+        groups.add(slice(None), block, part)
     order = np.argsort(-np.abs(whole.sum(axis=2)), axis=1)[:, :5]
     np.testing.assert_array_equal(top.rows, order)
     np.testing.assert_allclose(

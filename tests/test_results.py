@@ -144,8 +144,8 @@ def test_html_shows_targets_and_rows():
 def test_ties_keep_the_earlier_row_whatever_the_blocks():
     values = np.array([[[1.0], [-1.0], [1.0], [0.5], [-1.0]]])
     for size in (1, 2, 5):
-        top = KeepTop(1, 3, 1, paths=False)
+        top = KeepTop(1, 5, 3, 1, paths=False)
         for start in range(0, 5, size):
             stop = min(start + size, 5)
-            top.add(slice(start, stop), values[:, start:stop])
+            top.add(slice(0, 1), slice(start, stop), values[:, start:stop])
         assert top.rows.tolist() == [[0, 1, 2]]

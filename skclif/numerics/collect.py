@@ -1,6 +1,8 @@
 """What to keep of influence that arrives in blocks of training rows.
 
-Every collector takes blocks in the order of the rows by `add`, and keeps `values`.
+A collector is made once for all targets and filled by `add`: blocks of targets in any
+order, for each of them blocks of rows in the order of the rows. Blocks have shape
+(n_block_targets, n_block_rows, n_paths). What it keeps is `values`.
 """
 
 import numpy as np
@@ -11,12 +13,14 @@ class KeepAll:
 
     def __init__(self, n_targets: int, n_rows: int, n_paths: int, *, paths: bool):
         self.paths = paths
-        shape = (n_targets, n_rows, n_paths) if paths else (n_targets, n_rows)
-        self.values = np.empty(shape)
+        # Influence comes a path at a time: so it is stored, whatever axis is last.
+        shape = (n_targets, n_paths, n_rows) if paths else (n_targets, n_rows)
+        stored = np.empty(shape)
+        self.values = np.moveaxis(stored, 1, 2) if paths else stored
 
-    def add(self, block: slice, values: np.ndarray) -> None:
-        """Take values of shape (n_targets, n_block, n_paths)."""
-        self.values[:, block] = values if self.paths else values.sum(axis=2)
+    def add(self, targets: slice, block: slice, values: np.ndarray) -> None:
+        """Take the influence of a block of rows on some targets."""
+        self.values[targets, block] = values if self.paths else _over_paths(values)
 
 
 class SumGroups:
@@ -35,34 +39,45 @@ class SumGroups:
         shape = (n_targets, n_groups, n_paths) if paths else (n_targets, n_groups)
         self.values = np.zeros(shape)
 
-    def add(self, block: slice, values: np.ndarray) -> None:
-        """Take values of shape (n_targets, n_block, n_paths)."""
-        kept = values if self.paths else values.sum(axis=2)
-        by_row, by_group = np.moveaxis(kept, 1, 0), np.moveaxis(self.values, 1, 0)
+    def add(self, targets: slice, block: slice, values: np.ndarray) -> None:
+        """Take the influence of a block of rows on some targets."""
+        kept = values if self.paths else _over_paths(values)
+        by_row = np.moveaxis(kept, 1, 0)
+        by_group = np.moveaxis(self.values[targets], 1, 0)
         np.add.at(by_group, self.codes[block], by_row)
 
 
 class KeepTop:
     """Keep the k rows of largest influence a target, in O(n_targets * k) memory."""
 
-    def __init__(self, n_targets: int, k: int, n_paths: int, *, paths: bool):
-        self.k, self.paths = k, paths
-        self.rows = np.empty((n_targets, 0), dtype=np.int64)
-        shape = (n_targets, 0, n_paths) if paths else (n_targets, 0)
+    def __init__(
+        self, n_targets: int, n_rows: int, k: int, n_paths: int, *, paths: bool
+    ):
+        self.k, self.paths = min(k, n_rows), paths
+        self.rows = np.empty((n_targets, self.k), dtype=np.int64)
+        shape = (n_targets, self.k, n_paths) if paths else (n_targets, self.k)
         self.values = np.empty(shape)
 
-    def add(self, block: slice, values: np.ndarray) -> None:
-        """Take values of shape (n_targets, n_block, n_paths)."""
-        kept = values if self.paths else values.sum(axis=2)
-        new = np.broadcast_to(
-            np.arange(block.start, block.stop), (len(values), values.shape[1])
-        )
-        rows = np.concatenate([self.rows, new], axis=1)
-        candidates = np.concatenate([self.values, kept], axis=1)
+    def add(self, targets: slice, block: slice, values: np.ndarray) -> None:
+        """Take the influence of a block of rows on some targets."""
+        kept = values if self.paths else _over_paths(values)
+        n_before = min(self.k, block.start)
+        n_after = min(self.k, block.stop)
+        rows, best = self.rows[targets], self.values[targets]
+        new = np.broadcast_to(np.arange(block.start, block.stop), kept.shape[:2])
+        new_rows = np.concatenate([rows[:, :n_before], new], axis=1)
+        candidates = np.concatenate([best[:, :n_before], kept], axis=1)
         totals = candidates.sum(axis=2) if self.paths else candidates
         # A stable sort keeps the earlier row on ties, whatever the block size.
-        order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, : self.k]
-        self.rows = np.take_along_axis(rows, order, axis=1)
+        order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, :n_after]
+        rows[:, :n_after] = np.take_along_axis(new_rows, order, axis=1)
         if self.paths:
             order = order[:, :, None]
-        self.values = np.take_along_axis(candidates, order, axis=1)
+        best[:, :n_after] = np.take_along_axis(candidates, order, axis=1)
+
+
+def _over_paths(values: np.ndarray) -> np.ndarray:
+    if values.shape[2] == 1:
+        return values[:, :, 0]
+    total: np.ndarray = values.sum(axis=2, dtype=np.float64)
+    return total

@@ -10,23 +10,32 @@ gradient in the concept heads' parameters. Solving the adjoint system once per t
 makes every loss term's influence one inner product with its gradient, which is
 *residual (x) [feature, 1]*. Influence functions are those of Koh and Liang (2017);
 through a concept bottleneck, those of CLIF (arXiv 2605.19848).
+
+What grows with rows times features is three kinds of products: Hessians, the cross term
+and the inner products of the answers. They may be taken in single precision. All that
+is small stays in double: scores and residuals of rows, factors, the label head's own
+products where its inputs are activations.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy.linalg import blas
 from torch import Tensor
 
 from ..exceptions import InfluenceWarning
 from .blocks import BLOCK_ROWS, row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, with_ones
+from .heads import Head, HeadsProblem, SoftmaxHead, with_ones
 from .targets import TargetDerivatives
 
 # Below this, rounding can reach the sixth digit of an influence.
 _ILL_CONDITIONED = 1e-10
+# Of the 2e-5 that single precision may cost in all, what it may cost an average target.
+_SINGLE_ENOUGH = 7e-6
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ class Factors:
         The cross term, a piece for each concept head.
     penalty, concept_penalty : float
         Of the label head, and of the concept heads.
+    dtype : torch.dtype
+        Of the products with the features that they come from; they are float64.
     """
 
     label: Tensor
@@ -53,6 +64,7 @@ class Factors:
     cross: tuple[Tensor, ...]
     penalty: float
     concept_penalty: float
+    dtype: torch.dtype = torch.float64
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ def factorise(
     *,
     penalty: float,
     concept_penalty: float,
+    dtype: torch.dtype = torch.float64,
     block_rows: int = BLOCK_ROWS,
 ) -> Factors:
     """Assemble and factorise the Hessians and the cross term over the training rows.
@@ -86,6 +99,9 @@ def factorise(
     data : TrainingData
     penalty, concept_penalty : float
         ``1 / C`` and ``1 / concept_C``.
+    dtype : torch.dtype
+        Of products with the features: float64, or float32 for half the time and about
+        five digits. Where float32 is not good enough, float64 it is all the same.
     block_rows : int
         Rows held at a time; the result does not depend on it beyond rounding.
 
@@ -99,48 +115,74 @@ def factorise(
     InfluenceWarning
         If a Hessian is so nearly singular that digits of influence are lost.
     """
+    hessians, cross = _assemble(bottleneck, data, dtype, block_rows)
+    penalties = [penalty] + [concept_penalty] * len(bottleneck.concepts)
+    factors, remaining = [], []
+    for hessian, own_penalty in zip(hessians, penalties, strict=True):
+        factor, left = _cholesky(hessian.matrix(own_penalty))
+        factors.append(factor)
+        remaining.append(left)
+    if dtype != data.features.dtype:
+        on_features = factors[1:] if bottleneck.concepts else factors
+        error = _error_along_noise(
+            bottleneck, data, on_features, penalties[-1], block_rows
+        )
+        if not error < _SINGLE_ENOUGH:
+            return factorise(
+                bottleneck,
+                data,
+                penalty=penalty,
+                concept_penalty=concept_penalty,
+                block_rows=block_rows,
+            )
+    stages = ["label"] + ["concept"] * len(bottleneck.concepts)
+    for stage, factor, left in zip(stages, factors, remaining, strict=True):
+        _check_condition(stage, len(factor), left)
+    return Factors(
+        factors[0], tuple(factors[1:]), cross, penalty, concept_penalty, dtype
+    )
+
+
+def _assemble(
+    bottleneck: Bottleneck, data: TrainingData, dtype: torch.dtype, block_rows: int
+) -> tuple[list["_Hessian"], tuple[Tensor, ...]]:
+    """Sum the Hessians, the label head's first, and the cross term over all rows."""
     stack, label = bottleneck.concepts, bottleneck.label
     n_inputs, n_features = bottleneck.n_label_inputs, data.features.shape[1] + 1
-    label_hessian = _zeros(data.features, label.n_scores, n_inputs)
-    concept_hessians = [
-        _zeros(data.features, head.n_scores, n_features) for head in stack.heads
-    ]
+    like = data.features
+    label_dtype = like.dtype if stack else dtype
+    label_hessian = _Hessian(label, n_inputs, like, label_dtype)
+    hessians = [_Hessian(head, n_features, like, dtype) for head in stack.heads]
     cross = [
-        data.features.new_zeros(label.n_scores * n_inputs * head.n_scores, n_features)
+        like.new_zeros(
+            label.n_scores * n_inputs * head.n_scores, n_features, dtype=dtype
+        )
         for head in stack.heads
     ]
     for block in row_blocks(len(data.features), block_rows):
         rows = data.rows(block)
-        features = with_ones(rows.features)
         activations = bottleneck.training_activations(rows)
-        inputs = label.inputs(activations)
-        label_probabilities = label.probabilities(bottleneck.label_scores(activations))
-        _add_hessian(
-            label_hessian, label, label_probabilities, rows.label_weights, inputs
-        )
-        concept_scores = bottleneck.concept_scores(rows.features)
-        for j, head in enumerate(stack.heads):
-            scores = concept_scores[:, stack.scores[j]]
-            _add_hessian(
-                concept_hessians[j],
-                head,
-                head.probabilities(scores),
-                rows.concept_weights[:, j],
-                features,
+        inputs = label.inputs(activations.to(label_dtype))
+        probabilities = label.probabilities(bottleneck.label_scores(activations))
+        label_hessian.add(probabilities, rows.label_weights, inputs)
+        if not stack:
+            continue
+        features = with_ones(rows.features.to(dtype))
+        concept_scores = stack.split(bottleneck.concept_scores(rows.features))
+        for j, (head, scores) in enumerate(
+            zip(stack.heads, concept_scores, strict=True)
+        ):
+            hessians[j].add(
+                head.probabilities(scores), rows.concept_weights[:, j], features
             )
-            cross[j] += (
-                label_gradient_jacobian(
-                    bottleneck, rows, j, scores, label_probabilities, inputs
-                ).T
-                @ features
+            jacobian = label_gradient_jacobian(
+                bottleneck, rows, j, scores, probabilities, inputs
             )
-    return Factors(
-        _factor(label_hessian, penalty, "label", label.intercept),
-        tuple(_factor(h, concept_penalty, "concept") for h in concept_hessians),
-        tuple(piece.reshape(label.n_scores * n_inputs, -1) for piece in cross),
-        penalty,
-        concept_penalty,
+            cross[j].addmm_(jacobian.T.to(dtype), features)
+    pieces = (
+        piece.to(like.dtype).reshape(label.n_scores * n_inputs, -1) for piece in cross
     )
+    return [label_hessian, *hessians], tuple(pieces)
 
 
 def solve_adjoint(
@@ -188,6 +230,8 @@ def first_order(
     bottleneck: Bottleneck,
     data: TrainingData,
     adjoint: Adjoint,
+    *,
+    dtype: torch.dtype = torch.float64,
     block_rows: int = BLOCK_ROWS,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield the influence of every loss term, a block of training rows at a time.
@@ -195,39 +239,53 @@ def first_order(
     Influence is the first-order effect of the term's presence on the target, in units
     of the target.
 
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    data : TrainingData
+    adjoint : Adjoint
+    dtype : torch.dtype
+        Of products with the features, as in the factors of `adjoint`.
+    block_rows : int
+        Rows held at a time; the result does not depend on it beyond rounding.
+
     Yields
     ------
     block : slice
-    influence : Tensor of shape (n_targets, n_block, 1 + n_concepts)
+    influence : Tensor of shape (n_targets, n_block, 1 + n_concepts), `dtype`
         The label's path first, then the concepts'. They add up to the row's.
     """
     stack, label = bottleneck.concepts, bottleneck.label
+    label_dtype = data.features.dtype if stack else dtype
+    adjoints = [adjoint.label.to(label_dtype)]
+    adjoints += [part.to(dtype) for part in adjoint.concepts]
     for block in row_blocks(len(data.features), block_rows):
         rows = data.rows(block)
         activations = bottleneck.training_activations(rows)
+        # One path after the other in memory, as products come.
+        influence = activations.new_zeros(
+            1 + len(stack), len(adjoint.label), len(activations), dtype=dtype
+        )
         probabilities = label.probabilities(bottleneck.label_scores(activations))
-        residual = label.residual(probabilities, rows.labels)
-        paths = [
-            _inner_products(
-                adjoint.label,
-                rows.label_weights[:, None] * residual,
-                label.inputs(activations),
-            )
-        ]
-        concept_scores = bottleneck.concept_scores(rows.features)
-        features = with_ones(rows.features)
+        influence[0] -= _inner_products(
+            adjoints[0],
+            rows.label_weights[:, None] * label.residual(probabilities, rows.labels),
+            label.inputs(activations.to(label_dtype)),
+        )
+        if stack:
+            concept_scores = stack.split(bottleneck.concept_scores(rows.features))
+            features = with_ones(rows.features.to(dtype))
         for j, head in enumerate(stack.heads):
-            probabilities = head.probabilities(concept_scores[:, stack.scores[j]])
+            probabilities = head.probabilities(concept_scores[j])
             residual = head.residual(probabilities, rows.concepts[:, j])
             weighted = rows.concept_weights[:, j, None] * residual
-            paths.append(_inner_products(adjoint.concepts[j], weighted, features))
-        # Subtracted, because -0.0 would print as if it were something.
-        yield block, 0.0 - torch.stack(paths, dim=2)
+            influence[1 + j] -= _inner_products(adjoints[1 + j], weighted, features)
+        yield block, influence.permute(1, 2, 0)
 
 
 def _inner_products(adjoint: Tensor, residual: Tensor, features: Tensor) -> Tensor:
     """Return ``adjoint . (residual (x) features)``, (n_targets, n_rows)."""
-    return adjoint @ outer(residual, features).T
+    return adjoint @ outer(residual.to(adjoint.dtype), features).T
 
 
 def outer(left: Tensor, right: Tensor) -> Tensor:
@@ -235,25 +293,74 @@ def outer(left: Tensor, right: Tensor) -> Tensor:
     return (left[:, :, None] * right[:, None, :]).flatten(1)
 
 
-def _zeros(like: Tensor, n_scores: int, n_features: int) -> Tensor:
-    return like.new_zeros(n_scores, n_features, n_scores, n_features)
+class _Hessian:
+    """The Hessian of one head's loss, summed over blocks of rows.
+
+    The curvature ``diag(p) - pp'`` is the Laplacian of a graph: its nodes are the
+    values, and the edge between k and l weighs ``p_k p_l``. So every pair of values
+    needs one symmetric product, of inputs scaled by ``sqrt(weight p_k p_l)``.
+
+    Parameters
+    ----------
+    head : SoftmaxHead or RidgeHead
+    n_inputs : int
+        The constant included.
+    like : Tensor
+        On the device, in the precision of the result.
+    dtype : torch.dtype
+        Of the products.
+    """
+
+    def __init__(self, head: Head, n_inputs: int, like: Tensor, dtype: torch.dtype):
+        self.dtype, self.intercept = dtype, head.intercept
+        self._edges = like.new_ones(1, 1)
+        self._first = self._second = None
+        if isinstance(head, SoftmaxHead):
+            m = head.n_values
+            pairs = torch.triu_indices(m, m, offset=1, device=like.device)
+            self._first, self._second = pairs
+            contrasts = head.contrasts(like).T
+            self._edges = contrasts[self._first] - contrasts[self._second]
+        shape = (len(self._edges), n_inputs, n_inputs)
+        self._products = like.new_zeros(shape, dtype=dtype)
+
+    def add(self, probabilities: Tensor, weights: Tensor, inputs: Tensor) -> None:
+        """Add rows with their inputs, (n_rows, n_inputs), of the products' type."""
+        weights = weights[:, None]
+        if self._first is not None:
+            weights = weights * (
+                probabilities[:, self._first] * probabilities[:, self._second]
+            )
+        scales = weights.sqrt().to(self.dtype).T.contiguous()
+        for product, scale in zip(self._products, scales, strict=True):
+            _add_square(product, scale[:, None] * inputs)
+
+    def matrix(self, penalty: float) -> Tensor:
+        """Return the lower triangle of the sum with the penalty, bias left out."""
+        n_scores, n_inputs = self._edges.shape[1], self._products.shape[1]
+        rows, columns = torch.tril_indices(n_scores, n_scores)
+        coefficients = self._edges[:, rows] * self._edges[:, columns]
+        products = self._products.to(self._edges.dtype).flatten(1)
+        blocks = (coefficients.T @ products).reshape(-1, n_inputs, n_inputs)
+        matrix = blocks.new_zeros(n_scores, n_inputs, n_scores, n_inputs)
+        for row, column, block in zip(rows, columns, blocks, strict=True):
+            matrix[row, :, column] = block.tril() + block.tril(-1).T
+        penalised = matrix.new_full((n_scores, n_inputs), penalty)
+        # A bias that is not there has no curvature and no gradient: any number will do.
+        penalised[:, -1] = 0 if self.intercept else 1
+        matrix = matrix.flatten(2).flatten(0, 1)
+        matrix.diagonal().add_(penalised.flatten())
+        return matrix
 
 
-def _add_hessian(
-    hessian: Tensor,
-    head: Head,
-    probabilities: Tensor,
-    weights: Tensor,
-    features: Tensor,
-) -> None:
-    """Add the rows' ``weight * curvature (x) features features'`` in place."""
-    curvature = weights[:, None, None] * head.curvature(probabilities)
-    for a in range(head.n_scores):
-        for b in range(a + 1):
-            product = features.T @ (curvature[:, a, b, None] * features)
-            hessian[a, :, b] += product
-            if a != b:
-                hessian[b, :, a] += product
+def _add_square(total: Tensor, rows: Tensor) -> None:
+    """Add ``rows.T @ rows`` to the lower triangle of `total`, in place."""
+    if rows.device.type != "cpu":
+        total.addmm_(rows.T, rows)
+        return
+    # PyTorch has no product that stops at the triangle, which is half the work.
+    syrk = blas.ssyrk if rows.dtype == torch.float32 else blas.dsyrk
+    syrk(1.0, rows.numpy().T, beta=1.0, c=total.numpy().T, overwrite_c=True)
 
 
 def label_gradient_jacobian(
@@ -285,34 +392,85 @@ def label_gradient_jacobian(
     return jacobian.flatten(1)
 
 
-def _factor(
-    hessian: Tensor, penalty: float, stage: str, intercept: bool = True
-) -> Tensor:
-    """Return the Cholesky factor of the Hessian with the penalty, bias left out."""
-    n_scores, n_features = hessian.shape[:2]
-    penalised = hessian.new_full((n_scores, n_features), penalty)
-    # A bias that is not there has no curvature and no gradient: any number will do.
-    penalised[:, -1] = 0 if intercept else 1
-    matrix = hessian.reshape(n_scores * n_features, -1) + torch.diag(
-        penalised.flatten()
-    )
-    factor: Tensor
+def _cholesky(matrix: Tensor) -> tuple[Tensor, float]:
+    """Factorise a lower triangle; return what elimination leaves of the diagonal too.
+
+    It is the least part of a diagonal entry that is left, free of the scales of the
+    features, and 0 if there is no factor.
+    """
     factor, failed = torch.linalg.cholesky_ex(matrix)
-    remedy = "Centre and rescale the features, or lower C and concept_C."
-    # What elimination leaves of a diagonal entry; free of the scales of the features.
     remaining = float((factor.diagonal() ** 2 / matrix.diagonal()).min())
-    if failed or not remaining > len(matrix) * torch.finfo(matrix.dtype).eps:
+    return factor, 0.0 if failed or math.isnan(remaining) else remaining
+
+
+def _error_along_noise(
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    factors: Sequence[Tensor],
+    penalty: float,
+    block_rows: int,
+) -> float:
+    """Return the error of solving with factors ``L`` of what is not quite ``H``.
+
+    That is ``|(I - L^-1 H L'^-1) noise| / |noise|``, the largest of the heads on the
+    features, for one product by ``H`` in full precision. Solutions point where
+    ``L'^-1 noise`` does, because gradients are spread as ``H`` is.
+    """
+    like, generator = data.features, torch.Generator().manual_seed(0)
+    noise = [
+        torch.randn(len(factor), 1, generator=generator, dtype=like.dtype).to(factor)
+        for factor in factors
+    ]
+    n_inputs = like.shape[1] + 1
+    direction = torch.cat(
+        [
+            torch.linalg.solve_triangular(factor.T, part, upper=True).view(-1, n_inputs)
+            for factor, part in zip(factors, noise, strict=True)
+        ]
+    )
+    product = torch.zeros_like(direction)
+    for block in row_blocks(len(like), block_rows):
+        rows = data.rows(block)
+        share = penalty * len(rows.features) / len(like)
+        problem, parameters = _on_features(bottleneck, rows, share)
+        probabilities = problem.probabilities(problem.scores(parameters))
+        product += problem.hessian_times(probabilities, direction)
+    errors, start = [], 0
+    for factor, part in zip(factors, noise, strict=True):
+        stop = start + len(factor) // n_inputs
+        difference = factor @ part - product[start:stop].view(-1, 1)
+        solved = torch.linalg.solve_triangular(factor, difference, upper=False)
+        errors.append(float(solved.norm() / part.norm()))
+        start = stop
+    return max(errors)
+
+
+def _on_features(
+    bottleneck: Bottleneck, rows: TrainingData, penalty: float
+) -> tuple[HeadsProblem, Tensor]:
+    """Return the problem whose inputs are the features, and where it was solved."""
+    stack = bottleneck.concepts
+    if not stack:
+        return bottleneck.label_problem(rows, penalty), bottleneck.label_parameters
+    problem = HeadsProblem(
+        stack, rows.features, rows.concepts, rows.concept_weights, penalty
+    )
+    return problem, bottleneck.concept_parameters
+
+
+def _check_condition(stage: str, size: int, remaining: float) -> None:
+    remedy = "Centre and rescale the features, or lower C and concept_C."
+    eps = torch.finfo(torch.float64).eps
+    if remaining <= size * eps:
         raise ValueError(
             f"The Hessian of a {stage} head is not positive definite to working "
             f"precision, so influence is not defined. {remedy}"
         )
     if remaining < _ILL_CONDITIONED:
-        lost = torch.finfo(matrix.dtype).eps / remaining
         warnings.warn(
             f"The Hessian of a {stage} head is nearly singular (reciprocal condition "
-            f"{remaining:.1g}), so influence can be off by {lost:.1g} of its size. "
-            f"{remedy}",
+            f"{remaining:.1g}), so influence can be off by {eps / remaining:.1g} of "
+            f"its size. {remedy}",
             InfluenceWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return factor
