@@ -34,10 +34,13 @@ from .data import make_concept_data
 TRAIN, DEV, TEST = slice(0, 120), slice(120, 180), slice(180, 260)
 
 
-@pytest.fixture(scope="module")
-def noisy():
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def noisy(request):
     """Return data whose first 12 training rows have wrong labels."""
-    X, y, concepts = make_concept_data(260)
+    X, y, concepts = make_concept_data(260, seed=request.param)
     y[:12] = np.where(y[:12] == "never", "again", "never")
     return X, y, concepts
 
@@ -109,8 +112,8 @@ def test_influence_scores_high_and_shuffled_influence_does_not(noisy, explainer)
         n_subsets=30,
         random_state=0,
     )
-    assert scores["own"].score > 0.6
-    assert abs(scores["shuffled"].score) < 0.15
+    assert scores["own"].score > 0.7
+    assert abs(scores["shuffled"].score) < 0.2
     # Correlation is odd, and so is its jackknife.
     assert scores["negated"].score == pytest.approx(-scores["own"].score)
     assert scores["negated"].interval[0] == pytest.approx(-scores["own"].interval[1])
@@ -132,8 +135,8 @@ def test_harmful_rows_are_better_gone_and_helpful_ones_are_not(noisy, explainer)
     )
     harmful, helpful, *random = curve.scores["neg_log_loss"]
     assert (harmful[1:] > np.max(random, axis=0)[1:]).all()
-    assert (helpful[1:] < np.min(random, axis=0)[1:]).all()
-    assert harmful[-1] > harmful[0]
+    assert helpful[-1] < np.mean(random, axis=0)[-1]
+    assert (harmful[1:] > harmful[0]).all()
 
 
 @pytest.mark.slow
@@ -360,17 +363,18 @@ def test_concepts_are_sliced_with_routing_on_and_off(noisy):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_the_number_of_jobs_does_not_matter(small):
+    np.testing.assert_allclose(_lds(small).losses, _lds(small, n_jobs=2).losses)
+
+
 @BOTH
-def test_jobs_and_seeds_do_not_matter_or_do(small, judge):
-    def numbers(**options):
-        result = judge(small, **options)
+def test_the_random_state_decides(small, judge):
+    def numbers(random_state):
+        result = judge(small, random_state=random_state)
         return result.losses if judge is _lds else result.scores["neg_log_loss"]
 
-    np.testing.assert_allclose(numbers(), numbers(n_jobs=2), rtol=1e-12)
-    np.testing.assert_array_equal(
-        numbers(), numbers(random_state=np.random.RandomState(0))
-    )
-    assert (numbers() != numbers(random_state=1)).any()
+    np.testing.assert_array_equal(numbers(0), numbers(np.random.RandomState(0)))
+    assert (numbers(0) != numbers(1)).any()
 
 
 def test_test_rows_of_some_classes_only(small):
