@@ -21,7 +21,7 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
-from ._checks import check_labels, count_rows, naming
+from ._checks import check_labels, count_rows, naming, refuse_masked
 from ._metric_results import LinearDatamodelingScore, RemovalCurve
 from ._pipelines import is_frozen
 from ._results import InfluenceResult
@@ -50,7 +50,7 @@ _CONFIDENCE = 0.95
         "estimator": [HasMethods(["fit", "predict_proba"])],
         "params": [dict, None],
         "subset_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_subsets": [Interval(Integral, 3, None, closed="left")],
+        "n_subsets": [Interval(Integral, 5, None, closed="left")],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
     },
@@ -102,7 +102,7 @@ def linear_datamodeling_score(
     subset_fraction : float, default=0.5
         Share of the training rows in a subset.
     n_subsets : int, default=50
-        How many subsets are drawn, and models retrained.
+        How many subsets are drawn, and models retrained; 5 or more.
     random_state : int, RandomState instance or None, default=None
         Draws the subsets. With an int, other calls draw the same ones.
     n_jobs : int, default=None
@@ -136,7 +136,7 @@ def linear_datamodeling_score(
     A target whose loss or whose summed influence is the same for all subsets scores 0.
 
     The interval is a jackknife over subsets: what more subsets might say of the same
-    targets, not what other targets would.
+    targets, not what other targets would. With few subsets it is rough.
 
     References
     ----------
@@ -163,6 +163,8 @@ def linear_datamodeling_score(
     """
     X, y, X_test, y_test = _check_data(estimator, X, y, X_test, y_test)
     given = influence if isinstance(influence, dict) else {None: influence}
+    if not given:
+        raise ValueError("influence is an empty dict; give it one influence or more.")
     checked = {
         key: _check_influence(value, len(y), n_targets=len(y_test), key=key)
         for key, value in given.items()
@@ -566,6 +568,7 @@ def _check_influence(influence, n_train, n_targets=None, key=None) -> np.ndarray
     name = "influence" if key is None else f"influence[{key!r}]"
     if isinstance(influence, InfluenceResult):
         influence = _totals(influence, name)
+    refuse_masked("influence", influence)
     expected = f"({'n_targets' if n_targets is None else n_targets}, {n_train})"
     with naming("influence", f"an array of numbers, of shape {expected}"):
         influence = check_array(influence, dtype=np.float64, input_name=name)

@@ -208,12 +208,12 @@ def test_the_curve_is_what_its_definition_says(small):
 def test_what_random_subsets_are(small):
     X, y, X_test, y_test, influence = small
     y = np.array(["rare", *y[1:]])
-    result = _lds((X, y, X_test, y_test, influence), n_subsets=400)
+    result = _lds((X, y, X_test, y_test, influence), n_subsets=200)
     share = np.mean([np.isin(np.arange(45), rows) for rows in result.subsets], axis=0)
     assert share[0] == 1
-    # The other 44 rows share 21 places; 0.13 is five standard errors.
-    np.testing.assert_allclose(share[1:], 21 / 44, atol=0.13)
-    assert len({tuple(rows) for rows in result.subsets}) == 400
+    # The other 44 rows share 21 places; 0.18 is five standard errors.
+    np.testing.assert_allclose(share[1:], 21 / 44, atol=0.18)
+    assert len({tuple(rows) for rows in result.subsets}) == 200
 
 
 def test_without_rare_classes_subsets_are_starts_of_permutations(small):
@@ -243,7 +243,7 @@ FEW = settings(max_examples=10, deadline=None, derandomize=True)
 def test_scale_and_offset_of_influence_do_not_matter(small, scale, offset):
     # All subsets are of one size, so an offset is the same for all of them.
     own, other = (
-        _lds(small, influence, n_subsets=4)
+        _lds(small, influence, n_subsets=5)
         for influence in (small[4], scale * (small[4] + offset * np.ptp(small[4])))
     )
     np.testing.assert_array_equal(own.per_target, other.per_target)
@@ -255,7 +255,7 @@ def test_the_order_of_training_rows_does_not_matter(small, random):
     X, y, X_test, y_test, influence = small
     order = random.sample(range(len(X)), len(X))
     other = (X[order], y[order], X_test, y_test, influence[:, order])
-    own, other = _curve(small), _curve(other)
+    own, other = _curve(small, n_repeats=1), _curve(other, n_repeats=1)
     # Other random rows are removed; harmful and helpful ones are the same.
     np.testing.assert_allclose(
         own.scores["neg_log_loss"][:2], other.scores["neg_log_loss"][:2], rtol=1e-6
@@ -285,8 +285,8 @@ def test_the_same_subsets_of_rows_in_another_order_score_the_same(small, random)
 def test_the_order_of_targets_does_not_matter(small, random):
     X, y, X_test, y_test, influence = small
     order = random.sample(range(len(X_test)), len(X_test))
-    own = _lds(small, n_subsets=4)
-    other = _lds((X, y, X_test[order], y_test[order], influence[order]), n_subsets=4)
+    own = _lds(small, n_subsets=5)
+    other = _lds((X, y, X_test[order], y_test[order], influence[order]), n_subsets=5)
     np.testing.assert_array_equal(own.per_target[order], other.per_target)
 
 
@@ -356,13 +356,14 @@ def test_concepts_are_sliced_with_routing_on_and_off(noisy):
     data = (X, y, noisy[0][DEV][:5], noisy[1][DEV][:5], np.ones((5, 60)))
     pipe = make_pipeline(StandardScaler(), ConceptBottleneckClassifier())
     off = {"conceptbottleneckclassifier__concepts": concepts}
-    expected = _lds(data, estimator=pipe, params=off, n_subsets=3).losses
+    expected = _lds(data, estimator=pipe, params=off, n_subsets=5).losses
     with sklearn.config_context(enable_metadata_routing=True):
         on = {"concepts": concepts}
-        found = _lds(data, estimator=pipe, params=on, n_subsets=3).losses
+        found = _lds(data, estimator=pipe, params=on, n_subsets=5).losses
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_the_number_of_jobs_does_not_matter(small):
     np.testing.assert_allclose(_lds(small).losses, _lds(small, n_jobs=2).losses)
 
@@ -478,6 +479,11 @@ class _Picky(ClassifierMixin, BaseEstimator):
             "Input influence contains NaN",
         ),
         (
+            {"influence": np.ma.masked_less(np.eye(15, 45), 1)},
+            ValueError,
+            "influence is a masked array with 660 masked entries",
+        ),
+        (
             {"influence": [["much"] * 45] * 15},
             ValueError,
             "influence must be an array of numbers.*could not convert string",
@@ -522,10 +528,14 @@ def test_bad_input(small, judge, change, error, message):
     [
         ({"subset_fraction": 1.0}, "'subset_fraction' parameter of"),
         ({"subset_fraction": 0.04}, "subset_fraction=0.04 leaves 2 rows of 45"),
-        ({"n_subsets": 2}, "'n_subsets' parameter of"),
+        ({"n_subsets": 4}, "'n_subsets' parameter of"),
         (
             {"influence": {"mine": np.ones((3, 45))}},
             r"influence\['mine'\] has shape \(3, 45\), but must have shape \(15, 45\)",
+        ),
+        (
+            {"influence": {}},
+            "influence is an empty dict; give it one influence or more",
         ),
         ({"estimator": DummyClassifier(strategy="uniform")}, "nothing to foretell"),
         ({"estimator": SVC()}, "implementing 'fit' and 'predict_proba'"),
