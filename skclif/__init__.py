@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import datasets, exceptions
+    from . import datasets, exceptions, metrics
     from ._bottleneck import ConceptBottleneckClassifier
     from ._embedding import SentenceEmbedder
     from ._explainer import ConceptInfluenceExplainer
@@ -25,6 +25,7 @@ __all__ = [
     "SentenceEmbedder",
     "datasets",
     "exceptions",
+    "metrics",
 ]
 
 _HOMES = {

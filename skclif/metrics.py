@@ -1,0 +1,654 @@
+"""How well influence foretells what retraining does, for influence from anywhere.
+
+The linear datamodeling score is that of Park et al. (2023), arXiv 2303.14186.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+from scipy.stats import t as student_t
+from sklearn.base import clone
+from sklearn.metrics import check_scoring, log_loss, make_scorer
+from sklearn.utils import check_array, check_random_state, indexable
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.parallel import Parallel, delayed
+
+from ._checks import check_labels, count_rows, naming, refuse_masked
+from ._metric_results import LinearDatamodelingScore, RemovalCurve
+from ._pipelines import is_frozen
+from ._results import InfluenceResult
+from ._sklearn import (
+    HasMethods,
+    Interval,
+    _check_method_params,
+    _routing_enabled,
+    _safe_indexing,
+    validate_params,
+)
+
+__all__ = [
+    "LinearDatamodelingScore",
+    "RemovalCurve",
+    "RemovalCurveDisplay",
+    "linear_datamodeling_score",
+    "removal_curve",
+]
+
+_CONFIDENCE = 0.95
+
+
+@validate_params(
+    {
+        "estimator": [HasMethods(["fit", "predict_proba"])],
+        "params": [dict, None],
+        "subset_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_subsets": [Interval(Integral, 5, None, closed="left")],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    },
+    prefer_skip_nested_validation=False,
+)
+def linear_datamodeling_score(
+    estimator,
+    X,
+    y,
+    influence,
+    *,
+    X_test,
+    y_test,
+    params: dict[str, Any] | None = None,
+    subset_fraction: float = 0.5,
+    n_subsets: int = 50,
+    random_state=None,
+    n_jobs: int | None = None,
+) -> LinearDatamodelingScore | dict[Any, LinearDatamodelingScore]:
+    """Score influence by how it ranks random training subsets.
+
+    The estimator is retrained on random subsets of the training rows. A target's score
+    is the Spearman correlation, over subsets, of its loss with the sum of the influence
+    of the subset's rows on it.
+
+    Parameters
+    ----------
+    estimator : classifier or pipeline
+        What influence was computed for. It is cloned and retrained; it needs
+        `predict_proba`.
+    X : array-like of shape (n_train, n_features) or (n_train,)
+        Training rows: what the estimator takes, features or texts.
+    y : array-like of shape (n_train,)
+        Their labels.
+    influence : array-like of shape (n_targets, n_train), InfluenceResult or dict
+        Effect of a training row's presence on the log-loss of a test row, in any unit
+        and on any scale; positive = harmful. Negate scores of the other sign. An
+        :class:`InfluenceResult` must be on the loss of all training rows. The entries
+        of a dict are judged by the same retrained models.
+    X_test : array-like of shape (n_targets, n_features) or (n_targets,)
+        The rows whose loss `influence` is on.
+    y_test : array-like of shape (n_targets,)
+        Their labels.
+    params : dict, default=None
+        What `fit` takes besides, as in :func:`~sklearn.model_selection.cross_validate`:
+        entries with a row for each of `X` are sliced with it, others passed whole. With
+        metadata routing they are routed to the estimator; without, name the step, as in
+        ``{"conceptbottleneckclassifier__concepts": concepts}``.
+    subset_fraction : float, default=0.5
+        Share of the training rows in a subset.
+    n_subsets : int, default=50
+        How many subsets are drawn, and models retrained; 5 or more.
+    random_state : int, RandomState instance or None, default=None
+        Draws the subsets. With an int, other calls draw the same ones.
+    n_jobs : int, default=None
+        How many models are retrained at the same time; None for 1, or as set by
+        :func:`joblib.parallel_config`; -1 for all processors.
+
+    Returns
+    -------
+    result : LinearDatamodelingScore or dict
+        With `score`, its `interval` and the scores `per_target`; near 1 is good. For a
+        dict of influences, a dict of results by the same keys.
+
+    Raises
+    ------
+    ValueError
+        If `influence` has another shape, holds a part of the rows only or is on
+        something else; if a subset is too small for one row of every class; or if
+        retraining changes no loss.
+
+    See Also
+    --------
+    removal_curve : What removing the most harmful rows does.
+
+    Notes
+    -----
+    A subset is the start of a random permutation of the rows. Where that lacks a
+    class, the first row of the class takes the place of the last one, because a model
+    without a class has no probability for it. The only row of a class is thus in every
+    subset, and its influence is not judged.
+
+    A target whose loss or whose summed influence is the same for all subsets scores 0.
+
+    The interval is a jackknife over subsets: what more subsets might say of the same
+    targets, not what other targets would. With few subsets it is rough.
+
+    References
+    ----------
+    .. [1] S. M. Park, K. Georgiev, A. Ilyas, G. Leclerc and A. Madry (2023). TRAK:
+       attributing model behavior at scale. ICML. arXiv 2303.14186.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skclif import ConceptInfluenceExplainer
+    >>> from skclif.metrics import linear_datamodeling_score
+    >>> rng = np.random.RandomState(0)
+    >>> X = rng.randn(80, 3)
+    >>> y = (X[:, 0] + rng.randn(80) > 0).astype(int)
+    >>> clf = LogisticRegression()
+    >>> explainer = ConceptInfluenceExplainer(clf).fit(X[:60], y[:60])
+    >>> influence = explainer.influence(X[60:], y[60:])
+    >>> result = linear_datamodeling_score(
+    ...     clf, X[:60], y[:60], influence, X_test=X[60:], y_test=y[60:], random_state=0
+    ... )
+    >>> bool(result.score > 0.9)
+    True
+    """
+    X, y, X_test, y_test = _check_data(estimator, X, y, X_test, y_test)
+    given = influence if isinstance(influence, dict) else {None: influence}
+    if not given:
+        raise ValueError("influence is an empty dict; give it one influence or more.")
+    checked = {
+        key: _check_influence(value, len(y), n_targets=len(y_test), key=key)
+        for key, value in given.items()
+    }
+    size = round(subset_fraction * len(y))
+    _check_room(size, y, f"subset_fraction={subset_fraction!r} leaves {size} rows")
+    rng = check_random_state(random_state)
+    subsets = np.stack([_random_order(y, rng)[:size] for _ in range(n_subsets)])
+    subsets.sort(axis=1)
+    losses = _retrain(
+        estimator,
+        X,
+        y,
+        subsets,
+        params=params,
+        caller="linear_datamodeling_score",
+        measure=_losses,
+        on=(X_test, y_test),
+        n_jobs=n_jobs,
+    )
+    losses = np.stack(losses, axis=1)
+    _check_changed(losses)
+    results = {key: _score(each, subsets, losses) for key, each in checked.items()}
+    return results if isinstance(influence, dict) else results[None]
+
+
+@validate_params(
+    {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "params": [dict, None],
+        "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    },
+    prefer_skip_nested_validation=False,
+)
+def removal_curve(
+    estimator,
+    X,
+    y,
+    influence,
+    *,
+    X_test,
+    y_test,
+    params: dict[str, Any] | None = None,
+    removal_sizes=(0.05, 0.1, 0.2, 0.3),
+    scoring=("neg_log_loss", "accuracy"),
+    n_repeats: int = 5,
+    random_state=None,
+    n_jobs: int | None = None,
+) -> RemovalCurve:
+    """Retrain without the most harmful, the most helpful and random rows.
+
+    Rows are ordered by the mean of their influence over the targets.
+
+    Parameters
+    ----------
+    estimator : classifier or pipeline
+        What influence was computed for; it is cloned and retrained.
+    X : array-like of shape (n_train, n_features) or (n_train,)
+        Training rows: what the estimator takes, features or texts.
+    y : array-like of shape (n_train,)
+        Their labels.
+    influence : array-like of shape (n_targets, n_train) or InfluenceResult
+        Effect of a training row's presence on losses; positive = harmful. Negate scores
+        of the other sign. The targets need not be the rows of `X_test`, and to see what
+        removal does elsewhere they should not be.
+    X_test : array-like of shape (n_test, n_features) or (n_test,)
+        The rows that models are scored on.
+    y_test : array-like of shape (n_test,)
+        Their labels.
+    params : dict, default=None
+        What `fit` takes besides; see :func:`linear_datamodeling_score`.
+    removal_sizes : array-like of float or int, default=(0.05, 0.1, 0.2, 0.3)
+        How much is removed: shares of the training rows, or numbers of rows.
+    scoring : str, callable, list, tuple or dict, default=("neg_log_loss", "accuracy")
+        Names of scorers, a scorer, or a dict of scorers by name; as in
+        :func:`~sklearn.model_selection.cross_validate`. Higher is better.
+    n_repeats : int, default=5
+        How many random orders rows are removed in.
+    random_state : int, RandomState instance or None, default=None
+        Draws the random orders.
+    n_jobs : int, default=None
+        How many models are retrained at the same time; see
+        :func:`linear_datamodeling_score`.
+
+    Returns
+    -------
+    curve : RemovalCurve
+        Scores by order and number of rows removed, starting from none.
+
+    Raises
+    ------
+    ValueError
+        If `influence` has not one column for each training row, or a removal would
+        leave no row of some class.
+
+    See Also
+    --------
+    RemovalCurveDisplay : Draws the result.
+    linear_datamodeling_score : Judges influence on every target.
+
+    Notes
+    -----
+    Rows that are equally influential go in their order in `X`. One random row of every
+    class stays in the random orders, so that a model can be trained.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skclif import ConceptInfluenceExplainer
+    >>> from skclif.metrics import removal_curve
+    >>> rng = np.random.RandomState(0)
+    >>> X = rng.randn(180, 3)
+    >>> y = (X[:, 0] > 0).astype(int)
+    >>> train, dev, test = slice(0, 60), slice(60, 120), slice(120, 180)
+    >>> y[:6] = 1 - y[:6]
+    >>> clf = LogisticRegression()
+    >>> explainer = ConceptInfluenceExplainer(clf).fit(X[train], y[train])
+    >>> curve = removal_curve(
+    ...     clf,
+    ...     X[train],
+    ...     y[train],
+    ...     explainer.influence(X[dev], y[dev]),
+    ...     X_test=X[test],
+    ...     y_test=y[test],
+    ...     removal_sizes=[6],
+    ...     random_state=0,
+    ... )
+    >>> curve
+    <RemovalCurve of neg_log_loss, accuracy: up to 6 of 60 rows removed; harmful, \
+helpful, 5 random>
+    >>> frame = curve.to_frame().query("n_removed == 6")
+    >>> frame.groupby("order")["neg_log_loss"].mean().idxmax()
+    'harmful'
+    """
+    X, y, X_test, y_test = _check_data(estimator, X, y, X_test, y_test)
+    harm = _check_influence(influence, len(y)).mean(axis=0)
+    sizes = _check_sizes(removal_sizes, y)
+    scorer = _check_scorer(estimator, scoring, np.unique(y))
+    rng = check_random_state(random_state)
+    # Rows in the order in which they are kept: those in front stay longest.
+    orders = [
+        ("harmful", np.argsort(harm, kind="stable")),
+        ("helpful", np.argsort(-harm, kind="stable")),
+        *(("random", _random_order(y, rng)) for _ in range(n_repeats)),
+    ]
+    kept = [np.arange(len(y))]
+    for name, order in orders:
+        _check_classes_stay(order, y, sizes[-1], name)
+        kept += [np.sort(order[: len(y) - size]) for size in sizes]
+    rows = _retrain(
+        estimator,
+        X,
+        y,
+        kept,
+        params=params,
+        caller="removal_curve",
+        measure=scorer,
+        on=(X_test, y_test),
+        n_jobs=n_jobs,
+    )
+    return RemovalCurve(
+        n_removed=np.r_[0, sizes],
+        orders=tuple(name for name, _ in orders),
+        scores={name: _curves([row[name] for row in rows], orders) for name in rows[0]},
+        n_train=len(y),
+    )
+
+
+class RemovalCurveDisplay:
+    """A drawing of what removing rows does to a score.
+
+    Parameters
+    ----------
+    curve : RemovalCurve
+        What :func:`removal_curve` returned.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the curves.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+    lines_ : list of matplotlib Line2D
+        The curves: harmful, helpful, and the mean of the random ones.
+    fill_between_ : matplotlib PolyCollection
+        The range of the random ones.
+
+    See Also
+    --------
+    removal_curve : Computes what is drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skclif import ConceptInfluenceExplainer
+    >>> from skclif.metrics import RemovalCurveDisplay, removal_curve
+    >>> rng = np.random.RandomState(0)
+    >>> X = rng.randn(90, 3)
+    >>> y = (X[:, 0] > 0).astype(int)
+    >>> clf = LogisticRegression()
+    >>> explainer = ConceptInfluenceExplainer(clf).fit(X[:60], y[:60])
+    >>> influence = explainer.influence(X[60:], y[60:])
+    >>> curve = removal_curve(
+    ...     clf, X[:60], y[:60], influence, X_test=X[60:], y_test=y[60:]
+    ... )
+    >>> RemovalCurveDisplay(curve).plot()  # doctest: +SKIP
+    """
+
+    def __init__(self, curve):
+        self.curve = curve
+
+    def plot(self, *, score=None, ax=None):
+        """Draw the curves of one score.
+
+        Parameters
+        ----------
+        score : str, default=None
+            Name of the scorer; None for the first.
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        Returns
+        -------
+        display : RemovalCurveDisplay
+            This object, with `ax_`, `figure_`, `lines_` and `fill_between_`.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If the curve has no such score.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                "RemovalCurveDisplay.plot needs matplotlib; install it with "
+                'pip install "skclif[plots]".'
+            ) from error
+        curve = self.curve
+        score = next(iter(curve.scores)) if score is None else score
+        if score not in curve.scores:
+            raise ValueError(
+                f"score={score!r} is not in the curve; use one of "
+                f"{list(curve.scores)}, or compute it with removal_curve(scoring=…)."
+            )
+        if ax is None:
+            _, ax = plt.subplots()
+        harmful, helpful, *random = curve.scores[score]
+        x = curve.n_removed
+        self.lines_ = [
+            *ax.plot(x, harmful, marker="o", label="most harmful first"),
+            *ax.plot(x, helpful, marker="o", label="most helpful first"),
+            *ax.plot(
+                x,
+                np.mean(random, axis=0),
+                color="gray",
+                marker="o",
+                label=f"random: mean and range of {len(random)}",
+            ),
+        ]
+        self.fill_between_ = ax.fill_between(
+            x, np.min(random, axis=0), np.max(random, axis=0), color="gray", alpha=0.2
+        )
+        ax.set(xlabel=f"rows removed of {curve.n_train}", ylabel=score)
+        ax.legend()
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _random_order(y, rng) -> np.ndarray:
+    """Return a random permutation of the rows that starts with one of every class.
+
+    Where the first rows of a permutation hold every class anyway, they are the same
+    set here: what starts this order is an unrestricted random subset then.
+    """
+    order = rng.permutation(len(y))
+    _, first = np.unique(y[order], return_index=True)
+    return np.concatenate([order[first], np.delete(order, first)])
+
+
+def _retrain(estimator, X, y, subsets, *, params, caller, measure, on, n_jobs) -> list:
+    """Return what is measured of clones fitted on each subset of the rows."""
+    params = _route(estimator, params or {}, caller)
+    return Parallel(n_jobs=n_jobs)(
+        delayed(_fit_and_measure)(clone(estimator), X, y, rows, params, measure, on)
+        for rows in subsets
+    )
+
+
+def _route(estimator, params: dict, caller: str) -> dict:
+    """Return what the estimator's `fit` gets of the user's parameters."""
+    if not _routing_enabled():
+        return params
+    router = MetadataRouter(owner=caller).add(
+        estimator=estimator,
+        method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+    )
+    return process_routing(router, "fit", **params).estimator.fit
+
+
+def _fit_and_measure(estimator, X, y, rows, params, measure, on):
+    try:
+        sliced = _check_method_params(X, params, rows)
+        estimator.fit(_safe_indexing(X, rows), y[rows], **sliced)
+    except Exception as error:
+        error.add_note(f"This came up in retraining on {len(rows)} of {len(y)} rows.")
+        raise
+    lacking = np.setdiff1d(y, estimator.classes_)
+    if len(lacking):
+        raise ValueError(
+            f"Retrained on {len(rows)} of {len(y)} rows, the estimator does not know "
+            f"the class {lacking.tolist()[0]!r}, which was among them; its classes are "
+            f"{list(estimator.classes_)}. Does it drop rows, or have they no weight?"
+        )
+    return measure(estimator, *on)
+
+
+def _losses(estimator, X_test, y_test) -> np.ndarray:
+    """Return the log-loss of every test row, clipped as scikit-learn's is."""
+    proba = estimator.predict_proba(X_test)
+    codes = np.searchsorted(estimator.classes_, y_test)
+    own = proba[np.arange(len(y_test)), codes]
+    return -np.log(np.clip(own, np.finfo(proba.dtype).eps, 1.0))
+
+
+def _check_changed(losses) -> None:
+    """Refuse losses that no retraining changed."""
+    if not np.ptp(losses, axis=1).any():
+        raise ValueError(
+            f"Retraining on {losses.shape[1]} subsets left the loss of every target as "
+            "it was, so there is nothing to foretell. Does the estimator learn from "
+            "the rows it is given, or is a fitted model frozen inside?"
+        )
+
+
+def _score(influence, subsets, losses) -> LinearDatamodelingScore:
+    """Return how well sums of influence rank the losses, with a jackknife interval."""
+    member = np.zeros((len(subsets), influence.shape[1]))
+    np.put_along_axis(member, subsets, 1, axis=1)
+    sums = influence @ member.T
+    per_target = _spearman(sums, losses)
+    score, n = per_target.mean(), len(subsets)
+    without = np.array(
+        [
+            _spearman(np.delete(sums, s, axis=1), np.delete(losses, s, axis=1)).mean()
+            for s in range(n)
+        ]
+    )
+    error = np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
+    reach = student_t.ppf((1 + _CONFIDENCE) / 2, n - 1) * error
+    low, high = np.clip([score - reach, score + reach], -1, 1)
+    return LinearDatamodelingScore(
+        float(score), (float(low), float(high)), per_target, subsets, losses
+    )
+
+
+def _spearman(a, b) -> np.ndarray:
+    """Return the Spearman correlation of every row; 0 where one is constant."""
+    # Ranks and their mean are multiples of a half, so constant rows give an exact 0.
+    a, b = (rankdata(each, axis=1) - (each.shape[1] + 1) / 2 for each in (a, b))
+    norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
+
+
+def _curves(values: list, orders: list) -> np.ndarray:
+    """Return (n_orders, n_sizes), from what no removal gave and then each order."""
+    before, *after = values
+    curves = np.reshape(after, (len(orders), -1))
+    return np.column_stack([np.full(len(orders), before), curves])
+
+
+def _check_data(estimator, X, y, X_test, y_test):
+    """Return rows that can be sliced, and labels as arrays."""
+    if is_frozen(estimator):
+        raise ValueError(
+            "estimator is frozen, so it cannot be retrained. Give the estimator inside "
+            "the FrozenEstimator."
+        )
+    y = check_labels(y, count_rows(X))
+    n_test = count_rows(X_test, "X_test")
+    y_test = check_labels(y_test, n_test, name="y_test", of="X_test")
+    unknown = np.setdiff1d(y_test, y)
+    if len(unknown):
+        raise ValueError(
+            f"y_test has the class {unknown.tolist()[0]!r}, which no row of y has; a "
+            f"model trained on y cannot predict it. Classes of y: "
+            f"{np.unique(y).tolist()}."
+        )
+    (X,) = indexable(X)
+    return X, y, X_test, y_test
+
+
+def _check_influence(influence, n_train, n_targets=None, key=None) -> np.ndarray:
+    """Return influence of shape (n_targets, n_train), in float64."""
+    name = "influence" if key is None else f"influence[{key!r}]"
+    if isinstance(influence, InfluenceResult):
+        influence = _totals(influence, name)
+    refuse_masked("influence", influence)
+    expected = f"({'n_targets' if n_targets is None else n_targets}, {n_train})"
+    with naming("influence", f"an array of numbers, of shape {expected}"):
+        influence = check_array(influence, dtype=np.float64, input_name=name)
+    n_rows, n_columns = influence.shape
+    if n_columns != n_train or n_targets not in (None, n_rows):
+        transposed = n_rows == n_train and n_targets in (None, n_columns)
+        raise ValueError(
+            f"{name} has shape {influence.shape}, but must have shape {expected}: one "
+            "row for each target, one column for each row of X."
+            + (" It looks transposed; pass its .T." if transposed else "")
+        )
+    return influence
+
+
+def _totals(result: InfluenceResult, name: str) -> np.ndarray:
+    """Return influence on the loss of whole rows, all of them."""
+    for kept, argument in ((result.rows, "top"), (result.groups, "groups")):
+        if kept is not None:
+            raise ValueError(
+                f"{name} was computed with {argument}=…, but the influence of every "
+                f"training row is needed. Compute it without {argument}."
+            )
+    if not result.target.endswith("log-loss"):
+        raise ValueError(
+            f"{name} is on the {result.target}, but it is judged by the log-loss. "
+            "Compute it with target='loss'."
+        )
+    return result.totals
+
+
+def _check_sizes(removal_sizes, y) -> np.ndarray:
+    """Return numbers of rows, sorted and each once."""
+    with naming("removal_sizes", "a list of shares or numbers of rows"):
+        sizes = np.unique(np.asarray(removal_sizes))
+    if sizes.dtype.kind == "f" and sizes.size and ((sizes > 0) & (sizes < 1)).all():
+        sizes = np.unique(np.maximum(1, np.rint(sizes * len(y)).astype(int)))
+    if sizes.dtype.kind not in "iu" or not sizes.size or sizes[0] < 1:
+        raise ValueError(
+            f"removal_sizes={removal_sizes!r} must be shares of the training rows, "
+            "between 0 and 1, or whole numbers of rows, 1 or more."
+        )
+    left = len(y) - sizes[-1]
+    _check_room(left, y, f"removal_sizes: removing {sizes[-1]} leaves {left} rows")
+    return sizes
+
+
+def _check_room(n_rows: int, y, cause: str) -> None:
+    n_classes = len(np.unique(y))
+    if not n_classes <= n_rows:
+        raise ValueError(
+            f"{cause} of {len(y)}, but every model needs one of each of the "
+            f"{n_classes} classes. Leave more rows."
+        )
+
+
+def _check_classes_stay(order, y, most: int, name: str) -> None:
+    """Refuse to remove the last row of a class."""
+    classes, first = np.unique(y[order], return_index=True)
+    removable = len(y) - 1 - first.max()
+    if most > removable:
+        raise ValueError(
+            f"removal_sizes: removing the {most} most {name} rows leaves none of the "
+            f"class {classes[first.argmax()].item()!r}, for which a model then has no "
+            f"probability. Remove at most {removable}."
+        )
+
+
+def _check_scorer(estimator, scoring, classes):
+    """Return a scorer that returns a dict of scores by name."""
+    if isinstance(scoring, str):
+        scoring = [scoring]
+    elif scoring is None or callable(scoring):
+        scoring = {getattr(scoring, "__name__", "score"): scoring}
+    if isinstance(scoring, list | tuple) and "neg_log_loss" in scoring:
+        # The scorer of that name refuses test rows that lack a class.
+        own = make_scorer(
+            log_loss,
+            greater_is_better=False,
+            response_method="predict_proba",
+            labels=classes,
+        )
+        scoring = {name: own if name == "neg_log_loss" else name for name in scoring}
+    return check_scoring(estimator, scoring=scoring)
