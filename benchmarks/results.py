@@ -15,7 +15,15 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
 FORMAT = 1  # of the files; those written before it was counted have the same fields
-FIELDS = ("title", "command", "date", "environment", "columns", "rows", "notes")
+FIELDS = {
+    "title": str,
+    "command": str,
+    "date": str,
+    "environment": dict,
+    "columns": list,
+    "rows": list,
+    "notes": list,
+}
 _LIBRARIES = ["skclif", "scikit-learn", "torch", "numpy", "scipy", "pandas"]
 
 
@@ -174,6 +182,14 @@ def read_table(path):
     missing = [name for name in FIELDS if name not in table]
     if missing:
         raise ValueError(f"{path} has no {', '.join(missing)}.")
+    for name, kind in FIELDS.items():
+        if not isinstance(table[name], kind):
+            raise ValueError(
+                f"{path} has a {type(table[name]).__name__} as {name}, which must be "
+                f"a {kind.__name__}."
+            )
+    if not all(isinstance(row, list) for row in table["rows"]):
+        raise ValueError(f"{path} has rows that are not lists of cells.")
     widths = {len(row) for row in table["rows"]} - {len(table["columns"])}
     if widths:
         raise ValueError(

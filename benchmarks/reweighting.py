@@ -49,7 +49,7 @@ GRID = [0.1, 0.3, 1.0, 3.0, 10.0]
 MEASURES = ["accuracy", "macro-F1", "log-loss", "calibration error"]
 HIGHER_IS_BETTER = MEASURES[:2]
 SMALL = {
-    "inner": ["logistic regression, C=1"],
+    "inners": ["logistic regression, C=1"],
     "seeds": 1,
     "tasks": ["generated"],
     "noises": NOISES[1:3],
@@ -289,7 +289,7 @@ def run(plan, store):
     if not plan.resume:
         store.unlink(missing_ok=True)
     done = {json.dumps(record[0]) for record in stored(store)}
-    for inner in plan.inner or list(INNERS):
+    for inner in plan.inner or plan.inners:
         for record in measure(inner, plan, done):
             with store.open("a") as file:
                 file.write(json.dumps(record) + "\n")
@@ -497,7 +497,7 @@ def main(argv=None):
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--report-only", action="store_true")
-    parser.set_defaults(tasks=TASKS, noises=NOISES, clean=CLEAN)
+    parser.set_defaults(inners=list(INNERS), tasks=TASKS, noises=NOISES, clean=CLEAN)
     plan = parser.parse_args(argv)
     store = plan.out / "reweighting.jsonl" if plan.small else _STORE
     os.environ.setdefault("OMP_NUM_THREADS", "1")

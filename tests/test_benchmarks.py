@@ -198,6 +198,8 @@ BAD_FILES = [
     ("[]", "holds a list, not a table"),
     ("{}", "has no title, command, date, environment, columns, rows, notes"),
     ('{"format": 2}', "is of format 2; this version reads 1"),
+    ({"environment": []}, "has a list as environment, which must be a dict"),
+    ({"rows": ["ours"]}, "has rows that are not lists of cells"),
     ({"rows": [["ours"]]}, re.escape("has rows of [1] cells, but 4 columns")),
 ]
 
