@@ -51,7 +51,7 @@ class BenchmarkParser(argparse.ArgumentParser):
         add_common_options(self)
 
     def parse_args(self, args=None, namespace=None):
-        """Return the options, with `command` and `out`, the folder of the tables.
+        """Return the options, with `command`, `commit` and `out`, where tables go.
 
         Parameters
         ----------
@@ -69,6 +69,7 @@ class BenchmarkParser(argparse.ArgumentParser):
         options = super().parse_args(args, namespace)
         options.command = shlex.join([*self.prog.split(), *args])
         options.out = folder(self, options)
+        options.commit = _commit()  # now: it may be another after hours of measuring
         return options
 
 
@@ -124,13 +125,15 @@ def write_table(name, title, columns, rows, notes=(), *, options=None, command=N
     """
     if options is None:
         typed = ["python", "-m", f"benchmarks.{command or name}", *sys.argv[1:]]
-        options = argparse.Namespace(out=RESULTS, command=shlex.join(typed))
+        options = argparse.Namespace(
+            out=RESULTS, command=shlex.join(typed), commit=_commit()
+        )
     table = {
         "format": FORMAT,
         "title": title,
         "command": options.command,
         "date": datetime.date.today().isoformat(),
-        "environment": describe_environment(),
+        "environment": {**describe_environment(), "commit": options.commit},
         "columns": columns,
         "rows": rows,
         "notes": list(notes),
@@ -210,7 +213,6 @@ def describe_environment():
         "system": " ".join([platform.system(), *platform.libc_ver()]).strip(),
         "python": platform.python_version(),
         **{library: version(library) for library in _LIBRARIES},
-        "commit": _commit(),
     }
 
 
