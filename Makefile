@@ -53,11 +53,7 @@ docs: $(READY) ## build the documentation; warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 benchmarks: $(READY) ## measure again what the documentation quotes; needs SKCLIF_DATA
-	$(BIN)/python -m benchmarks.fit
-	$(BIN)/python -m benchmarks.quality
-	$(BIN)/python -m benchmarks.embedding
-	$(BIN)/python -m benchmarks.fidelity
-	$(BIN)/python -m benchmarks.reweighting
+	$(BIN)/python -m benchmarks run all
 
 build: $(READY) ## build wheel and source archive
 	$(BIN)/python -m build --outdir dist .

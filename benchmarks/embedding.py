@@ -7,7 +7,6 @@ Then reviews that are stored, and look-ups among a million stored texts.
     python -m benchmarks.embedding [--repeat 3] [--rows 1000000]
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -18,9 +17,9 @@ import numpy as np
 from skclif import SentenceEmbedder
 from skclif._embedding_cache import EmbeddingStore
 from skclif._embedding_models import DEFAULT_MODEL, find_model
-from skclif.datasets import fetch_cebab
+from skclif.datasets import fetch_cebab, make_concept_reviews
 
-from .results import write_table
+from .results import BenchmarkParser, write_table
 
 DEFAULT_BATCH = 32  # of sentence-transformers
 OTHER_BATCHES = [8, 16, 64]
@@ -28,11 +27,10 @@ ASKED = 100_000  # look-ups in one call
 _ROWS_AT_ONCE = 20_000
 
 
-def measure(repeat):
+def measure(texts, repeat):
     """Return rows of (embedder, texts, seconds, texts a second, ratio to encode)."""
     from sentence_transformers import SentenceTransformer
 
-    texts = list(dict.fromkeys(fetch_cebab("train").data))
     encoder = SentenceTransformer(str(find_model(DEFAULT_MODEL)), device="cpu")
     embedder = SentenceEmbedder()
 
@@ -118,19 +116,21 @@ def _text(row):
     return f"Review {row}: the soup was cold, and we waited for it for {row} minutes."
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv=None):
+    parser = BenchmarkParser("embedding", __doc__, repeat=1, rows=2_000)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1_000_000, help="texts to store")
-    options = parser.parse_args()
-    rows = measure(options.repeat)
+    options = parser.parse_args(argv)
+    source = "made-up" if options.small else "CEBaB"
+    reviews = make_concept_reviews(40) if options.small else fetch_cebab("train")
+    rows = measure(list(dict.fromkeys(reviews.data)), options.repeat)
     n_asked = min(ASKED, options.rows)
     seconds, file_ratio = look_up(options.rows, n_asked)
     name = f"SentenceEmbedder(cache_dir), {options.rows:,} texts stored"
     rows.append([name, n_asked, seconds, round(n_asked / seconds), None])
     write_table(
         "embedding",
-        "Distinct CEBaB reviews to vectors (MiniLM, 384 values, CPU)",
+        f"Distinct {source} reviews to vectors (MiniLM, 384 values, CPU)",
         ["embedder", "texts", "seconds", "texts a second", "times as fast as encode"],
         rows,
         [
@@ -144,6 +144,7 @@ def main():
             "4 bytes x 384 x texts, and was just written: it lies in the system's "
             "cache of files.",
         ],
+        options=options,
     )
 
 

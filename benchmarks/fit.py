@@ -7,7 +7,6 @@ at that gradient, each with the loosest tolerance that reaches it.
     python -m benchmarks.fit [--repeat 5]
 """
 
-import argparse
 import statistics
 import time
 import warnings
@@ -19,10 +18,11 @@ from sklearn.linear_model import LogisticRegression
 from skclif.numerics.heads import HeadsProblem, HeadStack, SoftmaxHead
 from skclif.numerics.solvers import newton_cg
 
-from .results import write_table
+from .results import BenchmarkParser, write_table
 from .tasks import load_task
 
 GRADIENT = 1e-6
+TASKS = {"cebab-published": "CEBaB", "generated": "made-up data"}
 SOLVERS = ["lbfgs", "newton-cg", "newton-cholesky"]
 
 
@@ -80,10 +80,8 @@ def _timed(function, *arguments):
     return time.perf_counter() - start, norm
 
 
-def measure(C=10.0, repeat=5):
+def measure(X, codes, C=10.0, repeat=5):
     """Return rows of (solver, median seconds, gradient norm, ratio to ours)."""
-    train = load_task("cebab-published", "train")
-    X, codes = train.X, _codes(train.concepts)
     contenders = {"skclif": (_fit_together, X, codes, C)}
     for solver in SOLVERS:
         tol = _loosest(X, codes, C, solver)
@@ -100,22 +98,27 @@ def measure(C=10.0, repeat=5):
     ]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv=None):
+    parser = BenchmarkParser("fit", __doc__, repeat=1, task="generated")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--C", type=float, default=10.0)
-    options = parser.parse_args()
+    parser.add_argument("--task", choices=TASKS, default="cebab-published")
+    options = parser.parse_args(argv)
+    train = load_task(options.task, "train")
+    n_rows, n_features = train.X.shape
     write_table(
         "fit",
-        "Ten 3-valued concept heads on CEBaB (1,463 x 384)",
+        f"Ten 3-valued concept heads on {TASKS[options.task]} "
+        f"({n_rows:,} x {n_features})",
         ["solver", "seconds", "largest gradient norm", "skclif's time over it"],
-        measure(options.C, options.repeat),
+        measure(train.X, _codes(train.concepts), options.C, options.repeat),
         [
             f"C = {options.C:g}; one process; the two fastest by the median of "
             f"{options.repeat} runs in turn, the others by one run.",
             "scikit-learn loops over the heads. Where its gradient norm stands above "
             "1e-6, no tolerance down to 1e-12 took it further.",
         ],
+        options=options,
     )
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from skclif import ConceptBottleneckClassifier
 
-from .results import write_table
+from .results import BenchmarkParser, write_table
 from .tasks import load_task
 
 TASKS = [
@@ -51,20 +51,20 @@ def choose(clf, grid, train, dev, **fit_params):
     return fitted[int(np.argmin(losses))]
 
 
-def measure():
-    """Return one row a task and model."""
+def measure(tasks=TASKS, values=GRID):
+    """Return one row a task and model; `values` are the penalties tried."""
     rows = []
-    for task, n_concepts in TASKS:
+    for task, n_concepts in tasks:
         train, dev, test = (
             load_task(task, p, n_concepts) for p in ("train", "dev", "test")
         )
         black_box = choose(
-            ConceptBottleneckClassifier(), [{"C": C} for C in GRID], train, dev
+            ConceptBottleneckClassifier(), [{"C": C} for C in values], train, dev
         )
         rows.append([task, None, "black box", black_box.C, None])
         rows[-1] += [*label_scores(black_box, test), None, None]
         for training in ("sequential", "independent"):
-            grid = [{"C": C, "concept_C": c} for C in GRID for c in GRID]
+            grid = [{"C": C, "concept_C": c} for C in values for c in values]
             clf = choose(
                 ConceptBottleneckClassifier(training=training),
                 grid,
@@ -77,7 +77,12 @@ def measure():
     return rows
 
 
-def main():
+def main(argv=None):
+    parser = BenchmarkParser(
+        "quality", __doc__, tasks=[("generated", 4)], values=[0.1, 1.0]
+    )
+    parser.set_defaults(tasks=TASKS, values=GRID)
+    options = parser.parse_args(argv)
     write_table(
         "quality",
         "Label and concept quality on the test part",
@@ -93,7 +98,7 @@ def main():
             "concept accuracy",
             "concept macro-F1",
         ],
-        measure(),
+        measure(options.tasks, options.values),
         [
             "all-MiniLM-L6-v2 embeddings; C and concept_C chosen by log-loss on the "
             "development part; five-way labels. Macro-F1 is scikit-learn's, not the "
@@ -101,6 +106,7 @@ def main():
             "are averages over concepts, on annotated rows.",
             "The black box is the same label head on the embedding itself.",
         ],
+        options=options,
     )
 
 

@@ -7,10 +7,10 @@ test part; classifiers of one task, noise and seed see the same rows.
     python -m benchmarks.reweighting [--inner NAME] [--seeds N] [--resume]
 
 Measures go to ``.cache/reweighting.jsonl`` as they come; ``--resume`` keeps those that
-are there, so that a run of hours can be cut in pieces.
+are there, so that a run of hours can be cut in pieces. With ``--small`` they go to the
+folder of the tables instead.
 """
 
-import argparse
 import json
 import os
 import warnings
@@ -33,7 +33,7 @@ from sklearn.svm import LinearSVC
 
 from skclif import ConceptBottleneckClassifier, InfluenceReweighter
 
-from .results import write_table
+from .results import BenchmarkParser, write_table
 from .tasks import load_task
 
 TASKS = ["cebab-published", "yelp"]
@@ -48,6 +48,13 @@ CLEAN = [0, 100, 300, "all"]
 GRID = [0.1, 0.3, 1.0, 3.0, 10.0]
 MEASURES = ["accuracy", "macro-F1", "log-loss", "calibration error"]
 HIGHER_IS_BETTER = MEASURES[:2]
+SMALL = {
+    "inners": ["logistic regression, C=1"],
+    "seeds": 1,
+    "tasks": ["generated"],
+    "noises": NOISES[1:3],
+    "clean": [0, 100, "all"],
+}
 _STORE = Path(__file__).parent.parent / ".cache" / "reweighting.jsonl"
 
 # Without concepts it is scikit-learn's logistic regression, several times as fast.
@@ -259,11 +266,12 @@ METHODS = {
 }
 
 
-def measure(inner, seeds, done):
+def measure(inner, plan, done):
     """Yield one record a task, noise, seed, number of clean rows and method."""
-    for seed, task, (kind, rate) in product(range(seeds), TASKS, NOISES):
+    seeds = range(plan.seeds)
+    for seed, task, (kind, rate) in product(seeds, plan.tasks, plan.noises):
         situation = Situation(task, kind, rate, seed)
-        for n_clean, (method, (run_, sizes)) in product(CLEAN, METHODS.items()):
+        for n_clean, (method, (run_, sizes)) in product(plan.clean, METHODS.items()):
             key = [inner, task, kind, rate, seed, n_clean, method]
             if n_clean not in sizes or json.dumps(key) in done:
                 continue
@@ -276,28 +284,28 @@ def measure(inner, seeds, done):
             yield key, [*measures(fitted, X, test.y), strength]
 
 
-def run(inners, seeds, resume):
-    _STORE.parent.mkdir(exist_ok=True)
-    if not resume:
-        _STORE.unlink(missing_ok=True)
-    done = {json.dumps(record[0]) for record in stored()}
-    for inner in inners:
-        for record in measure(inner, seeds, done):
-            with _STORE.open("a") as file:
+def run(plan, store):
+    store.parent.mkdir(parents=True, exist_ok=True)
+    if not plan.resume:
+        store.unlink(missing_ok=True)
+    done = {json.dumps(record[0]) for record in stored(store)}
+    for inner in plan.inner or plan.inners:
+        for record in measure(inner, plan, done):
+            with store.open("a") as file:
                 file.write(json.dumps(record) + "\n")
 
 
-def stored():
-    if not _STORE.exists():
+def stored(store):
+    if not store.exists():
         return []
-    return [json.loads(line) for line in _STORE.read_text().splitlines()]
+    return [json.loads(line) for line in store.read_text().splitlines()]
 
 
-def frame():
+def frame(store=None):
     """Return all measures, a row a fitted classifier."""
     columns = ["inner", "task", "noise", "rate", "seed", "clean rows", "method"]
     return pd.DataFrame(
-        [[*key, *values] for key, values in stored()],
+        [[*key, *values] for key, values in stored(store or _STORE)],
         columns=[*columns, *MEASURES, "strength"],
     )
 
@@ -305,6 +313,8 @@ def frame():
 def interval(differences):
     """Return mean and half width of the 95 % t interval, as text."""
     values = np.asarray(differences)
+    if len(values) < 2:
+        return "-"
     half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
     return f"{values.mean():+.3f} ± {half:.3f}"
 
@@ -438,12 +448,13 @@ def bounds(data):
     return rows
 
 
-def report():
-    data = frame()
+def report(plan, store):
+    data = frame(store)
     counted = ", ".join(
         f"{inner}: {n}" for inner, n in data.groupby("inner").seed.nunique().items()
     )
-    expected = len(TASKS) * len(NOISES) * sum(len(m[1]) for m in METHODS.values())
+    fits = sum(len(set(sizes) & set(plan.clean)) for _, sizes in METHODS.values())
+    expected = len(plan.tasks) * len(plan.noises) * fits
     expected *= sum(data.groupby("inner").seed.nunique())
     notes = [
         "All-MiniLM-L6-v2 embeddings, five-way labels; trained on the training part, "
@@ -460,6 +471,7 @@ def report():
         ["inner", "method", "against", "clean rows", *MEASURES, "pairs"],
         summary(data),
         notes,
+        options=plan,
     )
     write_table(
         "reweighting_bounds",
@@ -467,7 +479,7 @@ def report():
         ["what", "bound", "measured"],
         bounds(data),
         notes,
-        command="reweighting",
+        options=plan,
     )
     write_table(
         "reweighting_cells",
@@ -475,23 +487,25 @@ def report():
         ["inner", "task", "noise", "clean rows", *METHODS, "strength"],
         cells(data),
         notes[:1],
-        command="reweighting",
+        options=plan,
     )
 
 
-def main():
-    parser = argparse.ArgumentParser()
+def main(argv=None):
+    parser = BenchmarkParser("reweighting", __doc__, **SMALL)
     parser.add_argument("--inner", choices=INNERS, action="append")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--report-only", action="store_true")
-    options = parser.parse_args()
+    parser.set_defaults(inners=list(INNERS), tasks=TASKS, noises=NOISES, clean=CLEAN)
+    plan = parser.parse_args(argv)
+    store = plan.out / "reweighting.jsonl" if plan.small else _STORE
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     warnings.simplefilter("ignore", ConvergenceWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    if not options.report_only:
-        run(options.inner or list(INNERS), options.seeds, options.resume)
-    report()
+    if not plan.report_only:
+        run(plan, store)
+    report(plan, store)
 
 
 if __name__ == "__main__":

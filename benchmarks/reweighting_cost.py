@@ -7,10 +7,8 @@ from sklearn.linear_model import LogisticRegression
 
 from skclif import InfluenceReweighter
 
-from .results import write_table
+from .results import BenchmarkParser, write_table
 from .reweighting import Situation
-
-REPEATS = 5
 
 
 def seconds(fit):
@@ -19,12 +17,16 @@ def seconds(fit):
     return time.perf_counter() - start
 
 
-def main():
-    s = Situation("cebab-published", "uniform", 0.2, seed=0)
+def main(argv=None):
+    parser = BenchmarkParser("reweighting_cost", __doc__, repeat=1, task="generated")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.set_defaults(task="cebab-published")
+    options = parser.parse_args(argv)
+    s = Situation(options.task, "uniform", 0.2, seed=0)
     plain, X, y = LogisticRegression(max_iter=1000), s.X[: s.n], s.y[: s.n]
     X_val, y_val = s.X[s.n :][:500], s.y[s.n :][:500]
     ways = {
-        "500 validation rows": {"X_val": X_val, "y_val": y_val},
+        f"{len(y_val)} validation rows": {"X_val": X_val, "y_val": y_val},
         "none, out of fold": {},
     }
     rows = []
@@ -39,7 +41,7 @@ def main():
                     )
                 ),
             )
-            for _ in range(REPEATS)
+            for _ in range(options.repeat)
         ]
         fit, learned = np.median(times, axis=0)
         ratio = float(np.median([b / a for a, b in times]))
@@ -51,8 +53,10 @@ def main():
         rows,
         [
             f"LogisticRegression (C=1, max_iter=1000), {len(X)} x {X.shape[1]} "
-            f"features, 5 classes, default settings; medians of {REPEATS} runs in turn."
+            f"features, 5 classes, default settings; medians of {options.repeat} "
+            "runs in turn."
         ],
+        options=options,
     )
 
 

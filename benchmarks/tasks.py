@@ -2,7 +2,7 @@
 
 ``cebab-masked`` comes from the official release, where an aspect without a majority is
 not annotated. ``cebab-published`` and ``yelp`` are the tables of Tan et al. (2023),
-which write "not annotated" as "unknown".
+which write "not annotated" as "unknown". ``generated`` is made up, for small sizes.
 """
 
 import os
@@ -28,6 +28,7 @@ CONCEPTS = [
     "waiting area",
 ]
 TASKS = ["cebab-masked", "cebab-published", "yelp"]
+_GENERATED = {"train": 200, "dev": 160, "test": 100}  # rows
 _CACHE = Path(__file__).parent.parent / ".cache" / "embeddings"
 
 
@@ -43,6 +44,8 @@ class Part:
 
 def load_task(name: str, part: str, n_concepts: int = 10) -> Part:
     """Return the "train", "dev" or "test" part of a task, embedded with MiniLM."""
+    if name == "generated":
+        return _generate(part, n_concepts)
     if name == "cebab-masked":
         bunch = fetch_cebab(part)
         texts, y, concepts = bunch.data, bunch.target, bunch.concepts
@@ -52,6 +55,20 @@ def load_task(name: str, part: str, n_concepts: int = 10) -> Part:
         concepts = frame[CONCEPTS[:n_concepts]]
     X = SentenceEmbedder(cache_dir=_CACHE).transform(texts)
     return Part(texts, X.astype(np.float64), np.asarray(y), concepts)
+
+
+def _generate(part: str, n_concepts: int) -> Part:
+    """Return concepts that 16 features tell, and stars that go by all concepts."""
+    directions = np.random.default_rng(0).normal(size=(16, len(CONCEPTS))) / 4
+    seed, n_rows = 1 + list(_GENERATED).index(part), _GENERATED[part]
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, 16))
+    scores = X @ directions + 0.5 * rng.normal(size=(n_rows, len(CONCEPTS)))
+    values = np.array(["Negative", "unknown", "Positive"], dtype=object)
+    concepts = pd.DataFrame(values[np.digitize(scores, [-0.5, 0.5])], columns=CONCEPTS)
+    y = 1 + np.digitize(scores.sum(axis=1), [-4, -1, 1, 4])
+    texts = pd.Series([f"{part} {row}" for row in range(n_rows)])
+    return Part(texts, X, y, concepts[CONCEPTS[:n_concepts]])
 
 
 def _published(name: str, part: str) -> pd.DataFrame:
