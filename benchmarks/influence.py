@@ -171,7 +171,8 @@ def answer(path, to):
 
 def _parts(explainer, X, y):
     """Return seconds of each part of an answer, and of the bare products in it."""
-    bottleneck, data, factors, _ = explainer._state_on_device()
+    solved = explainer._solved_model()
+    bottleneck, data, factors = solved.bottleneck, solved.data, solved.factors
     penalties = {"penalty": 1 / C, "concept_penalty": 1 / C}
     n_paths = 1 + len(bottleneck.concepts)
     seconds, dtype = {}, factors.dtype

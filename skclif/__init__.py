@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._explainer import ConceptInfluenceExplainer
     from ._results import InfluenceResult
     from ._reweighting import InfluenceReweighter
+    from ._validation import ValidationDisplay, ValidationResult
 
 __version__ = "0.1.0.dev0"
 
@@ -23,6 +24,8 @@ __all__ = [
     "InfluenceResult",
     "InfluenceReweighter",
     "SentenceEmbedder",
+    "ValidationDisplay",
+    "ValidationResult",
     "datasets",
     "exceptions",
     "metrics",
@@ -34,6 +37,8 @@ _HOMES = {
     "InfluenceResult": "_results",
     "InfluenceReweighter": "_reweighting",
     "SentenceEmbedder": "_embedding",
+    "ValidationDisplay": "_validation",
+    "ValidationResult": "_validation",
 }
 
 

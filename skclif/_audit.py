@@ -107,7 +107,7 @@ def fit_models(
     *,
     training: str = "sequential",
     concept_C: float = 1.0,
-    method: str = "leverage",
+    method: str = "auto",
     device: str = "cpu",
     **options,
 ) -> Models:
@@ -121,7 +121,7 @@ def fit_models(
         Their features.
     training, concept_C, device, **options
         Of :class:`ConceptBottleneckClassifier`; `options` are the black box's too.
-    method : {"leverage", "first_order"}
+    method : {"auto", "newton", "leverage", "first_order"}
         Of :class:`ConceptInfluenceExplainer`.
     """
     options["device"] = device
@@ -181,6 +181,8 @@ def audit(
         mean = explainer.influence(
             X_held_out, held_out.labels, reduce="mean", paths=True
         )
+    # What one audit says is by one method.
+    explainer.set_params(method=mean.method)
     with warnings.catch_warnings():
         # The mistakes are among the rows that the mean has just been warned of.
         warnings.simplefilter("ignore", InfluenceWarning)
@@ -204,7 +206,7 @@ def audit(
     return Audit(
         classes=tuple(map(plain_value, model.classes_)),
         concepts=tuple(map(str, model.concept_names_in_)),
-        method=explainer.method,
+        method=mean.method,
         training=known,
         predictions=predictions,
         influence=influence,

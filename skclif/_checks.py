@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -106,6 +107,17 @@ def check_length(argument: str, length: int, n_samples: int, of: str = "X") -> N
             "numbers of samples. Rows are matched by position; give one for each of "
             f"{of}."
         )
+
+
+def check_count(name: str, value, low: int, high: int) -> int:
+    """Return a checked whole number of training rows, from low to high."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {value!r}.")
+    if not low <= value <= high:
+        raise ValueError(
+            f"{name}={value} must be from {low} to {high}: how many training rows."
+        )
+    return int(value)
 
 
 def check_features(estimator, X, *, reset: bool) -> np.ndarray:

@@ -5,19 +5,19 @@ Influence functions through a concept bottleneck: CLIF, arXiv 2605.19848.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import fields
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import get_tags, indexable
+from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
 from ._around import AroundEstimatorMixin
 from ._checks import (
     all_or_nothing,
+    check_count,
     check_features,
     check_input_features,
     check_labels,
@@ -26,8 +26,10 @@ from ._checks import (
 )
 from ._devices import resolve_device
 from ._explainable import as_bottleneck, check_explainable, training_data
+from ._leave_one_out import check_methods, compare_with_retraining
+from ._methods import CONFIRMED, METHODS, Solved, warn_of_hard_activations
 from ._pipelines import final_step, fit_parts, transform_parts
-from ._questions import class_codes, collector, describe_target, numeric_target
+from ._questions import class_codes, collector, describe_target, numeric_targets
 from ._results import InfluenceResult
 from ._sklearn import (
     HasMethods,
@@ -35,9 +37,6 @@ from ._sklearn import (
     _fit_context,
     _routing_enabled,
 )
-from .exceptions import InfluenceWarning
-
-_TARGET_BLOCK = 512
 
 
 class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEstimator):
@@ -55,12 +54,18 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         a pipeline that ends in one. A fitted one in a
         :class:`~sklearn.frozen.FrozenEstimator` is explained as it is: `fit` then needs
         the very rows, annotations and weights it was trained on.
-    method : {"leverage", "first_order"}, default="leverage"
-        "leverage" removes loss terms in closed form, with their own curvature, and
-        evaluates the target without linearising. What the label and the annotations of
-        a row do to each other when the whole row goes is one more path, "interaction".
-        "first_order" is the derivative in the weight of every loss term, through both
-        stages: faster where targets are many, further from retraining.
+    method : {"auto", "newton", "leverage", "first_order"}, default="auto"
+        "newton" solves both stages again without the row, and without each of its loss
+        terms by itself, by Newton steps from the old optimum on exact gradients: what
+        retraining gives, to a few thousandths. "leverage" takes one step in closed
+        form. What the label and the annotations of a row do to each other when the
+        whole row goes is one more path of both, "interaction". "first_order" is the
+        derivative in the weight of every loss term, through both stages: the fastest,
+        and furthest from retraining.
+
+        "auto" is "newton" for up to some thousand training rows, half a minute's work;
+        beyond, "leverage", and with ``top=`` its highest rows once more by "newton".
+        The result's `method` says what it was.
     device : str, default="cpu"
         Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
 
@@ -93,7 +98,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     The influence of a training row is the effect of its *presence*: target(trained with
     the row) - target(trained without it). On a loss, positive means harmful. It adds up
     from *paths*, one a loss term: the row's label and each of its annotations, and
-    with "leverage" their interaction.
+    but to first order their interaction.
 
     With features in float32, as embeddings come, first order and the factors of both
     methods take their products over training rows in float32 too, and are within about
@@ -131,13 +136,13 @@ training rows; paths label, concept0, concept1, interaction>
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict_proba"])],
-        "method": [StrOptions({"leverage", "first_order"})],
+        "method": [StrOptions(set(METHODS))],
         "device": [str],
     }
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
 
-    def __init__(self, estimator, *, method="leverage", device="cpu"):
+    def __init__(self, estimator, *, method="auto", device="cpu"):
         self.estimator = estimator
         self.method = method
         self.device = device
@@ -210,7 +215,7 @@ training rows; paths label, concept0, concept1, interaction>
         self._readable_concepts = _readable_concepts(model, data)
         activations = model._bottleneck().training_activations(data).numpy()
         self.mean_activations_ = np.average(activations, axis=0, weights=weights)
-        self._state = self._prepare()
+        self._solved = self._prepare()
         return self
 
     def predict_proba(self, X):
@@ -298,8 +303,8 @@ training rows; paths label, concept0, concept1, interaction>
             ``("concept", name)`` the prediction of a continuous one, in its own unit.
         paths : bool, default=False
             Whether to return every path by itself: the label's loss term and those of
-            the annotations, and with "leverage" their interaction. They add up to the
-            influence of the row.
+            the annotations, and but to first order their interaction. They add up to
+            the influence of the row.
         groups : array-like of shape (n_train,), default=None
             Sum influence over training rows of the same group.
         reduce : {"mean", "sum"}, default=None
@@ -319,50 +324,134 @@ training rows; paths label, concept0, concept1, interaction>
         ------
         ValueError
             If the target, a class or a concept is unknown, lengths differ, or a row is
-            all that holds a head, so that "leverage" cannot remove it.
+            all that holds a head, so that it cannot be removed but to first order.
 
         Warns
         -----
         InfluenceWarning
-            If some removals are too large for "leverage" to follow, or if annotations
-            act through hard activations, which "first_order" does not see.
+            If some removals are too large to follow, or if annotations act through hard
+            activations, which "first_order" and "leverage" do not see flip.
         """
         check_is_fitted(self)
         if not isinstance(paths, bool | np.bool_):
             raise ValueError(f"paths={paths!r} must be True or False.")
         model, features = self._model(), self._features(X)
         name, unit, higher_is_better = describe_target(model, target, reduce)
-        if isinstance(target, str) and self.method == "first_order":
-            _warn_of_hard_activations(model)
         codes = self._codes(model, features, y)
+        n_answers = len(features) if reduce is None else 1
         path_names = ("label", *map(str, self.concept_names_in_))
-        if self.method == "leverage" and model.n_concepts_:
+        if self.method != "first_order" and model.n_concepts_:
             path_names += ("interaction",)
         kept, group_names = collector(
-            len(features) if reduce is None else 1,
+            n_answers,
             self.n_samples_,
             len(path_names) if paths else 1,
             paths=paths,
             groups=groups,
             top=top,
         )
-        values: list[float] = []
-        for value, blocks in self._answers(features, codes, target, reduce, paths):
-            targets = slice(len(values), len(values) + len(value))
-            for block, part in blocks:
-                kept.add(targets, block, part.cpu().numpy())
-            values.extend(value)
+        solved = self._solved_model()
+        questions = solved.questions(
+            features, numeric_targets(model, target, codes, solved.device), reduce
+        )
+        method, values, rows = self._answered(questions, kept, top, paths)
+        if isinstance(target, str):
+            warn_of_hard_activations(model, method)
         return InfluenceResult(
-            kept.values,
+            values,
             path_names if paths else None,
             target=name,
             unit=unit,
             higher_is_better=higher_is_better,
-            rows=kept.rows if top is not None else None,
+            method=method,
+            rows=rows,
             groups=group_names,
             training=self._training_frame(),
-            explained=self._explained_frame(X, codes, np.asarray(values), reduce),
+            explained=self._explained_frame(X, codes, solved.values(questions), reduce),
         )
+
+    def validate(
+        self,
+        X,
+        y=None,
+        *,
+        target="loss",
+        n_rows=50,
+        n_paths=10,
+        methods=("newton", "leverage", "first_order"),
+        random_state=None,
+    ):
+        """Retrain without training rows, and compare with their influence.
+
+        Half of the rows are the most influential over the targets, by leverage; the
+        others are random. Both stages are fitted again without each row, to a gradient
+        of 1e-9. It takes up to half a second a row, and several times that where every
+        loss term is left out by itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_targets, n_features) or (n_targets,)
+            Rows whose predictions are explained.
+        y : array-like of shape (n_targets,), default=None
+            The class that each target is about; None for the predicted ones.
+        target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
+            As in `influence`.
+        n_rows : int, default=50
+            Training rows to leave out, one at a time.
+        n_paths : int, default=10
+            How many of them, chosen at random, are also retrained without each single
+            loss term: 0 for none, at most `n_rows`.
+        methods : sequence of str, default=("newton", "leverage", "first_order")
+            What is compared.
+        random_state : int, RandomState instance or None, default=None
+            Chooses the random rows.
+
+        Returns
+        -------
+        result : ValidationResult
+            Correlation, relative error, agreement of signs and time of every method,
+            for rows and for every path, and a plot.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer training rows than are to be left out.
+        RuntimeError
+            If retraining does not reach an optimum.
+        """
+        check_is_fitted(self)
+        model, features = self._model(), self._features(X)
+        name, unit, _ = describe_target(model, target, None)
+        codes = self._codes(model, features, y)
+        n_rows = check_count("n_rows", n_rows, 1, self.n_samples_)
+        n_paths = check_count("n_paths", n_paths, 0, n_rows)
+        methods = check_methods(methods)
+        solved = self._solved_model()
+        about = numeric_targets(model, target, codes, solved.device)
+        return compare_with_retraining(
+            solved,
+            solved.questions(features, about, None),
+            ("label", *map(str, self.concept_names_in_)),
+            n_rows=n_rows,
+            n_paths=n_paths,
+            methods=methods,
+            random_state=check_random_state(random_state),
+            target=name,
+            unit=unit,
+        )
+
+    def _answered(self, questions, kept, top, paths):
+        """Return the method that was taken, what is kept of influence, and its rows."""
+        solved, method = self._solved_model(), self.method
+        if method == "auto":
+            method = solved.affordable(questions, paths=paths)
+            if top is not None and method == "leverage":
+                found = solved.confirmed(questions, len(kept.values), top, paths=paths)
+                if found is not None:
+                    return CONFIRMED, *found
+        for answers, block, part in solved.blocks(method, questions, paths=paths):
+            kept.add(answers, block, part)
+        return method, kept.values, kept.rows if top is not None else None
 
     def _model(self):
         """Return the fitted final step as a bottleneck."""
@@ -385,69 +474,7 @@ training rows; paths label, concept0, concept1, interaction>
         features = torch.from_numpy(features)
         return model._bottleneck().label_probabilities(features).argmax(dim=1).numpy()
 
-    def _answers(self, features, codes, target, reduce, paths):
-        """Yield values of targets and their influence in blocks of training rows."""
-        if self.method == "leverage":
-            yield from self._leverages(features, codes, target, reduce, paths)
-            return
-        from .numerics.influence import add_adjoints, first_order, solve_adjoint
-
-        bottleneck, data, factors, _ = self._state_on_device()
-        adjoints, values, dtype = [], [], factors.dtype
-        for rows, about, combine in self._targets(features, codes, target, reduce):
-            derivatives = about.derivatives(bottleneck, rows)
-            adjoint = solve_adjoint(bottleneck, factors, derivatives, combine)
-            value = derivatives.values.cpu().numpy()
-            if reduce is None:
-                yield value, first_order(bottleneck, data, adjoint, dtype=dtype)
-            adjoints.append(adjoint)
-            values.append(value)
-        if reduce is not None:
-            whole = getattr(np.concatenate(values), reduce)()
-            adjoint = add_adjoints(adjoints)
-            yield [whole], first_order(bottleneck, data, adjoint, dtype=dtype)
-
-    def _leverages(self, features, codes, target, reduce, paths):
-        from .numerics.leverage import leverage
-        from .numerics.targets import evaluate
-
-        bottleneck, data, factors, _ = self._state_on_device()
-        paths = paths and len(bottleneck.concepts) > 0  # else the label's is the row's
-        answers, values = [], []
-        for rows, about, combine in self._targets(features, codes, target, reduce):
-            value = evaluate(about, bottleneck, rows).cpu().numpy()
-            answer = leverage(
-                bottleneck, data, factors, rows, about, combine, paths=paths
-            )
-            if reduce is None:
-                yield value, answer
-            answers.append(answer)
-            values.append(value)
-        if reduce is not None:
-            whole = getattr(np.concatenate(values), reduce)()
-            yield [whole], _add_blocks(answers)
-
-    def _targets(self, features, codes, target, reduce):
-        """Yield features, targets and how to combine them, in blocks of targets."""
-        import torch
-
-        _, data, _, basis = self._state_on_device()
-        device = data.features.device
-        for start in range(0, len(features), _TARGET_BLOCK):
-            block = slice(start, start + _TARGET_BLOCK)
-            rows = torch.from_numpy(features[block]).to(device)
-            rows = rows if basis is None else rows @ basis
-            about = numeric_target(
-                self._model(), target, torch.from_numpy(codes[block]).to(device)
-            )
-            combine = None
-            if reduce is not None:
-                share = 1 / len(features) if reduce == "mean" else 1.0
-                combine = rows.new_full((1, len(rows)), share)
-            yield rows, about, combine
-
-    def _prepare(self):
-        """Return (bottleneck, data, factors, basis) on the device."""
+    def _prepare(self) -> Solved:
         import torch
 
         from .numerics.bottleneck import TrainingData
@@ -466,12 +493,12 @@ training rows; paths label, concept0, concept1, interaction>
             concept_penalty=1 / model.concept_C,
             dtype=getattr(torch, self._dtype),
         )
-        return bottleneck, data, factors, basis
+        return Solved(bottleneck, data, factors, basis)
 
-    def _state_on_device(self):
-        if "_state" not in vars(self):  # after loading
-            self._state = self._prepare()
-        return self._state
+    def _solved_model(self) -> Solved:
+        if "_solved" not in vars(self):  # after loading
+            self._solved = self._prepare()
+        return self._solved
 
     def _training_frame(self) -> pd.DataFrame:
         return pd.DataFrame({**self._readable, **self._readable_concepts})
@@ -485,7 +512,7 @@ training rows; paths label, concept0, concept1, interaction>
     def __getstate__(self):
         """Leave out what can be computed again: factors, and tensors on a device."""
         state = super().__getstate__().copy()
-        state.pop("_state", None)
+        state.pop("_solved", None)
         return state
 
     def __sklearn_tags__(self):
@@ -495,31 +522,6 @@ training rows; paths label, concept0, concept1, interaction>
         tags.input_tags.sparse = False
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
         return tags
-
-
-def _add_blocks(answers):
-    """Add influence up over blocks of targets, a block of training rows at a time."""
-    for parts in zip(*answers, strict=True):
-        yield parts[0][0], sum(part for _, part in parts)
-
-
-def _warn_of_hard_activations(model):
-    names = [
-        str(name)
-        for name, values in zip(
-            model.concept_names_in_, model.concept_classes_, strict=True
-        )
-        if values is not None
-    ]
-    if model.bottleneck == "hard" and names:
-        warnings.warn(
-            "To first order, annotations do not move the label through hard "
-            f"activations: the paths of {', '.join(names)} are 0, although removing an "
-            "annotation for real can flip an activation. Use bottleneck='soft' or "
-            "'logit' to see them.",
-            InfluenceWarning,
-            stacklevel=3,
-        )
 
 
 def _is_single(features) -> bool:

@@ -36,14 +36,27 @@ def describe_target(model, target, reduce) -> tuple[str, str, bool]:
     return f"{reduce} {name}" if reduce else name, unit, higher_is_better
 
 
-def numeric_target(model, target, codes):
-    """Return a checked target as the numerics know it, for classes of these codes."""
+def numeric_targets(model, target, codes, device):
+    """Return what gives a slice of targets as the numerics know them, checked ones.
+
+    Parameters
+    ----------
+    model : ConceptBottleneckClassifier
+    target
+        As in :meth:`ConceptInfluenceExplainer.influence`.
+    codes : ndarray of shape (n_targets,)
+        Codes of the classes they are about.
+    device : torch.device
+    """
+    import torch
+
     from .numerics.targets import ConceptTarget, LabelTarget
 
     if isinstance(target, str):
-        return LabelTarget(target, codes)
+        on_device = torch.from_numpy(codes).to(device)
+        return lambda block: LabelTarget(target, on_device[block])
     j, code, *_ = _concept_target(model, target)
-    return ConceptTarget(j, code)
+    return lambda block: ConceptTarget(j, code)
 
 
 def class_codes(classes: np.ndarray, features, y) -> np.ndarray:

@@ -32,6 +32,9 @@ class InfluenceResult:
         Unit of the target and of `values`.
     higher_is_better : bool
         Whether an increase of the target is helpful.
+    method : str
+        How it was computed: "newton", "leverage", "first_order", or "leverage, its top
+        rows by newton".
     rows : ndarray of shape (n_targets, k) or None
         Training rows (positions) of the second axis of `values`; None for all, in
         order.
@@ -48,6 +51,7 @@ class InfluenceResult:
     target: str
     unit: str
     higher_is_better: bool
+    method: str
     rows: np.ndarray | None = None
     groups: np.ndarray | None = None
     training: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -190,8 +194,8 @@ class InfluenceResult:
             more = ", …" if len(self.paths) > _SHOWN_PATHS else ""
             paths = f"; paths {shown}{more}"
         return (
-            f"<InfluenceResult on {self.target} ({self.unit}, positive = {good}): "
-            f"{shape}{paths}>"
+            f"<InfluenceResult on {self.target} ({self.unit}, positive = {good}) by "
+            f"{self.method}: {shape}{paths}>"
         )
 
     def _repr_html_(self) -> str:

@@ -100,11 +100,11 @@ def _model_options(command):
         ),
         click.option(
             "--method",
-            type=click.Choice(["leverage", "first_order"]),
-            default="leverage",
+            type=click.Choice(["auto", "newton", "leverage", "first_order"]),
+            default="auto",
             show_default=True,
-            help="How influence is computed: closer to retraining, or faster where "
-            "both parts are large.",
+            help="How influence is computed, from closest to retraining to fastest; "
+            "auto takes newton where it is bearable work, else leverage.",
         ),
         click.option(
             "--seed",

@@ -20,7 +20,7 @@ from skclif.numerics.influence import (
     solve_adjoint,
 )
 from skclif.numerics.leverage import leverage
-from skclif.numerics.targets import ConceptTarget, LabelTarget
+from skclif.numerics.targets import ConceptTarget, LabelTarget, Question
 
 SIZES = [3, 2, 4, 0]  # 0: a continuous concept
 PENALTY, CONCEPT_PENALTY = 0.7, 0.3
@@ -443,7 +443,7 @@ def test_leverage_equals_its_dense_evaluation(kind, independent, activation):
     parts = [
         part
         for _, part in leverage(
-            bottleneck, data, factors, features, target, block_rows=13
+            bottleneck, data, factors, [Question(features, target)], block_rows=13
         )
     ]
     influence = torch.cat(parts, dim=1)
@@ -465,10 +465,22 @@ def test_leverage_of_combined_targets_is_their_sum():
     bottleneck = _fit(data)
     factors = _factors(bottleneck, data)
     target = _target(bottleneck, data.features[:4], "loss")
-    arguments = (bottleneck, data, factors, data.features[:4], target)
-    each = torch.cat([part for _, part in leverage(*arguments)], dim=1)
     combine = torch.tensor([[0.1, 0.2, 0.3, 0.4]], dtype=torch.float64)
-    one = torch.cat([part for _, part in leverage(*arguments, combine)], dim=1)
+    each, one = (
+        torch.cat(
+            [
+                part
+                for _, part in leverage(
+                    bottleneck,
+                    data,
+                    factors,
+                    [Question(data.features[:4], target, weights)],
+                )
+            ],
+            dim=1,
+        )
+        for weights in (None, combine)
+    )
     torch.testing.assert_close(one[0], torch.einsum("t,tnp->np", combine[0], each))
 
 
@@ -478,7 +490,8 @@ def test_without_concepts_leverage_has_no_interaction():
     features = _data(n_samples=4, seed=1).features
     target = _target(bottleneck, features, "loss")
     factors = _factors(bottleneck, data)
-    (part,) = [p for _, p in leverage(bottleneck, data, factors, features, target)]
+    questions = [Question(features, target)]
+    (part,) = [p for _, p in leverage(bottleneck, data, factors, questions)]
     assert part.shape == (4, 60, 2)
     assert (part[:, :, 1] == 0).all()
     after = _without(data, 7, bottleneck, target, features, [], "label")

@@ -136,8 +136,8 @@ def test_products_are_in_the_precision_of_the_features(container):
         X = pd.DataFrame(X).add_prefix("x")
     single = _explainer(X, y, concepts)
     double = _explainer(X.astype(np.float64), y, concepts)
-    assert single._state[2].dtype == torch.float32
-    assert double._state[2].dtype == torch.float64
+    assert single._solved.factors.dtype == torch.float32
+    assert double._solved.factors.dtype == torch.float64
     own = single.influence(X, y, paths=True).values
     other = double.influence(X.astype(np.float64), y, paths=True).values
     assert own.dtype == other.dtype == np.float64
@@ -149,7 +149,7 @@ def test_products_are_in_the_precision_of_the_features(container):
 def test_one_column_in_double_precision_asks_for_double():
     X, concepts, y = _given(300)
     frame = pd.DataFrame(X).add_prefix("x").astype({"x3": np.float64})
-    assert _explainer(frame, y, concepts)._state[2].dtype == torch.float64
+    assert _explainer(frame, y, concepts)._solved.factors.dtype == torch.float64
 
 
 def test_leverage_with_factors_of_single_precision():

@@ -22,7 +22,8 @@ from skclif.exceptions import InfluenceWarning
 from skclif.numerics.collect import KeepTop, SumGroups
 from skclif.numerics.influence import factorise, first_order, solve_adjoint
 from skclif.numerics.leverage import leverage
-from skclif.numerics.targets import LabelTarget
+from skclif.numerics.newton import newton
+from skclif.numerics.targets import LabelTarget, Question
 
 from .data import make_concept_data
 from .exact import IS_LONGER, LONG, ExactBottleneck, softmax
@@ -690,7 +691,8 @@ def test_threads_do_not_matter(tmp_path):
 def prepared():
     cell = Cell("as it is", 10.0, "sequential soft")
     explainer = cell.explainer()
-    bottleneck, data, factors, _ = explainer._state
+    solved = explainer._solved
+    bottleneck, data, factors = solved.bottleneck, solved.data, solved.factors
     about = LabelTarget("loss", torch.from_numpy(cell.labels[:6]))
     return bottleneck, data, factors, data.features[:6], about
 
@@ -701,9 +703,10 @@ def _blocks(prepared, method, block_rows):
     factors = factorise(
         bottleneck, data, penalty=0.1, concept_penalty=0.1, block_rows=block_rows
     )
-    if method == "leverage":
-        arguments = (bottleneck, data, factors, features, about)
-        answers = leverage(*arguments, block_rows=block_rows)
+    if method != "first_order":
+        remove = {"leverage": leverage, "newton": newton}[method]
+        questions = [Question(features, about)]
+        answers = remove(bottleneck, data, factors, questions, block_rows=block_rows)
     else:
         derivatives = about.derivatives(bottleneck, features)
         adjoint = solve_adjoint(bottleneck, factors, derivatives)
@@ -711,7 +714,7 @@ def _blocks(prepared, method, block_rows):
     return [(block, part.numpy()) for block, part in answers]
 
 
-@pytest.mark.parametrize("method", ["first_order", "leverage"])
+@pytest.mark.parametrize("method", ["first_order", "leverage", "newton"])
 @pytest.mark.parametrize("block_rows", [1, 7, 64])
 def test_blocks_of_rows_do_not_matter(prepared, method, block_rows):
     ((_, whole),) = _blocks(prepared, method, 10_000)

@@ -22,8 +22,9 @@ from .targets import Question
 # Numbers of one pass over the training rows: enough that products pay.
 _PASS_SIZE = 2**22
 _MAX_STEPS = 12
+_MAX_SHORTENED = 20
 # Errors relative to the way, in the Hessian's norm: when to stop, when to warn.
-_TOL = 2e-3
+_TOL = 5e-4
 _UNFINISHED = 0.1
 
 
@@ -35,7 +36,6 @@ def newton(
     removed: Tensor | None = None,
     *,
     paths: bool = True,
-    dtype: torch.dtype = torch.float64,
     block_rows: int | None = None,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield the effect of every loss term's presence, a block of rows at a time.
@@ -45,13 +45,12 @@ def newton(
     bottleneck : Bottleneck
     data : TrainingData
     factors : Factors
+        Passes over the training rows are of their `dtype`.
     questions : sequence of Question
     removed : Tensor of shape (n_removed,), int64, default=None
         Positions of the training rows to remove, one at a time; None for all.
     paths : bool
         Whether to remove every loss term by itself too.
-    dtype : torch.dtype
-        Of the passes over the training rows.
     block_rows : int, default=None
         Rows removed side by side; None for what fits the cache.
 
@@ -76,7 +75,7 @@ def newton(
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
     answers = Answers(bottleneck, questions)
-    refit = _Refit(bottleneck, data, factors, dtype)
+    refit = _Refit(bottleneck, data, factors)
     if block_rows is None:
         block_rows = max(1, _PASS_SIZE // (len(data.features) * refit.width))
     last_steps = data.features.new_zeros(len(removed))
@@ -103,13 +102,8 @@ def _warn_of_unfinished(last_steps: Tensor, removed: Tensor) -> None:
 class _Refit:
     """Both stages, solved again without some of their rows."""
 
-    def __init__(
-        self,
-        bottleneck: Bottleneck,
-        data: TrainingData,
-        factors: Factors,
-        dtype: torch.dtype,
-    ):
+    def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):
+        dtype = factors.dtype
         self.stack, parameters = bottleneck.concepts, bottleneck.concept_parameters
         features, scores = with_ones(data.features).to(dtype), bottleneck.concept_scores
         concept_scores = self.stack.split(scores(data.features))
@@ -333,9 +327,34 @@ def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
         last_size = size[going]
         active, step, before = active[going], step[going], gradient[going]
         gradient = problem.gradient(change[active], active)
+        _shorten(problem, active, change, step, before, gradient)
         pairs = [(s[going], y[going]) for s, y in pairs]
         pairs.append((step, gradient - before))
     return error
+
+
+def _shorten(
+    problem: _Problem,
+    active: Tensor,
+    change: Tensor,
+    step: Tensor,
+    before: Tensor,
+    gradient: Tensor,
+) -> None:
+    """Take steps back that went too far, with the gradients at their ends, in place.
+
+    Too far is where the objective rises more steeply than it fell at the start.
+    """
+    for _ in range(_MAX_SHORTENED):
+        fell, rises = -_dot(before, step), _dot(gradient, step)
+        far = (rises > fell).nonzero().squeeze(1)
+        if not len(far):
+            break
+        kept = (fell / (fell + rises))[far, None, None]
+        at = active[far]
+        change[at] -= (1 - kept) * step[far]
+        step[far] *= kept
+        gradient[far] = problem.gradient(change[at], at)
 
 
 def _secant_corrected(

@@ -1,0 +1,243 @@
+"""Influence beside real retraining: how close it comes, and a drawing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """Influence and the truth, on the same targets and removals.
+
+    Attributes
+    ----------
+    estimated, retrained : ndarray of shape (n_targets, n_removals), float64
+        The effect of what is removed on each target, by influence and by retraining.
+    """
+
+    estimated: np.ndarray
+    retrained: np.ndarray
+
+    @property
+    def pearson(self) -> float:
+        """Linear correlation over all pairs of target and removal."""
+        if min(np.ptp(self.estimated), np.ptp(self.retrained)) == 0:
+            return float("nan")
+        both = np.corrcoef(self.estimated.ravel(), self.retrained.ravel())
+        return float(both[0, 1])
+
+    @property
+    def spearman(self) -> float:
+        """Rank correlation over all pairs of target and removal."""
+        return _spearman(self.estimated.ravel(), self.retrained.ravel())
+
+    @property
+    def median_spearman(self) -> float:
+        """Median over targets of the rank correlation over removals."""
+        pairs = zip(self.estimated, self.retrained, strict=True)
+        return float(np.median([_spearman(*pair) for pair in pairs]))
+
+    @property
+    def relative_error(self) -> float:
+        """Norm of the difference over the norm of the truth."""
+        error = np.linalg.norm(self.estimated - self.retrained)
+        size = np.linalg.norm(self.retrained)
+        return float(error / size) if size > 0 else float("nan")
+
+    @property
+    def sign_agreement(self) -> float:
+        """Share of the truth, by magnitude, whose sign is right."""
+        right = np.sign(self.estimated) == np.sign(self.retrained)
+        size = np.abs(self.retrained)
+        return float(size[right].sum() / size.sum()) if size.any() else float("nan")
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> float:
+    if min(np.ptp(first), np.ptp(second)) == 0:
+        return float("nan")
+    return float(spearmanr(first, second)[0])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ValidationResult:
+    """How close influence comes to real leave-one-out retraining.
+
+    Attributes
+    ----------
+    target : str
+        What the influence is on.
+    unit : str
+        Unit of the target.
+    rows : ndarray of shape (n_rows,), int
+        Training rows (positions) that were left out, one at a time: the most
+        influential first, then random ones.
+    path_rows : ndarray of shape (n_path_rows,), int
+        Those of them of which every single loss term was left out too.
+    agreements : mapping of (str, str) to Agreement
+        By method and what was removed: "row", or a path.
+    time_ratios : mapping of (str, str) to float
+        Seconds of retraining over seconds of each method, for the rows left out: for
+        "row", and for all paths together as "paths".
+    """
+
+    target: str
+    unit: str
+    rows: np.ndarray
+    path_rows: np.ndarray
+    agreements: Mapping[tuple[str, str], Agreement]
+    time_ratios: Mapping[tuple[str, str], float]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that were judged."""
+        return tuple(dict.fromkeys(method for method, _ in self.agreements))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return every measure, a line for each method and what was removed.
+
+        Returns
+        -------
+        frame : DataFrame
+            Columns: method, removed, removals (how many), pearson, spearman,
+            median_spearman (over targets), relative_error, sign_agreement (share of
+            the truth, by magnitude, whose sign is right) and time_ratio (seconds of
+            retraining over seconds of the method; all single paths share one).
+        """
+        return pd.DataFrame(
+            [
+                {
+                    "method": method,
+                    "removed": removed,
+                    "removals": one.retrained.shape[1],
+                    "pearson": one.pearson,
+                    "spearman": one.spearman,
+                    "median_spearman": one.median_spearman,
+                    "relative_error": one.relative_error,
+                    "sign_agreement": one.sign_agreement,
+                    "time_ratio": self.time_ratios[
+                        method, "row" if removed == "row" else "paths"
+                    ],
+                }
+                for (method, removed), one in self.agreements.items()
+            ]
+        )
+
+    def plot(self, *, removed: str = "row", ax: Any = None) -> ValidationDisplay:
+        """Draw influence against retraining, the methods in one plot.
+
+        Parameters
+        ----------
+        removed : str, default="row"
+            What was removed: "row", or a path.
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        Returns
+        -------
+        display : ValidationDisplay
+        """
+        return ValidationDisplay(self).plot(removed=removed, ax=ax)
+
+    def __repr__(self) -> str:
+        """Return one line: how many rows, and each method's relative error."""
+        errors = ", ".join(
+            f"{method} {self.agreements[method, 'row'].relative_error:.2g}"
+            for method in self.methods
+        )
+        n_targets, n_rows = self.agreements[self.methods[0], "row"].retrained.shape
+        targets = "target" if n_targets == 1 else "targets"
+        rows = "row" if n_rows == 1 else "rows"
+        return (
+            f"<ValidationResult on {self.target} ({self.unit}): {n_rows} training "
+            f"{rows} left out, {n_targets} {targets}; relative error {errors}>"
+        )
+
+
+class ValidationDisplay:
+    """A drawing of influence against retraining.
+
+    Parameters
+    ----------
+    result : ValidationResult
+        What :meth:`ConceptInfluenceExplainer.validate` returned.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the points.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+    scatters_ : list of matplotlib PathCollection
+        The points of each method.
+    line_ : matplotlib Line2D
+        Where influence equals the truth.
+    """
+
+    def __init__(self, result: ValidationResult):
+        self.result = result
+
+    def plot(self, *, removed: str = "row", ax: Any = None) -> ValidationDisplay:
+        """Draw a point for every target and removal.
+
+        Parameters
+        ----------
+        removed : str, default="row"
+            What was removed: "row", or a path.
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        Returns
+        -------
+        display : ValidationDisplay
+            This object, with its attributes.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If nothing of that name was removed.
+        """
+        result = self.result
+        known = list(dict.fromkeys(name for _, name in result.agreements))
+        if removed not in known:
+            raise ValueError(
+                f"removed={removed!r} was not measured; there are {', '.join(known)}."
+            )
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                "ValidationDisplay.plot needs matplotlib; install it with "
+                'pip install "skclif[plots]".'
+            ) from error
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        self.ax_, self.figure_, self.scatters_ = ax, ax.figure, []
+        # The closest is drawn last, on top.
+        by_error = sorted(
+            result.methods,
+            key=lambda method: -result.agreements[method, removed].relative_error,
+        )
+        for method in by_error:
+            one = result.agreements[method, removed]
+            label = f"{method} (relative error {one.relative_error:.2g})"
+            points = ax.scatter(
+                one.retrained, one.estimated, s=9, alpha=0.6, linewidths=0, label=label
+            )
+            self.scatters_.append(points)
+        low, high = ax.get_xlim()
+        (self.line_,) = ax.plot([low, high], [low, high], color="0.4", linewidth=0.8)
+        ax.set_xlim(low, high)
+        what = "row" if removed == "row" else f"{removed} path"
+        ax.set_xlabel(f"by retraining ({result.unit})")
+        ax.set_ylabel(f"by influence ({result.unit})")
+        ax.set_title(f"Effect of a {what} on {result.target}")
+        ax.legend(frameon=False)
+        return self

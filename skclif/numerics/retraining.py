@@ -1,0 +1,176 @@
+"""Leave-one-out retraining, the truth that influence estimates.
+
+Every head is fitted again without the row, or without the one loss term, to a gradient
+far below what it explains. It starts where the head stood, which does not matter for
+where a convex fit ends.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from .blocks import row_blocks
+from .bottleneck import Bottleneck, TrainingData
+from .heads import HeadsProblem, HeadStack, affine
+from .influence import Factors
+from .removal import Answers, Removals, refuse_undefined
+from .solvers import Preconditioner, newton_cg
+from .targets import Question
+
+_GRADIENT = 1e-9
+_MAX_ITER = 200
+# Heads of so many removals are fitted side by side, where products serve them all.
+_BLOCK_ROWS = 10
+
+
+def retraining(
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    factors: Factors,
+    questions: Sequence[Question],
+    removed: Tensor | None = None,
+    *,
+    paths: bool = True,
+    block_rows: int = _BLOCK_ROWS,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the effect of every loss term's presence, by fitting without it.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    data : TrainingData
+    factors : Factors
+        For the penalties.
+    questions : sequence of Question
+    removed : Tensor of shape (n_removed,), int64, default=None
+        Positions of the training rows to remove, one at a time; None for all.
+    paths : bool
+        Whether to remove every loss term by itself too.
+    block_rows : int
+        Rows removed side by side.
+
+    Yields
+    ------
+    block : slice
+        Of `removed`.
+    influence : Tensor of shape (n_answers, n_block, 2 + n_concepts) or (…, 1)
+        ``target with - target without``: the label's path, the concepts', and their
+        interaction, which makes up the removal of the whole row; or that removal alone.
+
+    Raises
+    ------
+    RuntimeError
+        If a fit does not reach its optimum.
+    """
+    if removed is None:
+        removed = torch.arange(len(data.features), device=data.features.device)
+    answers = Answers(bottleneck, questions)
+    refit = _Refit(bottleneck, data, factors)
+    for block in row_blocks(len(removed), block_rows):
+        removals = refit.without(removed[block], paths=paths)
+        influence, _ = answers.influence(removals, data.rows(removed[block]))
+        refuse_undefined(influence, removed[block])
+        yield block, influence
+
+
+class _Refit:
+    """Both stages, fitted again without some of their rows."""
+
+    def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):
+        self.bottleneck, self.data, self.factors = bottleneck, data, factors
+        self.preconditioner = Preconditioner(data.features)
+        self.activations = bottleneck.training_activations(data)
+        # As a base that is exact to the same gradient as what is compared with it.
+        self.base = self._fit_label(self.activations, data.label_weights)
+        self.unmoved = self._fit_concepts(data.concept_weights, 1)
+
+    def without(self, removed: Tensor, *, paths: bool) -> Removals:
+        """Return how parameters change without each of the rows."""
+        stack, n = self.bottleneck.concepts, len(removed)
+        weights = self.data.concept_weights.repeat(1, n)
+        for i, row in enumerate(removed):
+            weights[row, i * len(stack) : (i + 1) * len(stack)] = 0
+        moved = self._fit_concepts(weights, n)
+        labels = [self._labels(row, moved[i], paths) for i, row in enumerate(removed)]
+        terms = [torch.stack(case) for case in zip(*labels, strict=True)]
+        changes = [
+            torch.stack([heads[j] for heads in moved]) - self.unmoved[0][j]
+            for j in range(len(stack))
+        ]
+        return Removals(changes, terms.pop(), terms)
+
+    def _labels(self, row: Tensor, heads: list[Tensor], paths: bool) -> list[Tensor]:
+        """Return changes of the label head by what is removed, the whole row last."""
+        data, stack = self.data, self.bottleneck.concepts
+        removed = data.label_weights.clone()
+        removed[row] = 0
+        everything, cases = self.activations.clone(), []
+        if paths:
+            cases.append((self.activations, removed))
+        for j, parameters in enumerate(heads):
+            shown = stack.heads[j].activations(affine(data.features, parameters))
+            if self.bottleneck.independent:
+                known = data.annotated[:, j, None]
+                shown = torch.where(
+                    known, self.activations[:, stack.activations[j]], shown
+                )
+            everything[:, stack.activations[j]] = shown
+            if paths:
+                alone = self.activations.clone()
+                alone[:, stack.activations[j]] = shown
+                cases.append((alone, data.label_weights))
+        cases.append((everything, removed))
+        return [self._label_change(*case) for case in cases]
+
+    def _label_change(self, activations: Tensor, weights: Tensor) -> Tensor:
+        same = weights is self.data.label_weights
+        if same and torch.equal(activations, self.activations):
+            return torch.zeros_like(self.base)
+        return self._fit_label(activations, weights) - self.base
+
+    def _fit_concepts(self, weights: Tensor, n: int) -> list[list[Tensor]]:
+        """Fit all concept heads n times, by n sets of weights side by side."""
+        stack, data = self.bottleneck.concepts, self.data
+        if not stack:
+            return [[] for _ in range(n)]
+        problem = HeadsProblem(
+            HeadStack(stack.heads * n),
+            data.features,
+            data.concepts.repeat(1, n),
+            weights,
+            self.factors.concept_penalty,
+        )
+        start = self.bottleneck.concept_parameters.repeat(n, 1)
+        fitted = _fit(problem, start, self.preconditioner)
+        parts = fitted.reshape(n, stack.n_scores, -1)
+        return [[part[columns] for columns in stack.scores] for part in parts]
+
+    def _fit_label(self, activations: Tensor, weights: Tensor) -> Tensor:
+        problem = HeadsProblem(
+            HeadStack([self.bottleneck.label]),
+            activations,
+            self.data.labels[:, None],
+            weights[:, None],
+            self.factors.penalty,
+        )
+        return _fit(problem, self.bottleneck.label_parameters)
+
+
+def _fit(
+    problem: HeadsProblem, start: Tensor, preconditioner: Preconditioner | None = None
+) -> Tensor:
+    parameters, fit = newton_cg(
+        problem,
+        start,
+        tol=_GRADIENT,
+        max_iter=_MAX_ITER,
+        preconditioner=preconditioner,
+    )
+    if not fit.converged.all():
+        raise RuntimeError(
+            f"Retraining stopped at a gradient of {float(fit.gradient_norm.max()):.2g} "
+            f"after {fit.n_iter} steps, so there is no truth to compare with; lower C "
+            "and concept_C, or rescale the features."
+        )
+    return parameters
