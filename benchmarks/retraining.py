@@ -1,18 +1,10 @@
 """Leave-one-out retraining: the slow truth that influence predicts.
 
-`RetrainedBottleneck` takes nothing from skclif: both stages are scikit-learn's
-LogisticRegression. `RefittedBottleneck` is the library's own fit, for wide tables.
+It takes nothing from skclif: both stages are scikit-learn's LogisticRegression.
 """
 
 import numpy as np
-import torch
 from sklearn.linear_model import LogisticRegression
-
-from skclif.numerics.heads import HeadsProblem, HeadStack, affine
-from skclif.numerics.solvers import newton_cg
-
-GRADIENT = 1e-9
-_ROWS_AT_ONCE = 10
 
 
 class RetrainedBottleneck:
@@ -105,108 +97,3 @@ class _Head(LogisticRegression):
         twin.__dict__.update(self.__dict__)
         twin.coef_, twin.intercept_ = self.coef_.copy(), self.intercept_.copy()
         return twin
-
-
-class RefittedBottleneck:
-    """Leave-one-out retraining by the library's own fit, to a gradient of 1e-9.
-
-    Many times faster than `RetrainedBottleneck`, because the heads of many rows are
-    fitted side by side; `benchmarks.fidelity` shows that the two agree.
-
-    Parameters
-    ----------
-    clf : ConceptBottleneckClassifier
-        Fitted to the data that follow, by default weights.
-    X, y, concepts : training data
-    X_test, y_test : rows whose log-losses are the targets
-    """
-
-    def __init__(self, clf, X, y, concepts, X_test, y_test):
-        self.model = clf._bottleneck()
-        self.C, self.concept_C = clf.C, clf.concept_C
-        self.data = clf._training_data(X, y, np.ones(len(X)), concepts, None)
-        self.annotated = self.data.annotated.numpy()
-        self.X_test = torch.from_numpy(X_test)
-        self.codes = torch.from_numpy(np.searchsorted(clf.classes_, y_test))
-        scores = self._both(self.model.concept_parameters)
-        self.activations = self.model.concepts.predict_activations(scores)
-        label = self._fit_label(self.activations, self.data.label_weights)
-        self.losses = self._losses(label, self.activations)
-
-    def without(self, rows):
-        """Return the targets without each training row, and without each loss term.
-
-        Parameters
-        ----------
-        rows : sequence of int
-
-        Returns
-        -------
-        targets : ndarray of shape (n_targets, n_rows, 2 + n_concepts)
-            Without the whole row, without its label's term, without each annotation's.
-        """
-        blocks = [
-            rows[start : start + _ROWS_AT_ONCE]
-            for start in range(0, len(rows), _ROWS_AT_ONCE)
-        ]
-        columns = []
-        for block in blocks:
-            for row, heads in zip(block, self._fit_concepts(block), strict=True):
-                columns.append(np.stack(self._without(row, heads), axis=1))
-        return np.stack(columns, axis=1)
-
-    def _without(self, row, heads):
-        """Return targets by what is removed; `heads` are the concepts' without it."""
-        stack = self.model.concepts
-        kept = self.data.label_weights
-        removed = kept.clone()
-        removed[row] = 0
-        moved = self.activations.clone()
-        alone = []
-        for j, (head, parameters) in enumerate(zip(stack.heads, heads, strict=True)):
-            shown = head.activations(self._both(parameters.T))
-            moved[:, stack.activations[j]] = shown
-            alone.append(self.activations.clone())
-            alone[j][:, stack.activations[j]] = shown
-        cases = [(moved, removed), (self.activations, removed)]
-        cases += [(activations, kept) for activations in alone]
-        return [self._losses(self._fit_label(*case), case[0]) for case in cases]
-
-    def _fit_concepts(self, rows):
-        """Return the parameters of all concept heads without each row."""
-        stack, data, n_rows = self.model.concepts, self.data, len(rows)
-        weights = data.concept_weights.repeat(1, n_rows)
-        for i, row in enumerate(rows):
-            weights[row, i * len(stack) : (i + 1) * len(stack)] = 0
-        problem = HeadsProblem(
-            HeadStack(stack.heads * n_rows),
-            data.features,
-            data.concepts.repeat(1, n_rows),
-            weights,
-            1 / self.concept_C,
-        )
-        parameters = _fit(problem, self.model.concept_parameters.repeat(n_rows, 1))
-        return [stack.split(part.T) for part in parameters.split(stack.n_scores)]
-
-    def _fit_label(self, activations, weights):
-        n = len(self.data.features)
-        codes, weights = self.data.labels[:, None], weights[:, None]
-        stack = HeadStack([self.model.label])
-        problem = HeadsProblem(stack, activations[:n], codes, weights, 1 / self.C)
-        return _fit(problem, self.model.label_parameters)
-
-    def _both(self, parameters):
-        """Return the scores of a head for training and test rows."""
-        rows = torch.cat([self.data.features, self.X_test])
-        return affine(rows, parameters)
-
-    def _losses(self, label, activations):
-        scores = affine(activations[len(self.data.features) :], label)
-        return self.model.label.loss(scores, self.codes).numpy()
-
-
-def _fit(problem, start):
-    parameters, convergence = newton_cg(problem, start, tol=GRADIENT, max_iter=100)
-    if not convergence.converged.all():
-        raise RuntimeError(f"a refit stopped at {convergence.gradient_norm.max():.2g}")
-    return parameters
