@@ -197,15 +197,17 @@ class SoftmaxHead:
         return change[1:] if self.n_values == 2 else change
 
     def _probability_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
-        # p' - p = p (e - <p, e>) / (1 + <p, e>) for e = exp(shift of logits - c) - 1
-        # and any c; the largest shift keeps it from overflowing. In place, because
-        # fresh memory takes longer than the arithmetic.
+        # p' - p = p (e - <p, e>) / <p, e + 1> for e = exp(shift of logits - c) - 1 and
+        # any c; the largest shift keeps it from overflowing. In place, because fresh
+        # memory takes longer than the arithmetic.
         before = probabilities[:, None]
         growth = _mix(self.contrasts(shift).T, shift)
         growth -= growth.amax(dim=0)
-        change = growth.expm1_().mul_(before)
+        growth.expm1_()
+        change = growth * before
         mean = change.sum(dim=0)
-        return change.addcmul_(before, mean[None], value=-1).div_(mean + 1)
+        total = growth.add_(1).mul_(before).sum(dim=0)
+        return change.addcmul_(before, mean[None], value=-1).div_(total)
 
     def _logits_by_value(self, scores: Tensor) -> Tensor:
         """Return logits, (n_values, n): softmax along few columns is far slower.

@@ -184,7 +184,9 @@ class _SolvedHead:
         curvature = weights[:, None, None] * head.curvature(probabilities)
         self.head, self.inputs = head, inputs
         self.parameters, self.weights = parameters.to(dtype), weights.to(dtype)
-        self.probabilities = probabilities.T.contiguous().to(dtype)
+        # What is 0 by underflow could not come back.
+        least = torch.finfo(dtype).tiny
+        self.probabilities = probabilities.T.contiguous().to(dtype).clamp(min=least)
         self.residual = (weights[:, None] * residual).T.contiguous().to(dtype)
         self.curvature = curvature.to(dtype)
         self.inverse = torch.cholesky_inverse(factor).to(dtype)
@@ -246,7 +248,9 @@ class _Problem:
         columns = self.own @ blocks.T
         self.columns = columns.reshape(len(removed), -1, n_scores)
         hat = _own_scores(self.own, self.columns)
-        curvature = solved.curvature[removed]
+        # A little less than all of it, so that rounding leaves the rest definite.
+        kept = torch.finfo(hat.dtype).eps ** 0.5
+        curvature = (1 - kept) * solved.curvature[removed]
         identity = torch.eye(n_scores, dtype=hat.dtype, device=hat.device)
         # A singular matrix gives infinities here, which are refused later by row.
         self.inner = torch.linalg.solve_ex(identity - curvature @ hat, curvature).result

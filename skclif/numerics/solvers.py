@@ -7,6 +7,7 @@ all: steps, step lengths and stopping are per head, products are shared.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -49,13 +50,22 @@ class Convergence:
         return reached & (self.uncertainty <= _MAX_UNCERTAINTY)
 
 
+class Preconditions(Protocol):
+    """What conjugate gradients need to know of Hessians beforehand."""
+
+    def at(
+        self, problem: HeadsProblem, probabilities: list[Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the map for a problem where its predictions are these."""
+
+
 def newton_cg(
     problem: HeadsProblem,
     start: Tensor,
     *,
     tol: float,
     max_iter: int,
-    preconditioner: "Preconditioner | None" = None,
+    preconditioner: Preconditions | None = None,
 ) -> tuple[Tensor, Convergence]:
     """Minimise every head's objective to a gradient norm of at most `tol`.
 
@@ -69,8 +79,8 @@ def newton_cg(
         them, as far as double precision can resolve.
     max_iter : int
         Most Newton steps.
-    preconditioner : Preconditioner, default=None
-        Of these features, if it is at hand.
+    preconditioner : Preconditions, default=None
+        If a better one than `Preconditioner` is at hand, or that of these features.
 
     Returns
     -------
