@@ -78,23 +78,23 @@ def newton(
     refit = _Refit(bottleneck, data, factors)
     if block_rows is None:
         block_rows = max(1, _PASS_SIZE // (len(data.features) * refit.width))
-    last_steps = data.features.new_zeros(len(removed))
+    errors = data.features.new_zeros(len(removed))
     for block in row_blocks(len(removed), block_rows):
-        removals, last_steps[block] = refit.without(removed[block], paths=paths)
+        removals, errors[block] = refit.without(removed[block], paths=paths)
         influence, _ = answers.influence(removals, data.rows(removed[block]))
         refuse_undefined(influence, removed[block])
         yield block, influence
-    _warn_of_unfinished(last_steps, removed)
+    _warn_of_unfinished(errors, removed)
 
 
-def _warn_of_unfinished(last_steps: Tensor, removed: Tensor) -> None:
-    unfinished = last_steps > _UNFINISHED
+def _warn_of_unfinished(errors: Tensor, removed: Tensor) -> None:
+    unfinished = errors > _UNFINISHED
     if unfinished.any():
-        most, row = last_steps.max(dim=0)
+        most, row = errors.max(dim=0)
         warn(
             f"The removal of {int(unfinished.sum())} of {len(removed)} training rows "
             f"had not settled after {_MAX_STEPS} Newton steps (row "
-            f"{int(removed[row])}: the last was {float(most):.2g} of the way): their "
+            f"{int(removed[row])} is off by {float(most):.2g} of the way): their "
             "influence can be far off. Lower C and concept_C, or retrain without them."
         )
 
@@ -141,13 +141,13 @@ class _Refit:
         return self.stack.n_activations + 2 * self.label.head.n_activations
 
     def without(self, removed: Tensor, *, paths: bool) -> tuple[Removals, Tensor]:
-        """Return the changes, and the largest last step relative to the whole way."""
-        concepts, moves, terms, last = [], [], [], []
+        """Return the changes, and the largest error relative to a head's way."""
+        concepts, moves, terms, errors = [], [], [], []
         for j, head in enumerate(self.concepts):
-            change, last_step = head.solve(len(removed), removed)
+            change, error = head.solve(len(removed), removed)
             concepts.append(change.double())
             moves.append(head.activation_change(change).mul_(self.moving[:, j]))
-            last.append(last_step)
+            errors.append(error)
         cases: list[tuple[Tensor | None, Moves | None]] = []
         if paths:
             cases.append((removed, None))
@@ -156,10 +156,10 @@ class _Refit:
         whole = slice(0, self.stack.n_activations)
         cases.append((removed, (torch.cat(moves), whole) if moves else None))
         for gone, moved in cases:
-            change, last_step = self.label.solve(len(removed), gone, moved)
+            change, error = self.label.solve(len(removed), gone, moved)
             terms.append(change.double())
-            last.append(last_step)
-        return Removals(concepts, terms.pop(), terms), torch.stack(last).amax(dim=0)
+            errors.append(error)
+        return Removals(concepts, terms.pop(), terms), torch.stack(errors).amax(dim=0)
 
 
 class _SolvedHead:
@@ -202,15 +202,15 @@ class _SolvedHead:
         -------
         change : Tensor of shape (n, n_scores, n_inputs)
             Of the parameters.
-        last_step : Tensor of shape (n,)
-            Size of the last step over that of the change, in the Hessian's norm.
+        error : Tensor of shape (n,)
+            Estimated, over the size of the change, in the Hessian's norm.
         """
         problem = _Problem(self, removed, moved)
         change = self.inputs.new_zeros(n, *self.parameters.shape)
         # One step is exact where the objective is quadratic.
         exact = isinstance(self.head, RidgeHead)
-        last_step = _descend(problem, change, 1 if exact else _MAX_STEPS)
-        return change, torch.zeros_like(last_step) if exact else last_step
+        error = _descend(problem, change, 1 if exact else _MAX_STEPS)
+        return change, torch.zeros_like(error) if exact else error
 
     def scores(self, change: Tensor) -> Tensor:
         """Return how scores of all rows move, (n_scores, n_problems, n)."""
@@ -320,12 +320,15 @@ def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
     pairs: list[tuple[Tensor, Tensor]] = []
     for n_steps in range(1, max_steps + 1):
         step = -_secant_corrected(problem, pairs, gradient, active)
+        lost = ~step.isfinite().all(dim=2).all(dim=1)
+        step[lost] = 0  # such a problem stays where it is, and is told of
         change[active] += step
         # In the Hessian's norm. Steps that shrink by a factor go on to shrink by it.
         way = _dot(change[active], first[active]).abs()
         size = (_dot(step, gradient).abs() / way).sqrt()
-        error[active] = torch.where(way > 0, size * (size / last_size), 0.0)
-        going = ~(error[active] <= _TOL)
+        left = torch.where(way > 0, size * (size / last_size), 0.0)
+        error[active] = torch.where(lost, torch.inf, left)
+        going = (left > _TOL) & ~lost
         if n_steps == max_steps or not going.any():
             break
         last_size = size[going]
