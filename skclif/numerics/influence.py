@@ -264,7 +264,8 @@ def first_order(
             1 + len(stack), len(adjoint.label), len(activations), dtype=dtype
         )
         probabilities = label.probabilities(bottleneck.label_scores(activations))
-        influence[0] -= _inner_products(
+        _subtract_products(
+            influence[0],
             adjoints[0],
             rows.label_weights[:, None] * label.residual(probabilities, rows.labels),
             label.inputs(activations.to(label_dtype)),
@@ -276,13 +277,19 @@ def first_order(
             probabilities = head.probabilities(concept_scores[j])
             residual = head.residual(probabilities, rows.concepts[:, j])
             weighted = rows.concept_weights[:, j, None] * residual
-            influence[1 + j] -= _inner_products(adjoints[1 + j], weighted, features)
+            _subtract_products(influence[1 + j], adjoints[1 + j], weighted, features)
         yield block, influence.permute(1, 2, 0)
 
 
-def _inner_products(adjoint: Tensor, residual: Tensor, features: Tensor) -> Tensor:
-    """Return ``adjoint . (residual (x) features)``, (n_targets, n_rows)."""
-    return adjoint @ outer(residual.to(adjoint.dtype), features).T
+def _subtract_products(
+    influence: Tensor, adjoint: Tensor, residual: Tensor, features: Tensor
+) -> None:
+    """Subtract ``adjoint . (residual (x) features)``, (n_targets, n_rows), in place."""
+    gradients = outer(residual.to(adjoint.dtype), features)
+    if influence.dtype == adjoint.dtype:
+        influence.addmm_(adjoint, gradients.T, alpha=-1)
+    else:
+        influence -= adjoint @ gradients.T
 
 
 def outer(left: Tensor, right: Tensor) -> Tensor:
