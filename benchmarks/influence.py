@@ -235,7 +235,7 @@ def _hessian_products(bottleneck, n_rows, dtype):
     label, heads = bottleneck.label, bottleneck.concepts.heads
     n_inputs = bottleneck.concept_parameters.shape[1]
     inputs = torch.randn(BLOCK_ROWS, n_inputs, dtype=dtype)
-    square = torch.zeros(n_inputs, n_inputs, dtype=dtype)
+    square = torch.zeros(n_inputs, n_inputs, dtype=torch.float64)
     n_pairs = sum(head.n_values * (head.n_values - 1) // 2 for head in heads)
     n_label = label.n_scores * bottleneck.n_label_inputs
     jacobian = torch.randn(BLOCK_ROWS, n_label * heads[0].n_scores, dtype=dtype)

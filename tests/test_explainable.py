@@ -152,12 +152,10 @@ def test_features_in_single_precision(data):
     single = ConceptInfluenceExplainer(LogisticRegression()).fit(X.astype("f4"), y)
     double = ConceptInfluenceExplainer(LogisticRegression())
     double.fit(X.astype("f4").astype("f8"), y)
-    np.testing.assert_allclose(
-        single.influence(X.astype("f4"), y).values,
-        double.influence(X.astype("f4"), y).values,
-        rtol=1e-7,
-        atol=1e-10,
-    )
+    # Products over training rows are in float32.
+    own = single.influence(X.astype("f4"), y).values
+    other = double.influence(X.astype("f4"), y).values
+    assert np.linalg.norm(own - other) < 2e-5 * np.linalg.norm(other)
 
 
 def test_at_the_end_of_a_pipeline(data):

@@ -186,6 +186,7 @@ def test_collectors_put_blocks_where_they_belong(sizes, paths):
 MEMORY = """
 from pathlib import Path
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 from skclif import ConceptInfluenceExplainer
 
 rng = np.random.default_rng(0)

@@ -627,16 +627,18 @@ def test_weight_may_be_split_between_copies():
 
 
 @pytest.mark.parametrize("model", ["without concepts", "sequential soft"])
-def test_float32_is_the_same_numbers_in_float64(model):
+def test_float32_is_fitted_as_the_same_numbers_in_float64(model):
     cell = Cell("as it is", 1.0, model)
     X, X_32 = cell.X, cell.X.astype(np.float32)
     cell.X = X_32
     of_32 = _answers(cell.explainer(), X_32, cell.y)
     cell.X = X_32.astype(np.float64)
     rounded = _answers(cell.explainer(), cell.X, cell.y)
-    for own, other in zip(of_32, rounded, strict=True):
-        assert own.dtype == np.float64
-        np.testing.assert_array_equal(own, other)
+    assert of_32[0].dtype == of_32[1].dtype == np.float64
+    np.testing.assert_array_equal(of_32[0], rounded[0])
+    # Products of influence are in float32.
+    difference = np.linalg.norm(of_32[1] - rounded[1])
+    assert difference < 2e-5 * np.linalg.norm(rounded[1])
     # docs/bottleneck.rst: rounding times the condition number, here of the label head.
     cell.X = X
     proba, influence = _answers(cell.explainer(), X, cell.y)

@@ -55,25 +55,30 @@ class KeepTop:
     ):
         self.k, self.paths = min(k, n_rows), paths
         self.rows = np.empty((n_targets, self.k), dtype=np.int64)
-        shape = (n_targets, self.k, n_paths) if paths else (n_targets, self.k)
-        self.values = np.empty(shape)
+        self._totals = np.empty((n_targets, self.k))
+        shape = (n_targets, self.k, n_paths)
+        self.values = np.empty(shape) if paths else self._totals
 
     def add(self, targets: slice, block: slice, values: np.ndarray) -> None:
         """Take the influence of a block of rows on some targets."""
-        kept = values if self.paths else _over_paths(values)
+        totals, rows = _over_paths(values), np.arange(block.start, block.stop)
         n_before = min(self.k, block.start)
-        n_after = min(self.k, block.stop)
-        rows, best = self.rows[targets], self.values[targets]
-        new = np.broadcast_to(np.arange(block.start, block.stop), kept.shape[:2])
-        new_rows = np.concatenate([rows[:, :n_before], new], axis=1)
-        candidates = np.concatenate([best[:, :n_before], kept], axis=1)
-        totals = candidates.sum(axis=2) if self.paths else candidates
+        if n_before == self.k:  # few rows of a block are among the best so far
+            least = np.abs(self._totals[targets, -1:])
+            better = (np.abs(totals) > least).any(axis=0)
+            totals, values, rows = totals[:, better], values[:, better], rows[better]
+        known = np.s_[targets, :n_before]
+        rows = np.broadcast_to(rows, totals.shape)
+        rows = np.concatenate([self.rows[known], rows], axis=1)
+        totals = np.concatenate([self._totals[known], totals], axis=1)
         # A stable sort keeps the earlier row on ties, whatever the block size.
-        order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, :n_after]
-        rows[:, :n_after] = np.take_along_axis(new_rows, order, axis=1)
+        order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, : self.k]
+        best = np.s_[targets, : order.shape[1]]
+        self.rows[best] = np.take_along_axis(rows, order, axis=1)
+        self._totals[best] = np.take_along_axis(totals, order, axis=1)
         if self.paths:
-            order = order[:, :, None]
-        best[:, :n_after] = np.take_along_axis(candidates, order, axis=1)
+            values = np.concatenate([self.values[known], values], axis=1)
+            self.values[best] = np.take_along_axis(values, order[:, :, None], axis=1)
 
 
 def _over_paths(values: np.ndarray) -> np.ndarray:

@@ -267,7 +267,8 @@ def first_order(
             1 + len(stack), len(adjoint.label), len(activations), dtype=dtype
         )
         probabilities = label.probabilities(bottleneck.label_scores(activations))
-        influence[0] -= _inner_products(
+        _subtract_products(
+            influence[0],
             adjoints[0],
             rows.label_weights[:, None] * label.residual(probabilities, rows.labels),
             label.inputs(activations.to(label_dtype)),
@@ -279,13 +280,19 @@ def first_order(
             probabilities = head.probabilities(concept_scores[j])
             residual = head.residual(probabilities, rows.concepts[:, j])
             weighted = rows.concept_weights[:, j, None] * residual
-            influence[1 + j] -= _inner_products(adjoints[1 + j], weighted, features)
+            _subtract_products(influence[1 + j], adjoints[1 + j], weighted, features)
         yield block, influence.permute(1, 2, 0)
 
 
-def _inner_products(adjoint: Tensor, residual: Tensor, features: Tensor) -> Tensor:
-    """Return ``adjoint . (residual (x) features)``, (n_targets, n_rows)."""
-    return adjoint @ outer(residual.to(adjoint.dtype), features).T
+def _subtract_products(
+    influence: Tensor, adjoint: Tensor, residual: Tensor, features: Tensor
+) -> None:
+    """Subtract ``adjoint . (residual (x) features)``, (n_targets, n_rows), in place."""
+    gradients = outer(residual.to(adjoint.dtype), features)
+    if influence.dtype == adjoint.dtype:
+        influence.addmm_(adjoint, gradients.T, alpha=-1)
+    else:
+        influence -= adjoint @ gradients.T
 
 
 def outer(left: Tensor, right: Tensor) -> Tensor:
@@ -322,7 +329,7 @@ class _Hessian:
             contrasts = head.contrasts(like).T
             self._edges = contrasts[self._first] - contrasts[self._second]
         shape = (len(self._edges), n_inputs, n_inputs)
-        self._products = like.new_zeros(shape, dtype=dtype)
+        self._products = like.new_zeros(shape)
 
     def add(self, probabilities: Tensor, weights: Tensor, inputs: Tensor) -> None:
         """Add rows with their inputs, (n_rows, n_inputs), of the products' type."""
@@ -340,9 +347,11 @@ class _Hessian:
         n_scores, n_inputs = self._edges.shape[1], self._products.shape[1]
         rows, columns = torch.tril_indices(n_scores, n_scores)
         coefficients = self._edges[:, rows] * self._edges[:, columns]
-        products = self._products.to(self._edges.dtype).flatten(1)
-        blocks = (coefficients.T @ products).reshape(-1, n_inputs, n_inputs)
-        matrix = blocks.new_zeros(n_scores, n_inputs, n_scores, n_inputs)
+        blocks = (coefficients.T @ self._products.flatten(1)).reshape(
+            -1, n_inputs, n_inputs
+        )
+        # Nobody reads above the diagonal: what stands there is not even written.
+        matrix = blocks.new_empty(n_scores, n_inputs, n_scores, n_inputs)
         for row, column, block in zip(rows, columns, blocks, strict=True):
             matrix[row, :, column] = block.tril() + block.tril(-1).T
         penalised = matrix.new_full((n_scores, n_inputs), penalty)
@@ -354,13 +363,19 @@ class _Hessian:
 
 
 def _add_square(total: Tensor, rows: Tensor) -> None:
-    """Add ``rows.T @ rows`` to the lower triangle of `total`, in place."""
+    """Add ``rows.T @ rows`` to the lower triangle of `total`, in place.
+
+    Sums of single precision are added in double: their rounding would grow with rows.
+    """
     if rows.device.type != "cpu":
-        total.addmm_(rows.T, rows)
+        total += rows.T @ rows
         return
     # PyTorch has no product that stops at the triangle, which is half the work.
-    syrk = blas.ssyrk if rows.dtype == torch.float32 else blas.dsyrk
-    syrk(1.0, rows.numpy().T, beta=1.0, c=total.numpy().T, overwrite_c=True)
+    if rows.dtype == total.dtype:
+        target = total.numpy().T
+        blas.dsyrk(1.0, rows.numpy().T, beta=1.0, c=target, overwrite_c=True)
+    else:
+        total += torch.from_numpy(blas.ssyrk(1.0, rows.numpy().T).T)
 
 
 def label_gradient_jacobian(
