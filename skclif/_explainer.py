@@ -56,16 +56,14 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         the very rows, annotations and weights it was trained on.
     method : {"auto", "newton", "leverage", "first_order"}, default="auto"
         "newton" solves both stages again without the row, and without each of its loss
-        terms by itself, by Newton steps from the old optimum on exact gradients: what
-        retraining gives, to a few thousandths. "leverage" takes one step in closed
-        form. What the label and the annotations of a row do to each other when the
-        whole row goes is one more path of both, "interaction". "first_order" is the
-        derivative in the weight of every loss term, through both stages: the fastest,
-        and furthest from retraining.
+        terms by itself, by Newton steps on exact gradients: close to what retraining
+        gives, in time that grows with the square of the training rows. "leverage"
+        takes one step, in closed form. "first_order" is the derivative in the weight
+        of every loss term: the fastest, and furthest from retraining.
 
-        "auto" is "newton" for up to some thousand training rows, half a minute's work;
-        beyond, "leverage", and with ``top=`` its highest rows once more by "newton".
-        The result's `method` says what it was.
+        "auto" is "newton" where that is half a minute's work or so, for up to some
+        thousand training rows; beyond, "leverage", and with ``top=`` its highest rows
+        once more by "newton". The result's `method` says what it was.
     device : str, default="cpu"
         Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
 
@@ -97,13 +95,18 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     -----
     The influence of a training row is the effect of its *presence*: target(trained with
     the row) - target(trained without it). On a loss, positive means harmful. It adds up
-    from *paths*, one a loss term: the row's label and each of its annotations, and
-    but to first order their interaction.
+    from *paths*, one a loss term: the row's label and each of its annotations. What
+    these do to each other when the whole row goes is one more path of "newton" and
+    "leverage", "interaction"; to first order there is none.
 
-    With features in float32, as embeddings come, first order and the factors of both
-    methods take their products over training rows in float32 too, and are within about
-    1e-5 of what float64 gives; where that would be more, because features are nearly
-    collinear, float64 it is. With features in float64, everything is.
+    "newton" goes on until the estimated error of every head is 5e-4 of the way it went,
+    and warns of heads that do not settle. `validate` compares all three with real
+    retraining.
+
+    With features in float32, as embeddings come, products over training rows are taken
+    in float32 too, and influence is within about 1e-5 of what float64 gives; where that
+    would be more, because features are nearly collinear, float64 it is. With features
+    in float64, everything is.
 
     What concerns the model alone stays with the model: ``explainer.estimator_`` is the
     fitted clone, and the last step of a pipeline, ``explainer.estimator_[-1]``, has
@@ -128,10 +131,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
     >>> explainer.fit(X, y, concepts=concepts)
     ConceptInfluenceExplainer(estimator=ConceptBottleneckClassifier())
-    >>> result = explainer.influence(X, 1 - y, paths=True, reduce="mean")
+    >>> result = explainer.influence(X, y, paths=True, reduce="mean")
     >>> result
-    <InfluenceResult on mean log-loss (nats, positive = harmful): 1 target x 60 \
-training rows; paths label, concept0, concept1, interaction>
+    <InfluenceResult on mean log-loss (nats, positive = harmful) by newton: \
+1 target x 60 training rows; paths label, concept0, concept1, interaction>
+    >>> result.harmful(1)[["row", "path"]]
+       row   path
+    0    7  label
     """
 
     _parameter_constraints: dict = {
@@ -329,8 +335,9 @@ training rows; paths label, concept0, concept1, interaction>
         Warns
         -----
         InfluenceWarning
-            If some removals are too large to follow, or if annotations act through hard
-            activations, which "first_order" and "leverage" do not see flip.
+            If some removals are too large for one step of "leverage" or do not settle
+            by "newton", or if annotations act through hard activations, which
+            "first_order" and "leverage" do not see flip.
         """
         check_is_fitted(self)
         if not isinstance(paths, bool | np.bool_):
@@ -385,8 +392,9 @@ training rows; paths label, concept0, concept1, interaction>
 
         Half of the rows are the most influential over the targets, by leverage; the
         others are random. Both stages are fitted again without each row, to a gradient
-        of 1e-9. It takes up to half a second a row, and several times that where every
-        loss term is left out by itself.
+        of 1e-9. It takes up to half a second a row for a thousand training rows, and
+        several times that where every loss term is left out by itself. Neither the
+        explainer nor its `method` is changed.
 
         Parameters
         ----------
@@ -402,22 +410,47 @@ training rows; paths label, concept0, concept1, interaction>
             How many of them, chosen at random, are also retrained without each single
             loss term: 0 for none, at most `n_rows`.
         methods : sequence of str, default=("newton", "leverage", "first_order")
-            What is compared.
+            What is compared with retraining, whatever the explainer's `method` is.
         random_state : int, RandomState instance or None, default=None
-            Chooses the random rows.
+            Chooses the random rows, and those of which every loss term is left out.
 
         Returns
         -------
         result : ValidationResult
             Correlation, relative error, agreement of signs and time of every method,
-            for rows and for every path, and a plot.
+            for rows and for every path, and a plot. The effects compared are those of
+            a row's or a term's presence on each target, in its unit.
 
         Raises
         ------
         ValueError
-            If there are fewer training rows than are to be left out.
+            If `n_rows` is above the number of training rows or `n_paths` above
+            `n_rows`, a method, the target, a class or a concept is unknown, lengths
+            differ, or a row is all that holds a head.
         RuntimeError
             If retraining does not reach an optimum.
+
+        Warns
+        -----
+        InfluenceWarning
+            As `influence`, of the rows left out.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+        >>> rng = np.random.RandomState(0)
+        >>> X = rng.randn(60, 4)
+        >>> concepts = np.where(X[:, :2] > 0, "yes", "no")
+        >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
+        >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+        >>> explainer = explainer.fit(X, y, concepts=concepts)
+        >>> report = explainer.validate(X, y, n_rows=6, n_paths=2, random_state=0)
+        >>> frame = report.to_frame().query("method == 'newton'")
+        >>> frame["removed"].tolist()
+        ['row', 'label', 'concept0', 'concept1']
+        >>> bool((frame["relative_error"] < 0.01).all())
+        True
         """
         check_is_fitted(self)
         model, features = self._model(), self._features(X)

@@ -25,7 +25,8 @@ class InfluenceResult:
         With paths, the last axis adds up to the row's influence. With ``top=k`` the
         second axis holds k rows a target, by magnitude; with groups it holds groups.
     paths : tuple of str or None
-        ``"label"``, then the concepts; None where they were not asked for.
+        ``"label"``, then the concepts, then ``"interaction"`` but to first order; None
+        where they were not asked for.
     target : str
         What the influence is on.
     unit : str

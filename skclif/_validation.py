@@ -68,6 +68,10 @@ def _spearman(first: np.ndarray, second: np.ndarray) -> float:
 class ValidationResult:
     """How close influence comes to real leave-one-out retraining.
 
+    What :meth:`ConceptInfluenceExplainer.validate` returns. Effects are those of the
+    *presence* of a row or a loss term on each target, in its unit; on a loss, positive
+    means harmful.
+
     Attributes
     ----------
     target : str
@@ -80,7 +84,8 @@ class ValidationResult:
     path_rows : ndarray of shape (n_path_rows,), int
         Those of them of which every single loss term was left out too.
     agreements : mapping of (str, str) to Agreement
-        By method and what was removed: "row", or a path.
+        By method and what was removed: "row", or a path. Holds both sides of the
+        comparison, `estimated` and `retrained`.
     time_ratios : mapping of (str, str) to float
         Seconds of retraining over seconds of each method, for the rows left out: for
         "row", and for all paths together as "paths".
@@ -141,6 +146,14 @@ class ValidationResult:
         Returns
         -------
         display : ValidationDisplay
+            With `ax_`, `figure_` and the points.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If nothing of that name was removed.
         """
         return ValidationDisplay(self).plot(removed=removed, ax=ax)
 
@@ -177,6 +190,22 @@ class ValidationDisplay:
         The points of each method.
     line_ : matplotlib Line2D
         Where influence equals the truth.
+
+    See Also
+    --------
+    ConceptInfluenceExplainer.validate : Computes what is drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skclif import ConceptInfluenceExplainer, ValidationDisplay
+    >>> rng = np.random.RandomState(0)
+    >>> X = rng.randn(60, 3)
+    >>> y = (X[:, 0] > 0).astype(int)
+    >>> explainer = ConceptInfluenceExplainer(LogisticRegression()).fit(X, y)
+    >>> result = explainer.validate(X, y, n_rows=4, n_paths=0, random_state=0)
+    >>> ValidationDisplay(result).plot()  # doctest: +SKIP
     """
 
     def __init__(self, result: ValidationResult):

@@ -103,8 +103,9 @@ def _model_options(command):
             type=click.Choice(["auto", "newton", "leverage", "first_order"]),
             default="auto",
             show_default=True,
-            help="How influence is computed, from closest to retraining to fastest; "
-            "auto takes newton where it is bearable work, else leverage.",
+            help="How influence is computed: newton is closest to retraining, "
+            "first_order fastest. auto takes newton for up to some thousand texts to "
+            "train on, then leverage.",
         ),
         click.option(
             "--seed",

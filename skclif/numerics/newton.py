@@ -313,6 +313,7 @@ def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
     What has settled is not looked at again. The result is how far each problem is from
     its optimum, relative to its way, as its last steps tell.
     """
+    parameters = problem.solved.parameters
     active = torch.arange(len(change), device=change.device)
     error = change.new_zeros(len(change))
     gradient = first = problem.first_gradient(change)
@@ -327,6 +328,7 @@ def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
         way = _dot(change[active], first[active]).abs()
         size = (_dot(step, gradient).abs() / way).sqrt()
         left = torch.where(way > 0, size * (size / last_size), 0.0)
+        left = torch.where(_is_rounding(change[active], parameters), 0.0, left)
         error[active] = torch.where(lost, torch.inf, left)
         going = (left > _TOL) & ~lost
         if n_steps == max_steps or not going.any():
@@ -338,6 +340,12 @@ def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
         pairs = [(s[going], y[going]) for s, y in pairs]
         pairs.append((step, gradient - before))
     return error
+
+
+def _is_rounding(change: Tensor, parameters: Tensor) -> Tensor:
+    """Return which changes are too small beside the parameters to mean anything."""
+    least = 10 * torch.finfo(change.dtype).eps * torch.linalg.norm(parameters)
+    return _dot(change, change) <= least**2
 
 
 def _shorten(
