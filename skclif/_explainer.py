@@ -448,7 +448,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         >>> report = explainer.validate(X, y, n_rows=6, n_paths=2, random_state=0)
         >>> frame = report.to_frame().query("method == 'newton'")
         >>> frame["removed"].tolist()
-        ['row', 'label', 'concept0', 'concept1']
+        ['row', 'label', 'concept0', 'concept1', 'interaction']
         >>> bool((frame["relative_error"] < 0.01).all())
         True
         """

@@ -38,34 +38,41 @@ def compare_with_retraining(
 ) -> ValidationResult:
     """Leave rows out by retraining and by each method, and single terms of some.
 
-    `paths` are the names of the loss terms; the other arguments are those of
+    `paths` are the names of the loss terms. The other arguments are those of
     :meth:`ConceptInfluenceExplainer.validate`, checked.
     """
     rows = _influential_and_random(solved, questions, n_rows, random_state)
     path_rows = np.sort(random_state.permutation(rows)[:n_paths])
     agreements: dict[tuple[str, str], Agreement] = {}
     ratios: dict[tuple[str, str], float] = {}
+    shares = {"row": 1.0}
     truth, seconds = _timed(solved, "retraining", questions, rows, paths=False)
     for method in methods:
         values, own = _timed(solved, method, questions, rows, paths=False)
-        whole = Agreement(values.sum(axis=2), truth.sum(axis=2))
-        agreements[method, "row"] = whole
+        agreements[method, "row"] = Agreement(values.sum(axis=2), truth.sum(axis=2))
         ratios[method, "row"] = seconds / own
     if not len(path_rows):
-        return ValidationResult(target, unit, rows, path_rows, agreements, ratios)
+        return ValidationResult(
+            target, unit, rows, path_rows, agreements, ratios, shares
+        )
     weights = solved.data.rows(path_rows)
     present = np.column_stack(
         [weights.label_weights.cpu() > 0, weights.concept_weights.cpu() > 0]
     )
+    present = np.column_stack([present, present.any(axis=1)])
     truth, seconds = _timed(solved, "retraining", questions, path_rows, paths=True)
+    whole = np.linalg.norm(truth.sum(axis=2))
+    named = [*paths, "interaction"][: truth.shape[2]]
+    for k, path in enumerate(named):
+        shares[path] = float(np.linalg.norm(truth[:, :, k]) / whole)
     for method in methods:
         values, own = _timed(solved, method, questions, path_rows, paths=True)
         ratios[method, "paths"] = seconds / own
-        for k, path in enumerate(paths):
+        for k, path in enumerate(named[: values.shape[2]]):
             if present[:, k].any():
                 there = values[:, present[:, k], k], truth[:, present[:, k], k]
                 agreements[method, path] = Agreement(*there)
-    return ValidationResult(target, unit, rows, path_rows, agreements, ratios)
+    return ValidationResult(target, unit, rows, path_rows, agreements, ratios, shares)
 
 
 def _influential_and_random(

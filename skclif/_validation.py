@@ -89,6 +89,9 @@ class ValidationResult:
     time_ratios : mapping of (str, str) to float
         Seconds of retraining over seconds of each method, for the rows left out: for
         "row", and for all paths together as "paths".
+    shares : mapping of str to float
+        Norm of what each path does by retraining over that of the whole rows. What
+        single terms leave over is the "interaction".
     """
 
     target: str
@@ -97,6 +100,7 @@ class ValidationResult:
     path_rows: np.ndarray
     agreements: Mapping[tuple[str, str], Agreement]
     time_ratios: Mapping[tuple[str, str], float]
+    shares: Mapping[str, float]
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -111,8 +115,9 @@ class ValidationResult:
         frame : DataFrame
             Columns: method, removed, removals (how many), pearson, spearman,
             median_spearman (over targets), relative_error, sign_agreement (share of
-            the truth, by magnitude, whose sign is right) and time_ratio (seconds of
-            retraining over seconds of the method; all single paths share one).
+            the truth, by magnitude, whose sign is right), share (norm of the path's
+            truth over that of the whole rows') and time_ratio (seconds of retraining
+            over seconds of the method; all single paths have one).
         """
         return pd.DataFrame(
             [
@@ -125,6 +130,7 @@ class ValidationResult:
                     "median_spearman": one.median_spearman,
                     "relative_error": one.relative_error,
                     "sign_agreement": one.sign_agreement,
+                    "share": self.shares[removed],
                     "time_ratio": self.time_ratios[
                         method, "row" if removed == "row" else "paths"
                     ],

@@ -398,6 +398,7 @@ def _run_record(
             **{name: options[name] for name in names},
             "no_text": options["no_text"],
         },
+        "influence": {"method": found.method},
         "counts": found.counts,
         "metrics": found.metrics,
         "warnings": notes,

@@ -144,7 +144,8 @@ def test_results_are_complete():
     assert names
     for name in names:
         found = read_results(DOCS / "results" / f"{name}.json")
-        assert found["rows"]
+        # Nothing missed is what the table of misses is there to show.
+        assert found["rows"] or name == "fidelity_misses"
         module = re.match(r"python -m benchmarks\.(\w+)", found["command"])[1]
         assert (ROOT / "benchmarks" / f"{module}.py").is_file()
 

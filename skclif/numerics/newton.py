@@ -344,8 +344,8 @@ def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
 
 def _is_rounding(change: Tensor, parameters: Tensor) -> Tensor:
     """Return which changes are too small beside the parameters to mean anything."""
-    least = 10 * torch.finfo(change.dtype).eps * torch.linalg.norm(parameters)
-    return _dot(change, change) <= least**2
+    least = 10 * torch.finfo(change.dtype).eps
+    return _dot(change, change) <= least**2 * (parameters**2).sum()
 
 
 def _shorten(
