@@ -35,7 +35,7 @@ from skclif.numerics.influence import (
 from skclif.numerics.targets import LabelTarget
 
 from .influence_peers import timed
-from .results import write_table
+from .results import BenchmarkParser, write_table
 from .tasks import load_task
 
 REQUIREMENTS = """\
@@ -70,9 +70,9 @@ def peers_python():
     return python
 
 
-def problem(n_rows, n_classes):
+def problem(task, n_rows, n_classes):
     """Return features in float32, labels and annotations, of training and test rows."""
-    train, test = (load_task("cebab-published", part) for part in ("train", "test"))
+    train, test = (load_task(task, part) for part in ("train", "test"))
     rng = np.random.default_rng(0)
     X, rows = train.X, np.arange(len(train.X))
     if n_rows > len(X):
@@ -119,11 +119,11 @@ def run_peer(peer, given, explainer, folder, repeat):
     return np.load(answer), *_medians(runs)
 
 
-def run_ours(explainer, given, folder, repeat, *, concepts):
+def run_ours(task, explainer, given, folder, repeat, *, concepts):
     """Return our influence, seconds and gigabytes of the call, and seconds of parts."""
     path, answer = folder / "explainer.pickle", folder / "answer.npy"
     path.write_bytes(
-        pickle.dumps((explainer, given["X_test"], given["y_test"], concepts))
+        pickle.dumps((task, explainer, given["X_test"], given["y_test"], concepts))
     )
     command = [sys.executable, "-m", "benchmarks.influence", "--answer", path, answer]
     runs = [_in_a_process(command) for _ in range(repeat)]
@@ -155,9 +155,9 @@ def answer(path, to):
     """
     torch.set_num_threads(1)
     saved = Path(path).read_bytes()
-    few = problem(500, 5)
+    task, explainer, X, y, concepts = pickle.loads(saved)
+    few = problem(task, 500, 5)
     explain(few, concepts=True).influence(few["X_test"], few["y_test"])  # warm up
-    explainer, X, y, concepts = pickle.loads(saved)
     del saved, few
     # The paths of all rows would be 11 x 0.2 GB at 100,000: they are streamed.
     keep = {"paths": True, "top": 10} if concepts else {}
@@ -254,20 +254,20 @@ def agreement(own, other):
     return abs(correlation), np.sqrt(max(0.0, 1 - correlation**2))
 
 
-def measure(n_rows, repeat):
+def measure(task, n_rows, repeat, *, peers):
     """Return rows of the tables on libraries and on parts, for one size."""
     libraries, parts = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for n_classes, peers in PEERS.items():
-            given = problem(n_rows, n_classes)
+        for n_classes, others in PEERS.items():
+            given = problem(task, n_rows, n_classes)
             explainer = explain(given, concepts=False)
             own, seconds, memory, own_parts = run_ours(
-                explainer, given, Path(folder), repeat, concepts=False
+                task, explainer, given, Path(folder), repeat, concepts=False
             )
             name = f"one head, {n_classes} classes"
             libraries.append([n_rows, name, "skclif", seconds, None, memory, None])
             parts.append([n_rows, name, *_row_of_parts(own_parts)])
-            for library, peer in peers.items():
+            for library, peer in others.items() if peers else ():
                 times = 1 if n_rows > 20_000 else repeat
                 theirs, needed, memory = run_peer(
                     peer, given, explainer, Path(folder), times
@@ -277,10 +277,10 @@ def measure(n_rows, repeat):
                 libraries.append(
                     [n_rows, name, library, needed, ratio, memory, distance]
                 )
-        given = problem(n_rows, 5)
+        given = problem(task, n_rows, 5)
         explainer = explain(given, concepts=True)
         _, seconds, memory, own_parts = run_ours(
-            explainer, given, Path(folder), repeat, concepts=True
+            task, explainer, given, Path(folder), repeat, concepts=True
         )
     name = "bottleneck, 10 concepts"
     libraries.append([n_rows, name, "skclif", seconds, None, memory, None])
@@ -296,29 +296,35 @@ def _row_of_parts(parts):
     return [*row, whole, whole and sum(row[:3]) / whole]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv=None):
+    parser = BenchmarkParser(
+        "influence", __doc__, sizes=[300], repeat=1, task="generated", peers=False
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[1463, 20_000, 100_000])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--answer", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    parser.set_defaults(task="cebab-published", peers=True)
+    options = parser.parse_args(argv)
     if options.answer:
         answer(*options.answer)
         return
-    peers_python()
+    if options.peers:
+        peers_python()
     torch.set_num_threads(1)
     libraries, parts = [], []
     for n_rows in options.sizes:
-        of_libraries, of_parts = measure(n_rows, options.repeat)
+        of_libraries, of_parts = measure(
+            options.task, n_rows, options.repeat, peers=options.peers
+        )
         libraries += of_libraries
         parts += of_parts
-        _write(libraries, parts, options.repeat)
+        _write(libraries, parts, options)
 
 
-def _write(libraries, parts, repeat):
+def _write(libraries, parts, options):
     seconds = (
         "Seconds are of processor time, on one thread and after a warm-up: the median "
-        f"of {repeat} processes, peers beyond 20,000 rows by one."
+        f"of {options.repeat} processes, peers beyond 20,000 rows by one."
     )
     write_table(
         "influence",
@@ -343,6 +349,7 @@ def _write(libraries, parts, repeat):
             "GB: growth of resident memory in the call, the answer included: "
             "256 x 8 bytes a training row, 0.2 GB at 100,000.",
         ],
+        options=options,
     )
     write_table(
         "influence_parts",
@@ -364,7 +371,7 @@ def _write(libraries, parts, repeat):
             "Products: the same number of matrix products of ready inputs of the same "
             "shapes, in float32; Cholesky factors and solutions are not among them.",
         ],
-        command="influence",
+        options=options,
     )
 
 
