@@ -105,7 +105,7 @@ def folder(parser, options):
     return out
 
 
-def write_table(name, title, columns, rows, notes=(), *, options=None, command=None):
+def write_table(name, title, columns, rows, notes=(), *, options):
     """Print a table and write it to ``NAME.json``.
 
     Parameters
@@ -117,17 +117,9 @@ def write_table(name, title, columns, rows, notes=(), *, options=None, command=N
     rows : list of list of str or number
     notes : list of str
         What a reader needs to know of how it was measured.
-    options : Namespace, default=None
-        Of a `BenchmarkParser`: the folder and the command. None is ``docs/results``
-        and the arguments of the command line.
-    command : str, default=None
-        The benchmark's module, if it is not `name` and there are no `options`.
+    options : Namespace
+        Of a `BenchmarkParser`: the folder and the command.
     """
-    if options is None:
-        typed = ["python", "-m", f"benchmarks.{command or name}", *sys.argv[1:]]
-        options = argparse.Namespace(
-            out=RESULTS, command=shlex.join(typed), commit=_commit()
-        )
     table = {
         "format": FORMAT,
         "title": title,
