@@ -76,6 +76,7 @@ def leverage(
         removed = torch.arange(len(data.features), device=data.features.device)
     answers = Answers(bottleneck, questions)
     step = _Step(bottleneck, data, factors)
+    block_rows = answers.rows_at_once(block_rows, paths=paths)
     reached = data.features.new_zeros(len(removed))
     for block in row_blocks(len(removed), block_rows):
         rows = data.rows(removed[block])

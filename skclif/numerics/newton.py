@@ -77,7 +77,8 @@ def newton(
     answers = Answers(bottleneck, questions)
     refit = _Refit(bottleneck, data, factors)
     if block_rows is None:
-        block_rows = max(1, _PASS_SIZE // (len(data.features) * refit.width))
+        block_rows = _PASS_SIZE // (len(data.features) * refit.width)
+    block_rows = answers.rows_at_once(block_rows, paths=paths)
     errors = data.features.new_zeros(len(removed))
     for block in row_blocks(len(removed), block_rows):
         removals, errors[block] = refit.without(removed[block], paths=paths)
@@ -184,7 +185,7 @@ class _SolvedHead:
         curvature = weights[:, None, None] * head.curvature(probabilities)
         self.head, self.inputs = head, inputs
         self.parameters, self.weights = parameters.to(dtype), weights.to(dtype)
-        # What is 0 by underflow could not come back.
+        # What is 0 by underflow could not come back; a ridge head does not read them.
         least = torch.finfo(dtype).tiny
         self.probabilities = probabilities.T.contiguous().to(dtype).clamp(min=least)
         self.residual = (weights[:, None] * residual).T.contiguous().to(dtype)
@@ -249,10 +250,10 @@ class _Problem:
         self.columns = columns.reshape(len(removed), -1, n_scores)
         hat = _own_scores(self.own, self.columns)
         # A little less than all of it, so that rounding leaves the rest definite.
-        kept = torch.finfo(hat.dtype).eps ** 0.5
-        curvature = (1 - kept) * solved.curvature[removed]
+        little = torch.finfo(hat.dtype).eps ** 0.5
+        curvature = (1 - little) * solved.curvature[removed]
         identity = torch.eye(n_scores, dtype=hat.dtype, device=hat.device)
-        # A singular matrix gives infinities here, which are refused later by row.
+        # Where it is singular all the same, a removal has no first step.
         self.inner = torch.linalg.solve_ex(identity - curvature @ hat, curvature).result
 
     def first_gradient(self, start: Tensor) -> Tensor:

@@ -17,6 +17,10 @@ from .heads import with_ones
 from .targets import Question
 
 
+# Numbers held in answers at a time: 128 MB.
+_MOST_VALUES = 2**24
+
+
 @dataclass(frozen=True)
 class Removals:
     """Changes of the parameters when some rows, or single terms of them, are removed.
@@ -49,6 +53,13 @@ class Answers:
 
     def __init__(self, bottleneck: Bottleneck, questions: Sequence[Question]):
         self.parts = [_Answer(bottleneck, question) for question in questions]
+        self.n_cases = 2 + len(bottleneck.concepts)
+
+    def rows_at_once(self, wanted: int, *, paths: bool) -> int:
+        """Return how many rows to remove side by side, at most as many as wanted."""
+        n_targets = sum(len(part.question.features) for part in self.parts)
+        n_values = n_targets * (self.n_cases if paths else 1)
+        return max(1, min(wanted, _MOST_VALUES // max(1, n_values)))
 
     def influence(
         self, removals: Removals, rows: TrainingData
