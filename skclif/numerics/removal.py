@@ -16,7 +16,6 @@ from .bottleneck import Bottleneck, TrainingData
 from .heads import with_ones
 from .targets import Question
 
-
 # Numbers held in answers at a time: 128 MB.
 _MOST_VALUES = 2**24
 
