@@ -16,6 +16,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+# Of one unlikely value's share of the normaliser, beyond which differences lose digits.
+_OVERTAKEN = -0.9
+
 
 @dataclass(frozen=True)
 class SoftmaxHead:
@@ -205,7 +208,16 @@ class SoftmaxHead:
         growth -= growth.amax(dim=0)
         change = growth.expm1_().mul_(before)
         mean = change.sum(dim=0)
-        return change.addcmul_(before, mean[None], value=-1).div_(mean + 1)
+        change.addcmul_(before, mean[None], value=-1).div_(mean + 1)
+        # An unlikely value overtakes all others: no digits of 1 + <p, e> are left.
+        far = mean < _OVERTAKEN
+        if far.any():
+            old = before.expand_as(change)[:, far]
+            least = torch.finfo(old.dtype).tiny  # a value may be impossible by now
+            logits = old.clamp_min(least).log()
+            logits += _mix(self.contrasts(shift).T, shift[:, far])
+            change[:, far] = logits.softmax(dim=0) - old
+        return change
 
     def _logits_by_value(self, scores: Tensor) -> Tensor:
         """Return logits, (n_values, n): softmax along few columns is far slower.
