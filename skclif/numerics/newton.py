@@ -190,6 +190,9 @@ class _SolvedHead:
         self.inverse = torch.cholesky_inverse(factor).to(dtype)
         self.penalty = torch.full_like(inputs[0], penalty)
         self.penalty[-1] = 0
+        # What the gradients of rows leave of their sum, which is 0, by rounding.
+        squares = self.residual.square() @ inputs.square()
+        self.rounding = torch.finfo(dtype).eps * float(squares.sum().sqrt())
 
     def solve(
         self, n: int, removed: Tensor | None = None, moved: "Moves | None" = None
@@ -312,6 +315,8 @@ def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
     active = torch.arange(len(change), device=change.device)
     error = change.new_zeros(len(change))
     gradient = first = problem.first_gradient(change)
+    # Moves of inputs can cancel: there is no way to go, only rounding to follow.
+    still = first.flatten(1).norm(dim=1) <= problem.solved.rounding
     last_size: Tensor | float = 1.0
     pairs: list[tuple[Tensor, Tensor]] = []
     for n_steps in range(1, max_steps + 1):
@@ -320,7 +325,7 @@ def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
         # In the Hessian's norm. Steps that shrink by a factor go on to shrink by it.
         way = _dot(change[active], first[active]).abs()
         size = (_dot(step, gradient).abs() / way).sqrt()
-        error[active] = torch.where(way > 0, size * (size / last_size), 0.0)
+        error[active] = torch.where(still[active], 0.0, size * (size / last_size))
         going = ~(error[active] <= _TOL)
         if n_steps == max_steps or not going.any():
             break
