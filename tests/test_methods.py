@@ -234,7 +234,7 @@ def test_auto_warns_of_hard_activations_where_it_is_leverage(hard, targets, bear
     ("method", "match"),
     [
         ("leverage", NO_FLIPS),
-        ("first_order", "To first order, annotations do not move"),
+        ("first_order", "To first order, annotations do not"),
     ],
 )
 def test_what_does_not_see_flips_warns(hard, targets, method, match):
