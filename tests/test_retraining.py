@@ -95,7 +95,7 @@ def test_cebab_with_ten_concepts(seed):
         ConceptBottleneckClassifier(C=10.0, concept_C=10.0),
         (train.X, train.y, train.concepts),
         (test.X[chosen], test.y[chosen]),
-        n_rows=30,
+        n_rows=20,
         seed=seed,
         by_scikit_learn=True,
     )
