@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -13,15 +14,13 @@ from ._validation import Agreement, ValidationResult
 def check_methods(methods) -> tuple[str, ...]:
     """Return names of methods, each once, "auto" not among them."""
     known = METHODS[1:]
-    if isinstance(methods, str):
-        methods = (methods,)
-    methods = tuple(dict.fromkeys(methods))
-    unknown = [method for method in methods if method not in known]
-    if unknown or not methods:
+    asked = (methods,) if isinstance(methods, str) else methods
+    asked = list(asked) if isinstance(asked, Iterable) else []
+    if not asked or any(method not in known for method in asked):
         raise ValueError(
             f"methods={methods!r} must name some of {', '.join(map(repr, known))}."
         )
-    return methods
+    return tuple(dict.fromkeys(asked))
 
 
 def compare_with_retraining(

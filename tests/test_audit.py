@@ -180,14 +180,21 @@ def test_influence_covers_every_training_row_once_and_adds_up(found):
     )
 
 
-def test_removals_that_are_too_large_are_said_once():
+@pytest.mark.parametrize(
+    ("method", "said_of"),
+    [
+        ("auto", "had not settled after"),
+        ("leverage", "moves a score by more than"),
+    ],
+)
+def test_removals_that_are_too_large_are_said_once(method, said_of):
     train, held_out, X_train, X_held_out = _parts()
-    options = {"C": 1e4, "concept_C": 1e4}
+    options = {"C": 1e4, "concept_C": 1e4, "method": method}
     models = fit_models(train, X_train, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = audit(models, train, held_out, X_held_out)
-    said = [note for note in found.warnings if "moves a score by more than" in note]
+    said = [note for note in found.warnings if said_of in note]
     assert len(said) == 1
     assert found.warnings[: len(models.warnings)] == models.warnings
 

@@ -33,6 +33,8 @@ from skclif import (
     InfluenceResult,
     InfluenceReweighter,
     SentenceEmbedder,
+    ValidationDisplay,
+    ValidationResult,
     datasets,
 )
 from skclif.exceptions import DataFileError, ReweightingWarning
@@ -260,7 +262,7 @@ X_KINDS = {
             {
                 "intervene": Refused("concepts has 24 rows, but X has 23"),
                 **dict.fromkeys(
-                    ["fit", "fit_transform", "score", "influence"],
+                    ["fit", "fit_transform", "score", "influence", "validate"],
                     Refused("y has 24 rows, but X has 23"),
                 ),
             },
@@ -381,7 +383,7 @@ Y_KINDS = {
             lambda: None,
             Refused("requires y to be passed"),
             {
-                "influence": Right(lambda made: None),
+                **dict.fromkeys(["influence", "validate"], Right(lambda made: None)),
                 "fit_transform": Refused("missing 1 required .*: 'y'", TypeError),
             },
         ),
@@ -462,13 +464,15 @@ Y_KINDS = {
         "unseen class": (
             lambda: np.where(Y == "c", "zebra", Y),
             Right(np.array),
-            {"influence": Refused(f"{NOT_SEEN}: .'a', 'b', 'c'.")},
+            dict.fromkeys(
+                ["influence", "validate"], Refused(f"{NOT_SEEN}: .'a', 'b', 'c'.")
+            ),
         ),
         "numbers for texts": (
             lambda: CODES,
             Right(np.array),
             {
-                "influence": Refused(NOT_SEEN),
+                **dict.fromkeys(["influence", "validate"], Refused(NOT_SEEN)),
                 "score": Refused("y must be labels of the type that fit.*Mix of label"),
             },
         ),
@@ -529,7 +533,7 @@ Y_KINDS = {
             lambda: CODES * 10**17,
             Right(lambda made: CODES),
             {
-                "influence": Refused(NOT_SEEN),
+                **dict.fromkeys(["influence", "validate"], Refused(NOT_SEEN)),
                 "score": Refused("y must be labels of the type that fit"),
             },
         ),
@@ -1125,6 +1129,38 @@ PATHS_KINDS = choices(
         for value in [None, "yes", 2, [True], np.array([True, False])]
     ],
 )
+METHODS_KINDS = choices(
+    ["newton", ["leverage"], ("first_order", "newton"), np.array(["leverage"])],
+    [
+        (value, "methods=.* must name some of 'newton', 'leverage', 'first_order'")
+        for value in [None, 3, [], "auto", ["exact"], [None], [["newton"]], {1: 2}]
+    ],
+)
+SEED_KINDS = choices(
+    [0, np.int64(2), 2**32 - 1],
+    [
+        (value, "cannot be used to seed|Seed must be between 0 and")
+        for value in [-1, 1.5, "3", np.nan, [1.5], 10**30]
+    ],
+)
+
+
+def counts(right, low):
+    """A table of how many training rows: 2 rows left out, from `low` of them."""
+    table = choices(
+        [*right, np.int64(1)],
+        [(v, r"n_\w+=.* must be from \d to \d+: how many") for v in [-1, low - 1, 999]],
+    )
+    for value in [None, 1.5, 2.0, np.nan, "3", True, [1]]:
+        table["wrong type"][repr(value)] = (
+            lambda value=value: value,
+            Refused("n_.* must be a whole number, got", TypeError),
+        )
+    return table
+
+
+N_ROWS_KINDS = counts([2, N], low=1)
+N_PATHS_KINDS = counts([0, 2], low=0)
 K_KINDS = choices(
     [0, 1, np.int64(2), 10**9],
     [
@@ -1324,6 +1360,10 @@ TABLES = {
     "reduce": REDUCE_KINDS,
     "top": TOP_KINDS,
     "paths": PATHS_KINDS,
+    "n_rows": N_ROWS_KINDS,
+    "n_paths": N_PATHS_KINDS,
+    "methods": METHODS_KINDS,
+    "random_state": SEED_KINDS,
     "k": K_KINDS,
     "input_features": NAMES_KINDS,
     "is_clean": CLEAN_KINDS,
@@ -1353,6 +1393,9 @@ ENTRY_POINTS = {
     "ConceptInfluenceExplainer.score": ("X", "y", "sample_weight"),
     "ConceptInfluenceExplainer.influence": (
         *("X", "y", "target", "paths", "groups", "reduce", "top"),
+    ),
+    "ConceptInfluenceExplainer.validate": (
+        *("X", "y", "target", "n_rows", "n_paths", "methods", "random_state"),
     ),
     "ConceptInfluenceExplainer.get_feature_names_out": ("input_features",),
     "InfluenceReweighter.fit": (*FIT, "is_clean", "X_val", "y_val"),
@@ -1426,6 +1469,11 @@ def ask(entry_point, arguments, answer):
 def contents(answered):
     if isinstance(answered, InfluenceResult):
         return [answered.values, answered.totals]
+    if isinstance(answered, ValidationResult):
+        found = [answered.rows, answered.path_rows]
+        for one in answered.agreements.values():
+            found += [one.estimated, one.retrained]
+        return found
     if isinstance(answered, dict):
         return list(answered.values())
     if isinstance(answered, pd.DataFrame):
@@ -1452,6 +1500,8 @@ def given(entry_point, argument, value, answer):
         arguments["concepts"] = CONCEPTS
     if argument == "X" and getattr(value, "shape", None) == (1, 3):
         arguments = {name: other[:1] for name, other in arguments.items()}
+    if "validate" in entry_point:  # which retrains
+        arguments |= {"n_rows": 2, "n_paths": 1, "random_state": 0}
     return {**arguments, argument: value}
 
 
@@ -1877,6 +1927,9 @@ ELSEWHERE = {
     ("SentenceEmbedder", "fit_transform"): "tests/test_embedding.py, NOT_TEXTS",
     ("SentenceEmbedder", "get_feature_names_out"): "takes names and ignores them",
     ("InfluenceResult", "to_frame"): "takes no argument",
+    ("ValidationResult", "to_frame"): "takes no argument",
+    ("ValidationResult", "plot"): "tests/test_validation.py",
+    ("ValidationDisplay", "plot"): "tests/test_validation.py",
 }
 # y and fit_params of fit_transform: handed to fit; concepts among them.
 PASSED_ON = {"fit_params", "self"}
@@ -1908,7 +1961,8 @@ def test_every_argument_of_every_method_has_cells():
 
 
 def test_every_parameter_has_cells():
-    owners = [cls for cls in public_classes() if cls is not InfluenceResult]
+    made_by_us = {InfluenceResult, ValidationResult, ValidationDisplay}
+    owners = [cls for cls in public_classes() if cls not in made_by_us]
     owners += [getattr(datasets, name) for name in datasets.__all__]
     assert set(owners) == set(PARAMETERS)
     for owner in owners:

@@ -22,8 +22,6 @@ needs_model = pytest.mark.skipif(
 )
 MARKS = {
     "embedding": [needs_model],
-    # Fails as soon as it takes the common options: then this line has to go.
-    "fidelity": [pytest.mark.xfail(raises=TypeError, reason="no --small yet")],
 }
 
 

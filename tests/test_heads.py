@@ -198,3 +198,19 @@ def test_mean_curvature_is_the_mean_trace(problem):
         )
         trace = curvature.diagonal(dim1=1, dim2=2).mean(dim=1)
         torch.testing.assert_close(mean[j], (problem.weights[:, j] * trace).mean())
+
+
+@pytest.mark.parametrize("n_values", [2, 3, 5])
+@pytest.mark.parametrize("size", [1e-6, 1.0, 30.0, 2000.0])
+def test_residuals_follow_moves_of_any_size(n_values, size):
+    # Probabilities down to e^-100, overtaken at once: nothing may be 0 / 0.
+    head = SoftmaxHead(n_values)
+    generator = torch.Generator().manual_seed(0)
+    kwargs = {"generator": generator, "dtype": torch.float64}
+    scores = 30 * torch.randn(50, n_values - 1, **kwargs)
+    shift = size * torch.randn(50, n_values - 1, **kwargs)
+    codes = torch.zeros(50)
+    before = head.residual(head.probabilities(scores), codes)
+    after = head.residual(head.probabilities(scores + shift), codes)
+    change = head.residual_change(head.probabilities(scores).T, shift.T[:, None])
+    torch.testing.assert_close(change[:, 0].T, after - before, rtol=0, atol=1e-12)

@@ -24,6 +24,7 @@ def _result(**changes):
         "target": "log-loss",
         "unit": "nats",
         "higher_is_better": False,
+        "method": "newton",
         "training": training,
     }
     return InfluenceResult(**{**fields, **changes})
@@ -100,8 +101,8 @@ def test_groups_stand_by_name():
 
 def test_repr_says_unit_and_sign():
     assert repr(_result()) == (
-        "<InfluenceResult on log-loss (nats, positive = harmful): 2 targets x 3 "
-        "training rows; paths label, food>"
+        "<InfluenceResult on log-loss (nats, positive = harmful) by newton: 2 targets "
+        "x 3 training rows; paths label, food>"
     )
     assert "positive = helpful" in repr(_result(higher_is_better=True))
     many = _result(values=np.zeros((1, 1, 6)), paths=tuple("abcdef"))
