@@ -33,6 +33,7 @@ COLUMNS = [
     "median_spearman",
     "relative_error",
     "sign_agreement",
+    "share",
     "time_ratio",
 ]
 
@@ -207,7 +208,7 @@ def test_a_path_that_no_row_has_is_not_judged(data, targets):
         (row,) = found.path_rows
         present = [name for name in concepts if pd.notna(concepts[name].iloc[row])]
         names = [removed for _, removed in found.agreements]
-        assert names == ["row", "label", *present]
+        assert names == ["row", "label", *present, "interaction"]
 
 
 def test_without_y_the_prediction_is_explained(explainer, targets):
@@ -289,7 +290,7 @@ def test_what_does_not_vary_has_no_correlation():
 def test_to_frame_has_every_measure(result):
     frame = result.to_frame()
     assert frame.columns.tolist() == COLUMNS
-    assert len(frame) == len(result.agreements) == 15
+    assert len(frame) == len(result.agreements) == 17
     assert frame["removals"].dtype == np.int64
     assert (frame[COLUMNS[3:]].dtypes == np.float64).all()
     assert frame["method"].tolist()[:3] == list(METHODS)
@@ -302,6 +303,10 @@ def test_to_frame_has_every_measure(result):
     agreement = result.agreements["leverage", "food"]
     for name in COLUMNS[3:8]:
         assert one[name] == getattr(agreement, name)
+    # Shares are of the truth, so that methods have them alike.
+    assert (frame.groupby("removed")["share"].nunique() == 1).all()
+    assert frame.query("removed == 'row'")["share"].tolist() == [1.0] * 3
+    assert 0 < one["share"] < 2
 
 
 def test_what_the_result_shows(result, explainer, targets):
