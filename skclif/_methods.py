@@ -171,17 +171,18 @@ class Solved:
         positions = positions.reshape(screen.rows.shape)
         if self._work(len(rows), questions, paths) > _MOST_WORK:
             return None
-        parts = [
-            part
-            for _, _, part in self.blocks("newton", questions, paths=paths, rows=rows)
-        ]
-        exact = np.concatenate(parts, axis=1)
-        every = np.arange(n_answers)[:, None]
-        totals = exact[every, positions].sum(axis=2)
+        exact = None
+        for _, block, part in self.blocks("newton", questions, paths=paths, rows=rows):
+            if exact is None:
+                exact = np.empty((*positions.shape, part.shape[2]))
+            here = (positions >= block.start) & (positions < block.stop)
+            answers = here.nonzero()[0]
+            exact[here] = part[answers, positions[here] - block.start]
+        totals = exact.sum(axis=2)
         order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, :top]
-        best = np.take_along_axis(positions, order, axis=1)
-        values = exact[every, best]
-        return (values if paths else values.sum(axis=2)), rows[best]
+        values = np.take_along_axis(exact, order[:, :, None], axis=1)
+        best = rows[np.take_along_axis(positions, order, axis=1)]
+        return (values if paths else values.sum(axis=2)), best
 
     def _work(self, n_rows: int, questions, paths: bool) -> float:
         """Return about how many operations newton takes to remove so many rows."""
