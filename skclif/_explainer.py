@@ -384,7 +384,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         *,
         target="loss",
         n_rows=50,
-        n_paths=10,
+        n_paths=None,
         methods=("newton", "leverage", "first_order"),
         random_state=None,
     ):
@@ -406,9 +406,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             As in `influence`.
         n_rows : int, default=50
             Training rows to leave out, one at a time.
-        n_paths : int, default=10
+        n_paths : int, default=None
             How many of them, chosen at random, are also retrained without each single
-            loss term: 0 for none, at most `n_rows`.
+            loss term: 0 for none, at most `n_rows`. None is 10, or all if they are
+            fewer.
         methods : sequence of str, default=("newton", "leverage", "first_order")
             What is compared with retraining, whatever the explainer's `method` is.
         random_state : int, RandomState instance or None, default=None
@@ -457,6 +458,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         name, unit, _ = describe_target(model, target, None)
         codes = self._codes(model, features, y)
         n_rows = check_count("n_rows", n_rows, 1, self.n_samples_)
+        n_paths = min(10, n_rows) if n_paths is None else n_paths
         n_paths = check_count("n_paths", n_paths, 0, n_rows)
         methods = check_methods(methods)
         solved = self._solved_model()
