@@ -1,5 +1,7 @@
 """Newton on extreme data: what retraining in extended precision gives, or a warning."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,6 @@ from .test_numerical_safety import (
     Cell,
     _cells,
     _fit_or_warning,
-    _influences,
     _some_rows,
     _vanishes,
     longer,
@@ -23,15 +24,21 @@ def test_newton_is_retraining_or_says_that_it_is_not(situation, C, model):
         return  # one row alone has no second class
     if _fit_or_warning(cell, situation) is None:
         return
-    influences, messages = _influences(cell, "newton")
-    if influences is None:
-        assert "not positive definite" in messages[0]
-        assert (situation, C) in BEYOND
-        return
-    assert all(np.isfinite(values).all() for values in influences.values())
-    if any("had not settled" in message for message in messages):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            explainer = cell.explainer("newton")
+            result = explainer.influence(cell.X[:5], cell.y[:5], target="logit")
+        except ValueError as error:
+            assert "not positive definite" in str(error)
+            assert (situation, C) in BEYOND
+            return
+    assert np.isfinite(result.values).all()
+    if any("had not settled" in str(warning.message) for warning in caught):
         return
     exact = cell.exact()
+    # Almost without a penalty, the last digits of the way can matter.
+    share = 0.1 if C > 1 else 0.01
     before = exact.target(cell.X[:5], cell.labels[:5], "logit")
     for row in _some_rows(cell):
         if _vanishes(cell, row):
@@ -40,5 +47,5 @@ def test_newton_is_retraining_or_says_that_it_is_not(situation, C, model):
         terms[row] = 0
         left = cell.exact(terms, exact).target(cell.X[:5], cell.labels[:5], "logit")
         true = (before - left).astype(float)
-        own = influences["logit"][:, row].sum(axis=1)
-        assert np.abs(own - true).max() <= 0.01 * np.abs(true).max() + 1e-3, row
+        error = np.abs(result.values[:, row] - true).max()
+        assert error <= share * np.abs(true).max() + 1e-3, row

@@ -16,6 +16,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+# Of one unlikely value's share of the normaliser, beyond which differences lose digits.
+_OVERTAKEN = -0.9
+
 
 @dataclass(frozen=True)
 class SoftmaxHead:
@@ -197,17 +200,24 @@ class SoftmaxHead:
         return change[1:] if self.n_values == 2 else change
 
     def _probability_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
-        # p' - p = p (e - <p, e>) / <p, e + 1> for e = exp(shift of logits - c) - 1 and
-        # any c; the largest shift keeps it from overflowing. In place, because fresh
-        # memory takes longer than the arithmetic.
+        # p' - p = p (e - <p, e>) / (1 + <p, e>) for e = exp(shift of logits - c) - 1
+        # and any c; the largest shift keeps it from overflowing. In place, because
+        # fresh memory takes longer than the arithmetic.
         before = probabilities[:, None]
         growth = _mix(self.contrasts(shift).T, shift)
         growth -= growth.amax(dim=0)
-        growth.expm1_()
-        change = growth * before
+        change = growth.expm1_().mul_(before)
         mean = change.sum(dim=0)
-        total = growth.add_(1).mul_(before).sum(dim=0)
-        return change.addcmul_(before, mean[None], value=-1).div_(total)
+        change.addcmul_(before, mean[None], value=-1).div_(mean + 1)
+        # An unlikely value overtakes all others: no digits of 1 + <p, e> are left.
+        far = mean < _OVERTAKEN
+        if far.any():
+            old = before.expand_as(change)[:, far]
+            least = torch.finfo(old.dtype).tiny  # a value may be impossible by now
+            logits = old.clamp_min(least).log()
+            logits += _mix(self.contrasts(shift).T, shift[:, far])
+            change[:, far] = logits.softmax(dim=0) - old
+        return change
 
     def _logits_by_value(self, scores: Tensor) -> Tensor:
         """Return logits, (n_values, n): softmax along few columns is far slower.

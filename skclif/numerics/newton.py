@@ -185,9 +185,7 @@ class _SolvedHead:
         curvature = weights[:, None, None] * head.curvature(probabilities)
         self.head, self.inputs = head, inputs
         self.parameters, self.weights = parameters.to(dtype), weights.to(dtype)
-        # What is 0 by underflow could not come back; a ridge head does not read them.
-        least = torch.finfo(dtype).tiny
-        self.probabilities = probabilities.T.contiguous().to(dtype).clamp(min=least)
+        self.probabilities = probabilities.T.contiguous().to(dtype)
         self.residual = (weights[:, None] * residual).T.contiguous().to(dtype)
         self.curvature = curvature.to(dtype)
         self.inverse = torch.cholesky_inverse(factor).to(dtype)
