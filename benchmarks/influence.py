@@ -34,7 +34,7 @@ from skclif.numerics.influence import (
 )
 from skclif.numerics.targets import LabelTarget
 
-from .influence_peers import timed
+from ._influence_peers import timed
 from .results import BenchmarkParser, write_table
 from .tasks import load_task
 
@@ -111,7 +111,7 @@ def run_peer(peer, given, explainer, folder, repeat):
     arrays = {name: given[name] for name in ("X", "y", "X_test", "y_test")}
     coef, intercept = clf.coef_.astype(dtype), clf.intercept_.astype(dtype)
     np.savez(path, **arrays, coef=coef, intercept=intercept, C=C)
-    program = Path(__file__).with_name("influence_peers.py")
+    program = Path(__file__).with_name("_influence_peers.py")
     command = [peers_python(), program, peer, path, answer, str(PYDVL_BATCH)]
     runs = [_in_a_process(command) for _ in range(repeat)]
     if None in [run["seconds"] for run in runs]:

@@ -1161,6 +1161,7 @@ def counts(right, low):
 
 N_ROWS_KINDS = counts([2, N], low=1)
 N_PATHS_KINDS = counts([0, 2], low=0)
+N_PATHS_KINDS["wrong type"]["None"] = (lambda: None, Right(lambda made: 2))  # all
 K_KINDS = choices(
     [0, 1, np.int64(2), 10**9],
     [
@@ -1519,12 +1520,12 @@ def fingerprint(value):
     return joblib.hash(value)
 
 
-def assert_same(found, expected):
+def assert_same(found, expected, *, rtol=1e-7, atol=1e-9):
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
         if one.dtype.kind in "fc":
             assert np.isfinite(one).all()
-            np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-9)
+            np.testing.assert_allclose(one, other, rtol=rtol, atol=atol)
         else:
             np.testing.assert_array_equal(one, other)
 
@@ -1539,7 +1540,7 @@ def test_cell(entry_point, argument, family, kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # One of 24 rows can hold much of a model; that is no matter of input.
-        warnings.filterwarnings("ignore", "In closed form, the removal of")
+        warnings.filterwarnings("ignore", "(In closed form, the|The) removal of")
         if isinstance(answer, Refused):
             with pytest.raises(answer.error, match=f"(?s){answer.match}"):
                 ask(entry_point, arguments, answer)
@@ -1553,7 +1554,11 @@ def test_cell(entry_point, argument, family, kind):
         plain = {**arguments, argument: answer.plain(made)}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            assert_same(found, ask(entry_point, plain, answer))
+            # Influence on features in float32 takes its products in float32, and where
+            # newton's steps end differs by a part of its tolerance of 5e-4.
+            single = kind == "float32" and "Explainer" in entry_point
+            close = {"rtol": 5e-4, "atol": 5e-5} if single else {}
+            assert_same(found, ask(entry_point, plain, answer), **close)
 
 
 # --- Parameters of constructors and functions -----------------------------------------

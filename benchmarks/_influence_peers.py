@@ -1,6 +1,6 @@
 """One answer by a peer, in the environment that `benchmarks.influence` makes for them.
 
-    python influence_peers.py {dattri,pydvl,pyinfluence} PROBLEM.npz ANSWER.npy [batch]
+    python _influence_peers.py {dattri,pydvl,pyinfluence} PROBLEM.npz ANSWER.npy [batch]
 
 The influence of every training row on every test loss, (n_targets, n_rows), goes to
 ANSWER.npy; seconds of processor time and growth of memory are printed as JSON. Every
