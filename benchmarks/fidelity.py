@@ -15,7 +15,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._validation import Agreement
+from skclif._validation import Agreement, resolution
 
 from .results import BenchmarkParser, write_table
 from .retraining import RetrainedBottleneck
@@ -122,12 +122,13 @@ def compare(estimator, data, tests, *, n_rows, seed=0, by_scikit_learn=False):
         if method == "scikit-learn" and target != "loss":
             continue
         part = slice(len(codes)) if target == "loss" else slice(len(codes), None)
+        least = resolution(truth[part].sum(axis=2))
         for removed, estimated, real in _pairs(values, truth, concepts.columns):
             there = np.ones(len(rows), dtype=bool)
             if removed in concepts.columns:
                 there = present[:, concepts.columns.get_loc(removed)]
             pair = estimated[part][:, there], real[part][:, there]
-            agreements[method, target, removed] = Agreement(*pair)
+            agreements[method, target, removed] = Agreement(*pair, least)
     return agreements
 
 
@@ -266,13 +267,14 @@ def misses(data):
     """Return the lines of newton that are further from the truth than is meant."""
     part = data[(data.method == "newton") & (data.removed != "interaction")]
     pooled, median, error = np.array([BOUNDS[kind] for kind in part.activations]).T
-    within = (
-        (part[_MEASURES[0]] >= pooled)
-        & (part[_MEASURES[1]] >= median)
-        & (part[_MEASURES[2]] <= error)
+    # Where nothing has an effect that counts, there is no rank to miss.
+    missed = (
+        (part[_MEASURES[0]] < pooled)
+        | (part[_MEASURES[1]] < median)
+        | (part[_MEASURES[2]] > error)
     )
     columns = [*_CELL, "target", "removed", *_MEASURES]
-    return part.loc[~within, columns].to_numpy(object).tolist()
+    return part.loc[missed, columns].to_numpy(object).tolist()
 
 
 def main(argv=None):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ._methods import METHODS, Solved
-from ._validation import Agreement, ValidationResult
+from ._validation import Agreement, ValidationResult, resolution
 
 
 def check_methods(methods) -> tuple[str, ...]:
@@ -46,9 +46,11 @@ def compare_with_retraining(
     ratios: dict[tuple[str, str], float] = {}
     shares = {"row": 1.0}
     truth, seconds = _timed(solved, "retraining", questions, rows, paths=False)
+    least = resolution(truth.sum(axis=2))
     for method in methods:
         values, own = _timed(solved, method, questions, rows, paths=False)
-        agreements[method, "row"] = Agreement(values.sum(axis=2), truth.sum(axis=2))
+        both = values.sum(axis=2), truth.sum(axis=2)
+        agreements[method, "row"] = Agreement(*both, least)
         ratios[method, "row"] = seconds / own
     if not len(path_rows):
         return ValidationResult(
@@ -70,7 +72,7 @@ def compare_with_retraining(
         for k, path in enumerate(named[: values.shape[2]]):
             if present[:, k].any():
                 there = values[:, present[:, k], k], truth[:, present[:, k], k]
-                agreements[method, path] = Agreement(*there)
+                agreements[method, path] = Agreement(*there, least)
     return ValidationResult(target, unit, rows, path_rows, agreements, ratios, shares)
 
 

@@ -8,7 +8,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
+
+from ._ranks import spearman
+
+# Of a typical row's effect: what is less has no order, and may be rounding.
+_RESOLUTION = 1e-4
+
+
+def resolution(retrained: np.ndarray) -> np.ndarray:
+    """Return the least effect on each target that is worth a rank, (n_targets, 1).
+
+    It is 1e-4 of the root mean square of what whole rows do, (n_targets, n_rows).
+    """
+    typical: np.ndarray = np.sqrt((retrained**2).mean(axis=1, keepdims=True))
+    return _RESOLUTION * typical
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,15 +32,20 @@ class Agreement:
     ----------
     estimated, retrained : ndarray of shape (n_targets, n_removals), float64
         The effect of what is removed on each target, by influence and by retraining.
+    resolution : ndarray of shape (n_targets, 1) or float
+        Effects are ranked to multiples of this, so that rounding does not rank those
+        which are equal: rows with the same annotations and label, or flips of hard
+        activations that do not happen.
     """
 
     estimated: np.ndarray
     retrained: np.ndarray
+    resolution: np.ndarray | float = 0.0
 
     @property
     def pearson(self) -> float:
         """Linear correlation over all pairs of target and removal."""
-        if min(np.ptp(self.estimated), np.ptp(self.retrained)) == 0:
+        if any(np.ptp(ranked) == 0 for ranked in self._ranked()):
             return float("nan")
         both = np.corrcoef(self.estimated.ravel(), self.retrained.ravel())
         return float(both[0, 1])
@@ -35,33 +53,44 @@ class Agreement:
     @property
     def spearman(self) -> float:
         """Rank correlation over all pairs of target and removal."""
-        return _spearman(self.estimated.ravel(), self.retrained.ravel())
+        return float(spearman(*(values.reshape(1, -1) for values in self._ranked()))[0])
 
     @property
     def median_spearman(self) -> float:
-        """Median over targets of the rank correlation over removals."""
-        pairs = zip(self.estimated, self.retrained, strict=True)
-        return float(np.median([_spearman(*pair) for pair in pairs]))
+        """Median of the rank correlation over removals, of targets that have one."""
+        each = spearman(*self._ranked())
+        each = each[~np.isnan(each)]
+        return float(np.median(each)) if len(each) else float("nan")
 
     @property
     def relative_error(self) -> float:
-        """Norm of the difference over the norm of the truth."""
+        """Norm of the difference over the norm of the truth.
+
+        A truth smaller than the resolution is taken to be as large as that.
+        """
         error = np.linalg.norm(self.estimated - self.retrained)
-        size = np.linalg.norm(self.retrained)
+        least = np.broadcast_to(self.resolution, self.retrained.shape)
+        size = max(np.linalg.norm(self.retrained), np.linalg.norm(least))
         return float(error / size) if size > 0 else float("nan")
 
     @property
     def sign_agreement(self) -> float:
         """Share of the truth, by magnitude, whose sign is right."""
-        right = np.sign(self.estimated) == np.sign(self.retrained)
         size = np.abs(self.retrained)
-        return float(size[right].sum() / size.sum()) if size.any() else float("nan")
+        if not (size > self.resolution).any():
+            return float("nan")
+        right = np.sign(self.estimated) == np.sign(self.retrained)
+        return float(size[right].sum() / size.sum())
 
-
-def _spearman(first: np.ndarray, second: np.ndarray) -> float:
-    if min(np.ptp(first), np.ptp(second)) == 0:
-        return float("nan")
-    return float(spearmanr(first, second)[0])
+    def _ranked(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return both sides, rounded to multiples of the resolution."""
+        known = np.asarray(self.resolution) > 0
+        step = np.where(known, self.resolution, 1.0)
+        first, second = (
+            np.where(known, np.round(values / step) * step, values)
+            for values in (self.estimated, self.retrained)
+        )
+        return first, second
 
 
 @dataclass(frozen=True, eq=False, repr=False)

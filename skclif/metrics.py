@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 from scipy.stats import t as student_t
 from sklearn.base import clone
 from sklearn.metrics import check_scoring, log_loss, make_scorer
@@ -24,6 +23,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from ._checks import check_labels, count_rows, naming, refuse_masked
 from ._metric_results import LinearDatamodelingScore, RemovalCurve
 from ._pipelines import is_frozen
+from ._ranks import spearman
 from ._results import InfluenceResult
 from ._sklearn import (
     HasMethods,
@@ -511,11 +511,11 @@ def _score(influence, subsets, losses) -> LinearDatamodelingScore:
     member = np.zeros((len(subsets), influence.shape[1]))
     np.put_along_axis(member, subsets, 1, axis=1)
     sums = influence @ member.T
-    per_target = _spearman(sums, losses)
+    per_target = _scores(sums, losses)
     score, n = per_target.mean(), len(subsets)
     without = np.array(
         [
-            _spearman(np.delete(sums, s, axis=1), np.delete(losses, s, axis=1)).mean()
+            _scores(np.delete(sums, s, axis=1), np.delete(losses, s, axis=1)).mean()
             for s in range(n)
         ]
     )
@@ -527,12 +527,9 @@ def _score(influence, subsets, losses) -> LinearDatamodelingScore:
     )
 
 
-def _spearman(a, b) -> np.ndarray:
-    """Return the Spearman correlation of every row; 0 where one is constant."""
-    # Ranks and their mean are multiples of a half, so constant rows give an exact 0.
-    a, b = (rankdata(each, axis=1) - (each.shape[1] + 1) / 2 for each in (a, b))
-    norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
+def _scores(sums, losses) -> np.ndarray:
+    """Return each target's rank correlation; what never varies scores 0."""
+    return np.nan_to_num(spearman(sums, losses))
 
 
 def _curves(values: list, orders: list) -> np.ndarray:

@@ -17,7 +17,7 @@ from skclif import (
     ValidationDisplay,
     ValidationResult,
 )
-from skclif._validation import Agreement
+from skclif._validation import Agreement, resolution
 from skclif.numerics import retraining
 
 from .data import make_concept_data
@@ -279,9 +279,45 @@ def test_what_does_not_vary_has_no_correlation():
     flat = Agreement(np.ones((1, 3)), truth)
     for value in (flat.pearson, flat.spearman, flat.median_spearman):
         assert np.isnan(value)
+    several = Agreement(np.vstack([truth, truth]), np.vstack([truth, 0 * truth]))
+    assert several.median_spearman == 1  # of the one target that has a rank
     nothing = Agreement(truth, np.zeros((1, 3)))
     assert np.isnan(nothing.relative_error)
     assert np.isnan(nothing.sign_agreement)
+
+
+def test_rounding_is_not_ranked():
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.normal(size=(4, 10)), 3, axis=1)
+    noisy = rows * (1 + 1e-7 * rng.normal(size=rows.shape))
+    assert Agreement(noisy, rows).median_spearman < 0.999
+    one = Agreement(noisy, rows, resolution(rows))
+    assert one.median_spearman > 0.9999
+    assert one.relative_error < 1e-6
+
+
+def test_a_truth_that_is_rounding_is_no_effect():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(4, 10))
+    estimate, path = 1e-17 * rng.normal(size=(2, 4, 10))
+    least = resolution(rows)
+    assert Agreement(estimate, path).relative_error > 1
+    nothing = Agreement(estimate, path, least)
+    assert nothing.relative_error < 1e-12
+    for value in (nothing.pearson, nothing.spearman, nothing.median_spearman):
+        assert np.isnan(value)
+    assert np.isnan(nothing.sign_agreement)
+    # An effect that is not there for real is still a large error.
+    assert Agreement(0.01 * rows, path, least).relative_error > 50
+
+
+def test_resolution_is_of_each_target():
+    rows = np.array([[3.0, -4.0], [0.0, 0.0]])
+    expected = [[1e-4 * np.sqrt(12.5)], [0]]
+    np.testing.assert_allclose(resolution(rows), expected)
+    one = Agreement(rows, rows, resolution(rows))
+    assert one.median_spearman == pytest.approx(1)
+    assert one.relative_error == 0
 
 
 # --- Frame, repr, drawing -------------------------------------------------------------
