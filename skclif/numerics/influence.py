@@ -167,7 +167,7 @@ def _assemble(
         label_hessian.add(probabilities, rows.label_weights, inputs)
         if not stack:
             continue
-        features = with_ones(rows.features.to(dtype))
+        inputs, features = inputs.to(dtype), with_ones(rows.features.to(dtype))
         concept_scores = stack.split(bottleneck.concept_scores(rows.features))
         for j, (head, scores) in enumerate(
             zip(stack.heads, concept_scores, strict=True)
@@ -178,11 +178,14 @@ def _assemble(
             jacobian = label_gradient_jacobian(
                 bottleneck, rows, j, scores, probabilities, inputs
             )
-            cross[j].addmm_(jacobian.T.to(dtype), features)
-    pieces = (
-        piece.to(like.dtype).reshape(label.n_scores * n_inputs, -1) for piece in cross
+            cross[j].addmm_(jacobian.flatten(1).T, features)
+    return [label_hessian, *hessians], tuple(
+        piece.to(like.dtype)
+        .reshape(label.n_scores, -1, n_inputs, n_features)
+        .transpose(1, 2)
+        .reshape(label.n_scores * n_inputs, -1)
+        for piece in cross
     )
-    return [label_hessian, *hessians], tuple(pieces)
 
 
 def solve_adjoint(
@@ -390,8 +393,8 @@ def label_gradient_jacobian(
 
     The gradient ``residual (x) [activations, 1]`` moves twice: the residual through
     the label scores, and the activations themselves. Rows whose activations are true
-    annotations do not move at all. The result has shape (n_rows, n_label_scores *
-    n_inputs * n_scores).
+    annotations do not move at all. The result has shape (n_rows, n_label_scores,
+    n_scores, n_inputs), and the dtype of `inputs`.
     """
     label, positions = bottleneck.label, bottleneck.concepts.activations[concept]
     moved = bottleneck.training_jacobian(rows, concept, scores)
@@ -402,9 +405,10 @@ def label_gradient_jacobian(
         @ bottleneck.label_parameters[:, positions]
         @ weighted
     )
-    jacobian = residual_moved[:, :, None, :] * inputs[:, None, :, None]
-    jacobian[:, :, positions] += residual[:, :, None, None] * weighted[:, None]
-    return jacobian.flatten(1)
+    own = residual[:, :, None, None] * weighted.transpose(1, 2)[:, None]
+    jacobian = residual_moved.to(inputs.dtype)[..., None] * inputs[:, None, None]
+    jacobian[..., positions] += own.to(inputs.dtype)
+    return jacobian
 
 
 def _cholesky(matrix: Tensor) -> tuple[Tensor, float]:

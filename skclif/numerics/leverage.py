@@ -246,7 +246,7 @@ class _LabelTerms:
         )
 
     def gradient_jacobian(self, concept: int, scores: Tensor) -> Tensor:
-        """Return the derivative of the row's gradient in a concept's scores."""
+        """Return the rows' gradients' derivative, (n_block, p, n_concept_scores)."""
         jacobian = label_gradient_jacobian(
             self.bottleneck,
             self.rows,
@@ -255,7 +255,7 @@ class _LabelTerms:
             self.probabilities,
             self.inputs,
         )
-        return jacobian.reshape(len(scores), -1, scores.shape[1])
+        return jacobian.transpose(2, 3).flatten(1, 2)
 
     def _at(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         head, weights = self.bottleneck.label, self.rows.label_weights

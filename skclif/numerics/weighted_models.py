@@ -246,8 +246,7 @@ class WeightedModels:
                 jacobian = label_gradient_jacobian(
                     model, rows, j, part, probabilities, inputs
                 )
-                by_score = jacobian.reshape(len(part), -1, part.shape[1])
-                columns.append(flat @ by_score)
+                columns.append(flat @ jacobian.transpose(2, 3).flatten(1, 2))
             by_loss = torch.cat(columns, dim=2)  # (n_block, n_losses, n_scores)
             result += affine_adjoint(rows.features, by_loss.flatten(1))
         return result
