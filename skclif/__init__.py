@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import datasets, exceptions, metrics
     from ._bottleneck import ConceptBottleneckClassifier
+    from ._display import ValidationDisplay
     from ._embedding import SentenceEmbedder
     from ._explainer import ConceptInfluenceExplainer
     from ._results import InfluenceResult
     from ._reweighting import InfluenceReweighter
-    from ._validation import ValidationDisplay, ValidationResult
+    from ._validation import ValidationResult
 
 __version__ = "0.1.0.dev0"
 
@@ -37,7 +38,7 @@ _HOMES = {
     "InfluenceResult": "_results",
     "InfluenceReweighter": "_reweighting",
     "SentenceEmbedder": "_embedding",
-    "ValidationDisplay": "_validation",
+    "ValidationDisplay": "_display",
     "ValidationResult": "_validation",
 }
 

@@ -1,15 +1,18 @@
-"""Influence beside real retraining: how close it comes, and a drawing of it."""
+"""Influence beside real retraining: how close it comes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ._ranks import spearman
+
+if TYPE_CHECKING:
+    from ._display import ValidationDisplay
 
 # Of a typical row's effect: what is less has no order, and may be rounding.
 _RESOLUTION = 1e-4
@@ -190,6 +193,8 @@ class ValidationResult:
         ValueError
             If nothing of that name was removed.
         """
+        from ._display import ValidationDisplay
+
         return ValidationDisplay(self).plot(removed=removed, ax=ax)
 
     def __repr__(self) -> str:
@@ -205,103 +210,3 @@ class ValidationResult:
             f"<ValidationResult on {self.target} ({self.unit}): {n_rows} training "
             f"{rows} left out, {n_targets} {targets}; relative error {errors}>"
         )
-
-
-class ValidationDisplay:
-    """A drawing of influence against retraining.
-
-    Parameters
-    ----------
-    result : ValidationResult
-        What :meth:`ConceptInfluenceExplainer.validate` returned.
-
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Axes with the points.
-    figure_ : matplotlib Figure
-        The figure that holds them.
-    scatters_ : list of matplotlib PathCollection
-        The points of each method.
-    line_ : matplotlib Line2D
-        Where influence equals the truth.
-
-    See Also
-    --------
-    ConceptInfluenceExplainer.validate : Computes what is drawn.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn.linear_model import LogisticRegression
-    >>> from skclif import ConceptInfluenceExplainer, ValidationDisplay
-    >>> rng = np.random.RandomState(0)
-    >>> X = rng.randn(60, 3)
-    >>> y = (X[:, 0] > 0).astype(int)
-    >>> explainer = ConceptInfluenceExplainer(LogisticRegression()).fit(X, y)
-    >>> result = explainer.validate(X, y, n_rows=4, n_paths=0, random_state=0)
-    >>> ValidationDisplay(result).plot()  # doctest: +SKIP
-    """
-
-    def __init__(self, result: ValidationResult):
-        self.result = result
-
-    def plot(self, *, removed: str = "row", ax: Any = None) -> ValidationDisplay:
-        """Draw a point for every target and removal.
-
-        Parameters
-        ----------
-        removed : str, default="row"
-            What was removed: "row", or a path.
-        ax : matplotlib Axes, default=None
-            Where to draw; None for a new figure.
-
-        Returns
-        -------
-        display : ValidationDisplay
-            This object, with its attributes.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        ValueError
-            If nothing of that name was removed.
-        """
-        result = self.result
-        known = list(dict.fromkeys(name for _, name in result.agreements))
-        if removed not in known:
-            raise ValueError(
-                f"removed={removed!r} was not measured; there are {', '.join(known)}."
-            )
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "ValidationDisplay.plot needs matplotlib; install it with "
-                'pip install "skclif[plots]".'
-            ) from error
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
-        self.ax_, self.figure_, self.scatters_ = ax, ax.figure, []
-        # The closest is drawn last, on top.
-        by_error = sorted(
-            result.methods,
-            key=lambda method: -result.agreements[method, removed].relative_error,
-        )
-        for method in by_error:
-            one = result.agreements[method, removed]
-            label = f"{method} (relative error {one.relative_error:.2g})"
-            points = ax.scatter(
-                one.retrained, one.estimated, s=9, alpha=0.6, linewidths=0, label=label
-            )
-            self.scatters_.append(points)
-        low, high = ax.get_xlim()
-        (self.line_,) = ax.plot([low, high], [low, high], color="0.4", linewidth=0.8)
-        ax.set_xlim(low, high)
-        what = "row" if removed == "row" else f"{removed} path"
-        ax.set_xlabel(f"by retraining ({result.unit})")
-        ax.set_ylabel(f"by influence ({result.unit})")
-        ax.set_title(f"Effect of a {what} on {result.target}")
-        ax.legend(frameon=False)
-        return self

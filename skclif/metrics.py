@@ -21,6 +21,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._checks import check_labels, count_rows, naming, refuse_masked
+from ._display import RemovalCurveDisplay
 from ._metric_results import LinearDatamodelingScore, RemovalCurve
 from ._pipelines import is_frozen
 from ._ranks import spearman
@@ -334,110 +335,6 @@ helpful, 5 random>
         scores={name: _curves([row[name] for row in rows], orders) for name in rows[0]},
         n_train=len(y),
     )
-
-
-class RemovalCurveDisplay:
-    """A drawing of what removing rows does to a score.
-
-    Parameters
-    ----------
-    curve : RemovalCurve
-        What :func:`removal_curve` returned.
-
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Axes with the curves.
-    figure_ : matplotlib Figure
-        The figure that holds them.
-    lines_ : list of matplotlib Line2D
-        The curves: harmful, helpful, and the mean of the random ones.
-    fill_between_ : matplotlib PolyCollection
-        The range of the random ones.
-
-    See Also
-    --------
-    removal_curve : Computes what is drawn.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn.linear_model import LogisticRegression
-    >>> from skclif import ConceptInfluenceExplainer
-    >>> from skclif.metrics import RemovalCurveDisplay, removal_curve
-    >>> rng = np.random.RandomState(0)
-    >>> X = rng.randn(90, 3)
-    >>> y = (X[:, 0] > 0).astype(int)
-    >>> clf = LogisticRegression()
-    >>> explainer = ConceptInfluenceExplainer(clf).fit(X[:60], y[:60])
-    >>> influence = explainer.influence(X[60:], y[60:])
-    >>> curve = removal_curve(
-    ...     clf, X[:60], y[:60], influence, X_test=X[60:], y_test=y[60:]
-    ... )
-    >>> RemovalCurveDisplay(curve).plot()  # doctest: +SKIP
-    """
-
-    def __init__(self, curve):
-        self.curve = curve
-
-    def plot(self, *, score=None, ax=None):
-        """Draw the curves of one score.
-
-        Parameters
-        ----------
-        score : str, default=None
-            Name of the scorer; None for the first.
-        ax : matplotlib Axes, default=None
-            Where to draw; None for a new figure.
-
-        Returns
-        -------
-        display : RemovalCurveDisplay
-            This object, with `ax_`, `figure_`, `lines_` and `fill_between_`.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        ValueError
-            If the curve has no such score.
-        """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "RemovalCurveDisplay.plot needs matplotlib; install it with "
-                'pip install "skclif[plots]".'
-            ) from error
-        curve = self.curve
-        score = next(iter(curve.scores)) if score is None else score
-        if score not in curve.scores:
-            raise ValueError(
-                f"score={score!r} is not in the curve; use one of "
-                f"{list(curve.scores)}, or compute it with removal_curve(scoring=…)."
-            )
-        if ax is None:
-            _, ax = plt.subplots()
-        harmful, helpful, *random = curve.scores[score]
-        x = curve.n_removed
-        self.lines_ = [
-            *ax.plot(x, harmful, marker="o", label="most harmful first"),
-            *ax.plot(x, helpful, marker="o", label="most helpful first"),
-            *ax.plot(
-                x,
-                np.mean(random, axis=0),
-                color="gray",
-                marker="o",
-                label=f"random: mean and range of {len(random)}",
-            ),
-        ]
-        self.fill_between_ = ax.fill_between(
-            x, np.min(random, axis=0), np.max(random, axis=0), color="gray", alpha=0.2
-        )
-        ax.set(xlabel=f"rows removed of {curve.n_train}", ylabel=score)
-        ax.legend()
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
 
 
 def _random_order(y, rng) -> np.ndarray:

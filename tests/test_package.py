@@ -15,7 +15,8 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 HEAVY = {"torch", "sentence_transformers", "transformers", "sklearn", "matplotlib"}
 # Imports go one way: a module may import from its own layer and those before it.
 LAYERS = [
-    {"__init__", "exceptions", "_results", "_metric_results", "_validation"},
+    {"__init__", "exceptions", "_ranks"},
+    {"_results", "_metric_results", "_validation", "_display"},
     {"numerics"},
     {"_sklearn", "_devices", "_checks", "_concepts", "_pipelines", "_rows"},
     {"_around"},
