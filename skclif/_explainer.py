@@ -27,7 +27,7 @@ from ._checks import (
 from ._devices import resolve_device
 from ._explainable import as_bottleneck, check_explainable, training_data
 from ._leave_one_out import check_methods, compare_with_retraining
-from ._methods import CONFIRMED, METHODS, Solved, warn_of_hard_activations
+from ._methods import METHODS, Solved, warn_of_hard_activations
 from ._pipelines import final_step, fit_parts, transform_parts
 from ._questions import class_codes, collector, describe_target, numeric_targets
 from ._results import InfluenceResult
@@ -481,9 +481,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         if method == "auto":
             method = solved.affordable(questions, paths=paths)
             if top is not None and method == "leverage":
-                found = solved.confirmed(questions, len(kept.values), top, paths=paths)
-                if found is not None:
-                    return CONFIRMED, *found
+                return solved.confirmed(questions, len(kept.values), top, paths=paths)
         for answers, block, part in solved.blocks(method, questions, paths=paths):
             kept.add(answers, block, part)
         return method, kept.values, kept.rows if top is not None else None

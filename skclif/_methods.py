@@ -156,10 +156,10 @@ class Solved:
 
     def confirmed(
         self, questions, n_answers: int, top: int, *, paths: bool
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return top rows by leverage with their influence by newton, and the rows.
+    ) -> tuple[str, np.ndarray, np.ndarray]:
+        """Return the method, influence by newton of the top rows by leverage, and them.
 
-        None where newton would have too many rows to remove.
+        By leverage alone where newton would have too many rows to remove.
         """
         from .numerics.collect import KeepTop
 
@@ -169,10 +169,10 @@ class Solved:
             screen.add(answers, block, part)
         rows, positions = np.unique(screen.rows, return_inverse=True)
         positions = positions.reshape(screen.rows.shape)
-        if self._work(len(rows), questions, paths) > _MOST_WORK:
-            return None
+        bearable = self._work(len(rows), questions, paths) <= _MOST_WORK
+        method = "newton" if bearable else "leverage"
         exact = None
-        for _, block, part in self.blocks("newton", questions, paths=paths, rows=rows):
+        for _, block, part in self.blocks(method, questions, paths=paths, rows=rows):
             if exact is None:
                 exact = np.empty((*positions.shape, part.shape[2]))
             here = (positions >= block.start) & (positions < block.stop)
@@ -182,7 +182,8 @@ class Solved:
         order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, :top]
         values = np.take_along_axis(exact, order[:, :, None], axis=1)
         best = rows[np.take_along_axis(positions, order, axis=1)]
-        return (values if paths else values.sum(axis=2)), best
+        values = values if paths else values.sum(axis=2)
+        return (CONFIRMED if bearable else method), values, best
 
     def _work(self, n_rows: int, questions, paths: bool) -> float:
         """Return about how many operations newton takes to remove so many rows."""

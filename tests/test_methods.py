@@ -179,12 +179,15 @@ def test_confirmed_rows_are_read_like_any(explainers, targets, bear):
     )
 
 
-def test_more_rows_than_newton_bears_are_not_confirmed(explainers, targets, bear):
+@pytest.mark.parametrize("paths", [False, True])
+def test_more_rows_than_newton_bears_are_not_confirmed(
+    explainers, targets, bear, paths
+):
     bear(5)
-    result = explainers["auto"].influence(*targets, top=4)
+    result = explainers["auto"].influence(*targets, top=4, paths=paths)
     assert result.method == "leverage"
-    expected = explainers["leverage"].influence(*targets, top=4)
-    np.testing.assert_array_equal(result.values, expected.values)
+    expected = explainers["leverage"].influence(*targets, top=4, paths=paths)
+    np.testing.assert_allclose(result.values, expected.values, rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(result.rows, expected.rows)
 
 
