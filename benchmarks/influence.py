@@ -34,7 +34,7 @@ from skclif.numerics.influence import (
 )
 from skclif.numerics.targets import LabelTarget
 
-from ._influence_peers import timed
+from ._influence_peers import status, timed
 from .results import BenchmarkParser, write_table
 from .tasks import load_task
 
@@ -104,7 +104,7 @@ def explain(given, *, concepts):
 
 
 def run_peer(peer, given, explainer, folder, repeat):
-    """Return a peer's influence, seconds and gigabytes; None where memory is short."""
+    """Return a peer's influence, seconds and memory; None where memory is short."""
     path, answer = folder / "problem.npz", folder / "answer.npy"
     clf = explainer.estimator_
     dtype = np.float64 if peer == "pyinfluence" else np.float32
@@ -115,24 +115,20 @@ def run_peer(peer, given, explainer, folder, repeat):
     command = [peers_python(), program, peer, path, answer, str(PYDVL_BATCH)]
     runs = [_in_a_process(command) for _ in range(repeat)]
     if None in [run["seconds"] for run in runs]:
-        return None, None, None
-    return np.load(answer), *_medians(runs)
+        return None, {"seconds": None, "memory": None}
+    return np.load(answer), _medians(runs)
 
 
 def run_ours(task, explainer, given, folder, repeat, *, concepts):
-    """Return our influence, seconds and gigabytes of the call, and seconds of parts."""
+    """Return our influence, and medians of what the processes printed."""
     path, answer = folder / "explainer.pickle", folder / "answer.npy"
     path.write_bytes(
         pickle.dumps((task, explainer, given["X_test"], given["y_test"], concepts))
     )
     command = [sys.executable, "-m", "benchmarks.influence", "--answer", path, answer]
     runs = [_in_a_process(command) for _ in range(repeat)]
-    parts = {
-        name: statistics.median(run["parts"][name] for run in runs)
-        for name in runs[0]["parts"]
-    }
     values = None if concepts else np.load(answer)
-    return values, *_medians(runs), parts
+    return values, {**_medians(runs), "parts": _medians([r["parts"] for r in runs])}
 
 
 def _in_a_process(command):
@@ -145,7 +141,12 @@ def _in_a_process(command):
 
 
 def _medians(runs):
-    return [statistics.median(run[name] for run in runs) for name in runs[0]][:2]
+    """Return the median of every number that all runs have."""
+    return {
+        name: statistics.median(run[name] for run in runs)
+        for name, value in runs[0].items()
+        if isinstance(value, float)
+    }
 
 
 def answer(path, to):
@@ -154,6 +155,7 @@ def answer(path, to):
     The explainer was loaded, so the first call assembles and factorises too.
     """
     torch.set_num_threads(1)
+    imported = status("VmRSS")
     saved = Path(path).read_bytes()
     task, explainer, X, y, concepts = pickle.loads(saved)
     few = problem(task, 500, 5)
@@ -161,12 +163,14 @@ def answer(path, to):
     del saved, few
     # The paths of all rows would be 11 x 0.2 GB at 100,000: they are streamed.
     keep = {"paths": True, "top": 10} if concepts else {}
+    data = (status("VmRSS") - imported) * 1024 / 1e9
     result, seconds, memory = timed(lambda: explainer.influence(X, y, **keep))
     if not concepts:
         np.save(to, result.values)
     del result
     parts = _parts(explainer, X, y)
-    sys.stdout.write(json.dumps({"seconds": seconds, "memory": memory, "parts": parts}))
+    found = {"seconds": seconds, "memory": memory, "data": data, "parts": parts}
+    sys.stdout.write(json.dumps(found))
 
 
 def _parts(explainer, X, y):
@@ -261,31 +265,32 @@ def measure(task, n_rows, repeat, *, peers):
         for n_classes, others in PEERS.items():
             given = problem(task, n_rows, n_classes)
             explainer = explain(given, concepts=False)
-            own, seconds, memory, own_parts = run_ours(
+            own, ours = run_ours(
                 task, explainer, given, Path(folder), repeat, concepts=False
             )
             name = f"one head, {n_classes} classes"
-            libraries.append([n_rows, name, "skclif", seconds, None, memory, None])
-            parts.append([n_rows, name, *_row_of_parts(own_parts)])
+            libraries.append([n_rows, name, "skclif", *_row(ours)])
+            parts.append([n_rows, name, *_row_of_parts(ours["parts"])])
             for library, peer in others.items() if peers else ():
                 times = 1 if n_rows > 20_000 else repeat
-                theirs, needed, memory = run_peer(
-                    peer, given, explainer, Path(folder), times
-                )
-                ratio = needed and needed / seconds
+                theirs, found = run_peer(peer, given, explainer, Path(folder), times)
                 distance = None if theirs is None else agreement(own, theirs)[1]
-                libraries.append(
-                    [n_rows, name, library, needed, ratio, memory, distance]
-                )
+                row = _row(found, ours["seconds"], distance)
+                libraries.append([n_rows, name, library, *row])
         given = problem(task, n_rows, 5)
         explainer = explain(given, concepts=True)
-        _, seconds, memory, own_parts = run_ours(
-            task, explainer, given, Path(folder), repeat, concepts=True
-        )
+        _, ours = run_ours(task, explainer, given, Path(folder), repeat, concepts=True)
     name = "bottleneck, 10 concepts"
-    libraries.append([n_rows, name, "skclif", seconds, None, memory, None])
-    parts.append([n_rows, name, *_row_of_parts(own_parts)])
+    libraries.append([n_rows, name, "skclif", *_row(ours)])
+    parts.append([n_rows, name, *_row_of_parts(ours["parts"])])
     return libraries, parts
+
+
+def _row(found, ours=None, distance=None):
+    """Return seconds, how many times ours, memory beyond data and imports, distance."""
+    seconds, memory, data = (found.get(name) for name in ("seconds", "memory", "data"))
+    beyond = None if data is None else memory + data
+    return [seconds, seconds and ours and seconds / ours, memory, beyond, distance]
 
 
 def _row_of_parts(parts):
@@ -336,6 +341,7 @@ def _write(libraries, parts, options):
             "seconds",
             "times ours",
             "GB beyond the data",
+            "GB beyond the imports",
             "distance from ours",
         ],
         libraries,
@@ -347,7 +353,8 @@ def _write(libraries, parts, options):
             "pyinfluence reads the penalty itself. Distance: norm of the difference "
             "over the norm, up to sign and scale. '-': more than 12 GB of memory.",
             "GB: growth of resident memory in the call, the answer included: "
-            "256 x 8 bytes a training row, 0.2 GB at 100,000.",
+            "256 x 8 bytes a training row, 0.2 GB at 100,000. Beyond the imports: with "
+            "the fitted explainer, which holds its training rows in double precision.",
         ],
         options=options,
     )
