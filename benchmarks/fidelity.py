@@ -341,7 +341,7 @@ def main(argv=None):
         misses(data),
         [
             how,
-            "All else is within bounds: soft activations, "
+            "All that is not listed is within bounds: soft activations, "
             + ", hard ones, ".join(
                 f"pooled Spearman {pooled} or more, median {median} or more, relative "
                 f"error {error} or less"

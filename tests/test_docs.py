@@ -258,6 +258,12 @@ def test_results_are_shown_with_their_origin(build):
         assert part in page
 
 
+def test_a_table_of_nothing_says_so(build):
+    done, page = build(".. results:: speed", speed=json.dumps({**TABLE, "rows": []}))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"none\s+–\s+–\s+–", page)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

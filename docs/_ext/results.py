@@ -69,7 +69,8 @@ def _is_none(value):
 
 
 def _table(found):
-    columns, rows = found["columns"], found["rows"]
+    columns = found["columns"]
+    rows = found["rows"] or [["none", *["-"] * (len(columns) - 1)]]
     is_number = [
         all(isinstance(row[j], int | float) or _is_none(row[j]) for row in rows)
         for j in range(len(columns))
