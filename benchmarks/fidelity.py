@@ -176,8 +176,10 @@ def _pairs(values, truth, concepts):
 
 def _retrained_by_scikit_learn(estimator, data, tests, rows):
     """Return the truth of losses as scikit-learn's models give it."""
+    X, *rest = data
+    X = X.astype(np.float64)  # it would fit features of single precision in that
     truth = RetrainedBottleneck(
-        *data, *tests, C=estimator.C, concept_C=estimator.concept_C
+        X, *rest, *tests, C=estimator.C, concept_C=estimator.concept_C
     )
     removed = truth.losses[:, None, None] - truth.without(rows)
     whole, terms = removed[:, :, :1], removed[:, :, 1:]
