@@ -34,8 +34,8 @@ def _of(agreements, method):
     }
 
 
-def _assert_newton_is_near(agreements, kind="soft"):
-    pooled, median, error = BOUNDS[kind]
+def _assert_newton_is_near(agreements):
+    pooled, median, error = BOUNDS
     for key, one in _of(agreements, "newton").items():
         assert one.relative_error <= error, key
         assert one.spearman >= pooled, key
@@ -82,7 +82,7 @@ def test_generated_data(training, C, spearman, error, seed):
 def test_generated_data_through_hard_activations(seed):
     estimator = ConceptBottleneckClassifier(bottleneck="hard")
     agreements = compare(estimator, *_generated(), n_rows=30, seed=seed)
-    _assert_newton_is_near(agreements, "hard")
+    _assert_newton_is_near(agreements)
 
 
 @pytest.mark.slow
