@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import pandas as pd
 
 LABEL = "label"
+_SEQUENCES = (list, tuple, np.ndarray, pd.Index, pd.Series)
 COLUMNS = [
     "row",
     "path",
@@ -123,8 +124,8 @@ def _lines(path, values, terms, verdicts) -> pd.DataFrame:
         {
             "row": _numpy(terms.rows),
             "path": path,
-            "current": current.astype(object),
-            "suggested": suggested.astype(object),
+            "current": pd.Series(current.astype(object), dtype=object),
+            "suggested": pd.Series(suggested.astype(object), dtype=object),
             "loss": _numpy(terms.loss),
             "margin": _numpy(terms.margin),
             "self_influence": _numpy(terms.self_influence),
@@ -148,8 +149,8 @@ def _refuse_undefined(path: str, terms) -> None:
 def _as_names(argument: str, given) -> list[str]:
     if isinstance(given, str):
         return [given]
-    names = list(given) if isinstance(given, list | tuple | set | np.ndarray) else None
-    if names is None or not all(isinstance(name, str) for name in names):
+    names = list(given) if isinstance(given, _SEQUENCES) else [None]
+    if not all(isinstance(name, str) for name in names):
         wanted = "a name or a list of names, 'label' or those of concepts"
         if argument == "ordinal":
             wanted += ", or a dict from names to values in order"
@@ -173,10 +174,11 @@ def _ranks(path: str, order, values) -> np.ndarray:
             f"ordinal names {path!r}, which is continuous; leave it out: numbers are "
             "judged by how far they are from what is predicted."
         )
-    known = values.tolist()
-    listed = list(order) if isinstance(order, list | tuple | np.ndarray) else None
-    listed = order.tolist() if isinstance(order, np.ndarray) else listed
-    if listed is None or len(listed) != len(known) or set(listed) != set(known):
+    known, listed = values.tolist(), []
+    if isinstance(order, _SEQUENCES):
+        listed = order.tolist() if hasattr(order, "tolist") else list(order)
+    hashable = all(isinstance(value, Hashable) for value in listed)
+    if not hashable or len(listed) != len(known) or set(listed) != set(known):
         raise ValueError(
             f"ordinal gives {path!r} the order {order!r}, but it must be a list that "
             f"has each of the values once: {known}."

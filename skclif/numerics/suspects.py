@@ -28,6 +28,8 @@ from .leverage import BLOCK_ROWS, remove_terms
 
 _MAX_ITER = 500
 _START = -2.0  # log-odds of a term being wrong
+# How much it takes to correct a head: the precision of normal corrections about none.
+_CAUTION = 5.0
 # How sharply the share of the noise is taken off, as a part of it.
 _SMOOTH = 0.25
 # Of the spread of a continuous concept: predictions are never finer than this.
@@ -224,7 +226,7 @@ def judge(
         for side in sides:
             right, wrong = side.evidence(log_wrong.exp())
             value = value - torch.logaddexp(log_right + right, log_wrong + wrong).sum()
-            value = value + (side.parameters**2).sum() / 2
+            value = value + _CAUTION * (side.parameters**2).sum() / 2
         value = value / n_terms
         value.backward()  # type: ignore[no-untyped-call]
         return value
