@@ -58,7 +58,7 @@ def out_of_fold(X, y, concepts, seed):
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
     parts = []
     for train, test in folds.split(X, y):
-        clf = ConceptBottleneckClassifier()
+        clf = ConceptBottleneckClassifier(tol=1e-4)
         clf.fit(X[train], y[train], concepts=concepts.iloc[train])
         proba = {"label": clf.predict_proba(X[test])}
         proba |= clf.predict_concept_proba(X[test])

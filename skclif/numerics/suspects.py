@@ -30,6 +30,8 @@ _MAX_ITER = 500
 _START = -2.0  # log-odds of a term being wrong
 # How much it takes to correct a head: the precision of normal corrections about none.
 _CAUTION = 5.0
+# Nats by which its values must be more likely for a head to have a rate of its own.
+_FAR_MORE_LIKELY = 6.0
 # How sharply the share of the noise is taken off, as a part of it.
 _SMOOTH = 0.25
 # Of the spread of a continuous concept: predictions are never finer than this.
@@ -186,7 +188,9 @@ class Verdicts:
 def judge(
     group: Sequence[LeftOut], orders: Sequence[Tensor | None] | None = None
 ) -> list[Verdicts]:
-    """Fit the noise model to heads whose values are wrong at one rate.
+    """Fit the noise model to heads whose values are wrong at about one rate.
+
+    A head has a rate of its own where that makes its values more likely by far.
 
     Parameters
     ----------
@@ -200,15 +204,25 @@ def judge(
     verdicts : list of Verdicts
     """
     orders = [None] * len(group) if orders is None else orders
-    sides = [
-        _Continuous(terms)
-        if isinstance(terms.head, RidgeHead)
-        else _Categorical(terms.head, terms, order)
-        for terms, order in zip(group, orders, strict=True)
-    ]
-    log_odds = torch.full_like(group[0].without[0, 0], _START).requires_grad_()
+    pairs = list(zip(group, orders, strict=True))
+    shared = [_side(*pair) for pair in pairs]
+    rate = _fit(shared)
+    verdicts = []
+    for side, pair in zip(shared, pairs, strict=True):
+        own = _side(*pair)
+        own_rate = _fit([own]) if len(group) > 1 else rate
+        with torch.no_grad():
+            gain = own.log_likelihood(own_rate) - side.log_likelihood(rate)
+            chosen = (own, own_rate) if gain > _FAR_MORE_LIKELY else (side, rate)
+            verdicts.append(_verdicts(*chosen))
+    return verdicts
+
+
+def _fit(sides: Sequence["_Side"]) -> Tensor:
+    """Fit the parameters of all sides, in place, and return log-odds of being wrong."""
+    log_odds = torch.full_like(sides[0].parameters[0], _START).requires_grad_()
     parameters = [log_odds, *(side.parameters for side in sides)]
-    n_terms = sum(len(terms.codes) for terms in group)
+    n_terms = sum(side.n_terms for side in sides)
     optimizer = torch.optim.LBFGS(
         parameters,
         max_iter=_MAX_ITER,
@@ -219,32 +233,63 @@ def judge(
 
     def objective() -> Tensor:
         optimizer.zero_grad()
-        log_wrong = torch.nn.functional.logsigmoid(log_odds)
-        log_right = torch.nn.functional.logsigmoid(-log_odds)
         # As if one term more were known to be right, and one to be wrong.
-        value = -log_wrong - log_right
+        value = -_log(log_odds) - _log(-log_odds)
         for side in sides:
-            right, wrong = side.evidence(log_wrong.exp())
-            value = value - torch.logaddexp(log_right + right, log_wrong + wrong).sum()
-            value = value + _CAUTION * (side.parameters**2).sum() / 2
+            value = value - side.log_likelihood(log_odds)
         value = value / n_terms
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
     with torch.enable_grad():
         optimizer.step(objective)  # type: ignore[no-untyped-call]
-    verdicts = []
-    with torch.no_grad():
-        rate = torch.sigmoid(log_odds)
-        for side in sides:
-            right, wrong = side.evidence(rate)
-            verdicts.append(
-                Verdicts(log_odds + wrong - right, side.suggested(rate), float(rate))
-            )
-    return verdicts
+    return log_odds.detach()
 
 
-class _Categorical:
+def _verdicts(side: "_Side", log_odds: Tensor) -> Verdicts:
+    rate = log_odds.sigmoid()
+    right, wrong = side.evidence(rate)
+    return Verdicts(log_odds + wrong - right, side.suggested(rate), float(rate))
+
+
+_log = torch.nn.functional.logsigmoid
+
+
+class _Side:
+    """How probable the observed values of one head are, if right and if wrong.
+
+    Attributes
+    ----------
+    n_terms : int
+    parameters : Tensor
+        Of the correction, 0 for none.
+    """
+
+    n_terms: int
+    parameters: Tensor
+
+    def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log p(observed) if it is right, and if it was put there, (n,)."""
+        raise NotImplementedError
+
+    def suggested(self, rate: Tensor) -> Tensor:
+        """Return the most probable right value, if the observed one was put there."""
+        raise NotImplementedError
+
+    def log_likelihood(self, log_odds: Tensor) -> Tensor:
+        """Return the logarithm of p(observed), less the price of the correction."""
+        right, wrong = self.evidence(log_odds.sigmoid())
+        terms = torch.logaddexp(_log(-log_odds) + right, _log(log_odds) + wrong)
+        return terms.sum() - _CAUTION * (self.parameters**2).sum() / 2
+
+
+def _side(terms: LeftOut, order: Tensor | None) -> _Side:
+    if isinstance(terms.head, RidgeHead):
+        return _Continuous(terms)
+    return _Categorical(terms.head, terms, order)
+
+
+class _Categorical(_Side):
     """How probable observed values are, if right and if wrong.
 
     Its parameters are the logarithm of the power, then those of the values' factors.
@@ -252,6 +297,7 @@ class _Categorical:
 
     def __init__(self, head: SoftmaxHead, terms: LeftOut, order: Tensor | None):
         self.log_p = head.log_probabilities(terms.without)
+        self.n_terms = len(terms.codes)
         self.own, self.uniform = terms.codes.long()[:, None], order is None
         m = self.log_p.shape[1]
         distance = self.log_p.new_ones(m, m).fill_diagonal_(0)
@@ -263,13 +309,11 @@ class _Categorical:
         self.parameters = self.log_p.new_zeros(1 + m).requires_grad_()
 
     def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log p(observed) if it is right, and if it was put there, (n,)."""
         log_q = self._log_right(rate)
         right = log_q.gather(1, self.own)[:, 0]
         return right, self._as_replaced(log_q).logsumexp(dim=1)
 
     def suggested(self, rate: Tensor) -> Tensor:
-        """Return the most probable right value, if the observed one was put there."""
         return self._as_replaced(self._log_right(rate)).argmax(dim=1)
 
     def _as_replaced(self, log_q: Tensor) -> Tensor:
@@ -287,7 +331,7 @@ class _Categorical:
         return (power * log_p + factors).log_softmax(dim=1)
 
 
-class _Continuous:
+class _Continuous(_Side):
     """How probable observed numbers are, if right and if wrong.
 
     Right ones are spread about what is predicted, wrong ones as all numbers are. Its
@@ -295,6 +339,7 @@ class _Continuous:
     """
 
     def __init__(self, terms: LeftOut):
+        self.n_terms = len(terms.codes)
         self.predicted, numbers = terms.without[:, 0], terms.codes
         self.spread = numbers.std(correction=0)
         self.residual = studentised(terms) / self.spread
@@ -302,11 +347,9 @@ class _Continuous:
         self.parameters = torch.zeros_like(self.predicted[:1]).requires_grad_()
 
     def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-densities, but for what they have in common, (n,)."""
         variance = self.parameters.exp() ** 2 + _FINEST**2
         right = -(self.residual**2) / (2 * variance) - variance.log() / 2
         return right, -(self.deviation**2) / 2
 
     def suggested(self, rate: Tensor) -> Tensor:
-        """Return what is predicted."""
         return self.predicted
