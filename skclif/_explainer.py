@@ -532,10 +532,11 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         probability ``r / n_values`` is taken off, which noise alone gives to the heads
         (not with `ordinal`), it is raised to a power, and multiplied by a factor for
         the value. The rate, powers and factors make the observed values most likely.
-        There is one rate for the labels, one for all categorical concepts together and
-        one for each continuous concept, whose right numbers are normal about the
-        prediction and whose wrong ones are spread as all of them are. `which` does not
-        change them, and weights do not either.
+        There is one rate for the labels and one for all categorical concepts together,
+        but for those whose values are more likely by six nats under their own. So has
+        each continuous concept its own: right numbers are normal about the prediction,
+        wrong ones spread as all of them are. `which` changes none of it, nor do
+        weights: every value counts once.
 
         Noise that looks like what the features leave open anyway cannot be told from
         it: where labels are wrong by confusion with similar ones, probabilities are

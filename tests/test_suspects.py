@@ -305,11 +305,21 @@ def test_clean_values_are_hardly_ever_suspect():
 
 
 def test_heads_of_a_group_share_their_rate():
-    many, _ = drawn(2000, 3, 0.3, 2, power=2.0)
-    few, _ = drawn(40, 3, 0.0, 3, power=2.0)
-    together, alone = judge([many, few]), judge([few])
-    assert together[0].rate == together[1].rate == pytest.approx(0.3, abs=0.05)
-    assert alone[0].rate < 0.2
+    many, _ = drawn(2000, 3, 0.2, 2, power=2.0)
+    few, _ = drawn(100, 3, 0.2, 3, power=2.0)
+    rates = [verdicts.rate for verdicts in judge([many, few])]
+    assert rates[0] == rates[1] == pytest.approx(0.2, abs=0.05)
+    assert judge([few])[0].rate != pytest.approx(rates[0], abs=1e-3)
+
+
+def test_a_head_that_is_far_off_has_its_own_rate():
+    clean = [drawn(1000, 3, 0.0, seed, power=2.0)[0] for seed in (4, 5, 6)]
+    noisy, (wrong, _) = drawn(1000, 3, 0.3, 7, power=2.0)
+    verdicts = judge([*clean, noisy])
+    assert verdicts[-1].rate == pytest.approx(0.3, abs=0.06)
+    assert all(other.rate < 0.1 for other in verdicts[:-1])
+    probability = verdicts[-1].log_odds.sigmoid().numpy()
+    assert calibration_error(probability, wrong) < 0.06
 
 
 def test_two_values_have_no_order_to_speak_of():
@@ -326,14 +336,9 @@ def test_numbers_are_judged_whatever_their_unit():
     numbers[wrong] = rng.permutation(numbers)[wrong]
     found = []
     for unit in (1.0, 1e-6, 1e6):
-        scores = torch.from_numpy(unit * predicted)
-        numbers_ = torch.from_numpy(unit * numbers + 3 * unit)
-        terms = LeftOut(
-            RidgeHead(), torch.arange(500), numbers_, scores + 3 * unit, scores
-        )
-        terms = LeftOut(
-            RidgeHead(), terms.rows, numbers_, scores + 3 * unit, scores + 3 * unit
-        )
+        scores = torch.from_numpy(unit * (predicted + 3))
+        values = torch.from_numpy(unit * (numbers + 3))
+        terms = LeftOut(RidgeHead(), torch.arange(500), values, scores, scores)
         (verdicts,) = judge([terms])
         found.append(verdicts.log_odds.sigmoid().numpy())
         assert verdicts.rate == pytest.approx(0.2, abs=0.06)
