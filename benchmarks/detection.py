@@ -27,7 +27,7 @@ from .tasks import load_task
 
 TASKS = ["cebab-published", "yelp"]
 NOISES = [("uniform", 0.1), ("uniform", 0.2), ("uniform", 0.3), ("adjacent", 0.2)]
-# Of probabilities too: rates that had no part in the choice of the noise model.
+# Of probabilities only: ranks are compared at the rates above.
 CALIBRATED = [("none", 0.0), ("uniform", 0.15), ("uniform", 0.25)]
 SMALL = {"seeds": 1, "tasks": ["generated"], "noises": NOISES[1::2]}
 _ORDER = ["Negative", "unknown", "Positive"]
