@@ -12,6 +12,9 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+from scipy import stats
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
 FORMAT = 1  # of the files; those written before it was counted have the same fields
@@ -192,6 +195,15 @@ def read_table(path):
             f"{len(table['columns'])} columns."
         )
     return table
+
+
+def interval(differences):
+    """Return mean and half width of the 95 % t interval, as text."""
+    values = np.asarray(differences)
+    if len(values) < 2:
+        return "-"
+    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
+    return f"{values.mean():+.3f} ± {half:.3f}"
 
 
 def describe_environment():

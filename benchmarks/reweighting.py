@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 from cleanlab.classification import CleanLearning
 from cleanlab.filter import find_label_issues
-from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -33,7 +32,8 @@ from sklearn.svm import LinearSVC
 
 from skclif import ConceptBottleneckClassifier, InfluenceReweighter
 
-from .results import BenchmarkParser, write_table
+from .noise import binned_gap, pollute
+from .results import BenchmarkParser, interval, write_table
 from .tasks import load_task
 
 TASKS = ["cebab-published", "yelp"]
@@ -98,30 +98,13 @@ class Numbered(ClassifierMixin, BaseEstimator):
         return self.model_.predict_proba(X[:, :-1])
 
 
-def pollute(y, kind, rate, rng):
-    """Return labels of which a share is changed: to any other, or to a neighbour."""
-    y, classes = y.copy(), np.unique(y)
-    changed = np.flatnonzero(rng.random(len(y)) < rate)
-    codes = np.searchsorted(classes, y[changed])
-    if kind == "uniform":
-        codes = (codes + rng.integers(1, len(classes), len(codes))) % len(classes)
-    elif kind == "adjacent":
-        step = rng.choice([-1, 1], len(codes))
-        outside = (codes + step < 0) | (codes + step >= len(classes))
-        codes = codes + np.where(outside, -step, step)
-    y[changed] = classes[codes]
-    return y
-
-
-def calibration_error(y, classes, proba, n_bins=10):
+def calibration_error(y, classes, proba):
     """Return the expected gap between confidence and accuracy, in bins of equal width.
 
     It is that of the predicted class (Guo et al., 2017).
     """
     confidence, hit = proba.max(axis=1), classes[proba.argmax(axis=1)] == y
-    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
-    gaps = np.bincount(bins, hit - confidence, n_bins)
-    return np.abs(gaps).sum() / len(y)
+    return binned_gap(confidence, hit)
 
 
 def measures(fitted, X, y):
@@ -308,15 +291,6 @@ def frame(store=None):
         [[*key, *values] for key, values in stored(store or _STORE)],
         columns=[*columns, *MEASURES, "strength"],
     )
-
-
-def interval(differences):
-    """Return mean and half width of the 95 % t interval, as text."""
-    values = np.asarray(differences)
-    if len(values) < 2:
-        return "-"
-    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
-    return f"{values.mean():+.3f} ± {half:.3f}"
 
 
 def paired(data, method, reference, measure, n_clean):

@@ -37,6 +37,7 @@ from ._sklearn import (
     _fit_context,
     _routing_enabled,
 )
+from ._suspects import check_ordinal, check_which, find_suspects, paths_and_values
 
 
 class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEstimator):
@@ -474,6 +475,97 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             target=name,
             unit=unit,
         )
+
+    def suspect_labels(self, which=None, *, ordinal=None):
+        """Return every label and annotation, those most likely to be wrong first.
+
+        Each is judged by what its own head says of it when that one loss term is left
+        out of its training. Whether a change would *help* is another question, which
+        `influence` is for.
+
+        Parameters
+        ----------
+        which : str or sequence of str, default=None
+            Paths to answer about: "label", names of concepts, or several of them; None
+            for all.
+        ordinal : str, sequence of str or dict, default=None
+            Paths whose values have an order that wrong ones keep to: a wrong value is
+            next to the right one, 2 for 1 and never 5. A dict gives the values of each
+            path in their order, otherwise it is that of sorting.
+
+        Returns
+        -------
+        suspects : DataFrame of shape (n_terms, 9) or more
+            One line a label or annotation. Missing annotations, and those of weight 0,
+            have none; nor have labels of rows of weight 0.
+
+            - row, path: the training row (position), and "label" or the concept;
+            - current, suggested: its value, and the most probable other one if it is
+              wrong; of a continuous concept, the prediction without the term;
+            - loss: of its head, without the term (nats; of a continuous concept, half
+              the squared error);
+            - margin: without the term, the probability of the current value minus the
+              largest other; of a continuous concept, minus the size of the studentised
+              residual, in standard deviations;
+            - self_influence: effect of the term's presence on its own loss, in the
+              loss's unit; negative: with it, its loss is lower;
+            - probability: that the current value is wrong;
+            - rank: from 1, by `probability`;
+            - the row's texts, if it was fitted to any.
+
+        Raises
+        ------
+        TypeError
+            If `which` or `ordinal` holds something else than names.
+        ValueError
+            If a path is unknown, an order does not have each value once, or a term is
+            all that holds a head.
+
+        Notes
+        -----
+        Leaving out is one Newton step in closed form, through leverage. The label's
+        head goes on seeing the row where the concept heads put it.
+
+        The probability is that of a model of the noise: a share `r` of the values was
+        replaced, by any other alike (with `ordinal`, by a neighbour). Right values are
+        as probable as the head says without the term, after correction: of each
+        probability ``r / n_values`` is taken off, which noise alone gives to the heads
+        (not with `ordinal`), it is raised to a power, and multiplied by a factor for
+        the value. The rate, powers and factors make the observed values most likely.
+        There is one rate for the labels and one for all categorical concepts together,
+        but for those whose values are more likely by six nats under their own. So has
+        each continuous concept its own: right numbers are normal about the prediction,
+        wrong ones spread as all of them are. `which` changes none of it, nor do
+        weights: every value counts once.
+
+        Noise that looks like what the features leave open anyway cannot be told from
+        it: where labels are wrong by confusion with similar ones, probabilities are
+        too small.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+        >>> rng = np.random.RandomState(0)
+        >>> X = rng.randn(60, 4)
+        >>> concepts = np.where(X[:, :2] > 0, "yes", "no")
+        >>> concepts[59, 1] = "yes"
+        >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
+        >>> y[7] = 1 - y[7]
+        >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+        >>> explainer = explainer.fit(X, y, concepts=concepts)
+        >>> suspects = explainer.suspect_labels()
+        >>> suspects.query("probability > 0.5")[["row", "path", "current", "suggested"]]
+           row      path current suggested
+        0   59  concept1     yes        no
+        1    7     label       0         1
+        """
+        check_is_fitted(self)
+        values = paths_and_values(self._model())
+        asked = check_which(which, values)
+        ranks = check_ordinal(ordinal, values)
+        texts = {n: v for n, v in self._readable.items() if n != "label"}
+        return find_suspects(self._solved_model(), values, asked, ranks, texts)
 
     def _answered(self, questions, kept, top, paths):
         """Return the method that was taken, what is kept of influence, and its rows."""

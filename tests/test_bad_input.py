@@ -1136,6 +1136,43 @@ METHODS_KINDS = choices(
         for value in [None, 3, [], "auto", ["exact"], [None], [["newton"]], {1: 2}]
     ],
 )
+WHICH_KINDS = choices(
+    [
+        None,
+        "label",
+        ["food"],
+        ("heat", "price"),
+        np.array(["label"]),
+        pd.Index(["food"]),
+    ],
+    [
+        *(
+            (v, "which names .*, but the paths are 'label'")
+            for v in ["", "Food", ["x"]]
+        ),
+        *((v, "which is empty; name a path, or leave it out") for v in [[], ()]),
+    ],
+)
+ORDINAL_KINDS = choices(
+    [None, "label", ["price", "food"], {"price": [2, 0, 1]}, {"label": list("cab")}],
+    [
+        *((v, "ordinal names .*, but the paths are") for v in ["x", ["x"], {0: [1]}]),
+        *((v, "ordinal names 'heat', which is continuous") for v in ["heat", ["heat"]]),
+        *(
+            ({"price": order}, "ordinal gives 'price' the order .* each of the values")
+            for order in [None, 3, "012", [0, 1], [0, 1, 1], [0, 1, "2"], [0, 1, [2]]]
+        ),
+    ],
+)
+for _kinds, _values in [
+    (WHICH_KINDS, [3, True, np.nan, [0], [None], [["food"]], {"food": 1}, b"food"]),
+    (ORDINAL_KINDS, [3, True, np.nan, [0], [None], [["food"]], b"food"]),
+]:
+    for _value in _values:
+        _kinds["wrong type"][repr(_value)] = (
+            lambda value=_value: value,
+            Refused("(which|ordinal) must be a name or a list of names, .*", TypeError),
+        )
 SEED_KINDS = choices(
     [0, np.int64(2), 2**32 - 1],
     [
@@ -1364,6 +1401,8 @@ TABLES = {
     "n_rows": N_ROWS_KINDS,
     "n_paths": N_PATHS_KINDS,
     "methods": METHODS_KINDS,
+    "which": WHICH_KINDS,
+    "ordinal": ORDINAL_KINDS,
     "random_state": SEED_KINDS,
     "k": K_KINDS,
     "input_features": NAMES_KINDS,
@@ -1398,6 +1437,7 @@ ENTRY_POINTS = {
     "ConceptInfluenceExplainer.validate": (
         *("X", "y", "target", "n_rows", "n_paths", "methods", "random_state"),
     ),
+    "ConceptInfluenceExplainer.suspect_labels": ("which", "ordinal"),
     "ConceptInfluenceExplainer.get_feature_names_out": ("input_features",),
     "InfluenceReweighter.fit": (*FIT, "is_clean", "X_val", "y_val"),
     "InfluenceReweighter.predict": ("X",),

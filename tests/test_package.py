@@ -22,7 +22,7 @@ LAYERS = [
     {"_around"},
     {"_embedding_cache", "_embedding_models", "_embedding", "datasets"},
     {"_bottleneck"},
-    {"_explainable", "_methods", "_leave_one_out", "_questions"},
+    {"_explainable", "_methods", "_leave_one_out", "_questions", "_suspects"},
     {"_explainer", "_reweighting", "metrics"},
     {"_audit", "_audit_data"},
     {"report"},

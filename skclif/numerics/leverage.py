@@ -124,7 +124,9 @@ class _Step:
         for j, part in enumerate(scores):
             head, factor = bottleneck.concepts.heads[j], self.factors.concepts[j]
             codes, weights = rows.concepts[:, j], rows.concept_weights[:, j]
-            terms_removed, shift = _removal(head, part, codes, weights, inputs, factor)
+            terms_removed, shift = remove_terms(
+                head, part, codes, weights, inputs, factor
+            )
             if isinstance(head, SoftmaxHead):  # one step is exact for ridge
                 shifts.append(shift)
             jacobian = label.gradient_jacobian(j, part)
@@ -155,7 +157,7 @@ def _by_score(step: Tensor, head: Head) -> Tensor:
     return step.reshape(len(step), head.n_scores, -1)
 
 
-def _removal(
+def remove_terms(
     head: Head,
     scores: Tensor,
     codes: Tensor,

@@ -1,0 +1,355 @@
+"""How likely it is that a label or an annotation is wrong.
+
+Every loss term is left out in closed form: what its own head, trained without it, says
+of it. Through leverage this is one small solve a term.
+
+A head that is sure of another value need not be right. How often it is, is learned from
+all terms together: their values are held to be the right ones but for a share that was
+replaced by others (Ghosh et al., 2017), and the right ones to be as probable as the
+head says, once its confidence is corrected by a power and a factor for each value
+(Guo et al., 2017). The rate of replacement and the corrections are those that make
+what was observed most likely; Bayes' rule then gives every term's probability.
+
+Heads that were trained on wrong values have learned the noise too: of evenly spread
+noise at rate r every one of K values got a share r / K, which is taken off first.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .blocks import row_blocks
+from .bottleneck import Bottleneck, TrainingData
+from .heads import Head, RidgeHead, SoftmaxHead, with_ones
+from .influence import Factors
+from .leverage import BLOCK_ROWS, remove_terms
+
+_MAX_ITER = 500
+_START = -2.0  # log-odds of a term being wrong
+# How much it takes to correct a head: the precision of normal corrections about none.
+_CAUTION = 5.0
+# Nats by which its values must be more likely for a head to have a rate of its own.
+_FAR_MORE_LIKELY = 6.0
+# How sharply the share of the noise is taken off, as a part of it.
+_SMOOTH = 0.25
+# Of the spread of a continuous concept: predictions are never finer than this.
+_FINEST = 1e-6
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The loss terms of one head, and what it says of each without it.
+
+    Terms of weight 0 are none.
+
+    Attributes
+    ----------
+    head : SoftmaxHead or RidgeHead
+    rows : Tensor of shape (n_terms,), int64
+        Positions of the terms' rows.
+    codes : Tensor of shape (n_terms,)
+        Codes of the values, or the numbers of a continuous concept.
+    scores : Tensor of shape (n_terms, n_scores)
+        By the head as it is.
+    without : Tensor of shape (n_terms, n_scores)
+        By the head with only that term left out.
+    """
+
+    head: Head
+    rows: Tensor
+    codes: Tensor
+    scores: Tensor
+    without: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        """Own loss of every term when it is left out, (n_terms,)."""
+        return self.head.loss(self.without, self.codes)
+
+    @property
+    def self_influence(self) -> Tensor:
+        """Effect of every term's presence on its own loss, (n_terms,)."""
+        return self.head.loss(self.scores, self.codes) - self.loss
+
+    @property
+    def margin(self) -> Tensor:
+        """How far the own value is ahead of all others, (n_terms,).
+
+        The difference of probabilities; of a continuous concept, minus the size of the
+        studentised residual.
+        """
+        if isinstance(self.head, RidgeHead):
+            residuals, n = studentised(self), len(self.codes)
+            squares = residuals**2
+            others = (squares.sum() - squares) / max(n - 1, 1)
+            zero = torch.zeros_like(residuals)
+            return -torch.where(squares > 0, residuals.abs() / others.sqrt(), zero)
+        probabilities = self.head.probabilities(self.without)
+        own = self.codes.long()[:, None]
+        rivals = probabilities.scatter(1, own, -1.0)
+        return probabilities.gather(1, own)[:, 0] - rivals.amax(dim=1)
+
+
+def studentised(terms: LeftOut) -> Tensor:
+    """Return residuals that are alike in variance, (n_terms,), signed.
+
+    A residual ``e`` has ``1 - h`` times the variance of the errors, a left-out one
+    ``e / (1 - h)``: their geometric mean has the variance itself.
+    """
+    residual = (terms.codes[:, None] - terms.scores)[:, 0]
+    left_out = (terms.codes[:, None] - terms.without)[:, 0]
+    return left_out.sign() * (residual * left_out).clamp(min=0).sqrt()
+
+
+def leave_out(
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    factors: Factors,
+    *,
+    block_rows: int = BLOCK_ROWS,
+) -> list[LeftOut]:
+    """Leave out every loss term, one at a time, in closed form.
+
+    The label's terms come first, then the concepts'. Without its label a row stays in
+    the concept heads, so that the label head sees it where it was.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    data : TrainingData
+    factors : Factors
+    block_rows : int
+        Rows held at a time; the result does not depend on it beyond rounding.
+    """
+    heads = [bottleneck.label, *bottleneck.concepts.heads]
+    scores: list[list[Tensor]] = [[] for _ in heads]
+    without: list[list[Tensor]] = [[] for _ in heads]
+    for block in row_blocks(len(data.features), block_rows):
+        rows = data.rows(block)
+        for j, (part, codes, weights, inputs, factor) in enumerate(
+            _parts(bottleneck, rows, factors)
+        ):
+            _, shift = remove_terms(heads[j], part, codes, weights, inputs, factor)
+            scores[j].append(part)
+            without[j].append(part + shift)
+    weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
+    terms = []
+    for j, head in enumerate(heads):
+        rows_of = (weights[:, j] > 0).nonzero()[:, 0]
+        codes = data.labels if j == 0 else data.concepts[:, j - 1]
+        terms.append(
+            LeftOut(
+                head,
+                rows_of,
+                codes[rows_of],
+                torch.cat(scores[j])[rows_of],
+                torch.cat(without[j])[rows_of],
+            )
+        )
+    return terms
+
+
+def _parts(
+    bottleneck: Bottleneck, rows: TrainingData, factors: Factors
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
+    """Yield scores, codes, weights, inputs and factor of every head."""
+    activations = bottleneck.training_activations(rows)
+    inputs = bottleneck.label.inputs(activations)
+    scores = bottleneck.label_scores(activations)
+    yield scores, rows.labels, rows.label_weights, inputs, factors.label
+    features = with_ones(rows.features)
+    scores_of = bottleneck.concepts.split(bottleneck.concept_scores(rows.features))
+    for j, part in enumerate(scores_of):
+        weights = rows.concept_weights[:, j]
+        yield part, rows.concepts[:, j], weights, features, factors.concepts[j]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the noise model says of the terms of one head.
+
+    Attributes
+    ----------
+    log_odds : Tensor of shape (n_terms,)
+        Of the value being wrong.
+    suggested : Tensor of shape (n_terms,)
+        The code that is most probable if it is, or the predicted number.
+    rate : float
+        Share of wrong values that was estimated, for the whole group.
+    """
+
+    log_odds: Tensor
+    suggested: Tensor
+    rate: float
+
+
+def judge(
+    group: Sequence[LeftOut], orders: Sequence[Tensor | None] | None = None
+) -> list[Verdicts]:
+    """Fit the noise model to heads whose values are wrong at about one rate.
+
+    A head has a rate of its own where that makes its values more likely by far.
+
+    Parameters
+    ----------
+    group : sequence of LeftOut
+    orders : sequence of Tensor of shape (n_values,), or None
+        Ranks of the values of every head: wrong values are neighbours of the right
+        ones in this order. None for wrong values of any kind.
+
+    Returns
+    -------
+    verdicts : list of Verdicts
+    """
+    orders = [None] * len(group) if orders is None else orders
+    pairs = list(zip(group, orders, strict=True))
+    shared = [_side(*pair) for pair in pairs]
+    rate = _fit(shared)
+    verdicts = []
+    for side, pair in zip(shared, pairs, strict=True):
+        own = _side(*pair)
+        own_rate = _fit([own]) if len(group) > 1 else rate
+        with torch.no_grad():
+            gain = own.log_likelihood(own_rate) - side.log_likelihood(rate)
+            chosen = (own, own_rate) if gain > _FAR_MORE_LIKELY else (side, rate)
+            verdicts.append(_verdicts(*chosen))
+    return verdicts
+
+
+def _fit(sides: Sequence["_Side"]) -> Tensor:
+    """Fit the parameters of all sides, in place, and return log-odds of being wrong."""
+    log_odds = torch.full_like(sides[0].parameters[0], _START).requires_grad_()
+    parameters = [log_odds, *(side.parameters for side in sides)]
+    n_terms = sum(side.n_terms for side in sides)
+    optimizer = torch.optim.LBFGS(
+        parameters,
+        max_iter=_MAX_ITER,
+        tolerance_grad=1e-7,
+        tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
+    )
+
+    def objective() -> Tensor:
+        optimizer.zero_grad()
+        # As if one term more were known to be right, and one to be wrong.
+        value = -_log(log_odds) - _log(-log_odds)
+        for side in sides:
+            value = value - side.log_likelihood(log_odds)
+        value = value / n_terms
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(objective)  # type: ignore[no-untyped-call]
+    return log_odds.detach()
+
+
+def _verdicts(side: "_Side", log_odds: Tensor) -> Verdicts:
+    rate = log_odds.sigmoid()
+    right, wrong = side.evidence(rate)
+    return Verdicts(log_odds + wrong - right, side.suggested(rate), float(rate))
+
+
+_log = torch.nn.functional.logsigmoid
+
+
+class _Side:
+    """How probable the observed values of one head are, if right and if wrong.
+
+    Attributes
+    ----------
+    n_terms : int
+    parameters : Tensor
+        Of the correction, 0 for none.
+    """
+
+    n_terms: int
+    parameters: Tensor
+
+    def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log p(observed) if it is right, and if it was put there, (n,)."""
+        raise NotImplementedError
+
+    def suggested(self, rate: Tensor) -> Tensor:
+        """Return the most probable right value, if the observed one was put there."""
+        raise NotImplementedError
+
+    def log_likelihood(self, log_odds: Tensor) -> Tensor:
+        """Return the logarithm of p(observed), less the price of the correction."""
+        right, wrong = self.evidence(log_odds.sigmoid())
+        terms = torch.logaddexp(_log(-log_odds) + right, _log(log_odds) + wrong)
+        return terms.sum() - _CAUTION * (self.parameters**2).sum() / 2
+
+
+def _side(terms: LeftOut, order: Tensor | None) -> _Side:
+    if isinstance(terms.head, RidgeHead):
+        return _Continuous(terms)
+    return _Categorical(terms.head, terms, order)
+
+
+class _Categorical(_Side):
+    """How probable observed values are, if right and if wrong.
+
+    Its parameters are the logarithm of the power, then those of the values' factors.
+    """
+
+    def __init__(self, head: SoftmaxHead, terms: LeftOut, order: Tensor | None):
+        self.log_p = head.log_probabilities(terms.without)
+        self.n_terms = len(terms.codes)
+        self.own, self.uniform = terms.codes.long()[:, None], order is None
+        m = self.log_p.shape[1]
+        distance = self.log_p.new_ones(m, m).fill_diagonal_(0)
+        if order is not None:
+            distance = (order[:, None] - order[None, :]).abs()
+        replaced = (distance == 1).to(self.log_p)
+        # log p(observed | right value, replaced), looked up by what was observed.
+        self.log_replaced = (replaced / replaced.sum(dim=1, keepdim=True)).log().T
+        self.parameters = self.log_p.new_zeros(1 + m).requires_grad_()
+
+    def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
+        log_q = self._log_right(rate)
+        right = log_q.gather(1, self.own)[:, 0]
+        return right, self._as_replaced(log_q).logsumexp(dim=1)
+
+    def suggested(self, rate: Tensor) -> Tensor:
+        return self._as_replaced(self._log_right(rate)).argmax(dim=1)
+
+    def _as_replaced(self, log_q: Tensor) -> Tensor:
+        return log_q + self.log_replaced[self.own[:, 0]]
+
+    def _log_right(self, rate: Tensor) -> Tensor:
+        """Return the log-probabilities of the right values, (n, n_values)."""
+        log_p = self.log_p
+        if self.uniform:
+            learned = rate / log_p.shape[1]
+            rest = log_p.exp() - learned
+            rest = (rest + (rest**2 + _SMOOTH * learned**2).sqrt()) / 2
+            log_p = rest.log()
+        power, factors = self.parameters[0].exp(), self.parameters[1:]
+        return (power * log_p + factors).log_softmax(dim=1)
+
+
+class _Continuous(_Side):
+    """How probable observed numbers are, if right and if wrong.
+
+    Right ones are spread about what is predicted, wrong ones as all numbers are. Its
+    parameter is the logarithm of the first spread over the second, on a loose scale.
+    """
+
+    def __init__(self, terms: LeftOut):
+        self.n_terms = len(terms.codes)
+        self.predicted, numbers = terms.without[:, 0], terms.codes
+        self.spread = numbers.std(correction=0)
+        self.residual = studentised(terms) / self.spread
+        self.deviation = (numbers - numbers.mean()) / self.spread
+        self.parameters = torch.zeros_like(self.predicted[:1]).requires_grad_()
+
+    def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
+        variance = self.parameters.exp() ** 2 + _FINEST**2
+        right = -(self.residual**2) / (2 * variance) - variance.log() / 2
+        return right, -(self.deviation**2) / 2
+
+    def suggested(self, rate: Tensor) -> Tensor:
+        return self.predicted
