@@ -33,12 +33,13 @@ class EditSuggestions:
     value : float
         The target as the model is.
     effect : float
-        Honest effect of applying a whole list: chosen on one half of the validation
-        rows, the edited model solved, and measured on the other half; both ways.
+        Honest effect of a whole list: chosen on nine tenths of the validation rows, the
+        edited model solved, and measured on the last tenth; ten ways.
     interval : tuple of float
         95 % confidence interval of `effect` over validation rows.
-    budget : int
-        How many changes there could be at most.
+    related : bool or None
+        Whether the model predicts the labels of the validation rows better than it
+        would in another order; None if the target is about no labels.
     n_candidates : int
         How many changes were compared.
     n_validation : int
@@ -52,7 +53,7 @@ class EditSuggestions:
     value: float
     effect: float
     interval: tuple[float, float]
-    budget: int
+    related: bool | None
     n_candidates: int
     n_validation: int
 
@@ -63,9 +64,10 @@ class EditSuggestions:
 
     @property
     def helps(self) -> bool:
-        """Whether the interval lies on the good side of 0."""
+        """Whether the interval is on the good side of 0, and the labels are related."""
         low, high = self.interval
-        return low > 0 if self.higher_is_better else high < 0
+        good = low > 0 if self.higher_is_better else high < 0
+        return good and self.related is not False
 
     def to_frame(self) -> pd.DataFrame:
         """Return the suggested changes, the best first.
@@ -102,7 +104,9 @@ class EditSuggestions:
         weights: dict[int, float] = {}
         drop: list[int] = []
         columns = ["row", "kind", "path", "proposed"]
-        for row, kind, path, proposed in self.frame[columns][:k].itertuples(index=False):
+        for row, kind, path, proposed in self.frame[columns][:k].itertuples(
+            index=False
+        ):
             if kind == "relabel":
                 y[row] = proposed
             elif kind == "annotate":

@@ -27,7 +27,7 @@ from .influence import Adjoint, Factors, label_gradient_jacobian, outer
 BLOCK_ROWS = 256
 
 
-class Changes:
+class ClosedForm:
     """What changes of single rows need, whatever the rows and the targets.
 
     Parameters
@@ -65,7 +65,7 @@ class RowChanges:
     of the target; it is not finite where a head would lose all its curvature.
     """
 
-    def __init__(self, changes: Changes, rows: TrainingData, adjoint: Adjoint):
+    def __init__(self, changes: ClosedForm, rows: TrainingData, adjoint: Adjoint):
         self.changes, self.bottleneck, self.rows = changes, changes.bottleneck, rows
         self.adjoint, stack = adjoint, self.bottleneck.concepts
         activations = self.bottleneck.training_activations(rows)
