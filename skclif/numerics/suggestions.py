@@ -41,9 +41,7 @@ class ClosedForm:
         self.bottleneck = bottleneck
         heads = [bottleneck.label, *bottleneck.concepts.heads]
         self.inverses = [
-            torch.cholesky_inverse(factor)
-            .unflatten(1, (head.n_scores, -1))
-            .unflatten(0, (head.n_scores, -1))
+            _by_score(torch.cholesky_inverse(factor), head.n_scores)
             for head, factor in zip(
                 heads, (factors.label, *factors.concepts), strict=True
             )
@@ -231,6 +229,11 @@ class _Term:
     def effect(self, left: Tensor) -> Tensor:
         """Return the effect of a step on the targets, (n_targets, n_rows)."""
         return -(self.pull * left).sum(dim=2)
+
+
+def _by_score(matrix: Tensor, k: int) -> Tensor:
+    """Return a matrix of all parameters as (k, n_inputs, k, n_inputs)."""
+    return matrix.reshape(k, len(matrix) // k, k, len(matrix) // k)
 
 
 def _hat(inputs: Tensor, inverse: Tensor) -> Tensor:
