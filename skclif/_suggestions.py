@@ -356,29 +356,53 @@ class Found:
     n_candidates: int
 
 
-def suggest(
+def suggest(menu: Menu, validation: Validation, budget: int, random_state) -> Found:
+    """Choose changes on all validation rows, and see what such lists are worth."""
+    chosen, effects, n_candidates = cross_fit(menu, validation, budget, random_state)
+    return Found(
+        chosen,
+        menu.std_errors(chosen, validation),
+        effects,
+        float(menu.solved.values(validation.questions()).mean()),
+        validation.related(),
+        n_candidates,
+    )
+
+
+def cross_fit(
     menu: Menu, validation: Validation, budget: int, random_state, n_folds: int = FOLDS
-) -> Found:
-    """Choose changes on all validation rows, and by folds to see what that is worth."""
+) -> tuple[Changes, np.ndarray, int]:
+    """Return what all validation rows choose, and effects of lists that others chose.
+
+    Parameters
+    ----------
+    menu : Menu
+    validation : Validation
+    budget : int
+    random_state : RandomState
+    n_folds : int
+
+    Returns
+    -------
+    chosen : Changes
+    effects : ndarray of shape (n_validation,)
+        On every row, of the list that the rows outside its fold choose.
+    n_candidates : int
+        How many changes were compared.
+    """
     fold = folds(validation.codes, n_folds, random_state)
     inside = fold != np.arange(n_folds)[:, None]
     inside = np.concatenate([inside, np.ones((1, len(fold)), dtype=bool)])
     adjoint = validation.adjoint(inside / inside.sum(axis=1, keepdims=True))
     best, n_candidates = menu.best(adjoint)
     *lists, chosen = [menu.choose(changes, budget) for changes in best]
-    before, after = menu.solved.values(validation.questions()), np.empty(len(fold))
+    effects = np.empty(len(fold))
     for number, changes in enumerate(lists):
-        held_out = np.flatnonzero(fold == number)
-        model = solve_edited(menu.solved, menu.edited(changes))
-        after[held_out] = model.values(validation.questions(held_out))
-    return Found(
-        chosen,
-        menu.std_errors(chosen, validation),
-        after - before,
-        float(before.mean()),
-        validation.related(),
-        n_candidates,
-    )
+        out = np.flatnonzero(fold == number)
+        held_out = validation.questions(out)
+        after = solve_edited(menu.solved, menu.edited(changes))
+        effects[out] = after.values(held_out) - menu.solved.values(held_out)
+    return chosen, effects, n_candidates
 
 
 def solve_edited(solved: Solved, data, tol: float = _TOL) -> Solved:
