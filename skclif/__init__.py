@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._explainer import ConceptInfluenceExplainer
     from ._results import InfluenceResult
     from ._reweighting import InfluenceReweighter
+    from ._suggestion_results import EditSuggestions
     from ._validation import ValidationResult
 
 __version__ = "0.1.0.dev0"
@@ -22,6 +23,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "ConceptBottleneckClassifier",
     "ConceptInfluenceExplainer",
+    "EditSuggestions",
     "InfluenceResult",
     "InfluenceReweighter",
     "SentenceEmbedder",
@@ -35,6 +37,7 @@ __all__ = [
 _HOMES = {
     "ConceptBottleneckClassifier": "_bottleneck",
     "ConceptInfluenceExplainer": "_explainer",
+    "EditSuggestions": "_suggestion_results",
     "InfluenceResult": "_results",
     "InfluenceReweighter": "_reweighting",
     "SentenceEmbedder": "_embedding",

@@ -37,6 +37,20 @@ from ._sklearn import (
     _fit_context,
     _routing_enabled,
 )
+from ._suggestion_results import EditSuggestions
+from ._suggestions import (
+    KINDS,
+    Validation,
+    check_budget,
+    check_enough,
+    check_kinds,
+    frame_of,
+    interval_of,
+    menu_of,
+    suggest,
+    warn_of_hard_suggestions,
+    warn_unless_helpful,
+)
 from ._suspects import check_ordinal, check_which, find_suspects, paths_and_values
 
 
@@ -215,6 +229,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self.classes_ = model.classes_
         self.concept_names_in_ = model.concept_names_in_
         self.n_samples_ = len(features)
+        self._row_weights = weights
         self._training = {
             field.name: getattr(data, field.name).numpy() for field in fields(data)
         }
@@ -566,6 +581,113 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         ranks = check_ordinal(ordinal, values)
         texts = {n: v for n, v in self._readable.items() if n != "label"}
         return find_suspects(self._solved_model(), values, asked, ranks, texts)
+
+    def suggest_edits(
+        self, X, y, *, target="loss", kinds=KINDS, budget=None, random_state=None
+    ):
+        """Suggest changes of training rows that would help a target.
+
+        Compares every label and every value of every annotation that each training row
+        could have instead, twice and half its weight, and its removal. Each effect is
+        that of one Newton step on the changed training set, as with one change alone;
+        what the list is worth as a whole is measured on validation rows that did not
+        choose it. The effects say what would help, not what is wrong.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_validation, n_features) or (n_validation,)
+            Validation rows, at least 20, none of them a training row.
+        y : array-like of shape (n_validation,)
+            Their labels: the class that each target is about. None if the target is a
+            concept.
+        target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
+            What to help, its mean over the validation rows: as in `influence`. A loss
+            should fall, all others rise.
+        kinds : sequence of str, default=("relabel", "annotate", "reweight", "drop")
+            What may change: labels, annotations (first ones of rows that lack them
+            too), the weights of rows by a factor of 2 or 1/2, and rows that go.
+        budget : int, default=None
+            At most so many changes; None for a tenth of the training rows. Only changes
+            with a good effect are suggested, of every row and path the best, and no
+            other of a row whose weight changes.
+        random_state : int, RandomState instance or None, default=None
+            Folds of the validation rows for the honest effect.
+
+        Returns
+        -------
+        suggestions : EditSuggestions
+            The changes, the best first, with their effects: ``target after - target
+            before``, in units of the target; on a loss, negative = good.
+
+        Raises
+        ------
+        TypeError
+            If `budget` is no whole number.
+        ValueError
+            If the target, a class, a concept or a kind is unknown, lengths differ, or
+            there are fewer than 20 validation rows.
+
+        Warns
+        -----
+        SuggestionWarning
+            If the list may not help: the interval of its honest effect is not on the
+            good side of 0, or the model predicts `y` no better than in another order.
+        InfluenceWarning
+            If annotations act through hard activations, which are not seen to flip.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+        >>> rng = np.random.RandomState(0)
+        >>> X = rng.randn(100, 4)
+        >>> concepts = np.where(X[:, :2] > 0, "yes", "no")
+        >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
+        >>> y[7] = 1 - y[7]
+        >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+        >>> explainer = explainer.fit(X[:60], y[:60], concepts=concepts[:60])
+        >>> suggestions = explainer.suggest_edits(
+        ...     X[60:], y[60:], kinds=["relabel"], budget=1, random_state=0
+        ... )
+        >>> suggestions.to_frame()[["row", "path", "current", "proposed"]]
+           row   path current proposed
+        0    7  label       0        1
+        """
+        check_is_fitted(self)
+        model, features = self._model(), self._features(X)
+        name, unit, higher_is_better = describe_target(model, target, "mean")
+        kinds = check_kinds(kinds, model.n_concepts_)
+        budget = check_budget(budget, self.n_samples_)
+        if y is None and not isinstance(target, str):
+            codes = self._codes(model, features, None)
+        else:
+            codes = class_codes(self.classes_, features, y)
+        check_enough(len(features))
+        solved = self._solved_model()
+        validation = Validation(
+            solved,
+            features,
+            codes,
+            lambda some: numeric_targets(model, target, some, solved.device),
+            about_labels=isinstance(target, str),
+        )
+        menu = menu_of(solved, kinds, self._row_weights, higher_is_better)
+        found = suggest(menu, validation, budget, check_random_state(random_state))
+        suggestions = EditSuggestions(
+            frame_of(found, model, self._row_weights, self._training_frame()),
+            target=name,
+            unit=unit,
+            higher_is_better=higher_is_better,
+            value=found.value,
+            effect=float(found.effects.mean()),
+            interval=interval_of(found.effects),
+            related=found.related,
+            n_candidates=found.n_candidates,
+            n_validation=len(features),
+        )
+        warn_of_hard_suggestions(model, kinds)
+        warn_unless_helpful(suggestions)
+        return suggestions
 
     def _answered(self, questions, kept, top, paths):
         """Return the method that was taken, what is kept of influence, and its rows."""

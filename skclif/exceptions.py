@@ -4,6 +4,7 @@ __all__ = [
     "DataFileError",
     "InfluenceWarning",
     "ReweightingWarning",
+    "SuggestionWarning",
     "TruncatedTextWarning",
 ]
 
@@ -18,6 +19,10 @@ class InfluenceWarning(UserWarning):
 
 class ReweightingWarning(UserWarning):
     """Weights stay as given, because too few rows could say how to change them."""
+
+
+class SuggestionWarning(UserWarning):
+    """Suggested changes may not help rows other than those that chose them."""
 
 
 class TruncatedTextWarning(UserWarning):

@@ -30,6 +30,7 @@ import skclif
 from skclif import (
     ConceptBottleneckClassifier,
     ConceptInfluenceExplainer,
+    EditSuggestions,
     InfluenceResult,
     InfluenceReweighter,
     SentenceEmbedder,
@@ -143,6 +144,8 @@ LAYOUTS = {
 # --- X --------------------------------------------------------------------------------
 
 NOT_FEATURES = r"X must be a dense table of finite numbers, of shape .*SentenceEmbedder"
+# What is asked about rows with labels.
+LABELLED = ["influence", "validate", "suggest_edits"]
 # What may hold a pipeline counts rows before it knows features.
 HOLDERS = [
     "ConceptInfluenceExplainer.fit",
@@ -243,6 +246,7 @@ X_KINDS = {
             {
                 "fit": Refused("y needs at least 2 classes.*only one class: 'c'"),
                 "fit_transform": Refused("y needs at least 2 classes"),
+                "suggest_edits": Refused("X has 1 validation rows, but suggestions"),
                 # A warning, which is an error here, and then that of the others.
                 "InfluenceReweighter.fit": Refused(
                     "has 1 rows, but rew", ReweightingWarning
@@ -262,7 +266,7 @@ X_KINDS = {
             {
                 "intervene": Refused("concepts has 24 rows, but X has 23"),
                 **dict.fromkeys(
-                    ["fit", "fit_transform", "score", "influence", "validate"],
+                    [*LABELLED, "fit", "fit_transform", "score"],
                     Refused("y has 24 rows, but X has 23"),
                 ),
             },
@@ -464,15 +468,13 @@ Y_KINDS = {
         "unseen class": (
             lambda: np.where(Y == "c", "zebra", Y),
             Right(np.array),
-            dict.fromkeys(
-                ["influence", "validate"], Refused(f"{NOT_SEEN}: .'a', 'b', 'c'.")
-            ),
+            dict.fromkeys(LABELLED, Refused(f"{NOT_SEEN}: .'a', 'b', 'c'.")),
         ),
         "numbers for texts": (
             lambda: CODES,
             Right(np.array),
             {
-                **dict.fromkeys(["influence", "validate"], Refused(NOT_SEEN)),
+                **dict.fromkeys(LABELLED, Refused(NOT_SEEN)),
                 "score": Refused("y must be labels of the type that fit.*Mix of label"),
             },
         ),
@@ -533,7 +535,7 @@ Y_KINDS = {
             lambda: CODES * 10**17,
             Right(lambda made: CODES),
             {
-                **dict.fromkeys(["influence", "validate"], Refused(NOT_SEEN)),
+                **dict.fromkeys(LABELLED, Refused(NOT_SEEN)),
                 "score": Refused("y must be labels of the type that fit"),
             },
         ),
@@ -1206,6 +1208,26 @@ K_KINDS = choices(
         for value in [-1, 1.5, 2.0, np.nan, "3", None, True, [1]]
     ],
 )
+K_KINDS["wrong type"]["None"] = (
+    *K_KINDS["wrong type"]["None"],
+    {"as_edit": Right(lambda made: made)},  # all
+)
+KINDS_KINDS = choices(
+    [["drop"], ("relabel", "reweight"), "annotate", np.array(["drop", "relabel"])],
+    [
+        (value, "kinds=.* must name some of 'relabel', 'annotate', 'reweight', 'drop'")
+        for value in [None, 3, (), "remove", ["drop", None], [["drop"]], {}]
+    ],
+)
+BUDGET_KINDS = choices(
+    [None, 1, np.int64(2), 10**9],
+    [(value, "budget=.* must be 1 or more: how many ch") for value in [0, -1]],
+)
+for _value in [1.5, 2.0, np.nan, "3", True, [1]]:
+    BUDGET_KINDS["wrong type"][repr(_value)] = (
+        lambda value=_value: value,
+        Refused("budget must be a whole number or None, got", TypeError),
+    )
 NAMES_KINDS = choices(
     [None, ["p", "q", "r"], np.array(["p", "q", "r"])],
     [
@@ -1404,6 +1426,8 @@ TABLES = {
     "which": WHICH_KINDS,
     "ordinal": ORDINAL_KINDS,
     "random_state": SEED_KINDS,
+    "kinds": KINDS_KINDS,
+    "budget": BUDGET_KINDS,
     "k": K_KINDS,
     "input_features": NAMES_KINDS,
     "is_clean": CLEAN_KINDS,
@@ -1438,6 +1462,10 @@ ENTRY_POINTS = {
         *("X", "y", "target", "n_rows", "n_paths", "methods", "random_state"),
     ),
     "ConceptInfluenceExplainer.suspect_labels": ("which", "ordinal"),
+    "ConceptInfluenceExplainer.suggest_edits": (
+        *("X", "y", "target", "kinds", "budget", "random_state"),
+    ),
+    "EditSuggestions.as_edit": ("k",),
     "ConceptInfluenceExplainer.get_feature_names_out": ("input_features",),
     "InfluenceReweighter.fit": (*FIT, "is_clean", "X_val", "y_val"),
     "InfluenceReweighter.predict": ("X",),
@@ -1482,6 +1510,8 @@ def fitted(owner, codes=False, named=False):
     """Return a fitted estimator, or the result of one, whose state is never changed."""
     if owner == "InfluenceResult":
         return fitted("ConceptInfluenceExplainer").influence(X[:4], Y[:4], paths=True)
+    if owner == "EditSuggestions":
+        return fitted("ConceptInfluenceExplainer").suggest_edits(X, Y)
     features = frame(X) if named else X
     return estimator(owner).fit(features, CODES if codes else Y, concepts=CONCEPTS)
 
@@ -1515,8 +1545,12 @@ def contents(answered):
         for one in answered.agreements.values():
             found += [one.estimated, one.retrained]
         return found
+    if isinstance(answered, EditSuggestions):
+        found = answered.to_frame()
+        found = [found[name].astype(str).to_numpy() for name in found][:5]
+        return [*found, np.array([answered.value, answered.effect])]
     if isinstance(answered, dict):
-        return list(answered.values())
+        return [np.asarray(part) for part in answered.values()]
     if isinstance(answered, pd.DataFrame):
         return [answered[name].to_numpy() for name in answered]
     return [np.asarray(answered)]
@@ -1543,6 +1577,8 @@ def given(entry_point, argument, value, answer):
         arguments = {name: other[:1] for name, other in arguments.items()}
     if "validate" in entry_point:  # which retrains
         arguments |= {"n_rows": 2, "n_paths": 1, "random_state": 0}
+    if "suggest" in entry_point:
+        arguments |= {"random_state": 0}
     return {**arguments, argument: value}
 
 
@@ -1581,6 +1617,7 @@ def test_cell(entry_point, argument, family, kind):
         warnings.simplefilter("error")
         # One of 24 rows can hold much of a model; that is no matter of input.
         warnings.filterwarnings("ignore", "(In closed form, the|The) removal of")
+        warnings.filterwarnings("ignore", "The suggested changes may not help")
         if isinstance(answer, Refused):
             with pytest.raises(answer.error, match=f"(?s){answer.match}"):
                 ask(entry_point, arguments, answer)
@@ -1972,6 +2009,7 @@ ELSEWHERE = {
     ("SentenceEmbedder", "fit_transform"): "tests/test_embedding.py, NOT_TEXTS",
     ("SentenceEmbedder", "get_feature_names_out"): "takes names and ignores them",
     ("InfluenceResult", "to_frame"): "takes no argument",
+    ("EditSuggestions", "to_frame"): "takes no argument",
     ("ValidationResult", "to_frame"): "takes no argument",
     ("ValidationResult", "plot"): "tests/test_validation.py",
     ("ValidationDisplay", "plot"): "tests/test_validation.py",
@@ -2006,7 +2044,7 @@ def test_every_argument_of_every_method_has_cells():
 
 
 def test_every_parameter_has_cells():
-    made_by_us = {InfluenceResult, ValidationResult, ValidationDisplay}
+    made_by_us = {EditSuggestions, InfluenceResult, ValidationResult, ValidationDisplay}
     owners = [cls for cls in public_classes() if cls not in made_by_us]
     owners += [getattr(datasets, name) for name in datasets.__all__]
     assert set(owners) == set(PARAMETERS)

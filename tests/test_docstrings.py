@@ -44,6 +44,7 @@ for result in (
     "_results.InfluenceResult",
     "_metric_results.LinearDatamodelingScore",
     "_metric_results.RemovalCurve",
+    "_suggestion_results.EditSuggestions",
     "_validation.ValidationResult",
 ):
     PUBLIC.pop(f"skclif.{result}")

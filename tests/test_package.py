@@ -16,13 +16,17 @@ HEAVY = {"torch", "sentence_transformers", "transformers", "sklearn", "matplotli
 # Imports go one way: a module may import from its own layer and those before it.
 LAYERS = [
     {"__init__", "exceptions", "_ranks"},
-    {"_results", "_metric_results", "_validation", "_display"},
+    {
+        *("_results", "_metric_results", "_suggestion_results"),
+        *("_validation", "_display"),
+    },
     {"numerics"},
     {"_sklearn", "_devices", "_checks", "_concepts", "_pipelines", "_rows"},
     {"_around"},
     {"_embedding_cache", "_embedding_models", "_embedding", "datasets"},
     {"_bottleneck"},
-    {"_explainable", "_methods", "_leave_one_out", "_questions", "_suspects"},
+    {"_explainable", "_methods", "_leave_one_out", "_questions"},
+    {"_suspects", "_suggestions"},
     {"_explainer", "_reweighting", "metrics"},
     {"_audit", "_audit_data"},
     {"report"},
@@ -45,7 +49,8 @@ def test_importing_skclif_is_cheap():
 
 
 @pytest.mark.parametrize(
-    "name", ["SentenceEmbedder", "datasets", "metrics", "InfluenceResult"]
+    "name",
+    ["SentenceEmbedder", "datasets", "metrics", "InfluenceResult", "EditSuggestions"],
 )
 def test_names_that_need_no_torch_load_none(name):
     loaded = _loaded_by(f"from skclif import {name}")
@@ -92,7 +97,10 @@ def test_imports_go_one_way(path):
     if home == "__init__":
         return  # the lazy front door names everything
     for imported in _imports(path):
-        if (home, imported) == ("_results", "report"):
+        if (home, imported) in [
+            ("_results", "report"),
+            ("_suggestion_results", "report"),
+        ]:
             continue  # the one lazy import of presentation, in `_repr_html_`
         if not any(imported in layer for layer in LAYERS):
             imported = "__init__"  # a name such as __version__

@@ -260,6 +260,26 @@ def refit_label(
     return replace(bottleneck, label_parameters=parameters), convergence
 
 
+def refit(
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    *,
+    penalty: float,
+    concept_penalty: float,
+    tol: float,
+    max_iter: int,
+) -> Bottleneck:
+    """Solve both stages for other data, on from where they stand."""
+    parameters, _ = _solve(
+        _concept_problem(bottleneck.concepts, data, concept_penalty),
+        bottleneck.concept_parameters,
+        tol=tol,
+        max_iter=max_iter,
+    )
+    bottleneck = replace(bottleneck, concept_parameters=parameters)
+    return refit_label(bottleneck, data, penalty=penalty, tol=tol, max_iter=max_iter)[0]
+
+
 def relative_gradients(
     bottleneck: Bottleneck,
     data: TrainingData,

@@ -9,7 +9,7 @@ from .._concepts import format_value
 from ._audit_page import N_HARMFUL, audit_context
 from ._words import cut, number, percent, signed
 
-__all__ = ["N_HARMFUL", "audit_html", "influence_html"]
+__all__ = ["N_HARMFUL", "audit_html", "influence_html", "suggestions_html"]
 
 
 def audit_html(audit, run: dict, planted: dict[str, str] | None = None) -> str:
@@ -46,6 +46,19 @@ def influence_html(result, n_targets: int = 3, k: int = 5) -> str:
         tables=tables,
         columns=columns,
         n_more=len(result.values) - n_shown,
+    )
+
+
+def suggestions_html(suggestions, k: int = 10) -> str:
+    """Return a short HTML view of suggested changes."""
+    shown = suggestions.to_frame().head(k)
+    template = _environment().get_template("suggestions.html")
+    return template.render(
+        summary=repr(suggestions),
+        columns=[str(name) for name in shown.columns],
+        numbers=["effect", "std_error"],
+        rows=shown.to_numpy(object).tolist(),
+        n_more=suggestions.n_chosen - len(shown),
     )
 
 

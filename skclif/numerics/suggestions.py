@@ -1,0 +1,266 @@
+"""What a change of one training row would do to targets, in closed form.
+
+A loss term that had weight w and residual r, and then has w' and r', changes its head's
+gradient by ``(w' r' - w r) (x) x`` and its curvature by ``(w' - w) D``. With ``A = (I
+(x) x)' H^-1 (I (x) x)``, one Newton step on the changed objective is
+
+    -H^-1 (left (x) x),    left = (I + (w' - w) D A)^-1 (w' r' - w r).
+
+Another label or another annotation of the same weight leaves the curvature as it is:
+their step is first order in the new residual. Removal is ``w' = 0``, leverage's closed
+form. Targets are linear in the steps, so that one adjoint answers for every change.
+
+Through the bottleneck the label head feels the concept heads move by the cross term. In
+independent training a new annotation is also what the label head then sees of its row:
+that row's gradient and curvature leave where they were and come back where they are.
+"""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from .bottleneck import Bottleneck, TrainingData
+from .heads import Head, with_ones
+from .influence import Adjoint, Factors, label_gradient_jacobian, outer
+
+BLOCK_ROWS = 256
+
+
+class ClosedForm:
+    """What changes of single rows need, whatever the rows and the targets.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+        At the optimum for its training data.
+    factors : Factors
+    """
+
+    def __init__(self, bottleneck: Bottleneck, factors: Factors):
+        self.bottleneck = bottleneck
+        heads = [bottleneck.label, *bottleneck.concepts.heads]
+        self.inverses = [
+            _by_score(torch.cholesky_inverse(factor), head.n_scores)
+            for head, factor in zip(
+                heads, (factors.label, *factors.concepts), strict=True
+            )
+        ]
+        self.to_label = [
+            torch.cholesky_solve(cross.T, factor).T
+            for cross, factor in zip(factors.cross, factors.concepts, strict=True)
+        ]
+
+    def of(self, rows: TrainingData, adjoint: Adjoint) -> "RowChanges":
+        """Return what changes of these rows do to the targets of an adjoint."""
+        return RowChanges(self, rows, adjoint)
+
+
+class RowChanges:
+    """Effects on targets of changing each row of a block, one row at a time.
+
+    Every method returns ``target after - target before``, (n_targets, n_rows), in units
+    of the target; it is not finite where a head would lose all its curvature.
+    """
+
+    def __init__(self, changes: ClosedForm, rows: TrainingData, adjoint: Adjoint):
+        self.changes, self.bottleneck, self.rows = changes, changes.bottleneck, rows
+        self.adjoint, stack = adjoint, self.bottleneck.concepts
+        activations = self.bottleneck.training_activations(rows)
+        self.inputs = self.bottleneck.label.inputs(activations)
+        self.features = with_ones(rows.features)
+        self.scores = stack.split(self.bottleneck.concept_scores(rows.features))
+        self.label = _Term(
+            self.bottleneck.label,
+            self.inputs,
+            self.bottleneck.label_scores(activations),
+            rows.labels,
+            rows.label_weights,
+            changes.inverses[0],
+            adjoint.label,
+        )
+        self.concepts = [
+            _Term(
+                head,
+                self.features,
+                self.scores[j],
+                rows.concepts[:, j],
+                rows.concept_weights[:, j],
+                changes.inverses[1 + j],
+                adjoint.concepts[j],
+            )
+            for j, head in enumerate(stack.heads)
+        ]
+
+    def relabel(self, codes: Tensor, weights: Tensor) -> Tensor:
+        """Give every row another label, whose term has these weights."""
+        return self.label.effect(self.label.left(codes, weights))
+
+    def annotate(self, concept: int, codes: Tensor, weights: Tensor) -> Tensor:
+        """Give every row another annotation of a concept, or its first one."""
+        term = self.concepts[concept]
+        left = term.left(codes, weights)
+        if not self.bottleneck.independent:
+            return term.effect(left)
+        columns = self.bottleneck.concepts.activations[concept]
+        inputs = self.inputs.clone()
+        inputs[:, columns] = term.head.true_activations(codes, inputs)
+        old, head = self.label, self.bottleneck.label
+        probabilities = head.probabilities(inputs @ self.bottleneck.label_parameters.T)
+        residual = head.residual(probabilities, self.rows.labels)
+        weight = self.rows.label_weights[:, None]
+        # The cross term holds the row's own move; a true annotation does not move.
+        own = self._own_move(concept, term.shift(left))
+        moved = self._label_effect(
+            torch.stack([self.inputs, inputs], dim=1),
+            _block_diagonal(
+                -weight[:, :, None] * old.curvature,
+                weight[:, :, None] * head.curvature(probabilities),
+            ),
+            torch.cat([-weight * old.residual, weight * residual], dim=1),
+            self._drift(concept, left) - own,
+        )
+        return term.effect(left) + self.adjoint.label @ own.T + moved
+
+    def reweight(self, factor: float) -> Tensor:
+        """Multiply the weight of every row, of all its terms, by a factor; 0 drops."""
+        added = factor - 1
+        effect: Tensor | float = 0.0
+        drift = torch.zeros_like(self.inputs[:, :1])
+        for j, term in enumerate(self.concepts):
+            left = term.left(term.codes, factor * term.weights)
+            own = added * self._own_move(j, term.shift(left))
+            effect = effect + term.effect(left) - self.adjoint.label @ own.T
+            drift = drift + self._drift(j, left) + own
+        weight = added * self.rows.label_weights[:, None]
+        return effect + self._label_effect(
+            self.inputs[:, None],
+            weight[:, :, None] * self.label.curvature,
+            weight * self.label.residual,
+            drift.expand(-1, self.adjoint.label.shape[1]),
+        )
+
+    def _own_move(self, concept: int, shift: Tensor) -> Tensor:
+        """Return how the row's own label gradient moves with its scores, (n, p)."""
+        jacobian = label_gradient_jacobian(
+            self.bottleneck,
+            self.rows,
+            concept,
+            self.scores[concept],
+            self.label.probabilities,
+            self.inputs,
+        )
+        return torch.einsum("nksi,ns->nki", jacobian, shift).flatten(1)
+
+    def _drift(self, concept: int, left: Tensor) -> Tensor:
+        """Return how all rows' label gradients move with a concept head, (n, p)."""
+        return -outer(left, self.features) @ self.changes.to_label[concept].T
+
+    def _label_effect(
+        self, inputs: Tensor, curvature: Tensor, change: Tensor, drift: Tensor
+    ) -> Tensor:
+        """Return the effect of changing terms at some inputs while others drift.
+
+        Without that of the drift where the Hessian stays, which is in the adjoint.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n_rows, n_terms, n_inputs)
+        curvature : Tensor of shape (n_rows, n_terms * k, n_terms * k)
+            What the Hessian gains along the inputs.
+        change : Tensor of shape (n_rows, n_terms * k)
+            What the gradient gains along the inputs.
+        drift : Tensor of shape (n_rows, p)
+            What else it gains.
+        """
+        inverse = self.changes.inverses[0]
+        solved = drift @ inverse.flatten(2).flatten(0, 1)
+        solved = solved.reshape(len(inputs), -1, inputs.shape[2])
+        along = (inputs @ solved.transpose(1, 2)).flatten(1)
+        change = change - (curvature @ along[:, :, None]).squeeze(-1)
+        left = _solve(curvature @ _hat(inputs, inverse), change)
+        pull = _pull(self.adjoint.label, inputs)
+        return -(pull * left).sum(dim=2)
+
+
+class _Term:
+    """One loss term of every row at its head, and the targets along its inputs."""
+
+    def __init__(
+        self,
+        head: Head,
+        inputs: Tensor,
+        scores: Tensor,
+        codes: Tensor,
+        weights: Tensor,
+        inverse: Tensor,
+        adjoint: Tensor,
+    ):
+        self.head, self.codes, self.weights = head, codes, weights
+        self.inputs, self.inverse = inputs[:, None], inverse
+        self.probabilities = head.probabilities(scores)
+        self.residual = head.residual(self.probabilities, codes)
+        self.pull = _pull(adjoint, self.inputs)
+
+    @cached_property
+    def curvature(self) -> Tensor:
+        """The second derivative of the loss at weight 1, (n_rows, k, k)."""
+        return self.head.curvature(self.probabilities)
+
+    @cached_property
+    def hat(self) -> Tensor:
+        """``A``, (n_rows, k, k)."""
+        return _hat(self.inputs, self.inverse)
+
+    def left(self, codes: Tensor, weights: Tensor) -> Tensor:
+        """Return the left factor of the step to other codes and weights, (n, k)."""
+        residual = self.head.residual(self.probabilities, codes)
+        change = weights[:, None] * residual - self.weights[:, None] * self.residual
+        added = weights - self.weights
+        if not added.any():
+            return change
+        return _solve(added[:, None, None] * self.curvature @ self.hat, change)
+
+    def shift(self, left: Tensor) -> Tensor:
+        """Return how a step moves the row's own scores, (n_rows, k)."""
+        return -(self.hat @ left[:, :, None]).squeeze(-1)
+
+    def effect(self, left: Tensor) -> Tensor:
+        """Return the effect of a step on the targets, (n_targets, n_rows)."""
+        return -(self.pull * left).sum(dim=2)
+
+
+def _by_score(matrix: Tensor, k: int) -> Tensor:
+    """Return a matrix of all parameters as (k, n_inputs, k, n_inputs)."""
+    return matrix.reshape(k, len(matrix) // k, k, len(matrix) // k)
+
+
+def _hat(inputs: Tensor, inverse: Tensor) -> Tensor:
+    """Return ``U' H^-1 U`` for ``U = (I (x) x_1, I (x) x_2, ...)`` of every row.
+
+    Inputs have shape (n_rows, n_terms, n_inputs), the inverse (k, n_inputs, k,
+    n_inputs), the result (n_rows, n_terms * k, n_terms * k).
+    """
+    half = torch.einsum("nsi,aibj->nsabj", inputs, inverse)
+    hat = torch.einsum("nsabj,ntj->nsatb", half, inputs)
+    return hat.flatten(3).flatten(1, 2)
+
+
+def _pull(adjoint: Tensor, inputs: Tensor) -> Tensor:
+    """Return adjoints along inputs, (n_targets, n_rows, n_terms * k)."""
+    adjoint = adjoint.reshape(len(adjoint), -1, inputs.shape[2])
+    return torch.einsum("tai,nsi->tnsa", adjoint, inputs).flatten(2)
+
+
+def _solve(product: Tensor, right: Tensor) -> Tensor:
+    """Solve ``(I + product) x = right`` row by row; singular ones give infinities."""
+    identity = torch.eye(right.shape[1], dtype=right.dtype, device=right.device)
+    result: Tensor = torch.linalg.solve_ex(identity + product, right).result
+    return result
+
+
+def _block_diagonal(first: Tensor, second: Tensor) -> Tensor:
+    """Return matrices with the given blocks, batched."""
+    top = torch.nn.functional.pad(first, (0, second.shape[-1]))
+    bottom = torch.nn.functional.pad(second, (first.shape[-1], 0))
+    return torch.cat([top, bottom], dim=-2)
