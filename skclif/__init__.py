@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import datasets, exceptions, metrics
     from ._bottleneck import ConceptBottleneckClassifier
+    from ._edit_results import EditResult
     from ._embedding import SentenceEmbedder
     from ._explainer import ConceptInfluenceExplainer
     from ._results import InfluenceResult
@@ -21,6 +22,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "ConceptBottleneckClassifier",
     "ConceptInfluenceExplainer",
+    "EditResult",
     "InfluenceResult",
     "InfluenceReweighter",
     "SentenceEmbedder",
@@ -34,6 +36,7 @@ __all__ = [
 _HOMES = {
     "ConceptBottleneckClassifier": "_bottleneck",
     "ConceptInfluenceExplainer": "_explainer",
+    "EditResult": "_edit_results",
     "InfluenceResult": "_results",
     "InfluenceReweighter": "_reweighting",
     "SentenceEmbedder": "_embedding",

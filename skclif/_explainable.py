@@ -8,6 +8,7 @@ to be trained on: away from it influence is not defined.
 from __future__ import annotations
 
 import warnings
+from copy import copy
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -85,6 +86,52 @@ def as_bottleneck(model) -> ConceptBottleneckClassifier:
     return twin
 
 
+def class_weights(model, y, sample_weight) -> np.ndarray:
+    """Return the weights of the classes that a model was fitted with, (n_classes,)."""
+    if isinstance(model, ConceptBottleneckClassifier):
+        return model.class_weight_
+    return compute_class_weight(
+        model.class_weight, classes=model.classes_, y=y, sample_weight=sample_weight
+    )
+
+
+def with_parameters(model, bottleneck, n_iter: int, dropped=()):
+    """Return a copy of a fitted model with other parameters.
+
+    Parameters
+    ----------
+    model : ConceptBottleneckClassifier or LogisticRegression
+    bottleneck : numerics.bottleneck.Bottleneck
+        Parameters of the concepts that are left.
+    n_iter : int
+        Newton steps they took.
+    dropped : sequence of int
+        Concepts that are not.
+    """
+    twin = copy(model)
+    if not isinstance(model, ConceptBottleneckClassifier):
+        other = as_bottleneck(model)
+        other._store(bottleneck)
+        twin.coef_, twin.intercept_ = other.coef_, other.intercept_
+        twin.n_iter_ = np.full_like(model.n_iter_, n_iter)
+        return twin
+    twin.n_iter_ = n_iter
+    if dropped:
+        gone = [twin.concept_names_in_[j] for j in dropped]
+        twin.concept_names_in_ = np.delete(model.concept_names_in_, dropped)
+        twin.concept_classes_ = [
+            values
+            for j, values in enumerate(model.concept_classes_)
+            if j not in dropped
+        ]
+        twin.n_concepts_ = len(twin.concept_names_in_)
+        if model.concept_kinds:
+            kinds = model.concept_kinds.items()
+            twin.concept_kinds = {n: kind for n, kind in kinds if n not in gone}
+    twin._store(bottleneck)
+    return twin
+
+
 def training_data(estimator, X, y, sample_weight, concepts, concept_sample_weight):
     """Return what a fitted estimator was trained on, and see it at the optimum.
 
@@ -102,9 +149,7 @@ def training_data(estimator, X, y, sample_weight, concepts, concept_sample_weigh
     if frozen:
         _check_known(twin, y, concepts)
     if twin is not model:
-        twin.class_weight_ = compute_class_weight(
-            model.class_weight, classes=twin.classes_, y=y, sample_weight=sample_weight
-        )
+        twin.class_weight_ = class_weights(model, y, sample_weight)
     data = twin._training_data(X, y, sample_weight, concepts, concept_sample_weight)
     if frozen:
         _check_stationary(twin, data)

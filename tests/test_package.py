@@ -15,13 +15,20 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 HEAVY = {"torch", "sentence_transformers", "transformers", "sklearn", "matplotlib"}
 # Imports go one way: a module may import from its own layer and those before it.
 LAYERS = [
-    {"__init__", "exceptions", "_results", "_metric_results", "_validation"},
+    {
+        "__init__",
+        "exceptions",
+        "_results",
+        "_metric_results",
+        "_edit_results",
+        "_validation",
+    },
     {"numerics"},
     {"_sklearn", "_devices", "_checks", "_concepts", "_pipelines", "_rows"},
     {"_around"},
     {"_embedding_cache", "_embedding_models", "_embedding", "datasets"},
     {"_bottleneck"},
-    {"_explainable", "_methods", "_leave_one_out", "_questions"},
+    {"_explainable", "_methods", "_leave_one_out", "_questions", "_edits", "_editing"},
     {"_explainer", "_reweighting", "metrics"},
     {"_audit", "_audit_data"},
     {"report"},

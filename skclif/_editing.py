@@ -1,0 +1,214 @@
+"""From a checked edit to the edited model, and the record of it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from numbers import Integral
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from ._edit_results import EditRecord, HeadRecord
+from ._edits import Edit, TrainingSet, fingerprint
+from ._explainable import as_bottleneck, with_parameters
+from ._pipelines import final_step, with_final_step
+
+if TYPE_CHECKING:
+    import torch
+
+    from .numerics.influence import Factors
+
+_PARAMETERS = ("coef_", "intercept_", "concept_coef_", "concept_intercept_")
+
+
+@dataclass(frozen=True)
+class Edited:
+    """An edited model, its training rows, and how it was solved.
+
+    Attributes
+    ----------
+    estimator : estimator
+    rows : TrainingSet
+    heads : tuple of HeadRecord
+    factors : numerics.influence.Factors or None
+        As given, of the concepts that are left.
+    seconds : float
+    """
+
+    estimator: object
+    rows: TrainingSet
+    heads: tuple[HeadRecord, ...]
+    factors: Factors | None
+    seconds: float
+
+
+def edit_model(
+    estimator,
+    old: TrainingSet,
+    edit: Edit,
+    factors: Factors | None,
+    device: torch.device,
+    n_steps: int | None,
+) -> Edited:
+    """Apply an edit and solve both stages again.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted to `old`.
+    old : TrainingSet
+    edit : Edit
+    factors : numerics.influence.Factors or None
+        Of about this model, in the coordinates that these rows are solved in.
+    device : torch.device
+    n_steps : int or None
+        Most Newton steps.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a head did not reach its optimum, and nobody said to stop before.
+    """
+    from .numerics.edits import Limits, solve_edit
+
+    start = time.perf_counter()
+    last = final_step(estimator)
+    model = as_bottleneck(last)
+    new = edit.apply(model, old)
+    if edit.dropped_concepts:
+        new = new.without_concepts(edit.dropped_concepts)
+    data, basis = new.data().to(device).in_row_space()
+    solution = solve_edit(
+        model._bottleneck(device).rotated(basis),
+        old.data().to(device),
+        data,
+        factors,
+        penalty=1 / model.C,
+        concept_penalty=1 / model.concept_C,
+        limits=Limits(float(model.tol), model.max_iter, n_steps),
+        dropped=edit.dropped_concepts,
+    )
+    back = None if basis is None else basis.T
+    way = solution.way
+    edited = with_parameters(
+        last, solution.bottleneck.rotated(back), max(way.n_steps), edit.dropped_concepts
+    )
+    names = [*np.delete(model.concept_names_in_, edit.dropped_concepts), "label"]
+    heads = tuple(
+        HeadRecord(str(name), *rest)
+        for name, *rest in zip(
+            names,
+            way.start,
+            way.n_steps,
+            way.converged,
+            solution.before.tolist(),
+            solution.after.tolist(),
+            strict=True,
+        )
+    )
+    if n_steps is None:
+        _warn_unless_converged(heads, model.max_iter)
+    seconds = time.perf_counter() - start
+    whole = with_final_step(estimator, edited)
+    return Edited(whole, new, heads, solution.factors, seconds)
+
+
+def effects(
+    solved, model, edited_model, edit: Edit, new: TrainingSet, features, codes
+) -> tuple[float | None, float]:
+    """Return the predicted and the achieved effect on the mean log-loss of rows.
+
+    Parameters
+    ----------
+    solved : Solved
+        Before the edit.
+    model, edited_model : ConceptBottleneckClassifier
+    edit : Edit
+    new : TrainingSet
+        After the edit.
+    features : ndarray of shape (n_targets, n_features)
+    codes : ndarray of shape (n_targets,)
+        Of their labels.
+    """
+    import torch
+
+    from .numerics.edits import mean_loss, predicted_effect
+
+    rows = torch.from_numpy(features)
+    labels = torch.from_numpy(codes)
+    before = mean_loss(model._bottleneck(), rows, labels)
+    achieved = mean_loss(edited_model._bottleneck(), rows, labels) - before
+    # Features of added rows may leave the span that factors are written in.
+    outside = solved.basis is not None and edit.added is not None
+    if edit.dropped_concepts or outside:
+        return None, achieved
+    (question,) = solved.questions(features, lambda block: None, "mean")
+    data = new.data().to(solved.device)
+    if solved.basis is not None:
+        data, _ = data.in_row_space()
+    predicted = predicted_effect(
+        solved.bottleneck,
+        data,
+        solved.factors,
+        question.features,
+        labels.to(solved.device),
+    )
+    return predicted, achieved
+
+
+def write_record(
+    estimator, old: TrainingSet, edit: Edit, edited: Edited, n_steps, effect
+) -> EditRecord:
+    """Return the record of an edit; `effect` is the predicted and the achieved one."""
+    from . import __version__
+
+    models = [final_step(estimator), final_step(edited.estimator)]
+    model = as_bottleneck(models[0])
+    before, after = (
+        {name: getattr(one, name, []) for name in _PARAMETERS} for one in models
+    )
+    known = {"classes": model.classes_, "concepts": model.concept_names_in_}
+    left = np.delete(model.concept_names_in_, edit.dropped_concepts)
+    return EditRecord(
+        changes=edit.changes(model, old),
+        n_steps=n_steps,
+        heads=edited.heads,
+        predicted_effect=effect[0],
+        achieved_effect=effect[1],
+        seconds=edited.seconds,
+        data_before=fingerprint({**known, **old.arrays()}),
+        data_after=fingerprint({**known, "concepts": left, **edited.rows.arrays()}),
+        model_before=fingerprint(before),
+        model_after=fingerprint(after),
+        version=__version__,
+    )
+
+
+def check_steps(n_steps) -> int | None:
+    """Return a checked cap on Newton steps."""
+    if n_steps is None:
+        return None
+    if not isinstance(n_steps, Integral) or isinstance(n_steps, bool):
+        raise TypeError(f"n_steps must be a whole number or None, got {n_steps!r}.")
+    if n_steps < 1:
+        raise ValueError(
+            f"n_steps={n_steps} must be 1 or more: how many Newton steps a stage takes "
+            "at most. None goes to the optimum."
+        )
+    return int(n_steps)
+
+
+def _warn_unless_converged(heads: tuple[HeadRecord, ...], max_iter: int) -> None:
+    for head in heads:
+        if not head.converged:
+            warnings.warn(
+                f"The head of {head.head!r} stopped at {head.after:.2g} times the "
+                f"gradient of a typical row, after {head.n_steps} Newton steps, short "
+                f"of the optimum that retraining has; raise max_iter={max_iter}, scale "
+                "the features, or lower C and concept_C.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
