@@ -176,13 +176,13 @@ class Edit:
                 lines.append(("relabel", row, None, before, classes[code]))
         for j, new in self.codes.items():
             name = str(model.concept_names_in_[j])
-            for row, code in new.items():
-                before = old.codes[row, j]
-                if not np.array_equal(before, code, equal_nan=True):
-                    values = (
-                        _value(model.concept_classes_[j], c) for c in (before, code)
-                    )
-                    lines.append(("annotate", row, name, *values))
+            rows, after = list(new), np.array(list(new.values()), dtype=float)
+            before = old.codes[rows, j]
+            differ = ~((before == after) | (np.isnan(before) & np.isnan(after)))
+            values = [_values(model.concept_classes_[j], c) for c in (before, after)]
+            for i in np.flatnonzero(differ).tolist():
+                pair = (part[i] for part in values)
+                lines.append(("annotate", rows[i], name, *pair))
         for row, weight in self.weights.items():
             if weight != old.weights[row]:
                 lines.append(("reweight", row, None, float(old.weights[row]), weight))
@@ -338,10 +338,15 @@ def _annotations(model, rows: TrainingSet, concepts) -> dict[int, dict[int, floa
     for name, values in concepts.items():
         j = _concept("concepts", name, model)
         _check_dict(f"concepts[{name!r}]", values, "a dict of row to value")
-        found[j] = {}
+        found[j], seen = {}, {}
         for row, value in values.items():
             row = _row(f"concepts[{name!r}]", row, rows)
-            found[j][row] = _annotation(model, j, name, row, value)
+            if type(value) is str and value in seen:  # few values, many rows
+                found[j][row] = seen[value]
+                continue
+            found[j][row] = code = _annotation(model, j, name, row, value)
+            if type(value) is str:
+                seen[value] = code
     return found
 
 
@@ -466,6 +471,8 @@ def _added_annotations(model, add: dict, n: int) -> tuple[np.ndarray, np.ndarray
 
 def _row(argument: str, row, rows: TrainingSet) -> int:
     n = len(rows.labels)
+    if type(row) is int and 0 <= row < n:
+        return row
     where = f"rows are named by position, 0 to {n - 1}."
     if not isinstance(row, Integral) or isinstance(row, bool):
         raise TypeError(f"{argument} names the row {row!r}; {where}")
@@ -509,11 +516,13 @@ def _code(classes: np.ndarray | None, value) -> float | None:
     return None
 
 
-def _value(classes: np.ndarray | None, code: float):
-    """Return the value of a code, None for no annotation."""
-    if np.isnan(code):
-        return None
-    return float(code) if classes is None else plain_value(classes[int(code)])
+def _values(classes: np.ndarray | None, codes: np.ndarray) -> list:
+    """Return the values of codes, None for no annotation."""
+    missing = np.isnan(codes)
+    if classes is None:
+        return np.where(missing, None, codes.astype(object)).tolist()
+    known = [*map(plain_value, classes.tolist()), None]
+    return [known[int(code)] for code in np.where(missing, -1, codes)]
 
 
 def _is_number(value) -> bool:
