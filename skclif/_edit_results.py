@@ -21,19 +21,23 @@ class HeadRecord:
         fitted from zero, "kept" if the edit changed nothing for it.
     n_steps : int
         Newton steps.
-    converged : bool
-        Whether it stands at its optimum, to the estimator's `tol`.
     before, after : float
-        Distance to stationarity on the edited rows, at the parameters before the edit
-        and at those reached: the norm of the gradient over that of a typical row.
+        Distance to stationarity: norm of the gradient on the edited rows, at the
+        parameters before the edit and at those reached (nats per unit of a parameter).
+        0 for a head that was kept.
+    tolerance : float
+        The norm that counts as none, from the estimator's `tol`.
+    converged : bool
+        Whether it stands at its optimum.
     """
 
     head: str
     start: str
     n_steps: int
-    converged: bool
     before: float
     after: float
+    tolerance: float
+    converged: bool
 
 
 @dataclass(frozen=True, eq=False, repr=False)

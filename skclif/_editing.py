@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ._edit_results import EditRecord, HeadRecord
-from ._edits import Edit, TrainingSet, fingerprint
+from ._edits import Edit, TrainingSet, fingerprints
 from ._explainable import as_bottleneck, with_parameters
 from ._pipelines import final_step, with_final_step
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import torch
 
     from .numerics.influence import Factors
-
-_PARAMETERS = ("coef_", "intercept_", "concept_coef_", "concept_intercept_")
 
 
 @dataclass(frozen=True)
@@ -97,18 +95,8 @@ def edit_model(
         last, solution.bottleneck.rotated(back), max(way.n_steps), edit.dropped_concepts
     )
     names = [*np.delete(model.concept_names_in_, edit.dropped_concepts), "label"]
-    heads = tuple(
-        HeadRecord(str(name), *rest)
-        for name, *rest in zip(
-            names,
-            way.start,
-            way.n_steps,
-            way.converged,
-            solution.before.tolist(),
-            solution.after.tolist(),
-            strict=True,
-        )
-    )
+    parts = zip(names, *vars(way).values(), strict=True)
+    heads = tuple(HeadRecord(str(name), *rest) for name, *rest in parts)
     if n_steps is None:
         _warn_unless_converged(heads, model.max_iter)
     seconds = time.perf_counter() - start
@@ -165,13 +153,18 @@ def write_record(
     """Return the record of an edit; `effect` is the predicted and the achieved one."""
     from . import __version__
 
-    models = [final_step(estimator), final_step(edited.estimator)]
-    model = as_bottleneck(models[0])
-    before, after = (
-        {name: getattr(one, name, []) for name in _PARAMETERS} for one in models
-    )
-    known = {"classes": model.classes_, "concepts": model.concept_names_in_}
+    before, after = final_step(estimator), final_step(edited.estimator)
+    model = as_bottleneck(before)
+    models = fingerprints(_parameters(before), _parameters(after))
     left = np.delete(model.concept_names_in_, edit.dropped_concepts)
+    rows = fingerprints(
+        {
+            **old.arrays(),
+            "classes": model.classes_,
+            "concepts": model.concept_names_in_,
+        },
+        {**edited.rows.arrays(), "classes": model.classes_, "concepts": left},
+    )
     return EditRecord(
         changes=edit.changes(model, old),
         n_steps=n_steps,
@@ -179,10 +172,10 @@ def write_record(
         predicted_effect=effect[0],
         achieved_effect=effect[1],
         seconds=edited.seconds,
-        data_before=fingerprint({**known, **old.arrays()}),
-        data_after=fingerprint({**known, "concepts": left, **edited.rows.arrays()}),
-        model_before=fingerprint(before),
-        model_after=fingerprint(after),
+        data_before=rows[0],
+        data_after=rows[1],
+        model_before=models[0],
+        model_after=models[1],
         version=__version__,
     )
 
@@ -201,14 +194,23 @@ def check_steps(n_steps) -> int | None:
     return int(n_steps)
 
 
+def _parameters(model) -> dict[str, np.ndarray]:
+    """Return the fitted parameters of a model by name."""
+    arrays = {"coef_": model.coef_, "intercept_": model.intercept_}
+    for name in ("concept_coef_", "concept_intercept_"):
+        for j, array in enumerate(getattr(model, name, [])):
+            arrays[f"{name} {j}"] = array
+    return arrays
+
+
 def _warn_unless_converged(heads: tuple[HeadRecord, ...], max_iter: int) -> None:
     for head in heads:
         if not head.converged:
             warnings.warn(
-                f"The head of {head.head!r} stopped at {head.after:.2g} times the "
-                f"gradient of a typical row, after {head.n_steps} Newton steps, short "
-                f"of the optimum that retraining has; raise max_iter={max_iter}, scale "
-                "the features, or lower C and concept_C.",
+                f"The head of {head.head!r} stopped at a gradient norm of "
+                f"{head.after:.2g} after {head.n_steps} Newton steps, above the "
+                f"{head.tolerance:.2g} of the optimum; raise max_iter={max_iter}, "
+                "scale the features, or lower C and concept_C.",
                 ConvergenceWarning,
                 stacklevel=4,
             )

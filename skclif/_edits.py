@@ -197,7 +197,12 @@ class Edit:
             name = str(model.concept_names_in_[j])
             lines.append(("drop_concept", -1, name, None, None))
         columns = ["kind", "row", "concept", "old", "new"]
-        return pd.DataFrame(lines, columns=columns, dtype=object).astype({"row": int})
+        parts = zip(*lines, strict=True) if lines else [[]] * len(columns)
+        frame = {
+            name: pd.Series(part, dtype=np.int64 if name == "row" else object)
+            for name, part in zip(columns, parts, strict=True)
+        }
+        return pd.DataFrame(frame)
 
     def _check_held(self, model, old: TrainingSet, new: TrainingSet) -> None:
         """Refuse an edit that leaves an unpenalised bias without an optimum."""
@@ -294,17 +299,22 @@ def check_edit(
     return edit
 
 
-def fingerprint(parts: dict) -> str:
-    """Return the SHA-256 of arrays, and lists of arrays, by name."""
-    digest = hashlib.sha256()
-    for name, part in parts.items():
-        for array in part if isinstance(part, list) else [part]:
-            array = np.ascontiguousarray(array)
-            if array.dtype == object:
-                array = array.astype(str)
-            digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-            digest.update(array.data.cast("B") if array.size else b"")
-    return digest.hexdigest()
+def fingerprints(*sets: dict[str, np.ndarray]) -> list[str]:
+    """Return the SHA-256 of sets of named arrays; what they share is read once."""
+    digests: dict[int, bytes] = {}
+    found = []
+    for arrays in sets:
+        whole = hashlib.sha256()
+        for name, array in arrays.items():
+            if id(array) not in digests:
+                plain = array.astype(str) if array.dtype == object else array
+                plain = np.ascontiguousarray(plain)
+                digest = hashlib.sha256(f"{plain.dtype.str} {plain.shape} ".encode())
+                digest.update(plain.reshape(-1).view(np.uint8))
+                digests[id(array)] = digest.digest()
+            whole.update(name.encode() + b" " + digests[id(array)])
+        found.append(whole.hexdigest())
+    return found
 
 
 def _labels(model, rows: TrainingSet, y) -> dict[int, int]:

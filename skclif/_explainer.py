@@ -618,7 +618,6 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self.n_samples_ = len(rows.features)
         self._training = rows.arrays()
         self._readable = {**readable, "label": self.classes_[rows.labels]}
-        self._readable_concepts = _readable_concepts(model, data)
         activations = model._bottleneck().training_activations(data).numpy()
         self.mean_activations_ = np.average(activations, axis=0, weights=rows.weights)
 
@@ -696,7 +695,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return self._solved_model().factors
 
     def _training_frame(self) -> pd.DataFrame:
-        return pd.DataFrame({**self._readable, **self._readable_concepts})
+        data = TrainingSet(**self._training).data()
+        annotations = _readable_concepts(self._model(), data)
+        return pd.DataFrame({**self._readable, **annotations})
 
     def _explained_frame(self, X, codes, values, reduce) -> pd.DataFrame:
         if reduce is not None:

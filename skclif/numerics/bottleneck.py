@@ -299,7 +299,7 @@ def solve_heads(
         start = features.new_zeros(stack.n_scores, features.shape[1] + 1)
     if not stack:
         nothing = features.new_empty(0)
-        return start, Convergence(0, *[nothing] * 4)
+        return start, Convergence(0, *[nothing] * 5)
     basis = row_space(features)
     if basis is None:
         return newton_cg(problem, start, tol=tol, max_iter=max_iter)

@@ -17,7 +17,6 @@ from .bottleneck import (
     Bottleneck,
     TrainingData,
     concept_problem,
-    relative_gradients,
     solve_heads,
 )
 from .heads import HeadsProblem, HeadStack, RidgeHead
@@ -65,12 +64,24 @@ class Way:
         "zero", or "kept" where the edit changed nothing for it.
     n_steps : tuple of int
         Newton steps.
+    before, after : tuple of float
+        Norm of the gradient on the edited rows, at the parameters from before the edit
+        and at those reached; of a head that was kept, 0.
+    tolerance : tuple of float
+        Norm of what counts as no gradient.
     converged : tuple of bool
     """
 
-    start: tuple[str, ...]
-    n_steps: tuple[int, ...]
-    converged: tuple[bool, ...]
+    start: tuple[str, ...] = ()
+    n_steps: tuple[int, ...] = ()
+    before: tuple[float, ...] = ()
+    after: tuple[float, ...] = ()
+    tolerance: tuple[float, ...] = ()
+    converged: tuple[bool, ...] = ()
+
+    def __add__(self, other: "Way") -> "Way":
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Way(*(first + second for first, second in pairs))
 
 
 @dataclass(frozen=True)
@@ -82,17 +93,12 @@ class Edited:
     bottleneck : Bottleneck
     way : Way
         Of the concept heads, and the label's last.
-    before, after : Tensor of shape (n_concepts + 1,)
-        Every head's gradient over that of a typical row, on the edited rows, at the
-        parameters from before the edit and at those reached.
     factors : Factors or None
         Those that were given, of the concepts that are left.
     """
 
     bottleneck: Bottleneck
     way: Way
-    before: Tensor
-    after: Tensor
     factors: Factors | None
 
 
@@ -125,15 +131,13 @@ def solve_edit(
     """
     if dropped:
         bottleneck, old, factors = _without(bottleneck, old, factors, dropped)
-    penalties = {"penalty": penalty, "concept_penalty": concept_penalty}
-    before = relative_gradients(bottleneck, new, **penalties)
     stack, old = bottleneck.concepts, _padded(old, len(new.features))
     changed, share = _changes(
         stack,
         (old.concepts, new.concepts),
         (old.concept_weights, new.concept_weights),
     )
-    way = Way((), (), ())
+    way = Way()
     if stack:
         parameters, way = _solve_again(
             concept_problem(stack, new, concept_penalty),
@@ -159,13 +163,7 @@ def solve_edit(
         limits,
     )
     bottleneck = replace(bottleneck, label_parameters=parameters)
-    way = Way(
-        way.start + label_way.start,
-        way.n_steps + label_way.n_steps,
-        way.converged + label_way.converged,
-    )
-    after = relative_gradients(bottleneck, new, **penalties)
-    return Edited(bottleneck, way, before, after, factors)
+    return Edited(bottleneck, way + label_way, factors)
 
 
 def predicted_effect(
@@ -231,8 +229,12 @@ def _solve_again(
     near = (changed & few).nonzero()[:, 0].tolist()
     far = (changed & ~few).nonzero()[:, 0].tolist()
     parameters, stack = parameters.clone(), problem.stack
-    start, steps = [KEPT] * len(stack), [0] * len(stack)
-    converged = [True] * len(stack)
+    way = [(KEPT, 0, 0.0, 0.0, 0.0, True)] * len(stack)
+    if far:  # the others see it as they begin
+        part = problem.of_heads(far)
+        norm = part.by_head(_gradient(part, parameters[stack.columns(far)]) ** 2).sqrt()
+        for j, before in zip(far, norm.tolist(), strict=True):
+            way[j] = (ZERO, 0, before, before, 0.0, False)
 
     def solve(heads: list[int], begin: str, most: int) -> list[bool]:
         if not heads:
@@ -241,20 +243,28 @@ def _solve_again(
         if begin == ZERO:
             found, fit = solve_heads(part, tol=limits.tol, max_iter=most)
         else:
+            nearby = None
+            if factors is not None:
+                nearby = FactoredHessians([factors[j] for j in heads])
             found, fit = newton_cg(
                 part,
                 parameters[columns],
                 tol=limits.tol,
                 max_iter=most,
-                preconditioner=None
-                if factors is None
-                else FactoredHessians([factors[j] for j in heads]),
+                preconditioner=nearby,
                 loosest=_LOOSEST,
             )
         parameters[columns] = found
-        for j, done in zip(heads, fit.converged.tolist(), strict=True):
-            start[j], converged[j] = begin, done
-            steps[j] += fit.n_iter
+        for i, j in enumerate(heads):
+            _, steps, before, *_ = way[j]
+            way[j] = (
+                begin,
+                steps + fit.n_iter,
+                before or float(fit.first_norm[i]),
+                float(fit.gradient_norm[i]),
+                float(fit.tolerance[i]),
+                bool(fit.converged[i]),
+            )
         return (fit.step_length < _SHORT).tolist()
 
     if limits.n_steps is not None:
@@ -264,7 +274,7 @@ def _solve_again(
         far += [j for j, is_short in zip(near, short, strict=True) if is_short]
         solve([j for j in near if j not in far], CURRENT, limits.max_iter)
         solve(sorted(far), ZERO, limits.max_iter)
-    return parameters, Way(tuple(start), tuple(steps), tuple(converged))
+    return parameters, Way(*zip(*way, strict=True))
 
 
 def _changes(

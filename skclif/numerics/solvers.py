@@ -36,6 +36,8 @@ class Convergence:
     uncertainty : Tensor of shape (n_heads,)
         How far rounding in the gradient moves scores, over the largest score (or 1);
         0 where the gradient could be made as small as was asked for.
+    first_norm : Tensor of shape (n_heads,)
+        Of the gradient at the start.
     step_length : Tensor of shape (n_heads,)
         Share of the last step that the line search took; 1 where there was none.
     """
@@ -44,6 +46,7 @@ class Convergence:
     gradient_norm: Tensor
     tolerance: Tensor
     uncertainty: Tensor
+    first_norm: Tensor
     step_length: Tensor
 
     @property
@@ -113,19 +116,24 @@ def newton_cg(
         times = partial(problem.hessian_times, probabilities)
         precondition = preconditioner.at(problem, probabilities)
         if n_iter >= max_iter or not active.any():
-            # Where rounding set the tolerance, the step that it leaves open tells how
-            # much it matters: a small gradient says little along flat directions.
-            limited = (tolerance > asked).to(gradient.dtype)
-            open_step = _conjugate_gradients(
-                problem,
-                times,
-                precondition,
-                -gradient * problem.per_score(limited),
-                torch.full_like(norm, 0.1),
+            uncertainty = torch.zeros_like(norm)
+            limited = tolerance > asked
+            if limited.any():
+                # Where rounding set the tolerance, the step that it leaves open tells
+                # how much it matters: a small gradient says little along flat
+                # directions.
+                open_step = _conjugate_gradients(
+                    problem,
+                    times,
+                    precondition,
+                    -gradient * problem.per_score(limited.to(gradient.dtype)),
+                    torch.full_like(norm, 0.1),
+                )
+                moved = problem.largest_score(problem.scores(open_step))
+                uncertainty = moved / problem.largest_score(scores).clamp(min=1)
+            return parameters, Convergence(
+                n_iter, norm, tolerance, uncertainty, first_norm, length
             )
-            moved = problem.largest_score(problem.scores(open_step))
-            uncertainty = moved / problem.largest_score(scores).clamp(min=1)
-            return parameters, Convergence(n_iter, norm, tolerance, uncertainty, length)
         # A step is solved as exactly as it pays: more so as the optimum comes near,
         # never beyond what the last step needs.
         forcing = torch.clamp((norm / first_norm).sqrt(), max=loosest)
@@ -259,25 +267,24 @@ def _conjugate_gradients(
     forcing: Tensor,
 ) -> Tensor:
     """Solve every head's Newton system to a relative residual of `forcing`."""
-    solution = torch.zeros_like(right_hand_side)
+    solution = direction = torch.zeros_like(right_hand_side)
     residual = right_hand_side
     target = forcing * problem.by_head(residual**2).sqrt()
-    direction = preconditioned = precondition(residual)
-    energy = problem.by_head(residual * preconditioned)
+    energy = torch.zeros_like(target)
     for _ in range(_MAX_CG):
         active = problem.by_head(residual**2).sqrt() > target
         if not active.any():
             break
+        preconditioned = precondition(residual)
+        new_energy = problem.by_head(residual * preconditioned)
+        ratio = torch.where(active & (energy > 0), new_energy / energy, 0.0)
+        direction = preconditioned + problem.per_score(ratio) * direction
+        energy = new_energy
         product = times(direction)
         curvature = problem.by_head(direction * product)
         length = torch.where(active & (curvature > 0), energy / curvature, 0.0)
         solution = solution + problem.per_score(length) * direction
         residual = residual - problem.per_score(length) * product
-        preconditioned = precondition(residual)
-        new_energy = problem.by_head(residual * preconditioned)
-        ratio = torch.where(active, new_energy / energy, 0.0)
-        direction = preconditioned + problem.per_score(ratio) * direction
-        energy = new_energy
     return solution
 
 
