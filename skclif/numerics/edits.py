@@ -154,6 +154,8 @@ def solve_edit(
         (old.label_weights[:, None], new.label_weights[:, None]),
     )
     moved = bool(dropped) or changed.any()  # and with it what the label head sees
+    if ZERO in way.start:  # so far that it is another problem
+        share = torch.ones_like(share)
     parameters, label_way = _solve_again(
         bottleneck.label_problem(new, penalty),
         bottleneck.label_parameters,
