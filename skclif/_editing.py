@@ -70,7 +70,7 @@ def edit_model(
     ConvergenceWarning
         If a head did not reach its optimum, and nobody said to stop before.
     """
-    from .numerics.edits import Limits, solve_edit
+    from .numerics.edits import KEPT, Limits, solve_edit
 
     start = time.perf_counter()
     last = final_step(estimator)
@@ -92,7 +92,11 @@ def edit_model(
     back = None if basis is None else basis.T
     way = solution.way
     edited = with_parameters(
-        last, solution.bottleneck.rotated(back), max(way.n_steps), edit.dropped_concepts
+        last,
+        solution.bottleneck.rotated(back),
+        max(way.n_steps),
+        [start == KEPT for start in way.start],
+        edit.dropped_concepts,
     )
     names = [*np.delete(model.concept_names_in_, edit.dropped_concepts), "label"]
     parts = zip(names, *vars(way).values(), strict=True)

@@ -95,7 +95,7 @@ def class_weights(model, y, sample_weight) -> np.ndarray:
     )
 
 
-def with_parameters(model, bottleneck, n_iter: int, dropped=()):
+def with_parameters(model, bottleneck, n_iter: int, kept, dropped=()):
     """Return a copy of a fitted model with other parameters.
 
     Parameters
@@ -105,30 +105,33 @@ def with_parameters(model, bottleneck, n_iter: int, dropped=()):
         Parameters of the concepts that are left.
     n_iter : int
         Newton steps they took.
+    kept : sequence of bool
+        Which of their heads are as they were, to the last digit; the label's last.
     dropped : sequence of int
-        Concepts that are not.
+        Concepts that are not left.
     """
+    old = as_bottleneck(model)
+    new = copy(old)
+    left = [j for j in range(old.n_concepts_) if j not in dropped]
+    new.concept_names_in_ = old.concept_names_in_[left]
+    new.concept_classes_ = [old.concept_classes_[j] for j in left]
+    new.n_concepts_ = len(left)
+    if dropped and old.concept_kinds:
+        names, kinds = set(new.concept_names_in_), old.concept_kinds.items()
+        new.concept_kinds = {name: kind for name, kind in kinds if name in names}
+    new._store(bottleneck)
+    for i, j in enumerate(left):
+        if kept[i]:
+            new.concept_coef_[i] = old.concept_coef_[j]
+            new.concept_intercept_[i] = old.concept_intercept_[j]
+    if kept[-1]:
+        new.coef_, new.intercept_ = old.coef_, old.intercept_
+    new.n_iter_ = n_iter
+    if isinstance(model, ConceptBottleneckClassifier):
+        return new
     twin = copy(model)
-    if not isinstance(model, ConceptBottleneckClassifier):
-        other = as_bottleneck(model)
-        other._store(bottleneck)
-        twin.coef_, twin.intercept_ = other.coef_, other.intercept_
-        twin.n_iter_ = np.full_like(model.n_iter_, n_iter)
-        return twin
-    twin.n_iter_ = n_iter
-    if dropped:
-        gone = [twin.concept_names_in_[j] for j in dropped]
-        twin.concept_names_in_ = np.delete(model.concept_names_in_, dropped)
-        twin.concept_classes_ = [
-            values
-            for j, values in enumerate(model.concept_classes_)
-            if j not in dropped
-        ]
-        twin.n_concepts_ = len(twin.concept_names_in_)
-        if model.concept_kinds:
-            kinds = model.concept_kinds.items()
-            twin.concept_kinds = {n: kind for n, kind in kinds if n not in gone}
-    twin._store(bottleneck)
+    twin.coef_, twin.intercept_ = new.coef_, new.intercept_
+    twin.n_iter_ = np.full_like(model.n_iter_, n_iter)
     return twin
 
 

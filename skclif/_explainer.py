@@ -637,7 +637,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     def _validation_rows(self, model, X, y) -> tuple[np.ndarray, np.ndarray] | None:
         if (X is None) != (y is None):
-            raise ValueError("X_val and y_val go together: give both or neither.")
+            given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
+            raise ValueError(
+                f"{given} was given without {missing}; pass both or neither."
+            )
         if X is None:
             return None
         with naming("X_val", "what X is in fit"):

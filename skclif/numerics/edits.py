@@ -288,8 +288,10 @@ def _changes(
     changed = (other | (old != new)).any(dim=0)
     share = (new * other).sum(dim=0) / new.sum(dim=0)
     # The Hessian of a ridge head does not know the codes: one step is all it takes.
-    numeric = torch.tensor([isinstance(head, RidgeHead) for head in stack.heads])
-    return changed, share.masked_fill(numeric.to(share.device), 0.0)
+    for j, head in enumerate(stack.heads):
+        if isinstance(head, RidgeHead):
+            share[j] = 0
+    return changed, share
 
 
 def _padded(data: TrainingData, n_rows: int) -> TrainingData:
