@@ -332,7 +332,7 @@ def _label_code(model, said: str, label) -> int:
     code = _code(model.classes_, label)
     if code is None:
         raise ValueError(
-            f"{said} {label!r}, which was not seen in fit; known labels: "
+            f"{said} {plain_value(label)!r}, which was not seen in fit; known labels: "
             f"{', '.join(map(repr, model.classes_.tolist()))}. A new one takes a new "
             "fit."
         )
@@ -514,12 +514,12 @@ def _check_unique(argument: str, what: str, given) -> None:
 
 def _code(classes: np.ndarray | None, value) -> float | None:
     """Return the code of a value, None if it has none; a number is its own."""
+    value = value.item() if isinstance(value, np.generic) else value
     if classes is None:
         fits = _is_number(value) and abs(value) <= LARGEST
         return float(value) if fits else None
     if not pd.api.types.is_scalar(value):
         return None
-    value = value.item() if isinstance(value, np.generic) else value
     for code, known in enumerate(classes.tolist()):
         if isinstance(value, bool) == isinstance(known, bool) and value == known:
             return float(code)
