@@ -15,6 +15,7 @@ from ._edit_results import EditRecord, HeadRecord
 from ._edits import Edit, TrainingSet, fingerprints
 from ._explainable import as_bottleneck, with_parameters
 from ._pipelines import final_step, with_final_step
+from ._questions import numeric_targets
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,8 @@ def edit_model(
     factors: Factors | None,
     device: torch.device,
     n_steps: int | None,
+    *,
+    settled: bool,
 ) -> Edited:
     """Apply an edit and solve both stages again.
 
@@ -64,6 +67,8 @@ def edit_model(
     device : torch.device
     n_steps : int or None
         Most Newton steps.
+    settled : bool
+        Whether every head stands at its optimum for `old`.
 
     Warns
     -----
@@ -88,6 +93,7 @@ def edit_model(
         concept_penalty=1 / model.concept_C,
         limits=Limits(float(model.tol), model.max_iter, n_steps),
         dropped=edit.dropped_concepts,
+        settled=settled,
     )
     back = None if basis is None else basis.T
     way = solution.way
@@ -125,30 +131,20 @@ def effects(
     codes : ndarray of shape (n_targets,)
         Of their labels.
     """
-    import torch
+    from .numerics.edits import predicted_effect
 
-    from .numerics.edits import mean_loss, predicted_effect
-
-    rows = torch.from_numpy(features)
-    labels = torch.from_numpy(codes)
-    before = mean_loss(model._bottleneck(), rows, labels)
-    achieved = mean_loss(edited_model._bottleneck(), rows, labels) - before
+    about = numeric_targets(model, "loss", codes, solved.device)
+    before, after = (_mean_loss(one, features, codes) for one in (model, edited_model))
     # Features of added rows may leave the span that factors are written in.
     outside = solved.basis is not None and edit.added is not None
     if edit.dropped_concepts or outside:
-        return None, achieved
-    (question,) = solved.questions(features, lambda block: None, "mean")
+        return None, after - before
     data = new.data().to(solved.device)
     if solved.basis is not None:
         data, _ = data.in_row_space()
-    predicted = predicted_effect(
-        solved.bottleneck,
-        data,
-        solved.factors,
-        question.features,
-        labels.to(solved.device),
-    )
-    return predicted, achieved
+    questions = solved.questions(features, about, "mean")
+    predicted = predicted_effect(solved.bottleneck, data, solved.factors, questions)
+    return predicted, after - before
 
 
 def write_record(
@@ -182,6 +178,16 @@ def write_record(
         model_after=models[1],
         version=__version__,
     )
+
+
+def _mean_loss(model, features: np.ndarray, codes: np.ndarray) -> float:
+    import torch
+
+    from .numerics.targets import LabelTarget, evaluate
+
+    target = LabelTarget("loss", torch.from_numpy(codes))
+    rows = torch.from_numpy(features)
+    return float(evaluate(target, model._bottleneck(), rows).mean())
 
 
 def check_steps(n_steps) -> int | None:

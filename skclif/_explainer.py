@@ -227,6 +227,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             concept_sample_weight,
         )
         self._settle(rows, _readable(X))
+        self._at_optimum = True
         self._solved = self._prepare()
         return self
 
@@ -586,7 +587,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         spanned = rows.features.shape[0] >= rows.features.shape[1]
         factors = self._factors() if spanned or edit.added is None else None
         edited = edit_model(
-            self.estimator_, rows, edit, factors, resolve_device(self.device), n_steps
+            self.estimator_,
+            rows,
+            edit,
+            factors,
+            resolve_device(self.device),
+            n_steps,
+            settled=self._at_optimum,
         )
         explainer = self._edited(edited, add)
         explainer._nearby = edited.factors
@@ -633,6 +640,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             for name, old in readable.items():
                 readable[name] = np.concatenate([old, new.get(name, unknown)])
         explainer._settle(edited.rows, readable)
+        explainer._at_optimum = all(head.converged for head in edited.heads)
         return explainer
 
     def _validation_rows(self, model, X, y) -> tuple[np.ndarray, np.ndarray] | None:

@@ -315,6 +315,17 @@ def test_editing_twice_is_editing_once_with_both(explainer, given):
     assert_same_model(twice, once)
 
 
+def test_an_edit_goes_on_from_one_that_was_stopped_short(explainer, given):
+    first, then = random_edit("annotate", 0.1, given), {"y": {0: "never"}}
+    short = explainer.edit(**first, n_steps=1)
+    assert not short.record.converged
+    result = short.explainer.edit(**then)
+    expected = retrained(given.edited(first).edited(then), explainer)
+    assert_same_model(result.estimator, expected)
+    assert starts(short.explainer.edit(drop=[]))["food"] == "current"
+    assert starts(result.explainer.edit(drop=[]))["food"] == "kept"
+
+
 def test_an_edit_can_be_taken_back(explainer):
     there = explainer.edit(y={3: "never"}, concepts={"food": {3: None}}, drop=[5])
     old = there.record.changes.set_index("kind")["old"]
@@ -652,11 +663,11 @@ def test_fingerprints_follow_what_they_are_of(explainer, given):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_effects_are_those_of_the_edit(kind, explainer, given):
-    X, y, _ = make_concept_data(200, seed=3)
+    X, y, _ = make_concept_data(600, seed=3)  # more than are asked about at a time
     codes = np.searchsorted(explainer.classes_, y)
 
     def loss(estimator):
-        return -np.log(estimator.predict_proba(X)[np.arange(200), codes]).mean()
+        return -np.log(estimator.predict_proba(X)[np.arange(600), codes]).mean()
 
     edit = random_edit(kind, 0.01, given)
     result = explainer.edit(**edit, X_val=X, y_val=y)
@@ -683,7 +694,7 @@ def test_the_predicted_effect_is_the_derivative(explainer, given):
 
 
 def test_the_predicted_effect_of_dropping_a_row_is_its_influence(explainer, given):
-    X, y, _ = make_concept_data(200, seed=3)
+    X, y, _ = make_concept_data(600, seed=3)
     influence = explainer.influence(X, y, reduce="mean").values[0, 17]
     record = explainer.edit(drop=[17], X_val=X, y_val=y).record
     assert record.predicted_effect == pytest.approx(-influence)

@@ -20,9 +20,9 @@ from .bottleneck import (
     solve_heads,
 )
 from .heads import HeadsProblem, HeadStack, RidgeHead
-from .influence import Factors, solve_adjoint
+from .influence import Factors, add_adjoints, solve_adjoint
 from .solvers import FactoredHessians, newton_cg
-from .targets import LabelTarget, evaluate
+from .targets import Question
 
 # Where a head's way to the new optimum began.
 KEPT, CURRENT, ZERO = "kept", "current", "zero"
@@ -112,6 +112,7 @@ def solve_edit(
     concept_penalty: float,
     limits: Limits,
     dropped: Sequence[int] = (),
+    settled: bool = True,
 ) -> Edited:
     """Solve both stages for edited rows.
 
@@ -128,6 +129,8 @@ def solve_edit(
     limits : Limits
     dropped : sequence of int
         Concepts that `new` does not have any more.
+    settled : bool
+        Whether `bottleneck` is at the optimum, so that what does not change is too.
     """
     if dropped:
         bottleneck, old, factors = _without(bottleneck, old, factors, dropped)
@@ -142,7 +145,7 @@ def solve_edit(
         parameters, way = _solve_again(
             concept_problem(stack, new, concept_penalty),
             bottleneck.concept_parameters,
-            changed,
+            changed | (not settled),
             share,
             None if factors is None else factors.concepts,
             limits,
@@ -153,7 +156,8 @@ def solve_edit(
         (old.labels[:, None], new.labels[:, None]),
         (old.label_weights[:, None], new.label_weights[:, None]),
     )
-    moved = bool(dropped) or changed.any()  # and with it what the label head sees
+    # What the label head sees moves with the concepts.
+    moved = bool(dropped) or not settled or changed.any()
     if ZERO in way.start:  # so far that it is another problem
         share = torch.ones_like(share)
     parameters, label_way = _solve_again(
@@ -172,13 +176,12 @@ def predicted_effect(
     bottleneck: Bottleneck,
     new: TrainingData,
     factors: Factors,
-    features: Tensor,
-    labels: Tensor,
+    questions: Sequence[Question],
 ) -> float:
-    """Return the first-order effect of an edit on the mean log-loss of other rows.
+    """Return the first-order effect of an edit on a target, which questions add up to.
 
-    ``target after - target before`` in nats, negative = good: the way along the adjoint
-    of the gradient that edited rows have at the parameters from before the edit.
+    ``target after - target before``: along the adjoint, minus the gradient that edited
+    rows have at the parameters from before the edit.
 
     Parameters
     ----------
@@ -188,14 +191,20 @@ def predicted_effect(
         After the edit.
     factors : Factors
         Before the edit.
-    features, labels : Tensor of shape (n_targets, n_features) and (n_targets,)
+    questions : sequence of Question
+        Each combined to one answer.
     """
-    stack, about = bottleneck.concepts, LabelTarget("loss", labels)
-    adjoint = solve_adjoint(
-        bottleneck,
-        factors,
-        about.derivatives(bottleneck, features),
-        features.new_full((1, len(features)), 1 / len(features)),
+    stack = bottleneck.concepts
+    adjoint = add_adjoints(
+        [
+            solve_adjoint(
+                bottleneck,
+                factors,
+                question.target.derivatives(bottleneck, question.features),
+                question.combine,
+            )
+            for question in questions
+        ]
     )
     problem = bottleneck.label_problem(new, factors.penalty)
     gradient = _gradient(problem, bottleneck.label_parameters)
@@ -206,11 +215,6 @@ def predicted_effect(
         for columns, part in zip(stack.scores, adjoint.concepts, strict=True):
             effect -= part[0] @ gradient[columns].flatten()
     return float(effect)
-
-
-def mean_loss(bottleneck: Bottleneck, features: Tensor, labels: Tensor) -> float:
-    """Return the mean log-loss of rows in nats."""
-    return float(evaluate(LabelTarget("loss", labels), bottleneck, features).mean())
 
 
 def _gradient(problem: HeadsProblem, parameters: Tensor) -> Tensor:
