@@ -168,41 +168,49 @@ class Edit:
 
     def changes(self, model, old: TrainingSet) -> pd.DataFrame:
         """Return a line for all that the edit makes different."""
-        lines: list[tuple] = []
         classes = model.classes_.tolist()
-        for row, code in self.labels.items():
-            if code != old.labels[row]:
-                before = classes[old.labels[row]]
-                lines.append(("relabel", row, None, before, classes[code]))
+        columns: dict[str, list] = {
+            name: [] for name in ("kind", "row", "concept", "old", "new")
+        }
+
+        def write(kind, rows, concept, before, after):
+            parts = ([kind] * len(rows), rows, [concept] * len(rows), before, after)
+            for column, part in zip(columns.values(), parts, strict=True):
+                column.extend(part)
+
+        rows = [row for row, code in self.labels.items() if code != old.labels[row]]
+        labels = [classes[old.labels[row]] for row in rows]
+        new_labels = [classes[self.labels[row]] for row in rows]
+        write("relabel", rows, None, labels, new_labels)
         for j, new in self.codes.items():
-            name = str(model.concept_names_in_[j])
-            rows, after = list(new), np.array(list(new.values()), dtype=float)
+            rows = np.array(list(new), dtype=int)
+            after = np.array(list(new.values()), dtype=float)
             before = old.codes[rows, j]
             differ = ~((before == after) | (np.isnan(before) & np.isnan(after)))
-            values = [_values(model.concept_classes_[j], c) for c in (before, after)]
-            for i in np.flatnonzero(differ).tolist():
-                pair = (part[i] for part in values)
-                lines.append(("annotate", rows[i], name, *pair))
-        for row, weight in self.weights.items():
-            if weight != old.weights[row]:
-                lines.append(("reweight", row, None, float(old.weights[row]), weight))
-        for row in self.dropped:
-            if old.weights[row] != 0:
-                lines.append(("drop", row, None, float(old.weights[row]), 0.0))
+            known = model.concept_classes_[j]
+            values = (_values(known, c[differ]) for c in (before, after))
+            name = str(model.concept_names_in_[j])
+            write("annotate", rows[differ].tolist(), name, *values)
+        weights = {r: w for r, w in self.weights.items() if w != old.weights[r]}
+        rows = list(weights)
+        write(
+            "reweight", rows, None, old.weights[rows].tolist(), list(weights.values())
+        )
+        rows = [row for row in self.dropped if old.weights[row] != 0]
+        write("drop", rows, None, old.weights[rows].tolist(), [0.0] * len(rows))
         if self.added is not None:
-            first = len(old.labels)
-            for i, code in enumerate(self.added.labels.tolist()):
-                lines.append(("add", first + i, None, None, classes[code]))
+            n, first = len(self.added.labels), len(old.labels)
+            new_labels = [classes[code] for code in self.added.labels]
+            write("add", range(first, first + n), None, [None] * n, new_labels)
         for j in self.dropped_concepts:
             name = str(model.concept_names_in_[j])
-            lines.append(("drop_concept", -1, name, None, None))
-        columns = ["kind", "row", "concept", "old", "new"]
-        parts = zip(*lines, strict=True) if lines else [[]] * len(columns)
-        frame = {
-            name: pd.Series(part, dtype=np.int64 if name == "row" else object)
-            for name, part in zip(columns, parts, strict=True)
-        }
-        return pd.DataFrame(frame)
+            write("drop_concept", [-1], name, [None], [None])
+        return pd.DataFrame(
+            {
+                name: pd.Series(part, dtype=np.int64 if name == "row" else object)
+                for name, part in columns.items()
+            }
+        )
 
     def _check_held(self, model, old: TrainingSet, new: TrainingSet) -> None:
         """Refuse an edit that leaves an unpenalised bias without an optimum."""
