@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, log_loss
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif._edits import TrainingSet
 from skclif._questions import class_codes, numeric_targets
 from skclif._ranks import spearman
 from skclif._suggestions import (
@@ -109,7 +110,7 @@ def asked(explainer, X, y, kinds=KINDS):
         lambda codes: numeric_targets(model, "loss", codes, solved.device),
         about_labels=True,
     )
-    return menu_of(solved, kinds, explainer._row_weights, False), validation
+    return menu_of(solved, kinds, TrainingSet(**explainer._training), False), validation
 
 
 def measure(task, training, share, seed):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from . import datasets, exceptions, metrics
     from ._bottleneck import ConceptBottleneckClassifier
     from ._display import ValidationDisplay
+    from ._edit_results import EditResult
     from ._embedding import SentenceEmbedder
     from ._explainer import ConceptInfluenceExplainer
     from ._results import InfluenceResult
@@ -23,6 +24,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "ConceptBottleneckClassifier",
     "ConceptInfluenceExplainer",
+    "EditResult",
     "EditSuggestions",
     "InfluenceResult",
     "InfluenceReweighter",
@@ -37,6 +39,7 @@ __all__ = [
 _HOMES = {
     "ConceptBottleneckClassifier": "_bottleneck",
     "ConceptInfluenceExplainer": "_explainer",
+    "EditResult": "_edit_results",
     "EditSuggestions": "_suggestion_results",
     "InfluenceResult": "_results",
     "InfluenceReweighter": "_reweighting",

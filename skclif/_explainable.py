@@ -8,6 +8,7 @@ to be trained on: away from it influence is not defined.
 from __future__ import annotations
 
 import warnings
+from copy import copy
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -85,6 +86,55 @@ def as_bottleneck(model) -> ConceptBottleneckClassifier:
     return twin
 
 
+def class_weights(model, y, sample_weight) -> np.ndarray:
+    """Return the weights of the classes that a model was fitted with, (n_classes,)."""
+    if isinstance(model, ConceptBottleneckClassifier):
+        return model.class_weight_
+    return compute_class_weight(
+        model.class_weight, classes=model.classes_, y=y, sample_weight=sample_weight
+    )
+
+
+def with_parameters(model, bottleneck, n_iter: int, kept, dropped=()):
+    """Return a copy of a fitted model with other parameters.
+
+    Parameters
+    ----------
+    model : ConceptBottleneckClassifier or LogisticRegression
+    bottleneck : numerics.bottleneck.Bottleneck
+        Parameters of the concepts that are left.
+    n_iter : int
+        Newton steps they took.
+    kept : sequence of bool
+        Which of their heads are as they were, to the last digit; the label's last.
+    dropped : sequence of int
+        Concepts that are not left.
+    """
+    old = as_bottleneck(model)
+    new = copy(old)
+    left = [j for j in range(old.n_concepts_) if j not in dropped]
+    new.concept_names_in_ = old.concept_names_in_[left]
+    new.concept_classes_ = [old.concept_classes_[j] for j in left]
+    new.n_concepts_ = len(left)
+    if dropped and old.concept_kinds:
+        names, kinds = set(new.concept_names_in_), old.concept_kinds.items()
+        new.concept_kinds = {name: kind for name, kind in kinds if name in names}
+    new._store(bottleneck)
+    for i, j in enumerate(left):
+        if kept[i]:
+            new.concept_coef_[i] = old.concept_coef_[j]
+            new.concept_intercept_[i] = old.concept_intercept_[j]
+    if kept[-1]:
+        new.coef_, new.intercept_ = old.coef_, old.intercept_
+    new.n_iter_ = n_iter
+    if isinstance(model, ConceptBottleneckClassifier):
+        return new
+    twin = copy(model)
+    twin.coef_, twin.intercept_ = new.coef_, new.intercept_
+    twin.n_iter_ = np.full_like(model.n_iter_, n_iter)
+    return twin
+
+
 def training_data(estimator, X, y, sample_weight, concepts, concept_sample_weight):
     """Return what a fitted estimator was trained on, and see it at the optimum.
 
@@ -102,9 +152,7 @@ def training_data(estimator, X, y, sample_weight, concepts, concept_sample_weigh
     if frozen:
         _check_known(twin, y, concepts)
     if twin is not model:
-        twin.class_weight_ = compute_class_weight(
-            model.class_weight, classes=twin.classes_, y=y, sample_weight=sample_weight
-        )
+        twin.class_weight_ = class_weights(model, y, sample_weight)
     data = twin._training_data(X, y, sample_weight, concepts, concept_sample_weight)
     if frozen:
         _check_stationary(twin, data)

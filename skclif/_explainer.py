@@ -5,11 +5,9 @@ Influence functions through a concept bottleneck: CLIF, arXiv 2605.19848.
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
@@ -23,9 +21,18 @@ from ._checks import (
     check_labels,
     check_weights,
     count_rows,
+    naming,
 )
 from ._devices import resolve_device
-from ._explainable import as_bottleneck, check_explainable, training_data
+from ._edit_results import EditResult
+from ._editing import check_steps, edit_model, effects, write_record
+from ._edits import TrainingSet, check_edit
+from ._explainable import (
+    as_bottleneck,
+    check_explainable,
+    class_weights,
+    training_data,
+)
 from ._leave_one_out import check_methods, compare_with_retraining
 from ._methods import METHODS, Solved, warn_of_hard_activations
 from ._pipelines import final_step, fit_parts, transform_parts
@@ -226,17 +233,16 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             self.estimator_, features, y, weights, concepts, concept_sample_weight
         )
         model = self._model()
-        self.classes_ = model.classes_
-        self.concept_names_in_ = model.concept_names_in_
-        self.n_samples_ = len(features)
-        self._row_weights = weights
-        self._training = {
-            field.name: getattr(data, field.name).numpy() for field in fields(data)
-        }
-        self._readable = {**_readable(X), "label": y}
-        self._readable_concepts = _readable_concepts(model, data)
-        activations = model._bottleneck().training_activations(data).numpy()
-        self.mean_activations_ = np.average(activations, axis=0, weights=weights)
+        rows = TrainingSet.given(
+            model,
+            data,
+            weights,
+            class_weights(final_step(self.estimator_), y, weights),
+            concepts,
+            concept_sample_weight,
+        )
+        self._settle(rows, _readable(X))
+        self._at_optimum = True
         self._solved = self._prepare()
         return self
 
@@ -671,10 +677,11 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             lambda some: numeric_targets(model, target, some, solved.device),
             about_labels=isinstance(target, str),
         )
-        menu = menu_of(solved, kinds, self._row_weights, higher_is_better)
+        training = TrainingSet(**self._training)
+        menu = menu_of(solved, kinds, training, higher_is_better)
         found = suggest(menu, validation, budget, check_random_state(random_state))
         suggestions = EditSuggestions(
-            frame_of(found, model, self._row_weights, self._training_frame()),
+            frame_of(found, model, training.weights, self._training_frame()),
             target=name,
             unit=unit,
             higher_is_better=higher_is_better,
@@ -689,6 +696,128 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         warn_unless_helpful(suggestions)
         return suggestions
 
+    def edit(
+        self,
+        *,
+        y=None,
+        concepts=None,
+        sample_weight=None,
+        drop=None,
+        add=None,
+        drop_concepts=None,
+        n_steps=None,
+        X_val=None,
+        y_val=None,
+    ):
+        """Change training rows, and get the model that retraining would give.
+
+        Both stages are solved again from where they stand, to the estimator's `tol`, or
+        from zero where that is the shorter way. Neither the explainer nor its estimator
+        is changed. Weights of classes stay as they were computed in `fit`, and so do
+        the leading steps of a pipeline.
+
+        Parameters
+        ----------
+        y : dict of int to label, default=None
+            New labels by row. Rows are named by position, as everywhere here.
+        concepts : dict of str to dict of int to value, default=None
+            New annotations by concept and row; None or NaN takes one away.
+        sample_weight : dict or array-like of shape (n_train,), default=None
+            New weights by row, or of all rows. 0 is the same as dropping.
+        drop : list of int, default=None
+            Rows to leave out. They keep their positions, with weight 0.
+        add : dict, default=None
+            New rows, with the keys X and y, and if need be concepts, sample_weight and
+            concept_sample_weight, each as in `fit`. They stand behind the others.
+        drop_concepts : list of str, default=None
+            Concepts that the model is to be without.
+        n_steps : int, default=None
+            At most so many Newton steps a stage, from where it stands; None for as many
+            as the optimum takes. Two are close to it after dropping and reweighting.
+        X_val : array-like of shape (n_val, n_features) or (n_val,), default=None
+            Rows on whose mean log-loss the effect is recorded.
+        y_val : array-like of shape (n_val,), default=None
+            Their labels.
+
+        Returns
+        -------
+        result : EditResult
+            With `estimator`; `explainer`, which goes on from there; and `record`. The
+            effects in it are ``loss after - loss before`` (nats); negative = good.
+
+        Raises
+        ------
+        TypeError
+            If an argument is of another form, or a row is not named by a whole number.
+        ValueError
+            If a row, concept, label or value is unknown, a row is dropped and changed
+            too, or a class or a value of a concept would be left without weight.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a head does not reach its optimum, but for `n_steps`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+        >>> rng = np.random.RandomState(0)
+        >>> X = rng.randn(60, 4)
+        >>> concepts = np.where(X[:, :2] > 0, "yes", "no")
+        >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
+        >>> y[7] = 1 - y[7]
+        >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+        >>> explainer = explainer.fit(X, y, concepts=concepts)
+        >>> result = explainer.edit(y={7: 1 - y[7]}, drop=[3])
+        >>> result.record.changes[["kind", "row", "old", "new"]]
+              kind  row  old  new
+        0  relabel    7    0    1
+        1     drop    3  1.0  0.0
+        >>> result.record.converged
+        True
+        >>> y[7] = 1 - y[7]
+        >>> weights = np.where(np.arange(60) == 3, 0, 1)
+        >>> retrained = ConceptBottleneckClassifier()
+        >>> retrained = retrained.fit(X, y, weights, concepts=concepts)
+        >>> bool(np.allclose(result.estimator.coef_, retrained.coef_))
+        True
+        """
+        check_is_fitted(self)
+        rows, model = TrainingSet(**self._training), self._model()
+        n_steps = check_steps(n_steps)
+        edit = check_edit(
+            model,
+            rows,
+            self._features,
+            y=y,
+            concepts=concepts,
+            sample_weight=sample_weight,
+            drop=drop,
+            add=add,
+            drop_concepts=drop_concepts,
+        )
+        validation = self._validation_rows(model, X_val, y_val)
+        spanned = rows.features.shape[0] >= rows.features.shape[1]
+        factors = self._factors() if spanned or edit.added is None else None
+        edited = edit_model(
+            self.estimator_,
+            rows,
+            edit,
+            factors,
+            resolve_device(self.device),
+            n_steps,
+            settled=self._at_optimum,
+        )
+        explainer = self._edited(edited, add)
+        explainer._nearby = edited.factors
+        effect = None, None
+        if validation is not None:
+            solved, after = self._solved_model(), explainer._model()
+            effect = effects(solved, model, after, edit, edited.rows, *validation)
+        record = write_record(self.estimator_, rows, edit, edited, n_steps, effect)
+        return EditResult(edited.estimator, explainer, record)
+
     def _answered(self, questions, kept, top, paths):
         """Return the method that was taken, what is kept of influence, and its rows."""
         solved, method = self._solved_model(), self.method
@@ -699,6 +828,44 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         for answers, block, part in solved.blocks(method, questions, paths=paths):
             kept.add(answers, block, part)
         return method, kept.values, kept.rows if top is not None else None
+
+    def _settle(self, rows: TrainingSet, readable: dict[str, np.ndarray]) -> None:
+        """Keep the training rows and what follows from them and the fitted model."""
+        model, data = self._model(), rows.data()
+        self.classes_ = model.classes_
+        self.concept_names_in_ = model.concept_names_in_
+        self.n_samples_ = len(rows.features)
+        self._training = rows.arrays()
+        self._readable = {**readable, "label": self.classes_[rows.labels]}
+        activations = model._bottleneck().training_activations(data).numpy()
+        self.mean_activations_ = np.average(activations, axis=0, weights=rows.weights)
+
+    def _edited(self, edited, add) -> ConceptInfluenceExplainer:
+        """Return an explainer of the edited model on the edited rows."""
+        explainer = clone(self).set_params(estimator=clone(edited.estimator))
+        explainer.estimator_, explainer._dtype = edited.estimator, self._dtype
+        readable = dict(self._readable)
+        del readable["label"]
+        if add is not None:
+            new = _readable(add["X"])
+            unknown = np.full(len(edited.rows.labels) - self.n_samples_, None)
+            for name, old in readable.items():
+                readable[name] = np.concatenate([old, new.get(name, unknown)])
+        explainer._settle(edited.rows, readable)
+        explainer._at_optimum = all(head.converged for head in edited.heads)
+        return explainer
+
+    def _validation_rows(self, model, X, y) -> tuple[np.ndarray, np.ndarray] | None:
+        if (X is None) != (y is None):
+            given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
+            raise ValueError(
+                f"{given} was given without {missing}; pass both or neither."
+            )
+        if X is None:
+            return None
+        with naming("X_val", "what X is in fit"):
+            features = self._features(X)
+        return features, class_codes(self.classes_, features, y, name="y_val")
 
     def _model(self):
         """Return the fitted final step as a bottleneck."""
@@ -724,13 +891,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     def _prepare(self) -> Solved:
         import torch
 
-        from .numerics.bottleneck import TrainingData
         from .numerics.influence import factorise
 
         device, model = resolve_device(self.device), self._model()
-        data = TrainingData(
-            **{k: torch.from_numpy(v) for k, v in self._training.items()}
-        )
+        data = TrainingSet(**self._training).data()
         data, basis = data.to(device).in_row_space()
         bottleneck = model._bottleneck(device).rotated(basis)
         factors = factorise(
@@ -747,8 +911,16 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             self._solved = self._prepare()
         return self._solved
 
+    def _factors(self):
+        """Return factorised Hessians of this model, or of one it was edited from."""
+        if "_solved" not in vars(self) and getattr(self, "_nearby", None) is not None:
+            return self._nearby
+        return self._solved_model().factors
+
     def _training_frame(self) -> pd.DataFrame:
-        return pd.DataFrame({**self._readable, **self._readable_concepts})
+        data = TrainingSet(**self._training).data()
+        annotations = _readable_concepts(self._model(), data)
+        return pd.DataFrame({**self._readable, **annotations})
 
     def _explained_frame(self, X, codes, values, reduce) -> pd.DataFrame:
         if reduce is not None:
@@ -760,6 +932,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """Leave out what can be computed again: factors, and tensors on a device."""
         state = super().__getstate__().copy()
         state.pop("_solved", None)
+        state.pop("_nearby", None)
         return state
 
     def __sklearn_tags__(self):

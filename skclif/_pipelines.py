@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -16,6 +18,18 @@ def final_step(estimator):
     while isinstance(estimator, Pipeline | FrozenEstimator):
         estimator = _inside(estimator)
     return estimator
+
+
+def with_final_step(estimator, final):
+    """Return the same estimator around another final step, leading steps shared."""
+    if isinstance(estimator, FrozenEstimator):
+        return FrozenEstimator(with_final_step(estimator.estimator, final))
+    if not isinstance(estimator, Pipeline):
+        return final
+    *leading, (name, last) = estimator.steps
+    twin = copy(estimator)
+    twin.steps = [*leading, (name, with_final_step(last, final))]
+    return twin
 
 
 def is_frozen(estimator) -> bool:

@@ -59,13 +59,14 @@ def numeric_targets(model, target, codes, device):
     return lambda block: ConceptTarget(j, code)
 
 
-def class_codes(classes: np.ndarray, features, y) -> np.ndarray:
+def class_codes(classes: np.ndarray, features, y, name: str = "y") -> np.ndarray:
     """Return the code of the class that each target is about."""
-    y = check_labels(y, len(features))
+    of = "X" + name.removeprefix("y")
+    y = check_labels(y, len(features), name=name, of=of)
     unknown = ~np.isin(y, classes)
     if unknown.any():
         raise ValueError(
-            f"y has the class {y[unknown].tolist()[0]!r}, which was not seen in "
+            f"{name} has the class {y[unknown].tolist()[0]!r}, which was not seen in "
             f"fit; known classes: {classes.tolist()}."
         )
     return np.searchsorted(classes, y)

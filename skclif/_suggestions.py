@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ._edits import TrainingSet
 from ._methods import Solved
 from ._suggestion_results import EditSuggestions
 from .exceptions import InfluenceWarning, SuggestionWarning
@@ -146,6 +147,8 @@ class Menu:
     kinds : tuple of str
     row_weights : Tensor of shape (n_samples,)
         As given to `fit`.
+    annotation_weights : Tensor of shape (n_samples, n_concepts)
+        Of annotations that are there, or would be.
     class_weights : Tensor of shape (n_classes,)
     higher_is_better : bool
         What is good.
@@ -154,6 +157,7 @@ class Menu:
     solved: Solved
     kinds: tuple[str, ...]
     row_weights: object
+    annotation_weights: object
     class_weights: object
     higher_is_better: bool
 
@@ -242,7 +246,7 @@ class Menu:
                 label_weights[rows] = self._label_weights(rows, labels[rows])
             else:
                 j = path - 1
-                concept_weights[rows, j] = self._annotation_weights(rows, j)
+                concept_weights[rows, j] = self.annotation_weights[rows, j]
                 concepts[rows, j] = values
                 annotated[rows, j] = True
         return replace(
@@ -291,7 +295,7 @@ class Menu:
             effects = changed.relabel(codes, self._label_weights(rows, codes))
         else:
             codes = data.concepts.new_full((len(rows),), value)
-            weights = self._annotation_weights(rows, path - 1)
+            weights = self.annotation_weights[rows, path - 1]
             effects = changed.annotate(path - 1, codes, weights)
         return effects.cpu().numpy()
 
@@ -309,23 +313,16 @@ class Menu:
     def _label_weights(self, rows, codes):
         return self.row_weights[rows] * self.class_weights[codes]
 
-    def _annotation_weights(self, rows, concept: int):
-        """Return weights of annotations; of first ones, those of their rows."""
-        data = self.solved.data
-        return data.concept_weights[rows, concept].where(
-            data.annotated[rows, concept], self.row_weights[rows]
-        )
 
-
-def menu_of(solved: Solved, kinds, row_weights: np.ndarray, higher_is_better) -> Menu:
+def menu_of(solved: Solved, kinds, training: TrainingSet, higher_is_better) -> Menu:
     """Return the menu of a solved model, with class weights as they were at fit."""
-    data = solved.data
-    row_weights = data.features.new_tensor(row_weights)
-    class_weights = data.features.new_ones(solved.bottleneck.label.n_values)
-    counts = row_weights > 0
-    ratios = data.label_weights[counts] / row_weights[counts]
-    class_weights[data.labels[counts]] = ratios
-    return Menu(solved, kinds, row_weights, class_weights, higher_is_better)
+    weights = training.weights
+    annotation_weights = weights[:, None] * training.concept_weights
+    tensors = map(
+        solved.data.features.new_tensor,
+        (weights, annotation_weights, training.class_weight),
+    )
+    return Menu(solved, kinds, *tensors, higher_is_better)
 
 
 @dataclass(frozen=True)
@@ -407,17 +404,18 @@ def cross_fit(
 
 def solve_edited(solved: Solved, data, tol: float = _TOL) -> Solved:
     """Return the model that training on other data gives."""
-    from .numerics.bottleneck import refit
+    from .numerics.edits import Limits, solve_edit
 
-    bottleneck = refit(
+    edited = solve_edit(
         solved.bottleneck,
+        solved.data,
         data,
+        solved.factors,
         penalty=solved.factors.penalty,
         concept_penalty=solved.factors.concept_penalty,
-        tol=tol,
-        max_iter=_MAX_ITER,
+        limits=Limits(tol, _MAX_ITER),
     )
-    return replace(solved, bottleneck=bottleneck, data=data)
+    return replace(solved, bottleneck=edited.bottleneck, data=data)
 
 
 def folds(codes: np.ndarray, n_folds: int, random_state) -> np.ndarray:

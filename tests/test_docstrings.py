@@ -41,6 +41,7 @@ def _public():
 PUBLIC = dict(_public())
 # Nobody constructs a result: its fields are documented as attributes.
 for result in (
+    "_edit_results.EditResult",
     "_results.InfluenceResult",
     "_metric_results.LinearDatamodelingScore",
     "_metric_results.RemovalCurve",

@@ -18,7 +18,7 @@ LAYERS = [
     {"__init__", "exceptions", "_ranks"},
     {
         *("_results", "_metric_results", "_suggestion_results"),
-        *("_validation", "_display"),
+        *("_edit_results", "_validation", "_display"),
     },
     {"numerics"},
     {"_sklearn", "_devices", "_checks", "_concepts", "_pipelines", "_rows"},
@@ -26,7 +26,7 @@ LAYERS = [
     {"_embedding_cache", "_embedding_models", "_embedding", "datasets"},
     {"_bottleneck"},
     {"_explainable", "_methods", "_leave_one_out", "_questions"},
-    {"_suspects", "_suggestions"},
+    {"_suspects", "_suggestions", "_edits", "_editing"},
     {"_explainer", "_reweighting", "metrics"},
     {"_audit", "_audit_data"},
     {"report"},

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer, _suggestions
+from skclif._edits import TrainingSet
 from skclif._questions import class_codes, numeric_targets
 from skclif._ranks import spearman
 from skclif._suggestions import (
@@ -30,7 +31,7 @@ from skclif._suggestions import (
     suggest,
 )
 from skclif.exceptions import InfluenceWarning, SuggestionWarning
-from skclif.numerics.bottleneck import refit
+from skclif.numerics.edits import Limits, solve_edit
 from skclif.numerics.influence import factorise, first_order, solve_adjoint
 from skclif.numerics.suggestions import ClosedForm
 from skclif.numerics.targets import ConceptTarget, LabelTarget, evaluate
@@ -67,7 +68,7 @@ def _asked(explainer, X, y, kinds=KINDS, target="loss"):
         lambda codes: numeric_targets(model, target, codes, solved.device),
         about_labels=True,
     )
-    return menu_of(solved, kinds, explainer._row_weights, False), validation
+    return menu_of(solved, kinds, TrainingSet(**explainer._training), False), validation
 
 
 def _edited(rows, edit):
@@ -180,15 +181,16 @@ def test_a_head_without_curvature_to_change_is_followed_exactly():
     before = evaluate(target, bottleneck, test.features)
 
     def effect(**parts):
-        after = refit(
+        after = solve_edit(
             bottleneck,
+            data,
             replace(data, **parts),
+            None,
             penalty=PENALTY,
             concept_penalty=CONCEPT_PENALTY,
-            tol=1e-11,
-            max_iter=100,
+            limits=Limits(1e-11, 100),
         )
-        return evaluate(target, after, test.features) - before
+        return evaluate(target, after.bottleneck, test.features) - before
 
     for row in range(0, 60, 7):
         concepts, annotations = data.concepts.clone(), data.concept_weights.clone()
@@ -239,7 +241,7 @@ def _compared(explainer, X, y, kind):
     (best,), n = menu.best(validation.adjoint(np.full((1, len(y)), 1 / len(y))))
     found = Found(best, np.zeros(len(best)), np.zeros(len(y)), 0.0, None, n)
     training = explainer._training_frame()
-    return frame_of(found, explainer._model(), explainer._row_weights, training)
+    return frame_of(found, explainer._model(), explainer._training["weights"], training)
 
 
 def _as_edit(line):
@@ -267,7 +269,7 @@ def test_effects_do_not_depend_on_blocks(monkeypatch):
 
 
 def _menu(higher_is_better=False):
-    return Menu(None, KINDS, None, None, higher_is_better)
+    return Menu(None, KINDS, None, None, None, higher_is_better)
 
 
 def _some(rows, paths, effects):

@@ -226,8 +226,8 @@ def fit_bottleneck(
     concepts, label : Convergence
     """
     stack, label = HeadStack(concept_heads), SoftmaxHead(n_classes)
-    concept_parameters, concepts = _solve(
-        _concept_problem(stack, data, concept_penalty), tol=tol, max_iter=max_iter
+    concept_parameters, concepts = solve_heads(
+        concept_problem(stack, data, concept_penalty), tol=tol, max_iter=max_iter
     )
     bottleneck = Bottleneck(
         stack,
@@ -236,7 +236,7 @@ def fit_bottleneck(
         label_parameters=data.features.new_empty(0),
         independent=independent,
     )
-    label_parameters, labels = _solve(
+    label_parameters, labels = solve_heads(
         bottleneck.label_problem(data, penalty), tol=tol, max_iter=max_iter
     )
     return replace(bottleneck, label_parameters=label_parameters), concepts, labels
@@ -251,33 +251,13 @@ def refit_label(
     max_iter: int,
 ) -> tuple[Bottleneck, Convergence]:
     """Solve the label head on from where it stands."""
-    parameters, convergence = _solve(
+    parameters, convergence = solve_heads(
         bottleneck.label_problem(data, penalty),
         bottleneck.label_parameters,
         tol=tol,
         max_iter=max_iter,
     )
     return replace(bottleneck, label_parameters=parameters), convergence
-
-
-def refit(
-    bottleneck: Bottleneck,
-    data: TrainingData,
-    *,
-    penalty: float,
-    concept_penalty: float,
-    tol: float,
-    max_iter: int,
-) -> Bottleneck:
-    """Solve both stages for other data, on from where they stand."""
-    parameters, _ = _solve(
-        _concept_problem(bottleneck.concepts, data, concept_penalty),
-        bottleneck.concept_parameters,
-        tol=tol,
-        max_iter=max_iter,
-    )
-    bottleneck = replace(bottleneck, concept_parameters=parameters)
-    return refit_label(bottleneck, data, penalty=penalty, tol=tol, max_iter=max_iter)[0]
 
 
 def relative_gradients(
@@ -296,20 +276,21 @@ def relative_gradients(
     label_ratio = label.relative_gradient(bottleneck.label_parameters)
     if not stack:
         return label_ratio
-    concepts = _concept_problem(stack, data, concept_penalty)
+    concepts = concept_problem(stack, data, concept_penalty)
     ratios = concepts.relative_gradient(bottleneck.concept_parameters)
     return torch.cat([ratios, label_ratio])
 
 
-def _concept_problem(
+def concept_problem(
     stack: HeadStack, data: TrainingData, penalty: float
 ) -> HeadsProblem:
+    """Return what the concept heads minimise."""
     return HeadsProblem(
         stack, data.features, data.concepts, data.concept_weights, penalty
     )
 
 
-def _solve(
+def solve_heads(
     problem: HeadsProblem, start: Tensor | None = None, *, tol: float, max_iter: int
 ) -> tuple[Tensor, Convergence]:
     """Solve in coordinates of the rows' span, from zero if no start is given."""
@@ -318,7 +299,7 @@ def _solve(
         start = features.new_zeros(stack.n_scores, features.shape[1] + 1)
     if not stack:
         nothing = features.new_empty(0)
-        return start, Convergence(0, nothing, nothing, nothing)
+        return start, Convergence(0, *[nothing] * 5)
     basis = row_space(features)
     if basis is None:
         return newton_cg(problem, start, tol=tol, max_iter=max_iter)

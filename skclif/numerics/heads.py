@@ -10,7 +10,7 @@ prediction.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -357,6 +357,12 @@ class HeadStack:
         """Return the scores of each head."""
         return [scores[..., columns] for columns in self.scores]
 
+    def columns(self, heads: Sequence[int]) -> Tensor:
+        """Return the score columns of some heads."""
+        positions = torch.arange(self.n_scores)
+        empty = positions[:0]
+        return torch.cat([empty, *(positions[self.scores[j]] for j in heads)])
+
     def predict_activations(self, scores: Tensor) -> Tensor:
         """Return the activations of all heads side by side."""
         parts = [
@@ -432,6 +438,17 @@ class HeadsProblem:
     codes: Tensor
     weights: Tensor
     penalty: float
+
+    def of_heads(self, heads: Sequence[int]) -> "HeadsProblem":
+        """Return the same for some of the heads."""
+        if len(heads) == len(self.stack):
+            return self
+        return replace(
+            self,
+            stack=HeadStack(self.stack.heads[j] for j in heads),
+            codes=self.codes[:, heads],
+            weights=self.weights[:, heads],
+        )
 
     def scores(self, parameters: Tensor) -> Tensor:
         """Return the scores of all heads, (n_samples, n_scores)."""

@@ -5,7 +5,7 @@ far below what it explains. It starts where the head stood, which does not matte
 where a convex fit ends.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from .bottleneck import Bottleneck, TrainingData
 from .heads import HeadsProblem, HeadStack, affine
 from .influence import Factors
 from .removal import Answers, Removals, refuse_undefined
-from .solvers import newton_cg
+from .solvers import FactoredHessians, newton_cg
 from .targets import Question
 
 _GRADIENT = 1e-9
@@ -79,8 +79,8 @@ class _Refit:
 
     def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):
         self.bottleneck, self.data, self.factors = bottleneck, data, factors
-        self.of_concepts = _Factored(factors.concepts)
-        self.of_label = _Factored([factors.label])
+        self.of_concepts = FactoredHessians(factors.concepts)
+        self.of_label = FactoredHessians([factors.label])
         self.activations = bottleneck.training_activations(data)
         # As a base that is exact to the same gradient as what is compared with it.
         self.base = self._fit_label(self.activations, data.label_weights)
@@ -158,39 +158,9 @@ class _Refit:
         return _fit(problem, self.bottleneck.label_parameters, self.of_label)
 
 
-class _Factored:
-    """The inverse Hessians with all rows, near those without one of them.
-
-    They only make the way shorter: where it ends, gradients decide.
-    """
-
-    def __init__(self, factors: Sequence[Tensor]):
-        self.factors = factors
-
-    def at(
-        self, problem: HeadsProblem, probabilities: list[Tensor]
-    ) -> Callable[[Tensor], Tensor]:
-        """Return the map, for a stack that repeats the heads any number of times."""
-        n_heads = len(self.factors)
-        sizes = [head.n_scores for head in problem.stack.heads[:n_heads]]
-        n_copies = len(problem.stack) // n_heads
-
-        def solve(direction: Tensor) -> Tensor:
-            copies = direction.reshape(n_copies, sum(sizes), -1)
-            parts = [
-                torch.cholesky_solve(part.flatten(1).T, factor).T.reshape(part.shape)
-                for part, factor in zip(
-                    torch.split(copies, sizes, dim=1), self.factors, strict=True
-                )
-            ]
-            return problem.without_missing_biases(
-                torch.cat(parts, dim=1).reshape(direction.shape)
-            )
-
-        return solve
-
-
-def _fit(problem: HeadsProblem, start: Tensor, preconditioner: _Factored) -> Tensor:
+def _fit(
+    problem: HeadsProblem, start: Tensor, preconditioner: FactoredHessians
+) -> Tensor:
     parameters, fit = newton_cg(
         problem,
         start,

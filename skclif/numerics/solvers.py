@@ -4,7 +4,7 @@ Every head is its own convex problem, but one product with the features serves t
 all: steps, step lengths and stopping are per head, products are shared.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -36,12 +36,18 @@ class Convergence:
     uncertainty : Tensor of shape (n_heads,)
         How far rounding in the gradient moves scores, over the largest score (or 1);
         0 where the gradient could be made as small as was asked for.
+    first_norm : Tensor of shape (n_heads,)
+        Of the gradient at the start.
+    step_length : Tensor of shape (n_heads,)
+        Share of the last step that the line search took; 1 where there was none.
     """
 
     n_iter: int
     gradient_norm: Tensor
     tolerance: Tensor
     uncertainty: Tensor
+    first_norm: Tensor
+    step_length: Tensor
 
     @property
     def converged(self) -> Tensor:
@@ -66,6 +72,7 @@ def newton_cg(
     tol: float,
     max_iter: int,
     preconditioner: Preconditions | None = None,
+    loosest: float = 0.1,
 ) -> tuple[Tensor, Convergence]:
     """Minimise every head's objective to a gradient norm of at most `tol`.
 
@@ -81,6 +88,8 @@ def newton_cg(
         Most Newton steps.
     preconditioner : Preconditions, default=None
         If a better one than `Preconditioner` is at hand, or that of these features.
+    loosest : float
+        Relative residual to which even the first steps are solved.
 
     Returns
     -------
@@ -93,6 +102,7 @@ def newton_cg(
     asked = tol * _weakest(problem)
     if preconditioner is None:
         preconditioner = Preconditioner(problem.features)
+    length = torch.ones_like(objective)
     n_iter = 0
     while True:
         probabilities = problem.probabilities(scores)
@@ -106,22 +116,27 @@ def newton_cg(
         times = partial(problem.hessian_times, probabilities)
         precondition = preconditioner.at(problem, probabilities)
         if n_iter >= max_iter or not active.any():
-            # Where rounding set the tolerance, the step that it leaves open tells how
-            # much it matters: a small gradient says little along flat directions.
-            limited = (tolerance > asked).to(gradient.dtype)
-            open_step = _conjugate_gradients(
-                problem,
-                times,
-                precondition,
-                -gradient * problem.per_score(limited),
-                torch.full_like(norm, 0.1),
+            uncertainty = torch.zeros_like(norm)
+            limited = tolerance > asked
+            if limited.any():
+                # Where rounding set the tolerance, the step that it leaves open tells
+                # how much it matters: a small gradient says little along flat
+                # directions.
+                open_step = _conjugate_gradients(
+                    problem,
+                    times,
+                    precondition,
+                    -gradient * problem.per_score(limited.to(gradient.dtype)),
+                    torch.full_like(norm, 0.1),
+                )
+                moved = problem.largest_score(problem.scores(open_step))
+                uncertainty = moved / problem.largest_score(scores).clamp(min=1)
+            return parameters, Convergence(
+                n_iter, norm, tolerance, uncertainty, first_norm, length
             )
-            moved = problem.largest_score(problem.scores(open_step))
-            uncertainty = moved / problem.largest_score(scores).clamp(min=1)
-            return parameters, Convergence(n_iter, norm, tolerance, uncertainty)
         # A step is solved as exactly as it pays: more so as the optimum comes near,
         # never beyond what the last step needs.
-        forcing = torch.clamp((norm / first_norm).sqrt(), max=0.1)
+        forcing = torch.clamp((norm / first_norm).sqrt(), max=loosest)
         forcing = torch.maximum(forcing, 0.1 * tolerance / norm)
         step = _conjugate_gradients(
             problem,
@@ -130,7 +145,7 @@ def newton_cg(
             -gradient * problem.per_score(active.to(gradient.dtype)),
             forcing,
         )
-        parameters, scores, objective = _line_search(
+        parameters, scores, objective, length = _line_search(
             problem, parameters, scores, objective, gradient, step
         )
         n_iter += 1
@@ -184,6 +199,43 @@ class Preconditioner:
         return lambda v: without(((v @ self.vectors) / scale) @ self.vectors.T)
 
 
+class FactoredHessians:
+    """Inverse Hessians of the same heads on nearly the same rows.
+
+    They only make the way shorter: where it ends, gradients decide.
+
+    Parameters
+    ----------
+    factors : sequence of Tensor
+        Cholesky factor of every head's Hessian.
+    """
+
+    def __init__(self, factors: Sequence[Tensor]):
+        self.factors = factors
+
+    def at(
+        self, problem: HeadsProblem, probabilities: list[Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the map, for a stack that repeats the heads any number of times."""
+        n_heads = len(self.factors)
+        sizes = [head.n_scores for head in problem.stack.heads[:n_heads]]
+        n_copies = len(problem.stack) // n_heads
+
+        def solve(direction: Tensor) -> Tensor:
+            copies = direction.reshape(n_copies, sum(sizes), -1)
+            parts = [
+                torch.cholesky_solve(part.flatten(1).T, factor).T.reshape(part.shape)
+                for part, factor in zip(
+                    torch.split(copies, sizes, dim=1), self.factors, strict=True
+                )
+            ]
+            return problem.without_missing_biases(
+                torch.cat(parts, dim=1).reshape(direction.shape)
+            )
+
+        return solve
+
+
 def solve_hessian(
     problem: HeadsProblem,
     parameters: Tensor,
@@ -215,25 +267,24 @@ def _conjugate_gradients(
     forcing: Tensor,
 ) -> Tensor:
     """Solve every head's Newton system to a relative residual of `forcing`."""
-    solution = torch.zeros_like(right_hand_side)
+    solution = direction = torch.zeros_like(right_hand_side)
     residual = right_hand_side
     target = forcing * problem.by_head(residual**2).sqrt()
-    direction = preconditioned = precondition(residual)
-    energy = problem.by_head(residual * preconditioned)
+    energy = torch.zeros_like(target)
     for _ in range(_MAX_CG):
         active = problem.by_head(residual**2).sqrt() > target
         if not active.any():
             break
+        preconditioned = precondition(residual)
+        new_energy = problem.by_head(residual * preconditioned)
+        ratio = torch.where(active & (energy > 0), new_energy / energy, 0.0)
+        direction = preconditioned + problem.per_score(ratio) * direction
+        energy = new_energy
         product = times(direction)
         curvature = problem.by_head(direction * product)
         length = torch.where(active & (curvature > 0), energy / curvature, 0.0)
         solution = solution + problem.per_score(length) * direction
         residual = residual - problem.per_score(length) * product
-        preconditioned = precondition(residual)
-        new_energy = problem.by_head(residual * preconditioned)
-        ratio = torch.where(active, new_energy / energy, 0.0)
-        direction = preconditioned + problem.per_score(ratio) * direction
-        energy = new_energy
     return solution
 
 
@@ -244,7 +295,7 @@ def _line_search(
     objective: Tensor,
     gradient: Tensor,
     step: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Halve each head's step until its objective falls enough (Armijo).
 
     The scores are linear in the step, so a trial costs no product with the features.
@@ -262,4 +313,4 @@ def _line_search(
         if not short.any():
             break
         length = torch.where(short, length / 2, length)
-    return trial, trial_scores, value
+    return trial, trial_scores, value, length

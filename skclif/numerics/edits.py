@@ -1,0 +1,351 @@
+"""Both stages solved again after an edit of the training rows.
+
+An edit leaves most of the objective as it was, so the new optimum is near: Newton steps
+by conjugate gradients from where a head stands, with the factorised Hessians from
+before the edit as preconditioner. Many changed codes are the exception: rows that were
+surely right are surely wrong, line searches cut the steps short, and a fit from zero
+gets there sooner. So every head goes its own way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .bottleneck import (
+    Bottleneck,
+    TrainingData,
+    concept_problem,
+    solve_heads,
+)
+from .heads import HeadsProblem, HeadStack, RidgeHead
+from .influence import Factors, add_adjoints, solve_adjoint
+from .solvers import FactoredHessians, newton_cg
+from .targets import Question
+
+# Where a head's way to the new optimum began.
+KEPT, CURRENT, ZERO = "kept", "current", "zero"
+# Share of a head's weight on changed codes, beyond which the way from zero is shorter.
+_MOST_CHANGED = 0.01
+# So it is where the line search cuts the first step twice or more.
+_SHORT = 0.3
+# With factorised Hessians near at hand, exact steps cost little more than loose ones.
+_LOOSEST = 0.02
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop.
+
+    Attributes
+    ----------
+    tol : float
+        Bound on the gradient norm of every head.
+    max_iter : int
+        Most Newton steps of either stage.
+    n_steps : int or None
+        At most so many steps, all from the current parameters.
+    """
+
+    tol: float
+    max_iter: int
+    n_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Way:
+    """How heads got to their new optimum, or how far.
+
+    Attributes
+    ----------
+    start : tuple of str
+        Where each head was solved from: "current" for its parameters before the edit,
+        "zero", or "kept" where the edit changed nothing for it.
+    n_steps : tuple of int
+        Newton steps.
+    before, after : tuple of float
+        Norm of the gradient on the edited rows, at the parameters from before the edit
+        and at those reached; of a head that was kept, 0.
+    tolerance : tuple of float
+        Norm of what counts as no gradient.
+    converged : tuple of bool
+    """
+
+    start: tuple[str, ...] = ()
+    n_steps: tuple[int, ...] = ()
+    before: tuple[float, ...] = ()
+    after: tuple[float, ...] = ()
+    tolerance: tuple[float, ...] = ()
+    converged: tuple[bool, ...] = ()
+
+    def __add__(self, other: "Way") -> "Way":
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Way(*(first + second for first, second in pairs))
+
+
+@dataclass(frozen=True)
+class Edited:
+    """Both stages after an edit.
+
+    Attributes
+    ----------
+    bottleneck : Bottleneck
+    way : Way
+        Of the concept heads, and the label's last.
+    factors : Factors or None
+        Those that were given, of the concepts that are left.
+    """
+
+    bottleneck: Bottleneck
+    way: Way
+    factors: Factors | None
+
+
+def solve_edit(
+    bottleneck: Bottleneck,
+    old: TrainingData,
+    new: TrainingData,
+    factors: Factors | None,
+    *,
+    penalty: float,
+    concept_penalty: float,
+    limits: Limits,
+    dropped: Sequence[int] = (),
+    settled: bool = True,
+) -> Edited:
+    """Solve both stages for edited rows.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+        At the optimum for `old`, or near it.
+    old, new : TrainingData
+        Before and after the edit. Added rows stand last.
+    factors : Factors or None
+        Hessians of about these heads on about these rows, in the same coordinates.
+    penalty, concept_penalty : float
+        ``1 / C`` and ``1 / concept_C``.
+    limits : Limits
+    dropped : sequence of int
+        Concepts that `new` does not have any more.
+    settled : bool
+        Whether `bottleneck` is at the optimum, so that what does not change is too.
+    """
+    if dropped:
+        bottleneck, old, factors = _without(bottleneck, old, factors, dropped)
+    stack, old = bottleneck.concepts, _padded(old, len(new.features))
+    changed, share = _changes(
+        stack,
+        (old.concepts, new.concepts),
+        (old.concept_weights, new.concept_weights),
+    )
+    way = Way()
+    if stack:
+        parameters, way = _solve_again(
+            concept_problem(stack, new, concept_penalty),
+            bottleneck.concept_parameters,
+            changed | (not settled),
+            share,
+            None if factors is None else factors.concepts,
+            limits,
+        )
+        bottleneck = replace(bottleneck, concept_parameters=parameters)
+    label_changed, share = _changes(
+        HeadStack([bottleneck.label]),
+        (old.labels[:, None], new.labels[:, None]),
+        (old.label_weights[:, None], new.label_weights[:, None]),
+    )
+    # What the label head sees moves with the concepts.
+    moved = bool(dropped) or not settled or changed.any()
+    if ZERO in way.start:  # so far that it is another problem
+        share = torch.ones_like(share)
+    parameters, label_way = _solve_again(
+        bottleneck.label_problem(new, penalty),
+        bottleneck.label_parameters,
+        label_changed | moved,
+        share,
+        None if factors is None else [factors.label],
+        limits,
+    )
+    bottleneck = replace(bottleneck, label_parameters=parameters)
+    return Edited(bottleneck, way + label_way, factors)
+
+
+def predicted_effect(
+    bottleneck: Bottleneck,
+    new: TrainingData,
+    factors: Factors,
+    questions: Sequence[Question],
+) -> float:
+    """Return the first-order effect of an edit on a target, which questions add up to.
+
+    ``target after - target before``: along the adjoint, minus the gradient that edited
+    rows have at the parameters from before the edit.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+        Before the edit.
+    new : TrainingData
+        After the edit.
+    factors : Factors
+        Before the edit.
+    questions : sequence of Question
+        Each combined to one answer.
+    """
+    stack = bottleneck.concepts
+    adjoint = add_adjoints(
+        [
+            solve_adjoint(
+                bottleneck,
+                factors,
+                question.target.derivatives(bottleneck, question.features),
+                question.combine,
+            )
+            for question in questions
+        ]
+    )
+    problem = bottleneck.label_problem(new, factors.penalty)
+    gradient = _gradient(problem, bottleneck.label_parameters)
+    effect = -(adjoint.label[0] @ gradient.flatten())
+    if stack:
+        problem = concept_problem(stack, new, factors.concept_penalty)
+        gradient = _gradient(problem, bottleneck.concept_parameters)
+        for columns, part in zip(stack.scores, adjoint.concepts, strict=True):
+            effect -= part[0] @ gradient[columns].flatten()
+    return float(effect)
+
+
+def _gradient(problem: HeadsProblem, parameters: Tensor) -> Tensor:
+    probabilities = problem.probabilities(problem.scores(parameters))
+    return problem.gradient(probabilities, parameters)
+
+
+def _solve_again(
+    problem: HeadsProblem,
+    parameters: Tensor,
+    changed: Tensor,
+    share: Tensor,
+    factors: Sequence[Tensor] | None,
+    limits: Limits,
+) -> tuple[Tensor, Way]:
+    """Solve changed heads, each from where the way is shorter."""
+    few = share <= _MOST_CHANGED if limits.n_steps is None else torch.ones_like(changed)
+    near = (changed & few).nonzero()[:, 0].tolist()
+    far = (changed & ~few).nonzero()[:, 0].tolist()
+    parameters, stack = parameters.clone(), problem.stack
+    way = [(KEPT, 0, 0.0, 0.0, 0.0, True)] * len(stack)
+    if far:  # the others see it as they begin
+        part = problem.of_heads(far)
+        norm = part.by_head(_gradient(part, parameters[stack.columns(far)]) ** 2).sqrt()
+        for j, before in zip(far, norm.tolist(), strict=True):
+            way[j] = (ZERO, 0, before, before, 0.0, False)
+
+    def solve(heads: list[int], begin: str, most: int) -> list[bool]:
+        if not heads:
+            return []
+        part, columns = problem.of_heads(heads), stack.columns(heads)
+        if begin == ZERO:
+            found, fit = solve_heads(part, tol=limits.tol, max_iter=most)
+        else:
+            nearby = None
+            if factors is not None:
+                nearby = FactoredHessians([factors[j] for j in heads])
+            found, fit = newton_cg(
+                part,
+                parameters[columns],
+                tol=limits.tol,
+                max_iter=most,
+                preconditioner=nearby,
+                loosest=_LOOSEST,
+            )
+        parameters[columns] = found
+        for i, j in enumerate(heads):
+            _, steps, before, *_ = way[j]
+            way[j] = (
+                begin,
+                steps + fit.n_iter,
+                before or float(fit.first_norm[i]),
+                float(fit.gradient_norm[i]),
+                float(fit.tolerance[i]),
+                bool(fit.converged[i]),
+            )
+        return (fit.step_length < _SHORT).tolist()
+
+    if limits.n_steps is not None:
+        solve(near, CURRENT, min(limits.n_steps, limits.max_iter))
+    else:
+        short = solve(near, CURRENT, 1)
+        far += [j for j, is_short in zip(near, short, strict=True) if is_short]
+        solve([j for j in near if j not in far], CURRENT, limits.max_iter)
+        solve(sorted(far), ZERO, limits.max_iter)
+    return parameters, Way(*zip(*way, strict=True))
+
+
+def _changes(
+    stack: HeadStack, codes: tuple[Tensor, Tensor], weights: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return which heads changed, and the share of their weight on changed codes."""
+    old, new = weights
+    other = (codes[0] != codes[1]) & (old > 0) & (new > 0)
+    changed = (other | (old != new)).any(dim=0)
+    share = (new * other).sum(dim=0) / new.sum(dim=0)
+    # The Hessian of a ridge head does not know the codes: one step is all it takes.
+    for j, head in enumerate(stack.heads):
+        if isinstance(head, RidgeHead):
+            share[j] = 0
+    return changed, share
+
+
+def _padded(data: TrainingData, n_rows: int) -> TrainingData:
+    """Return the data with rows of no weight below."""
+    missing = n_rows - len(data.features)
+    if not missing:
+        return data
+    return TrainingData(
+        *(
+            torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
+            for part in vars(data).values()
+        )
+    )
+
+
+def _without(
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    factors: Factors | None,
+    dropped: Sequence[int],
+) -> tuple[Bottleneck, TrainingData, Factors | None]:
+    """Return all that is left when some concepts are gone."""
+    stack = bottleneck.concepts
+    kept = [j for j in range(len(stack)) if j not in dropped]
+    n_inputs = bottleneck.n_label_inputs
+    inputs = torch.cat(
+        [torch.arange(n_inputs)[stack.activations[j]] for j in kept]
+        + [torch.tensor([n_inputs - 1])]
+    )
+    rest = replace(
+        bottleneck,
+        concepts=HeadStack(stack.heads[j] for j in kept),
+        concept_parameters=bottleneck.concept_parameters[stack.columns(kept)],
+        label_parameters=bottleneck.label_parameters[:, inputs],
+    )
+    data = replace(
+        data,
+        concepts=data.concepts[:, kept],
+        annotated=data.annotated[:, kept],
+        concept_weights=data.concept_weights[:, kept],
+    )
+    if factors is None:
+        return rest, data, None
+    flat = torch.arange(bottleneck.label.n_scores)[:, None] * n_inputs + inputs
+    flat = flat.flatten().to(factors.label.device)
+    hessian = factors.label.tril() @ factors.label.tril().T
+    factors = replace(
+        factors,
+        label=torch.linalg.cholesky(hessian[flat][:, flat]),
+        concepts=tuple(factors.concepts[j] for j in kept),
+        cross=tuple(factors.cross[j][flat] for j in kept),
+    )
+    return rest, data, factors
