@@ -122,9 +122,9 @@ def run_peer(peer, given, explainer, folder, repeat):
 def run_ours(task, explainer, given, folder, repeat, *, concepts):
     """Return our influence, and medians of what the processes printed."""
     path, answer = folder / "explainer.pickle", folder / "answer.npy"
-    path.write_bytes(
-        pickle.dumps((task, explainer, given["X_test"], given["y_test"], concepts))
-    )
+    with path.open("wb") as file:
+        pickle.dump((task, concepts), file)
+        pickle.dump((explainer, given["X_test"], given["y_test"]), file)
     command = [sys.executable, "-m", "benchmarks.influence", "--answer", path, answer]
     runs = [_in_a_process(command) for _ in range(repeat)]
     values = None if concepts else np.load(answer)
@@ -155,12 +155,13 @@ def answer(path, to):
     The explainer was loaded, so the first call assembles and factorises too.
     """
     torch.set_num_threads(1)
-    imported = status("VmRSS")
-    saved = Path(path).read_bytes()
-    task, explainer, X, y, concepts = pickle.loads(saved)
-    few = problem(task, 500, 5)
-    explain(few, concepts=True).influence(few["X_test"], few["y_test"])  # warm up
-    del saved, few
+    with Path(path).open("rb") as file:
+        task, concepts = pickle.load(file)
+        few = problem(task, 500, 5)
+        explain(few, concepts=True).influence(few["X_test"], few["y_test"])  # warm up
+        del few
+        imported = status("VmRSS")
+        explainer, X, y = pickle.load(file)
     # The paths of all rows would be 11 x 0.2 GB at 100,000: they are streamed.
     keep = {"paths": True, "top": 10} if concepts else {}
     data = (status("VmRSS") - imported) * 1024 / 1e9
