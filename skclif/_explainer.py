@@ -810,7 +810,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             settled=self._at_optimum,
         )
         explainer = self._edited(edited, add)
-        explainer._nearby = edited.factors
+        from_zero = any(head.start == "zero" for head in edited.heads)
+        explainer._nearby = None if from_zero else edited.factors
         effect = None, None
         if validation is not None:
             solved, after = self._solved_model(), explainer._model()
@@ -912,8 +913,11 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return self._solved
 
     def _factors(self):
-        """Return factorised Hessians of this model, or of one it was edited from."""
-        if "_solved" not in vars(self) and getattr(self, "_nearby", None) is not None:
+        """Return factorised Hessians of this model, or of one that it is near.
+
+        None where the edit that led here went far: any others cost more than they save.
+        """
+        if "_solved" not in vars(self) and hasattr(self, "_nearby"):
             return self._nearby
         return self._solved_model().factors
 
