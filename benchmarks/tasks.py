@@ -2,7 +2,8 @@
 
 ``cebab-masked`` comes from the official release, where an aspect without a majority is
 not annotated. ``cebab-published`` and ``yelp`` are the tables of Tan et al. (2023),
-which write "not annotated" as "unknown". ``generated`` is made up, for small sizes.
+which write "not annotated" as "unknown". ``generated`` is made up, for small sizes. A
+name that ends in ``.csv`` is a file of yours.
 """
 
 import os
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from skclif import SentenceEmbedder
-from skclif.datasets import fetch_cebab
+from skclif.datasets import fetch_cebab, load_reviews
 
 CONCEPTS = [
     "food",
@@ -46,7 +47,9 @@ def load_task(name: str, part: str, n_concepts: int = 10) -> Part:
     """Return the "train", "dev" or "test" part of a task, embedded with MiniLM."""
     if name == "generated":
         return _generate(part, n_concepts)
-    if name == "cebab-masked":
+    if name.endswith(".csv"):
+        texts, y, concepts = _own(name, part)
+    elif name == "cebab-masked":
         bunch = fetch_cebab(part)
         texts, y, concepts = bunch.data, bunch.target, bunch.concepts
     else:
@@ -67,8 +70,26 @@ def _generate(part: str, n_concepts: int) -> Part:
     values = np.array(["Negative", "unknown", "Positive"], dtype=object)
     concepts = pd.DataFrame(values[np.digitize(scores, [-0.5, 0.5])], columns=CONCEPTS)
     y = 1 + np.digitize(scores.sum(axis=1), [-4, -1, 1, 4])
-    texts = pd.Series([f"{part} {row}" for row in range(n_rows)])
+    texts = pd.Series([f"{part} {row} word{row % 10}" for row in range(n_rows)])
     return Part(texts, X, y, concepts[CONCEPTS[:n_concepts]])
+
+
+def _own(path: str, part: str) -> tuple[pd.Series, pd.Series, pd.DataFrame]:
+    """Return texts, labels and annotations of a part: 60, 20 and 20 % of the rows.
+
+    Columns are text, label, and concepts. "unknown" stands for what is not annotated.
+    """
+    columns = pd.read_csv(path, nrows=0).columns
+    concepts = [name for name in columns if name not in ("text", "label")]
+    rows = load_reviews(path, concepts=concepts)
+    order = np.random.default_rng(0).permutation(len(rows.data))
+    ends = [int(share * len(order)) for share in (0.6, 0.8)]
+    chosen = np.split(order, ends)[list(_GENERATED).index(part)]
+    annotations = rows.concepts.astype(object).fillna("unknown")
+    return tuple(
+        table.iloc[chosen].reset_index(drop=True)
+        for table in (rows.data, rows.target, annotations)
+    )
 
 
 def _published(name: str, part: str) -> pd.DataFrame:
