@@ -446,10 +446,10 @@ def _added(model, rows: TrainingSet, read_features, add) -> TrainingSet | None:
     _check_dict("add", add, _AS_FIT)
     unknown = [name for name in add if name not in _ADDED]
     missing = [name for name in ("X", "y") if add.get(name) is None]
-    if unknown or missing:
-        raise ValueError(
-            f"add must be {_AS_FIT}; unknown: {unknown}, missing: {missing}."
-        )
+    if unknown:
+        raise ValueError(f"add must be {_AS_FIT}; {unknown[0]!r} is none of them.")
+    if missing:
+        raise ValueError(f"add must be {_AS_FIT}; it has no {missing[0]}.")
     with naming("add", _AS_FIT):
         n = count_rows(add["X"])
         labels = check_labels(add["y"], n)

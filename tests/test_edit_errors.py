@@ -308,12 +308,12 @@ CASES = {
     "no labels": (
         {"add": {"X": X[:1]}},
         ValueError,
-        r"unknown: \[\], missing: \['y'\]",
+        "add must be .*; it has no y",
     ),
     "other key": (
         {"add": {**ROW, "z": 1}},
         ValueError,
-        r"unknown: \['z'\], missing: \[\]",
+        "add must be .*; 'z' is none of them",
     ),
     "more labels": (
         {"add": {**ROW, "y": Y[:2]}},
