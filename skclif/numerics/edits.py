@@ -27,7 +27,7 @@ from .targets import Question
 # Where a head's way to the new optimum began.
 KEPT, CURRENT, ZERO = "kept", "current", "zero"
 # Share of a head's weight on changed codes, beyond which the way from zero is shorter.
-_MOST_CHANGED = 0.01
+_MOST_CHANGED = 0.004
 # So it is where the line search cuts the first step twice or more.
 _SHORT = 0.3
 # With factorised Hessians near at hand, exact steps cost little more than loose ones.
