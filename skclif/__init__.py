@@ -14,38 +14,51 @@ if TYPE_CHECKING:
     from ._edit_results import EditResult
     from ._embedding import SentenceEmbedder
     from ._explainer import ConceptInfluenceExplainer
+    from ._model_files import load_model, save_model
+    from ._replay import ReplayResult, replay
     from ._results import InfluenceResult
     from ._reweighting import InfluenceReweighter
     from ._suggestion_results import EditSuggestions
+    from ._trail import AuditTrail
     from ._validation import ValidationResult
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AuditTrail",
     "ConceptBottleneckClassifier",
     "ConceptInfluenceExplainer",
     "EditResult",
     "EditSuggestions",
     "InfluenceResult",
     "InfluenceReweighter",
+    "ReplayResult",
     "SentenceEmbedder",
     "ValidationDisplay",
     "ValidationResult",
     "datasets",
     "exceptions",
+    "load_model",
     "metrics",
+    "replay",
+    "save_model",
 ]
 
 _HOMES = {
+    "AuditTrail": "_trail",
     "ConceptBottleneckClassifier": "_bottleneck",
     "ConceptInfluenceExplainer": "_explainer",
     "EditResult": "_edit_results",
     "EditSuggestions": "_suggestion_results",
     "InfluenceResult": "_results",
     "InfluenceReweighter": "_reweighting",
+    "ReplayResult": "_replay",
     "SentenceEmbedder": "_embedding",
     "ValidationDisplay": "_display",
     "ValidationResult": "_validation",
+    "load_model": "_model_files",
+    "replay": "_replay",
+    "save_model": "_model_files",
 }
 
 

@@ -1,4 +1,4 @@
-"""An audit: how good a model is, and which training rows stand behind its errors.
+"""An audit: how good a model is, what stands behind its errors, and what could be done.
 
 Pure data in, pure data out: reading files, embedding texts and writing pages are the
 command line's and the report's.
@@ -6,24 +6,27 @@ command line's and the report's.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from ._audit_data import Reviews, text_hash
+from ._audit_data import Reviews, tidy
 from ._bottleneck import ConceptBottleneckClassifier
 from ._concepts import format_value, plain_value
 from ._explainer import ConceptInfluenceExplainer
+from ._fingerprints import data_fingerprint, model_fingerprint
+from ._pipelines import final_step
 from ._results import dominant_paths
-from .exceptions import InfluenceWarning
+from ._suggestions import LEAST_ROWS
+from .exceptions import InfluenceWarning, SuggestionWarning
 
 N_CULPRITS = 5
+LEAST_PROBABILITY = 0.05  # of being wrong, for a label or annotation to be listed
 _VALUES_AT_ONCE = 20_000_000
 
 
@@ -55,6 +58,19 @@ class Audit:
         loss of the row that target_id and target_text_hash name, with its culprits.
         rank 1 is the most harmful; path carries most of the influence; the columns
         ``path:`` add up to it.
+    suspects : DataFrame
+        Labels and annotations of training rows that may be wrong, those of probability
+        at least `LEAST_PROBABILITY`, the most probable first: decision and why (empty,
+        for a person to fill in), kind, id, text_hash, path, current, proposed,
+        probability, loss, margin, self_influence, text.
+    suggestions : DataFrame
+        Changes of training rows that would lower the mean loss of the held-out rows,
+        the best first: the same columns up to proposed, then effect (nats; negative =
+        good), std_error, text. What would help, not what is wrong.
+    suggested : dict or None
+        What the whole list of suggestions is honestly worth: effect and interval on
+        held-out rows that did not choose it (nats; negative = good), helps,
+        n_candidates. None if there were too few held-out rows to say.
     groups : DataFrame or None
         Quality on the held-out rows of each group, and the influence on the mean loss
         of all held-out rows that the training rows of the group have together.
@@ -74,6 +90,9 @@ class Audit:
     training: pd.DataFrame
     predictions: pd.DataFrame
     influence: pd.DataFrame
+    suspects: pd.DataFrame
+    suggestions: pd.DataFrame
+    suggested: dict | None
     groups: pd.DataFrame | None
     mistakes: np.ndarray
     metrics: dict
@@ -92,18 +111,28 @@ class Models:
         Fitted.
     black_box : ConceptBottleneckClassifier or None
         Fitted without concepts; None if the audited model has none either.
+    weights : ndarray of shape (n_rows,)
+        Of the training rows; 0 for those that were dropped.
     warnings : tuple of str
         Of heads that did not converge, or Hessians that are nearly singular.
     """
 
     explainer: ConceptInfluenceExplainer
     black_box: ConceptBottleneckClassifier | None
+    weights: np.ndarray
     warnings: tuple[str, ...]
+
+    @property
+    def model(self) -> ConceptBottleneckClassifier:
+        """The audited model itself."""
+        return final_step(self.explainer.estimator_)
 
 
 def fit_models(
     train: Reviews,
     X: np.ndarray,
+    weights: np.ndarray | None = None,
+    model: ConceptBottleneckClassifier | None = None,
     *,
     training: str = "sequential",
     concept_C: float = 1.0,
@@ -119,25 +148,33 @@ def fit_models(
         Rows that `check_parts` accepted.
     X : ndarray of shape (n_rows, n_features)
         Their features.
+    weights : ndarray of shape (n_rows,), default=None
+        Their weights; None for 1.
+    model : ConceptBottleneckClassifier, default=None
+        Already fitted to these rows, to be audited as it is.
     training, concept_C, device, **options
         Of :class:`ConceptBottleneckClassifier`; `options` are the black box's too.
     method : {"auto", "newton", "leverage", "first_order"}
         Of :class:`ConceptInfluenceExplainer`.
     """
     options["device"] = device
-    model = ConceptBottleneckClassifier(
+    weights = np.ones(len(X)) if weights is None else weights
+    audited = ConceptBottleneckClassifier(
         training=training, concept_C=concept_C, **options
     )
-    explainer = ConceptInfluenceExplainer(model, method=method, device=device)
+    if model is not None:
+        audited = FrozenEstimator(model)
+    explainer = ConceptInfluenceExplainer(audited, method=method, device=device)
     black_box = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if train.concepts.shape[1]:
-            explainer.fit(X, train.labels, concepts=train.concepts)
-            black_box = ConceptBottleneckClassifier(**options).fit(X, train.labels)
+            explainer.fit(X, train.labels, weights, concepts=train.concepts)
+            black_box = ConceptBottleneckClassifier(**options)
+            black_box.fit(X, train.labels, weights)
         else:
-            explainer.fit(X, train.labels)
-    return Models(explainer, black_box, _messages(caught))
+            explainer.fit(X, train.labels, weights)
+    return Models(explainer, black_box, weights, messages(caught))
 
 
 def audit(
@@ -147,35 +184,35 @@ def audit(
     X_held_out: np.ndarray,
     *,
     max_mistakes: int = 10,
-    keep_text: bool = True,
+    seed: int = 0,
 ) -> Audit:
-    """Evaluate models, and trace their errors to training rows.
+    """Evaluate models, trace their errors to training rows, and list what could change.
 
     Parameters
     ----------
     models : Models
         What `fit_models` made of `train`.
     train, held_out : Reviews
-        Rows that `check_parts` accepted.
+        Rows that `check_parts` accepted. Tables hold their texts if these do.
     X_held_out : ndarray of shape (n_rows, n_features)
         Features of the held-out rows.
     max_mistakes : int, default=10
         For how many mistakes, the worst first, culprits are sought.
-    keep_text : bool, default=True
-        Whether the tables hold texts.
+    seed : int, default=0
+        Folds of the held-out rows in which suggestions are chosen and measured.
 
     Returns
     -------
     audit : Audit
         What was found. Influence is on the log-loss (nats); positive = harmful.
     """
-    explainer, black_box = models.explainer, models.black_box
-    model = explainer.estimator_
+    explainer, black_box, model = models.explainer, models.black_box, models.model
     predictions = _predictions(model, black_box, held_out, X_held_out)
     is_mistake = predictions["label"] != predictions["predicted"]
     order = np.argsort(-predictions["loss"].to_numpy(), kind="stable")
     mistakes = order[is_mistake.to_numpy()[order]][:max_mistakes]
     known = _known(train)
+    kept = models.weights > 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         mean = explainer.influence(
@@ -186,13 +223,21 @@ def audit(
     with warnings.catch_warnings():
         # The mistakes are among the rows that the mean has just been warned of.
         warnings.simplefilter("ignore", InfluenceWarning)
-        influence = _influence(explainer, mean, known, held_out, X_held_out, mistakes)
+        influence = _influence(
+            explainer, mean, known, kept, held_out, X_held_out, mistakes
+        )
+    suspects, suspect_notes = _suspects(explainer, known)
+    suggestions, suggested = _suggestions(explainer, known, held_out, X_held_out, seed)
+    used = train.take(kept)
     groups = None
     if train.groups is not None:
-        groups = _groups(mean, train, held_out, predictions, explainer.classes_)
+        values = mean.values[0, kept]
+        groups = _groups(
+            mean.paths, values, used, held_out, predictions, explainer.classes_
+        )
     overall = influence[influence["target"] == "all"]
     counts = {
-        "training_rows": len(train),
+        "training_rows": len(used),
         "held_out_rows": len(held_out),
         "mistakes": int(is_mistake.sum()),
         "harmful_training_rows": int((overall["influence"] > 0).sum()),
@@ -200,9 +245,6 @@ def audit(
             predictions["text_hash"].isin(overall["train_text_hash"]).sum()
         ),
     }
-    if not keep_text:
-        known = known.drop(columns="text")
-        predictions = predictions.drop(columns="text")
     return Audit(
         classes=tuple(map(plain_value, model.classes_)),
         concepts=tuple(map(str, model.concept_names_in_)),
@@ -210,28 +252,58 @@ def audit(
         training=known,
         predictions=predictions,
         influence=influence,
+        suspects=suspects,
+        suggestions=suggestions,
+        suggested=suggested,
         groups=groups,
         mistakes=mistakes,
-        metrics=_metrics(model, black_box, train, predictions, groups),
+        metrics=_metrics(model, black_box, used, predictions, groups),
         counts=counts,
         fingerprints={
-            "training_data": _data_fingerprint(train),
-            "coefficients": _model_fingerprint(model),
+            "training_data": data_fingerprint(train),
+            "coefficients": model_fingerprint(model),
         },
-        warnings=(*models.warnings, *_messages(caught)),
+        warnings=(*models.warnings, *messages(caught), *suspect_notes),
     )
+
+
+def predicted_table(model, rows: Reviews, X: np.ndarray) -> pd.DataFrame:
+    """Return what a model says of rows that may have no label.
+
+    Columns: id, text_hash, text, predicted, ``p=<class>``, ``predicted:<concept>``.
+    """
+    proba = model.predict_proba(X)
+    table = {"id": rows.ids, "text_hash": rows.hashes()}
+    if rows.texts is not None:
+        table["text"] = rows.texts
+    table["predicted"] = model.classes_[proba.argmax(axis=1)]
+    for k, value in enumerate(model.classes_):
+        table[f"p={format_value(value)}"] = proba[:, k]
+    if model.n_concepts_:
+        for name, values in model.predict_concepts(X).items():
+            table[f"predicted:{name}"] = tidy(values)
+    return pd.DataFrame(table)
+
+
+def quality(model, held_out: Reviews, X: np.ndarray) -> dict[str, float]:
+    """Return accuracy, macro F1 and log-loss (nats) of a model on held-out rows."""
+    columns = _label_columns(model, held_out.labels, X, "")
+    rows = pd.DataFrame({"label": held_out.labels, **columns})
+    return _quality(rows, model.classes_)
 
 
 # --- Tables ---------------------------------------------------------------------------
 
 
 def _known(train: Reviews) -> pd.DataFrame:
-    known = {"id": train.ids, "text_hash": train.hashes(), "text": train.texts}
+    known = {"id": train.ids, "text_hash": train.hashes()}
+    if train.texts is not None:
+        known["text"] = train.texts
     if train.groups is not None:
         known["group"] = train.groups
     known["label"] = train.labels
     for name, values in train.concepts.items():
-        known[f"annotated:{name}"] = _tidy(values)
+        known[f"annotated:{name}"] = values
     return pd.DataFrame(known)
 
 
@@ -239,7 +311,8 @@ def _predictions(model, black_box, held_out: Reviews, X) -> pd.DataFrame:
     table = {"id": held_out.ids, "text_hash": held_out.hashes()}
     if held_out.groups is not None:
         table["group"] = held_out.groups
-    table["text"] = held_out.texts
+    if held_out.texts is not None:
+        table["text"] = held_out.texts
     table["label"] = held_out.labels
     table |= _label_columns(model, held_out.labels, X, "")
     if black_box is not None:
@@ -271,14 +344,18 @@ def _concept_columns(model, concepts: pd.DataFrame, X) -> dict:
         given = concepts[name]
         codes = pd.Index(values).get_indexer(pd.Index(given.to_numpy(dtype=object)))
         p = np.where(codes >= 0, proba[name][np.arange(len(X)), codes], 0.0)
-        columns[f"annotated:{name}"] = _tidy(given)
-        columns[f"predicted:{name}"] = _tidy(predicted[name])
+        columns[f"annotated:{name}"] = given.to_numpy()
+        columns[f"predicted:{name}"] = tidy(predicted[name])
         columns[f"p_annotated:{name}"] = np.where(given.notna(), p, np.nan)
     return columns
 
 
-def _influence(explainer, mean, known, held_out: Reviews, X, mistakes) -> pd.DataFrame:
+def _influence(
+    explainer, mean, known, kept, held_out: Reviews, X, mistakes
+) -> pd.DataFrame:
+    hashes = held_out.hashes()
     order = np.argsort(-mean.totals[0], kind="stable")
+    order = order[kept[order]]
     tables = [_influence_lines(known, order, mean.values[0, order], mean.paths)]
     tables[0].insert(0, "target", "all")
     tables[0].insert(1, "target_id", None)
@@ -294,7 +371,7 @@ def _influence(explainer, mean, known, held_out: Reviews, X, mistakes) -> pd.Dat
             lines = _influence_lines(known, order, values[order], result.paths)
             lines.insert(0, "target", "row")
             lines.insert(1, "target_id", held_out.ids[held_row])
-            lines.insert(2, "target_text_hash", text_hash(held_out.texts[held_row]))
+            lines.insert(2, "target_text_hash", hashes[held_row])
             tables.append(lines)
     return pd.concat(tables, ignore_index=True)
 
@@ -302,7 +379,7 @@ def _influence(explainer, mean, known, held_out: Reviews, X, mistakes) -> pd.Dat
 def _influence_lines(known, rows, values, paths) -> pd.DataFrame:
     """Return lines for training rows in order of rank, `values` (n_rows, n_paths)."""
     lines = {"rank": np.arange(1, len(rows) + 1)}
-    for name in known.columns.drop("text"):
+    for name in known.columns.drop("text", errors="ignore"):
         column = name if name.startswith("annotated:") else f"train_{name}"
         lines[column] = known[name].to_numpy()[rows]
     total = values.sum(axis=1)
@@ -313,22 +390,81 @@ def _influence_lines(known, rows, values, paths) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _groups(mean, train: Reviews, held_out: Reviews, predictions, classes):
+def _suspects(explainer, known) -> tuple[pd.DataFrame, list[str]]:
+    """Return labels and annotations that may be wrong, and why there are none."""
+    columns = ["probability", "loss", "margin", "self_influence"]
+    try:
+        found = explainer.suspect_labels()
+    except ValueError as error:  # a term that holds a head cannot be left out
+        return _decisions(known, [], [], [], [], [], {c: [] for c in columns}), [
+            f"Nothing is listed as suspect. {error}"
+        ]
+    found = found[found["probability"] >= LEAST_PROBABILITY]
+    kinds = np.where(found["path"] == "label", "relabel", "annotate")
+    names = ["row", "path", "current", "suggested"]
+    row, path, current, proposed = (found[name].to_numpy() for name in names)
+    evidence = {name: found[name].to_numpy() for name in columns}
+    return _decisions(known, row, kinds, path, current, proposed, evidence), []
+
+
+def _suggestions(
+    explainer, known, held_out: Reviews, X, seed: int
+) -> tuple[pd.DataFrame, dict | None]:
+    """Return changes that would help, and what they are worth."""
+    if len(held_out) < LEAST_ROWS:
+        nothing = {"effect": [], "std_error": []}
+        return _decisions(known, [], [], [], [], [], nothing), None
+    with warnings.catch_warnings():
+        # What it warns of stands in `helps`, where everybody who reads of it looks.
+        warnings.simplefilter("ignore", SuggestionWarning)
+        found = explainer.suggest_edits(X, held_out.labels, random_state=seed)
+    names = ["row", "kind", "path", "current", "proposed"]
+    row, kind, path, current, proposed = (found.frame[n].to_numpy() for n in names)
+    evidence = {n: found.frame[n].to_numpy() for n in ("effect", "std_error")}
+    worth = {
+        "effect": found.effect,
+        "interval": list(found.interval),
+        "helps": found.helps,
+        "n_candidates": found.n_candidates,
+    }
+    return _decisions(known, row, kind, path, current, proposed, evidence), worth
+
+
+def _decisions(known, row, kind, path, current, proposed, evidence) -> pd.DataFrame:
+    """Return lines for a person to decide on, texts last."""
+    row = np.asarray(row, dtype=int)
+    table = {
+        "decision": np.full(len(row), "", dtype=object),
+        "why": np.full(len(row), "", dtype=object),
+        "kind": kind,
+        "id": known["id"].to_numpy()[row],
+        "text_hash": known["text_hash"].to_numpy()[row],
+        "path": path,
+        "current": tidy(pd.Series(current, dtype=object)),
+        "proposed": tidy(pd.Series(proposed, dtype=object)),
+        **evidence,
+    }
+    if "text" in known:
+        table["text"] = known["text"].to_numpy()[row]
+    return pd.DataFrame(table)
+
+
+def _groups(paths, values, train: Reviews, held_out: Reviews, predictions, classes):
     lines = []
     named = [np.unique(train.groups), held_out.groups]
     for group in pd.unique(np.concatenate(named)):
         rows = predictions[predictions["group"] == group]
-        values = mean.values[0, train.groups == group].sum(axis=0)
+        of_group = values[train.groups == group].sum(axis=0)
         lines.append(
             {
                 "group": plain_value(group),
                 "training_rows": int((train.groups == group).sum()),
                 "held_out_rows": len(rows),
                 **_quality(rows, classes),
-                "influence": float(values.sum()),
+                "influence": float(of_group.sum()),
                 **{
                     f"path:{path}": float(part)
-                    for path, part in zip(mean.paths, values, strict=True)
+                    for path, part in zip(paths, of_group, strict=True)
                 },
             }
         )
@@ -386,11 +522,10 @@ def _majority_quality(labels, predictions, classes) -> dict:
 
 def _concept_quality(annotations: pd.Series, predictions, name: str) -> dict:
     rows = predictions[predictions[f"annotated:{name}"].notna()]
-    values, counts = np.unique(
-        _tidy(annotations.dropna()).astype(str), return_counts=True
-    )
-    true = rows[f"annotated:{name}"].astype(str)
-    predicted = rows[f"predicted:{name}"].astype(str)
+    words = annotations.dropna().map(str).to_numpy(dtype=object)
+    values, counts = np.unique(words, return_counts=True)
+    true = rows[f"annotated:{name}"].map(str)
+    predicted = rows[f"predicted:{name}"].map(str)
     most_common = pd.Series(values[counts.argmax()], index=rows.index)
     return {
         "annotated_held_out_rows": len(rows),
@@ -417,52 +552,17 @@ def _mean(qualities: list[dict]) -> dict:
     return means
 
 
-# --- Fingerprints ---------------------------------------------------------------------
-
-
-def _data_fingerprint(train: Reviews) -> str:
-    digest = hashlib.sha256()
-    groups = [None] * len(train) if train.groups is None else train.groups
-    annotations = [_tidy(values) for _, values in train.concepts.items()]
-    digest.update(json.dumps(list(train.concepts)).encode())
-    for row in zip(
-        train.ids, train.texts, train.labels, groups, *annotations, strict=True
-    ):
-        digest.update(
-            json.dumps([plain_value(value) for value in row]).encode() + b"\n"
-        )
-    return digest.hexdigest()
-
-
-def _model_fingerprint(model) -> str:
-    digest = hashlib.sha256()
-    arrays = [model.coef_, model.intercept_]
-    arrays += [*model.concept_coef_, *model.concept_intercept_]
-    for array in arrays:
-        digest.update(f"{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
-    return digest.hexdigest()
-
-
 # --- Small things ---------------------------------------------------------------------
 
 
-def _tidy(values: pd.Series) -> np.ndarray:
-    """Return annotations as objects: None where there is none, 1 for 1.0."""
-    tidy = np.empty(len(values), dtype=object)
-    for i, value in enumerate(values):
-        tidy[i] = None if pd.isna(value) else plain_value(value)
-    return tidy
-
-
-def _messages(caught) -> tuple[str, ...]:
+def messages(caught) -> tuple[str, ...]:
     """Keep what tells how far to trust the numbers; warn again of all else."""
-    messages = []
+    kept = []
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning | InfluenceWarning):
-            messages.append(str(warning.message))
+            kept.append(str(warning.message))
         else:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
-    return tuple(messages)
+    return tuple(kept)

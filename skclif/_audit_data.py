@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -22,14 +22,20 @@ class Reviews:
 
     Attributes
     ----------
-    ids, texts, labels : ndarray of shape (n_rows,)
+    ids, labels : ndarray of shape (n_rows,)
+    texts : ndarray of shape (n_rows,) or None
+        None if they are not kept.
+    digests : ndarray of shape (n_rows,)
+        SHA-256 of the texts in UTF-8, hexadecimal.
     concepts : DataFrame of shape (n_rows, n_concepts)
-        Annotations, NaN = not annotated; no columns if there are no concepts.
+        Annotations as Python values, None = not annotated; no columns if there are no
+        concepts.
     groups : ndarray of shape (n_rows,) or None
     """
 
     ids: np.ndarray
-    texts: np.ndarray
+    texts: np.ndarray | None
+    digests: np.ndarray
     labels: np.ndarray
     concepts: pd.DataFrame
     groups: np.ndarray | None = None
@@ -39,11 +45,13 @@ class Reviews:
         """Take what the loaders of `skclif.datasets` return, by position."""
         if concepts is None:
             concepts = pd.DataFrame(index=range(len(ids)))
+        digests = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
         return cls(
             np.asarray([str(i) for i in ids], dtype=object),
             np.asarray(texts, dtype=object),
-            np.asarray(labels),
-            concepts.reset_index(drop=True),
+            np.asarray(digests, dtype=object),
+            _whole(np.asarray(labels)),
+            _tidy_table(concepts),
             None if groups is None else np.asarray(groups),
         )
 
@@ -54,15 +62,35 @@ class Reviews:
         """Return some of the rows, by position or mask."""
         return Reviews(
             self.ids[rows],
-            self.texts[rows],
+            None if self.texts is None else self.texts[rows],
+            self.digests[rows],
             self.labels[rows],
             self.concepts.iloc[rows].reset_index(drop=True),
             None if self.groups is None else self.groups[rows],
         )
 
+    def without_texts(self) -> Reviews:
+        """Return the same rows, texts not kept."""
+        return replace(self, texts=None)
+
     def hashes(self) -> np.ndarray:
-        """Return the hash of every text."""
-        return np.asarray([text_hash(text) for text in self.texts], dtype=object)
+        """Return the short hash of every text."""
+        return np.asarray([short_hash(digest) for digest in self.digests], dtype=object)
+
+    def positions(self) -> dict[str, int]:
+        """Return the position of every row by its id."""
+        return {i: position for position, i in enumerate(self.ids)}
+
+
+def _tidy_table(concepts: pd.DataFrame) -> pd.DataFrame:
+    columns = {name: tidy(c) for name, c in concepts.reset_index(drop=True).items()}
+    return pd.DataFrame(columns, index=range(len(concepts)))
+
+
+def tidy(values: pd.Series) -> pd.Series:
+    """Return annotations as Python objects: None where there is none, 1 for 1.0."""
+    plain = [None if pd.isna(value) else plain_value(value) for value in values]
+    return pd.Series(plain, index=values.index, name=values.name, dtype=object)
 
 
 def text_hash(text: str) -> str:
@@ -70,7 +98,12 @@ def text_hash(text: str) -> str:
 
     64 bits: among a million texts two collide with a chance of 3 in 100 million.
     """
-    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
+    return short_hash(hashlib.sha256(text.encode()).hexdigest())
+
+
+def short_hash(digest: str) -> str:
+    """Return the digits of a SHA-256 that are shown."""
+    return digest[:_HASH_DIGITS]
 
 
 def hold_out(
@@ -88,7 +121,7 @@ def hold_out(
     """
     check_labels(reviews.labels)
     rng = check_random_state(random_state)
-    codes, _ = pd.factorize(reviews.texts)
+    codes, _ = pd.factorize(reviews.digests)
     _, first = np.unique(codes, return_index=True)
     labels = reviews.labels[first]
     is_held = np.zeros(len(first), dtype=bool)
@@ -121,9 +154,9 @@ def same_kinds(train: Reviews, held_out: Reviews) -> tuple[Reviews, Reviews]:
     for name in train.concepts:
         columns = _same_kind(*(table[name].to_numpy() for table in tables))
         for table, column in zip(tables, columns, strict=True):
-            table[name] = column
+            table[name] = pd.Series(column, dtype=object)
     first, second = (
-        Reviews(part.ids, part.texts, labels[k], tables[k], groups[k])
+        replace(part, labels=labels[k], concepts=tables[k], groups=groups[k])
         for k, part in enumerate(parts)
     )
     return first, second
@@ -157,7 +190,7 @@ def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
         schema = ConceptSchema.from_annotations(train.concepts)
         _refuse_continuous(schema)
         notes += _unseen_values(schema, held_out)
-    leaked = np.isin(held_out.texts, train.texts)
+    leaked = np.isin(held_out.digests, train.digests)
     if leaked.any():
         notes.append(
             f"{leaked.sum()} of the {len(held_out)} held-out texts also stand in the "
@@ -187,6 +220,13 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
             f"{plain_value(classes[0])!r}; a classifier needs at least two."
         )
     return classes
+
+
+def _whole(labels: np.ndarray) -> np.ndarray:
+    """Return whole numbers as integers."""
+    if labels.dtype.kind == "f" and (labels % 1 == 0).all():
+        return labels.astype(np.int64)
+    return labels
 
 
 def _same_kind(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

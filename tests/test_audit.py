@@ -317,8 +317,10 @@ def test_a_concept_without_held_out_annotations_has_no_quality():
 
 
 def test_no_text_is_kept_unless_wanted():
-    found = _audit(*_parts(), keep_text=False)
+    train, held_out, *features = _parts()
+    found = _audit(train.without_texts(), held_out.without_texts(), *features)
     tables = [found.training, found.predictions, found.influence]
+    tables += [found.suspects, found.suggestions]
     assert not any("text" in table for table in tables)
     cells = pd.concat([t.astype(str).stack() for t in tables])
     assert not cells.str.contains("text ").any()

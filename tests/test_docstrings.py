@@ -42,6 +42,7 @@ PUBLIC = dict(_public())
 # Nobody constructs a result: its fields are documented as attributes.
 for result in (
     "_edit_results.EditResult",
+    "_replay.ReplayResult",
     "_results.InfluenceResult",
     "_metric_results.LinearDatamodelingScore",
     "_metric_results.RemovalCurve",

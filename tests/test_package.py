@@ -15,7 +15,7 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 HEAVY = {"torch", "sentence_transformers", "transformers", "sklearn", "matplotlib"}
 # Imports go one way: a module may import from its own layer and those before it.
 LAYERS = [
-    {"__init__", "exceptions", "_ranks"},
+    {"__init__", "exceptions", "_ranks", "_files", "_cells", "_containers"},
     {
         *("_results", "_metric_results", "_suggestion_results"),
         *("_edit_results", "_validation", "_display"),
@@ -28,7 +28,8 @@ LAYERS = [
     {"_explainable", "_methods", "_leave_one_out", "_questions"},
     {"_suspects", "_suggestions", "_edits", "_editing"},
     {"_explainer", "_reweighting", "metrics"},
-    {"_audit", "_audit_data"},
+    {"_audit_data", "_fingerprints", "_model_files", "_trail"},
+    {"_audit", "_revisions", "_replay", "_decisions", "_audit_folder"},
     {"report"},
     {"cli"},
 ]

@@ -1,6 +1,7 @@
 """The pages: nothing in the data can break out, and everything can be read."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,7 +12,7 @@ from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit import audit, fit_models
 from skclif._audit_data import Reviews
 from skclif._concepts import format_value
-from skclif.report import audit_html, influence_html
+from skclif.report import audit_html, certificate, influence_html
 from skclif.report._words import cut, number, percent, signed
 
 HOSTILE = (
@@ -61,7 +62,14 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.elements if name == tag]
 
 
-def make_page(say="plain words", n_samples=80, n_concepts=3, long=False, **options):
+def make_page(
+    say="plain words",
+    n_samples=80,
+    n_concepts=3,
+    long=False,
+    keep_text=True,
+    **options,
+):
     """Return the page of an audit in which `say` stands in every field."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n_samples, 4))
@@ -79,10 +87,19 @@ def make_page(say="plain words", n_samples=80, n_concepts=3, long=False, **optio
     ids = [f"id{i} {say}" for i in range(n_samples)]
     reviews = Reviews.from_parts(ids, texts, labels, table, groups)
     is_held = np.arange(n_samples) >= 50
+    if not keep_text:
+        reviews = reviews.without_texts()
     train, held_out = reviews.take(~is_held), reviews.take(is_held)
     models = fit_models(train, X[~is_held])
     found = audit(models, train, held_out, X[is_held], **options)
-    run = {
+    run = make_run(say)
+    planted = dict.fromkeys(train.ids, f"label {say}")
+    return audit_html(found, run, planted, make_records(say)), found
+
+
+def make_run(say="plain words"):
+    """Return what stands in run.json, with `say` in every field."""
+    return {
         "skclif_version": "1.2.3",
         "created": "2030-01-02T03:04:05+00:00",
         "data": {
@@ -93,6 +110,7 @@ def make_page(say="plain words", n_samples=80, n_concepts=3, long=False, **optio
         "options": {"text": f"column {say}", "concepts": [say, "b"], "group": None},
         "warnings": [f"Beware of {say}"],
         "fingerprints": {"training_data": "0" * 64, "coefficients": "1" * 64},
+        "trail": {"records": 2, "hash": "2" * 64},
         "versions": {"python": f"3 {say}"},
         "timings": {"reading": 0.5},
         "planted": {
@@ -101,8 +119,19 @@ def make_page(say="plain words", n_samples=80, n_concepts=3, long=False, **optio
             "share_of_training_rows": 0.125,
         },
     }
-    planted = dict.fromkeys(train.ids, f"label {say}")
-    return audit_html(found, run, planted), found
+
+
+def make_records(say):
+    """Return what a trail holds after a fit, an edit and rows that were forgotten."""
+    who = {"when": "2030-01-02T03:04:05+00:00", "by": f"by {say}", "why": f"why {say}"}
+    changes = [{"kind": "relabel"}, {"kind": "drop"}, {"kind": "relabel"}]
+    forgotten = {"forgotten": [[f"id {say}", "ab"]], "held_out": [["b", "cd"]]}
+    return [
+        {"number": 1, "kind": "fit", **who, "rows": [["a", "b", "c"]]},
+        {"number": 2, "kind": "edit", **who, "changes": changes}
+        | {"achieved_effect": -0.0123},
+        {"number": 3, "kind": "forget", **who, **forgotten},
+    ]
 
 
 @pytest.mark.parametrize("say", HOSTILE)
@@ -126,6 +155,9 @@ def test_nothing_in_the_data_breaks_out(say, long):
         f"Beware of {say}",
     ]
     shown += [f"group {say}", f"planted error: label {say}", f"3 {say}"]
+    shown += [f"by {say}", f"why {say}"]
+    suspect = found.suspects.iloc[0]
+    shown += [suspect["id"], f"{suspect['current']} → {suspect['proposed']}"]
     shown += [first["text"][:400] if long else first["text"]]
     assert [words for words in shown if words not in text] == []
 
@@ -210,13 +242,8 @@ def test_a_page_without_mistakes_to_show():
     html, found = make_page(max_mistakes=0)
     assert not Page(html).all("article")
     found.counts["mistakes"] = 0
-    run = {"skclif_version": "1", "created": "2030-01-02", "warnings": []}
-    run |= {
-        "data": {"name": "x", "test_name": None, "about": None},
-        "options": {},
-        "versions": {},
-    }
-    run |= {"fingerprints": {}, "timings": {}}
+    run = make_run()
+    run |= {"warnings": [], "planted": None}
     page = Page(audit_html(found, run))
     assert "No held-out text is predicted wrongly." in page.text
     assert "Before you trust" not in page.text
@@ -250,6 +277,62 @@ def _luminance(colour):
     parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_the_page_lists_what_may_be_wrong_and_what_would_help():
+    html, found = make_page(say="plain")
+    text = " ".join(Page(html).text.split())
+    assert len(found.suspects) > 10
+    assert f"{len(found.suspects)} with a probability of at least 5.0 % stand" in text
+    for k, line in enumerate(found.suspects.head(10).to_dict("records"), 1):
+        name = "label" if line["kind"] == "relabel" else line["path"]
+        change = f"{name} {line['current']} → {line['proposed']}"
+        likely = " ".join(percent(line["probability"]).split())
+        assert f"{k}. {line['id']} · {change} {likely}" in text
+    first, worth = found.suggestions.iloc[0], found.suggested
+    assert f"{signed(first['effect'])} nats" in text
+    whole = f"changes the mean loss by {signed(worth['effect'])} nats"
+    assert f"a whole list like this {whole}" in text
+    assert ("It may not help at all" in text) == (not worth["helps"])
+
+
+def test_the_page_tells_what_was_decided():
+    (table,) = re.findall("<table>.*?trail.jsonl.*?</table>", _one_line(make_page()[0]))
+    cells = re.sub(r"(<[^>]*>\s*)+", "|", table)
+    assert "|2|2030-01-02|by plain words|2 × relabel, 1 × drop|why plain" in cells
+    assert "|−0.0123|3|2030-01-02|by plain words|2 rows forgotten|why" in cells
+
+
+def _one_line(html):
+    return " ".join(html[html.index('id="decisions"') :].split())
+
+
+def test_a_page_with_nothing_to_decide():
+    html, found = make_page()
+    nothing = replace(
+        found,
+        suspects=found.suspects.head(0),
+        suggestions=found.suggestions.head(0),
+    )
+    run = make_run()
+    text = " ".join(Page(audit_html(nothing, run)).text.split())
+    assert "No label and no annotation is wrong with a probability of 5.0 %" in text
+    assert "No single change of a training row would lower the mean loss" in text
+    assert "What was decided" not in text
+    text = Page(audit_html(replace(nothing, suggested=None), run)).text
+    assert "There are too few held-out texts to say." in text
+
+
+@pytest.mark.parametrize("say", HOSTILE)
+def test_the_certificate_says_who_was_forgotten(say):
+    record = make_records(say)[2]
+    parts = dict.fromkeys(("data", "features", "weights", "model"), "f" * 64)
+    record |= {"hash": "e" * 64, "before": parts, "after": parts}
+    text = certificate({**record, "environment": {"skclif": "1.2"}})
+    assert f"training  id {say}  (text ab)" in text
+    assert "held out  b  (text cd)" in text
+    assert f"Why       why {say}" in text
+    assert "1 training rows, 1 held-out rows" in text
 
 
 # --- Influence ------------------------------------------------------------------------

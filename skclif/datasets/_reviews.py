@@ -160,7 +160,7 @@ def load_reviews(
     na_values = {"", *map(str, _NA_VALUES if na_values is None else na_values)}
     concepts = [] if concepts is None else list(concepts)
     roles = _roles(text=text, label=label, concepts=concepts, id=id, group=group)
-    columns = _read(path, roles, encoding)
+    columns = read_columns(path, roles, encoding)
 
     ids = _ids(path, id, columns)
     data = pd.Series(_texts(path, text, columns[text]), index=ids, name=text)
@@ -213,8 +213,23 @@ def _check_encoding(encoding):
         ) from error
 
 
-def _read(path, roles, encoding):
-    """Return the raw values of the columns asked for, by name."""
+def read_columns(path, roles, encoding="utf-8", optional=frozenset()):
+    """Return the raw values of columns by name, a list with one entry a row each.
+
+    Parameters
+    ----------
+    path : Path
+    roles : dict of str to str
+        The columns, and what each is used as, in words.
+    encoding : str, default="utf-8"
+    optional : set of str, default=frozenset()
+        Columns that may be missing, and then are not in the answer.
+
+    Raises
+    ------
+    DataFileError, FileNotFoundError, ImportError
+        As :func:`load_reviews`.
+    """
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     if path.is_dir():
@@ -227,7 +242,7 @@ def _read(path, roles, encoding):
             f"{', '.join(_READERS)} (with .gz after all but .parquet)."
         )
     try:
-        columns = reader(path, roles, encoding)
+        columns = reader(path, roles, encoding, optional)
     except UnicodeError as error:
         raise DataFileError(_encoding_problem(path, encoding)) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -237,19 +252,18 @@ def _read(path, roles, encoding):
     return columns
 
 
-def _read_delimited(path, roles, encoding):
+def _read_delimited(path, roles, encoding, optional):
     separator = max(
         _SEPARATORS, key=lambda s: _fitness(_first_row(path, encoding, s), roles)
     )
-    columns = {name: [] for name in roles}
-    number = 0
+    columns, number = {}, 0
     with _open(path, encoding) as file:
         # An empty line is no row; a strict reader refuses a quote left open.
         rows = filter(None, csv.reader(file, delimiter=separator, strict=True))
         try:
             header = [name.strip() for name in next(rows, [])]
-            _check_names(path, header, roles)
-            places = [(columns[name], header.index(name)) for name in roles]
+            columns = {n: [] for n in _check_names(path, header, roles, optional)}
+            places = [(columns[name], header.index(name)) for name in columns]
             for number, row in enumerate(rows, 1):
                 if len(row) != len(header):
                     raise DataFileError(
@@ -280,7 +294,7 @@ def _fitness(header, roles):
     return len(roles.keys() & set(header)), len(header)
 
 
-def _read_json_lines(path, roles, encoding):
+def _read_json_lines(path, roles, encoding, optional):
     columns = {name: [] for name in roles}
     names = {}  # a dict for its order
     number = 0
@@ -291,8 +305,8 @@ def _read_json_lines(path, roles, encoding):
             names.update(dict.fromkeys(record))
             for name, column in columns.items():
                 column.append(record.get(name))
-    _check_names(path, [*names] if number else [], roles)
-    return columns
+    found = _check_names(path, [*names] if number else [], roles, optional)
+    return {name: columns[name] for name in found}
 
 
 def _json_object(path, number, line):
@@ -320,7 +334,7 @@ def _unique_names(pairs):
     return record
 
 
-def _read_parquet(path, roles, encoding):
+def _read_parquet(path, roles, encoding, optional):
     try:
         import pyarrow
         import pyarrow.parquet
@@ -330,8 +344,9 @@ def _read_parquet(path, roles, encoding):
         ) from error
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            _check_names(path, file.schema_arrow.names, roles)
-            return file.read(columns=[*roles]).to_pydict()
+            names = file.schema_arrow.names
+            found = _check_names(path, names, roles, optional)
+            return file.read(columns=found).to_pydict()
     except pyarrow.ArrowException as error:
         raise DataFileError(f"{path} is not a Parquet file: {error}") from error
 
@@ -378,7 +393,8 @@ def _undecodable_line(path, encoding):
     return ""
 
 
-def _check_names(path, names, roles):
+def _check_names(path, names, roles, optional):
+    """Return the columns that are there; refuse what is missing and must not be."""
     if not any(names):
         raise DataFileError(f"{path} is empty.")
     for name, role in roles.items():
@@ -387,13 +403,14 @@ def _check_names(path, names, roles):
                 f"{path} has {names.count(name)} columns named {name!r}, asked for as "
                 f"{role}; rename all but one."
             )
-        if name not in names:
+        if name not in names and name not in optional:
             close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise DataFileError(
                 f"{path} has no column {name!r}, asked for as {role}.{hint} It has: "
                 f"{', '.join(map(repr, names))}."
             )
+    return [name for name in roles if name in names]
 
 
 def _ids(path, name, columns):

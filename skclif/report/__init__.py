@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .._concepts import format_value
-from ._audit_page import N_HARMFUL, audit_context
+from ._audit_page import N_HARMFUL, audit_context, what_was_done
+from ._certificate import certificate
 from ._words import cut, number, percent, signed
 
-__all__ = ["N_HARMFUL", "audit_html", "influence_html", "suggestions_html"]
+__all__ = [
+    "N_HARMFUL",
+    "audit_html",
+    "certificate",
+    "influence_html",
+    "suggestions_html",
+    "what_was_done",
+]
 
 
-def audit_html(audit, run: dict, planted: dict[str, str] | None = None) -> str:
+def audit_html(
+    audit,
+    run: dict,
+    planted: dict[str, str] | None = None,
+    records: Sequence[dict[str, Any]] = (),
+) -> str:
     """Return the page of an audit: one file that needs neither network nor script.
 
     Parameters
@@ -23,9 +39,11 @@ def audit_html(audit, run: dict, planted: dict[str, str] | None = None) -> str:
         What stands in ``run.json``: files, options, versions, fingerprints, timings.
     planted : dict of str to str, default=None
         What is known to be wrong, in words, by the id of the training row.
+    records : sequence of dict, default=()
+        Of the trail, to show what was decided.
     """
     template = _environment().get_template("audit.html")
-    return template.render(audit_context(audit, run, planted))
+    return template.render(audit_context(audit, run, planted, list(records)))
 
 
 def influence_html(result, n_targets: int = 3, k: int = 5) -> str:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from .._audit import LEAST_PROBABILITY
 from .._concepts import format_value as plain
 
 N_HARMFUL = 20
+N_PROPOSALS = 10
 _LEAST_SHARE = 0.05  # of a row's influence, for a path to be named
 
 
-def audit_context(audit, run: dict, planted: dict[str, str] | None) -> dict:
+def audit_context(
+    audit, run: dict, planted: dict[str, str] | None, records: list[dict[str, Any]]
+) -> dict:
     """Return what the template ``audit.html`` shows."""
     planted = {} if planted is None else planted
     is_overall = audit.influence["target"] == "all"
@@ -31,8 +40,59 @@ def audit_context(audit, run: dict, planted: dict[str, str] | None) -> dict:
             _culprit(line, training, planted) for line in harmful.to_dict("records")
         ],
         "mistakes": _mistakes(audit, of_rows, training, planted),
+        "suspects": {
+            "n": len(audit.suspects),
+            "least": LEAST_PROBABILITY,
+            "rows": _proposals(audit.suspects),
+        },
+        "suggestions": {
+            "n": len(audit.suggestions),
+            "worth": audit.suggested,
+            "rows": _proposals(audit.suggestions),
+        },
+        "decisions": [_decision(r) for r in records if r["kind"] != "fit"],
         "planted": run.get("planted"),
     }
+
+
+def _proposals(table: pd.DataFrame) -> list[dict]:
+    return [_proposal(line) for line in table.head(N_PROPOSALS).to_dict("records")]
+
+
+def _proposal(line: dict) -> dict:
+    kind, current, proposed = line["kind"], line["current"], line["proposed"]
+    words = {"relabel": "label", "annotate": "", "reweight": "weight", "drop": "drop"}
+    missing = "not annotated" if kind == "annotate" else None
+    return {
+        "id": line["id"],
+        "what": words[kind],
+        "name": line["path"] if kind == "annotate" else None,
+        "current": missing if current is None else plain(current),
+        "proposed": missing if proposed is None else plain(proposed),
+        "probability": line.get("probability"),
+        "effect": line.get("effect"),
+        "text_hash": line["text_hash"],
+        "text": line.get("text"),
+    } | ({"current": None, "proposed": None} if kind == "drop" else {})
+
+
+def _decision(record: dict) -> dict:
+    return {
+        **{name: record[name] for name in ("number", "when", "by", "why")},
+        "what": what_was_done(record),
+        "effect": record.get("achieved_effect"),
+    }
+
+
+def what_was_done(record: dict[str, Any]) -> str:
+    """Say in a few words what a record of the trail is about."""
+    if record["kind"] == "fit":
+        return f"fitted to {len(record['rows']):,} rows"
+    if record["kind"] == "forget":
+        n = len(record["forgotten"]) + len(record["held_out"])
+        return f"{n:,} row{'' if n == 1 else 's'} forgotten"
+    kinds = Counter(change["kind"] for change in record["changes"])
+    return ", ".join(f"{n:,} × {kind}" for kind, n in kinds.items())
 
 
 def _mistakes(audit, influence, training, planted) -> list[dict]:

@@ -1,0 +1,90 @@
+"""Files that are whole or as before, in folders that one process writes to at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there
+    fcntl = None  # type: ignore[assignment]
+
+_PART = ".part"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, and have it on disk; whoever looks sees the old or the new one."""
+    write_together(path.parent, {path.name: content})
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write all files or, if one cannot be written, none of them.
+
+    A process that is killed may leave the first of them new and the others old, each
+    of them whole: what has to hold together is written last.
+    """
+    parts = {name: folder / f".{name}.{os.getpid()}{_PART}" for name in contents}
+    try:
+        for name, content in contents.items():
+            with open(parts[name], "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        for name, part in parts.items():
+            os.replace(part, folder / name)
+        sync_folder(folder)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes left that were killed while they wrote."""
+    for part in folder.glob(f".*{_PART}"):
+        part.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names of the files on disk, where a folder can be opened."""
+    if fcntl is None:
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep other processes of skclif from writing to a folder.
+
+    Raises
+    ------
+    BlockingIOError
+        If one is at it.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise BlockingIOError(
+            f"Another skclif is writing to {folder}. Wait for it to end."
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(stream) -> Iterator[None]:
+    """Wait until no other process has an open file for itself, and have it."""
+    if fcntl is not None:
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
+    yield  # closing the file lets go of it

@@ -1,0 +1,314 @@
+"""Doing again what a trail records, from the data alone."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_array
+
+from ._audit_data import Reviews, short_hash
+from ._bottleneck import ConceptBottleneckClassifier
+from ._checks import check_length
+from ._fingerprints import row_fingerprints
+from ._model_files import embedder_of
+from ._revisions import (
+    Change,
+    Revision,
+    apply_changes,
+    as_words,
+    edit,
+    fit,
+    forget,
+)
+from ._trail import AuditTrail, environment
+from .exceptions import TrailError
+
+_PARTS = {
+    "data": "ids, texts, labels, groups or annotations",
+    "features": "the vectors of the texts",
+    "weights": "the weights of the rows",
+    "model": "the parameters of the model",
+}
+
+
+@dataclass(frozen=True)
+class ReplayStep:
+    """What came of doing one record again.
+
+    Attributes
+    ----------
+    number : int
+        Of the record.
+    kind : {"fit", "edit", "forget"}
+    same : bool or None
+        Whether data and model are bit for bit what was recorded; None if it was not
+        done again.
+    reason : str or None
+        What differs, or why it was not done.
+    """
+
+    number: int
+    kind: str
+    same: bool | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ReplayResult:
+    """What came of replaying a trail.
+
+    Attributes
+    ----------
+    steps : tuple of ReplayStep
+        One a record.
+    estimator : ConceptBottleneckClassifier or None
+        The model after the last step that is the same; None if there is none.
+    """
+
+    steps: tuple[ReplayStep, ...]
+    estimator: ConceptBottleneckClassifier | None
+
+    @property
+    def same(self) -> bool:
+        """Whether the last record gives, bit for bit, the model that it gave."""
+        return bool(self.steps) and self.steps[-1].same is True
+
+    @property
+    def differs_at(self) -> int | None:
+        """Number of the record that gives something else; None if there is none."""
+        return next((s.number for s in self.steps if s.same is False), None)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a line for every record.
+
+        Returns
+        -------
+        frame : DataFrame
+            Columns: number, kind, same, reason.
+        """
+        columns = ["number", "kind", "same", "reason"]
+        lines = [[getattr(step, name) for name in columns] for step in self.steps]
+        return pd.DataFrame(lines, columns=columns, dtype=object)
+
+    def __repr__(self) -> str:
+        """Return one line: whether it is the same, and where not."""
+        if self.same:
+            return f"<ReplayResult: {len(self.steps)} records, the same bit for bit>"
+        return f"<ReplayResult: differs at record {self.differs_at}>"
+
+
+def replay(
+    trail: AuditTrail | str | os.PathLike[str],
+    data,
+    *,
+    features=None,
+    model=None,
+    device: str = "cpu",
+) -> ReplayResult:
+    """Rebuild a model from data and its audit trail, and compare every record.
+
+    Parameters
+    ----------
+    trail : AuditTrail, str or path-like
+        The trail, or its file.
+    data : Bunch
+        The rows as :func:`skclif.datasets.load_reviews` returns them, training and
+        held-out ones; those that the trail does not know are left out.
+    features : array-like of shape (n_samples, n_features), default=None
+        Their vectors, in float32. None to embed the texts, as they were embedded.
+    model : str or path-like, default=None
+        Where the embedding model is now; None for what it was called.
+    device : str, default="cpu"
+        Where to compute: "cpu", "cuda", "cuda:0" … or "auto".
+
+    Returns
+    -------
+    result : ReplayResult
+        Whether each record gives the data and the model that were recorded, bit for
+        bit; if not, which record differs, and in what. Records after it are not done.
+
+    Raises
+    ------
+    TrailError
+        If the trail was altered, or holds no fit.
+
+    Warns
+    -----
+    TrailWarning
+        If the last line of the trail was never finished.
+
+    See Also
+    --------
+    AuditTrail : The records.
+
+    Notes
+    -----
+    The same bits come out on the same kind of machine with the same versions of the
+    libraries; where these differ from the recorded ones, a difference says so. Vectors
+    depend, by rounding, on the texts that are embedded with them: they are the same
+    if all texts of the audit are there, and were embedded in one run. Otherwise give
+    `features`, or use the command ``skclif replay``, which has them.
+
+    Rows that were forgotten need not be in `data`: then the replay begins at the record
+    that forgot them, where the model was fitted from zero.
+    """
+    trail = trail if isinstance(trail, AuditTrail) else AuditTrail(trail)
+    records = trail.read()
+    first = last_fit(records)
+    rows = Reviews.from_parts(
+        data.ids, data.data, data.target, data.concepts, data.groups
+    )
+    order = {row[0]: k for k, row in enumerate([*first["rows"], *first["held_out"]])}
+    known = [k for k, i in enumerate(rows.ids) if i in order]
+    known = np.asarray(sorted(known, key=lambda k: order[rows.ids[k]]), dtype=int)
+    rows = rows.take(known)
+    if features is None:
+        embedder = embedder_of(first["embedder"], model, device=device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of long texts, as when it was recorded
+            # All at once and in this order, as it was done: a vector depends, in its
+            # last digits, on the company in which its text is embedded.
+            features = embedder.transform(rows.texts)
+    else:
+        features = check_array(features, dtype=np.float32, input_name="features")
+        check_length("features", len(features), len(data.ids), "data")
+        features = features[known]
+    return replay_rows(records, rows, features, device)
+
+
+def replay_rows(
+    records: list[dict[str, Any]], rows: Reviews, features: np.ndarray, device="cpu"
+) -> ReplayResult:
+    """Replay records on training rows, in any order, and their features."""
+    first = last_fit(records)
+    begin = _beginning(records, rows)
+    revision, differs_at, steps = None, None, []
+    for record in records:
+        number, kind = record["number"], record["kind"]
+        if number < begin:
+            said = f"record {first['number']} fits again"
+            if number >= first["number"]:
+                said = f"its rows were forgotten in record {begin}"
+            steps.append(ReplayStep(number, kind, None, said))
+            continue
+        if differs_at is not None:
+            said = f"record {differs_at} differs"
+            steps.append(ReplayStep(number, kind, None, said))
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # whoever did it first was told
+                if revision is None:
+                    before = records[first["number"] : begin]
+                    gone = {i for r in before for i in _forgotten(r)}
+                    base = _as_recorded(first, gone, rows, features)
+                    earlier = _changes(before)
+                    parts = apply_changes(*base, earlier)
+                    done = fit(*parts, record["parameters"], device)
+                else:
+                    done = _again(record, revision, device)
+            _compare(done, record)
+        except (_DiffersError, ValueError, TypeError, LookupError) as error:
+            if not isinstance(error, _DiffersError):
+                error = f"it cannot be done again: {error}"
+            steps.append(ReplayStep(number, kind, False, f"{error}"))
+            differs_at = number
+            continue
+        revision = done
+        steps.append(ReplayStep(number, kind, True))
+    return ReplayResult(tuple(steps), None if revision is None else revision.model)
+
+
+def current(
+    records: list[dict[str, Any]], rows: Reviews, features: np.ndarray
+) -> tuple[Reviews, np.ndarray, np.ndarray]:
+    """Return rows, features and weights after all edits since the last fit."""
+    earlier = _changes(records[last_fit(records)["number"] :])
+    return apply_changes(rows, features, np.ones(len(rows)), earlier)
+
+
+def last_fit(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the record that the model goes back to."""
+    fits = [record for record in records if record["kind"] == "fit"]
+    if not fits:
+        raise TrailError("The trail holds no fit, so there is nothing to go back to.")
+    return fits[-1]
+
+
+class _DiffersError(Exception):
+    """What is done again gives something else."""
+
+
+def _beginning(records: list[dict[str, Any]], rows: Reviews) -> int:
+    """Return the number of the first record that can be done with these rows."""
+    first = last_fit(records)
+    missing = {row[0] for row in first["rows"]}.difference(rows.ids)
+    begin = first["number"]
+    for record in records[begin:]:
+        if missing.intersection(_forgotten(record)):
+            begin = record["number"]
+    return begin
+
+
+def _forgotten(record: dict[str, Any]) -> list[str]:
+    return [i for i, _ in record.get("forgotten", [])]
+
+
+def _changes(records: list[dict[str, Any]]) -> list[Change]:
+    return [
+        Change(**change) for record in records for change in record.get("changes", [])
+    ]
+
+
+def _as_recorded(first, gone: set[str], rows: Reviews, features: np.ndarray):
+    """Return rows as they were first fitted, their features, and weights of 1."""
+    positions = rows.positions()
+    missing = {row[0] for row in first["rows"]} - positions.keys() - gone
+    if missing:
+        raise _DiffersError(f"row {min(missing)!r} is not in the data")
+    named = [row for row in first["rows"] if row[0] in positions]
+    order = np.asarray([positions[row[0]] for row in named], dtype=int)
+    rows = as_words(rows.take(order), first["words"])
+    if list(rows.concepts) != first["concepts"]:
+        raise _DiffersError(
+            f"the concepts are {list(rows.concepts)}, not {first['concepts']}"
+        )
+    values = row_fingerprints(rows)
+    for (i, text, value), digest, found in zip(
+        named, rows.digests, values, strict=True
+    ):
+        if short_hash(digest) != text:
+            raise _DiffersError(f"the text of row {i!r} differs")
+        if found != value:
+            raise _DiffersError(f"the label or an annotation of row {i!r} differs")
+    return rows, features[order], np.ones(len(rows))
+
+
+def _again(record: dict[str, Any], revision: Revision, device: str) -> Revision:
+    if record["kind"] == "forget":
+        ids = _forgotten(record)
+        return forget(revision, ids, record["parameters"], device)[0]
+    return edit(revision, _changes([record]), device)[0]
+
+
+def _compare(revision: Revision, record: dict[str, Any]) -> None:
+    found, said = revision.fingerprints(), record["after"]
+    for part, what in _PARTS.items():
+        if found[part] != said[part]:
+            raise _DiffersError(f"{what} differ{_elsewhere(record)}")
+
+
+def _elsewhere(record) -> str:
+    """Say how this machine differs from the one that wrote the record."""
+    now, then = environment(), record["environment"]
+    differ = [
+        f"{name} {then.get(name)} then, {now[name]} now"
+        for name in now
+        if then.get(name) != now[name]
+    ]
+    return f" ({'; '.join(differ)})" if differ else ""

@@ -1,0 +1,39 @@
+"""The command ``skclif``: audits and repairs of text classifiers, from files to files.
+
+Whatever takes time to import is imported inside the commands, so that help is quick.
+"""
+
+import click
+
+from .. import __version__
+from ._audit import audit_command, demo_command
+from ._predict import predict_command
+from ._repair import apply_command, forget_command
+from ._replay import replay_command
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="skclif", prog_name="skclif")
+def main():
+    """Text classifiers that people can audit and repair.
+
+    `skclif demo` shows what an audit is; `skclif audit` makes one of your own file.
+    What you decide then, `skclif apply` does and records.
+
+    \b
+    Example:
+      skclif --version
+    """  # noqa: D301 - click reads backslash-b, so this cannot be raw
+
+
+for command in (
+    demo_command,
+    audit_command,
+    apply_command,
+    forget_command,
+    replay_command,
+    predict_command,
+):
+    main.add_command(command)
