@@ -30,7 +30,7 @@ from ._concepts import plain_value
 from ._containers import pack, unpack
 from ._embedding_cache import FILE_NAME as EMBEDDINGS
 from ._files import sole_writer, sweep, sync_folder, write_together
-from ._model_files import StoredModel, model_bytes, read_model
+from ._model_files import model_bytes, read_model
 from ._replay import current
 from ._revisions import Revision
 from ._trail import AuditTrail
@@ -122,11 +122,11 @@ class AuditFolder:
                 continue
             if sha256(waiting.read_bytes()) == _recorded(records, name):
                 os.replace(waiting, self.path / name)
+                sync_folder(self.path)
             else:
                 waiting.unlink()
-        sync_folder(self.path)
-        if was_forgotten(records):
-            # Vectors of people who are gone, by keys that only their texts give.
+        if any(record["kind"] == "forget" for record in records):
+            # It has vectors of people who are gone, under keys that only texts give.
             (self.path / EMBEDDINGS).unlink(missing_ok=True)
         return records
 
@@ -152,8 +152,11 @@ class AuditFolder:
             del files[ROWS]
         write_together(self.path, {f"{n}{_NEXT}": part for n, part in files.items()})
         digests = {name: sha256(part) for name, part in files.items()}
-        self.trail.append(kind, {**content, "files": digests}, **who)
-        return self.recover()
+        try:
+            self.trail.append(kind, {**content, "files": digests}, **who)
+        finally:
+            records = self.recover()  # by what stands in the trail, whatever happened
+        return records
 
     def holds(
         self, records: list[dict[str, Any]], revision: Revision, rows: AuditedRows
@@ -166,6 +169,11 @@ class AuditFolder:
             (self.path / name).exists() for name in digests
         )
 
+    def check_model(self, records: list[dict[str, Any]]) -> None:
+        """Refuse a model that is there but is not the one of the last record."""
+        if records and (self.path / MODEL).exists():
+            self._whole(MODEL, records)
+
     def rows(self, records: list[dict[str, Any]]) -> AuditedRows:
         """Return the rows that were audited.
 
@@ -176,20 +184,20 @@ class AuditFolder:
         ModelFileError, TrailError
             If the file is damaged, or not the one of the trail.
         """
-        arrays, about, _ = self._read(ROWS, records)
+        path = self._whole(ROWS, records)
+        arrays, about, _ = unpack(path, "rows", FORMAT_VERSION)
         try:
             table = json.loads(arrays["table"].tobytes())
             parts = [_reviews(table[name]) for name in ("train", "held_out")]
             features = [arrays[f"X_{name}"] for name in ("train", "held_out")]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
-            raise ModelFileError(f"{self.path / ROWS} is damaged ({error}).") from error
+            raise ModelFileError(f"{path} is damaged ({error}).") from error
         return AuditedRows(*parts, *features, about)
 
     def revision(self, rows: AuditedRows, records: list[dict[str, Any]]) -> Revision:
         """Return the model as it is now, and the rows that it is fitted to."""
-        stored: StoredModel = self._read(MODEL, records)
-        parts = current(records, rows.train, rows.X_train)
-        return Revision(stored.classifier, *parts)
+        model = read_model(self._whole(MODEL, records)).classifier
+        return Revision(model, *current(records, rows.train, rows.X_train))
 
     def model_is_recorded(self, records: list[dict[str, Any]]) -> bool:
         """Return whether the model file is, byte for byte, that of the trail."""
@@ -208,42 +216,43 @@ class AuditFolder:
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return False
 
+    def write_once(self, name: str, text: str) -> None:
+        """Write a text, unless there is a file of that name."""
+        if not (self.path / name).exists():
+            write_together(self.path, {name: text.encode()})
+
     def write_report(
-        self, tables: dict[str, pd.DataFrame], texts: dict[str, str], run: dict
+        self, tables: dict[str, pd.DataFrame], page: str, run: dict
     ) -> None:
         """Write the report, ``run.json`` with the digests of all else last."""
         contents = {name: table_csv(table) for name, table in tables.items()}
-        contents |= {name: text.encode() for name, text in texts.items()}
+        contents["audit.html"] = page.encode()
         digests = {name: sha256(content) for name, content in contents.items()}
         text = json.dumps(
             {**run, "outputs": digests}, indent=2, ensure_ascii=False, allow_nan=False
         )
         write_together(self.path, {**contents, RUN: f"{text}\n".encode()})
 
-    def _read(self, name: str, records: list[dict[str, Any]]):
+    def _whole(self, name: str, records: list[dict[str, Any]]) -> Path:
+        """Return a file of the folder, seen to be the one of the trail."""
         path = self.path / name
-        if not path.exists() and not records:
+        if not records and not path.exists():
             raise FileNotFoundError(
                 f"{self.path} holds no audit: there is no {name}. Make one with "
                 "skclif audit."
             )
-        found = (
-            read_model(path) if name == MODEL else unpack(path, "rows", FORMAT_VERSION)
-        )
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path} is missing, which record {records[-1]['number']} of {TRAIL} "
+                "is about. Restore it from a copy."
+            )
         if sha256(path.read_bytes()) != _recorded(records, name):
             raise TrailError(
-                f"{path} is not the file that the last record of {TRAIL} is about. "
-                "One of the two was changed or replaced, or records were taken off "
-                "the end of the trail. Restore both from the same copy."
+                f"{path} is not the file that {TRAIL} is about. One of the two was "
+                "changed or replaced, or records were taken off the end of the trail. "
+                "Restore both from the same copy."
             )
-        return found
-
-
-def was_forgotten(records: list[dict[str, Any]]) -> bool:
-    """Return whether rows were forgotten since the model was last fitted to a file."""
-    kinds = [record["kind"] for record in records]
-    last = max((k for k, kind in enumerate(kinds) if kind == "fit"), default=-1)
-    return "forget" in kinds[last + 1 :]
+        return path
 
 
 def sha256(content: bytes) -> str:

@@ -80,13 +80,13 @@ def unpack(
     try:
         arrays = dict(sorted(load(content).items()))
         intact = header.pop("sha256") == _digest(arrays, header)
-        about = json.loads(header["about"])
+        about, written_by = json.loads(header["about"]), header["skclif_version"]
     # The reader of arrays knows types that NumPy lacks; JSON can be nested too deep.
     except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as e:
         raise _damaged(path, e) from e
     if not intact or not isinstance(about, dict):
         raise _damaged(path, "what is read is not what was stored")
-    return arrays, about, header["skclif_version"]
+    return arrays, about, written_by
 
 
 def _header(path: Path, content: bytes) -> dict[str, str]:

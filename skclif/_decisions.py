@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from ._audit_data import short_hash
 from ._cells import original
 from ._concepts import format_value
 from ._revisions import CHANGES, Change, Revision, current_value
-from .datasets._reviews import read_columns
+from .datasets._reviews import check_encoding, read_columns
 from .exceptions import DataFileError
 
 ACCEPT = ("accept", "accepted", "yes", "y")
@@ -30,6 +32,7 @@ _ROLES = {
 }
 _OPTIONAL = {"why", "text", "effect"}
 _LARGEST_WEIGHT = 1e6
+_LIKE_A_NUMBER = re.compile(r"\d+(e\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Decisions:
         Accepted, and so already.
     by_effect : bool
         Whether some were listed by their effect on the held-out rows.
+    sha256 : str
+        Of the file.
     """
 
     changes: list[Change]
@@ -53,6 +58,7 @@ class Decisions:
     n_rejected: int
     n_in_effect: int
     by_effect: bool
+    sha256: str
 
 
 def read_decisions(
@@ -77,38 +83,33 @@ def read_decisions(
         there (any more). The message names the line, and nothing is changed.
     """
     columns = read_columns(path, _ROLES, encoding, _OPTIONAL)
-    names = list(columns)
     lines = [
-        {name: _cell(name, value) for name, value in zip(names, cells, strict=True)}
-        for cells in zip(*columns.values(), strict=True)
+        _line(f"{path}, row {number}", columns, cells)
+        for number, cells in enumerate(zip(*columns.values(), strict=True), 1)
     ]
-    accepted = [
-        (number, line)
-        for number, line in enumerate(lines, 1)
-        if _is_accepted(f"{path}, row {number}", line["decision"])
-    ]
+    accepted = [line for line in lines if _is_accepted(line)]
     positions = revision.rows.positions()
-    chosen: dict[tuple[str, str], Change] = {}
+    chosen: dict[tuple[str, bool, str], Change] = {}
     n_in_effect = 0
-    for number, line in accepted:
-        where = f"{path}, row {number}"
-        change = _change(where, line, revision, positions, elsewhere)
-        if change is None:
-            n_in_effect += 1
-            continue
-        key = (change.id, change.path)
-        if chosen.setdefault(key, change).new != change.new:
+    for line in accepted:
+        change = _change(line, revision, positions, elsewhere)
+        n_in_effect += _is_so(change)
+        key = (change.id, change.kind == "annotate", change.path)
+        if not _same(chosen.setdefault(key, change).new, change.new):
             raise DataFileError(
-                f"{where}: two accepted lines give {change.path!r} of {change.id!r} "
-                f"different values, {chosen[key].new!r} and {change.new!r}. Accept one."
+                f"{line['where']}: two accepted lines give {change.path!r} of "
+                f"{change.id!r} different values, {_word(chosen[key].new)!r} and "
+                f"{_word(change.new)!r}. Accept one."
             )
-    _refuse_contradictions(path, list(chosen.values()))
+    changes = [change for change in chosen.values() if not _is_so(change)]
+    _refuse_contradictions(path, changes)
     return Decisions(
-        list(chosen.values()),
+        changes,
         len(accepted),
         len(lines) - len(accepted),
         n_in_effect,
-        any(line.get("effect") for _, line in accepted),
+        any(line.get("effect") for line in accepted),
+        hashlib.sha256(path.read_bytes()).hexdigest(),
     )
 
 
@@ -122,6 +123,7 @@ def read_ids(path: Path, encoding: str = "utf-8") -> list[str]:
     FileNotFoundError
         If there is no file.
     """
+    check_encoding(encoding)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     if path.is_dir():
@@ -135,49 +137,57 @@ def read_ids(path: Path, encoding: str = "utf-8") -> list[str]:
             f"{path} is not written in {encoding!r}; say what it is written in with "
             "--encoding."
         ) from error
-    ids = list(dict.fromkeys(filter(None, map(str.strip, text.split("\n")))))
+    lines = (original(line.strip()) for line in text.split("\n"))
+    ids = list(dict.fromkeys(filter(None, lines)))
     if not ids:
         raise DataFileError(f"{path} names nobody: it should hold one id a line.")
     return ids
 
 
-def _cell(name: str, value) -> str:
-    """Return a cell as it was before it was made harmless, without spaces around."""
-    cell = "" if value is None else original(format_value(value))
-    return cell if name == "text" else cell.strip()
+def _line(where: str, columns, cells) -> dict[str, str]:
+    """Return cells as they were before they were made harmless, and where they stand.
+
+    But for texts, without spaces around.
+    """
+    line = {"where": where}
+    for name, value in zip(columns, cells, strict=True):
+        cell = "" if value is None else original(format_value(value))
+        if any("\ud800" <= c <= "\udfff" for c in cell):
+            raise DataFileError(f"{where}: {name!r} holds half a character.")
+        line[name] = cell if name == "text" else cell.strip()
+    return line
 
 
-def _is_accepted(where: str, decision: str) -> bool:
-    word = decision.casefold()
+def _is_accepted(line: dict[str, str]) -> bool:
+    word = line["decision"].casefold()
     if word not in ACCEPT + REJECT:
         raise DataFileError(
-            f"{where}: the decision {decision!r} is not known. Write 'accept', or "
-            "'reject' or nothing."
+            f"{line['where']}: the decision {line['decision']!r} is not known. Write "
+            "'accept', or 'reject' or nothing."
         )
     return word in ACCEPT
 
 
-def _change(where, line, revision: Revision, positions, elsewhere) -> Change | None:
-    """Return the change that a line asks for, None if it is so already."""
-    position = positions.get(line["id"])
+def _change(line, revision: Revision, positions, elsewhere) -> Change:
+    """Return what a line asks for."""
+    where, position = line["where"], positions.get(line["id"])
     if position is None:
         said = elsewhere.get(line["id"], "there is no such row")
         raise DataFileError(f"{where}: of the row {line['id']!r}: {said}.")
     rows = revision.rows
     digest = rows.digests[position]
-    _check_text(where, line, digest)
+    _check_text(line, digest, None if rows.texts is None else rows.texts[position])
     kind, path = line["kind"], line["path"]
     if kind not in CHANGES:
         raise DataFileError(
             f"{where}: the kind {kind!r} is none of {', '.join(CHANGES)}."
         )
     path = _path(where, kind, path, revision)
-    old = current_value(rows, revision.weights, position, path)
+    old = current_value(revision, position, kind, path)
     new = _value(where, kind, path, line["proposed"], revision)
-    if _same(old, new):
-        return None
-    said = line["current"]
-    if (said or path != "row") and said != _word(old) and not _equal(said, old):
+    said, may_be_empty = line["current"], kind in ("reweight", "drop")
+    known = said == _word(old) or _equal(said, old) or (not said and may_be_empty)
+    if not known and not _same(old, new):
         raise DataFileError(
             f"{where}: {path!r} of {line['id']!r} has changed since: decided on was "
             f"{said!r}, now it is {_word(old)!r}. Look at it again, and write the "
@@ -188,15 +198,16 @@ def _change(where, line, revision: Revision, positions, elsewhere) -> Change | N
     )
 
 
-def _check_text(where: str, line: dict[str, str], digest: str) -> None:
-    if line["text_hash"] != short_hash(digest):
+def _check_text(line: dict[str, str], digest: str, audited: str | None) -> None:
+    where = line["where"]
+    if not _same_hash(line["text_hash"], short_hash(digest)):
         raise DataFileError(
             f"{where}: the text of {line['id']!r} is not the one that was decided on: "
             f"its hash is {short_hash(digest)}, not {line['text_hash']!r}. Take the "
             "line from the present suspects.csv or suggestions.csv, and decide again."
         )
     text = line.get("text")
-    if text and digest not in _digests(text):
+    if text and digest not in _digests(text) and not _same_text(text, audited):
         raise DataFileError(
             f"{where}: the text of {line['id']!r} in this file is not the one that "
             "was audited. If it was changed by mistake, restore it or leave out the "
@@ -204,9 +215,27 @@ def _check_text(where: str, line: dict[str, str], digest: str) -> None:
         )
 
 
+def _same_hash(said: str, known: str) -> bool:
+    """Return whether it is the hash, or what a spreadsheet makes of its digits."""
+    if said == known or not _LIKE_A_NUMBER.fullmatch(known):
+        return said == known
+    try:
+        return math.isclose(float(said), float(known), rel_tol=1e-4)
+    except ValueError:
+        return False
+
+
+def _same_text(text: str, audited: str | None) -> bool:
+    return audited is not None and _unix(text) == _unix(audited)
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _digests(text: str) -> set[str]:
     """Return the hashes of a text, with line ends as programs write them."""
-    unix = text.replace("\r\n", "\n").replace("\r", "\n")
+    unix = _unix(text)
     forms = (text, unix, unix.replace("\n", "\r\n"), unix.replace("\n", "\r"))
     return {hashlib.sha256(form.encode()).hexdigest() for form in forms}
 
@@ -266,6 +295,10 @@ def _refuse_contradictions(path: Path, changes: list[Change]) -> None:
 
 def _word(value) -> str:
     return "" if value is None else format_value(value)
+
+
+def _is_so(change: Change) -> bool:
+    return _same(change.old, change.new)
 
 
 def _same(old, new) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,3 +40,27 @@ def resolve_device(device: str) -> torch.device:
             f"{torch.cuda.device_count()} CUDA device(s)."
         )
     return torch.device(device)
+
+
+@contextmanager
+def same_threads(count: int | None = None) -> Iterator[int]:
+    """Compute on so many threads of the CPU, None for as many as PyTorch takes.
+
+    Sums are split among threads, so that only the same number gives the same bits.
+
+    Yields
+    ------
+    count : int
+        How many it is.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    count = before if count is None else count
+    with threadpool_limits(count):
+        torch.set_num_threads(count)
+        try:
+            yield count
+        finally:
+            torch.set_num_threads(before)

@@ -26,9 +26,16 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     A process that is killed may leave the first of them new and the others old, each
     of them whole: what has to hold together is written last.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(folder)!r}. Make it first.")
     parts = {name: folder / f".{name}.{os.getpid()}{_PART}" for name in contents}
     try:
         for name, content in contents.items():
+            if (folder / name).is_dir():
+                raise IsADirectoryError(
+                    f"{folder / name} is a folder, where a file is to be written. "
+                    "Rename or remove it."
+                )
             with open(parts[name], "wb") as stream:
                 stream.write(content)
                 stream.flush()
@@ -43,7 +50,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what processes left that were killed while they wrote."""
-    for part in folder.glob(f".*{_PART}"):
+    for part in folder.glob(f".*.[0-9]*{_PART}"):
         part.unlink(missing_ok=True)
 
 
@@ -72,19 +79,23 @@ def sole_writer(folder: Path) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                f"Another skclif is writing to {folder}. Wait for it to end."
+            ) from error
         yield
-    except BlockingIOError as error:
-        raise BlockingIOError(
-            f"Another skclif is writing to {folder}. Wait for it to end."
-        ) from error
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def locked(stream) -> Iterator[None]:
-    """Wait until no other process has an open file for itself, and have it."""
+def locked(stream, *, shared: bool = False) -> Iterator[None]:
+    """Wait until no other process has an open file for itself, and have it.
+
+    Shared with others that only read it, if that is said.
+    """
     if fcntl is not None:
-        fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
+        fcntl.flock(stream.fileno(), fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     yield  # closing the file lets go of it

@@ -29,12 +29,17 @@ def data_fingerprint(rows: Reviews) -> str:
 
 
 def row_fingerprints(rows: Reviews) -> list[str]:
-    """Return the beginning of a SHA-256 of label and annotations of each row.
+    """Return the beginning of a SHA-256 of text, label and annotations of each row.
 
     Of how they read: 5 and "5" are the same, as in two files that are read by
-    themselves.
+    themselves. Of the text too, so that nobody can try all labels and annotations
+    without knowing it.
     """
-    columns = [rows.labels, *(values for _, values in rows.concepts.items())]
+    columns = [
+        rows.digests,
+        rows.labels,
+        *(values for _, values in rows.concepts.items()),
+    ]
     return [
         hashlib.sha256(
             json.dumps(

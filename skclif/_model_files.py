@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from math import isfinite
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from ._files import write_whole
 from .exceptions import ModelFileError
 
 FORMAT_VERSION = 1
-_DTYPES = {"str": str, "int": np.int64, "float": np.float64, "bool": bool}
-_KINDS = {"U": "str", "i": "int", "u": "int", "f": "float", "b": "bool"}
+_DTYPES = {"str": str, "int": np.int64, "uint": np.uint64, "float": np.float64}
+_DTYPES |= {"bool": bool}
+_KINDS = {"U": "str", "i": "int", "u": "uint", "f": "float", "b": "bool"}
 _PLACES = ("device", "class_weight")  # parameters that are not kept, or kept as numbers
 _MOST_CHARACTERS = 10_000_000
 _OF_EMBEDDER = ("model", "dtype", "normalize", "long_text")
@@ -84,12 +87,13 @@ def save_model(estimator, path: str | os.PathLike[str]) -> None:
     ...     save_model(clf, Path(folder, "model.safetensors"))
     ...     loaded = load_model(Path(folder, "model.safetensors"))
     >>> loaded.predict(X).tolist()
-    ['yes', 'yes', 'yes']
+    ['no', 'yes', 'yes']
     """
     classifier, embedder = estimator, None
     if isinstance(estimator, Pipeline) and len(estimator) == 2:
         embedder, classifier = estimator[0], estimator[1]
-    if not isinstance(classifier, ConceptBottleneckClassifier) or not isinstance(
+    # Of a subclass, what it adds would be lost.
+    if type(classifier) is not ConceptBottleneckClassifier or not isinstance(
         embedder, SentenceEmbedder | None
     ):
         raise TypeError(
@@ -146,9 +150,13 @@ def describe_embedder(embedder: SentenceEmbedder) -> dict[str, Any]:
     """Return what has to be the same for the same vectors."""
     params = embedder.get_params()
     params["model"] = str(params["model"])
-    about = {name: params[name] for name in _OF_EMBEDDER}
+    about = {name: _plain(params[name]) for name in _OF_EMBEDDER}
     folder = find_model(embedder.model)
-    return {**about, "fingerprint": fingerprint(model_files(folder))}
+    return {
+        **about,
+        "is_folder": Path(params["model"]).expanduser().is_dir(),
+        "fingerprint": fingerprint(model_files(folder)),
+    }
 
 
 def embedder_of(about: dict[str, Any], model=None, **params) -> SentenceEmbedder:
@@ -165,13 +173,12 @@ def embedder_of(about: dict[str, Any], model=None, **params) -> SentenceEmbedder
     """
     known = {name: about[name] for name in _OF_EMBEDDER}
     known["model"] = about["model"] if model is None else model
-    try:
-        folder = find_model(known["model"])
-    except NotADirectoryError as error:
+    if model is None and about["is_folder"] and not Path(known["model"]).is_dir():
         raise OSError(
             f"The embedding model {known['model']!r} is a folder that is not here. Say "
             "where it is now with model= (on the command line --model)."
-        ) from error
+        )
+    folder = find_model(known["model"])
     if fingerprint(model_files(folder)) != about["fingerprint"]:
         raise ModelFileError(
             f"The embedding model {str(known['model'])!r} is not the one that this was "
@@ -191,9 +198,7 @@ def model_bytes(classifier, embedder: dict[str, Any] | None = None) -> bytes:
     params = classifier.get_params()
     about = {
         "parameters": {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in params.items()
-            if name not in _PLACES
+            name: _plain(value) for name, value in params.items() if name not in _PLACES
         },
         "balanced": params["class_weight"] == "balanced",
         "classes": _values(classifier.classes_),
@@ -220,11 +225,19 @@ def read_model(path: str | os.PathLike[str]) -> StoredModel:
         classifier = _classifier(arrays, about)
         embedder = about["embedder"]
         if embedder is not None:
-            embedder = {n: embedder[n] for n in (*_OF_EMBEDDER, "fingerprint")}
+            names = (*_OF_EMBEDDER, "is_folder", "fingerprint")
+            embedder = {name: embedder[name] for name in names}
             params = {n: embedder[n] for n in _OF_EMBEDDER}
             SentenceEmbedder(**params)._validate_params()
     # Whatever is not as it was written: a name that lacks, another type, another shape.
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ModelFileError(
             f"{path} does not hold a model that can be used: its parts do not fit "
             f"({type(error).__name__}: {error})."
@@ -235,15 +248,18 @@ def read_model(path: str | os.PathLike[str]) -> StoredModel:
 def _classifier(arrays, about) -> ConceptBottleneckClassifier:
     params = dict(about["parameters"])
     clf = ConceptBottleneckClassifier(**params)
+    if params.keys() != clf.get_params().keys() - set(_PLACES):
+        raise ValueError(f"the parameters {sorted(params)}")
     clf._validate_params()
+    _check_padding([about["classes"], *(c["values"] for c in about["concepts"])])
     clf.classes_ = _array(about["classes"])
     if about["balanced"]:
         clf.class_weight = "balanced"
-    names, n_features = [], _whole(about["n_features"])
+    names, n_features = [], _whole(about["n_features"], least=1)
     clf.concept_classes_, clf.concept_coef_, clf.concept_intercept_ = [], [], []
     n_activations = 0
     for j, concept in enumerate(about["concepts"]):
-        names.append(str(concept["name"]))
+        names.append(concept["name"])
         values = concept["values"]
         values = None if values is None else _array(values)
         n_scores = 1 if values is None else _n_scores(values)
@@ -255,7 +271,7 @@ def _classifier(arrays, about) -> ConceptBottleneckClassifier:
             _numbers(arrays.pop(f"concept_intercept.{j}"), n_scores)
         )
         n_activations += n_scores
-    clf.concept_names_in_ = np.asarray(names, dtype=object)
+    clf.concept_names_in_ = _names(names)
     clf.n_concepts_ = len(names)
     n_inputs = n_activations if names else n_features
     clf.coef_ = _numbers(arrays.pop("coef"), _n_scores(clf.classes_), n_inputs)
@@ -269,10 +285,10 @@ def _classifier(arrays, about) -> ConceptBottleneckClassifier:
         raise ValueError(f"{min(arrays)!r} belongs to no part")
     clf.n_features_in_, clf.n_iter_ = n_features, _whole(about["n_iter"])
     if about["feature_names"]:
-        named = [str(name) for name in about["feature_names"]]
-        if len(named) != n_features:
-            raise ValueError(f"{len(named)} names of {n_features} features")
-        clf.feature_names_in_ = np.asarray(named, dtype=object)
+        clf.feature_names_in_ = _names(about["feature_names"])
+        if len(clf.feature_names_in_) != n_features:
+            named = len(clf.feature_names_in_)
+            raise ValueError(f"{named} names of {n_features} features")
     clf._concepts_as_frame = bool(about["concepts_as_frame"])
     return clf
 
@@ -281,7 +297,7 @@ def _values(values: np.ndarray) -> dict[str, Any]:
     """Return classes or values of a concept as JSON has them."""
     listed = values.tolist()
     kind = _KINDS.get(values.dtype.kind, "object")
-    if kind == "object" and not all(
+    if values.dtype.kind in "mM" or not all(
         isinstance(value, str | int | float) for value in listed
     ):
         raise TypeError(
@@ -292,16 +308,41 @@ def _values(values: np.ndarray) -> dict[str, Any]:
 
 
 def _array(about: dict[str, Any]) -> np.ndarray:
-    kind, listed = about["kind"], list(about["values"])
+    kind, listed = about["kind"], about["values"]
     known = {"object": str | int | float, "float": float, "str": str}
-    known |= {"int": int, "bool": bool}
-    if not all(isinstance(value, known[kind]) for value in listed):
+    known |= {"int": int, "uint": int, "bool": bool}
+    if not isinstance(listed, list) or not all(
+        isinstance(value, known[kind]) for value in listed
+    ):
         raise TypeError(f"values that are not of kind {kind!r}")
+    if any(isinstance(value, float) and not isfinite(value) for value in listed):
+        raise ValueError("values that are not finite")
     if len(listed) < 2 or sorted(set(listed)) != listed:
         raise ValueError("values that are not two or more different ones in order")
-    if kind == "str" and len(listed) * max(map(len, listed)) > _MOST_CHARACTERS:
-        raise ValueError("values of such number and length")  # NumPy pads all to one
     return np.asarray(listed, dtype=_DTYPES.get(kind, object))
+
+
+def _check_padding(several: list[dict[str, Any] | None]) -> None:
+    """Refuse strings that would take far more memory than their file does.
+
+    NumPy pads all strings of an array to the length of the longest.
+    """
+    texts = [a["values"] for a in several if a is not None and a["kind"] == "str"]
+    longest = [max((len(v) for v in t if isinstance(v, str)), default=0) for t in texts]
+    if sum(map(mul, map(len, texts), longest)) > _MOST_CHARACTERS:
+        raise ValueError("values of such number and length")
+
+
+def _names(listed: list[str]) -> np.ndarray:
+    if not isinstance(listed, list) or not all(isinstance(n, str) for n in listed):
+        raise TypeError("names that are not strings")
+    if len(set(listed)) < len(listed):
+        raise ValueError("names that are not different")
+    return np.asarray(listed, dtype=object)
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _n_scores(values) -> int:
@@ -316,7 +357,7 @@ def _numbers(array: np.ndarray, *shape: int) -> np.ndarray:
     return array
 
 
-def _whole(value) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+def _whole(value, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise TypeError(f"{value!r} in place of a whole number")
     return value

@@ -18,9 +18,11 @@ from ._fingerprints import row_fingerprints
 from ._model_files import embedder_of
 from ._revisions import (
     Change,
+    Place,
     Revision,
     apply_changes,
-    as_words,
+    as_recorded,
+    check_content,
     edit,
     fit,
     forget,
@@ -160,6 +162,7 @@ def replay(
     trail = trail if isinstance(trail, AuditTrail) else AuditTrail(trail)
     records = trail.read()
     first = last_fit(records)
+    check_content(first)
     rows = Reviews.from_parts(
         data.ids, data.data, data.target, data.concepts, data.groups
     )
@@ -185,42 +188,35 @@ def replay_rows(
     records: list[dict[str, Any]], rows: Reviews, features: np.ndarray, device="cpu"
 ) -> ReplayResult:
     """Replay records on training rows, in any order, and their features."""
+    for record in records:
+        check_content(record)
     first = last_fit(records)
     begin = _beginning(records, rows)
-    revision, differs_at, steps = None, None, []
-    for record in records:
+    steps = [_left_out(record, first, begin) for record in records[: begin - 1]]
+    revision, differs_at = None, None
+    for record in records[begin - 1 :]:
         number, kind = record["number"], record["kind"]
-        if number < begin:
-            said = f"record {first['number']} fits again"
-            if number >= first["number"]:
-                said = f"its rows were forgotten in record {begin}"
-            steps.append(ReplayStep(number, kind, None, said))
-            continue
         if differs_at is not None:
             said = f"record {differs_at} differs"
             steps.append(ReplayStep(number, kind, None, said))
             continue
+        place = Place(device, record["threads"])
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # whoever did it first was told
                 if revision is None:
                     before = records[first["number"] : begin]
-                    gone = {i for r in before for i in _forgotten(r)}
-                    base = _as_recorded(first, gone, rows, features)
-                    earlier = _changes(before)
-                    parts = apply_changes(*base, earlier)
-                    done = fit(*parts, record["parameters"], device)
+                    base = _as_recorded(first, before, rows, features)
+                    done = fit(*base, record["parameters"], place)
                 else:
-                    done = _again(record, revision, device)
-            _compare(done, record)
-        except (_DiffersError, ValueError, TypeError, LookupError) as error:
-            if not isinstance(error, _DiffersError):
-                error = f"it cannot be done again: {error}"
-            steps.append(ReplayStep(number, kind, False, f"{error}"))
+                    done = _again(record, revision, place)
+            _compare(done, record, device)
+        except (ValueError, TypeError, LookupError) as error:
             differs_at = number
-            continue
-        revision = done
-        steps.append(ReplayStep(number, kind, True))
+            steps.append(ReplayStep(number, kind, False, str(error)))
+        else:
+            revision = done
+            steps.append(ReplayStep(number, kind, True))
     return ReplayResult(tuple(steps), None if revision is None else revision.model)
 
 
@@ -228,8 +224,15 @@ def current(
     records: list[dict[str, Any]], rows: Reviews, features: np.ndarray
 ) -> tuple[Reviews, np.ndarray, np.ndarray]:
     """Return rows, features and weights after all edits since the last fit."""
+    for record in records:
+        check_content(record)
     earlier = _changes(records[last_fit(records)["number"] :])
-    return apply_changes(rows, features, np.ones(len(rows)), earlier)
+    try:
+        return apply_changes(rows, features, np.ones(len(rows)), earlier)
+    except (LookupError, TypeError, ValueError) as error:
+        raise TrailError(
+            f"The changes in the trail do not fit the rows: {error}"
+        ) from error
 
 
 def last_fit(records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -238,10 +241,6 @@ def last_fit(records: list[dict[str, Any]]) -> dict[str, Any]:
     if not fits:
         raise TrailError("The trail holds no fit, so there is nothing to go back to.")
     return fits[-1]
-
-
-class _DiffersError(Exception):
-    """What is done again gives something else."""
 
 
 def _beginning(records: list[dict[str, Any]], rows: Reviews) -> int:
@@ -255,6 +254,13 @@ def _beginning(records: list[dict[str, Any]], rows: Reviews) -> int:
     return begin
 
 
+def _left_out(record: dict[str, Any], first: dict[str, Any], begin: int) -> ReplayStep:
+    said = f"its rows were forgotten in record {begin}"
+    if record["number"] < first["number"]:
+        said = f"record {first['number']} fits again"
+    return ReplayStep(record["number"], record["kind"], None, said)
+
+
 def _forgotten(record: dict[str, Any]) -> list[str]:
     return [i for i, _ in record.get("forgotten", [])]
 
@@ -265,17 +271,26 @@ def _changes(records: list[dict[str, Any]]) -> list[Change]:
     ]
 
 
-def _as_recorded(first, gone: set[str], rows: Reviews, features: np.ndarray):
-    """Return rows as they were first fitted, their features, and weights of 1."""
+def _as_recorded(first, before, rows: Reviews, features: np.ndarray):
+    """Return rows, features and weights as they were at the record to begin with.
+
+    Parameters
+    ----------
+    first : dict
+        The record of the fit.
+    before : list of dict
+        Records since, up to the one to begin with.
+    """
     positions = rows.positions()
+    gone = {i for record in before for i in _forgotten(record)}
     missing = {row[0] for row in first["rows"]} - positions.keys() - gone
     if missing:
-        raise _DiffersError(f"row {min(missing)!r} is not in the data")
+        raise ValueError(f"row {min(missing)!r} is not in the data")
     named = [row for row in first["rows"] if row[0] in positions]
     order = np.asarray([positions[row[0]] for row in named], dtype=int)
-    rows = as_words(rows.take(order), first["words"])
+    rows = as_recorded(rows.take(order), first["words"])
     if list(rows.concepts) != first["concepts"]:
-        raise _DiffersError(
+        raise ValueError(
             f"the concepts are {list(rows.concepts)}, not {first['concepts']}"
         )
     values = row_fingerprints(rows)
@@ -283,29 +298,31 @@ def _as_recorded(first, gone: set[str], rows: Reviews, features: np.ndarray):
         named, rows.digests, values, strict=True
     ):
         if short_hash(digest) != text:
-            raise _DiffersError(f"the text of row {i!r} differs")
+            raise ValueError(f"the text of row {i!r} differs")
         if found != value:
-            raise _DiffersError(f"the label or an annotation of row {i!r} differs")
-    return rows, features[order], np.ones(len(rows))
+            raise ValueError(f"the label or an annotation of row {i!r} differs")
+    weights = np.ones(len(rows))
+    return apply_changes(rows, features[order], weights, _changes(before))
 
 
-def _again(record: dict[str, Any], revision: Revision, device: str) -> Revision:
+def _again(record: dict[str, Any], revision: Revision, place: Place) -> Revision:
     if record["kind"] == "forget":
         ids = _forgotten(record)
-        return forget(revision, ids, record["parameters"], device)[0]
-    return edit(revision, _changes([record]), device)[0]
+        return forget(revision, ids, record["parameters"], place)[0]
+    return edit(revision, _changes([record]), place)[0]
 
 
-def _compare(revision: Revision, record: dict[str, Any]) -> None:
+def _compare(revision: Revision, record: dict[str, Any], device: str) -> None:
     found, said = revision.fingerprints(), record["after"]
     for part, what in _PARTS.items():
         if found[part] != said[part]:
-            raise _DiffersError(f"{what} differ{_elsewhere(record)}")
+            raise ValueError(f"{what} differ{_elsewhere(record, device)}")
 
 
-def _elsewhere(record) -> str:
+def _elsewhere(record: dict[str, Any], device: str) -> str:
     """Say how this machine differs from the one that wrote the record."""
-    now, then = environment(), record["environment"]
+    now = {**environment(), "device": device}
+    then = {**record["environment"], "device": record["device"]}
     differ = [
         f"{name} {then.get(name)} then, {now[name]} now"
         for name in now

@@ -17,6 +17,7 @@ from sklearn.frozen import FrozenEstimator
 from ._audit_data import Reviews, short_hash
 from ._bottleneck import ConceptBottleneckClassifier
 from ._concepts import format_value, plain_value
+from ._devices import same_threads
 from ._explainer import ConceptInfluenceExplainer
 from ._fingerprints import (
     array_fingerprint,
@@ -25,7 +26,11 @@ from ._fingerprints import (
     row_fingerprints,
 )
 from ._pipelines import final_step
+from .datasets._reviews import as_numbers
+from .exceptions import TrailError
 
+_MOST_THREADS = 4096
+_PARTS = ("data", "features", "weights", "model")
 # Kinds of changes, in the order that they are written down in.
 CHANGES = ("relabel", "annotate", "reweight", "drop")
 
@@ -60,6 +65,27 @@ class Revision:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where it is computed; elsewhere, the last bits differ.
+
+    Attributes
+    ----------
+    device : str
+    threads : int
+        Of the CPU.
+    """
+
+    device: str
+    threads: int
+
+    @classmethod
+    def here(cls, device: str) -> Place:
+        """Return a device, and as many threads as there are for it."""
+        with same_threads() as threads:
+            return cls(device, threads)
+
+
+@dataclass(frozen=True)
 class Change:
     """One change of one row.
 
@@ -89,17 +115,18 @@ def fit(
     features: np.ndarray,
     weights: np.ndarray,
     parameters: dict[str, Any],
-    device: str = "cpu",
+    place: Place,
 ) -> Revision:
     """Return the model that rows give, fitted from zero."""
-    model = ConceptBottleneckClassifier(**parameters, device=device)
+    model = ConceptBottleneckClassifier(**parameters, device=place.device)
     concepts = rows.concepts if rows.concepts.shape[1] else None
-    model.fit(features, rows.labels, weights, concepts=concepts)
+    with same_threads(place.threads):
+        model.fit(features, rows.labels, weights, concepts=concepts)
     return Revision(model, rows, features, weights)
 
 
 def edit(
-    revision: Revision, changes: list[Change], device: str = "cpu", validation=None
+    revision: Revision, changes: list[Change], place: Place, validation=None
 ) -> tuple[Revision, dict[str, Any]]:
     """Change rows, and solve on from where the model stands to its new optimum.
 
@@ -108,7 +135,7 @@ def edit(
     revision : Revision
     changes : list of Change
         What is different afterwards, not what is so already.
-    device : str, default="cpu"
+    place : Place
     validation : tuple of features and labels, default=None
         Rows on whose mean log-loss the effect is recorded.
 
@@ -121,13 +148,16 @@ def edit(
     rows = revision.rows
     concepts = rows.concepts if rows.concepts.shape[1] else None
     explainer = ConceptInfluenceExplainer(
-        FrozenEstimator(revision.model), device=device
+        FrozenEstimator(revision.model), device=place.device
     )
-    explainer.fit(revision.features, rows.labels, revision.weights, concepts=concepts)
     X_val, y_val = (None, None) if validation is None else validation
     changes = _in_order(changes, rows)
     arguments = _arguments(changes, rows.positions())
-    result = explainer.edit(**arguments, X_val=X_val, y_val=y_val)
+    with same_threads(place.threads):
+        explainer.fit(
+            revision.features, rows.labels, revision.weights, concepts=concepts
+        )
+        result = explainer.edit(**arguments, X_val=X_val, y_val=y_val)
     edited = Revision(
         final_step(result.estimator),
         *apply_changes(rows, revision.features, revision.weights, changes),
@@ -139,6 +169,7 @@ def edit(
         "converged": record.converged,
         "predicted_effect": record.predicted_effect,
         "achieved_effect": record.achieved_effect,
+        **asdict(place),
         "before": revision.fingerprints(),
         "after": edited.fingerprints(),
     }
@@ -146,7 +177,7 @@ def edit(
 
 
 def forget(
-    revision: Revision, ids: list[str], parameters: dict[str, Any], device: str = "cpu"
+    revision: Revision, ids: list[str], parameters: dict[str, Any], place: Place
 ) -> tuple[Revision, dict[str, Any]]:
     """Remove rows and fit the others from zero, so that nothing of the rows is left.
 
@@ -163,19 +194,24 @@ def forget(
         revision.features[~gone],
         revision.weights[~gone],
         parameters,
-        device,
+        place,
     )
     forgotten = revision.rows.take(gone)
     return left, {
         "forgotten": names(forgotten),
         "parameters": parameters,
+        **asdict(place),
         "before": revision.fingerprints(),
         "after": left.fingerprints(),
     }
 
 
 def fit_content(
-    revision: Revision, held_out: Reviews, parameters: dict[str, Any], **more: Any
+    revision: Revision,
+    held_out: Reviews,
+    parameters: dict[str, Any],
+    place: Place,
+    **more: Any,
 ) -> dict[str, Any]:
     """Return the content of the record of a first fit."""
     rows = revision.rows
@@ -187,9 +223,54 @@ def fit_content(
         "concepts": list(rows.concepts),
         "words": _words(rows),
         "parameters": parameters,
+        **asdict(place),
         **more,
         "after": revision.fingerprints(),
     }
+
+
+def check_content(record: dict[str, Any]) -> None:
+    """Refuse a record that holds something else than the functions here write.
+
+    Raises
+    ------
+    TrailError
+        Which record.
+    """
+    shapes = {
+        "fit": {"rows": 3, "held_out": 2, "concepts": 0, "words": 0},
+        "edit": {},
+        "forget": {"forgotten": 2, "held_out": 2},
+    }
+    try:
+        fits = 1 <= record["threads"] <= _MOST_THREADS and all(
+            _is_listing(record[name], width)
+            for name, width in shapes[record["kind"]].items()
+        )
+        for change in record.get("changes", []):
+            fits = fits and Change(**change).kind in CHANGES
+        parts = [record["after"][part] for part in _PARTS]
+        parts.append(record["device"])
+        parts += record["files"].values() if "files" in record else []
+        if record["kind"] != "edit":
+            parts += record["parameters"]
+        fits = fits and all(isinstance(part, str) for part in parts)
+    except (LookupError, TypeError, AttributeError):
+        fits = False
+    if not fits:
+        raise TrailError(
+            f"Record {record['number']} of the trail is not one that skclif writes: "
+            "something is missing in it, or is of another kind."
+        )
+
+
+def _is_listing(value, width: int) -> bool:
+    """Return whether it is a list of words or, with a width, of so many words each."""
+    if not isinstance(value, list):
+        return False
+    if not width:
+        return all(isinstance(word, str) for word in value)
+    return all(_is_listing(one, 0) and len(one) == width for one in value)
 
 
 def apply_changes(
@@ -217,28 +298,41 @@ def apply_changes(
     return replace(rows, labels=labels, concepts=table), features, weights
 
 
-def current_value(rows: Reviews, weights: np.ndarray, position: int, path: str):
-    """Return what a path of a row holds: a label, an annotation, or the weight."""
-    if path == "label":
-        return plain_value(rows.labels[position])
-    if path == "row":
-        return float(weights[position])
-    return rows.concepts[path].iloc[position]
+def current_value(revision: Revision, position: int, kind: str, path: str):
+    """Return what a change of a row is about: its label, an annotation, its weight."""
+    if kind == "relabel":
+        return plain_value(revision.rows.labels[position])
+    if kind == "annotate":
+        return revision.rows.concepts[path].iloc[position]
+    return float(revision.weights[position])
 
 
-def as_words(rows: Reviews, words: list[str]) -> Reviews:
-    """Return rows with labels or annotations as words, where they were words before.
+def as_recorded(rows: Reviews, words: list[str]) -> Reviews:
+    """Return rows with words and numbers for labels and annotations as they were.
 
-    What is a number in one file may have stood beside words in another.
+    What is a number in one file may stand beside words in another.
+
+    Parameters
+    ----------
+    rows : Reviews
+    words : list of str
+        "label" and the concepts whose values were words.
     """
-    labels, concepts = rows.labels, rows.concepts.copy()
-    if "label" in words:
-        labels = np.asarray([format_value(value) for value in labels], dtype=object)
-    for name in concepts.columns.intersection(words):
-        column = concepts[name]
-        words = [None if value is None else format_value(value) for value in column]
-        concepts[name] = pd.Series(words, dtype=object)
-    return replace(rows, labels=labels, concepts=concepts)
+
+    def read(name: str, values) -> pd.Series:
+        values = [None if value is None else format_value(value) for value in values]
+        if name not in words:
+            known = iter(as_numbers([value for value in values if value is not None]))
+            values = [None if value is None else next(known) for value in values]
+        return pd.Series(values, dtype=object)
+
+    concepts = {name: read(name, column) for name, column in rows.concepts.items()}
+    labels = read("label", rows.labels).to_numpy()
+    if "label" not in words:
+        labels = np.asarray(labels.tolist())
+    return replace(
+        rows, labels=labels, concepts=pd.DataFrame(concepts, index=range(len(rows)))
+    )
 
 
 def _words(rows: Reviews) -> list[str]:

@@ -8,18 +8,20 @@ only ever appended.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import platform
 import sys
 import warnings
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from . import __version__
-from ._files import locked
+from ._files import locked, sync_folder
 from .exceptions import TrailError, TrailWarning
 
 FORMAT_VERSION = 1
@@ -90,7 +92,9 @@ class AuditTrail:
         """
         if not self.path.exists():
             return []
-        return self._records(self.path.read_bytes())[0]
+        with open(self.path, "rb") as stream, locked(stream, shared=True):
+            written = stream.read()
+        return self._records(written)[0]
 
     def append(
         self,
@@ -143,9 +147,16 @@ class AuditTrail:
         clash = {*record, "number", "previous", "hash"}.intersection(content)
         if clash:
             raise ValueError(f"content has {min(clash)!r}, which every record has.")
-        record |= content
+        try:
+            # As it will be read: names that are numbers are in the order of words.
+            record = json.loads(_line(record | content))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"The record cannot be written as JSON in UTF-8: {error}."
+            ) from error
         self.path.touch()
-        with open(self.path, "r+b") as stream, locked(stream):
+        # Not buffered: what a full disk refuses is not to be written on closing.
+        with open(self.path, "r+b", buffering=0) as stream, locked(stream):
             written = stream.read()
             records, whole = self._records(written)
             record["number"] = len(records) + 1
@@ -157,19 +168,21 @@ class AuditTrail:
             try:
                 stream.truncate(whole)
                 stream.seek(whole)
-                stream.write(line)
-                stream.flush()
+                while line:
+                    line = line[stream.write(line) :]
                 os.fsync(stream.fileno())
             except BaseException:
-                os.truncate(self.path, whole)
+                stream.truncate(whole)
                 raise
+        if not records:
+            sync_folder(self.path.parent)
         return record
 
     def _records(self, content: bytes) -> tuple[list[dict[str, Any]], int]:
         """Return the records, and how many bytes they take."""
         records: list[dict[str, Any]] = []
         previous, whole = START, 0
-        for line in content.splitlines(keepends=True):
+        for line in io.BytesIO(content):  # b"\r" ends no line
             try:
                 record = self._record(len(records) + 1, line, previous)
             except TrailError:
@@ -200,6 +213,8 @@ class AuditTrail:
                 f"{where} has format version {known!r}; skclif {__version__} reads "
                 f"{FORMAT_VERSION}. Update skclif."
             )
+        if record.get("kind") not in KINDS:
+            raise TrailError(f"{where} is not a record: it was altered.")
         try:
             same = own == _hash(record) and line.rstrip(b"\n") == _line(record)[:-1]
         except (ValueError, RecursionError):  # NaN, or half a character
@@ -224,8 +239,13 @@ def environment() -> dict[str, Any]:
         "python": ".".join(map(str, sys.version_info[:3])),
         "platform": f"{platform.system()}-{platform.machine()}",
         "skclif": __version__,
-        **{name: version(name) for name in _PACKAGES},
+        **_versions(),
     }
+
+
+@cache  # to look them up takes ten times as long as to write a record
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _PACKAGES}
 
 
 def _hash(record: dict[str, Any]) -> str:

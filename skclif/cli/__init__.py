@@ -20,11 +20,13 @@ def main():
     """Text classifiers that people can audit and repair.
 
     `skclif demo` shows what an audit is; `skclif audit` makes one of your own file.
-    What you decide then, `skclif apply` does and records.
+    What you decide then, `skclif apply` does and records; `skclif replay` does it all
+    again and compares. `skclif forget` removes rows of people; `skclif predict` uses
+    the model.
 
     \b
     Example:
-      skclif --version
+      skclif demo --data generated --out demo-report
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
 
 

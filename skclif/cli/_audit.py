@@ -10,7 +10,7 @@ import click
 
 from ._options import AUDIT, ENCODING, options
 from ._report import close_audit, find, write
-from ._talk import Command, Talk
+from ._talk import Command, Talk, embed
 
 if TYPE_CHECKING:
     from .._audit_data import Reviews
@@ -94,7 +94,8 @@ def audit_command(file, test_file, test_size, out, quiet, as_json, **options):
       run.json           numbers, options, versions, fingerprints, timings
       model.safetensors  the model
       trail.jsonl        what was done to it
-    and what skclif apply needs to go on: rows.safetensors, embeddings.sqlite.
+      rows.safetensors   what skclif apply goes on from
+    and embeddings.sqlite, so that a second run need not embed again.
 
     \b
     Example:
@@ -185,6 +186,7 @@ def _audit(talk: Talk, out: Path, reading: str, read, about, files, options):
         out.mkdir(parents=True, exist_ok=True)
     folder = AuditFolder(out)
     with talk.hearing(), folder.to_write() as records:
+        folder.check_model(records)
         _refuse_decisions(folder, records)
         talk.begin("reading", reading)
         train, held_out = read()
@@ -195,7 +197,8 @@ def _audit_rows(talk, folder, records, train, held_out, about, files, options):
     from .._audit import fit_models
     from .._audit_data import check_parts, same_kinds
     from .._audit_folder import AuditedRows, sha256
-    from .._revisions import Revision, fit_content
+    from .._devices import same_threads
+    from .._revisions import Place, Revision, fit_content
 
     train, held_out = same_kinds(train, held_out)
     notes = check_parts(train, held_out)
@@ -205,19 +208,19 @@ def _audit_rows(talk, folder, records, train, held_out, about, files, options):
     X_train, X_held_out, cut, embedder = _embed(
         talk, train, held_out, folder.path, options
     )
-    for note in cut:
-        talk.warn(note)
     if options["no_text"]:
         train, held_out = train.without_texts(), held_out.without_texts()
     talk.begin("fitting", f"Fitting on {len(train):,} texts")
     parameters = {name: options[name] for name in _OF_MODEL}
-    models = fit_models(
-        train,
-        X_train,
-        **parameters,
-        method=options["method"],
-        device=options["device"],
-    )
+    place = Place.here(options["device"])
+    with same_threads(place.threads):
+        models = fit_models(
+            train,
+            X_train,
+            **parameters,
+            method=options["method"],
+            device=place.device,
+        )
     about = {
         **about,
         "options": {
@@ -231,12 +234,10 @@ def _audit_rows(talk, folder, records, train, held_out, about, files, options):
         "embedder": embedder,
     }
     rows = AuditedRows(train, held_out, X_train, X_held_out, about)
-    for note in models.warnings:
-        talk.warn(note)
     found = find(talk, models, train, rows)
     revision = Revision(models.model, train, X_train, models.weights)
     content = fit_content(
-        revision, held_out, parameters, embedder=embedder, source=digests
+        revision, held_out, parameters, place, embedder=embedder, source=digests
     )
     if not folder.holds(records, revision, rows):
         records = folder.commit("fit", content, revision, rows)
@@ -262,7 +263,6 @@ def _embed(talk: Talk, train: Reviews, held_out: Reviews, out: Path, options: di
     from .. import SentenceEmbedder
     from .._devices import resolve_device
     from .._model_files import describe_embedder
-    from ..exceptions import TruncatedTextWarning
 
     resolve_device(options["device"])  # refuse it before hours of embedding
     talk.begin("embedding", f"Embedding {len(train) + len(held_out):,} texts")
@@ -273,12 +273,9 @@ def _embed(talk: Talk, train: Reviews, held_out: Reviews, out: Path, options: di
         cache_dir=out,
         verbose=int(talk.shows_bars),
     )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", TruncatedTextWarning)
-        X = embedder.transform(np.concatenate([train.texts, held_out.texts]))
-    advice = ("Use long_text='mean' to", "Use --long-text mean to")
-    notes = [str(warning.message).replace(*advice) for warning in caught]
+    texts = np.concatenate([train.texts, held_out.texts])
+    advice = "Use --long-text mean to embed such texts in chunks."
+    X, notes = embed(talk, embedder, texts, advice)
     about = describe_embedder(embedder)
     if Path(options["model"]).is_dir():  # its place is nobody's business
         about["model"] = Path(options["model"]).resolve().name

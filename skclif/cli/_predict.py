@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ._options import DEVICE, ENCODING, MODEL_PLACE, NO_TEXT, QUIET, options
-from ._talk import Command, Talk
+from ._talk import Command, Talk, embed
 
 
 @click.command("predict", cls=Command)
@@ -68,7 +68,7 @@ def predict_command(
         embedder = embedder_of(
             stored.embedder, model_place, device=device, verbose=int(talk.shows_bars)
         )
-        X = embedder.transform(rows.texts)
+        X, _ = embed(talk, embedder, rows.texts, "The model was audited so.")
         table = predicted_table(
             stored.classifier, rows.without_texts() if no_text else rows, X
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ._options import DEVICE, FOLDER, JSON, MODEL_PLACE, QUIET, options
+from ._options import DEVICE, FOLDER, JSON, QUIET, options
 from ._repair import existing
 from ._talk import Command, Talk
 
@@ -27,14 +27,14 @@ _VERDICTS = {True: "the same", False: "DIFFERS", None: "not done"}
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the model that comes out, if every record is the same.",
 )
-@options(MODEL_PLACE, DEVICE, JSON, QUIET)
-def replay_command(folder, file, save, model_place, device, as_json, quiet):
+@options(DEVICE, JSON, QUIET)
+def replay_command(folder, file, save, device, as_json, quiet):
     """Rebuild the model in DIR from data and trail, and compare it bit for bit.
 
     The data are the rows that DIR remembers or, with FILE, the reviews that were
     audited, read again. Every record is done again; the first that gives other data or
     another model is named, and then the exit status is 1. The same bits are to be
-    expected on the same kind of machine with the same versions.
+    expected on the same kind of processor with the same versions of the libraries.
 
     \b
     Example:
@@ -49,19 +49,19 @@ def replay_command(folder, file, save, model_place, device, as_json, quiet):
         from ..report import what_was_done
 
         place = AuditFolder(existing(folder))
-        records = place.trail.read()
-        rows = place.rows(records)
+        with place.to_write() as records:
+            rows = place.rows(records)
+            stored = place.model_is_recorded(records)
         train, features = rows.train, rows.X_train
         if file is not None:
             talk.begin("reading", f"Reading {file.name}")
-            train, features = _from_file(talk, file, rows, records, model_place, device)
-        talk.begin("replaying", f"Doing {len(records)} records again")
+            train, features = _from_file(file, rows, records)
+        talk.begin("replaying", f"Doing again what {len(records)} records say")
         result = replay_rows(records, train, features, device)
         for step, record in zip(result.steps, records, strict=True):
             line = f"record {step.number}, {what_was_done(record)}: "
             reason = f": {step.reason}" if step.reason else ""
             talk.result(f"{line}{_VERDICTS[step.same]}{reason}")
-        stored = place.model_is_recorded(records)
         if result.same:
             talk.result(_verdict(stored, place.path / MODEL))
         if result.same and save is not None:
@@ -77,12 +77,11 @@ def replay_command(folder, file, save, model_place, device, as_json, quiet):
         sys.exit(1)
 
 
-def _from_file(talk, file, rows: AuditedRows, records, model_place, device):
+def _from_file(file: Path, rows: AuditedRows, records):
     """Return the training rows of a file and their vectors, known ones as they are."""
     import numpy as np
 
     from .._audit_data import Reviews
-    from .._model_files import embedder_of
     from .._replay import last_fit
     from ..datasets import load_reviews
 
@@ -109,19 +108,15 @@ def _from_file(talk, file, rows: AuditedRows, records, model_place, device):
     }
     read = read.take(np.asarray([i in known for i in read.ids], dtype=bool))
     vectors = dict(zip(rows.train.digests, rows.X_train, strict=True))
-    new = [k for k, digest in enumerate(read.digests) if digest not in vectors]
-    features = np.zeros((len(read), rows.X_train.shape[1]), dtype=rows.X_train.dtype)
-    for k, digest in enumerate(read.digests):
-        if digest in vectors:
-            features[k] = vectors[digest]
-    if new:
-        talk.begin("embedding", f"Embedding {len(new):,} texts that are new")
-        embedder = embedder_of(rows.about["embedder"], model_place, device=device)
-        features[new] = embedder.transform(read.texts[new])
-    return read, features
+    # A text that the folder does not know was changed, and will be told of.
+    unknown = np.zeros(rows.X_train.shape[1], dtype=rows.X_train.dtype)
+    return read, np.array([vectors.get(digest, unknown) for digest in read.digests])
 
 
 def _verdict(stored: bool, path: Path) -> str:
     if stored:
         return f"Bit for bit, this is the model in {path}."
-    return f"But {path} is not the file that was recorded, or is not there."
+    return (
+        f"But {path} is not the file that was recorded, or is not there. --save writes "
+        "the model that comes out."
+    )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._talk import Talk
 
 FORMAT_VERSION = 2
+TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
 _SAID = ("platform", "skclif")  # elsewhere, or nobody's business
 
 
@@ -56,18 +57,15 @@ def write(
     if planted is not None:
         run["planted"] = _planted_counts(found, planted)
     run["timings"] = talk.timings()
-    tables = {
-        "predictions.csv": found.predictions,
-        "influence.csv": found.influence,
-        "suspects.csv": found.suspects,
-        "suggestions.csv": found.suggestions,
-    }
-    texts = {"audit.html": audit_html(found, run, planted, records)}
-    for record in records:
-        if record["kind"] == "forget":
-            texts[f"forgotten-{record['number']}.txt"] = certificate(record)
+    tables = (found.predictions, found.influence, found.suspects, found.suggestions)
+    page = audit_html(found, run, planted, records)
     with talk.hearing():
-        folder.write_report(tables, texts, run)
+        for record in records:
+            if record["kind"] == "forget":
+                # Once, because it may have been signed since.
+                name = f"forgotten-{record['number']}.txt"
+                folder.write_once(name, certificate(record))
+        folder.write_report(dict(zip(TABLES, tables, strict=True)), page, run)
     return run
 
 
@@ -132,10 +130,13 @@ def _what_to_decide(found: Audit) -> str:
     if found.suggested is None:
         return f"{line}; there are too few held-out texts to suggest changes."
     low, high = found.suggested["interval"]
+    if not len(found.suggestions):
+        return f"{line}; no single change would help on the held-out texts."
+    help_ = "" if found.suggested["helps"] else " That may be no help at all."
     return (
         f"{line}. The {len(found.suggestions):,} changes in suggestions.csv are worth "
         f"{found.suggested['effect']:+.2g} nats [{low:+.2g}, {high:+.2g}] (negative = "
-        "good), measured on held-out texts that did not choose them."
+        f"good), measured on held-out texts that did not choose them.{help_}"
     )
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 _INTERRUPTED = (
-    "Interrupted. No file is half-written, and what is done is kept. Run the same "
-    "command again: it goes on from there."
+    "Interrupted. No file is half-written, and what was finished is kept. Run the same "
+    "command again to go on."
 )
 
 
@@ -60,7 +60,9 @@ class Talk:
             click.echo(f"{message} …", err=True)
 
     def warn(self, message: str) -> None:
-        """Say what the reader should know before trusting the numbers."""
+        """Say, once, what the reader should know before trusting the numbers."""
+        if message in self.warnings:
+            return
         self.warnings.append(message)
         click.echo(f"Warning: {message}", err=True)
 
@@ -113,6 +115,29 @@ class Talk:
                     warnings.warn_explicit(
                         one.message, one.category, one.filename, one.lineno
                     )
+
+
+def embed(talk: Talk, embedder, texts, advice: str):
+    """Return the vectors of texts, and what was said of those that were cut.
+
+    Parameters
+    ----------
+    talk : Talk
+    embedder : SentenceEmbedder
+    texts : ndarray of shape (n_texts,)
+    advice : str
+        What to say to those whose texts were cut, in place of the embedder's advice.
+    """
+    from ..exceptions import TruncatedTextWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", TruncatedTextWarning)
+        X = embedder.transform(texts)
+    notes = [f"{str(one.message).partition(' Use ')[0]} {advice}" for one in caught]
+    for note in notes:
+        talk.warn(note)
+    return X, notes
 
 
 def one_line(error: BaseException) -> str:

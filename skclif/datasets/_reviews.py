@@ -1,6 +1,5 @@
 """Reviews from a user's own file, with errors that name the file, column and row."""
 
-import codecs
 import csv
 import difflib
 import gzip
@@ -10,6 +9,7 @@ import os
 import re
 import zlib
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ _NA_VALUES = ("NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "<NA>")
 _SEPARATORS = (",", ";", "\t", "|")
 # Leading zeros make a code of a number; more than 15 digits do not fit in a float.
 _NUMBER = re.compile(r"[+-]?((0|[1-9]\d{0,14})(\.\d*)?|\.\d+)([eE]-\d{1,2})?", re.ASCII)
+_LONGEST_FIELD = 2**31 - 1
 _EXACT = 2**53  # floats below are exact integers
 
 
@@ -156,7 +157,7 @@ def load_reviews(
     {'text': 'Long wait', 'label': 2, 'food': nan}
     """
     path = Path(path)
-    _check_encoding(encoding)
+    check_encoding(encoding)
     na_values = {"", *map(str, _NA_VALUES if na_values is None else na_values)}
     concepts = [] if concepts is None else list(concepts)
     roles = _roles(text=text, label=label, concepts=concepts, id=id, group=group)
@@ -203,9 +204,10 @@ def _roles(*, text, label, concepts, id, group):
     return roles
 
 
-def _check_encoding(encoding):
+def check_encoding(encoding):
+    """Refuse what is no encoding of text."""
     try:
-        codecs.lookup(encoding)
+        "".encode(encoding)
     except LookupError as error:
         raise ValueError(
             f"encoding={encoding!r} is not known to Python; try 'utf-8', 'cp1252' or "
@@ -230,6 +232,7 @@ def read_columns(path, roles, encoding="utf-8", optional=frozenset()):
     DataFileError, FileNotFoundError, ImportError
         As :func:`load_reviews`.
     """
+    check_encoding(encoding)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     if path.is_dir():
@@ -252,6 +255,17 @@ def read_columns(path, roles, encoding="utf-8", optional=frozenset()):
     return columns
 
 
+@contextmanager
+def _fields_of_any_length():
+    """Let fields be as long as texts are; the csv module knows one limit for all."""
+    before = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+@_fields_of_any_length()
 def _read_delimited(path, roles, encoding, optional):
     separator = max(
         _SEPARATORS, key=lambda s: _fitness(_first_row(path, encoding, s), roles)
@@ -452,11 +466,11 @@ def _values(path, name, values, na_values, required):
     if any(is_text) and any(is_other):
         odd = min(is_text, is_other, key=sum)
         _refuse_rows(path, name, odd, "text and numbers are mixed")
-    present = iter(_numbers([value for value in values if value is not None]))
+    present = iter(as_numbers([value for value in values if value is not None]))
     return [np.nan if value is None else next(present) for value in values]
 
 
-def _numbers(values):
+def as_numbers(values):
     """Return ints if all values are whole numbers, floats if all are numbers."""
     if all(isinstance(value, str) for value in values):
         values = [value.strip() for value in values]
