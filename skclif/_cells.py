@@ -31,7 +31,8 @@ def table_csv(table: pd.DataFrame) -> bytes:
         for name, column in table.reset_index(drop=True).items()
     }
     table = pd.DataFrame(columns)
-    return table.to_csv(index=False, quoting=2, lineterminator="\n").encode()
+    text: str = table.to_csv(index=False, quoting=2, lineterminator="\n")
+    return text.encode()
 
 
 def _is_formula(cell: str) -> bool:

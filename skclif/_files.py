@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
+from typing import IO
 
 try:
     import fcntl
@@ -91,7 +93,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(stream, *, shared: bool = False) -> Iterator[None]:
+def locked(stream: IO[bytes] | FileIO, *, shared: bool = False) -> Iterator[None]:
     """Wait until no other process has an open file for itself, and have it.
 
     Shared with others that only read it, if that is said.

@@ -149,7 +149,7 @@ class AuditTrail:
             raise ValueError(f"content has {min(clash)!r}, which every record has.")
         try:
             # As it will be read: names that are numbers are in the order of words.
-            record = json.loads(_line(record | content))
+            record = dict(json.loads(_line(record | content)))
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"The record cannot be written as JSON in UTF-8: {error}."
@@ -189,9 +189,8 @@ class AuditTrail:
                 if line.endswith(b"\n"):
                     raise
                 warnings.warn(
-                    f"The last line of {self.path} was never finished: record "
-                    f"{len(records) + 1} was being written when the process ended. "
-                    "What it records did not happen.",
+                    f"The last line of {self.path} was never finished, or its end was "
+                    f"cut off: record {len(records) + 1} is left out.",
                     TrailWarning,
                     stacklevel=3,
                 )
@@ -203,7 +202,7 @@ class AuditTrail:
     def _record(self, number: int, line: bytes, previous: str) -> dict[str, Any]:
         where = f"{self.path}, record {number}"
         try:
-            record = json.loads(line)
+            record = dict(json.loads(line))
             known = record["format_version"]
             own, before, said = record["hash"], record["previous"], record["number"]
         except (ValueError, LookupError, TypeError, RecursionError) as error:

@@ -221,8 +221,8 @@ def test_a_forgotten_row_is_refused(part, repaired, truth, tmp_path):
 CONTRADICTIONS = {
     "two labels": (
         [("relabel", "label", 4), ("relabel", "label", 3)],
-        "row 2: two accepted lines give 'label' of {id!r} different values, '4' and '3'. "
-        "Accept one",
+        "row 2: two accepted lines give 'label' of {id!r} different values, '4' and "
+        "'3'. Accept one",
     ),
     "the label that it has, and another": (
         [("relabel", "label", 2), ("relabel", "label", 3)],

@@ -37,10 +37,6 @@ TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
 STORED = ("model.safetensors", "rows.safetensors")
 SAME = (*STORED, *TABLES)  # to be the same bytes
 LEFT_OVER = (".part", ".next", "-journal")
-INTERRUPTED = (
-    "Interrupted. No file is half-written, and what is done is kept. Run the same "
-    "command again: it goes on from there."
-)
 MANY = float(os.environ.get("SKCLIF_KILLS", "1"))
 
 pytestmark = [
@@ -258,6 +254,8 @@ class Case:
             added -= set(self.old)
             assert added <= {"trail.jsonl", "embeddings.sqlite"}
         check_files(folder, found)
+        if found.get("run.json") != self.old.get("run.json"):  # it comes last
+            check_outputs(found)
         return said
 
     def check_finished(self, folder):
@@ -272,8 +270,7 @@ class Case:
         check_files(folder, found)
         run = json.loads(found["run.json"])
         assert run["trail"] == {"records": len(said), "hash": said[-1]["hash"]}
-        for name, digest in run["outputs"].items():
-            assert sha256(found[name]).hexdigest() == digest, f"{name} is of another"
+        check_outputs(found)
         assert timeless(run) == timeless(json.loads(self.new["run.json"]))
         self.n_finished += 1
         if self.n_finished % 4 == 1:  # of the same bytes, it says the same
@@ -339,6 +336,12 @@ def timeless(run):
     run["trail"] = run["trail"]["records"]
     run["outputs"] = {k: v for k, v in run["outputs"].items() if k in SAME}
     return run
+
+
+def check_outputs(found):
+    """Look at whether a report is the one that its ``run.json`` is about."""
+    for name, digest in json.loads(found["run.json"])["outputs"].items():
+        assert sha256(found[name]).hexdigest() == digest, f"{name} is of another report"
 
 
 def check_files(folder, found):
@@ -440,7 +443,7 @@ def cases(helper, words, audited, tmp_path_factory):
 # --- Kills ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["audit", "audit otherwise", "apply", "forget"])
+@pytest.mark.parametrize("command", ["audit", "apply", "forget"])
 def test_killed_before_every_step(cases, command):
     case, n_kills = cases(command), 0
     assert len(case.new_records) == len(case.old_records) + 1
@@ -453,11 +456,11 @@ def test_killed_before_every_step(cases, command):
 @pytest.mark.parametrize(
     ("command", "n_wanted"),
     [
-        ("audit", 25),
-        ("audit otherwise", 12),
-        ("audit again", 3),
-        ("apply", 20),
-        ("forget", 20),
+        ("audit", 20),
+        ("audit otherwise", 10),
+        ("audit again", 2),
+        ("apply", 18),
+        ("forget", 18),
     ],
 )
 def test_killed_at_random_moments(cases, command, n_wanted, pytestconfig):
@@ -481,9 +484,9 @@ def test_killed_while_appending(helper, tmp_path, pytestconfig):
     rng, n_kills = np.random.default_rng(pytestconfig.getoption("seed")), 0
     helper.run("append", [tmp_path / "warm.jsonl", 3, 10])
     before = []
-    while n_kills < MANY * 30:
-        path, size = tmp_path / "trail.jsonl", rng.choice([10, 10_000, 1_000_000])
-        after = float(rng.uniform(0, 0.2))
+    while n_kills < MANY * 65:
+        path, size = tmp_path / "trail.jsonl", rng.choice([10, 10_000, 500_000])
+        after = float(rng.uniform(0, 0.1))
         work = [path, 1000, size]
         done = helper.run("append", work, number=signal.SIGKILL, after=after)
         assert done["status"] == -signal.SIGKILL, done["said"]
@@ -497,7 +500,7 @@ def test_killed_while_appending(helper, tmp_path, pytestconfig):
             added = AuditTrail(path).append("edit", {}, by="team")
         assert records(tmp_path, torn=False) == [*found, added]
         before = [*found, added]
-        if path.stat().st_size > 20_000_000:
+        if path.stat().st_size > 5_000_000:
             path.unlink()
             before = []
 
@@ -567,8 +570,10 @@ def test_forgetting_leaves_no_journal_of_vectors(cases):
 
 def check_interrupted(case, folder, done):
     assert done["status"] == 1, done["said"]
-    assert INTERRUPTED in done["said"].splitlines()
-    assert done["said"].splitlines()[-1] == "Aborted!"
+    *_, said, _, aborted = done["said"].splitlines()
+    assert said.startswith("Interrupted. No file is half-written")
+    assert "Run the same command again" in said
+    assert aborted == "Aborted!"
     case.check_whole(folder)
     assert not [path for path in folder.iterdir() if path.name.endswith(".part")]
 
@@ -577,7 +582,7 @@ def check_interrupted(case, folder, done):
 def test_interrupted_at_random_moments(cases, command, pytestconfig):
     case, n_interrupted = cases(command), 0
     rng = np.random.default_rng(pytestconfig.getoption("seed"))
-    while n_interrupted < 4 * MANY:
+    while n_interrupted < 3 * MANY:
         folder = case.begin()
         after = case.delay(rng, 0.8)
         done = case.run(folder, number=signal.SIGINT, after=after)

@@ -599,7 +599,7 @@ def test_classes_that_are_not_finite(saved, numbers):
 )
 def test_an_embedder_that_cannot_be(saved, params, reason):
     known = {"model": "m", "dtype": "float32", "normalize": False}
-    known |= {"long_text": "mean", "fingerprint": "0"}
+    known |= {"long_text": "mean", "is_folder": False, "fingerprint": "0"}
     _repack(saved, _set("embedder", to={**known, **params}))
     with pytest.raises(ModelFileError, match=reason):
         load_model(saved)

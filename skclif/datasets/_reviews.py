@@ -26,6 +26,7 @@ _NA_VALUES = ("NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "<NA>")
 _SEPARATORS = (",", ";", "\t", "|")
 # Leading zeros make a code of a number; more than 15 digits do not fit in a float.
 _NUMBER = re.compile(r"[+-]?((0|[1-9]\d{0,14})(\.\d*)?|\.\d+)([eE]-\d{1,2})?", re.ASCII)
+_SHOWN = 80  # characters of a column's name
 _LONGEST_FIELD = 2**31 - 1
 _EXACT = 2**53  # floats below are exact integers
 
@@ -422,7 +423,7 @@ def _check_names(path, names, roles, optional):
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise DataFileError(
                 f"{path} has no column {name!r}, asked for as {role}.{hint} It has: "
-                f"{', '.join(map(repr, names))}."
+                f"{', '.join(repr(known[:_SHOWN]) for known in names)}."
             )
     return [name for name in roles if name in names]
 
