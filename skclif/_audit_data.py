@@ -69,6 +69,10 @@ class Reviews:
             None if self.groups is None else self.groups[rows],
         )
 
+    def renamed(self, ids: list[str]) -> Reviews:
+        """Return the same rows with other ids."""
+        return replace(self, ids=np.asarray(ids, dtype=object))
+
     def without_texts(self) -> Reviews:
         """Return the same rows, texts not kept."""
         return replace(self, texts=None)

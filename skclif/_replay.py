@@ -166,7 +166,8 @@ def replay(
     rows = Reviews.from_parts(
         data.ids, data.data, data.target, data.concepts, data.groups
     )
-    order = {row[0]: k for k, row in enumerate([*first["rows"], *first["held_out"]])}
+    named = [row[0] for row in [*first["rows"], *first["held_out"]]]
+    order = dict(zip(reversed(named), reversed(range(len(named))), strict=True))
     known = [k for k, i in enumerate(rows.ids) if i in order]
     known = np.asarray(sorted(known, key=lambda k: order[rows.ids[k]]), dtype=int)
     rows = rows.take(known)

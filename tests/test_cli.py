@@ -306,6 +306,21 @@ def test_texts_in_both_files_are_warned_of(file, tiny_encoder, tmp_path):
     assert leaked.sum() == 7
 
 
+def test_rows_without_ids_have_other_names_in_the_test_file(
+    file, tiny_encoder, tmp_path
+):
+    more = ["--test", file, "--max-mistakes", "0", "--method", "first_order"]
+    arguments = _arguments(file, tmp_path, tiny_encoder, *more)
+    where = arguments.index("--id")
+    result = _run([*arguments[:where], *arguments[where + 2 :]])
+    assert result.exit_code == 0, result.output
+    predictions, influence = (
+        _read(tmp_path, name) for name in ("predictions.csv", "influence.csv")
+    )
+    assert predictions["id"].iloc[0] == "test-row-1"
+    assert set(influence["train_id"]) == {f"row-{k}" for k in range(1, 121)}
+
+
 def test_long_texts_are_warned_of(file, tiny_encoder, tmp_path):
     result = _run(_arguments(file, tmp_path, tiny_encoder))
     note = "120 of 120 texts are longer than the 32 tokens that the model reads"

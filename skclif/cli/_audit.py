@@ -49,7 +49,8 @@ _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
     "--id",
     "id_",
     metavar="COLUMN",
-    help="Column that names the rows.  [default: row-1, row-2, …]",
+    help="Column that names the rows.  [default: row-1, row-2, …; of a --test file "
+    "test-row-1, …]",
 )
 @click.option(
     "--group", metavar="COLUMN", help="Column of groups to report on separately."
@@ -291,7 +292,10 @@ def _load(file: Path, test_file: Path | None, test_size: float, options: dict):
     reviews = _load_file(file, options)
     if test_file is None:
         return hold_out(reviews, test_size, options["seed"])
-    return reviews, _load_file(test_file, options)
+    held_out = _load_file(test_file, options)
+    if options["id_"] is None:  # the rows of both files are numbered from 1
+        held_out = held_out.renamed([f"test-{i}" for i in held_out.ids])
+    return reviews, held_out
 
 
 def _load_file(file: Path, options: dict) -> Reviews:
