@@ -127,7 +127,8 @@ class AuditFolder:
                 waiting.unlink()
         if any(record["kind"] == "forget" for record in records):
             # It has vectors of people who are gone, under keys that only texts give.
-            (self.path / EMBEDDINGS).unlink(missing_ok=True)
+            for name in (f"{EMBEDDINGS}-journal", EMBEDDINGS):
+                (self.path / name).unlink(missing_ok=True)
         return records
 
     def commit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -93,6 +94,7 @@ def _about(result, target: int) -> str:
     return ", ".join(parts) + text
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("skclif", "report/templates"),
