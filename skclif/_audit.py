@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from ._audit_data import Reviews, tidy
+from ._audit_data import LEAST_PROBABILITY, Reviews, tidy
 from ._bottleneck import ConceptBottleneckClassifier
 from ._concepts import format_value, plain_value
 from ._explainer import ConceptInfluenceExplainer
@@ -26,7 +26,6 @@ from ._suggestions import LEAST_ROWS
 from .exceptions import InfluenceWarning, SuggestionWarning
 
 N_CULPRITS = 5
-LEAST_PROBABILITY = 0.05  # of being wrong, for a label or annotation to be listed
 _VALUES_AT_ONCE = 20_000_000
 
 

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from ._concepts import ConceptSchema, format_value, plain_value
 from .exceptions import DataFileError
 
+LEAST_PROBABILITY = 0.05  # of being wrong, for a label or annotation to be listed
 _HASH_DIGITS = 16
 _NAMED = 5
 

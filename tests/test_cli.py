@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 import skclif
+from skclif import AuditTrail
 from skclif._audit_data import text_hash
 from skclif.cli import main
 from skclif.datasets import make_concept_reviews
@@ -224,6 +225,18 @@ def test_a_second_run_embeds_nothing_and_finds_the_same(audited, file, tiny_enco
     for name in OUTPUTS - {"audit.html", "run.json"}:  # which hold times
         assert (out / name).read_bytes() == before[name], name
     assert {path.name for path in out.iterdir()} == OUTPUTS
+
+
+def test_the_trail_says_who_audited_and_why(file, tiny_encoder, tmp_path):
+    more = ["--by", "the team", "--why", "a first look", "--quiet"]
+    more += ["--max-mistakes", "0", "--method", "first_order"]
+    assert _run(_arguments(file, tmp_path, tiny_encoder, *more)).exit_code == 0
+    (record,) = AuditTrail(tmp_path / "trail.jsonl").read()
+    assert (record["kind"], record["by"]) == ("fit", "the team")
+    assert record["why"] == "a first look"
+    result = _run(_arguments(file, tmp_path, tiny_encoder, "--by", "\udce9"))
+    assert result.exit_code == 1
+    assert "--by '\\udce9' holds bytes that are not in the encoding" in result.stderr
 
 
 def test_quiet_says_only_the_result(file, tiny_encoder, tmp_path):

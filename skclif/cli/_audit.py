@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._options import AUDIT, ENCODING, options
+from ._options import AUDIT, ENCODING, WHO, options
 from ._report import close_audit, find, write
-from ._talk import Command, Talk, embed
+from ._talk import Command, Talk, embed, who
 
 if TYPE_CHECKING:
     from .._audit_data import Reviews
@@ -77,7 +77,7 @@ _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
     metavar="DIR",
     help="Directory for the results; made if need be, earlier results replaced.",
 )
-@options(*AUDIT)
+@options(*WHO, *AUDIT)
 def audit_command(file, test_file, test_size, out, quiet, as_json, **options):
     """Audit a classifier of the texts in FILE.
 
@@ -149,7 +149,7 @@ def audit_command(file, test_file, test_size, out, quiet, as_json, **options):
     metavar="DIR",
     help="Directory for the results.",
 )
-@options(*AUDIT)
+@options(*WHO, *AUDIT)
 def demo_command(data, out, quiet, as_json, **options):
     """Show an audit: of CEBaB where it can be had, otherwise of generated reviews.
 
@@ -201,6 +201,7 @@ def _audit_rows(talk, folder, records, train, held_out, about, files, options):
     from .._devices import same_threads
     from .._revisions import Place, Revision, fit_content
 
+    said = who(options["by"], options["why"])
     train, held_out = same_kinds(train, held_out)
     notes = check_parts(train, held_out)
     for note in notes:
@@ -241,7 +242,7 @@ def _audit_rows(talk, folder, records, train, held_out, about, files, options):
         revision, held_out, parameters, place, embedder=embedder, source=digests
     )
     if not folder.holds(records, revision, rows):
-        records = folder.commit("fit", content, revision, rows)
+        records = folder.commit("fit", content, revision, rows, **said)
     run = write(talk, folder, records, found, rows, notes)
     close_audit(talk, folder, found, run)
 

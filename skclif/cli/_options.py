@@ -32,7 +32,7 @@ WHO = (
     click.option(
         "--by",
         metavar="NAME",
-        help="Who decided, for the trail.  [default: the name of the login]",
+        help="Who does it, for the trail.  [default: the name of the login]",
     ),
     click.option("--why", metavar="TEXT", help="The reason, for the trail."),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import click
 
 from ._options import DEVICE, ENCODING, FOLDER, JSON, QUIET, WHO, options
 from ._report import TABLES, renew
-from ._talk import Command, Talk
+from ._talk import Command, Talk, who
 
 if TYPE_CHECKING:
     from .._audit_folder import AuditedRows, AuditFolder
@@ -144,9 +143,8 @@ def _at_work(talk, folder, device, by, why) -> Iterator[_Work]:
     with audited.to_write() as records:
         rows = audited.rows(records)
         revision = audited.revision(rows, records)
-        who = {"by": _whole("--by", by or _login()), "why": _whole("--why", why)}
-        place = Place.here(device)
-        yield _Work(talk, audited, records, rows, revision, place, who)
+        place, said = Place.here(device), who(by, why)
+        yield _Work(talk, audited, records, rows, revision, place, said)
 
 
 def _apply(work: _Work, path: Path, encoding: str) -> None:
@@ -312,24 +310,6 @@ def existing(folder: Path) -> Path:
             f"There is no folder {str(folder)!r}. Make an audit with skclif audit."
         )
     return folder
-
-
-def _whole(option: str, text: str | None) -> str | None:
-    """Refuse bytes of the command line that are no characters."""
-    if text is not None and any("\ud800" <= c <= "\udfff" for c in text):
-        raise click.ClickException(
-            f"{option} {text!r} holds bytes that are not in the encoding of the "
-            "terminal. Write it in that."
-        )
-    return text
-
-
-def _login() -> str | None:
-    """Return the name of the login, None where there is none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a list of users
-        return None
 
 
 def _beside(work: _Work, before: dict[str, float], after: dict[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 import time
@@ -45,7 +46,6 @@ class Talk:
     def __init__(self, quiet: bool, as_json: bool = False):
         self.quiet, self.as_json = quiet, as_json
         self.starts: list[tuple[str, float]] = []
-        self.lines: list[str] = []
         self.warnings: list[str] = []
 
     @property
@@ -67,18 +67,16 @@ class Talk:
         click.echo(f"Warning: {message}", err=True)
 
     def result(self, line: str) -> None:
-        """Say what came out, in words."""
-        self.lines.append(line)
+        """Say in words what came out, as soon as it is so."""
+        if not self.as_json:
+            click.echo(line)
 
     def close(self, **found: Any) -> None:
-        """Print the result: the words, or `found` as JSON."""
+        """Print what came out as JSON, if that was asked for."""
         if self.as_json:
             found["warnings"] = self.warnings
             text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
             click.echo(text)
-            return
-        for line in self.lines:
-            click.echo(line)
 
     def timings(self) -> dict[str, float]:
         """Return the seconds of every stage but the one that runs."""
@@ -115,6 +113,31 @@ class Talk:
                     warnings.warn_explicit(
                         one.message, one.category, one.filename, one.lineno
                     )
+
+
+def who(by: str | None, why: str | None) -> dict[str, str | None]:
+    """Return what the trail is to say of who did it and why.
+
+    Raises
+    ------
+    ClickException
+        If they hold bytes that are no characters.
+    """
+    for option, text in (("--by", by), ("--why", why)):
+        if text is not None and any("\ud800" <= c <= "\udfff" for c in text):
+            raise click.ClickException(
+                f"{option} {text!r} holds bytes that are not in the encoding of the "
+                "terminal. Write it in that."
+            )
+    return {"by": by or _login(), "why": why}
+
+
+def _login() -> str | None:
+    """Return the name of the login, None where there is none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a list of users
+        return None
 
 
 def embed(talk: Talk, embedder, texts, advice: str):

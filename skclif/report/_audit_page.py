@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._audit import LEAST_PROBABILITY
+from .._audit_data import LEAST_PROBABILITY
 from .._concepts import format_value as plain
 
 N_HARMFUL = 20
