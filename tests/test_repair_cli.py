@@ -478,7 +478,10 @@ def test_the_certificate_says_what_was_done(forgotten):
     assert re.search("^Why +law$", text, flags=re.MULTILINE)
     assert "3 training rows and 1 held-out row forgotten: record 3" in result.stdout
     assert f"To sign off: {out / 'forgotten-3.txt'}" in result.stdout
-    _assert_numbers(result, before, truth.quality(truth.fit()))
+    after = truth.quality(truth.fit())
+    _assert_numbers(result, before, after)
+    effect = after["log_loss"] - before["log_loss"]
+    assert record["achieved_effect"] == pytest.approx(effect, abs=1e-6)
 
 
 def test_forgetting_twice_says_so(forgotten, tmp_path):

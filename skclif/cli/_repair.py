@@ -213,6 +213,7 @@ def _forget(work: _Work, path: Path, encoding: str) -> None:
     content["held_out"] = names(rows.held_out.take(gone))
     before = replace(work, rows=left).quality()
     after = replace(work, rows=left, revision=new).quality()
+    content["achieved_effect"] = after["log_loss"] - before["log_loss"]
     work = work.commit("forget", content, new, left)
     last = work.records[-1]
     n_train, n_held = len(last["forgotten"]), len(last["held_out"])
