@@ -537,7 +537,12 @@ def test_texts_need_a_surrogate_that_reads_them():
         ({"include_validation": "yes"}, "an instance of 'bool'"),
         ({"random_state": "seed"}, "an int .* or None. Got 'seed' instead"),
         ({"random_state": 1.5}, "an int .* or None. Got 1.5 instead"),
-        ({"random_state": np.random.default_rng(0)}, "an int .*RandomState' or None"),
+        # Not by its address, so that two processes collect the same tests.
+        pytest.param(
+            {"random_state": np.random.default_rng(0)},
+            "an int .*RandomState' or None",
+            id="a Generator",
+        ),
     ],
     ids=str,
 )
