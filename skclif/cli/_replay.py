@@ -48,6 +48,10 @@ def replay_command(folder, file, save, device, as_json, quiet):
         from .._replay import replay_rows
         from ..report import what_was_done
 
+        if save is not None and not save.absolute().parent.is_dir():
+            raise FileNotFoundError(
+                f"There is no folder {str(save.parent)!r}. Make it first."
+            )
         place = AuditFolder(existing(folder))
         with place.to_write() as records:
             rows = place.rows(records)
