@@ -684,7 +684,8 @@ def _split_bias(weights: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
 def _join_bias(coef: np.ndarray, intercept: np.ndarray) -> torch.Tensor:
     import torch
 
-    return torch.from_numpy(np.column_stack([coef, intercept]))
+    joined = np.column_stack([coef, intercept])
+    return torch.from_numpy(np.ascontiguousarray(joined, dtype=np.float64))
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -121,7 +121,11 @@ def check_count(name: str, value, low: int, high: int) -> int:
 
 
 def check_features(estimator, X, *, reset: bool) -> np.ndarray:
-    """Return features as finite float64 of a size that can be computed with."""
+    """Return features as finite float64 of a size that can be computed with.
+
+    They are row by row in memory whatever they came in: on some processors the bits of
+    a product depend on it, and equal numbers are to give equal models.
+    """
     if sparse.issparse(X):
         raise TypeError(
             f"X is a sparse matrix of shape {X.shape}, but dense data is required. Use "
@@ -131,7 +135,7 @@ def check_features(estimator, X, *, reset: bool) -> np.ndarray:
     refuse_masked("X", X)
     with naming("X", _FEATURES):
         refuse_dates(X)
-        X = validate_data(estimator, X, reset=reset, dtype=np.float64)
+        X = validate_data(estimator, X, reset=reset, dtype=np.float64, order="C")
     check_size("X", X)
     return X
 
@@ -202,7 +206,7 @@ def check_weights(sample_weight, X) -> np.ndarray:
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
     check_weight_values("sample_weight", sample_weight)
-    return sample_weight
+    return np.ascontiguousarray(sample_weight)
 
 
 def check_weight_values(name: str, weights: np.ndarray) -> None:
@@ -226,6 +230,7 @@ def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.n
         weights = check_array(
             concept_sample_weight,
             dtype=np.float64,
+            order="C",
             input_name=name,
             ensure_non_negative=True,
         )

@@ -179,7 +179,9 @@ def replay(
             # last digits, on the company in which its text is embedded.
             features = embedder.transform(rows.texts)
     else:
-        features = check_array(features, dtype=np.float32, input_name="features")
+        features = check_array(
+            features, dtype=np.float32, order="C", input_name="features"
+        )
         check_length("features", len(features), len(data.ids), "data")
         features = features[known]
     return replay_rows(records, rows, features, device)

@@ -118,7 +118,9 @@ class Rows:
         Missing values become the mean.
         """
         with naming("X", "a dense table of numbers, or a surrogate must be given"):
-            X = check_array(self.X, dtype=np.float64, ensure_all_finite="allow-nan")
+            X = check_array(
+                self.X, dtype=np.float64, order="C", ensure_all_finite="allow-nan"
+            )
         observed = ~np.isnan(X)
         shares = self.weights[:, None] * observed
         total = shares.sum(axis=0)
