@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from skclif import SentenceEmbedder
-from skclif._embedding_cache import EmbeddingStore
-from skclif._embedding_models import DEFAULT_MODEL, find_model
+from skclif._text.store import EmbeddingStore
+from skclif._text.weights import DEFAULT_MODEL, find_model
 from skclif.datasets import fetch_cebab, make_concept_reviews
 
 from .results import BenchmarkParser, write_table

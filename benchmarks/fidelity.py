@@ -15,7 +15,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._validation import Agreement, resolution
+from skclif._results.validation import Agreement, resolution
 
 from .results import BenchmarkParser, write_table
 from .retraining import RetrainedBottleneck

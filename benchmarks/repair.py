@@ -16,7 +16,7 @@ import torch
 from sklearn.base import clone
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._ranks import spearman
+from skclif._results.ranks import spearman
 
 from .results import BenchmarkParser, write_table
 from .tasks import load_task

@@ -16,10 +16,9 @@ import numpy as np
 from sklearn.metrics import accuracy_score, log_loss
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._edits import TrainingSet
-from skclif._questions import class_codes, numeric_targets
-from skclif._ranks import spearman
-from skclif._suggestions import (
+from skclif._explain.edits import TrainingSet
+from skclif._explain.requests import class_codes, numeric_targets
+from skclif._explain.suggestions import (
     KINDS,
     Validation,
     cross_fit,
@@ -27,6 +26,7 @@ from skclif._suggestions import (
     menu_of,
     solve_edited,
 )
+from skclif._results.ranks import spearman
 from skclif.exceptions import SuggestionWarning
 
 from .results import BenchmarkParser, write_table

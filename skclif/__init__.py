@@ -7,22 +7,21 @@ imports neither torch nor sentence-transformers.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from . import datasets, exceptions, metrics
-    from ._bottleneck import ConceptBottleneckClassifier
-    from ._display import ValidationDisplay
-    from ._edit_results import EditResult
-    from ._embedding import SentenceEmbedder
-    from ._explainer import ConceptInfluenceExplainer
-    from ._model_files import load_model, save_model
-    from ._replay import ReplayResult, replay
-    from ._results import InfluenceResult
-    from ._reweighting import InfluenceReweighter
-    from ._suggestion_results import EditSuggestions
-    from ._trail import AuditTrail
-    from ._validation import ValidationResult
-
-__version__ = "0.1.0.dev0"
+    from ._audit.replay import ReplayResult, replay
+    from ._audit.trail import AuditTrail
+    from ._explain.explainer import ConceptInfluenceExplainer
+    from ._models.bottleneck import ConceptBottleneckClassifier
+    from ._models.files import load_model, save_model
+    from ._models.reweighter import InfluenceReweighter
+    from ._results.edits import EditResult
+    from ._results.influence import InfluenceResult
+    from ._results.suggestions import EditSuggestions
+    from ._results.validation import ValidationDisplay, ValidationResult
+    from ._text.embedder import SentenceEmbedder
 
 __all__ = [
     "AuditTrail",
@@ -45,20 +44,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AuditTrail": "_trail",
-    "ConceptBottleneckClassifier": "_bottleneck",
-    "ConceptInfluenceExplainer": "_explainer",
-    "EditResult": "_edit_results",
-    "EditSuggestions": "_suggestion_results",
-    "InfluenceResult": "_results",
-    "InfluenceReweighter": "_reweighting",
-    "ReplayResult": "_replay",
-    "SentenceEmbedder": "_embedding",
-    "ValidationDisplay": "_display",
-    "ValidationResult": "_validation",
-    "load_model": "_model_files",
-    "replay": "_replay",
-    "save_model": "_model_files",
+    "AuditTrail": "_audit.trail",
+    "ConceptBottleneckClassifier": "_models.bottleneck",
+    "ConceptInfluenceExplainer": "_explain.explainer",
+    "EditResult": "_results.edits",
+    "EditSuggestions": "_results.suggestions",
+    "InfluenceResult": "_results.influence",
+    "InfluenceReweighter": "_models.reweighter",
+    "ReplayResult": "_audit.replay",
+    "SentenceEmbedder": "_text.embedder",
+    "ValidationDisplay": "_results.validation",
+    "ValidationResult": "_results.validation",
+    "load_model": "_models.files",
+    "replay": "_audit.replay",
+    "save_model": "_models.files",
 }
 
 

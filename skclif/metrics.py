@@ -20,19 +20,22 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
-from ._checks import check_labels, count_rows, naming, refuse_masked
-from ._display import RemovalCurveDisplay
-from ._metric_results import LinearDatamodelingScore, RemovalCurve
-from ._pipelines import is_frozen
-from ._ranks import spearman
-from ._results import InfluenceResult
-from ._sklearn import (
+from ._inputs.checks import check_labels, count_rows, naming, refuse_masked
+from ._inputs.pipelines import is_frozen
+from ._inputs.sklearn import (
     HasMethods,
     Interval,
     _check_method_params,
     _routing_enabled,
     _safe_indexing,
     validate_params,
+)
+from ._results.influence import InfluenceResult
+from ._results.ranks import spearman
+from ._results.removal import (
+    LinearDatamodelingScore,
+    RemovalCurve,
+    RemovalCurveDisplay,
 )
 
 __all__ = [

@@ -43,7 +43,7 @@ from skclif import (
 )
 from skclif.exceptions import DataFileError, ReweightingWarning
 
-from .test_embedding import NOT_TEXTS
+from .text.test_embedder import NOT_TEXTS
 
 pytestmark = [
     pytest.mark.slow,
@@ -1808,7 +1808,7 @@ def test_parameter(call, monkeypatch, tmp_path, owner, parameter, kind):
 
 
 # --- Texts ----------------------------------------------------------------------------
-# SentenceEmbedder refuses what is no text in tests/test_embedding.py, kind by kind.
+# SentenceEmbedder refuses what is no text in tests/text/test_embedder.py, kind by kind.
 # Here the same kinds come to an explainer whose pipeline begins with it.
 
 TEXTS = ["good soup", "bad soup", "lovely waiter", "rude waiter"]
@@ -2007,17 +2007,17 @@ def test_a_fit_on_a_device_that_is_not_there_changes_nothing():
 # Public methods that take no data: scikit-learn's own, tested there.
 NO_DATA = {"get_params", "set_params", "set_output", "get_metadata_routing"}
 ELSEWHERE = {
-    ("SentenceEmbedder", "fit"): "tests/test_embedding.py, NOT_TEXTS",
-    ("SentenceEmbedder", "transform"): "tests/test_embedding.py, NOT_TEXTS",
-    ("SentenceEmbedder", "fit_transform"): "tests/test_embedding.py, NOT_TEXTS",
+    ("SentenceEmbedder", "fit"): "tests/text/test_embedder.py, NOT_TEXTS",
+    ("SentenceEmbedder", "transform"): "tests/text/test_embedder.py, NOT_TEXTS",
+    ("SentenceEmbedder", "fit_transform"): "tests/text/test_embedder.py, NOT_TEXTS",
     ("SentenceEmbedder", "get_feature_names_out"): "takes names and ignores them",
     ("InfluenceResult", "to_frame"): "takes no argument",
     ("EditSuggestions", "to_frame"): "takes no argument",
     ("ValidationResult", "to_frame"): "takes no argument",
-    ("ValidationResult", "plot"): "tests/test_validation.py",
-    ("ValidationDisplay", "plot"): "tests/test_validation.py",
-    ("ConceptInfluenceExplainer", "edit"): "tests/test_edit_errors.py",
-    ("AuditTrail", "append"): "tests/test_trail.py",
+    ("ValidationResult", "plot"): "tests/explain/test_validation.py",
+    ("ValidationDisplay", "plot"): "tests/explain/test_validation.py",
+    ("ConceptInfluenceExplainer", "edit"): "tests/explain/test_edit_errors.py",
+    ("AuditTrail", "append"): "tests/audit/test_trail.py",
     ("AuditTrail", "read"): "takes no argument",
     ("ReplayResult", "to_frame"): "takes no argument",
 }
@@ -2054,7 +2054,7 @@ def test_every_parameter_has_cells():
     made_by_us = {
         *(EditResult, EditSuggestions, InfluenceResult),
         *(ValidationResult, ValidationDisplay, ReplayResult),
-        AuditTrail,  # whose path is checked in tests/test_trail.py
+        AuditTrail,  # whose path is checked in tests/audit/test_trail.py
     }
     owners = [cls for cls in public_classes() if cls not in made_by_us]
     owners += [getattr(datasets, name) for name in datasets.__all__]

@@ -53,8 +53,8 @@ NUMERIC = [
         make_pipeline(Normalizer(), ConceptBottleneckClassifier())
     ),
 ]
-# A text transformer's tags leave out every check but cloning; tests/test_embedding.py
-# holds its contract.
+# A text transformer's tags leave out every check but cloning;
+# tests/text/test_embedder.py holds its contract.
 PUBLIC = [*NUMERIC, SentenceEmbedder()]
 LEFT_OUT = [
     check_all_zero_sample_weights_error,

@@ -23,11 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif.metrics import (
-    RemovalCurveDisplay,
-    linear_datamodeling_score,
-    removal_curve,
-)
+from skclif.metrics import RemovalCurveDisplay, linear_datamodeling_score, removal_curve
 
 from .data import make_concept_data
 

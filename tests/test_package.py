@@ -13,25 +13,12 @@ import skclif
 ROOT = Path(skclif.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 HEAVY = {"torch", "sentence_transformers", "transformers", "sklearn", "matplotlib"}
-# Imports go one way: a module may import from its own layer and those before it.
+# Imports go down this list only: a folder imports from itself and what is below it.
+# Folder = layer; `metrics` and `datasets` are public doors, `exceptions` is for all.
 LAYERS = [
-    {"__init__", "exceptions", "_ranks", "_files", "_cells", "_containers"},
-    {
-        *("_results", "_metric_results", "_suggestion_results"),
-        *("_edit_results", "_validation", "_display"),
-    },
-    {"numerics"},
-    {"_sklearn", "_devices", "_checks", "_concepts", "_pipelines", "_rows"},
-    {"_around"},
-    {"_embedding_cache", "_embedding_models", "_embedding", "datasets"},
-    {"_bottleneck"},
-    {"_explainable", "_methods", "_leave_one_out", "_questions"},
-    {"_suspects", "_suggestions", "_edits", "_editing"},
-    {"_explainer", "_reweighting", "metrics"},
-    {"_audit_data", "_fingerprints", "_model_files", "_trail"},
-    {"_audit", "_revisions", "_replay", "_decisions", "_audit_folder"},
-    {"report"},
-    {"cli"},
+    *("__init__", "cli", "_pages", "_audit", "_explain", "metrics", "_models"),
+    *("_text", "datasets", "_inputs", "numerics", "_results", "_storage"),
+    *("exceptions", "_version"),
 ]
 
 
@@ -75,21 +62,45 @@ def _home(path):
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def _imports(path):
-    """Yield the top-level module or name of every import from skclif in a file."""
+def _dotted(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _targets(path):
+    """Yield (module, name) of every import from skclif in a file."""
     package = path.relative_to(ROOT.parent).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = [*package[: len(package) - node.level + 1]]
-            full = [*base, *(node.module.split(".") if node.module else [])]
-            names = [full] if len(full) > 1 else [[*full, a.name] for a in node.names]
-            yield from (parts[1] for parts in names)
-        elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "skclif":
-            yield (node.module.split(".") + ["__init__"])[1]
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        base = package[: len(package) - node.level + 1] if node.level else ()
+        module = ".".join([*base, *(node.module.split(".") if node.module else [])])
+        if module.split(".")[0] == "skclif":
+            yield from ((module, alias.name) for alias in node.names)
 
 
-def _layer(home):
-    return next(i for i, layer in enumerate(LAYERS) if home in layer)
+def _imports(path):
+    """Yield the layer of every import from skclif in a file."""
+    for module, name in _targets(path):
+        parts = [*module.split("."), name]
+        yield parts[1] if parts[1] in LAYERS else "__init__"
+
+
+def _modules(path):
+    """Yield the module of every import from skclif in a file, its own doors aside."""
+    known = {_dotted(source) for source in SOURCES}
+    for module, name in _targets(path):
+        found = f"{module}.{name}" if f"{module}.{name}" in known else module
+        lazy = _home(path) == "_results" and found.startswith("skclif._pages")
+        if found != "skclif" and found != _dotted(path) and not lazy:
+            yield found
+
+
+def test_every_folder_is_a_layer():
+    homes = {_home(path) for path in SOURCES}
+    assert homes == set(LAYERS)
+    folders = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert folders == {home for home in homes if (ROOT / home).is_dir()}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -98,18 +109,35 @@ def test_imports_go_one_way(path):
     if home == "__init__":
         return  # the lazy front door names everything
     for imported in _imports(path):
-        if (home, imported) in [
-            ("_results", "report"),
-            ("_suggestion_results", "report"),
-        ]:
+        if (home, imported) == ("_results", "_pages"):
             continue  # the one lazy import of presentation, in `_repr_html_`
-        if not any(imported in layer for layer in LAYERS):
-            imported = "__init__"  # a name such as __version__
-        assert _layer(imported) <= _layer(home), f"{home} imports {imported}"
+        assert LAYERS.index(imported) >= LAYERS.index(home), f"{home}: {imported}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_private_folders_hold_plain_names(path):
+    *folders, name = path.relative_to(ROOT).parts
+    if folders and folders[0] != "datasets":  # a public folder with private files
+        assert name == "__init__.py" or not name.startswith("_")
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graph = {_dotted(path): set(_modules(path)) for path in SOURCES}
+    done: set[str] = set()
+
+    def visit(module, above):
+        assert module not in above, " -> ".join([*above, module])
+        if module not in done:
+            for other in graph[module]:
+                visit(other, [*above, module])
+            done.add(module)
+
+    for module in graph.keys() - {"skclif"}:
+        visit(module, [])
 
 
 def test_numerics_know_no_scikit_learn():
-    for path in (ROOT / "numerics").glob("*.py"):
+    for path in (ROOT / "numerics").rglob("*.py"):
         names = {
             node.module or "" if isinstance(node, ast.ImportFrom) else alias.name
             for node in ast.walk(ast.parse(path.read_text()))
@@ -125,6 +153,6 @@ def test_private_scikit_learn_has_one_door():
             if not isinstance(node, ast.ImportFrom) or node.level:
                 continue
             parts = [*node.module.split("."), *(alias.name for alias in node.names)]
-            if parts[0] == "sklearn" and path.name != "_sklearn.py":
+            if parts[0] == "sklearn" and path.name != "sklearn.py":
                 private = [part for part in parts if part.startswith("_")]
                 assert not private, f"{path.name} imports {private}"

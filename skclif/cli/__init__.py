@@ -5,11 +5,11 @@ Whatever takes time to import is imported inside the commands, so that help is q
 
 import click
 
-from .. import __version__
-from ._audit import audit_command, demo_command
-from ._predict import predict_command
-from ._repair import apply_command, forget_command
-from ._replay import replay_command
+from .._version import __version__
+from .audit import audit_command, demo_command
+from .predict import predict_command
+from .repair import apply_command, forget_command
+from .replay import replay_command
 
 __all__ = ["main"]
 

@@ -18,7 +18,7 @@ import pandas as pd
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
-from .._sklearn import Interval, StrOptions, validate_params
+from .._inputs.sklearn import Interval, StrOptions, validate_params
 from ..exceptions import DataFileError
 
 _FILE_NAME = "CEBaB-v1.1.zip"
@@ -241,6 +241,9 @@ def fetch_cebab(
         metadata=_metadata(records, ids),
         DESCR=_DESCR,
     )
+
+
+fetch_cebab.__module__ = "skclif.datasets"
 
 
 def _archive(data_home, download_if_missing, n_retries, delay):

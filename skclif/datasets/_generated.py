@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch, check_random_state
 
-from .._sklearn import Interval, validate_params
+from .._inputs.sklearn import Interval, validate_params
 
 _CONCEPTS = ("food", "ambiance", "service", "noise")
 _VALUES = ("Negative", "Positive", "unknown")
@@ -300,6 +300,9 @@ def make_concept_reviews(
         annotation_flipped=pd.DataFrame(annotation_flipped, columns=[*_CONCEPTS]),
         annotation_missing=pd.DataFrame(is_missing, columns=[*_CONCEPTS]),
     )
+
+
+make_concept_reviews.__module__ = "skclif.datasets"
 
 
 def _generator(random_state):

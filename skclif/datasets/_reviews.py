@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from .._sklearn import validate_params
+from .._inputs.sklearn import validate_params
 from ..exceptions import DataFileError
 
 # What software writes for "nothing here". Words that people choose, "None" and
@@ -184,6 +184,9 @@ def load_reviews(
         frame=pd.concat([part for part in parts if part is not None], axis=1),
         path=str(path),
     )
+
+
+load_reviews.__module__ = "skclif.datasets"
 
 
 def _roles(*, text, label, concepts, id, group):

@@ -13,12 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .bottleneck import (
-    Bottleneck,
-    TrainingData,
-    concept_problem,
-    solve_heads,
-)
+from .bottleneck import Bottleneck, TrainingData, concept_problem, solve_heads
 from .heads import HeadsProblem, HeadStack, RidgeHead
 from .influence import Factors, add_adjoints, solve_adjoint
 from .solvers import FactoredHessians, newton_cg

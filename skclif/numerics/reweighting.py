@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from .bottleneck import Bottleneck
-from .weighted_models import WeightedModels
+from .lockstep import WeightedModels
 
 # No class keeps less than this share of its weight, beside the average row.
 _LEAST_CLASS_SHARE = 0.1

@@ -1,0 +1,1 @@
+"""Audits of files: findings, decisions, revisions, trail, replay."""

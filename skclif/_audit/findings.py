@@ -1,0 +1,567 @@
+"""An audit: how good a model is, what stands behind its errors, and what could be done.
+
+Pure data in, pure data out: reading files, embedding texts and writing pages are the
+command line's and the report's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+from .._explain.explainer import ConceptInfluenceExplainer
+from .._explain.suggestions import LEAST_ROWS
+from .._inputs.annotations import format_value, plain_value
+from .._inputs.pipelines import final_step
+from .._models.bottleneck import ConceptBottleneckClassifier
+from .._results.influence import dominant_paths
+from ..exceptions import InfluenceWarning, SuggestionWarning
+from .fingerprints import data_fingerprint, model_fingerprint
+from .rows import LEAST_PROBABILITY, Reviews, tidy
+
+N_CULPRITS = 5
+_VALUES_AT_ONCE = 20_000_000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Audit:
+    """What an audit found.
+
+    Influence is the effect of a training row's presence on a log-loss, in nats:
+    positive = harmful, without the row the loss would be lower.
+
+    Attributes
+    ----------
+    classes : tuple
+        The labels, sorted.
+    concepts : tuple of str
+        Names of the concepts; empty if the audited model is the black box itself.
+    method : str
+        How influence was computed.
+    training : DataFrame
+        What is known of each training row: id, text_hash, text, label, group, and
+        ``annotated:<concept>``. No text if texts were not to be kept.
+    predictions : DataFrame
+        The held-out rows: id, text_hash, group, text, label, predicted, loss,
+        ``p=<class>``, the same of the black box, and of each concept
+        ``annotated:``, ``predicted:`` and ``p_annotated:<concept>``.
+    influence : DataFrame
+        One line a target and training row. target "all" is the mean loss of the
+        held-out rows, on which every training row has a line; target "row" is the
+        loss of the row that target_id and target_text_hash name, with its culprits.
+        rank 1 is the most harmful; path carries most of the influence; the columns
+        ``path:`` add up to it.
+    suspects : DataFrame
+        Labels and annotations of training rows that may be wrong, those of probability
+        at least `LEAST_PROBABILITY`, the most probable first: decision and why (empty,
+        for a person to fill in), kind, id, text_hash, path, current, proposed,
+        probability, loss, margin, self_influence, text.
+    suggestions : DataFrame
+        Changes of training rows that would lower the mean loss of the held-out rows,
+        the best first: the same columns up to proposed, then effect (nats; negative =
+        good), std_error, text. What would help, not what is wrong.
+    suggested : dict or None
+        What the whole list of suggestions is honestly worth: effect and interval on
+        held-out rows that did not choose it (nats; negative = good), helps,
+        n_candidates. None if there were too few held-out rows to say.
+    groups : DataFrame or None
+        Quality on the held-out rows of each group, and the influence on the mean loss
+        of all held-out rows that the training rows of the group have together.
+    mistakes : ndarray of shape (n_shown,)
+        Positions in `predictions` of the mistakes with culprits, worst first.
+    metrics, counts : dict
+        Numbers that can be computed again from the tables.
+    fingerprints : dict
+        SHA-256 of the training data as used and of the fitted coefficients.
+    warnings : tuple of str
+        What the reader should know before trusting the numbers.
+    """
+
+    classes: tuple
+    concepts: tuple[str, ...]
+    method: str
+    training: pd.DataFrame
+    predictions: pd.DataFrame
+    influence: pd.DataFrame
+    suspects: pd.DataFrame
+    suggestions: pd.DataFrame
+    suggested: dict | None
+    groups: pd.DataFrame | None
+    mistakes: np.ndarray
+    metrics: dict
+    counts: dict
+    fingerprints: dict
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Models:
+    """The audited model with its influence, and the black box beside it.
+
+    Attributes
+    ----------
+    explainer : ConceptInfluenceExplainer
+        Fitted.
+    black_box : ConceptBottleneckClassifier or None
+        Fitted without concepts; None if the audited model has none either.
+    weights : ndarray of shape (n_rows,)
+        Of the training rows; 0 for those that were dropped.
+    warnings : tuple of str
+        Of heads that did not converge, or Hessians that are nearly singular.
+    """
+
+    explainer: ConceptInfluenceExplainer
+    black_box: ConceptBottleneckClassifier | None
+    weights: np.ndarray
+    warnings: tuple[str, ...]
+
+    @property
+    def model(self) -> ConceptBottleneckClassifier:
+        """The audited model itself."""
+        return final_step(self.explainer.estimator_)
+
+
+def fit_models(
+    train: Reviews,
+    X: np.ndarray,
+    weights: np.ndarray | None = None,
+    model: ConceptBottleneckClassifier | None = None,
+    *,
+    training: str = "sequential",
+    concept_C: float = 1.0,
+    method: str = "auto",
+    device: str = "cpu",
+    **options,
+) -> Models:
+    """Fit the concept bottleneck to audit, and the black box to compare it with.
+
+    Parameters
+    ----------
+    train : Reviews
+        Rows that `check_parts` accepted.
+    X : ndarray of shape (n_rows, n_features)
+        Their features.
+    weights : ndarray of shape (n_rows,), default=None
+        Their weights; None for 1.
+    model : ConceptBottleneckClassifier, default=None
+        Already fitted to these rows, to be audited as it is.
+    training, concept_C, device, **options
+        Of :class:`ConceptBottleneckClassifier`; `options` are the black box's too.
+    method : {"auto", "newton", "leverage", "first_order"}
+        Of :class:`ConceptInfluenceExplainer`.
+    """
+    options["device"] = device
+    weights = np.ones(len(X)) if weights is None else weights
+    audited = ConceptBottleneckClassifier(
+        training=training, concept_C=concept_C, **options
+    )
+    if model is not None:
+        audited = FrozenEstimator(model)
+    explainer = ConceptInfluenceExplainer(audited, method=method, device=device)
+    black_box = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if train.concepts.shape[1]:
+            explainer.fit(X, train.labels, weights, concepts=train.concepts)
+            black_box = ConceptBottleneckClassifier(**options)
+            black_box.fit(X, train.labels, weights)
+        else:
+            explainer.fit(X, train.labels, weights)
+    return Models(explainer, black_box, weights, messages(caught))
+
+
+def audit(
+    models: Models,
+    train: Reviews,
+    held_out: Reviews,
+    X_held_out: np.ndarray,
+    *,
+    max_mistakes: int = 10,
+    seed: int = 0,
+) -> Audit:
+    """Evaluate models, trace their errors to training rows, and list what could change.
+
+    Parameters
+    ----------
+    models : Models
+        What `fit_models` made of `train`.
+    train, held_out : Reviews
+        Rows that `check_parts` accepted. Tables hold their texts if these do.
+    X_held_out : ndarray of shape (n_rows, n_features)
+        Features of the held-out rows.
+    max_mistakes : int, default=10
+        For how many mistakes, the worst first, culprits are sought.
+    seed : int, default=0
+        Folds of the held-out rows in which suggestions are chosen and measured.
+
+    Returns
+    -------
+    audit : Audit
+        What was found. Influence is on the log-loss (nats); positive = harmful.
+    """
+    explainer, black_box, model = models.explainer, models.black_box, models.model
+    predictions = _predictions(model, black_box, held_out, X_held_out)
+    is_mistake = predictions["label"] != predictions["predicted"]
+    order = np.argsort(-predictions["loss"].to_numpy(), kind="stable")
+    mistakes = order[is_mistake.to_numpy()[order]][:max_mistakes]
+    known = _known(train)
+    kept = models.weights > 0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mean = explainer.influence(
+            X_held_out, held_out.labels, reduce="mean", paths=True
+        )
+    # What one audit says is by one method.
+    explainer.set_params(method=mean.method)
+    with warnings.catch_warnings():
+        # The mistakes are among the rows that the mean has just been warned of.
+        warnings.simplefilter("ignore", InfluenceWarning)
+        influence = _influence(
+            explainer, mean, known, kept, held_out, X_held_out, mistakes
+        )
+    suspects, suspect_notes = _suspects(explainer, known)
+    suggestions, suggested = _suggestions(explainer, known, held_out, X_held_out, seed)
+    used = train.take(kept)
+    groups = None
+    if train.groups is not None:
+        values = mean.values[0, kept]
+        groups = _groups(
+            mean.paths, values, used, held_out, predictions, explainer.classes_
+        )
+    overall = influence[influence["target"] == "all"]
+    counts = {
+        "training_rows": len(used),
+        "held_out_rows": len(held_out),
+        "mistakes": int(is_mistake.sum()),
+        "harmful_training_rows": int((overall["influence"] > 0).sum()),
+        "held_out_texts_in_training": int(
+            predictions["text_hash"].isin(overall["train_text_hash"]).sum()
+        ),
+    }
+    return Audit(
+        classes=tuple(map(plain_value, model.classes_)),
+        concepts=tuple(map(str, model.concept_names_in_)),
+        method=mean.method,
+        training=known,
+        predictions=predictions,
+        influence=influence,
+        suspects=suspects,
+        suggestions=suggestions,
+        suggested=suggested,
+        groups=groups,
+        mistakes=mistakes,
+        metrics=_metrics(model, black_box, used, predictions, groups),
+        counts=counts,
+        fingerprints={
+            "training_data": data_fingerprint(train),
+            "coefficients": model_fingerprint(model),
+        },
+        warnings=(*models.warnings, *messages(caught), *suspect_notes),
+    )
+
+
+def predicted_table(model, rows: Reviews, X: np.ndarray) -> pd.DataFrame:
+    """Return what a model says of rows that may have no label.
+
+    Columns: id, text_hash, text, predicted, ``p=<class>``, ``predicted:<concept>``.
+    """
+    proba = model.predict_proba(X)
+    table = {"id": rows.ids, "text_hash": rows.hashes()}
+    if rows.texts is not None:
+        table["text"] = rows.texts
+    table["predicted"] = model.classes_[proba.argmax(axis=1)]
+    for k, value in enumerate(model.classes_):
+        table[f"p={format_value(value)}"] = proba[:, k]
+    if model.n_concepts_:
+        for name, values in model.predict_concepts(X).items():
+            table[f"predicted:{name}"] = tidy(values)
+    return pd.DataFrame(table)
+
+
+def quality(model, held_out: Reviews, X: np.ndarray) -> dict[str, float]:
+    """Return accuracy, macro F1 and log-loss (nats) of a model on held-out rows."""
+    columns = _label_columns(model, held_out.labels, X, "")
+    rows = pd.DataFrame({"label": held_out.labels, **columns})
+    return _quality(rows, model.classes_)
+
+
+# --- Tables ---------------------------------------------------------------------------
+
+
+def _known(train: Reviews) -> pd.DataFrame:
+    known = {"id": train.ids, "text_hash": train.hashes()}
+    if train.texts is not None:
+        known["text"] = train.texts
+    if train.groups is not None:
+        known["group"] = train.groups
+    known["label"] = train.labels
+    for name, values in train.concepts.items():
+        known[f"annotated:{name}"] = values
+    return pd.DataFrame(known)
+
+
+def _predictions(model, black_box, held_out: Reviews, X) -> pd.DataFrame:
+    table = {"id": held_out.ids, "text_hash": held_out.hashes()}
+    if held_out.groups is not None:
+        table["group"] = held_out.groups
+    if held_out.texts is not None:
+        table["text"] = held_out.texts
+    table["label"] = held_out.labels
+    table |= _label_columns(model, held_out.labels, X, "")
+    if black_box is not None:
+        table |= _label_columns(black_box, held_out.labels, X, "black_box_")
+        table |= _concept_columns(model, held_out.concepts, X)
+    return pd.DataFrame(table)
+
+
+def _label_columns(model, labels, X, prefix: str) -> dict:
+    proba = model.predict_proba(X)
+    codes = np.searchsorted(model.classes_, labels)
+    # The smallest probability that scikit-learn's log_loss knows.
+    true = np.clip(proba[np.arange(len(X)), codes], np.finfo(float).eps, 1)
+    columns = {
+        f"{prefix}predicted": model.classes_[proba.argmax(axis=1)],
+        f"{prefix}loss": -np.log(true),
+    }
+    for k, value in enumerate(model.classes_):
+        columns[f"{prefix}p={format_value(value)}"] = proba[:, k]
+    return columns
+
+
+def _concept_columns(model, concepts: pd.DataFrame, X) -> dict:
+    predicted, proba = model.predict_concepts(X), model.predict_concept_proba(X)
+    columns = {}
+    for name, values in zip(
+        model.concept_names_in_, model.concept_classes_, strict=True
+    ):
+        given = concepts[name]
+        codes = pd.Index(values).get_indexer(pd.Index(given.to_numpy(dtype=object)))
+        p = np.where(codes >= 0, proba[name][np.arange(len(X)), codes], 0.0)
+        columns[f"annotated:{name}"] = given.to_numpy()
+        columns[f"predicted:{name}"] = tidy(predicted[name])
+        columns[f"p_annotated:{name}"] = np.where(given.notna(), p, np.nan)
+    return columns
+
+
+def _influence(
+    explainer, mean, known, kept, held_out: Reviews, X, mistakes
+) -> pd.DataFrame:
+    hashes = held_out.hashes()
+    order = np.argsort(-mean.totals[0], kind="stable")
+    order = order[kept[order]]
+    tables = [_influence_lines(known, order, mean.values[0, order], mean.paths)]
+    tables[0].insert(0, "target", "all")
+    tables[0].insert(1, "target_id", None)
+    tables[0].insert(2, "target_text_hash", None)
+    step = max(1, _VALUES_AT_ONCE // mean.values[0].size)
+    for start in range(0, len(mistakes), step):
+        block = mistakes[start : start + step]
+        result = explainer.influence(X[block], held_out.labels[block], paths=True)
+        for held_row, values in zip(block, result.values, strict=True):
+            total = values.sum(axis=1)
+            order = np.argsort(-total, kind="stable")[:N_CULPRITS]
+            order = order[total[order] > 0]
+            lines = _influence_lines(known, order, values[order], result.paths)
+            lines.insert(0, "target", "row")
+            lines.insert(1, "target_id", held_out.ids[held_row])
+            lines.insert(2, "target_text_hash", hashes[held_row])
+            tables.append(lines)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _influence_lines(known, rows, values, paths) -> pd.DataFrame:
+    """Return lines for training rows in order of rank, `values` (n_rows, n_paths)."""
+    lines = {"rank": np.arange(1, len(rows) + 1)}
+    for name in known.columns.drop("text", errors="ignore"):
+        column = name if name.startswith("annotated:") else f"train_{name}"
+        lines[column] = known[name].to_numpy()[rows]
+    total = values.sum(axis=1)
+    lines["influence"] = total
+    lines["path"] = np.asarray(paths, dtype=object)[dominant_paths(values)]
+    for path, part in zip(paths, values.T, strict=True):
+        lines[f"path:{path}"] = part
+    return pd.DataFrame(lines)
+
+
+def _suspects(explainer, known) -> tuple[pd.DataFrame, list[str]]:
+    """Return labels and annotations that may be wrong, and why there are none."""
+    columns = ["probability", "loss", "margin", "self_influence"]
+    try:
+        found = explainer.suspect_labels()
+    except ValueError as error:  # a term that holds a head cannot be left out
+        return _decisions(known, [], [], [], [], [], {c: [] for c in columns}), [
+            f"Nothing is listed as suspect. {error}"
+        ]
+    found = found[found["probability"] >= LEAST_PROBABILITY]
+    kinds = np.where(found["path"] == "label", "relabel", "annotate")
+    names = ["row", "path", "current", "suggested"]
+    row, path, current, proposed = (found[name].to_numpy() for name in names)
+    evidence = {name: found[name].to_numpy() for name in columns}
+    return _decisions(known, row, kinds, path, current, proposed, evidence), []
+
+
+def _suggestions(
+    explainer, known, held_out: Reviews, X, seed: int
+) -> tuple[pd.DataFrame, dict | None]:
+    """Return changes that would help, and what they are worth."""
+    if len(held_out) < LEAST_ROWS:
+        nothing = {"effect": [], "std_error": []}
+        return _decisions(known, [], [], [], [], [], nothing), None
+    with warnings.catch_warnings():
+        # What it warns of stands in `helps`, where everybody who reads of it looks.
+        warnings.simplefilter("ignore", SuggestionWarning)
+        found = explainer.suggest_edits(X, held_out.labels, random_state=seed)
+    names = ["row", "kind", "path", "current", "proposed"]
+    row, kind, path, current, proposed = (found.frame[n].to_numpy() for n in names)
+    evidence = {n: found.frame[n].to_numpy() for n in ("effect", "std_error")}
+    worth = {
+        "effect": found.effect,
+        "interval": list(found.interval),
+        "helps": found.helps,
+        "n_candidates": found.n_candidates,
+    }
+    return _decisions(known, row, kind, path, current, proposed, evidence), worth
+
+
+def _decisions(known, row, kind, path, current, proposed, evidence) -> pd.DataFrame:
+    """Return lines for a person to decide on, texts last."""
+    row = np.asarray(row, dtype=int)
+    table = {
+        "decision": np.full(len(row), "", dtype=object),
+        "why": np.full(len(row), "", dtype=object),
+        "kind": kind,
+        "id": known["id"].to_numpy()[row],
+        "text_hash": known["text_hash"].to_numpy()[row],
+        "path": path,
+        "current": tidy(pd.Series(current, dtype=object)),
+        "proposed": tidy(pd.Series(proposed, dtype=object)),
+        **evidence,
+    }
+    if "text" in known:
+        table["text"] = known["text"].to_numpy()[row]
+    return pd.DataFrame(table)
+
+
+def _groups(paths, values, train: Reviews, held_out: Reviews, predictions, classes):
+    lines = []
+    named = [np.unique(train.groups), held_out.groups]
+    for group in pd.unique(np.concatenate(named)):
+        rows = predictions[predictions["group"] == group]
+        of_group = values[train.groups == group].sum(axis=0)
+        lines.append(
+            {
+                "group": plain_value(group),
+                "training_rows": int((train.groups == group).sum()),
+                "held_out_rows": len(rows),
+                **_quality(rows, classes),
+                "influence": float(of_group.sum()),
+                **{
+                    f"path:{path}": float(part)
+                    for path, part in zip(paths, of_group, strict=True)
+                },
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+# --- Quality --------------------------------------------------------------------------
+
+
+def _metrics(model, black_box, train: Reviews, predictions, groups) -> dict:
+    label = {"model": _quality(predictions, model.classes_)}
+    if black_box is not None:
+        label["black_box"] = _quality(predictions, model.classes_, "black_box_")
+    label["majority"] = _majority_quality(train.labels, predictions, model.classes_)
+    metrics: dict = {"label": label}
+    if black_box is not None:
+        concepts = {
+            name: _concept_quality(train.concepts[name], predictions, name)
+            for name in model.concept_names_in_
+        }
+        metrics["concepts"] = concepts
+        metrics["concepts_mean"] = {
+            who: _mean([quality[who] for quality in concepts.values()])
+            for who in ("model", "majority")
+        }
+    if groups is not None:
+        metrics["groups"] = [
+            {k: None if pd.isna(v) else v for k, v in line.items()}
+            for line in groups.to_dict("records")
+        ]
+    return metrics
+
+
+def _quality(rows: pd.DataFrame, classes, prefix: str = "") -> dict:
+    if not len(rows):
+        return {"accuracy": None, "macro_f1": None, "log_loss": None}
+    true, predicted = rows["label"], rows[f"{prefix}predicted"]
+    proba = rows[[f"{prefix}p={format_value(value)}" for value in classes]]
+    return {
+        "accuracy": float(accuracy_score(true, predicted)),
+        "macro_f1": float(f1_score(true, predicted, average="macro", zero_division=0)),
+        "log_loss": float(log_loss(true, proba.to_numpy(), labels=classes)),
+    }
+
+
+def _majority_quality(labels, predictions, classes) -> dict:
+    """Return the quality of always saying what the training labels are like."""
+    shares = np.array([(labels == value).mean() for value in classes])
+    rows = pd.DataFrame({"label": predictions["label"]})
+    rows["predicted"] = classes[shares.argmax()]
+    for value, share in zip(classes, shares, strict=True):
+        rows[f"p={format_value(value)}"] = share
+    return _quality(rows, classes)
+
+
+def _concept_quality(annotations: pd.Series, predictions, name: str) -> dict:
+    rows = predictions[predictions[f"annotated:{name}"].notna()]
+    words = annotations.dropna().map(str).to_numpy(dtype=object)
+    values, counts = np.unique(words, return_counts=True)
+    true = rows[f"annotated:{name}"].map(str)
+    predicted = rows[f"predicted:{name}"].map(str)
+    most_common = pd.Series(values[counts.argmax()], index=rows.index)
+    return {
+        "annotated_held_out_rows": len(rows),
+        "model": _agreement(true, predicted),
+        "majority": _agreement(true, most_common),
+    }
+
+
+def _agreement(true, predicted) -> dict:
+    if not len(true):
+        return {"accuracy": None, "macro_f1": None}
+    return {
+        "accuracy": float(accuracy_score(true, predicted)),
+        "macro_f1": float(f1_score(true, predicted, average="macro", zero_division=0)),
+    }
+
+
+def _mean(qualities: list[dict]) -> dict:
+    """Average over the concepts that are annotated on held-out rows."""
+    means = {}
+    for key in qualities[0]:
+        known = [quality[key] for quality in qualities if quality[key] is not None]
+        means[key] = float(np.mean(known)) if known else None
+    return means
+
+
+# --- Small things ---------------------------------------------------------------------
+
+
+def messages(caught) -> tuple[str, ...]:
+    """Keep what tells how far to trust the numbers; warn again of all else."""
+    kept = []
+    for warning in caught:
+        if issubclass(warning.category, ConvergenceWarning | InfluenceWarning):
+            kept.append(str(warning.message))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    return tuple(kept)

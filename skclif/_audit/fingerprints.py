@@ -1,0 +1,73 @@
+"""SHA-256 of training data, weights, features and models: equal only for equal bits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._inputs.annotations import format_value, plain_value
+
+if TYPE_CHECKING:
+    from .rows import Reviews
+
+_ROW_DIGITS = 16
+
+
+def data_fingerprint(rows: Reviews) -> str:
+    """Return the SHA-256 of ids, texts, labels, groups and annotations, in order."""
+    digest = hashlib.sha256(json.dumps(list(rows.concepts)).encode())
+    groups = [None] * len(rows) if rows.groups is None else rows.groups
+    annotations = [values for _, values in rows.concepts.items()]
+    for row in zip(
+        rows.ids, rows.digests, rows.labels, groups, *annotations, strict=True
+    ):
+        digest.update(json.dumps([plain_value(v) for v in row]).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def row_fingerprints(rows: Reviews) -> list[str]:
+    """Return the beginning of a SHA-256 of text, label and annotations of each row.
+
+    Of how they read: 5 and "5" are the same, as in two files that are read by
+    themselves. Of the text too, so that nobody can try all labels and annotations
+    without knowing it.
+    """
+    columns = [
+        rows.digests,
+        rows.labels,
+        *(values for _, values in rows.concepts.items()),
+    ]
+    return [
+        hashlib.sha256(
+            json.dumps(
+                [None if value is None else format_value(value) for value in row]
+            ).encode()
+        ).hexdigest()[:_ROW_DIGITS]
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def array_fingerprint(*arrays: np.ndarray) -> str:
+    """Return the SHA-256 of numbers and their shapes, the same on every machine."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.name} {array.shape} ".encode())
+        plain = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        digest.update(plain.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def model_fingerprint(model) -> str:
+    """Return the SHA-256 of a concept bottleneck: its values and its parameters."""
+    values = [model.classes_, model.concept_names_in_, *model.concept_classes_]
+    known = [
+        None if one is None else [plain_value(value) for value in one] for one in values
+    ]
+    digest = hashlib.sha256(json.dumps(known).encode())
+    arrays = [model.coef_, model.intercept_]
+    arrays += [*model.concept_coef_, *model.concept_intercept_]
+    digest.update(array_fingerprint(*arrays).encode())
+    return digest.hexdigest()

@@ -1,0 +1,311 @@
+"""The folder of an audit: what it remembers, and how it stays whole.
+
+It holds the rows that were audited, the model as it is now, the trail of what was done
+to it, and the report: tables, a page and ``run.json``.
+
+A change is made in this order: the new model is written beside the old one, the record
+is appended to the trail, the new model takes the place of the old one, the report is
+written, ``run.json`` last. The trail decides: a model beside another one whose record
+stands in it takes its place, and one whose record does not is removed. So whoever is
+killed at any moment leaves a folder that is whole, or that `recover` makes whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .._inputs.annotations import plain_value
+from .._models.files import model_bytes, read_model
+from .._storage.cells import table_csv
+from .._storage.containers import pack, unpack
+from .._storage.files import sole_writer, sweep, sync_folder, write_together
+from .._text.store import FILE_NAME as EMBEDDINGS
+from ..exceptions import ModelFileError, TrailError
+from .replay import current
+from .revisions import Revision
+from .rows import Reviews
+from .trail import AuditTrail
+
+FORMAT_VERSION = 1
+MODEL, ROWS, TRAIL = "model.safetensors", "rows.safetensors", "trail.jsonl"
+RUN = "run.json"
+_NEXT = ".next"  # what is to take the place of a file
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AuditedRows:
+    """What was audited, as it was read; edits are in the trail.
+
+    Attributes
+    ----------
+    train, held_out : Reviews
+    X_train, X_held_out : ndarray of shape (n_rows, n_features), float32
+    about : dict
+        How they came about: options, notes, fingerprints of files.
+    """
+
+    train: Reviews
+    held_out: Reviews
+    X_train: np.ndarray
+    X_held_out: np.ndarray
+    about: dict[str, Any]
+
+    def content(self) -> bytes:
+        """Return the content of the file."""
+        table = {"train": _columns(self.train), "held_out": _columns(self.held_out)}
+        text = json.dumps(table, ensure_ascii=False, allow_nan=False)
+        arrays = {
+            "X_train": self.X_train,
+            "X_held_out": self.X_held_out,
+            "table": np.frombuffer(text.encode(), dtype=np.uint8),
+        }
+        return pack("rows", FORMAT_VERSION, arrays, self.about)
+
+    def without(self, ids) -> AuditedRows:
+        """Return the rows but for those of some ids."""
+        kept = [~np.isin(part.ids, ids) for part in (self.train, self.held_out)]
+        planted = self.about["planted"]
+        if planted is not None:
+            planted = {i: said for i, said in planted.items() if i not in ids}
+        return AuditedRows(
+            self.train.take(kept[0]),
+            self.held_out.take(kept[1]),
+            self.X_train[kept[0]],
+            self.X_held_out[kept[1]],
+            {**self.about, "planted": planted},
+        )
+
+
+class AuditFolder:
+    """A folder with an audit in it, or to be.
+
+    Parameters
+    ----------
+    path : path-like
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.trail = AuditTrail(self.path / TRAIL)
+
+    @contextmanager
+    def to_write(self) -> Iterator[list[dict[str, Any]]]:
+        """Have the folder alone, and whole; give the records of its trail.
+
+        Raises
+        ------
+        BlockingIOError
+            If another process is at it.
+        TrailError
+            If the trail was altered, or does not go with the model.
+        """
+        with sole_writer(self.path):
+            yield self.recover()
+
+    def recover(self) -> list[dict[str, Any]]:
+        """Finish, or undo, what a process was killed at; return the records."""
+        sweep(self.path)
+        records = self.trail.read()
+        for name in (ROWS, MODEL):
+            waiting = self.path / f"{name}{_NEXT}"
+            if not waiting.exists():
+                continue
+            if sha256(waiting.read_bytes()) == _recorded(records, name):
+                os.replace(waiting, self.path / name)
+                sync_folder(self.path)
+            else:
+                waiting.unlink()
+        if any(record["kind"] == "forget" for record in records):
+            # It has vectors of people who are gone, under keys that only texts give.
+            for name in (f"{EMBEDDINGS}-journal", EMBEDDINGS):
+                (self.path / name).unlink(missing_ok=True)
+        return records
+
+    def commit(
+        self,
+        kind: str,
+        content: dict[str, Any],
+        revision: Revision,
+        rows: AuditedRows,
+        *,
+        rows_changed: bool = True,
+        **who,
+    ) -> list[dict[str, Any]]:
+        """Write model, record and, where they changed, rows: all of them or none.
+
+        Returns
+        -------
+        records : list of dict
+            Of the trail, the new one last.
+        """
+        files = _contents(revision, rows)
+        if not rows_changed:
+            del files[ROWS]
+        write_together(self.path, {f"{n}{_NEXT}": part for n, part in files.items()})
+        digests = {name: sha256(part) for name, part in files.items()}
+        try:
+            self.trail.append(kind, {**content, "files": digests}, **who)
+        finally:
+            records = self.recover()  # by what stands in the trail, whatever happened
+        return records
+
+    def holds(
+        self, records: list[dict[str, Any]], revision: Revision, rows: AuditedRows
+    ) -> bool:
+        """Return whether the last record is of this very fit."""
+        if not records or records[-1]["kind"] != "fit":
+            return False
+        digests = {n: sha256(part) for n, part in _contents(revision, rows).items()}
+        return records[-1]["files"] == digests and all(
+            (self.path / name).exists() for name in digests
+        )
+
+    def check_model(self, records: list[dict[str, Any]]) -> None:
+        """Refuse a model that is there but is not the one of the last record."""
+        if records and (self.path / MODEL).exists():
+            self._whole(MODEL, records)
+
+    def rows(self, records: list[dict[str, Any]]) -> AuditedRows:
+        """Return the rows that were audited.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no audit here.
+        ModelFileError, TrailError
+            If the file is damaged, or not the one of the trail.
+        """
+        path = self._whole(ROWS, records)
+        arrays, about, _ = unpack(path, "rows", FORMAT_VERSION)
+        try:
+            table = json.loads(arrays["table"].tobytes())
+            parts = [_reviews(table[name]) for name in ("train", "held_out")]
+            features = [arrays[f"X_{name}"] for name in ("train", "held_out")]
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise ModelFileError(f"{path} is damaged ({error}).") from error
+        return AuditedRows(*parts, *features, about)
+
+    def revision(self, rows: AuditedRows, records: list[dict[str, Any]]) -> Revision:
+        """Return the model as it is now, and the rows that it is fitted to."""
+        model = read_model(self._whole(MODEL, records)).classifier
+        return Revision(model, *current(records, rows.train, rows.X_train))
+
+    def model_is_recorded(self, records: list[dict[str, Any]]) -> bool:
+        """Return whether the model file is, byte for byte, that of the trail."""
+        path = self.path / MODEL
+        return path.exists() and sha256(path.read_bytes()) == _recorded(records, MODEL)
+
+    def report_is_current(self, records: list[dict[str, Any]]) -> bool:
+        """Return whether the report is whole, and about the model as it is now."""
+        try:
+            run = json.loads((self.path / RUN).read_bytes())
+            outputs = run["outputs"].items()
+            return run["trail"]["hash"] == records[-1]["hash"] and all(
+                sha256((self.path / name).read_bytes()) == digest
+                for name, digest in outputs
+            )
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return False
+
+    def write_once(self, name: str, text: str) -> None:
+        """Write a text, unless there is a file of that name."""
+        if not (self.path / name).exists():
+            write_together(self.path, {name: text.encode()})
+
+    def write_report(
+        self, tables: dict[str, pd.DataFrame], page: str, run: dict
+    ) -> None:
+        """Write the report, ``run.json`` with the digests of all else last."""
+        contents = {name: table_csv(table) for name, table in tables.items()}
+        contents["audit.html"] = page.encode()
+        digests = {name: sha256(content) for name, content in contents.items()}
+        text = json.dumps(
+            {**run, "outputs": digests}, indent=2, ensure_ascii=False, allow_nan=False
+        )
+        write_together(self.path, {**contents, RUN: f"{text}\n".encode()})
+
+    def _whole(self, name: str, records: list[dict[str, Any]]) -> Path:
+        """Return a file of the folder, seen to be the one of the trail."""
+        path = self.path / name
+        if not records and not path.exists():
+            raise FileNotFoundError(
+                f"{self.path} holds no audit: there is no {name}. Make one with "
+                "skclif audit."
+            )
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path} is missing, which record {records[-1]['number']} of {TRAIL} "
+                "is about. Restore it from a copy."
+            )
+        if sha256(path.read_bytes()) != _recorded(records, name):
+            raise TrailError(
+                f"{path} is not the file that {TRAIL} is about. One of the two was "
+                "changed or replaced, or records were taken off the end of the trail. "
+                "Restore both from the same copy."
+            )
+        return path
+
+
+def sha256(content: bytes) -> str:
+    """Return a SHA-256, hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _contents(revision: Revision, rows: AuditedRows) -> dict[str, bytes]:
+    model = model_bytes(revision.model, rows.about["embedder"])
+    return {ROWS: rows.content(), MODEL: model}
+
+
+def _recorded(records: list[dict[str, Any]], name: str) -> str | None:
+    """Return the digest that the trail has for a file as it is now."""
+    known = [r["files"][name] for r in records if name in r.get("files", {})]
+    return known[-1] if known else None
+
+
+def _columns(rows: Reviews) -> dict[str, Any]:
+    def plain(values):
+        return None if values is None else [plain_value(value) for value in values]
+
+    return {
+        "ids": plain(rows.ids),
+        "texts": plain(rows.texts),
+        "digests": plain(rows.digests),
+        "labels": plain(rows.labels),
+        "groups": plain(rows.groups),
+        "concepts": {name: plain(values) for name, values in rows.concepts.items()},
+    }
+
+
+def _reviews(table: dict[str, Any]) -> Reviews:
+    def objects(values):
+        return None if values is None else np.asarray(values, dtype=object)
+
+    index = pd.RangeIndex(len(table["ids"]))
+    concepts = {
+        name: pd.Series(values, index=index, dtype=object)
+        for name, values in table["concepts"].items()
+    }
+    return Reviews(
+        objects(table["ids"]),
+        objects(table["texts"]),
+        objects(table["digests"]),
+        _typed(table["labels"]),
+        pd.DataFrame(concepts, index=index),
+        None if table["groups"] is None else _typed(table["groups"]),
+    )
+
+
+def _typed(values: list) -> np.ndarray:
+    """Return words as objects, numbers as numbers."""
+    words = any(isinstance(value, str) for value in values)
+    return np.asarray(values, dtype=object if words else None)

@@ -1,0 +1,377 @@
+"""Revisions of a model: fitting, editing and forgetting rows, the same way each time.
+
+What is done to a model is done here, by the command and by `replay` alike, always from
+the same beginnings: parameters, rows, features and weights, nothing that is kept in
+memory. That is what makes the same bits come out again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.frozen import FrozenEstimator
+
+from .._explain.explainer import ConceptInfluenceExplainer
+from .._inputs.annotations import format_value, plain_value
+from .._inputs.devices import same_threads
+from .._inputs.pipelines import final_step
+from .._models.bottleneck import ConceptBottleneckClassifier
+from ..datasets._reviews import as_numbers
+from ..exceptions import TrailError
+from .fingerprints import (
+    array_fingerprint,
+    data_fingerprint,
+    model_fingerprint,
+    row_fingerprints,
+)
+from .rows import Reviews, short_hash
+
+_MOST_THREADS = 4096
+_PARTS = ("data", "features", "weights", "model")
+# Kinds of changes, in the order that they are written down in.
+CHANGES = ("relabel", "annotate", "reweight", "drop")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Revision:
+    """A model, and the rows that it is fitted to.
+
+    Attributes
+    ----------
+    model : ConceptBottleneckClassifier
+    rows : Reviews
+        All of them, those that were dropped too.
+    features : ndarray of shape (n_rows, n_features)
+    weights : ndarray of shape (n_rows,), float64
+        0 for a row that was dropped.
+    """
+
+    model: ConceptBottleneckClassifier
+    rows: Reviews
+    features: np.ndarray
+    weights: np.ndarray
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the SHA-256 of data, features, weights and the model."""
+        return {
+            "data": data_fingerprint(self.rows),
+            "features": array_fingerprint(self.features),
+            "weights": array_fingerprint(self.weights),
+            "model": model_fingerprint(self.model),
+        }
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it is computed; elsewhere, the last bits differ.
+
+    Attributes
+    ----------
+    device : str
+    threads : int
+        Of the CPU.
+    """
+
+    device: str
+    threads: int
+
+    @classmethod
+    def here(cls, device: str) -> Place:
+        """Return a device, and as many threads as there are for it."""
+        with same_threads() as threads:
+            return cls(device, threads)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of one row.
+
+    Attributes
+    ----------
+    kind : {"relabel", "annotate", "reweight", "drop"}
+    id, text_hash : str
+        Of the row.
+    path : str
+        "label", the name of a concept, or "row".
+    old, new : object
+        None for an annotation that is not there.
+    why : str or None
+    """
+
+    kind: str
+    id: str
+    text_hash: str
+    path: str
+    old: Any
+    new: Any
+    why: str | None = None
+
+
+def fit(
+    rows: Reviews,
+    features: np.ndarray,
+    weights: np.ndarray,
+    parameters: dict[str, Any],
+    place: Place,
+) -> Revision:
+    """Return the model that rows give, fitted from zero."""
+    model = ConceptBottleneckClassifier(**parameters, device=place.device)
+    concepts = rows.concepts if rows.concepts.shape[1] else None
+    with same_threads(place.threads):
+        model.fit(features, rows.labels, weights, concepts=concepts)
+    return Revision(model, rows, features, weights)
+
+
+def edit(
+    revision: Revision, changes: list[Change], place: Place, validation=None
+) -> tuple[Revision, dict[str, Any]]:
+    """Change rows, and solve on from where the model stands to its new optimum.
+
+    Parameters
+    ----------
+    revision : Revision
+    changes : list of Change
+        What is different afterwards, not what is so already.
+    place : Place
+    validation : tuple of features and labels, default=None
+        Rows on whose mean log-loss the effect is recorded.
+
+    Returns
+    -------
+    revision : Revision
+    content : dict
+        Of the record for the trail.
+    """
+    rows = revision.rows
+    concepts = rows.concepts if rows.concepts.shape[1] else None
+    explainer = ConceptInfluenceExplainer(
+        FrozenEstimator(revision.model), device=place.device
+    )
+    X_val, y_val = (None, None) if validation is None else validation
+    changes = _in_order(changes, rows)
+    arguments = _arguments(changes, rows.positions())
+    with same_threads(place.threads):
+        explainer.fit(
+            revision.features, rows.labels, revision.weights, concepts=concepts
+        )
+        result = explainer.edit(**arguments, X_val=X_val, y_val=y_val)
+    edited = Revision(
+        final_step(result.estimator),
+        *apply_changes(rows, revision.features, revision.weights, changes),
+    )
+    record = result.record
+    content = {
+        "changes": [asdict(change) for change in changes],
+        "heads": [asdict(head) for head in record.heads],
+        "converged": record.converged,
+        "predicted_effect": record.predicted_effect,
+        "achieved_effect": record.achieved_effect,
+        **asdict(place),
+        "before": revision.fingerprints(),
+        "after": edited.fingerprints(),
+    }
+    return edited, content
+
+
+def forget(
+    revision: Revision, ids: list[str], parameters: dict[str, Any], place: Place
+) -> tuple[Revision, dict[str, Any]]:
+    """Remove rows and fit the others from zero, so that nothing of the rows is left.
+
+    Returns
+    -------
+    revision : Revision
+        Without the rows.
+    content : dict
+        Of the record for the trail.
+    """
+    gone = np.isin(revision.rows.ids, ids)
+    left = fit(
+        revision.rows.take(~gone),
+        revision.features[~gone],
+        revision.weights[~gone],
+        parameters,
+        place,
+    )
+    forgotten = revision.rows.take(gone)
+    return left, {
+        "forgotten": names(forgotten),
+        "parameters": parameters,
+        **asdict(place),
+        "before": revision.fingerprints(),
+        "after": left.fingerprints(),
+    }
+
+
+def fit_content(
+    revision: Revision,
+    held_out: Reviews,
+    parameters: dict[str, Any],
+    place: Place,
+    **more: Any,
+) -> dict[str, Any]:
+    """Return the content of the record of a first fit."""
+    rows = revision.rows
+    named = zip(names(rows), row_fingerprints(rows), strict=True)
+    return {
+        "rows": [[*name, values] for name, values in named],
+        "columns": ["id", "text_hash", "values_hash"],
+        "held_out": names(held_out),
+        "concepts": list(rows.concepts),
+        "words": _words(rows),
+        "parameters": parameters,
+        **asdict(place),
+        **more,
+        "after": revision.fingerprints(),
+    }
+
+
+def check_content(record: dict[str, Any]) -> None:
+    """Refuse a record that holds something else than the functions here write.
+
+    Raises
+    ------
+    TrailError
+        Which record.
+    """
+    shapes = {
+        "fit": {"rows": 3, "held_out": 2, "concepts": 0, "words": 0},
+        "edit": {},
+        "forget": {"forgotten": 2, "held_out": 2},
+    }
+    try:
+        fits = 1 <= record["threads"] <= _MOST_THREADS and all(
+            _is_listing(record[name], width)
+            for name, width in shapes[record["kind"]].items()
+        )
+        for change in record.get("changes", []):
+            fits = fits and Change(**change).kind in CHANGES
+        parts = [record["after"][part] for part in _PARTS]
+        parts.append(record["device"])
+        parts += record["files"].values() if "files" in record else []
+        if record["kind"] != "edit":
+            parts += record["parameters"]
+        fits = fits and all(isinstance(part, str) for part in parts)
+    except (LookupError, TypeError, AttributeError):
+        fits = False
+    if not fits:
+        raise TrailError(
+            f"Record {record['number']} of the trail is not one that skclif writes: "
+            "something is missing in it, or is of another kind."
+        )
+
+
+def _is_listing(value, width: int) -> bool:
+    """Return whether it is a list of words or, with a width, of so many words each."""
+    if not isinstance(value, list):
+        return False
+    if not width:
+        return all(isinstance(word, str) for word in value)
+    return all(_is_listing(one, 0) and len(one) == width for one in value)
+
+
+def apply_changes(
+    rows: Reviews, features: np.ndarray, weights: np.ndarray, changes: list[Change]
+) -> tuple[Reviews, np.ndarray, np.ndarray]:
+    """Return rows, features and weights after changes of rows that are there."""
+    positions = rows.positions()
+    labels, weights = rows.labels.copy(), weights.copy()
+    concepts = {
+        name: column.to_numpy().copy() for name, column in rows.concepts.items()
+    }
+    for change in changes:
+        position = positions.get(change.id)
+        if position is None:
+            continue
+        if change.kind == "relabel":
+            labels[position] = change.new
+        elif change.kind == "annotate":
+            concepts[change.path][position] = change.new
+        else:
+            weights[position] = change.new
+    table = rows.concepts.copy()
+    for name, column in concepts.items():
+        table[name] = pd.Series(column, dtype=object)
+    return replace(rows, labels=labels, concepts=table), features, weights
+
+
+def current_value(revision: Revision, position: int, kind: str, path: str):
+    """Return what a change of a row is about: its label, an annotation, its weight."""
+    if kind == "relabel":
+        return plain_value(revision.rows.labels[position])
+    if kind == "annotate":
+        return revision.rows.concepts[path].iloc[position]
+    return float(revision.weights[position])
+
+
+def as_recorded(rows: Reviews, words: list[str]) -> Reviews:
+    """Return rows with words and numbers for labels and annotations as they were.
+
+    What is a number in one file may stand beside words in another.
+
+    Parameters
+    ----------
+    rows : Reviews
+    words : list of str
+        "label" and the concepts whose values were words.
+    """
+
+    def read(name: str, values) -> pd.Series:
+        values = [None if value is None else format_value(value) for value in values]
+        if name not in words:
+            known = iter(as_numbers([value for value in values if value is not None]))
+            values = [None if value is None else next(known) for value in values]
+        return pd.Series(values, dtype=object)
+
+    concepts = {name: read(name, column) for name, column in rows.concepts.items()}
+    labels = read("label", rows.labels).to_numpy()
+    if "label" not in words:
+        labels = np.asarray(labels.tolist())
+    return replace(
+        rows, labels=labels, concepts=pd.DataFrame(concepts, index=range(len(rows)))
+    )
+
+
+def _words(rows: Reviews) -> list[str]:
+    """Return which of the label and the concepts are words, not numbers."""
+    columns = {"label": rows.labels, **dict(rows.concepts.items())}
+    return [
+        name
+        for name, values in columns.items()
+        if any(isinstance(value, str) for value in values)
+    ]
+
+
+def names(rows: Reviews) -> list[list[str]]:
+    """Return id and text hash of every row, as records name rows."""
+    return [[i, short_hash(d)] for i, d in zip(rows.ids, rows.digests, strict=True)]
+
+
+def _in_order(changes: list[Change], rows: Reviews) -> list[Change]:
+    positions = rows.positions()
+    return sorted(
+        changes, key=lambda c: (CHANGES.index(c.kind), positions[c.id], c.path)
+    )
+
+
+def _arguments(changes: list[Change], positions: dict[str, int]) -> dict[str, Any]:
+    """Return changes as arguments of `ConceptInfluenceExplainer.edit`."""
+    y: dict[int, Any] = {}
+    concepts: dict[str, dict[int, Any]] = {}
+    weights: dict[int, float] = {}
+    drop: list[int] = []
+    for change in changes:
+        row = positions[change.id]
+        if change.kind == "relabel":
+            y[row] = change.new
+        elif change.kind == "annotate":
+            concepts.setdefault(change.path, {})[row] = change.new
+        elif change.kind == "reweight":
+            weights[row] = change.new
+        else:
+            drop.append(row)
+    given = {"y": y, "concepts": concepts, "sample_weight": weights, "drop": drop}
+    return {name: value for name, value in given.items() if value}

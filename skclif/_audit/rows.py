@@ -1,0 +1,287 @@
+"""Rows to audit: what they are, how they are split, and whether they can be audited."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_random_state
+
+from .._inputs.annotations import ConceptSchema, format_value, plain_value
+from ..exceptions import DataFileError
+
+LEAST_PROBABILITY = 0.05  # of being wrong, for a label or annotation to be listed
+_HASH_DIGITS = 16
+_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reviews:
+    """Rows to train on, or to evaluate on.
+
+    Attributes
+    ----------
+    ids, labels : ndarray of shape (n_rows,)
+    texts : ndarray of shape (n_rows,) or None
+        None if they are not kept.
+    digests : ndarray of shape (n_rows,)
+        SHA-256 of the texts in UTF-8, hexadecimal.
+    concepts : DataFrame of shape (n_rows, n_concepts)
+        Annotations as Python values, None = not annotated; no columns if there are no
+        concepts.
+    groups : ndarray of shape (n_rows,) or None
+    """
+
+    ids: np.ndarray
+    texts: np.ndarray | None
+    digests: np.ndarray
+    labels: np.ndarray
+    concepts: pd.DataFrame
+    groups: np.ndarray | None = None
+
+    @classmethod
+    def from_parts(cls, ids, texts, labels, concepts=None, groups=None) -> Reviews:
+        """Take what the loaders of `skclif.datasets` return, by position."""
+        if concepts is None:
+            concepts = pd.DataFrame(index=range(len(ids)))
+        digests = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+        return cls(
+            np.asarray([str(i) for i in ids], dtype=object),
+            np.asarray(texts, dtype=object),
+            np.asarray(digests, dtype=object),
+            _whole(np.asarray(labels)),
+            _tidy_table(concepts),
+            None if groups is None else np.asarray(groups),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: np.ndarray) -> Reviews:
+        """Return some of the rows, by position or mask."""
+        return Reviews(
+            self.ids[rows],
+            None if self.texts is None else self.texts[rows],
+            self.digests[rows],
+            self.labels[rows],
+            self.concepts.iloc[rows].reset_index(drop=True),
+            None if self.groups is None else self.groups[rows],
+        )
+
+    def renamed(self, ids: list[str]) -> Reviews:
+        """Return the same rows with other ids."""
+        return replace(self, ids=np.asarray(ids, dtype=object))
+
+    def without_texts(self) -> Reviews:
+        """Return the same rows, texts not kept."""
+        return replace(self, texts=None)
+
+    def hashes(self) -> np.ndarray:
+        """Return the short hash of every text."""
+        return np.asarray([short_hash(digest) for digest in self.digests], dtype=object)
+
+    def positions(self) -> dict[str, int]:
+        """Return the position of every row by its id."""
+        return {i: position for position, i in enumerate(self.ids)}
+
+
+def _tidy_table(concepts: pd.DataFrame) -> pd.DataFrame:
+    columns = {name: tidy(c) for name, c in concepts.reset_index(drop=True).items()}
+    return pd.DataFrame(columns, index=range(len(concepts)))
+
+
+def tidy(values: pd.Series) -> pd.Series:
+    """Return annotations as Python objects: None where there is none, 1 for 1.0."""
+    plain = [None if pd.isna(value) else plain_value(value) for value in values]
+    return pd.Series(plain, index=values.index, name=values.name, dtype=object)
+
+
+def text_hash(text: str) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a text in UTF-8.
+
+    64 bits: among a million texts two collide with a chance of 3 in 100 million.
+    """
+    return short_hash(hashlib.sha256(text.encode()).hexdigest())
+
+
+def short_hash(digest: str) -> str:
+    """Return the digits of a SHA-256 that are shown."""
+    return digest[:_HASH_DIGITS]
+
+
+def hold_out(
+    reviews: Reviews, test_size: float, random_state
+) -> tuple[Reviews, Reviews]:
+    """Split at random into rows to train on and rows to evaluate on.
+
+    Every label is split in the same proportion, equal texts stay together, and every
+    label keeps a row to train on.
+
+    Raises
+    ------
+    DataFileError
+        If labels are not classes, or nothing is left to evaluate on.
+    """
+    check_labels(reviews.labels)
+    rng = check_random_state(random_state)
+    codes, _ = pd.factorize(reviews.digests)
+    _, first = np.unique(codes, return_index=True)
+    labels = reviews.labels[first]
+    is_held = np.zeros(len(first), dtype=bool)
+    for label in np.unique(labels):
+        texts = rng.permutation(np.flatnonzero(labels == label))
+        n_held = min(int(test_size * len(texts) + 0.5), len(texts) - 1)
+        is_held[texts[:n_held]] = True
+    # A text may stand there with several labels, one of them nowhere else.
+    orphaned = ~np.isin(reviews.labels, reviews.labels[~is_held[codes]])
+    is_held[codes[orphaned]] = False
+    held = is_held[codes]
+    if not held.any():
+        raise DataFileError(
+            f"No row can be held out: of {len(reviews)} rows with "
+            f"{len(np.unique(labels))} labels, --test-size {test_size:g} leaves none "
+            "to evaluate on. Give more rows for each label, a larger --test-size, or "
+            "a --test file."
+        )
+    return reviews.take(~held), reviews.take(held)
+
+
+def same_kinds(train: Reviews, held_out: Reviews) -> tuple[Reviews, Reviews]:
+    """Make 5 equal to "5", where one file has only numbers and the other also words."""
+    parts = (train, held_out)
+    labels = _same_kind(train.labels, held_out.labels)
+    groups = (None, None)
+    if train.groups is not None:
+        groups = _same_kind(train.groups, held_out.groups)
+    tables = [part.concepts.copy() for part in parts]
+    for name in train.concepts:
+        columns = _same_kind(*(table[name].to_numpy() for table in tables))
+        for table, column in zip(tables, columns, strict=True):
+            table[name] = pd.Series(column, dtype=object)
+    first, second = (
+        replace(part, labels=labels[k], concepts=tables[k], groups=groups[k])
+        for k, part in enumerate(parts)
+    )
+    return first, second
+
+
+def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
+    """Refuse data that cannot be audited, before hours are spent on embedding.
+
+    Returns
+    -------
+    notes : list of str
+        What can be audited, but not without a warning.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two labels, labels are not classes, a held-out label
+        does not occur in training, or a concept has no two values there.
+    """
+    classes = check_labels(train.labels)
+    unseen = ~np.isin(held_out.labels, classes)
+    if unseen.any():
+        raise DataFileError(
+            f"The held-out label {plain_value(held_out.labels[unseen][0])!r} "
+            f"({_ids(held_out, unseen)}) does not occur in the training data, which "
+            f"has {_listing(classes)}. Correct it, or add such rows to the training "
+            "data."
+        )
+    notes = []
+    if train.concepts.shape[1]:
+        schema = ConceptSchema.from_annotations(train.concepts)
+        _refuse_continuous(schema)
+        notes += _unseen_values(schema, held_out)
+    leaked = np.isin(held_out.digests, train.digests)
+    if leaked.any():
+        notes.append(
+            f"{leaked.sum()} of the {len(held_out)} held-out texts also stand in the "
+            f"training data ({_ids(held_out, leaked)}); they flatter every model."
+        )
+    single = [c for c in classes if not np.isin(c, held_out.labels)]
+    if single:
+        notes.append(
+            f"No held-out row has the label {_listing(single)}: how well it is "
+            "predicted remains unknown."
+        )
+    return notes
+
+
+def check_labels(labels: np.ndarray) -> np.ndarray:
+    """Return the distinct labels; refuse what a classifier cannot learn."""
+    if labels.dtype.kind == "f" and (labels % 1 != 0).any():
+        raise DataFileError(
+            f"Labels are numbers that are not whole, such as "
+            f"{labels[labels % 1 != 0][0]:g}; a classifier needs classes. Round or bin "
+            "them."
+        )
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise DataFileError(
+            f"All {len(labels)} rows to train on have the same label, "
+            f"{plain_value(classes[0])!r}; a classifier needs at least two."
+        )
+    return classes
+
+
+def _whole(labels: np.ndarray) -> np.ndarray:
+    """Return whole numbers as integers."""
+    if labels.dtype.kind == "f" and (labels % 1 == 0).all():
+        return labels.astype(np.int64)
+    return labels
+
+
+def _same_kind(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    kinds = {
+        isinstance(value, str)
+        for values in (first, second)
+        for value in values[~pd.isna(values)]
+    }
+    if len(kinds) < 2:
+        return first, second
+    return _as_words(first), _as_words(second)
+
+
+def _as_words(values: np.ndarray) -> np.ndarray:
+    words = [None if pd.isna(value) else format_value(value) for value in values]
+    return np.asarray(words, dtype=object)
+
+
+def _refuse_continuous(schema: ConceptSchema):
+    for name, values in zip(schema.names, schema.classes, strict=True):
+        if values is None:
+            raise DataFileError(
+                f"Concept {name!r} is continuous (it has numbers that are not whole), "
+                "and an audit takes categories. Bin it first, for example into low, "
+                "medium and high."
+            )
+
+
+def _unseen_values(schema: ConceptSchema, held_out: Reviews) -> list[str]:
+    notes = []
+    for name, values in zip(schema.names, schema.classes, strict=True):
+        given = held_out.concepts[name].dropna()
+        unseen = given[~given.isin(values)]
+        if len(unseen):
+            notes.append(
+                f"Concept {name!r} has the value {plain_value(unseen.iloc[0])!r} in "
+                "held-out rows but never in training; it cannot be predicted and "
+                f"counts as a mistake of the concept ({len(unseen)} rows)."
+            )
+    return notes
+
+
+def _ids(reviews: Reviews, mask) -> str:
+    ids = [str(i) for i in reviews.ids[mask]]
+    word = "id" if len(ids) == 1 else "ids"
+    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+    return f"{word} {', '.join(ids[:_NAMED])}{more}"
+
+
+def _listing(values) -> str:
+    values = [repr(plain_value(value)) for value in values]
+    more = f" and {len(values) - 10} more" if len(values) > 10 else ""
+    return ", ".join(values[:10]) + more

@@ -1,0 +1,265 @@
+"""The audit trail: who changed what, when, why, and with which effect.
+
+A text file with one JSON object a line. Each record holds the hash of the one before it
+and its own, so that one that was altered, removed or put in between shows. Lines are
+only ever appended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import sys
+import warnings
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .._storage.files import locked, sync_folder
+from .._version import __version__
+from ..exceptions import TrailError, TrailWarning
+
+FORMAT_VERSION = 1
+START = "0" * 64  # what the first record has for the hash of the one before
+KINDS = ("fit", "edit", "forget")
+_PACKAGES = (
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "sentence-transformers",
+    "torch",
+    "transformers",
+)
+
+
+class AuditTrail:
+    """A file of records of what was done to a model.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; it need not exist yet.
+
+    See Also
+    --------
+    replay : Do again what a trail records, and compare.
+
+    Notes
+    -----
+    A line that was not finished, because the process was killed, is no record: it is
+    warned of and left out, and the next append removes it. A hash proves nothing about
+    records that were taken off the *end*: keep the latest hash elsewhere. In a folder
+    of the command `skclif`, the record of the model that is there has to be the last.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skclif import AuditTrail
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trail = AuditTrail(Path(folder, "trail.jsonl"))
+    ...     _ = trail.append("edit", {"changes": []}, by="audit team", why="typo")
+    ...     [(record["number"], record["by"]) for record in trail.read()]
+    [(1, 'audit team')]
+    """
+
+    __module__ = "skclif"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all records, after seeing that they are as they were written.
+
+        Returns
+        -------
+        records : list of dict
+            Empty if there is no file.
+
+        Raises
+        ------
+        TrailError
+            If a record was altered, removed or put in between, or is of another format.
+
+        Warns
+        -----
+        TrailWarning
+            If the last line was never finished.
+        """
+        if not self.path.exists():
+            return []
+        with open(self.path, "rb") as stream, locked(stream, shared=True):
+            written = stream.read()
+        return self._records(written)[0]
+
+    def append(
+        self,
+        kind: str,
+        content: dict[str, Any],
+        *,
+        by: str | None = None,
+        why: str | None = None,
+        when: datetime | None = None,
+    ) -> dict[str, Any]:
+        """Append a record, and have it on disk on return.
+
+        Parameters
+        ----------
+        kind : {"fit", "edit", "forget"}
+            What was done.
+        content : dict of str to object
+            What ``json.dumps`` takes.
+        by : str, default=None
+            Who did it, or answers for it.
+        why : str, default=None
+            The reason.
+        when : datetime, default=None
+            None for now.
+
+        Returns
+        -------
+        record : dict
+            As it stands in the file, with its number and hash.
+
+        Raises
+        ------
+        TrailError
+            If what is there was altered.
+        ValueError
+            If `kind` is unknown, `content` has a name that every record has, or
+            something cannot be written as JSON in UTF-8.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind={kind!r} must be one of {', '.join(KINDS)}.")
+        when = datetime.now(UTC) if when is None else when
+        record = {
+            "format_version": FORMAT_VERSION,
+            "kind": kind,
+            "when": when.isoformat(timespec="seconds"),
+            "by": by,
+            "why": why,
+            "environment": environment(),
+        }
+        clash = {*record, "number", "previous", "hash"}.intersection(content)
+        if clash:
+            raise ValueError(f"content has {min(clash)!r}, which every record has.")
+        try:
+            # As it will be read: names that are numbers are in the order of words.
+            record = dict(json.loads(_line(record | content)))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"The record cannot be written as JSON in UTF-8: {error}."
+            ) from error
+        self.path.touch()
+        # Not buffered: what a full disk refuses is not to be written on closing.
+        with open(self.path, "r+b", buffering=0) as stream, locked(stream):
+            written = stream.read()
+            records, whole = self._records(written)
+            record["number"] = len(records) + 1
+            record["previous"] = records[-1]["hash"] if records else START
+            record["hash"] = _hash(record)
+            line = _line(record)
+            if whole and not written[:whole].endswith(b"\n"):
+                line = b"\n" + line
+            try:
+                stream.truncate(whole)
+                stream.seek(whole)
+                while line:
+                    line = line[stream.write(line) :]
+                os.fsync(stream.fileno())
+            except BaseException:
+                stream.truncate(whole)
+                raise
+        if not records:
+            sync_folder(self.path.parent)
+        return record
+
+    def _records(self, content: bytes) -> tuple[list[dict[str, Any]], int]:
+        """Return the records, and how many bytes they take."""
+        records: list[dict[str, Any]] = []
+        previous, whole = START, 0
+        for line in io.BytesIO(content):  # b"\r" ends no line
+            try:
+                record = self._record(len(records) + 1, line, previous)
+            except TrailError:
+                if line.endswith(b"\n"):
+                    raise
+                warnings.warn(
+                    f"The last line of {self.path} was never finished, or its end was "
+                    f"cut off: record {len(records) + 1} is left out.",
+                    TrailWarning,
+                    stacklevel=3,
+                )
+                break
+            records.append(record)
+            previous, whole = record["hash"], whole + len(line)
+        return records, whole
+
+    def _record(self, number: int, line: bytes, previous: str) -> dict[str, Any]:
+        where = f"{self.path}, record {number}"
+        try:
+            record = dict(json.loads(line))
+            known = record["format_version"]
+            own, before, said = record["hash"], record["previous"], record["number"]
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise TrailError(f"{where} is not a record: it was altered.") from error
+        if known != FORMAT_VERSION:
+            raise TrailError(
+                f"{where} has format version {known!r}; skclif {__version__} reads "
+                f"{FORMAT_VERSION}. Update skclif."
+            )
+        if record.get("kind") not in KINDS:
+            raise TrailError(f"{where} is not a record: it was altered.")
+        try:
+            same = own == _hash(record) and line.rstrip(b"\n") == _line(record)[:-1]
+        except (ValueError, RecursionError):  # NaN, or half a character
+            same = False
+        if not same:
+            raise TrailError(f"{where} was altered after it was written.")
+        if said != number or before != previous:
+            raise TrailError(
+                f"{where} does not follow the one before it: its own number is {said}. "
+                "Records were removed, put in, or moved."
+            )
+        return record
+
+    def __repr__(self) -> str:
+        """Return one line: the file."""
+        return f"AuditTrail({str(self.path)!r})"
+
+
+def environment() -> dict[str, Any]:
+    """Return what bits depend on beside the data: versions, and the machine's kind."""
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "platform": f"{platform.system()}-{platform.machine()}",
+        "skclif": __version__,
+        **_versions(),
+    }
+
+
+@cache  # to look them up takes ten times as long as to write a record
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _PACKAGES}
+
+
+def _hash(record: dict[str, Any]) -> str:
+    content = {name: value for name, value in record.items() if name != "hash"}
+    return hashlib.sha256(_line(content)).hexdigest()
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    text = json.dumps(
+        record,
+        sort_keys=True,
+        ensure_ascii=False,
+        allow_nan=False,
+        separators=(",", ":"),
+    )
+    return f"{text}\n".encode()

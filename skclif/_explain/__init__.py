@@ -1,0 +1,1 @@
+"""Influence, suspects, suggestions and edits of a fitted model."""

@@ -1,0 +1,100 @@
+"""Each method of influence beside leave-one-out retraining."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import numpy as np
+
+from .._results.validation import Agreement, ValidationResult, resolution
+from .engine import METHODS, Solved
+
+
+def check_methods(methods) -> tuple[str, ...]:
+    """Return names of methods, each once, "auto" not among them."""
+    known = METHODS[1:]
+    asked = (methods,) if isinstance(methods, str) else methods
+    asked = list(asked) if isinstance(asked, Iterable) else []
+    if not asked or any(method not in known for method in asked):
+        raise ValueError(
+            f"methods={methods!r} must name some of {', '.join(map(repr, known))}."
+        )
+    return tuple(dict.fromkeys(asked))
+
+
+def compare_with_retraining(
+    solved: Solved,
+    questions,
+    paths: tuple[str, ...],
+    *,
+    n_rows: int,
+    n_paths: int,
+    methods: tuple[str, ...],
+    random_state: np.random.RandomState,
+    target: str,
+    unit: str,
+) -> ValidationResult:
+    """Leave rows out by retraining and by each method, and single terms of some.
+
+    `paths` are the names of the loss terms. The other arguments are those of
+    :meth:`ConceptInfluenceExplainer.validate`, checked.
+    """
+    rows = _influential_and_random(solved, questions, n_rows, random_state)
+    path_rows = np.sort(random_state.permutation(rows)[:n_paths])
+    agreements: dict[tuple[str, str], Agreement] = {}
+    ratios: dict[tuple[str, str], float] = {}
+    shares = {"row": 1.0}
+    truth, seconds = _timed(solved, "retraining", questions, rows, paths=False)
+    least = resolution(truth.sum(axis=2))
+    for method in methods:
+        values, own = _timed(solved, method, questions, rows, paths=False)
+        both = values.sum(axis=2), truth.sum(axis=2)
+        agreements[method, "row"] = Agreement(*both, least)
+        ratios[method, "row"] = seconds / own
+    if not len(path_rows):
+        return ValidationResult(
+            target, unit, rows, path_rows, agreements, ratios, shares
+        )
+    weights = solved.data.rows(path_rows)
+    present = np.column_stack(
+        [weights.label_weights.cpu() > 0, weights.concept_weights.cpu() > 0]
+    )
+    present = np.column_stack([present, present.any(axis=1)])
+    truth, seconds = _timed(solved, "retraining", questions, path_rows, paths=True)
+    whole = np.linalg.norm(truth.sum(axis=2))
+    named = [*paths, "interaction"][: truth.shape[2]]
+    for k, path in enumerate(named):
+        shares[path] = float(np.linalg.norm(truth[:, :, k]) / whole)
+    for method in methods:
+        values, own = _timed(solved, method, questions, path_rows, paths=True)
+        ratios[method, "paths"] = seconds / own
+        for k, path in enumerate(named[: values.shape[2]]):
+            if present[:, k].any():
+                there = values[:, present[:, k], k], truth[:, present[:, k], k]
+                agreements[method, path] = Agreement(*there, least)
+    return ValidationResult(target, unit, rows, path_rows, agreements, ratios, shares)
+
+
+def _influential_and_random(
+    solved: Solved, questions, n_rows: int, random_state
+) -> np.ndarray:
+    """Return rows, half the most influential over all targets, then random others."""
+    total = np.zeros(len(solved.data.features))
+    for _, block, part in solved.blocks("leverage", questions, paths=False):
+        total[block] += np.abs(part.sum(axis=2)).sum(axis=0)
+    order = np.argsort(-total, kind="stable")
+    top = order[: n_rows // 2]
+    rest = random_state.permutation(np.sort(order[len(top) :]))
+    return np.concatenate([top, rest[: n_rows - len(top)]])
+
+
+def _timed(solved: Solved, method: str, questions, rows, *, paths: bool):
+    """Return influence of rows, (n_answers, n_rows, n_paths), and seconds."""
+    start = time.perf_counter()
+    blocks = list(solved.blocks(method, questions, paths=paths, rows=rows))
+    n_answers = max(answers.stop for answers, _, _ in blocks)
+    values = np.empty((n_answers, len(rows), blocks[0][2].shape[2]))
+    for answers, block, part in blocks:
+        values[answers, block] = part
+    return values, time.perf_counter() - start

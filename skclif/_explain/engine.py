@@ -1,0 +1,233 @@
+"""How influence is computed: the methods, and which of them "auto" takes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..exceptions import InfluenceWarning
+
+METHODS = ("auto", "newton", "leverage", "first_order")
+CONFIRMED = "leverage, its top rows by newton"
+
+# What newton may cost under "auto", in floating-point operations: half a minute or so
+# of one core. A count, not a clock, so that the same call always takes the same method.
+_MOST_WORK = 1e12
+# Candidates that leverage proposes for each row that newton confirms.
+_CANDIDATES = 2
+_TARGET_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A solved model with what its influence needs, on the device.
+
+    Attributes
+    ----------
+    bottleneck : numerics.bottleneck.Bottleneck
+    data : numerics.bottleneck.TrainingData
+    factors : numerics.influence.Factors
+    basis : Tensor of shape (n_features, n_samples) or None
+        Of the rows' span, if features are in its coordinates.
+    """
+
+    bottleneck: object
+    data: object
+    factors: object
+    basis: object
+
+    @property
+    def device(self):
+        """Where it is."""
+        return self.data.features.device
+
+    def questions(self, features, about, reduce) -> list:
+        """Return checked targets in blocks.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_targets, n_features)
+        about : callable
+            From a slice to the numeric target of these rows.
+        reduce : {"mean", "sum"} or None
+        """
+        import torch
+
+        from ..numerics.targets import Question
+
+        questions = []
+        for start in range(0, len(features), _TARGET_BLOCK):
+            block = slice(start, start + _TARGET_BLOCK)
+            rows = torch.from_numpy(features[block]).to(self.device)
+            rows = rows if self.basis is None else rows @ self.basis
+            combine = None
+            if reduce is not None:
+                share = 1 / len(features) if reduce == "mean" else 1.0
+                combine = rows.new_full((1, len(rows)), share)
+            questions.append(Question(rows, about(block), combine))
+        return questions
+
+    def values(self, questions) -> np.ndarray:
+        """Return the answered targets as the model is, (n_answers,)."""
+        from ..numerics.targets import evaluate
+
+        parts = []
+        for question in questions:
+            value = evaluate(question.target, self.bottleneck, question.features)
+            if question.combine is not None:
+                value = question.combine @ value
+            parts.append(value.cpu().numpy())
+        if questions[0].combine is not None:
+            return np.sum(parts, axis=0)
+        return np.concatenate(parts)
+
+    def blocks(
+        self, method: str, questions, *, paths: bool, rows: np.ndarray | None = None
+    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Yield influence as blocks of answers and of training rows.
+
+        Parameters
+        ----------
+        method : {"newton", "leverage", "first_order", "retraining"}
+        questions : list of numerics.targets.Question
+        paths : bool
+            Whether single terms are asked for; without, there may be one path only.
+        rows : ndarray of shape (n_rows,), default=None
+            Training rows that are asked about; None for all.
+
+        Yields
+        ------
+        answers : slice
+        block : slice
+            Of `rows`.
+        influence : ndarray of shape (n_answers, n_block, n_paths)
+        """
+        import torch
+
+        if rows is not None:
+            rows = torch.from_numpy(rows).to(self.device)
+        if method == "first_order":
+            yield from self._first_order(questions, rows)
+            return
+        from ..numerics.leverage import leverage
+        from ..numerics.newton import newton
+        from ..numerics.retraining import retraining
+
+        remove = {"newton": newton, "leverage": leverage, "retraining": retraining}
+        paths = paths and len(self.bottleneck.concepts) > 0  # else the label's is all
+        for block, part in remove[method](
+            self.bottleneck, self.data, self.factors, questions, rows, paths=paths
+        ):
+            if questions[0].combine is not None:
+                part = part.sum(dim=0, keepdim=True)
+            yield slice(0, len(part)), block, part.cpu().numpy()
+
+    def _first_order(self, questions, rows):
+        from ..numerics.influence import add_adjoints, first_order, solve_adjoint
+
+        data = self.data if rows is None else self.data.rows(rows)
+        adjoints = (
+            solve_adjoint(
+                self.bottleneck,
+                self.factors,
+                question.target.derivatives(self.bottleneck, question.features),
+                question.combine,
+            )
+            for question in questions
+        )
+        if questions[0].combine is not None:
+            adjoints = [add_adjoints(list(adjoints))]
+        start = 0
+        for adjoint in adjoints:
+            answers = slice(start, start + len(adjoint.label))
+            start = answers.stop
+            for block, part in first_order(
+                self.bottleneck, data, adjoint, dtype=self.factors.dtype
+            ):
+                yield answers, block, part.cpu().numpy()
+
+    def affordable(self, questions, *, paths: bool) -> str:
+        """Return "newton" if removing every row is bearable work, or "leverage"."""
+        work = self._work(len(self.data.features), questions, paths)
+        return "newton" if work <= _MOST_WORK else "leverage"
+
+    def confirmed(
+        self, questions, n_answers: int, top: int, *, paths: bool
+    ) -> tuple[str, np.ndarray, np.ndarray]:
+        """Return the method, influence by newton of the top rows by leverage, and them.
+
+        By leverage alone where newton would have too many rows to remove.
+        """
+        from .collect import KeepTop
+
+        n = len(self.data.features)
+        screen = KeepTop(n_answers, n, _CANDIDATES * top, 1, paths=False)
+        for answers, block, part in self.blocks("leverage", questions, paths=False):
+            screen.add(answers, block, part)
+        rows, positions = np.unique(screen.rows, return_inverse=True)
+        positions = positions.reshape(screen.rows.shape)
+        bearable = self._work(len(rows), questions, paths) <= _MOST_WORK
+        method = "newton" if bearable else "leverage"
+        exact = None
+        for _, block, part in self.blocks(method, questions, paths=paths, rows=rows):
+            if exact is None:
+                exact = np.empty((*positions.shape, part.shape[2]))
+            here = (positions >= block.start) & (positions < block.stop)
+            answers = here.nonzero()[0]
+            exact[here] = part[answers, positions[here] - block.start]
+        totals = exact.sum(axis=2)
+        order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, :top]
+        values = np.take_along_axis(exact, order[:, :, None], axis=1)
+        best = rows[np.take_along_axis(positions, order, axis=1)]
+        values = values if paths else values.sum(axis=2)
+        return (CONFIRMED if bearable else method), values, best
+
+    def _work(self, n_rows: int, questions, paths: bool) -> float:
+        """Return about how many operations newton takes to remove so many rows."""
+        stack, label = self.bottleneck.concepts, self.bottleneck.label
+        n, n_inputs = len(self.data.features), self.data.features.shape[1] + 1
+        n_targets = sum(len(question.features) for question in questions)
+        n_cases = 2 + len(stack) if paths else 1
+        concepts = 6 * n * n_inputs * stack.n_scores
+        concepts += sum(4 * (head.n_scores * n_inputs) ** 2 for head in stack.heads)
+        # Softmax takes about a hundred operations a value.
+        labels = 100 * label.n_values + 8 * label.n_scores * stack.n_activations
+        if not stack:
+            labels += 6 * n_inputs * label.n_scores
+        targets = 2 * n_inputs * (stack.n_scores or label.n_scores)
+        return float(
+            n_rows * (concepts + n_cases * (n + n_targets) * labels)
+            + n_rows * n_targets * targets
+        )
+
+
+def warn_of_hard_activations(model, method: str) -> None:
+    """Warn that a method does not follow annotations through hard activations."""
+    names = [
+        str(name)
+        for name, values in zip(
+            model.concept_names_in_, model.concept_classes_, strict=True
+        )
+        if values is not None
+    ]
+    if method == "newton" or model.bottleneck != "hard" or not names:
+        return
+    if method == "first_order":
+        what = (
+            "To first order, annotations do not move the label through hard "
+            f"activations: the paths of {', '.join(names)} are 0, although removing an "
+            "annotation for real can flip an activation."
+        )
+    else:
+        what = (
+            "Leverage does not see hard activations of other training rows flip when "
+            f"an annotation of {', '.join(names)} is removed."
+        )
+    warnings.warn(
+        f"{what} Use method='newton', or bottleneck='soft' or 'logit'.",
+        InfluenceWarning,
+        stacklevel=3,
+    )

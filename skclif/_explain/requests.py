@@ -1,0 +1,135 @@
+"""What is asked of an explainer, checked: targets, groups, how much to keep."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import column_or_1d
+
+from .._inputs.checks import check_labels, naming, refuse_masked
+
+# Name, unit, and whether higher is better.
+LABEL_TARGETS = {
+    "loss": ("log-loss", "nats", False),
+    "log_proba": ("log-probability", "nats", True),
+    "logit": ("logit", "logits", True),
+    "margin": ("margin", "logits", True),
+}
+
+
+def describe_target(model, target, reduce) -> tuple[str, str, bool]:
+    """Return name, unit and direction of a checked target."""
+    if reduce is not None and str(reduce) not in ("mean", "sum"):
+        raise ValueError(f"reduce={reduce!r} is not known; use 'mean', 'sum' or None.")
+    if isinstance(target, str) and target in LABEL_TARGETS:
+        name, unit, higher_is_better = LABEL_TARGETS[target]
+    elif isinstance(target, tuple) and target[:1] == ("concept",):
+        _, _, name, unit = _concept_target(model, target)
+        higher_is_better = True
+    else:
+        raise ValueError(
+            f"target={target!r} is not known; use one of {sorted(LABEL_TARGETS)}, "
+            "('concept', name, value), or ('concept', name) if it is continuous."
+        )
+    return f"{reduce} {name}" if reduce else name, unit, higher_is_better
+
+
+def numeric_targets(model, target, codes, device):
+    """Return what gives a slice of targets as the numerics know them, checked ones.
+
+    Parameters
+    ----------
+    model : ConceptBottleneckClassifier
+    target
+        As in :meth:`ConceptInfluenceExplainer.influence`.
+    codes : ndarray of shape (n_targets,)
+        Codes of the classes they are about.
+    device : torch.device
+    """
+    import torch
+
+    from ..numerics.targets import ConceptTarget, LabelTarget
+
+    if isinstance(target, str):
+        on_device = torch.from_numpy(codes).to(device)
+        return lambda block: LabelTarget(target, on_device[block])
+    j, code, *_ = _concept_target(model, target)
+    return lambda block: ConceptTarget(j, code)
+
+
+def class_codes(classes: np.ndarray, features, y, name: str = "y") -> np.ndarray:
+    """Return the code of the class that each target is about."""
+    of = "X" + name.removeprefix("y")
+    y = check_labels(y, len(features), name=name, of=of)
+    unknown = ~np.isin(y, classes)
+    if unknown.any():
+        raise ValueError(
+            f"{name} has the class {y[unknown].tolist()[0]!r}, which was not seen in "
+            f"fit; known classes: {classes.tolist()}."
+        )
+    return np.searchsorted(classes, y)
+
+
+def collector(n_targets: int, n_samples: int, n_paths: int, *, paths, groups, top):
+    """Return a collector for all targets, and names of groups.
+
+    Parameters
+    ----------
+    n_targets : int
+    n_samples : int
+        Number of training rows.
+    n_paths : int
+        Paths that arrive.
+    paths, groups, top
+        As in :meth:`ConceptInfluenceExplainer.influence`.
+    """
+    from .collect import KeepAll, KeepTop, SumGroups
+
+    if top is not None:
+        if groups is not None:
+            raise ValueError("top and groups exclude each other; use .top() after.")
+        if not isinstance(top, Integral) or isinstance(top, bool) or top < 1:
+            raise ValueError(f"top={top!r} must be a positive integer or None.")
+        return KeepTop(n_targets, n_samples, top, n_paths, paths=paths), None
+    if groups is None:
+        return KeepAll(n_targets, n_samples, n_paths, paths=paths), None
+    refuse_masked("groups", groups)
+    with naming("groups", "one group for each training row"):
+        groups = column_or_1d(groups, input_name="groups")
+        codes, names = pd.factorize(groups, sort=True, use_na_sentinel=False)
+    if len(groups) != n_samples:
+        raise ValueError(
+            f"groups has {len(groups)} entries, but there are {n_samples} "
+            "training rows; it needs one for each."
+        )
+    names = np.asarray(names)
+    return SumGroups(n_targets, len(names), n_paths, codes, paths=paths), names
+
+
+def _concept_target(model, target: tuple) -> tuple[int, int, str, str]:
+    """Return position and code of a concept's value, the target's name and its unit."""
+    names = list(model.concept_names_in_)
+    name = target[1] if len(target) > 1 else None
+    if name not in names:
+        raise ValueError(
+            f"target names the concept {name!r}, but the model has "
+            f"{', '.join(map(repr, names)) or 'no concepts'}."
+        )
+    j = names.index(name)
+    if model.concept_classes_[j] is None:
+        if len(target) != 2:
+            raise ValueError(
+                f"target={target!r} names a value, but concept {name!r} is continuous; "
+                f"use ('concept', {name!r})."
+            )
+        return j, 0, f"predicted {name}", f"units of {name}"
+    values = model.concept_classes_[j].tolist()
+    if len(target) != 3 or target[2] not in values:
+        asked = repr(target[2]) if len(target) == 3 else "no single one"
+        raise ValueError(
+            f"target names the value {asked} of concept {name!r}, which was not seen "
+            f"in fit; known values: {values}."
+        )
+    return j, values.index(target[2]), f"p({name} = {target[2]})", "probability"

@@ -1,0 +1,325 @@
+"""Annotations as given ↔ names, values and codes."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from .checks import LARGEST, sorted_values
+
+RESERVED_NAMES = ("label", "interaction")
+KINDS = ("categorical", "continuous")
+
+
+@dataclass(frozen=True)
+class ConceptSchema:
+    """The concepts that a model knows.
+
+    Attributes
+    ----------
+    names : tuple of str
+    classes : tuple of ndarray or None
+        Sorted observed values of each categorical concept; None for a continuous one.
+    as_frame : bool
+        Whether the annotations came as a DataFrame.
+    """
+
+    names: tuple[str, ...]
+    classes: tuple[np.ndarray | None, ...]
+    as_frame: bool
+
+    @classmethod
+    def from_annotations(cls, concepts, counts=None, kinds=None) -> "ConceptSchema":
+        """Learn names and values.
+
+        Parameters
+        ----------
+        concepts : array-like of shape (n_samples, n_concepts)
+        counts : ndarray of bool of shape (n_samples, n_concepts), default=None
+            Which annotations count.
+        kinds : dict of str to {"categorical", "continuous"}, default=None
+            Overrides: otherwise numbers that are not whole make a concept continuous.
+
+        Raises
+        ------
+        ValueError
+            If a concept has fewer than two observed values, or `kinds` does not fit.
+        """
+        table = concept_table(concepts)
+        kinds = _check_kinds(kinds, list(table.columns))
+        classes = []
+        for j, name in enumerate(table.columns):
+            observed = table.iloc[:, j].notna().to_numpy()
+            if counts is not None:
+                observed = observed & counts[:, j]
+            values = _plain(table.iloc[observed, j])
+            classes.append(_observed_classes(name, values, kinds.get(name)))
+        return cls(
+            tuple(table.columns), tuple(classes), isinstance(concepts, pd.DataFrame)
+        )
+
+    def encode(self, concepts, *, partial=False, ignore=None) -> np.ndarray:
+        """Return codes (n_samples, n_concepts), float64, NaN where not annotated.
+
+        The code of a continuous concept is its value.
+
+        Parameters
+        ----------
+        concepts : array-like of shape (n_samples, n_concepts)
+        partial : bool, default=False
+            Whether a DataFrame may leave out concepts.
+        ignore : ndarray of bool of shape (n_samples, n_concepts), default=None
+            Entries that count as not annotated, whatever they hold.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not the model's, or a value was never seen in fit.
+        """
+        table = self._aligned(concept_table(concepts), concepts, partial)
+        codes = np.full((len(table), len(self.names)), np.nan)
+        for j, name in enumerate(self.names):
+            if name not in table.columns:
+                continue
+            given = table[name].notna().to_numpy()
+            if ignore is not None:
+                given = given & ~ignore[:, j]
+            codes[given, j] = self._encode_column(j, table.loc[given, name])
+        return codes
+
+    def decode(self, codes, index=None):
+        """Return values for codes, in the kind of container the annotations came in."""
+        columns = [
+            codes[:, j] if values is None else values[codes[:, j].astype(int)]
+            for j, values in enumerate(self.classes)
+        ]
+        if self.as_frame:
+            frame = dict(zip(self.names, columns, strict=True))
+            return pd.DataFrame(frame, index=index, columns=list(self.names))
+        return np.column_stack(_common_dtype(columns))
+
+    def activation_names(self) -> list[str]:
+        """Return ``concept=value`` (or ``concept``) for every activation column."""
+        names = []
+        for name, values in zip(self.names, self.classes, strict=True):
+            if values is None:
+                names.append(name)
+                continue
+            shown = values[1:] if len(values) == 2 else values
+            names += [f"{name}={format_value(value)}" for value in shown]
+        return names
+
+    def _aligned(self, table, concepts, partial) -> pd.DataFrame:
+        if not isinstance(concepts, pd.DataFrame):
+            if table.shape[1] != len(self.names):
+                raise ValueError(
+                    f"concepts has {table.shape[1]} columns, but the model was fitted "
+                    f"with {len(self.names)}: {', '.join(self.names)}."
+                )
+            return table.set_axis(list(self.names), axis=1)
+        unknown = [name for name in table.columns if name not in self.names]
+        missing = [name for name in self.names if name not in table.columns]
+        if unknown or (missing and not partial):
+            raise ValueError(
+                "concepts must have the columns the model was fitted with "
+                f"({', '.join(self.names)}); unknown: {unknown}, missing: {missing}."
+            )
+        return table
+
+    def _encode_column(self, j: int, values: pd.Series) -> np.ndarray:
+        classes = self.classes[j]
+        if classes is None:
+            return _numbers(self.names[j], _plain(values))
+        codes = pd.Index(classes).get_indexer(pd.Index(_plain(values)))
+        if (codes < 0).any():
+            position = int(np.flatnonzero(codes < 0)[0])
+            raise ValueError(
+                f"concepts has the value {values.iloc[position]!r} for concept "
+                f"{self.names[j]!r}, which was never seen in fit; known values: "
+                f"{', '.join(repr(v) for v in classes.tolist())}."
+            )
+        return codes
+
+
+def concept_table(concepts) -> pd.DataFrame:
+    """Return annotations as a DataFrame with checked names, never converting values.
+
+    Raises
+    ------
+    TypeError
+        If `concepts` is a dict, a sparse matrix or text.
+    ValueError
+        If it is not two-dimensional, has no columns, or names are not usable.
+    """
+    if isinstance(concepts, dict | str | bytes) or sparse.issparse(concepts):
+        raise TypeError(
+            "concepts must be a DataFrame, an array or a list of rows of shape "
+            f"(n_samples, n_concepts), got {type(concepts).__name__}. Searches cannot "
+            "slice it; pass pandas.DataFrame(concepts) instead."
+        )
+    if isinstance(concepts, pd.DataFrame):
+        return _check_names(concepts)
+    if hasattr(concepts, "to_pandas"):
+        return _check_names(concepts.to_pandas())
+    ndim = np.ndim(concepts) if hasattr(concepts, "shape") else _list_ndim(concepts)
+    if ndim != 2:
+        raise ValueError(
+            "concepts must have two dimensions, (n_samples, n_concepts), got "
+            f"{ndim}. A single concept is one column: a DataFrame with one column, or "
+            "reshape(-1, 1)."
+        )
+    if isinstance(concepts, np.ndarray) and not concepts.dtype.isnative:
+        concepts = concepts.astype(concepts.dtype.newbyteorder("="))  # for pandas
+    table = pd.DataFrame(concepts)
+    table.columns = [f"concept{j}" for j in range(table.shape[1])]
+    return _check_names(table)
+
+
+def plain_value(value):
+    """Return a Python number or string; a whole number if it is one."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def format_value(value) -> str:
+    """Return a value as it stands in names (1.0 from a column with NaN is 1)."""
+    return str(plain_value(value))
+
+
+def _list_ndim(concepts) -> int:
+    if not hasattr(concepts, "__len__") or not hasattr(concepts, "__getitem__"):
+        raise TypeError(
+            "concepts must be a DataFrame, an array or a list of rows of shape "
+            f"(n_samples, n_concepts), got {type(concepts).__name__}."
+        )
+    rows = list(concepts)
+    if any(isinstance(row, dict | set) for row in rows):
+        raise TypeError(
+            "concepts must be a DataFrame, an array or a list of rows of shape "
+            "(n_samples, n_concepts), got a list of dict or set. Pass "
+            "pandas.DataFrame(concepts) instead."
+        )
+    nested = all(
+        hasattr(row, "__len__") and not isinstance(row, str | bytes) for row in rows
+    )
+    lengths = {len(row) for row in rows} if nested else set()
+    if len(lengths) > 1:
+        raise ValueError(
+            f"concepts has rows of different lengths: {sorted(lengths)}; every row "
+            "needs one entry a concept, None where it is not annotated."
+        )
+    return 2 if nested and rows else 1
+
+
+def _check_names(table: pd.DataFrame) -> pd.DataFrame:
+    names = list(table.columns)
+    if not names:
+        raise ValueError(
+            "concepts has no columns; pass concepts=None for a model without a "
+            "bottleneck."
+        )
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise ValueError(
+            f"The columns of concepts must be named by strings, got {wrong[0]!r}. "
+            "Rename them, for example with concepts.columns.astype(str)."
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"concepts has columns of the same name: {repeated}.")
+    for name in RESERVED_NAMES:
+        if name in names:
+            raise ValueError(
+                f"A concept cannot be named {name!r}: the name is reserved for a path "
+                "of influence. Rename the column."
+            )
+    return table
+
+
+def _check_kinds(kinds, names: list[str]) -> dict[str, str]:
+    kinds = {} if kinds is None else kinds
+    unknown = [name for name in kinds if name not in names]
+    if unknown:
+        raise ValueError(
+            f"concept_kinds names {unknown[0]!r}, but the concepts are "
+            f"{', '.join(map(repr, names))}."
+        )
+    for name, kind in kinds.items():
+        if kind not in KINDS:
+            raise ValueError(
+                f"concept_kinds gives {name!r} the kind {kind!r}; use 'categorical' or "
+                "'continuous'."
+            )
+    return kinds
+
+
+def _observed_classes(name: str, values: np.ndarray, kind) -> np.ndarray | None:
+    """Return the sorted values of a categorical concept, None for a continuous one."""
+    if kind is None:
+        whole = values.dtype.kind != "f" or np.all(values == np.floor(values))
+        kind = "categorical" if whole else "continuous"
+    if kind == "continuous":
+        values = _numbers(name, values)
+    observed = sorted_values(values, f"Concept {name!r}")
+    if len(observed) < 2:
+        raise ValueError(
+            f"Concept {name!r} has fewer than two observed values "
+            f"({', '.join(repr(v) for v in observed.tolist()) or 'none'}); drop it, or "
+            "annotate rows with another value."
+        )
+    return observed if kind == "categorical" else None
+
+
+def _numbers(name: str, values: np.ndarray) -> np.ndarray:
+    """Return the values of a continuous concept as finite float64."""
+    odd = [v for v in values.tolist() if not isinstance(v, int | float)]
+    if odd:
+        raise ValueError(
+            f"Concept {name!r} is continuous, but has the value {odd[0]!r}; give "
+            "numbers."
+        )
+    values = values.astype(np.float64)
+    if not (np.abs(values) <= LARGEST).all():
+        raise ValueError(
+            f"Concept {name!r} is continuous, but has the value "
+            f"{values[np.abs(values).argmax()]:.3g}; numbers must be at most "
+            f"{LARGEST:g} in size. Divide them by a constant, clip them, or leave "
+            "those rows not annotated."
+        )
+    return values
+
+
+def _plain(values: pd.Series) -> np.ndarray:
+    """Return annotated values as an array of the plainest dtype that holds them."""
+    array = values.to_numpy(dtype=object)
+    kinds = {type(value) for value in array}
+    for kind in kinds:
+        if not issubclass(kind, Hashable):
+            raise ValueError(
+                f"Concept {values.name!r} has a value of type {kind.__name__}; an "
+                "annotation is one value, a string or a number. Give every value a "
+                "concept of its own."
+            )
+    if kinds and all(issubclass(kind, bool | np.bool_) for kind in kinds):
+        return array.astype(bool)
+    numbers = (int, float, np.integer, np.floating)
+    try:
+        if kinds and all(issubclass(kind, int | np.integer) for kind in kinds):
+            return array.astype(np.int64)
+        if kinds and all(issubclass(kind, numbers) for kind in kinds):
+            return array.astype(np.float64)
+    except OverflowError as error:
+        raise ValueError(
+            f"Concept {values.name!r} has a number too large to compute with. Divide "
+            "the numbers by a constant, or use .astype(str) if they are codes."
+        ) from error
+    if kinds and all(issubclass(kind, str) for kind in kinds):
+        return array.astype(str)
+    return array
+
+
+def _common_dtype(columns: list[np.ndarray]) -> list[np.ndarray]:
+    same = len({column.dtype for column in columns}) == 1
+    return columns if same else [column.astype(object) for column in columns]

@@ -1,0 +1,265 @@
+"""What may come in, and what to say where it may not.
+
+scikit-learn's own messages stand wherever they name the argument.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import assert_all_finite, check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from .sklearn import _check_feature_names_in, _check_sample_weight, _num_samples
+
+# Products of a weight, a feature and an annotation or another feature stay finite in
+# float64, and so do their sums over rows.
+LARGEST = 1e100
+# Beyond this the gradient at the optimum drowns in rounding: fits end anywhere.
+LARGEST_FEATURE = 1e15
+_FEATURES = (
+    "a dense table of finite numbers, of shape (n_samples, n_features) (texts go "
+    "through a SentenceEmbedder first)"
+)
+
+
+class CheckedScoreMixin(ClassifierMixin):
+    """A classifier whose `score` says which argument is wrong."""
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy of the predicted labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples,)
+            What `predict` takes.
+        y : array-like of shape (n_samples,)
+            The true labels; a label that was not seen in `fit` counts as missed.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for 1.
+
+        Returns
+        -------
+        score : float
+            Share of the rows, by weight, whose label is predicted.
+        """
+        predicted = self.predict(X)
+        y = check_labels(y, len(predicted))
+        if sample_weight is not None:
+            sample_weight = check_weights(sample_weight, predicted)
+        with naming("y", "labels of the type that fit was given"):
+            return accuracy_score(y, predicted, sample_weight=sample_weight)
+
+
+def all_or_nothing(fit: Callable) -> Callable:
+    """Make a failed `fit` leave the estimator as it was."""
+
+    @wraps(fit)
+    def wrapped(self, *args, **kwargs):
+        before = vars(self).copy()
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return wrapped
+
+
+@contextmanager
+def naming(argument: str, expected: str) -> Iterator[None]:
+    """Put the argument's name and what is expected before messages without them."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        if re.search(rf"\b{argument}\b", str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{argument} must be {expected}: {error}") from error
+
+
+def count_rows(X, name: str = "X") -> int:
+    """Return the number of samples of what may be features or texts."""
+    with naming(name, "an array, a DataFrame or a list with one entry a sample"):
+        return _num_samples(X)
+
+
+def check_length(argument: str, length: int, n_samples: int, of: str = "X") -> None:
+    """Refuse an argument that has not one row for each of X."""
+    if length != n_samples:
+        raise ValueError(
+            f"{argument} has {length} rows, but {of} has {n_samples}: inconsistent "
+            "numbers of samples. Rows are matched by position; give one for each of "
+            f"{of}."
+        )
+
+
+def check_count(name: str, value, low: int, high: int) -> int:
+    """Return a checked whole number of training rows, from low to high."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {value!r}.")
+    if not low <= value <= high:
+        raise ValueError(
+            f"{name}={value} must be from {low} to {high}: how many training rows."
+        )
+    return int(value)
+
+
+def check_features(estimator, X, *, reset: bool) -> np.ndarray:
+    """Return features as finite float64 of a size that can be computed with.
+
+    They are row by row in memory whatever they came in: on some processors the bits of
+    a product depend on it, and equal numbers are to give equal models.
+    """
+    if sparse.issparse(X):
+        raise TypeError(
+            f"X is a sparse matrix of shape {X.shape}, but dense data is required. Use "
+            "X.toarray(), or in a pipeline put TruncatedSVD, or a SentenceEmbedder in "
+            "place of word counts, before this step."
+        )
+    refuse_masked("X", X)
+    with naming("X", _FEATURES):
+        refuse_dates(X)
+        X = validate_data(estimator, X, reset=reset, dtype=np.float64, order="C")
+    check_size("X", X)
+    return X
+
+
+def check_size(name: str, X: np.ndarray) -> None:
+    """Refuse features that are too large to be computed with."""
+    largest = max(X.max(), -X.min())
+    if largest > LARGEST_FEATURE:
+        raise ValueError(
+            f"{name} has values as large as {largest:.3g}; beyond "
+            f"{LARGEST_FEATURE:g} they cannot be computed with in double precision. "
+            "Divide the features by a constant, or clip them."
+        )
+
+
+def check_labels(
+    y, n_samples: int, *, warn: bool = False, name: str = "y", of: str = "X"
+) -> np.ndarray:
+    """Return labels as an array of shape (n_samples,), none of them missing."""
+    if y is None:
+        raise ValueError(
+            f"This estimator requires {name} to be passed, but the target {name} is "
+            f"None. Give one label for each row of {of}."
+        )
+    refuse_masked(name, y)
+    with naming(name, "a column of labels, of shape (n_samples,)"):
+        y = column_or_1d(y, input_name=name, warn=warn)
+        if y.dtype.kind == "V":
+            raise TypeError(f"it is a structured array with the fields {y.dtype.names}")
+        check_length(name, len(y), n_samples, of)
+        missing = np.flatnonzero(pd.isna(y))
+        if len(missing):
+            raise ValueError(
+                f"{name} has no label in row {missing[0]} (counted from 0): it "
+                f"contains {y[missing[0]]!r}. Label the row, or drop it."
+            )
+        if y.dtype.kind == "f":
+            assert_all_finite(y, input_name=name)
+        sorted_values(y, name)
+        check_classification_targets(y)
+    return y
+
+
+def sorted_values(values: np.ndarray, subject: str) -> np.ndarray:
+    """Return the distinct values in order, or say that there is none."""
+    try:
+        return np.unique(values)
+    except TypeError as error:
+        types = sorted({type(value).__name__ for value in values})
+        raise ValueError(
+            f"{subject} mixes values that cannot be ordered ({', '.join(types)}); use "
+            "one type, for example with .astype(str)."
+        ) from error
+
+
+def check_weights(sample_weight, X) -> np.ndarray:
+    """Return weights of the rows of `X`, 1 if there are none, in float64."""
+    shape = getattr(sample_weight, "shape", ())
+    if len(shape) > 1:
+        raise ValueError(
+            f"sample_weight must have one dimension, got shape {tuple(shape)}. "
+            "Annotations are passed by name: fit(X, y, concepts=concepts)."
+        )
+    refuse_masked("sample_weight", sample_weight)
+    with naming("sample_weight", "one number for each row of X, or None"):
+        refuse_dates(sample_weight)
+        sample_weight = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+    check_weight_values("sample_weight", sample_weight)
+    return np.ascontiguousarray(sample_weight)
+
+
+def check_weight_values(name: str, weights: np.ndarray) -> None:
+    """Refuse weights that are no numbers, negative, or out of all proportion."""
+    odd = weights[(weights != 0) & ~((weights >= 1 / LARGEST) & (weights <= LARGEST))]
+    if odd.size:
+        raise ValueError(
+            f"{name} has the value {odd[0]:.3g}; weights must be 0 or lie between "
+            f"{1 / LARGEST:g} and {LARGEST:g}. Multiply all of them by a constant."
+        )
+
+
+def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.ndarray:
+    """Return weights of annotations, 1 if there are none, in float64."""
+    name = "concept_sample_weight"
+    if concept_sample_weight is None:
+        return np.ones(table.shape)
+    refuse_masked(name, concept_sample_weight)
+    with naming(name, f"one number for each annotation, of shape {table.shape}"):
+        refuse_dates(concept_sample_weight)
+        weights = check_array(
+            concept_sample_weight,
+            dtype=np.float64,
+            order="C",
+            input_name=name,
+            ensure_non_negative=True,
+        )
+    if weights.shape != table.shape:
+        raise ValueError(
+            f"concept_sample_weight has shape {weights.shape}, but concepts has shape "
+            f"{table.shape}; it needs one weight for every annotation."
+        )
+    check_weight_values(name, weights)
+    return weights
+
+
+def check_input_features(estimator, input_features):
+    """Return the names of the features seen in `fit`, or those given."""
+    with naming("input_features", "a list with one name for each feature, or None"):
+        return _check_feature_names_in(estimator, input_features)
+
+
+def refuse_masked(name: str, value) -> None:
+    """Refuse entries that are masked, and would be read all the same."""
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} is a masked array with {np.ma.count_masked(value)} masked "
+            "entries, whose values would be read all the same. Drop those rows, or "
+            "fill them, for example with .filled(0)."
+        )
+
+
+def refuse_dates(value) -> None:
+    """Refuse what would be read as numbers of nanoseconds."""
+    if isinstance(value, pd.DataFrame):
+        dtypes = list(value.dtypes)
+    else:
+        dtypes = [getattr(value, "dtype", None)]
+    if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in dtypes):
+        raise TypeError("it holds dates or durations. Turn them into numbers.")

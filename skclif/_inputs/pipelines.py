@@ -1,0 +1,98 @@
+"""Fitting a pipeline in two parts, so that its last step's features can be kept."""
+
+from __future__ import annotations
+
+from copy import copy
+
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
+from sklearn.utils.validation import check_is_fitted
+
+from .sklearn import _routing_enabled
+
+
+def final_step(estimator):
+    """Return the estimator at the end of (nested, frozen) pipelines."""
+    while isinstance(estimator, Pipeline | FrozenEstimator):
+        estimator = _inside(estimator)
+    return estimator
+
+
+def with_final_step(estimator, final):
+    """Return the same estimator around another final step, leading steps shared."""
+    if isinstance(estimator, FrozenEstimator):
+        return FrozenEstimator(with_final_step(estimator.estimator, final))
+    if not isinstance(estimator, Pipeline):
+        return final
+    *leading, (name, last) = estimator.steps
+    twin = copy(estimator)
+    twin.steps = [*leading, (name, with_final_step(last, final))]
+    return twin
+
+
+def is_frozen(estimator) -> bool:
+    """Return whether the estimator at the end is not to be fitted."""
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return isinstance(estimator, FrozenEstimator)
+
+
+def fit_parts(estimator, X, y, **params):
+    """Fit a clone of an estimator; return it and the features its final step saw.
+
+    The final step gets `params` directly; with metadata routing enabled, leading steps
+    get what they request of them. What is frozen is not fitted.
+    """
+    params = {name: value for name, value in params.items() if value is not None}
+    estimator = clone(estimator)
+    features = fit_leading(estimator, X, y, **params)
+    if not is_frozen(estimator):
+        final_step(estimator).fit(features, y, **params)
+    return estimator, features
+
+
+def fit_leading(estimator, X, y, **params):
+    """Fit all but the final step, in place; return the features for that step.
+
+    With metadata routing enabled, leading steps get what they request of `params`.
+    """
+    params = {name: value for name, value in params.items() if value is not None}
+    if isinstance(estimator, FrozenEstimator):
+        check_is_fitted(estimator.estimator)
+        return transform_parts(estimator, X)
+    if not isinstance(estimator, Pipeline):
+        return X
+    if _routing_enabled():
+        # Refuses what the pipeline's own fit would refuse.
+        process_routing(estimator, "fit", **params)
+    if len(estimator) > 1:
+        leading = estimator[:-1]
+        X = leading.fit_transform(X, y, **_requested(leading, params))
+        estimator.steps[:-1] = leading.steps
+    return fit_leading(estimator.steps[-1][1], X, y, **params)
+
+
+def transform_parts(estimator, X):
+    """Return the features that a fitted estimator's final step sees."""
+    while isinstance(estimator, Pipeline | FrozenEstimator):
+        if isinstance(estimator, Pipeline) and len(estimator) > 1:
+            X = estimator[:-1].transform(X)
+        estimator = _inside(estimator)
+    return X
+
+
+def _inside(estimator):
+    if isinstance(estimator, FrozenEstimator):
+        return estimator.estimator
+    return estimator.steps[-1][1]
+
+
+def _requested(leading: Pipeline, params: dict) -> dict:
+    """Return the metadata that leading steps ask for."""
+    if not _routing_enabled():
+        return {}
+    requests = get_routing_for_object(leading)
+    names = requests.consumes("fit_transform", params)
+    return {name: params[name] for name in names}

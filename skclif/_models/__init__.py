@@ -1,0 +1,1 @@
+"""Estimators, linear models in their terms, and their files."""

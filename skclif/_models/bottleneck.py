@@ -1,0 +1,701 @@
+"""A classifier that decides through human concepts.
+
+Concept bottleneck models are due to Koh et al. (2020), arXiv 2007.04612.
+"""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_is_fitted
+
+from .._inputs.annotations import ConceptSchema, concept_table
+from .._inputs.checks import (
+    CheckedScoreMixin,
+    all_or_nothing,
+    check_annotation_weights,
+    check_features,
+    check_input_features,
+    check_labels,
+    check_length,
+    check_weight_values,
+    check_weights,
+    naming,
+)
+from .._inputs.devices import resolve_device
+from .._inputs.sklearn import Interval, StrOptions, _fit_context
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..numerics.bottleneck import Bottleneck, TrainingData
+    from ..numerics.heads import RidgeHead, SoftmaxHead
+    from ..numerics.solvers import Convergence
+
+_CALLER = 5  # of fit, seen from where warnings are raised: two decorators between
+_COARSE = 1e3  # tol is to be that much smaller than what it is the tolerance of
+
+
+class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstimator):
+    """Classify by way of human concepts.
+
+    One linear softmax head per concept predicts the concept's value from the features;
+    a linear softmax head predicts the label from the activations of those heads (the
+    predicted probabilities, unless `bottleneck` says otherwise), and from nothing else.
+    Every head is the model that :class:`~sklearn.linear_model.LogisticRegression` fits,
+    trained in float64 to its optimum, so that influence is well defined. Without
+    `concepts` the label head sees the features themselves: the black box to compare
+    with.
+
+    Parameters
+    ----------
+    training : {"sequential", "independent"}, default="sequential"
+        What the label head is trained on: predicted concepts, or the true annotations
+        wherever there are any. New rows always use predictions.
+    bottleneck : {"soft", "logit", "hard"}, default="soft"
+        What the label head sees of a concept: the probabilities of its values, their
+        logits (centred over the values), or the most probable value alone. "logit"
+        excludes ``training="independent"``: a true annotation has no logit.
+    C : float, default=1.0
+        Inverse strength of the L2 penalty on the label head.
+    concept_C : float, default=1.0
+        Inverse strength of the L2 penalty on every concept head.
+    concept_kinds : dict of str to {"categorical", "continuous"}, default=None
+        Kinds of concepts by name, where the default is not meant: a concept whose
+        numbers are not all whole is continuous, every other is categorical.
+    class_weight : dict or "balanced", default=None
+        Weights of the classes in the label head. "balanced" uses weighted counts and is
+        computed once, in `fit`.
+    tol : float, default=1e-8
+        Bound on the Euclidean norm of the gradient of every head's objective, which is
+        a sum over rows in nats. It is multiplied by the penalty ``1 / C`` (or
+        ``1 / concept_C``) and by the total weight of the head's rows, whichever is
+        less, where that is below 1, and is never finer than double precision resolves.
+    max_iter : int, default=100
+        Most Newton steps of either stage.
+    device : str, default="cpu"
+        Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Fitted attributes are
+        NumPy arrays wherever they were computed.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    concept_names_in_ : ndarray of shape (n_concepts,)
+        Names of the concepts: the columns of a DataFrame, else "concept0" ….
+    n_concepts_ : int
+        Number of concepts; 0 if fitted without.
+    concept_classes_ : list of ndarray or None
+        The values of each categorical concept, sorted; None for a continuous one.
+    coef_ : ndarray of shape (n_classes, n_activations) or (1, n_activations)
+        Weights of the label head; one row if there are two classes.
+    intercept_ : ndarray of shape (n_classes,) or (1,)
+        Biases of the label head.
+    concept_coef_ : list of ndarray of shape (n_values, n_features) or (1, n_features)
+        Weights of each concept head; one row if the concept has two values or is
+        continuous.
+    concept_intercept_ : list of ndarray of shape (n_values,) or (1,)
+        Biases of each concept head.
+    class_weight_ : ndarray of shape (n_classes,)
+        Weight of each class in the label head.
+    n_iter_ : int
+        Newton steps of the stage that took more.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if `X` had string column names.
+
+    See Also
+    --------
+    ConceptInfluenceExplainer : Which training rows caused a prediction, and how.
+    SentenceEmbedder : Features for texts.
+
+    Notes
+    -----
+    Head `j` minimises ``sum_i w_ij * CE_ij + ||W_j||^2 / (2 * concept_C)`` over the
+    rows that are annotated, with ``w_ij = sample_weight_i * concept_sample_weight_ij``.
+    The label head minimises ``sum_i w_i * CE_i + ||V||^2 / (2 * C)`` with
+    ``w_i = sample_weight_i * class_weight(y_i)``. Biases are not penalised. An
+    annotation of weight 0 counts as missing. The head of a continuous concept is
+    :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``, its loss half the
+    squared error, its activation the prediction, whatever `bottleneck` says.
+
+    References
+    ----------
+    .. [1] P. W. Koh et al. (2020). Concept bottleneck models. ICML. arXiv 2007.04612.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skclif import ConceptBottleneckClassifier
+    >>> X = [[2.0, 0.1], [1.5, -0.2], [0.2, 1.8], [-0.1, 2.2], [1.9, 2.1], [0.0, 0.1]]
+    >>> concepts = pd.DataFrame({
+    ...     "food": ["good", "good", "bad", "bad", "good", "bad"],
+    ...     "quiet": ["no", "no", "yes", "yes", "yes", None],
+    ... })
+    >>> y = ["again", "again", "never", "never", "again", "never"]
+    >>> clf = ConceptBottleneckClassifier(C=10, concept_C=10)
+    >>> clf.fit(X, y, concepts=concepts).predict([[1.7, 0.3]])
+    array(['again'], dtype='<U5')
+    >>> clf.predict_concepts([[1.7, 0.3]])
+       food quiet
+    0  good    no
+    >>> clf.get_feature_names_out()
+    array(['food=good', 'quiet=yes'], dtype=object)
+    """
+
+    __module__ = "skclif"
+
+    _parameter_constraints: dict = {
+        "training": [StrOptions({"sequential", "independent"})],
+        "bottleneck": [StrOptions({"soft", "logit", "hard"})],
+        "C": [Interval(Real, 0, None, closed="neither")],
+        "concept_C": [Interval(Real, 0, None, closed="neither")],
+        "concept_kinds": [dict, None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+    }
+
+    __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
+
+    # False only for the twin of a LogisticRegression that has none.
+    _label_intercept = True
+
+    def __init__(
+        self,
+        *,
+        training="sequential",
+        bottleneck="soft",
+        C=1.0,
+        concept_C=1.0,
+        concept_kinds=None,
+        class_weight=None,
+        tol=1e-8,
+        max_iter=100,
+        device="cpu",
+    ):
+        self.training = training
+        self.bottleneck = bottleneck
+        self.C = C
+        self.concept_C = concept_C
+        self.concept_kinds = concept_kinds
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
+    def fit(
+        self, X, y, sample_weight=None, *, concepts=None, concept_sample_weight=None
+    ):
+        """Fit the concept heads and the label head.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; computed with in float64.
+        y : array-like of shape (n_samples,)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows, in every head; None for 1.
+        concepts : array-like of shape (n_samples, n_concepts), default=None
+            Annotations, by position. NaN, None and ``pandas.NA`` mean *not annotated*:
+            the row is left out of that concept's head. None for no bottleneck.
+        concept_sample_weight : array-like of shape (n_samples, n_concepts), \
+                default=None
+            Non-negative weights of the annotations, multiplied with `sample_weight`;
+            None for 1.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If `concepts` is a dict, which searches cannot slice.
+        ValueError
+            If data are not finite, of unequal length or have one class only, or if a
+            concept has fewer than two observed values.
+        """
+        if self.training == "independent" and self.bottleneck == "logit":
+            raise ValueError(
+                "training='independent' needs bottleneck='soft' or 'hard': a true "
+                "annotation has no logit. Use training='sequential' with logits."
+            )
+        X = check_features(self, X, reset=True)
+        y = check_labels(y, len(X), warn=True)
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "y needs at least 2 classes, but the data contains only one class: "
+                f"{self.classes_.tolist()[0]!r}."
+            )
+        sample_weight = check_weights(sample_weight, X)
+        self.class_weight_ = self._class_weights(y, sample_weight)
+        self._learn_schema(X, sample_weight, concepts, concept_sample_weight)
+        data = self._training_data(X, y, sample_weight, concepts, concept_sample_weight)
+        bottleneck, concept_fit, label_fit = self._solve(data)
+        self._store(bottleneck)
+        self.n_iter_ = max(concept_fit.n_iter, label_fit.n_iter)
+        self._warn_if_tol_is_coarse(data)
+        self._warn_unless_converged(concept_fit, list(self.concept_names_in_))
+        self._warn_unless_converged(label_fit, ["label"])
+        return self
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            The most probable label of every row.
+        """
+        check_is_fitted(self)
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X):
+        """Predict probabilities of the labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes), float64
+            Columns in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        bottleneck, features = self._on_device(X)
+        return _numpy(bottleneck.label_probabilities(features))
+
+    def decision_function(self, X):
+        """Return the logits of the labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        logits : ndarray of shape (n_samples, n_classes) or (n_samples,), float64
+            Centred over the classes; for two classes the log-odds of the second.
+        """
+        check_is_fitted(self)
+        logits = self.transform(X) @ self.coef_.T + self.intercept_
+        return logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def transform(self, X):
+        """Return the activations of the concepts, which are all the label head sees.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        activations : ndarray of shape (n_samples, n_activations), float64
+            Of the values of every concept, side by side: probabilities, logits, or 1
+            for the most probable and 0 for the others, as `bottleneck` says; of two
+            values the second's only. The features themselves if fitted without
+            concepts.
+        """
+        check_is_fitted(self)
+        bottleneck, features = self._on_device(X)
+        return _numpy(bottleneck.activations(features))
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the activations, such as ``food=Positive``.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the features; used only if fitted without concepts.
+
+        Returns
+        -------
+        names : ndarray of str objects
+            One name a column of `transform`.
+        """
+        check_is_fitted(self)
+        names = check_input_features(self, input_features)
+        if not self.n_concepts_:
+            return names
+        return np.asarray(self._schema().activation_names(), dtype=object)
+
+    def predict_concepts(self, X):
+        """Predict the value of every concept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        concepts : DataFrame or ndarray of shape (n_samples, n_concepts)
+            The most probable values (of a continuous concept, its prediction), in the
+            kind of container that `fit` was given; a DataFrame has the index of `X`, if
+            that has one.
+        """
+        check_is_fitted(self)
+        self._require_concepts("predict_concepts")
+        bottleneck, features = self._on_device(X)
+        scores = bottleneck.concept_scores(features)
+        stack = bottleneck.concepts
+        codes = np.empty((len(scores), len(stack)))
+        for j, (head, columns) in enumerate(
+            zip(stack.heads, stack.scores, strict=True)
+        ):
+            prediction = _numpy(head.probabilities(scores[:, columns]))
+            is_continuous = self.concept_classes_[j] is None
+            codes[:, j] = (
+                prediction[:, 0] if is_continuous else prediction.argmax(axis=1)
+            )
+        return self._schema().decode(codes, index=_index_of(X))
+
+    def predict_concept_proba(self, X):
+        """Predict probabilities of the values of every concept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        proba : dict of str to ndarray of shape (n_samples, n_values), float64
+            By the concept's name, continuous ones left out; columns in the order of
+            `concept_classes_`.
+        """
+        check_is_fitted(self)
+        self._require_concepts("predict_concept_proba")
+        bottleneck, features = self._on_device(X)
+        scores = bottleneck.concept_scores(features)
+        stack = bottleneck.concepts
+        return {
+            str(name): _numpy(head.probabilities(scores[:, columns]))
+            for name, values, head, columns in zip(
+                self.concept_names_in_,
+                self.concept_classes_,
+                stack.heads,
+                stack.scores,
+                strict=True,
+            )
+            if values is not None
+        }
+
+    def intervene(self, X, concepts):
+        """Predict the label as if the values of some concepts were known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        concepts : array-like of shape (n_samples, n_concepts)
+            Known values; missing ones (NaN, None, ``pandas.NA``) stay as predicted. A
+            DataFrame may leave out concepts.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes), float64
+            Probabilities of the labels.
+
+        Raises
+        ------
+        ValueError
+            If a value was never seen in `fit`, lengths differ, or the bottleneck is
+            "logit".
+        """
+        check_is_fitted(self)
+        self._require_concepts("intervene")
+        if self.bottleneck == "logit":
+            raise ValueError(
+                "intervene needs bottleneck='soft' or 'hard': a known value has no "
+                "logit to put in its place."
+            )
+        import torch
+
+        from ..numerics.bottleneck import substitute
+
+        bottleneck, features = self._on_device(X)
+        codes = self._schema().encode(concepts, partial=True)
+        check_length("concepts", len(codes), len(features))
+        codes = torch.from_numpy(codes).to(features.device)
+        activations = substitute(
+            bottleneck.concepts, bottleneck.activations(features), codes, ~codes.isnan()
+        )
+        scores = bottleneck.label_scores(activations)
+        return _numpy(bottleneck.label.probabilities(scores))
+
+    def contributions(self, X):
+        """Return how much of every logit comes through each concept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        contributions : ndarray of shape (n_samples, n_classes, n_concepts + 1), float64
+            Centred over the classes, the intercept last. They sum, over the last axis,
+            to the centred logits.
+        """
+        check_is_fitted(self)
+        self._require_concepts("contributions")
+        activations = self.transform(X)
+        coef, intercept = _centred(self.coef_), _centred(self.intercept_)
+        columns = self._bottleneck().concepts.activations
+        parts = [activations[:, c] @ coef[:, c].T for c in columns]
+        parts.append(np.broadcast_to(intercept, parts[0].shape))
+        return np.stack(parts, axis=2)
+
+    def _class_weights(self, y, sample_weight) -> np.ndarray:
+        if self.class_weight != "balanced":
+            with naming("class_weight", "a dict of labels to numbers"):
+                weights = compute_class_weight(
+                    self.class_weight, classes=self.classes_, y=y
+                )
+            check_weight_values("class_weight", weights)
+            return weights
+        # Rows of weight 0 count as removed, and so do classes that have only such rows.
+        counted = sample_weight > 0
+        present = np.isin(self.classes_, y[counted])
+        weights = np.ones(len(self.classes_))
+        weights[present] = compute_class_weight(
+            "balanced",
+            classes=self.classes_[present],
+            y=y[counted],
+            sample_weight=sample_weight[counted],
+        )
+        return weights
+
+    def _learn_schema(self, X, sample_weight, concepts, concept_sample_weight):
+        if concepts is None:
+            if concept_sample_weight is not None:
+                raise ValueError("concept_sample_weight was given without concepts.")
+            schema = ConceptSchema((), (), False)
+        else:
+            weights = _annotation_weights(concepts, concept_sample_weight, len(X))
+            counts = weights * sample_weight[:, None] > 0
+            schema = ConceptSchema.from_annotations(
+                concepts, counts, self.concept_kinds
+            )
+        self.concept_names_in_ = np.asarray(schema.names, dtype=object)
+        self.concept_classes_ = list(schema.classes)
+        self.n_concepts_ = len(schema.names)
+        self._concepts_as_frame = schema.as_frame
+
+    def _schema(self) -> ConceptSchema:
+        return ConceptSchema(
+            tuple(self.concept_names_in_),
+            tuple(self.concept_classes_),
+            self._concepts_as_frame,
+        )
+
+    def _training_data(
+        self, X, y, sample_weight, concepts, concept_sample_weight
+    ) -> TrainingData:
+        """Return checked data with effective weights, coded as this model codes."""
+        import torch
+
+        from ..numerics.bottleneck import TrainingData
+
+        labels = np.searchsorted(self.classes_, y)
+        if concepts is None:
+            codes = np.zeros((len(X), 0))
+            weights = np.zeros((len(X), 0))
+        else:
+            weights = _annotation_weights(concepts, concept_sample_weight, len(X))
+            weights = weights * sample_weight[:, None]
+            codes = self._schema().encode(concepts, ignore=weights == 0)
+        annotated = ~np.isnan(codes)
+        arrays = (
+            X,
+            labels,
+            sample_weight * self.class_weight_[labels],
+            np.where(annotated, codes, 0.0),
+            annotated,
+            np.where(annotated, weights, 0.0),
+        )
+        return TrainingData(*(torch.from_numpy(np.array(array)) for array in arrays))
+
+    def _concept_heads(self) -> list[SoftmaxHead | RidgeHead]:
+        from ..numerics.heads import RidgeHead, SoftmaxHead
+
+        return [
+            RidgeHead() if values is None else SoftmaxHead(len(values), self.bottleneck)
+            for values in self.concept_classes_
+        ]
+
+    def _solve(self, data: TrainingData) -> tuple[Bottleneck, Convergence, Convergence]:
+        """Fit both stages, or say which numbers are too large for it."""
+        import torch
+
+        from ..numerics.bottleneck import fit_bottleneck
+
+        try:
+            solution = fit_bottleneck(
+                data.to(resolve_device(self.device)),
+                self._concept_heads(),
+                len(self.classes_),
+                independent=self.training == "independent",
+                penalty=1 / self.C,
+                concept_penalty=1 / self.concept_C,
+                tol=float(self.tol),
+                max_iter=self.max_iter,
+            )
+            if all(fit.gradient_norm.isfinite().all() for fit in solution[1:]):
+                return solution
+            cause = None
+        except torch.linalg.LinAlgError as error:
+            cause = error
+        weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
+        raise ValueError(
+            "The heads cannot be fitted in double precision: in size, the features "
+            f"reach {float(data.features.abs().max()):.2g}, the weights of rows and "
+            f"annotations {float(weights.max()):.2g}, with C={self.C:.2g} and "
+            f"concept_C={self.concept_C:.2g}. Scale or clip what is large."
+        ) from cause
+
+    def _store(self, bottleneck: Bottleneck):
+        weights = bottleneck.label.to_logit_weights(bottleneck.label_parameters)
+        self.coef_, self.intercept_ = _split_bias(weights)
+        stack = bottleneck.concepts
+        self.concept_coef_, self.concept_intercept_ = [], []
+        for head, columns in zip(stack.heads, stack.scores, strict=True):
+            weights = head.to_logit_weights(bottleneck.concept_parameters[columns])
+            coef, intercept = _split_bias(weights)
+            self.concept_coef_.append(coef)
+            self.concept_intercept_.append(intercept)
+
+    def _bottleneck(self, device: torch.device | None = None) -> Bottleneck:
+        """Return the fitted parameters as the numerics use them."""
+        import torch
+
+        from ..numerics.bottleneck import Bottleneck
+        from ..numerics.heads import HeadStack, SoftmaxHead
+
+        stack = HeadStack(self._concept_heads())
+        label = SoftmaxHead(len(self.classes_), intercept=self._label_intercept)
+        concepts = [
+            head.from_logit_weights(_join_bias(coef, intercept))
+            for head, coef, intercept in zip(
+                stack.heads, self.concept_coef_, self.concept_intercept_, strict=True
+            )
+        ]
+        parameters = label.from_logit_weights(_join_bias(self.coef_, self.intercept_))
+        empty = parameters.new_empty(0, self.n_features_in_ + 1)
+        return Bottleneck(
+            stack,
+            label,
+            torch.cat([empty, *concepts]).to(device),
+            parameters.to(device),
+            independent=self.training == "independent",
+        )
+
+    def _on_device(self, X) -> tuple[Bottleneck, torch.Tensor]:
+        import torch
+
+        X = check_features(self, X, reset=False)
+        device = resolve_device(self.device)
+        return self._bottleneck(device), torch.from_numpy(np.array(X)).to(device)
+
+    def _require_concepts(self, method: str):
+        if not self.n_concepts_:
+            raise ValueError(
+                f"{method} needs a model with concepts, but this one was fitted "
+                "without; pass concepts= to fit."
+            )
+
+    def _warn_if_tol_is_coarse(self, data: TrainingData):
+        """Warn of numbers about as small as the tolerance of their head."""
+        for j, values in enumerate(self.concept_classes_):
+            if values is not None:
+                continue
+            weights = data.concept_weights[:, j]
+            total = float((weights * data.concepts[:, j].abs()).sum())
+            tolerance = self.tol * min(1.0, 1 / self.concept_C, float(weights.sum()))
+            if total < _COARSE * tolerance:
+                warnings.warn(
+                    f"The head of {self.concept_names_in_[j]!r} learns little or "
+                    f"nothing: its numbers times weights add up to {total:.2g}, where "
+                    f"gradients below {tolerance:.2g} count as zero. Multiply the "
+                    f"numbers by a constant, or lower tol={self.tol:.2g}.",
+                    ConvergenceWarning,
+                    stacklevel=_CALLER,
+                )
+
+    def _warn_unless_converged(self, convergence, names: list[str]):
+        for j in (~convergence.converged).nonzero()[:, 0].tolist():
+            norm = float(convergence.gradient_norm[j])
+            tolerance = float(convergence.tolerance[j])
+            message = (
+                f"The head of {names[j]!r} stopped at a gradient norm of {norm:.2g} "
+                f"after {convergence.n_iter} Newton steps, above the {tolerance:.2g} "
+                f"that tol={self.tol:.2g} asks for; raise max_iter={self.max_iter}, "
+                "scale the features, or lower C and concept_C."
+            )
+            if norm <= tolerance:
+                uncertainty = float(convergence.uncertainty[j])
+                message = (
+                    f"The head of {names[j]!r} is not determined in double precision: "
+                    f"rounding moves its scores by {uncertainty:.1g} of their size. "
+                    "Scale the features and weights, or lower C and concept_C."
+                )
+            warnings.warn(message, ConvergenceWarning, stacklevel=_CALLER)
+
+
+def _annotation_weights(concepts, concept_sample_weight, n_samples) -> np.ndarray:
+    """Return weights (n_samples, n_concepts) of annotations of checked length."""
+    table = concept_table(concepts)
+    check_length("concepts", len(table), n_samples)
+    return check_annotation_weights(concept_sample_weight, table)
+
+
+def _split_bias(weights: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    array = _numpy(weights)
+    return array[:, :-1].copy(), array[:, -1].copy()
+
+
+def _join_bias(coef: np.ndarray, intercept: np.ndarray) -> torch.Tensor:
+    import torch
+
+    joined = np.column_stack([coef, intercept])
+    return torch.from_numpy(np.ascontiguousarray(joined, dtype=np.float64))
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()
+
+
+def _centred(weights: np.ndarray) -> np.ndarray:
+    """Return weights of every class's logit, summing to zero over the classes."""
+    if len(weights) == 1:
+        return np.concatenate([-weights / 2, weights / 2])
+    return weights - weights.mean(axis=0)
+
+
+def _index_of(X) -> pd.Index | None:
+    return X.index if isinstance(X, pd.DataFrame | pd.Series) else None

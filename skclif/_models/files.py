@@ -1,0 +1,369 @@
+"""Fitted concept bottlenecks as files that hold numbers and words, and no code."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from math import isfinite
+from operator import mul
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from .._storage.containers import pack, unpack
+from .._storage.files import write_whole
+from .._text.embedder import SentenceEmbedder
+from .._text.weights import find_model, fingerprint, model_files
+from ..exceptions import ModelFileError
+from .bottleneck import ConceptBottleneckClassifier
+
+FORMAT_VERSION = 1
+_DTYPES = {"str": str, "int": np.int64, "uint": np.uint64, "float": np.float64}
+_DTYPES |= {"bool": bool}
+_KINDS = {"U": "str", "i": "int", "u": "uint", "f": "float", "b": "bool"}
+_PLACES = ("device", "class_weight")  # parameters that are not kept, or kept as numbers
+_MOST_CHARACTERS = 10_000_000
+_OF_EMBEDDER = ("model", "dtype", "normalize", "long_text")
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What a model file holds.
+
+    Attributes
+    ----------
+    classifier : ConceptBottleneckClassifier
+        Fitted.
+    embedder : dict or None
+        Parameters of the :class:`SentenceEmbedder` before it, and the fingerprint of
+        its model's files; None if the classifier takes features.
+    skclif_version : str
+        What wrote the file.
+    """
+
+    classifier: ConceptBottleneckClassifier
+    embedder: dict[str, Any] | None
+    skclif_version: str
+
+
+def save_model(estimator, path: str | os.PathLike[str]) -> None:
+    """Save a fitted concept bottleneck in a file that holds no code.
+
+    Parameters
+    ----------
+    estimator : ConceptBottleneckClassifier or Pipeline
+        Fitted; or a pipeline of a :class:`SentenceEmbedder` and one.
+    path : str or path-like
+        The file; an earlier one is replaced, whole.
+
+    Raises
+    ------
+    TypeError
+        If it is something else, or a class or value is no string, number or bool.
+    NotFittedError
+        If it is not fitted.
+
+    See Also
+    --------
+    load_model : The way back.
+
+    Notes
+    -----
+    The file is safetensors: the arrays of the model, and JSON about them in the header.
+    Of an embedder, its parameters and the SHA-256 of its model's files are kept, not
+    its weights. Where to compute is not kept.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skclif import ConceptBottleneckClassifier, load_model, save_model
+    >>> X, y = [[0.0, 1.0], [1.0, 0.0], [2.0, 1.0]], ["no", "yes", "yes"]
+    >>> clf = ConceptBottleneckClassifier().fit(X, y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(clf, Path(folder, "model.safetensors"))
+    ...     loaded = load_model(Path(folder, "model.safetensors"))
+    >>> loaded.predict(X).tolist()
+    ['no', 'yes', 'yes']
+    """
+    classifier, embedder = estimator, None
+    if isinstance(estimator, Pipeline) and len(estimator) == 2:
+        embedder, classifier = estimator[0], estimator[1]
+    # Of a subclass, what it adds would be lost.
+    if type(classifier) is not ConceptBottleneckClassifier or not isinstance(
+        embedder, SentenceEmbedder | None
+    ):
+        raise TypeError(
+            "save_model takes a ConceptBottleneckClassifier, or a pipeline of a "
+            f"SentenceEmbedder and one, got {type(estimator).__name__}. For others use "
+            "skops."
+        )
+    about = None if embedder is None else describe_embedder(embedder)
+    write_whole(Path(path), model_bytes(classifier, about))
+
+
+save_model.__module__ = "skclif"
+
+
+def load_model(path: str | os.PathLike[str], *, model=None):
+    """Load what `save_model` saved, without running code from the file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    model : str or path-like, default=None
+        Where the embedding model is now; None for what it was called when the file was
+        written. It has to be the same: its files are compared.
+
+    Returns
+    -------
+    estimator : ConceptBottleneckClassifier or Pipeline
+        Fitted, predicting bit for bit what was saved predicted.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, is something else, has another format, or belongs to
+        another embedding model.
+    FileNotFoundError
+        If there is none.
+    OSError
+        If the embedding model is not to be had.
+
+    See Also
+    --------
+    save_model : The way there.
+    """
+    stored = read_model(path)
+    if stored.embedder is None:
+        if model is not None:
+            raise ModelFileError(
+                f"{path} holds a model of features, without an embedder; leave out "
+                "model=."
+            )
+        return stored.classifier
+    return make_pipeline(embedder_of(stored.embedder, model), stored.classifier)
+
+
+load_model.__module__ = "skclif"
+
+
+def describe_embedder(embedder: SentenceEmbedder) -> dict[str, Any]:
+    """Return what has to be the same for the same vectors."""
+    params = embedder.get_params()
+    params["model"] = str(params["model"])
+    about = {name: _plain(params[name]) for name in _OF_EMBEDDER}
+    folder = find_model(embedder.model)
+    return {
+        **about,
+        "is_folder": Path(params["model"]).expanduser().is_dir(),
+        "fingerprint": fingerprint(model_files(folder)),
+    }
+
+
+def embedder_of(about: dict[str, Any], model=None, **params) -> SentenceEmbedder:
+    """Return the embedder that was described, seen to be the same.
+
+    Parameters
+    ----------
+    about : dict
+        What `describe_embedder` returned.
+    model : str or path-like, default=None
+        Where its model is now; None for what it was called.
+    **params
+        Other parameters of :class:`SentenceEmbedder`.
+    """
+    known = {name: about[name] for name in _OF_EMBEDDER}
+    known["model"] = about["model"] if model is None else model
+    if model is None and about["is_folder"] and not Path(known["model"]).is_dir():
+        raise OSError(
+            f"The embedding model {known['model']!r} is a folder that is not here. Say "
+            "where it is now with model= (on the command line --model)."
+        )
+    folder = find_model(known["model"])
+    if fingerprint(model_files(folder)) != about["fingerprint"]:
+        raise ModelFileError(
+            f"The embedding model {str(known['model'])!r} is not the one that this was "
+            "made with: its files differ, and so would every vector. Give that one."
+        )
+    return SentenceEmbedder(**known, **params)
+
+
+def model_bytes(classifier, embedder: dict[str, Any] | None = None) -> bytes:
+    """Return the content of a model file."""
+    check_is_fitted(classifier)
+    arrays = {"coef": classifier.coef_, "intercept": classifier.intercept_}
+    for j in range(classifier.n_concepts_):
+        arrays[f"concept_coef.{j}"] = classifier.concept_coef_[j]
+        arrays[f"concept_intercept.{j}"] = classifier.concept_intercept_[j]
+    arrays["class_weight"] = classifier.class_weight_
+    params = classifier.get_params()
+    about = {
+        "parameters": {
+            name: _plain(value) for name, value in params.items() if name not in _PLACES
+        },
+        "balanced": params["class_weight"] == "balanced",
+        "classes": _values(classifier.classes_),
+        "concepts": [
+            {"name": name, "values": None if values is None else _values(values)}
+            for name, values in zip(
+                classifier.concept_names_in_, classifier.concept_classes_, strict=True
+            )
+        ],
+        "concepts_as_frame": classifier._concepts_as_frame,
+        "feature_names": getattr(classifier, "feature_names_in_", np.empty(0)).tolist(),
+        "n_features": classifier.n_features_in_,
+        "n_iter": classifier.n_iter_,
+        "embedder": embedder,
+    }
+    return pack("model", FORMAT_VERSION, arrays, about)
+
+
+def read_model(path: str | os.PathLike[str]) -> StoredModel:
+    """Return what a model file holds, after seeing that it can be a model."""
+    path = Path(path)
+    arrays, about, version = unpack(path, "model", FORMAT_VERSION)
+    try:
+        classifier = _classifier(arrays, about)
+        embedder = about["embedder"]
+        if embedder is not None:
+            names = (*_OF_EMBEDDER, "is_folder", "fingerprint")
+            embedder = {name: embedder[name] for name in names}
+            params = {n: embedder[n] for n in _OF_EMBEDDER}
+            SentenceEmbedder(**params)._validate_params()
+    # Whatever is not as it was written: a name that lacks, another type, another shape.
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise ModelFileError(
+            f"{path} does not hold a model that can be used: its parts do not fit "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    return StoredModel(classifier, embedder, version)
+
+
+def _classifier(arrays, about) -> ConceptBottleneckClassifier:
+    params = dict(about["parameters"])
+    clf = ConceptBottleneckClassifier(**params)
+    if params.keys() != clf.get_params().keys() - set(_PLACES):
+        raise ValueError(f"the parameters {sorted(params)}")
+    clf._validate_params()
+    _check_padding([about["classes"], *(c["values"] for c in about["concepts"])])
+    clf.classes_ = _array(about["classes"])
+    if about["balanced"]:
+        clf.class_weight = "balanced"
+    names, n_features = [], _whole(about["n_features"], least=1)
+    clf.concept_classes_, clf.concept_coef_, clf.concept_intercept_ = [], [], []
+    n_activations = 0
+    for j, concept in enumerate(about["concepts"]):
+        names.append(concept["name"])
+        values = concept["values"]
+        values = None if values is None else _array(values)
+        n_scores = 1 if values is None else _n_scores(values)
+        clf.concept_classes_.append(values)
+        clf.concept_coef_.append(
+            _numbers(arrays.pop(f"concept_coef.{j}"), n_scores, n_features)
+        )
+        clf.concept_intercept_.append(
+            _numbers(arrays.pop(f"concept_intercept.{j}"), n_scores)
+        )
+        n_activations += n_scores
+    clf.concept_names_in_ = _names(names)
+    clf.n_concepts_ = len(names)
+    n_inputs = n_activations if names else n_features
+    clf.coef_ = _numbers(arrays.pop("coef"), _n_scores(clf.classes_), n_inputs)
+    clf.intercept_ = _numbers(arrays.pop("intercept"), _n_scores(clf.classes_))
+    clf.class_weight_ = _numbers(arrays.pop("class_weight"), len(clf.classes_))
+    if not about["balanced"] and (clf.class_weight_ != 1).any():
+        clf.class_weight = dict(
+            zip(clf.classes_.tolist(), clf.class_weight_.tolist(), strict=True)
+        )
+    if arrays:
+        raise ValueError(f"{min(arrays)!r} belongs to no part")
+    clf.n_features_in_, clf.n_iter_ = n_features, _whole(about["n_iter"])
+    if about["feature_names"]:
+        clf.feature_names_in_ = _names(about["feature_names"])
+        if len(clf.feature_names_in_) != n_features:
+            named = len(clf.feature_names_in_)
+            raise ValueError(f"{named} names of {n_features} features")
+    clf._concepts_as_frame = bool(about["concepts_as_frame"])
+    return clf
+
+
+def _values(values: np.ndarray) -> dict[str, Any]:
+    """Return classes or values of a concept as JSON has them."""
+    listed = values.tolist()
+    kind = _KINDS.get(values.dtype.kind, "object")
+    if values.dtype.kind in "mM" or not all(
+        isinstance(value, str | int | float) for value in listed
+    ):
+        raise TypeError(
+            f"A model with the values {listed} cannot be saved: they must be strings, "
+            "numbers or bools."
+        )
+    return {"kind": kind, "values": listed}
+
+
+def _array(about: dict[str, Any]) -> np.ndarray:
+    kind, listed = about["kind"], about["values"]
+    known = {"object": str | int | float, "float": float, "str": str}
+    known |= {"int": int, "uint": int, "bool": bool}
+    if not isinstance(listed, list) or not all(
+        isinstance(value, known[kind]) for value in listed
+    ):
+        raise TypeError(f"values that are not of kind {kind!r}")
+    if any(isinstance(value, float) and not isfinite(value) for value in listed):
+        raise ValueError("values that are not finite")
+    if len(listed) < 2 or sorted(set(listed)) != listed:
+        raise ValueError("values that are not two or more different ones in order")
+    return np.asarray(listed, dtype=_DTYPES.get(kind, object))
+
+
+def _check_padding(several: list[dict[str, Any] | None]) -> None:
+    """Refuse strings that would take far more memory than their file does.
+
+    NumPy pads all strings of an array to the length of the longest.
+    """
+    texts = [a["values"] for a in several if a is not None and a["kind"] == "str"]
+    longest = [max((len(v) for v in t if isinstance(v, str)), default=0) for t in texts]
+    if sum(map(mul, map(len, texts), longest)) > _MOST_CHARACTERS:
+        raise ValueError("values of such number and length")
+
+
+def _names(listed: list[str]) -> np.ndarray:
+    if not isinstance(listed, list) or not all(isinstance(n, str) for n in listed):
+        raise TypeError("names that are not strings")
+    if len(set(listed)) < len(listed):
+        raise ValueError("names that are not different")
+    return np.asarray(listed, dtype=object)
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _n_scores(values) -> int:
+    return 1 if len(values) == 2 else len(values)
+
+
+def _numbers(array: np.ndarray, *shape: int) -> np.ndarray:
+    if array.shape != shape:
+        raise ValueError(f"an array of shape {array.shape} in place of {shape}")
+    if array.dtype != np.float64 or not np.isfinite(array).all():
+        raise ValueError("numbers that are not finite, or not in double precision")
+    return array
+
+
+def _whole(value, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise TypeError(f"{value!r} in place of a whole number")
+    return value

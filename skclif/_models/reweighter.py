@@ -1,0 +1,569 @@
+"""Sample weights from influence, for any classifier that takes them."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.utils import check_random_state, column_or_1d, get_tags, indexable
+from sklearn.utils.metadata_routing import UNUSED, process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+from .._inputs.checks import (
+    all_or_nothing,
+    check_features,
+    check_labels,
+    check_length,
+    check_size,
+    check_weights,
+    count_rows,
+    naming,
+    refuse_masked,
+)
+from .._inputs.devices import resolve_device
+from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_parts
+from .._inputs.sklearn import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    _fit_context,
+    _routing_enabled,
+)
+from .._inputs.wrapper import AroundEstimatorMixin
+from .bottleneck import ConceptBottleneckClassifier
+from .linear import as_bottleneck, check_explainable, training_data
+from .reweighter_rows import Rows, check_annotations
+
+_DEFAULT_FOLDS = 5
+
+
+def _inner_has(method: str):
+    """Return a check that the estimator, fitted or not, has a method."""
+
+    def check(self) -> bool:
+        getattr(getattr(self, "estimator_", self.estimator), method)
+        return True
+
+    return check
+
+
+class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
+    """Fit a classifier with sample weights that lower the loss of held-out rows.
+
+    Rows whose presence raises the loss of clean rows, as their influence says, lose
+    weight, others gain; the total stays. It goes in rounds: after each, influence is
+    taken anew at the new weights. With ``strength="auto"`` it stops after the round
+    that is best on rows which had no part in the weights, and that may be none: then
+    the classifier is fitted with the weights as given.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A classifier whose `fit` takes `sample_weight`, or a pipeline that ends in one.
+        A :class:`ConceptBottleneckClassifier` or a
+        :class:`~sklearn.linear_model.LogisticRegression` with an L2 penalty gives its
+        own influence; for any other a `surrogate` does.
+    strength : "auto" or float, default="auto"
+        How far weights move, over all rounds: by ``2 * strength`` in log-odds for a
+        standard score of 1. 0 leaves them as given; "auto" adds 1 a round and chooses
+        the round.
+    n_rounds : int, default=5
+        Most rounds.
+    cv : int, splitter, iterable of splits or None, default=5
+        Folds of the rows whose loss counts, at least three: the clean ones or, where
+        none are known, all. An int means stratified folds, shuffled, None five of them.
+        An iterable holds (train, test) positions in `X`, or in `X_val` if that is
+        given; every row whose loss counts must be in one test part.
+    max_weight : float, default=2.0
+        Bound on what weights are multiplied with, before they are scaled to leave their
+        total as it was.
+    surrogate : estimator, default=None
+        A ConceptBottleneckClassifier, a LogisticRegression, or a pipeline that ends in
+        one, whose influence is used; it is fitted to the features of the estimator's
+        last step. None for the estimator's own influence where it has one, otherwise a
+        softmax regression (``C=1``) on standardised features of mean squared length 1,
+        missing values replaced by the mean.
+    include_validation : bool, default=True
+        Whether the clean rows train the final classifier too. Clean rows of a class
+        that has no other rows always do.
+    random_state : int, RandomState instance or None, default=None
+        Shuffles the folds.
+
+    Attributes
+    ----------
+    sample_weight_ : ndarray of shape (n_samples,)
+        The given weights times what was learned, one for each row of `X`. Clean rows
+        keep their weight, or have 0 without `include_validation`.
+    influence_ : ndarray of shape (n_samples,)
+        First-order effect of every row's presence on the mean log-loss of the clean
+        rows (nats; positive = harmful) before the first round; without clean rows, on
+        the mean probability of error. NaN for clean rows and for rows of weight 0, and
+        everywhere if there was no round.
+    strength_ : float
+        The strength that was used.
+    n_rounds_ : int
+        Number of rounds that were used.
+    history_ : dict of str to ndarray of shape (n_rounds + 1,)
+        The start and every round: "strength", and "signal", the share of the variance
+        of harm over rows that is not disagreement between folds. With "auto" also
+        "log_loss" (nats) and "accuracy" on rows that had no part in the weights, and
+        "std_error" of the difference in log-loss to the start, over folds; without
+        clean rows "noise", the share of labels that seem to be wrong. Empty if there
+        was no round.
+    estimator_ : estimator
+        The fitted clone.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    n_features_in_ : int
+        Number of features seen in `fit`, if the estimator knows it.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if the estimator knows them.
+
+    See Also
+    --------
+    ConceptInfluenceExplainer : Which training rows caused a prediction, and how.
+
+    Notes
+    -----
+    A round adds ``-2 * dose * s * z_i`` to the log-odds of row i, and the multiplier is
+    `max_weight` times its sigmoid, shifted to be 1 at the start; ``z`` is the weighted
+    standard score of harm (the derivative of the held-out loss in the row's weight),
+    and ``s``, the signal, what is left of its variance without the disagreement between
+    folds: ``max(0, 1 - mean(se_i^2) / var(harm))``. No class loses more than nine
+    tenths of its weight beside the average row.
+
+    Without clean rows the labels that judge may be wrong too. Harm is then that on the
+    probability of error, which noise that is the same for all classes scales but does
+    not turn [2]_, and "log_loss" is that of the labels after such noise has gone over
+    them, at the rate that makes them most likely.
+
+    "auto" takes the round of least out-of-fold log-loss among those with no fewer rows
+    predicted right, if it is better than the start by more than a standard error over
+    folds. All models of all folds are solved in lock-step.
+
+    References
+    ----------
+    .. [1] P. W. Koh and P. Liang (2017). Understanding black-box predictions via
+       influence functions. ICML. arXiv 1703.04730.
+    .. [2] A. Ghosh, H. Kumar and P. S. Sastry (2017). Robust loss functions under label
+       noise for deep neural networks. AAAI. arXiv 1712.09482.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skclif import InfluenceReweighter
+    >>> rng = np.random.RandomState(0)
+    >>> X = rng.randn(600, 5)
+    >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
+    >>> is_clean = np.arange(600) < 200
+    >>> wrong = ~is_clean & (X[:, 2] > 0.5)
+    >>> y[wrong] = 1
+    >>> reweighter = InfluenceReweighter(LogisticRegression(), random_state=0)
+    >>> reweighter.fit(X, y, is_clean=is_clean).strength_ > 0
+    True
+    >>> weights = reweighter.sample_weight_
+    >>> bool(weights[wrong].mean() < weights[~wrong].mean())
+    True
+    """
+
+    __module__ = "skclif"
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "strength": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
+        "n_rounds": [Interval(Integral, 1, None, closed="left")],
+        "cv": ["cv_object"],
+        "max_weight": [Interval(Real, 1, None, closed="neither")],
+        "surrogate": [HasMethods(["fit", "predict"]), None],
+        "include_validation": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    __metadata_request__fit = {
+        "concepts": True,
+        "concept_sample_weight": True,
+        "is_clean": True,
+        # A search would hand them on whole, or slice them as if they were rows of X.
+        "X_val": UNUSED,
+        "y_val": UNUSED,
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        strength="auto",
+        n_rounds=5,
+        cv=5,
+        max_weight=2.0,
+        surrogate=None,
+        include_validation=True,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.strength = strength
+        self.n_rounds = n_rounds
+        self.cv = cv
+        self.max_weight = max_weight
+        self.surrogate = surrogate
+        self.include_validation = include_validation
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    @all_or_nothing
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        concepts=None,
+        concept_sample_weight=None,
+        is_clean=None,
+        X_val=None,
+        y_val=None,
+    ):
+        """Learn weights and fit the estimator with them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples,)
+            What the estimator takes: features, or texts for a pipeline.
+        y : array-like of shape (n_samples,)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, which learned ones multiply; None for 1. Rows of weight
+            0 are left out.
+        concepts : array-like of shape (n_samples, n_concepts), default=None
+            Annotations; see :meth:`ConceptBottleneckClassifier.fit`.
+        concept_sample_weight : array-like of shape (n_samples, n_concepts), \
+                default=None
+            Weights of the annotations.
+        is_clean : array-like of shape (n_samples,), dtype bool, default=None
+            Rows whose labels can be trusted. Searches and pipelines slice it with the
+            rows. Without clean rows influence is taken on the rows themselves, always
+            out of fold.
+        X_val : array-like of shape (n_validation, n_features) or (n_validation,), \
+                default=None
+            Clean rows that are not in `X`, for direct fits. With `include_validation`
+            each has the average weight of the training rows, and no annotations.
+        y_val : array-like of shape (n_validation,), default=None
+            Their labels.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If the estimator is no classifier, takes no `sample_weight`, is frozen, or
+            is given `concepts` that it does not take.
+        ValueError
+            If lengths differ, clean rows are given twice, `X_val` is as long as `X`, or
+            `cv` does not test every row whose loss counts once.
+
+        Warns
+        -----
+        ReweightingWarning
+            If a class has too few clean rows; weights then stay as given.
+        """
+        _check_inner(self.estimator, concepts, concept_sample_weight)
+        y = check_labels(y, count_rows(X), warn=True)
+        (X,) = indexable(X)
+        clean = _check_clean(is_clean, len(y))
+        y_val = _check_validation(X_val, y_val, clean, len(y))
+        metadata = {
+            "sample_weight": sample_weight,
+            "concepts": concepts,
+            "concept_sample_weight": concept_sample_weight,
+        }
+        if _routing_enabled():
+            given = {"is_clean": is_clean, **metadata}
+            given = {name: v for name, v in given.items() if v is not None}
+            process_routing(self, "fit", **given)
+        self.estimator_ = clone(self.estimator)
+        features = fit_leading(self.estimator_, X, y, **metadata)
+        weights = check_weights(sample_weight, features)
+        check_annotations(concepts, concept_sample_weight, len(y))
+        rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
+        if X_val is not None:
+            with naming("X_val", "rows like those of X"):
+                added = transform_parts(self.estimator_, X_val)
+            model = final_step(self.estimator_)
+            rows = rows.extended(added, y_val, get_tags(model).input_tags.allow_nan)
+            if isinstance(model, ConceptBottleneckClassifier):
+                check_size("X_val", np.asarray(added, dtype=np.float64))
+        multipliers, influence = self._learn(rows)
+        weights = rows.weights * multipliers
+        if not self.include_validation:
+            weights[~rows.adapted & ~rows.alone_in_class()] = 0
+        rows.fit(final_step(self.estimator_), weights)
+        self.sample_weight_, self.influence_ = weights[: len(y)], influence[: len(y)]
+        self.classes_ = self.estimator_.classes_
+        return self
+
+    @available_if(_inner_has("predict_proba"))
+    def predict_proba(self, X):
+        """Predict probabilities of the labels with the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples,)
+            What the estimator takes.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Columns in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(_inner_has("decision_function"))
+    def decision_function(self, X):
+        """Return the decision function of the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples,)
+            What the estimator takes.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
+            One column a class; for two classes the score of the second.
+        """
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)
+
+    def _learn(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Return multipliers and influence; store what led to them."""
+        multipliers, influence = np.ones(len(rows.y)), np.full(len(rows.y), np.nan)
+        self.strength_, self.n_rounds_, self.history_ = 0.0, 0, {}
+        cv = _DEFAULT_FOLDS if self.cv is None else self.cv
+        if self.strength == 0 or rows.warn_if_too_few(cv):
+            return multipliers, influence
+        fold, n_folds = rows.folds(cv, check_random_state(self.random_state))
+        kept = rows.weights > 0
+        fold, weights = fold[kept], rows.weights[kept]
+        automatic = self.strength == "auto"
+        dose = 1.0 if automatic else self.strength / self.n_rounds
+        rounds = self._rounds(rows.take(kept), fold, n_folds, dose, automatic)
+        self.history_ = {
+            "strength": dose * np.arange(len(rounds)),
+            "signal": np.array([r.signal for r in rounds]),
+        }
+        self.n_rounds_ = self.n_rounds
+        if automatic:
+            self.history_ |= _out_of_fold(rounds, fold[fold >= 0], weights[fold >= 0])
+            if rows.clean is None:
+                self.history_["noise"] = np.array([r.noise for r in rounds])
+            self.n_rounds_ = _best_round(self.history_)
+        self.strength_ = float(dose * self.n_rounds_)
+        multipliers[kept] = rounds[self.n_rounds_].multipliers.cpu().numpy()
+        influence[kept] = rounds[1].influence.cpu().numpy()
+        return multipliers, influence
+
+    def _rounds(self, rows: Rows, fold, n_folds: int, dose: float, automatic: bool):
+        import torch
+
+        from ..numerics import reweighting
+        from ..numerics.lockstep import WeightedModels
+
+        model, data = self._influence_model(rows)
+        device = resolve_device(model.device)
+        data, basis = data.to(device).in_row_space()
+        weights = torch.tensor(rows.weights, device=device)  # may be read-only
+        models = WeightedModels(
+            model._bottleneck(device).rotated(basis),
+            data.per_unit_of(weights),
+            weights,
+            penalty=1 / model.C,
+            concept_penalty=1 / model.concept_C,
+        )
+        adapted = torch.from_numpy(rows.adapted).to(device)
+        fold = torch.from_numpy(fold).to(device)
+        return list(
+            reweighting.reweight(
+                models,
+                reweighting.Rows(weights, adapted, fold, n_folds),
+                dose=dose,
+                n_rounds=self.n_rounds,
+                max_weight=float(self.max_weight),
+                evaluate=automatic,
+                keep_clean=self.include_validation,
+            )
+        )
+
+    def _influence_model(self, rows: Rows):
+        """Return the fitted model whose influence is used, and its training data."""
+        if self.surrogate is not None:
+            if is_frozen(self.surrogate):
+                raise TypeError(
+                    "surrogate ends in a FrozenEstimator, but it is fitted to the rows "
+                    "here; pass the estimator itself. Steps before it may be frozen."
+                )
+            with naming("surrogate", "a model with influence"):
+                check_explainable(self.surrogate)
+            estimator = clone(self.surrogate)
+            features = fit_leading(estimator, rows.X, rows.y)
+        elif (
+            sparse.issparse(rows.X)
+            and get_tags(final_step(self.estimator_)).input_tags.sparse
+        ):
+            raise TypeError(
+                f"The final step sees sparse features of shape {rows.X.shape}, of "
+                "which influence cannot be computed; pass a surrogate that makes them "
+                "dense, for example surrogate=make_pipeline(TruncatedSVD(100), "
+                "LogisticRegression())."
+            )
+        elif _has_influence(final_step(self.estimator_)):
+            estimator, features = clone(final_step(self.estimator_)), rows.X
+        else:
+            estimator = ConceptBottleneckClassifier()
+            features = rows.standardised()
+        model = final_step(estimator)
+        annotations = rows.annotations(model)
+        model.fit(features, rows.y, sample_weight=rows.weights, **annotations)
+        features = np.array(check_features(model, features, reset=False))
+        data = training_data(
+            model,
+            features,
+            rows.y,
+            rows.weights,
+            annotations.get("concepts"),
+            annotations.get("concept_sample_weight"),
+        )
+        return as_bottleneck(model), data
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator).input_tags
+        nan, as_sparse = True, False  # what the default surrogate takes
+        if self.strength == 0:
+            nan, as_sparse = True, True  # there is no influence to compute
+        elif self.surrogate is not None:
+            given = get_tags(self.surrogate).input_tags
+            nan, as_sparse = given.allow_nan, given.sparse
+        tags.input_tags.allow_nan = inner.allow_nan and nan
+        tags.input_tags.sparse = inner.sparse and as_sparse
+        return tags
+
+
+def _check_inner(estimator, concepts, concept_sample_weight) -> None:
+    """Refuse by name what cannot be fitted with weights."""
+    model = final_step(estimator)
+    if isinstance(model, type):
+        raise TypeError(
+            f"estimator must be an instance, got the class {model.__name__}; pass "
+            f"{model.__name__}()."
+        )
+    name = type(model).__name__
+    if is_frozen(estimator):
+        raise TypeError(
+            f"estimator ends in a FrozenEstimator around {name}, which cannot be "
+            f"fitted with other weights; pass {name} itself. Steps before it may be "
+            "frozen."
+        )
+    if not is_classifier(estimator):
+        raise TypeError(
+            f"estimator must be a classifier, or a pipeline that ends in one, got "
+            f"{name}."
+        )
+    if not has_fit_parameter(model, "sample_weight"):
+        raise TypeError(
+            f"estimator must take sample_weight in fit, but {name} does not; use one "
+            "that does (LogisticRegression, LinearSVC, HistGradientBoostingClassifier "
+            "...). A search goes around the reweighter, not inside."
+        )
+    if concepts is not None and not has_fit_parameter(model, "concepts"):
+        raise TypeError(
+            f"concepts were given, but {name} takes none; use "
+            "ConceptBottleneckClassifier, or leave concepts out."
+        )
+    if concept_sample_weight is not None and not has_fit_parameter(
+        model, "concept_sample_weight"
+    ):
+        raise TypeError(
+            f"concept_sample_weight was given, but {name} takes none; use "
+            "ConceptBottleneckClassifier, or leave it out."
+        )
+
+
+def _check_clean(is_clean, n_samples: int) -> np.ndarray | None:
+    """Return which rows are clean, or None if that is not known."""
+    if is_clean is None:
+        return None
+    refuse_masked("is_clean", is_clean)
+    with naming("is_clean", "one True or False for each row of X"):
+        is_clean = column_or_1d(is_clean, input_name="is_clean")
+        check_length("is_clean", len(is_clean), n_samples)
+        odd = pd.isna(is_clean)  # pandas.NA cannot be compared
+        odd[~odd] = ~np.isin(is_clean[~odd], [0, 1])
+        if odd.any():
+            raise ValueError(f"it contains {is_clean[odd].tolist()[0]!r}.")
+    return is_clean.astype(bool)
+
+
+def _check_validation(X_val, y_val, clean, n_samples: int) -> np.ndarray | None:
+    """Return the labels of clean rows beside X, if there are any."""
+    if (X_val is None) != (y_val is None):
+        given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
+        raise ValueError(f"{given} was given without {missing}; pass both or neither.")
+    if X_val is None:
+        return None
+    if clean is not None:
+        raise ValueError(
+            "is_clean and X_val were both given; mark clean rows of X by is_clean, or "
+            "pass clean rows that are not in X as X_val and y_val."
+        )
+    n_validation = count_rows(X_val, "X_val")
+    if n_validation == n_samples:
+        raise ValueError(
+            f"X_val has {n_validation} rows, as many as X. A search or "
+            "cross-validation would slice it as if its rows were those of X; put the "
+            "rows into X and mark them by is_clean."
+        )
+    return check_labels(y_val, n_validation, name="y_val", of="X_val")
+
+
+def _has_influence(model) -> bool:
+    try:
+        check_explainable(model)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _out_of_fold(rounds, fold: np.ndarray, weights: np.ndarray) -> dict:
+    """Return losses and hits on held-out rows, round by round."""
+    losses = np.stack([r.losses.cpu().numpy() for r in rounds])
+    hits = np.stack([r.hits.cpu().numpy() for r in rounds])
+    shares = np.bincount(fold, weights) / weights.sum()
+    change = losses - losses[0]
+    by_fold = np.stack([np.bincount(fold, weights * row) for row in change])
+    by_fold /= np.bincount(fold, weights)
+    deviation = by_fold - by_fold @ shares[:, None]
+    return {
+        "log_loss": np.average(losses, axis=1, weights=weights),
+        "std_error": np.sqrt(deviation**2 @ shares / (len(shares) - 1)),
+        "accuracy": np.average(hits, axis=1, weights=weights),
+    }
+
+
+def _best_round(history: dict) -> int:
+    """Return the round to stop after, 0 if none is better beyond doubt."""
+    losses, accuracy = history["log_loss"], history["accuracy"]
+    best = int(np.argmin(np.where(accuracy >= accuracy[0], losses, np.inf)))
+    certain = losses[best] < losses[0] - history["std_error"][best]
+    return best if certain else 0

@@ -1,0 +1,311 @@
+"""The rows a reweighter works on: given ones, clean ones, and their folds."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils import check_array
+from sklearn.utils.validation import has_fit_parameter
+
+from .._inputs.annotations import concept_table
+from .._inputs.checks import (
+    check_annotation_weights,
+    check_length,
+    naming,
+    refuse_dates,
+    refuse_masked,
+    sorted_values,
+)
+from .._inputs.sklearn import _safe_indexing
+from ..exceptions import ReweightingWarning
+
+_MIN_FOLDS = 3  # of two, neither could tell whether the other is right
+_MIN_CLEAN = 2  # rows of every class: one to learn from, one to be held out
+_SPLITS = (
+    "an int, a splitter that needs no groups, or an iterable of (train, test) positions"
+)
+_MIN_OWN = 3  # without clean rows, two folds are out at a time
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training rows, side by side.
+
+    Attributes
+    ----------
+    X : array, DataFrame or sparse matrix of shape (n, n_features)
+        Features of the final step.
+    y : ndarray of shape (n,)
+    weights : ndarray of shape (n,)
+    clean : ndarray of shape (n,), bool, or None
+        None if nothing is known of the labels.
+    concepts, concept_weights : array-like of shape (n, n_concepts), or None
+    n_extra : int
+        How many rows at the end were not given as training rows.
+    """
+
+    X: object
+    y: np.ndarray
+    weights: np.ndarray
+    clean: np.ndarray | None
+    concepts: object = None
+    concept_weights: object = None
+    n_extra: int = 0
+
+    @property
+    def adapted(self) -> np.ndarray:
+        """Whose weights are learned."""
+        return np.ones(len(self.y), bool) if self.clean is None else ~self.clean
+
+    @property
+    def counted(self) -> np.ndarray:
+        """Whose loss counts: the clean ones, or all."""
+        return np.ones(len(self.y), bool) if self.clean is None else self.clean
+
+    def take(self, kept: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        if kept.all():
+            return self
+        return Rows(
+            *(
+                None if part is None else _safe_indexing(part, np.flatnonzero(kept))
+                for part in (
+                    self.X,
+                    self.y,
+                    self.weights,
+                    self.clean,
+                    self.concepts,
+                    self.concept_weights,
+                )
+            )
+        )
+
+    def extended(self, X, y: np.ndarray, allow_nan: bool) -> Rows:
+        """Return these rows and clean ones of average weight, without annotations."""
+        n_extra, positive = len(y), self.weights[self.weights > 0]
+        concepts, concept_weights = self.concepts, self.concept_weights
+        if concepts is not None:
+            table, weights = check_annotations(concepts, concept_weights, len(self.y))
+            table = table.reset_index(drop=True)
+            named = hasattr(concepts, "columns")
+            table = table.astype(object).reindex(range(len(table) + n_extra))
+            concepts = table if named else table.to_numpy()
+            concept_weights = np.pad(
+                weights, [(0, n_extra), (0, 0)], constant_values=1.0
+            )
+        with naming("X_val", "features like those of X"):
+            X = _stacked(self.X, X, allow_nan)
+        weight = positive.mean() if len(positive) else 1.0
+        return Rows(
+            X,
+            _joined(self.y, y),
+            np.concatenate([self.weights, np.full(n_extra, weight)]),
+            np.arange(len(self.y) + n_extra) >= len(self.y),
+            concepts,
+            concept_weights,
+            n_extra,
+        )
+
+    def standardised(self) -> np.ndarray:
+        """Return features of weighted mean 0, rows of mean squared length 1.
+
+        Missing values become the mean.
+        """
+        with naming("X", "a dense table of numbers, or a surrogate must be given"):
+            X = check_array(
+                self.X, dtype=np.float64, order="C", ensure_all_finite="allow-nan"
+            )
+        observed = ~np.isnan(X)
+        shares = self.weights[:, None] * observed
+        total = shares.sum(axis=0)
+        shares = np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)
+        X = np.where(observed, X, 0.0)
+        X = np.where(observed, X - (shares * X).sum(axis=0), 0.0)
+        scale = np.sqrt((shares * X**2).sum(axis=0) * X.shape[1])
+        return np.divide(X, scale, out=np.zeros_like(X), where=scale > 0)
+
+    def fit(self, estimator, weights: np.ndarray) -> None:
+        """Fit an estimator with these weights, without rows that lost all of theirs.
+
+        Some estimators look at rows of weight 0 too, boosting for its bins. Those that
+        were given so are the caller's.
+        """
+        rows = replace(self, weights=weights).take((weights > 0) | (self.weights == 0))
+        estimator.fit(
+            rows.X, rows.y, sample_weight=rows.weights, **rows.annotations(estimator)
+        )
+
+    def annotations(self, estimator) -> dict:
+        """Return the annotations as an estimator's fit takes them, if it does."""
+        given = {
+            "concepts": self.concepts,
+            "concept_sample_weight": self.concept_weights,
+        }
+        return {
+            name: value
+            for name, value in given.items()
+            if value is not None and has_fit_parameter(estimator, name)
+        }
+
+    def alone_in_class(self) -> np.ndarray:
+        """Return which rows are of classes that no row with adapted weight is of."""
+        return ~np.isin(self.y, self.y[self.adapted & (self.weights > 0)])
+
+    def warn_if_too_few(self, cv) -> bool:
+        """Warn and return True if held-out rows cannot guide the weights."""
+        reason = self._too_few(cv if isinstance(cv, int | np.integer) else 0)
+        if reason:
+            warnings.warn(
+                f"{reason}, so that weights stay as given (strength_=0).",
+                ReweightingWarning,
+                stacklevel=6,
+            )
+        return bool(reason)
+
+    def _too_few(self, n_folds: int) -> str:
+        kept = self.weights > 0
+        kind = "rows" if self.clean is None else "clean rows"
+        least = _MIN_OWN if self.clean is None else _MIN_CLEAN
+        largest = 0
+        for label in np.unique(self.y[kept]).tolist():
+            own = kept & (self.y == label)
+            n_counted = int((own & self.counted).sum())
+            largest = max(largest, n_counted)
+            if n_counted < least:
+                return (
+                    f"Class {label!r} has {n_counted} {kind}, but reweighting needs at "
+                    f"least {least} of every class"
+                )
+            if not (own & self.adapted).any():
+                return f"Class {label!r} has clean rows only"
+        if largest < n_folds:
+            return f"No class has as many {kind} as there are folds, cv={n_folds}"
+        return ""
+
+    def folds(self, cv, random_state) -> tuple[np.ndarray, int]:
+        """Return the fold that tests every row, -1 for none, and how many there are.
+
+        Rows of weight 0 and rows whose loss does not count have none.
+        """
+        counted = np.flatnonzero(self.counted & (self.weights > 0))
+        n_tests = np.zeros(len(self.y), int)
+        fold = np.full(len(self.y), -1)
+        with naming("cv", _SPLITS):
+            for number, test in enumerate(self._tests(cv, counted, random_state)):
+                n_tests[test] += 1
+                fold[test] = number
+        if (n_tests[counted] != 1).any():
+            row = counted[n_tests[counted] != 1][0]
+            raise ValueError(
+                "cv must put every row whose loss counts in one test part, but row "
+                f"{row - self._offset} is in {n_tests[row]}. Use KFold or "
+                "StratifiedKFold, or their splits."
+            )
+        used, codes = np.unique(fold[counted], return_inverse=True)
+        if len(used) < _MIN_FOLDS:
+            raise ValueError(
+                f"cv={cv!r} gives {len(used)} folds of rows whose loss counts, but "
+                f"at least {_MIN_FOLDS} are needed to tell what the folds agree on."
+            )
+        fold = np.full(len(self.y), -1)
+        fold[counted] = codes
+        return fold, len(used)
+
+    @property
+    def _offset(self) -> int:
+        """Position of the first row that positions in `cv` count from."""
+        return len(self.y) - self.n_extra if self.n_extra else 0
+
+    def _tests(self, cv, counted: np.ndarray, random_state):
+        """Yield positions of the rows that each fold tests."""
+        if not isinstance(cv, int | np.integer) and not hasattr(cv, "split"):
+            limit = self.n_extra or len(self.y)
+            for _, test in cv:
+                try:
+                    test = np.arange(limit)[np.asarray(test)]
+                except IndexError as error:
+                    raise ValueError(
+                        f"its positions must be those of {limit} rows: {error}."
+                    ) from error
+                yield test + self._offset
+            return
+        splitter = cv
+        if not hasattr(cv, "split"):
+            splitter = StratifiedKFold(cv, shuffle=True, random_state=random_state)
+        with warnings.catch_warnings():
+            # Fewer rows of a class than folds: enough, or `_too_few` has said so.
+            warnings.filterwarnings("ignore", "The least populated class")
+            splits = list(splitter.split(np.zeros(len(counted)), self.y[counted]))
+        for _, test in splits:
+            yield counted[test]
+
+
+def check_annotations(concepts, concept_weights, n_samples: int):
+    """Return a table of annotations, and their weights; None if there are none."""
+    if concepts is None:
+        if concept_weights is not None:
+            raise ValueError("concept_sample_weight was given without concepts.")
+        return None
+    table = concept_table(concepts)
+    check_length("concepts", len(table), n_samples)
+    return table, check_annotation_weights(concept_weights, table)
+
+
+def _stacked(first, second, allow_nan: bool):
+    """Return the rows of one container, X, above those of another of its kind."""
+    refuse_masked("X", first)
+    refuse_masked("X_val", second)
+    refuse_dates(second)
+    check = partial(
+        check_array,
+        accept_sparse=sparse.issparse(first),
+        ensure_all_finite="allow-nan" if allow_nan else True,
+        allow_nd=True,
+        input_name="X_val",
+    )
+    first, second = _in_pandas(first), _in_pandas(second)
+    if isinstance(first, pd.DataFrame):
+        second = second if isinstance(second, pd.DataFrame) else pd.DataFrame(second)
+        if list(first.columns) != list(second.columns):
+            raise ValueError(
+                f"its columns are {list(second.columns)}, those of X "
+                f"{list(first.columns)}."
+            )
+        if all(map(pd.api.types.is_numeric_dtype, first.dtypes)):
+            check(second, dtype=np.float64)
+        return pd.concat([first, second], ignore_index=True)
+    if not sparse.issparse(first):
+        first = np.asarray(first)
+    if first.dtype.kind in "biuf":
+        whole = [np.float64] if first.dtype.kind in "biu" else []
+        second = check(second, dtype=[*whole, first.dtype])
+    elif not sparse.issparse(second):
+        second = np.asarray(second)
+    if first.shape[1:] != second.shape[1:]:
+        raise ValueError(f"it has the shape {second.shape}, and X {first.shape}.")
+    if sparse.issparse(first):
+        return sparse.vstack([first, second], format="csr")
+    return np.concatenate([first, second])
+
+
+def _in_pandas(X):
+    """Return a data frame of another library as one of pandas, others as they are."""
+    if isinstance(X, pd.DataFrame) or not hasattr(X, "columns"):
+        return X
+    return pd.DataFrame({name: np.asarray(X[name]) for name in X.columns})
+
+
+def _joined(y: np.ndarray, y_val: np.ndarray) -> np.ndarray:
+    """Return labels and those of clean rows, in one type."""
+    if {y.dtype.kind, y_val.dtype.kind} <= set("biuf"):
+        same = y_val.astype(y.dtype)
+        return np.concatenate([y, same if (same == y_val).all() else y_val])
+    both = np.concatenate([y.astype(object), y_val.astype(object)])
+    sorted_values(both, "y with y_val")
+    return np.concatenate([y, y_val])

@@ -1,0 +1,181 @@
+"""What stands on the page of an audit, in the order of the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from .._audit.rows import LEAST_PROBABILITY
+from .._inputs.annotations import format_value as plain
+
+N_HARMFUL = 20
+N_PROPOSALS = 10
+_LEAST_SHARE = 0.05  # of a row's influence, for a path to be named
+
+
+def audit_context(
+    audit, run: dict, planted: dict[str, str] | None, records: list[dict[str, Any]]
+) -> dict:
+    """Return what the template ``audit.html`` shows."""
+    planted = {} if planted is None else planted
+    is_overall = audit.influence["target"] == "all"
+    overall, of_rows = audit.influence[is_overall], audit.influence[~is_overall]
+    harmful = overall[overall["influence"] > 0].head(N_HARMFUL)
+    shown = {*harmful["train_id"], *of_rows["train_id"]}
+    training = audit.training[audit.training["id"].isin(shown)]
+    training = training.set_index("id").to_dict("index")
+    return {
+        "run": run,
+        "has_text": "text" in audit.predictions,
+        "concepts": audit.concepts,
+        "method": audit.method,
+        "classes": [plain(value) for value in audit.classes],
+        "metrics": audit.metrics,
+        "counts": audit.counts,
+        "warnings": run["warnings"],
+        "groups": [] if audit.groups is None else audit.groups.to_dict("records"),
+        "harmful": [
+            _culprit(line, training, planted) for line in harmful.to_dict("records")
+        ],
+        "mistakes": _mistakes(audit, of_rows, training, planted),
+        "suspects": {
+            "n": len(audit.suspects),
+            "least": LEAST_PROBABILITY,
+            "rows": _proposals(audit.suspects),
+        },
+        "suggestions": {
+            "n": len(audit.suggestions),
+            "worth": audit.suggested,
+            "rows": _proposals(audit.suggestions),
+        },
+        "decisions": [_decision(r) for r in records if r["kind"] != "fit"],
+        "planted": run.get("planted"),
+    }
+
+
+def _proposals(table: pd.DataFrame) -> list[dict]:
+    return [_proposal(line) for line in table.head(N_PROPOSALS).to_dict("records")]
+
+
+def _proposal(line: dict) -> dict:
+    kind, current, proposed = line["kind"], line["current"], line["proposed"]
+    words = {"relabel": "label", "annotate": "", "reweight": "weight", "drop": "drop"}
+    missing = "not annotated" if kind == "annotate" else None
+    return {
+        "id": line["id"],
+        "what": words[kind],
+        "name": line["path"] if kind == "annotate" else None,
+        "current": missing if current is None else plain(current),
+        "proposed": missing if proposed is None else plain(proposed),
+        "probability": line.get("probability"),
+        "effect": line.get("effect"),
+        "text_hash": line["text_hash"],
+        "text": line.get("text"),
+    } | ({"current": None, "proposed": None} if kind == "drop" else {})
+
+
+def _decision(record: dict) -> dict:
+    return {
+        **{name: record[name] for name in ("number", "when", "by", "why")},
+        "what": what_was_done(record),
+        "effect": record.get("achieved_effect"),
+    }
+
+
+def what_was_done(record: dict[str, Any]) -> str:
+    """Say in a few words what a record of the trail is about."""
+    if record["kind"] == "fit":
+        return f"fitted to {len(record['rows']):,} rows"
+    if record["kind"] == "forget":
+        n = len(record["forgotten"]) + len(record["held_out"])
+        return f"{n:,} row{'' if n == 1 else 's'} forgotten"
+    kinds = Counter(change["kind"] for change in record["changes"])
+    return ", ".join(f"{n:,} × {kind}" for kind, n in kinds.items())
+
+
+def _mistakes(audit, influence, training, planted) -> list[dict]:
+    rows = audit.predictions.iloc[audit.mistakes].to_dict("records")
+    culprits: dict[str, list[dict]] = {row["id"]: [] for row in rows}
+    for line in influence.to_dict("records"):
+        culprits[line["target_id"]].append(_culprit(line, training, planted))
+    return [
+        {**_mistake(row, audit.concepts), "culprits": culprits[row["id"]]}
+        for row in rows
+    ]
+
+
+def _mistake(row: dict, concepts) -> dict:
+    mistake = {
+        "id": row["id"],
+        "text_hash": row["text_hash"],
+        "text": row.get("text"),
+        "group": row.get("group"),
+        "label": plain(row["label"]),
+        "predicted": plain(row["predicted"]),
+        "p_label": row[f"p={plain(row['label'])}"],
+        "p_predicted": row[f"p={plain(row['predicted'])}"],
+        "loss": row["loss"],
+        "black_box": None,
+        "concepts": [],
+    }
+    if concepts:
+        says = plain(row["black_box_predicted"])
+        p_says = row[f"black_box_p={says}"]
+        mistake["black_box"] = {"predicted": says, "p": p_says}
+    for name in concepts:
+        annotated, predicted = row[f"annotated:{name}"], row[f"predicted:{name}"]
+        is_known = annotated is not None and annotated == annotated
+        mistake["concepts"].append(
+            {
+                "name": name,
+                "annotated": plain(annotated) if is_known else None,
+                "predicted": plain(predicted),
+                "differs": is_known and plain(annotated) != plain(predicted),
+                "p_annotated": row[f"p_annotated:{name}"],
+            }
+        )
+    return mistake
+
+
+def _culprit(line: dict, training: dict, planted: dict[str, str]) -> dict:
+    known = training[line["train_id"]]
+    return {
+        "id": line["train_id"],
+        "text_hash": line["train_text_hash"],
+        "text": known.get("text"),
+        "group": known.get("group"),
+        "label": plain(known["label"]),
+        "influence": line["influence"],
+        "paths": _paths(line, known),
+        "planted": planted.get(line["train_id"]),
+    }
+
+
+def _paths(line: dict, known: dict) -> list[dict]:
+    """Return the paths that carry the influence, the one that carries most first."""
+    parts = {
+        name.removeprefix("path:"): value
+        for name, value in line.items()
+        if name.startswith("path:")
+    }
+    least = _LEAST_SHARE * abs(line["influence"])
+    names = [
+        name
+        for name in sorted(parts, key=lambda name: -abs(parts[name]))
+        if abs(parts[name]) >= least and name != line["path"]
+    ]
+    values = {"label": known["label"], "interaction": None} | {
+        column.removeprefix("annotated:"): value
+        for column, value in known.items()
+        if column.startswith("annotated:")
+    }
+    return [
+        {
+            "name": name,
+            "value": None if name == "interaction" else plain(values[name]),
+            "influence": parts[name],
+        }
+        for name in (line["path"], *names)
+    ]

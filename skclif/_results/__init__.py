@@ -1,0 +1,1 @@
+"""Frozen data that methods return, and their plots."""

@@ -1,0 +1,134 @@
+"""What an edit did: the new model, and a record of how it came about."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class HeadRecord:
+    """How one head was solved again.
+
+    Attributes
+    ----------
+    head : str
+        Name of the concept, or "label".
+    start : {"kept", "current", "zero"}
+        "current" if it was solved from its parameters before the edit, "zero" if
+        fitted from zero, "kept" if the edit changed nothing for it.
+    n_steps : int
+        Newton steps.
+    before, after : float
+        Distance to stationarity: norm of the gradient on the edited rows, at the
+        parameters before the edit and at those reached (nats per unit of a parameter).
+        0 for a head that was kept.
+    tolerance : float
+        The norm that counts as none, from the estimator's `tol`.
+    converged : bool
+        Whether it stands at its optimum.
+    """
+
+    head: str
+    start: str
+    n_steps: int
+    before: float
+    after: float
+    tolerance: float
+    converged: bool
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EditRecord:
+    """What an edit changed, and what it reached; plain data.
+
+    Attributes
+    ----------
+    changes : DataFrame
+        A line for every change: kind ("relabel", "annotate", "reweight", "drop", "add"
+        or "drop_concept"), row (position; -1 for a concept), concept, old, new. None
+        stands for a missing annotation; what was given but is as before is left out.
+    n_steps : int or None
+        The cap on Newton steps that was asked for; None for none.
+    heads : tuple of HeadRecord
+        How the heads were solved, the label's last.
+    predicted_effect, achieved_effect : float or None
+        Effect on the mean log-loss of the validation rows, ``after - before`` in nats,
+        negative = good: to first order, and of the model reached. None if no rows were
+        given, or the effect is not defined to first order.
+    seconds : float
+        What solving took.
+    data_before, data_after : str
+        SHA-256 of the training rows: features, labels, weights, annotations.
+    model_before, model_after : str
+        SHA-256 of the model's parameters.
+    version : str
+        Of skclif.
+    """
+
+    changes: pd.DataFrame
+    n_steps: int | None
+    heads: tuple[HeadRecord, ...]
+    predicted_effect: float | None
+    achieved_effect: float | None
+    seconds: float
+    data_before: str
+    data_after: str
+    model_before: str
+    model_after: str
+    version: str
+
+    @property
+    def converged(self) -> bool:
+        """Whether every head stands at its optimum: the edit *is* retraining."""
+        return all(head.converged for head in self.heads)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain values that ``json.dumps`` takes.
+
+        Returns
+        -------
+        record : dict
+            The attributes; changes as a list of dict, heads too.
+        """
+        plain = dict(vars(self))
+        changes = self.changes.astype(object)
+        plain["changes"] = changes.to_dict("records")
+        plain["heads"] = [asdict(head) for head in self.heads]
+        return plain
+
+    def __repr__(self) -> str:
+        """Return one line: what was changed, and whether it is solved."""
+        kinds = self.changes["kind"].value_counts()
+        what = ", ".join(f"{n} x {kind}" for kind, n in kinds.items()) or "nothing"
+        reached = "at the optimum" if self.converged else "not at the optimum"
+        return f"<EditRecord: {what}; {reached}, {self.seconds:.2g} s>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EditResult:
+    """An edited model.
+
+    Attributes
+    ----------
+    estimator : estimator
+        Fitted, of the kind that the explainer explains: what retraining on the edited
+        rows gives. In a pipeline, the leading steps are those of the model before.
+    explainer : ConceptInfluenceExplainer
+        Fitted on the edited rows, for influence and further edits. Rows keep their
+        positions: a dropped one has weight 0, added ones stand last.
+    record : EditRecord
+        What was changed, and what was reached.
+    """
+
+    __module__ = "skclif"
+
+    estimator: Any
+    explainer: Any
+    record: EditRecord
+
+    def __repr__(self) -> str:
+        """Return one line, the record's."""
+        return f"<EditResult{repr(self.record)[len('<EditRecord') :]}"

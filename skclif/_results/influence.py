@@ -1,0 +1,213 @@
+"""Frozen results: what was computed, with what is needed to read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+
+_SHOWN_PATHS = 4
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InfluenceResult:
+    """The influence of training rows on targets.
+
+    Influence is the effect of the row's presence: ``target(trained with the row) -
+    target(trained without it)``, in units of the target. On a loss, positive means
+    harmful: without the row the loss would be lower.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_targets, n_train) or (n_targets, n_train, n_paths)
+        With paths, the last axis adds up to the row's influence. With ``top=k`` the
+        second axis holds k rows a target, by magnitude; with groups it holds groups.
+    paths : tuple of str or None
+        ``"label"``, then the concepts, then ``"interaction"`` but to first order; None
+        where they were not asked for.
+    target : str
+        What the influence is on.
+    unit : str
+        Unit of the target and of `values`.
+    higher_is_better : bool
+        Whether an increase of the target is helpful.
+    method : str
+        How it was computed: "newton", "leverage", "first_order", or "leverage, its top
+        rows by newton".
+    rows : ndarray of shape (n_targets, k) or None
+        Training rows (positions) of the second axis of `values`; None for all, in
+        order.
+    groups : ndarray of shape (n_groups,) or None
+        Names along the second axis of `values`, if rows were summed over groups.
+    training : DataFrame
+        What is known of each training row: text, label, annotations.
+    explained : DataFrame
+        What is known of each target: text, label, value.
+    """
+
+    __module__ = "skclif"
+
+    values: np.ndarray
+    paths: tuple[str, ...] | None
+    target: str
+    unit: str
+    higher_is_better: bool
+    method: str
+    rows: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    training: pd.DataFrame = field(default_factory=pd.DataFrame)
+    explained: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def totals(self) -> np.ndarray:
+        """Influence of whole rows, all paths together, (n_targets, n_train)."""
+        if self.paths is None:
+            return self.values
+        return np.asarray(self.values.sum(axis=2))
+
+    def top(self, k: int = 5) -> pd.DataFrame:
+        """Return the rows of largest influence on each target, by magnitude.
+
+        Parameters
+        ----------
+        k : int, default=5
+            Rows a target.
+
+        Returns
+        -------
+        frame : DataFrame
+            Columns: target (position), row (position) or group, influence, path (the
+            one that carries most of it, if paths were asked for), then what is known
+            of the row.
+        """
+        return self._ranked(k, -np.abs(self.totals))
+
+    def helpful(self, k: int = 5) -> pd.DataFrame:
+        """Return the rows whose presence helps each target most.
+
+        Parameters
+        ----------
+        k : int, default=5
+            Most rows a target; rows that do not help are left out.
+
+        Returns
+        -------
+        frame : DataFrame
+            As of `top`, the most helpful first.
+        """
+        totals = self._benefit()
+        return self._ranked(k, -totals, keep=totals > 0)
+
+    def harmful(self, k: int = 5) -> pd.DataFrame:
+        """Return the rows whose presence harms each target most.
+
+        Parameters
+        ----------
+        k : int, default=5
+            Most rows a target; rows that do not harm are left out.
+
+        Returns
+        -------
+        frame : DataFrame
+            As of `top`, the most harmful first.
+        """
+        totals = self._benefit()
+        return self._ranked(k, totals, keep=totals < 0)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return every value, one a line.
+
+        Returns
+        -------
+        frame : DataFrame
+            Columns: target (position), row (position) or group, path (if they were
+            asked for), influence.
+        """
+        n_targets, n_columns = self.values.shape[:2]
+        targets, columns = np.indices((n_targets, n_columns)).reshape(2, -1)
+        frame = {"target": targets, self._axis: self._names(targets, columns)}
+        if self.paths is None:
+            return pd.DataFrame({**frame, "influence": self.values.ravel()})
+        repeated = {
+            name: np.repeat(column, len(self.paths)) for name, column in frame.items()
+        }
+        return pd.DataFrame(
+            {
+                **repeated,
+                "path": np.tile(np.asarray(self.paths), len(targets)),
+                "influence": self.values.ravel(),
+            }
+        )
+
+    @property
+    def _axis(self) -> str:
+        return "row" if self.groups is None else "group"
+
+    def _names(self, targets: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return the row or group that columns of `values` stand for."""
+        if self.groups is not None:
+            return np.asarray(self.groups[columns])
+        return columns if self.rows is None else self.rows[targets, columns]
+
+    def _benefit(self) -> np.ndarray:
+        return self.totals if self.higher_is_better else -self.totals
+
+    def _ranked(
+        self, k: int, key: np.ndarray, keep: np.ndarray | None = None
+    ) -> pd.DataFrame:
+        if not isinstance(k, Integral) or isinstance(k, bool) or k < 0:
+            raise ValueError(
+                f"k={k!r} must be a whole number, 0 or more: how many rows a target."
+            )
+        order = np.argsort(key, axis=1, kind="stable")[:, :k]
+        targets = np.repeat(np.arange(len(order)), order.shape[1])
+        columns = order.ravel()
+        if keep is not None:
+            kept = keep[targets, columns]
+            targets, columns = targets[kept], columns[kept]
+        names = self._names(targets, columns)
+        frame = pd.DataFrame(
+            {
+                "target": targets,
+                self._axis: names,
+                "influence": self.totals[targets, columns],
+            }
+        )
+        if self.paths is not None:
+            parts = self.values[targets, columns]
+            frame["path"] = np.asarray(self.paths, dtype=object)[dominant_paths(parts)]
+        if self.groups is not None or self.training.empty:
+            return frame
+        known = self.training.iloc[names].reset_index(drop=True)
+        known = known.rename(columns={n: f"annotated {n}" for n in frame.columns})
+        return pd.concat([frame, known], axis=1)
+
+    def __repr__(self) -> str:
+        """Return one line: what, how many, unit and sign."""
+        kind = "groups" if self.groups is not None else "training rows"
+        n_targets, n_columns = self.values.shape[:2]
+        targets = "target" if n_targets == 1 else "targets"
+        shape = f"{n_targets} {targets} x {n_columns} {kind}"
+        good = "helpful" if self.higher_is_better else "harmful"
+        paths = ""
+        if self.paths is not None:
+            shown = ", ".join(self.paths[:_SHOWN_PATHS])
+            more = ", …" if len(self.paths) > _SHOWN_PATHS else ""
+            paths = f"; paths {shown}{more}"
+        return (
+            f"<InfluenceResult on {self.target} ({self.unit}, positive = {good}) by "
+            f"{self.method}: {shape}{paths}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from .._pages import influence_html
+
+        return influence_html(self)
+
+
+def dominant_paths(parts: np.ndarray) -> np.ndarray:
+    """Return, row by row, the path that goes furthest in the total's direction."""
+    direction = np.sign(parts.sum(axis=1, keepdims=True))
+    return np.asarray((direction * parts).argmax(axis=1))

@@ -1,0 +1,137 @@
+"""Changes of training rows that would help a target, and what the list is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EditSuggestions:
+    """Changes of single training rows that would help a target, the best first.
+
+    Effects are ``target after - target before``, in units of the target: on a loss,
+    negative = good. They say what would help, not what is wrong.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        One change a line: row (position), kind ("relabel", "annotate", "reweight" or
+        "drop"), path ("label", a concept, or "row"), current and proposed (None where
+        there is no annotation; weights of the row where the path is "row"), effect (of
+        this change alone, in closed form), std_error (of the effect, over validation
+        rows), and the row's text.
+    target : str
+        What is to be helped, its mean over validation rows.
+    unit : str
+        Unit of the target and of all effects.
+    higher_is_better : bool
+        Whether an increase of the target is good.
+    value : float
+        The target as the model is.
+    effect : float
+        Honest effect of a whole list: chosen on nine tenths of the validation rows, the
+        edited model solved, and measured on the last tenth; ten ways.
+    interval : tuple of float
+        95 % confidence interval of `effect` over validation rows.
+    related : bool or None
+        Whether the model predicts the labels of the validation rows better than it
+        would in another order; None if the target is about no labels.
+    n_candidates : int
+        How many changes were compared.
+    n_validation : int
+        Number of validation rows.
+    """
+
+    __module__ = "skclif"
+
+    frame: pd.DataFrame
+    target: str
+    unit: str
+    higher_is_better: bool
+    value: float
+    effect: float
+    interval: tuple[float, float]
+    related: bool | None
+    n_candidates: int
+    n_validation: int
+
+    @property
+    def n_chosen(self) -> int:
+        """How many changes are suggested."""
+        return len(self.frame)
+
+    @property
+    def helps(self) -> bool:
+        """Whether the interval is on the good side of 0, and the labels are related."""
+        low, high = self.interval
+        good = low > 0 if self.higher_is_better else high < 0
+        return good and self.related is not False
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the suggested changes, the best first.
+
+        Returns
+        -------
+        frame : DataFrame
+            Columns: row (position), kind, path, current, proposed, effect, std_error,
+            and the row's text, if it has one.
+        """
+        return self.frame.copy()
+
+    def as_edit(self, k: int | None = None) -> dict[str, Any]:
+        """Return the changes as arguments of :meth:`ConceptInfluenceExplainer.edit`.
+
+        Parameters
+        ----------
+        k : int, default=None
+            How many, the best first; None for all.
+
+        Returns
+        -------
+        arguments : dict
+            Those of "y", "concepts", "sample_weight" and "drop" that are needed.
+        """
+        if k is not None and (
+            not isinstance(k, Integral) or isinstance(k, bool) or k < 0
+        ):
+            raise ValueError(
+                f"k={k!r} must be a whole number, 0 or more, or None for all changes."
+            )
+        y: dict[int, Any] = {}
+        concepts: dict[str, dict[int, Any]] = {}
+        weights: dict[int, float] = {}
+        drop: list[int] = []
+        columns = ["row", "kind", "path", "proposed"]
+        for row, kind, path, proposed in self.frame[columns][:k].itertuples(
+            index=False
+        ):
+            if kind == "relabel":
+                y[row] = proposed
+            elif kind == "annotate":
+                concepts.setdefault(path, {})[row] = proposed
+            elif kind == "reweight":
+                weights[row] = proposed
+            else:
+                drop.append(row)
+        given = {"y": y, "concepts": concepts, "sample_weight": weights, "drop": drop}
+        return {name: changes for name, changes in given.items() if changes}
+
+    def __repr__(self) -> str:
+        """Return one line: how many changes, their effect, its unit and sign."""
+        good = "positive" if self.higher_is_better else "negative"
+        changes = "change" if self.n_chosen == 1 else "changes"
+        low, high = self.interval
+        return (
+            f"<EditSuggestions for {self.target}: {self.n_chosen} {changes}; effect of "
+            f"such a list on held-out rows {self.effect:+.2g} [{low:+.2g}, {high:+.2g}]"
+            f" ({self.unit}, {good} = good)>"
+        )
+
+    def _repr_html_(self) -> str:
+        from .._pages import suggestions_html
+
+        return suggestions_html(self)

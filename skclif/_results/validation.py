@@ -1,0 +1,304 @@
+"""Influence beside real retraining: how close it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .plots import axes
+from .ranks import spearman
+
+# Of a typical row's effect: what is less has no order, and may be rounding.
+_RESOLUTION = 1e-4
+
+
+def resolution(retrained: np.ndarray) -> np.ndarray:
+    """Return the least effect on each target that is worth a rank, (n_targets, 1).
+
+    It is 1e-4 of the root mean square of what whole rows do, (n_targets, n_rows).
+    """
+    typical: np.ndarray = np.sqrt((retrained**2).mean(axis=1, keepdims=True))
+    return _RESOLUTION * typical
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """Influence and the truth, on the same targets and removals.
+
+    Attributes
+    ----------
+    estimated, retrained : ndarray of shape (n_targets, n_removals), float64
+        The effect of what is removed on each target, by influence and by retraining.
+    resolution : ndarray of shape (n_targets, 1) or float
+        Effects are ranked to multiples of this, so that rounding does not rank those
+        which are equal: rows with the same annotations and label, or flips of hard
+        activations that do not happen.
+    """
+
+    estimated: np.ndarray
+    retrained: np.ndarray
+    resolution: np.ndarray | float = 0.0
+
+    @property
+    def pearson(self) -> float:
+        """Linear correlation over all pairs of target and removal."""
+        if any(np.ptp(ranked) == 0 for ranked in self._ranked()):
+            return float("nan")
+        both = np.corrcoef(self.estimated.ravel(), self.retrained.ravel())
+        return float(both[0, 1])
+
+    @property
+    def spearman(self) -> float:
+        """Rank correlation over all pairs of target and removal."""
+        return float(spearman(*(values.reshape(1, -1) for values in self._ranked()))[0])
+
+    @property
+    def median_spearman(self) -> float:
+        """Median of the rank correlation over removals, of targets that have one."""
+        each = spearman(*self._ranked())
+        each = each[~np.isnan(each)]
+        return float(np.median(each)) if len(each) else float("nan")
+
+    @property
+    def relative_error(self) -> float:
+        """Norm of the difference over the norm of the truth.
+
+        A truth smaller than the resolution is taken to be as large as that.
+        """
+        error = np.linalg.norm(self.estimated - self.retrained)
+        least = np.broadcast_to(self.resolution, self.retrained.shape)
+        size = max(np.linalg.norm(self.retrained), np.linalg.norm(least))
+        return float(error / size) if size > 0 else float("nan")
+
+    @property
+    def sign_agreement(self) -> float:
+        """Share of the truth, by magnitude, whose sign is right."""
+        size = np.abs(self.retrained)
+        if not (size > self.resolution).any():
+            return float("nan")
+        right = np.sign(self.estimated) == np.sign(self.retrained)
+        return float(size[right].sum() / size.sum())
+
+    def _ranked(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return both sides, rounded to multiples of the resolution."""
+        known = np.asarray(self.resolution) > 0
+        step = np.where(known, self.resolution, 1.0)
+        first, second = (
+            np.where(known, np.round(values / step) * step, values)
+            for values in (self.estimated, self.retrained)
+        )
+        return first, second
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ValidationResult:
+    """How close influence comes to real leave-one-out retraining.
+
+    What :meth:`ConceptInfluenceExplainer.validate` returns. Effects are those of the
+    *presence* of a row or a loss term on each target, in its unit; on a loss, positive
+    means harmful.
+
+    Attributes
+    ----------
+    target : str
+        What the influence is on.
+    unit : str
+        Unit of the target.
+    rows : ndarray of shape (n_rows,), int
+        Training rows (positions) that were left out, one at a time: the most
+        influential first, then random ones.
+    path_rows : ndarray of shape (n_path_rows,), int
+        Those of them of which every single loss term was left out too.
+    agreements : mapping of (str, str) to Agreement
+        By method and what was removed: "row", or a path. Holds both sides of the
+        comparison, `estimated` and `retrained`.
+    time_ratios : mapping of (str, str) to float
+        Seconds of retraining over seconds of each method, for the rows left out: for
+        "row", and for all paths together as "paths".
+    shares : mapping of str to float
+        Norm of what each path does by retraining over that of the whole rows. What
+        single terms leave over is the "interaction".
+    """
+
+    __module__ = "skclif"
+
+    target: str
+    unit: str
+    rows: np.ndarray
+    path_rows: np.ndarray
+    agreements: Mapping[tuple[str, str], Agreement]
+    time_ratios: Mapping[tuple[str, str], float]
+    shares: Mapping[str, float]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that were judged."""
+        return tuple(dict.fromkeys(method for method, _ in self.agreements))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return every measure, a line for each method and what was removed.
+
+        Returns
+        -------
+        frame : DataFrame
+            Columns: method, removed, removals (how many), pearson, spearman,
+            median_spearman (over targets), relative_error, sign_agreement (share of
+            the truth, by magnitude, whose sign is right), share (norm of the path's
+            truth over that of the whole rows') and time_ratio (seconds of retraining
+            over seconds of the method; all single paths have one).
+        """
+        return pd.DataFrame(
+            [
+                {
+                    "method": method,
+                    "removed": removed,
+                    "removals": one.retrained.shape[1],
+                    "pearson": one.pearson,
+                    "spearman": one.spearman,
+                    "median_spearman": one.median_spearman,
+                    "relative_error": one.relative_error,
+                    "sign_agreement": one.sign_agreement,
+                    "share": self.shares[removed],
+                    "time_ratio": self.time_ratios[
+                        method, "row" if removed == "row" else "paths"
+                    ],
+                }
+                for (method, removed), one in self.agreements.items()
+            ]
+        )
+
+    def plot(self, *, removed: str = "row", ax: Any = None) -> ValidationDisplay:
+        """Draw influence against retraining, the methods in one plot.
+
+        Parameters
+        ----------
+        removed : str, default="row"
+            What was removed: "row", or a path.
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        Returns
+        -------
+        display : ValidationDisplay
+            With `ax_`, `figure_` and the points.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If nothing of that name was removed.
+        """
+        return ValidationDisplay(self).plot(removed=removed, ax=ax)
+
+    def __repr__(self) -> str:
+        """Return one line: how many rows, and each method's relative error."""
+        errors = ", ".join(
+            f"{method} {self.agreements[method, 'row'].relative_error:.2g}"
+            for method in self.methods
+        )
+        n_targets, n_rows = self.agreements[self.methods[0], "row"].retrained.shape
+        targets = "target" if n_targets == 1 else "targets"
+        rows = "row" if n_rows == 1 else "rows"
+        return (
+            f"<ValidationResult on {self.target} ({self.unit}): {n_rows} training "
+            f"{rows} left out, {n_targets} {targets}; relative error {errors}>"
+        )
+
+
+class ValidationDisplay:
+    """A drawing of influence against retraining.
+
+    Parameters
+    ----------
+    result : ValidationResult
+        What :meth:`ConceptInfluenceExplainer.validate` returned.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the points.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+    scatters_ : list of matplotlib PathCollection
+        The points of each method.
+    line_ : matplotlib Line2D
+        Where influence equals the truth.
+
+    See Also
+    --------
+    ConceptInfluenceExplainer.validate : Computes what is drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skclif import ConceptInfluenceExplainer, ValidationDisplay
+    >>> rng = np.random.RandomState(0)
+    >>> X = rng.randn(60, 3)
+    >>> y = (X[:, 0] > 0).astype(int)
+    >>> explainer = ConceptInfluenceExplainer(LogisticRegression()).fit(X, y)
+    >>> result = explainer.validate(X, y, n_rows=4, n_paths=0, random_state=0)
+    >>> ValidationDisplay(result).plot()  # doctest: +SKIP
+    """
+
+    __module__ = "skclif"
+
+    def __init__(self, result: ValidationResult):
+        self.result = result
+
+    def plot(self, *, removed: str = "row", ax: Any = None) -> ValidationDisplay:
+        """Draw a point for every target and removal.
+
+        Parameters
+        ----------
+        removed : str, default="row"
+            What was removed: "row", or a path.
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        Returns
+        -------
+        display : ValidationDisplay
+            This object, with its attributes.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If nothing of that name was removed.
+        """
+        result = self.result
+        known = list(dict.fromkeys(name for _, name in result.agreements))
+        if removed not in known:
+            raise ValueError(
+                f"removed={removed!r} was not measured; there are {', '.join(known)}."
+            )
+        ax = axes(self, ax)
+        self.ax_, self.figure_, self.scatters_ = ax, ax.figure, []
+        # The closest is drawn last, on top.
+        by_error = sorted(
+            result.methods,
+            key=lambda method: -result.agreements[method, removed].relative_error,
+        )
+        for method in by_error:
+            one = result.agreements[method, removed]
+            label = f"{method} (relative error {one.relative_error:.2g})"
+            points = ax.scatter(
+                one.retrained, one.estimated, s=9, alpha=0.6, linewidths=0, label=label
+            )
+            self.scatters_.append(points)
+        low, high = ax.get_xlim()
+        (self.line_,) = ax.plot([low, high], [low, high], color="0.4", linewidth=0.8)
+        ax.set_xlim(low, high)
+        what = "row" if removed == "row" else f"{removed} path"
+        ax.set_xlabel(f"by retraining ({result.unit})")
+        ax.set_ylabel(f"by influence ({result.unit})")
+        ax.set_title(f"Effect of a {what} on {result.target}")
+        ax.legend(frameon=False)
+        return self

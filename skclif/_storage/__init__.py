@@ -1,0 +1,1 @@
+"""Files that are whole, arrays and tables on disk."""

@@ -1,0 +1,121 @@
+"""One format for what is kept on disk: safetensors with JSON in its header.
+
+Reading runs no code and takes no more memory than a few times the size of the file.
+A SHA-256 of all that is in it tells a damaged file from a whole one; against a
+forger it is the trail that helps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from .._version import __version__
+from ..exceptions import ModelFileError
+
+_ENTRY = "skclif"  # of the metadata in the header
+_KINDS = {"model": "a model", "rows": "the rows of an audit"}
+
+
+def pack(kind: str, version: int, arrays: Mapping[str, np.ndarray], about: dict):
+    """Return the bytes of a file.
+
+    Parameters
+    ----------
+    kind : {"model", "rows"}
+    version : int
+        Of the format of this kind.
+    arrays : dict of str to ndarray
+    about : dict
+        What ``json.dumps`` takes.
+    """
+    arrays = {name: np.ascontiguousarray(a) for name, a in sorted(arrays.items())}
+    header = {
+        "format": f"skclif-{kind}",
+        "format_version": str(version),
+        "skclif_version": __version__,
+        "about": json.dumps(about, sort_keys=True, allow_nan=False),
+    }
+    header["sha256"] = _digest(arrays, header)
+    # One entry, because safetensors writes several in an order of chance.
+    return save(arrays, metadata={_ENTRY: json.dumps(header, sort_keys=True)})
+
+
+def unpack(
+    path: Path, kind: str, version: int
+) -> tuple[dict[str, np.ndarray], dict, str]:
+    """Return arrays, what is known about them, and the version of skclif.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, is something else, or has another format.
+    FileNotFoundError
+        If there is none.
+    """
+    if path.is_dir():
+        raise ModelFileError(f"{path} is a folder; name a file.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    content = path.read_bytes()
+    header = _header(path, content)
+    if header.get("format") != f"skclif-{kind}":
+        raise ModelFileError(
+            f"{path} does not hold {_KINDS[kind]}: it says it is "
+            f"{header.get('format')!r}, not 'skclif-{kind}'."
+        )
+    found = header.get("format_version", "")
+    if found != str(version):
+        raise ModelFileError(
+            f"{path} has format version {found!r}; skclif {__version__} reads "
+            f"{version}. Read it with skclif {header.get('skclif_version')!r}, which "
+            "wrote it."
+        )
+    try:
+        arrays = dict(sorted(load(content).items()))
+        intact = header.pop("sha256") == _digest(arrays, header)
+        about, written_by = json.loads(header["about"]), header["skclif_version"]
+    # The reader of arrays knows types that NumPy lacks; JSON can be nested too deep.
+    except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as e:
+        raise _damaged(path, e) from e
+    if not intact or not isinstance(about, dict):
+        raise _damaged(path, "what is read is not what was stored")
+    return arrays, about, written_by
+
+
+def _header(path: Path, content: bytes) -> dict[str, str]:
+    """Return what safetensors keeps beside arrays; its own readers want a file name."""
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > len(content) - 8:
+        raise ModelFileError(f"{path} is not a safetensors file, or not a whole one.")
+    try:
+        header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_ENTRY])
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ModelFileError(
+            f"{path} is not a file of skclif: it has no header that can be read."
+        ) from error
+    if not isinstance(header, dict) or not all(
+        isinstance(value, str) for value in header.values()
+    ):
+        raise ModelFileError(f"{path} is not a file of skclif: its header is odd.")
+    return header
+
+
+def _damaged(path: Path, reason) -> ModelFileError:
+    return ModelFileError(
+        f"{path} is damaged ({reason}). Restore a copy of it, or make it again."
+    )
+
+
+def _digest(arrays: Mapping[str, np.ndarray], header: Mapping[str, str]) -> str:
+    whole = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
+    for name, array in arrays.items():
+        whole.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        whole.update(array.reshape(-1).view(np.uint8))
+    return whole.hexdigest()

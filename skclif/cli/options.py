@@ -1,0 +1,122 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from .._text.weights import DEFAULT_MODEL
+
+FOLDER = click.argument(
+    "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False)
+)
+QUIET = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON, for machines."
+)
+DEVICE = click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="Where to compute: cpu, cuda, cuda:N or auto.",
+)
+ENCODING = click.option(
+    "--encoding", default="utf-8", show_default=True, help="Encoding of the files."
+)
+NO_TEXT = click.option(
+    "--no-text", is_flag=True, help="Keep texts out of every file written."
+)
+WHO = (
+    click.option(
+        "--by",
+        metavar="NAME",
+        help="Who does it, for the trail.  [default: the name of the login]",
+    ),
+    click.option("--why", metavar="TEXT", help="The reason, for the trail."),
+)
+MODEL_PLACE = click.option(
+    "--model",
+    "model_place",
+    metavar="PLACE",
+    help="Where the embedding model is now: a local directory, or a name on the Hub.  "
+    "[default: what it was called]",
+)
+AUDIT = (
+    click.option(
+        "--model",
+        default=DEFAULT_MODEL,
+        show_default=True,
+        help="Embedding model: a local directory, or a name on the Hub.",
+    ),
+    DEVICE,
+    click.option(
+        "--long-text",
+        type=click.Choice(["truncate", "mean"]),
+        default="truncate",
+        show_default=True,
+        help="Texts longer than the model reads: read their beginning only, or "
+        "average over chunks.",
+    ),
+    click.option(
+        "--training",
+        type=click.Choice(["sequential", "independent"]),
+        default="sequential",
+        show_default=True,
+        help="Train the label on predicted concepts, or on annotated ones.",
+    ),
+    click.option(
+        "--C",
+        "C",
+        type=click.FloatRange(min=0, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Inverse penalty of the label's model and of the black box.",
+    ),
+    click.option(
+        "--concept-C",
+        "concept_C",
+        type=click.FloatRange(min=0, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Inverse penalty of the concepts' models.",
+    ),
+    click.option(
+        "--method",
+        type=click.Choice(["auto", "newton", "leverage", "first_order"]),
+        default="auto",
+        show_default=True,
+        help="How influence is computed: newton is closest to retraining, "
+        "first_order fastest. auto takes newton for up to some thousand texts to "
+        "train on, then leverage.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(min=0, max=2**32 - 1),
+        default=0,
+        show_default=True,
+        help="Of every random choice.",
+    ),
+    click.option(
+        "--max-mistakes",
+        type=click.IntRange(min=0),
+        default=10,
+        show_default=True,
+        help="For how many mistakes, the worst first, to name culprits.",
+    ),
+    NO_TEXT,
+    JSON,
+    QUIET,
+)
+
+
+def options(*decorators: Callable) -> Callable:
+    """Return one decorator for several, the first listed first in the help."""
+
+    def decorate(function):
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate

@@ -1,0 +1,85 @@
+"""``skclif predict``: what a stored model says of texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from .console import Command, Talk, embed
+from .options import DEVICE, ENCODING, MODEL_PLACE, NO_TEXT, QUIET, options
+
+
+@click.command("predict", cls=Command)
+@click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--text", default="text", show_default=True, help="Column of the texts.")
+@click.option(
+    "--id",
+    "id_",
+    metavar="COLUMN",
+    help="Column that names the rows.  [default: row-1, row-2, …]",
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write the predictions.  [default: the standard output]",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Write JSON Lines instead of CSV."
+)
+@options(MODEL_PLACE, DEVICE, ENCODING, NO_TEXT, QUIET)
+def predict_command(
+    model, file, text, id_, out, as_json, model_place, device, encoding, no_text, quiet
+):
+    """Predict label and concepts of the texts in FILE with a stored MODEL.
+
+    MODEL is a file model.safetensors, or the folder of an audit with one in it. One
+    line a text: id, text_hash, text, the predicted label with the probability of each,
+    and the predicted concepts.
+
+    \b
+    Example:
+      skclif predict report new.csv --text review --id review_id --out predicted.csv
+    """  # noqa: D301 - click reads backslash-b, so this cannot be raw
+    talk = Talk(quiet)
+    with talk.hearing():
+        from .._audit.findings import predicted_table
+        from .._audit.folder import MODEL
+        from .._audit.rows import Reviews
+        from .._models.files import embedder_of, read_model
+        from .._storage.cells import table_csv
+        from .._storage.files import write_whole
+        from ..datasets import load_reviews
+        from ..exceptions import ModelFileError
+
+        stored = read_model(model / MODEL if model.is_dir() else model)
+        if stored.embedder is None:
+            raise ModelFileError(
+                f"{model} holds a model of features, without an embedder; use "
+                "skclif.load_model in Python."
+            )
+        talk.begin("reading", f"Reading {file.name}")
+        found = load_reviews(file, text=text, label=None, id=id_, encoding=encoding)
+        rows = Reviews.from_parts(found.ids, found.data, [0] * len(found.ids))
+        talk.begin("embedding", f"Embedding {len(rows):,} texts")
+        embedder = embedder_of(
+            stored.embedder, model_place, device=device, verbose=int(talk.shows_bars)
+        )
+        X, _ = embed(talk, embedder, rows.texts, "The model was audited so.")
+        table = predicted_table(
+            stored.classifier, rows.without_texts() if no_text else rows, X
+        )
+        content = _json_lines(table) if as_json else table_csv(table)
+        if out is None:
+            click.echo(content, nl=False)
+        else:
+            write_whole(out, content)
+            click.echo(f"The predictions are in {out}")
+
+
+def _json_lines(table) -> bytes:
+    lines = [json.dumps(line, ensure_ascii=False) for line in table.to_dict("records")]
+    return "".join(f"{line}\n" for line in lines).encode()

@@ -1,0 +1,126 @@
+"""``skclif replay``: whether trail and data give the model that is there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .console import Command, Talk
+from .options import DEVICE, FOLDER, JSON, QUIET, options
+from .repair import existing
+
+if TYPE_CHECKING:
+    from .._audit.folder import AuditedRows
+
+_VERDICTS = {True: "the same", False: "DIFFERS", None: "not done"}
+
+
+@click.command("replay", cls=Command)
+@FOLDER
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--save",
+    metavar="MODEL",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the model that comes out, if every record is the same.",
+)
+@options(DEVICE, JSON, QUIET)
+def replay_command(folder, file, save, device, as_json, quiet):
+    """Rebuild the model in DIR from data and trail, and compare it bit for bit.
+
+    The data are the rows that DIR remembers or, with FILE, the reviews that were
+    audited, read again. Every record is done again; the first that gives other data or
+    another model is named, and then the exit status is 1. The same bits are to be
+    expected on the same kind of processor with the same versions of the libraries.
+
+    \b
+    Example:
+      skclif replay report reviews.csv
+    """  # noqa: D301 - click reads backslash-b, so this cannot be raw
+    talk = Talk(quiet, as_json)
+    with talk.hearing():
+        from .._audit.folder import MODEL, AuditFolder
+        from .._audit.replay import replay_rows
+        from .._models.files import model_bytes
+        from .._pages import what_was_done
+        from .._storage.files import write_whole
+
+        if save is not None and not save.absolute().parent.is_dir():
+            raise FileNotFoundError(
+                f"There is no folder {str(save.parent)!r}. Make it first."
+            )
+        place = AuditFolder(existing(folder))
+        with place.to_write() as records:
+            rows = place.rows(records)
+            stored = place.model_is_recorded(records)
+        train, features = rows.train, rows.X_train
+        if file is not None:
+            talk.begin("reading", f"Reading {file.name}")
+            train, features = _from_file(file, rows, records)
+        talk.begin("replaying", f"Doing again what {len(records)} records say")
+        result = replay_rows(records, train, features, device)
+        for step, record in zip(result.steps, records, strict=True):
+            line = f"record {step.number}, {what_was_done(record)}: "
+            reason = f": {step.reason}" if step.reason else ""
+            talk.result(f"{line}{_VERDICTS[step.same]}{reason}")
+        if result.same:
+            talk.result(_verdict(stored, place.path / MODEL))
+        if result.same and save is not None:
+            write_whole(save, model_bytes(result.estimator, rows.about["embedder"]))
+            talk.result(f"The model is in {save}")
+    talk.close(
+        same=result.same,
+        differs_at=result.differs_at,
+        model_is_recorded=stored,
+        steps=[vars(step) for step in result.steps],
+    )
+    if not result.same or not stored:
+        sys.exit(1)
+
+
+def _from_file(file: Path, rows: AuditedRows, records):
+    """Return the training rows of a file and their vectors, known ones as they are."""
+    import numpy as np
+
+    from .._audit.replay import last_fit
+    from .._audit.rows import Reviews
+    from ..datasets import load_reviews
+
+    options = rows.about["options"]
+    if rows.about["command"] != "audit":
+        raise click.ClickException(
+            "The data of a demo are no file of yours; leave out FILE."
+        )
+    found = load_reviews(
+        file,
+        text=options["text"],
+        label=options["label"],
+        concepts=options["concepts"] or None,
+        id=options["id"],
+        group=options["group"],
+        encoding=options["encoding"],
+    )
+    read = Reviews.from_parts(
+        found.ids, found.data, found.target, found.concepts, found.groups
+    )
+    # Of forgotten rows the vectors are gone: it is done again without them.
+    known = {row[0] for row in last_fit(records)["rows"]} - {
+        i for record in records for i, _ in record.get("forgotten", [])
+    }
+    read = read.take(np.asarray([i in known for i in read.ids], dtype=bool))
+    vectors = dict(zip(rows.train.digests, rows.X_train, strict=True))
+    # A text that the folder does not know was changed, and will be told of.
+    unknown = np.zeros(rows.X_train.shape[1], dtype=rows.X_train.dtype)
+    return read, np.array([vectors.get(digest, unknown) for digest in read.digests])
+
+
+def _verdict(stored: bool, path: Path) -> str:
+    if stored:
+        return f"Bit for bit, this is the model in {path}."
+    return (
+        f"But {path} is not the file that was recorded, or is not there. --save writes "
+        "the model that comes out."
+    )

@@ -1,0 +1,179 @@
+"""From a model and its rows to the report in the folder; the same for every command."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from .._audit.trail import environment
+from .._version import __version__
+
+if TYPE_CHECKING:
+    from .._audit.findings import Audit, Models
+    from .._audit.folder import AuditedRows, AuditFolder
+    from .._audit.revisions import Revision
+    from .._audit.rows import Reviews
+    from .console import Talk
+
+FORMAT_VERSION = 2
+TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
+_SAID = ("platform", "skclif")  # elsewhere, or nobody's business
+
+
+def find(talk: Talk, models: Models, train: Reviews, rows: AuditedRows) -> Audit:
+    """Evaluate the model, and trace its mistakes."""
+    from .._audit.findings import audit
+
+    options = rows.about["options"]
+    talk.begin("influence", f"Tracing the mistakes in {len(rows.held_out):,} texts")
+    with talk.hearing():
+        found = audit(
+            models,
+            train,
+            rows.held_out,
+            rows.X_held_out,
+            max_mistakes=options["max_mistakes"],
+            seed=options["seed"],
+        )
+    for note in found.warnings:
+        talk.warn(note)
+    return found
+
+
+def write(
+    talk: Talk,
+    folder: AuditFolder,
+    records: list[dict[str, Any]],
+    found: Audit,
+    rows: AuditedRows,
+    notes: list[str],
+) -> dict[str, Any]:
+    """Write page, tables and ``run.json``; return what stands in the latter."""
+    from .._pages import audit_html, certificate
+
+    talk.begin("writing", "Writing the report")
+    run = _run_record(found, rows, records, notes)
+    planted = rows.about["planted"]
+    if planted is not None:
+        run["planted"] = _planted_counts(found, planted)
+    run["timings"] = talk.timings()
+    tables = (found.predictions, found.influence, found.suspects, found.suggestions)
+    page = audit_html(found, run, planted, records)
+    with talk.hearing():
+        for record in records:
+            if record["kind"] == "forget":
+                # Once, because it may have been signed since.
+                name = f"forgotten-{record['number']}.txt"
+                folder.write_once(name, certificate(record))
+        folder.write_report(dict(zip(TABLES, tables, strict=True)), page, run)
+    return run
+
+
+def renew(
+    talk: Talk,
+    folder: AuditFolder,
+    records: list[dict[str, Any]],
+    rows: AuditedRows,
+    revision: Revision,
+    device: str,
+) -> None:
+    """Make the report of a revision."""
+    from .._audit.findings import fit_models
+    from .._audit.rows import check_parts
+
+    options = rows.about["options"]
+    with talk.hearing():
+        notes = check_parts(revision.rows.take(revision.weights > 0), rows.held_out)
+        models = fit_models(
+            revision.rows,
+            revision.features,
+            revision.weights,
+            revision.model,
+            C=options["C"],
+            method=options["method"],
+            device=device,
+        )
+    found = find(talk, models, revision.rows, rows)
+    write(talk, folder, records, found, rows, notes)
+
+
+def close_audit(talk: Talk, folder: AuditFolder, found: Audit, run: dict[str, Any]):
+    """Say how good the model is, and where the report lies."""
+    quality = found.metrics["label"]
+    who = "The bottleneck" if found.concepts else "The black box"
+    beside = [f"always the majority {quality['majority']['accuracy']:.1%}"]
+    if found.concepts:
+        beside.insert(0, f"the black box {quality['black_box']['accuracy']:.1%}")
+    talk.result(
+        f"{who} gets {quality['model']['accuracy']:.1%} of "
+        f"{found.counts['held_out_rows']:,} held-out texts right "
+        f"({', '.join(beside)})."
+    )
+    if "planted" in run:
+        planted = run["planted"]
+        talk.result(
+            f"Of the {planted['top_rows']} most harmful training rows, "
+            f"{planted['planted_in_top']} carry a planted error; of all training "
+            f"rows, {planted['share_of_training_rows']:.0%} do."
+        )
+    talk.result(_what_to_decide(found))
+    page = folder.path / "audit.html"
+    talk.result(f"The report is in {page}")
+    talk.close(report=str(page), metrics=found.metrics["label"], counts=found.counts)
+
+
+def _what_to_decide(found: Audit) -> str:
+    n_wrong = int((found.suspects["probability"] > 0.5).sum())
+    verb = "is" if n_wrong == 1 else "are"
+    line = f"{n_wrong:,} of the labels and annotations in suspects.csv {verb} probably "
+    line += "wrong"
+    if found.suggested is None:
+        return f"{line}; there are too few held-out texts to suggest changes."
+    low, high = found.suggested["interval"]
+    if not len(found.suggestions):
+        return f"{line}; no single change would help on the held-out texts."
+    help_ = "" if found.suggested["helps"] else " That may be no help at all."
+    return (
+        f"{line}. The {len(found.suggestions):,} changes in suggestions.csv are worth "
+        f"{found.suggested['effect']:+.2g} nats [{low:+.2g}, {high:+.2g}] (negative = "
+        f"good), measured on held-out texts that did not choose them.{help_}"
+    )
+
+
+def _run_record(
+    found: Audit,
+    rows: AuditedRows,
+    records: list[dict[str, Any]],
+    notes: list[str],
+) -> dict[str, Any]:
+    about, last = rows.about, records[-1]
+    return {
+        "skclif_version": __version__,
+        "format_version": FORMAT_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": about["command"],
+        "data": about["data"],
+        "classes": list(found.classes),
+        "concepts": list(found.concepts),
+        "options": about["options"],
+        "influence": {"method": found.method},
+        "counts": found.counts,
+        "metrics": found.metrics,
+        "suggestions": found.suggested,
+        "warnings": [*notes, *about["cut"], *found.warnings],
+        "fingerprints": {**about["files"], **found.fingerprints},
+        "trail": {"records": last["number"], "hash": last["hash"]},
+        "versions": {n: v for n, v in environment().items() if n not in _SAID},
+    }
+
+
+def _planted_counts(found: Audit, planted: dict[str, str]) -> dict[str, Any]:
+    from .._pages import N_HARMFUL
+
+    overall = found.influence[found.influence["target"] == "all"]
+    top = overall[overall["influence"] > 0].head(N_HARMFUL)
+    return {
+        "top_rows": len(top),
+        "planted_in_top": int(top["train_id"].isin(list(planted)).sum()),
+        "share_of_training_rows": len(planted) / len(overall),
+    }

@@ -1,0 +1,694 @@
+"""Files of decisions and of ids: what is taken, and what is refused.
+
+A refused file leaves every byte of the folder as it was.
+"""
+
+import csv
+import gzip
+import io
+import json
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from skclif._audit.decisions import ACCEPT, REJECT, Decisions, read_decisions, read_ids
+from skclif._audit.folder import AuditFolder
+from skclif.exceptions import DataFileError
+
+from .. import folders
+from ..folders import Truth, done, refused
+
+
+@pytest.fixture(scope="module")
+def audited(tiny_encoder, tmp_path_factory):
+    return folders.make_audit(tmp_path_factory.mktemp("audit"), tiny_encoder)
+
+
+@pytest.fixture(scope="module")
+def repaired(audited, tmp_path_factory):
+    """A folder in which two rows were forgotten, and one was relabelled."""
+    place = tmp_path_factory.mktemp("repaired")
+    out, truth = audited.copy(place), Truth(audited)
+    file = place / "ids.txt"
+    file.write_text(f"{truth.train[0]}\n{truth.held_out[0]}\n", encoding="utf-8")
+    done("forget", out, file)
+    return out
+
+
+@pytest.fixture
+def truth(audited):
+    return Truth(audited)
+
+
+@pytest.fixture(scope="module")
+def revision(audited):
+    return _revision(audited.out)
+
+
+def _revision(out):
+    folder = AuditFolder(out)
+    with folder.to_write() as records:
+        rows = folder.rows(records)
+        return folder.revision(rows, records)
+
+
+@pytest.fixture
+def out(audited, tmp_path):
+    return audited.copy(tmp_path)
+
+
+@pytest.fixture
+def line(truth):
+    """An accepted line: a review with 2 stars shall have 4."""
+    return truth.line("relabel", truth.free(stars=2)[0], "label", 4)
+
+
+# --- What is refused ------------------------------------------------------------------
+
+
+def _positive(truth):
+    return truth.free(food="Positive")[0]
+
+
+REFUSED = {
+    "text changed": (
+        {"text": "another text"},
+        "the text of {id!r} in this file is not the one that was audited",
+        "restore it or leave out the column text; if the review itself is to change, "
+        "audit it again",
+    ),
+    "hash of another text": (
+        {"text_hash": "0123456789abcdef"},
+        "is not the one that was decided on: its hash is",
+        "Take the line from the present suspects.csv or suggestions.csv",
+    ),
+    "no hash": ({"text_hash": ""}, "not ''", "decide again"),
+    "unknown id": (
+        {"id": "nobody"},
+        "of the row 'nobody': there is no such row",
+        "",
+    ),
+    "no id": ({"id": ""}, "of the row '': there is no such row", ""),
+    "changed since": (
+        {"current": "1"},
+        "'label' of {id!r} has changed since: decided on was '1', now it is '2'",
+        "write the value that it has into the column current",
+    ),
+    "current missing": ({"current": ""}, "decided on was '', now it is '2'", ""),
+    "unknown label": (
+        {"proposed": "6"},
+        "the value '6' of 'label' is not known to the model, which has '1', '2', '3'",
+        "",
+    ),
+    "no label": ({"proposed": ""}, "the value '' of 'label' is not known", ""),
+    "unknown kind": (
+        {"kind": "rename"},
+        "the kind 'rename' is none of relabel, annotate, reweight, drop",
+        "",
+    ),
+    "no kind": ({"kind": ""}, "the kind '' is none of", ""),
+    "relabel of a concept": (
+        {"path": "food"},
+        "'relabel' of 'food'; it goes with 'label'",
+        "",
+    ),
+    "annotate of the label": (
+        {"kind": "annotate"},
+        "'annotate' of 'label'; it goes with 'food', 'ambiance', 'service', 'price'",
+        "",
+    ),
+    "annotate of nothing": (
+        {"kind": "annotate", "path": ""},
+        "'annotate' of ''; it goes with 'food'",
+        "",
+    ),
+    "drop of the label": (
+        {"kind": "drop"},
+        "'drop' of 'label'; it goes with 'row'",
+        "",
+    ),
+    "reweight of a concept": (
+        {"kind": "reweight", "path": "food"},
+        "'reweight' of 'food'; it goes with 'row'",
+        "",
+    ),
+    "unknown decision": (
+        {"decision": "maybe"},
+        "the decision 'maybe' is not known",
+        "Write 'accept', or 'reject' or nothing",
+    ),
+    "a weight that is none": (
+        {"kind": "reweight", "path": "row", "current": "1", "proposed": "heavy"},
+        "the weight 'heavy' is no number from 0 to 1e+06",
+        "",
+    ),
+    "weight below 0": (
+        {"kind": "reweight", "path": "row", "current": "1", "proposed": "-1"},
+        "the weight '-1' is no number",
+        "",
+    ),
+    "weight too large": (
+        {"kind": "reweight", "path": "row", "current": "1", "proposed": "1e7"},
+        "the weight '1e7' is no number",
+        "",
+    ),
+    "weight nan": (
+        {"kind": "reweight", "path": "row", "current": "1", "proposed": "nan"},
+        "the weight 'nan' is no number",
+        "",
+    ),
+    "no weight": (
+        {"kind": "reweight", "path": "row", "current": "1", "proposed": ""},
+        "the weight '' is no number",
+        "",
+    ),
+    "another weight since": (
+        {"kind": "reweight", "path": "row", "current": "2", "proposed": "3"},
+        "'row' of {id!r} has changed since: decided on was '2', now it is '1'",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_line_that_is_refused(name, out, line, truth, tmp_path):
+    change, message, advice = REFUSED[name]
+    good = truth.line("relabel", truth.free(stars=3)[0], "label", 4)
+    file = folders.write(tmp_path / "d.csv", [good, {**line, **change}])
+    before = folders.contents(out)
+    said = refused("apply", out, file, "--quiet")
+    assert f"{file}, row 2" in said
+    assert message.format(id=line["id"]) in said
+    assert advice in said
+    assert folders.contents(out) == before
+
+
+@pytest.mark.parametrize(
+    ("proposed", "message"),
+    [
+        ("Great", "is not known to the model, which has 'Negative', 'Positive'"),
+        ("positive", "or nothing to take the annotation away"),
+    ],
+)
+def test_an_annotation_that_is_refused(proposed, message, out, truth, tmp_path):
+    line = truth.line("annotate", _positive(truth), "food", proposed)
+    file = folders.write(tmp_path / "d.csv", [line])
+    said = refused("apply", out, file, "--quiet")
+    assert f"{file}, row 1: the value {proposed!r} of 'food'" in said
+    assert message in said
+
+
+def test_a_held_out_row_is_refused(out, truth, tmp_path):
+    i = truth.held_out[4]
+    file = folders.write(tmp_path / "d.csv", [truth.line("drop", i, "row")])
+    said = refused("apply", out, file, "--quiet")
+    assert f"of the row {i!r}: it is held out, and trains nothing" in said
+
+
+@pytest.mark.parametrize("part", ["train", "held_out"])
+def test_a_forgotten_row_is_refused(part, repaired, truth, tmp_path):
+    i = getattr(truth, part)[0]
+    line = truth.line("drop", i, "row")
+    file = folders.write(tmp_path / "d.csv", [line])
+    before = folders.contents(repaired)
+    said = refused("apply", repaired, file, "--quiet")
+    assert f"{file}, row 1: of the row {i!r}: it was forgotten in record 2" in said
+    assert folders.contents(repaired) == before
+
+
+CONTRADICTIONS = {
+    "two labels": (
+        [("relabel", "label", 4), ("relabel", "label", 3)],
+        "row 2: two accepted lines give 'label' of {id!r} different values, '4' and "
+        "'3'. Accept one",
+    ),
+    "the label that it has, and another": (
+        [("relabel", "label", 2), ("relabel", "label", 3)],
+        "different values, '2' and '3'. Accept one",
+    ),
+    "another, and the label that it has": (
+        [("relabel", "label", 3), ("relabel", "label", 2)],
+        "different values, '3' and '2'. Accept one",
+    ),
+    "two weights": (
+        [("reweight", "row", "2"), ("reweight", "row", "0.5")],
+        "different values, '2' and '0.5'",
+    ),
+    "drop and weight": (
+        [("drop", "row", ""), ("reweight", "row", "2")],
+        "two accepted lines give 'row' of {id!r} different values, '0' and '2'",
+    ),
+    "drop and label": (
+        [("drop", "row", ""), ("relabel", "label", 3)],
+        "{id!r} is to be dropped and its 'label' to be changed. Accept one of the two",
+    ),
+    "annotation and drop": (
+        [("annotate", "food", ""), ("drop", "row", "")],
+        "{id!r} is to be dropped and its 'food' to be changed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_contradiction_is_refused(name, out, truth, tmp_path):
+    changes, message = CONTRADICTIONS[name]
+    i = truth.free(food="Positive", stars=2)[0]
+    decisions = [truth.line(kind, i, path, new) for kind, path, new in changes]
+    file = folders.write(tmp_path / "d.csv", decisions)
+    before = folders.contents(out)
+    said = refused("apply", out, file, "--quiet")
+    assert str(file) in said
+    assert message.format(id=i) in said
+    assert folders.contents(out) == before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind", "message"),
+    [
+        ({"stars": 4}, "drop", "leaves the class 4 without a row that has weight"),
+        ({"stars": 4}, "relabel", "leaves the class 4 without a row"),
+        (
+            {"food": "Negative"},
+            "annotate",
+            "leaves the value 'Negative' of concept 'food' without an annotation",
+        ),
+    ],
+)
+def test_a_class_or_value_left_without_rows(
+    wanted, kind, message, out, truth, tmp_path
+):
+    path = {"drop": "row", "relabel": "label", "annotate": "food"}[kind]
+    new = {"drop": "", "relabel": 5, "annotate": "Positive"}[kind]
+    decisions = [truth.line(kind, i, path, new) for i in truth.free(**wanted)]
+    file = folders.write(tmp_path / "d.csv", decisions)
+    before = folders.contents(out)
+    assert message in refused("apply", out, file, "--quiet")
+    assert folders.contents(out) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["decision", "kind", "id", "text_hash", "path", "current", "proposed"]
+)
+def test_a_column_that_is_missing(name, out, line, tmp_path):
+    del line[name]
+    file = folders.write(tmp_path / "d.csv", [line])
+    said = refused("apply", out, file, "--quiet")
+    assert f"{file} has no column {name!r}, asked for as" in said
+
+
+@pytest.mark.parametrize("word", ["", "reject", "no", "N", "Rejected"])
+def test_a_file_that_accepts_nothing(word, out, line, tmp_path):
+    file = folders.write(tmp_path / "d.csv", [{**line, "decision": word}])
+    before = folders.contents(out)
+    said = refused("apply", out, file, "--quiet")
+    assert f"{file} accepts nothing. Write 'accept' into the column decision" in said
+    assert folders.contents(out) == before
+
+
+def test_what_is_rejected_is_not_looked_at(out, line, tmp_path):
+    odd = dict.fromkeys(line, "odd") | {"decision": "no"}
+    file = folders.write(tmp_path / "d.csv", [odd, line])
+    assert "1 change made, of 1 accepted" in done("apply", out, file).stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "message"),
+    [
+        (None, [], "There is no file"),
+        ("folder", [], "is a folder; name a file in it"),
+        (b"", [], "is empty"),
+        (b"decision,kind,id,text_hash,path,current,proposed\n", [], "but no rows"),
+        (b"decision\xe9,kind\n", [], "is not written in 'utf-8'"),
+        (b"decision,kind\n", ["--encoding", "utf-9"], "utf-9"),
+        (b"decision,kind\n", ["--encoding", "hex"], "hex"),
+        (b'decision,kind,id,text_hash,path,current,proposed\n"accept,', [], "row 1"),
+        (b"decision,kind,id,text_hash,path,current,proposed\na,b\n", [], "2 fields"),
+    ],
+)
+def test_a_file_that_cannot_be_read(content, more, message, out, tmp_path):
+    file = tmp_path / "d.csv"
+    if content == "folder":
+        file.mkdir()
+    elif content is not None:
+        file.write_bytes(content)
+    before = folders.contents(out)
+    assert message in refused("apply", out, file, "--quiet", *more)
+    assert folders.contents(out) == before
+
+
+def test_a_file_of_unknown_kind(out, line, tmp_path):
+    file = tmp_path / "decisions.xlsx"
+    file.write_bytes(b"PK")
+    assert "the suffix '.xlsx' is none of" in refused("apply", out, file, "-q")
+
+
+def test_a_reason_that_no_file_can_hold(out, line, tmp_path):
+    """JSON can hold half a character, and so can a command line."""
+    file = tmp_path / "decisions.jsonl"
+    before = folders.contents(out)
+    for name in ("text", "id", "current", "proposed", "decision", "why"):
+        text = json.dumps({**line, name: "\ud800"}, default=int)
+        file.write_text(text + "\n", encoding="utf-8")
+        said = refused("apply", out, file, "--quiet")
+        assert folders.contents(out) == before, name
+        assert f"{file}, row 1" in said, name
+    file = folders.write(tmp_path / "decisions.csv", [line])
+    for option in ("--why", "--by"):
+        said = refused("apply", out, file, "--quiet", option, "caf\udce9")
+        assert f"{option} 'caf\\udce9' holds bytes that are not in the encoding" in said
+        assert folders.contents(out) == before, option
+
+
+# --- What is taken --------------------------------------------------------------------
+
+
+def _changes(path, revision, **options):
+    return read_decisions(path, revision, {}, **options).changes
+
+
+@pytest.mark.parametrize("word", [*ACCEPT, "Accept", " YES ", "Y"])
+def test_words_that_accept(word, revision, line, tmp_path):
+    file = folders.write(tmp_path / "d.csv", [{**line, "decision": word}])
+    (change,) = _changes(file, revision)
+    assert (change.kind, change.id, change.path) == ("relabel", line["id"], "label")
+    assert (change.old, change.new, change.why) == (2, 4, None)
+
+
+def test_lines_are_counted(revision, line, truth, tmp_path):
+    decisions = [line, truth.line("relabel", truth.free(stars=3)[0], "label", 3)]
+    decisions += [{**line, "decision": word} for word in REJECT]
+    decisions[0]["effect"] = "-0.01"
+    found = read_decisions(folders.write(tmp_path / "d.csv", decisions), revision, {})
+    assert (found.n_accepted, found.n_rejected, found.n_in_effect) == (
+        2,
+        len(REJECT),
+        1,
+    )
+    assert found.by_effect
+    decisions[0]["effect"] = ""
+    found = read_decisions(folders.write(tmp_path / "d.csv", decisions), revision, {})
+    assert not found.by_effect
+
+
+def test_what_need_not_be_said(revision, truth, tmp_path):
+    """The path goes without saying, but of concepts; so does the weight that is."""
+    i = truth.free(stars=2)[0]
+    decisions = [
+        truth.line("relabel", i, "label", 4) | {"path": ""},
+        truth.line("drop", truth.free(stars=3)[0], "row") | {"path": "", "current": ""},
+        truth.line("reweight", truth.free(stars=3)[1], "row", "2") | {"current": ""},
+    ]
+    found = _changes(folders.write(tmp_path / "d.csv", decisions), revision)
+    assert [(c.path, c.new) for c in found] == [
+        ("label", 4),
+        ("row", 0.0),
+        ("row", 2.0),
+    ]
+
+
+def test_numbers_as_spreadsheets_write_them(revision, truth, tmp_path):
+    i = truth.free(price=1)[0]
+    decisions = [
+        truth.line("relabel", truth.free(stars=2)[0], "label", "4.0")
+        | {"current": "2,"},
+        truth.line("annotate", i, "price", "3.0") | {"current": "1.00"},
+        truth.line("reweight", truth.free(stars=3)[1], "row", "2.50")
+        | {"current": "1"},
+    ]
+    decisions[0]["current"] = "2.0"
+    found = _changes(folders.write(tmp_path / "d.csv", decisions), revision)
+    assert [c.new for c in found] == [4, 3, 2.5]
+    assert [type(c.new) for c in found] == [int, int, float]
+    assert [c.old for c in found] == [2, 1, 1.0]
+
+
+def test_annotations_are_made_changed_and_taken_away(revision, truth, tmp_path):
+    made, changed, taken = (
+        truth.free(food=None)[0],
+        truth.free(food="Negative")[0],
+        truth.free(price=2)[0],
+    )
+    decisions = [
+        truth.line("annotate", made, "food", "Positive", why=" it was warm "),
+        truth.line("annotate", changed, "food", "unknown"),
+        truth.line("annotate", taken, "price", ""),
+    ]
+    found = _changes(folders.write(tmp_path / "d.csv", decisions), revision)
+    assert [(c.id, c.path, c.old, c.new) for c in found] == [
+        (made, "food", None, "Positive"),
+        (changed, "food", "Negative", "unknown"),
+        (taken, "price", 2, None),
+    ]
+    assert [c.why for c in found] == ["it was warm", None, None]
+
+
+@pytest.fixture(scope="module")
+def listed(audited):
+    """The list of suspects, all accepted, with odd texts in it."""
+    table = folders.lines(audited.out, "suspects.csv")
+    table = table.drop_duplicates(["id", "path"])
+    assert table["text"].str.startswith("'").any()
+    assert table["text"].str.contains("\n").any()
+    return table.assign(decision="accept")
+
+
+def _saved(table, **options):
+    return table.to_csv(index=False, **options).encode()
+
+
+FORMS = {
+    "semicolons": (".csv", lambda t: _saved(t, sep=";")),
+    "tabs": (".tsv", lambda t: _saved(t, sep="\t")),
+    "everything quoted": (".csv", lambda t: _saved(t, quoting=csv.QUOTE_ALL)),
+    "byte order mark": (".csv", lambda t: b"\xef\xbb\xbf" + _saved(t)),
+    "line ends of Windows": (".csv", lambda t: _saved(t, lineterminator="\r\n")),
+    "line ends of Windows, also in texts": (
+        ".csv",
+        lambda t: _saved(t).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
+    ),
+    "line ends of Unix, also in texts": (
+        ".csv",
+        lambda t: _saved(t).replace(b"\r\n", b"\n"),
+    ),
+    "numbers as 4.0": (".csv", lambda t: _saved(_with_floats(t))),
+    "apostrophes hidden": (
+        ".csv",
+        lambda t: _saved(
+            t.assign(text=t["text"].str.replace("^'(?=[=@-])", "", regex=True))
+        ),
+    ),
+    "compressed": (".csv.gz", lambda t: gzip.compress(_saved(t))),
+    "JSON Lines": (".jsonl", lambda t: _json_lines(t)),
+    "JSON with nulls": (".jsonl", lambda t: _json_lines(t.replace({"": None}))),
+    "other columns": (".csv", lambda t: _saved(t.assign(who="me", when="now"))),
+    "another order": (".csv", lambda t: _saved(t[sorted(t)].iloc[::-1])),
+    "no texts": (".csv", lambda t: _saved(t.drop(columns=["text", "why"]))),
+    "texts removed": (".csv", lambda t: _saved(t.assign(text=""))),
+}
+
+
+def _with_floats(table):
+    table = table.copy()
+    for name in ("current", "proposed"):
+        table[name] = [f"{v}.0" if v.isdigit() else v for v in table[name]]
+    return table
+
+
+def _json_lines(table):
+    rows = table.to_dict("records")
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_as_other_programs_save_it(form, listed, revision, tmp_path):
+    suffix, save = FORMS[form]
+    expected = _changes(folders.write(tmp_path / "plain.csv", listed), revision)
+    assert len(expected) == len(listed)
+    file = tmp_path / f"decisions{suffix}"
+    file.write_bytes(save(listed))
+    found = _changes(file, revision)
+    assert sorted(map(repr, found)) == sorted(map(repr, expected))
+
+
+def test_line_ends_of_several_kinds_in_one_text(tiny_encoder, tmp_path):
+    table = folders.reviews(60)
+    table["review"] += "\nthe soup\r\nthe waiter\rthe room"
+    audited = folders.make_audit(tmp_path, tiny_encoder, table=table)
+    decisions = folders.lines(audited.out, "suspects.csv").iloc[:3]
+    decisions = decisions.assign(decision="accept")
+    file = tmp_path / "decisions.csv"
+    content = _saved(decisions).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    file.write_bytes(content)
+    done("apply", audited.out, file)
+
+
+def test_a_file_in_another_encoding(listed, revision, out, tmp_path):
+    expected = _changes(folders.write(tmp_path / "plain.csv", listed), revision)
+    file = tmp_path / "decisions.csv"
+    for encoding in ("utf-16", "cp1252"):
+        file.write_bytes(listed.to_csv(index=False).encode(encoding))
+        found = _changes(file, revision, encoding=encoding)
+        assert found == expected
+        assert "is not written in" in refused("apply", out, file, "--quiet")
+
+
+def test_a_table_of_parquet(listed, revision, tmp_path):
+    pytest.importorskip("pyarrow")
+    expected = _changes(folders.write(tmp_path / "plain.csv", listed), revision)
+    file = tmp_path / "decisions.parquet"
+    listed.astype({"loss": float}).to_parquet(file)
+    assert _changes(file, revision) == expected
+    listed.replace({"": None}).to_parquet(file)
+    assert _changes(file, revision) == expected
+
+
+def test_a_long_text_can_be_decided_on(tiny_encoder, tmp_path):
+    """Of more characters than Python's reader of CSV takes by itself."""
+    table = folders.reviews(60)
+    table.loc[[5, 15, 25], "review"] += " the soup" * 20_000
+    rows = table.iloc[:30].rename(columns={"review": "text", "stars": "label"})
+    file, out = tmp_path / "reviews.jsonl", tmp_path / "out"
+    names = ["text", "label", "food"]
+    rows[names].to_json(file, orient="records", lines=True)
+    places = ["--out", out, "--model", tiny_encoder, "--quiet"]
+    done("audit", file, "--concept", "food", *places)
+    decisions = folders.lines(out, "suspects.csv")
+    assert decisions["text"].str.len().max() > 131_072
+    decisions.loc[decisions.index[0], "decision"] = "accept"
+    done("apply", out, folders.write(tmp_path / "decisions.csv", decisions))
+
+
+def test_ids_and_texts_that_look_like_formulas(tiny_encoder, tmp_path):
+    table = folders.reviews(60)
+    table["review_id"] = [f"=1+{k}" if k % 2 else f"@{k}" for k in range(60)]
+    table["food"] = table["food"].replace({"Positive": "+", "Negative": "-"})
+    audited = folders.make_audit(tmp_path, tiny_encoder, table=table)
+    decisions = folders.lines(audited.out, "suspects.csv").drop_duplicates("id")
+    assert decisions["id"].str.startswith("'").all()
+    decisions = decisions.assign(decision="accept").iloc[:5]
+    file = folders.write(tmp_path / "decisions.csv", decisions)
+    done("apply", audited.out, file)
+    changes = folders.records(audited.out)[1]["changes"]
+    assert {c["id"] for c in changes} == {i[1:] for i in decisions["id"]}
+
+
+# --- Ids ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "ids"),
+    [
+        ("a\nb\n", ["a", "b"]),
+        ("a\nb\na", ["a", "b"]),
+        ("\ufeffa\r\n\r\n b \r\n", ["a", "b"]),
+        (
+            "=1\n007\nan id with spaces\nété\n",
+            ["=1", "007", "an id with spaces", "été"],
+        ),
+    ],
+)
+def test_ids_are_read_as_they_are(content, ids, tmp_path):
+    file = tmp_path / "ids.txt"
+    file.write_bytes(content.encode())
+    assert read_ids(file) == ids
+
+
+def test_ids_in_another_encoding(tmp_path):
+    file = tmp_path / "ids.txt"
+    file.write_bytes("é\nb\n".encode("utf-16"))
+    assert read_ids(file, "utf-16") == ["é", "b"]
+    with pytest.raises(DataFileError, match="is not written in 'utf-8'"):
+        read_ids(file)
+
+
+# --- Whatever it is, it is taken or refused -------------------------------------------
+
+FUZZ = settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def _read_or_refuse(path, revision):
+    """Return what is read, None if it is refused with a message."""
+    try:
+        found = read_decisions(path, revision, {})
+    except (ValueError, OSError) as error:
+        assert str(error)
+        return None
+    assert isinstance(found, Decisions)
+    assert len(found.changes) <= found.n_accepted
+    return found
+
+
+@FUZZ
+@given(data=st.data())
+def test_mutated_bytes_are_read_or_refused(data, listed, revision, tmp_path):
+    suffix, save = FORMS[data.draw(st.sampled_from(["semicolons", "JSON Lines"]))]
+    content = bytearray(save(listed.iloc[:4]))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        piece = data.draw(st.binary(max_size=3))
+        content[place : place + data.draw(st.integers(0, 3))] = piece
+    path = tmp_path / f"mutated{suffix}"
+    path.write_bytes(content)
+    _read_or_refuse(path, revision)
+
+
+CELLS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(
+        ["accept", "label", "food", "row", "drop", "reweight", "nan", "inf"]
+    ),
+    st.sampled_from(["-0", "1e999", "4.0", "1_0", "٤", "'=1", "'", "\x00", "\ud800"]),
+)
+VALUES = st.one_of(
+    CELLS,
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.just(10**400),
+    st.floats(),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=2), st.integers(), max_size=2),
+)
+
+
+@FUZZ
+@given(data=st.data())
+def test_mutated_cells_are_read_or_refused(data, listed, revision, tmp_path):
+    rows = listed.iloc[:4].to_dict("records")
+    as_json = data.draw(st.booleans())
+    for _ in range(data.draw(st.integers(1, 3))):
+        row = data.draw(st.sampled_from(rows))
+        name = data.draw(st.sampled_from(sorted(row)))
+        row[name] = data.draw(VALUES if as_json else CELLS)
+    if as_json:
+        path = tmp_path / "mutated.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        path = tmp_path / "mutated.csv"
+        stream = io.StringIO(newline="")
+        pd.DataFrame(rows).to_csv(stream, index=False)
+        path.write_bytes(stream.getvalue().encode("utf-8", "surrogatepass"))
+    found = _read_or_refuse(path, revision)
+    if found is not None:
+        for change in found.changes:
+            json.dumps(vars(change), ensure_ascii=False, allow_nan=False).encode()
+
+
+@FUZZ
+@given(content=st.binary(max_size=40))
+def test_any_bytes_are_ids_or_refused(content, tmp_path):
+    path = tmp_path / "ids.txt"
+    path.write_bytes(content)
+    try:
+        ids = read_ids(path)
+    except DataFileError as error:
+        assert str(path) in str(error)
+    else:
+        assert ids and all(i == i.strip() and i for i in ids)

@@ -1,0 +1,339 @@
+"""What an audit finds, on features; files and pages are tested elsewhere."""
+
+import hashlib
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif._audit.findings import N_CULPRITS, audit, fit_models
+from skclif._audit.rows import Reviews, check_parts, hold_out, same_kinds, text_hash
+from skclif.exceptions import DataFileError
+
+from ..data import make_concept_data
+
+N_TRAIN = 110
+
+
+def _reviews(labels, texts=None, concepts=None, groups=None):
+    texts = [f"text {i}" for i in range(len(labels))] if texts is None else texts
+    ids = [f"id{i}" for i in range(len(labels))]
+    return Reviews.from_parts(ids, texts, labels, concepts, groups)
+
+
+def _parts(n_samples=160, with_concepts=True):
+    X, y, concepts = make_concept_data(n_samples, seed=3)
+    groups = np.array(["north", "south", "west"])[np.arange(n_samples) % 3]
+    reviews = _reviews(y, None, concepts if with_concepts else None, groups)
+    is_held = np.arange(n_samples) >= N_TRAIN
+    return (
+        reviews.take(~is_held),
+        reviews.take(is_held),
+        X[~is_held],
+        X[is_held],
+    )
+
+
+@pytest.fixture(scope="module")
+def found():
+    return _audit(*_parts(), C=3.0, max_mistakes=6)
+
+
+def _audit(train, held_out, X_train, X_held_out, *, C=1.0, training="sequential", **kw):
+    models = fit_models(train, X_train, C=C, training=training)
+    return audit(models, train, held_out, X_held_out, **kw)
+
+
+def _paths(table):
+    return [name for name in table if name.startswith("path:")]
+
+
+# --- Splitting ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hold_out_stratifies_and_keeps_equal_texts_together(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(["a", "b", "c"], p=[0.7, 0.2, 0.1], size=300)
+    texts = [f"text {i}" for i in rng.integers(0, 150, size=300)]
+    train, held_out = hold_out(_reviews(labels, texts), 0.25, seed)
+    assert not set(train.texts) & set(held_out.texts)
+    assert sorted([*train.ids, *held_out.ids]) == sorted(f"id{i}" for i in range(300))
+    assert set(held_out.labels) <= set(train.labels)
+    n_texts = len(set(texts))
+    assert abs(len(set(held_out.texts)) - n_texts / 4) <= 3  # rounding, once a label
+
+
+def test_hold_out_depends_on_the_seed_alone():
+    reviews = _reviews(["a", "b"] * 20)
+    first, again, other = (hold_out(reviews, 0.25, s)[1].ids for s in (0, 0, 1))
+    assert first.tolist() == again.tolist() != other.tolist()
+
+
+def test_a_label_with_one_text_stays_in_training():
+    labels = ["a"] * 20 + ["rare"]
+    for seed in range(10):
+        train, held_out = hold_out(_reviews(labels), 0.25, seed)
+        assert "rare" in train.labels
+        assert "rare" not in held_out.labels
+    with_rare = _reviews(labels[:5] + ["rare", "b", "b"])
+    notes = check_parts(with_rare, _reviews(["a", "b"], ["x", "y"]))
+    assert notes == [
+        "No held-out row has the label 'rare': how well it is predicted remains "
+        "unknown."
+    ]
+
+
+def test_a_label_that_only_a_repeated_text_has_stays_in_training():
+    texts = [f"text {i}" for i in range(20)] + ["text 3"]
+    labels = ["a", "b"] * 10 + ["only here"]
+    for seed in range(20):
+        train, _ = hold_out(_reviews(labels, texts), 0.4, seed)
+        assert "only here" in train.labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", "b", "c"], "No row can be held out: of 3 rows with 3 labels"),
+        (["a", "a", "a"], "All 3 rows to train on have the same label, 'a'"),
+        ([7.0, 7.0], "same label, 7;"),
+        ([0.5, 1.0, 2.0], "not whole, such as 0.5"),
+    ],
+)
+def test_hold_out_refuses(labels, message):
+    with pytest.raises(DataFileError, match=message):
+        hold_out(_reviews(labels), 0.25, 0)
+
+
+# --- Checks ---------------------------------------------------------------------------
+
+
+def test_check_parts_refuses_labels_that_training_lacks():
+    with pytest.raises(DataFileError, match=r"label 9 \(id id1\) does not .* has 1, 2"):
+        check_parts(_reviews([1, 2]), _reviews([1, 9]))
+
+
+def test_check_parts_refuses_a_concept_with_one_value():
+    concepts = pd.DataFrame({"food": ["good", "good", None]})
+    train = _reviews([1, 2, 2], concepts=concepts)
+    with pytest.raises(ValueError, match="'food' has fewer than two observed values"):
+        check_parts(train, train)
+
+
+def test_check_parts_names_texts_in_both_parts():
+    train = _reviews(["a", "b"] * 4)
+    held_out = _reviews(["a", "b"] * 4, [f"text {i}" for i in range(1, 9)])
+    (note,) = check_parts(train, held_out)
+    assert note.startswith("7 of the 8 held-out texts also stand in the training data")
+    assert "(ids id0, id1, id2, id3, id4 and 2 more)" in note
+
+
+def test_check_parts_tells_of_values_that_training_lacks():
+    train = _reviews([1, 2], concepts=pd.DataFrame({"food": ["good", "bad"]}))
+    other = pd.DataFrame({"food": ["odd", None]})
+    held_out = _reviews([1, 2], ["x", "y"], concepts=other)
+    (note,) = check_parts(train, held_out)
+    assert "'food' has the value 'odd'" in note
+    assert "(1 rows)" in note
+
+
+def test_same_kinds_makes_numbers_words_where_one_part_has_words():
+    train = _reviews([1, 2], concepts=pd.DataFrame({"n": [1.0, None], "m": [1, 2]}))
+    other = pd.DataFrame({"n": ["1", "none"], "m": [2, 1]})
+    first, second = same_kinds(train, _reviews(["2", "x"], concepts=other))
+    assert first.labels.tolist() == ["1", "2"]
+    assert second.labels.tolist() == ["2", "x"]
+    assert first.concepts["n"].tolist()[0] == "1"
+    assert first.concepts["n"].isna().tolist() == [False, True]
+    assert first.concepts["m"].tolist() == [1, 2]
+
+
+# --- Findings -------------------------------------------------------------------------
+
+
+def test_text_hash_is_the_start_of_sha256():
+    assert text_hash("café") == hashlib.sha256("café".encode()).hexdigest()[:16]
+
+
+def test_influence_covers_every_training_row_once_and_adds_up(found):
+    overall = found.influence[found.influence["target"] == "all"]
+    assert sorted(overall["train_id"]) == sorted(found.training["id"])
+    assert overall["rank"].tolist() == list(range(1, N_TRAIN + 1))
+    assert overall["influence"].is_monotonic_decreasing
+    assert overall["target_id"].isna().all()
+    table = found.influence
+    names = ["label", "food", "quiet", "price", "interaction"]
+    assert _paths(table) == [f"path:{name}" for name in names]
+    # Sums of five numbers in a different order.
+    np.testing.assert_allclose(
+        table[_paths(table)].sum(axis=1), table["influence"], rtol=1e-12, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "said_of"),
+    [
+        ("auto", "had not settled after"),
+        ("leverage", "moves a score by more than"),
+    ],
+)
+def test_removals_that_are_too_large_are_said_once(method, said_of):
+    train, held_out, X_train, X_held_out = _parts()
+    options = {"C": 1e4, "concept_C": 1e4, "method": method}
+    models = fit_models(train, X_train, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = audit(models, train, held_out, X_held_out)
+    said = [note for note in found.warnings if said_of in note]
+    assert len(said) == 1
+    assert found.warnings[: len(models.warnings)] == models.warnings
+
+
+def test_first_order_on_request():
+    train, held_out, X_train, X_held_out = _parts()
+    models = fit_models(train, X_train, method="first_order")
+    table = audit(models, train, held_out, X_held_out).influence
+    names = ["label", "food", "quiet", "price"]
+    assert _paths(table) == [f"path:{name}" for name in names]
+    explainer = ConceptInfluenceExplainer(
+        ConceptBottleneckClassifier(), method="first_order"
+    )
+    explainer.fit(X_train, train.labels, concepts=train.concepts)
+    result = explainer.influence(X_held_out, held_out.labels, reduce="mean")
+    overall = table[table["target"] == "all"].set_index("train_id")["influence"]
+    np.testing.assert_allclose(overall[train.ids], result.values[0], atol=1e-12)
+
+
+def test_annotations_that_are_missing_carry_nothing(found):
+    for name in found.concepts:
+        missing = found.influence[f"annotated:{name}"].isna()
+        assert missing.any()
+        assert (found.influence.loc[missing, f"path:{name}"] == 0).all()
+
+
+def test_mistakes_are_the_worst_and_culprits_the_most_harmful(found):
+    predictions = found.predictions
+    wrong = predictions[predictions["label"] != predictions["predicted"]]
+    worst = wrong.sort_values("loss", ascending=False)["id"].head(6).tolist()
+    assert predictions["id"].iloc[found.mistakes].tolist() == worst
+    of_rows = found.influence[found.influence["target"] == "row"]
+    assert of_rows["target_id"].unique().tolist() == worst
+    for target, lines in of_rows.groupby("target_id"):
+        assert len(lines) == N_CULPRITS
+        assert (lines["influence"] > 0).all()
+        assert lines["influence"].is_monotonic_decreasing
+        text = predictions.set_index("id").loc[target, "text_hash"]
+        assert set(lines["target_text_hash"]) == {text}
+
+
+@pytest.mark.parametrize("training", ["sequential", "independent"])
+def test_really_retraining_without_a_culprit_lowers_the_loss(training):
+    train, held_out, X_train, X_held_out = _parts()
+    options = {"training": training, "C": 3.0}
+    found = _audit(train, held_out, X_train, X_held_out, max_mistakes=4, **options)
+
+    def losses(rows):
+        model = ConceptBottleneckClassifier(**options)
+        part = train.take(rows)
+        model.fit(X_train[rows], part.labels, concepts=part.concepts)
+        codes = np.searchsorted(model.classes_, held_out.labels)
+        proba = model.predict_proba(X_held_out)
+        return -np.log(proba[np.arange(len(codes)), codes])
+
+    before = losses(np.arange(N_TRAIN))
+    first = found.influence[found.influence["rank"] == 1]
+    assert len(first) == 5
+    for line in first.to_dict("records"):
+        row = train.ids.tolist().index(line["train_id"])
+        difference = before - losses(np.delete(np.arange(N_TRAIN), row))
+        if line["target"] == "all":
+            effect = difference.mean()
+        else:
+            effect = difference[held_out.ids.tolist().index(line["target_id"])]
+        # First order is not exact for the rows that matter most; sign and size hold.
+        assert 0.4 * line["influence"] < effect < 2.5 * line["influence"]
+
+
+def test_groups_sum_the_influence_of_their_rows(found):
+    overall = found.influence[found.influence["target"] == "all"]
+    sums = overall.groupby("train_group")[["influence", *_paths(overall)]].sum()
+    table = found.groups.set_index("group")
+    np.testing.assert_allclose(table.loc[sums.index, sums.columns], sums, rtol=1e-9)
+    sizes = found.predictions["group"].value_counts()
+    assert table["held_out_rows"].to_dict() == sizes.to_dict()
+
+
+def test_a_group_without_held_out_or_training_rows_is_told():
+    train, held_out, X_train, X_held_out = _parts()
+    groups = np.where(np.arange(len(held_out)) % 2, "new", "south")
+    held_out = Reviews(*(vars(held_out) | {"groups": groups}).values())
+    table = _audit(train, held_out, X_train, X_held_out).groups.set_index("group")
+    assert table.loc["north", "held_out_rows"] == 0
+    assert np.isnan(table.loc["north", "accuracy"])
+    assert table.loc["new", "training_rows"] == 0
+    assert table.loc["new", "influence"] == 0
+
+
+def test_without_concepts_the_black_box_is_audited():
+    train, held_out, X_train, X_held_out = _parts(with_concepts=False)
+    found = _audit(train, held_out, X_train, X_held_out, C=2.0)
+    reference = LogisticRegression(C=2.0, tol=1e-10, max_iter=1000)
+    proba = reference.fit(X_train, train.labels).predict_proba(X_held_out)
+    columns = [f"p={value}" for value in found.classes]
+    np.testing.assert_allclose(found.predictions[columns], proba, atol=1e-6)
+    assert list(found.metrics["label"]) == ["model", "majority"]
+    assert "concepts" not in found.metrics
+    assert _paths(found.influence) == ["path:label"]
+
+
+def test_a_value_that_training_lacks_counts_as_a_mistake_of_the_concept():
+    train, held_out, X_train, X_held_out = _parts()
+    held_out.concepts.loc[0, "food"] = "odd"
+    found = _audit(train, held_out, X_train, X_held_out)
+    assert found.predictions["annotated:food"].iloc[0] == "odd"
+    assert found.predictions["p_annotated:food"].iloc[0] == 0
+    assert found.metrics["concepts"]["food"]["model"]["accuracy"] < 1
+
+
+def test_a_concept_without_held_out_annotations_has_no_quality():
+    train, held_out, X_train, X_held_out = _parts()
+    held_out.concepts["quiet"] = None
+    metrics = _audit(train, held_out, X_train, X_held_out).metrics
+    nothing = {"accuracy": None, "macro_f1": None}
+    assert metrics["concepts"]["quiet"]["model"] == nothing
+    others = [metrics["concepts"][n]["model"]["accuracy"] for n in ("food", "price")]
+    mean = metrics["concepts_mean"]["model"]["accuracy"]
+    assert mean == pytest.approx(np.mean(others))
+
+
+def test_no_text_is_kept_unless_wanted():
+    train, held_out, *features = _parts()
+    found = _audit(train.without_texts(), held_out.without_texts(), *features)
+    tables = [found.training, found.predictions, found.influence]
+    tables += [found.suspects, found.suggestions]
+    assert not any("text" in table for table in tables)
+    cells = pd.concat([t.astype(str).stack() for t in tables])
+    assert not cells.str.contains("text ").any()
+    assert found.predictions["text_hash"].iloc[0] == text_hash(f"text {N_TRAIN}")
+
+
+def test_fingerprints_are_of_what_was_used(found):
+    train, held_out, X_train, X_held_out = _parts()
+    again = _audit(train, held_out, X_train, X_held_out, C=3.0)
+    assert again.fingerprints == found.fingerprints
+    is_bad = train.concepts["food"].iloc[0] == "bad"
+    train.concepts.loc[0, "food"] = "good" if is_bad else "bad"
+    changed = _audit(train, held_out, X_train, X_held_out, C=3.0)
+    assert changed.fingerprints["training_data"] != found.fingerprints["training_data"]
+    assert changed.fingerprints["coefficients"] != found.fingerprints["coefficients"]
+
+
+def test_the_audit_tells_when_a_head_did_not_converge():
+    train, held_out, X_train, X_held_out = _parts()
+    models = fit_models(train, X_train, max_iter=1)
+    found = audit(models, train, held_out, X_held_out)
+    assert any("stopped at a gradient norm" in text for text in found.warnings)

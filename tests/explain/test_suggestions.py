@@ -1,0 +1,693 @@
+"""Suggested changes of training rows, against retraining with them."""
+
+import dataclasses
+import pickle
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif._explain import suggestions as _suggestions
+from skclif._explain.edits import TrainingSet
+from skclif._explain.requests import class_codes, numeric_targets
+from skclif._explain.suggestions import (
+    KINDS,
+    LABEL,
+    ROW,
+    Changes,
+    Found,
+    Menu,
+    Validation,
+    cross_fit,
+    frame_of,
+    menu_of,
+    suggest,
+)
+from skclif._results.ranks import spearman
+from skclif.exceptions import InfluenceWarning, SuggestionWarning
+from skclif.numerics.edits import Limits, solve_edit
+from skclif.numerics.influence import factorise, first_order, solve_adjoint
+from skclif.numerics.suggestions import ClosedForm
+from skclif.numerics.targets import ConceptTarget, LabelTarget, evaluate
+
+from ..data import make_concept_data
+from ..numerics.test_influence import CONCEPT_PENALTY, PENALTY, SIZES, _data, _fit
+
+CLASS_WEIGHT = {"again": 1.5, "never": 0.5, "perhaps": 1.0}
+TRAINING = ["sequential", "independent"]
+quiet = pytest.mark.filterwarnings("ignore::skclif.exceptions.SuggestionWarning")
+
+
+def _problem(n=200, n_validation=150, wrong=0, seed=0):
+    """Return training rows, some of their labels wrong, and validation rows."""
+    X, y, concepts = make_concept_data(n + n_validation, seed=seed)
+    rng = np.random.default_rng(seed + 1)
+    rows = rng.permutation(n)[:wrong]
+    y[rows] = rng.choice(np.unique(y), wrong)
+    return (X[:n], y[:n], concepts[:n].reset_index(drop=True)), (X[n:], y[n:])
+
+
+def _explainer(rows, **parameters):
+    X, y, concepts = rows
+    estimator = ConceptBottleneckClassifier(**parameters)
+    return ConceptInfluenceExplainer(estimator).fit(X, y, concepts=concepts)
+
+
+def _asked(explainer, X, y, kinds=KINDS, target="loss"):
+    model, solved = explainer._model(), explainer._solved_model()
+    validation = Validation(
+        solved,
+        X,
+        class_codes(explainer.classes_, X, y),
+        lambda codes: numeric_targets(model, target, codes, solved.device),
+        about_labels=True,
+    )
+    return menu_of(solved, kinds, TrainingSet(**explainer._training), False), validation
+
+
+def _edited(rows, edit):
+    """Return rows and weights with the arguments of an edit carried out."""
+    X, y, concepts = rows
+    y, concepts, weights = y.copy(), concepts.copy(), np.ones(len(y))
+    for row, label in edit.get("y", {}).items():
+        y[row] = label
+    for name, values in edit.get("concepts", {}).items():
+        for row, value in values.items():
+            concepts.loc[row, name] = value
+    for row, weight in edit.get("sample_weight", {}).items():
+        weights[row] = weight
+    weights[edit.get("drop", [])] = 0
+    return X, y, weights, concepts
+
+
+def _retrained(rows, edit, **parameters):
+    X, y, weights, concepts = _edited(rows, edit)
+    estimator = ConceptBottleneckClassifier(tol=1e-9, **parameters)
+    return estimator.fit(X, y, weights, concepts=concepts)
+
+
+def _loss(model, X, y):
+    return log_loss(y, model.predict_proba(X), labels=model.classes_)
+
+
+# --- Closed forms ---------------------------------------------------------------------
+
+
+def _adjoint(data, bottleneck, target, test):
+    factors = factorise(
+        bottleneck, data, penalty=PENALTY, concept_penalty=CONCEPT_PENALTY
+    )
+    derivatives = target.derivatives(bottleneck, test.features)
+    return factors, solve_adjoint(bottleneck, factors, derivatives)
+
+
+def _changes(independent, target=None, n_samples=60):
+    data, test = _data(n_samples), _data(7, seed=5)
+    bottleneck = _fit(data, independent=independent)
+    target = target or LabelTarget("loss", test.labels)
+    factors, adjoint = _adjoint(data, bottleneck, target, test)
+    changed = ClosedForm(bottleneck, factors).of(data, adjoint)
+    return data, bottleneck, adjoint, changed, (target, test)
+
+
+def _influence(bottleneck, data, adjoint):
+    return torch.cat([part for _, part in first_order(bottleneck, data, adjoint)], 1)
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_relabelling_is_the_influence_of_the_new_label_less_that_of_the_old(
+    independent,
+):
+    data, bottleneck, adjoint, changed, _ = _changes(independent)
+    labels = (data.labels + 1) % 3
+    found = changed.relabel(labels, data.label_weights)
+    before = _influence(bottleneck, data, adjoint)[:, :, 0]
+    after = _influence(bottleneck, replace(data, labels=labels), adjoint)[:, :, 0]
+    torch.testing.assert_close(found, after - before)
+
+
+@pytest.mark.parametrize("concept", range(len(SIZES)))
+def test_annotating_is_the_influence_of_the_new_annotation_less_that_of_the_old(
+    concept,
+):
+    data, bottleneck, adjoint, changed, _ = _changes(independent=False)
+    codes, path = data.concepts[:, concept], 1 + concept
+    codes = (codes + 1) % SIZES[concept] if SIZES[concept] else codes + 1
+    found = changed.annotate(concept, codes, data.concept_weights[:, concept])
+    concepts = data.concepts.clone()
+    concepts[:, concept] = codes
+    before = _influence(bottleneck, data, adjoint)[:, :, path]
+    new = replace(data, concepts=concepts)
+    after = _influence(bottleneck, new, adjoint)[:, :, path]
+    torch.testing.assert_close(found, after - before)
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_a_little_more_weight_is_influence_to_first_order(independent):
+    data, bottleneck, adjoint, changed, _ = _changes(independent)
+    step = 1e-6
+    found = (changed.reweight(1 + step) - changed.reweight(1 - step)) / (2 * step)
+    expected = _influence(bottleneck, data, adjoint).sum(dim=2)
+    # The difference quotient leaves 1e-10 of rounding.
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_nothing_changed_is_no_effect():
+    data, _, _, changed, _ = _changes(independent=True)
+    zero = torch.zeros(7, 60, dtype=torch.float64)
+    torch.testing.assert_close(changed.relabel(data.labels, data.label_weights), zero)
+    torch.testing.assert_close(changed.reweight(1.0), zero)
+    given = data.annotated[:, 0]
+    same = changed.annotate(0, data.concepts[:, 0], data.concept_weights[:, 0])
+    torch.testing.assert_close(same[:, given], zero[:, given])
+
+
+def test_a_head_without_curvature_to_change_is_followed_exactly():
+    """Least squares are solved by one step, and the target is linear in them."""
+    concept = SIZES.index(0)
+    target = ConceptTarget(concept, 0)
+    data, bottleneck, _, changed, (target, test) = _changes(False, target)
+    weights = data.concept_weights[:, concept]
+    weights = torch.where(data.annotated[:, concept], weights, 1.3)
+    codes = data.concepts[:, concept] + 1
+    annotated = changed.annotate(concept, codes, weights)
+    doubled, dropped = changed.reweight(2.0), changed.reweight(0.0)
+    before = evaluate(target, bottleneck, test.features)
+
+    def effect(**parts):
+        after = solve_edit(
+            bottleneck,
+            data,
+            replace(data, **parts),
+            None,
+            penalty=PENALTY,
+            concept_penalty=CONCEPT_PENALTY,
+            limits=Limits(1e-11, 100),
+        )
+        return evaluate(target, after.bottleneck, test.features) - before
+
+    for row in range(0, 60, 7):
+        concepts, annotations = data.concepts.clone(), data.concept_weights.clone()
+        concepts[row, concept], annotations[row, concept] = codes[row], weights[row]
+        real = effect(concepts=concepts, concept_weights=annotations)
+        torch.testing.assert_close(annotated[:, row], real, rtol=1e-7, atol=1e-9)
+        for factor, found in ((2.0, doubled), (0.0, dropped)):
+            annotations = data.concept_weights.clone()
+            annotations[row] *= factor
+            real = effect(concept_weights=annotations)
+            torch.testing.assert_close(found[:, row], real, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("training", TRAINING)
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [
+        ("relabel", False),
+        ("annotate", False),
+        ("annotate", True),
+        ("reweight", False),
+        ("drop", False),
+    ],
+)
+def test_single_changes_are_near_retraining(training, kind, missing):
+    """One step each, on 400 rows; what is left is of second order in one row."""
+    rows, validation = _problem(400)
+    parameters = {"training": training, "class_weight": CLASS_WEIGHT}
+    explainer = _explainer(rows, **parameters)
+    frame = _compared(explainer, *validation, kind)
+    frame = frame[frame["current"].isna() == missing].sort_values("effect")
+    picked = frame.iloc[np.linspace(0, len(frame) - 1, 16).astype(int)]
+    before = _loss(_retrained(rows, {}, **parameters), *validation)
+    truth = np.array(
+        [
+            _loss(_retrained(rows, _as_edit(line), **parameters), *validation) - before
+            for line in picked.to_dict("records")
+        ]
+    )
+    effects = picked["effect"].to_numpy()
+    assert spearman(effects[None], truth[None])[0] > 0.9
+    assert np.linalg.norm(effects - truth) < 0.15 * np.linalg.norm(truth)
+
+
+def _compared(explainer, X, y, kind):
+    """Return the best change of every row and path."""
+    menu, validation = _asked(explainer, X, y, (kind,))
+    (best,), n = menu.best(validation.adjoint(np.full((1, len(y)), 1 / len(y))))
+    found = Found(best, np.zeros(len(best)), np.zeros(len(y)), 0.0, None, n)
+    training = explainer._training_frame()
+    return frame_of(found, explainer._model(), explainer._training["weights"], training)
+
+
+def _as_edit(line):
+    row, value = line["row"], line["proposed"]
+    return {
+        "relabel": {"y": {row: value}},
+        "annotate": {"concepts": {line["path"]: {row: value}}},
+        "reweight": {"sample_weight": {row: value}},
+        "drop": {"drop": [row]},
+    }[line["kind"]]
+
+
+@quiet
+def test_effects_do_not_depend_on_blocks(monkeypatch):
+    rows, validation = _problem(60)
+    explainer = _explainer(rows)
+    expected = explainer.suggest_edits(*validation, random_state=0).to_frame()
+    monkeypatch.setattr("skclif.numerics.suggestions.BLOCK_ROWS", 7)
+    monkeypatch.setattr("skclif._explain.engine._TARGET_BLOCK", 11)
+    found = explainer.suggest_edits(*validation, random_state=0).to_frame()
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-9)
+
+
+# --- Choosing -------------------------------------------------------------------------
+
+
+def _menu(higher_is_better=False):
+    return Menu(None, KINDS, None, None, None, higher_is_better)
+
+
+def _some(rows, paths, effects):
+    values = np.zeros(len(rows))
+    return Changes(np.array(rows), np.array(paths), values, np.array(effects))
+
+
+def test_only_good_changes_are_chosen_the_best_first():
+    best = _some([0, 1, 2, 3], [LABEL] * 4, [-1.0, 2.0, -3.0, 0.0])
+    assert _menu().choose(best, 9).rows.tolist() == [2, 0]
+    assert _menu(higher_is_better=True).choose(best, 9).rows.tolist() == [1]
+    assert _menu().choose(best, 1).rows.tolist() == [2]
+
+
+def test_a_row_whose_weight_changes_has_no_other_change():
+    best = _some([5, 5, 5], [LABEL, ROW, 1], [-1.0, -2.0, -3.0])
+    assert _menu().choose(best, 9).paths.tolist() == [1, LABEL]
+    best = _some([5, 5, 5], [LABEL, ROW, 1], [-1.0, -4.0, -3.0])
+    assert _menu().choose(best, 9).paths.tolist() == [ROW]
+
+
+@quiet
+def test_every_row_and_path_has_its_best_change_and_no_current_value():
+    rows, validation = _problem(60)
+    explainer = _explainer(rows)
+    frame = explainer.suggest_edits(*validation, budget=1000).to_frame()
+    assert not frame.duplicated(["row", "path"]).any()
+    assert (frame["effect"] < 0).all()
+    assert frame["effect"].is_monotonic_increasing
+    assert (frame["current"] != frame["proposed"]).all()
+    weighed = frame[frame["path"] == "row"]
+    assert set(weighed["proposed"]) <= {0.0, 0.5, 2.0}
+    others = frame[frame["path"] != "row"]
+    assert not set(weighed["row"]) & set(others["row"])
+    known = pd.DataFrame({"label": rows[1], **rows[2]})
+    for row, path, current in others[["row", "path", "current"]].itertuples(
+        index=False
+    ):
+        given = known.loc[row, path]
+        assert current is None if pd.isna(given) else current == given
+
+
+@quiet
+@pytest.mark.parametrize("kinds", [*KINDS, ("drop", "relabel"), "relabel"])
+def test_kinds_are_those_asked_for(kinds):
+    rows, validation = _problem(60)
+    found = _explainer(rows).suggest_edits(*validation, kinds=kinds, budget=1000)
+    asked = {kinds} if isinstance(kinds, str) else set(kinds)
+    assert set(found.to_frame()["kind"]) == asked
+
+
+@quiet
+def test_a_tenth_of_the_rows_changes_if_nobody_says():
+    rows, validation = _problem(60)
+    explainer = _explainer(rows)
+    assert explainer.suggest_edits(*validation).n_chosen == 6
+    assert explainer.suggest_edits(*validation, budget=np.int64(9)).n_chosen == 9
+
+
+@quiet
+def test_all_that_could_change_is_compared():
+    rows, validation = _problem(60)
+    found = _explainer(rows).suggest_edits(*validation)
+    missing = rows[2].isna().sum()
+    values = {"food": 3, "quiet": 2, "price": 4}
+    annotations = sum(60 * (m - 1) + missing[name] for name, m in values.items())
+    assert found.n_candidates == 60 * 2 + annotations + 60 * 3
+
+
+@quiet
+def test_standard_errors_are_those_of_the_mean_over_validation_rows():
+    rows, (X, y) = _problem(60)
+    explainer = _explainer(rows, training="independent")
+    menu, validation = _asked(explainer, X, y)
+    found = suggest(menu, validation, 30, np.random.RandomState(0))
+    assert len(set(found.changes.paths)) == 5
+    closed_form = ClosedForm(menu.solved.bottleneck, menu.solved.factors)
+    (adjoint,) = validation.adjoints()
+    for change, error in enumerate(found.std_errors):
+        row = found.changes.rows[[change]]
+        changed = closed_form.of(menu.solved.data.rows(row), adjoint)
+        effects = menu._effects(
+            changed, row, found.changes.paths[change], found.changes.values[change]
+        )[:, 0]
+        assert effects.mean() == pytest.approx(found.changes.effects[change])
+        assert effects.std(ddof=1) / np.sqrt(len(y)) == pytest.approx(error)
+
+
+# --- What a list is worth -------------------------------------------------------------
+
+
+@quiet
+@pytest.mark.parametrize("training", TRAINING)
+def test_a_list_is_measured_on_rows_that_did_not_choose_it_by_retraining(training):
+    rows, (X, y) = _problem(80, 60)
+    parameters = {"training": training, "class_weight": CLASS_WEIGHT}
+    explainer = _explainer(rows, **parameters)
+    menu, validation = _asked(explainer, X, y)
+    _, effects, _ = cross_fit(menu, validation, 8, np.random.RandomState(0), n_folds=2)
+    fold = _suggestions.folds(validation.codes, 2, np.random.RandomState(0))
+    for number in range(2):
+        out = fold == number
+        chosen = explainer.suggest_edits(X[~out], y[~out], budget=8, random_state=0)
+        after = _retrained(rows, chosen.as_edit(), **parameters)
+        own = np.searchsorted(after.classes_, y[out])
+        before = explainer.predict_proba(X[out])[np.arange(len(own)), own]
+        now = after.predict_proba(X[out])[np.arange(len(own)), own]
+        expected = np.log(before) - np.log(now)
+        np.testing.assert_allclose(effects[out], expected, atol=1e-5)
+
+
+@quiet
+@pytest.mark.parametrize("training", TRAINING)
+def test_the_edited_training_set_is_the_edit_carried_out(training):
+    rows, validation = _problem(80)
+    parameters = {"training": training, "class_weight": CLASS_WEIGHT}
+    explainer = _explainer(rows, **parameters)
+    menu, asked = _asked(explainer, *validation)
+    changes = suggest(menu, asked, 40, np.random.RandomState(0)).changes
+    found = explainer.suggest_edits(*validation, budget=40, random_state=0)
+    edited = menu.edited(changes)
+    X, y, weights, concepts = _edited(rows, found.as_edit())
+    expected = explainer._model()._training_data(X, y, weights, concepts, None)
+    kept = weights > 0  # annotations of rows without weight are not read
+    for field in dataclasses.fields(edited):
+        one = getattr(edited, field.name)[kept].numpy()
+        other = getattr(expected, field.name)[kept].numpy()
+        if field.name == "concepts":
+            other = np.where(expected.annotated[kept], other, one)
+        np.testing.assert_array_equal(one, other)
+    assert (edited.label_weights[~kept] == 0).all()
+    assert (edited.concept_weights[~kept] == 0).all()
+
+
+def test_wrong_labels_are_worth_changing_and_no_warning_comes():
+    rows, validation = _problem(200, 300, wrong=60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = _explainer(rows).suggest_edits(*validation, random_state=0)
+    assert found.helps
+    assert found.interval[0] < found.effect < found.interval[1] < 0
+    X, y, _ = make_concept_data(1000, seed=7)
+    after = _retrained(rows, found.as_edit())
+    assert _loss(after, X, y) < _loss(_retrained(rows, {}), X, y)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_in_another_order_are_warned_of(seed):
+    rows, (X, y) = _problem(200, 200, wrong=40, seed=seed)
+    shuffled = np.random.default_rng(seed).permutation(y)
+    explainer = _explainer(rows)
+    with pytest.warns(SuggestionWarning, match="no better than if its labels stood"):
+        found = explainer.suggest_edits(X, shuffled, random_state=seed)
+    assert found.related is False
+    assert not found.helps
+
+
+def test_a_list_that_may_not_help_is_warned_of():
+    rows, validation = _problem(200, 100)
+    explainer = _explainer(rows)
+    match = r"may not help: where .* the mean log-loss by .*\[-.*, \+.*negative = good"
+    with pytest.warns(SuggestionWarning, match=match):
+        found = explainer.suggest_edits(*validation, random_state=0)
+    assert not found.helps
+    assert found.related
+
+
+@quiet
+def test_the_same_seed_gives_the_same_answer():
+    rows, validation = _problem(60)
+    explainer = _explainer(rows)
+    effects = {explainer.suggest_edits(*validation, random_state=3).effect}
+    effects.add(explainer.suggest_edits(*validation, random_state=3).effect)
+    assert len(effects) == 1
+    other = explainer.suggest_edits(*validation, random_state=4)
+    assert other.effect not in effects
+
+
+# --- Targets and models ---------------------------------------------------------------
+
+
+@quiet
+def test_log_probability_is_the_loss_turned_round():
+    rows, validation = _problem(60)
+    explainer = _explainer(rows)
+    loss = explainer.suggest_edits(*validation, random_state=0)
+    turned = explainer.suggest_edits(*validation, target="log_proba", random_state=0)
+    one, other = loss.to_frame(), turned.to_frame()
+    np.testing.assert_allclose(one.pop("effect"), -other.pop("effect"))
+    pd.testing.assert_frame_equal(one, other)
+    assert turned.effect == pytest.approx(-loss.effect)
+    assert turned.value == pytest.approx(-loss.value)
+    assert turned.helps == loss.helps
+    assert "positive = good" in repr(turned)
+
+
+@quiet
+@pytest.mark.parametrize("target", ["logit", "margin"])
+def test_targets_that_should_rise_rise(target):
+    rows, validation = _problem(100)
+    found = _explainer(rows).suggest_edits(*validation, target=target, random_state=0)
+    assert (found.to_frame()["effect"] > 0).all()
+    assert found.effect > 0
+
+
+def test_a_concept_can_be_helped_without_labels():
+    rows, (X, _) = _problem(100)
+    explainer = _explainer(rows)
+    target = ("concept", "food", "good")
+    found = explainer.suggest_edits(X, None, target=target, random_state=0)
+    after = _retrained(rows, found.as_edit()).predict_concept_proba(X)["food"][:, 1]
+    before = _retrained(rows, {}).predict_concept_proba(X)["food"][:, 1]
+    assert after.mean() > before.mean() + found.effect / 2 > before.mean()
+    assert found.value == pytest.approx(before.mean(), abs=1e-5)
+    assert found.related is None
+    assert found.helps
+    # Labels and other concepts have no part in it.
+    assert set(found.to_frame()["path"]) <= {"food", "row"}
+
+
+@quiet
+def test_numbers_are_offered_their_quartiles():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3))
+    heat = X[:, 0] + 0.3 * rng.normal(size=120)
+    y = (X[:, 0] > 0).astype(int)
+    clf = ConceptBottleneckClassifier()
+    explainer = ConceptInfluenceExplainer(clf).fit(
+        X[:60], y[:60], concepts=heat[:60, None]
+    )
+    found = explainer.suggest_edits(X[60:], y[60:], kinds="annotate", budget=99)
+    proposed = set(found.to_frame()["proposed"])
+    assert proposed <= set(np.quantile(heat[:60], [0.25, 0.5, 0.75]))
+    assert found.n_candidates == 180
+
+
+@quiet
+@pytest.mark.parametrize(
+    "model", [LogisticRegression(C=0.5), LogisticRegression(fit_intercept=False)]
+)
+def test_logistic_regression_has_labels_and_weights_to_change(model):
+    (X, y, _), validation = _problem(80, wrong=20)
+    explainer = ConceptInfluenceExplainer(model).fit(X, y)
+    found = explainer.suggest_edits(*validation, random_state=0)
+    assert found.n_candidates == 80 * 2 + 80 * 3
+    assert set(found.to_frame()["path"]) <= {"label", "row"}
+    labels, weights = _edited((X, y, pd.DataFrame()), found.as_edit())[1:3]
+    after = explainer.estimator_.set_params(tol=1e-10).fit(X, labels, weights)
+    real = log_loss(validation[1], after.predict_proba(validation[0])) - found.value
+    assert real < 0
+
+
+@quiet
+def test_weights_of_rows_are_multiplied_and_rows_without_stay():
+    X, y, concepts = _problem(60)[0]
+    weights = np.where(np.arange(60) < 10, 0.0, 3.0)
+    clf = ConceptBottleneckClassifier()
+    explainer = ConceptInfluenceExplainer(clf).fit(X, y, weights, concepts=concepts)
+    frame = explainer.suggest_edits(*_problem(60)[1], budget=999).to_frame()
+    assert frame["row"].min() >= 10
+    weighed = frame[frame["path"] == "row"]
+    assert set(weighed["current"]) == {3.0}
+    assert set(weighed["proposed"]) <= {0.0, 1.5, 6.0}
+
+
+@quiet
+def test_texts_stand_beside_the_changes():
+    (X, y, concepts), validation = _problem(60)
+    model = ConceptBottleneckClassifier().fit(X, y, concepts=concepts)
+    explainer = ConceptInfluenceExplainer(FrozenEstimator(model))
+    explainer.fit(X, y, concepts=concepts)
+    explainer._readable["text"] = np.array([f"row {i}" for i in range(60)], object)
+    frame = explainer.suggest_edits(*validation).to_frame()
+    expected = ["row", "kind", "path", "current", "proposed", "effect", "std_error"]
+    assert list(frame) == [*expected, "text"]
+    assert (frame["text"] == [f"row {row}" for row in frame["row"]]).all()
+
+
+@quiet
+def test_a_loaded_explainer_suggests_the_same():
+    rows, validation = _problem(60)
+    explainer = _explainer(rows)
+    expected = explainer.suggest_edits(*validation, random_state=0).to_frame()
+    loaded = pickle.loads(pickle.dumps(explainer))
+    found = loaded.suggest_edits(*validation, random_state=0).to_frame()
+    pd.testing.assert_frame_equal(found, expected)
+
+
+@quiet
+def test_hard_activations_are_warned_of():
+    rows, validation = _problem(80)
+    explainer = _explainer(rows, bottleneck="hard")
+    with pytest.warns(InfluenceWarning, match="flips no hard activation of other rows"):
+        explainer.suggest_edits(*validation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InfluenceWarning)
+        explainer.suggest_edits(*validation, kinds=["relabel", "drop"])
+
+
+def test_a_row_that_holds_a_head_alone_is_not_offered_to_go():
+    """Its removal is not finite, and no change that is refused is chosen."""
+    X = np.eye(3).repeat([30, 30, 1], axis=0)
+    y = np.array(["a"] * 30 + ["b"] * 30 + ["c"])
+    explainer = ConceptInfluenceExplainer(LogisticRegression(C=1e6)).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = explainer.suggest_edits(X, y, budget=999, random_state=0)
+    assert np.isfinite(found.to_frame()["effect"]).all()
+
+
+# --- The result -----------------------------------------------------------------------
+
+HOSTILE = "<script>alert(1)</script>\"'{{7*7}}"
+
+
+@pytest.fixture
+def result():
+    rows, validation = _problem(200, 300, wrong=60)
+    return _explainer(rows).suggest_edits(*validation, random_state=0)
+
+
+def test_as_edit_has_the_arguments_of_an_edit(result):
+    lines = [
+        (3, "relabel", "label", "a", "b"),
+        (4, "annotate", "food", None, "good"),
+        (5, "annotate", "food", "bad", "good"),
+        (6, "reweight", "row", 1.0, 2.0),
+        (7, "drop", "row", 1.0, 0.0),
+    ]
+    columns = ["row", "kind", "path", "current", "proposed"]
+    result = dataclasses.replace(result, frame=pd.DataFrame(lines, columns=columns))
+    assert result.as_edit() == {
+        "y": {3: "b"},
+        "concepts": {"food": {4: "good", 5: "good"}},
+        "sample_weight": {6: 2.0},
+        "drop": [7],
+    }
+    assert result.as_edit(1) == {"y": {3: "b"}}
+    assert result.as_edit(0) == {}
+    assert result.as_edit(99) == result.as_edit()
+
+
+@pytest.mark.parametrize("k", [-1, 1.5, "3", True, [1]])
+def test_bad_numbers_of_changes(result, k):
+    with pytest.raises(ValueError, match="k=.* must be a whole number, 0 or more, or"):
+        result.as_edit(k)
+
+
+def test_the_result_is_short_to_read(result):
+    shown = repr(result)
+    assert shown.startswith("<EditSuggestions for mean log-loss: 20 changes; effect of")
+    assert shown.endswith("(nats, negative = good)>")
+    assert "1 change;" in repr(dataclasses.replace(result, frame=result.frame[:1]))
+
+
+def test_the_result_is_frozen(result):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.effect = 0.0
+    frame = result.to_frame()
+    frame.loc[0, "effect"] = 5.0
+    assert result.frame.loc[0, "effect"] < 0
+
+
+def test_html_is_escaped_and_shows_the_first(result):
+    frame = result.to_frame().assign(text=HOSTILE, proposed=HOSTILE, current=None)
+    html = dataclasses.replace(result, frame=frame, target=HOSTILE)._repr_html_()
+    assert "<script>" not in html
+    assert html.count("&lt;script&gt;") == 1 + 2 * 10
+    assert "{{7*7}}" in html
+    assert "and 10 more changes" in html
+    assert '<td dir="auto">–</td>' in html
+    assert "<table>" not in dataclasses.replace(result, frame=frame[:0])._repr_html_()
+
+
+# --- Bad input ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small():
+    rows, validation = _problem(60)
+    return _explainer(rows), *validation
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "match"),
+    [
+        ({"kinds": ()}, ValueError, r"kinds=\(\) must name some of 'relabel', 'annot"),
+        ({"kinds": "remove"}, ValueError, "kinds='remove' must name some of"),
+        ({"kinds": ["drop", 3]}, ValueError, r"kinds=\['drop', 3\] must name some of"),
+        ({"kinds": None}, ValueError, "kinds=None must name some of"),
+        ({"budget": 0}, ValueError, "budget=0 must be 1 or more: how many changes"),
+        ({"budget": 1.5}, TypeError, "budget must be a whole number or None, got 1.5"),
+        ({"budget": True}, TypeError, "budget must be a whole number or None, got Tr"),
+        ({"target": "accuracy"}, ValueError, "target='accuracy' is not known"),
+        ({"random_state": "x"}, ValueError, "cannot be used to seed"),
+    ],
+)
+def test_bad_arguments(small, given, error, match):
+    explainer, X, y = small
+    with pytest.raises(error, match=match):
+        explainer.suggest_edits(X, y, **given)
+
+
+def test_too_few_validation_rows_are_refused(small):
+    explainer, X, y = small
+    with pytest.raises(ValueError, match="X has 19 validation rows, but .* least 20"):
+        explainer.suggest_edits(X[:19], y[:19])
+
+
+def test_labels_are_needed_for_targets_about_them(small):
+    explainer, X, _ = small
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        explainer.suggest_edits(X, None)
+
+
+def test_annotations_alone_need_concepts():
+    (X, y, _), validation = _problem(60)
+    explainer = ConceptInfluenceExplainer(LogisticRegression()).fit(X, y)
+    with pytest.raises(ValueError, match="asks for annotations, but the model has no"):
+        explainer.suggest_edits(*validation, kinds=["annotate"])

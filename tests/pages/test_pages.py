@@ -1,0 +1,402 @@
+"""The pages: nothing in the data can break out, and everything can be read."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif._audit.findings import audit, fit_models
+from skclif._audit.rows import Reviews
+from skclif._inputs.annotations import format_value
+from skclif._pages import audit_html, certificate, influence_html
+from skclif._pages.words import cut, number, percent, signed
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"quotes\' onmouseover=alert(2) x="',
+    "{{7*7}}{% raw %}",
+    "</td></style></title><img src=x onerror=alert(3)>",
+    "&amp;<!-- --><svg/onload=alert(4)>",
+)
+VOID = {"meta", "link", "br", "img"}
+ALLOWED = set(
+    re.findall(
+        r"\w+",
+        "html head meta link title style body header main footer nav section article "
+        "h1 h2 h3 h4 p div span strong em bdi code time a ul ol li dl dt dd blockquote "
+        "table caption thead tbody tr th td details summary",
+    )
+)
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements, attributes, text; tags must balance."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.open, self.texts, self.headings = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+        self.text = "".join(self.texts)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.texts.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+def make_page(
+    say="plain words",
+    n_samples=80,
+    n_concepts=3,
+    long=False,
+    keep_text=True,
+    **options,
+):
+    """Return the page of an audit in which `say` stands in every field."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_samples, 4))
+    filling = " and so on" * 120 if long else ""
+    texts = [f"text {i} {say}{filling}" for i in range(n_samples)]
+    labels = np.where(X[:, 0] + rng.normal(size=n_samples) > 0, f"good {say}", say)
+    concepts = {
+        f"concept {j} {say}": np.where(X[:, j] > 0, f"yes {say}", f"no {say}")
+        for j in range(n_concepts)
+    }
+    table = pd.DataFrame(concepts, dtype=object) if concepts else None
+    if concepts:
+        table = table.mask(rng.random(table.shape) < 0.2)
+    groups = np.where(X[:, 3] > 0, f"group {say}", f"other {say}")
+    ids = [f"id{i} {say}" for i in range(n_samples)]
+    reviews = Reviews.from_parts(ids, texts, labels, table, groups)
+    is_held = np.arange(n_samples) >= 50
+    if not keep_text:
+        reviews = reviews.without_texts()
+    train, held_out = reviews.take(~is_held), reviews.take(is_held)
+    models = fit_models(train, X[~is_held])
+    found = audit(models, train, held_out, X[is_held], **options)
+    run = make_run(say)
+    planted = dict.fromkeys(train.ids, f"label {say}")
+    return audit_html(found, run, planted, make_records(say)), found
+
+
+def make_run(say="plain words"):
+    """Return what stands in run.json, with `say` in every field."""
+    return {
+        "skclif_version": "1.2.3",
+        "created": "2030-01-02T03:04:05+00:00",
+        "data": {
+            "name": f"{say}.csv",
+            "test_name": f"{say}.tsv",
+            "about": f"About {say}",
+        },
+        "options": {"text": f"column {say}", "concepts": [say, "b"], "group": None},
+        "warnings": [f"Beware of {say}"],
+        "fingerprints": {"training_data": "0" * 64, "coefficients": "1" * 64},
+        "trail": {"records": 2, "hash": "2" * 64},
+        "versions": {"python": f"3 {say}"},
+        "timings": {"reading": 0.5},
+        "planted": {
+            "top_rows": 20,
+            "planted_in_top": 7,
+            "share_of_training_rows": 0.125,
+        },
+    }
+
+
+def make_records(say):
+    """Return what a trail holds after a fit, an edit and rows that were forgotten."""
+    who = {"when": "2030-01-02T03:04:05+00:00", "by": f"by {say}", "why": f"why {say}"}
+    changes = [{"kind": "relabel"}, {"kind": "drop"}, {"kind": "relabel"}]
+    forgotten = {"forgotten": [[f"id {say}", "ab"]], "held_out": [["b", "cd"]]}
+    return [
+        {"number": 1, "kind": "fit", **who, "rows": [["a", "b", "c"]]},
+        {"number": 2, "kind": "edit", **who, "changes": changes}
+        | {"achieved_effect": -0.0123},
+        {"number": 3, "kind": "forget", **who, **forgotten},
+    ]
+
+
+@pytest.mark.parametrize("say", HOSTILE)
+@pytest.mark.parametrize("long", [False, True])
+def test_nothing_in_the_data_breaks_out(say, long):
+    html, found = make_page(say, long=long)
+    page = Page(html)
+    assert {name for name, _ in page.elements} <= ALLOWED
+    harmless, _ = make_page(long=long)
+    expected = [(name, sorted(attrs)) for name, attrs in Page(harmless).elements]
+    assert [(name, sorted(attrs)) for name, attrs in page.elements] == expected
+
+    text = page.text
+    first = found.predictions.iloc[found.mistakes[0]]
+    shown = [first["id"], first["label"], f"concept 0 {say}", f"yes {say}"]
+    shown += [
+        f"{say}.csv",
+        f"{say}.tsv",
+        f"About {say}",
+        f"column {say}",
+        f"Beware of {say}",
+    ]
+    shown += [f"group {say}", f"planted error: label {say}", f"3 {say}"]
+    shown += [f"by {say}", f"why {say}"]
+    suspect = found.suspects.iloc[0]
+    shown += [suspect["id"], f"{suspect['current']} → {suspect['proposed']}"]
+    shown += [first["text"][:400] if long else first["text"]]
+    assert [words for words in shown if words not in text] == []
+
+
+def test_hostile_words_without_text_or_concepts():
+    for options in ({"keep_text": False}, {"n_concepts": 0}):
+        for say in HOSTILE:
+            page = Page(make_page(say, **options)[0])
+            assert {name for name, _ in page.elements} <= ALLOWED
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    html, _ = make_page()
+    page = Page(html)
+    assert not page.all("script")
+    for _, attrs in page.elements:
+        for name, value in attrs.items():
+            assert not name.startswith("on")
+            if name in ("href", "src"):
+                assert value.startswith("#") or value == "data:,"
+    assert "url(" not in html
+    assert "@import" not in html
+    (policy,) = (m for m in page.all("meta") if "http-equiv" in m)
+    assert policy["content"].startswith("default-src 'none';")
+
+
+@pytest.mark.parametrize("n_concepts", [0, 1, 3])
+def test_the_page_has_a_sound_structure(n_concepts):
+    page = Page(make_page(n_concepts=n_concepts)[0])
+    assert page.all("html") == [{"lang": "en"}]
+    assert page.headings[0] == 1
+    assert page.headings.count(1) == 1
+    steps = np.diff(page.headings)
+    assert steps.max() == 1  # no level is left out on the way down
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all("scope" in attrs for attrs in page.all("th"))
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    links = {attrs["href"].removeprefix("#") for attrs in page.all("a")}
+    labels = {a["aria-labelledby"] for _, a in page.elements if "aria-labelledby" in a}
+    assert links | labels <= set(ids)
+
+
+def test_the_page_says_what_a_reader_must_know():
+    text = " ".join(Page(make_page()[0]).text.split())
+    assert "positive = harmful, without the row the loss would be lower" in text
+    assert "Harmful is not the same as wrong." in text
+    assert "The black box is the same kind of model without that detour" in text
+    assert "of the 20 most harmful training rows, 7 carry a planted error" in text
+    assert "of all training rows, 12.5 % do" in text
+
+
+def test_the_page_shows_the_mistakes_with_their_culprits():
+    html, found = make_page(max_mistakes=2)
+    page = Page(html)
+    assert len(page.all("article")) == 2
+    text = " ".join(page.text.split())
+    wrong = found.counts["mistakes"]
+    assert f"The 2 worst of {wrong} mistakes" in text
+    culprits = found.influence[found.influence["target"] == "row"]
+    for line in culprits.to_dict("records"):
+        name = line["path"]
+        at = f"annotated:{name}" if name != "label" else "train_label"
+        way = f"{name} = {line[at]}" if name != "label" else f"its label {line[at]}"
+        assert f"through {way} {signed(line[f'path:{name}'])}" in text
+        assert f"{signed(line['influence'])} nats" in text
+
+
+def test_what_label_and_annotations_do_together_is_told():
+    html, found = make_page()
+    text = " ".join(Page(html).text.split())
+    part, whole = found.influence["path:interaction"], found.influence["influence"]
+    is_row = found.influence["target"] == "row"
+    told = part[is_row & (part.abs() >= 0.05 * whole.abs())]
+    assert len(told) > 0
+    for value in told:
+        assert f"label and annotations together {signed(value)}" in text
+    assert "what these do together when the whole row goes" in text
+
+
+def test_a_page_without_mistakes_to_show():
+    html, found = make_page(max_mistakes=0)
+    assert not Page(html).all("article")
+    found.counts["mistakes"] = 0
+    run = make_run()
+    run |= {"warnings": [], "planted": None}
+    page = Page(audit_html(found, run))
+    assert "No held-out text is predicted wrongly." in page.text
+    assert "Before you trust" not in page.text
+    assert "planted" not in page.text
+
+
+def test_without_text_the_hash_stands_in_its_place():
+    html, found = make_page("a secret", keep_text=False)
+    assert "text 5" not in html
+    row = found.predictions.iloc[found.mistakes[0]]
+    assert f"Text withheld; its hash is {row['text_hash']}." in Page(html).text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_have_contrast(scheme):
+    html, _ = make_page()
+    blocks = re.findall(r":root \{(.*?)\}", html, flags=re.DOTALL)
+    assert len(blocks) == 2
+    found = dict(re.findall(r"--([\w-]+): (#\w{6})", blocks[scheme == "dark"]))
+    for ground in ("paper", "card", "note"):
+        for ink in ("ink", "muted", "harm", "help", "link"):
+            assert _contrast(found[ink], found[ground]) >= 4.5  # WCAG 2.2, AA
+
+
+def _contrast(first, second):
+    high, low = sorted((_luminance(first), _luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour):
+    parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_the_page_lists_what_may_be_wrong_and_what_would_help():
+    html, found = make_page(say="plain")
+    text = " ".join(Page(html).text.split())
+    assert len(found.suspects) > 10
+    assert f"{len(found.suspects)} with a probability of at least 5.0 % stand" in text
+    for k, line in enumerate(found.suspects.head(10).to_dict("records"), 1):
+        name = "label" if line["kind"] == "relabel" else line["path"]
+        change = f"{name} {line['current']} → {line['proposed']}"
+        likely = " ".join(percent(line["probability"]).split())
+        assert f"{k}. {line['id']} · {change} {likely}" in text
+    first, worth = found.suggestions.iloc[0], found.suggested
+    assert f"{signed(first['effect'])} nats" in text
+    whole = f"changes the mean loss by {signed(worth['effect'])} nats"
+    assert f"a whole list like this {whole}" in text
+    assert ("It may not help at all" in text) == (not worth["helps"])
+
+
+def test_the_page_tells_what_was_decided():
+    (table,) = re.findall("<table>.*?trail.jsonl.*?</table>", _one_line(make_page()[0]))
+    cells = re.sub(r"(<[^>]*>\s*)+", "|", table)
+    assert "|2|2030-01-02|by plain words|2 × relabel, 1 × drop|why plain" in cells
+    assert "|−0.0123|3|2030-01-02|by plain words|2 rows forgotten|why" in cells
+
+
+def _one_line(html):
+    return " ".join(html[html.index('id="decisions"') :].split())
+
+
+def test_a_page_with_nothing_to_decide():
+    html, found = make_page()
+    nothing = replace(
+        found,
+        suspects=found.suspects.head(0),
+        suggestions=found.suggestions.head(0),
+    )
+    run = make_run()
+    text = " ".join(Page(audit_html(nothing, run)).text.split())
+    assert "No label and no annotation is wrong with a probability of 5.0 %" in text
+    assert "No single change of a training row would lower the mean loss" in text
+    assert "What was decided" not in text
+    text = Page(audit_html(replace(nothing, suggested=None), run)).text
+    assert "There are too few held-out texts to say." in text
+
+
+@pytest.mark.parametrize("say", HOSTILE)
+def test_the_certificate_says_who_was_forgotten(say):
+    record = make_records(say)[2]
+    parts = dict.fromkeys(("data", "features", "weights", "model"), "f" * 64)
+    record |= {"hash": "e" * 64, "before": parts, "after": parts}
+    text = certificate({**record, "environment": {"skclif": "1.2"}})
+    assert f"training  id {say}  (text ab)" in text
+    assert "held out  b  (text cd)" in text
+    assert f"Why       why {say}" in text
+    assert "1 training rows, 1 held-out rows" in text
+
+
+# --- Influence ------------------------------------------------------------------------
+
+
+def _influence(reduce=None, say="words"):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3))
+    concepts = pd.DataFrame({f"food {say}": np.where(X[:, 0] > 0, f"a {say}", "b")})
+    concepts.iloc[:4] = None
+    y = np.where(X[:, 1] > 0, f"good {say}", "bad")
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    explainer.fit(X, y, concepts=concepts)
+    return explainer.influence(X[:5], y[:5], paths=True, reduce=reduce)
+
+
+@pytest.mark.parametrize("say", HOSTILE)
+def test_influence_is_escaped(say):
+    page = Page(influence_html(_influence(say=say), k=40))
+    assert {name for name, _ in page.elements} <= ALLOWED
+    assert f"food {say}" in page.text
+    assert f"label good {say}" in page.text
+
+
+def test_influence_page_says_what_is_left_out():
+    page = Page(influence_html(_influence(), n_targets=2))
+    assert len(page.all("table")) == len(page.all("caption")) == 2
+    assert "and 3 more targets" in page.text
+    assert "target 1, label" in page.text
+    mean = Page(influence_html(_influence(reduce="mean")))
+    assert "target 0, mean log-loss" in mean.text
+    assert "more targets" not in mean.text
+
+
+# --- Words ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.123456, "+0.123"),
+        (-0.0012, "−0.00120"),
+        (0, "0"),
+        (0.0, "0"),
+        (123.0, "+123"),
+        (-4.56e-7, "−4.56·10⁻⁷"),
+        (12345.0, "+1.23·10⁴"),
+    ],
+)
+def test_signed(value, expected):
+    assert signed(value) == expected
+
+
+def test_other_words():
+    assert number(None) == number(float("nan")) == percent(None) == "–"
+    assert number(1.0) == "1.00"
+    assert percent(0.1234) == "12.3\N{NO-BREAK SPACE}%"
+    assert format_value(1.0) == format_value(np.float64(1)) == "1"
+    assert format_value("1.0") == "1.0"
+
+
+def test_long_texts_are_folded_between_words():
+    assert cut("short " * 50) == 0
+    text = "word " * 200
+    assert text[cut(text)] == " "
+    assert 250 <= cut(text) <= 500
+    assert cut("x" * 1000) == 500
