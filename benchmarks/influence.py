@@ -22,16 +22,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from skclif.numerics.influence import BLOCK_ROWS
 from sklearn.linear_model import LogisticRegression
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif.numerics.influence import (
-    BLOCK_ROWS,
-    _add_square,
-    factorise,
-    first_order,
-    solve_adjoint,
-)
+from skclif.numerics.first_order import first_order, solve_adjoint
+from skclif.numerics.hessians import _add_square, factorise
 from skclif.numerics.targets import LabelTarget
 
 from ._influence_peers import status, timed

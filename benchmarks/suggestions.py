@@ -16,16 +16,11 @@ import numpy as np
 from sklearn.metrics import accuracy_score, log_loss
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._explain.edits import TrainingSet
 from skclif._explain.requests import class_codes, numeric_targets
-from skclif._explain.suggestions import (
-    KINDS,
-    Validation,
-    cross_fit,
-    interval_of,
-    menu_of,
-    solve_edited,
-)
+from skclif._explain.suggestions.candidates import KINDS, candidate_edits
+from skclif._explain.suggestions.selection import cross_fit, interval_of, solve_edited
+from skclif._explain.suggestions.validation import Validation
+from skclif._inputs.training_rows import TrainingSet
 from skclif._results.ranks import spearman
 from skclif.exceptions import SuggestionWarning
 
@@ -110,7 +105,9 @@ def asked(explainer, X, y, kinds=KINDS):
         lambda codes: numeric_targets(model, "loss", codes, solved.device),
         about_labels=True,
     )
-    return menu_of(solved, kinds, TrainingSet(**explainer._training), False), validation
+    return candidate_edits(
+        solved, kinds, TrainingSet(**explainer._training), False
+    ), validation
 
 
 def measure(task, training, share, seed):
@@ -131,10 +128,10 @@ def measure(task, training, share, seed):
             (accuracy_score, "predict", {}),
         )
     ]
-    menu, validation = asked(explainer, X, y)
+    candidates, validation = asked(explainer, X, y)
     random_state = np.random.RandomState(seed)
     budget = len(rows[1]) // 10
-    _, halves, _ = cross_fit(menu, validation, budget, random_state, n_folds=2)
+    _, halves, _ = cross_fit(candidates, validation, budget, random_state, n_folds=2)
     shuffled, shuffled_warned = suggested(explainer, (X, rng.permutation(y)), seed)
     return {
         "listed": found.n_chosen,
@@ -193,10 +190,10 @@ def singles(task, training, n_rows, seed=0):
     ).fit(*rows[:2], concepts=rows[2])
     lines = []
     for kind in KINDS:
-        menu, questions = asked(explainer, *validation, (kind,))
+        candidates, questions = asked(explainer, *validation, (kind,))
         n = len(questions)
-        (best,), _ = menu.best(questions.adjoint(np.full((1, n), 1 / n)))
-        annotated = menu.solved.data.annotated.numpy()
+        (best,), _ = candidates.best(questions.adjoint(np.full((1, n), 1 / n)))
+        annotated = candidates.solved.data.annotated.numpy()
         missing = np.zeros(len(best), dtype=bool)
         if kind == "annotate":
             missing = ~annotated[best.rows, best.paths - 1]
@@ -210,23 +207,25 @@ def singles(task, training, n_rows, seed=0):
                         task,
                         training,
                         what,
-                        *_agreement(menu, questions, part, n_rows, rng),
+                        *_agreement(candidates, questions, part, n_rows, rng),
                     ]
                 )
     return lines
 
 
-def _agreement(menu, validation, changes, n_rows, rng):
+def _agreement(candidates, validation, changes, n_rows, rng):
     """Return Spearman and relative error of single changes, half the largest."""
     order = np.argsort(-np.abs(changes.effects), kind="stable")
     top = order[: n_rows // 2]
     rest = rng.permutation(order[len(top) :])[: n_rows - len(top)]
     changes = changes.take(np.concatenate([top, rest]))
     questions = validation.questions()
-    before = menu.solved.values(questions).mean()
+    before = candidates.solved.values(questions).mean()
     truth = np.array(
         [
-            solve_edited(menu.solved, menu.edited(changes.take([i])), tol=1e-9)
+            solve_edited(
+                candidates.solved, candidates.edited(changes.take([i])), tol=1e-9
+            )
             .values(questions)
             .mean()
             - before

@@ -20,7 +20,7 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
-from ._inputs.checks import check_labels, count_rows, naming, refuse_masked
+from ._inputs.checks import check_labels, count_rows, error_context, refuse_masked
 from ._inputs.pipelines import is_frozen
 from ._inputs.sklearn import (
     HasMethods,
@@ -32,11 +32,7 @@ from ._inputs.sklearn import (
 )
 from ._results.influence import InfluenceResult
 from ._results.ranks import spearman
-from ._results.removal import (
-    LinearDatamodelingScore,
-    RemovalCurve,
-    RemovalCurveDisplay,
-)
+from ._results.removal import LinearDatamodelingScore, RemovalCurve, RemovalCurveDisplay
 
 __all__ = [
     "LinearDatamodelingScore",
@@ -467,7 +463,7 @@ def _check_influence(influence, n_train, n_targets=None, key=None) -> np.ndarray
         influence = _totals(influence, name)
     refuse_masked("influence", influence)
     expected = f"({'n_targets' if n_targets is None else n_targets}, {n_train})"
-    with naming("influence", f"an array of numbers, of shape {expected}"):
+    with error_context("influence", f"an array of numbers, of shape {expected}"):
         influence = check_array(influence, dtype=np.float64, input_name=name)
     n_rows, n_columns = influence.shape
     if n_columns != n_train or n_targets not in (None, n_rows):
@@ -498,7 +494,7 @@ def _totals(result: InfluenceResult, name: str) -> np.ndarray:
 
 def _check_sizes(removal_sizes, y) -> np.ndarray:
     """Return numbers of rows, sorted and each once."""
-    with naming("removal_sizes", "a list of shares or numbers of rows"):
+    with error_context("removal_sizes", "a list of shares or numbers of rows"):
         sizes = np.unique(np.asarray(removal_sizes))
     if sizes.dtype.kind == "f" and sizes.size and ((sizes > 0) & (sizes < 1)).all():
         sizes = np.unique(np.maximum(1, np.rint(sizes * len(y)).astype(int)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .._inputs.annotations import format_value
-from .._storage.cells import original
+from .._storage.cells import unescape_cell
 from ..datasets._reviews import check_encoding, read_columns
 from ..exceptions import DataFileError
 from .revisions import CHANGES, Change, Revision, current_value
@@ -137,7 +137,7 @@ def read_ids(path: Path, encoding: str = "utf-8") -> list[str]:
             f"{path} is not written in {encoding!r}; say what it is written in with "
             "--encoding."
         ) from error
-    lines = (original(line.strip()) for line in text.split("\n"))
+    lines = (unescape_cell(line.strip()) for line in text.split("\n"))
     ids = list(dict.fromkeys(filter(None, lines)))
     if not ids:
         raise DataFileError(f"{path} names nobody: it should hold one id a line.")
@@ -151,7 +151,7 @@ def _line(where: str, columns, cells) -> dict[str, str]:
     """
     line = {"where": where}
     for name, value in zip(columns, cells, strict=True):
-        cell = "" if value is None else original(format_value(value))
+        cell = "" if value is None else unescape_cell(format_value(value))
         if any("\ud800" <= c <= "\udfff" for c in cell):
             raise DataFileError(f"{where}: {name!r} holds half a character.")
         line[name] = cell if name == "text" else cell.strip()

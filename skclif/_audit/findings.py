@@ -16,7 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from .._explain.explainer import ConceptInfluenceExplainer
-from .._explain.suggestions import LEAST_ROWS
+from .._explain.suggestions.arguments import LEAST_ROWS
 from .._inputs.annotations import format_value, plain_value
 from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier

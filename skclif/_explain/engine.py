@@ -29,7 +29,7 @@ class Solved:
     ----------
     bottleneck : numerics.bottleneck.Bottleneck
     data : numerics.bottleneck.TrainingData
-    factors : numerics.influence.Factors
+    factors : numerics.hessians.Factors
     basis : Tensor of shape (n_features, n_samples) or None
         Of the rows' span, if features are in its coordinates.
     """
@@ -126,7 +126,7 @@ class Solved:
             yield slice(0, len(part)), block, part.cpu().numpy()
 
     def _first_order(self, questions, rows):
-        from ..numerics.influence import add_adjoints, first_order, solve_adjoint
+        from ..numerics.first_order import add_adjoints, first_order, solve_adjoint
 
         data = self.data if rows is None else self.data.rows(rows)
         adjoints = (
@@ -149,7 +149,7 @@ class Solved:
             ):
                 yield answers, block, part.cpu().numpy()
 
-    def affordable(self, questions, *, paths: bool) -> str:
+    def choose_method(self, questions, *, paths: bool) -> str:
         """Return "newton" if removing every row is bearable work, or "leverage"."""
         work = self._work(len(self.data.features), questions, paths)
         return "newton" if work <= _MOST_WORK else "leverage"

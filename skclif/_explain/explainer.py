@@ -20,11 +20,12 @@ from .._inputs.checks import (
     check_labels,
     check_weights,
     count_rows,
-    naming,
+    error_context,
 )
 from .._inputs.devices import resolve_device
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
+from .._inputs.training_rows import TrainingSet
 from .._inputs.wrapper import AroundEstimatorMixin
 from .._models.linear import (
     as_bottleneck,
@@ -36,23 +37,15 @@ from .._results.edits import EditResult
 from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
 from .compare import check_methods, compare_with_retraining
-from .editing import check_steps, edit_model, effects, write_record
-from .edits import TrainingSet, check_edit
+from .edits.arguments import check_edit, check_steps
+from .edits.solve import edit_model, effects, write_record
 from .engine import METHODS, Solved, warn_of_hard_activations
 from .requests import class_codes, collector, describe_target, numeric_targets
-from .suggestions import (
-    KINDS,
-    Validation,
-    check_budget,
-    check_enough,
-    check_kinds,
-    frame_of,
-    interval_of,
-    menu_of,
-    suggest,
-    warn_of_hard_suggestions,
-    warn_unless_helpful,
-)
+from .suggestions.arguments import check_budget, check_enough, check_kinds
+from .suggestions.candidates import KINDS, candidate_edits
+from .suggestions.selection import interval_of, suggest
+from .suggestions.table import frame_of, warn_of_hard_suggestions, warn_unless_helpful
+from .suggestions.validation import Validation
 from .suspects import check_ordinal, check_which, find_suspects, paths_and_values
 
 
@@ -675,8 +668,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             about_labels=isinstance(target, str),
         )
         training = TrainingSet(**self._training)
-        menu = menu_of(solved, kinds, training, higher_is_better)
-        found = suggest(menu, validation, budget, check_random_state(random_state))
+        candidates = candidate_edits(solved, kinds, training, higher_is_better)
+        found = suggest(
+            candidates, validation, budget, check_random_state(random_state)
+        )
         suggestions = EditSuggestions(
             frame_of(found, model, training.weights, self._training_frame()),
             target=name,
@@ -820,7 +815,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """Return the method that was taken, what is kept of influence, and its rows."""
         solved, method = self._solved_model(), self.method
         if method == "auto":
-            method = solved.affordable(questions, paths=paths)
+            method = solved.choose_method(questions, paths=paths)
             if top is not None and method == "leverage":
                 return solved.confirmed(questions, len(kept.values), top, paths=paths)
         for answers, block, part in solved.blocks(method, questions, paths=paths):
@@ -861,7 +856,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             )
         if X is None:
             return None
-        with naming("X_val", "what X is in fit"):
+        with error_context("X_val", "what X is in fit"):
             features = self._features(X)
         return features, class_codes(self.classes_, features, y, name="y_val")
 
@@ -889,7 +884,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     def _prepare(self) -> Solved:
         import torch
 
-        from ..numerics.influence import factorise
+        from ..numerics.hessians import factorise
 
         device, model = resolve_device(self.device), self._model()
         data = TrainingSet(**self._training).data()

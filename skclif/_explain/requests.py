@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import column_or_1d
 
-from .._inputs.checks import check_labels, naming, refuse_masked
+from .._inputs.checks import check_labels, error_context, refuse_masked
 
 # Name, unit, and whether higher is better.
 LABEL_TARGETS = {
@@ -96,7 +96,7 @@ def collector(n_targets: int, n_samples: int, n_paths: int, *, paths, groups, to
     if groups is None:
         return KeepAll(n_targets, n_samples, n_paths, paths=paths), None
     refuse_masked("groups", groups)
-    with naming("groups", "one group for each training row"):
+    with error_context("groups", "one group for each training row"):
         groups = column_or_1d(groups, input_name="groups")
         codes, names = pd.factorize(groups, sort=True, use_na_sentinel=False)
     if len(groups) != n_samples:

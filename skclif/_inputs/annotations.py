@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -323,3 +324,21 @@ def _plain(values: pd.Series) -> np.ndarray:
 def _common_dtype(columns: list[np.ndarray]) -> list[np.ndarray]:
     same = len({column.dtype for column in columns}) == 1
     return columns if same else [column.astype(object) for column in columns]
+
+
+def value_code(classes: np.ndarray | None, value) -> float | None:
+    """Return the code of a value, None if it has none; a number is its own."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if classes is None:
+        fits = (
+            isinstance(value, Real)
+            and not isinstance(value, bool)
+            and abs(value) <= LARGEST
+        )
+        return float(value) if fits else None
+    if not pd.api.types.is_scalar(value):
+        return None
+    for code, known in enumerate(classes.tolist()):
+        if isinstance(value, bool) == isinstance(known, bool) and value == known:
+            return float(code)
+    return None

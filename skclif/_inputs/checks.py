@@ -57,7 +57,7 @@ class CheckedScoreMixin(ClassifierMixin):
         y = check_labels(y, len(predicted))
         if sample_weight is not None:
             sample_weight = check_weights(sample_weight, predicted)
-        with naming("y", "labels of the type that fit was given"):
+        with error_context("y", "labels of the type that fit was given"):
             return accuracy_score(y, predicted, sample_weight=sample_weight)
 
 
@@ -78,7 +78,7 @@ def all_or_nothing(fit: Callable) -> Callable:
 
 
 @contextmanager
-def naming(argument: str, expected: str) -> Iterator[None]:
+def error_context(argument: str, expected: str) -> Iterator[None]:
     """Put the argument's name and what is expected before messages without them."""
     try:
         yield
@@ -91,7 +91,7 @@ def naming(argument: str, expected: str) -> Iterator[None]:
 
 def count_rows(X, name: str = "X") -> int:
     """Return the number of samples of what may be features or texts."""
-    with naming(name, "an array, a DataFrame or a list with one entry a sample"):
+    with error_context(name, "an array, a DataFrame or a list with one entry a sample"):
         return _num_samples(X)
 
 
@@ -129,7 +129,7 @@ def check_features(estimator, X, *, reset: bool) -> np.ndarray:
             "place of word counts, before this step."
         )
     refuse_masked("X", X)
-    with naming("X", _FEATURES):
+    with error_context("X", _FEATURES):
         refuse_dates(X)
         X = validate_data(estimator, X, reset=reset, dtype=np.float64, order="C")
     check_size("X", X)
@@ -157,7 +157,7 @@ def check_labels(
             f"None. Give one label for each row of {of}."
         )
     refuse_masked(name, y)
-    with naming(name, "a column of labels, of shape (n_samples,)"):
+    with error_context(name, "a column of labels, of shape (n_samples,)"):
         y = column_or_1d(y, input_name=name, warn=warn)
         if y.dtype.kind == "V":
             raise TypeError(f"it is a structured array with the fields {y.dtype.names}")
@@ -196,7 +196,7 @@ def check_weights(sample_weight, X) -> np.ndarray:
             "Annotations are passed by name: fit(X, y, concepts=concepts)."
         )
     refuse_masked("sample_weight", sample_weight)
-    with naming("sample_weight", "one number for each row of X, or None"):
+    with error_context("sample_weight", "one number for each row of X, or None"):
         refuse_dates(sample_weight)
         sample_weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
@@ -221,7 +221,7 @@ def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.n
     if concept_sample_weight is None:
         return np.ones(table.shape)
     refuse_masked(name, concept_sample_weight)
-    with naming(name, f"one number for each annotation, of shape {table.shape}"):
+    with error_context(name, f"one number for each annotation, of shape {table.shape}"):
         refuse_dates(concept_sample_weight)
         weights = check_array(
             concept_sample_weight,
@@ -241,7 +241,9 @@ def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.n
 
 def check_input_features(estimator, input_features):
     """Return the names of the features seen in `fit`, or those given."""
-    with naming("input_features", "a list with one name for each feature, or None"):
+    with error_context(
+        "input_features", "a list with one name for each feature, or None"
+    ):
         return _check_feature_names_in(estimator, input_features)
 
 

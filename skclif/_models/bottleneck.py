@@ -27,7 +27,7 @@ from .._inputs.checks import (
     check_length,
     check_weight_values,
     check_weights,
-    naming,
+    error_context,
 )
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
@@ -473,7 +473,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
     def _class_weights(self, y, sample_weight) -> np.ndarray:
         if self.class_weight != "balanced":
-            with naming("class_weight", "a dict of labels to numbers"):
+            with error_context("class_weight", "a dict of labels to numbers"):
                 weights = compute_class_weight(
                     self.class_weight, classes=self.classes_, y=y
                 )

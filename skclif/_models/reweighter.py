@@ -21,7 +21,7 @@ from .._inputs.checks import (
     check_size,
     check_weights,
     count_rows,
-    naming,
+    error_context,
     refuse_masked,
 )
 from .._inputs.devices import resolve_device
@@ -297,7 +297,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         check_annotations(concepts, concept_sample_weight, len(y))
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
         if X_val is not None:
-            with naming("X_val", "rows like those of X"):
+            with error_context("X_val", "rows like those of X"):
                 added = transform_parts(self.estimator_, X_val)
             model = final_step(self.estimator_)
             rows = rows.extended(added, y_val, get_tags(model).input_tags.allow_nan)
@@ -378,13 +378,13 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         import torch
 
         from ..numerics import reweighting
-        from ..numerics.lockstep import WeightedModels
+        from ..numerics.lockstep import LockstepModels
 
         model, data = self._influence_model(rows)
         device = resolve_device(model.device)
         data, basis = data.to(device).in_row_space()
         weights = torch.tensor(rows.weights, device=device)  # may be read-only
-        models = WeightedModels(
+        models = LockstepModels(
             model._bottleneck(device).rotated(basis),
             data.per_unit_of(weights),
             weights,
@@ -413,7 +413,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
                     "surrogate ends in a FrozenEstimator, but it is fitted to the rows "
                     "here; pass the estimator itself. Steps before it may be frozen."
                 )
-            with naming("surrogate", "a model with influence"):
+            with error_context("surrogate", "a model with influence"):
                 check_explainable(self.surrogate)
             estimator = clone(self.surrogate)
             features = fit_leading(estimator, rows.X, rows.y)
@@ -505,7 +505,7 @@ def _check_clean(is_clean, n_samples: int) -> np.ndarray | None:
     if is_clean is None:
         return None
     refuse_masked("is_clean", is_clean)
-    with naming("is_clean", "one True or False for each row of X"):
+    with error_context("is_clean", "one True or False for each row of X"):
         is_clean = column_or_1d(is_clean, input_name="is_clean")
         check_length("is_clean", len(is_clean), n_samples)
         odd = pd.isna(is_clean)  # pandas.NA cannot be compared

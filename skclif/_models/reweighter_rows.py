@@ -17,7 +17,7 @@ from .._inputs.annotations import concept_table
 from .._inputs.checks import (
     check_annotation_weights,
     check_length,
-    naming,
+    error_context,
     refuse_dates,
     refuse_masked,
     sorted_values,
@@ -99,7 +99,7 @@ class Rows:
             concept_weights = np.pad(
                 weights, [(0, n_extra), (0, 0)], constant_values=1.0
             )
-        with naming("X_val", "features like those of X"):
+        with error_context("X_val", "features like those of X"):
             X = _stacked(self.X, X, allow_nan)
         weight = positive.mean() if len(positive) else 1.0
         return Rows(
@@ -117,7 +117,9 @@ class Rows:
 
         Missing values become the mean.
         """
-        with naming("X", "a dense table of numbers, or a surrogate must be given"):
+        with error_context(
+            "X", "a dense table of numbers, or a surrogate must be given"
+        ):
             X = check_array(
                 self.X, dtype=np.float64, order="C", ensure_all_finite="allow-nan"
             )
@@ -196,7 +198,7 @@ class Rows:
         counted = np.flatnonzero(self.counted & (self.weights > 0))
         n_tests = np.zeros(len(self.y), int)
         fold = np.full(len(self.y), -1)
-        with naming("cv", _SPLITS):
+        with error_context("cv", _SPLITS):
             for number, test in enumerate(self._tests(cv, counted, random_state)):
                 n_tests[test] += 1
                 fold[test] = number

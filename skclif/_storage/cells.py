@@ -12,22 +12,22 @@ _FORMULA = re.compile(r"[\s']*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
-def harmless(cell: Any) -> Any:
+def escape_cell(cell: Any) -> Any:
     """Return a cell with an apostrophe before what a spreadsheet could run."""
     return f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell
 
 
-def original(cell: str) -> str:
-    """Return what `harmless` was given."""
+def unescape_cell(cell: str) -> str:
+    """Return what `escape_cell` was given."""
     return cell[1:] if cell[:1] == "'" and _is_formula(cell[1:]) else cell
 
 
 def table_csv(table: pd.DataFrame) -> bytes:
     """Return a table as CSV: floats in full, other cells in quotes and harmless."""
     columns = {
-        harmless(name): column
+        escape_cell(name): column
         if pd.api.types.is_numeric_dtype(column)
-        else pd.Series([harmless(cell) for cell in column], dtype=object)
+        else pd.Series([escape_cell(cell) for cell in column], dtype=object)
         for name, column in table.reset_index(drop=True).items()
     }
     table = pd.DataFrame(columns)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .console import Command, Talk, embed, who
+from .console import Command, Console, embed, who
 from .options import AUDIT, ENCODING, WHO, options
 from .report import close_audit, find, write
 
@@ -103,7 +103,7 @@ def audit_command(file, test_file, test_size, out, quiet, as_json, **options):
       skclif audit reviews.csv --text review --label stars \\
           --concept food --concept service --id review_id --out report
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
-    talk = Talk(quiet, as_json)
+    console = Console(quiet, as_json)
     files = {"training_file": file}
     if test_file is not None:
         files["test_file"] = test_file
@@ -129,7 +129,7 @@ def audit_command(file, test_file, test_size, out, quiet, as_json, **options):
     def read():
         return _load(file, test_file, test_size, options)
 
-    _audit(talk, out, f"Reading {file.name}", read, about, files, options)
+    _audit(console, out, f"Reading {file.name}", read, about, files, options)
 
 
 @click.command("demo", cls=Command)
@@ -157,7 +157,7 @@ def demo_command(data, out, quiet, as_json, **options):
     Example:
       skclif demo --data generated --out demo-report
     """  # noqa: D301
-    talk = Talk(quiet, as_json)
+    console = Console(quiet, as_json)
     about = {"command": "demo", "options": {"data": data}, "planted": None}
 
     def read():
@@ -168,33 +168,33 @@ def demo_command(data, out, quiet, as_json, **options):
         if parts is None:
             *parts, about["planted"] = _generated(options["seed"])
             name, said = "generated reviews", _GENERATED_ABOUT
-        talk.result(f"Data: {name}, because {reason}")
+        console.result(f"Data: {name}, because {reason}")
         about["data"] = {"name": name, "test_name": None, "about": said}
         return parts
 
-    _audit(talk, out, "Getting the reviews", read, about, {}, options)
+    _audit(console, out, "Getting the reviews", read, about, {}, options)
 
 
 # --- The one way from reviews to a report ---------------------------------------------
 
 
-def _audit(talk: Talk, out: Path, reading: str, read, about, files, options):
+def _audit(console: Console, out: Path, reading: str, read, about, files, options):
     from .._audit.folder import AuditFolder
 
-    with talk.hearing():
+    with console.hearing():
         if out.exists() and not out.is_dir():
             raise click.ClickException(f"--out {out} is a file; name a directory.")
         out.mkdir(parents=True, exist_ok=True)
     folder = AuditFolder(out)
-    with talk.hearing(), folder.to_write() as records:
+    with console.hearing(), folder.to_write() as records:
         folder.check_model(records)
         _refuse_decisions(folder, records)
-        talk.begin("reading", reading)
+        console.begin("reading", reading)
         train, held_out = read()
-        _audit_rows(talk, folder, records, train, held_out, about, files, options)
+        _audit_rows(console, folder, records, train, held_out, about, files, options)
 
 
-def _audit_rows(talk, folder, records, train, held_out, about, files, options):
+def _audit_rows(console, folder, records, train, held_out, about, files, options):
     from .._audit.findings import fit_models
     from .._audit.folder import AuditedRows, sha256
     from .._audit.revisions import Place, Revision, fit_content
@@ -205,14 +205,14 @@ def _audit_rows(talk, folder, records, train, held_out, about, files, options):
     train, held_out = same_kinds(train, held_out)
     notes = check_parts(train, held_out)
     for note in notes:
-        talk.warn(note)
+        console.warn(note)
     digests = {name: sha256(file.read_bytes()) for name, file in files.items()}
     X_train, X_held_out, cut, embedder = _embed(
-        talk, train, held_out, folder.path, options
+        console, train, held_out, folder.path, options
     )
     if options["no_text"]:
         train, held_out = train.without_texts(), held_out.without_texts()
-    talk.begin("fitting", f"Fitting on {len(train):,} texts")
+    console.begin("fitting", f"Fitting on {len(train):,} texts")
     parameters = {name: options[name] for name in _OF_MODEL}
     place = Place.here(options["device"])
     with same_threads(place.threads):
@@ -236,15 +236,15 @@ def _audit_rows(talk, folder, records, train, held_out, about, files, options):
         "embedder": embedder,
     }
     rows = AuditedRows(train, held_out, X_train, X_held_out, about)
-    found = find(talk, models, train, rows)
+    found = find(console, models, train, rows)
     revision = Revision(models.model, train, X_train, models.weights)
     content = fit_content(
         revision, held_out, parameters, place, embedder=embedder, source=digests
     )
     if not folder.holds(records, revision, rows):
         records = folder.commit("fit", content, revision, rows, **said)
-    run = write(talk, folder, records, found, rows, notes)
-    close_audit(talk, folder, found, run)
+    run = write(console, folder, records, found, rows, notes)
+    close_audit(console, folder, found, run)
 
 
 def _refuse_decisions(folder: AuditFolder, records: list[dict[str, Any]]) -> None:
@@ -258,7 +258,9 @@ def _refuse_decisions(folder: AuditFolder, records: list[dict[str, Any]]) -> Non
         )
 
 
-def _embed(talk: Talk, train: Reviews, held_out: Reviews, out: Path, options: dict):
+def _embed(
+    console: Console, train: Reviews, held_out: Reviews, out: Path, options: dict
+):
     """Return vectors of both parts, what the embedder warned of, and what it is."""
     import numpy as np
 
@@ -267,17 +269,17 @@ def _embed(talk: Talk, train: Reviews, held_out: Reviews, out: Path, options: di
     from .._text.embedder import SentenceEmbedder
 
     resolve_device(options["device"])  # refuse it before hours of embedding
-    talk.begin("embedding", f"Embedding {len(train) + len(held_out):,} texts")
+    console.begin("embedding", f"Embedding {len(train) + len(held_out):,} texts")
     embedder = SentenceEmbedder(
         options["model"],
         device=options["device"],
         long_text=options["long_text"],
         cache_dir=out,
-        verbose=int(talk.shows_bars),
+        verbose=int(console.shows_bars),
     )
     texts = np.concatenate([train.texts, held_out.texts])
     advice = "Use --long-text mean to embed such texts in chunks."
-    X, notes = embed(talk, embedder, texts, advice)
+    X, notes = embed(console, embedder, texts, advice)
     about = describe_embedder(embedder)
     if Path(options["model"]).is_dir():  # its place is nobody's business
         about["model"] = Path(options["model"]).resolve().name

@@ -32,7 +32,7 @@ class Command(click.Command):
             raise
 
 
-class Talk:
+class Console:
     """Progress and warnings on stderr, the result on stdout.
 
     Parameters
@@ -140,12 +140,12 @@ def _login() -> str | None:
         return None
 
 
-def embed(talk: Talk, embedder, texts, advice: str):
+def embed(console: Console, embedder, texts, advice: str):
     """Return the vectors of texts, and what was said of those that were cut.
 
     Parameters
     ----------
-    talk : Talk
+    talk : Console
     embedder : SentenceEmbedder
     texts : ndarray of shape (n_texts,)
     advice : str
@@ -159,7 +159,7 @@ def embed(talk: Talk, embedder, texts, advice: str):
         X = embedder.transform(texts)
     notes = [f"{str(one.message).partition(' Use ')[0]} {advice}" for one in caught]
     for note in notes:
-        talk.warn(note)
+        console.warn(note)
     return X, notes
 
 

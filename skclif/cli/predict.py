@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .console import Command, Talk, embed
+from .console import Command, Console, embed
 from .options import DEVICE, ENCODING, MODEL_PLACE, NO_TEXT, QUIET, options
 
 
@@ -44,8 +44,8 @@ def predict_command(
     Example:
       skclif predict report new.csv --text review --id review_id --out predicted.csv
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
-    talk = Talk(quiet)
-    with talk.hearing():
+    console = Console(quiet)
+    with console.hearing():
         from .._audit.findings import predicted_table
         from .._audit.folder import MODEL
         from .._audit.rows import Reviews
@@ -61,14 +61,14 @@ def predict_command(
                 f"{model} holds a model of features, without an embedder; use "
                 "skclif.load_model in Python."
             )
-        talk.begin("reading", f"Reading {file.name}")
+        console.begin("reading", f"Reading {file.name}")
         found = load_reviews(file, text=text, label=None, id=id_, encoding=encoding)
         rows = Reviews.from_parts(found.ids, found.data, [0] * len(found.ids))
-        talk.begin("embedding", f"Embedding {len(rows):,} texts")
+        console.begin("embedding", f"Embedding {len(rows):,} texts")
         embedder = embedder_of(
-            stored.embedder, model_place, device=device, verbose=int(talk.shows_bars)
+            stored.embedder, model_place, device=device, verbose=int(console.shows_bars)
         )
-        X, _ = embed(talk, embedder, rows.texts, "The model was audited so.")
+        X, _ = embed(console, embedder, rows.texts, "The model was audited so.")
         table = predicted_table(
             stored.classifier, rows.without_texts() if no_text else rows, X
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .console import Command, Talk, who
+from .console import Command, Console, who
 from .options import DEVICE, ENCODING, FOLDER, JSON, QUIET, WHO, options
 from .report import TABLES, renew
 
@@ -45,8 +45,8 @@ def apply_command(folder, decisions, by, why, device, encoding, as_json, quiet):
     Example:
       skclif apply report decisions.csv --by "audit team" --why "second reading"
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
-    talk = Talk(quiet, as_json)
-    with talk.hearing(), _at_work(talk, folder, device, by, why) as work:
+    console = Console(quiet, as_json)
+    with console.hearing(), _at_work(console, folder, device, by, why) as work:
         _apply(work, decisions, encoding)
 
 
@@ -67,8 +67,8 @@ def forget_command(folder, ids, by, why, device, encoding, as_json, quiet):
     Example:
       skclif forget report ids.txt --by "audit team" --why "asked for on 1 March"
     """  # noqa: D301
-    talk = Talk(quiet, as_json)
-    with talk.hearing(), _at_work(talk, folder, device, by, why) as work:
+    console = Console(quiet, as_json)
+    with console.hearing(), _at_work(console, folder, device, by, why) as work:
         _forget(work, ids, encoding)
 
 
@@ -78,7 +78,7 @@ class _Work:
 
     Attributes
     ----------
-    talk : Talk
+    talk : Console
     folder : AuditFolder
     records : list of dict
         Of the trail.
@@ -89,7 +89,7 @@ class _Work:
         Who does it, and why.
     """
 
-    talk: Talk
+    console: Console
     folder: AuditFolder
     records: list[dict[str, Any]]
     rows: AuditedRows
@@ -113,7 +113,7 @@ class _Work:
     def renew_report(self) -> None:
         """Make the report of the model as it is now."""
         device = self.place.device
-        renew(self.talk, self.folder, self.records, self.rows, self.revision, device)
+        renew(self.console, self.folder, self.records, self.rows, self.revision, device)
 
     def quality(self) -> dict[str, float]:
         """Return how good the model is on the held-out rows."""
@@ -135,7 +135,7 @@ class _Work:
 
 
 @contextmanager
-def _at_work(talk, folder, device, by, why) -> Iterator[_Work]:
+def _at_work(console, folder, device, by, why) -> Iterator[_Work]:
     from .._audit.folder import AuditFolder
     from .._audit.revisions import Place
 
@@ -144,15 +144,15 @@ def _at_work(talk, folder, device, by, why) -> Iterator[_Work]:
         rows = audited.rows(records)
         revision = audited.revision(rows, records)
         place, said = Place.here(device), who(by, why)
-        yield _Work(talk, audited, records, rows, revision, place, said)
+        yield _Work(console, audited, records, rows, revision, place, said)
 
 
 def _apply(work: _Work, path: Path, encoding: str) -> None:
     from .._audit.decisions import read_decisions
     from .._audit.revisions import edit
 
-    talk = work.talk
-    talk.begin("reading", f"Reading {path.name}")
+    console = work.console
+    console.begin("reading", f"Reading {path.name}")
     _refuse_report(path, work)
     found = read_decisions(path, work.revision, work.elsewhere(), encoding)
     if not found.n_accepted:
@@ -165,7 +165,7 @@ def _apply(work: _Work, path: Path, encoding: str) -> None:
         _nothing_to_do(work, f"{said} in effect already")
         return
     before = work.quality()
-    talk.begin("solving", f"Applying {_count(len(found.changes), 'change')}")
+    console.begin("solving", f"Applying {_count(len(found.changes), 'change')}")
     validation = work.rows.X_held_out, work.rows.held_out.labels
     edited, content = edit(work.revision, found.changes, work.place, validation)
     content["decisions"] = {"name": path.name, "sha256": found.sha256}
@@ -173,16 +173,16 @@ def _apply(work: _Work, path: Path, encoding: str) -> None:
     work = work.commit("edit", content, edited)
     last = work.records[-1]
     also = f" ({found.n_in_effect:,} in effect already)" if found.n_in_effect else ""
-    talk.result(
+    console.result(
         f"{_count(len(found.changes), 'change')} made, of "
         f"{_count(found.n_accepted, 'accepted decision')}{also}: record "
         f"{last['number']} of {work.folder.trail.path}."
     )
     _beside(work, before, after)
     if found.by_effect:
-        talk.result(_FLATTERED)
+        console.result(_FLATTERED)
     work.renew_report()
-    talk.close(
+    console.close(
         record=last["number"],
         hash=last["hash"],
         changes=last["changes"],
@@ -198,8 +198,8 @@ def _forget(work: _Work, path: Path, encoding: str) -> None:
     from .._audit.decisions import read_ids
     from .._audit.revisions import names
 
-    talk, rows = work.talk, work.rows
-    talk.begin("reading", f"Reading {path.name}")
+    console, rows = work.console, work.rows
+    console.begin("reading", f"Reading {path.name}")
     ids = read_ids(path, encoding)
     known = {*rows.train.ids, *rows.held_out.ids}
     _refuse_unknown(path, [i for i in ids if i not in known], work)
@@ -207,7 +207,7 @@ def _forget(work: _Work, path: Path, encoding: str) -> None:
     if not todo:
         _nothing_to_do(work, f"{_count(len(ids), 'row')} forgotten already")
         return
-    talk.begin("solving", f"Fitting without {_count(len(todo), 'row')}")
+    console.begin("solving", f"Fitting without {_count(len(todo), 'row')}")
     new, content, left = _without(work, todo)
     gone = np.isin(rows.held_out.ids, todo)
     content["held_out"] = names(rows.held_out.take(gone))
@@ -217,15 +217,15 @@ def _forget(work: _Work, path: Path, encoding: str) -> None:
     work = work.commit("forget", content, new, left)
     last = work.records[-1]
     n_train, n_held = len(last["forgotten"]), len(last["held_out"])
-    talk.result(
+    console.result(
         f"{_count(n_train, 'training row')} and {_count(n_held, 'held-out row')} "
         f"forgotten: record {last['number']} of {work.folder.trail.path}."
     )
     _beside(work, before, after)
     work.renew_report()
     certificate = work.folder.path / f"forgotten-{last['number']}.txt"
-    talk.result(f"To sign off: {certificate}")
-    talk.close(
+    console.result(f"To sign off: {certificate}")
+    console.close(
         record=last["number"],
         hash=last["hash"],
         forgotten=[i for i, _ in [*last["forgotten"], *last["held_out"]]],
@@ -292,13 +292,13 @@ def _refuse_unknown(path: Path, ids: list[str], work: _Work) -> None:
 
 def _nothing_to_do(work: _Work, said: str) -> None:
     """Say that all is done, and finish a report that was not."""
-    work.talk.result(f"{said}; nothing was changed.")
+    work.console.result(f"{said}; nothing was changed.")
     if not work.folder.report_is_current(work.records):
         work.renew_report()
-        work.talk.result(
+        work.console.result(
             f"The report in {work.folder.path} was not finished; it is now."
         )
-    work.talk.close(record=None, changes=[])
+    work.console.close(record=None, changes=[])
 
 
 # --- Small things ---------------------------------------------------------------------
@@ -317,12 +317,12 @@ def _beside(work: _Work, before: dict[str, float], after: dict[str, float]) -> N
     """Say how good the model was and is."""
     n_rows = len(work.rows.held_out)
     left = " that are left" if work.records[-1]["kind"] == "forget" else ""
-    work.talk.result(f"On the {_count(n_rows, 'held-out text')}{left}:")
-    work.talk.result(f"  {'':<12} {'before':>8} {'after':>8}")
+    work.console.result(f"On the {_count(n_rows, 'held-out text')}{left}:")
+    work.console.result(f"  {'':<12} {'before':>8} {'after':>8}")
     for name, word in _QUALITY.items():
         form = "{:.4f}" if name == "log_loss" else "{:.1%}"
         old, new = (form.format(one[name]) for one in (before, after))
-        work.talk.result(f"  {word:<12} {old:>8} {new:>8}")
+        work.console.result(f"  {word:<12} {old:>8} {new:>8}")
 
 
 def _count(n: int, what: str) -> str:

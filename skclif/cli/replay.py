@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .console import Command, Talk
+from .console import Command, Console
 from .options import DEVICE, FOLDER, JSON, QUIET, options
 from .repair import existing
 
@@ -40,8 +40,8 @@ def replay_command(folder, file, save, device, as_json, quiet):
     Example:
       skclif replay report reviews.csv
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
-    talk = Talk(quiet, as_json)
-    with talk.hearing():
+    console = Console(quiet, as_json)
+    with console.hearing():
         from .._audit.folder import MODEL, AuditFolder
         from .._audit.replay import replay_rows
         from .._models.files import model_bytes
@@ -58,20 +58,20 @@ def replay_command(folder, file, save, device, as_json, quiet):
             stored = place.model_is_recorded(records)
         train, features = rows.train, rows.X_train
         if file is not None:
-            talk.begin("reading", f"Reading {file.name}")
+            console.begin("reading", f"Reading {file.name}")
             train, features = _from_file(file, rows, records)
-        talk.begin("replaying", f"Doing again what {len(records)} records say")
+        console.begin("replaying", f"Doing again what {len(records)} records say")
         result = replay_rows(records, train, features, device)
         for step, record in zip(result.steps, records, strict=True):
             line = f"record {step.number}, {what_was_done(record)}: "
             reason = f": {step.reason}" if step.reason else ""
-            talk.result(f"{line}{_VERDICTS[step.same]}{reason}")
+            console.result(f"{line}{_VERDICTS[step.same]}{reason}")
         if result.same:
-            talk.result(_verdict(stored, place.path / MODEL))
+            console.result(_verdict(stored, place.path / MODEL))
         if result.same and save is not None:
             write_whole(save, model_bytes(result.estimator, rows.about["embedder"]))
-            talk.result(f"The model is in {save}")
-    talk.close(
+            console.result(f"The model is in {save}")
+    console.close(
         same=result.same,
         differs_at=result.differs_at,
         model_is_recorded=stored,

@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from .._audit.folder import AuditedRows, AuditFolder
     from .._audit.revisions import Revision
     from .._audit.rows import Reviews
-    from .console import Talk
+    from .console import Console
 
 FORMAT_VERSION = 2
 TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
 _SAID = ("platform", "skclif")  # elsewhere, or nobody's business
 
 
-def find(talk: Talk, models: Models, train: Reviews, rows: AuditedRows) -> Audit:
+def find(console: Console, models: Models, train: Reviews, rows: AuditedRows) -> Audit:
     """Evaluate the model, and trace its mistakes."""
     from .._audit.findings import audit
 
     options = rows.about["options"]
-    talk.begin("influence", f"Tracing the mistakes in {len(rows.held_out):,} texts")
-    with talk.hearing():
+    console.begin("influence", f"Tracing the mistakes in {len(rows.held_out):,} texts")
+    with console.hearing():
         found = audit(
             models,
             train,
@@ -36,12 +36,12 @@ def find(talk: Talk, models: Models, train: Reviews, rows: AuditedRows) -> Audit
             seed=options["seed"],
         )
     for note in found.warnings:
-        talk.warn(note)
+        console.warn(note)
     return found
 
 
 def write(
-    talk: Talk,
+    console: Console,
     folder: AuditFolder,
     records: list[dict[str, Any]],
     found: Audit,
@@ -51,15 +51,15 @@ def write(
     """Write page, tables and ``run.json``; return what stands in the latter."""
     from .._pages import audit_html, certificate
 
-    talk.begin("writing", "Writing the report")
+    console.begin("writing", "Writing the report")
     run = _run_record(found, rows, records, notes)
     planted = rows.about["planted"]
     if planted is not None:
         run["planted"] = _planted_counts(found, planted)
-    run["timings"] = talk.timings()
+    run["timings"] = console.timings()
     tables = (found.predictions, found.influence, found.suspects, found.suggestions)
     page = audit_html(found, run, planted, records)
-    with talk.hearing():
+    with console.hearing():
         for record in records:
             if record["kind"] == "forget":
                 # Once, because it may have been signed since.
@@ -70,7 +70,7 @@ def write(
 
 
 def renew(
-    talk: Talk,
+    console: Console,
     folder: AuditFolder,
     records: list[dict[str, Any]],
     rows: AuditedRows,
@@ -82,7 +82,7 @@ def renew(
     from .._audit.rows import check_parts
 
     options = rows.about["options"]
-    with talk.hearing():
+    with console.hearing():
         notes = check_parts(revision.rows.take(revision.weights > 0), rows.held_out)
         models = fit_models(
             revision.rows,
@@ -93,33 +93,35 @@ def renew(
             method=options["method"],
             device=device,
         )
-    found = find(talk, models, revision.rows, rows)
-    write(talk, folder, records, found, rows, notes)
+    found = find(console, models, revision.rows, rows)
+    write(console, folder, records, found, rows, notes)
 
 
-def close_audit(talk: Talk, folder: AuditFolder, found: Audit, run: dict[str, Any]):
+def close_audit(
+    console: Console, folder: AuditFolder, found: Audit, run: dict[str, Any]
+):
     """Say how good the model is, and where the report lies."""
     quality = found.metrics["label"]
     who = "The bottleneck" if found.concepts else "The black box"
     beside = [f"always the majority {quality['majority']['accuracy']:.1%}"]
     if found.concepts:
         beside.insert(0, f"the black box {quality['black_box']['accuracy']:.1%}")
-    talk.result(
+    console.result(
         f"{who} gets {quality['model']['accuracy']:.1%} of "
         f"{found.counts['held_out_rows']:,} held-out texts right "
         f"({', '.join(beside)})."
     )
     if "planted" in run:
         planted = run["planted"]
-        talk.result(
+        console.result(
             f"Of the {planted['top_rows']} most harmful training rows, "
             f"{planted['planted_in_top']} carry a planted error; of all training "
             f"rows, {planted['share_of_training_rows']:.0%} do."
         )
-    talk.result(_what_to_decide(found))
+    console.result(_what_to_decide(found))
     page = folder.path / "audit.html"
-    talk.result(f"The report is in {page}")
-    talk.close(report=str(page), metrics=found.metrics["label"], counts=found.counts)
+    console.result(f"The report is in {page}")
+    console.close(report=str(page), metrics=found.metrics["label"], counts=found.counts)
 
 
 def _what_to_decide(found: Audit) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from .heads import Head, HeadsProblem, HeadStack, SoftmaxHead, affine, row_space
+from .heads import Head, HeadsProblem, HeadStack, SoftmaxHead
+from .products import affine, row_space
 from .solvers import Convergence, newton_cg
 
 

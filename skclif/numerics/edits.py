@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from .bottleneck import Bottleneck, TrainingData, concept_problem, solve_heads
+from .first_order import add_adjoints, solve_adjoint
 from .heads import HeadsProblem, HeadStack, RidgeHead
-from .influence import Factors, add_adjoints, solve_adjoint
+from .hessians import Factors
 from .solvers import FactoredHessians, newton_cg
 from .targets import Question
 

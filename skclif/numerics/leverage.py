@@ -19,8 +19,9 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, SoftmaxHead, with_ones
-from .influence import Factors, label_gradient_jacobian, outer
+from .heads import Head, SoftmaxHead
+from .hessians import Factors, label_gradient_jacobian
+from .products import outer, with_ones
 from .removal import Answers, Removals, refuse_undefined, warn
 from .targets import Question
 

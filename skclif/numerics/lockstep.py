@@ -12,8 +12,9 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import HeadsProblem, HeadStack, affine, affine_adjoint
-from .influence import label_gradient_jacobian, outer
+from .heads import HeadsProblem, HeadStack
+from .hessians import label_gradient_jacobian
+from .products import affine, affine_adjoint, outer
 from .solvers import Preconditioner, newton_cg, solve_hessian
 from .targets import LabelTarget
 
@@ -23,7 +24,7 @@ _MAX_ITER = 100
 _LARGEST_ARRAY = 2**22
 
 
-class WeightedModels:
+class LockstepModels:
     """One bottleneck, fitted to the same rows under many weightings.
 
     Parameters

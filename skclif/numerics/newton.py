@@ -14,8 +14,9 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, RidgeHead, with_ones
-from .influence import Factors
+from .heads import Head, RidgeHead
+from .hessians import Factors
+from .products import with_ones
 from .removal import Answers, Removals, refuse_undefined, warn
 from .targets import Question
 

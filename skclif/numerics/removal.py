@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..exceptions import InfluenceWarning
 from .bottleneck import Bottleneck, TrainingData
-from .heads import with_ones
+from .products import with_ones
 from .targets import Question
 
 # Numbers held in answers at a time: 128 MB.

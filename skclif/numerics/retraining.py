@@ -12,8 +12,9 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import HeadsProblem, HeadStack, affine
-from .influence import Factors
+from .heads import HeadsProblem, HeadStack
+from .hessians import Factors
+from .products import affine
 from .removal import Answers, Removals, refuse_undefined
 from .solvers import FactoredHessians, newton_cg
 from .targets import Question

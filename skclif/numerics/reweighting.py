@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from .bottleneck import Bottleneck
-from .lockstep import WeightedModels
+from .lockstep import LockstepModels
 
 # No class keeps less than this share of its weight, beside the average row.
 _LEAST_CLASS_SHARE = 0.1
@@ -103,7 +103,7 @@ class Round:
 
 
 def reweight(
-    models: WeightedModels,
+    models: LockstepModels,
     rows: Rows,
     *,
     dose: float,
@@ -116,7 +116,7 @@ def reweight(
 
     Parameters
     ----------
-    models : WeightedModels
+    models : LockstepModels
     rows : Rows
     dose : float
         How far a standard score of harm moves a weight each round: by ``2 * dose`` in
@@ -190,7 +190,7 @@ class _Plan:
         )
 
     def harms(
-        self, models: WeightedModels, fitted: list[Bottleneck], weights: Tensor
+        self, models: LockstepModels, fitted: list[Bottleneck], weights: Tensor
     ) -> Iterator[tuple[int, int, Tensor, Tensor]]:
         """Yield group, fold, harm of every row on the fold, and who trained for it."""
         rows, targets = self.rows, self.rows.targets
@@ -257,7 +257,7 @@ class _Judge:
     """Losses of held-out rows, under weights that were made without them."""
 
     def __init__(
-        self, models: WeightedModels, rows: Rows, groups: list[int], keep_clean: bool
+        self, models: LockstepModels, rows: Rows, groups: list[int], keep_clean: bool
     ):
         self._models, self._rows = models, rows
         trained = rows.adapted | keep_clean

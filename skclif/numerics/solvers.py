@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from .blocks import row_blocks
-from .heads import HeadsProblem, with_ones
+from .heads import HeadsProblem
+from .products import with_ones
 
 _MAX_HALVINGS = 40
 _MAX_CG = 500

@@ -21,8 +21,10 @@ import torch
 from torch import Tensor
 
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, with_ones
-from .influence import Adjoint, Factors, label_gradient_jacobian, outer
+from .first_order import Adjoint
+from .heads import Head
+from .hessians import Factors, label_gradient_jacobian
+from .products import outer, with_ones
 
 BLOCK_ROWS = 256
 

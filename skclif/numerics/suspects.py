@@ -22,9 +22,10 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, RidgeHead, SoftmaxHead, with_ones
-from .influence import Factors
+from .heads import Head, RidgeHead, SoftmaxHead
+from .hessians import Factors
 from .leverage import BLOCK_ROWS, remove_terms
+from .products import with_ones
 
 _MAX_ITER = 500
 _START = -2.0  # log-odds of a term being wrong
@@ -205,11 +206,11 @@ def judge(
     """
     orders = [None] * len(group) if orders is None else orders
     pairs = list(zip(group, orders, strict=True))
-    shared = [_side(*pair) for pair in pairs]
+    shared = [_noise_model(*pair) for pair in pairs]
     rate = _fit(shared)
     verdicts = []
     for side, pair in zip(shared, pairs, strict=True):
-        own = _side(*pair)
+        own = _noise_model(*pair)
         own_rate = _fit([own]) if len(group) > 1 else rate
         with torch.no_grad():
             gain = own.log_likelihood(own_rate) - side.log_likelihood(rate)
@@ -218,7 +219,7 @@ def judge(
     return verdicts
 
 
-def _fit(sides: Sequence["_Side"]) -> Tensor:
+def _fit(sides: Sequence["_NoiseModel"]) -> Tensor:
     """Fit the parameters of all sides, in place, and return log-odds of being wrong."""
     log_odds = torch.full_like(sides[0].parameters[0], _START).requires_grad_()
     parameters = [log_odds, *(side.parameters for side in sides)]
@@ -246,7 +247,7 @@ def _fit(sides: Sequence["_Side"]) -> Tensor:
     return log_odds.detach()
 
 
-def _verdicts(side: "_Side", log_odds: Tensor) -> Verdicts:
+def _verdicts(side: "_NoiseModel", log_odds: Tensor) -> Verdicts:
     rate = log_odds.sigmoid()
     right, wrong = side.evidence(rate)
     return Verdicts(log_odds + wrong - right, side.suggested(rate), float(rate))
@@ -255,7 +256,7 @@ def _verdicts(side: "_Side", log_odds: Tensor) -> Verdicts:
 _log = torch.nn.functional.logsigmoid
 
 
-class _Side:
+class _NoiseModel:
     """How probable the observed values of one head are, if right and if wrong.
 
     Attributes
@@ -283,13 +284,13 @@ class _Side:
         return terms.sum() - _CAUTION * (self.parameters**2).sum() / 2
 
 
-def _side(terms: LeftOut, order: Tensor | None) -> _Side:
+def _noise_model(terms: LeftOut, order: Tensor | None) -> _NoiseModel:
     if isinstance(terms.head, RidgeHead):
-        return _Continuous(terms)
-    return _Categorical(terms.head, terms, order)
+        return _ContinuousNoise(terms)
+    return _CategoricalNoise(terms.head, terms, order)
 
 
-class _Categorical(_Side):
+class _CategoricalNoise(_NoiseModel):
     """How probable observed values are, if right and if wrong.
 
     Its parameters are the logarithm of the power, then those of the values' factors.
@@ -331,7 +332,7 @@ class _Categorical(_Side):
         return (power * log_p + factors).log_softmax(dim=1)
 
 
-class _Continuous(_Side):
+class _ContinuousNoise(_NoiseModel):
     """How probable observed numbers are, if right and if wrong.
 
     Right ones are spread about what is predicted, wrong ones as all numbers are. Its

@@ -248,8 +248,8 @@ def test_accepted_suspects_are_listed_with_the_values_that_they_have(applied):
 
 
 def test_applying_the_same_again_changes_nothing(applied, tmp_path):
-    original, file, *_ = applied
-    out = shutil.copytree(original, tmp_path / "report")
+    unescape_cell, file, *_ = applied
+    out = shutil.copytree(unescape_cell, tmp_path / "report")
     before = folders.contents(out)
     result = done("apply", out, file)
     assert re.search(r"^\d+ accepted decisions? in effect already", result.stdout)
@@ -261,8 +261,8 @@ def test_applying_the_same_again_changes_nothing(applied, tmp_path):
 
 
 def test_a_second_round_goes_on_from_the_first(applied, tmp_path):
-    original, _, truth_then, *_ = applied
-    out = shutil.copytree(original, tmp_path / "report")
+    unescape_cell, _, truth_then, *_ = applied
+    out = shutil.copytree(unescape_cell, tmp_path / "report")
     truth = _copied(truth_then)
     (dropped,) = truth.weights.index[truth.weights == 0]
     old = truth.table.loc[truth.train[5], "stars"]
@@ -485,8 +485,8 @@ def test_the_certificate_says_what_was_done(forgotten):
 
 
 def test_forgetting_twice_says_so(forgotten, tmp_path):
-    original, asked, *_ = forgotten
-    out = shutil.copytree(original, tmp_path / "report")
+    unescape_cell, asked, *_ = forgotten
+    out = shutil.copytree(unescape_cell, tmp_path / "report")
     before = folders.contents(out)
     result = done("forget", out, _ids_file(tmp_path, asked))
     assert "4 rows forgotten already" in result.stdout
@@ -497,8 +497,8 @@ def test_forgetting_twice_says_so(forgotten, tmp_path):
 
 
 def test_apply_and_forget_go_on_after_forgetting(forgotten, tmp_path):
-    original, asked, truth, *_ = forgotten
-    out, truth = shutil.copytree(original, tmp_path / "report"), _copied(truth)
+    unescape_cell, asked, truth, *_ = forgotten
+    out, truth = shutil.copytree(unescape_cell, tmp_path / "report"), _copied(truth)
     whole = _copied(truth)
     i = truth.free(stars=5)[3]
     file = folders.write(tmp_path / "d.csv", [truth.line("relabel", i, "label", 1)])
@@ -518,8 +518,8 @@ def test_apply_and_forget_go_on_after_forgetting(forgotten, tmp_path):
 
 
 def test_a_certificate_that_was_signed_stays_signed(forgotten, tmp_path):
-    original, _, truth, *_ = forgotten
-    out = shutil.copytree(original, tmp_path / "report")
+    unescape_cell, _, truth, *_ = forgotten
+    out = shutil.copytree(unescape_cell, tmp_path / "report")
     path = out / "forgotten-3.txt"
     signed = path.read_text(encoding="utf-8").replace("Signed  ____", "Signed  A. B.")
     path.write_text(signed, encoding="utf-8")

@@ -13,7 +13,8 @@ import torch
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._explain.collect import KeepAll, KeepTop
 from skclif._models.linear import training_data
-from skclif.numerics.influence import factorise, first_order, solve_adjoint
+from skclif.numerics.first_order import first_order, solve_adjoint
+from skclif.numerics.hessians import factorise
 from skclif.numerics.targets import LabelTarget
 
 C = 10.0

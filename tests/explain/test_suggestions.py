@@ -14,26 +14,25 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._explain import suggestions as _suggestions
-from skclif._explain.edits import TrainingSet
 from skclif._explain.requests import class_codes, numeric_targets
-from skclif._explain.suggestions import (
+from skclif._explain.suggestions import selection
+from skclif._explain.suggestions.candidates import (
     KINDS,
     LABEL,
     ROW,
+    CandidateEdits,
     Changes,
-    Found,
-    Menu,
-    Validation,
-    cross_fit,
-    frame_of,
-    menu_of,
-    suggest,
+    candidate_edits,
 )
+from skclif._explain.suggestions.selection import SuggestionSet, cross_fit, suggest
+from skclif._explain.suggestions.table import frame_of
+from skclif._explain.suggestions.validation import Validation
+from skclif._inputs.training_rows import TrainingSet
 from skclif._results.ranks import spearman
 from skclif.exceptions import InfluenceWarning, SuggestionWarning
 from skclif.numerics.edits import Limits, solve_edit
-from skclif.numerics.influence import factorise, first_order, solve_adjoint
+from skclif.numerics.first_order import first_order, solve_adjoint
+from skclif.numerics.hessians import factorise
 from skclif.numerics.suggestions import ClosedForm
 from skclif.numerics.targets import ConceptTarget, LabelTarget, evaluate
 
@@ -69,7 +68,9 @@ def _asked(explainer, X, y, kinds=KINDS, target="loss"):
         lambda codes: numeric_targets(model, target, codes, solved.device),
         about_labels=True,
     )
-    return menu_of(solved, kinds, TrainingSet(**explainer._training), False), validation
+    return candidate_edits(
+        solved, kinds, TrainingSet(**explainer._training), False
+    ), validation
 
 
 def _edited(rows, edit):
@@ -238,9 +239,9 @@ def test_single_changes_are_near_retraining(training, kind, missing):
 
 def _compared(explainer, X, y, kind):
     """Return the best change of every row and path."""
-    menu, validation = _asked(explainer, X, y, (kind,))
-    (best,), n = menu.best(validation.adjoint(np.full((1, len(y)), 1 / len(y))))
-    found = Found(best, np.zeros(len(best)), np.zeros(len(y)), 0.0, None, n)
+    candidates, validation = _asked(explainer, X, y, (kind,))
+    (best,), n = candidates.best(validation.adjoint(np.full((1, len(y)), 1 / len(y))))
+    found = SuggestionSet(best, np.zeros(len(best)), np.zeros(len(y)), 0.0, None, n)
     training = explainer._training_frame()
     return frame_of(found, explainer._model(), explainer._training["weights"], training)
 
@@ -270,7 +271,7 @@ def test_effects_do_not_depend_on_blocks(monkeypatch):
 
 
 def _menu(higher_is_better=False):
-    return Menu(None, KINDS, None, None, None, higher_is_better)
+    return CandidateEdits(None, KINDS, None, None, None, higher_is_better)
 
 
 def _some(rows, paths, effects):
@@ -344,15 +345,15 @@ def test_all_that_could_change_is_compared():
 def test_standard_errors_are_those_of_the_mean_over_validation_rows():
     rows, (X, y) = _problem(60)
     explainer = _explainer(rows, training="independent")
-    menu, validation = _asked(explainer, X, y)
-    found = suggest(menu, validation, 30, np.random.RandomState(0))
+    candidates, validation = _asked(explainer, X, y)
+    found = suggest(candidates, validation, 30, np.random.RandomState(0))
     assert len(set(found.changes.paths)) == 5
-    closed_form = ClosedForm(menu.solved.bottleneck, menu.solved.factors)
+    closed_form = ClosedForm(candidates.solved.bottleneck, candidates.solved.factors)
     (adjoint,) = validation.adjoints()
     for change, error in enumerate(found.std_errors):
         row = found.changes.rows[[change]]
-        changed = closed_form.of(menu.solved.data.rows(row), adjoint)
-        effects = menu._effects(
+        changed = closed_form.of(candidates.solved.data.rows(row), adjoint)
+        effects = candidates._effects(
             changed, row, found.changes.paths[change], found.changes.values[change]
         )[:, 0]
         assert effects.mean() == pytest.approx(found.changes.effects[change])
@@ -368,9 +369,11 @@ def test_a_list_is_measured_on_rows_that_did_not_choose_it_by_retraining(trainin
     rows, (X, y) = _problem(80, 60)
     parameters = {"training": training, "class_weight": CLASS_WEIGHT}
     explainer = _explainer(rows, **parameters)
-    menu, validation = _asked(explainer, X, y)
-    _, effects, _ = cross_fit(menu, validation, 8, np.random.RandomState(0), n_folds=2)
-    fold = _suggestions.folds(validation.codes, 2, np.random.RandomState(0))
+    candidates, validation = _asked(explainer, X, y)
+    _, effects, _ = cross_fit(
+        candidates, validation, 8, np.random.RandomState(0), n_folds=2
+    )
+    fold = selection.folds(validation.codes, 2, np.random.RandomState(0))
     for number in range(2):
         out = fold == number
         chosen = explainer.suggest_edits(X[~out], y[~out], budget=8, random_state=0)
@@ -388,10 +391,10 @@ def test_the_edited_training_set_is_the_edit_carried_out(training):
     rows, validation = _problem(80)
     parameters = {"training": training, "class_weight": CLASS_WEIGHT}
     explainer = _explainer(rows, **parameters)
-    menu, asked = _asked(explainer, *validation)
-    changes = suggest(menu, asked, 40, np.random.RandomState(0)).changes
+    candidates, asked = _asked(explainer, *validation)
+    changes = suggest(candidates, asked, 40, np.random.RandomState(0)).changes
     found = explainer.suggest_edits(*validation, budget=40, random_state=0)
-    edited = menu.edited(changes)
+    edited = candidates.edited(changes)
     X, y, weights, concepts = _edited(rows, found.as_edit())
     expected = explainer._model()._training_data(X, y, weights, concepts, None)
     kept = weights > 0  # annotations of rows without weight are not read

@@ -3,16 +3,8 @@
 import pytest
 import torch
 
-from skclif.numerics.heads import (
-    HeadsProblem,
-    HeadStack,
-    RidgeHead,
-    SoftmaxHead,
-    affine,
-    affine_adjoint,
-    row_space,
-    with_ones,
-)
+from skclif.numerics.heads import HeadsProblem, HeadStack, RidgeHead, SoftmaxHead
+from skclif.numerics.products import affine, affine_adjoint, row_space, with_ones
 
 SIZES = [2, 3, 5, 8]
 

@@ -12,14 +12,11 @@ from skclif.numerics.bottleneck import (
     concept_effects,
     fit_bottleneck,
 )
-from skclif.numerics.heads import RidgeHead, SoftmaxHead, with_ones
-from skclif.numerics.influence import (
-    add_adjoints,
-    factorise,
-    first_order,
-    solve_adjoint,
-)
+from skclif.numerics.first_order import add_adjoints, first_order, solve_adjoint
+from skclif.numerics.heads import RidgeHead, SoftmaxHead
+from skclif.numerics.hessians import factorise
 from skclif.numerics.leverage import leverage
+from skclif.numerics.products import with_ones
 from skclif.numerics.targets import ConceptTarget, LabelTarget, Question
 
 SIZES = [3, 2, 4, 0]  # 0: a continuous concept

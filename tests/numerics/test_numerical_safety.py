@@ -20,7 +20,8 @@ from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._explain import engine as _methods
 from skclif._explain.collect import KeepTop, SumGroups
 from skclif.exceptions import InfluenceWarning
-from skclif.numerics.influence import factorise, first_order, solve_adjoint
+from skclif.numerics.first_order import first_order, solve_adjoint
+from skclif.numerics.hessians import factorise
 from skclif.numerics.leverage import leverage
 from skclif.numerics.newton import newton
 from skclif.numerics.targets import LabelTarget, Question

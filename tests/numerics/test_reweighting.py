@@ -9,8 +9,9 @@ from skclif import ConceptBottleneckClassifier
 from skclif._models.linear import training_data
 from skclif.numerics import lockstep as weighted_models
 from skclif.numerics import reweighting
-from skclif.numerics.influence import factorise, first_order, solve_adjoint
-from skclif.numerics.lockstep import WeightedModels
+from skclif.numerics.first_order import first_order, solve_adjoint
+from skclif.numerics.hessians import factorise
+from skclif.numerics.lockstep import LockstepModels
 from skclif.numerics.reweighting import Rows, _Evidence, _multipliers
 from skclif.numerics.targets import LabelTarget
 
@@ -51,7 +52,7 @@ class _Setting:
             self.given.get("concept_sample_weight"),
         )
         self.data = training_data(self.clf, self.X, self.y, ones, *annotated)
-        self.models = WeightedModels(
+        self.models = LockstepModels(
             self.clf._bottleneck(),
             self.data,
             torch.from_numpy(ones),
@@ -351,7 +352,7 @@ def _rounds(X, y, fold, clean, keep_clean=True):
     clf = ConceptBottleneckClassifier(tol=1e-12).fit(X, y)
     ones = torch.ones(len(y), dtype=torch.float64)
     data = training_data(clf, X, y, ones.numpy(), None, None)
-    models = WeightedModels(
+    models = LockstepModels(
         clf._bottleneck(), data, ones, penalty=1.0, concept_penalty=1.0
     )
     rows = Rows(ones, torch.tensor(~clean), torch.tensor(fold), 5)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from skclif._storage.cells import harmless, original, table_csv
+from skclif._storage.cells import escape_cell, table_csv, unescape_cell
 from skclif._storage.files import sole_writer, sweep, write_together, write_whole
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs signals and locks of POSIX")
@@ -213,8 +213,8 @@ TEXTS = st.one_of(
     ],
 )
 def test_what_a_spreadsheet_could_run_gets_an_apostrophe(cell):
-    assert harmless(cell) == f"'{cell}"
-    assert original(f"'{cell}") == cell
+    assert escape_cell(cell) == f"'{cell}"
+    assert unescape_cell(f"'{cell}") == cell
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,9 @@ def test_what_a_spreadsheet_could_run_gets_an_apostrophe(cell):
     ],
 )
 def test_other_cells_stay_as_they_are(cell):
-    assert harmless(cell) is cell
+    assert escape_cell(cell) is cell
     if isinstance(cell, str):
-        assert original(cell) == cell
+        assert unescape_cell(cell) == cell
 
 
 @MANY
@@ -237,8 +237,8 @@ def test_other_cells_stay_as_they_are(cell):
 @example("''-5")
 @example("-5\n")
 def test_every_text_comes_back_from_its_cell(text):
-    cell = harmless(text)
-    assert original(cell) == text
+    cell = escape_cell(text)
+    assert unescape_cell(cell) == text
     assert cell in (text, f"'{text}")
     if cell.lstrip().startswith(tuple(SIGNS)):
         float(cell)  # a number is all that may begin so
@@ -265,8 +265,8 @@ def folder(tmp_path_factory):
 def test_every_text_comes_back_from_a_table(columns, folder):
     table = pd.DataFrame(columns, index=[5, 5, 1], dtype=object)
     header, *rows = _from_csv(table_csv(table), folder)
-    assert [original(name) for name in header] == list(columns)
-    found = [[original(cell) for cell in row] for row in rows]
+    assert [unescape_cell(name) for name in header] == list(columns)
+    found = [[unescape_cell(cell) for cell in row] for row in rows]
     assert found == [list(row) for row in zip(*columns.values(), strict=True)]
 
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import warnings
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from .._inputs.pipelines import final_step, with_final_step
-from .._models.linear import as_bottleneck, with_parameters
-from .._results.edits import EditRecord, HeadRecord
-from .edits import Edit, TrainingSet, fingerprints
-from .requests import numeric_targets
+from ..._inputs.pipelines import final_step, with_final_step
+from ..._inputs.training_rows import TrainingSet
+from ..._models.linear import as_bottleneck, with_parameters
+from ..._results.edits import EditRecord, HeadRecord
+from ..requests import numeric_targets
+from .edit import Edit
 
 if TYPE_CHECKING:
     import torch
 
-    from ..numerics.influence import Factors
+    from ...numerics.hessians import Factors
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Edited:
     estimator : estimator
     rows : TrainingSet
     heads : tuple of HeadRecord
-    factors : numerics.influence.Factors or None
+    factors : numerics.hessians.Factors or None
         As given, of the concepts that are left.
     seconds : float
     """
@@ -62,7 +63,7 @@ def edit_model(
         Fitted to `old`.
     old : TrainingSet
     edit : Edit
-    factors : numerics.influence.Factors or None
+    factors : numerics.hessians.Factors or None
         Of about this model, in the coordinates that these rows are solved in.
     device : torch.device
     n_steps : int or None
@@ -75,7 +76,7 @@ def edit_model(
     ConvergenceWarning
         If a head did not reach its optimum, and nobody said to stop before.
     """
-    from ..numerics.edits import KEPT, Limits, solve_edit
+    from ...numerics.edits import KEPT, Limits, solve_edit
 
     start = time.perf_counter()
     last = final_step(estimator)
@@ -131,7 +132,7 @@ def effects(
     codes : ndarray of shape (n_targets,)
         Of their labels.
     """
-    from ..numerics.edits import predicted_effect
+    from ...numerics.edits import predicted_effect
 
     about = numeric_targets(model, "loss", codes, solved.device)
     before, after = (_mean_loss(one, features, codes) for one in (model, edited_model))
@@ -151,7 +152,7 @@ def write_record(
     estimator, old: TrainingSet, edit: Edit, edited: Edited, n_steps, effect
 ) -> EditRecord:
     """Return the record of an edit; `effect` is the predicted and the achieved one."""
-    from .._version import __version__
+    from ..._version import __version__
 
     before, after = final_step(estimator), final_step(edited.estimator)
     model = as_bottleneck(before)
@@ -183,25 +184,11 @@ def write_record(
 def _mean_loss(model, features: np.ndarray, codes: np.ndarray) -> float:
     import torch
 
-    from ..numerics.targets import LabelTarget, evaluate
+    from ...numerics.targets import LabelTarget, evaluate
 
     target = LabelTarget("loss", torch.from_numpy(codes))
     rows = torch.from_numpy(features)
     return float(evaluate(target, model._bottleneck(), rows).mean())
-
-
-def check_steps(n_steps) -> int | None:
-    """Return a checked cap on Newton steps."""
-    if n_steps is None:
-        return None
-    if not isinstance(n_steps, Integral) or isinstance(n_steps, bool):
-        raise TypeError(f"n_steps must be a whole number or None, got {n_steps!r}.")
-    if n_steps < 1:
-        raise ValueError(
-            f"n_steps={n_steps} must be 1 or more: how many Newton steps a stage takes "
-            "at most. None goes to the optimum."
-        )
-    return int(n_steps)
 
 
 def _parameters(model) -> dict[str, np.ndarray]:
@@ -224,3 +211,21 @@ def _warn_unless_converged(heads: tuple[HeadRecord, ...], max_iter: int) -> None
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+
+def fingerprints(*sets: dict[str, np.ndarray]) -> list[str]:
+    """Return the SHA-256 of sets of named arrays; what they share is read once."""
+    digests: dict[int, bytes] = {}
+    found = []
+    for arrays in sets:
+        whole = hashlib.sha256()
+        for name, array in arrays.items():
+            if id(array) not in digests:
+                plain = array.astype(str) if array.dtype == object else array
+                plain = np.ascontiguousarray(plain)
+                digest = hashlib.sha256(f"{plain.dtype.str} {plain.shape} ".encode())
+                digest.update(plain.reshape(-1).view(np.uint8))
+                digests[id(array)] = digest.digest()
+            whole.update(name.encode() + b" " + digests[id(array)])
+        found.append(whole.hexdigest())
+    return found

@@ -1,0 +1,305 @@
+"""Arguments of an edit, checked against the model, its rows, and each other."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+
+from ..._inputs.annotations import concept_table, plain_value, value_code
+from ..._inputs.checks import (
+    LARGEST,
+    check_annotation_weights,
+    check_labels,
+    check_length,
+    check_weights,
+    count_rows,
+    error_context,
+)
+from ..._inputs.training_rows import TrainingSet
+from .edit import Edit
+
+_ADDED = ("X", "y", "concepts", "sample_weight", "concept_sample_weight")
+_AS_FIT = "a dict of X, y, concepts … as fit takes them"
+
+
+def check_edit(
+    model,
+    rows: TrainingSet,
+    read_features,
+    *,
+    y,
+    concepts,
+    sample_weight,
+    drop,
+    add,
+    drop_concepts,
+) -> Edit:
+    """Return an edit whose arguments fit the model, its rows, and each other.
+
+    Parameters
+    ----------
+    model : ConceptBottleneckClassifier
+    rows : TrainingSet
+    read_features : callable
+        From new rows, as the estimator takes them, to checked features.
+    y, concepts, sample_weight, drop, add, drop_concepts
+        As in :meth:`ConceptInfluenceExplainer.edit`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What came, what is accepted, what to do.
+    """
+    given = (y, concepts, sample_weight, drop, add, drop_concepts)
+    if all(one is None for one in given):
+        raise ValueError(
+            "edit was given nothing to change: pass y, concepts, sample_weight, drop, "
+            "add or drop_concepts."
+        )
+    edit = Edit(
+        _labels(model, rows, y),
+        _annotations(model, rows, concepts),
+        _weights(rows, sample_weight),
+        _dropped(rows, drop),
+        _added(model, rows, read_features, add),
+        _dropped_concepts(model, drop_concepts),
+    )
+    dropped = set(edit.dropped)
+    others = {
+        "y": edit.labels,
+        **{
+            f"concepts[{model.concept_names_in_[j]!r}]": c
+            for j, c in edit.codes.items()
+        },
+        # A whole array speaks of dropped rows too; 0 is the same as dropping.
+        "sample_weight": [row for row, weight in edit.weights.items() if weight],
+    }
+    for name, changed in others.items():
+        both = sorted(dropped.intersection(changed))
+        if both:
+            raise ValueError(
+                f"Row {both[0]} is in drop and in {name}; leave it out of one of them."
+            )
+    for j in edit.dropped_concepts:
+        if j in edit.codes:
+            name = model.concept_names_in_[j]
+            raise ValueError(
+                f"Concept {name!r} is in drop_concepts and in concepts; leave it out "
+                "of one of them."
+            )
+    return edit
+
+
+def _labels(model, rows: TrainingSet, y) -> dict[int, int]:
+    if y is None:
+        return {}
+    _check_dict("y", y, "a dict of row to label, such as {17: 4}")
+    found = {}
+    for row, label in y.items():
+        row = _row("y", row, rows)
+        found[row] = _label_code(model, f"y gives row {row} the label", label)
+    return found
+
+
+def _label_code(model, said: str, label) -> int:
+    code = value_code(model.classes_, label)
+    if code is None:
+        raise ValueError(
+            f"{said} {plain_value(label)!r}, which was not seen in fit; known labels: "
+            f"{', '.join(map(repr, model.classes_.tolist()))}. A new one takes a new "
+            "fit."
+        )
+    return int(code)
+
+
+def _annotations(model, rows: TrainingSet, concepts) -> dict[int, dict[int, float]]:
+    if concepts is None:
+        return {}
+    form = "a dict of concept to dict of row to value, such as {'food': {17: 'good'}}"
+    _check_dict("concepts", concepts, form)
+    found = {}
+    for name, values in concepts.items():
+        j = _concept("concepts", name, model)
+        _check_dict(f"concepts[{name!r}]", values, "a dict of row to value")
+        found[j], seen = {}, {}
+        for row, value in values.items():
+            row = _row(f"concepts[{name!r}]", row, rows)
+            if type(value) is str and value in seen:  # few values, many rows
+                found[j][row] = seen[value]
+                continue
+            found[j][row] = code = _annotation(model, j, name, row, value)
+            if type(value) is str:
+                seen[value] = code
+    return found
+
+
+def _annotation(model, j: int, name, row: int, value) -> float:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return np.nan
+    classes = model.concept_classes_[j]
+    code = value_code(classes, value)
+    if code is None:
+        known = "a finite number"
+        if classes is not None:
+            known = ", ".join(map(repr, classes.tolist()))
+        raise ValueError(
+            f"concepts gives row {row} the value {value!r} of concept {name!r}, which "
+            f"was never seen in fit; known values: {known}, or None for no annotation. "
+            "A new one takes a new fit."
+        )
+    return code
+
+
+def _weights(rows: TrainingSet, sample_weight) -> dict[int, float]:
+    if sample_weight is None:
+        return {}
+    if not isinstance(sample_weight, dict):
+        weights = check_weights(sample_weight, rows.features)
+        changed = np.flatnonzero(weights != rows.weights)
+        return dict(zip(changed.tolist(), weights[changed].tolist(), strict=True))
+    found = {}
+    for row, weight in sample_weight.items():
+        row = _row("sample_weight", row, rows)
+        if not _is_number(weight) or not (
+            weight == 0 or 1 / LARGEST <= weight <= LARGEST
+        ):
+            raise ValueError(
+                f"sample_weight gives row {row} the weight {weight!r}; weights are 0, "
+                f"or numbers from {1 / LARGEST:g} to {LARGEST:g}."
+            )
+        found[row] = float(weight)
+    return found
+
+
+def _dropped(rows: TrainingSet, drop) -> tuple[int, ...]:
+    if drop is None:
+        return ()
+    if isinstance(drop, str | bytes | dict) or not hasattr(drop, "__iter__"):
+        raise TypeError(
+            f"drop must be a list of rows, such as [3, 9], got {type(drop).__name__}."
+        )
+    if getattr(getattr(drop, "dtype", None), "kind", None) == "b":
+        raise TypeError(
+            "drop must be a list of rows, such as [3, 9], got a mask; pass "
+            "numpy.flatnonzero(mask)."
+        )
+    found = tuple(_row("drop", row, rows) for row in drop)
+    _check_unique("drop", "row", found)
+    return found
+
+
+def _dropped_concepts(model, names) -> list[int]:
+    if names is None:
+        return []
+    if isinstance(names, str | bytes | dict) or not hasattr(names, "__iter__"):
+        raise TypeError(
+            f"drop_concepts must be a list of names, such as ['noise'], got {names!r}."
+        )
+    found = [_concept("drop_concepts", name, model) for name in names]
+    _check_unique("drop_concepts", "concept", [str(name) for name in names])
+    if found and len(found) == len(model.concept_names_in_):
+        raise ValueError(
+            "drop_concepts names every concept, which leaves no bottleneck; fit "
+            "without concepts for the model that has none."
+        )
+    return sorted(found)
+
+
+def _added(model, rows: TrainingSet, read_features, add) -> TrainingSet | None:
+    if add is None:
+        return None
+    _check_dict("add", add, _AS_FIT)
+    unknown = [name for name in add if name not in _ADDED]
+    missing = [name for name in ("X", "y") if add.get(name) is None]
+    if unknown:
+        raise ValueError(f"add must be {_AS_FIT}; {unknown[0]!r} is none of them.")
+    if missing:
+        raise ValueError(f"add must be {_AS_FIT}; it has no {missing[0]}.")
+    with error_context("add", _AS_FIT):
+        n = count_rows(add["X"])
+        labels = check_labels(add["y"], n)
+        features = read_features(add["X"])
+        weights = check_weights(add.get("sample_weight"), features)
+        codes, concept_weights = _added_annotations(model, add, n)
+    return TrainingSet(
+        features,
+        np.array([_label_code(model, "add has the label", label) for label in labels]),
+        weights,
+        codes,
+        concept_weights,
+        rows.class_weight,
+    )
+
+
+def _added_annotations(model, add: dict, n: int) -> tuple[np.ndarray, np.ndarray]:
+    shape = (n, len(model.concept_names_in_))
+    codes, weights = np.full(shape, np.nan), np.ones(shape)
+    concepts, given = add.get("concepts"), add.get("concept_sample_weight")
+    if concepts is None:
+        if given is not None:
+            raise ValueError("concept_sample_weight was given without concepts.")
+        return codes, weights
+    if not shape[1]:
+        raise ValueError("concepts were given, but the model has none.")
+    table = concept_table(concepts)
+    check_length("concepts", len(table), n)
+    own = check_annotation_weights(given, table)
+    codes = model._schema().encode(concepts, partial=True)
+    named = isinstance(concepts, pd.DataFrame)
+    columns = list(model.concept_names_in_)
+    for position, name in enumerate(table.columns):
+        weights[:, columns.index(name) if named else position] = own[:, position]
+    return codes, weights
+
+
+def _row(argument: str, row, rows: TrainingSet) -> int:
+    n = len(rows.labels)
+    if type(row) is int and 0 <= row < n:
+        return row
+    where = f"rows are named by position, 0 to {n - 1}."
+    if not isinstance(row, Integral) or isinstance(row, bool):
+        raise TypeError(f"{argument} names the row {row!r}; {where}")
+    if not 0 <= row < n:
+        raise ValueError(f"{argument} names the row {row}; {where}")
+    return int(row)
+
+
+def _concept(argument: str, name, model) -> int:
+    names = list(model.concept_names_in_)
+    if name not in names:
+        raise ValueError(
+            f"{argument} names the concept {name!r}, but the model has "
+            f"{', '.join(map(repr, names)) or 'no concepts'}."
+        )
+    return names.index(name)
+
+
+def _check_dict(argument: str, given, form: str) -> None:
+    if not isinstance(given, dict):
+        raise TypeError(f"{argument} must be {form}, got {type(given).__name__}.")
+
+
+def _check_unique(argument: str, what: str, given) -> None:
+    if len(set(given)) < len(given):
+        twice = next(one for one in given if list(given).count(one) > 1)
+        raise ValueError(f"{argument} names {what} {twice!r} twice.")
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_steps(n_steps) -> int | None:
+    """Return a checked cap on Newton steps."""
+    if n_steps is None:
+        return None
+    if not isinstance(n_steps, Integral) or isinstance(n_steps, bool):
+        raise TypeError(f"n_steps must be a whole number or None, got {n_steps!r}.")
+    if n_steps < 1:
+        raise ValueError(
+            f"n_steps={n_steps} must be 1 or more: how many Newton steps a stage takes "
+            "at most. None goes to the optimum."
+        )
+    return int(n_steps)

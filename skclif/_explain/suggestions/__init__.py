@@ -1,0 +1,1 @@
+"""Changes of training rows that would help a target."""

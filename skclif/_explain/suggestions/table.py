@@ -1,0 +1,89 @@
+"""Suggestions as people read them, and warnings about them."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from ..._results.suggestions import EditSuggestions
+from ...exceptions import InfluenceWarning, SuggestionWarning
+from .candidates import DROP, LABEL, ROW
+from .selection import SuggestionSet
+
+
+def frame_of(
+    found: SuggestionSet, model, row_weights: np.ndarray, training: pd.DataFrame
+) -> pd.DataFrame:
+    """Return changes as people read them.
+
+    Parameters
+    ----------
+    found : SuggestionSet
+    model : ConceptBottleneckClassifier
+    row_weights : ndarray of shape (n_samples,)
+    training : DataFrame
+        What is known of training rows: texts, label, annotations.
+    """
+    changes = found.changes
+    names = ["label", *map(str, model.concept_names_in_)]
+    values = [model.classes_, *model.concept_classes_]
+    lines = []
+    for row, path, value in zip(
+        changes.rows.tolist(), changes.paths, changes.values.tolist(), strict=True
+    ):
+        if path == ROW:
+            kind, name = "drop" if value == DROP else "reweight", "row"
+            current, proposed = row_weights[row], value * row_weights[row]
+        else:
+            kind, name = "relabel" if path == LABEL else "annotate", names[path]
+            current = training[name].iloc[row]
+            proposed = value if values[path] is None else values[path][int(value)]
+        lines.append((row, kind, name, _plain(current), _plain(proposed)))
+    columns = ["row", "kind", "path", "current", "proposed"]
+    frame = pd.DataFrame(lines, columns=columns, dtype=object).astype({"row": int})
+    frame["effect"], frame["std_error"] = changes.effects, found.std_errors
+    texts = training.drop(columns=names).iloc[changes.rows].reset_index(drop=True)
+    return pd.concat([frame, texts], axis=1)
+
+
+def warn_unless_helpful(suggestions: EditSuggestions) -> None:
+    """Warn of a list that may do no good to rows that did not choose it."""
+    if not suggestions.n_chosen or suggestions.helps:
+        return
+    low, high = suggestions.interval
+    good = "positive" if suggestions.higher_is_better else "negative"
+    message = (
+        f"The suggested changes may not help: where they are not chosen, such lists "
+        f"change the {suggestions.target} by {suggestions.effect:+.2g} [{low:+.2g}, "
+        f"{high:+.2g}] ({suggestions.unit}, {good} = good). Give more validation rows, "
+        "or ask for fewer kinds of changes."
+    )
+    if suggestions.related is False:
+        message = (
+            "The suggested changes may not help: the model predicts y no better than "
+            "if its labels stood in another order. What helps such labels makes the "
+            "model less sure of right ones. Are the rows of X and y in the same order?"
+        )
+    warnings.warn(message, SuggestionWarning, stacklevel=3)
+
+
+def warn_of_hard_suggestions(model, kinds: tuple[str, ...]) -> None:
+    """Warn that annotations act through hard activations without being seen to."""
+    if model.bottleneck != "hard" or not model.n_concepts_ or "annotate" not in kinds:
+        return
+    warnings.warn(
+        "In closed form, a changed annotation flips no hard activation of other rows, "
+        "so that the effects of annotations on the label are too small. Use "
+        "bottleneck='soft' or 'logit'.",
+        InfluenceWarning,
+        stacklevel=3,
+    )
+
+
+def _plain(value):
+    """Return a Python object, None where nothing is known."""
+    if pd.isna(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value

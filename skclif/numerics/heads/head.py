@@ -1,0 +1,6 @@
+"""What a head has to offer."""
+
+from .ridge import RidgeHead
+from .softmax import SoftmaxHead
+
+Head = SoftmaxHead | RidgeHead

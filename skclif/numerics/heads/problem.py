@@ -1,0 +1,185 @@
+"""Penalised fitting of a stack of heads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..products import affine, affine_adjoint
+from .head import Head
+from .stack import HeadStack
+
+
+@dataclass(frozen=True)
+class HeadsProblem:
+    """Penalised fitting of a stack of heads, each its own convex problem.
+
+    Head j minimises ``sum_i weights[i, j] * loss(i, j) + penalty / 2 * ||W_j||^2``
+    over its weights, the bias not penalised. Parameters of all heads stand below each
+    other: shape (n_scores, n_features + 1), bias last.
+
+    Parameters
+    ----------
+    stack : HeadStack
+    features : Tensor of shape (n_samples, n_features)
+    codes : Tensor of shape (n_samples, n_heads)
+        Codes of categories, or numbers for ridge heads; any valid one where the weight
+        is 0.
+    weights : Tensor of shape (n_samples, n_heads)
+        0 where an annotation is missing.
+    penalty : float
+        ``1 / C``.
+    """
+
+    stack: HeadStack
+    features: Tensor
+    codes: Tensor
+    weights: Tensor
+    penalty: float
+
+    def of_heads(self, heads: Sequence[int]) -> "HeadsProblem":
+        """Return the same for some of the heads."""
+        if len(heads) == len(self.stack):
+            return self
+        return replace(
+            self,
+            stack=HeadStack(self.stack.heads[j] for j in heads),
+            codes=self.codes[:, heads],
+            weights=self.weights[:, heads],
+        )
+
+    def scores(self, parameters: Tensor) -> Tensor:
+        """Return the scores of all heads, (n_samples, n_scores)."""
+        return affine(self.features, parameters)
+
+    def probabilities(self, scores: Tensor) -> list[Tensor]:
+        """Return the probabilities of each group of heads."""
+        return [head.probabilities(s) for head, _, s in self._grouped(scores)]
+
+    def objective(self, scores: Tensor, parameters: Tensor) -> Tensor:
+        """Return every head's objective, (n_heads,)."""
+        value = 0.5 * self.penalty * self.by_head(parameters[:, :-1] ** 2)
+        for head, members, s in self._grouped(scores):
+            losses = head.loss(s, self.codes[:, members])
+            value[members] += (self.weights[:, members] * losses).sum(dim=0)
+        return value
+
+    def magnitude(self, scores: Tensor, objective: Tensor) -> Tensor:
+        """Return the size of what is added and cancelled in every head's objective.
+
+        A loss near zero is the difference of logits that are not: its rounding error
+        is that of the scores, not its own.
+        """
+        size = objective.abs()
+        for _, members, s in self._grouped(scores):
+            cancelled = self.weights[:, members] * s.abs().amax(dim=-1)
+            size[members] += cancelled.sum(dim=0)
+        return size
+
+    def gradient(self, probabilities: list[Tensor], parameters: Tensor) -> Tensor:
+        """Return the gradient of every head's objective, shaped like parameters."""
+        return self._pull_back(self.residuals(probabilities), parameters)
+
+    def hessian_times(self, probabilities: list[Tensor], direction: Tensor) -> Tensor:
+        """Multiply a direction by every head's Hessian."""
+        along = self.scores(direction)
+        return self._pull_back(
+            [
+                head.curvature_times(p, s)
+                for (head, _, s), p in zip(
+                    self._grouped(along), probabilities, strict=True
+                )
+            ],
+            direction,
+        )
+
+    def mean_curvature(self, probabilities: list[Tensor]) -> Tensor:
+        """Return every head's curvature averaged over rows and scores, (n_heads,)."""
+        mean = torch.empty_like(self.weights[0])
+        for (head, members, _), p in zip(self.stack.groups, probabilities, strict=True):
+            rows = self.weights[:, members] * head.mean_curvature(p)
+            mean[members] = rows.mean(dim=0)
+        return mean
+
+    def gradient_noise(self, probabilities: list[Tensor], parameters: Tensor) -> Tensor:
+        """Return the rounding error of every head's gradient, (n_heads,)."""
+        norms = (self.features**2).sum(dim=1).add(1).sqrt()
+        sizes = norms[:, None] * self.by_head(parameters**2).sqrt()
+        noise = torch.empty_like(self.weights[0])
+        for (head, members, _), p in zip(self.stack.groups, probabilities, strict=True):
+            of_rows = head.residual_noise(p, self.codes[:, members], sizes[:, members])
+            noise[members] = norms @ (self.weights[:, members] * of_rows)
+        return torch.finfo(self.features.dtype).eps * noise
+
+    def largest_score(self, scores: Tensor) -> Tensor:
+        """Return the largest score of every head by magnitude, (n_heads,)."""
+        largest = torch.zeros_like(self.weights[0])
+        for _, members, s in self._grouped(scores):
+            largest[members] = s.abs().amax(dim=(0, 2))
+        return largest
+
+    def by_head(self, values: Tensor) -> Tensor:
+        """Sum an array shaped like the parameters over each head, (n_heads,)."""
+        sums = values.new_zeros(len(self.stack))
+        return sums.index_add_(0, self._head_of_score, values.sum(dim=1))
+
+    def per_score(self, values: Tensor) -> Tensor:
+        """Spread one value a head over its rows of parameters, (n_scores, 1)."""
+        return values[self._head_of_score][:, None]
+
+    def residuals(self, probabilities: list[Tensor]) -> list[Tensor]:
+        """Return the residuals of each group of heads."""
+        return [
+            head.residual(p, self.codes[:, members])
+            for (head, members, _), p in zip(
+                self.stack.groups, probabilities, strict=True
+            )
+        ]
+
+    def relative_gradient(self, parameters: Tensor) -> Tensor:
+        """Return every head's gradient norm over that of a typical row, (n_heads,).
+
+        Typical is the root mean square over the rows that have weight, but at least
+        1e-4: rows that are all but certain need no finer optimum.
+        """
+        probabilities = self.probabilities(self.scores(parameters))
+        norm = self.by_head(self.gradient(probabilities, parameters) ** 2).sqrt()
+        sizes = (self.features**2).sum(dim=1) + 1
+        squares = torch.zeros_like(norm)
+        for (_, members, _), residual in zip(
+            self.stack.groups, self.residuals(probabilities), strict=True
+        ):
+            rows = (self.weights[:, members, None] * residual).square().sum(dim=2)
+            squares[members] = sizes @ rows
+        typical = (squares / (self.weights > 0).sum(dim=0)).sqrt()
+        return norm / typical.clamp(min=1e-4)
+
+    def without_missing_biases(self, parameters: Tensor) -> Tensor:
+        """Return the same with 0 for biases that heads do not have."""
+        if all(head.intercept for head in self.stack.heads):
+            return parameters
+        result = parameters.clone()
+        for head, columns in zip(self.stack.heads, self.stack.scores, strict=True):
+            result[columns, -1] *= head.intercept
+        return result
+
+    @cached_property
+    def _head_of_score(self) -> Tensor:
+        return self.stack.head_of_score.to(self.features.device)
+
+    def _grouped(self, scores: Tensor) -> list[tuple[Head, Tensor, Tensor]]:
+        return [
+            (head, members, scores[:, columns].reshape(-1, len(members), head.n_scores))
+            for head, members, columns in self.stack.groups
+        ]
+
+    def _pull_back(self, parts: list[Tensor], parameters: Tensor) -> Tensor:
+        """Return ``sum_i weight * part_i (x) [x_i, 1]`` plus the penalty's share."""
+        columns = self.features.new_empty(len(self.features), self.stack.n_scores)
+        for (_, members, positions), part in zip(self.stack.groups, parts, strict=True):
+            columns[:, positions] = (self.weights[:, members, None] * part).flatten(1)
+        result = affine_adjoint(self.features, columns)
+        result[:, :-1] += self.penalty * parameters[:, :-1]
+        return self.without_missing_biases(result)

@@ -1,0 +1,230 @@
+"""The softmax head: the loss of one categorical value given its scores."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Of one unlikely value's share of the normaliser, beyond which differences lose digits.
+_OVERTAKEN = -0.9
+
+
+@dataclass(frozen=True)
+class SoftmaxHead:
+    """The loss of one categorical value given its scores, and its derivatives.
+
+    Every method works on the last axis, so that heads of equal size can be evaluated
+    together: scores have shape (..., n_scores), codes (...,), of any dtype.
+
+    Attributes
+    ----------
+    n_values : int
+    activation : {"soft", "logit", "hard"}
+        What the label head sees of it: probabilities, logits centred over the values
+        (the log-odds if there are two), or the one-hot of the most probable value.
+    intercept : bool
+        Whether scores have a bias; without one its parameter is 0.
+    """
+
+    n_values: int
+    activation: str = "soft"
+    intercept: bool = True
+
+    @property
+    def n_scores(self) -> int:
+        """Scores per row."""
+        return self.n_values - 1
+
+    @property
+    def n_activations(self) -> int:
+        """Activations per row; a head with two values has one."""
+        return 1 if self.n_values == 2 else self.n_values
+
+    def inputs(self, features: Tensor) -> Tensor:
+        """Return what scores are linear in: ``[features, 1]``, or ``[features, 0]``."""
+        return torch.nn.functional.pad(features, (0, 1), value=float(self.intercept))
+
+    def contrasts(self, like: Tensor) -> Tensor:
+        """Return the (n_scores, n_values) map from scores to logits."""
+        m = self.n_values
+        if m == 2:
+            return torch.tensor([[-0.5, 0.5]], dtype=like.dtype, device=like.device)
+        rows = torch.arange(1, m, dtype=like.dtype, device=like.device)[:, None]
+        columns = torch.arange(m, dtype=like.dtype, device=like.device)[None, :]
+        helmert = (columns < rows).to(like.dtype) - rows * (columns == rows)
+        return helmert / torch.sqrt(rows * (rows + 1))
+
+    def to_logit_weights(self, parameters: Tensor) -> Tensor:
+        """Return scikit-learn's weights: one row for two values, else one a value."""
+        if self.n_values == 2:
+            return parameters
+        return self.contrasts(parameters).T @ parameters
+
+    def from_logit_weights(self, weights: Tensor) -> Tensor:
+        """Invert `to_logit_weights`."""
+        return weights if self.n_values == 2 else self.contrasts(weights) @ weights
+
+    def log_probabilities(self, scores: Tensor) -> Tensor:
+        """Return log p(value), of shape (..., n_values)."""
+        log_p = torch.log_softmax(self._logits_by_value(scores), dim=0)
+        return log_p.T.reshape(*scores.shape[:-1], self.n_values)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return p(value), of shape (..., n_values)."""
+        p = torch.softmax(self._logits_by_value(scores), dim=0)
+        return p.T.reshape(*scores.shape[:-1], self.n_values)
+
+    def loss(self, scores: Tensor, codes: Tensor) -> Tensor:
+        """Return ``-log p(code)`` in nats, of shape (...,)."""
+        log_p = self.log_probabilities(scores)
+        return -log_p.gather(-1, codes.long()[..., None]).squeeze(-1)
+
+    def residual(self, probabilities: Tensor, codes: Tensor) -> Tensor:
+        """Return the derivative of the loss in the scores, (..., n_scores)."""
+        one_hot = torch.nn.functional.one_hot(codes.long(), self.n_values)
+        # p - 1 has no digits left where p is nearly 1; minus the other values has all.
+        others = probabilities * (1 - one_hot)
+        wrong = others - one_hot * others.sum(dim=-1, keepdim=True)
+        return wrong @ self.contrasts(probabilities).T
+
+    def residual_noise(
+        self, probabilities: Tensor, codes: Tensor, size: Tensor
+    ) -> Tensor:
+        """Return the residual's rounding error over that of 1, shaped like codes.
+
+        `size` is what is added up in the scores.
+        """
+        residual = self.residual(probabilities, codes).abs().amax(dim=-1)
+        return torch.clamp(residual + self.mean_curvature(probabilities) * size, max=1)
+
+    def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
+        """Multiply a direction of the scores by the loss's second derivative."""
+        contrasts = self.contrasts(probabilities)
+        logits = direction @ contrasts
+        mean = (probabilities * logits).sum(dim=-1, keepdim=True)
+        return (probabilities * (logits - mean)) @ contrasts.T
+
+    def curvature(self, probabilities: Tensor) -> Tensor:
+        """Return the loss's second derivative, (..., n_scores, n_scores)."""
+        # A sum over pairs of values, U (diag p - p p') U' without its cancellation.
+        contrasts = self.contrasts(probabilities)
+        first, second = torch.triu_indices(
+            self.n_values, self.n_values, offset=1, device=probabilities.device
+        )
+        differences = contrasts[:, first] - contrasts[:, second]
+        products = probabilities[..., first] * probabilities[..., second]
+        # One product, whose memory grows with pairs or scores squared, never with both.
+        squares = (differences[:, None] * differences[None, :]).flatten(0, 1)
+        shape = (*probabilities.shape[:-1], self.n_scores, self.n_scores)
+        return (products @ squares.T).reshape(shape)
+
+    def mean_curvature(self, probabilities: Tensor) -> Tensor:
+        """Return the mean of the curvature's diagonal, of shape (...,)."""
+        # The trace of U (diag p - p p') U' is 1 - |p|^2, halved for two values.
+        trace = 1 - (probabilities**2).sum(dim=-1)
+        return trace / 2 if self.n_values == 2 else trace / self.n_scores
+
+    def activations(self, scores: Tensor) -> Tensor:
+        """Return what the label head sees, (..., n_activations)."""
+        if self.activation == "logit":
+            return scores if self.n_values == 2 else scores @ self.contrasts(scores)
+        probabilities = self.probabilities(scores)
+        if self.activation == "hard":
+            return self.true_activations(probabilities.argmax(dim=-1), scores)
+        return probabilities[..., 1:] if self.n_values == 2 else probabilities
+
+    def activation_jacobian(self, scores: Tensor) -> Tensor:
+        """Return d activations / d scores, (..., n_activations, n_scores)."""
+        shape = (*scores.shape[:-1], self.n_activations, self.n_scores)
+        if self.activation == "hard":
+            return scores.new_zeros(shape)
+        if self.activation == "logit":
+            one = scores.new_ones(1, 1)
+            constant = one if self.n_values == 2 else self.contrasts(scores).T
+            return constant.expand(shape)
+        p = self.probabilities(scores)
+        logits = self.contrasts(scores).T
+        mean = p[..., None, :] @ logits
+        jacobian = p[..., :, None] * (logits - mean)
+        return jacobian[..., 1:, :] if self.n_values == 2 else jacobian
+
+    def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
+        """Return the activations of values known for certain (one-hot)."""
+        one_hot = torch.nn.functional.one_hot(codes.long(), self.n_values)
+        one_hot = one_hot.to(like.dtype)
+        return one_hot[..., 1:] if self.n_values == 2 else one_hot
+
+    def residual_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
+        """Return by how much residuals change when scores move, keeping all digits.
+
+        Values and scores stand first here, which is several times as fast.
+
+        Parameters
+        ----------
+        probabilities : Tensor of shape (n_values, n)
+            Before the move.
+        shift : Tensor of shape (n_scores, n_moves, n)
+
+        Returns
+        -------
+        change : Tensor of shape (n_scores, n_moves, n)
+        """
+        change = self._probability_change(probabilities, shift)
+        return _mix(self.contrasts(shift), change)
+
+    def activation_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
+        """Return by how much activations change when scores move.
+
+        Arguments are those of `residual_change`; the result has shape (n_activations,
+        n_moves, n).
+        """
+        if self.activation == "logit":
+            return shift if self.n_values == 2 else _mix(self.contrasts(shift).T, shift)
+        change = self._probability_change(probabilities, shift)
+        if self.activation == "hard":
+            before = probabilities[:, None]
+            values = torch.arange(self.n_values, device=shift.device)[:, None, None]
+            after = ((before + change).argmax(dim=0) == values).to(shift.dtype)
+            change = after - (before.argmax(dim=0) == values).to(shift.dtype)
+        return change[1:] if self.n_values == 2 else change
+
+    def _probability_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
+        # p' - p = p (e - <p, e>) / (1 + <p, e>) for e = exp(shift of logits - c) - 1
+        # and any c; the largest shift keeps it from overflowing. In place, because
+        # fresh memory takes longer than the arithmetic.
+        before = probabilities[:, None]
+        growth = _mix(self.contrasts(shift).T, shift)
+        growth -= growth.amax(dim=0)
+        change = growth.expm1_().mul_(before)
+        mean = change.sum(dim=0)
+        change.addcmul_(before, mean[None], value=-1).div_(mean + 1)
+        # An unlikely value overtakes all others: no digits of 1 + <p, e> are left.
+        far = mean < _OVERTAKEN
+        if far.any():
+            old = before.expand_as(change)[:, far]
+            least = torch.finfo(old.dtype).tiny  # a value may be impossible by now
+            logits = old.clamp_min(least).log()
+            logits += _mix(self.contrasts(shift).T, shift[:, far])
+            change[:, far] = logits.softmax(dim=0) - old
+        return change
+
+    def _logits_by_value(self, scores: Tensor) -> Tensor:
+        """Return logits, (n_values, n): softmax along few columns is far slower.
+
+        Scores of any leading shape are rows here, n of them.
+        """
+        return self.contrasts(scores).T @ scores.reshape(-1, self.n_scores).T
+
+    def value(self, scores: Tensor, code: int) -> tuple[Tensor, Tensor]:
+        """Return p(code) of every row, (...,), and its derivative, (..., n_scores)."""
+        probabilities = self.probabilities(scores)
+        value = probabilities[..., code]
+        one_hot = torch.zeros_like(probabilities)
+        one_hot[..., code] = 1
+        contrasts = self.contrasts(scores)
+        return value, value[..., None] * (one_hot - probabilities) @ contrasts.T
+
+
+def _mix(matrix: Tensor, values: Tensor) -> Tensor:
+    """Multiply along the first axis, in one product."""
+    return (matrix @ values.flatten(1)).reshape(-1, *values.shape[1:])
