@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, RidgeHead
+from .heads import Head
 from .hessians import Factors
 from .products import with_ones
 from .removal import Answers, Removals, refuse_undefined, warn
@@ -207,8 +207,7 @@ class _SolvedHead:
         """
         problem = _Problem(self, removed, moved)
         change = self.inputs.new_zeros(n, *self.parameters.shape)
-        # One step is exact where the objective is quadratic.
-        exact = isinstance(self.head, RidgeHead)
+        exact = self.head.is_quadratic  # after one step
         error = _descend(problem, change, 1 if exact else _MAX_STEPS)
         return change, torch.zeros_like(error) if exact else error
 
