@@ -5,7 +5,6 @@ Neither torch nor sentence-transformers is imported before a vector has to be co
 
 import os
 import reprlib
-import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
-from ..exceptions import DataFileError, TruncatedTextWarning
+from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
 from .store import EmbeddingStore, text_keys
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 
@@ -461,12 +460,11 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def _warn_truncated(limits: np.ndarray) -> None:
     n_cut = np.count_nonzero(limits)
     if n_cut:
-        warnings.warn(
+        warn_user(
             f"{n_cut} of {len(limits)} texts are longer than the {limits.max()} tokens "
             "that the model reads; what comes after is ignored. Use long_text='mean' "
             "to embed such texts in chunks.",
             TruncatedTextWarning,
-            stacklevel=4,  # here, transform, scikit-learn's wrapper, the caller
         )
 
 
