@@ -2002,6 +2002,18 @@ def test_a_fit_on_a_device_that_is_not_there_changes_nothing():
     assert clf.n_concepts_ == 3
 
 
+def test_an_interrupted_fit_changes_nothing():
+    class Interrupted:
+        def __array__(self, dtype=None, copy=None):
+            raise KeyboardInterrupt
+
+    clf = ConceptBottleneckClassifier().fit(X, Y)
+    before = clf.predict_proba(X)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X[:, :2], Interrupted())
+    np.testing.assert_array_equal(clf.predict_proba(X), before)
+
+
 # --- No cell is missing ---------------------------------------------------------------
 
 # Public methods that take no data: scikit-learn's own, tested there.

@@ -62,7 +62,11 @@ class CheckedScoreMixin(ClassifierMixin):
 
 
 def all_or_nothing(fit: Callable) -> Callable:
-    """Make a failed `fit` leave the estimator as it was."""
+    """Make a failed or interrupted `fit` leave the estimator as it was.
+
+    `fit` stores one attribute after another. Without this, a second fit that fails
+    after `classes_` leaves a model that names the new labels by the old coefficients.
+    """
 
     @wraps(fit)
     def wrapped(self, *args, **kwargs):
