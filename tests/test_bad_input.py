@@ -1382,8 +1382,10 @@ X_VAL_KINDS = validation_kinds(
         **dict.fromkeys(["a text", "a dict", "a set", "no rows"], SHORT_VAL),
         **dict.fromkeys(["empty list", "one row", "a row less"], SHORT_VAL),
         **dict.fromkeys(["fewer features", "more features", "3-D"], OTHER_SHAPE),
-        **dict.fromkeys(["reordered", "others", "duplicated"], OTHER_COLUMNS),
-        **dict.fromkeys(["mixed", "missing"], OTHER_COLUMNS),
+        **dict.fromkeys(["reordered", "others", "mixed", "missing"], OTHER_COLUMNS),
+        "duplicated": Refused(
+            "X_val must be features like .*unique column", frame=True
+        ),
         **dict.fromkeys(["csr_matrix", "coo_array"], SPARSE_VAL),
     },
 )
