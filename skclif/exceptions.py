@@ -1,5 +1,8 @@
 """Errors and warnings of skclif; each is also one of Python's or scikit-learn's."""
 
+import sys
+import warnings
+
 __all__ = [
     "DataFileError",
     "InfluenceWarning",
@@ -42,3 +45,20 @@ class TrailWarning(UserWarning):
 
 class TruncatedTextWarning(UserWarning):
     """Some texts are longer than the embedding model reads."""
+
+
+# What calls skclif on behalf of somebody else. Python's own `skip_file_prefixes` comes
+# with 3.12, and would need scikit-learn to be imported.
+_PASSED_THROUGH = {"skclif", "sklearn", "joblib", "contextlib", "functools"}
+
+
+def warn_user(message: str, category: type[Warning]) -> None:
+    """Warn at the first frame outside skclif and scikit-learn."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and _package(frame.f_globals) in _PASSED_THROUGH:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _package(names: dict[str, object]) -> str:
+    return str(names.get("__name__")).partition(".")[0]

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import sys
-import warnings
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -22,7 +21,7 @@ from typing import Any
 
 from .._storage.files import locked, sync_folder
 from .._version import __version__
-from ..exceptions import TrailError, TrailWarning
+from ..exceptions import TrailError, TrailWarning, warn_user
 
 FORMAT_VERSION = 1
 START = "0" * 64  # what the first record has for the hash of the one before
@@ -190,11 +189,10 @@ class AuditTrail:
             except TrailError:
                 if line.endswith(b"\n"):
                     raise
-                warnings.warn(
+                warn_user(
                     f"The last line of {self.path} was never finished, or its end was "
                     f"cut off: record {len(records) + 1} is left out.",
                     TrailWarning,
-                    stacklevel=3,
                 )
                 break
             records.append(record)

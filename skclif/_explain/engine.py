@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..exceptions import InfluenceWarning
+from ..exceptions import InfluenceWarning, warn_user
 
 METHODS = ("auto", "newton", "leverage", "first_order")
 CONFIRMED = "leverage, its top rows by newton"
@@ -226,8 +225,7 @@ def warn_of_hard_activations(model, method: str) -> None:
             "Leverage does not see hard activations of other training rows flip when "
             f"an annotation of {', '.join(names)} is removed."
         )
-    warnings.warn(
+    warn_user(
         f"{what} Use method='newton', or bottleneck='soft' or 'logit'.",
         InfluenceWarning,
-        stacklevel=3,
     )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import wraps
 from numbers import Integral
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -62,7 +63,11 @@ class CheckedScoreMixin(ClassifierMixin):
 
 
 def all_or_nothing(fit: Callable) -> Callable:
-    """Make a failed `fit` leave the estimator as it was."""
+    """Make a failed or interrupted `fit` leave the estimator as it was.
+
+    `fit` stores one attribute after another. Without this, a second fit that fails
+    after `classes_` leaves a model that names the new labels by the old coefficients.
+    """
 
     @wraps(fit)
     def wrapped(self, *args, **kwargs):
@@ -259,9 +264,12 @@ def refuse_masked(name: str, value) -> None:
 
 def refuse_dates(value) -> None:
     """Refuse what would be read as numbers of nanoseconds."""
-    if isinstance(value, pd.DataFrame):
-        dtypes = list(value.dtypes)
+    value = nw.from_native(value, pass_through=True, eager_only=True, allow_series=True)
+    if isinstance(value, nw.DataFrame):
+        is_date = any(dtype.is_temporal() for dtype in value.schema.dtypes())
+    elif isinstance(value, nw.Series):
+        is_date = value.dtype.is_temporal()
     else:
-        dtypes = [getattr(value, "dtype", None)]
-    if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in dtypes):
+        is_date = getattr(getattr(value, "dtype", None), "kind", None) in ("m", "M")
+    if is_date:
         raise TypeError("it holds dates or durations. Turn them into numbers.")

@@ -57,7 +57,13 @@ def fit_leading(estimator, X, y, **params):
     """Fit all but the final step, in place; return the features for that step.
 
     With metadata routing enabled, leading steps get what they request of `params`.
+
+    Raises
+    ------
+    TypeError
+        If a step resamples.
     """
+    _refuse_samplers(estimator)
     params = {name: value for name, value in params.items() if value is not None}
     if isinstance(estimator, FrozenEstimator):
         check_is_fitted(estimator.estimator)
@@ -81,6 +87,21 @@ def transform_parts(estimator, X):
             X = estimator[:-1].transform(X)
         estimator = _inside(estimator)
     return X
+
+
+def _refuse_samplers(estimator) -> None:
+    """Refuse the samplers of imbalanced-learn, which scikit-learn does not know."""
+    while isinstance(estimator, Pipeline | FrozenEstimator):
+        for name, step in getattr(estimator, "steps", []):
+            if hasattr(step, "fit_resample"):
+                raise TypeError(
+                    f"The step {name!r} of the pipeline is a sampler, "
+                    f"{type(step).__name__}. Resampling changes the rows, so that "
+                    "influence and weights cannot be matched to them. Leave the step "
+                    "out and use weights instead: sample_weight, class_weight or "
+                    "InfluenceReweighter."
+                )
+        estimator = _inside(estimator)
 
 
 def _inside(estimator):

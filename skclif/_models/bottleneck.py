@@ -5,7 +5,6 @@ Concept bottleneck models are due to Koh et al. (2020), arXiv 2007.04612.
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ from .._inputs.checks import (
 )
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
+from ..exceptions import warn_user
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from ..numerics.heads import RidgeHead, SoftmaxHead
     from ..numerics.solvers import Convergence
 
-_CALLER = 5  # of fit, seen from where warnings are raised: two decorators between
 _COARSE = 1e3  # tol is to be that much smaller than what it is the tolerance of
 
 
@@ -638,13 +637,12 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             total = float((weights * data.concepts[:, j].abs()).sum())
             tolerance = self.tol * min(1.0, 1 / self.concept_C, float(weights.sum()))
             if total < _COARSE * tolerance:
-                warnings.warn(
+                warn_user(
                     f"The head of {self.concept_names_in_[j]!r} learns little or "
                     f"nothing: its numbers times weights add up to {total:.2g}, where "
                     f"gradients below {tolerance:.2g} count as zero. Multiply the "
                     f"numbers by a constant, or lower tol={self.tol:.2g}.",
                     ConvergenceWarning,
-                    stacklevel=_CALLER,
                 )
 
     def _warn_unless_converged(self, convergence, names: list[str]):
@@ -664,7 +662,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                     f"rounding moves its scores by {uncertainty:.1g} of their size. "
                     "Scale the features and weights, or lower C and concept_C."
                 )
-            warnings.warn(message, ConvergenceWarning, stacklevel=_CALLER)
+            warn_user(message, ConvergenceWarning)
 
 
 def _annotation_weights(concepts, concept_sample_weight, n_samples) -> np.ndarray:

@@ -7,7 +7,6 @@ to be trained on: away from it influence is not defined.
 
 from __future__ import annotations
 
-import warnings
 from copy import copy
 
 import numpy as np
@@ -16,6 +15,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.utils.class_weight import compute_class_weight
 
 from .._inputs.pipelines import final_step, is_frozen
+from ..exceptions import warn_user
 from .bottleneck import ConceptBottleneckClassifier
 
 # Gradient norm of a frozen model, over that of a typical training row.
@@ -219,12 +219,11 @@ def _polish(model, twin, data) -> None:
         twin._bottleneck(), data, penalty=1 / twin.C, tol=twin.tol, max_iter=_MAX_ITER
     )
     if not fit.converged.all():
-        warnings.warn(
+        warn_user(
             "LogisticRegression stopped at a gradient norm of "
             f"{float(fit.gradient_norm):.2g}, above {float(fit.tolerance):.2g}, so its "
             "influence is not exact; scale the features, or lower C.",
             ConvergenceWarning,
-            stacklevel=4,
         )
     twin._store(bottleneck)
     model.coef_, model.intercept_ = twin.coef_, twin.intercept_

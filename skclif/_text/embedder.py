@@ -5,10 +5,9 @@ Neither torch nor sentence-transformers is imported before a vector has to be co
 
 import os
 import reprlib
-import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,21 +21,12 @@ from tqdm import tqdm
 
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
-from ..exceptions import DataFileError, TruncatedTextWarning
+from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
+from .encoder import Block, Encoder, unit_length
 from .store import EmbeddingStore, text_keys
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
 __all__ = ["SentenceEmbedder"]
-
-_BATCHES_AT_ONCE = 16  # tokenised together, then sorted by their number of tokens
-# More at once do not fit a CPU's caches, and take longer.
-_TOKENS_A_THREAD = 512
-
-# Which texts, their vectors, and for each the token limit it was cut at (None: whole).
-_Block = tuple[Sequence[int], np.ndarray, Sequence[int | None]]
 
 
 class SentenceEmbedder(
@@ -215,7 +205,7 @@ class SentenceEmbedder(
             rows = [distinct[text] for text in texts]
             vectors, limits = vectors[rows], limits[rows]
         _warn_truncated(limits)
-        return _unit(vectors) if self.normalize else vectors
+        return unit_length(vectors) if self.normalize else vectors
 
     @property
     def _n_features_out(self) -> int:
@@ -246,7 +236,7 @@ class SentenceEmbedder(
         self._width = (self.model, vectors.shape[1])
         return vectors, limits
 
-    def _blocks(self, texts: list[str]) -> Iterator[_Block]:
+    def _blocks(self, texts: list[str]) -> Iterator[Block]:
         if self.cache_dir is None:
             yield from self._compute(texts, range(len(texts)))
             return
@@ -264,7 +254,7 @@ class SentenceEmbedder(
         model = fingerprint(model_files(find_model(self.model, self.verbose)))
         return text_keys([model, self.dtype, self.long_text], texts)
 
-    def _compute(self, texts: list[str], rows: Sequence[int]) -> Iterator[_Block]:
+    def _compute(self, texts: list[str], rows: Sequence[int]) -> Iterator[Block]:
         if not rows:
             return
         blocks = self._encoder().blocks(
@@ -281,14 +271,14 @@ class SentenceEmbedder(
                 yield [rows[i] for i in chosen], vectors, limits
                 bar.update(len(chosen))
 
-    def _encoder(self) -> "_Encoder":
+    def _encoder(self) -> Encoder:
         folder = find_model(self.model, self.verbose)
         key = (model_files(folder), self.device, self.dtype)
         if self.__dict__.get("_loaded", (None,))[0] != key:
             device = resolve_device(self.device)
             self._check_precision(device.type)
             model = load_model(folder, device, self.dtype, self.verbose)
-            self._loaded = (key, _Encoder(model))
+            self._loaded = (key, Encoder(model))
         return self._loaded[1]
 
     def _check_precision(self, device: str) -> None:
@@ -312,161 +302,14 @@ class SentenceEmbedder(
         return tags
 
 
-class _Encoder:
-    """A loaded model, and how texts go through it."""
-
-    def __init__(self, model: "SentenceTransformer") -> None:
-        self.model = model
-        # Models without a limit say None, infinity or 1e30.
-        limit = getattr(model, "max_seq_length", None)
-        self.limit = int(limit) if limit is not None and limit < 1e9 else None
-        self.reads_tokens = _reads_plain_tokens(model)
-        if self.reads_tokens:
-            # transformers 4 advises once, on stderr, against what `_forward` does.
-            advice = model.tokenizer.deprecation_warnings
-            advice["Asking-to-pad-a-fast-tokenizer"] = True
-
-    @property
-    def n_features(self) -> int:
-        return self.model.encode([""], show_progress_bar=False).shape[1]
-
-    def blocks(
-        self, texts: list[str], batch_size: int, long_text: str
-    ) -> Iterator[_Block]:
-        """Embed the texts, longest first, in batches of at most `batch_size`."""
-        if self.reads_tokens:
-            embed, step = self._embed_tokens, batch_size * _BATCHES_AT_ONCE
-        elif long_text == "mean" and self.limit is not None:
-            raise ValueError(
-                "long_text='mean' needs a model with a fast tokenizer that is run "
-                "without a prompt. Use long_text='truncate', or another model."
-            )
-        else:
-            embed, step = self._embed_whole, batch_size
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        for start in range(0, len(order), step):
-            rows = order[start : start + step]
-            chosen = [texts[row] for row in rows]
-            for part, vectors, limits in embed(chosen, batch_size, long_text):
-                yield [rows[i] for i in part], vectors, limits
-
-    def _embed_whole(
-        self, texts: list[str], batch_size: int, long_text: str
-    ) -> Iterator[_Block]:
-        """Leave the texts to the model, prompts and all."""
-        vectors = self.model.encode(
-            texts, batch_size=batch_size, show_progress_bar=False
-        )
-        yield range(len(texts)), vectors.astype(np.float32), [None] * len(texts)
-
-    def _embed_tokens(
-        self, texts: list[str], batch_size: int, long_text: str
-    ) -> Iterator[_Block]:
-        """Tokenise once, so that every length is known before batches are made."""
-        chunks = self._chunks(texts)
-        limits = [None] * len(texts)
-        if long_text == "truncate":
-            limits = [self.limit if len(own) > 1 else None for own in chunks]
-            chunks = [own[:1] for own in chunks]
-        for rows in _batches(chunks, batch_size):
-            own_chunks = [chunks[row] for row in rows]
-            vectors = self._forward([c for own in own_chunks for c in own], batch_size)
-            if len(vectors) > len(rows):
-                vectors = self._average(vectors, own_chunks)
-            yield rows, vectors, [limits[row] for row in rows]
-
-    def _chunks(self, texts: list[str]) -> list[list[dict[str, list[int]]]]:
-        """Tokenise; a text longer than the limit becomes several model inputs."""
-        options = {}
-        if self.limit is not None:
-            options = {
-                "truncation": True,
-                "max_length": self.limit,
-                "return_overflowing_tokens": True,
-            }
-        encoded = dict(self.model.tokenizer(texts, **options))
-        owners = encoded.pop("overflow_to_sample_mapping", range(len(texts)))
-        chunks = [[] for _ in texts]
-        for i, owner in enumerate(owners):
-            chunks[owner].append({name: ids[i] for name, ids in encoded.items()})
-        return chunks
-
-    def _forward(self, inputs: list[dict], batch_size: int) -> np.ndarray:
-        import torch
-
-        step = batch_size
-        if self.model.device.type == "cpu":
-            longest = max(len(own["input_ids"]) for own in inputs)
-            at_once = _TOKENS_A_THREAD * torch.get_num_threads() // max(1, longest)
-            step = max(1, min(step, at_once))
-        vectors = []
-        with torch.inference_mode():
-            for start in range(0, len(inputs), step):
-                batch = self.model.tokenizer.pad(
-                    inputs[start : start + step], return_tensors="pt"
-                )
-                output = self.model(dict(batch.to(self.model.device)))
-                vectors.append(output["sentence_embedding"].float().cpu())
-        return torch.cat(vectors).numpy()
-
-    def _average(self, vectors: np.ndarray, chunks: list[list[dict]]) -> np.ndarray:
-        added = self.model.tokenizer.num_special_tokens_to_add()
-        ends_in_unit = type(self.model[-1]).__name__ == "Normalize"
-        means = np.empty((len(chunks), vectors.shape[1]), dtype=np.float32)
-        start = 0
-        for row, own in enumerate(chunks):
-            stop = start + len(own)
-            if len(own) == 1:
-                means[row] = vectors[start]
-            else:
-                n_tokens = [len(chunk["input_ids"]) - added for chunk in own]
-                mean = np.average(vectors[start:stop], axis=0, weights=n_tokens)
-                means[row] = _unit(mean) if ends_in_unit else mean
-            start = stop
-        return means
-
-
-def _reads_plain_tokens(model: "SentenceTransformer") -> bool:
-    """Whether the model's input is the tokens of the text and nothing else."""
-    first = model[0]
-    return (
-        type(first).__name__ == "Transformer"
-        and getattr(model.tokenizer, "is_fast", False)
-        and model.default_prompt_name is None
-        and model.truncate_dim is None
-        and not getattr(first, "do_lower_case", False)
-        and not getattr(first, "processing_kwargs", None)
-        and "message" not in getattr(first, "modalities", ())
-    )
-
-
-def _batches(chunks: list[list[dict]], batch_size: int) -> Iterator[list[int]]:
-    """Group texts by length: whole texts, at most `batch_size` chunks unless one."""
-    order = sorted(range(len(chunks)), key=lambda i: -len(chunks[i][0]["input_ids"]))
-    rows, size = [], 0
-    for row in order:
-        if rows and size + len(chunks[row]) > batch_size:
-            yield rows
-            rows, size = [], 0
-        rows.append(row)
-        size += len(chunks[row])
-    yield rows
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(length == 0, 1, length)
-
-
 def _warn_truncated(limits: np.ndarray) -> None:
     n_cut = np.count_nonzero(limits)
     if n_cut:
-        warnings.warn(
+        warn_user(
             f"{n_cut} of {len(limits)} texts are longer than the {limits.max()} tokens "
             "that the model reads; what comes after is ignored. Use long_text='mean' "
             "to embed such texts in chunks.",
             TruncatedTextWarning,
-            stacklevel=4,  # here, transform, scikit-learn's wrapper, the caller
         )
 
 

@@ -7,7 +7,6 @@ products where its inputs are activations.
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ import torch
 from scipy.linalg import blas, lapack
 from torch import Tensor
 
-from ..exceptions import InfluenceWarning
+from ..exceptions import InfluenceWarning, warn_user
 from .blocks import BLOCK_ROWS, sum_rows
 from .bottleneck import Bottleneck, TrainingData
 from .heads import Head, HeadsProblem
@@ -369,10 +368,9 @@ def _check_condition(stage: str, size: int, remaining: float) -> None:
             f"precision, so influence is not defined. {remedy}"
         )
     if remaining < _ILL_CONDITIONED:
-        warnings.warn(
+        warn_user(
             f"The Hessian of a {stage} head is nearly singular (reciprocal condition "
             f"{remaining:.1g}), so influence can be off by {eps / remaining:.1g} of "
             f"its size. {remedy}",
             InfluenceWarning,
-            stacklevel=3,
         )

@@ -17,12 +17,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..exceptions import InfluenceWarning, warn_user
 from .blocks import row_blocks, sum_rows
 from .bottleneck import Bottleneck, TrainingData
 from .heads import Head
 from .hessians import Factors, label_gradient_jacobian
 from .products import outer, with_ones
-from .removal import Answers, Removals, refuse_undefined, warn
+from .removal import Answers, Removals, refuse_undefined
 from .targets import Question
 
 BLOCK_ROWS = 256
@@ -93,12 +94,13 @@ def _warn_of_far_removals(reached: Tensor, removed: Tensor) -> None:
     far = reached > _REACH
     if far.any():
         most, row = reached.max(dim=0)
-        warn(
+        warn_user(
             f"In closed form, the removal of {int(far.sum())} of {len(far)} training "
             f"rows moves a score by more than {_REACH:g} logits (row "
             f"{int(removed[row])} by {float(most):.2g}), further than one Newton step "
             "can follow: their influence can be far off. Use method='newton', or lower "
-            "C and concept_C."
+            "C and concept_C.",
+            InfluenceWarning,
         )
 
 

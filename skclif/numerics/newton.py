@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..exceptions import InfluenceWarning, warn_user
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
 from .heads import Head
 from .hessians import Factors
 from .products import with_ones
-from .removal import Answers, Removals, refuse_undefined, warn
+from .removal import Answers, Removals, refuse_undefined
 from .targets import Question
 
 # Numbers of one pass over the training rows: enough that products pay.
@@ -93,11 +94,12 @@ def _warn_of_unfinished(errors: Tensor, removed: Tensor) -> None:
     unfinished = errors > _UNFINISHED
     if unfinished.any():
         most, row = errors.max(dim=0)
-        warn(
+        warn_user(
             f"The removal of {int(unfinished.sum())} of {len(removed)} training rows "
             f"had not settled after {_MAX_STEPS} Newton steps (row "
             f"{int(removed[row])} is off by {float(most):.2g} of the way): their "
-            "influence can be far off. Lower C and concept_C, or retrain without them."
+            "influence can be far off. Lower C and concept_C, or retrain without them.",
+            InfluenceWarning,
         )
 
 

@@ -442,6 +442,13 @@ def test_labels_that_are_as_likely_as_can_be_have_no_noise():
     torch.testing.assert_close(through, losses)
 
 
+def test_labels_worse_than_chance_are_all_noise():
+    losses = torch.full((10,), 800.0, dtype=torch.float64)  # a probability of 0
+    through, share = reweighting._through_noise(losses, torch.ones(10).double(), 4)
+    assert share == 0.75  # a quarter of random labels is right
+    torch.testing.assert_close(through, torch.full_like(through, np.log(4)))
+
+
 def test_the_probability_of_error_is_differentiated(exact):
     setting = _Setting(concepts=False)
     fitted = setting.models.fit(setting.weights, None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from ..._inputs.pipelines import final_step, with_final_step
 from ..._inputs.training_rows import TrainingSet
 from ..._models.linear import as_bottleneck, with_parameters
 from ..._results.edits import EditRecord, HeadRecord
+from ...exceptions import warn_user
 from ..requests import numeric_targets
 from .edit import Edit
 
@@ -203,13 +203,12 @@ def _parameters(model) -> dict[str, np.ndarray]:
 def _warn_unless_converged(heads: tuple[HeadRecord, ...], max_iter: int) -> None:
     for head in heads:
         if not head.converged:
-            warnings.warn(
+            warn_user(
                 f"The head of {head.head!r} stopped at a gradient norm of "
                 f"{head.after:.2g} after {head.n_steps} Newton steps, above the "
                 f"{head.tolerance:.2g} of the optimum; raise max_iter={max_iter}, "
                 "scale the features, or lower C and concept_C.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
 

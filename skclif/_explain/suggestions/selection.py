@@ -124,7 +124,9 @@ def solve_edited(solved: Solved, data, tol: float = _TOL) -> Solved:
 
 
 def folds(codes: np.ndarray, n_folds: int, random_state) -> np.ndarray:
-    """Return a random fold for every row, of every class alike."""
+    """Return a random fold for every row, with the same share of every class."""
+    # StratifiedKFold refuses rows whose classes are all smaller than the folds are
+    # many, and warns of one that is.
     order = np.lexsort((random_state.permutation(len(codes)), codes))
     fold = np.empty(len(codes), dtype=int)
     fold[order] = np.arange(len(codes)) % n_folds

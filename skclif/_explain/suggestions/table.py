@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 
 from ..._results.suggestions import EditSuggestions
-from ...exceptions import InfluenceWarning, SuggestionWarning
+from ...exceptions import InfluenceWarning, SuggestionWarning, warn_user
 from .candidates import DROP, LABEL, ROW
 from .selection import SuggestionSet
 
@@ -66,19 +64,18 @@ def warn_unless_helpful(suggestions: EditSuggestions) -> None:
             "if its labels stood in another order. What helps such labels makes the "
             "model less sure of right ones. Are the rows of X and y in the same order?"
         )
-    warnings.warn(message, SuggestionWarning, stacklevel=3)
+    warn_user(message, SuggestionWarning)
 
 
 def warn_of_hard_suggestions(model, kinds: tuple[str, ...]) -> None:
     """Warn that annotations act through hard activations without being seen to."""
     if model.bottleneck != "hard" or not model.n_concepts_ or "annotate" not in kinds:
         return
-    warnings.warn(
+    warn_user(
         "In closed form, a changed annotation flips no hard activation of other rows, "
         "so that the effects of annotations on the label are too small. Use "
         "bottleneck='soft' or 'logit'.",
         InfluenceWarning,
-        stacklevel=3,
     )
 
 
