@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from .._storage.tables import is_whole_text
+
 _INTERRUPTED = (
     "Interrupted. No file is half-written, and what was finished is kept. Run the same "
     "command again to go on."
@@ -124,7 +126,7 @@ def who(by: str | None, why: str | None) -> dict[str, str | None]:
         If they hold bytes that are no characters.
     """
     for option, text in (("--by", by), ("--why", why)):
-        if text is not None and any("\ud800" <= c <= "\udfff" for c in text):
+        if text is not None and not is_whole_text(text):
             raise click.ClickException(
                 f"{option} {text!r} holds bytes that are not in the encoding of the "
                 "terminal. Write it in that."
