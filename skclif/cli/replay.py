@@ -45,7 +45,7 @@ def replay_command(folder, file, save, device, as_json, quiet):
         from .._audit.folder import MODEL, AuditFolder
         from .._audit.replay import replay_rows
         from .._models.files import model_bytes
-        from .._pages import what_was_done
+        from .._pages.words import what_was_done
         from .._storage.files import write_whole
 
         if save is not None and not save.absolute().parent.is_dir():

@@ -49,7 +49,8 @@ def write(
     notes: list[str],
 ) -> dict[str, Any]:
     """Write page, tables and ``run.json``; return what stands in the latter."""
-    from .._pages import audit_html, certificate
+    from .._pages.audit_page import audit_html
+    from .._pages.certificate import certificate
 
     console.begin("writing", "Writing the report")
     run = _run_record(found, rows, records, notes)
@@ -170,7 +171,7 @@ def _run_record(
 
 
 def _planted_counts(found: Audit, planted: dict[str, str]) -> dict[str, Any]:
-    from .._pages import N_HARMFUL
+    from .._pages.audit_page import N_HARMFUL
 
     overall = found.influence[found.influence["target"] == "all"]
     top = overall[overall["influence"] > 0].head(N_HARMFUL)
