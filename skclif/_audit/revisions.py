@@ -19,7 +19,7 @@ from .._inputs.annotations import format_value, plain_value
 from .._inputs.devices import same_threads
 from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
-from ..datasets._reviews import as_numbers
+from .._storage.tables import as_numbers
 from ..exceptions import TrailError
 from .fingerprints import (
     array_fingerprint,

@@ -202,7 +202,7 @@ class InfluenceResult:
         )
 
     def _repr_html_(self) -> str:
-        from .._pages import influence_html
+        from .._pages.notebook import influence_html
 
         return influence_html(self)
 

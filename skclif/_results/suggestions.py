@@ -132,6 +132,6 @@ class EditSuggestions:
         )
 
     def _repr_html_(self) -> str:
-        from .._pages import suggestions_html
+        from .._pages.notebook import suggestions_html
 
         return suggestions_html(self)

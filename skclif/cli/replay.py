@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .console import Command, Console
-from .options import DEVICE, FOLDER, JSON, QUIET, options
-from .repair import existing
+from .command import Command
+from .console import Console
+from .options import DEVICE, FOLDER, JSON, QUIET, existing_folder, options
 
 if TYPE_CHECKING:
     from .._audit.folder import AuditedRows
@@ -41,26 +41,26 @@ def replay_command(folder, file, save, device, as_json, quiet):
       skclif replay report reviews.csv
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
     console = Console(quiet, as_json)
-    with console.hearing():
+    with console.showing_warnings():
         from .._audit.folder import MODEL, AuditFolder
         from .._audit.replay import replay_rows
         from .._models.files import model_bytes
-        from .._pages import what_was_done
+        from .._pages.words import what_was_done
         from .._storage.files import write_whole
 
         if save is not None and not save.absolute().parent.is_dir():
             raise FileNotFoundError(
                 f"There is no folder {str(save.parent)!r}. Make it first."
             )
-        place = AuditFolder(existing(folder))
+        place = AuditFolder(existing_folder(folder))
         with place.to_write() as records:
             rows = place.rows(records)
             stored = place.model_is_recorded(records)
         train, features = rows.train, rows.X_train
         if file is not None:
-            console.begin("reading", f"Reading {file.name}")
+            console.stage("reading", f"Reading {file.name}")
             train, features = _from_file(file, rows, records)
-        console.begin("replaying", f"Doing again what {len(records)} records say")
+        console.stage("replaying", f"Doing again what {len(records)} records say")
         result = replay_rows(records, train, features, device)
         for step, record in zip(result.steps, records, strict=True):
             line = f"record {step.number}, {what_was_done(record)}: "
@@ -71,7 +71,7 @@ def replay_command(folder, file, save, device, as_json, quiet):
         if result.same and save is not None:
             write_whole(save, model_bytes(result.estimator, rows.about["embedder"]))
             console.result(f"The model is in {save}")
-    console.close(
+    console.json_result(
         same=result.same,
         differs_at=result.differs_at,
         model_is_recorded=stored,
