@@ -20,6 +20,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "changelog",
+    "mathml",
     "results",
     "sklearn_links",
 ]
@@ -50,6 +51,7 @@ sphinx_gallery_conf = {
     "default_thumb_file": str(Path(__file__).parent / "_static" / "overview.svg"),
 }
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "skclif"
 html_static_path = ["_static"]

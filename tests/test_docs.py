@@ -108,6 +108,28 @@ def test_every_way_of_passing_annotations_stands_on_its_page():
     assert possible == WITHOUT_ROUTING.keys()
 
 
+# --- Equations ------------------------------------------------------------------------
+
+
+def _equations():
+    page = (DOCS / "mathematics.rst").read_text(encoding="utf-8")
+    return [int(n) for n in re.findall(r"^   :label: (\d+)-\w", page, re.M)]
+
+
+def test_equations_are_numbered_as_their_labels_say():
+    assert _equations() == list(range(1, len(_equations()) + 1))
+
+
+def test_cited_equations_are_on_the_page():
+    cited = set()
+    for path in [*(ROOT / "skclif").rglob("*.py"), DOCS / "mathematics.rst"]:
+        text = re.sub(r"\s+(# )?", " ", path.read_text(encoding="utf-8"))
+        for numbers in re.findall(r"Eqs?\. ((?:\(\d+\)(?:, | and | to )?)+)", text):
+            cited |= set(map(int, re.findall(r"\d+", numbers)))
+    assert cited
+    assert cited <= set(_equations())
+
+
 # --- Links ----------------------------------------------------------------------------
 
 

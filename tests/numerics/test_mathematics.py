@@ -1,0 +1,398 @@
+"""The formulas of docs/mathematics.rst, evaluated as they are written there."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.special import expit
+from torch.func import hessian, jacrev, jvp
+
+from skclif.numerics.bottleneck import TrainingData, fit_bottleneck
+from skclif.numerics.first_order import first_order, solve_adjoint
+from skclif.numerics.heads import RidgeHead, SoftmaxHead
+from skclif.numerics.hessians import factorise
+from skclif.numerics.leverage import leverage
+from skclif.numerics.suggestions import ClosedForm
+from skclif.numerics.suspects import LeftOut, judge
+from skclif.numerics.targets import LabelTarget, Question
+
+SIZES, N_CLASSES = [3, 2, 0], 3  # 0: a continuous concept
+PENALTIES = {"penalty": 0.7, "concept_penalty": 0.3}
+ROW = 4
+
+
+class Model:
+    """A small fitted model, and the symbols of the page: dense, by autograd."""
+
+    def __init__(self, independent):
+        rng = np.random.default_rng(0)
+        shape = (24, len(SIZES))
+        concepts = rng.integers(0, np.maximum(SIZES, 3), shape).astype(float)
+        concepts = np.where(SIZES, np.minimum(concepts, np.subtract(SIZES, 1)), 1.5)
+        concepts += np.where(SIZES, 0, rng.normal(size=shape))
+        annotated = rng.random(shape) > 0.3
+        annotated[ROW] = [True, False, True]
+        arrays = (
+            rng.normal(size=(shape[0], 2)),
+            rng.integers(0, N_CLASSES, shape[0]),
+            rng.uniform(0.2, 2, shape[0]),
+            concepts,
+            annotated,
+            rng.uniform(0.2, 2, shape) * annotated,
+        )
+        self.data = TrainingData(*map(torch.from_numpy, arrays))
+        self.heads = [SoftmaxHead(m) if m else RidgeHead() for m in SIZES]
+        self.fitted, *_ = fit_bottleneck(
+            self.data,
+            self.heads,
+            N_CLASSES,
+            independent=independent,
+            tol=1e-11,
+            max_iter=100,
+            **PENALTIES,
+        )
+        self.factors = factorise(self.fitted, self.data, **PENALTIES)
+        self.x = torch.nn.functional.pad(self.data.features, (0, 1), value=1.0)
+        parameters = self.fitted.concept_parameters
+        self.theta = [
+            parameters[rows].flatten() for rows in self.fitted.concepts.scores
+        ]
+        self.theta_y = self.fitted.label_parameters.flatten()
+        self.target_rows, self.codes = self.x[:3].clone(), torch.tensor([0, 1, 2])
+        self.target_rows[:, :-1] += 0.5
+
+    # Eqs. (1) to (5).
+
+    def loss(self, head, scores, code):
+        if isinstance(head, RidgeHead):
+            return (scores[..., 0] - code) ** 2 / 2
+        logits = scores @ head.contrasts(scores)
+        own = torch.nn.functional.one_hot(code.long(), head.n_values)
+        return torch.logsumexp(logits, dim=-1) - (logits * own).sum(dim=-1)
+
+    def activation(self, j, theta, x):
+        head = self.heads[j]
+        scores = x @ theta.reshape(head.n_scores, -1).T
+        if isinstance(head, RidgeHead):
+            return scores
+        p = torch.softmax(scores @ head.contrasts(scores), dim=-1)
+        return p[..., 1:] if head.n_values == 2 else p
+
+    def true_activation(self, j, code):
+        head = self.heads[j]
+        if isinstance(head, RidgeHead):
+            return code[..., None]
+        one_hot = torch.nn.functional.one_hot(code.long(), head.n_values).double()
+        return one_hot[..., 1:] if head.n_values == 2 else one_hot
+
+    def z(self, theta, x, rows=None):
+        """Inputs of the label head, of training rows if these are given."""
+        parts = []
+        for j, own in enumerate(theta):
+            part = self.activation(j, own, x)
+            if rows is not None and self.fitted.independent:
+                true = self.true_activation(j, self.data.concepts[rows, j])
+                given = self.data.annotated[rows, j]
+                part = torch.where(given[..., None], true, part)
+            parts.append(part)
+        return torch.nn.functional.pad(torch.cat(parts, dim=-1), (0, 1), value=1.0)
+
+    def concept_term(self, j, theta, i):
+        head = self.heads[j]
+        scores = self.x[i] @ theta.reshape(head.n_scores, -1).T
+        term = self.loss(head, scores, self.data.concepts[i, j])
+        return self.data.concept_weights[i, j] * term
+
+    def label_term(self, theta_y, theta, i):
+        scores = self.z(theta, self.x[i], i) @ theta_y.reshape(N_CLASSES - 1, -1).T
+        term = self.loss(self.fitted.label, scores, self.data.labels[i])
+        return self.data.label_weights[i] * term
+
+    def target(self, theta_y, theta):
+        z = self.z(theta, self.target_rows)
+        scores = z @ theta_y.reshape(N_CLASSES - 1, -1).T
+        return self.loss(self.fitted.label, scores, self.codes)
+
+    @property
+    def question(self):
+        return Question(self.target_rows[:, :-1], LabelTarget("loss", self.codes))
+
+    # Eqs. (6), (8) and (10).
+
+    def hessians(self):
+        every = torch.arange(len(self.x))
+
+        def penalised(theta, n_inputs, penalty):
+            weights = theta.reshape(-1, n_inputs)[:, :-1]
+            return penalty / 2 * (weights**2).sum()
+
+        def concepts(theta, j):
+            value = penalised(theta, self.x.shape[1], PENALTIES["concept_penalty"])
+            return self.concept_term(j, theta, every).sum() + value
+
+        def label(theta_y):
+            n_inputs = self.fitted.n_label_inputs
+            value = penalised(theta_y, n_inputs, PENALTIES["penalty"])
+            return self.label_term(theta_y, self.theta, every).sum() + value
+
+        return hessian(label)(self.theta_y), [
+            hessian(concepts)(theta, j) for j, theta in enumerate(self.theta)
+        ]
+
+    def cross(self, j, rows):
+        """B_j summed over rows."""
+
+        def gradient(own):
+            theta = [*self.theta[:j], own, *self.theta[j + 1 :]]
+            return jacrev(lambda t: self.label_term(t, theta, rows).sum())(self.theta_y)
+
+        return jacrev(gradient)(self.theta[j])
+
+    def adjoint(self):
+        label, concepts = self.hessians()
+        by_label = jacrev(self.target, argnums=0)(self.theta_y, self.theta)
+        by_concept = jacrev(self.target, argnums=1)(self.theta_y, self.theta)
+        lambda_y = torch.linalg.solve(label, by_label.T).T
+        every = torch.arange(len(self.x))
+        return lambda_y, [
+            torch.linalg.solve(h, (part - lambda_y @ self.cross(j, every)).T).T
+            for j, (h, part) in enumerate(zip(concepts, by_concept, strict=True))
+        ]
+
+    def removed_terms(self, i):
+        """Eqs. (13) and (14): the step of every concept head."""
+        _, hessians = self.hessians()
+        steps = []
+        for j, theta in enumerate(self.theta):
+            own = hessian(lambda t, j=j: self.concept_term(j, t, i))(theta)
+            gradient = jacrev(lambda t, j=j: self.concept_term(j, t, i))(theta)
+            steps.append(torch.linalg.solve(hessians[j] - own, gradient))
+        return steps
+
+
+@pytest.fixture(params=[False, True], ids=["sequential", "independent"])
+def model(request):
+    return Model(request.param)
+
+
+def test_first_order(model):  # Eqs. (6) to (11)
+    question = model.question
+    derivatives = question.target.derivatives(model.fitted, question.features)
+    adjoint = solve_adjoint(model.fitted, model.factors, derivatives)
+    ours = torch.cat(
+        [part for _, part in first_order(model.fitted, model.data, adjoint)], dim=1
+    )
+    lambda_y, lambdas = model.adjoint()
+    gradient = jacrev(model.label_term)(model.theta_y, model.theta, ROW)
+    expected = [-lambda_y @ gradient]  # Eq. (11)
+    for j, theta in enumerate(model.theta):
+        gradient = jacrev(lambda t, j=j: model.concept_term(j, t, ROW))(theta)
+        expected.append(-lambdas[j] @ gradient)
+    torch.testing.assert_close(ours[:, ROW], torch.stack(expected, dim=1))
+
+
+def test_leverage(model):  # Eqs. (12) to (18)
+    (_, ours), *_ = leverage(
+        model.fitted, model.data, model.factors, [model.question], torch.tensor([ROW])
+    )
+    everything, label = torch.arange(24), model.fitted.label
+    hessian_y, _ = model.hessians()
+    steps = model.removed_terms(ROW)
+    z, n_inputs = model.z(model.theta, model.x, everything), model.fitted.n_label_inputs
+    scores = z @ model.theta_y.reshape(N_CLASSES - 1, -1).T
+    curvature = label.curvature(label.probabilities(scores))
+    chi = model.data.label_weights * curvature.diagonal(dim1=1, dim2=2).mean(dim=1)
+    gram = z.T @ (chi[:, None] * z) + PENALTIES["penalty"] * torch.diag(
+        torch.arange(n_inputs) < n_inputs - 1
+    )
+    own_gradient = jacrev(model.label_term)(model.theta_y, model.theta, ROW)
+    own_hessian = hessian(model.label_term)(model.theta_y, model.theta, ROW)
+    pulls = [
+        (model.cross(j, everything) - model.cross(j, torch.tensor([ROW]))) @ step
+        for j, step in enumerate(steps)
+    ]
+
+    def moved(j):
+        theta = list(model.theta)
+        theta[j] = theta[j] + steps[j]
+        return theta
+
+    def drift(j, stays):  # Eq. (17)
+        columns = model.fitted.concepts.activations[j]
+        derivative = jvp(
+            lambda t: model.z(
+                [*model.theta[:j], t, *model.theta[j + 1 :]], model.x, everything
+            ),
+            (model.theta[j],),
+            (steps[j],),
+        )[1][:, columns]
+        exact = model.z(moved(j), model.x[ROW], ROW) - z[ROW]
+        derivative[ROW] = exact[columns] if stays else 0
+        return torch.linalg.solve(gram, (chi[:, None] * z).T @ derivative)
+
+    def carried(step, drifts):  # Eq. (18)
+        step = step.reshape(N_CLASSES - 1, -1)
+        result = step.clone()
+        for j, k in drifts.items():
+            result -= step[:, model.fitted.concepts.activations[j]] @ k.T
+        return result.flatten()
+
+    before = model.target(model.theta_y, model.theta)
+
+    def influence(step, theta):
+        return before - model.target(model.theta_y + step, theta)
+
+    paths = [
+        influence(
+            torch.linalg.solve(hessian_y - own_hessian, own_gradient), model.theta
+        )
+    ]
+    for j in range(len(steps)):  # Eq. (16)
+        there = hessian(model.label_term)(model.theta_y, moved(j), ROW)
+        right = own_gradient - jacrev(model.label_term)(model.theta_y, moved(j), ROW)
+        step = torch.linalg.solve(hessian_y - own_hessian + there, right - pulls[j])
+        paths.append(influence(carried(step, {j: drift(j, True)}), moved(j)))
+    right = own_gradient - sum(pulls)  # Eq. (15)
+    step = torch.linalg.solve(hessian_y - own_hessian, right)
+    step = carried(step, {j: drift(j, False) for j in range(len(steps))})
+    whole = influence(step, [t + s for t, s in zip(model.theta, steps, strict=True)])
+    paths.append(whole - sum(paths))  # Eq. (12)
+    torch.testing.assert_close(ours[:, 0], torch.stack(paths, dim=1))
+
+
+def _left(term, weight, added, old, new):
+    """``q`` of Eq. (22) at one input: term is (head, probabilities, A)."""
+    head, probabilities, a = term
+    identity = torch.eye(head.n_scores, dtype=a.dtype)
+    curvature = head.curvature(probabilities)
+    change = (weight + added) * new - weight * old
+    return torch.linalg.solve(identity + added * curvature @ a, change)
+
+
+def _spread(inputs, n_scores):
+    """``I (x) input``, a column for each score."""
+    return torch.kron(torch.eye(n_scores, dtype=inputs.dtype), inputs[:, None])
+
+
+def _concept_step(model, j, hessians, code, weight):
+    """Eq. (22) for an annotation: ``q (x) x`` and the step of the concept head."""
+    head, old_weight = model.heads[j], model.data.concept_weights[ROW, j]
+    x = _spread(model.x[ROW], head.n_scores)
+    scores = x.T @ model.theta[j]
+    p = head.probabilities(scores)
+    old = head.residual(p, model.data.concepts[ROW, j])
+    a = x.T @ torch.linalg.solve(hessians[j], x)
+    q = _left(
+        (head, p, a), old_weight, weight - old_weight, old, head.residual(p, code)
+    )
+    return x @ q, -torch.linalg.solve(hessians[j], x @ q)
+
+
+def _label_at(model, z):
+    """Return ``I (x) z``, the residual and the curvature of the label head there."""
+    label = model.fitted.label
+    spread = _spread(z, label.n_scores)
+    p = label.probabilities(spread.T @ model.theta_y)
+    return spread, label.residual(p, model.data.labels[ROW]), label.curvature(p)
+
+
+def _changes(model):
+    derivatives = model.question.target.derivatives(
+        model.fitted, model.question.features
+    )
+    adjoint = solve_adjoint(model.fitted, model.factors, derivatives)
+    rows = model.data.rows(torch.tensor([ROW]))
+    return ClosedForm(model.fitted, model.factors).of(rows, adjoint)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 2.0])
+def test_reweighting_a_row(model, factor):  # Eq. (24)
+    hessian_y, hessians = model.hessians()
+    lambda_y, lambdas = model.adjoint()
+    everything, row = torch.arange(24), torch.tensor([ROW])
+    effect, beta = 0, 0
+    for j in range(len(SIZES)):
+        weight = factor * model.data.concept_weights[ROW, j]
+        left, step = _concept_step(
+            model, j, hessians, model.data.concepts[ROW, j], weight
+        )
+        own = (factor - 1) * model.cross(j, row) @ step
+        effect = effect - lambdas[j] @ left - lambda_y @ own
+        beta = beta + model.cross(j, everything) @ step + own
+    z, residual, curvature = _label_at(model, model.z(model.theta, model.x[ROW], ROW))
+    weight = (factor - 1) * model.data.label_weights[ROW]
+    gamma = weight * curvature
+    inner = torch.eye(len(gamma)) + gamma @ z.T @ torch.linalg.solve(hessian_y, z)
+    right = weight * residual - gamma @ z.T @ torch.linalg.solve(hessian_y, beta)
+    effect = effect - lambda_y @ z @ torch.linalg.solve(inner, right)
+    torch.testing.assert_close(_changes(model).reweight(factor)[:, 0], effect)
+
+
+@pytest.mark.parametrize(("j", "code"), [(0, 1.0), (1, 1.0), (2, 4.0)])
+def test_another_or_a_first_annotation(model, j, code):  # Eqs. (23) and (25)
+    hessian_y, hessians = model.hessians()
+    lambda_y, lambdas = model.adjoint()
+    code, weight = torch.tensor(code, dtype=torch.float64), torch.tensor(0.8)
+    left, step = _concept_step(model, j, hessians, code, weight.double())
+    effect = -lambdas[j] @ left
+    if model.fitted.independent:
+        before = model.z(model.theta, model.x[ROW], ROW)
+        after = before.clone()
+        columns = model.fitted.concepts.activations[j]
+        after[columns] = model.true_activation(j, code)
+        own = model.cross(j, torch.tensor([ROW])) @ step
+        others = model.cross(j, torch.arange(24)) @ step - own
+        (z, r, d), (z_new, r_new, d_new) = (
+            _label_at(model, v) for v in (before, after)
+        )
+        w, both = model.data.label_weights[ROW], torch.cat([z, z_new], dim=1)
+        gamma = torch.block_diag(-w * d, w * d_new)
+        inner = both.T @ torch.linalg.solve(hessian_y, both)
+        inner = torch.eye(len(gamma)) + gamma @ inner
+        right = torch.cat([-w * r, w * r_new])
+        right = right - gamma @ both.T @ torch.linalg.solve(hessian_y, others)
+        effect = effect + lambda_y @ own
+        effect = effect - lambda_y @ both @ torch.linalg.solve(inner, right)
+    ours = _changes(model).annotate(j, code[None], weight[None].double())
+    torch.testing.assert_close(ours[:, 0], effect)
+
+
+@pytest.mark.parametrize("ordinal", [False, True])
+def test_the_noise_model(ordinal):  # Eqs. (29) to (33)
+    rng, head = np.random.default_rng(0), SoftmaxHead(N_CLASSES)
+    scores = torch.from_numpy(rng.normal(scale=4, size=(400, 2)))
+    codes = head.probabilities(scores).argmax(dim=1).numpy()
+    codes = np.where(rng.random(400) < 0.15, rng.integers(0, 3, 400), codes)
+    codes = torch.from_numpy(codes).double()
+    terms = LeftOut(head, torch.arange(400), codes, scores, scores)
+    order = torch.arange(N_CLASSES) if ordinal else None
+    (ours,) = judge([terms], [order])
+    p, c = terms.head.probabilities(terms.without).numpy(), terms.codes.long().numpy()
+    distance = np.abs(np.subtract.outer(np.arange(3), np.arange(3)))
+    seen = (distance == 1 if ordinal else distance > 0).astype(float)
+    seen /= seen.sum(axis=1, keepdims=True)  # T, the right value by rows
+
+    def evidence(parameters):
+        rate, (alpha, *beta) = expit(parameters[0]), parameters[1:]
+        eta = rate / N_CLASSES
+        hat = p if ordinal else (p - eta + np.sqrt((p - eta) ** 2 + (eta / 2) ** 2)) / 2
+        hat = hat / hat.sum(axis=1, keepdims=True)
+        q = np.exp(beta) * hat ** np.exp(alpha)
+        q /= q.sum(axis=1, keepdims=True)
+        wrong = seen[:, c].T * q
+        return rate, q[np.arange(len(c)), c], wrong
+
+    def objective(parameters):
+        rate, right, wrong = evidence(parameters)
+        observed = (1 - rate) * right + rate * wrong.sum(axis=1)
+        price = 2.5 * (parameters[1:] ** 2).sum() - np.log(rate * (1 - rate))
+        return price - np.log(observed).sum()
+
+    start = np.concatenate([[-2.0], np.zeros(1 + N_CLASSES)])
+    found = minimize(objective, start, method="BFGS", options={"gtol": 1e-6})
+    rate, right, wrong = evidence(found.x)
+    log_odds = found.x[0] + np.log(wrong.sum(axis=1) / right)
+    # Two searches for the same maximum, by numerical and by exact gradients.
+    assert ours.rate == pytest.approx(rate, rel=1e-3)
+    np.testing.assert_allclose(ours.log_odds, log_odds, atol=1e-3)
+    assert (ours.suggested.numpy() == wrong.argmax(axis=1)).all()
