@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .._audit.trail import environment
+from .._audit.environment import versions
 from .._version import __version__
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 2
 TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
-_SAID = ("platform", "skclif")  # elsewhere, or nobody's business
 
 
 def evaluate(
@@ -168,7 +167,7 @@ def _run_record(
         "warnings": [*notes, *about["cut"], *found.warnings],
         "fingerprints": {**about["files"], **found.fingerprints},
         "trail": {"records": last["number"], "hash": last["hash"]},
-        "versions": {n: v for n, v in environment().items() if n not in _SAID},
+        "versions": versions(),
     }
 
 
