@@ -5,10 +5,12 @@ The linear datamodeling score is that of Park et al. (2023), arXiv 2303.14186.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
 from sklearn.base import clone
 from sklearn.metrics import check_scoring, log_loss, make_scorer
@@ -44,6 +46,8 @@ __all__ = [
 
 _CONFIDENCE = 0.95
 
+Influence: TypeAlias = ArrayLike | InfluenceResult
+
 
 @validate_params(
     {
@@ -57,17 +61,17 @@ _CONFIDENCE = 0.95
     prefer_skip_nested_validation=False,
 )
 def linear_datamodeling_score(
-    estimator,
-    X,
-    y,
-    influence,
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    influence: Influence | dict[Any, Influence],
     *,
-    X_test,
-    y_test,
+    X_test: Any,
+    y_test: ArrayLike,
     params: dict[str, Any] | None = None,
     subset_fraction: float = 0.5,
     n_subsets: int = 50,
-    random_state=None,
+    random_state: int | np.random.RandomState | None = None,
     n_jobs: int | None = None,
 ) -> LinearDatamodelingScore | dict[Any, LinearDatamodelingScore]:
     """Score influence by how it ranks random training subsets.
@@ -174,7 +178,7 @@ def linear_datamodeling_score(
     rng = check_random_state(random_state)
     subsets = np.stack([_random_order(y, rng)[:size] for _ in range(n_subsets)])
     subsets.sort(axis=1)
-    losses = _retrain(
+    measured = _retrain(
         estimator,
         X,
         y,
@@ -185,7 +189,7 @@ def linear_datamodeling_score(
         on=(X_test, y_test),
         n_jobs=n_jobs,
     )
-    losses = np.stack(losses, axis=1)
+    losses = np.stack(measured, axis=1)
     _check_changed(losses)
     results = {key: _score(each, subsets, losses) for key, each in checked.items()}
     return results if isinstance(influence, dict) else results[None]
@@ -202,18 +206,18 @@ def linear_datamodeling_score(
     prefer_skip_nested_validation=False,
 )
 def removal_curve(
-    estimator,
-    X,
-    y,
-    influence,
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    influence: Influence,
     *,
-    X_test,
-    y_test,
+    X_test: Any,
+    y_test: ArrayLike,
     params: dict[str, Any] | None = None,
-    removal_sizes=(0.05, 0.1, 0.2, 0.3),
-    scoring=("neg_log_loss", "accuracy"),
+    removal_sizes: ArrayLike = (0.05, 0.1, 0.2, 0.3),
+    scoring: Any = ("neg_log_loss", "accuracy"),
     n_repeats: int = 5,
-    random_state=None,
+    random_state: int | np.random.RandomState | None = None,
     n_jobs: int | None = None,
 ) -> RemovalCurve:
     """Retrain without the most harmful, the most helpful and random rows.
@@ -336,7 +340,7 @@ helpful, 5 random>
     )
 
 
-def _random_order(y, rng) -> np.ndarray:
+def _random_order(y: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Return a random permutation of the rows that starts with one of every class.
 
     Where the first rows of a permutation hold every class anyway, they are the same
@@ -347,7 +351,18 @@ def _random_order(y, rng) -> np.ndarray:
     return np.concatenate([order[first], np.delete(order, first)])
 
 
-def _retrain(estimator, X, y, subsets, *, params, caller, measure, on, n_jobs) -> list:
+def _retrain(
+    estimator: Any,
+    X: Any,
+    y: np.ndarray,
+    subsets: Iterable[np.ndarray],
+    *,
+    params: dict[str, Any] | None,
+    caller: str,
+    measure: Callable[[Any, Any, np.ndarray], Any],
+    on: tuple[Any, np.ndarray],
+    n_jobs: int | None,
+) -> list[Any]:
     """Return what is measured of clones fitted on each subset of the rows."""
     params = _route(estimator, params or {}, caller)
     return Parallel(n_jobs=n_jobs)(
@@ -356,7 +371,7 @@ def _retrain(estimator, X, y, subsets, *, params, caller, measure, on, n_jobs) -
     )
 
 
-def _route(estimator, params: dict, caller: str) -> dict:
+def _route(estimator: Any, params: dict[str, Any], caller: str) -> dict[str, Any]:
     """Return what the estimator's `fit` gets of the user's parameters."""
     if not _routing_enabled():
         return params
@@ -367,7 +382,15 @@ def _route(estimator, params: dict, caller: str) -> dict:
     return process_routing(router, "fit", **params).estimator.fit
 
 
-def _fit_and_measure(estimator, X, y, rows, params, measure, on):
+def _fit_and_measure(
+    estimator: Any,
+    X: Any,
+    y: np.ndarray,
+    rows: np.ndarray,
+    params: dict[str, Any],
+    measure: Callable[[Any, Any, np.ndarray], Any],
+    on: tuple[Any, np.ndarray],
+) -> Any:
     try:
         sliced = _check_method_params(X, params, rows)
         estimator.fit(_safe_indexing(X, rows), y[rows], **sliced)
@@ -384,7 +407,7 @@ def _fit_and_measure(estimator, X, y, rows, params, measure, on):
     return measure(estimator, *on)
 
 
-def _losses(estimator, X_test, y_test) -> np.ndarray:
+def _losses(estimator: Any, X_test: Any, y_test: np.ndarray) -> np.ndarray:
     """Return the log-loss of every test row, clipped as scikit-learn's is."""
     proba = estimator.predict_proba(X_test)
     codes = np.searchsorted(estimator.classes_, y_test)
@@ -392,7 +415,7 @@ def _losses(estimator, X_test, y_test) -> np.ndarray:
     return -np.log(np.clip(own, np.finfo(proba.dtype).eps, 1.0))
 
 
-def _check_changed(losses) -> None:
+def _check_changed(losses: np.ndarray) -> None:
     """Refuse losses that no retraining changed."""
     if not np.ptp(losses, axis=1).any():
         raise ValueError(
@@ -402,7 +425,9 @@ def _check_changed(losses) -> None:
         )
 
 
-def _score(influence, subsets, losses) -> LinearDatamodelingScore:
+def _score(
+    influence: np.ndarray, subsets: np.ndarray, losses: np.ndarray
+) -> LinearDatamodelingScore:
     """Return how well sums of influence rank the losses, with a jackknife interval."""
     member = np.zeros((len(subsets), influence.shape[1]))
     np.put_along_axis(member, subsets, 1, axis=1)
@@ -423,19 +448,21 @@ def _score(influence, subsets, losses) -> LinearDatamodelingScore:
     )
 
 
-def _scores(sums, losses) -> np.ndarray:
+def _scores(sums: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """Return each target's rank correlation; what never varies scores 0."""
     return np.nan_to_num(spearman(sums, losses))
 
 
-def _curves(values: list, orders: list) -> np.ndarray:
+def _curves(values: list[float], orders: list[tuple[str, np.ndarray]]) -> np.ndarray:
     """Return (n_orders, n_sizes), from what no removal gave and then each order."""
     before, *after = values
     curves = np.reshape(after, (len(orders), -1))
     return np.column_stack([np.full(len(orders), before), curves])
 
 
-def _check_data(estimator, X, y, X_test, y_test):
+def _check_data(
+    estimator: Any, X: Any, y: Any, X_test: Any, y_test: Any
+) -> tuple[Any, np.ndarray, Any, np.ndarray]:
     """Return rows that can be sliced, and labels as arrays."""
     if is_frozen(estimator):
         raise ValueError(
@@ -456,7 +483,9 @@ def _check_data(estimator, X, y, X_test, y_test):
     return X, y, X_test, y_test
 
 
-def _check_influence(influence, n_train, n_targets=None, key=None) -> np.ndarray:
+def _check_influence(
+    influence: Any, n_train: int, n_targets: int | None = None, key: Any = None
+) -> np.ndarray:
     """Return influence of shape (n_targets, n_train), in float64."""
     name = "influence" if key is None else f"influence[{key!r}]"
     if isinstance(influence, InfluenceResult):
@@ -492,7 +521,7 @@ def _totals(result: InfluenceResult, name: str) -> np.ndarray:
     return result.totals
 
 
-def _check_sizes(removal_sizes, y) -> np.ndarray:
+def _check_sizes(removal_sizes: ArrayLike, y: np.ndarray) -> np.ndarray:
     """Return numbers of rows, sorted and each once."""
     with error_context("removal_sizes", "a list of shares or numbers of rows"):
         sizes = np.unique(np.asarray(removal_sizes))
@@ -508,7 +537,7 @@ def _check_sizes(removal_sizes, y) -> np.ndarray:
     return sizes
 
 
-def _check_room(n_rows: int, y, cause: str) -> None:
+def _check_room(n_rows: int, y: np.ndarray, cause: str) -> None:
     n_classes = len(np.unique(y))
     if not n_classes <= n_rows:
         raise ValueError(
@@ -517,7 +546,7 @@ def _check_room(n_rows: int, y, cause: str) -> None:
         )
 
 
-def _check_classes_stay(order, y, most: int, name: str) -> None:
+def _check_classes_stay(order: np.ndarray, y: np.ndarray, most: int, name: str) -> None:
     """Refuse to remove the last row of a class."""
     classes, first = np.unique(y[order], return_index=True)
     removable = len(y) - 1 - first.max()
@@ -529,7 +558,7 @@ def _check_classes_stay(order, y, most: int, name: str) -> None:
         )
 
 
-def _check_scorer(estimator, scoring, classes):
+def _check_scorer(estimator: Any, scoring: Any, classes: np.ndarray) -> Any:
     """Return a scorer that returns a dict of scores by name."""
     if isinstance(scoring, str):
         scoring = [scoring]

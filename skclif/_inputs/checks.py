@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from numbers import Integral
+from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
@@ -37,7 +38,9 @@ _FEATURES = (
 class CheckedScoreMixin(ClassifierMixin):
     """A classifier whose `score` says which argument is wrong."""
 
-    def score(self, X, y, sample_weight=None):
+    def score(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Return the accuracy of the predicted labels.
 
         Parameters
@@ -59,10 +62,10 @@ class CheckedScoreMixin(ClassifierMixin):
         if sample_weight is not None:
             sample_weight = check_weights(sample_weight, predicted)
         with error_context("y", "labels of the type that fit was given"):
-            return accuracy_score(y, predicted, sample_weight=sample_weight)
+            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
 
-def all_or_nothing(fit: Callable) -> Callable:
+def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
     """Make a failed or interrupted `fit` leave the estimator as it was.
 
     `fit` stores one attribute after another. Without this, a second fit that fails
@@ -70,7 +73,7 @@ def all_or_nothing(fit: Callable) -> Callable:
     """
 
     @wraps(fit)
-    def wrapped(self, *args, **kwargs):
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = vars(self).copy()
         try:
             return fit(self, *args, **kwargs)
@@ -94,7 +97,7 @@ def error_context(argument: str, expected: str) -> Iterator[None]:
         raise kind(f"{argument} must be {expected}: {error}") from error
 
 
-def count_rows(X, name: str = "X") -> int:
+def count_rows(X: Any, name: str = "X") -> int:
     """Return the number of samples of what may be features or texts."""
     with error_context(name, "an array, a DataFrame or a list with one entry a sample"):
         return _num_samples(X)
@@ -110,9 +113,9 @@ def check_length(argument: str, length: int, n_samples: int, of: str = "X") -> N
         )
 
 
-def check_count(name: str, value, low: int, high: int) -> int:
+def check_count(name: str, value: Any, low: int, high: int) -> int:
     """Return a checked whole number of training rows, from low to high."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, got {value!r}.")
     if not low <= value <= high:
         raise ValueError(
@@ -121,7 +124,7 @@ def check_count(name: str, value, low: int, high: int) -> int:
     return int(value)
 
 
-def check_features(estimator, X, *, reset: bool) -> np.ndarray:
+def check_features(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     """Return features as finite float64 of a size that can be computed with.
 
     They are row by row in memory whatever they came in: on some processors the bits of
@@ -153,7 +156,7 @@ def check_size(name: str, X: np.ndarray) -> None:
 
 
 def check_labels(
-    y, n_samples: int, *, warn: bool = False, name: str = "y", of: str = "X"
+    y: Any, n_samples: int, *, warn: bool = False, name: str = "y", of: str = "X"
 ) -> np.ndarray:
     """Return labels as an array of shape (n_samples,), none of them missing."""
     if y is None:
@@ -192,7 +195,7 @@ def sorted_values(values: np.ndarray, subject: str) -> np.ndarray:
         ) from error
 
 
-def check_weights(sample_weight, X) -> np.ndarray:
+def check_weights(sample_weight: Any, X: Any) -> np.ndarray:
     """Return weights of the rows of `X`, 1 if there are none, in float64."""
     shape = getattr(sample_weight, "shape", ())
     if len(shape) > 1:
@@ -220,7 +223,9 @@ def check_weight_values(name: str, weights: np.ndarray) -> None:
         )
 
 
-def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.ndarray:
+def check_annotation_weights(
+    concept_sample_weight: Any, table: pd.DataFrame
+) -> np.ndarray:
     """Return weights of annotations, 1 if there are none, in float64."""
     name = "concept_sample_weight"
     if concept_sample_weight is None:
@@ -244,7 +249,7 @@ def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.n
     return weights
 
 
-def check_input_features(estimator, input_features):
+def check_input_features(estimator: Any, input_features: Any) -> np.ndarray:
     """Return the names of the features seen in `fit`, or those given."""
     with error_context(
         "input_features", "a list with one name for each feature, or None"
@@ -252,7 +257,7 @@ def check_input_features(estimator, input_features):
         return _check_feature_names_in(estimator, input_features)
 
 
-def refuse_masked(name: str, value) -> None:
+def refuse_masked(name: str, value: Any) -> None:
     """Refuse entries that are masked, and would be read all the same."""
     if np.ma.is_masked(value):
         raise ValueError(
@@ -262,7 +267,7 @@ def refuse_masked(name: str, value) -> None:
         )
 
 
-def refuse_dates(value) -> None:
+def refuse_dates(value: Any) -> None:
     """Refuse what would be read as numbers of nanoseconds."""
     value = nw.from_native(value, pass_through=True, eager_only=True, allow_series=True)
     if isinstance(value, nw.DataFrame):

@@ -17,6 +17,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
+from sklearn.utils import Tags
 from tqdm import tqdm
 
 from .._inputs.devices import resolve_device
@@ -106,7 +107,7 @@ class SentenceEmbedder(
 
     __module__ = "skclif"
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "model": [str, os.PathLike],
         "device": [str],
         "dtype": [StrOptions({"float32", "float16", "bfloat16"})],
@@ -116,6 +117,9 @@ class SentenceEmbedder(
         "cache_dir": [str, os.PathLike, None],
         "verbose": ["verbose"],
     }
+
+    # A model, and how many values its vectors have where that is known.
+    _width: tuple[str | os.PathLike[str], int | None]
 
     def __init__(
         self,
@@ -243,9 +247,9 @@ class SentenceEmbedder(
         keys = self._keys(texts)
         missing = set(range(len(texts)))
         with EmbeddingStore(self.cache_dir) as store:
-            for rows, vectors, limits in store.fetch(keys):
-                missing.difference_update(rows)
-                yield rows, vectors, limits
+            for found in store.fetch(keys):
+                missing.difference_update(found[0])
+                yield found
             for rows, vectors, limits in self._compute(texts, sorted(missing)):
                 store.add([keys[row] for row in rows], vectors, limits)
                 yield rows, vectors, limits
@@ -293,7 +297,7 @@ class SentenceEmbedder(
         state = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_loaded"}
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
