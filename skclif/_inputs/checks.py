@@ -1,6 +1,6 @@
-"""What may come in, and what to say where it may not.
+"""Checks of arguments, with messages that name the argument.
 
-scikit-learn's own messages stand wherever they name the argument.
+Messages of scikit-learn that name the argument are kept.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from sklearn.utils.validation import validate_data
 
 from .sklearn import _check_feature_names_in, _check_sample_weight, _num_samples
 
-# Products of a weight, a feature and an annotation or another feature stay finite in
-# float64, and so do their sums over rows.
+# Products of a weight, a feature and an annotation or another feature are finite in
+# float64 up to this, and so are their sums over rows.
 LARGEST = 1e100
-# Beyond this the gradient at the optimum drowns in rounding: fits end anywhere.
+# Beyond this, rounding is larger than the gradient near the optimum, and a fit ends
+# anywhere.
 LARGEST_FEATURE = 1e15
 _FEATURES = (
     "a dense table of finite numbers, of shape (n_samples, n_features) (texts go "
@@ -87,7 +88,7 @@ def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def error_context(argument: str, expected: str) -> Iterator[None]:
-    """Put the argument's name and what is expected before messages without them."""
+    """Add the argument's name and what is expected to errors that lack the name."""
     try:
         yield
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
@@ -104,7 +105,7 @@ def count_rows(X: Any, name: str = "X") -> int:
 
 
 def check_length(argument: str, length: int, n_samples: int, of: str = "X") -> None:
-    """Refuse an argument that has not one row for each of X."""
+    """Refuse an argument that does not have one row for each row of X."""
     if length != n_samples:
         raise ValueError(
             f"{argument} has {length} rows, but {of} has {n_samples}: inconsistent "
@@ -127,8 +128,8 @@ def check_count(name: str, value: Any, low: int, high: int) -> int:
 def check_features(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     """Return features as finite float64 of a size that can be computed with.
 
-    They are row by row in memory whatever they came in: on some processors the bits of
-    a product depend on it, and equal numbers are to give equal models.
+    They are row-major, whatever container they come in: on some processors the bits of
+    a product depend on the memory order, and equal numbers must give equal models.
     """
     if sparse.issparse(X):
         raise TypeError(
@@ -145,7 +146,7 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
 
 
 def check_size(name: str, X: np.ndarray) -> None:
-    """Refuse features that are too large to be computed with."""
+    """Refuse features that are too large for double precision."""
     largest = max(X.max(), -X.min())
     if largest > LARGEST_FEATURE:
         raise ValueError(
@@ -184,7 +185,7 @@ def check_labels(
 
 
 def sorted_values(values: np.ndarray, subject: str) -> np.ndarray:
-    """Return the distinct values in order, or say that there is none."""
+    """Return the distinct values in order; refuse values that have no order."""
     try:
         return np.unique(values)
     except TypeError as error:
@@ -196,7 +197,7 @@ def sorted_values(values: np.ndarray, subject: str) -> np.ndarray:
 
 
 def check_weights(sample_weight: Any, X: Any) -> np.ndarray:
-    """Return weights of the rows of `X`, 1 if there are none, in float64."""
+    """Return weights of the rows of `X` in float64; 1 if none are given."""
     shape = getattr(sample_weight, "shape", ())
     if len(shape) > 1:
         raise ValueError(
@@ -214,7 +215,7 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray:
 
 
 def check_weight_values(name: str, weights: np.ndarray) -> None:
-    """Refuse weights that are no numbers, negative, or out of all proportion."""
+    """Refuse weights that are negative, not finite, extremely small or large."""
     odd = weights[(weights != 0) & ~((weights >= 1 / LARGEST) & (weights <= LARGEST))]
     if odd.size:
         raise ValueError(
@@ -226,7 +227,7 @@ def check_weight_values(name: str, weights: np.ndarray) -> None:
 def check_annotation_weights(
     concept_sample_weight: Any, table: pd.DataFrame
 ) -> np.ndarray:
-    """Return weights of annotations, 1 if there are none, in float64."""
+    """Return weights of annotations in float64; 1 if none are given."""
     name = "concept_sample_weight"
     if concept_sample_weight is None:
         return np.ones(table.shape)
@@ -258,7 +259,7 @@ def check_input_features(estimator: Any, input_features: Any) -> np.ndarray:
 
 
 def refuse_masked(name: str, value: Any) -> None:
-    """Refuse entries that are masked, and would be read all the same."""
+    """Refuse masked entries: their values would be read as if they were not."""
     if np.ma.is_masked(value):
         raise ValueError(
             f"{name} is a masked array with {np.ma.count_masked(value)} masked "
@@ -268,7 +269,7 @@ def refuse_masked(name: str, value: Any) -> None:
 
 
 def refuse_dates(value: Any) -> None:
-    """Refuse what would be read as numbers of nanoseconds."""
+    """Refuse dates and durations, which would be read as numbers of nanoseconds."""
     value = nw.from_native(value, pass_through=True, eager_only=True, allow_series=True)
     if isinstance(value, nw.DataFrame):
         is_date = any(dtype.is_temporal() for dtype in value.schema.dtypes())

@@ -43,8 +43,8 @@ def is_frozen(estimator: Any) -> bool:
 def fit_parts(estimator: Any, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:
     """Fit a clone of an estimator; return it and the features its final step saw.
 
-    The final step gets `params` directly; with metadata routing enabled, leading steps
-    get what they request of them. What is frozen is not fitted.
+    The final step gets `params` directly. With metadata routing enabled, leading steps
+    get the parameters that they request. A frozen step is not fitted.
     """
     params = {name: value for name, value in params.items() if value is not None}
     estimator = clone(estimator)
@@ -57,7 +57,7 @@ def fit_parts(estimator: Any, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:
 def fit_leading(estimator: Any, X: Any, y: Any, **params: Any) -> Any:
     """Fit all but the final step, in place; return the features for that step.
 
-    With metadata routing enabled, leading steps get what they request of `params`.
+    With metadata routing enabled, leading steps get the `params` that they request.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def fit_leading(estimator: Any, X: Any, y: Any, **params: Any) -> Any:
     if not isinstance(estimator, Pipeline):
         return X
     if _routing_enabled():
-        # Refuses what the pipeline's own fit would refuse.
+        # Refuses the metadata that the pipeline's own fit would refuse.
         process_routing(estimator, "fit", **params)
     if len(estimator) > 1:
         leading = estimator[:-1]

@@ -1,4 +1,4 @@
-"""What estimators around another one have in common."""
+"""The methods that all estimators around another estimator share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .checks import CheckedScoreMixin
 
 
 class AroundEstimatorMixin(MetaEstimatorMixin, CheckedScoreMixin):
-    """A classifier that fits `estimator` as `estimator_`, and predicts by it."""
+    """A classifier that fits `estimator` as `estimator_`, and predicts with it."""
 
     estimator: Any
     estimator_: Any

@@ -1,4 +1,4 @@
-"""How texts go through a loaded sentence-transformers model: chunks and batches."""
+"""Texts to vectors by a loaded sentence-transformers model, in chunks and batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _BATCHES_AT_ONCE = 16  # tokenised together, then sorted by their number of tokens
-# More at once do not fit a CPU's caches, and take longer.
+# More at once do not fit into the caches of a CPU, and take longer.
 _TOKENS_A_THREAD = 512
 
 # Positions of texts, their vectors, and the limit in tokens that each was cut at, or
@@ -22,7 +22,7 @@ _Chunk = dict[str, list[int]]
 
 
 class Encoder:
-    """A loaded model, and how texts go through it."""
+    """A loaded model that embeds texts in batches."""
 
     def __init__(self, model: SentenceTransformer) -> None:
         self.model = model
@@ -31,7 +31,7 @@ class Encoder:
         self.limit = int(limit) if limit is not None and limit < 1e9 else None
         self.reads_tokens = _reads_plain_tokens(model)
         if self.reads_tokens:
-            # transformers 4 advises once, on stderr, against what `_forward` does.
+            # transformers 4 warns once, on stderr, of padding as `_forward` does it.
             advice = model.tokenizer.deprecation_warnings
             advice["Asking-to-pad-a-fast-tokenizer"] = True
 
@@ -62,7 +62,7 @@ class Encoder:
     def _embed_whole(
         self, texts: list[str], batch_size: int, long_text: str
     ) -> Iterator[Block]:
-        """Leave the texts to the model, prompts and all."""
+        """Let the model tokenise the texts, and add its prompts."""
         vectors = self.model.encode(
             texts, batch_size=batch_size, show_progress_bar=False
         )
@@ -136,7 +136,7 @@ class Encoder:
 
 
 def _reads_plain_tokens(model: SentenceTransformer) -> bool:
-    """Whether the model's input is the tokens of the text and nothing else."""
+    """Return whether the model reads the tokens of the text and nothing else."""
     first = model[0]
     return (
         type(first).__name__ == "Transformer"
@@ -150,7 +150,7 @@ def _reads_plain_tokens(model: SentenceTransformer) -> bool:
 
 
 def _batches(chunks: list[list[_Chunk]], batch_size: int) -> Iterator[list[int]]:
-    """Group texts by length: whole texts, at most `batch_size` chunks unless one."""
+    """Yield texts by length, whole: `batch_size` chunks or less, or a single text."""
     order = sorted(range(len(chunks)), key=lambda i: -len(chunks[i][0]["input_ids"]))
     rows: list[int] = []
     size = 0
