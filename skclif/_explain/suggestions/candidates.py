@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ..._inputs.training_rows import TrainingSet
+from ..._inputs.training_rows import TrainingRows
 from ...numerics import suggestions
 from ...numerics.blocks import map_rows
 from ..engine import Solved
@@ -222,7 +222,7 @@ class CandidateEdits:
 
 
 def candidate_edits(
-    solved: Solved, kinds, training: TrainingSet, higher_is_better
+    solved: Solved, kinds, training: TrainingRows, higher_is_better
 ) -> CandidateEdits:
     """Return what can be changed, with class weights as they were at fit."""
     weights = training.weights

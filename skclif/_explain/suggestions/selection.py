@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from ...numerics.edits import Limits, solve_edit
 from ..engine import Solved
 from .candidates import CandidateEdits, Changes
 from .validation import Validation
@@ -109,8 +110,6 @@ def cross_fit(
 
 def solve_edited(solved: Solved, data, tol: float = _TOL) -> Solved:
     """Return the model that training on other data gives."""
-    from ...numerics.edits import Limits, solve_edit
-
     edited = solve_edit(
         solved.bottleneck,
         solved.data,
