@@ -1,4 +1,4 @@
-"""Print the CPU seconds of one fit of an explainer, for `compare`: public names only, of any commit.
+"""Print the CPU seconds of one fit of an explainer, at any commit: for `compare`.
 
 python _timed.py N_ROWS N_FEATURES N_CONCEPTS SHARE_WITHOUT_WEIGHT
 """

@@ -270,7 +270,7 @@ def main(argv=None):
             f"Medians of {options.repeat} runs of each in turn, in new processes with "
             f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '1')}; the ratio is "
             "that of the medians, its range that of single turns.",
-            f"Commands are timed whole, with starting Python and imports, on {reviews}.",
+            f"Commands are timed whole, with start and imports, on {reviews}.",
         ],
         options=options,
     )
