@@ -116,6 +116,8 @@ class AuditFolder:
     def recover(self) -> list[dict[str, Any]]:
         """Finish, or undo, what a process was killed at; return the records."""
         sweep(self.path)
+        with suppress(BlockingIOError), sole_writer(self.trail.path):
+            pass  # which removes the lock of a process that was killed
         records = self.trail.read()
         for name in (ROWS, MODEL):
             waiting = self.path / f"{name}{_NEXT}"

@@ -56,6 +56,21 @@ def test_a_state_that_is_recorded_is_read_wherever_its_files_are(
     assert folders.contents(out) == before
 
 
+def test_a_writer_removes_what_a_killed_one_has_left(old, new, tmp_path):
+    out = old.copy(tmp_path)
+    _put(new, out, "trail.jsonl")
+    for name in STORED:
+        _put(new, out, name, waits=True)
+    for name in (".skclif.lock", ".trail.jsonl.lock", ".model.safetensors.47.part"):
+        (out / name).touch()
+    (out / "embeddings.sqlite").unlink()
+    with AuditFolder(out).to_write() as records:
+        assert len(records) == 2
+    assert {path.name for path in out.iterdir()} == {
+        path.name for path in old.out.iterdir()
+    } - {"embeddings.sqlite"}
+
+
 def test_a_state_that_is_not_recorded_yet_is_not_read(old, new, tmp_path):
     out = old.copy(tmp_path)
     for name in STORED:
