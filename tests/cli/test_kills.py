@@ -37,7 +37,7 @@ STEPS = ("replace", "fsync", "unlink", "truncate")  # functions of the module os
 TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
 STORED = ("model.safetensors", "rows.safetensors")
 SAME = (*STORED, *TABLES)  # to be the same bytes
-LEFT_OVER = (".part", ".next", "-journal")
+LEFT_OVER = (".part", ".next", ".lock", "-journal")
 MANY = float(os.environ.get("SKCLIF_KILLS", "1"))
 
 pytestmark = [

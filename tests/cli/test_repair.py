@@ -23,6 +23,7 @@ from skclif.cli import main
 
 from .. import folders
 from ..folders import COLUMNS, CONCEPTS, OPTIONS, Truth, bits, done, lines, refused, run
+from ..privileges import open_folder, read_only
 
 REPORT = ["audit.html", "influence.csv", "predictions.csv"]
 REPORT += ["suggestions.csv", "suspects.csv"]
@@ -736,17 +737,32 @@ def test_a_record_that_was_never_finished_is_warned_of(out, truth, tmp_path):
     assert done("replay", out, "--quiet").stderr == ""
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nothing is locked there")
-def test_two_at_once_are_refused(out, tmp_path):
+def test_two_writers_at_once_are_refused(out, tmp_path):
     from skclif._storage.files import sole_writer
 
     file = tmp_path / "file.csv"
     file.write_text("decision\n", encoding="utf-8")
     with sole_writer(out):
-        for command, files in COMMANDS.items():
-            line = refused(command, out, *[file for _ in files], "--quiet")
+        for command in ("apply", "forget"):
+            line = refused(command, out, file, "--quiet")
             assert "Another skclif is writing to" in line
             assert "Wait for it to end" in line
+        assert "Bit for bit" in done("replay", out).stdout  # it only reads
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs permissions of POSIX")
+def test_a_folder_that_cannot_be_written_to_can_be_read(audited, tmp_path):
+    with open_folder() as place:
+        out, file = audited.copy(place), place / "reviews.csv"
+        shutil.copytree(audited.model, place / "encoder")
+        shutil.copy(audited.file, file)
+        before = folders.contents(out)
+        with read_only(place):
+            assert "Bit for bit" in done("replay", out, file).stdout
+            options = ["--text", "review", "--model", place / "encoder", "-q"]
+            assert done("predict", out, file, *options).stdout.count("p=") == 5
+            assert "Permission denied" in refused("apply", out, file, "-q")
+            assert folders.contents(out) == before
 
 
 @pytest.mark.parametrize("command", ["apply", "forget", "replay"])
