@@ -3,7 +3,7 @@
 What grows with rows times features is three kinds of products: Hessians, the cross term
 and the inner products of the answers. They may be taken in single precision. All that
 is small stays in double: scores and residuals of rows, factors, the label head's own
-products where its inputs are activations.
+products where its inputs are activations. See Eqs. (6) to (8) of docs/mathematics.rst.
 """
 
 import math
@@ -169,7 +169,8 @@ class _Hessian:
 
     The curvature ``diag(p) - pp'`` is the Laplacian of a graph: its nodes are the
     values, and the edge between k and l weighs ``p_k p_l``. So every pair of values
-    needs one symmetric product, of inputs scaled by ``sqrt(weight p_k p_l)``.
+    needs one symmetric product, of inputs scaled by ``sqrt(weight p_k p_l)``: Eq. (7)
+    of docs/mathematics.rst.
 
     Parameters
     ----------
@@ -257,7 +258,7 @@ def label_gradient_jacobian(
     The gradient ``residual (x) [activations, 1]`` moves twice: the residual through
     the label scores, and the activations themselves. Rows whose activations are true
     annotations do not move at all. The result has shape (n_rows, n_label_scores,
-    n_scores, n_inputs), and the dtype of `inputs`.
+    n_scores, n_inputs), and the dtype of `inputs`; see Eq. (8) of docs/mathematics.rst.
     """
     label, positions = bottleneck.label, bottleneck.concepts.activations[concept]
     moved = bottleneck.training_jacobian(rows, concept, scores)
