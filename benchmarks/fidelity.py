@@ -103,7 +103,7 @@ def compare(estimator, data, tests, *, n_rows, seed=0, by_scikit_learn=False):
     X, y, concepts = data
     explainer = ConceptInfluenceExplainer(estimator).fit(X, y, concepts=concepts)
     solved, codes = explainer._solved_model(), explainer._codes
-    codes = codes(explainer._model(), *tests)
+    codes = codes(explainer._heads(), *tests)
     questions = _questions(solved, *tests, codes)
     rows = _choose(solved, questions[:1], n_rows, np.random.default_rng(seed))
     found = {

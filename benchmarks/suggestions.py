@@ -20,7 +20,7 @@ from skclif._explain.requests import class_codes, numeric_targets
 from skclif._explain.suggestions.candidates import KINDS, candidate_edits
 from skclif._explain.suggestions.selection import cross_fit, interval_of, solve_edited
 from skclif._explain.suggestions.validation import Validation
-from skclif._inputs.training_rows import TrainingSet
+from skclif._inputs.training_rows import TrainingRows
 from skclif._results.ranks import spearman
 from skclif.exceptions import SuggestionWarning
 
@@ -97,7 +97,7 @@ def suggested(explainer, validation, seed):
 
 def asked(explainer, X, y, kinds=KINDS):
     """Return menu and validation rows as the numerics take them."""
-    model, solved = explainer._model(), explainer._solved_model()
+    model, solved = explainer._heads(), explainer._solved_model()
     validation = Validation(
         solved,
         X,
@@ -106,7 +106,7 @@ def asked(explainer, X, y, kinds=KINDS):
         about_labels=True,
     )
     return candidate_edits(
-        solved, kinds, TrainingSet(**explainer._training), False
+        solved, kinds, TrainingRows(**explainer._training), False
     ), validation
 
 

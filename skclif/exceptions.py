@@ -1,5 +1,8 @@
 """Errors and warnings of skclif; each is also one of Python's or scikit-learn's."""
 
+import sys
+import warnings
+
 __all__ = [
     "DataFileError",
     "InfluenceWarning",
@@ -13,19 +16,19 @@ __all__ = [
 
 
 class DataFileError(ValueError):
-    """A data file cannot be read as asked; the message names file, column and row."""
+    """A data file cannot be read; the message names file, column and row."""
 
 
 class InfluenceWarning(UserWarning):
-    """Some influence can be further from retraining than usual, or lose digits."""
+    """Some influence can be far from what retraining gives, or lose digits."""
 
 
 class ModelFileError(ValueError):
-    """A stored model or audit is damaged, of another format, or something else."""
+    """A stored model or audit is damaged, has another format, or is something else."""
 
 
 class ReweightingWarning(UserWarning):
-    """Weights stay as given, because too few rows could say how to change them."""
+    """Weights are as given, because there are too few rows to learn others from."""
 
 
 class SuggestionWarning(UserWarning):
@@ -33,12 +36,29 @@ class SuggestionWarning(UserWarning):
 
 
 class TrailError(ValueError):
-    """An audit trail was altered or shortened, or does not fit what it is of."""
+    """An audit trail was altered or shortened, or belongs to another audit."""
 
 
 class TrailWarning(UserWarning):
-    """The last line of an audit trail was never finished, and is left out."""
+    """The last line of an audit trail is incomplete, and is left out."""
 
 
 class TruncatedTextWarning(UserWarning):
     """Some texts are longer than the embedding model reads."""
+
+
+# What calls skclif on behalf of somebody else. Python's own `skip_file_prefixes` comes
+# with 3.12, and would need scikit-learn to be imported.
+_PASSED_THROUGH = {"skclif", "sklearn", "joblib", "contextlib", "functools"}
+
+
+def warn_user(message: str, category: type[Warning]) -> None:
+    """Warn at the first frame outside skclif and scikit-learn."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and _package(frame.f_globals) in _PASSED_THROUGH:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _package(names: dict[str, object]) -> str:
+    return str(names.get("__name__")).partition(".")[0]

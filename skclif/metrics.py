@@ -1,14 +1,16 @@
-"""How well influence foretells what retraining does, for influence from anywhere.
+"""How well influence predicts what retraining does, for influence from any library.
 
 The linear datamodeling score is that of Park et al. (2023), arXiv 2303.14186.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
 from sklearn.base import clone
 from sklearn.metrics import check_scoring, log_loss, make_scorer
@@ -44,6 +46,8 @@ __all__ = [
 
 _CONFIDENCE = 0.95
 
+Influence: TypeAlias = ArrayLike | InfluenceResult
+
 
 @validate_params(
     {
@@ -57,20 +61,20 @@ _CONFIDENCE = 0.95
     prefer_skip_nested_validation=False,
 )
 def linear_datamodeling_score(
-    estimator,
-    X,
-    y,
-    influence,
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    influence: Influence | dict[Any, Influence],
     *,
-    X_test,
-    y_test,
+    X_test: Any,
+    y_test: ArrayLike,
     params: dict[str, Any] | None = None,
     subset_fraction: float = 0.5,
     n_subsets: int = 50,
-    random_state=None,
+    random_state: int | np.random.RandomState | None = None,
     n_jobs: int | None = None,
 ) -> LinearDatamodelingScore | dict[Any, LinearDatamodelingScore]:
-    """Score influence by how it ranks random training subsets.
+    """Score influence by how well it ranks random training subsets.
 
     The estimator is retrained on random subsets of the training rows. A target's score
     is the Spearman correlation, over subsets, of its loss with the sum of the influence
@@ -79,7 +83,7 @@ def linear_datamodeling_score(
     Parameters
     ----------
     estimator : classifier or pipeline
-        What influence was computed for. It is cloned and retrained; it needs
+        The estimator whose influence is scored. It is cloned and retrained; it needs
         `predict_proba`.
     X : array-like of shape (n_train, n_features) or (n_train,)
         Training rows: what the estimator takes, features or texts.
@@ -88,55 +92,56 @@ def linear_datamodeling_score(
     influence : array-like of shape (n_targets, n_train), InfluenceResult or dict
         Effect of a training row's presence on the log-loss of a test row, in any unit
         and on any scale; positive = harmful. Negate scores of the other sign. An
-        :class:`InfluenceResult` must be on the loss of all training rows. The entries
-        of a dict are judged by the same retrained models.
+        :class:`InfluenceResult` must be on the log-loss and hold all training rows. The
+        entries of a dict are scored with the same retrained models.
     X_test : array-like of shape (n_targets, n_features) or (n_targets,)
         The rows whose loss `influence` is on.
     y_test : array-like of shape (n_targets,)
         Their labels.
     params : dict, default=None
-        What `fit` takes besides, as in :func:`~sklearn.model_selection.cross_validate`:
-        entries with a row for each of `X` are sliced with it, others passed whole. With
-        metadata routing they are routed to the estimator; without, name the step, as in
+        Further parameters of `fit`, as in
+        :func:`~sklearn.model_selection.cross_validate`: entries with a row for each row
+        of `X` are sliced with it, others are passed whole. With metadata routing they
+        are routed to the estimator. Without, name the step, as in
         ``{"conceptbottleneckclassifier__concepts": concepts}``.
     subset_fraction : float, default=0.5
         Share of the training rows in a subset.
     n_subsets : int, default=50
-        How many subsets are drawn, and models retrained; 5 or more.
+        Number of subsets, and of retrained models; 5 or more.
     random_state : int, RandomState instance or None, default=None
-        Draws the subsets. With an int, other calls draw the same ones.
+        Draws the subsets. With an int, every call draws the same subsets.
     n_jobs : int, default=None
-        How many models are retrained at the same time; None for 1, or as set by
+        Number of models that are retrained at the same time; None for 1, or as set by
         :func:`joblib.parallel_config`; -1 for all processors.
 
     Returns
     -------
     result : LinearDatamodelingScore or dict
         With `score`, its `interval` and the scores `per_target`; near 1 is good. For a
-        dict of influences, a dict of results by the same keys.
+        dict of influences, a dict of results with the same keys.
 
     Raises
     ------
     ValueError
-        If `influence` has another shape, holds a part of the rows only or is on
-        something else; if a subset is too small for one row of every class; or if
-        retraining changes no loss.
+        If `influence` has another shape, lacks training rows or is not on the log-loss;
+        if a subset is too small for one row of every class; or if retraining changes no
+        loss.
 
     See Also
     --------
-    removal_curve : What removing the most harmful rows does.
+    removal_curve : Scores after removing the most harmful rows.
 
     Notes
     -----
-    A subset is the start of a random permutation of the rows. Where that lacks a
-    class, the first row of the class takes the place of the last one, because a model
-    without a class has no probability for it. The only row of a class is thus in every
-    subset, and its influence is not judged.
+    A subset is the start of a random permutation of the rows. If it lacks a class, the
+    first row of that class replaces the last row of the subset, because a model without
+    a class has no probability for it. The only row of a class is thus in every subset,
+    and its influence is not judged.
 
-    A target whose loss or whose summed influence is the same for all subsets scores 0.
+    A target scores 0 if its loss or its summed influence is the same for all subsets.
 
-    The interval is a jackknife over subsets: what more subsets might say of the same
-    targets, not what other targets would. With few subsets it is rough.
+    The interval is a jackknife over subsets: the score that more subsets could give for
+    the same targets, not for other targets. With few subsets it is rough.
 
     References
     ----------
@@ -174,7 +179,7 @@ def linear_datamodeling_score(
     rng = check_random_state(random_state)
     subsets = np.stack([_random_order(y, rng)[:size] for _ in range(n_subsets)])
     subsets.sort(axis=1)
-    losses = _retrain(
+    measured = _retrain(
         estimator,
         X,
         y,
@@ -185,7 +190,7 @@ def linear_datamodeling_score(
         on=(X_test, y_test),
         n_jobs=n_jobs,
     )
-    losses = np.stack(losses, axis=1)
+    losses = np.stack(measured, axis=1)
     _check_changed(losses)
     results = {key: _score(each, subsets, losses) for key, each in checked.items()}
     return results if isinstance(influence, dict) else results[None]
@@ -202,18 +207,18 @@ def linear_datamodeling_score(
     prefer_skip_nested_validation=False,
 )
 def removal_curve(
-    estimator,
-    X,
-    y,
-    influence,
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    influence: Influence,
     *,
-    X_test,
-    y_test,
+    X_test: Any,
+    y_test: ArrayLike,
     params: dict[str, Any] | None = None,
-    removal_sizes=(0.05, 0.1, 0.2, 0.3),
-    scoring=("neg_log_loss", "accuracy"),
+    removal_sizes: ArrayLike = (0.05, 0.1, 0.2, 0.3),
+    scoring: Any = ("neg_log_loss", "accuracy"),
     n_repeats: int = 5,
-    random_state=None,
+    random_state: int | np.random.RandomState | None = None,
     n_jobs: int | None = None,
 ) -> RemovalCurve:
     """Retrain without the most harmful, the most helpful and random rows.
@@ -223,54 +228,54 @@ def removal_curve(
     Parameters
     ----------
     estimator : classifier or pipeline
-        What influence was computed for; it is cloned and retrained.
+        The estimator whose influence is used; it is cloned and retrained.
     X : array-like of shape (n_train, n_features) or (n_train,)
         Training rows: what the estimator takes, features or texts.
     y : array-like of shape (n_train,)
         Their labels.
     influence : array-like of shape (n_targets, n_train) or InfluenceResult
         Effect of a training row's presence on losses; positive = harmful. Negate scores
-        of the other sign. The targets need not be the rows of `X_test`, and to see what
-        removal does elsewhere they should not be.
+        of the other sign. Use targets that are not rows of `X_test`: rows that choose
+        what is removed gain more than others.
     X_test : array-like of shape (n_test, n_features) or (n_test,)
-        The rows that models are scored on.
+        The rows on which models are scored.
     y_test : array-like of shape (n_test,)
         Their labels.
     params : dict, default=None
-        What `fit` takes besides; see :func:`linear_datamodeling_score`.
+        Further parameters of `fit`; see :func:`linear_datamodeling_score`.
     removal_sizes : array-like of float or int, default=(0.05, 0.1, 0.2, 0.3)
-        How much is removed: shares of the training rows, or numbers of rows.
+        Sizes of the removals: shares of the training rows, or numbers of rows.
     scoring : str, callable, list, tuple or dict, default=("neg_log_loss", "accuracy")
         Names of scorers, a scorer, or a dict of scorers by name; as in
         :func:`~sklearn.model_selection.cross_validate`. Higher is better.
     n_repeats : int, default=5
-        How many random orders rows are removed in.
+        Number of random orders.
     random_state : int, RandomState instance or None, default=None
         Draws the random orders.
     n_jobs : int, default=None
-        How many models are retrained at the same time; see
+        Number of models that are retrained at the same time; see
         :func:`linear_datamodeling_score`.
 
     Returns
     -------
     curve : RemovalCurve
-        Scores by order and number of rows removed, starting from none.
+        Scores by order and number of removed rows, from 0.
 
     Raises
     ------
     ValueError
-        If `influence` has not one column for each training row, or a removal would
-        leave no row of some class.
+        If `influence` does not have one column for each training row, or a removal
+        would leave no row of some class.
 
     See Also
     --------
     RemovalCurveDisplay : Draws the result.
-    linear_datamodeling_score : Judges influence on every target.
+    linear_datamodeling_score : Scores influence on every target.
 
     Notes
     -----
-    Rows that are equally influential go in their order in `X`. One random row of every
-    class stays in the random orders, so that a model can be trained.
+    Rows with equal influence are removed in their order in `X`. The random orders keep
+    one random row of every class, so that a model can be trained.
 
     Examples
     --------
@@ -307,7 +312,7 @@ helpful, 5 random>
     sizes = _check_sizes(removal_sizes, y)
     scorer = _check_scorer(estimator, scoring, np.unique(y))
     rng = check_random_state(random_state)
-    # Rows in the order in which they are kept: those in front stay longest.
+    # Rows in the order in which they are kept: the first are removed last.
     orders = [
         ("harmful", np.argsort(harm, kind="stable")),
         ("helpful", np.argsort(-harm, kind="stable")),
@@ -336,19 +341,30 @@ helpful, 5 random>
     )
 
 
-def _random_order(y, rng) -> np.ndarray:
+def _random_order(y: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Return a random permutation of the rows that starts with one of every class.
 
-    Where the first rows of a permutation hold every class anyway, they are the same
-    set here: what starts this order is an unrestricted random subset then.
+    If the first rows of the plain permutation hold every class, they are the same set
+    here: a start of this order is then an unrestricted random subset.
     """
     order = rng.permutation(len(y))
     _, first = np.unique(y[order], return_index=True)
     return np.concatenate([order[first], np.delete(order, first)])
 
 
-def _retrain(estimator, X, y, subsets, *, params, caller, measure, on, n_jobs) -> list:
-    """Return what is measured of clones fitted on each subset of the rows."""
+def _retrain(
+    estimator: Any,
+    X: Any,
+    y: np.ndarray,
+    subsets: Iterable[np.ndarray],
+    *,
+    params: dict[str, Any] | None,
+    caller: str,
+    measure: Callable[[Any, Any, np.ndarray], Any],
+    on: tuple[Any, np.ndarray],
+    n_jobs: int | None,
+) -> list[Any]:
+    """Return the measure of a clone fitted on each subset of the rows."""
     params = _route(estimator, params or {}, caller)
     return Parallel(n_jobs=n_jobs)(
         delayed(_fit_and_measure)(clone(estimator), X, y, rows, params, measure, on)
@@ -356,8 +372,8 @@ def _retrain(estimator, X, y, subsets, *, params, caller, measure, on, n_jobs) -
     )
 
 
-def _route(estimator, params: dict, caller: str) -> dict:
-    """Return what the estimator's `fit` gets of the user's parameters."""
+def _route(estimator: Any, params: dict[str, Any], caller: str) -> dict[str, Any]:
+    """Return those of the user's parameters that the estimator's `fit` gets."""
     if not _routing_enabled():
         return params
     router = MetadataRouter(owner=caller).add(
@@ -367,7 +383,15 @@ def _route(estimator, params: dict, caller: str) -> dict:
     return process_routing(router, "fit", **params).estimator.fit
 
 
-def _fit_and_measure(estimator, X, y, rows, params, measure, on):
+def _fit_and_measure(
+    estimator: Any,
+    X: Any,
+    y: np.ndarray,
+    rows: np.ndarray,
+    params: dict[str, Any],
+    measure: Callable[[Any, Any, np.ndarray], Any],
+    on: tuple[Any, np.ndarray],
+) -> Any:
     try:
         sliced = _check_method_params(X, params, rows)
         estimator.fit(_safe_indexing(X, rows), y[rows], **sliced)
@@ -384,7 +408,7 @@ def _fit_and_measure(estimator, X, y, rows, params, measure, on):
     return measure(estimator, *on)
 
 
-def _losses(estimator, X_test, y_test) -> np.ndarray:
+def _losses(estimator: Any, X_test: Any, y_test: np.ndarray) -> np.ndarray:
     """Return the log-loss of every test row, clipped as scikit-learn's is."""
     proba = estimator.predict_proba(X_test)
     codes = np.searchsorted(estimator.classes_, y_test)
@@ -392,17 +416,19 @@ def _losses(estimator, X_test, y_test) -> np.ndarray:
     return -np.log(np.clip(own, np.finfo(proba.dtype).eps, 1.0))
 
 
-def _check_changed(losses) -> None:
-    """Refuse losses that no retraining changed."""
+def _check_changed(losses: np.ndarray) -> None:
+    """Refuse losses that are the same after every retraining."""
     if not np.ptp(losses, axis=1).any():
         raise ValueError(
             f"Retraining on {losses.shape[1]} subsets left the loss of every target as "
-            "it was, so there is nothing to foretell. Does the estimator learn from "
+            "it was, so there is nothing to predict. Does the estimator learn from "
             "the rows it is given, or is a fitted model frozen inside?"
         )
 
 
-def _score(influence, subsets, losses) -> LinearDatamodelingScore:
+def _score(
+    influence: np.ndarray, subsets: np.ndarray, losses: np.ndarray
+) -> LinearDatamodelingScore:
     """Return how well sums of influence rank the losses, with a jackknife interval."""
     member = np.zeros((len(subsets), influence.shape[1]))
     np.put_along_axis(member, subsets, 1, axis=1)
@@ -423,19 +449,21 @@ def _score(influence, subsets, losses) -> LinearDatamodelingScore:
     )
 
 
-def _scores(sums, losses) -> np.ndarray:
-    """Return each target's rank correlation; what never varies scores 0."""
+def _scores(sums: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Return the rank correlation of each target; 0 if one side is constant."""
     return np.nan_to_num(spearman(sums, losses))
 
 
-def _curves(values: list, orders: list) -> np.ndarray:
-    """Return (n_orders, n_sizes), from what no removal gave and then each order."""
+def _curves(values: list[float], orders: list[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Return scores (n_orders, n_sizes) from that without removal and the others."""
     before, *after = values
     curves = np.reshape(after, (len(orders), -1))
     return np.column_stack([np.full(len(orders), before), curves])
 
 
-def _check_data(estimator, X, y, X_test, y_test):
+def _check_data(
+    estimator: Any, X: Any, y: Any, X_test: Any, y_test: Any
+) -> tuple[Any, np.ndarray, Any, np.ndarray]:
     """Return rows that can be sliced, and labels as arrays."""
     if is_frozen(estimator):
         raise ValueError(
@@ -456,7 +484,9 @@ def _check_data(estimator, X, y, X_test, y_test):
     return X, y, X_test, y_test
 
 
-def _check_influence(influence, n_train, n_targets=None, key=None) -> np.ndarray:
+def _check_influence(
+    influence: Any, n_train: int, n_targets: int | None = None, key: Any = None
+) -> np.ndarray:
     """Return influence of shape (n_targets, n_train), in float64."""
     name = "influence" if key is None else f"influence[{key!r}]"
     if isinstance(influence, InfluenceResult):
@@ -492,7 +522,7 @@ def _totals(result: InfluenceResult, name: str) -> np.ndarray:
     return result.totals
 
 
-def _check_sizes(removal_sizes, y) -> np.ndarray:
+def _check_sizes(removal_sizes: ArrayLike, y: np.ndarray) -> np.ndarray:
     """Return numbers of rows, sorted and each once."""
     with error_context("removal_sizes", "a list of shares or numbers of rows"):
         sizes = np.unique(np.asarray(removal_sizes))
@@ -508,7 +538,7 @@ def _check_sizes(removal_sizes, y) -> np.ndarray:
     return sizes
 
 
-def _check_room(n_rows: int, y, cause: str) -> None:
+def _check_room(n_rows: int, y: np.ndarray, cause: str) -> None:
     n_classes = len(np.unique(y))
     if not n_classes <= n_rows:
         raise ValueError(
@@ -517,7 +547,7 @@ def _check_room(n_rows: int, y, cause: str) -> None:
         )
 
 
-def _check_classes_stay(order, y, most: int, name: str) -> None:
+def _check_classes_stay(order: np.ndarray, y: np.ndarray, most: int, name: str) -> None:
     """Refuse to remove the last row of a class."""
     classes, first = np.unique(y[order], return_index=True)
     removable = len(y) - 1 - first.max()
@@ -529,7 +559,7 @@ def _check_classes_stay(order, y, most: int, name: str) -> None:
         )
 
 
-def _check_scorer(estimator, scoring, classes):
+def _check_scorer(estimator: Any, scoring: Any, classes: np.ndarray) -> Any:
     """Return a scorer that returns a dict of scores by name."""
     if isinstance(scoring, str):
         scoring = [scoring]

@@ -1382,8 +1382,10 @@ X_VAL_KINDS = validation_kinds(
         **dict.fromkeys(["a text", "a dict", "a set", "no rows"], SHORT_VAL),
         **dict.fromkeys(["empty list", "one row", "a row less"], SHORT_VAL),
         **dict.fromkeys(["fewer features", "more features", "3-D"], OTHER_SHAPE),
-        **dict.fromkeys(["reordered", "others", "duplicated"], OTHER_COLUMNS),
-        **dict.fromkeys(["mixed", "missing"], OTHER_COLUMNS),
+        **dict.fromkeys(["reordered", "others", "mixed", "missing"], OTHER_COLUMNS),
+        "duplicated": Refused(
+            "X_val must be features like .*unique column", frame=True
+        ),
         **dict.fromkeys(["csr_matrix", "coo_array"], SPARSE_VAL),
     },
 )
@@ -2000,6 +2002,18 @@ def test_a_fit_on_a_device_that_is_not_there_changes_nothing():
         clf.fit(X, CODES)
     np.testing.assert_array_equal(clf.classes_, ["a", "b", "c"])
     assert clf.n_concepts_ == 3
+
+
+def test_an_interrupted_fit_changes_nothing():
+    class Interrupted:
+        def __array__(self, dtype=None, copy=None):
+            raise KeyboardInterrupt
+
+    clf = ConceptBottleneckClassifier().fit(X, Y)
+    before = clf.predict_proba(X)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X[:, :2], Interrupted())
+    np.testing.assert_array_equal(clf.predict_proba(X), before)
 
 
 # --- No cell is missing ---------------------------------------------------------------

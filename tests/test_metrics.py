@@ -533,7 +533,7 @@ def test_bad_input(small, judge, change, error, message):
             {"influence": {}},
             "influence is an empty dict; give it one influence or more",
         ),
-        ({"estimator": DummyClassifier(strategy="uniform")}, "nothing to foretell"),
+        ({"estimator": DummyClassifier(strategy="uniform")}, "nothing to predict"),
         ({"estimator": SVC()}, "implementing 'fit' and 'predict_proba'"),
     ],
 )

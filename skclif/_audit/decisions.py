@@ -11,7 +11,7 @@ from typing import Any
 
 from .._inputs.annotations import format_value
 from .._storage.cells import unescape_cell
-from ..datasets._reviews import check_encoding, read_columns
+from .._storage.tables import check_encoding, is_whole_text, read_columns
 from ..exceptions import DataFileError
 from .revisions import CHANGES, Change, Revision, current_value
 from .rows import short_hash
@@ -152,7 +152,7 @@ def _line(where: str, columns, cells) -> dict[str, str]:
     line = {"where": where}
     for name, value in zip(columns, cells, strict=True):
         cell = "" if value is None else unescape_cell(format_value(value))
-        if any("\ud800" <= c <= "\udfff" for c in cell):
+        if not is_whole_text(cell):
             raise DataFileError(f"{where}: {name!r} holds half a character.")
         line[name] = cell if name == "text" else cell.strip()
     return line

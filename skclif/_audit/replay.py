@@ -1,4 +1,4 @@
-"""Doing again what a trail records, from the data alone."""
+"""Repeating what a trail records, from the data alone, and comparing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pandas as pd
 from sklearn.utils import check_array
 
 from .._inputs.checks import check_length
+from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.files import embedder_of
 from ..exceptions import TrailError
-from .fingerprints import row_fingerprints
+from .environment import differences, environment
+from .fingerprints import model_fingerprint, row_fingerprints
 from .revisions import (
     Change,
     Place,
@@ -28,19 +30,28 @@ from .revisions import (
     forget,
 )
 from .rows import Reviews, short_hash
-from .trail import AuditTrail, environment
+from .trail import AuditTrail
 
-_PARTS = {
+# Heads are solved to gradient norms of 1e-8 of their penalty at most, so two solutions
+# of one problem differ by about that; the label head amplifies it, far less than this.
+TOLERANCE = 1e-6
+_DATA = {
     "data": "ids, texts, labels, groups or annotations",
     "features": "the vectors of the texts",
     "weights": "the weights of the rows",
-    "model": "the parameters of the model",
 }
+_NOTHING_TO_COMPARE = (
+    "the bits of the model differ, and the record has no numbers to compare with"
+)
+
+
+class _Differs(ValueError):
+    """What is found is not what was recorded. Only comparisons raise it."""
 
 
 @dataclass(frozen=True)
 class ReplayStep:
-    """What came of doing one record again.
+    """The outcome of repeating one record.
 
     Attributes
     ----------
@@ -48,28 +59,37 @@ class ReplayStep:
         Of the record.
     kind : {"fit", "edit", "forget"}
     same : bool or None
-        Whether data and model are bit for bit what was recorded; None if it was not
-        done again.
+        Whether data and model are bit for bit what was recorded; None if the record
+        was not repeated.
+    close : bool or None
+        Whether the data are bit for bit what was recorded, and the numbers of the model
+        equal what was recorded within `TOLERANCE`. It is True without equal bits only
+        if the record was written in another environment. None if the record was not
+        repeated, or its bits differ and no numbers were recorded to compare with.
     reason : str or None
-        What differs, or why it was not done.
+        What differs, or why the record was not repeated.
+    environment : tuple of str
+        How the environment differs from the one that wrote the record.
     """
 
     number: int
     kind: str
     same: bool | None
+    close: bool | None
     reason: str | None = None
+    environment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReplayResult:
-    """What came of replaying a trail.
+    """The outcome of replaying a trail.
 
     Attributes
     ----------
     steps : tuple of ReplayStep
-        One a record.
+        One for each record.
     estimator : ConceptBottleneckClassifier or None
-        The model after the last step that is the same; None if there is none.
+        The model after the last step that does not differ; None if there is none.
     """
 
     __module__ = "skclif"
@@ -78,14 +98,25 @@ class ReplayResult:
     estimator: ConceptBottleneckClassifier | None
 
     @property
+    def environment(self) -> tuple[str, ...]:
+        """How this environment differs from those that wrote the repeated records."""
+        found = [words for step in self.steps for words in step.environment]
+        return tuple(dict.fromkeys(found))
+
+    @property
     def same(self) -> bool:
-        """Whether the last record gives, bit for bit, the model that it gave."""
+        """Whether the last record gives, bit for bit, the recorded model."""
         return bool(self.steps) and self.steps[-1].same is True
 
     @property
+    def close(self) -> bool:
+        """Whether the last record gives the recorded model, within the tolerance."""
+        return bool(self.steps) and self.steps[-1].close is True
+
+    @property
     def differs_at(self) -> int | None:
-        """Number of the record that gives something else; None if there is none."""
-        return next((s.number for s in self.steps if s.same is False), None)
+        """Number of the first record with another outcome; None if there is none."""
+        return next((s.number for s in self.steps if s.close is False), None)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a line for every record.
@@ -93,17 +124,28 @@ class ReplayResult:
         Returns
         -------
         frame : DataFrame
-            Columns: number, kind, same, reason.
+            Columns: number, kind, same, close, reason. Where the environment of a
+            record that is not the same bit for bit differs, the reason begins with it.
         """
-        columns = ["number", "kind", "same", "reason"]
-        lines = [[getattr(step, name) for name in columns] for step in self.steps]
-        return pd.DataFrame(lines, columns=columns, dtype=object)
+        columns = ["number", "kind", "same", "close", "reason"]
+        frame = pd.DataFrame(map(vars, self.steps), columns=columns, dtype=object)
+        for line, step in enumerate(self.steps):
+            if step.environment and not step.same:
+                elsewhere = recorded_elsewhere(step.environment)
+                frame.loc[line, "reason"] = f"{elsewhere}: {step.reason}"
+        return frame
 
     def __repr__(self) -> str:
-        """Return one line: whether it is the same, and where not."""
+        """Return one line: the environment if it differs, and the outcome."""
+        elsewhere = f"{recorded_elsewhere(self.environment)}; " * bool(self.environment)
+        if self.differs_at is not None:
+            return f"<ReplayResult: {elsewhere}differs at record {self.differs_at}>"
+        outcome = "the model cannot be compared"
         if self.same:
-            return f"<ReplayResult: {len(self.steps)} records, the same bit for bit>"
-        return f"<ReplayResult: differs at record {self.differs_at}>"
+            outcome = "the same bit for bit"
+        elif self.close:
+            outcome = f"the same within {TOLERANCE:g}"
+        return f"<ReplayResult: {elsewhere}{len(self.steps)} records, {outcome}>"
 
 
 def replay(
@@ -112,6 +154,7 @@ def replay(
     *,
     features=None,
     model=None,
+    recorded=None,
     device: str = "cpu",
 ) -> ReplayResult:
     """Rebuild a model from data and its audit trail, and compare every record.
@@ -127,19 +170,24 @@ def replay(
         Their vectors, in float32. None to embed the texts, as they were embedded.
     model : str or path-like, default=None
         Where the embedding model is now; None for what it was called.
+    recorded : ConceptBottleneckClassifier or Pipeline, default=None
+        The model of one of the records, such as :func:`load_model` returns, to compare
+        its parameters where the bits differ.
     device : str, default="cpu"
         Where to compute: "cpu", "cuda", "cuda:0" … or "auto".
 
     Returns
     -------
     result : ReplayResult
-        Whether each record gives the data and the model that were recorded, bit for
-        bit; if not, which record differs, and in what. Records after it are not done.
+        Whether each record gives the data and the model that were recorded; if not,
+        which record differs, and in what. Records after it are not repeated.
 
     Raises
     ------
     TrailError
         If the trail was altered, or holds no fit.
+    ValueError
+        If `recorded` is the model of none of the records.
 
     Warns
     -----
@@ -152,11 +200,16 @@ def replay(
 
     Notes
     -----
-    The same bits come out on the same kind of machine with the same versions of the
-    libraries; where these differ from the recorded ones, a difference says so. Vectors
-    depend, by rounding, on the texts that are embedded with them: they are the same
-    if all texts of the audit are there, and were embedded in one run. Otherwise give
-    `features`, or use the command ``skclif replay``, which has them.
+    Equal bits can be expected on the same kind of processor with the same versions of
+    the libraries. Every record names what it was made with. If that differs here, the
+    result says so in `environment`, and a model of other bits is compared within a
+    tolerance of 1e-6: the parameters with those of `recorded`, each as a share of the
+    largest one or of 1, and the gradient norms at the beginning of an edit with those
+    in its record. Data, vectors and weights have to be the same bit for bit everywhere.
+
+    Vectors depend, by rounding, on the texts that are embedded with them: they are the
+    same if all texts of the audit are there, and were embedded in one run. Otherwise
+    give `features`, or use the command ``skclif replay``, which has them.
 
     Rows that were forgotten need not be in `data`: then the replay begins at the record
     that forgot them, where the model was fitted from zero.
@@ -186,46 +239,62 @@ def replay(
         )
         check_length("features", len(features), len(data.ids), "data")
         features = features[known]
-    return replay_rows(records, rows, features, device)
+    return replay_rows(records, rows, features, device, recorded)
 
 
 replay.__module__ = "skclif"
 
 
 def replay_rows(
-    records: list[dict[str, Any]], rows: Reviews, features: np.ndarray, device="cpu"
+    records: list[dict[str, Any]],
+    rows: Reviews,
+    features: np.ndarray,
+    device: str = "cpu",
+    recorded=None,
 ) -> ReplayResult:
     """Replay records on training rows, in any order, and their features."""
+    import torch  # noqa: F401 - what is not loaded is unknown to `environment`
+
     for record in records:
         check_content(record)
+    known = _known_model(recorded, records)
     first = last_fit(records)
     begin = _beginning(records, rows)
     steps = [_left_out(record, first, begin) for record in records[: begin - 1]]
+    before = records[first["number"] : begin]
     revision, differs_at = None, None
+    now = {**environment(), "device": device}
     for record in records[begin - 1 :]:
-        number, kind = record["number"], record["kind"]
+        said = record["number"], record["kind"]
         if differs_at is not None:
-            said = f"record {differs_at} differs"
-            steps.append(ReplayStep(number, kind, None, said))
+            reason = f"record {differs_at} differs"
+            steps.append(ReplayStep(*said, None, None, reason))
             continue
+        then = {**record["environment"], "device": record["device"]}
+        elsewhere = differences(then, now)
         place = Place(device, record["threads"])
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # whoever did it first was told
-                if revision is None:
-                    before = records[first["number"] : begin]
-                    base = _as_recorded(first, before, rows, features)
-                    done = fit(*base, record["parameters"], place)
-                else:
-                    done = _again(record, revision, place)
-            _compare(done, record, device)
-        except (ValueError, TypeError, LookupError) as error:
-            differs_at = number
-            steps.append(ReplayStep(number, kind, False, str(error)))
-        else:
-            revision = done
-            steps.append(ReplayStep(number, kind, True))
+            if revision is None:
+                done, numbers = _begun(first, before, record, rows, features, place)
+            else:
+                done, numbers = _again(record, revision, place)
+            same, close = _compare(done, numbers, record, elsewhere, known)
+        except _Differs as error:
+            differs_at = record["number"]
+            steps.append(ReplayStep(*said, False, False, str(error), elsewhere))
+            continue
+        revision, reason = done, None
+        if close is None:
+            reason = _NOTHING_TO_COMPARE
+        elif not same:
+            reason = f"equal within {TOLERANCE:g}"
+        steps.append(ReplayStep(*said, same, close, reason, elsewhere))
     return ReplayResult(tuple(steps), None if revision is None else revision.model)
+
+
+def recorded_elsewhere(environment: tuple[str, ...]) -> str:
+    """Say how the environment differs from the one of a record."""
+    return f"recorded elsewhere ({'; '.join(environment)})"
 
 
 def current(
@@ -236,11 +305,12 @@ def current(
         check_content(record)
     earlier = _changes(records[last_fit(records)["number"] :])
     try:
-        return apply_changes(rows, features, np.ones(len(rows)), earlier)
-    except (LookupError, TypeError, ValueError) as error:
+        _check_changes(earlier, rows)
+    except _Differs as error:
         raise TrailError(
-            f"The changes in the trail do not fit the rows: {error}"
+            f"The changes in the trail do not fit the rows: {error}."
         ) from error
+    return apply_changes(rows, features, np.ones(len(rows)), earlier)
 
 
 def last_fit(records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -266,7 +336,7 @@ def _left_out(record: dict[str, Any], first: dict[str, Any], begin: int) -> Repl
     said = f"its rows were forgotten in record {begin}"
     if record["number"] < first["number"]:
         said = f"record {first['number']} fits again"
-    return ReplayStep(record["number"], record["kind"], None, said)
+    return ReplayStep(record["number"], record["kind"], None, None, said)
 
 
 def _forgotten(record: dict[str, Any]) -> list[str]:
@@ -279,26 +349,60 @@ def _changes(records: list[dict[str, Any]]) -> list[Change]:
     ]
 
 
-def _as_recorded(first, before, rows: Reviews, features: np.ndarray):
-    """Return rows, features and weights as they were at the record to begin with.
+def _begun(
+    first: dict[str, Any],
+    before: list[dict[str, Any]],
+    record: dict[str, Any],
+    rows: Reviews,
+    features: np.ndarray,
+    place: Place,
+) -> tuple[Revision, dict[str, Any]]:
+    """Return what the fit of the record to begin with gives.
 
     Parameters
     ----------
     first : dict
-        The record of the fit.
+        The record of the fit to the file.
     before : list of dict
         Records since, up to the one to begin with.
     """
+    base = _as_recorded(first, before, rows, features)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the warnings were shown when it was recorded
+        revision = fit(*base, record["parameters"], place)
+    return revision, {"after": revision.fingerprints()}
+
+
+def _again(
+    record: dict[str, Any], revision: Revision, place: Place
+) -> tuple[Revision, dict[str, Any]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if record["kind"] == "forget":
+            ids = _forgotten(record)
+            return forget(revision, ids, record["parameters"], place)
+        changes = _changes([record])
+        _check_changes(changes, revision.rows, revision.model)
+        return edit(revision, changes, place)
+
+
+def _as_recorded(
+    first: dict[str, Any],
+    before: list[dict[str, Any]],
+    rows: Reviews,
+    features: np.ndarray,
+) -> tuple[Reviews, np.ndarray, np.ndarray]:
+    """Return rows, features and weights as they were at the record to begin with."""
     positions = rows.positions()
     gone = {i for record in before for i in _forgotten(record)}
     missing = {row[0] for row in first["rows"]} - positions.keys() - gone
     if missing:
-        raise ValueError(f"row {min(missing)!r} is not in the data")
+        raise _Differs(f"row {min(missing)!r} is not in the data")
     named = [row for row in first["rows"] if row[0] in positions]
     order = np.asarray([positions[row[0]] for row in named], dtype=int)
     rows = as_recorded(rows.take(order), first["words"])
     if list(rows.concepts) != first["concepts"]:
-        raise ValueError(
+        raise _Differs(
             f"the concepts are {list(rows.concepts)}, not {first['concepts']}"
         )
     values = row_fingerprints(rows)
@@ -306,34 +410,132 @@ def _as_recorded(first, before, rows: Reviews, features: np.ndarray):
         named, rows.digests, values, strict=True
     ):
         if short_hash(digest) != text:
-            raise ValueError(f"the text of row {i!r} differs")
+            raise _Differs(f"the text of row {i!r} differs")
         if found != value:
-            raise ValueError(f"the label or an annotation of row {i!r} differs")
-    weights = np.ones(len(rows))
-    return apply_changes(rows, features[order], weights, _changes(before))
+            raise _Differs(f"the label or an annotation of row {i!r} differs")
+    changes = _changes(before)
+    _check_changes(changes, rows)
+    return apply_changes(rows, features[order], np.ones(len(rows)), changes)
 
 
-def _again(record: dict[str, Any], revision: Revision, place: Place) -> Revision:
-    if record["kind"] == "forget":
-        ids = _forgotten(record)
-        return forget(revision, ids, record["parameters"], place)[0]
-    return edit(revision, _changes([record]), place)[0]
+def _check_changes(
+    changes: list[Change],
+    rows: Reviews,
+    model: ConceptBottleneckClassifier | None = None,
+) -> None:
+    """Refuse changes that these rows, or the model to edit, cannot have had."""
+    positions = rows.positions()
+    for change in changes:
+        value, path = change.new, change.path
+        if change.kind == "annotate" and path not in rows.concepts:
+            raise _Differs(f"there is no concept {path!r}")
+        if change.kind == "relabel" and len(rows):
+            are_words = isinstance(rows.labels[0], str)
+            if isinstance(value, str) != are_words:
+                raise _Differs(f"the labels have no value such as {value!r}")
+        if model is None:
+            continue
+        if change.id not in positions:
+            raise _Differs(f"row {change.id!r} is not in the data")
+        known = None
+        if change.kind == "relabel":
+            known = model.classes_.tolist()
+        elif change.kind == "annotate" and value is not None:
+            names = list(model.concept_names_in_)
+            known = model.concept_classes_[names.index(path)].tolist()
+        if known is not None and value not in known:
+            raise _Differs(f"the model does not know the value {value!r} of {path!r}")
 
 
-def _compare(revision: Revision, record: dict[str, Any], device: str) -> None:
-    found, said = revision.fingerprints(), record["after"]
-    for part, what in _PARTS.items():
+def _known_model(
+    recorded, records: list[dict[str, Any]]
+) -> ConceptBottleneckClassifier | None:
+    """Return the recorded model, seen to be that of a record."""
+    if recorded is None:
+        return None
+    model = final_step(recorded)
+    if not isinstance(model, ConceptBottleneckClassifier):
+        raise TypeError(
+            "recorded has to be a ConceptBottleneckClassifier or a pipeline that ends "
+            f"in one, got {type(recorded).__name__}."
+        )
+    if model_fingerprint(model) not in {r["after"]["model"] for r in records}:
+        raise ValueError(
+            "recorded is the model of none of the records, by its fingerprint. Give "
+            "the one that was written with this trail."
+        )
+    return model
+
+
+def _compare(
+    revision: Revision,
+    content: dict[str, Any],
+    record: dict[str, Any],
+    elsewhere: tuple[str, ...],
+    known: ConceptBottleneckClassifier | None,
+) -> tuple[bool, bool | None]:
+    """Return whether a revision is as recorded, bit for bit and within the tolerance.
+
+    Parameters
+    ----------
+    revision : Revision
+    content : dict
+        Of the record that it would have now.
+    record : dict
+    elsewhere : tuple of str
+        How the environment of the record differs.
+    known : ConceptBottleneckClassifier or None
+        The model of one of the records.
+    """
+    found, said = content["after"], record["after"]
+    for part, what in _DATA.items():
         if found[part] != said[part]:
-            raise ValueError(f"{what} differ{_elsewhere(record, device)}")
+            raise _Differs(f"{what} differ")
+    if found["model"] == said["model"]:
+        return True, True
+    if not elsewhere:
+        raise _Differs("the parameters of the model differ")
+    compared = False
+    if record["kind"] == "edit" and "heads" in record:
+        _compare_gradients(content["heads"], record["heads"])
+        compared = True
+    if known is not None and model_fingerprint(known) == said["model"]:
+        _compare_parameters(revision.model, known)
+        compared = True
+    return False, compared or None
 
 
-def _elsewhere(record: dict[str, Any], device: str) -> str:
-    """Say how this machine differs from the one that wrote the record."""
-    now = {**environment(), "device": device}
-    then = {**record["environment"], "device": record["device"]}
-    differ = [
-        f"{name} {then.get(name)} then, {now[name]} now"
-        for name in now
-        if then.get(name) != now[name]
-    ]
-    return f" ({'; '.join(differ)})" if differ else ""
+def _compare_gradients(found: list[dict[str, Any]], said: list[dict[str, Any]]) -> None:
+    """Compare how far every head was from its optimum when an edit began.
+
+    That depends on the model before the edit, and on the edit.
+    """
+    names = [head["head"] for head in found]
+    if names != [head["head"] for head in said]:
+        raise _Differs("the heads that the edit solved differ")
+    for name, new, old in zip(names, found, said, strict=True):
+        if not _is_close(np.array(new["before"]), np.array(old["before"])):
+            raise _Differs(
+                f"the gradient norm of {name!r} at the beginning of the edit differs "
+                f"by more than {TOLERANCE:g}"
+            )
+
+
+def _compare_parameters(
+    model: ConceptBottleneckClassifier, known: ConceptBottleneckClassifier
+) -> None:
+    for new, old in zip(_parameters(model), _parameters(known), strict=True):
+        if new.shape != old.shape or not _is_close(new, old):
+            raise _Differs(
+                f"the parameters of the model differ by more than {TOLERANCE:g}"
+            )
+
+
+def _parameters(model: ConceptBottleneckClassifier) -> list[np.ndarray]:
+    concepts = [*model.concept_coef_, *model.concept_intercept_]
+    return [model.coef_, model.intercept_, *concepts]
+
+
+def _is_close(new: np.ndarray, old: np.ndarray) -> bool:
+    scale = max(1.0, float(np.abs(old).max(initial=0.0)))
+    return bool(np.abs(new - old).max(initial=0.0) <= TOLERANCE * scale)

@@ -19,7 +19,7 @@ from .._inputs.annotations import format_value, plain_value
 from .._inputs.devices import same_threads
 from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
-from ..datasets._reviews import as_numbers
+from .._storage.tables import as_numbers
 from ..exceptions import TrailError
 from .fingerprints import (
     array_fingerprint,
@@ -247,8 +247,11 @@ def check_content(record: dict[str, Any]) -> None:
             _is_listing(record[name], width)
             for name, width in shapes[record["kind"]].items()
         )
+        fits = fits and isinstance(record["environment"], dict)
         for change in record.get("changes", []):
-            fits = fits and Change(**change).kind in CHANGES
+            fits = fits and _is_change(Change(**change))
+        for head in record.get("heads", []):
+            fits = fits and _is_number(head["before"]) and isinstance(head["head"], str)
         parts = [record["after"][part] for part in _PARTS]
         parts.append(record["device"])
         parts += record["files"].values() if "files" in record else []
@@ -262,6 +265,21 @@ def check_content(record: dict[str, Any]) -> None:
             f"Record {record['number']} of the trail is not one that skclif writes: "
             "something is missing in it, or is of another kind."
         )
+
+
+def _is_change(change: Change) -> bool:
+    value = change.new
+    if change.kind in ("reweight", "drop"):
+        known = _is_number(value) and value >= 0
+    else:
+        known = isinstance(value, str | int | float | bool)
+        known = known or (value is None and change.kind == "annotate")
+    named = all(isinstance(part, str) for part in (change.id, change.path))
+    return known and named and change.kind in CHANGES
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_listing(value, width: int) -> bool:

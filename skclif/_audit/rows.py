@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_random_state
 
-from .._inputs.annotations import ConceptSchema, format_value, plain_value
+from .._inputs.annotations import Annotations, ConceptSchema, format_value, plain_value
 from ..exceptions import DataFileError
 
 LEAST_PROBABILITY = 0.05  # of being wrong, for a label or annotation to be listed
@@ -192,7 +192,9 @@ def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
         )
     notes = []
     if train.concepts.shape[1]:
-        schema = ConceptSchema.from_annotations(train.concepts)
+        schema = Annotations.read(train.concepts, None, len(train)).learn(
+            np.ones(len(train))
+        )
         _refuse_continuous(schema)
         notes += _unseen_values(schema, held_out)
     leaked = np.isin(held_out.digests, train.digests)
@@ -248,6 +250,12 @@ def _same_kind(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.nd
 def _as_words(values: np.ndarray) -> np.ndarray:
     words = [None if pd.isna(value) else format_value(value) for value in values]
     return np.asarray(words, dtype=object)
+
+
+def _schema(train: Reviews) -> ConceptSchema:
+    """Return the concepts that a model of these rows would know."""
+    annotations = Annotations.read(train.concepts, None, len(train))
+    return annotations.learn(np.ones(len(train)))[0]
 
 
 def _refuse_continuous(schema: ConceptSchema):

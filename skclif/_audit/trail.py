@@ -11,31 +11,18 @@ import hashlib
 import io
 import json
 import os
-import platform
-import sys
-import warnings
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from .._storage.files import locked, sync_folder
 from .._version import __version__
-from ..exceptions import TrailError, TrailWarning
+from ..exceptions import TrailError, TrailWarning, warn_user
+from .environment import environment
 
 FORMAT_VERSION = 1
 START = "0" * 64  # what the first record has for the hash of the one before
 KINDS = ("fit", "edit", "forget")
-_PACKAGES = (
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "scipy",
-    "sentence-transformers",
-    "torch",
-    "transformers",
-)
 
 
 class AuditTrail:
@@ -190,11 +177,10 @@ class AuditTrail:
             except TrailError:
                 if line.endswith(b"\n"):
                     raise
-                warnings.warn(
+                warn_user(
                     f"The last line of {self.path} was never finished, or its end was "
                     f"cut off: record {len(records) + 1} is left out.",
                     TrailWarning,
-                    stacklevel=3,
                 )
                 break
             records.append(record)
@@ -232,21 +218,6 @@ class AuditTrail:
     def __repr__(self) -> str:
         """Return one line: the file."""
         return f"AuditTrail({str(self.path)!r})"
-
-
-def environment() -> dict[str, Any]:
-    """Return what bits depend on beside the data: versions, and the machine's kind."""
-    return {
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "platform": f"{platform.system()}-{platform.machine()}",
-        "skclif": __version__,
-        **_versions(),
-    }
-
-
-@cache  # to look them up takes ten times as long as to write a record
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in _PACKAGES}
 
 
 def _hash(record: dict[str, Any]) -> str:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from ..exceptions import InfluenceWarning
+from .._models.fitted import FittedHeads
+from ..exceptions import InfluenceWarning, warn_user
+from ..numerics.bottleneck import Bottleneck, TrainingData
+from ..numerics.first_order import add_adjoints, first_order, solve_adjoint
+from ..numerics.hessians import Factors
+from ..numerics.leverage import leverage
+from ..numerics.newton import newton
+from ..numerics.retraining import retraining
+from ..numerics.targets import Question, evaluate
+from .collect import KeepTop
 
 METHODS = ("auto", "newton", "leverage", "first_order")
 CONFIRMED = "leverage, its top rows by newton"
@@ -27,17 +36,17 @@ class Solved:
 
     Attributes
     ----------
-    bottleneck : numerics.bottleneck.Bottleneck
-    data : numerics.bottleneck.TrainingData
-    factors : numerics.hessians.Factors
+    bottleneck : Bottleneck
+    data : TrainingData
+    factors : Factors
     basis : Tensor of shape (n_features, n_samples) or None
         Of the rows' span, if features are in its coordinates.
     """
 
-    bottleneck: object
-    data: object
-    factors: object
-    basis: object
+    bottleneck: Bottleneck
+    data: TrainingData
+    factors: Factors
+    basis: torch.Tensor | None
 
     @property
     def device(self):
@@ -54,10 +63,6 @@ class Solved:
             From a slice to the numeric target of these rows.
         reduce : {"mean", "sum"} or None
         """
-        import torch
-
-        from ..numerics.targets import Question
-
         questions = []
         for start in range(0, len(features), _TARGET_BLOCK):
             block = slice(start, start + _TARGET_BLOCK)
@@ -72,8 +77,6 @@ class Solved:
 
     def values(self, questions) -> np.ndarray:
         """Return the answered targets as the model is, (n_answers,)."""
-        from ..numerics.targets import evaluate
-
         parts = []
         for question in questions:
             value = evaluate(question.target, self.bottleneck, question.features)
@@ -105,17 +108,11 @@ class Solved:
             Of `rows`.
         influence : ndarray of shape (n_answers, n_block, n_paths)
         """
-        import torch
-
         if rows is not None:
             rows = torch.from_numpy(rows).to(self.device)
         if method == "first_order":
             yield from self._first_order(questions, rows)
             return
-        from ..numerics.leverage import leverage
-        from ..numerics.newton import newton
-        from ..numerics.retraining import retraining
-
         remove = {"newton": newton, "leverage": leverage, "retraining": retraining}
         paths = paths and len(self.bottleneck.concepts) > 0  # else the label's is all
         for block, part in remove[method](
@@ -126,8 +123,6 @@ class Solved:
             yield slice(0, len(part)), block, part.cpu().numpy()
 
     def _first_order(self, questions, rows):
-        from ..numerics.first_order import add_adjoints, first_order, solve_adjoint
-
         data = self.data if rows is None else self.data.rows(rows)
         adjoints = (
             solve_adjoint(
@@ -161,8 +156,6 @@ class Solved:
 
         By leverage alone where newton would have too many rows to remove.
         """
-        from .collect import KeepTop
-
         n = len(self.data.features)
         screen = KeepTop(n_answers, n, _CANDIDATES * top, 1, paths=False)
         for answers, block, part in self.blocks("leverage", questions, paths=False):
@@ -204,16 +197,14 @@ class Solved:
         )
 
 
-def warn_of_hard_activations(model, method: str) -> None:
+def warn_of_hard_activations(heads: FittedHeads, method: str) -> None:
     """Warn that a method does not follow annotations through hard activations."""
     names = [
         str(name)
-        for name, values in zip(
-            model.concept_names_in_, model.concept_classes_, strict=True
-        )
+        for name, values in zip(heads.names, heads.values, strict=True)
         if values is not None
     ]
-    if method == "newton" or model.bottleneck != "hard" or not names:
+    if method == "newton" or heads.activation != "hard" or not names:
         return
     if method == "first_order":
         what = (
@@ -226,8 +217,7 @@ def warn_of_hard_activations(model, method: str) -> None:
             "Leverage does not see hard activations of other training rows flip when "
             f"an annotation of {', '.join(names)} is removed."
         )
-    warnings.warn(
+    warn_user(
         f"{what} Use method='newton', or bottleneck='soft' or 'logit'.",
         InfluenceWarning,
-        stacklevel=3,
     )

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
     check_count,
@@ -25,17 +27,15 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
-from .._inputs.training_rows import TrainingSet
+from .._inputs.training_rows import TrainingRows
 from .._inputs.wrapper import AroundEstimatorMixin
-from .._models.linear import (
-    as_bottleneck,
-    check_explainable,
-    class_weights,
-    training_data,
-)
+from .._models.fitted import FittedHeads
+from .._models.linear import check_class_weights, check_explainable, training_rows
 from .._results.edits import EditResult
 from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
+from ..numerics.bottleneck import concept_effects
+from ..numerics.hessians import factorise
 from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps
 from .edits.solve import edit_model, effects, write_record
@@ -207,6 +207,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_explainable(self.estimator, concepts)
         y = check_labels(y, count_rows(X), warn=True)
         (X,) = indexable(X)
+        weights = check_weights(sample_weight, y)
+        annotations = Annotations.read(concepts, concept_sample_weight, len(y))
+        check_class_weights(self.estimator, y, weights)
         metadata = {
             "sample_weight": sample_weight,
             "concepts": concepts,
@@ -218,22 +221,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self.estimator_, features = fit_parts(self.estimator, X, y, **metadata)
         self._dtype = "float32" if _is_single(features) else "float64"
         features = self._checked(features)
-        weights = check_weights(sample_weight, features)
-        data = training_data(
-            self.estimator_, features, y, weights, concepts, concept_sample_weight
-        )
-        model = self._model()
-        rows = TrainingSet.given(
-            model,
-            data,
-            weights,
-            class_weights(final_step(self.estimator_), y, weights),
-            concepts,
-            concept_sample_weight,
-        )
+        rows = training_rows(self.estimator_, features, y, weights, annotations)
         self._settle(rows, _readable(X))
         self._at_optimum = True
-        self._solved = self._prepare()
+        self._solved = self._prepare(rows)
         return self
 
     def predict_proba(self, X):
@@ -268,14 +259,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             prediction.
         """
         check_is_fitted(self)
-        import torch
-
-        from ..numerics.bottleneck import concept_effects
-
-        model, features = self._model(), self._features(X)
+        heads, features = self._heads(), self._features(X)
         average = torch.from_numpy(self.mean_activations_)
         features = torch.from_numpy(features)
-        return concept_effects(model._bottleneck(), features, average).numpy()
+        return concept_effects(heads.tensors(), features, average).numpy()
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the concepts.
@@ -354,12 +341,12 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         if not isinstance(paths, bool | np.bool_):
             raise ValueError(f"paths={paths!r} must be True or False.")
-        model, features = self._model(), self._features(X)
-        name, unit, higher_is_better = describe_target(model, target, reduce)
-        codes = self._codes(model, features, y)
+        heads, features = self._heads(), self._features(X)
+        name, unit, higher_is_better = describe_target(heads, target, reduce)
+        codes = self._codes(heads, features, y)
         n_answers = len(features) if reduce is None else 1
-        path_names = ("label", *map(str, self.concept_names_in_))
-        if self.method != "first_order" and model.n_concepts_:
+        path_names = ("label", *heads.names)
+        if self.method != "first_order" and heads.n_concepts:
             path_names += ("interaction",)
         kept, group_names = collector(
             n_answers,
@@ -371,11 +358,11 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         solved = self._solved_model()
         questions = solved.questions(
-            features, numeric_targets(model, target, codes, solved.device), reduce
+            features, numeric_targets(heads, target, codes, solved.device), reduce
         )
         method, values, rows = self._answered(questions, kept, top, paths)
         if isinstance(target, str):
-            warn_of_hard_activations(model, method)
+            warn_of_hard_activations(heads, method)
         return InfluenceResult(
             values,
             path_names if paths else None,
@@ -466,19 +453,19 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         True
         """
         check_is_fitted(self)
-        model, features = self._model(), self._features(X)
-        name, unit, _ = describe_target(model, target, None)
-        codes = self._codes(model, features, y)
+        heads, features = self._heads(), self._features(X)
+        name, unit, _ = describe_target(heads, target, None)
+        codes = self._codes(heads, features, y)
         n_rows = check_count("n_rows", n_rows, 1, self.n_samples_)
         n_paths = min(10, n_rows) if n_paths is None else n_paths
         n_paths = check_count("n_paths", n_paths, 0, n_rows)
         methods = check_methods(methods)
         solved = self._solved_model()
-        about = numeric_targets(model, target, codes, solved.device)
+        about = numeric_targets(heads, target, codes, solved.device)
         return compare_with_retraining(
             solved,
             solved.questions(features, about, None),
-            ("label", *map(str, self.concept_names_in_)),
+            ("label", *heads.names),
             n_rows=n_rows,
             n_paths=n_paths,
             methods=methods,
@@ -572,7 +559,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         1    7     label       0         1
         """
         check_is_fitted(self)
-        values = paths_and_values(self._model())
+        values = paths_and_values(self._heads())
         asked = check_which(which, values)
         ranks = check_ordinal(ordinal, values)
         texts = {n: v for n, v in self._readable.items() if n != "label"}
@@ -650,12 +637,12 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         0    7  label       0        1
         """
         check_is_fitted(self)
-        model, features = self._model(), self._features(X)
-        name, unit, higher_is_better = describe_target(model, target, "mean")
-        kinds = check_kinds(kinds, model.n_concepts_)
+        heads, features = self._heads(), self._features(X)
+        name, unit, higher_is_better = describe_target(heads, target, "mean")
+        kinds = check_kinds(kinds, heads.n_concepts)
         budget = check_budget(budget, self.n_samples_)
         if y is None and not isinstance(target, str):
-            codes = self._codes(model, features, None)
+            codes = self._codes(heads, features, None)
         else:
             codes = class_codes(self.classes_, features, y)
         check_enough(len(features))
@@ -664,16 +651,16 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             solved,
             features,
             codes,
-            lambda some: numeric_targets(model, target, some, solved.device),
+            lambda some: numeric_targets(heads, target, some, solved.device),
             about_labels=isinstance(target, str),
         )
-        training = TrainingSet(**self._training)
+        training = TrainingRows(**self._training)
         candidates = candidate_edits(solved, kinds, training, higher_is_better)
         found = suggest(
             candidates, validation, budget, check_random_state(random_state)
         )
         suggestions = EditSuggestions(
-            frame_of(found, model, training.weights, self._training_frame()),
+            frame_of(found, heads, training.weights, self._training_frame()),
             target=name,
             unit=unit,
             higher_is_better=higher_is_better,
@@ -684,7 +671,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             n_candidates=found.n_candidates,
             n_validation=len(features),
         )
-        warn_of_hard_suggestions(model, kinds)
+        warn_of_hard_suggestions(heads, kinds)
         warn_unless_helpful(suggestions)
         return suggestions
 
@@ -776,10 +763,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         True
         """
         check_is_fitted(self)
-        rows, model = TrainingSet(**self._training), self._model()
+        rows, heads = TrainingRows(**self._training), self._heads()
         n_steps = check_steps(n_steps)
         edit = check_edit(
-            model,
+            heads,
             rows,
             self._features,
             y=y,
@@ -789,7 +776,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             add=add,
             drop_concepts=drop_concepts,
         )
-        validation = self._validation_rows(model, X_val, y_val)
+        validation = self._validation_rows(heads, X_val, y_val)
         spanned = rows.features.shape[0] >= rows.features.shape[1]
         factors = self._factors() if spanned or edit.added is None else None
         edited = edit_model(
@@ -806,8 +793,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         explainer._nearby = None if from_zero else edited.factors
         effect = None, None
         if validation is not None:
-            solved, after = self._solved_model(), explainer._model()
-            effect = effects(solved, model, after, edit, edited.rows, *validation)
+            solved, after = self._solved_model(), explainer._heads()
+            effect = effects(solved, heads, after, edit, edited.rows, *validation)
         record = write_record(self.estimator_, rows, edit, edited, n_steps, effect)
         return EditResult(edited.estimator, explainer, record)
 
@@ -822,15 +809,15 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             kept.add(answers, block, part)
         return method, kept.values, kept.rows if top is not None else None
 
-    def _settle(self, rows: TrainingSet, readable: dict[str, np.ndarray]) -> None:
+    def _settle(self, rows: TrainingRows, readable: dict[str, np.ndarray]) -> None:
         """Keep the training rows and what follows from them and the fitted model."""
-        model, data = self._model(), rows.data()
-        self.classes_ = model.classes_
-        self.concept_names_in_ = model.concept_names_in_
+        heads = self._heads()
+        self.classes_ = heads.classes
+        self.concept_names_in_ = np.asarray(heads.names, dtype=object)
         self.n_samples_ = len(rows.features)
         self._training = rows.arrays()
         self._readable = {**readable, "label": self.classes_[rows.labels]}
-        activations = model._bottleneck().training_activations(data).numpy()
+        activations = heads.tensors().training_activations(rows.data()).numpy()
         self.mean_activations_ = np.average(activations, axis=0, weights=rows.weights)
 
     def _edited(self, edited, add) -> ConceptInfluenceExplainer:
@@ -848,7 +835,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         explainer._at_optimum = all(head.converged for head in edited.heads)
         return explainer
 
-    def _validation_rows(self, model, X, y) -> tuple[np.ndarray, np.ndarray] | None:
+    def _validation_rows(self, heads, X, y) -> tuple[np.ndarray, np.ndarray] | None:
         if (X is None) != (y is None):
             given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
             raise ValueError(
@@ -860,48 +847,41 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             features = self._features(X)
         return features, class_codes(self.classes_, features, y, name="y_val")
 
-    def _model(self):
-        """Return the fitted final step as a bottleneck."""
-        return as_bottleneck(final_step(self.estimator_))
+    def _heads(self) -> FittedHeads:
+        """Return the heads of the fitted final step."""
+        return FittedHeads.of(final_step(self.estimator_))
 
     def _features(self, X) -> np.ndarray:
         """Return checked features of new rows, in float64."""
         return self._checked(transform_parts(self.estimator_, X))
 
     def _checked(self, features) -> np.ndarray:
+        """Return checked features that nobody else can change, in float64."""
         model = final_step(self.estimator_)
-        return np.array(check_features(model, features, reset=False))
+        checked = check_features(model, features, reset=False)
+        is_own = isinstance(features, np.ndarray) and not np.may_share_memory(
+            checked, features
+        )
+        return checked if is_own else checked.copy()
 
-    def _codes(self, model, features, y) -> np.ndarray:
+    def _codes(self, heads: FittedHeads, features, y) -> np.ndarray:
         """Return the code of the class that each target is about."""
         if y is not None:
             return class_codes(self.classes_, features, y)
-        import torch
+        proba = heads.tensors().label_probabilities(torch.from_numpy(features))
+        return proba.argmax(dim=1).numpy()
 
-        features = torch.from_numpy(features)
-        return model._bottleneck().label_probabilities(features).argmax(dim=1).numpy()
-
-    def _prepare(self) -> Solved:
-        import torch
-
-        from ..numerics.hessians import factorise
-
-        device, model = resolve_device(self.device), self._model()
-        data = TrainingSet(**self._training).data()
-        data, basis = data.to(device).in_row_space()
-        bottleneck = model._bottleneck(device).rotated(basis)
-        factors = factorise(
-            bottleneck,
-            data,
-            penalty=1 / model.C,
-            concept_penalty=1 / model.concept_C,
-            dtype=getattr(torch, self._dtype),
-        )
+    def _prepare(self, rows: TrainingRows) -> Solved:
+        device, heads = resolve_device(self.device), self._heads()
+        data, basis = rows.data().to(device).in_row_space()
+        bottleneck = heads.tensors(device).rotated(basis)
+        dtype = getattr(torch, self._dtype)
+        factors = factorise(bottleneck, data, **heads.penalties, dtype=dtype)
         return Solved(bottleneck, data, factors, basis)
 
     def _solved_model(self) -> Solved:
         if "_solved" not in vars(self):  # after loading
-            self._solved = self._prepare()
+            self._solved = self._prepare(TrainingRows(**self._training))
         return self._solved
 
     def _factors(self):
@@ -914,8 +894,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return self._solved_model().factors
 
     def _training_frame(self) -> pd.DataFrame:
-        data = TrainingSet(**self._training).data()
-        annotations = _readable_concepts(self._model(), data)
+        rows = TrainingRows(**self._training)
+        annotations = _readable_concepts(self._heads(), rows)
         return pd.DataFrame({**self._readable, **annotations})
 
     def _explained_frame(self, X, codes, values, reduce) -> pd.DataFrame:
@@ -964,13 +944,14 @@ def _readable(X) -> dict[str, np.ndarray]:
     return {}
 
 
-def _readable_concepts(model, data) -> dict[str, np.ndarray]:
-    """Return the annotations of training rows by concept, None where there is none."""
-    codes, annotated = data.concepts.numpy(), data.annotated.numpy()
+def _readable_concepts(heads: FittedHeads, rows: TrainingRows) -> dict[str, np.ndarray]:
+    """Return the annotations of training rows by concept, None where none counts."""
+    weights = rows.concept_weights * rows.weights[:, None]
+    counted = ~np.isnan(rows.codes) & (weights > 0)
     readable = {}
-    for j, name in enumerate(model.concept_names_in_):
-        classes, values = model.concept_classes_[j], codes[:, j]
+    for j, (name, classes) in enumerate(zip(heads.names, heads.values, strict=True)):
+        values = np.where(counted[:, j], rows.codes[:, j], 0.0)
         if classes is not None:
             values = classes[values.astype(int)]
-        readable[str(name)] = np.where(annotated[:, j], values.astype(object), None)
+        readable[name] = np.where(counted[:, j], values.astype(object), None)
     return readable

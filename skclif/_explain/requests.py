@@ -6,9 +6,13 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.utils import column_or_1d
 
 from .._inputs.checks import check_labels, error_context, refuse_masked
+from .._models.fitted import FittedHeads
+from ..numerics.targets import ConceptTarget, LabelTarget
+from .collect import KeepAll, KeepTop, SumGroups
 
 # Name, unit, and whether higher is better.
 LABEL_TARGETS = {
@@ -19,14 +23,14 @@ LABEL_TARGETS = {
 }
 
 
-def describe_target(model, target, reduce) -> tuple[str, str, bool]:
+def describe_target(heads: FittedHeads, target, reduce) -> tuple[str, str, bool]:
     """Return name, unit and direction of a checked target."""
     if reduce is not None and str(reduce) not in ("mean", "sum"):
         raise ValueError(f"reduce={reduce!r} is not known; use 'mean', 'sum' or None.")
     if isinstance(target, str) and target in LABEL_TARGETS:
         name, unit, higher_is_better = LABEL_TARGETS[target]
     elif isinstance(target, tuple) and target[:1] == ("concept",):
-        _, _, name, unit = _concept_target(model, target)
+        _, _, name, unit = _concept_target(heads, target)
         higher_is_better = True
     else:
         raise ValueError(
@@ -36,26 +40,22 @@ def describe_target(model, target, reduce) -> tuple[str, str, bool]:
     return f"{reduce} {name}" if reduce else name, unit, higher_is_better
 
 
-def numeric_targets(model, target, codes, device):
+def numeric_targets(heads: FittedHeads, target, codes, device):
     """Return what gives a slice of targets as the numerics know them, checked ones.
 
     Parameters
     ----------
-    model : ConceptBottleneckClassifier
+    heads : FittedHeads
     target
         As in :meth:`ConceptInfluenceExplainer.influence`.
     codes : ndarray of shape (n_targets,)
         Codes of the classes they are about.
     device : torch.device
     """
-    import torch
-
-    from ..numerics.targets import ConceptTarget, LabelTarget
-
     if isinstance(target, str):
         on_device = torch.from_numpy(codes).to(device)
         return lambda block: LabelTarget(target, on_device[block])
-    j, code, *_ = _concept_target(model, target)
+    j, code, *_ = _concept_target(heads, target)
     return lambda block: ConceptTarget(j, code)
 
 
@@ -85,8 +85,6 @@ def collector(n_targets: int, n_samples: int, n_paths: int, *, paths, groups, to
     paths, groups, top
         As in :meth:`ConceptInfluenceExplainer.influence`.
     """
-    from .collect import KeepAll, KeepTop, SumGroups
-
     if top is not None:
         if groups is not None:
             raise ValueError("top and groups exclude each other; use .top() after.")
@@ -108,9 +106,9 @@ def collector(n_targets: int, n_samples: int, n_paths: int, *, paths, groups, to
     return SumGroups(n_targets, len(names), n_paths, codes, paths=paths), names
 
 
-def _concept_target(model, target: tuple) -> tuple[int, int, str, str]:
+def _concept_target(heads: FittedHeads, target: tuple) -> tuple[int, int, str, str]:
     """Return position and code of a concept's value, the target's name and its unit."""
-    names = list(model.concept_names_in_)
+    names = list(heads.names)
     name = target[1] if len(target) > 1 else None
     if name not in names:
         raise ValueError(
@@ -118,14 +116,14 @@ def _concept_target(model, target: tuple) -> tuple[int, int, str, str]:
             f"{', '.join(map(repr, names)) or 'no concepts'}."
         )
     j = names.index(name)
-    if model.concept_classes_[j] is None:
+    if heads.values[j] is None:
         if len(target) != 2:
             raise ValueError(
                 f"target={target!r} names a value, but concept {name!r} is continuous; "
                 f"use ('concept', {name!r})."
             )
         return j, 0, f"predicted {name}", f"units of {name}"
-    values = model.concept_classes_[j].tolist()
+    values = heads.values[j].tolist()
     if len(target) != 3 or target[2] not in values:
         asked = repr(target[2]) if len(target) == 3 else "no single one"
         raise ValueError(

@@ -6,6 +6,10 @@ from collections.abc import Hashable, Mapping
 
 import numpy as np
 import pandas as pd
+import torch
+
+from .._models.fitted import FittedHeads
+from ..numerics.suspects import judge, leave_out
 
 LABEL = "label"
 _SEQUENCES = (list, tuple, np.ndarray, pd.Index, pd.Series)
@@ -22,11 +26,10 @@ COLUMNS = [
 ]
 
 
-def paths_and_values(model) -> dict[str, np.ndarray | None]:
+def paths_and_values(heads: FittedHeads) -> dict[str, np.ndarray | None]:
     """Return the values of every path in order, None of a continuous concept."""
-    names = map(str, model.concept_names_in_)
-    concepts = zip(names, model.concept_classes_, strict=True)
-    return {LABEL: model.classes_, **dict(concepts)}
+    concepts = zip(heads.names, heads.values, strict=True)
+    return {LABEL: heads.classes, **dict(concepts)}
 
 
 def check_which(which, paths) -> list[str]:
@@ -67,8 +70,6 @@ def find_suspects(solved, values, asked, ranks, texts) -> pd.DataFrame:
     texts : dict of str to ndarray of shape (n_samples,)
         Of the training rows, by name.
     """
-    from ..numerics.suspects import leave_out
-
     terms = leave_out(solved.bottleneck, solved.data, solved.factors)
     terms = dict(zip(values, terms, strict=True))
     for path, left_out in terms.items():
@@ -102,10 +103,6 @@ def _groups(values: dict) -> list[list[str]]:
 
 
 def _judge(group: list[str], terms: dict, ranks: dict) -> dict:
-    import torch
-
-    from ..numerics.suspects import judge
-
     orders = [
         torch.from_numpy(ranks[path]).to(terms[path].rows.device)
         if path in ranks

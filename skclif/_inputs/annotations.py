@@ -1,5 +1,7 @@
 """Annotations as given ↔ names, values and codes."""
 
+from __future__ import annotations
+
 from collections.abc import Hashable
 from dataclasses import dataclass
 from numbers import Real
@@ -8,10 +10,76 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .checks import LARGEST, sorted_values
+from .checks import LARGEST, check_annotation_weights, check_length, sorted_values
 
 RESERVED_NAMES = ("label", "interaction")
 KINDS = ("categorical", "continuous")
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """Annotations and their weights as they were given, read once.
+
+    Attributes
+    ----------
+    table : DataFrame of shape (n_samples, n_concepts)
+        With checked names; values as they were given.
+    weights : ndarray of shape (n_samples, n_concepts)
+        Of the annotations by themselves.
+    as_frame : bool
+        Whether they came as a DataFrame of pandas.
+    """
+
+    table: pd.DataFrame
+    weights: np.ndarray
+    as_frame: bool
+
+    @classmethod
+    def read(cls, concepts, weights, n_samples: int) -> Annotations | None:
+        """Read the arguments `concepts` and `concept_sample_weight` of a fit.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they have no such shape, or weights were given without annotations.
+        """
+        if concepts is None:
+            if weights is not None:
+                raise ValueError("concept_sample_weight was given without concepts.")
+            return None
+        table = concept_table(concepts)
+        check_length("concepts", len(table), n_samples)
+        weights = check_annotation_weights(weights, table)
+        return cls(table, weights, isinstance(concepts, pd.DataFrame))
+
+    def learn(
+        self, sample_weight: np.ndarray, kinds=None
+    ) -> tuple[ConceptSchema, np.ndarray]:
+        """Return names and values of the concepts, and the codes of all annotations.
+
+        Annotations of rows or of weight 0 count as missing.
+
+        Parameters
+        ----------
+        sample_weight : ndarray of shape (n_samples,)
+        kinds : dict of str to {"categorical", "continuous"}, default=None
+            Overrides: otherwise numbers that are not whole make a concept continuous.
+
+        Raises
+        ------
+        ValueError
+            If a concept has fewer than two observed values, or `kinds` does not fit.
+        """
+        kinds = _check_kinds(kinds, list(self.table.columns))
+        counted = self.weights * sample_weight[:, None] > 0
+        codes, classes = np.full(self.weights.shape, np.nan), []
+        for j, name in enumerate(self.table.columns):
+            observed = counted[:, j] & self.table.iloc[:, j].notna().to_numpy()
+            values = _plain(self.table.iloc[observed, j])
+            known, codes[observed, j] = _learn_column(name, values, kinds.get(name))
+            classes.append(known)
+        names = tuple(self.table.columns)
+        return ConceptSchema(names, tuple(classes), self.as_frame), codes
 
 
 @dataclass(frozen=True)
@@ -27,68 +95,56 @@ class ConceptSchema:
         Whether the annotations came as a DataFrame.
     """
 
-    names: tuple[str, ...]
-    classes: tuple[np.ndarray | None, ...]
-    as_frame: bool
+    names: tuple[str, ...] = ()
+    classes: tuple[np.ndarray | None, ...] = ()
+    as_frame: bool = False
 
-    @classmethod
-    def from_annotations(cls, concepts, counts=None, kinds=None) -> "ConceptSchema":
-        """Learn names and values.
-
-        Parameters
-        ----------
-        concepts : array-like of shape (n_samples, n_concepts)
-        counts : ndarray of bool of shape (n_samples, n_concepts), default=None
-            Which annotations count.
-        kinds : dict of str to {"categorical", "continuous"}, default=None
-            Overrides: otherwise numbers that are not whole make a concept continuous.
-
-        Raises
-        ------
-        ValueError
-            If a concept has fewer than two observed values, or `kinds` does not fit.
-        """
-        table = concept_table(concepts)
-        kinds = _check_kinds(kinds, list(table.columns))
-        classes = []
-        for j, name in enumerate(table.columns):
-            observed = table.iloc[:, j].notna().to_numpy()
-            if counts is not None:
-                observed = observed & counts[:, j]
-            values = _plain(table.iloc[observed, j])
-            classes.append(_observed_classes(name, values, kinds.get(name)))
-        return cls(
-            tuple(table.columns), tuple(classes), isinstance(concepts, pd.DataFrame)
-        )
-
-    def encode(self, concepts, *, partial=False, ignore=None) -> np.ndarray:
+    def encode(
+        self, annotations: Annotations, sample_weight=None, *, partial=False
+    ) -> np.ndarray:
         """Return codes (n_samples, n_concepts), float64, NaN where not annotated.
 
-        The code of a continuous concept is its value.
+        The code of a continuous concept is its value. An annotation of weight 0, or in
+        a row of weight 0, may have any value; it counts as not annotated if the model
+        does not know it.
 
         Parameters
         ----------
-        concepts : array-like of shape (n_samples, n_concepts)
+        annotations : Annotations
+        sample_weight : ndarray of shape (n_samples,), default=None
+            None for 1.
         partial : bool, default=False
             Whether a DataFrame may leave out concepts.
-        ignore : ndarray of bool of shape (n_samples, n_concepts), default=None
-            Entries that count as not annotated, whatever they hold.
 
         Raises
         ------
         ValueError
             If the columns are not the model's, or a value was never seen in fit.
         """
-        table = self._aligned(concept_table(concepts), concepts, partial)
-        codes = np.full((len(table), len(self.names)), np.nan)
-        for j, name in enumerate(self.names):
-            if name not in table.columns:
+        columns = self._columns(annotations, partial)
+        codes = np.full((len(annotations.table), len(self.names)), np.nan)
+        for j, column in enumerate(columns):
+            if column is None:
                 continue
-            given = table[name].notna().to_numpy()
-            if ignore is not None:
-                given = given & ~ignore[:, j]
-            codes[given, j] = self._encode_column(j, table.loc[given, name])
+            values = annotations.table.iloc[:, column]
+            given = values.notna().to_numpy()
+            weights = annotations.weights[:, column]
+            if sample_weight is not None:
+                weights = weights * sample_weight
+            weightless = given & (weights == 0)
+            given = given & ~weightless
+            codes[given, j] = self._encode_column(j, values[given])
+            codes[weightless, j] = _known_codes(self.classes[j], values[weightless])
         return codes
+
+    def arrange(self, annotations: Annotations) -> np.ndarray:
+        """Return the weights of annotations in the order of the concepts, 1 if none."""
+        columns = self._columns(annotations, partial=True)
+        weights = np.ones((len(annotations.table), len(self.names)))
+        for j, column in enumerate(columns):
+            if column is not None:
+                weights[:, j] = annotations.weights[:, column]
+        return weights
 
     def decode(self, codes, index=None):
         """Return values for codes, in the kind of container the annotations came in."""
@@ -112,22 +168,24 @@ class ConceptSchema:
             names += [f"{name}={format_value(value)}" for value in shown]
         return names
 
-    def _aligned(self, table, concepts, partial) -> pd.DataFrame:
-        if not isinstance(concepts, pd.DataFrame):
-            if table.shape[1] != len(self.names):
+    def _columns(self, annotations: Annotations, partial: bool) -> list[int | None]:
+        """Return the column of every concept, by name where columns are named."""
+        given = list(annotations.table.columns)
+        if not annotations.as_frame:
+            if len(given) != len(self.names):
                 raise ValueError(
-                    f"concepts has {table.shape[1]} columns, but the model was fitted "
+                    f"concepts has {len(given)} columns, but the model was fitted "
                     f"with {len(self.names)}: {', '.join(self.names)}."
                 )
-            return table.set_axis(list(self.names), axis=1)
-        unknown = [name for name in table.columns if name not in self.names]
-        missing = [name for name in self.names if name not in table.columns]
+            return list(range(len(given)))
+        unknown = [name for name in given if name not in self.names]
+        missing = [name for name in self.names if name not in given]
         if unknown or (missing and not partial):
             raise ValueError(
                 "concepts must have the columns the model was fitted with "
                 f"({', '.join(self.names)}); unknown: {unknown}, missing: {missing}."
             )
-        return table
+        return [given.index(name) if name in given else None for name in self.names]
 
     def _encode_column(self, j: int, values: pd.Series) -> np.ndarray:
         classes = self.classes[j]
@@ -256,8 +314,10 @@ def _check_kinds(kinds, names: list[str]) -> dict[str, str]:
     return kinds
 
 
-def _observed_classes(name: str, values: np.ndarray, kind) -> np.ndarray | None:
-    """Return the sorted values of a categorical concept, None for a continuous one."""
+def _learn_column(
+    name: str, values: np.ndarray, kind: str | None
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return the sorted values of a concept, None if continuous, and all codes."""
     if kind is None:
         whole = values.dtype.kind != "f" or np.all(values == np.floor(values))
         kind = "categorical" if whole else "continuous"
@@ -270,7 +330,36 @@ def _observed_classes(name: str, values: np.ndarray, kind) -> np.ndarray | None:
             f"({', '.join(repr(v) for v in observed.tolist()) or 'none'}); drop it, or "
             "annotate rows with another value."
         )
-    return observed if kind == "categorical" else None
+    if kind == "continuous":
+        return None, values
+    return observed, np.searchsorted(observed, values)
+
+
+def _known_codes(classes: np.ndarray | None, values: pd.Series) -> np.ndarray:
+    """Return the codes of values that may be anything, NaN where there is none."""
+    if not len(values):
+        return np.empty(0)
+    objects = values.to_numpy(dtype=object)
+    if classes is None:
+        codes = [value_code(None, value) for value in objects]
+        return np.array(codes, dtype=np.float64)  # NaN for None
+    codes = np.full(len(objects), np.nan)
+    known = classes.astype(object)
+    usable = np.array([isinstance(value, Hashable) for value in objects])
+    for alike in (_are_bool, _are_not_bool):  # Python says that True is 1
+        codes_alike, rows = alike(known).nonzero()[0], alike(objects) & usable
+        index = pd.Index(known[codes_alike], dtype=object)
+        found = index.get_indexer(pd.Index(objects[rows], dtype=object))
+        codes[rows] = np.where(found < 0, np.nan, np.append(codes_alike, -1)[found])
+    return codes
+
+
+def _are_bool(values: np.ndarray) -> np.ndarray:
+    return np.array([isinstance(value, bool | np.bool_) for value in values], bool)
+
+
+def _are_not_bool(values: np.ndarray) -> np.ndarray:
+    return ~_are_bool(values)
 
 
 def _numbers(name: str, values: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""What may come in, and what to say where it may not.
+"""Checks of arguments, with messages that name the argument.
 
-scikit-learn's own messages stand wherever they name the argument.
+Messages of scikit-learn that name the argument are kept.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from numbers import Integral
+from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
@@ -22,10 +24,11 @@ from sklearn.utils.validation import validate_data
 
 from .sklearn import _check_feature_names_in, _check_sample_weight, _num_samples
 
-# Products of a weight, a feature and an annotation or another feature stay finite in
-# float64, and so do their sums over rows.
+# Products of a weight, a feature and an annotation or another feature are finite in
+# float64 up to this, and so are their sums over rows.
 LARGEST = 1e100
-# Beyond this the gradient at the optimum drowns in rounding: fits end anywhere.
+# Beyond this, rounding is larger than the gradient near the optimum, and a fit ends
+# anywhere.
 LARGEST_FEATURE = 1e15
 _FEATURES = (
     "a dense table of finite numbers, of shape (n_samples, n_features) (texts go "
@@ -36,7 +39,9 @@ _FEATURES = (
 class CheckedScoreMixin(ClassifierMixin):
     """A classifier whose `score` says which argument is wrong."""
 
-    def score(self, X, y, sample_weight=None):
+    def score(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Return the accuracy of the predicted labels.
 
         Parameters
@@ -58,14 +63,18 @@ class CheckedScoreMixin(ClassifierMixin):
         if sample_weight is not None:
             sample_weight = check_weights(sample_weight, predicted)
         with error_context("y", "labels of the type that fit was given"):
-            return accuracy_score(y, predicted, sample_weight=sample_weight)
+            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
 
-def all_or_nothing(fit: Callable) -> Callable:
-    """Make a failed `fit` leave the estimator as it was."""
+def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a failed or interrupted `fit` leave the estimator as it was.
+
+    `fit` stores one attribute after another. Without this, a second fit that fails
+    after `classes_` leaves a model that names the new labels by the old coefficients.
+    """
 
     @wraps(fit)
-    def wrapped(self, *args, **kwargs):
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = vars(self).copy()
         try:
             return fit(self, *args, **kwargs)
@@ -79,7 +88,7 @@ def all_or_nothing(fit: Callable) -> Callable:
 
 @contextmanager
 def error_context(argument: str, expected: str) -> Iterator[None]:
-    """Put the argument's name and what is expected before messages without them."""
+    """Add the argument's name and what is expected to errors that lack the name."""
     try:
         yield
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
@@ -89,14 +98,14 @@ def error_context(argument: str, expected: str) -> Iterator[None]:
         raise kind(f"{argument} must be {expected}: {error}") from error
 
 
-def count_rows(X, name: str = "X") -> int:
+def count_rows(X: Any, name: str = "X") -> int:
     """Return the number of samples of what may be features or texts."""
     with error_context(name, "an array, a DataFrame or a list with one entry a sample"):
         return _num_samples(X)
 
 
 def check_length(argument: str, length: int, n_samples: int, of: str = "X") -> None:
-    """Refuse an argument that has not one row for each of X."""
+    """Refuse an argument that does not have one row for each row of X."""
     if length != n_samples:
         raise ValueError(
             f"{argument} has {length} rows, but {of} has {n_samples}: inconsistent "
@@ -105,9 +114,9 @@ def check_length(argument: str, length: int, n_samples: int, of: str = "X") -> N
         )
 
 
-def check_count(name: str, value, low: int, high: int) -> int:
+def check_count(name: str, value: Any, low: int, high: int) -> int:
     """Return a checked whole number of training rows, from low to high."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, got {value!r}.")
     if not low <= value <= high:
         raise ValueError(
@@ -116,11 +125,11 @@ def check_count(name: str, value, low: int, high: int) -> int:
     return int(value)
 
 
-def check_features(estimator, X, *, reset: bool) -> np.ndarray:
+def check_features(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     """Return features as finite float64 of a size that can be computed with.
 
-    They are row by row in memory whatever they came in: on some processors the bits of
-    a product depend on it, and equal numbers are to give equal models.
+    They are row-major, whatever container they come in: on some processors the bits of
+    a product depend on the memory order, and equal numbers must give equal models.
     """
     if sparse.issparse(X):
         raise TypeError(
@@ -137,7 +146,7 @@ def check_features(estimator, X, *, reset: bool) -> np.ndarray:
 
 
 def check_size(name: str, X: np.ndarray) -> None:
-    """Refuse features that are too large to be computed with."""
+    """Refuse features that are too large for double precision."""
     largest = max(X.max(), -X.min())
     if largest > LARGEST_FEATURE:
         raise ValueError(
@@ -148,7 +157,7 @@ def check_size(name: str, X: np.ndarray) -> None:
 
 
 def check_labels(
-    y, n_samples: int, *, warn: bool = False, name: str = "y", of: str = "X"
+    y: Any, n_samples: int, *, warn: bool = False, name: str = "y", of: str = "X"
 ) -> np.ndarray:
     """Return labels as an array of shape (n_samples,), none of them missing."""
     if y is None:
@@ -176,7 +185,7 @@ def check_labels(
 
 
 def sorted_values(values: np.ndarray, subject: str) -> np.ndarray:
-    """Return the distinct values in order, or say that there is none."""
+    """Return the distinct values in order; refuse values that have no order."""
     try:
         return np.unique(values)
     except TypeError as error:
@@ -187,8 +196,8 @@ def sorted_values(values: np.ndarray, subject: str) -> np.ndarray:
         ) from error
 
 
-def check_weights(sample_weight, X) -> np.ndarray:
-    """Return weights of the rows of `X`, 1 if there are none, in float64."""
+def check_weights(sample_weight: Any, X: Any) -> np.ndarray:
+    """Return weights of the rows of `X` in float64; 1 if none are given."""
     shape = getattr(sample_weight, "shape", ())
     if len(shape) > 1:
         raise ValueError(
@@ -206,7 +215,7 @@ def check_weights(sample_weight, X) -> np.ndarray:
 
 
 def check_weight_values(name: str, weights: np.ndarray) -> None:
-    """Refuse weights that are no numbers, negative, or out of all proportion."""
+    """Refuse weights that are negative, not finite, extremely small or large."""
     odd = weights[(weights != 0) & ~((weights >= 1 / LARGEST) & (weights <= LARGEST))]
     if odd.size:
         raise ValueError(
@@ -215,8 +224,10 @@ def check_weight_values(name: str, weights: np.ndarray) -> None:
         )
 
 
-def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.ndarray:
-    """Return weights of annotations, 1 if there are none, in float64."""
+def check_annotation_weights(
+    concept_sample_weight: Any, table: pd.DataFrame
+) -> np.ndarray:
+    """Return weights of annotations in float64; 1 if none are given."""
     name = "concept_sample_weight"
     if concept_sample_weight is None:
         return np.ones(table.shape)
@@ -239,7 +250,7 @@ def check_annotation_weights(concept_sample_weight, table: pd.DataFrame) -> np.n
     return weights
 
 
-def check_input_features(estimator, input_features):
+def check_input_features(estimator: Any, input_features: Any) -> np.ndarray:
     """Return the names of the features seen in `fit`, or those given."""
     with error_context(
         "input_features", "a list with one name for each feature, or None"
@@ -247,8 +258,8 @@ def check_input_features(estimator, input_features):
         return _check_feature_names_in(estimator, input_features)
 
 
-def refuse_masked(name: str, value) -> None:
-    """Refuse entries that are masked, and would be read all the same."""
+def refuse_masked(name: str, value: Any) -> None:
+    """Refuse masked entries: their values would be read as if they were not."""
     if np.ma.is_masked(value):
         raise ValueError(
             f"{name} is a masked array with {np.ma.count_masked(value)} masked "
@@ -257,11 +268,14 @@ def refuse_masked(name: str, value) -> None:
         )
 
 
-def refuse_dates(value) -> None:
-    """Refuse what would be read as numbers of nanoseconds."""
-    if isinstance(value, pd.DataFrame):
-        dtypes = list(value.dtypes)
+def refuse_dates(value: Any) -> None:
+    """Refuse dates and durations, which would be read as numbers of nanoseconds."""
+    value = nw.from_native(value, pass_through=True, eager_only=True, allow_series=True)
+    if isinstance(value, nw.DataFrame):
+        is_date = any(dtype.is_temporal() for dtype in value.schema.dtypes())
+    elif isinstance(value, nw.Series):
+        is_date = value.dtype.is_temporal()
     else:
-        dtypes = [getattr(value, "dtype", None)]
-    if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in dtypes):
+        is_date = getattr(getattr(value, "dtype", None), "kind", None) in ("m", "M")
+    if is_date:
         raise TypeError("it holds dates or durations. Turn them into numbers.")

@@ -1,4 +1,4 @@
-"""Where torch computes."""
+"""The device and the number of threads that torch computes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def resolve_device(device: str) -> torch.device:
     Raises
     ------
     ValueError
-        If the name is unknown, or no such device is there.
+        If the name is unknown, or there is no such device.
     """
     import torch
 
@@ -44,14 +44,14 @@ def resolve_device(device: str) -> torch.device:
 
 @contextmanager
 def same_threads(count: int | None = None) -> Iterator[int]:
-    """Compute on so many threads of the CPU, None for as many as PyTorch takes.
+    """Compute on a number of threads of the CPU; None for the number PyTorch takes.
 
-    Sums are split among threads, so that only the same number gives the same bits.
+    Sums are split among threads, so that another number of threads gives other bits.
 
     Yields
     ------
     count : int
-        How many it is.
+        The number of threads.
     """
     import torch
     from threadpoolctl import threadpool_limits

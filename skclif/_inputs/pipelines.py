@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from typing import Any
 
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -13,14 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 from .sklearn import _routing_enabled
 
 
-def final_step(estimator):
+def final_step(estimator: Any) -> Any:
     """Return the estimator at the end of (nested, frozen) pipelines."""
     while isinstance(estimator, Pipeline | FrozenEstimator):
         estimator = _inside(estimator)
     return estimator
 
 
-def with_final_step(estimator, final):
+def with_final_step(estimator: Any, final: Any) -> Any:
     """Return the same estimator around another final step, leading steps shared."""
     if isinstance(estimator, FrozenEstimator):
         return FrozenEstimator(with_final_step(estimator.estimator, final))
@@ -32,18 +33,18 @@ def with_final_step(estimator, final):
     return twin
 
 
-def is_frozen(estimator) -> bool:
+def is_frozen(estimator: Any) -> bool:
     """Return whether the estimator at the end is not to be fitted."""
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
     return isinstance(estimator, FrozenEstimator)
 
 
-def fit_parts(estimator, X, y, **params):
+def fit_parts(estimator: Any, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:
     """Fit a clone of an estimator; return it and the features its final step saw.
 
-    The final step gets `params` directly; with metadata routing enabled, leading steps
-    get what they request of them. What is frozen is not fitted.
+    The final step gets `params` directly. With metadata routing enabled, leading steps
+    get the parameters that they request. A frozen step is not fitted.
     """
     params = {name: value for name, value in params.items() if value is not None}
     estimator = clone(estimator)
@@ -53,11 +54,17 @@ def fit_parts(estimator, X, y, **params):
     return estimator, features
 
 
-def fit_leading(estimator, X, y, **params):
+def fit_leading(estimator: Any, X: Any, y: Any, **params: Any) -> Any:
     """Fit all but the final step, in place; return the features for that step.
 
-    With metadata routing enabled, leading steps get what they request of `params`.
+    With metadata routing enabled, leading steps get the `params` that they request.
+
+    Raises
+    ------
+    TypeError
+        If a step resamples.
     """
+    _refuse_samplers(estimator)
     params = {name: value for name, value in params.items() if value is not None}
     if isinstance(estimator, FrozenEstimator):
         check_is_fitted(estimator.estimator)
@@ -65,7 +72,7 @@ def fit_leading(estimator, X, y, **params):
     if not isinstance(estimator, Pipeline):
         return X
     if _routing_enabled():
-        # Refuses what the pipeline's own fit would refuse.
+        # Refuses the metadata that the pipeline's own fit would refuse.
         process_routing(estimator, "fit", **params)
     if len(estimator) > 1:
         leading = estimator[:-1]
@@ -74,7 +81,7 @@ def fit_leading(estimator, X, y, **params):
     return fit_leading(estimator.steps[-1][1], X, y, **params)
 
 
-def transform_parts(estimator, X):
+def transform_parts(estimator: Any, X: Any) -> Any:
     """Return the features that a fitted estimator's final step sees."""
     while isinstance(estimator, Pipeline | FrozenEstimator):
         if isinstance(estimator, Pipeline) and len(estimator) > 1:
@@ -83,13 +90,28 @@ def transform_parts(estimator, X):
     return X
 
 
-def _inside(estimator):
+def _refuse_samplers(estimator: Any) -> None:
+    """Refuse the samplers of imbalanced-learn, which scikit-learn does not know."""
+    while isinstance(estimator, Pipeline | FrozenEstimator):
+        for name, step in getattr(estimator, "steps", []):
+            if hasattr(step, "fit_resample"):
+                raise TypeError(
+                    f"The step {name!r} of the pipeline is a sampler, "
+                    f"{type(step).__name__}. Resampling changes the rows, so that "
+                    "influence and weights cannot be matched to them. Leave the step "
+                    "out and use weights instead: sample_weight, class_weight or "
+                    "InfluenceReweighter."
+                )
+        estimator = _inside(estimator)
+
+
+def _inside(estimator: Any) -> Any:
     if isinstance(estimator, FrozenEstimator):
         return estimator.estimator
     return estimator.steps[-1][1]
 
 
-def _requested(leading: Pipeline, params: dict) -> dict:
+def _requested(leading: Pipeline, params: dict[str, Any]) -> dict[str, Any]:
     """Return the metadata that leading steps ask for."""
     if not _routing_enabled():
         return {}

@@ -1,4 +1,4 @@
-"""The only door to private scikit-learn: when it moves something, this file changes."""
+"""The only module that imports private scikit-learn: what moves is mended here."""
 
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing

@@ -8,12 +8,10 @@ import numpy as np
 import torch
 
 from ..numerics.bottleneck import TrainingData
-from .annotations import concept_table, value_code
-from .checks import check_annotation_weights
 
 
-@dataclass(frozen=True)
-class TrainingSet:
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
     """Training rows as they were given, coded as the model codes.
 
     Attributes
@@ -38,37 +36,8 @@ class TrainingSet:
     concept_weights: np.ndarray
     class_weight: np.ndarray
 
-    @classmethod
-    def given(
-        cls, model, data: TrainingData, weights, class_weight, concepts, concept_weights
-    ) -> TrainingSet:
-        """Return what `fit` was given, also of rows and annotations of weight 0.
-
-        `data` is the same with effective weights.
-        """
-        codes = np.where(data.annotated.numpy(), data.concepts.numpy(), np.nan)
-        own = np.ones(codes.shape)
-        if codes.shape[1]:
-            table = concept_table(concepts)
-            own = check_annotation_weights(concept_weights, table)
-            unread = table.notna().to_numpy() & (data.concept_weights.numpy() == 0)
-            for i, j in zip(*np.nonzero(unread), strict=True):
-                # What has no weight may be anything; it counts if it is known.
-                code = value_code(model.concept_classes_[j], table.iat[i, j])
-                codes[i, j] = np.nan if code is None else code
-        return cls(
-            data.features.numpy(),
-            data.labels.numpy(),
-            np.asarray(weights),
-            codes,
-            own,
-            np.asarray(class_weight),
-        )
-
     def data(self) -> TrainingData:
         """Return the rows with effective weights, as the numerics take them."""
-        from ..numerics.bottleneck import TrainingData
-
         weights = self.concept_weights * self.weights[:, None]
         annotated = ~np.isnan(self.codes) & (weights > 0)
         arrays = (
@@ -79,13 +48,13 @@ class TrainingSet:
             annotated,
             np.where(annotated, weights, 0.0),
         )
-        return TrainingData(*map(torch.from_numpy, arrays))
+        return TrainingData(*map(as_tensor, arrays))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the attributes by name."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
-    def without_concepts(self, dropped: list[int]) -> TrainingSet:
+    def without_concepts(self, dropped: list[int]) -> TrainingRows:
         """Return the same rows without some of the annotations."""
         return replace(
             self,
@@ -93,10 +62,16 @@ class TrainingSet:
             concept_weights=np.delete(self.concept_weights, dropped, axis=1),
         )
 
-    def below(self, rows: TrainingSet) -> TrainingSet:
+    def below(self, rows: TrainingRows) -> TrainingRows:
         """Return `rows` with these below."""
         both = {
             name: np.concatenate([part, self.arrays()[name]])
             for name, part in rows.arrays().items()
         }
-        return TrainingSet(**{**both, "class_weight": rows.class_weight})
+        return TrainingRows(**{**both, "class_weight": rows.class_weight})
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    """Return an array as a tensor, without a copy where that is possible."""
+    writeable = np.require(array, requirements=["C", "W"])
+    return torch.from_numpy(writeable)

@@ -1,7 +1,10 @@
-"""What estimators around another one have in common."""
+"""The methods that all estimators around another estimator share."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from sklearn.base import MetaEstimatorMixin
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
@@ -10,9 +13,12 @@ from .checks import CheckedScoreMixin
 
 
 class AroundEstimatorMixin(MetaEstimatorMixin, CheckedScoreMixin):
-    """A classifier that fits `estimator` as `estimator_`, and predicts by it."""
+    """A classifier that fits `estimator` as `estimator_`, and predicts with it."""
 
-    def predict(self, X):
+    estimator: Any
+    estimator_: Any
+
+    def predict(self, X: Any) -> np.ndarray:
         """Predict labels with the fitted estimator.
 
         Parameters
@@ -28,7 +34,7 @@ class AroundEstimatorMixin(MetaEstimatorMixin, CheckedScoreMixin):
         check_is_fitted(self)
         return self.estimator_.predict(X)
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Get metadata routing of this object.
 
         Returns
@@ -46,16 +52,16 @@ class AroundEstimatorMixin(MetaEstimatorMixin, CheckedScoreMixin):
         )
 
     @property
-    def n_features_in_(self):
+    def n_features_in_(self) -> int:
         """Number of features seen in `fit`, if the estimator knows it."""
         return self._fitted("n_features_in_")
 
     @property
-    def feature_names_in_(self):
+    def feature_names_in_(self) -> np.ndarray:
         """Names of the features seen in `fit`, if the estimator knows them."""
         return self._fitted("feature_names_in_")
 
-    def _fitted(self, name: str):
+    def _fitted(self, name: str) -> Any:
         if "estimator_" in vars(self) and hasattr(self.estimator_, name):
             return getattr(self.estimator_, name)
         raise AttributeError(

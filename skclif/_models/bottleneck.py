@@ -5,41 +5,34 @@ Concept bottleneck models are due to Koh et al. (2020), arXiv 2007.04612.
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
-from .._inputs.annotations import ConceptSchema, concept_table
+from .._inputs.annotations import Annotations, ConceptSchema
 from .._inputs.checks import (
     CheckedScoreMixin,
     all_or_nothing,
-    check_annotation_weights,
     check_features,
     check_input_features,
     check_labels,
-    check_length,
     check_weight_values,
     check_weights,
     error_context,
 )
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
+from .._inputs.training_rows import TrainingRows, as_tensor
+from ..exceptions import warn_user
+from ..numerics.bottleneck import Bottleneck, TrainingData, fit_bottleneck, substitute
+from ..numerics.solvers import Convergence
+from .fitted import FittedHeads, class_weights, concept_heads
 
-if TYPE_CHECKING:
-    import torch
-
-    from ..numerics.bottleneck import Bottleneck, TrainingData
-    from ..numerics.heads import RidgeHead, SoftmaxHead
-    from ..numerics.solvers import Convergence
-
-_CALLER = 5  # of fit, seen from where warnings are raised: two decorators between
 _COARSE = 1e3  # tol is to be that much smaller than what it is the tolerance of
 
 
@@ -167,9 +160,6 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
 
-    # False only for the twin of a LogisticRegression that has none.
-    _label_intercept = True
-
     def __init__(
         self,
         *,
@@ -236,21 +226,31 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             )
         X = check_features(self, X, reset=True)
         y = check_labels(y, len(X), warn=True)
-        self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
+        classes = np.unique(y)
+        if len(classes) < 2:
             raise ValueError(
                 "y needs at least 2 classes, but the data contains only one class: "
-                f"{self.classes_.tolist()[0]!r}."
+                f"{classes.tolist()[0]!r}."
             )
         sample_weight = check_weights(sample_weight, X)
-        self.class_weight_ = self._class_weights(y, sample_weight)
-        self._learn_schema(X, sample_weight, concepts, concept_sample_weight)
-        data = self._training_data(X, y, sample_weight, concepts, concept_sample_weight)
-        bottleneck, concept_fit, label_fit = self._solve(data)
-        self._store(bottleneck)
-        self.n_iter_ = max(concept_fit.n_iter, label_fit.n_iter)
+        class_weight = self._class_weights(classes, y, sample_weight)
+        annotations = Annotations.read(concepts, concept_sample_weight, len(X))
+        schema, codes = ConceptSchema(), np.empty((len(X), 0))
+        if annotations is not None:
+            schema, codes = annotations.learn(sample_weight, self.concept_kinds)
+        data = TrainingRows(
+            X,
+            np.searchsorted(classes, y),
+            sample_weight,
+            codes,
+            codes if annotations is None else annotations.weights,
+            class_weight,
+        ).data()
+        bottleneck, concept_fit, label_fit = self._solve(data, schema, len(classes))
+        heads = FittedHeads.solved(self, bottleneck, schema, classes, class_weight)
+        heads.store(self, max(concept_fit.n_iter, label_fit.n_iter))
         self._warn_if_tol_is_coarse(data)
-        self._warn_unless_converged(concept_fit, list(self.concept_names_in_))
+        self._warn_unless_converged(concept_fit, heads.names)
         self._warn_unless_converged(label_fit, ["label"])
         return self
 
@@ -341,7 +341,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         names = check_input_features(self, input_features)
         if not self.n_concepts_:
             return names
-        return np.asarray(self._schema().activation_names(), dtype=object)
+        return np.asarray(FittedHeads.of(self).schema.activation_names(), dtype=object)
 
     def predict_concepts(self, X):
         """Predict the value of every concept.
@@ -372,7 +372,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             codes[:, j] = (
                 prediction[:, 0] if is_continuous else prediction.argmax(axis=1)
             )
-        return self._schema().decode(codes, index=_index_of(X))
+        return FittedHeads.of(self).schema.decode(codes, index=_index_of(X))
 
     def predict_concept_proba(self, X):
         """Predict probabilities of the values of every concept.
@@ -434,13 +434,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                 "intervene needs bottleneck='soft' or 'hard': a known value has no "
                 "logit to put in its place."
             )
-        import torch
-
-        from ..numerics.bottleneck import substitute
-
         bottleneck, features = self._on_device(X)
-        codes = self._schema().encode(concepts, partial=True)
-        check_length("concepts", len(codes), len(features))
+        known = Annotations.read(concepts, None, len(features))
+        codes = FittedHeads.of(self).schema.encode(known, partial=True)
         codes = torch.from_numpy(codes).to(features.device)
         activations = substitute(
             bottleneck.concepts, bottleneck.activations(features), codes, ~codes.isnan()
@@ -466,100 +462,26 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         self._require_concepts("contributions")
         activations = self.transform(X)
         coef, intercept = _centred(self.coef_), _centred(self.intercept_)
-        columns = self._bottleneck().concepts.activations
+        columns = FittedHeads.of(self).tensors().concepts.activations
         parts = [activations[:, c] @ coef[:, c].T for c in columns]
         parts.append(np.broadcast_to(intercept, parts[0].shape))
         return np.stack(parts, axis=2)
 
-    def _class_weights(self, y, sample_weight) -> np.ndarray:
-        if self.class_weight != "balanced":
-            with error_context("class_weight", "a dict of labels to numbers"):
-                weights = compute_class_weight(
-                    self.class_weight, classes=self.classes_, y=y
-                )
-            check_weight_values("class_weight", weights)
-            return weights
-        # Rows of weight 0 count as removed, and so do classes that have only such rows.
-        counted = sample_weight > 0
-        present = np.isin(self.classes_, y[counted])
-        weights = np.ones(len(self.classes_))
-        weights[present] = compute_class_weight(
-            "balanced",
-            classes=self.classes_[present],
-            y=y[counted],
-            sample_weight=sample_weight[counted],
-        )
+    def _class_weights(self, classes, y, sample_weight) -> np.ndarray:
+        with error_context("class_weight", "a dict of labels to numbers"):
+            weights = class_weights(self.class_weight, classes, y, sample_weight)
+        check_weight_values("class_weight", weights)
         return weights
 
-    def _learn_schema(self, X, sample_weight, concepts, concept_sample_weight):
-        if concepts is None:
-            if concept_sample_weight is not None:
-                raise ValueError("concept_sample_weight was given without concepts.")
-            schema = ConceptSchema((), (), False)
-        else:
-            weights = _annotation_weights(concepts, concept_sample_weight, len(X))
-            counts = weights * sample_weight[:, None] > 0
-            schema = ConceptSchema.from_annotations(
-                concepts, counts, self.concept_kinds
-            )
-        self.concept_names_in_ = np.asarray(schema.names, dtype=object)
-        self.concept_classes_ = list(schema.classes)
-        self.n_concepts_ = len(schema.names)
-        self._concepts_as_frame = schema.as_frame
-
-    def _schema(self) -> ConceptSchema:
-        return ConceptSchema(
-            tuple(self.concept_names_in_),
-            tuple(self.concept_classes_),
-            self._concepts_as_frame,
-        )
-
-    def _training_data(
-        self, X, y, sample_weight, concepts, concept_sample_weight
-    ) -> TrainingData:
-        """Return checked data with effective weights, coded as this model codes."""
-        import torch
-
-        from ..numerics.bottleneck import TrainingData
-
-        labels = np.searchsorted(self.classes_, y)
-        if concepts is None:
-            codes = np.zeros((len(X), 0))
-            weights = np.zeros((len(X), 0))
-        else:
-            weights = _annotation_weights(concepts, concept_sample_weight, len(X))
-            weights = weights * sample_weight[:, None]
-            codes = self._schema().encode(concepts, ignore=weights == 0)
-        annotated = ~np.isnan(codes)
-        arrays = (
-            X,
-            labels,
-            sample_weight * self.class_weight_[labels],
-            np.where(annotated, codes, 0.0),
-            annotated,
-            np.where(annotated, weights, 0.0),
-        )
-        return TrainingData(*(torch.from_numpy(np.array(array)) for array in arrays))
-
-    def _concept_heads(self) -> list[SoftmaxHead | RidgeHead]:
-        from ..numerics.heads import RidgeHead, SoftmaxHead
-
-        return [
-            RidgeHead() if values is None else SoftmaxHead(len(values), self.bottleneck)
-            for values in self.concept_classes_
-        ]
-
-    def _solve(self, data: TrainingData) -> tuple[Bottleneck, Convergence, Convergence]:
+    def _solve(
+        self, data: TrainingData, schema: ConceptSchema, n_classes: int
+    ) -> tuple[Bottleneck, Convergence, Convergence]:
         """Fit both stages, or say which numbers are too large for it."""
-        import torch
-
-        from ..numerics.bottleneck import fit_bottleneck
-
         try:
             solution = fit_bottleneck(
                 data.to(resolve_device(self.device)),
-                self._concept_heads(),
-                len(self.classes_),
+                concept_heads(schema, self.bottleneck),
+                n_classes,
                 independent=self.training == "independent",
                 penalty=1 / self.C,
                 concept_penalty=1 / self.concept_C,
@@ -579,48 +501,10 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             f"concept_C={self.concept_C:.2g}. Scale or clip what is large."
         ) from cause
 
-    def _store(self, bottleneck: Bottleneck):
-        weights = bottleneck.label.to_logit_weights(bottleneck.label_parameters)
-        self.coef_, self.intercept_ = _split_bias(weights)
-        stack = bottleneck.concepts
-        self.concept_coef_, self.concept_intercept_ = [], []
-        for head, columns in zip(stack.heads, stack.scores, strict=True):
-            weights = head.to_logit_weights(bottleneck.concept_parameters[columns])
-            coef, intercept = _split_bias(weights)
-            self.concept_coef_.append(coef)
-            self.concept_intercept_.append(intercept)
-
-    def _bottleneck(self, device: torch.device | None = None) -> Bottleneck:
-        """Return the fitted parameters as the numerics use them."""
-        import torch
-
-        from ..numerics.bottleneck import Bottleneck
-        from ..numerics.heads import HeadStack, SoftmaxHead
-
-        stack = HeadStack(self._concept_heads())
-        label = SoftmaxHead(len(self.classes_), intercept=self._label_intercept)
-        concepts = [
-            head.from_logit_weights(_join_bias(coef, intercept))
-            for head, coef, intercept in zip(
-                stack.heads, self.concept_coef_, self.concept_intercept_, strict=True
-            )
-        ]
-        parameters = label.from_logit_weights(_join_bias(self.coef_, self.intercept_))
-        empty = parameters.new_empty(0, self.n_features_in_ + 1)
-        return Bottleneck(
-            stack,
-            label,
-            torch.cat([empty, *concepts]).to(device),
-            parameters.to(device),
-            independent=self.training == "independent",
-        )
-
     def _on_device(self, X) -> tuple[Bottleneck, torch.Tensor]:
-        import torch
-
         X = check_features(self, X, reset=False)
         device = resolve_device(self.device)
-        return self._bottleneck(device), torch.from_numpy(np.array(X)).to(device)
+        return FittedHeads.of(self).tensors(device), as_tensor(X).to(device)
 
     def _require_concepts(self, method: str):
         if not self.n_concepts_:
@@ -638,13 +522,12 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             total = float((weights * data.concepts[:, j].abs()).sum())
             tolerance = self.tol * min(1.0, 1 / self.concept_C, float(weights.sum()))
             if total < _COARSE * tolerance:
-                warnings.warn(
+                warn_user(
                     f"The head of {self.concept_names_in_[j]!r} learns little or "
                     f"nothing: its numbers times weights add up to {total:.2g}, where "
                     f"gradients below {tolerance:.2g} count as zero. Multiply the "
                     f"numbers by a constant, or lower tol={self.tol:.2g}.",
                     ConvergenceWarning,
-                    stacklevel=_CALLER,
                 )
 
     def _warn_unless_converged(self, convergence, names: list[str]):
@@ -664,26 +547,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                     f"rounding moves its scores by {uncertainty:.1g} of their size. "
                     "Scale the features and weights, or lower C and concept_C."
                 )
-            warnings.warn(message, ConvergenceWarning, stacklevel=_CALLER)
-
-
-def _annotation_weights(concepts, concept_sample_weight, n_samples) -> np.ndarray:
-    """Return weights (n_samples, n_concepts) of annotations of checked length."""
-    table = concept_table(concepts)
-    check_length("concepts", len(table), n_samples)
-    return check_annotation_weights(concept_sample_weight, table)
-
-
-def _split_bias(weights: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    array = _numpy(weights)
-    return array[:, :-1].copy(), array[:, -1].copy()
-
-
-def _join_bias(coef: np.ndarray, intercept: np.ndarray) -> torch.Tensor:
-    import torch
-
-    joined = np.column_stack([coef, intercept])
-    return torch.from_numpy(np.ascontiguousarray(joined, dtype=np.float64))
+            warn_user(message, ConvergenceWarning)
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:

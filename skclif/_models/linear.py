@@ -7,21 +7,23 @@ to be trained on: away from it influence is not defined.
 
 from __future__ import annotations
 
-import warnings
-from copy import copy
+from dataclasses import replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-from sklearn.utils.class_weight import compute_class_weight
 
+from .._inputs.annotations import Annotations
 from .._inputs.pipelines import final_step, is_frozen
+from .._inputs.training_rows import TrainingRows
+from ..exceptions import InfluenceWarning, warn_user
+from ..numerics.bottleneck import TrainingData, refit_label, relative_gradients
+from ..numerics.separability import LARGEST, are_separable, programme_size
 from .bottleneck import ConceptBottleneckClassifier
+from .fitted import FittedHeads, class_weights
 
 # Gradient norm of a frozen model, over that of a typical training row.
 STATIONARY = 1e-3
-_CERTAIN = 1e-5  # largest residual of rows that are told apart
-_MAX_ITER = 100
 
 
 def check_explainable(estimator, concepts=None) -> None:
@@ -70,75 +72,34 @@ def check_explainable(estimator, concepts=None) -> None:
         )
 
 
-def as_bottleneck(model) -> ConceptBottleneckClassifier:
-    """Return a fitted model as a bottleneck, the same one if it is one."""
-    if isinstance(model, ConceptBottleneckClassifier):
-        return model
-    twin = ConceptBottleneckClassifier(C=_inverse_penalty(model))
-    twin.classes_ = model.classes_
-    twin.concept_names_in_ = np.empty(0, dtype=object)
-    twin.concept_classes_, twin.n_concepts_ = [], 0
-    twin.concept_coef_, twin.concept_intercept_ = [], []
-    twin.n_features_in_ = model.n_features_in_
-    twin.coef_ = np.asarray(model.coef_, dtype=np.float64)
-    twin.intercept_ = np.broadcast_to(model.intercept_, len(twin.coef_)).astype(float)
-    twin._label_intercept = model.fit_intercept
-    return twin
+def check_class_weights(estimator, y, sample_weight) -> None:
+    """Refuse balanced weights of a class whose rows all have weight 0.
 
+    scikit-learn divides by the weight of the class, and fits to what comes out.
 
-def class_weights(model, y, sample_weight) -> np.ndarray:
-    """Return the weights of the classes that a model was fitted with, (n_classes,)."""
-    if isinstance(model, ConceptBottleneckClassifier):
-        return model.class_weight_
-    return compute_class_weight(
-        model.class_weight, classes=model.classes_, y=y, sample_weight=sample_weight
-    )
-
-
-def with_parameters(model, bottleneck, n_iter: int, kept, dropped=()):
-    """Return a copy of a fitted model with other parameters.
-
-    Parameters
-    ----------
-    model : ConceptBottleneckClassifier or LogisticRegression
-    bottleneck : numerics.bottleneck.Bottleneck
-        Parameters of the concepts that are left.
-    n_iter : int
-        Newton steps they took.
-    kept : sequence of bool
-        Which of their heads are as they were, to the last digit; the label's last.
-    dropped : sequence of int
-        Concepts that are not left.
+    Raises
+    ------
+    ValueError
+        If a LogisticRegression at the end of the estimator balances such a class.
     """
-    old = as_bottleneck(model)
-    new = copy(old)
-    left = [j for j in range(old.n_concepts_) if j not in dropped]
-    new.concept_names_in_ = old.concept_names_in_[left]
-    new.concept_classes_ = [old.concept_classes_[j] for j in left]
-    new.n_concepts_ = len(left)
-    if dropped and old.concept_kinds:
-        names, kinds = set(new.concept_names_in_), old.concept_kinds.items()
-        new.concept_kinds = {name: kind for name, kind in kinds if name in names}
-    new._store(bottleneck)
-    for i, j in enumerate(left):
-        if kept[i]:
-            new.concept_coef_[i] = old.concept_coef_[j]
-            new.concept_intercept_[i] = old.concept_intercept_[j]
-    if kept[-1]:
-        new.coef_, new.intercept_ = old.coef_, old.intercept_
-    new.n_iter_ = n_iter
-    if isinstance(model, ConceptBottleneckClassifier):
-        return new
-    twin = copy(model)
-    twin.coef_, twin.intercept_ = new.coef_, new.intercept_
-    twin.n_iter_ = np.full_like(model.n_iter_, n_iter)
-    return twin
+    model = final_step(estimator)
+    if not isinstance(model, LogisticRegression) or model.class_weight != "balanced":
+        return
+    lost = np.setdiff1d(y, y[sample_weight > 0])
+    if len(lost):
+        raise ValueError(
+            f"All rows of the class {lost.tolist()[0]!r} have weight 0, so that "
+            "LogisticRegression(class_weight='balanced') cannot balance it. Leave out "
+            "the rows of that class, give one of them weight, or use class_weight=None."
+        )
 
 
-def training_data(estimator, X, y, sample_weight, concepts, concept_sample_weight):
+def training_rows(
+    estimator, X, y, sample_weight, annotations: Annotations | None
+) -> TrainingRows:
     """Return what a fitted estimator was trained on, and see it at the optimum.
 
-    A LogisticRegression that is not frozen is solved on, in place, to where the
+    A LogisticRegression that is not frozen is solved further, in place, to where the
     bottleneck would be. X are the features of the final step.
 
     Raises
@@ -147,43 +108,42 @@ def training_data(estimator, X, y, sample_weight, concepts, concept_sample_weigh
         If a frozen model does not know a class, or is not at the optimum.
     """
     model = final_step(estimator)
-    twin = as_bottleneck(model)
+    heads = FittedHeads.of(model)
     frozen = is_frozen(estimator)
     if frozen:
-        _check_known(twin, y, concepts)
-    if twin is not model:
-        twin.class_weight_ = class_weights(model, y, sample_weight)
-    data = twin._training_data(X, y, sample_weight, concepts, concept_sample_weight)
+        _check_known(heads, y, annotations)
+    is_linear = isinstance(model, LogisticRegression)
+    if is_linear:
+        weights = class_weights(model.class_weight, heads.classes, y, sample_weight)
+        heads = replace(heads, class_weight=weights)
+    rows = heads.encode(X, y, sample_weight, annotations)
+    data = rows.data()
+    if np.isinf(heads.C):
+        _check_bounded(heads, data)
     if frozen:
-        _check_stationary(twin, data)
-    elif twin is not model:
-        _polish(model, twin, data)
-    if np.isinf(twin.C):
-        _check_bounded(twin, data)
-    return data
+        _check_stationary(heads, data)
+    elif is_linear:
+        _polish(model, heads, data)
+    return rows
 
 
-def _check_known(twin, y, concepts) -> None:
-    unknown = sorted(set(np.unique(y).tolist()) - set(twin.classes_.tolist()), key=str)
+def _check_known(heads: FittedHeads, y, annotations) -> None:
+    unknown = sorted(set(np.unique(y).tolist()) - set(heads.classes.tolist()), key=str)
     if unknown:
         raise ValueError(
             f"y has the class {unknown[0]!r}, which the frozen model does not know "
-            f"(it knows {twin.classes_.tolist()}); pass the labels it was trained on."
+            f"(it knows {heads.classes.tolist()}); pass the labels it was trained on."
         )
-    if twin.n_concepts_ and concepts is None:
+    if heads.n_concepts and annotations is None:
         raise ValueError(
             "concepts=None, but the frozen model was trained with annotations of "
-            f"{', '.join(map(str, twin.concept_names_in_))}; pass them."
+            f"{', '.join(heads.names)}; pass them."
         )
 
 
-def _check_stationary(twin, data) -> None:
-    from ..numerics.bottleneck import relative_gradients
-
-    ratios = relative_gradients(
-        twin._bottleneck(), data, penalty=1 / twin.C, concept_penalty=1 / twin.concept_C
-    )
-    names = [*map(str, twin.concept_names_in_), "label"]
+def _check_stationary(heads: FittedHeads, data: TrainingData) -> None:
+    ratios = relative_gradients(heads.tensors(), data, **heads.penalties)
+    names = [*heads.names, "label"]
     worst = int(ratios.argmax())
     if not ratios[worst] <= STATIONARY:
         raise ValueError(
@@ -197,44 +157,51 @@ def _check_stationary(twin, data) -> None:
         )
 
 
-def _check_bounded(twin, data) -> None:
+def _check_bounded(heads: FittedHeads, data: TrainingData) -> None:
     """Refuse classes that can be told apart, when no penalty bounds the weights."""
-    bottleneck = twin._bottleneck()
-    scores = bottleneck.label_scores(data.features)
-    residual = bottleneck.label.residual(
-        bottleneck.label.probabilities(scores), data.labels
-    )
-    if residual.abs().max() < _CERTAIN:
+    counted = data.counted()
+    size = programme_size(len(counted), heads.n_features, len(heads.classes))
+    if size > LARGEST:
+        warn_user(
+            f"With C=inf, influence needs classes that overlap in every direction. "
+            f"Whether they do was not decided, because it takes a linear programme "
+            f"with {size:,} coefficients; the limit is {LARGEST:,}. Use a finite C "
+            "unless you know that they do.",
+            InfluenceWarning,
+        )
+        return
+    if are_separable(
+        counted.features.numpy(),
+        counted.labels.numpy(),
+        intercept=heads.label_intercept,
+    ):
         raise ValueError(
-            "LogisticRegression with C=inf has no optimum on these data, whose classes "
-            "can be told apart without error: its weights grow without end. Influence "
-            "needs an optimum; use a finite C."
+            "LogisticRegression with C=inf has no optimum on these data: a linear rule "
+            "separates the classes, with no row on the wrong side, so that the weights "
+            "grow without end. Influence needs an optimum; use a finite C."
         )
 
 
-def _polish(model, twin, data) -> None:
-    from ..numerics.bottleneck import refit_label
-
+def _polish(model, heads: FittedHeads, data: TrainingData) -> None:
     bottleneck, fit = refit_label(
-        twin._bottleneck(), data, penalty=1 / twin.C, tol=twin.tol, max_iter=_MAX_ITER
+        heads.tensors(),
+        data,
+        penalty=1 / heads.C,
+        tol=heads.tol,
+        max_iter=heads.max_iter,
     )
     if not fit.converged.all():
-        warnings.warn(
+        warn_user(
             "LogisticRegression stopped at a gradient norm of "
             f"{float(fit.gradient_norm):.2g}, above {float(fit.tolerance):.2g}, so its "
             "influence is not exact; scale the features, or lower C.",
             ConvergenceWarning,
-            stacklevel=4,
         )
-    twin._store(bottleneck)
-    model.coef_, model.intercept_ = twin.coef_, twin.intercept_
+    solved = heads.with_parameters(bottleneck)
+    model.coef_, model.intercept_ = solved.coef, solved.intercept
 
 
 def _l1_ratio(model: LogisticRegression) -> float:
     """Return the share of the L1 penalty, also of the deprecated spelling."""
     known = {"l1": 1.0, "l2": 0.0, None: 0.0}
     return known.get(model.penalty, model.l1_ratio or 0.0)
-
-
-def _inverse_penalty(model: LogisticRegression) -> float:
-    return np.inf if model.penalty is None else model.C

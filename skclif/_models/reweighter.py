@@ -6,6 +6,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_random_state, column_or_1d, get_tags, indexable
@@ -13,6 +14,7 @@ from sklearn.utils.metadata_routing import UNUSED, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
     check_features,
@@ -34,8 +36,11 @@ from .._inputs.sklearn import (
     _routing_enabled,
 )
 from .._inputs.wrapper import AroundEstimatorMixin
+from ..numerics import reweighting
+from ..numerics.lockstep import LockstepModels
 from .bottleneck import ConceptBottleneckClassifier
-from .linear import as_bottleneck, check_explainable, training_data
+from .fitted import FittedHeads
+from .linear import check_class_weights, check_explainable, training_rows
 from .reweighter_rows import Rows, check_annotations
 
 _DEFAULT_FOLDS = 5
@@ -375,21 +380,15 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         return multipliers, influence
 
     def _rounds(self, rows: Rows, fold, n_folds: int, dose: float, automatic: bool):
-        import torch
-
-        from ..numerics import reweighting
-        from ..numerics.lockstep import LockstepModels
-
         model, data = self._influence_model(rows)
-        device = resolve_device(model.device)
+        heads, device = FittedHeads.of(model), resolve_device(_device_of(model))
         data, basis = data.to(device).in_row_space()
         weights = torch.tensor(rows.weights, device=device)  # may be read-only
         models = LockstepModels(
-            model._bottleneck(device).rotated(basis),
+            heads.tensors(device).rotated(basis),
             data.per_unit_of(weights),
             weights,
-            penalty=1 / model.C,
-            concept_penalty=1 / model.concept_C,
+            **heads.penalties,
         )
         adapted = torch.from_numpy(rows.adapted).to(device)
         fold = torch.from_numpy(fold).to(device)
@@ -432,19 +431,16 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         else:
             estimator = ConceptBottleneckClassifier()
             features = rows.standardised()
+        check_class_weights(estimator, rows.y, rows.weights)
         model = final_step(estimator)
-        annotations = rows.annotations(model)
-        model.fit(features, rows.y, sample_weight=rows.weights, **annotations)
-        features = np.array(check_features(model, features, reset=False))
-        data = training_data(
-            model,
-            features,
-            rows.y,
-            rows.weights,
-            annotations.get("concepts"),
-            annotations.get("concept_sample_weight"),
+        given = rows.annotations(model)
+        model.fit(features, rows.y, sample_weight=rows.weights, **given)
+        features = check_features(model, features, reset=False)
+        annotations = Annotations.read(
+            given.get("concepts"), given.get("concept_sample_weight"), len(rows.y)
         )
-        return as_bottleneck(model), data
+        data = training_rows(model, features, rows.y, rows.weights, annotations).data()
+        return model, data
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -458,6 +454,11 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         tags.input_tags.allow_nan = inner.allow_nan and nan
         tags.input_tags.sparse = inner.sparse and as_sparse
         return tags
+
+
+def _device_of(model) -> str:
+    """Return where a model computes; scikit-learn's do on the CPU."""
+    return getattr(model, "device", "cpu")
 
 
 def _check_inner(estimator, concepts, concept_sample_weight) -> None:

@@ -23,7 +23,7 @@ from .._inputs.checks import (
     sorted_values,
 )
 from .._inputs.sklearn import _safe_indexing
-from ..exceptions import ReweightingWarning
+from ..exceptions import ReweightingWarning, warn_user
 
 _MIN_FOLDS = 3  # of two, neither could tell whether the other is right
 _MIN_CLEAN = 2  # rows of every class: one to learn from, one to be held out
@@ -163,10 +163,9 @@ class Rows:
         """Warn and return True if held-out rows cannot guide the weights."""
         reason = self._too_few(cv if isinstance(cv, int | np.integer) else 0)
         if reason:
-            warnings.warn(
+            warn_user(
                 f"{reason}, so that weights stay as given (strength_=0).",
                 ReweightingWarning,
-                stacklevel=6,
             )
         return bool(reason)
 

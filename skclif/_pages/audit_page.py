@@ -1,31 +1,63 @@
-"""What stands on the page of an audit, in the order of the page."""
+"""The page of an audit: what it shows, in the order of the page."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from .._audit.rows import LEAST_PROBABILITY
 from .._inputs.annotations import format_value as plain
+from .rendering import render
+from .words import what_was_done
+
+if TYPE_CHECKING:
+    from .._audit.findings import Audit
 
 N_HARMFUL = 20
-N_PROPOSALS = 10
+_N_PROPOSALS = 10
 _LEAST_SHARE = 0.05  # of a row's influence, for a path to be named
 
+_Line = dict[str, Any]  # of a table
+_Context = dict[str, Any]  # of a template
 
-def audit_context(
-    audit, run: dict, planted: dict[str, str] | None, records: list[dict[str, Any]]
-) -> dict:
-    """Return what the template ``audit.html`` shows."""
+
+def audit_html(
+    audit: Audit,
+    run: dict[str, Any],
+    planted: dict[str, str] | None = None,
+    records: Sequence[dict[str, Any]] = (),
+) -> str:
+    """Return the page of an audit: one file that needs neither network nor script.
+
+    Parameters
+    ----------
+    audit : Audit
+        What was found.
+    run : dict
+        The content of ``run.json``: files, options, versions, fingerprints, timings.
+    planted : dict of str to str, default=None
+        What is known to be wrong, in words, by the id of the training row.
+    records : sequence of dict, default=()
+        Of the trail, to show what was decided.
+    """
     planted = {} if planted is None else planted
+    return render("audit.html", **_context(audit, run, planted, records))
+
+
+def _context(
+    audit: Audit,
+    run: dict[str, Any],
+    planted: dict[str, str],
+    records: Sequence[dict[str, Any]],
+) -> _Context:
     is_overall = audit.influence["target"] == "all"
     overall, of_rows = audit.influence[is_overall], audit.influence[~is_overall]
     harmful = overall[overall["influence"] > 0].head(N_HARMFUL)
     shown = {*harmful["train_id"], *of_rows["train_id"]}
     training = audit.training[audit.training["id"].isin(shown)]
-    training = training.set_index("id").to_dict("index")
+    known = training.set_index("id").to_dict("index")
     return {
         "run": run,
         "has_text": "text" in audit.predictions,
@@ -37,9 +69,9 @@ def audit_context(
         "warnings": run["warnings"],
         "groups": [] if audit.groups is None else audit.groups.to_dict("records"),
         "harmful": [
-            _culprit(line, training, planted) for line in harmful.to_dict("records")
+            _culprit(line, known, planted) for line in harmful.to_dict("records")
         ],
-        "mistakes": _mistakes(audit, of_rows, training, planted),
+        "mistakes": _mistakes(audit, of_rows, known, planted),
         "suspects": {
             "n": len(audit.suspects),
             "least": LEAST_PROBABILITY,
@@ -55,11 +87,11 @@ def audit_context(
     }
 
 
-def _proposals(table: pd.DataFrame) -> list[dict]:
-    return [_proposal(line) for line in table.head(N_PROPOSALS).to_dict("records")]
+def _proposals(table: pd.DataFrame) -> list[_Context]:
+    return [_proposal(line) for line in table.head(_N_PROPOSALS).to_dict("records")]
 
 
-def _proposal(line: dict) -> dict:
+def _proposal(line: _Line) -> _Context:
     kind, current, proposed = line["kind"], line["current"], line["proposed"]
     words = {"relabel": "label", "annotate": "", "reweight": "weight", "drop": "drop"}
     missing = "not annotated" if kind == "annotate" else None
@@ -76,7 +108,7 @@ def _proposal(line: dict) -> dict:
     } | ({"current": None, "proposed": None} if kind == "drop" else {})
 
 
-def _decision(record: dict) -> dict:
+def _decision(record: dict[str, Any]) -> _Context:
     return {
         **{name: record[name] for name in ("number", "when", "by", "why")},
         "what": what_was_done(record),
@@ -84,20 +116,14 @@ def _decision(record: dict) -> dict:
     }
 
 
-def what_was_done(record: dict[str, Any]) -> str:
-    """Say in a few words what a record of the trail is about."""
-    if record["kind"] == "fit":
-        return f"fitted to {len(record['rows']):,} rows"
-    if record["kind"] == "forget":
-        n = len(record["forgotten"]) + len(record["held_out"])
-        return f"{n:,} row{'' if n == 1 else 's'} forgotten"
-    kinds = Counter(change["kind"] for change in record["changes"])
-    return ", ".join(f"{n:,} × {kind}" for kind, n in kinds.items())
-
-
-def _mistakes(audit, influence, training, planted) -> list[dict]:
+def _mistakes(
+    audit: Audit,
+    influence: pd.DataFrame,
+    training: dict[str, _Line],
+    planted: dict[str, str],
+) -> list[_Context]:
     rows = audit.predictions.iloc[audit.mistakes].to_dict("records")
-    culprits: dict[str, list[dict]] = {row["id"]: [] for row in rows}
+    culprits: dict[str, list[_Context]] = {row["id"]: [] for row in rows}
     for line in influence.to_dict("records"):
         culprits[line["target_id"]].append(_culprit(line, training, planted))
     return [
@@ -106,8 +132,8 @@ def _mistakes(audit, influence, training, planted) -> list[dict]:
     ]
 
 
-def _mistake(row: dict, concepts) -> dict:
-    mistake = {
+def _mistake(row: _Line, concepts: Sequence[str]) -> _Context:
+    mistake: _Context = {
         "id": row["id"],
         "text_hash": row["text_hash"],
         "text": row.get("text"),
@@ -139,7 +165,9 @@ def _mistake(row: dict, concepts) -> dict:
     return mistake
 
 
-def _culprit(line: dict, training: dict, planted: dict[str, str]) -> dict:
+def _culprit(
+    line: _Line, training: dict[str, _Line], planted: dict[str, str]
+) -> _Context:
     known = training[line["train_id"]]
     return {
         "id": line["train_id"],
@@ -153,7 +181,7 @@ def _culprit(line: dict, training: dict, planted: dict[str, str]) -> dict:
     }
 
 
-def _paths(line: dict, known: dict) -> list[dict]:
+def _paths(line: _Line, known: _Line) -> list[_Context]:
     """Return the paths that carry the influence, the one that carries most first."""
     parts = {
         name.removeprefix("path:"): value

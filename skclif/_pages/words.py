@@ -1,6 +1,9 @@
-"""Numbers and values as people read them."""
+"""Numbers, values and records as people read them."""
 
 from __future__ import annotations
+
+from collections import Counter
+from typing import Any
 
 import pandas as pd
 
@@ -8,33 +11,42 @@ _LONG, _FOLD = 700, 500
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def number(value, digits: int = 3) -> str:
+def number(value: float | None, digits: int = 3) -> str:
     """Return a number with a few significant digits and a true minus sign."""
     if value is None or pd.isna(value):
         return "–"
     return _typeset(f"{value:#.{digits}g}")
 
 
-def signed(value, digits: int = 3) -> str:
+def signed(value: float, digits: int = 3) -> str:
     """Return a number with its sign; zero has none."""
     return _typeset(f"{value:+#.{digits}g}") if value else "0"
 
 
-def percent(value) -> str:
+def percent(value: float | None) -> str:
     """Return a share in percent."""
-    return (
-        "–"
-        if value is None or pd.isna(value)
-        else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
-    )
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
-def cut(text: str) -> int:
+def fold_position(text: str) -> int:
     """Return where a long text can be folded away, 0 if it is not long."""
     if len(text) <= _LONG:
         return 0
     space = text.rfind(" ", _FOLD // 2, _FOLD)
     return space if space > 0 else _FOLD
+
+
+def what_was_done(record: dict[str, Any]) -> str:
+    """Return in a few words what a record of the trail is about."""
+    if record["kind"] == "fit":
+        return f"fitted to {len(record['rows']):,} rows"
+    if record["kind"] == "forget":
+        n = len(record["forgotten"]) + len(record["held_out"])
+        return f"{n:,} row{'' if n == 1 else 's'} forgotten"
+    kinds = Counter(change["kind"] for change in record["changes"])
+    return ", ".join(f"{n:,} × {kind}" for kind, n in kinds.items())
 
 
 def _typeset(text: str) -> str:

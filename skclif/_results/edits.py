@@ -1,4 +1,4 @@
-"""What an edit did: the new model, and a record of how it came about."""
+"""What an edit returns: the new model, and a record of what was done."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class HeadRecord:
         parameters before the edit and at those reached (nats per unit of a parameter).
         0 for a head that was kept.
     tolerance : float
-        The norm that counts as none, from the estimator's `tol`.
+        Norms below this count as 0; from the estimator's `tol`.
     converged : bool
-        Whether it stands at its optimum.
+        Whether the head is at its optimum.
     """
 
     head: str
@@ -49,23 +49,23 @@ class EditRecord:
     changes : DataFrame
         A line for every change: kind ("relabel", "annotate", "reweight", "drop", "add"
         or "drop_concept"), row (position; -1 for a concept), concept, old, new. None
-        stands for a missing annotation; what was given but is as before is left out.
+        is a missing annotation. A new value that equals the old one is left out.
     n_steps : int or None
-        The cap on Newton steps that was asked for; None for none.
+        The maximum number of Newton steps that was asked for; None for no maximum.
     heads : tuple of HeadRecord
         How the heads were solved, the label's last.
     predicted_effect, achieved_effect : float or None
         Effect on the mean log-loss of the validation rows, ``after - before`` in nats,
-        negative = good: to first order, and of the model reached. None if no rows were
-        given, or the effect is not defined to first order.
+        negative = good: predicted to first order, and measured with the edited model.
+        None if no rows were given, or the effect is not defined to first order.
     seconds : float
-        What solving took.
+        Time of solving.
     data_before, data_after : str
         SHA-256 of the training rows: features, labels, weights, annotations.
     model_before, model_after : str
         SHA-256 of the model's parameters.
     version : str
-        Of skclif.
+        The version of skclif.
     """
 
     changes: pd.DataFrame
@@ -82,7 +82,7 @@ class EditRecord:
 
     @property
     def converged(self) -> bool:
-        """Whether every head stands at its optimum: the edit *is* retraining."""
+        """Whether every head is at its optimum: the edit equals retraining."""
         return all(head.converged for head in self.heads)
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class EditRecord:
         return plain
 
     def __repr__(self) -> str:
-        """Return one line: what was changed, and whether it is solved."""
+        """Return one line: what was changed, and whether the optimum is reached."""
         kinds = self.changes["kind"].value_counts()
         what = ", ".join(f"{n} x {kind}" for kind, n in kinds.items()) or "nothing"
         reached = "at the optimum" if self.converged else "not at the optimum"
@@ -118,7 +118,7 @@ class EditResult:
         rows gives. In a pipeline, the leading steps are those of the model before.
     explainer : ConceptInfluenceExplainer
         Fitted on the edited rows, for influence and further edits. Rows keep their
-        positions: a dropped one has weight 0, added ones stand last.
+        positions: a dropped row has weight 0, and added rows come last.
     record : EditRecord
         What was changed, and what was reached.
     """
@@ -130,5 +130,5 @@ class EditResult:
     record: EditRecord
 
     def __repr__(self) -> str:
-        """Return one line, the record's."""
+        """Return one line, like that of the record."""
         return f"<EditResult{repr(self.record)[len('<EditRecord') :]}"

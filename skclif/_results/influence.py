@@ -1,4 +1,4 @@
-"""Frozen results: what was computed, with what is needed to read it."""
+"""The influence of training rows on targets."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class InfluenceResult:
     Attributes
     ----------
     values : ndarray of shape (n_targets, n_train) or (n_targets, n_train, n_paths)
-        With paths, the last axis adds up to the row's influence. With ``top=k`` the
-        second axis holds k rows a target, by magnitude; with groups it holds groups.
+        With paths, the sum over the last axis is the row's influence. With ``top=k``
+        the second axis holds k rows per target, by magnitude; with groups, the groups.
     paths : tuple of str or None
-        ``"label"``, then the concepts, then ``"interaction"`` but to first order; None
-        where they were not asked for.
+        ``"label"``, then the concepts, then ``"interaction"``, except to first order.
+        None if paths were not asked for.
     target : str
-        What the influence is on.
+        The quantity that is influenced.
     unit : str
         Unit of the target and of `values`.
     higher_is_better : bool
@@ -73,14 +73,14 @@ class InfluenceResult:
         Parameters
         ----------
         k : int, default=5
-            Rows a target.
+            Number of rows per target.
 
         Returns
         -------
         frame : DataFrame
-            Columns: target (position), row (position) or group, influence, path (the
-            one that carries most of it, if paths were asked for), then what is known
-            of the row.
+            Columns: target (position), row (position) or group, influence, path (that
+            with the largest part of it, if paths were asked for), then what is known of
+            the row.
         """
         return self._ranked(k, -np.abs(self.totals))
 
@@ -90,12 +90,12 @@ class InfluenceResult:
         Parameters
         ----------
         k : int, default=5
-            Most rows a target; rows that do not help are left out.
+            Maximum number of rows per target. Rows that do not help are left out.
 
         Returns
         -------
         frame : DataFrame
-            As of `top`, the most helpful first.
+            Columns as in `top`; the most helpful first.
         """
         totals = self._benefit()
         return self._ranked(k, -totals, keep=totals > 0)
@@ -106,18 +106,18 @@ class InfluenceResult:
         Parameters
         ----------
         k : int, default=5
-            Most rows a target; rows that do not harm are left out.
+            Maximum number of rows per target. Rows that do not harm are left out.
 
         Returns
         -------
         frame : DataFrame
-            As of `top`, the most harmful first.
+            Columns as in `top`; the most harmful first.
         """
         totals = self._benefit()
         return self._ranked(k, totals, keep=totals < 0)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return every value, one a line.
+        """Return every value, one per line.
 
         Returns
         -------
@@ -146,7 +146,7 @@ class InfluenceResult:
         return "row" if self.groups is None else "group"
 
     def _names(self, targets: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return the row or group that columns of `values` stand for."""
+        """Return the rows or groups of columns of `values`."""
         if self.groups is not None:
             return np.asarray(self.groups[columns])
         return columns if self.rows is None else self.rows[targets, columns]
@@ -159,7 +159,7 @@ class InfluenceResult:
     ) -> pd.DataFrame:
         if not isinstance(k, Integral) or isinstance(k, bool) or k < 0:
             raise ValueError(
-                f"k={k!r} must be a whole number, 0 or more: how many rows a target."
+                f"k={k!r} must be a whole number, 0 or more: the rows per target."
             )
         order = np.argsort(key, axis=1, kind="stable")[:, :k]
         targets = np.repeat(np.arange(len(order)), order.shape[1])
@@ -202,12 +202,12 @@ class InfluenceResult:
         )
 
     def _repr_html_(self) -> str:
-        from .._pages import influence_html
+        from .._pages.notebook import influence_html
 
         return influence_html(self)
 
 
 def dominant_paths(parts: np.ndarray) -> np.ndarray:
-    """Return, row by row, the path that goes furthest in the total's direction."""
+    """Return, for each row, the path with the largest part in the total's direction."""
     direction = np.sign(parts.sum(axis=1, keepdims=True))
     return np.asarray((direction * parts).argmax(axis=1))

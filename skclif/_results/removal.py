@@ -1,6 +1,4 @@
-"""Frozen results of `skclif.metrics`: how well influence foretells retraining."""
-
-from __future__ import annotations
+"""Results of `skclif.metrics`: how well influence predicts retraining."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +9,8 @@ import pandas as pd
 from .plots import axes
 
 
+# No `from __future__ import annotations` here: `dataclass` would look the strings up in
+# `skclif.metrics`, which need not be loaded yet.
 @dataclass(frozen=True, eq=False, repr=False)
 class LinearDatamodelingScore:
     """How well influence ranks random training subsets by the loss they lead to.
@@ -18,11 +18,10 @@ class LinearDatamodelingScore:
     Attributes
     ----------
     score : float
-        Mean of `per_target`, between -1 and 1; 1 = every target's loss is ranked as
-        retraining ranks it.
+        Mean of `per_target`, between -1 and 1. At 1, influence ranks the loss of every
+        target as retraining does.
     interval : tuple of float
-        95 % confidence interval of `score` over the draw of the subsets, with the
-        targets as they are.
+        95 % confidence interval of `score` over random subsets, for the same targets.
     per_target : ndarray of shape (n_targets,), float64
         Spearman correlation, over subsets, of the retrained loss with the summed
         influence of the subset's rows.
@@ -41,7 +40,7 @@ class LinearDatamodelingScore:
     losses: np.ndarray
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the score of every target, one a line.
+        """Return the score of every target, one per line.
 
         Returns
         -------
@@ -79,11 +78,10 @@ class RemovalCurve:
     n_removed : ndarray of shape (n_sizes,), int
         How many rows were removed; the first is 0.
     orders : tuple of str, of length n_orders
-        What was removed first: "harmful", "helpful", then "random" for every random
-        draw.
+        Which rows were removed first: "harmful", "helpful", then "random" for every
+        random order.
     scores : dict of str to ndarray of shape (n_orders, n_sizes), float64
-        By the name of the scorer: scores on the test rows; higher is better, as of all
-        scorers.
+        Scores on the test rows by the name of the scorer; higher is better.
     n_train : int
         Number of training rows before any was removed.
     """
@@ -96,13 +94,13 @@ class RemovalCurve:
     n_train: int
 
     def to_frame(self) -> pd.DataFrame:
-        """Return every retrained model, one a line.
+        """Return the scores of every retrained model, one model per line.
 
         Returns
         -------
         frame : DataFrame
-            Columns: order ("harmful", "helpful" or "random"), draw (0 … of the random
-            ones), n_removed, then one for each scorer.
+            Columns: order ("harmful", "helpful" or "random"), draw (the number of the
+            random order, from 0), n_removed, then one for each scorer.
         """
         orders = pd.Series(self.orders)
         n_sizes = len(self.n_removed)
@@ -170,7 +168,9 @@ class RemovalCurveDisplay:
     def __init__(self, curve: RemovalCurve):
         self.curve = curve
 
-    def plot(self, *, score: str | None = None, ax: Any = None) -> RemovalCurveDisplay:
+    def plot(
+        self, *, score: str | None = None, ax: Any = None
+    ) -> "RemovalCurveDisplay":
         """Draw the curves of one score.
 
         Parameters

@@ -1,4 +1,4 @@
-"""Changes of training rows that would help a target, and what the list is worth."""
+"""Changes of training rows that would help a target, and their joint effect."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ class EditSuggestions:
     Attributes
     ----------
     frame : DataFrame
-        One change a line: row (position), kind ("relabel", "annotate", "reweight" or
+        One change per line: row (position), kind ("relabel", "annotate", "reweight" or
         "drop"), path ("label", a concept, or "row"), current and proposed (None where
         there is no annotation; weights of the row where the path is "row"), effect (of
         this change alone, in closed form), std_error (of the effect, over validation
         rows), and the row's text.
     target : str
-        What is to be helped, its mean over validation rows.
+        The quantity to improve: its mean over validation rows.
     unit : str
         Unit of the target and of all effects.
     higher_is_better : bool
         Whether an increase of the target is good.
     value : float
-        The target as the model is.
+        The target before any change.
     effect : float
-        Honest effect of a whole list: chosen on nine tenths of the validation rows, the
-        edited model solved, and measured on the last tenth; ten ways.
+        Cross-validated effect of a whole list: chosen on nine tenths of the validation
+        rows, applied, and measured on the last tenth; the mean over ten folds.
     interval : tuple of float
         95 % confidence interval of `effect` over validation rows.
     related : bool or None
-        Whether the model predicts the labels of the validation rows better than it
-        would in another order; None if the target is about no labels.
+        Whether the model predicts the labels of the validation rows better than the
+        same labels in random order; None if the target is not about labels.
     n_candidates : int
         How many changes were compared.
     n_validation : int
@@ -88,12 +88,12 @@ class EditSuggestions:
         Parameters
         ----------
         k : int, default=None
-            How many, the best first; None for all.
+            Number of changes, the best first; None for all.
 
         Returns
         -------
         arguments : dict
-            Those of "y", "concepts", "sample_weight" and "drop" that are needed.
+            With those of "y", "concepts", "sample_weight" and "drop" that change.
         """
         if k is not None and (
             not isinstance(k, Integral) or isinstance(k, bool) or k < 0
@@ -132,6 +132,6 @@ class EditSuggestions:
         )
 
     def _repr_html_(self) -> str:
-        from .._pages import suggestions_html
+        from .._pages.notebook import suggestions_html
 
         return suggestions_html(self)

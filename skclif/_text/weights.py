@@ -30,7 +30,7 @@ _Files = tuple[tuple[str, str, int, int], ...]
 
 
 def find_model(model: str | os.PathLike[str], verbose: int = 0) -> Path:
-    """Return the directory of the model; ask the network only if it is not here."""
+    """Return the directory of the model; use the network only if it is not here."""
     folder = Path(model).expanduser()
     if folder.is_dir():
         return _check_folder(folder)
@@ -85,9 +85,9 @@ def _hub_model(name: str, revision: str | None, verbose: int) -> Path:
         if any(folder.rglob("*.safetensors")):
             return folder
     except (OSError, ValueError):
-        pass  # not here, or here in part
+        pass  # not here, or incomplete
     try:
-        # Fails at once where there is no network; the download would retry for long.
+        # Fails at once without a network; the download would retry for a long time.
         model_info(name, revision=revision)
         with _progress_bars(verbose):
             return Path(ask())
@@ -131,7 +131,7 @@ def _check_folder(folder: Path) -> Path:
     if pickled or not weights:
         raise ValueError(
             f"The model in {folder} has no safetensors weights"
-            f"{f' beside {pickled[0].name}' if pickled else ''}. Pickled weights are "
+            f"{f' next to {pickled[0].name}' if pickled else ''}. Pickled weights are "
             "not read, because loading them can run code. Convert a model that you "
             "trust with SentenceTransformer(folder).save_pretrained(new_folder)."
         )
@@ -161,7 +161,7 @@ def load_model(
 
 @contextmanager
 def _progress_bars(verbose: int) -> Iterator[None]:
-    """Keep the bars that transformers draws on loading for those who asked for them."""
+    """Show the progress bars of transformers only if `verbose` asks for them."""
     from transformers.utils import logging
 
     if verbose or not logging.is_progress_bar_enabled():
@@ -197,6 +197,6 @@ def _digests(files: _Files) -> Iterator[tuple[str, str]]:
 
 @lru_cache(maxsize=4096)
 def _sha256(path: str, size: int, changed: int) -> str:
-    """Hash a file; its size and time of change make it a new one for the cache."""
+    """Hash a file. For the cache, another size or time makes it another file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

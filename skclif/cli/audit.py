@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .console import Command, Console, embed, who
-from .options import AUDIT, ENCODING, WHO, options
-from .report import close_audit, find, write
+from .command import Command
+from .console import Console, embed
+from .options import AUDIT, ENCODING, WHO, Number, options, who_and_why
+from .report import evaluate, show_summary, write_report
 
 if TYPE_CHECKING:
     from .._audit.folder import AuditFolder
@@ -64,7 +65,7 @@ _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
 )
 @click.option(
     "--test-size",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     default=0.25,
     show_default=True,
     help="Share of the texts to hold out.",
@@ -181,15 +182,14 @@ def demo_command(data, out, quiet, as_json, **options):
 def _audit(console: Console, out: Path, reading: str, read, about, files, options):
     from .._audit.folder import AuditFolder
 
-    with console.hearing():
-        if out.exists() and not out.is_dir():
-            raise click.ClickException(f"--out {out} is a file; name a directory.")
-        out.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not out.is_dir():
+        raise click.ClickException(f"--out {out} is a file; name a directory.")
+    out.mkdir(parents=True, exist_ok=True)
     folder = AuditFolder(out)
-    with console.hearing(), folder.to_write() as records:
+    with console.showing_warnings(), folder.to_write() as records:
         folder.check_model(records)
         _refuse_decisions(folder, records)
-        console.begin("reading", reading)
+        console.stage("reading", reading)
         train, held_out = read()
         _audit_rows(console, folder, records, train, held_out, about, files, options)
 
@@ -201,7 +201,7 @@ def _audit_rows(console, folder, records, train, held_out, about, files, options
     from .._audit.rows import check_parts, same_kinds
     from .._inputs.devices import same_threads
 
-    said = who(options["by"], options["why"])
+    who = who_and_why(options["by"], options["why"])
     train, held_out = same_kinds(train, held_out)
     notes = check_parts(train, held_out)
     for note in notes:
@@ -212,7 +212,7 @@ def _audit_rows(console, folder, records, train, held_out, about, files, options
     )
     if options["no_text"]:
         train, held_out = train.without_texts(), held_out.without_texts()
-    console.begin("fitting", f"Fitting on {len(train):,} texts")
+    console.stage("fitting", f"Fitting on {len(train):,} texts")
     parameters = {name: options[name] for name in _OF_MODEL}
     place = Place.here(options["device"])
     with same_threads(place.threads):
@@ -236,15 +236,15 @@ def _audit_rows(console, folder, records, train, held_out, about, files, options
         "embedder": embedder,
     }
     rows = AuditedRows(train, held_out, X_train, X_held_out, about)
-    found = find(console, models, train, rows)
+    found = evaluate(console, models, train, rows)
     revision = Revision(models.model, train, X_train, models.weights)
     content = fit_content(
         revision, held_out, parameters, place, embedder=embedder, source=digests
     )
     if not folder.holds(records, revision, rows):
-        records = folder.commit("fit", content, revision, rows, **said)
-    run = write(console, folder, records, found, rows, notes)
-    close_audit(console, folder, found, run)
+        records = folder.commit("fit", content, revision, rows, **who)
+    run = write_report(console, folder, records, found, rows, notes)
+    show_summary(console, folder, found, run)
 
 
 def _refuse_decisions(folder: AuditFolder, records: list[dict[str, Any]]) -> None:
@@ -269,7 +269,7 @@ def _embed(
     from .._text.embedder import SentenceEmbedder
 
     resolve_device(options["device"])  # refuse it before hours of embedding
-    console.begin("embedding", f"Embedding {len(train) + len(held_out):,} texts")
+    console.stage("embedding", f"Embedding {len(train) + len(held_out):,} texts")
     embedder = SentenceEmbedder(
         options["model"],
         device=options["device"],
@@ -323,6 +323,7 @@ def _cebab(*, must: bool):
     """Return the parts, or None where they cannot be had, and why."""
     from .._audit.rows import Reviews
     from ..datasets import fetch_cebab
+    from ..exceptions import DataFileError
 
     try:
         with warnings.catch_warnings():
@@ -331,7 +332,7 @@ def _cebab(*, must: bool):
                 fetch_cebab(subset, n_retries=3 if must else 0)
                 for subset in ("train_exclusive", "test")
             ]
-    except (OSError, ValueError) as error:
+    except (OSError, DataFileError) as error:
         if must:
             raise
         return None, f"CEBaB cannot be had: {error}"

@@ -1,8 +1,7 @@
-"""What the commands say: stages, warnings, errors, and results for machines."""
+"""What a command shows: stages and warnings, and results for people or programs."""
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 import time
@@ -10,146 +9,112 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-_INTERRUPTED = (
-    "Interrupted. No file is half-written, and what was finished is kept. Run the same "
-    "command again to go on."
-)
+if TYPE_CHECKING:
+    import numpy as np
 
-
-class Command(click.Command):
-    """A command that says how to go on after Ctrl-C."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo(f"\n{_INTERRUPTED}", err=True)
-            raise
+    from .._text.embedder import SentenceEmbedder
 
 
 class Console:
-    """Progress and warnings on stderr, the result on stdout.
+    """Stages and warnings on stderr, the result on stdout.
 
     Parameters
     ----------
     quiet : bool
-        Whether to say nothing of progress.
+        Whether to show no stages and no progress bars.
     as_json : bool, default=False
-        Whether the result is one JSON object, for machines.
+        Whether the result is one JSON object, for programs.
     """
 
-    def __init__(self, quiet: bool, as_json: bool = False):
+    def __init__(self, quiet: bool, as_json: bool = False) -> None:
         self.quiet, self.as_json = quiet, as_json
         self.starts: list[tuple[str, float]] = []
         self.warnings: list[str] = []
 
     @property
     def shows_bars(self) -> bool:
-        """Whether somebody is there to look at progress bars."""
+        """Whether to show progress bars: only to a person at a terminal."""
         return not self.quiet and sys.stderr.isatty()
 
-    def begin(self, name: str, message: str) -> None:
-        """Say which stage begins."""
+    def stage(self, name: str, message: str) -> None:
+        """Show which stage begins, and note the time."""
         self.starts.append((name, time.perf_counter()))
         if not self.quiet:
             click.echo(f"{message} …", err=True)
 
-    def warn(self, message: str) -> None:
-        """Say, once, what the reader should know before trusting the numbers."""
-        if message in self.warnings:
-            return
-        self.warnings.append(message)
-        click.echo(f"Warning: {message}", err=True)
-
-    def result(self, line: str) -> None:
-        """Say in words what came out, as soon as it is so."""
-        if not self.as_json:
-            click.echo(line)
-
-    def close(self, **found: Any) -> None:
-        """Print what came out as JSON, if that was asked for."""
-        if self.as_json:
-            found["warnings"] = self.warnings
-            text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
-            click.echo(text)
-
     def timings(self) -> dict[str, float]:
-        """Return the seconds of every stage but the one that runs."""
+        """Return the seconds of every stage except the one that is running."""
         return {
             name: round(following - start, 3)
             for (name, start), (_, following) in pairwise(self.starts)
         }
 
-    @contextmanager
-    def hearing(self) -> Iterator[None]:
-        """Turn errors that a user can mend into one line, and warnings into words.
+    def warn(self, message: str) -> None:
+        """Show a warning once: what the reader should know before using the numbers."""
+        if message in self.warnings:
+            return
+        self.warnings.append(message)
+        click.echo(f"Warning: {message}", err=True)
 
-        Other errors keep their traceback.
+    @contextmanager
+    def showing_warnings(self) -> Iterator[None]:
+        """Show Python warnings that are meant for the user as warnings of the command.
+
+        Others are given on to Python.
         """
         from sklearn.exceptions import ConvergenceWarning
 
         from ..exceptions import InfluenceWarning, TrailWarning
 
-        ours = ConvergenceWarning | InfluenceWarning | TrailWarning
+        for_users = ConvergenceWarning | InfluenceWarning | TrailWarning
         caught: list[warnings.WarningMessage] = []
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", ConvergenceWarning)
                 warnings.simplefilter("always", UserWarning)
                 yield
-        except (OSError, ValueError, TypeError, ImportError) as error:
-            message = one_line(error) or type(error).__name__
-            raise click.ClickException(message) from error
         finally:
-            for one in caught:
-                if issubclass(one.category, ours):
-                    self.warn(str(one.message))
+            for warning in caught:
+                if issubclass(warning.category, for_users):
+                    self.warn(str(warning.message))
                 else:
                     warnings.warn_explicit(
-                        one.message, one.category, one.filename, one.lineno
+                        warning.message,
+                        warning.category,
+                        warning.filename,
+                        warning.lineno,
                     )
 
+    def result(self, line: str) -> None:
+        """Print one line of the result for people, as soon as it is known."""
+        if not self.as_json:
+            click.echo(line)
 
-def who(by: str | None, why: str | None) -> dict[str, str | None]:
-    """Return what the trail is to say of who did it and why.
-
-    Raises
-    ------
-    ClickException
-        If they hold bytes that are no characters.
-    """
-    for option, text in (("--by", by), ("--why", why)):
-        if text is not None and any("\ud800" <= c <= "\udfff" for c in text):
-            raise click.ClickException(
-                f"{option} {text!r} holds bytes that are not in the encoding of the "
-                "terminal. Write it in that."
-            )
-    return {"by": by or _login(), "why": why}
+    def json_result(self, **found: Any) -> None:
+        """Print the whole result for programs, at the end of the command."""
+        if self.as_json:
+            found["warnings"] = self.warnings
+            text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
+            click.echo(text)
 
 
-def _login() -> str | None:
-    """Return the name of the login, None where there is none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a list of users
-        return None
-
-
-def embed(console: Console, embedder, texts, advice: str):
-    """Return the vectors of texts, and what was said of those that were cut.
+def embed(
+    console: Console, embedder: SentenceEmbedder, texts: np.ndarray, advice: str
+) -> tuple[np.ndarray, list[str]]:
+    """Return the vectors of texts, and warnings about texts that were cut.
 
     Parameters
     ----------
-    talk : Console
+    console : Console
+        Shows the warnings.
     embedder : SentenceEmbedder
     texts : ndarray of shape (n_texts,)
     advice : str
-        What to say to those whose texts were cut, in place of the embedder's advice.
+        What to tell users whose texts were cut, in place of the embedder's advice.
     """
     from ..exceptions import TruncatedTextWarning
 
@@ -157,12 +122,7 @@ def embed(console: Console, embedder, texts, advice: str):
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", TruncatedTextWarning)
         X = embedder.transform(texts)
-    notes = [f"{str(one.message).partition(' Use ')[0]} {advice}" for one in caught]
+    notes = [f"{str(w.message).partition(' Use ')[0]} {advice}" for w in caught]
     for note in notes:
         console.warn(note)
     return X, notes
-
-
-def one_line(error: BaseException) -> str:
-    """Return the message of an error in one line."""
-    return " ".join(str(error).split())

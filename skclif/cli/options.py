@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import getpass
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
+from .._storage.tables import is_whole_text
 from .._text.weights import DEFAULT_MODEL
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """A number in a range; click itself finds that nan is in every range."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
 
 FOLDER = click.argument(
     "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False)
@@ -69,7 +89,7 @@ AUDIT = (
     click.option(
         "--C",
         "C",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Number(min=0, min_open=True),
         default=1.0,
         show_default=True,
         help="Inverse penalty of the label's model and of the black box.",
@@ -77,7 +97,7 @@ AUDIT = (
     click.option(
         "--concept-C",
         "concept_C",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Number(min=0, min_open=True),
         default=1.0,
         show_default=True,
         help="Inverse penalty of the concepts' models.",
@@ -111,12 +131,46 @@ AUDIT = (
 )
 
 
-def options(*decorators: Callable) -> Callable:
-    """Return one decorator for several, the first listed first in the help."""
+def options(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:
+    """Return one decorator for several, the first of them first in the help."""
 
-    def decorate(function):
+    def decorate(function: _F) -> _F:
         for decorator in reversed(decorators):
             function = decorator(function)
         return function
 
     return decorate
+
+
+def existing_folder(folder: Path) -> Path:
+    """Return a folder; refuse it if it is not there."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {str(folder)!r}. Make an audit with skclif audit."
+        )
+    return folder
+
+
+def who_and_why(by: str | None, why: str | None) -> dict[str, str | None]:
+    """Return what a record of the trail says of who decided, and why.
+
+    Raises
+    ------
+    ClickException
+        If they hold bytes that are no characters.
+    """
+    for option, text in (("--by", by), ("--why", why)):
+        if text is not None and not is_whole_text(text):
+            raise click.ClickException(
+                f"{option} {text!r} holds bytes that are not in the encoding of the "
+                "terminal. Write it in that encoding."
+            )
+    return {"by": by or _login(), "why": why}
+
+
+def _login() -> str | None:
+    """Return the name of the login, None where there is none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a list of users
+        return None

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from .console import Command, Console, embed
+from .command import Command
+from .console import Console, embed
 from .options import DEVICE, ENCODING, MODEL_PLACE, NO_TEXT, QUIET, options
 
 
@@ -45,7 +46,7 @@ def predict_command(
       skclif predict report new.csv --text review --id review_id --out predicted.csv
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
     console = Console(quiet)
-    with console.hearing():
+    with console.showing_warnings():
         from .._audit.findings import predicted_table
         from .._audit.folder import MODEL
         from .._audit.rows import Reviews
@@ -61,10 +62,10 @@ def predict_command(
                 f"{model} holds a model of features, without an embedder; use "
                 "skclif.load_model in Python."
             )
-        console.begin("reading", f"Reading {file.name}")
+        console.stage("reading", f"Reading {file.name}")
         found = load_reviews(file, text=text, label=None, id=id_, encoding=encoding)
         rows = Reviews.from_parts(found.ids, found.data, [0] * len(found.ids))
-        console.begin("embedding", f"Embedding {len(rows):,} texts")
+        console.stage("embedding", f"Embedding {len(rows):,} texts")
         embedder = embedder_of(
             stored.embedder, model_place, device=device, verbose=int(console.shows_bars)
         )

@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .console import Command, Console, who
-from .options import DEVICE, ENCODING, FOLDER, JSON, QUIET, WHO, options
-from .report import TABLES, renew
+from .command import Command, is_mendable
+from .console import Console
+from .options import (
+    DEVICE,
+    ENCODING,
+    FOLDER,
+    JSON,
+    QUIET,
+    WHO,
+    existing_folder,
+    options,
+    who_and_why,
+)
+from .report import TABLES, renew_report
 
 if TYPE_CHECKING:
     from .._audit.folder import AuditedRows, AuditFolder
@@ -46,8 +57,11 @@ def apply_command(folder, decisions, by, why, device, encoding, as_json, quiet):
       skclif apply report decisions.csv --by "audit team" --why "second reading"
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
     console = Console(quiet, as_json)
-    with console.hearing(), _at_work(console, folder, device, by, why) as work:
-        _apply(work, decisions, encoding)
+    with (
+        console.showing_warnings(),
+        _open_audit(console, folder, device, by, why) as audit,
+    ):
+        _apply(audit, decisions, encoding)
 
 
 @click.command("forget", cls=Command)
@@ -68,17 +82,20 @@ def forget_command(folder, ids, by, why, device, encoding, as_json, quiet):
       skclif forget report ids.txt --by "audit team" --why "asked for on 1 March"
     """  # noqa: D301
     console = Console(quiet, as_json)
-    with console.hearing(), _at_work(console, folder, device, by, why) as work:
-        _forget(work, ids, encoding)
+    with (
+        console.showing_warnings(),
+        _open_audit(console, folder, device, by, why) as audit,
+    ):
+        _forget(audit, ids, encoding)
 
 
 @dataclass(frozen=True)
-class _Work:
+class _OpenAudit:
     """A folder that is being repaired, as it is now.
 
     Attributes
     ----------
-    talk : Console
+    console : Console
     folder : AuditFolder
     records : list of dict
         Of the trail.
@@ -97,7 +114,7 @@ class _Work:
     place: Place
     who: dict[str, str | None]
 
-    def commit(self, kind, content, revision: Revision, rows=None) -> _Work:
+    def commit(self, kind, content, revision: Revision, rows=None) -> _OpenAudit:
         """Write a new model and its record; return the folder as it is then."""
         records = self.folder.commit(
             kind,
@@ -113,7 +130,9 @@ class _Work:
     def renew_report(self) -> None:
         """Make the report of the model as it is now."""
         device = self.place.device
-        renew(self.console, self.folder, self.records, self.rows, self.revision, device)
+        renew_report(
+            self.console, self.folder, self.records, self.rows, self.revision, device
+        )
 
     def quality(self) -> dict[str, float]:
         """Return how good the model is on the held-out rows."""
@@ -135,26 +154,26 @@ class _Work:
 
 
 @contextmanager
-def _at_work(console, folder, device, by, why) -> Iterator[_Work]:
+def _open_audit(console, folder, device, by, why) -> Iterator[_OpenAudit]:
     from .._audit.folder import AuditFolder
     from .._audit.revisions import Place
 
-    audited = AuditFolder(existing(folder))
+    audited = AuditFolder(existing_folder(folder))
     with audited.to_write() as records:
         rows = audited.rows(records)
         revision = audited.revision(rows, records)
-        place, said = Place.here(device), who(by, why)
-        yield _Work(console, audited, records, rows, revision, place, said)
+        place, who = Place.here(device), who_and_why(by, why)
+        yield _OpenAudit(console, audited, records, rows, revision, place, who)
 
 
-def _apply(work: _Work, path: Path, encoding: str) -> None:
+def _apply(audit: _OpenAudit, path: Path, encoding: str) -> None:
     from .._audit.decisions import read_decisions
     from .._audit.revisions import edit
 
-    console = work.console
-    console.begin("reading", f"Reading {path.name}")
-    _refuse_report(path, work)
-    found = read_decisions(path, work.revision, work.elsewhere(), encoding)
+    console = audit.console
+    console.stage("reading", f"Reading {path.name}")
+    _refuse_report(path, audit)
+    found = read_decisions(path, audit.revision, audit.elsewhere(), encoding)
     if not found.n_accepted:
         raise click.ClickException(
             f"{path} accepts nothing. Write 'accept' into the column decision of the "
@@ -162,27 +181,27 @@ def _apply(work: _Work, path: Path, encoding: str) -> None:
         )
     if not found.changes:
         said = _count(found.n_accepted, "accepted decision")
-        _nothing_to_do(work, f"{said} in effect already")
+        _nothing_to_do(audit, f"{said} in effect already")
         return
-    before = work.quality()
-    console.begin("solving", f"Applying {_count(len(found.changes), 'change')}")
-    validation = work.rows.X_held_out, work.rows.held_out.labels
-    edited, content = edit(work.revision, found.changes, work.place, validation)
+    before = audit.quality()
+    console.stage("solving", f"Applying {_count(len(found.changes), 'change')}")
+    validation = audit.rows.X_held_out, audit.rows.held_out.labels
+    edited, content = edit(audit.revision, found.changes, audit.place, validation)
     content["decisions"] = {"name": path.name, "sha256": found.sha256}
-    after = replace(work, revision=edited).quality()
-    work = work.commit("edit", content, edited)
-    last = work.records[-1]
+    after = replace(audit, revision=edited).quality()
+    audit = audit.commit("edit", content, edited)
+    last = audit.records[-1]
     also = f" ({found.n_in_effect:,} in effect already)" if found.n_in_effect else ""
     console.result(
         f"{_count(len(found.changes), 'change')} made, of "
         f"{_count(found.n_accepted, 'accepted decision')}{also}: record "
-        f"{last['number']} of {work.folder.trail.path}."
+        f"{last['number']} of {audit.folder.trail.path}."
     )
-    _beside(work, before, after)
+    _show_quality(audit, before, after)
     if found.by_effect:
         console.result(_FLATTERED)
-    work.renew_report()
-    console.close(
+    audit.renew_report()
+    console.json_result(
         record=last["number"],
         hash=last["hash"],
         changes=last["changes"],
@@ -192,40 +211,40 @@ def _apply(work: _Work, path: Path, encoding: str) -> None:
     )
 
 
-def _forget(work: _Work, path: Path, encoding: str) -> None:
+def _forget(audit: _OpenAudit, path: Path, encoding: str) -> None:
     import numpy as np
 
     from .._audit.decisions import read_ids
     from .._audit.revisions import names
 
-    console, rows = work.console, work.rows
-    console.begin("reading", f"Reading {path.name}")
+    console, rows = audit.console, audit.rows
+    console.stage("reading", f"Reading {path.name}")
     ids = read_ids(path, encoding)
     known = {*rows.train.ids, *rows.held_out.ids}
-    _refuse_unknown(path, [i for i in ids if i not in known], work)
+    _refuse_unknown(path, [i for i in ids if i not in known], audit)
     todo = [i for i in ids if i in known]
     if not todo:
-        _nothing_to_do(work, f"{_count(len(ids), 'row')} forgotten already")
+        _nothing_to_do(audit, f"{_count(len(ids), 'row')} forgotten already")
         return
-    console.begin("solving", f"Fitting without {_count(len(todo), 'row')}")
-    new, content, left = _without(work, todo)
+    console.stage("solving", f"Fitting without {_count(len(todo), 'row')}")
+    new, content, left = _without(audit, todo)
     gone = np.isin(rows.held_out.ids, todo)
     content["held_out"] = names(rows.held_out.take(gone))
-    before = replace(work, rows=left).quality()
-    after = replace(work, rows=left, revision=new).quality()
+    before = replace(audit, rows=left).quality()
+    after = replace(audit, rows=left, revision=new).quality()
     content["achieved_effect"] = after["log_loss"] - before["log_loss"]
-    work = work.commit("forget", content, new, left)
-    last = work.records[-1]
+    audit = audit.commit("forget", content, new, left)
+    last = audit.records[-1]
     n_train, n_held = len(last["forgotten"]), len(last["held_out"])
     console.result(
         f"{_count(n_train, 'training row')} and {_count(n_held, 'held-out row')} "
-        f"forgotten: record {last['number']} of {work.folder.trail.path}."
+        f"forgotten: record {last['number']} of {audit.folder.trail.path}."
     )
-    _beside(work, before, after)
-    work.renew_report()
-    certificate = work.folder.path / f"forgotten-{last['number']}.txt"
+    _show_quality(audit, before, after)
+    audit.renew_report()
+    certificate = audit.folder.path / f"forgotten-{last['number']}.txt"
     console.result(f"To sign off: {certificate}")
-    console.close(
+    console.json_result(
         record=last["number"],
         hash=last["hash"],
         forgotten=[i for i, _ in [*last["forgotten"], *last["held_out"]]],
@@ -235,7 +254,7 @@ def _forget(work: _Work, path: Path, encoding: str) -> None:
     )
 
 
-def _without(work: _Work, ids: list[str]):
+def _without(audit: _OpenAudit, ids: list[str]):
     """Return the model without some rows, the content of its record, and the rows."""
     import numpy as np
 
@@ -244,10 +263,10 @@ def _without(work: _Work, ids: list[str]):
     from .._audit.rows import check_parts
     from ..exceptions import DataFileError
 
-    left, rows = work.rows.without(ids), work.revision.rows
-    parameters = last_fit(work.records)["parameters"]
+    left, rows = audit.rows.without(ids), audit.revision.rows
+    parameters = last_fit(audit.records)["parameters"]
     stay = ~np.isin(rows.ids, ids)
-    used = rows.take(stay & (work.revision.weights > 0))
+    used = rows.take(stay & (audit.revision.weights > 0))
     try:
         if not len(left.held_out):
             raise ValueError("None is held out, so nothing could be said of it.")
@@ -259,8 +278,10 @@ def _without(work: _Work, ids: list[str]):
             raise ValueError(
                 f"The label {min(lost)!r} would be left only on rows that were dropped."
             )
-        new, content = forget(work.revision, ids, parameters, work.place)
+        new, content = forget(audit.revision, ids, parameters, audit.place)
     except ValueError as error:
+        if not is_mendable(error):
+            raise
         raise DataFileError(
             f"Without these rows there is no such model: {error} Audit a file without "
             "them in a new folder, and delete this one."
@@ -268,19 +289,19 @@ def _without(work: _Work, ids: list[str]):
     return new, content, left
 
 
-def _refuse_report(path: Path, work: _Work) -> None:
+def _refuse_report(path: Path, audit: _OpenAudit) -> None:
     """Refuse a table of the report itself, which is about to be written anew."""
-    if path.resolve().parent == work.folder.path.resolve() and path.name in TABLES:
+    if path.resolve().parent == audit.folder.path.resolve() and path.name in TABLES:
         raise click.ClickException(
             f"{path} is written anew when decisions are applied, and what you wrote "
             "into it would be lost. Save it under another name, and apply that."
         )
 
 
-def _refuse_unknown(path: Path, ids: list[str], work: _Work) -> None:
+def _refuse_unknown(path: Path, ids: list[str], audit: _OpenAudit) -> None:
     from ..exceptions import DataFileError
 
-    forgotten = work.elsewhere()
+    forgotten = audit.elsewhere()
     unknown = [i for i in ids if i not in forgotten]
     if unknown:
         more = f" and {len(unknown) - _NAMED} more" if unknown[_NAMED:] else ""
@@ -290,39 +311,29 @@ def _refuse_unknown(path: Path, ids: list[str], work: _Work) -> None:
         )
 
 
-def _nothing_to_do(work: _Work, said: str) -> None:
+def _nothing_to_do(audit: _OpenAudit, said: str) -> None:
     """Say that all is done, and finish a report that was not."""
-    work.console.result(f"{said}; nothing was changed.")
-    if not work.folder.report_is_current(work.records):
-        work.renew_report()
-        work.console.result(
-            f"The report in {work.folder.path} was not finished; it is now."
+    audit.console.result(f"{said}; nothing was changed.")
+    if not audit.folder.report_is_current(audit.records):
+        audit.renew_report()
+        audit.console.result(
+            f"The report in {audit.folder.path} was not finished; it is now."
         )
-    work.console.close(record=None, changes=[])
+    audit.console.json_result(record=None, changes=[])
 
 
-# --- Small things ---------------------------------------------------------------------
-
-
-def existing(folder: Path) -> Path:
-    """Return a folder that is there."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(folder)!r}. Make an audit with skclif audit."
-        )
-    return folder
-
-
-def _beside(work: _Work, before: dict[str, float], after: dict[str, float]) -> None:
+def _show_quality(
+    audit: _OpenAudit, before: dict[str, float], after: dict[str, float]
+) -> None:
     """Say how good the model was and is."""
-    n_rows = len(work.rows.held_out)
-    left = " that are left" if work.records[-1]["kind"] == "forget" else ""
-    work.console.result(f"On the {_count(n_rows, 'held-out text')}{left}:")
-    work.console.result(f"  {'':<12} {'before':>8} {'after':>8}")
+    n_rows = len(audit.rows.held_out)
+    left = " that are left" if audit.records[-1]["kind"] == "forget" else ""
+    audit.console.result(f"On the {_count(n_rows, 'held-out text')}{left}:")
+    audit.console.result(f"  {'':<12} {'before':>8} {'after':>8}")
     for name, word in _QUALITY.items():
         form = "{:.4f}" if name == "log_loss" else "{:.1%}"
         old, new = (form.format(one[name]) for one in (before, after))
-        work.console.result(f"  {word:<12} {old:>8} {new:>8}")
+        audit.console.result(f"  {word:<12} {old:>8} {new:>8}")
 
 
 def _count(n: int, what: str) -> str:

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .console import Command, Console
-from .options import DEVICE, FOLDER, JSON, QUIET, options
-from .repair import existing
+from .command import Command
+from .console import Console
+from .options import DEVICE, FOLDER, JSON, QUIET, existing_folder, options
 
 if TYPE_CHECKING:
     from .._audit.folder import AuditedRows
 
-_VERDICTS = {True: "the same", False: "DIFFERS", None: "not done"}
+_OUTCOMES = {  # by `same` and `close` of a step
+    (True, True): "the same",
+    (False, True): "NOT BIT FOR BIT",
+    (False, None): "NOT COMPARED",
+    (False, False): "DIFFERS",
+    (None, None): "not done",
+}
 
 
 @click.command("replay", cls=Command)
@@ -33,51 +39,60 @@ def replay_command(folder, file, save, device, as_json, quiet):
 
     The data are the rows that DIR remembers or, with FILE, the reviews that were
     audited, read again. Every record is done again; the first that gives other data or
-    another model is named, and then the exit status is 1. The same bits are to be
-    expected on the same kind of processor with the same versions of the libraries.
+    another model is named, and then the exit status is 1. Equal bits can be expected on
+    the same kind of processor with the same versions of the libraries. Where these
+    differ from the recorded ones, that is said first, and a model of other bits is
+    compared within a tolerance of 1e-6.
 
     \b
     Example:
       skclif replay report reviews.csv
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
     console = Console(quiet, as_json)
-    with console.hearing():
+    with console.showing_warnings():
         from .._audit.folder import MODEL, AuditFolder
-        from .._audit.replay import replay_rows
-        from .._models.files import model_bytes
-        from .._pages import what_was_done
+        from .._audit.replay import TOLERANCE, recorded_elsewhere, replay_rows
+        from .._models.files import model_bytes, read_model
+        from .._pages.words import what_was_done
         from .._storage.files import write_whole
 
         if save is not None and not save.absolute().parent.is_dir():
             raise FileNotFoundError(
                 f"There is no folder {str(save.parent)!r}. Make it first."
             )
-        place = AuditFolder(existing(folder))
+        place = AuditFolder(existing_folder(folder))
         with place.to_write() as records:
             rows = place.rows(records)
             stored = place.model_is_recorded(records)
+            recorded = read_model(place.path / MODEL).classifier if stored else None
         train, features = rows.train, rows.X_train
         if file is not None:
-            console.begin("reading", f"Reading {file.name}")
+            console.stage("reading", f"Reading {file.name}")
             train, features = _from_file(file, rows, records)
-        console.begin("replaying", f"Doing again what {len(records)} records say")
-        result = replay_rows(records, train, features, device)
+        console.stage("replaying", f"Doing again what {len(records)} records say")
+        result = replay_rows(records, train, features, device, recorded)
+        if result.environment:
+            said = recorded_elsewhere(result.environment)
+            console.result(f"{said[0].upper()}{said[1:]}.")
         for step, record in zip(result.steps, records, strict=True):
             line = f"record {step.number}, {what_was_done(record)}: "
             reason = f": {step.reason}" if step.reason else ""
-            console.result(f"{line}{_VERDICTS[step.same]}{reason}")
-        if result.same:
-            console.result(_verdict(stored, place.path / MODEL))
+            console.result(f"{line}{_OUTCOMES[step.same, step.close]}{reason}")
+        if result.close:
+            how = "Bit for bit" if result.same else f"Within {TOLERANCE:g}"
+            console.result(_verdict(how, stored, place.path / MODEL))
         if result.same and save is not None:
             write_whole(save, model_bytes(result.estimator, rows.about["embedder"]))
             console.result(f"The model is in {save}")
-    console.close(
+    console.json_result(
+        environment=result.environment,
         same=result.same,
+        close=result.close,
         differs_at=result.differs_at,
         model_is_recorded=stored,
         steps=[vars(step) for step in result.steps],
     )
-    if not result.same or not stored:
+    if not result.close or not stored:
         sys.exit(1)
 
 
@@ -117,9 +132,9 @@ def _from_file(file: Path, rows: AuditedRows, records):
     return read, np.array([vectors.get(digest, unknown) for digest in read.digests])
 
 
-def _verdict(stored: bool, path: Path) -> str:
+def _verdict(how: str, stored: bool, path: Path) -> str:
     if stored:
-        return f"Bit for bit, this is the model in {path}."
+        return f"{how}, this is the model in {path}."
     return (
         f"But {path} is not the file that was recorded, or is not there. --save writes "
         "the model that comes out."

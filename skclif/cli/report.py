@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .._audit.trail import environment
+from .._audit.environment import versions
 from .._version import __version__
 
 if TYPE_CHECKING:
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 2
 TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
-_SAID = ("platform", "skclif")  # elsewhere, or nobody's business
 
 
-def find(console: Console, models: Models, train: Reviews, rows: AuditedRows) -> Audit:
+def evaluate(
+    console: Console, models: Models, train: Reviews, rows: AuditedRows
+) -> Audit:
     """Evaluate the model, and trace its mistakes."""
     from .._audit.findings import audit
 
     options = rows.about["options"]
-    console.begin("influence", f"Tracing the mistakes in {len(rows.held_out):,} texts")
-    with console.hearing():
+    console.stage("influence", f"Tracing the mistakes in {len(rows.held_out):,} texts")
+    with console.showing_warnings():
         found = audit(
             models,
             train,
@@ -40,7 +41,7 @@ def find(console: Console, models: Models, train: Reviews, rows: AuditedRows) ->
     return found
 
 
-def write(
+def write_report(
     console: Console,
     folder: AuditFolder,
     records: list[dict[str, Any]],
@@ -49,9 +50,10 @@ def write(
     notes: list[str],
 ) -> dict[str, Any]:
     """Write page, tables and ``run.json``; return what stands in the latter."""
-    from .._pages import audit_html, certificate
+    from .._pages.audit_page import audit_html
+    from .._pages.certificate import certificate
 
-    console.begin("writing", "Writing the report")
+    console.stage("writing", "Writing the report")
     run = _run_record(found, rows, records, notes)
     planted = rows.about["planted"]
     if planted is not None:
@@ -59,17 +61,16 @@ def write(
     run["timings"] = console.timings()
     tables = (found.predictions, found.influence, found.suspects, found.suggestions)
     page = audit_html(found, run, planted, records)
-    with console.hearing():
-        for record in records:
-            if record["kind"] == "forget":
-                # Once, because it may have been signed since.
-                name = f"forgotten-{record['number']}.txt"
-                folder.write_once(name, certificate(record))
-        folder.write_report(dict(zip(TABLES, tables, strict=True)), page, run)
+    for record in records:
+        if record["kind"] == "forget":
+            # Once, because it may have been signed since.
+            name = f"forgotten-{record['number']}.txt"
+            folder.write_once(name, certificate(record))
+    folder.write_report(dict(zip(TABLES, tables, strict=True)), page, run)
     return run
 
 
-def renew(
+def renew_report(
     console: Console,
     folder: AuditFolder,
     records: list[dict[str, Any]],
@@ -82,22 +83,21 @@ def renew(
     from .._audit.rows import check_parts
 
     options = rows.about["options"]
-    with console.hearing():
-        notes = check_parts(revision.rows.take(revision.weights > 0), rows.held_out)
-        models = fit_models(
-            revision.rows,
-            revision.features,
-            revision.weights,
-            revision.model,
-            C=options["C"],
-            method=options["method"],
-            device=device,
-        )
-    found = find(console, models, revision.rows, rows)
-    write(console, folder, records, found, rows, notes)
+    notes = check_parts(revision.rows.take(revision.weights > 0), rows.held_out)
+    models = fit_models(
+        revision.rows,
+        revision.features,
+        revision.weights,
+        revision.model,
+        C=options["C"],
+        method=options["method"],
+        device=device,
+    )
+    found = evaluate(console, models, revision.rows, rows)
+    write_report(console, folder, records, found, rows, notes)
 
 
-def close_audit(
+def show_summary(
     console: Console, folder: AuditFolder, found: Audit, run: dict[str, Any]
 ):
     """Say how good the model is, and where the report lies."""
@@ -121,7 +121,9 @@ def close_audit(
     console.result(_what_to_decide(found))
     page = folder.path / "audit.html"
     console.result(f"The report is in {page}")
-    console.close(report=str(page), metrics=found.metrics["label"], counts=found.counts)
+    console.json_result(
+        report=str(page), metrics=found.metrics["label"], counts=found.counts
+    )
 
 
 def _what_to_decide(found: Audit) -> str:
@@ -165,12 +167,12 @@ def _run_record(
         "warnings": [*notes, *about["cut"], *found.warnings],
         "fingerprints": {**about["files"], **found.fingerprints},
         "trail": {"records": last["number"], "hash": last["hash"]},
-        "versions": {n: v for n, v in environment().items() if n not in _SAID},
+        "versions": versions(),
     }
 
 
 def _planted_counts(found: Audit, planted: dict[str, str]) -> dict[str, Any]:
-    from .._pages import N_HARMFUL
+    from .._pages.audit_page import N_HARMFUL
 
     overall = found.influence[found.influence["target"] == "all"]
     top = overall[overall["influence"] > 0].head(N_HARMFUL)

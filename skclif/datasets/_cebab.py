@@ -5,7 +5,6 @@ import io
 import json
 import os
 import time
-import warnings
 import zipfile
 from http.client import HTTPException
 from numbers import Integral, Real
@@ -19,7 +18,7 @@ from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
 from .._inputs.sklearn import Interval, StrOptions, validate_params
-from ..exceptions import DataFileError
+from ..exceptions import DataFileError, warn_user
 
 _FILE_NAME = "CEBaB-v1.1.zip"
 _COMMIT = "2a5d2896bd18a5cc30b95e89a45095241954577d"
@@ -281,7 +280,7 @@ def _download(n_retries, delay):
         try:
             return _read_url()
         except (OSError, DataFileError) as error:
-            warnings.warn(f"Trying again: {error}", stacklevel=5)
+            warn_user(f"Trying again: {error}", UserWarning)
             time.sleep(delay)
     return _read_url()
 

@@ -1,11 +1,61 @@
-"""Passes over training rows in blocks: memory does not grow with their number."""
+"""Passes over training rows in blocks: memory does not grow with their number.
 
-from collections.abc import Iterator
+Every pass is a map over blocks of rows, or the sum of what blocks contribute. Sums of
+different rows add up, so that rows may lie in several places.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, Self, TypeVar
 
 BLOCK_ROWS = 2048
+
+
+class Rows(Protocol):
+    """Rows that can be taken in blocks."""
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+
+    def rows(self, block: slice, /) -> Self:
+        """Return some of the rows."""
+
+
+Data = TypeVar("Data", bound=Rows)
+Part = TypeVar("Part")
 
 
 def row_blocks(n_rows: int, block_rows: int = BLOCK_ROWS) -> Iterator[slice]:
     """Yield slices that cover ``0 … n_rows - 1`` in order."""
     for start in range(0, n_rows, block_rows):
         yield slice(start, min(start + block_rows, n_rows))
+
+
+def map_rows(
+    function: Callable[[Data], Part], data: Data, block_rows: int = BLOCK_ROWS
+) -> Iterator[tuple[slice, Part]]:
+    """Yield what a function returns for each block of rows, in order."""
+    for block in row_blocks(len(data), block_rows):
+        yield block, function(data.rows(block))
+
+
+def sum_rows(
+    add: Callable[[Part, Data], None],
+    total: Part,
+    data: Data,
+    block_rows: int = BLOCK_ROWS,
+) -> Part:
+    """Return the sum of what blocks of rows contribute.
+
+    Parameters
+    ----------
+    add : callable
+        Adds to a total, in place, what some rows contribute.
+    total : object
+        Zero; it becomes the sum.
+    data : Rows
+    block_rows : int
+        Rows held at a time; the result does not depend on it beyond rounding.
+    """
+    for block in row_blocks(len(data), block_rows):
+        add(total, data.rows(block))
+    return total

@@ -37,6 +37,9 @@ class TrainingData:
     annotated: Tensor
     concept_weights: Tensor
 
+    def __len__(self) -> int:
+        return len(self.features)
+
     def to(self, device: torch.device) -> "TrainingData":
         """Return the same data on a device."""
         return TrainingData(
@@ -48,6 +51,11 @@ class TrainingData:
         return TrainingData(
             *(getattr(self, field.name)[block] for field in fields(self))
         )
+
+    def counted(self) -> "TrainingData":
+        """Return the rows that have weight in some head: no other moves an optimum."""
+        counted = (self.label_weights > 0) | (self.concept_weights > 0).any(dim=1)
+        return self if counted.all() else self.rows(counted)
 
     def per_unit_of(self, row_weights: Tensor) -> "TrainingData":
         """Return the same rows as if each had weight 1 instead of `row_weights`."""
@@ -209,7 +217,7 @@ def fit_bottleneck(
     Parameters
     ----------
     data : TrainingData
-    concept_heads : sequence of SoftmaxHead or RidgeHead
+    concept_heads : sequence of Head
         One a concept; empty for no bottleneck.
     n_classes : int
     independent : bool
@@ -226,6 +234,7 @@ def fit_bottleneck(
     bottleneck : Bottleneck
     concepts, label : Convergence
     """
+    data = data.counted()
     stack, label = HeadStack(concept_heads), SoftmaxHead(n_classes)
     concept_parameters, concepts = solve_heads(
         concept_problem(stack, data, concept_penalty), tol=tol, max_iter=max_iter

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .bottleneck import Bottleneck, TrainingData, concept_problem, solve_heads
 from .first_order import add_adjoints, solve_adjoint
-from .heads import HeadsProblem, HeadStack, RidgeHead
+from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
 from .solvers import FactoredHessians, newton_cg
 from .targets import Question
@@ -288,10 +288,8 @@ def _changes(
     other = (codes[0] != codes[1]) & (old > 0) & (new > 0)
     changed = (other | (old != new)).any(dim=0)
     share = (new * other).sum(dim=0) / new.sum(dim=0)
-    # The Hessian of a ridge head does not know the codes: one step is all it takes.
-    for j, head in enumerate(stack.heads):
-        if isinstance(head, RidgeHead):
-            share[j] = 0
+    # Where the curvature is constant, one step is all it takes, whatever the codes.
+    share[[head.is_quadratic for head in stack.heads]] = 0
     return changed, share
 
 

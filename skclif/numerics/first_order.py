@@ -15,11 +15,12 @@ docs/mathematics.rst.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from .blocks import BLOCK_ROWS, row_blocks
+from .blocks import BLOCK_ROWS, map_rows
 from .bottleneck import Bottleneck, TrainingData
 from .hessians import Factors
 from .products import outer, with_ones
@@ -112,33 +113,38 @@ def first_order(
     influence : Tensor of shape (n_targets, n_block, 1 + n_concepts), `dtype`
         The label's path first, then the concepts'. They add up to the row's.
     """
+    label_dtype = data.features.dtype if bottleneck.concepts else dtype
+    concepts = tuple(part.to(dtype) for part in adjoint.concepts)
+    adjoint = Adjoint(adjoint.label.to(label_dtype), concepts)
+    yield from map_rows(
+        partial(_influence, bottleneck, adjoint, dtype), data, block_rows
+    )
+
+
+def _influence(
+    bottleneck: Bottleneck, adjoint: Adjoint, dtype: torch.dtype, rows: TrainingData
+) -> Tensor:
+    """Return the influence of every loss term of some rows, as `first_order` does."""
     stack, label = bottleneck.concepts, bottleneck.label
-    label_dtype = data.features.dtype if stack else dtype
-    adjoints = [-adjoint.label.to(label_dtype)]
-    adjoints += [-part.to(dtype) for part in adjoint.concepts]
-    for block in row_blocks(len(data.features), block_rows):
-        rows = data.rows(block)
-        activations = bottleneck.training_activations(rows)
-        # One path after the other in memory, as products come.
-        influence = activations.new_empty(
-            1 + len(stack), len(adjoint.label), len(activations), dtype=dtype
-        )
-        probabilities = label.probabilities(bottleneck.label_scores(activations))
-        _put_products(
-            influence[0],
-            adjoints[0],
-            rows.label_weights[:, None] * label.residual(probabilities, rows.labels),
-            label.inputs(activations.to(label_dtype)),
-        )
-        if stack:
-            concept_scores = stack.split(bottleneck.concept_scores(rows.features))
-            features = with_ones(rows.features.to(dtype))
-        for j, head in enumerate(stack.heads):
-            probabilities = head.probabilities(concept_scores[j])
-            residual = head.residual(probabilities, rows.concepts[:, j])
-            weighted = rows.concept_weights[:, j, None] * residual
-            _put_products(influence[1 + j], adjoints[1 + j], weighted, features)
-        yield block, influence.permute(1, 2, 0)
+    activations = bottleneck.training_activations(rows)
+    # One path after the other in memory, as products come.
+    influence = activations.new_empty(
+        1 + len(stack), len(adjoint.label), len(rows), dtype=dtype
+    )
+    probabilities = label.probabilities(bottleneck.label_scores(activations))
+    residual = label.residual(probabilities, rows.labels)
+    inputs = label.inputs(activations.to(adjoint.label.dtype))
+    weighted = -rows.label_weights[:, None] * residual
+    _put_products(influence[0], adjoint.label, weighted, inputs)
+    if stack:
+        concept_scores = stack.split(bottleneck.concept_scores(rows.features))
+        features = with_ones(rows.features.to(dtype))
+    for j, head in enumerate(stack.heads):
+        probabilities = head.probabilities(concept_scores[j])
+        residual = head.residual(probabilities, rows.concepts[:, j])
+        weighted = -rows.concept_weights[:, j, None] * residual
+        _put_products(influence[1 + j], adjoint.concepts[j], weighted, features)
+    return influence.permute(1, 2, 0)
 
 
 def _put_products(

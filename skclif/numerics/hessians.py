@@ -7,24 +7,26 @@ products where its inputs are activations. See Eqs. (6) to (8) of docs/mathemati
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from scipy.linalg import blas, lapack
 from torch import Tensor
 
-from ..exceptions import InfluenceWarning
-from .blocks import BLOCK_ROWS, row_blocks
+from ..exceptions import InfluenceWarning, warn_user
+from .blocks import BLOCK_ROWS, sum_rows
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, HeadsProblem, SoftmaxHead
+from .heads import Head, HeadsProblem
 from .products import with_ones
 
 # Below this, rounding can reach the sixth digit of an influence.
 _ILL_CONDITIONED = 1e-10
 # Of the 2e-5 that single precision may cost in all, what it may cost an average target.
 _SINGLE_ENOUGH = 7e-6
+# Share of the rows that have weight in a head, above which all are multiplied.
+_MOST_COUNTED = 0.9
 
 
 @dataclass(frozen=True)
@@ -90,18 +92,28 @@ def factorise(
     InfluenceWarning
         If a Hessian is so nearly singular that digits of influence are lost.
     """
-    hessians, cross = _assemble(bottleneck, data, dtype, block_rows)
+    counted = data.counted()
+    sums = sum_rows(
+        partial(_add_rows, bottleneck, dtype),
+        _Sums.zeros(bottleneck, data.features, dtype),
+        counted,
+        block_rows,
+    )
+    heads = [bottleneck.label, *bottleneck.concepts.heads]
     penalties = [penalty] + [concept_penalty] * len(bottleneck.concepts)
+    products = [sums.label, *sums.concepts]
+    cross = tuple(_cross_term(bottleneck, p, data.features.dtype) for p in sums.cross)
+    del sums
     factors, remaining = [], []
-    for own_penalty in penalties:
+    for head, own_penalty in zip(heads, penalties, strict=True):
         # One at a time, so that factors take the place of what they come from.
-        factor, left = _cholesky(hessians.pop(0).matrix(own_penalty))
+        factor, left = _cholesky(_hessian(head, products.pop(0), own_penalty))
         factors.append(factor)
         remaining.append(left)
     if dtype != data.features.dtype:
         on_features = factors[1:] if bottleneck.concepts else factors
         error = _error_along_noise(
-            bottleneck, data, on_features, penalties[-1], block_rows
+            bottleneck, counted, on_features, penalties[-1], block_rows
         )
         if not error < _SINGLE_ENOUGH:
             return factorise(
@@ -119,114 +131,115 @@ def factorise(
     )
 
 
-def _assemble(
-    bottleneck: Bottleneck, data: TrainingData, dtype: torch.dtype, block_rows: int
-) -> tuple[list["_Hessian"], tuple[Tensor, ...]]:
-    """Sum the Hessians, the label head's first, and the cross term over all rows."""
-    stack, label = bottleneck.concepts, bottleneck.label
-    n_inputs, n_features = bottleneck.n_label_inputs, data.features.shape[1] + 1
-    like = data.features
-    label_dtype = like.dtype if stack else dtype
-    label_hessian = _Hessian(label, n_inputs, like, label_dtype)
-    hessians = [_Hessian(head, n_features, like, dtype) for head in stack.heads]
-    cross = [
-        like.new_zeros(
-            label.n_scores * n_inputs * head.n_scores, n_features, dtype=dtype
-        )
-        for head in stack.heads
-    ]
-    for block in row_blocks(len(data.features), block_rows):
-        rows = data.rows(block)
-        activations = bottleneck.training_activations(rows)
-        inputs = label.inputs(activations.to(label_dtype))
-        probabilities = label.probabilities(bottleneck.label_scores(activations))
-        label_hessian.add(probabilities, rows.label_weights, inputs)
-        if not stack:
-            continue
-        inputs, features = inputs.to(dtype), with_ones(rows.features.to(dtype))
-        concept_scores = stack.split(bottleneck.concept_scores(rows.features))
-        for j, (head, scores) in enumerate(
-            zip(stack.heads, concept_scores, strict=True)
-        ):
-            hessians[j].add(
-                head.probabilities(scores), rows.concept_weights[:, j], features
-            )
-            jacobian = label_gradient_jacobian(
-                bottleneck, rows, j, scores, probabilities, inputs
-            )
-            cross[j].addmm_(jacobian.flatten(1).T, features)
-    return [label_hessian, *hessians], tuple(
-        piece.to(like.dtype)
-        .reshape(label.n_scores, -1, n_inputs, n_features)
-        .transpose(1, 2)
-        .reshape(label.n_scores * n_inputs, -1)
-        for piece in cross
-    )
+@dataclass(frozen=True)
+class _Sums:
+    """What Hessians and the cross term are made of, summed over training rows.
 
-
-class _Hessian:
-    """The Hessian of one head's loss, summed over blocks of rows.
-
-    The curvature ``diag(p) - pp'`` is the Laplacian of a graph: its nodes are the
-    values, and the edge between k and l weighs ``p_k p_l``. So every pair of values
-    needs one symmetric product, of inputs scaled by ``sqrt(weight p_k p_l)``: Eq. (7)
-    of docs/mathematics.rst.
-
-    Parameters
+    Attributes
     ----------
-    head : SoftmaxHead or RidgeHead
-    n_inputs : int
-        The constant included.
-    like : Tensor
-        On the device, in the precision of the result.
-    dtype : torch.dtype
-        Of the products.
+    label : Tensor of shape (n_edges, n_label_inputs, n_label_inputs)
+        Of the label head, for each edge of its curvature the lower triangle of
+        ``sum_i w_i weight_ie x_i x_i'``.
+    concepts : tuple of Tensor of shape (n_edges_j, n_features + 1, n_features + 1)
+        The same of every concept head.
+    cross : tuple of Tensor, one a concept, of the products' type, of shape \
+            (n_label_scores * n_scores_j * n_label_inputs, n_features + 1)
     """
 
-    def __init__(self, head: Head, n_inputs: int, like: Tensor, dtype: torch.dtype):
-        self.dtype, self.intercept = dtype, head.intercept
-        self._edges = like.new_ones(1, 1)
-        self._first = self._second = None
-        if isinstance(head, SoftmaxHead):
-            m = head.n_values
-            pairs = torch.triu_indices(m, m, offset=1, device=like.device)
-            self._first, self._second = pairs
-            contrasts = head.contrasts(like).T
-            self._edges = contrasts[self._first] - contrasts[self._second]
-        shape = (len(self._edges), n_inputs, n_inputs)
-        self._products = like.new_zeros(shape)
+    label: Tensor
+    concepts: tuple[Tensor, ...]
+    cross: tuple[Tensor, ...]
 
-    def add(self, probabilities: Tensor, weights: Tensor, inputs: Tensor) -> None:
-        """Add rows with their inputs, (n_rows, n_inputs), of the products' type."""
-        weights = weights[:, None]
-        if self._first is not None:
-            weights = weights * (
-                probabilities[:, self._first] * probabilities[:, self._second]
-            )
-        scales = weights.sqrt().to(self.dtype).T.contiguous()
-        for product, scale in zip(self._products, scales, strict=True):
-            _add_square(product, scale[:, None] * inputs)
-
-    def matrix(self, penalty: float) -> Tensor:
-        """Return the lower triangle of the sum with the penalty, bias left out."""
-        n_scores, n_inputs = self._edges.shape[1], self._products.shape[1]
-        rows, columns = torch.tril_indices(n_scores, n_scores)
-        coefficients = self._edges[:, rows] * self._edges[:, columns]
-        blocks = (coefficients.T @ self._products.flatten(1)).reshape(
-            -1, n_inputs, n_inputs
+    @classmethod
+    def zeros(
+        cls, bottleneck: Bottleneck, features: Tensor, dtype: torch.dtype
+    ) -> "_Sums":
+        """Return sums over no rows, on the features' device."""
+        label, n_inputs = bottleneck.label, bottleneck.n_label_inputs
+        n_features = features.shape[1] + 1
+        heads = bottleneck.concepts.heads
+        n_edges = [len(head.curvature_edges(features)) for head in (label, *heads)]
+        return cls(
+            features.new_zeros(n_edges[0], n_inputs, n_inputs),
+            tuple(features.new_zeros(n, n_features, n_features) for n in n_edges[1:]),
+            tuple(
+                features.new_zeros(
+                    label.n_scores * head.n_scores * n_inputs, n_features, dtype=dtype
+                )
+                for head in heads
+            ),
         )
-        # Nobody reads above the diagonal: what stands there is not even written.
-        matrix = blocks.new_empty(n_scores, n_inputs, n_scores, n_inputs)
-        for row, column, block in zip(rows, columns, blocks, strict=True):
-            matrix[row, :, column] = block
-            if row != column:
-                matrix[row, :, column] += block.tril(-1).T
-        penalised = matrix.new_full((n_scores, n_inputs), penalty)
-        # A bias that is not there has no curvature and no gradient: any number will do.
-        penalised[:, -1] = 0 if self.intercept else 1
-        matrix = matrix.flatten(2).flatten(0, 1)
-        matrix.diagonal().add_(penalised.flatten())
-        return matrix
+
+
+def _add_rows(
+    bottleneck: Bottleneck, dtype: torch.dtype, sums: _Sums, rows: TrainingData
+) -> None:
+    """Add rows to sums, in place; products with features are of a type."""
+    stack, label = bottleneck.concepts, bottleneck.label
+    activations = bottleneck.training_activations(rows)
+    # What the label head sees of concepts is small: it stays in double precision.
+    inputs = label.inputs(activations if stack else activations.to(dtype))
+    probabilities = label.probabilities(bottleneck.label_scores(activations))
+    _add_curvature(sums.label, label, probabilities, rows.label_weights, inputs)
+    if not stack:
+        return
+    inputs, features = inputs.to(dtype), with_ones(rows.features.to(dtype))
+    concept_scores = stack.split(bottleneck.concept_scores(rows.features))
+    for j, (head, scores) in enumerate(zip(stack.heads, concept_scores, strict=True)):
+        weights = rows.concept_weights[:, j]
+        _add_curvature(
+            sums.concepts[j], head, head.probabilities(scores), weights, features
+        )
+        jacobian = label_gradient_jacobian(
+            bottleneck, rows, j, scores, probabilities, inputs
+        )
+        sums.cross[j].addmm_(jacobian.flatten(1).T, features)
+
+
+def _add_curvature(
+    total: Tensor, head: Head, probabilities: Tensor, weights: Tensor, inputs: Tensor
+) -> None:
+    """Add ``sum_i w_i weight_ie x_i x_i'`` for every edge of the curvature, in place.
+
+    Eq. (7) of docs/mathematics.rst. Inputs have shape (n_rows, n_inputs) and the type
+    of the products.
+    """
+    counted = weights > 0
+    if counted.sum() < _MOST_COUNTED * len(weights):  # worth a copy of the others
+        probabilities, inputs = probabilities[counted], inputs[counted]
+        weights = weights[counted]
+    scales = (weights[:, None] * head.edge_weights(probabilities)).sqrt()
+    scales = scales.to(inputs.dtype).T.contiguous()
+    for product, scale in zip(total, scales, strict=True):
+        _add_square(product, scale[:, None] * inputs)
+
+
+def _hessian(head: Head, sums: Tensor, penalty: float) -> Tensor:
+    """Return the lower triangle of a head's Hessian, the bias not penalised."""
+    edges = head.curvature_edges(sums)
+    n_scores, n_inputs = edges.shape[1], sums.shape[1]
+    rows, columns = torch.tril_indices(n_scores, n_scores)
+    coefficients = edges[:, rows] * edges[:, columns]
+    blocks = (coefficients.T @ sums.flatten(1)).reshape(-1, n_inputs, n_inputs)
+    # Nobody reads above the diagonal: it is not even written.
+    matrix = blocks.new_empty(n_scores, n_inputs, n_scores, n_inputs)
+    for row, column, block in zip(rows, columns, blocks, strict=True):
+        matrix[row, :, column] = block
+        if row != column:
+            matrix[row, :, column] += block.tril(-1).T
+    penalised = matrix.new_full((n_scores, n_inputs), penalty)
+    # A bias that is not there has no curvature and no gradient: any number will do.
+    penalised[:, -1] = 0 if head.intercept else 1
+    matrix = matrix.flatten(2).flatten(0, 1)
+    matrix.diagonal().add_(penalised.flatten())
+    return matrix
+
+
+def _cross_term(bottleneck: Bottleneck, sums: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return one concept's piece of the cross term, (p, p_j)."""
+    n_scores, n_inputs = bottleneck.label.n_scores, bottleneck.n_label_inputs
+    pieces = sums.to(dtype).reshape(n_scores, -1, n_inputs, sums.shape[1])
+    return pieces.transpose(1, 2).reshape(n_scores * n_inputs, -1)
 
 
 def _add_square(total: Tensor, rows: Tensor) -> None:
@@ -316,13 +329,14 @@ def _error_along_noise(
             for factor, part in zip(factors, noise, strict=True)
         ]
     )
-    product = torch.zeros_like(direction)
-    for block in row_blocks(len(like), block_rows):
-        rows = data.rows(block)
-        share = penalty * len(rows.features) / len(like)
-        problem, parameters = _on_features(bottleneck, rows, share)
+
+    def add(total: Tensor, rows: TrainingData) -> None:
+        problem, parameters = _on_features(bottleneck, rows, penalty * len(rows) / n)
         probabilities = problem.probabilities(problem.scores(parameters))
-        product += problem.hessian_times(probabilities, direction)
+        total += problem.hessian_times(probabilities, direction)
+
+    n = len(data)
+    product = sum_rows(add, torch.zeros_like(direction), data, block_rows)
     errors, start = [], 0
     for factor, part in zip(factors, noise, strict=True):
         stop = start + len(factor) // n_inputs
@@ -355,10 +369,9 @@ def _check_condition(stage: str, size: int, remaining: float) -> None:
             f"precision, so influence is not defined. {remedy}"
         )
     if remaining < _ILL_CONDITIONED:
-        warnings.warn(
+        warn_user(
             f"The Hessian of a {stage} head is nearly singular (reciprocal condition "
             f"{remaining:.1g}), so influence can be off by {eps / remaining:.1g} of "
             f"its size. {remedy}",
             InfluenceWarning,
-            stacklevel=3,
         )

@@ -18,12 +18,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .blocks import row_blocks
+from ..exceptions import InfluenceWarning, warn_user
+from .blocks import row_blocks, sum_rows
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, SoftmaxHead
+from .heads import Head
 from .hessians import Factors, label_gradient_jacobian
 from .products import outer, with_ones
-from .removal import Answers, Removals, refuse_undefined, warn
+from .removal import Answers, Removals, refuse_undefined
 from .targets import Question
 
 BLOCK_ROWS = 256
@@ -94,12 +95,13 @@ def _warn_of_far_removals(reached: Tensor, removed: Tensor) -> None:
     far = reached > _REACH
     if far.any():
         most, row = reached.max(dim=0)
-        warn(
+        warn_user(
             f"In closed form, the removal of {int(far.sum())} of {len(far)} training "
             f"rows moves a score by more than {_REACH:g} logits (row "
             f"{int(removed[row])} by {float(most):.2g}), further than one Newton step "
             "can follow: their influence can be far off. Use method='newton', or lower "
-            "C and concept_C."
+            "C and concept_C.",
+            InfluenceWarning,
         )
 
 
@@ -129,7 +131,7 @@ class _Step:
             terms_removed, shift = remove_terms(
                 head, part, codes, weights, inputs, factor
             )
-            if isinstance(head, SoftmaxHead):  # one step is exact for ridge
+            if not head.is_quadratic:  # one step is exact there
                 shifts.append(shift)
             jacobian = label.gradient_jacobian(j, part)
             pulls.append(terms_removed @ self.to_label[j].T - _times(jacobian, shift))
@@ -322,16 +324,7 @@ class _Drift:
             gram.new_zeros(head.n_activations * head.n_scores * n_inputs, n_features)
             for head in stack.heads
         ]
-        for block in row_blocks(len(data.features)):
-            rows = data.rows(block)
-            activations = bottleneck.training_activations(rows)
-            inputs = bottleneck.label.inputs(activations)
-            weighted = self._weighted(rows, inputs)
-            gram += inputs.T @ weighted
-            scores = stack.split(bottleneck.concept_scores(rows.features))
-            for j, part in enumerate(scores):
-                jacobian = bottleneck.training_jacobian(rows, j, part).flatten(1)
-                moments[j] += outer(jacobian, weighted).T @ with_ones(rows.features)
+        sum_rows(self._add_rows, (gram, moments), data.counted())
         penalised = torch.full_like(gram[0], factors.penalty)
         penalised[-1] = 0
         self.factor = torch.linalg.cholesky(gram + torch.diag(penalised))
@@ -341,6 +334,19 @@ class _Drift:
                 moments, stack.heads, factors.concepts, strict=True
             )
         ]
+
+    def _add_rows(self, total: tuple[Tensor, list[Tensor]], rows: TrainingData) -> None:
+        """Add rows to the products of inputs and to their moments, in place."""
+        gram, moments = total
+        bottleneck = self.bottleneck
+        inputs = bottleneck.label.inputs(bottleneck.training_activations(rows))
+        weighted = self._weighted(rows, inputs)
+        gram += inputs.T @ weighted
+        features = with_ones(rows.features)
+        scores = bottleneck.concepts.split(bottleneck.concept_scores(rows.features))
+        for j, part in enumerate(scores):
+            jacobian = bottleneck.training_jacobian(rows, j, part).flatten(1)
+            moments[j] += outer(jacobian, weighted).T @ features
 
     def of(self, concept: int, removed: Tensor) -> Tensor:
         """Return K, to first order, of removals, (n_block, n_inputs, n_activations)."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .blocks import row_blocks
+from .blocks import row_blocks, sum_rows
 from .bottleneck import Bottleneck, TrainingData
 from .heads import HeadsProblem, HeadStack
 from .hessians import label_gradient_jacobian
@@ -236,9 +236,8 @@ class LockstepModels:
         flat = adjoints.reshape(-1, label.n_scores * adjoints.shape[1])
         n_rows = len(flat) * stack.n_scores
         result = flat.new_zeros(n_rows, self.data.features.shape[1] + 1)
-        for block in row_blocks(len(weights)):
-            rows = self.data.rows(block)
-            rows = replace(rows, label_weights=rows.label_weights * weights[block])
+
+        def add(total: Tensor, rows: TrainingData) -> None:
             activations = model.training_activations(rows)
             probabilities = label.probabilities(model.label_scores(activations))
             inputs = label.inputs(activations)
@@ -249,8 +248,10 @@ class LockstepModels:
                 )
                 columns.append(flat @ jacobian.transpose(2, 3).flatten(1, 2))
             by_loss = torch.cat(columns, dim=2)  # (n_block, n_losses, n_scores)
-            result += affine_adjoint(rows.features, by_loss.flatten(1))
-        return result
+            total += affine_adjoint(rows.features, by_loss.flatten(1))
+
+        data = replace(self.data, label_weights=self.data.label_weights * weights)
+        return sum_rows(add, result, data)
 
     def _concept_problem(self, weights: Tensor) -> HeadsProblem:
         """Return the concept heads of all models as one problem, model by model."""

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..exceptions import InfluenceWarning, warn_user
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, RidgeHead
+from .heads import Head
 from .hessians import Factors
 from .products import with_ones
-from .removal import Answers, Removals, refuse_undefined, warn
+from .removal import Answers, Removals, refuse_undefined
 from .targets import Question
 
 # Numbers of one pass over the training rows: enough that products pay.
@@ -94,11 +95,12 @@ def _warn_of_unfinished(errors: Tensor, removed: Tensor) -> None:
     unfinished = errors > _UNFINISHED
     if unfinished.any():
         most, row = errors.max(dim=0)
-        warn(
+        warn_user(
             f"The removal of {int(unfinished.sum())} of {len(removed)} training rows "
             f"had not settled after {_MAX_STEPS} Newton steps (row "
             f"{int(removed[row])} is off by {float(most):.2g} of the way): their "
-            "influence can be far off. Lower C and concept_C, or retrain without them."
+            "influence can be far off. Lower C and concept_C, or retrain without them.",
+            InfluenceWarning,
         )
 
 
@@ -208,8 +210,7 @@ class _SolvedHead:
         """
         problem = _Problem(self, removed, moved)
         change = self.inputs.new_zeros(n, *self.parameters.shape)
-        # One step is exact where the objective is quadratic.
-        exact = isinstance(self.head, RidgeHead)
+        exact = self.head.is_quadratic  # after one step
         error = _descend(problem, change, 1 if exact else _MAX_STEPS)
         return change, torch.zeros_like(error) if exact else error
 

@@ -4,14 +4,12 @@ Methods differ in how they find the parameters without a row, or without one of 
 terms; the targets are then evaluated at those, without linearising.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..exceptions import InfluenceWarning
 from .bottleneck import Bottleneck, TrainingData
 from .products import with_ones
 from .targets import Question
@@ -181,8 +179,3 @@ def refuse_undefined(influence: Tensor, rows: Tensor) -> None:
             "carries all the curvature of a head to working precision. Use "
             "method='first_order', lower its weight, or lower C and concept_C."
         )
-
-
-def warn(message: str) -> None:
-    """Warn of influence that can be far off."""
-    warnings.warn(message, InfluenceWarning, stacklevel=3)

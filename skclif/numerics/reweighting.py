@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from math import log
 
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
 from .bottleneck import Bottleneck
@@ -31,7 +32,7 @@ from .lockstep import LockstepModels
 _LEAST_CLASS_SHARE = 0.1
 # Nor any row less than this: as good as nothing, but no row vanishes or underflows.
 _LEAST_ROW_SHARE = 1e-12
-_HALVINGS = 40  # of an interval of rates
+_RATE_TOL = 1e-15  # of a rate of noise
 _NO_FOLD = -1  # of rows that are never held out
 _NOTHING = -2  # held out by the models of the answer itself
 
@@ -316,13 +317,9 @@ def _through_noise(
     def slope(rate: float) -> float:
         return -float((weights * gap / (own + rate * gap)).sum())
 
-    low, high = 0.0, 1.0
-    if slope(low) >= 0:  # convex in the rate
+    if slope(0.0) >= 0:  # convex in the rate
         return losses, 0.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
-    rate = (low + high) / 2
+    rate = brentq(slope, 0.0, 1.0, xtol=_RATE_TOL) if slope(1.0) > 0 else 1.0
     return -torch.log(own + rate * gap), rate * (1 - 1 / n_classes)
 
 

@@ -17,13 +17,16 @@ Eqs. (28) to (34) of docs/mathematics.rst.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from .blocks import row_blocks
+from .blocks import map_rows
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head, RidgeHead, SoftmaxHead
+from .heads import CategoricalHead, Head
+from .heads.ridge import studentised
 from .hessians import Factors
 from .leverage import BLOCK_ROWS, remove_terms
 from .products import with_ones
@@ -48,7 +51,7 @@ class LeftOut:
 
     Attributes
     ----------
-    head : SoftmaxHead or RidgeHead
+    head : Head
     rows : Tensor of shape (n_terms,), int64
         Positions of the terms' rows.
     codes : Tensor of shape (n_terms,)
@@ -82,27 +85,7 @@ class LeftOut:
         The difference of probabilities; of a continuous concept, minus the size of the
         studentised residual.
         """
-        if isinstance(self.head, RidgeHead):
-            residuals, n = studentised(self), len(self.codes)
-            squares = residuals**2
-            others = (squares.sum() - squares) / max(n - 1, 1)
-            zero = torch.zeros_like(residuals)
-            return -torch.where(squares > 0, residuals.abs() / others.sqrt(), zero)
-        probabilities = self.head.probabilities(self.without)
-        own = self.codes.long()[:, None]
-        rivals = probabilities.scatter(1, own, -1.0)
-        return probabilities.gather(1, own)[:, 0] - rivals.amax(dim=1)
-
-
-def studentised(terms: LeftOut) -> Tensor:
-    """Return residuals that are alike in variance, (n_terms,), signed.
-
-    A residual ``e`` has ``1 - h`` times the variance of the errors, a left-out one
-    ``e / (1 - h)``: their geometric mean has the variance itself.
-    """
-    residual = (terms.codes[:, None] - terms.scores)[:, 0]
-    left_out = (terms.codes[:, None] - terms.without)[:, 0]
-    return left_out.sign() * (residual * left_out).clamp(min=0).sqrt()
+        return self.head.margin(self.scores, self.without, self.codes)
 
 
 def leave_out(
@@ -126,16 +109,12 @@ def leave_out(
         Rows held at a time; the result does not depend on it beyond rounding.
     """
     heads = [bottleneck.label, *bottleneck.concepts.heads]
-    scores: list[list[Tensor]] = [[] for _ in heads]
-    without: list[list[Tensor]] = [[] for _ in heads]
-    for block in row_blocks(len(data.features), block_rows):
-        rows = data.rows(block)
-        for j, (part, codes, weights, inputs, factor) in enumerate(
-            _parts(bottleneck, rows, factors)
-        ):
-            _, shift = remove_terms(heads[j], part, codes, weights, inputs, factor)
-            scores[j].append(part)
-            without[j].append(part + shift)
+    leave = partial(_left_out_scores, bottleneck, factors)
+    blocks = [parts for _, parts in map_rows(leave, data, block_rows)]
+    scores, without = (
+        [torch.cat(parts) for parts in zip(*kind, strict=True)]
+        for kind in zip(*blocks, strict=True)
+    )
     weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
     terms = []
     for j, head in enumerate(heads):
@@ -146,11 +125,26 @@ def leave_out(
                 head,
                 rows_of,
                 codes[rows_of],
-                torch.cat(scores[j])[rows_of],
-                torch.cat(without[j])[rows_of],
+                scores[j][rows_of],
+                without[j][rows_of],
             )
         )
     return terms
+
+
+def _left_out_scores(
+    bottleneck: Bottleneck, factors: Factors, rows: TrainingData
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return scores of every head for some rows, as they are and left out."""
+    heads = [bottleneck.label, *bottleneck.concepts.heads]
+    scores, without = [], []
+    for head, (part, *term) in zip(
+        heads, _parts(bottleneck, rows, factors), strict=True
+    ):
+        _, shift = remove_terms(head, part, *term)
+        scores.append(part)
+        without.append(part + shift)
+    return scores, without
 
 
 def _parts(
@@ -287,9 +281,9 @@ class _NoiseModel:
 
 
 def _noise_model(terms: LeftOut, order: Tensor | None) -> _NoiseModel:
-    if isinstance(terms.head, RidgeHead):
+    if not terms.head.is_categorical:
         return _ContinuousNoise(terms)
-    return _CategoricalNoise(terms.head, terms, order)
+    return _CategoricalNoise(cast(CategoricalHead, terms.head), terms, order)
 
 
 class _CategoricalNoise(_NoiseModel):
@@ -298,7 +292,7 @@ class _CategoricalNoise(_NoiseModel):
     Its parameters are the logarithm of the power, then those of the values' factors.
     """
 
-    def __init__(self, head: SoftmaxHead, terms: LeftOut, order: Tensor | None):
+    def __init__(self, head: CategoricalHead, terms: LeftOut, order: Tensor | None):
         self.log_p = head.log_probabilities(terms.without)
         self.n_terms = len(terms.codes)
         self.own, self.uniform = terms.codes.long()[:, None], order is None
@@ -346,7 +340,9 @@ class _ContinuousNoise(_NoiseModel):
         self.n_terms = len(terms.codes)
         self.predicted, numbers = terms.without[:, 0], terms.codes
         self.spread = numbers.std(correction=0)
-        self.residual = studentised(terms) / self.spread
+        self.residual = (
+            studentised(terms.scores, terms.without, terms.codes) / self.spread
+        )
         self.deviation = (numbers - numbers.mean()) / self.spread
         self.parameters = torch.zeros_like(self.predicted[:1]).requires_grad_()
 

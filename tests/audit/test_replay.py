@@ -3,12 +3,24 @@
 import json
 import re
 import shutil
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
 
-from skclif import AuditTrail, SentenceEmbedder, load_model, replay
+from skclif import (
+    AuditTrail,
+    ConceptBottleneckClassifier,
+    SentenceEmbedder,
+    load_model,
+    replay,
+)
+from skclif._audit import trail
+from skclif._audit.fingerprints import model_fingerprint
+from skclif._inputs.devices import same_threads
 from skclif._models.files import read_model
 from skclif.datasets import load_reviews
 from skclif.exceptions import TrailError
@@ -16,11 +28,13 @@ from skclif.exceptions import TrailError
 from .. import folders
 from ..folders import CONCEPTS, Truth, bits, done, refused, run
 
+replaying = import_module("skclif._audit.replay")
 READ = {"text": "review", "label": "stars", "concepts": CONCEPTS}
 READ |= {"id": "review_id", "group": "city"}
 OWN = {"format_version", "kind", "when", "by", "why", "environment"}
 OWN |= {"number", "previous", "hash"}  # what every record has
 WORDS = "record {}, {}: the same"
+OLD = Path(__file__).parent / "old_trail"
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +383,7 @@ def test_features_may_be_given(repaired, reviews):
     assert result.same
     assert bits(result.estimator) == bits(_model(audited.out))
     frame = result.to_frame()
-    assert list(frame) == ["number", "kind", "same", "reason"]
+    assert list(frame) == ["number", "kind", "same", "close", "reason"]
     assert frame["number"].tolist() == [1, 2, 3, 4, 5]
 
 
@@ -483,3 +497,234 @@ def test_data_with_other_concepts_differ(audited):
     data = load_reviews(audited.file, **{**READ, "concepts": None})
     result = replay(audited.out / "trail.jsonl", data, features=features)
     assert "the concepts are []" in result.steps[0].reason
+
+
+# --- In another environment -----------------------------------------------------------
+
+
+@pytest.fixture
+def old():
+    """The trail of an older skclif: a fit, two edits, forgetting, an edit."""
+    data = load_reviews(OLD / "reviews.csv", id="id", concepts=["food", "price"])
+    features = pd.read_csv(OLD / "reviews.csv")[["x0", "x1", "x2", "x3"]]
+    return {"trail": OLD / "trail.jsonl", "data": data, "features": features}
+
+
+@pytest.fixture
+def old_model():
+    """The model of its last record."""
+    found = json.loads((OLD / "model.json").read_text(encoding="utf-8"))
+    model = ConceptBottleneckClassifier()
+    for name in ("classes_", "coef_", "intercept_"):
+        setattr(model, name, np.asarray(found[name]))
+    for name in ("concept_classes_", "concept_coef_", "concept_intercept_"):
+        setattr(model, name, [np.asarray(part) for part in found[name]])
+    model.concept_names_in_ = np.asarray(found["concept_names_in_"], dtype=object)
+    return model
+
+
+def _first(revision):
+    """Return 1 for the first class and 0 for the others."""
+    return np.eye(len(revision.model.coef_))[:, :1]
+
+
+def _perturb(monkeypatch, by):
+    """Let every fit and edit end at other parameters, as in another environment."""
+
+    def perturbed(function):
+        def call(*arguments):
+            done = function(*arguments)
+            revision, content = done if isinstance(done, tuple) else (done, {})
+            revision.model.coef_ = revision.model.coef_ + by * _first(revision)
+            content["after"] = revision.fingerprints()
+            return done
+
+        return call
+
+    for name in ("fit", "edit", "forget"):
+        monkeypatch.setattr(replaying, name, perturbed(getattr(replaying, name)))
+
+
+@pytest.fixture
+def fit_here(old, tmp_path):
+    """Return what writes a trail of one fit, and its model."""
+    record = AuditTrail(old["trail"]).read()[0]
+    data, features = old["data"], old["features"].to_numpy(dtype=np.float32)[:30]
+    model = ConceptBottleneckClassifier(**record["parameters"])
+    with same_threads(record["threads"]):
+        model.fit(features, data.target[:30], concepts=data.concepts[:30])
+    content = {name: part for name, part in record.items() if name not in OWN}
+    content["after"] = {**content["after"], "model": model_fingerprint(model)}
+
+    def write():
+        AuditTrail(tmp_path / "trail.jsonl").append("fit", content)
+        return {**old, "trail": tmp_path / "trail.jsonl"}
+
+    return write, model
+
+
+def test_the_trail_of_an_older_version_can_be_replayed(old, old_model):
+    result = replay(**old, recorded=old_model)
+    assert result.close
+    assert result.differs_at is None
+    np.testing.assert_allclose(result.estimator.coef_, old_model.coef_, atol=1e-6)
+    assert "torch blas unknown then" in " ".join(result.environment)
+    assert repr(result).startswith("<ReplayResult: recorded elsewhere (")
+
+
+def test_other_bits_of_another_environment_are_compared(old, old_model, monkeypatch):
+    _perturb(monkeypatch, 1e-9)
+    result = replay(**old, recorded=old_model)
+    assert not result.same
+    assert result.close
+    # Of the fit and the forgetting, the trail has no numbers.
+    assert [step.same for step in result.steps] == [False] * 5
+    assert [step.close for step in result.steps] == [None, True, True, None, True]
+    assert result.differs_at is None
+    assert repr(result).endswith("; 5 records, the same within 1e-06>")
+    reasons = result.to_frame()["reason"]
+    assert all(reason.startswith("recorded elsewhere (") for reason in reasons)
+    assert reasons[0].endswith(": " + replaying._NOTHING_TO_COMPARE)
+    assert reasons[1].endswith(": equal within 1e-06")
+
+
+def test_parameters_beyond_the_tolerance_differ(old, old_model, monkeypatch):
+    _perturb(monkeypatch, 1e-5)
+    result = replay(**old, recorded=old_model)
+    assert (result.same, result.close, result.differs_at) == (False, False, 2)
+    assert "; differs at record 2>" in repr(result)
+    reason = result.to_frame()["reason"][1]
+    assert re.search(
+        "^recorded elsewhere .*: the gradient norm of 'label' at the beginning of the "
+        "edit differs by more than 1e-06$",
+        reason,
+    )
+
+
+@pytest.mark.parametrize("by", [1e-9, 1e-3])
+def test_the_recorded_model_is_compared(by, fit_here, monkeypatch):
+    write, model = fit_here
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(trail, "environment", lambda: {"skclif": "0.0"})
+        written = write()
+    assert replay(**written).same
+    _perturb(monkeypatch, by)
+    result = replay(**written, recorded=make_pipeline(model))
+    assert (result.same, result.close) == (False, by < replaying.TOLERANCE)
+    assert result.environment[0].startswith("skclif 0.0 then, ")
+    assert result.steps[0].reason == (
+        "equal within 1e-06"
+        if result.close
+        else "the parameters of the model differ by more than 1e-06"
+    )
+    result = replay(**written)
+    assert (result.same, result.close, result.differs_at) == (False, False, None)
+    assert repr(result).endswith("; 1 records, the model cannot be compared>")
+
+
+def test_in_the_same_environment_every_bit_counts(fit_here, monkeypatch):
+    write, model = fit_here
+    written = write()
+    assert replay(**written).same
+    _perturb(monkeypatch, 1e-9)
+    result = replay(**written, recorded=model)
+    assert result.environment == ()
+    assert result.steps[0].reason == "the parameters of the model differ"
+    assert repr(result) == "<ReplayResult: differs at record 1>"
+
+
+def test_what_is_recorded_has_to_be_of_the_trail(old, old_model):
+    with pytest.raises(TypeError, match="has to be a ConceptBottleneck.* got dict"):
+        replay(**old, recorded={})
+    old_model.coef_ = old_model.coef_ + 1
+    with pytest.raises(ValueError, match="recorded is the model of none of the rec"):
+        replay(**old, recorded=old_model)
+
+
+@pytest.mark.parametrize("by", [0, 1e-9])
+def test_the_command_says_first_how_the_environment_differs(
+    by, audited, tmp_path, monkeypatch
+):
+    """A folder of another environment, in which the model may have other bits."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(trail, "environment", lambda: {"skclif": "0.0"})
+        out = tmp_path / "out"
+        places = ["--out", out, "--model", audited.model]
+        done("audit", audited.file, *folders.COLUMNS, *folders.OPTIONS, *places)
+    if by:
+        _perturb(monkeypatch, by)
+    first, record, last = done("replay", out).stdout.splitlines()
+    assert first.startswith("Recorded elsewhere (skclif 0.0 then, ")
+    outcome = "NOT BIT FOR BIT: equal within 1e-06" if by else "the same"
+    assert record == f"record 1, fitted to 90 rows: {outcome}"
+    how = "Within 1e-06" if by else "Bit for bit"
+    assert last == f"{how}, this is the model in {out / 'model.safetensors'}."
+    said = json.loads(done("replay", out, "--json").stdout)
+    assert next(iter(said)) == "environment"
+    assert said["environment"][0].startswith("skclif 0.0 then, ")
+    assert (said["same"], said["close"]) == (not by, True)
+
+
+# --- Only comparisons say that something differs --------------------------------------
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, KeyError])
+@pytest.mark.parametrize(
+    "place", ["fit", "edit", "forget", "apply_changes", "as_recorded"]
+)
+def test_a_bug_does_not_read_like_tampering(place, error, old, monkeypatch):
+    def broken(*arguments):
+        raise error("a bug")
+
+    monkeypatch.setattr(replaying, place, broken)
+    with pytest.raises(error, match="a bug"):
+        replay(**old)
+
+
+CHANGE = {"id": "r1", "text_hash": "", "old": None, "why": None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "new", "reason"),
+    [
+        ("relabel", "label", 9, "the model does not know the value 9 of 'label'"),
+        ("relabel", "label", "good", "the labels have no value such as 'good'"),
+        ("annotate", "food", "odd", "the model does not know the value 'odd' of"),
+        ("annotate", "noise", "good", "there is no concept 'noise'"),
+        ("drop", "row", 0.0, "row 'r99' is not in the data"),
+    ],
+)
+def test_changes_that_the_rows_cannot_have_had_differ(
+    kind, path, new, reason, fit_here, tmp_path
+):
+    """A trail that was forged whole: every hash is right."""
+    written = fit_here[0]()
+    change = {**CHANGE, "kind": kind, "path": path, "new": new}
+    if kind == "drop":
+        change["id"] = "r99"
+    content = {"changes": [change], "device": "cpu", "threads": 1}
+    content["after"] = AuditTrail(written["trail"]).read()[0]["after"]
+    AuditTrail(written["trail"]).append("edit", content)
+    result = replay(**written)
+    assert result.differs_at == 2
+    assert result.steps[1].reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "relabel", "path": "label", "new": None},
+        {"kind": "annotate", "path": "food", "new": ["good"]},
+        {"kind": "annotate", "path": None, "new": "good"},
+        {"kind": "reweight", "path": "row", "new": "2"},
+        {"kind": "drop", "path": "row", "new": -1},
+        {"kind": "paint", "path": "row", "new": 1},
+    ],
+)
+def test_changes_that_skclif_does_not_write_are_refused(change, fit_here):
+    written = fit_here[0]()
+    content = {"changes": [{**CHANGE, **change}], "device": "cpu", "threads": 1}
+    content["after"] = AuditTrail(written["trail"]).read()[0]["after"]
+    AuditTrail(written["trail"]).append("edit", content)
+    with pytest.raises(TrailError, match="Record 2 of the trail is not one that skcl"):
+        replay(**written)

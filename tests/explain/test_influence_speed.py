@@ -12,7 +12,9 @@ import torch
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._explain.collect import KeepAll, KeepTop
-from skclif._models.linear import training_data
+from skclif._inputs.annotations import Annotations
+from skclif._models.fitted import FittedHeads
+from skclif._models.linear import training_rows
 from skclif.numerics.first_order import first_order, solve_adjoint
 from skclif.numerics.hessians import factorise
 from skclif.numerics.targets import LabelTarget
@@ -43,10 +45,17 @@ def _prepared(n_rows, *, bottleneck, spread=1.0, **params):
     concepts = concepts if bottleneck else None
     clf = ConceptBottleneckClassifier(C=C, concept_C=C, **params)
     clf.fit(X, y, concepts=concepts)
-    data = training_data(clf, X, y, np.ones(n_rows), concepts, None)
+    data = training_rows(
+        clf, X, y, np.ones(n_rows), Annotations.read(concepts, None, n_rows)
+    ).data()
     new, _, codes = _given(20, spread=spread, seed=1)
     rows = torch.from_numpy(new.astype(np.float64))
-    return clf._bottleneck(), data, rows, LabelTarget("loss", torch.from_numpy(codes))
+    return (
+        FittedHeads.of(clf).tensors(),
+        data,
+        rows,
+        LabelTarget("loss", torch.from_numpy(codes)),
+    )
 
 
 def _factors(fitted, data, dtype, **kwargs):

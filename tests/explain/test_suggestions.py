@@ -27,7 +27,8 @@ from skclif._explain.suggestions.candidates import (
 from skclif._explain.suggestions.selection import SuggestionSet, cross_fit, suggest
 from skclif._explain.suggestions.table import frame_of
 from skclif._explain.suggestions.validation import Validation
-from skclif._inputs.training_rows import TrainingSet
+from skclif._inputs.annotations import Annotations
+from skclif._inputs.training_rows import TrainingRows
 from skclif._results.ranks import spearman
 from skclif.exceptions import InfluenceWarning, SuggestionWarning
 from skclif.numerics.edits import Limits, solve_edit
@@ -60,7 +61,7 @@ def _explainer(rows, **parameters):
 
 
 def _asked(explainer, X, y, kinds=KINDS, target="loss"):
-    model, solved = explainer._model(), explainer._solved_model()
+    model, solved = explainer._heads(), explainer._solved_model()
     validation = Validation(
         solved,
         X,
@@ -69,7 +70,7 @@ def _asked(explainer, X, y, kinds=KINDS, target="loss"):
         about_labels=True,
     )
     return candidate_edits(
-        solved, kinds, TrainingSet(**explainer._training), False
+        solved, kinds, TrainingRows(**explainer._training), False
     ), validation
 
 
@@ -243,7 +244,7 @@ def _compared(explainer, X, y, kind):
     (best,), n = candidates.best(validation.adjoint(np.full((1, len(y)), 1 / len(y))))
     found = SuggestionSet(best, np.zeros(len(best)), np.zeros(len(y)), 0.0, None, n)
     training = explainer._training_frame()
-    return frame_of(found, explainer._model(), explainer._training["weights"], training)
+    return frame_of(found, explainer._heads(), explainer._training["weights"], training)
 
 
 def _as_edit(line):
@@ -396,7 +397,11 @@ def test_the_edited_training_set_is_the_edit_carried_out(training):
     found = explainer.suggest_edits(*validation, budget=40, random_state=0)
     edited = candidates.edited(changes)
     X, y, weights, concepts = _edited(rows, found.as_edit())
-    expected = explainer._model()._training_data(X, y, weights, concepts, None)
+    expected = (
+        explainer._heads()
+        .encode(X, y, weights, Annotations.read(concepts, None, len(X)))
+        .data()
+    )
     kept = weights > 0  # annotations of rows without weight are not read
     for field in dataclasses.fields(edited):
         one = getattr(edited, field.name)[kept].numpy()

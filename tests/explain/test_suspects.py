@@ -7,6 +7,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif._models.fitted import FittedHeads
 from skclif.numerics.heads import RidgeHead, SoftmaxHead
 from skclif.numerics.suspects import LeftOut, judge, leave_out
 
@@ -79,7 +80,7 @@ def test_losses_of_labels_are_those_of_the_label_head_without_the_label(
 ):
     X, y, _ = data
     model, training_data = explainer.estimator_, explainer._solved_model().data
-    inputs = model._bottleneck().training_activations(training_data).numpy()
+    inputs = FittedHeads.of(model).tensors().training_activations(training_data).numpy()
     lines = by_row(suspects, "label")
     losses = []
     for row in range(25):

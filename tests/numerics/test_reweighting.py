@@ -6,7 +6,9 @@ import torch
 from sklearn.base import clone
 
 from skclif import ConceptBottleneckClassifier
-from skclif._models.linear import training_data
+from skclif._inputs.annotations import Annotations
+from skclif._models.fitted import FittedHeads
+from skclif._models.linear import training_rows
 from skclif.numerics import lockstep as weighted_models
 from skclif.numerics import reweighting
 from skclif.numerics.first_order import first_order, solve_adjoint
@@ -51,9 +53,11 @@ class _Setting:
             self.given.get("concepts"),
             self.given.get("concept_sample_weight"),
         )
-        self.data = training_data(self.clf, self.X, self.y, ones, *annotated)
+        annotations = Annotations.read(*annotated, len(self.X))
+        rows = training_rows(self.clf, self.X, self.y, ones, annotations)
+        self.data = rows.data()
         self.models = LockstepModels(
-            self.clf._bottleneck(),
+            FittedHeads.of(self.clf).tensors(),
             self.data,
             torch.from_numpy(ones),
             penalty=1 / self.clf.C,
@@ -148,7 +152,11 @@ def test_harm_as_solved_is_near_the_exact_one(concepts, monkeypatch):
 )
 def test_harm_of_rows_of_weight_one_is_their_first_order_influence(params, exact):
     setting = _Setting(**params)
-    clf, data, bottleneck = setting.clf, setting.data, setting.clf._bottleneck()
+    clf, data, bottleneck = (
+        setting.clf,
+        setting.data,
+        FittedHeads.of(setting.clf).tensors(),
+    )
     ones = torch.ones(len(setting.y), 3, dtype=torch.float64)
     harm = _harm(setting, [bottleneck] * 3, ones)
     factors = factorise(
@@ -351,9 +359,9 @@ def _rounds(X, y, fold, clean, keep_clean=True):
     """Return three rounds so strong that class weights reach their bound."""
     clf = ConceptBottleneckClassifier(tol=1e-12).fit(X, y)
     ones = torch.ones(len(y), dtype=torch.float64)
-    data = training_data(clf, X, y, ones.numpy(), None, None)
+    data = training_rows(clf, X, y, ones.numpy(), None).data()
     models = LockstepModels(
-        clf._bottleneck(), data, ones, penalty=1.0, concept_penalty=1.0
+        FittedHeads.of(clf).tensors(), data, ones, penalty=1.0, concept_penalty=1.0
     )
     rows = Rows(ones, torch.tensor(~clean), torch.tensor(fold), 5)
     rounds = reweighting.reweight(
@@ -440,6 +448,13 @@ def test_labels_that_are_as_likely_as_can_be_have_no_noise():
     through, share = reweighting._through_noise(losses, torch.ones(10).double(), 4)
     assert share == 0
     torch.testing.assert_close(through, losses)
+
+
+def test_labels_worse_than_chance_are_all_noise():
+    losses = torch.full((10,), 800.0, dtype=torch.float64)  # a probability of 0
+    through, share = reweighting._through_noise(losses, torch.ones(10).double(), 4)
+    assert share == 0.75  # a quarter of random labels is right
+    torch.testing.assert_close(through, torch.full_like(through, np.log(4)))
 
 
 def test_the_probability_of_error_is_differentiated(exact):

@@ -12,8 +12,10 @@ from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.findings import audit, fit_models
 from skclif._audit.rows import Reviews
 from skclif._inputs.annotations import format_value
-from skclif._pages import audit_html, certificate, influence_html
-from skclif._pages.words import cut, number, percent, signed
+from skclif._pages.audit_page import audit_html
+from skclif._pages.certificate import certificate
+from skclif._pages.notebook import influence_html
+from skclif._pages.words import fold_position, number, percent, signed
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -395,8 +397,8 @@ def test_other_words():
 
 
 def test_long_texts_are_folded_between_words():
-    assert cut("short " * 50) == 0
+    assert fold_position("short " * 50) == 0
     text = "word " * 200
-    assert text[cut(text)] == " "
-    assert 250 <= cut(text) <= 500
-    assert cut("x" * 1000) == 500
+    assert text[fold_position(text)] == " "
+    assert 250 <= fold_position(text) <= 500
+    assert fold_position("x" * 1000) == 500

@@ -1,6 +1,8 @@
 """InfluenceResult and what gathers it."""
 
 import dataclasses
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -150,3 +152,8 @@ def test_ties_keep_the_earlier_row_whatever_the_blocks():
             stop = min(start + size, 5)
             top.add(slice(0, 1), slice(start, stop), values[:, start:stop])
         assert top.rows.tolist() == [[0, 1, 2]]
+
+
+def test_results_of_metrics_load_before_metrics():
+    code = "import skclif._results.removal"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -927,7 +927,7 @@ def test_pickled_weights_are_refused(tiny_encoder, tmp_path, pickled):
     if pickled:
         (folder / "pytorch_model.bin").write_bytes(b"")
     message = "has no safetensors weights"
-    message += " beside pytorch_model.bin" if pickled else r"\. Pickled"
+    message += " next to pytorch_model.bin" if pickled else r"\. Pickled"
     with pytest.raises(ValueError, match=message):
         SentenceEmbedder(folder).transform(TEXTS)
 
@@ -936,7 +936,7 @@ def test_pickled_weights_of_one_module_are_refused(tiny_encoder, tmp_path):
     folder = copy_model(tiny_encoder, tmp_path / "model")
     (folder / "2_Dense").mkdir()
     (folder / "2_Dense" / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(ValueError, match="beside pytorch_model.bin"):
+    with pytest.raises(ValueError, match="next to pytorch_model.bin"):
         SentenceEmbedder(folder).transform(TEXTS)
     shutil.copy(folder / "model.safetensors", folder / "2_Dense")
     SentenceEmbedder(folder).transform(TEXTS)

@@ -7,17 +7,16 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 
-from ..._inputs.annotations import concept_table, plain_value, value_code
+from ..._inputs.annotations import Annotations, plain_value, value_code
 from ..._inputs.checks import (
     LARGEST,
-    check_annotation_weights,
     check_labels,
-    check_length,
     check_weights,
     count_rows,
     error_context,
 )
-from ..._inputs.training_rows import TrainingSet
+from ..._inputs.training_rows import TrainingRows
+from ..._models.fitted import FittedHeads
 from .edit import Edit
 
 _ADDED = ("X", "y", "concepts", "sample_weight", "concept_sample_weight")
@@ -25,8 +24,8 @@ _AS_FIT = "a dict of X, y, concepts … as fit takes them"
 
 
 def check_edit(
-    model,
-    rows: TrainingSet,
+    heads: FittedHeads,
+    rows: TrainingRows,
     read_features,
     *,
     y,
@@ -40,8 +39,8 @@ def check_edit(
 
     Parameters
     ----------
-    model : ConceptBottleneckClassifier
-    rows : TrainingSet
+    heads : FittedHeads
+    rows : TrainingRows
     read_features : callable
         From new rows, as the estimator takes them, to checked features.
     y, concepts, sample_weight, drop, add, drop_concepts
@@ -59,20 +58,17 @@ def check_edit(
             "add or drop_concepts."
         )
     edit = Edit(
-        _labels(model, rows, y),
-        _annotations(model, rows, concepts),
+        _labels(heads, rows, y),
+        _annotations(heads, rows, concepts),
         _weights(rows, sample_weight),
         _dropped(rows, drop),
-        _added(model, rows, read_features, add),
-        _dropped_concepts(model, drop_concepts),
+        _added(heads, rows, read_features, add),
+        _dropped_concepts(heads, drop_concepts),
     )
     dropped = set(edit.dropped)
     others = {
         "y": edit.labels,
-        **{
-            f"concepts[{model.concept_names_in_[j]!r}]": c
-            for j, c in edit.codes.items()
-        },
+        **{f"concepts[{heads.names[j]!r}]": c for j, c in edit.codes.items()},
         # A whole array speaks of dropped rows too; 0 is the same as dropping.
         "sample_weight": [row for row, weight in edit.weights.items() if weight],
     }
@@ -84,7 +80,7 @@ def check_edit(
             )
     for j in edit.dropped_concepts:
         if j in edit.codes:
-            name = model.concept_names_in_[j]
+            name = heads.names[j]
             raise ValueError(
                 f"Concept {name!r} is in drop_concepts and in concepts; leave it out "
                 "of one of them."
@@ -92,36 +88,38 @@ def check_edit(
     return edit
 
 
-def _labels(model, rows: TrainingSet, y) -> dict[int, int]:
+def _labels(heads: FittedHeads, rows: TrainingRows, y) -> dict[int, int]:
     if y is None:
         return {}
     _check_dict("y", y, "a dict of row to label, such as {17: 4}")
     found = {}
     for row, label in y.items():
         row = _row("y", row, rows)
-        found[row] = _label_code(model, f"y gives row {row} the label", label)
+        found[row] = _label_code(heads, f"y gives row {row} the label", label)
     return found
 
 
-def _label_code(model, said: str, label) -> int:
-    code = value_code(model.classes_, label)
+def _label_code(heads: FittedHeads, said: str, label) -> int:
+    code = value_code(heads.classes, label)
     if code is None:
         raise ValueError(
             f"{said} {plain_value(label)!r}, which was not seen in fit; known labels: "
-            f"{', '.join(map(repr, model.classes_.tolist()))}. A new one takes a new "
+            f"{', '.join(map(repr, heads.classes.tolist()))}. A new one takes a new "
             "fit."
         )
     return int(code)
 
 
-def _annotations(model, rows: TrainingSet, concepts) -> dict[int, dict[int, float]]:
+def _annotations(
+    heads: FittedHeads, rows: TrainingRows, concepts
+) -> dict[int, dict[int, float]]:
     if concepts is None:
         return {}
     form = "a dict of concept to dict of row to value, such as {'food': {17: 'good'}}"
     _check_dict("concepts", concepts, form)
     found = {}
     for name, values in concepts.items():
-        j = _concept("concepts", name, model)
+        j = _concept("concepts", name, heads)
         _check_dict(f"concepts[{name!r}]", values, "a dict of row to value")
         found[j], seen = {}, {}
         for row, value in values.items():
@@ -129,16 +127,16 @@ def _annotations(model, rows: TrainingSet, concepts) -> dict[int, dict[int, floa
             if type(value) is str and value in seen:  # few values, many rows
                 found[j][row] = seen[value]
                 continue
-            found[j][row] = code = _annotation(model, j, name, row, value)
+            found[j][row] = code = _annotation(heads, j, name, row, value)
             if type(value) is str:
                 seen[value] = code
     return found
 
 
-def _annotation(model, j: int, name, row: int, value) -> float:
+def _annotation(heads: FittedHeads, j: int, name, row: int, value) -> float:
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return np.nan
-    classes = model.concept_classes_[j]
+    classes = heads.values[j]
     code = value_code(classes, value)
     if code is None:
         known = "a finite number"
@@ -152,7 +150,7 @@ def _annotation(model, j: int, name, row: int, value) -> float:
     return code
 
 
-def _weights(rows: TrainingSet, sample_weight) -> dict[int, float]:
+def _weights(rows: TrainingRows, sample_weight) -> dict[int, float]:
     if sample_weight is None:
         return {}
     if not isinstance(sample_weight, dict):
@@ -173,7 +171,7 @@ def _weights(rows: TrainingSet, sample_weight) -> dict[int, float]:
     return found
 
 
-def _dropped(rows: TrainingSet, drop) -> tuple[int, ...]:
+def _dropped(rows: TrainingRows, drop) -> tuple[int, ...]:
     if drop is None:
         return ()
     if isinstance(drop, str | bytes | dict) or not hasattr(drop, "__iter__"):
@@ -190,16 +188,16 @@ def _dropped(rows: TrainingSet, drop) -> tuple[int, ...]:
     return found
 
 
-def _dropped_concepts(model, names) -> list[int]:
+def _dropped_concepts(heads: FittedHeads, names) -> list[int]:
     if names is None:
         return []
     if isinstance(names, str | bytes | dict) or not hasattr(names, "__iter__"):
         raise TypeError(
             f"drop_concepts must be a list of names, such as ['noise'], got {names!r}."
         )
-    found = [_concept("drop_concepts", name, model) for name in names]
+    found = [_concept("drop_concepts", name, heads) for name in names]
     _check_unique("drop_concepts", "concept", [str(name) for name in names])
-    if found and len(found) == len(model.concept_names_in_):
+    if found and len(found) == len(heads.names):
         raise ValueError(
             "drop_concepts names every concept, which leaves no bottleneck; fit "
             "without concepts for the model that has none."
@@ -207,7 +205,9 @@ def _dropped_concepts(model, names) -> list[int]:
     return sorted(found)
 
 
-def _added(model, rows: TrainingSet, read_features, add) -> TrainingSet | None:
+def _added(
+    heads: FittedHeads, rows: TrainingRows, read_features, add
+) -> TrainingRows | None:
     if add is None:
         return None
     _check_dict("add", add, _AS_FIT)
@@ -222,10 +222,10 @@ def _added(model, rows: TrainingSet, read_features, add) -> TrainingSet | None:
         labels = check_labels(add["y"], n)
         features = read_features(add["X"])
         weights = check_weights(add.get("sample_weight"), features)
-        codes, concept_weights = _added_annotations(model, add, n)
-    return TrainingSet(
+        codes, concept_weights = _added_annotations(heads, add, n)
+    return TrainingRows(
         features,
-        np.array([_label_code(model, "add has the label", label) for label in labels]),
+        np.array([_label_code(heads, "add has the label", label) for label in labels]),
         weights,
         codes,
         concept_weights,
@@ -233,28 +233,22 @@ def _added(model, rows: TrainingSet, read_features, add) -> TrainingSet | None:
     )
 
 
-def _added_annotations(model, add: dict, n: int) -> tuple[np.ndarray, np.ndarray]:
-    shape = (n, len(model.concept_names_in_))
+def _added_annotations(
+    heads: FittedHeads, add: dict, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    shape = (n, len(heads.names))
     codes, weights = np.full(shape, np.nan), np.ones(shape)
     concepts, given = add.get("concepts"), add.get("concept_sample_weight")
-    if concepts is None:
-        if given is not None:
-            raise ValueError("concept_sample_weight was given without concepts.")
+    annotations = Annotations.read(concepts, given, n)
+    if annotations is None:
         return codes, weights
     if not shape[1]:
         raise ValueError("concepts were given, but the model has none.")
-    table = concept_table(concepts)
-    check_length("concepts", len(table), n)
-    own = check_annotation_weights(given, table)
-    codes = model._schema().encode(concepts, partial=True)
-    named = isinstance(concepts, pd.DataFrame)
-    columns = list(model.concept_names_in_)
-    for position, name in enumerate(table.columns):
-        weights[:, columns.index(name) if named else position] = own[:, position]
-    return codes, weights
+    codes = heads.schema.encode(annotations, partial=True)
+    return codes, heads.schema.arrange(annotations)
 
 
-def _row(argument: str, row, rows: TrainingSet) -> int:
+def _row(argument: str, row, rows: TrainingRows) -> int:
     n = len(rows.labels)
     if type(row) is int and 0 <= row < n:
         return row
@@ -266,8 +260,8 @@ def _row(argument: str, row, rows: TrainingSet) -> int:
     return int(row)
 
 
-def _concept(argument: str, name, model) -> int:
-    names = list(model.concept_names_in_)
+def _concept(argument: str, name, heads: FittedHeads) -> int:
+    names = list(heads.names)
     if name not in names:
         raise ValueError(
             f"{argument} names the concept {name!r}, but the model has "

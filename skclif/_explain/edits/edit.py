@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ..._inputs.annotations import plain_value
-from ..._inputs.training_rows import TrainingSet
+from ..._inputs.training_rows import TrainingRows
+from ..._models.fitted import FittedHeads
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Edit:
         New weights by row.
     dropped : tuple of int
         Rows.
-    added : TrainingSet or None
+    added : TrainingRows or None
     dropped_concepts : list of int
     """
 
@@ -33,10 +34,10 @@ class Edit:
     codes: dict[int, dict[int, float]] = field(default_factory=dict)
     weights: dict[int, float] = field(default_factory=dict)
     dropped: tuple[int, ...] = ()
-    added: TrainingSet | None = None
+    added: TrainingRows | None = None
     dropped_concepts: list[int] = field(default_factory=list)
 
-    def apply(self, model, rows: TrainingSet) -> TrainingSet:
+    def apply(self, heads: FittedHeads, rows: TrainingRows) -> TrainingRows:
         """Return the edited rows, all concepts still there.
 
         Raises
@@ -54,12 +55,12 @@ class Edit:
         edited = replace(rows, labels=labels, weights=weights, codes=codes)
         if self.added is not None:
             edited = self.added.below(edited)
-        self._check_held(model, rows, edited)
+        self._check_held(heads, rows, edited)
         return edited
 
-    def changes(self, model, old: TrainingSet) -> pd.DataFrame:
+    def changes(self, heads: FittedHeads, old: TrainingRows) -> pd.DataFrame:
         """Return a line for all that the edit makes different."""
-        classes = model.classes_.tolist()
+        classes = heads.classes.tolist()
         columns: dict[str, list] = {
             name: [] for name in ("kind", "row", "concept", "old", "new")
         }
@@ -78,9 +79,9 @@ class Edit:
             after = np.array(list(new.values()), dtype=float)
             before = old.codes[rows, j]
             differ = ~((before == after) | (np.isnan(before) & np.isnan(after)))
-            known = model.concept_classes_[j]
+            known = heads.values[j]
             values = (_values(known, c[differ]) for c in (before, after))
-            name = str(model.concept_names_in_[j])
+            name = str(heads.names[j])
             write("annotate", rows[differ].tolist(), name, *values)
         weights = {r: w for r, w in self.weights.items() if w != old.weights[r]}
         rows = list(weights)
@@ -94,7 +95,7 @@ class Edit:
             new_labels = [classes[code] for code in self.added.labels]
             write("add", range(first, first + n), None, [None] * n, new_labels)
         for j in self.dropped_concepts:
-            name = str(model.concept_names_in_[j])
+            name = str(heads.names[j])
             write("drop_concept", [-1], name, [None], [None])
         return pd.DataFrame(
             {
@@ -103,16 +104,18 @@ class Edit:
             }
         )
 
-    def _check_held(self, model, old: TrainingSet, new: TrainingSet) -> None:
+    def _check_held(
+        self, heads: FittedHeads, old: TrainingRows, new: TrainingRows
+    ) -> None:
         """Refuse an edit that leaves an unpenalised bias without an optimum."""
         lost = _without_weight(old.labels, old.weights, new.labels, new.weights)
         if lost is not None:
             raise ValueError(
-                f"The edit leaves the class {model.classes_.tolist()[lost]!r} without "
+                f"The edit leaves the class {heads.classes.tolist()[lost]!r} without "
                 "a row that has weight, so the model has no optimum. Keep one, or fit "
                 "again without it."
             )
-        for j, values in enumerate(model.concept_classes_):
+        for j, values in enumerate(heads.values):
             if values is None or j in self.dropped_concepts:
                 continue
             parts = []
@@ -122,7 +125,7 @@ class Edit:
                 parts.append((rows.weights * rows.concept_weights[:, j])[known])
             lost = _without_weight(*parts)
             if lost is not None:
-                name = model.concept_names_in_[j]
+                name = heads.names[j]
                 raise ValueError(
                     f"The edit leaves the value {values.tolist()[lost]!r} of concept "
                     f"{name!r} without an annotation that has weight, so its head has "

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import time
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from ..._inputs.pipelines import final_step, with_final_step
-from ..._inputs.training_rows import TrainingSet
-from ..._models.linear import as_bottleneck, with_parameters
+from ..._inputs.training_rows import TrainingRows
+from ..._models.fitted import FittedHeads
 from ..._results.edits import EditRecord, HeadRecord
+from ..._version import __version__
+from ...exceptions import warn_user
+from ...numerics.edits import KEPT, Limits, predicted_effect, solve_edit
+from ...numerics.hessians import Factors
+from ...numerics.targets import LabelTarget, evaluate
+from ..engine import Solved
 from ..requests import numeric_targets
 from .edit import Edit
-
-if TYPE_CHECKING:
-    import torch
-
-    from ...numerics.hessians import Factors
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Edited:
     Attributes
     ----------
     estimator : estimator
-    rows : TrainingSet
+    rows : TrainingRows
     heads : tuple of HeadRecord
     factors : numerics.hessians.Factors or None
         As given, of the concepts that are left.
@@ -39,7 +39,7 @@ class Edited:
     """
 
     estimator: object
-    rows: TrainingSet
+    rows: TrainingRows
     heads: tuple[HeadRecord, ...]
     factors: Factors | None
     seconds: float
@@ -47,7 +47,7 @@ class Edited:
 
 def edit_model(
     estimator,
-    old: TrainingSet,
+    old: TrainingRows,
     edit: Edit,
     factors: Factors | None,
     device: torch.device,
@@ -61,7 +61,7 @@ def edit_model(
     ----------
     estimator : estimator
         Fitted to `old`.
-    old : TrainingSet
+    old : TrainingRows
     edit : Edit
     factors : numerics.hessians.Factors or None
         Of about this model, in the coordinates that these rows are solved in.
@@ -76,47 +76,47 @@ def edit_model(
     ConvergenceWarning
         If a head did not reach its optimum, and nobody said to stop before.
     """
-    from ...numerics.edits import KEPT, Limits, solve_edit
-
     start = time.perf_counter()
     last = final_step(estimator)
-    model = as_bottleneck(last)
-    new = edit.apply(model, old)
+    heads = FittedHeads.of(last)
+    new = edit.apply(heads, old)
     if edit.dropped_concepts:
         new = new.without_concepts(edit.dropped_concepts)
     data, basis = new.data().to(device).in_row_space()
     solution = solve_edit(
-        model._bottleneck(device).rotated(basis),
+        heads.tensors(device).rotated(basis),
         old.data().to(device),
         data,
         factors,
-        penalty=1 / model.C,
-        concept_penalty=1 / model.concept_C,
-        limits=Limits(float(model.tol), model.max_iter, n_steps),
+        **heads.penalties,
+        limits=Limits(float(heads.tol), heads.max_iter, n_steps),
         dropped=edit.dropped_concepts,
         settled=settled,
     )
     back = None if basis is None else basis.T
     way = solution.way
-    edited = with_parameters(
-        last,
+    edited = heads.with_parameters(
         solution.bottleneck.rotated(back),
-        max(way.n_steps),
         [start == KEPT for start in way.start],
         edit.dropped_concepts,
     )
-    names = [*np.delete(model.concept_names_in_, edit.dropped_concepts), "label"]
-    parts = zip(names, *vars(way).values(), strict=True)
-    heads = tuple(HeadRecord(str(name), *rest) for name, *rest in parts)
+    parts = zip([*edited.names, "label"], *vars(way).values(), strict=True)
+    records = tuple(HeadRecord(*part) for part in parts)
     if n_steps is None:
-        _warn_unless_converged(heads, model.max_iter)
+        _warn_unless_converged(records, heads.max_iter)
     seconds = time.perf_counter() - start
-    whole = with_final_step(estimator, edited)
-    return Edited(whole, new, heads, solution.factors, seconds)
+    whole = with_final_step(estimator, edited.copy_to(last, max(way.n_steps)))
+    return Edited(whole, new, records, solution.factors, seconds)
 
 
 def effects(
-    solved, model, edited_model, edit: Edit, new: TrainingSet, features, codes
+    solved: Solved,
+    heads: FittedHeads,
+    edited: FittedHeads,
+    edit: Edit,
+    new: TrainingRows,
+    features,
+    codes,
 ) -> tuple[float | None, float]:
     """Return the predicted and the achieved effect on the mean log-loss of rows.
 
@@ -124,18 +124,17 @@ def effects(
     ----------
     solved : Solved
         Before the edit.
-    model, edited_model : ConceptBottleneckClassifier
+    heads, edited : FittedHeads
+        Before and after the edit.
     edit : Edit
-    new : TrainingSet
+    new : TrainingRows
         After the edit.
     features : ndarray of shape (n_targets, n_features)
     codes : ndarray of shape (n_targets,)
         Of their labels.
     """
-    from ...numerics.edits import predicted_effect
-
-    about = numeric_targets(model, "loss", codes, solved.device)
-    before, after = (_mean_loss(one, features, codes) for one in (model, edited_model))
+    about = numeric_targets(heads, "loss", codes, solved.device)
+    before, after = (_mean_loss(one, features, codes) for one in (heads, edited))
     # Features of added rows may leave the span that factors are written in.
     outside = solved.basis is not None and edit.added is not None
     if edit.dropped_concepts or outside:
@@ -149,25 +148,24 @@ def effects(
 
 
 def write_record(
-    estimator, old: TrainingSet, edit: Edit, edited: Edited, n_steps, effect
+    estimator, old: TrainingRows, edit: Edit, edited: Edited, n_steps, effect
 ) -> EditRecord:
     """Return the record of an edit; `effect` is the predicted and the achieved one."""
-    from ..._version import __version__
-
-    before, after = final_step(estimator), final_step(edited.estimator)
-    model = as_bottleneck(before)
+    before = FittedHeads.of(final_step(estimator))
+    after = FittedHeads.of(final_step(edited.estimator))
     models = fingerprints(_parameters(before), _parameters(after))
-    left = np.delete(model.concept_names_in_, edit.dropped_concepts)
     rows = fingerprints(
-        {
-            **old.arrays(),
-            "classes": model.classes_,
-            "concepts": model.concept_names_in_,
-        },
-        {**edited.rows.arrays(), "classes": model.classes_, "concepts": left},
+        *(
+            {
+                **rows.arrays(),
+                "classes": heads.classes,
+                "concepts": np.asarray(heads.names, dtype=object),
+            }
+            for rows, heads in ((old, before), (edited.rows, after))
+        )
     )
     return EditRecord(
-        changes=edit.changes(model, old),
+        changes=edit.changes(before, old),
         n_steps=n_steps,
         heads=edited.heads,
         predicted_effect=effect[0],
@@ -181,35 +179,31 @@ def write_record(
     )
 
 
-def _mean_loss(model, features: np.ndarray, codes: np.ndarray) -> float:
-    import torch
-
-    from ...numerics.targets import LabelTarget, evaluate
-
+def _mean_loss(heads: FittedHeads, features: np.ndarray, codes: np.ndarray) -> float:
     target = LabelTarget("loss", torch.from_numpy(codes))
     rows = torch.from_numpy(features)
-    return float(evaluate(target, model._bottleneck(), rows).mean())
+    return float(evaluate(target, heads.tensors(), rows).mean())
 
 
-def _parameters(model) -> dict[str, np.ndarray]:
+def _parameters(heads: FittedHeads) -> dict[str, np.ndarray]:
     """Return the fitted parameters of a model by name."""
-    arrays = {"coef_": model.coef_, "intercept_": model.intercept_}
-    for name in ("concept_coef_", "concept_intercept_"):
-        for j, array in enumerate(getattr(model, name, [])):
-            arrays[f"{name} {j}"] = array
+    arrays = {"coef_": heads.coef, "intercept_": heads.intercept}
+    for j, (coef, intercept) in enumerate(
+        zip(heads.concept_coef, heads.concept_intercept, strict=True)
+    ):
+        arrays |= {f"concept_coef_ {j}": coef, f"concept_intercept_ {j}": intercept}
     return arrays
 
 
 def _warn_unless_converged(heads: tuple[HeadRecord, ...], max_iter: int) -> None:
     for head in heads:
         if not head.converged:
-            warnings.warn(
+            warn_user(
                 f"The head of {head.head!r} stopped at a gradient norm of "
                 f"{head.after:.2g} after {head.n_steps} Newton steps, above the "
                 f"{head.tolerance:.2g} of the optimum; raise max_iter={max_iter}, "
                 "scale the features, or lower C and concept_C.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
 

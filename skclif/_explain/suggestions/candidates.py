@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from ..._inputs.training_rows import TrainingSet
+from ..._inputs.training_rows import TrainingRows
+from ...numerics import suggestions
+from ...numerics.blocks import map_rows
 from ..engine import Solved
 from .validation import Validation
 
 KINDS = ("relabel", "annotate", "reweight", "drop")
 FACTORS = (2.0, 0.5)  # that "reweight" tries
 DROP = 0.0
-_QUARTILES = (0.25, 0.5, 0.75)
 # Where a change acts, by number; concept j is 1 + j.
 LABEL, ROW = 0, -1
 
@@ -77,14 +79,14 @@ class CandidateEdits:
 
         The list has the changes that are best for each target of the adjoint.
         """
-        from ...numerics.blocks import row_blocks
-        from ...numerics.suggestions import BLOCK_ROWS
-
         closed_form, compared = self._closed_form(), 0
         parts: list[list[Changes]] = [[] for _ in adjoint.label]
-        for block in row_blocks(len(self.solved.data.features), BLOCK_ROWS):
+        for block, changed in map_rows(
+            partial(closed_form.of, adjoint=adjoint),
+            self.solved.data,
+            suggestions.BLOCK_ROWS,
+        ):
             rows = np.arange(block.start, block.stop)
-            changed = closed_form.of(self.solved.data.rows(block), adjoint)
             for path, values in self._values().items():
                 effects = np.stack(
                     [self._effects(changed, rows, path, value) for value in values]
@@ -174,9 +176,7 @@ class CandidateEdits:
         return effects if self.higher_is_better else -effects
 
     def _closed_form(self):
-        from ...numerics.suggestions import ClosedForm
-
-        return ClosedForm(self.solved.bottleneck, self.solved.factors)
+        return suggestions.ClosedForm(self.solved.bottleneck, self.solved.factors)
 
     def _values(self) -> dict[int, list[float]]:
         """Return what can be proposed by path."""
@@ -186,12 +186,8 @@ class CandidateEdits:
         for j, head in enumerate(solved.bottleneck.concepts.heads):
             if "annotate" not in self.kinds:
                 break
-            if hasattr(head, "n_values"):
-                values[1 + j] = list(range(head.n_values))
-            else:
-                given = solved.data.concept_weights[:, j] > 0
-                numbers = solved.data.concepts[given, j].cpu().numpy()
-                values[1 + j] = np.quantile(numbers, _QUARTILES).tolist()
+            given = solved.data.concept_weights[:, j] > 0
+            values[1 + j] = head.proposals(solved.data.concepts[given, j])
         factors = list(FACTORS) * ("reweight" in self.kinds)
         factors += [DROP] * ("drop" in self.kinds)
         return {**values, ROW: factors} if factors else values
@@ -226,7 +222,7 @@ class CandidateEdits:
 
 
 def candidate_edits(
-    solved: Solved, kinds, training: TrainingSet, higher_is_better
+    solved: Solved, kinds, training: TrainingRows, higher_is_better
 ) -> CandidateEdits:
     """Return what can be changed, with class weights as they were at fit."""
     weights = training.weights

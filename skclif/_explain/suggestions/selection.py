@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from ...numerics.edits import Limits, solve_edit
 from ..engine import Solved
 from .candidates import CandidateEdits, Changes
 from .validation import Validation
@@ -109,8 +110,6 @@ def cross_fit(
 
 def solve_edited(solved: Solved, data, tol: float = _TOL) -> Solved:
     """Return the model that training on other data gives."""
-    from ...numerics.edits import Limits, solve_edit
-
     edited = solve_edit(
         solved.bottleneck,
         solved.data,
@@ -124,7 +123,9 @@ def solve_edited(solved: Solved, data, tol: float = _TOL) -> Solved:
 
 
 def folds(codes: np.ndarray, n_folds: int, random_state) -> np.ndarray:
-    """Return a random fold for every row, of every class alike."""
+    """Return a random fold for every row, with the same share of every class."""
+    # StratifiedKFold refuses rows whose classes are all smaller than the folds are
+    # many, and warns of one that is.
     order = np.lexsort((random_state.permutation(len(codes)), codes))
     fold = np.empty(len(codes), dtype=int)
     fold[order] = np.arange(len(codes)) % n_folds

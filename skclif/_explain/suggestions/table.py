@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 
+from ..._models.fitted import FittedHeads
 from ..._results.suggestions import EditSuggestions
-from ...exceptions import InfluenceWarning, SuggestionWarning
+from ...exceptions import InfluenceWarning, SuggestionWarning, warn_user
 from .candidates import DROP, LABEL, ROW
 from .selection import SuggestionSet
 
 
 def frame_of(
-    found: SuggestionSet, model, row_weights: np.ndarray, training: pd.DataFrame
+    found: SuggestionSet,
+    heads: FittedHeads,
+    row_weights: np.ndarray,
+    training: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return changes as people read them.
 
     Parameters
     ----------
     found : SuggestionSet
-    model : ConceptBottleneckClassifier
+    heads : FittedHeads
     row_weights : ndarray of shape (n_samples,)
     training : DataFrame
         What is known of training rows: texts, label, annotations.
     """
     changes = found.changes
-    names = ["label", *map(str, model.concept_names_in_)]
-    values = [model.classes_, *model.concept_classes_]
+    names = ["label", *heads.names]
+    values = [heads.classes, *heads.values]
     lines = []
     for row, path, value in zip(
         changes.rows.tolist(), changes.paths, changes.values.tolist(), strict=True
@@ -66,19 +68,18 @@ def warn_unless_helpful(suggestions: EditSuggestions) -> None:
             "if its labels stood in another order. What helps such labels makes the "
             "model less sure of right ones. Are the rows of X and y in the same order?"
         )
-    warnings.warn(message, SuggestionWarning, stacklevel=3)
+    warn_user(message, SuggestionWarning)
 
 
-def warn_of_hard_suggestions(model, kinds: tuple[str, ...]) -> None:
+def warn_of_hard_suggestions(heads: FittedHeads, kinds: tuple[str, ...]) -> None:
     """Warn that annotations act through hard activations without being seen to."""
-    if model.bottleneck != "hard" or not model.n_concepts_ or "annotate" not in kinds:
+    if heads.activation != "hard" or not heads.n_concepts or "annotate" not in kinds:
         return
-    warnings.warn(
+    warn_user(
         "In closed form, a changed annotation flips no hard activation of other rows, "
         "so that the effects of annotations on the label are too small. Use "
         "bottleneck='soft' or 'logit'.",
         InfluenceWarning,
-        stacklevel=3,
     )
 
 

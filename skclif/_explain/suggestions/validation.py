@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
+from ...numerics.first_order import add_adjoints, solve_adjoint
 from ..engine import Solved
 
 # Standard scores below which labels in any order would do as well, one time in 100.
@@ -46,8 +48,6 @@ class Validation:
 
     def adjoint(self, weights: np.ndarray):
         """Return the adjoint of weighted sums of the targets, one a row of weights."""
-        from ...numerics.first_order import add_adjoints
-
         start, parts = 0, []
         for question in self.questions():
             stop = start + len(question.features)
@@ -60,8 +60,6 @@ class Validation:
         """Return whether labels fit predictions; None if it is not about labels."""
         if not self.about_labels:
             return None
-        import torch
-
         device, basis = self.solved.device, self.solved.basis
         features = torch.from_numpy(self.features).to(device)
         features = features if basis is None else features @ basis
@@ -74,8 +72,6 @@ class Validation:
         yield from map(self._solved_for, self.questions())
 
     def _solved_for(self, question):
-        from ...numerics.first_order import solve_adjoint
-
         bottleneck = self.solved.bottleneck
         derivatives = question.target.derivatives(bottleneck, question.features)
         return solve_adjoint(

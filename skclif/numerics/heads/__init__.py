@@ -9,10 +9,17 @@ score is the log-odds of the second value. The one score of a ridge head is its
 prediction.
 """
 
-from .head import Head
+from .head import CategoricalHead, Head
 from .problem import HeadsProblem
 from .ridge import RidgeHead
 from .softmax import SoftmaxHead
 from .stack import HeadStack
 
-__all__ = ["Head", "HeadStack", "HeadsProblem", "RidgeHead", "SoftmaxHead"]
+__all__ = [
+    "CategoricalHead",
+    "Head",
+    "HeadStack",
+    "HeadsProblem",
+    "RidgeHead",
+    "SoftmaxHead",
+]

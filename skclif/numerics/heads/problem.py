@@ -105,7 +105,7 @@ class HeadsProblem:
 
     def gradient_noise(self, probabilities: list[Tensor], parameters: Tensor) -> Tensor:
         """Return the rounding error of every head's gradient, (n_heads,)."""
-        norms = (self.features**2).sum(dim=1).add(1).sqrt()
+        norms = self._row_norms
         sizes = norms[:, None] * self.by_head(parameters**2).sqrt()
         noise = torch.empty_like(self.weights[0])
         for (head, members, _), p in zip(self.stack.groups, probabilities, strict=True):
@@ -164,6 +164,12 @@ class HeadsProblem:
         for head, columns in zip(self.stack.heads, self.stack.scores, strict=True):
             result[columns, -1] *= head.intercept
         return result
+
+    @cached_property
+    def _row_norms(self) -> Tensor:
+        """Norms of ``[x, 1]``, (n_samples,)."""
+        norms: Tensor = torch.linalg.vector_norm(self.features, dim=1)
+        return norms.square().add(1).sqrt()
 
     @cached_property
     def _head_of_score(self) -> Tensor:

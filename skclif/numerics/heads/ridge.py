@@ -1,18 +1,24 @@
 """The ridge head: the loss of a number given its prediction."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+
+# What is proposed in place of a number.
+_QUARTILES = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
 class RidgeHead:
     """The loss of a number given its prediction: half the squared error.
 
-    It has the methods of `SoftmaxHead`; its one score is its activation, and a code is
-    the number itself.
+    Its one score is its prediction and its activation; a code is the number itself.
     """
+
+    is_categorical: ClassVar[bool] = False
+    is_quadratic: ClassVar[bool] = True
 
     n_scores: int = 1
     n_activations: int = 1
@@ -52,6 +58,14 @@ class RidgeHead:
         """Return the loss's second derivative, (..., 1, 1)."""
         return torch.ones_like(probabilities)[..., None]
 
+    def curvature_edges(self, like: Tensor) -> Tensor:
+        """Return the one direction that there is, (1, 1)."""
+        return like.new_ones(1, 1)
+
+    def edge_weights(self, probabilities: Tensor) -> Tensor:
+        """Return 1 for every row, (..., 1)."""
+        return torch.ones_like(probabilities)
+
     def mean_curvature(self, probabilities: Tensor) -> Tensor:
         """Return the curvature, of shape (...,)."""
         return torch.ones_like(probabilities).squeeze(-1)
@@ -79,3 +93,38 @@ class RidgeHead:
     def value(self, scores: Tensor, code: int) -> tuple[Tensor, Tensor]:
         """Return the prediction of every row, (...,), and its derivative, (..., 1)."""
         return scores.squeeze(-1), torch.ones_like(scores)
+
+    def margin(self, scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
+        """Return minus the size of every row's studentised residual, (n,).
+
+        In standard deviations of the other rows' residuals.
+        """
+        residuals = studentised(scores, without, codes)
+        squares = residuals**2
+        others = (squares.sum() - squares) / max(len(codes) - 1, 1)
+        zero = torch.zeros_like(residuals)
+        return -torch.where(squares > 0, residuals.abs() / others.sqrt(), zero)
+
+    def proposals(self, observed: Tensor) -> list[float]:
+        """Return the quartiles of the observed numbers."""
+        levels = observed.new_tensor(_QUARTILES)
+        quartiles: list[float] = torch.quantile(observed, levels).tolist()
+        return quartiles
+
+
+def studentised(scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
+    """Return residuals that are alike in variance, (n,), signed.
+
+    A residual ``e`` has ``1 - h`` times the variance of the errors, a left-out one
+    ``e / (1 - h)``: their geometric mean has the variance itself.
+
+    Parameters
+    ----------
+    scores, without : Tensor of shape (n, 1)
+        Predictions by the head, and by the head without the row's term.
+    codes : Tensor of shape (n,)
+        The numbers.
+    """
+    residual = (codes[:, None] - scores)[:, 0]
+    left_out = (codes[:, None] - without)[:, 0]
+    return left_out.sign() * (residual * left_out).clamp(min=0).sqrt()

@@ -1,6 +1,7 @@
 """The softmax head: the loss of one categorical value given its scores."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,9 @@ class SoftmaxHead:
     n_values: int
     activation: str = "soft"
     intercept: bool = True
+
+    is_categorical: ClassVar[bool] = True
+    is_quadratic: ClassVar[bool] = False
 
     @property
     def n_scores(self) -> int:
@@ -106,17 +110,27 @@ class SoftmaxHead:
 
     def curvature(self, probabilities: Tensor) -> Tensor:
         """Return the loss's second derivative, (..., n_scores, n_scores)."""
-        # A sum over pairs of values, U (diag p - p p') U' without its cancellation.
-        contrasts = self.contrasts(probabilities)
-        first, second = torch.triu_indices(
-            self.n_values, self.n_values, offset=1, device=probabilities.device
-        )
-        differences = contrasts[:, first] - contrasts[:, second]
-        products = probabilities[..., first] * probabilities[..., second]
+        # A sum over edges, U (diag p - p p') U' without its cancellation.
+        edges = self.curvature_edges(probabilities)
         # One product, whose memory grows with pairs or scores squared, never with both.
-        squares = (differences[:, None] * differences[None, :]).flatten(0, 1)
+        squares = (edges[:, :, None] * edges[:, None, :]).flatten(1)
         shape = (*probabilities.shape[:-1], self.n_scores, self.n_scores)
-        return (products @ squares.T).reshape(shape)
+        return (self.edge_weights(probabilities) @ squares).reshape(shape)
+
+    def curvature_edges(self, like: Tensor) -> Tensor:
+        """Return the differences of the values' contrasts, (n_pairs, n_scores).
+
+        The curvature ``diag(p) - pp'`` is the Laplacian of a graph: its nodes are the
+        values, and the edge between k and l weighs ``p_k p_l``.
+        """
+        first, second = self._pairs(like)
+        contrasts = self.contrasts(like).T
+        return contrasts[first] - contrasts[second]
+
+    def edge_weights(self, probabilities: Tensor) -> Tensor:
+        """Return ``p_k p_l`` of every pair of values, (..., n_pairs)."""
+        first, second = self._pairs(probabilities)
+        return probabilities[..., first] * probabilities[..., second]
 
     def mean_curvature(self, probabilities: Tensor) -> Tensor:
         """Return the mean of the curvature's diagonal, of shape (...,)."""
@@ -188,6 +202,31 @@ class SoftmaxHead:
             change = after - (before.argmax(dim=0) == values).to(shift.dtype)
         return change[1:] if self.n_values == 2 else change
 
+    def value(self, scores: Tensor, code: int) -> tuple[Tensor, Tensor]:
+        """Return p(code) of every row, (...,), and its derivative, (..., n_scores)."""
+        probabilities = self.probabilities(scores)
+        value = probabilities[..., code]
+        one_hot = torch.zeros_like(probabilities)
+        one_hot[..., code] = 1
+        contrasts = self.contrasts(scores)
+        return value, value[..., None] * (one_hot - probabilities) @ contrasts.T
+
+    def margin(self, scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
+        """Return p(own value) minus the largest other, without the term, (n,)."""
+        probabilities = self.probabilities(without)
+        own = codes.long()[:, None]
+        rivals = probabilities.scatter(1, own, -1.0)
+        return probabilities.gather(1, own)[:, 0] - rivals.amax(dim=1)
+
+    def proposals(self, observed: Tensor) -> list[float]:
+        """Return the codes of all values."""
+        return [float(code) for code in range(self.n_values)]
+
+    def _pairs(self, like: Tensor) -> Tensor:
+        """Return every pair of values once, (2, n_pairs)."""
+        m = self.n_values
+        return torch.triu_indices(m, m, offset=1, device=like.device)
+
     def _probability_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
         # p' - p = p (e - <p, e>) / (1 + <p, e>) for e = exp(shift of logits - c) - 1
         # and any c; the largest shift keeps it from overflowing. In place, because
@@ -214,15 +253,6 @@ class SoftmaxHead:
         Scores of any leading shape are rows here, n of them.
         """
         return self.contrasts(scores).T @ scores.reshape(-1, self.n_scores).T
-
-    def value(self, scores: Tensor, code: int) -> tuple[Tensor, Tensor]:
-        """Return p(code) of every row, (...,), and its derivative, (..., n_scores)."""
-        probabilities = self.probabilities(scores)
-        value = probabilities[..., code]
-        one_hot = torch.zeros_like(probabilities)
-        one_hot[..., code] = 1
-        contrasts = self.contrasts(scores)
-        return value, value[..., None] * (one_hot - probabilities) @ contrasts.T
 
 
 def _mix(matrix: Tensor, values: Tensor) -> Tensor:

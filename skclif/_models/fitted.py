@@ -1,0 +1,297 @@
+"""The fitted heads of a model: what influence, edits and files know of it."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.class_weight import compute_class_weight
+
+from .._inputs.annotations import Annotations, ConceptSchema
+from .._inputs.training_rows import TrainingRows, as_tensor
+from ..numerics.bottleneck import Bottleneck
+from ..numerics.heads import Head, HeadStack, RidgeHead, SoftmaxHead
+
+# Of a LogisticRegression, which has no tolerance for the gradient of the sum over rows.
+_TOL, _MAX_ITER = 1e-8, 100
+
+
+@dataclass(frozen=True, eq=False)
+class FittedHeads:
+    """Fitted parameters of both stages, and how they were fitted.
+
+    A :class:`~sklearn.linear_model.LogisticRegression` is a bottleneck without
+    concepts.
+
+    Attributes
+    ----------
+    schema : ConceptSchema
+        Names and values of the concepts.
+    classes : ndarray of shape (n_classes,)
+    coef : ndarray of shape (n_classes, n_activations) or (1, n_activations)
+        As scikit-learn has them, like the next three.
+    intercept : ndarray of shape (n_classes,) or (1,)
+    concept_coef, concept_intercept : tuple of ndarray
+    n_features : int
+    C, concept_C : float
+    class_weight : ndarray of shape (n_classes,)
+        Of a LogisticRegression 1: its own depends on rows.
+    activation : {"soft", "logit", "hard"}
+    independent : bool
+        Whether the label head was trained on true annotations where there are any.
+    label_intercept : bool
+        Whether the label head has an intercept.
+    tol : float
+    max_iter : int
+    """
+
+    schema: ConceptSchema
+    classes: np.ndarray
+    coef: np.ndarray
+    intercept: np.ndarray
+    concept_coef: tuple[np.ndarray, ...]
+    concept_intercept: tuple[np.ndarray, ...]
+    n_features: int
+    C: float
+    concept_C: float
+    class_weight: np.ndarray
+    activation: str = "soft"
+    independent: bool = False
+    label_intercept: bool = True
+    tol: float = _TOL
+    max_iter: int = _MAX_ITER
+
+    @classmethod
+    def of(cls, model) -> FittedHeads:
+        """Return the heads of a fitted bottleneck or LogisticRegression."""
+        if isinstance(model, LogisticRegression):
+            coef = np.asarray(model.coef_, dtype=np.float64)
+            intercept = np.broadcast_to(model.intercept_, len(coef))
+            C = np.inf if model.penalty is None else model.C
+            return cls(
+                ConceptSchema(),
+                model.classes_,
+                coef,
+                intercept.astype(np.float64),
+                (),
+                (),
+                model.n_features_in_,
+                C,
+                1.0,
+                np.ones(len(model.classes_)),
+                label_intercept=model.fit_intercept,
+            )
+        schema = ConceptSchema(
+            tuple(model.concept_names_in_),
+            tuple(model.concept_classes_),
+            model._concepts_as_frame,
+        )
+        return cls(
+            schema,
+            model.classes_,
+            model.coef_,
+            model.intercept_,
+            tuple(model.concept_coef_),
+            tuple(model.concept_intercept_),
+            model.n_features_in_,
+            class_weight=model.class_weight_,
+            **_settings(model),
+        )
+
+    @classmethod
+    def solved(
+        cls, model, bottleneck: Bottleneck, schema: ConceptSchema, classes, class_weight
+    ) -> FittedHeads:
+        """Return the heads that a bottleneck which is being fitted has come to."""
+        none = np.empty(0)
+        nothing = (none,) * len(schema.names)
+        n_features = bottleneck.concept_parameters.shape[1] - 1
+        return cls(
+            schema,
+            classes,
+            none,
+            none,
+            nothing,
+            nothing,
+            n_features,
+            class_weight=class_weight,
+            **_settings(model),
+        ).with_parameters(bottleneck)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the concepts."""
+        return [str(name) for name in self.schema.names]
+
+    @property
+    def values(self) -> list[np.ndarray | None]:
+        """Sorted values of each concept, None of a continuous one."""
+        return list(self.schema.classes)
+
+    @property
+    def n_concepts(self) -> int:
+        """How many concepts there are."""
+        return len(self.schema.names)
+
+    @property
+    def penalties(self) -> dict[str, float]:
+        """Penalties of the label head and of the concept heads, by argument."""
+        return {"penalty": 1 / self.C, "concept_penalty": 1 / self.concept_C}
+
+    def tensors(self, device: torch.device | None = None) -> Bottleneck:
+        """Return the parameters as the numerics use them."""
+        stack = HeadStack(concept_heads(self.schema, self.activation))
+        label = SoftmaxHead(len(self.classes), intercept=self.label_intercept)
+        concepts = [
+            head.from_logit_weights(_join_bias(coef, intercept))
+            for head, coef, intercept in zip(
+                stack.heads, self.concept_coef, self.concept_intercept, strict=True
+            )
+        ]
+        parameters = label.from_logit_weights(_join_bias(self.coef, self.intercept))
+        empty = parameters.new_empty(0, self.n_features + 1)
+        return Bottleneck(
+            stack,
+            label,
+            torch.cat([empty, *concepts]).to(device),
+            parameters.to(device),
+            independent=self.independent,
+        )
+
+    def encode(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        sample_weight: np.ndarray,
+        annotations: Annotations | None,
+    ) -> TrainingRows:
+        """Return checked rows, coded as this model codes."""
+        shape = (len(X), self.n_concepts)
+        codes, weights = np.full(shape, np.nan), np.ones(shape)
+        if annotations is not None:
+            codes = self.schema.encode(annotations, sample_weight)
+            weights = self.schema.arrange(annotations)
+        labels = np.searchsorted(self.classes, y)
+        return TrainingRows(X, labels, sample_weight, codes, weights, self.class_weight)
+
+    def with_parameters(
+        self, bottleneck: Bottleneck, kept=None, dropped=()
+    ) -> FittedHeads:
+        """Return heads with other parameters.
+
+        Parameters
+        ----------
+        bottleneck : Bottleneck
+            Parameters of the concepts that are left.
+        kept : sequence of bool, default=None
+            Which of their heads are as they were, to the last digit; the label's last.
+            None for none of them.
+        dropped : sequence of int
+            Concepts that are not left.
+        """
+        left = [j for j in range(self.n_concepts) if j not in dropped]
+        kept = [False] * (len(left) + 1) if kept is None else kept
+        stack = bottleneck.concepts
+        pairs = [
+            (self.concept_coef[j], self.concept_intercept[j])
+            if kept[i]
+            else _split_bias(head.to_logit_weights(bottleneck.concept_parameters[rows]))
+            for i, (j, head, rows) in enumerate(
+                zip(left, stack.heads, stack.scores, strict=True)
+            )
+        ]
+        label = self.coef, self.intercept
+        if not kept[-1]:
+            weights = bottleneck.label.to_logit_weights(bottleneck.label_parameters)
+            label = _split_bias(weights)
+        return replace(
+            self,
+            schema=replace(
+                self.schema,
+                names=tuple(self.schema.names[j] for j in left),
+                classes=tuple(self.schema.classes[j] for j in left),
+            ),
+            coef=label[0],
+            intercept=label[1],
+            concept_coef=tuple(coef for coef, _ in pairs),
+            concept_intercept=tuple(intercept for _, intercept in pairs),
+        )
+
+    def store(self, model, n_iter: int) -> None:
+        """Set the fitted attributes of a model to these heads."""
+        model.classes_ = self.classes
+        model.coef_, model.intercept_ = self.coef, self.intercept
+        if isinstance(model, LogisticRegression):
+            model.n_iter_ = np.array([n_iter], dtype=np.int32)
+            return
+        model.class_weight_, model.n_iter_ = self.class_weight, n_iter
+        model.concept_names_in_ = np.asarray(self.schema.names, dtype=object)
+        model.concept_classes_ = list(self.schema.classes)
+        model.n_concepts_ = self.n_concepts
+        model.concept_coef_ = list(self.concept_coef)
+        model.concept_intercept_ = list(self.concept_intercept)
+        model._concepts_as_frame = self.schema.as_frame
+
+    def copy_to(self, model, n_iter: int):
+        """Return a copy of a fitted model that has these heads."""
+        new = copy(model)
+        kinds = getattr(model, "concept_kinds", None)
+        if kinds:  # of concepts that are left
+            names = self.names
+            new.concept_kinds = {n: kind for n, kind in kinds.items() if n in names}
+        self.store(new, n_iter)
+        return new
+
+
+def _settings(model) -> dict[str, Any]:
+    """Return how a bottleneck is fitted."""
+    return {
+        "C": model.C,
+        "concept_C": model.concept_C,
+        "activation": model.bottleneck,
+        "independent": model.training == "independent",
+        "tol": model.tol,
+        "max_iter": model.max_iter,
+    }
+
+
+def concept_heads(schema: ConceptSchema, activation: str) -> list[Head]:
+    """Return a head for every concept."""
+    return [
+        RidgeHead() if values is None else SoftmaxHead(len(values), activation)
+        for values in schema.classes
+    ]
+
+
+def class_weights(class_weight, classes, y, sample_weight) -> np.ndarray:
+    """Return the weights of classes, (n_classes,), as scikit-learn computes them.
+
+    Rows of weight 0 count as removed, and a class that has only such rows has weight 1.
+    """
+    if class_weight != "balanced":
+        weights: np.ndarray = compute_class_weight(class_weight, classes=classes, y=y)
+        return weights
+    counted = sample_weight > 0
+    present = np.isin(classes, y[counted])
+    weights = np.ones(len(classes))
+    weights[present] = compute_class_weight(
+        "balanced",
+        classes=classes[present],
+        y=y[counted],
+        sample_weight=sample_weight[counted],
+    )
+    return weights
+
+
+def _split_bias(weights: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    array = weights.cpu().numpy()
+    return array[:, :-1].copy(), array[:, -1].copy()
+
+
+def _join_bias(coef: np.ndarray, intercept: np.ndarray) -> torch.Tensor:
+    joined = np.column_stack([coef, intercept])
+    return as_tensor(np.ascontiguousarray(joined, dtype=np.float64))
