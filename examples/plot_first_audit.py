@@ -2,10 +2,10 @@
 A first audit
 =============
 
-A classifier reads restaurant reviews and gives stars. Some of its training labels and
-annotations are wrong, as they always are; here we know which, because we plant them.
-This example asks the model which training rows stand behind its errors, through which
-label or annotation, and then retrains for real to see whether the answer holds.
+A classifier reads restaurant reviews and predicts stars. Some of its training labels
+and annotations are wrong, as in any real data. Here we know which, because we plant
+the errors. This example asks which training rows caused the model's errors, and through
+which label or annotation. Then it retrains for real to see whether the answer holds.
 """
 
 # %%
@@ -13,9 +13,9 @@ label or annotation, and then retrains for real to see whether the answer holds.
 # -------------------------
 #
 # :func:`~skclif.datasets.make_concept_reviews` writes reviews by a grammar. One label
-# in five is wrong, so is one annotation in ten, and another tenth of the annotations is
-# missing. The training rows keep their errors. Two held-out parts are clean: one to ask
-# about, and one that is touched only at the end.
+# in five is wrong, one annotation in ten is wrong, and another tenth of the annotations
+# is missing. The training rows keep their errors. Two held-out parts are clean: one to
+# ask about, and one that is used only at the end.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -45,8 +45,9 @@ pd.concat([y, concepts], axis=1).head(4)
 # -------------------------------
 #
 # Texts become vectors once, and everything after works on the vectors. The model
-# predicts each concept from the vector, and the stars from the predicted concepts and
-# from nothing else. `concepts` may hold missing values; they are left out.
+# predicts each concept from the vector. It predicts the stars from the predicted
+# concepts only. `concepts` may hold missing values; they are left out. The log-loss is
+# in nats, and lower is better.
 
 X = SentenceEmbedder().transform(reviews.data)
 
@@ -61,11 +62,11 @@ print(f"Accuracy: {model.score(X[asked], y_asked):.0%}", end=", ")
 print(f"always the most common stars: {(y_asked == y.mode()[0]).mean():.0%}")
 
 # %%
-# That is not a good model: five kinds of stars are hard to tell apart in a few short
-# sentences, and the reviews to learn from were few and faulty. All the more reason to
-# ask what it learned from them. Before we read anything into the concepts, we check
-# that the model predicts them better than their most common value does. Where it does
-# not, paths through that concept mean little.
+# That is not a good model. One to five stars are hard to tell apart in a few short
+# sentences, and the training reviews are few and have errors. So it is worth asking
+# what the model learned from them. First we check that the model predicts each concept
+# better than its most common value does. If it does not, paths through that concept
+# mean little. The numbers are shares of right values.
 
 truth = reviews.clean_concepts[asked].reset_index(drop=True)
 predicted = model.predict_concepts(X[asked])
@@ -77,20 +78,20 @@ pd.DataFrame(
 ).round(2)
 
 # %%
-# Which training rows stand behind the loss?
-# ------------------------------------------
+# Which training rows caused the loss?
+# ------------------------------------
 #
 # The influence of a training row is the effect of its *presence* on the target, here
-# the mean held-out log-loss: positive means that without the row the loss would be
-# lower. It adds up from *paths*: the row's label, each of its annotations, and what
-# these do to each other when the whole row goes.
+# the mean held-out log-loss in nats. Positive means harmful: without the row the loss
+# would be lower. Influence is the sum of *paths*: the row's label, each of its
+# annotations, and what these do to each other when the whole row is removed.
 
 result = explainer.influence(X[asked], y_asked, reduce="mean", paths=True)
 harmful = result.harmful(20)
 harmful.head(5)
 
 # %%
-# We know what we planted, so we can look. Hatched parts are wrong on purpose.
+# We know which errors we planted, so we can compare. Hatched parts are planted errors.
 
 wrong = np.column_stack([reviews.label_flipped, reviews.annotation_flipped])[train]
 palette = ["#3d4451", "#d1495b", "#edae49", "#00798c", "#66a182", "#d5d9e0"]
@@ -98,7 +99,7 @@ colours = dict(zip(result.paths, palette, strict=True))
 
 
 def draw_paths(ax, rows):
-    """Draw the influence of rows as bars, one segment a path, errors hatched."""
+    """Draw the influence of rows as bars with a segment per path, errors hatched."""
     ends = {1: np.zeros(len(rows)), -1: np.zeros(len(rows))}
     for p, path in enumerate(result.paths):
         values = 1000 * result.values[0, rows, p]
@@ -129,10 +130,10 @@ ax.set_title("The 20 most harmful training rows, path by path", loc="left")
 ax.spines[["top", "right"]].set_visible(False)
 
 # %%
-# Rows with a planted error are more common at the top than elsewhere. But many of the
-# most harmful rows are right. **Harmful is not wrong**: a correct review that says the
-# unusual can cost a small model more than it teaches. Influence answers "what did this
-# row do to that loss?", not "is this label a mistake?".
+# Rows with a planted error are more common at the top than elsewhere. Still, many of
+# the most harmful rows are right. **Harmful is not wrong**: a correct review that says
+# something unusual can cost a small model more than it teaches. Influence answers "what
+# did this row do to that loss?", not "is this label a mistake?".
 
 has_error = wrong.any(axis=1)
 print(f"Rows with a planted error: {has_error.mean():.0%} of all training rows,")
@@ -143,10 +144,11 @@ assert has_error[rows].mean() > has_error.mean()
 # Why this mistake?
 # -----------------
 #
-# The same question can be asked of one prediction. This is the worst mistake among the
-# reviews we asked about: the text, and what the model makes of each concept. The effect
-# of a concept is ``log p(predicted stars)`` as it is, minus with the concept set to its
-# training average; positive means that the concept supports the prediction.
+# The same question can be asked about one prediction. This is the worst mistake among
+# the reviews that we asked about: the text, and what the model predicts for each
+# concept. The effect of a concept is ``log p(predicted stars)`` as it is, minus the
+# same with the concept set to its training average. Positive means that the concept
+# supports the prediction.
 
 losses = explainer.influence(X[asked], y_asked, top=1).explained["value"]
 is_mistake = model.predict(X[asked]) != y_asked
@@ -164,8 +166,8 @@ pd.DataFrame(
 )
 
 # %%
-# And these training rows pushed the loss of this review up the most. The column `path`
-# names the label or the annotation that carries most of a row's influence.
+# These training rows raised the loss of this review the most. `path` is the label or
+# the annotation that carries most of a row's influence.
 
 culprits = explainer.influence(review, y_asked.iloc[[worst]], paths=True).harmful(3)
 for culprit in culprits.itertuples():
@@ -176,10 +178,11 @@ for culprit in culprits.itertuples():
 # Does it hold?
 # -------------
 #
-# A number that explains should predict. `validate` fits both stages again without a
-# training row, for some rows, and compares what really happened to each loss with what
-# influence says: by Newton steps, which is how it was computed above, and by the two
-# cheaper methods for larger training sets.
+# A number that explains should also predict. For some training rows, `validate` fits
+# both stages again without the row. It compares what really happened to each loss with
+# what influence says: by Newton steps, which computed the numbers above, and by the two
+# faster methods for larger training sets. Correlations and sign agreement are best at
+# 1, the relative error is best at 0.
 
 print(f"Influence above: by {result.method}")
 validation = explainer.validate(X[asked], y_asked, n_rows=20, n_paths=0, random_state=0)
@@ -191,10 +194,10 @@ assert measured.loc["newton", "relative_error"] < 0.01
 measured[["pearson", "spearman", "relative_error", "sign_agreement"]].round(4)
 
 # %%
-# Rows that go together are another question. Influence states minus the sum of what
-# they brought. So we remove the most harmful rows, retrain, and compare. The more rows
-# go, the less must the two agree, because each row's influence was computed with all
-# the others present; here they stay close.
+# Removing several rows together is another question. Influence predicts minus the sum
+# of their influences. So we remove the most harmful rows, retrain, and compare. Each
+# row's influence was computed with all others present, so the two can differ more as
+# more rows are removed. Here they stay close.
 
 
 def retrained_without(rows):
@@ -234,11 +237,11 @@ ax.spines[["top", "right"]].set_visible(False)
 # -----------------
 #
 # - Influence names training rows *and the path*: the label, or the one annotation.
-# - It states a direction and a size, and both can be checked by retraining: `validate`
-#   does so for single rows.
-# - Harmful is not wrong. Influence meets planted errors more often than chance does,
-#   and many of the rows it names are correct. Read them before you change them.
-# - The grey line is the one to judge a repair by. Rows chosen by the loss of some
-#   reviews lower the loss of those reviews first. On reviews that had no part in the
-#   choice the gain is smaller, and with another `random_state` it can be a loss:
-#   influence says whom to look at, and it is no licence to drop rows blindly.
+# - It states a direction and a size. Retraining can check both; `validate` does this
+#   for single rows.
+# - Harmful is not wrong. Influence finds planted errors more often than chance does,
+#   and many of the rows that it names are correct. Read them before you change them.
+# - Judge a repair by the grey line. Rows that were chosen by the loss of some reviews
+#   lower the loss of those reviews first. On reviews that had no part in the choice,
+#   the gain is smaller, and with another `random_state` it can be a loss. Influence
+#   says which rows to look at. It is no reason to drop rows without looking.

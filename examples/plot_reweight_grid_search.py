@@ -3,19 +3,19 @@ Learning weights in a grid search
 =================================
 
 Half of the complaints in this training set were filed as praise, and nobody knows
-which. What somebody does have is two hundred reviews that were read twice. This example
-lets them say, through influence, which of the other rows to believe, chooses how far to
-go together with the penalty in one grid search, looks at the weights, and measures on
-new reviews what was won.
+which. Two hundred reviews were read twice and are known to be right. Through influence,
+these reviews say which of the other rows to trust. This example chooses how far weights
+move together with the penalty, in one grid search. Then it looks at the weights, and
+measures the gain on new reviews.
 """
 
 # %%
 # Labels that cannot be trusted, and some that can
 # ------------------------------------------------
 #
-# :func:`~skclif.datasets.make_concept_reviews` writes reviews by a grammar; four and
-# five stars are praise here, all else is a complaint. The reviews to judge by are filed
-# right.
+# :func:`~skclif.datasets.make_concept_reviews` writes reviews by a grammar. Here, four
+# and five stars are praise, and all others are complaints. The new reviews, which
+# measure the gain, have right labels.
 
 import tempfile
 
@@ -49,13 +49,13 @@ print(
 # One search
 # ----------
 #
-# The reweighter goes around the whole pipeline and is one more estimator: how far
-# weights move is its `strength`, and 0 is among the candidates. Texts are embedded once
-# a fit, and with a cache only once at all.
+# The reweighter is an estimator around the whole pipeline. Its `strength` says how far
+# weights move, and 0 is one of the candidates. Texts are embedded once per fit, and
+# with a cache only once in total.
 #
 # Accuracy on wrong labels would be a poor judge, so candidates are scored on clean rows
-# alone: with metadata routing a scorer can ask for any metadata as its weights, and
-# ``is_clean`` is a weight of 1 or 0.
+# only. With metadata routing, a scorer can ask for any metadata as its weights, and
+# ``is_clean`` is a weight of 1 or 0. The table shows the accuracy on clean rows.
 
 sklearn.set_config(enable_metadata_routing=True)
 
@@ -81,9 +81,10 @@ pd.DataFrame(search.cv_results_).pivot(
 # Looking at the weights
 # ----------------------
 #
-# Every row has its weight in ``sample_weight_``. Wrong labels have lost much of theirs,
-# though no one said which they are. Some right ones have too: what influence measures
-# is whether a row helps, not whether it is right.
+# Every row has its weight in ``sample_weight_``, where 1 is the weight before. Rows
+# with wrong labels have lost much of their weight, although nobody said which rows
+# these are. Some rows with right labels have lost weight too: influence measures
+# whether a row helps, not whether it is right.
 
 best = search.best_estimator_
 weights = best.sample_weight_
@@ -105,19 +106,20 @@ axes[1].set(
 plt.show()
 
 # %%
-# The five rows of least weight, and what they should have been filed as:
+# The five rows of least weight, with their true labels:
 
 rows = pd.DataFrame({"text": texts, "label": y, "truth": truth, "weight": weights})
 rows.nsmallest(5, "weight").round(2)
 
 # %%
-# What was won
-# ------------
+# The gain
+# --------
 #
-# The same pipeline without learned weights, its penalty chosen by the same search, is
-# the one to beat: it has the clean rows too. Both judge the same new reviews, so it is
-# the difference on each review that counts; drawing reviews again and again, with
-# replacement, gives its interval.
+# The comparison is with the same pipeline without learned weights. It has the clean
+# rows too, and its penalty was chosen by the same search. Both predict the same new
+# reviews, so we compare them review by review. Drawing reviews with replacement many
+# times gives an interval for the mean difference. A difference in accuracy is good if
+# it is positive, a difference in log-loss (nats) if it is negative.
 
 plain = GridSearchCV(reweighter, {"strength": [0], **penalties}, cv=folds)
 plain.fit(texts, y, is_clean=is_clean)
@@ -145,8 +147,8 @@ print("difference in accuracy:    ", bootstrapped(hits - plain_hits))
 print("difference in log-loss:    ", bootstrapped(losses(search) - losses(plain)))
 
 # %%
-# The weights are an array like any other. A pipeline of another kind takes them by the
-# name of its step:
+# The weights are an ordinary array. A pipeline of another kind takes them by the name
+# of its step:
 
 sklearn.set_config(enable_metadata_routing=False)
 
@@ -159,7 +161,7 @@ for name, given in [("as given", None), ("learned", weights)]:
 # What to take away
 # -----------------
 #
-# Where labels are wrong in a way of their own and some rows are known to be right,
-# learned weights win back much of what was lost, and any classifier can use them. Where
-# there is nothing to win, ``strength="auto"`` decides to do nothing, and says so in
-# ``strength_``.
+# If labels are wrong in a systematic way and some rows are known to be right, learned
+# weights recover much of what was lost, and any classifier can use them. If there is
+# nothing to gain, ``strength="auto"`` leaves the weights as they are; ``strength_`` is
+# then 0.

@@ -4,7 +4,8 @@ An edit leaves most of the objective as it was, so the new optimum is near: Newt
 by conjugate gradients from where a head stands, with the factorised Hessians from
 before the edit as preconditioner. Many changed codes are the exception: rows that were
 surely right are surely wrong, line searches cut the steps short, and a fit from zero
-gets there sooner. So every head goes its own way.
+gets there sooner. So every head goes its own way. See Eqs. (41) and (42) of
+docs/mathematics.rst.
 """
 
 from collections.abc import Sequence
@@ -177,7 +178,7 @@ def predicted_effect(
     """Return the first-order effect of an edit on a target, which questions add up to.
 
     ``target after - target before``: along the adjoint, minus the gradient that edited
-    rows have at the parameters from before the edit.
+    rows have at the parameters from before the edit: Eq. (42) of docs/mathematics.rst.
 
     Parameters
     ----------

@@ -9,7 +9,8 @@ gradient in the concept heads' parameters. Solving the adjoint system once per t
 
 makes every loss term's influence one inner product with its gradient, which is
 *residual (x) [feature, 1]*. Influence functions are those of Koh and Liang (2017);
-through a concept bottleneck, those of CLIF (arXiv 2605.19848).
+through a concept bottleneck, those of CLIF (arXiv 2605.19848). See Eqs. (8) to (11) of
+docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,6 +48,8 @@ def solve_adjoint(
     combine: Tensor | None = None,
 ) -> Adjoint:
     """Solve the adjoint system for targets, or for linear combinations of them.
+
+    Eq. (10) of docs/mathematics.rst.
 
     Parameters
     ----------
@@ -92,7 +95,7 @@ def first_order(
     """Yield the influence of every loss term, a block of training rows at a time.
 
     Influence is the first-order effect of the term's presence on the target, in units
-    of the target.
+    of the target: Eq. (11) of docs/mathematics.rst.
 
     Parameters
     ----------

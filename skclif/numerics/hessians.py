@@ -3,7 +3,7 @@
 What grows with rows times features is three kinds of products: Hessians, the cross term
 and the inner products of the answers. They may be taken in single precision. All that
 is small stays in double: scores and residuals of rows, factors, the label head's own
-products where its inputs are activations.
+products where its inputs are activations. See Eqs. (6) to (8) of docs/mathematics.rst.
 """
 
 import math
@@ -201,7 +201,8 @@ def _add_curvature(
 ) -> None:
     """Add ``sum_i w_i weight_ie x_i x_i'`` for every edge of the curvature, in place.
 
-    Inputs have shape (n_rows, n_inputs) and the type of the products.
+    Eq. (7) of docs/mathematics.rst. Inputs have shape (n_rows, n_inputs) and the type
+    of the products.
     """
     counted = weights > 0
     if counted.sum() < _MOST_COUNTED * len(weights):  # worth a copy of the others
@@ -270,7 +271,7 @@ def label_gradient_jacobian(
     The gradient ``residual (x) [activations, 1]`` moves twice: the residual through
     the label scores, and the activations themselves. Rows whose activations are true
     annotations do not move at all. The result has shape (n_rows, n_label_scores,
-    n_scores, n_inputs), and the dtype of `inputs`.
+    n_scores, n_inputs), and the dtype of `inputs`; see Eq. (8) of docs/mathematics.rst.
     """
     label, positions = bottleneck.label, bottleneck.concepts.activations[concept]
     moved = bottleneck.training_jacobian(rows, concept, scores)

@@ -9,7 +9,8 @@ Through the bottleneck the label head feels the other rows' activations move to 
 order. The row's own move most: if the whole row is removed they do not matter, and if
 an annotation alone is removed, the row is put at its new place in the label head, with
 its gradient and curvature there. The label head's step belongs to the activations as
-they were; how these move on all rows together carries it over to where they are.
+they were; how these move on all rows together carries it over to where they are. See
+Eqs. (12) to (18) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
@@ -168,7 +169,10 @@ def remove_terms(
     inputs: Tensor,
     factor: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Return ``w r~ (x) x`` of every row, and how its removal moves its own scores."""
+    """Return ``w r~ (x) x`` of every row, and how its removal moves its own scores.
+
+    Eqs. (13) and (14) of docs/mathematics.rst.
+    """
     half = _half_solved(inputs, head.n_scores, factor)
     hat = half @ half.transpose(1, 2)
     probabilities = head.probabilities(scores)
@@ -222,6 +226,8 @@ class _LabelTerms:
     def step_removed(self, others: Tensor) -> Tensor:
         """Return the step when the row is gone and others pull, (n_block, p).
 
+        Eq. (15) of docs/mathematics.rst.
+
         Parameters
         ----------
         others : Tensor of shape (n_block, p)
@@ -240,7 +246,10 @@ class _LabelTerms:
         return move
 
     def step_moved(self, concept: int, own: Tensor, others: Tensor) -> Tensor:
-        """Return the step when a concept's activations of the row move by `own`."""
+        """Return the step when a concept's activations of the row move by `own`.
+
+        Eq. (16) of docs/mathematics.rst.
+        """
         inputs = self.inputs.clone()
         inputs[:, self.bottleneck.concepts.activations[concept]] += own
         _, gradient, curvature, half = self._at(inputs)
@@ -301,7 +310,8 @@ class _Drift:
     K is what a regression of the moves on ``[z, 1]`` finds, with the weights and the
     penalty of the label head. A concept of which a rare value lost a row becomes less
     sure on all rows alike, and the label head makes up for it by larger weights: its
-    step is the same function of the activations, written in the new ones.
+    step is the same function of the activations, written in the new ones. See Eqs. (17)
+    and (18) of docs/mathematics.rst.
     """
 
     def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):

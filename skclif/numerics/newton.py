@@ -4,7 +4,8 @@ Every head without a row is its own convex problem near a solved one. Its first 
 that of `leverage`, the Hessian with the row's curvature taken out; more steps follow on
 the exact gradient over all rows, until they are small. No Hessian is built again: what
 gradients say of its change along the steps taken (the secant pairs of BFGS) corrects
-the next one. The label head sees the activations that the moved concept heads give.
+the next one. The label head sees the activations that the moved concept heads give. See
+Eqs. (19) to (21) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
@@ -265,7 +266,10 @@ class _Problem:
         return -self.own_gradient[:, :, None] * self.own[:, None, :]
 
     def gradient(self, change: Tensor, at: Tensor) -> Tensor:
-        """Return the gradients where parameters of problems `at` moved by `change`."""
+        """Return the gradients where parameters of problems `at` moved by `change`.
+
+        Eq. (19) of docs/mathematics.rst.
+        """
         solved = self.solved
         gradient = solved.penalty * change
         shift = solved.scores(change)
@@ -310,6 +314,8 @@ def _leave_out(columns: Tensor, rows: Tensor) -> None:
 
 def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
     """Minimise problems side by side by BFGS, adding to `change` in place.
+
+    Eqs. (20) and (21) of docs/mathematics.rst.
 
     What has settled is not looked at again. The result is how far each problem is from
     its optimum, relative to its way, as its last steps tell.

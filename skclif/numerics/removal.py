@@ -74,7 +74,7 @@ class Answers:
         influence : Tensor of shape (n_answers, n_rows, 2 + n_concepts) or (…, 1)
             ``target with - target without``: the label's path, the concepts', and
             their interaction, which makes up the removal of the whole row; or that
-            removal alone.
+            removal alone. Eq. (12) of docs/mathematics.rst.
         moved : Tensor of shape (n_rows,)
             The largest change of a target's label scores.
         """

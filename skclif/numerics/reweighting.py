@@ -14,7 +14,7 @@ probability of error, which wrong labels spread over all classes alike only scal
 has gone over, at the rate that fits best.
 
 Many models are fitted to the same rows under different weights, to have rows that no
-weight has seen.
+weight has seen. See Eqs. (35) to (40) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator
@@ -237,6 +237,8 @@ class _Evidence:
     def scores(self) -> tuple[Tensor, Tensor]:
         """Return shrunken standard scores, 0 where there is none, and the signal.
 
+        Eqs. (36) and (37) of docs/mathematics.rst.
+
         Every moment over rows is weighted.
         """
         seen = self._share > 0
@@ -307,7 +309,7 @@ def _through_noise(
     """Return log-losses of labels that noise has gone over, and the share it changed.
 
     Labels were replaced, at the rate that makes them most likely, by any of the
-    classes.
+    classes: Eq. (40) of docs/mathematics.rst.
     """
     own = torch.exp(-losses)
     gap = 1 / n_classes - own
@@ -324,7 +326,10 @@ def _through_noise(
 def _multipliers(
     log_odds: Tensor, labels: Tensor, weights: Tensor, max_weight: float
 ) -> Tensor:
-    """Return what weights are multiplied with, 1 at log-odds of 0 and for weight 0."""
+    """Return what weights are multiplied with, 1 at log-odds of 0 and for weight 0.
+
+    Eqs. (37) and (38) of docs/mathematics.rst.
+    """
     total = weights.sum(dim=0)
     values = max_weight * torch.sigmoid(log_odds - log(max_weight - 1))
     values = values * total / (weights * values).sum(dim=0)

@@ -13,6 +13,7 @@ form. Targets are linear in the steps, so that one adjoint answers for every cha
 Through the bottleneck the label head feels the concept heads move by the cross term. In
 independent training a new annotation is also what the label head then sees of its row:
 that row's gradient and curvature leave where they were and come back where they are.
+See Eqs. (22) to (25) of docs/mathematics.rst.
 """
 
 from functools import cached_property
@@ -95,11 +96,11 @@ class RowChanges:
         ]
 
     def relabel(self, codes: Tensor, weights: Tensor) -> Tensor:
-        """Give every row another label, whose term has these weights."""
+        """Give every row another label, whose term has these weights: Eq. (23)."""
         return self.label.effect(self.label.left(codes, weights))
 
     def annotate(self, concept: int, codes: Tensor, weights: Tensor) -> Tensor:
-        """Give every row another annotation of a concept, or its first one."""
+        """Give every row another annotation of a concept, or a first: Eq. (25)."""
         term = self.concepts[concept]
         left = term.left(codes, weights)
         if not self.bottleneck.independent:
@@ -125,7 +126,7 @@ class RowChanges:
         return term.effect(left) + self.adjoint.label @ own.T + moved
 
     def reweight(self, factor: float) -> Tensor:
-        """Multiply the weight of every row, of all its terms, by a factor; 0 drops."""
+        """Multiply the weight of every row by a factor; 0 drops it: Eq. (24)."""
         added = factor - 1
         effect: Tensor | float = 0.0
         drift = torch.zeros_like(self.inputs[:, :1])
@@ -215,7 +216,7 @@ class _Term:
         return _hat(self.inputs, self.inverse)
 
     def left(self, codes: Tensor, weights: Tensor) -> Tensor:
-        """Return the left factor of the step to other codes and weights, (n, k)."""
+        """Return ``q`` of Eq. (22), for a step to other codes and weights, (n, k)."""
         residual = self.head.residual(self.probabilities, codes)
         change = weights[:, None] * residual - self.weights[:, None] * self.residual
         added = weights - self.weights

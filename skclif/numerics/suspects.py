@@ -11,7 +11,8 @@ head says, once its confidence is corrected by a power and a factor for each val
 what was observed most likely; Bayes' rule then gives every term's probability.
 
 Heads that were trained on wrong values have learned the noise too: of evenly spread
-noise at rate r every one of K values got a share r / K, which is taken off first.
+noise at rate r every one of K values got a share r / K, which is taken off first. See
+Eqs. (28) to (34) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
@@ -259,6 +260,7 @@ def _assign(parameters: Sequence[Tensor], values: np.ndarray) -> None:
 def _verdicts(side: "_NoiseModel", log_odds: Tensor) -> Verdicts:
     rate = log_odds.sigmoid()
     right, wrong = side.evidence(rate)
+    # Eq. (33) of docs/mathematics.rst.
     return Verdicts(log_odds + wrong - right, side.suggested(rate), float(rate))
 
 
@@ -287,7 +289,7 @@ class _NoiseModel:
         raise NotImplementedError
 
     def log_likelihood(self, log_odds: Tensor) -> Tensor:
-        """Return the logarithm of p(observed), less the price of the correction."""
+        """Return log p(observed), less the price of the correction: Eq. (32)."""
         right, wrong = self.evidence(log_odds.sigmoid())
         terms = torch.logaddexp(_log(-log_odds) + right, _log(log_odds) + wrong)
         return terms.sum() - _CAUTION * (self.parameters**2).sum() / 2
@@ -330,7 +332,7 @@ class _CategoricalNoise(_NoiseModel):
         return log_q + self.log_replaced[self.own[:, 0]]
 
     def _log_right(self, rate: Tensor) -> Tensor:
-        """Return the log-probabilities of the right values, (n, n_values)."""
+        """Return log q of Eqs. (29) and (30), (n, n_values)."""
         log_p = self.log_p
         if self.uniform:
             learned = rate / log_p.shape[1]
@@ -345,7 +347,8 @@ class _ContinuousNoise(_NoiseModel):
     """How probable observed numbers are, if right and if wrong.
 
     Right ones are spread about what is predicted, wrong ones as all numbers are. Its
-    parameter is the logarithm of the first spread over the second, on a loose scale.
+    parameter is the logarithm of the first spread over the second, on a loose scale:
+    Eq. (34) of docs/mathematics.rst.
     """
 
     def __init__(self, terms: LeftOut):
