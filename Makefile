@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest --doctest-modules tests skclif
 DATA ?= auto
 OUT ?= demo-report
 
@@ -26,11 +27,17 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## run the main job end to end; DATA=auto|cebab|generated
 	$(BIN)/skclif demo --data $(DATA) --out $(OUT)
 
-test: $(READY) ## run everything: tests, doctests, examples, documentation
-	$(BIN)/python -m pytest --doctest-modules tests skclif $(PYTEST_ARGS)
+test: $(READY) ## run tests, doctests, examples, documentation
+	$(PYTEST) -m "not full" $(PYTEST_ARGS)
 
 test-fast: $(READY) ## run what takes less than two minutes
-	$(BIN)/python -m pytest --doctest-modules -m "not slow" tests skclif $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow and not full" $(PYTEST_ARGS)
+
+test-full: $(READY) ## run everything, the whole matrices and all kills too
+	SKCLIF_KILLS=$${SKCLIF_KILLS:-1} $(PYTEST) $(PYTEST_ARGS)
+
+mutants: $(READY) ## see which deliberate faults the tests catch; takes an hour
+	$(BIN)/python -m tests.mutants
 
 check: lint types test ## run all checks
 
@@ -46,7 +53,7 @@ types: $(READY) ## check types of the numerics and results
 	$(BIN)/mypy
 
 coverage: $(READY) ## hold branch coverage at 95 %
-	$(BIN)/python -m pytest --doctest-modules tests skclif \
+	$(PYTEST) -m "not full" \
 		--cov --cov-report term-missing:skip-covered --cov-fail-under 95
 
 docs: $(READY) ## build the documentation; warnings are errors
