@@ -852,7 +852,7 @@ def caught_by(mutant: Mutant, place: Path) -> str:
         status, said = _pytest(place, stage, mutant.homes)
         if status in (0, 5):  # 5: there is no test of that stage
             continue
-        found = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
+        found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.MULTILINE)
         name = found[1] if found else f"exit status {status}"
         return f"{name} (full only)" if stage == "full" else name
     return ""
