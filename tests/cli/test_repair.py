@@ -1069,6 +1069,8 @@ def test_every_help_has_an_example():
 
 def test_the_examples_of_the_help_run(tiny_encoder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # Hundreds of rows in place of thousands: tests/cli/test_cli.py has the whole demo.
+    monkeypatch.setattr("skclif.cli.audit._N_GENERATED", 240)
     folders.reviews().to_csv("reviews.csv", index=False)
     folders.reviews(40, seed=1).to_csv("new.csv", index=False)
     ran = []
@@ -1077,7 +1079,7 @@ def test_the_examples_of_the_help_run(tiny_encoder, tmp_path, monkeypatch):
         assert program == "skclif"
         if command in ("demo", "audit", "predict"):
             arguments += ["--model", tiny_encoder]
-        if command == "demo":  # thousands of rows
+        if command == "demo":
             arguments += ["--max-mistakes", "0", "--method", "first_order"]
         result = run(*arguments)
         assert result.exit_code == 0, (example, result.output)
