@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
-from skclif._inputs.annotations import ConceptSchema, concept_table
+from skclif._inputs.annotations import Annotations, concept_table
 from skclif._inputs.checks import (
     check_annotation_weights,
     check_features,
@@ -61,7 +61,8 @@ def read_annotation_weights(made, named):
 
 def read_annotations(made, named):
     check_length("concepts", len(concept_table(made)), N)
-    codes = ConceptSchema.from_annotations(made).encode(made)
+    annotations = Annotations.read(made, None, N)
+    _, codes = annotations.learn(np.ones(N))
     return [np.nan_to_num(codes, nan=-1.0)]
 
 
