@@ -27,7 +27,7 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
-from .._inputs.training_rows import TrainingRows
+from .._inputs.training_rows import TrainingRows, own_copy
 from .._inputs.wrapper import AroundEstimatorMixin
 from .._models.fitted import FittedHeads
 from .._models.linear import check_class_weights, check_explainable, training_rows
@@ -858,11 +858,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     def _checked(self, features) -> np.ndarray:
         """Return checked features that nobody else can change, in float64."""
         model = final_step(self.estimator_)
-        checked = check_features(model, features, reset=False)
-        is_own = isinstance(features, np.ndarray) and not np.may_share_memory(
-            checked, features
-        )
-        return checked if is_own else checked.copy()
+        return own_copy(check_features(model, features, reset=False), features)
 
     def _codes(self, heads: FittedHeads, features, y) -> np.ndarray:
         """Return the code of the class that each target is about."""

@@ -9,6 +9,9 @@ import torch
 
 from ..numerics.bottleneck import TrainingData
 
+# Bytes; what PyTorch aligns its own memory to.
+_ALIGNMENT = 64
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
@@ -72,6 +75,27 @@ class TrainingRows:
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:
-    """Return an array as a tensor, without a copy where that is possible."""
-    writeable = np.require(array, requirements=["C", "W"])
-    return torch.from_numpy(writeable)
+    """Return an array as a tensor, row by row in memory that is aligned alike.
+
+    On some processors the bits of a product depend on both. It is a copy only where
+    the array is stored in another way.
+    """
+    tensor = torch.from_numpy(np.require(array, requirements=["C", "A", "W"]))
+    return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
+
+
+def own_copy(checked: np.ndarray, given: object) -> np.ndarray:
+    """Return features that nobody else can change, stored as `as_tensor` wants them.
+
+    Parameters
+    ----------
+    checked : ndarray of shape (n_samples, n_features)
+        What was made of `given`, or a view of it.
+    given : object
+    """
+    tensor = as_tensor(checked)
+    is_own = tensor.data_ptr() != checked.ctypes.data or (
+        isinstance(given, np.ndarray) and not np.may_share_memory(checked, given)
+    )
+    own: np.ndarray = (tensor if is_own else tensor.clone()).numpy()
+    return own

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..products import affine, affine_adjoint
 from .head import Head
-from .stack import HeadStack
+from .stack import HeadStack, Index
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,9 @@ class HeadsProblem:
     def _head_of_score(self) -> Tensor:
         return self.stack.head_of_score.to(self.features.device)
 
-    def _grouped(self, scores: Tensor) -> list[tuple[Head, Tensor, Tensor]]:
+    def _grouped(self, scores: Tensor) -> list[tuple[Head, Index, Tensor]]:
         return [
-            (head, members, scores[:, columns].reshape(-1, len(members), head.n_scores))
+            (head, members, scores[:, columns].reshape(len(scores), -1, head.n_scores))
             for head, members, columns in self.stack.groups
         ]
 

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from .head import Head
 
+# Positions or columns of some heads.
+Index = Tensor | slice
+
 
 class HeadStack:
     """Heads side by side: which score and activation columns belong to which head."""
@@ -37,7 +40,7 @@ class HeadStack:
         return torch.repeat_interleave(torch.arange(len(self)), sizes)
 
     @cached_property
-    def groups(self) -> tuple[tuple[Head, Tensor, Tensor], ...]:
+    def groups(self) -> tuple[tuple[Head, Index, Index], ...]:
         """Heads of equal size, evaluated together: (head, positions, columns)."""
         groups = []
         for head in dict.fromkeys(self.heads):
@@ -45,7 +48,7 @@ class HeadStack:
             columns = [
                 c for j in members for c in range(*self.scores[j].indices(2**62))
             ]
-            groups.append((head, torch.tensor(members), torch.tensor(columns)))
+            groups.append((head, _index(members), _index(columns)))
         return tuple(groups)
 
     def split(self, scores: Tensor) -> list[Tensor]:
@@ -65,6 +68,13 @@ class HeadStack:
             for head, part in zip(self.heads, self.split(scores), strict=True)
         ]
         return torch.cat(parts, dim=-1)
+
+
+def _index(positions: list[int]) -> Index:
+    """Return positions as a slice where they are consecutive: it copies nothing."""
+    if positions == list(range(positions[0], positions[-1] + 1)):
+        return slice(positions[0], positions[-1] + 1)
+    return torch.tensor(positions)
 
 
 def _consecutive(sizes: Sequence[int]) -> tuple[slice, ...]:
