@@ -1,4 +1,4 @@
-"""What can be signed off after people were forgotten: plain text from a record."""
+"""The record of forgetting as plain text, to be signed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def certificate(record: dict[str, Any]) -> str:
         *(f"  held out  {i}  (text {digest})" for i, digest in record["held_out"]),
         "",
         "What was done",
-        "  The model was fitted from zero to the rows that are left. It is, bit for",
-        "  bit, a model that never saw these rows; anyone who has this folder can",
-        "  check it with: skclif replay",
+        "  The model was fitted from zero to the other rows. It is, bit for bit, a",
+        "  model that never saw these rows. Anyone who has this folder can check it",
+        "  with: skclif replay",
         "  Their texts, vectors, labels, annotations, predictions and influence were",
         "  removed from rows.safetensors, from the tables and from the page; the",
         "  cache embeddings.sqlite was deleted.",
@@ -43,15 +43,15 @@ def certificate(record: dict[str, Any]) -> str:
         ),
         "",
         "What is left of them here",
-        "  Their ids and text hashes, above and in trail.jsonl, there with a hash of",
-        "  text, label and annotations, and with the changes that were decided for",
-        "  them before: the trail has to say who was forgotten. A hash does not hide",
-        "  a text from those who can guess it.",
+        "  Their ids and text hashes, above and in trail.jsonl. The trail also has a",
+        "  hash of text, label and annotations, and the changes that were decided for",
+        "  them before: it has to say who was forgotten. A hash does not hide a text",
+        "  from those who can guess it.",
         "",
         "What this does not reach",
         "  The file that was audited, tables that people made or copied (decisions,",
         "  predictions), the same text under another id, copies of this folder,",
-        "  backups, and whatever was made of the model before.",
+        "  backups, and whatever was made with the model before.",
         "",
         "",
         f"Signed  {_LINE}",

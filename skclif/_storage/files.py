@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import lock_descriptor
 
 _PART = ".part"
 _PATIENCE = 1.0  # seconds that a reader waits for a writer
@@ -85,24 +85,45 @@ def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
         If another process is writing, and `wait` is False.
     """
     lock_path = _lock_path(path)
-    if not lock_path.parent.is_dir():  # filelock would make it
-        raise FileNotFoundError(f"There is no folder {str(lock_path.parent)!r}.")
-    lock = FileLock(lock_path, timeout=-1 if wait else 0)
-    try:
-        lock.acquire()
-    except Timeout as error:
+    descriptor = _open_locked(lock_path, wait)
+    if descriptor is None:
         raise BlockingIOError(
             f"Another skclif is writing to {path}. Wait for it to end."
-        ) from error
+        )
     try:
         yield
     finally:
-        # Before the lock is released: a writer that waits for this very file then
-        # finds that it has no name any more, and opens a new one. Windows refuses to
-        # remove an open file; filelock removes it there.
-        with suppress(OSError):
-            lock_path.unlink(missing_ok=True)
-        lock.release()
+        if os.name == "nt":  # an open file cannot be removed there
+            os.close(descriptor)
+            with suppress(PermissionError):  # the next writer has opened it
+                lock_path.unlink(missing_ok=True)
+        else:  # while it is locked: see _open_locked
+            try:
+                lock_path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+
+def _open_locked(lock_path: Path, wait: bool) -> int | None:
+    """Open and lock a file; return its descriptor, None if another process has it.
+
+    Not with `filelock.FileLock`: some of its versions remove the file when they let go
+    of it, by its name, which may be that of the next writer's file by then.
+    """
+    while True:
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            is_locked = lock_descriptor(descriptor, blocking=wait, poll_interval=0.01)
+            # A file that its last writer has removed meanwhile guards nothing: others
+            # open a new one.
+            if is_locked and os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        if not is_locked:
+            return None
 
 
 def wait_for_writer(path: Path) -> None:

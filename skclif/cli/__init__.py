@@ -16,13 +16,13 @@ __all__ = ["main"]
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="skclif", prog_name="skclif")
-def main():
+def main() -> None:
     """Text classifiers that people can audit and repair.
 
     `skclif demo` shows what an audit is; `skclif audit` makes one of your own file.
-    What you decide then, `skclif apply` does and records; `skclif replay` does it all
-    again and compares. `skclif forget` removes rows of people; `skclif predict` uses
-    the model.
+    `skclif apply` carries out what you then decide, and records it. `skclif replay`
+    does everything again and compares. `skclif forget` removes rows of people.
+    `skclif predict` uses the model.
 
     \b
     Example:

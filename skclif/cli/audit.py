@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,16 @@ from .command import Command
 from .console import Console, embed
 from .options import AUDIT, ENCODING, WHO, Number, options, who_and_why
 from .report import evaluate, show_summary, write_report
+from .reviews import read_reviews
 
 if TYPE_CHECKING:
+    import numpy as np
+    from sklearn.utils import Bunch
+
     from .._audit.folder import AuditFolder
     from .._audit.rows import Reviews
+
+    _Parts = tuple[Reviews, Reviews]  # to train on, and held out
 
 _CEBAB_ABOUT = (
     "The reviews are CEBaB's (Abraham et al., 2022, arXiv 2205.14140; CC BY 4.0): "
@@ -76,15 +83,23 @@ _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
     type=click.Path(path_type=Path),
     required=True,
     metavar="DIR",
-    help="Directory for the results; made if need be, earlier results replaced.",
+    help="Directory for the results, made if need be. Earlier results are replaced.",
 )
 @options(*WHO, *AUDIT)
-def audit_command(file, test_file, test_size, out, quiet, as_json, **options):
+def audit_command(
+    file: Path,
+    test_file: Path | None,
+    test_size: float,
+    out: Path,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Audit a classifier of the texts in FILE.
 
-    Embeds the texts, fits a concept bottleneck, evaluates it on a held-out part beside
-    a black box, traces its mistakes to training rows, and lists what may be wrong and
-    what would help. FILE is CSV, TSV, JSON Lines or Parquet, with one row a text.
+    Embeds the texts, fits a concept bottleneck, compares it with a black box on a
+    held-out part, traces its mistakes to training rows, and lists what may be wrong and
+    what would help. FILE is CSV, TSV, JSON Lines or Parquet, with one row per text.
 
     \b
     DIR then holds
@@ -92,11 +107,11 @@ def audit_command(file, test_file, test_size, out, quiet, as_json, **options):
       suspects.csv       labels and annotations that may be wrong, to decide on
       suggestions.csv    changes that would help, to decide on
       predictions.csv    every held-out row
-      influence.csv      which training rows stand behind the errors
+      influence.csv      which training rows cause the errors
       run.json           numbers, options, versions, fingerprints, timings
       model.safetensors  the model
       trail.jsonl        what was done to it
-      rows.safetensors   what skclif apply goes on from
+      rows.safetensors   what was audited, for skclif apply
     and embeddings.sqlite, so that a second run need not embed again.
 
     \b
@@ -108,7 +123,7 @@ def audit_command(file, test_file, test_size, out, quiet, as_json, **options):
     files = {"training_file": file}
     if test_file is not None:
         files["test_file"] = test_file
-    about = {
+    about: dict[str, Any] = {
         "command": "audit",
         "data": {
             "name": file.name,
@@ -127,8 +142,9 @@ def audit_command(file, test_file, test_size, out, quiet, as_json, **options):
         "planted": None,
     }
 
-    def read():
-        return _load(file, test_file, test_size, options)
+    def read() -> _Parts:
+        seed, columns = options["seed"], about["options"]
+        return _load(file, test_file, test_size, seed, columns)
 
     _audit(console, out, f"Reading {file.name}", read, about, files, options)
 
@@ -139,8 +155,8 @@ def audit_command(file, test_file, test_size, out, quiet, as_json, **options):
     type=click.Choice(["auto", "cebab", "generated"]),
     default="auto",
     show_default=True,
-    help="CEBaB (real restaurant reviews), generated reviews, or CEBaB if it can be "
-    "had.",
+    help="CEBaB (real restaurant reviews), generated reviews, or CEBaB if it is "
+    "available.",
 )
 @click.option(
     "--out",
@@ -151,26 +167,32 @@ def audit_command(file, test_file, test_size, out, quiet, as_json, **options):
     help="Directory for the results.",
 )
 @options(*WHO, *AUDIT)
-def demo_command(data, out, quiet, as_json, **options):
-    """Show an audit: of CEBaB where it can be had, otherwise of generated reviews.
+def demo_command(
+    data: str, out: Path, quiet: bool, as_json: bool, **options: Any
+) -> None:
+    """Show an audit: of CEBaB if it is available, otherwise of generated reviews.
 
     \b
     Example:
       skclif demo --data generated --out demo-report
     """  # noqa: D301
     console = Console(quiet, as_json)
-    about = {"command": "demo", "options": {"data": data}, "planted": None}
+    about: dict[str, Any] = {
+        "command": "demo",
+        "options": {"data": data},
+        "planted": None,
+    }
 
-    def read():
+    def read() -> _Parts:
         parts, reason = None, "--data generated asks for them"
         if data != "generated":
             parts, reason = _cebab(must=data == "cebab")
-        name, said = "CEBaB", _CEBAB_ABOUT
+        name, description = "CEBaB", _CEBAB_ABOUT
         if parts is None:
-            *parts, about["planted"] = _generated(options["seed"])
-            name, said = "generated reviews", _GENERATED_ABOUT
+            parts, about["planted"] = _generated(options["seed"])
+            name, description = "generated reviews", _GENERATED_ABOUT
         console.result(f"Data: {name}, because {reason}")
-        about["data"] = {"name": name, "test_name": None, "about": said}
+        about["data"] = {"name": name, "test_name": None, "about": description}
         return parts
 
     _audit(console, out, "Getting the reviews", read, about, {}, options)
@@ -179,7 +201,15 @@ def demo_command(data, out, quiet, as_json, **options):
 # --- The one way from reviews to a report ---------------------------------------------
 
 
-def _audit(console: Console, out: Path, reading: str, read, about, files, options):
+def _audit(
+    console: Console,
+    out: Path,
+    reading: str,
+    read: Callable[[], _Parts],
+    about: dict[str, Any],
+    files: dict[str, Path],
+    options: dict[str, Any],
+) -> None:
     from .._audit.folder import AuditFolder
 
     if out.exists() and not out.is_dir():
@@ -190,11 +220,18 @@ def _audit(console: Console, out: Path, reading: str, read, about, files, option
         folder.check_model(records)
         _refuse_decisions(folder, records)
         console.stage("reading", reading)
-        train, held_out = read()
-        _audit_rows(console, folder, records, train, held_out, about, files, options)
+        _audit_rows(console, folder, records, read(), about, files, options)
 
 
-def _audit_rows(console, folder, records, train, held_out, about, files, options):
+def _audit_rows(
+    console: Console,
+    folder: AuditFolder,
+    records: list[dict[str, Any]],
+    parts: _Parts,
+    about: dict[str, Any],
+    files: dict[str, Path],
+    options: dict[str, Any],
+) -> None:
     from .._audit.findings import fit_models
     from .._audit.folder import AuditedRows, sha256
     from .._audit.revisions import Place, Revision, fit_content
@@ -202,7 +239,7 @@ def _audit_rows(console, folder, records, train, held_out, about, files, options
     from .._inputs.devices import same_threads
 
     who = who_and_why(options["by"], options["why"])
-    train, held_out = same_kinds(train, held_out)
+    train, held_out = same_kinds(*parts)
     notes = check_parts(train, held_out)
     for note in notes:
         console.warn(note)
@@ -253,15 +290,19 @@ def _refuse_decisions(folder: AuditFolder, records: list[dict[str, Any]]) -> Non
         raise click.ClickException(
             f"{folder.path} holds a model that was repaired (records "
             f"{done[0]['number']} to {done[-1]['number']} of {folder.trail.path}). An "
-            "audit would begin again without that: name another --out, or go on with "
-            "skclif apply."
+            "audit would begin again without these repairs: name another --out, or "
+            "continue with skclif apply."
         )
 
 
 def _embed(
-    console: Console, train: Reviews, held_out: Reviews, out: Path, options: dict
-):
-    """Return vectors of both parts, what the embedder warned of, and what it is."""
+    console: Console,
+    train: Reviews,
+    held_out: Reviews,
+    out: Path,
+    options: dict[str, Any],
+) -> tuple[np.ndarray, np.ndarray, list[str], dict[str, Any]]:
+    """Return the vectors of both parts, warnings, and a description of the embedder."""
     import numpy as np
 
     from .._inputs.devices import resolve_device
@@ -281,7 +322,7 @@ def _embed(
     advice = "Use --long-text mean to embed such texts in chunks."
     X, notes = embed(console, embedder, texts, advice)
     about = describe_embedder(embedder)
-    if Path(options["model"]).is_dir():  # its place is nobody's business
+    if Path(options["model"]).is_dir():  # the path is private
         about["model"] = Path(options["model"]).resolve().name
     return X[: len(train)], X[len(train) :], notes, about
 
@@ -289,38 +330,26 @@ def _embed(
 # --- Reading --------------------------------------------------------------------------
 
 
-def _load(file: Path, test_file: Path | None, test_size: float, options: dict):
+def _load(
+    file: Path,
+    test_file: Path | None,
+    test_size: float,
+    seed: int,
+    options: dict[str, Any],
+) -> _Parts:
     from .._audit.rows import hold_out
 
-    reviews = _load_file(file, options)
+    reviews = read_reviews(file, options)
     if test_file is None:
-        return hold_out(reviews, test_size, options["seed"])
-    held_out = _load_file(test_file, options)
-    if options["id_"] is None:  # the rows of both files are numbered from 1
+        return hold_out(reviews, test_size, seed)
+    held_out = read_reviews(test_file, options)
+    if options["id"] is None:  # the rows of both files are numbered from 1
         held_out = held_out.renamed([f"test-{i}" for i in held_out.ids])
     return reviews, held_out
 
 
-def _load_file(file: Path, options: dict) -> Reviews:
-    from .._audit.rows import Reviews
-    from ..datasets import load_reviews
-
-    found = load_reviews(
-        file,
-        text=options["text"],
-        label=options["label"],
-        concepts=list(options["concepts"]) or None,
-        id=options["id_"],
-        group=options["group"],
-        encoding=options["encoding"],
-    )
-    return Reviews.from_parts(
-        found.ids, found.data, found.target, found.concepts, found.groups
-    )
-
-
-def _cebab(*, must: bool):
-    """Return the parts, or None where they cannot be had, and why."""
+def _cebab(*, must: bool) -> tuple[_Parts | None, str]:
+    """Return the parts, or None if they are not available, and the reason."""
     from .._audit.rows import Reviews
     from ..datasets import fetch_cebab
     from ..exceptions import DataFileError
@@ -328,19 +357,21 @@ def _cebab(*, must: bool):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = [
-                fetch_cebab(subset, n_retries=3 if must else 0)
-                for subset in ("train_exclusive", "test")
-            ]
+            n_retries = 3 if must else 0
+            train = fetch_cebab("train_exclusive", n_retries=n_retries)
+            held_out = fetch_cebab("test", n_retries=n_retries)
     except (OSError, DataFileError) as error:
         if must:
             raise
-        return None, f"CEBaB cannot be had: {error}"
-    parts = [Reviews.from_parts(b.ids, b.data, b.target, b.concepts) for b in found]
-    return parts, "the official file is at hand"
+        return None, f"CEBaB is not available: {error}"
+
+    def part(found: Bunch) -> Reviews:
+        return Reviews.from_parts(found.ids, found.data, found.target, found.concepts)
+
+    return (part(train), part(held_out)), "the official file is on this machine"
 
 
-def _generated(seed: int):
+def _generated(seed: int) -> tuple[_Parts, dict[str, str]]:
     """Return noisy reviews to train on, clean ones to evaluate on, and the errors."""
     import numpy as np
     import pandas as pd
@@ -371,4 +402,4 @@ def _generated(seed: int):
             f"{name} {given[name].iloc[row]} instead of {true[name].iloc[row]}"
             for name in wrong.columns[wrong.iloc[row]]
         )
-    return noisy.take(~is_held), clean.take(is_held), planted
+    return (noisy.take(~is_held), clean.take(is_held)), planted

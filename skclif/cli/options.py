@@ -6,7 +6,7 @@ import getpass
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import click
 
@@ -151,8 +151,15 @@ def existing_folder(folder: Path) -> Path:
     return folder
 
 
-def who_and_why(by: str | None, why: str | None) -> dict[str, str | None]:
-    """Return what a record of the trail says of who decided, and why.
+class Who(TypedDict):
+    """What a record of the trail says of who decided, and why."""
+
+    by: str | None
+    why: str | None
+
+
+def who_and_why(by: str | None, why: str | None) -> Who:
+    """Return who decided, by default the login, and why.
 
     Raises
     ------

@@ -1,15 +1,22 @@
-"""``skclif predict``: what a stored model says of texts."""
+"""``skclif predict``: what a stored model predicts for texts."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .command import Command
 from .console import Console, embed
 from .options import DEVICE, ENCODING, MODEL_PLACE, NO_TEXT, QUIET, options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_AS_AUDITED = "The audit of this model treated long texts in the same way."
 
 
 @click.command("predict", cls=Command)
@@ -33,13 +40,23 @@ from .options import DEVICE, ENCODING, MODEL_PLACE, NO_TEXT, QUIET, options
 )
 @options(MODEL_PLACE, DEVICE, ENCODING, NO_TEXT, QUIET)
 def predict_command(
-    model, file, text, id_, out, as_json, model_place, device, encoding, no_text, quiet
-):
+    model: Path,
+    file: Path,
+    text: str,
+    id_: str | None,
+    out: Path | None,
+    as_json: bool,
+    model_place: str | None,
+    device: str,
+    encoding: str,
+    no_text: bool,
+    quiet: bool,
+) -> None:
     """Predict label and concepts of the texts in FILE with a stored MODEL.
 
-    MODEL is a file model.safetensors, or the folder of an audit with one in it. One
-    line a text: id, text_hash, text, the predicted label with the probability of each,
-    and the predicted concepts.
+    MODEL is a file model.safetensors, or the folder of an audit with this file in it.
+    Each text has one line: id, text_hash, text, the predicted label, the probability of
+    every label, and the predicted concepts.
 
     \b
     Example:
@@ -69,7 +86,7 @@ def predict_command(
         embedder = embedder_of(
             stored.embedder, model_place, device=device, verbose=int(console.shows_bars)
         )
-        X, _ = embed(console, embedder, rows.texts, "The model was audited so.")
+        X, _ = embed(console, embedder, found.data.to_numpy(object), _AS_AUDITED)
         table = predicted_table(
             stored.classifier, rows.without_texts() if no_text else rows, X
         )
@@ -81,6 +98,6 @@ def predict_command(
             click.echo(f"The predictions are in {out}")
 
 
-def _json_lines(table) -> bytes:
+def _json_lines(table: pd.DataFrame) -> bytes:
     lines = [json.dumps(line, ensure_ascii=False) for line in table.to_dict("records")]
     return "".join(f"{line}\n" for line in lines).encode()

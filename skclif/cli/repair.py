@@ -1,4 +1,4 @@
-"""``skclif apply`` and ``skclif forget``: what was decided is done, and recorded."""
+"""``skclif apply`` and ``skclif forget``: carry out decisions, and record them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .options import (
     JSON,
     QUIET,
     WHO,
+    Who,
     existing_folder,
     options,
     who_and_why,
@@ -33,7 +34,7 @@ _NAMED = 5
 _QUALITY = {"accuracy": "accuracy", "macro_f1": "macro F1", "log_loss": "log-loss"}
 _FLATTERED = (
     "Some changes were listed by their effect on these very rows, so these numbers "
-    "flatter them. What such a list is worth on other rows stands in the report."
+    "flatter them. The report says what such a list is worth on other rows."
 )
 
 
@@ -41,16 +42,26 @@ _FLATTERED = (
 @FOLDER
 @click.argument("decisions", type=click.Path(path_type=Path))
 @options(*WHO, DEVICE, ENCODING, JSON, QUIET)
-def apply_command(folder, decisions, by, why, device, encoding, as_json, quiet):
+def apply_command(
+    folder: Path,
+    decisions: Path,
+    by: str | None,
+    why: str | None,
+    device: str,
+    encoding: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Apply accepted DECISIONS to the model in DIR, without retraining.
 
-    DECISIONS is a copy of suspects.csv or suggestions.csv, or lines of both, with
-    "accept" in the column decision of what is to be done, and if need be another value
-    in the column proposed. A line whose row, text or value is not as it was is refused,
-    and then nothing is done.
+    DECISIONS is a copy of suspects.csv or suggestions.csv, or lines of both. Write
+    "accept" into the column decision of each change that is to be made and, if need be,
+    another value into the column proposed. If the row, text or value of a line has
+    changed since, the whole file is refused and nothing is done.
 
-    The model that retraining on the changed rows would give takes the place of the old
-    one, the record of it goes to trail.jsonl, and the report is made anew.
+    The new model is the one that retraining on the changed rows would give. It replaces
+    the old one, a record of the changes is appended to trail.jsonl, and the report is
+    made again.
 
     \b
     Example:
@@ -68,14 +79,23 @@ def apply_command(folder, decisions, by, why, device, encoding, as_json, quiet):
 @FOLDER
 @click.argument("ids", type=click.Path(path_type=Path))
 @options(*WHO, DEVICE, ENCODING, JSON, QUIET)
-def forget_command(folder, ids, by, why, device, encoding, as_json, quiet):
+def forget_command(
+    folder: Path,
+    ids: Path,
+    by: str | None,
+    why: str | None,
+    device: str,
+    encoding: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Remove rows of people from the model and the files in DIR.
 
-    IDS is a text file with one id a line. The model is fitted from zero to the rows
-    that are left: it is, bit for bit, one that never saw them. Their texts, vectors
-    and predictions go from every file that skclif wrote in DIR; what is left of them
-    are their ids, hashes and the changes decided for them in trail.jsonl, which has to
-    say who was forgotten. A file forgotten-N.txt, for record N, can be signed off.
+    IDS is a text file with one id per line. The model is fitted from zero to the other
+    rows: it is, bit for bit, a model that never saw the removed ones. Their texts,
+    vectors and predictions are removed from every file that skclif wrote in DIR. Their
+    ids, hashes and the changes decided for them stay in trail.jsonl, which has to say
+    who was forgotten. A file forgotten-N.txt, for record N, can be signed off.
 
     \b
     Example:
@@ -91,7 +111,7 @@ def forget_command(folder, ids, by, why, device, encoding, as_json, quiet):
 
 @dataclass(frozen=True)
 class _OpenAudit:
-    """A folder that is being repaired, as it is now.
+    """The folder of an audit that is being repaired, in its present state.
 
     Attributes
     ----------
@@ -103,7 +123,7 @@ class _OpenAudit:
     revision : Revision
     place : Place
     who : dict
-        Who does it, and why.
+        Who decided, and why.
     """
 
     console: Console
@@ -112,10 +132,16 @@ class _OpenAudit:
     rows: AuditedRows
     revision: Revision
     place: Place
-    who: dict[str, str | None]
+    who: Who
 
-    def commit(self, kind, content, revision: Revision, rows=None) -> _OpenAudit:
-        """Write a new model and its record; return the folder as it is then."""
+    def commit(
+        self,
+        kind: str,
+        content: dict[str, Any],
+        revision: Revision,
+        rows: AuditedRows | None = None,
+    ) -> _OpenAudit:
+        """Write a new model and its record; return the new state."""
         records = self.folder.commit(
             kind,
             content,
@@ -128,7 +154,7 @@ class _OpenAudit:
         return replace(self, records=records, rows=rows, revision=revision)
 
     def renew_report(self) -> None:
-        """Make the report of the model as it is now."""
+        """Make the report of the present model."""
         device = self.place.device
         renew_report(
             self.console, self.folder, self.records, self.rows, self.revision, device
@@ -142,19 +168,21 @@ class _OpenAudit:
         return quality(self.revision.model, held_out, X)
 
     def elsewhere(self) -> dict[str, str]:
-        """Return what to say of ids that are not among the training rows."""
-        said = dict.fromkeys(
+        """Return why ids are not among the training rows, in words."""
+        reasons = dict.fromkeys(
             self.rows.held_out.ids, "it is held out, and trains nothing"
         )
         for record in self.records:
             for i, _ in [*record.get("forgotten", []), *record.get("held_out", [])]:
                 if record["kind"] == "forget":
-                    said[i] = f"it was forgotten in record {record['number']}"
-        return said
+                    reasons[i] = f"it was forgotten in record {record['number']}"
+        return reasons
 
 
 @contextmanager
-def _open_audit(console, folder, device, by, why) -> Iterator[_OpenAudit]:
+def _open_audit(
+    console: Console, folder: Path, device: str, by: str | None, why: str | None
+) -> Iterator[_OpenAudit]:
     from .._audit.folder import AuditFolder
     from .._audit.revisions import Place
 
@@ -180,8 +208,8 @@ def _apply(audit: _OpenAudit, path: Path, encoding: str) -> None:
             "lines that are to be applied."
         )
     if not found.changes:
-        said = _count(found.n_accepted, "accepted decision")
-        _nothing_to_do(audit, f"{said} in effect already")
+        decisions = _count(found.n_accepted, "accepted decision")
+        _nothing_to_do(audit, f"{decisions} in effect already")
         return
     before = audit.quality()
     console.stage("solving", f"Applying {_count(len(found.changes), 'change')}")
@@ -254,7 +282,9 @@ def _forget(audit: _OpenAudit, path: Path, encoding: str) -> None:
     )
 
 
-def _without(audit: _OpenAudit, ids: list[str]):
+def _without(
+    audit: _OpenAudit, ids: list[str]
+) -> tuple[Revision, dict[str, Any], AuditedRows]:
     """Return the model without some rows, the content of its record, and the rows."""
     import numpy as np
 
@@ -269,14 +299,14 @@ def _without(audit: _OpenAudit, ids: list[str]):
     used = rows.take(stay & (audit.revision.weights > 0))
     try:
         if not len(left.held_out):
-            raise ValueError("None is held out, so nothing could be said of it.")
+            raise ValueError("No row is held out, so its quality would be unknown.")
         if not len(used):
             raise ValueError("No row is left to train on.")
         check_parts(used, left.held_out)
         lost = set(rows.labels[stay]).difference(used.labels)
         if lost:
             raise ValueError(
-                f"The label {min(lost)!r} would be left only on rows that were dropped."
+                f"Only rows that were dropped would have the label {min(lost)!r}."
             )
         new, content = forget(audit.revision, ids, parameters, audit.place)
     except ValueError as error:
@@ -290,11 +320,11 @@ def _without(audit: _OpenAudit, ids: list[str]):
 
 
 def _refuse_report(path: Path, audit: _OpenAudit) -> None:
-    """Refuse a table of the report itself, which is about to be written anew."""
+    """Refuse a table of the report itself, which is about to be replaced."""
     if path.resolve().parent == audit.folder.path.resolve() and path.name in TABLES:
         raise click.ClickException(
-            f"{path} is written anew when decisions are applied, and what you wrote "
-            "into it would be lost. Save it under another name, and apply that."
+            f"{path} is replaced when decisions are applied, and what you wrote into "
+            "it would be lost. Save it under another name, and apply that."
         )
 
 
@@ -307,13 +337,13 @@ def _refuse_unknown(path: Path, ids: list[str], audit: _OpenAudit) -> None:
         more = f" and {len(unknown) - _NAMED} more" if unknown[_NAMED:] else ""
         raise DataFileError(
             f"{path} names {', '.join(map(repr, unknown[:_NAMED]))}{more}, but no row "
-            "is called so. Nobody was forgotten: correct the ids first."
+            "has this id. Nobody was forgotten: correct the ids first."
         )
 
 
-def _nothing_to_do(audit: _OpenAudit, said: str) -> None:
-    """Say that all is done, and finish a report that was not."""
-    audit.console.result(f"{said}; nothing was changed.")
+def _nothing_to_do(audit: _OpenAudit, reason: str) -> None:
+    """Print that nothing is left to do; finish a report that was not finished."""
+    audit.console.result(f"{reason}; nothing was changed.")
     if not audit.folder.report_is_current(audit.records):
         audit.renew_report()
         audit.console.result(
@@ -325,7 +355,7 @@ def _nothing_to_do(audit: _OpenAudit, said: str) -> None:
 def _show_quality(
     audit: _OpenAudit, before: dict[str, float], after: dict[str, float]
 ) -> None:
-    """Say how good the model was and is."""
+    """Print how good the model was and is."""
     n_rows = len(audit.rows.held_out)
     left = " that are left" if audit.records[-1]["kind"] == "forget" else ""
     audit.console.result(f"On the {_count(n_rows, 'held-out text')}{left}:")

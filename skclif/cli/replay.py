@@ -1,19 +1,23 @@
-"""``skclif replay``: whether trail and data give the model that is there."""
+"""``skclif replay``: whether trail and data give the model in the folder."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .command import Command
 from .console import Console
 from .options import DEVICE, FOLDER, JSON, QUIET, existing_folder, options
+from .reviews import read_reviews
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .._audit.folder import AuditedRows
+    from .._audit.rows import Reviews
 
 _OUTCOMES = {  # by `same` and `close` of a step
     (True, True): "the same",
@@ -31,10 +35,17 @@ _OUTCOMES = {  # by `same` and `close` of a step
     "--save",
     metavar="MODEL",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the model that comes out, if every record is the same.",
+    help="Write the model that the replay gives, if every record is the same.",
 )
 @options(DEVICE, JSON, QUIET)
-def replay_command(folder, file, save, device, as_json, quiet):
+def replay_command(
+    folder: Path,
+    file: Path | None,
+    save: Path | None,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Rebuild the model in DIR from data and trail, and compare it bit for bit.
 
     The data are the rows that DIR remembers or, with FILE, the reviews that were
@@ -94,38 +105,26 @@ def replay_command(folder, file, save, device, as_json, quiet):
         sys.exit(1)
 
 
-def _from_file(file: Path, rows: AuditedRows, records):
-    """Return the training rows of a file and their vectors, known ones as they are."""
+def _from_file(
+    file: Path, rows: AuditedRows, records: list[dict[str, Any]]
+) -> tuple[Reviews, np.ndarray]:
+    """Return the training rows of a file, and their vectors from the folder."""
     import numpy as np
 
     from .._audit.replay import last_fit
-    from .._audit.rows import Reviews
-    from ..datasets import load_reviews
 
-    options = rows.about["options"]
     if rows.about["command"] != "audit":
         raise click.ClickException(
-            "The data of a demo are no file of yours; leave out FILE."
+            "A demo was not made from a file of yours; leave out FILE."
         )
-    found = load_reviews(
-        file,
-        text=options["text"],
-        label=options["label"],
-        concepts=options["concepts"] or None,
-        id=options["id"],
-        group=options["group"],
-        encoding=options["encoding"],
-    )
-    read = Reviews.from_parts(
-        found.ids, found.data, found.target, found.concepts, found.groups
-    )
-    # Of forgotten rows the vectors are gone: it is done again without them.
+    read = read_reviews(file, rows.about["options"])
+    # The vectors of forgotten rows are gone: the replay leaves these rows out.
     known = {row[0] for row in last_fit(records)["rows"]} - {
         i for record in records for i, _ in record.get("forgotten", [])
     }
     read = read.take(np.asarray([i in known for i in read.ids], dtype=bool))
     vectors = dict(zip(rows.train.digests, rows.X_train, strict=True))
-    # A text that the folder does not know was changed, and will be told of.
+    # A text that the folder does not know was changed: the replay will say so.
     unknown = np.zeros(rows.X_train.shape[1], dtype=rows.X_train.dtype)
     return read, np.array([vectors.get(digest, unknown) for digest in read.digests])
 
@@ -134,6 +133,6 @@ def _verdict(how: str, stored: bool, path: Path) -> str:
     if stored:
         return f"{how}, this is the model in {path}."
     return (
-        f"But {path} is not the file that was recorded, or is not there. --save writes "
-        "the model that comes out."
+        f"But {path} is missing, or is not the file that was recorded. --save writes "
+        "the model that the replay gives."
     )

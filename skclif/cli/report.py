@@ -49,7 +49,7 @@ def write_report(
     rows: AuditedRows,
     notes: list[str],
 ) -> dict[str, Any]:
-    """Write page, tables and ``run.json``; return what stands in the latter."""
+    """Write page, tables and ``run.json``; return the content of the latter."""
     from .._pages.audit_page import audit_html
     from .._pages.certificate import certificate
 
@@ -99,17 +99,17 @@ def renew_report(
 
 def show_summary(
     console: Console, folder: AuditFolder, found: Audit, run: dict[str, Any]
-):
-    """Say how good the model is, and where the report lies."""
+) -> None:
+    """Print how good the model is, and where the report is."""
     quality = found.metrics["label"]
     who = "The bottleneck" if found.concepts else "The black box"
-    beside = [f"always the majority {quality['majority']['accuracy']:.1%}"]
+    others = [f"always the majority {quality['majority']['accuracy']:.1%}"]
     if found.concepts:
-        beside.insert(0, f"the black box {quality['black_box']['accuracy']:.1%}")
+        others.insert(0, f"the black box {quality['black_box']['accuracy']:.1%}")
     console.result(
         f"{who} gets {quality['model']['accuracy']:.1%} of "
         f"{found.counts['held_out_rows']:,} held-out texts right "
-        f"({', '.join(beside)})."
+        f"({', '.join(others)})."
     )
     if "planted" in run:
         planted = run["planted"]

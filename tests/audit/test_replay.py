@@ -231,7 +231,7 @@ def test_a_model_that_is_not_the_one_of_the_trail(trouble, repaired, tmp_path):
         (out / "model.safetensors").write_bytes(content)
     result = run("replay", out)
     assert result.exit_code == 1
-    assert "is not the file that was recorded, or is not there" in result.stdout
+    assert "is missing, or is not the file that was recorded" in result.stdout
     assert "DIFFERS" not in result.stdout
     said = json.loads(run("replay", out, "--json").stdout)
     assert (said["same"], said["model_is_recorded"]) == (True, False)
@@ -310,7 +310,7 @@ def test_of_a_demo_no_file_can_be_given(audited, tmp_path):
     with folder.to_write():
         folder.commit("fit", content, revision, rows)
     line = refused("replay", out, audited.file, "--quiet")
-    assert "The data of a demo are no file of yours; leave out FILE" in line
+    assert "A demo was not made from a file of yours; leave out FILE" in line
     done("replay", out)
 
 

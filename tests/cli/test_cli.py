@@ -494,7 +494,7 @@ def test_demo_falls_back_on_generated_reviews_and_says_why(
     result = _run(["demo", "--out", str(out), "--model", tiny_encoder])
     assert result.exit_code == 0, result.output
     first, *_, last = result.stdout.splitlines()
-    assert first.startswith("Data: generated reviews, because CEBaB cannot be had: ")
+    assert first.startswith("Data: generated reviews, because CEBaB is not available: ")
     assert last == f"The report is in {out / 'audit.html'}"
     _check_planted(out, result.stdout)
 
@@ -533,7 +533,8 @@ def test_demo_on_cebab(tiny_encoder, tmp_path):
         pytest.skip("SKCLIF_DATA names no folder with CEBaB-v1.1.zip")
     result = _run(["demo", "--out", str(tmp_path), "--model", tiny_encoder])
     assert result.exit_code == 0
-    assert result.stdout.startswith("Data: CEBaB, because the official file is at hand")
+    said = "Data: CEBaB, because the official file is on this machine"
+    assert result.stdout.startswith(said)
     assert "4 of the 1689 held-out texts also stand" in result.stderr
     run = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert run["counts"]["training_rows"] == 1463

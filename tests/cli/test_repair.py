@@ -572,7 +572,7 @@ def test_ids_in_another_encoding(tiny_encoder, tmp_path):
     [
         ("a class", "the same label|does not occur in the training data"),
         ("a value", "'food' has fewer than two observed values"),
-        ("nothing held out", "None is held out, so nothing could be said of it"),
+        ("nothing held out", "No row is held out, so its quality would be unknown"),
     ],
 )
 def test_no_model_without_them(leave, message, out, truth, tmp_path):
@@ -625,7 +625,7 @@ def test_the_last_row_that_has_weight_cannot_go(out, truth, tmp_path):
     [
         (b"", [], "names nobody: it should hold one id a line"),
         (b" \n\r\n\n", [], "names nobody"),
-        (b"nobody\n007-000\n", [], "names 'nobody', but no row is called so"),
+        (b"nobody\n007-000\n", [], "names 'nobody', but no row has this id"),
         (b"1\n2\n3\n4\n5\n6\n7\n", [], "'5' and 2 more, but no row"),
         (b"\xff\xfe\x00", [], "is not written in 'utf-8'"),
         (b"\xe9", [], "say what it is written in with --encoding"),
@@ -785,7 +785,7 @@ def test_a_repaired_model_is_not_audited_over(applied, audited, tmp_path):
     before = folders.contents(out)
     line = refused(*_audit(audited, out, "--model", audited.model))
     assert "holds a model that was repaired (records 2 to 2 of" in line
-    assert "name another --out, or go on with skclif apply" in line
+    assert "name another --out, or continue with skclif apply" in line
     assert folders.contents(out) == before
 
 

@@ -285,7 +285,7 @@ def test_the_page_lists_what_may_be_wrong_and_what_would_help():
     html, found = make_page(say="plain")
     text = " ".join(Page(html).text.split())
     assert len(found.suspects) > 10
-    assert f"{len(found.suspects)} with a probability of at least 5.0 % stand" in text
+    assert f"{len(found.suspects)} with a probability of at least 5.0 % are in" in text
     for k, line in enumerate(found.suspects.head(10).to_dict("records"), 1):
         name = "label" if line["kind"] == "relabel" else line["path"]
         change = f"{name} {line['current']} → {line['proposed']}"

@@ -215,8 +215,7 @@ def test_writers_that_wait_write_one_after_the_other(tmp_path):
 def test_a_lock_where_no_folder_is(path, tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "none" / path
-    message = "There is no folder '.*none"
-    with pytest.raises(FileNotFoundError, match=message), sole_writer(path):
+    with pytest.raises(FileNotFoundError, match="none"), sole_writer(path):
         pytest.fail("locked nothing")
     assert _contents(tmp_path) == {"file": b""}
 
