@@ -183,6 +183,9 @@ def check_demo(folder):
         texts |= dict(zip(bunch.ids, bunch.data, strict=True))
     check_ids(predictions, influence, texts)
     check_numbers(predictions, influence, run)
+    assert run["counts"]["training_rows"] == 1463
+    assert run["counts"]["held_out_texts_in_training"] == 4
+    assert "CC BY 4.0" in (folder / "audit.html").read_text(encoding="utf-8")
 
 
 def skclif(*arguments):

@@ -4,6 +4,7 @@
     python -m benchmarks run all --small
     python -m benchmarks run fit quality --out results-of-today
     python -m benchmarks compare docs/results/fit.json results-of-today/fit.json
+    python -m benchmarks compare --commit eb7c8f3
 
 A benchmark with options of its own: python -m benchmarks.NAME --help.
 """
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 
 from .compare import compare
+from .compare import main as compare_commits
 from .results import add_common_options, folder
 
 
@@ -60,7 +62,13 @@ def main(argv=None):
     runs = commands.add_parser("run", help="run benchmarks, one after the other")
     runs.add_argument("names", nargs="+", metavar="NAME", choices=[*found, "all"])
     add_common_options(runs)
-    compares = commands.add_parser("compare", help="two files of one benchmark")
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["compare"] and any(part.startswith("--") for part in argv[1:]):
+        compare_commits(argv[1:])
+        return
+    compares = commands.add_parser(
+        "compare", help="two files of one benchmark or, with --commit, two commits"
+    )
     compares.add_argument("old", type=Path, metavar="OLD.json")
     compares.add_argument("new", type=Path, metavar="NEW.json")
     options = parser.parse_args(argv)

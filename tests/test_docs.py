@@ -66,6 +66,7 @@ def test_the_example_of_the_readme_is_short():
     assert len(re.findall(r"^>>>", _source(ROOT / "README.md"), re.M)) <= 15
 
 
+@pytest.mark.full  # the build of the documentation runs them too
 @pytest.mark.slow
 @needs_model
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

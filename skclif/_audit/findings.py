@@ -16,6 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from .._explain.explainer import ConceptInfluenceExplainer
+from .._explain.shares import influence_on_shares
 from .._explain.suggestions.arguments import LEAST_ROWS
 from .._inputs.annotations import format_value, plain_value
 from .._inputs.pipelines import final_step
@@ -214,25 +215,16 @@ def audit(
     kept = models.weights > 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        mean = explainer.influence(
-            X_held_out, held_out.labels, reduce="mean", paths=True
-        )
-    # What one audit says is by one method.
-    explainer.set_params(method=mean.method)
-    with warnings.catch_warnings():
-        # The mistakes are among the rows that the mean has just been warned of.
-        warnings.simplefilter("ignore", InfluenceWarning)
-        influence = _influence(
-            explainer, mean, known, kept, held_out, X_held_out, mistakes
-        )
+        traced = _trace(explainer, X_held_out, held_out.labels, mistakes)
+    influence = _influence(traced, known, kept, held_out, mistakes)
     suspects, suspect_notes = _suspects(explainer, known)
     suggestions, suggested = _suggestions(explainer, known, held_out, X_held_out, seed)
     used = train.take(kept)
     groups = None
     if train.groups is not None:
-        values = mean.values[0, kept]
+        values = traced.mean[kept]
         groups = _groups(
-            mean.paths, values, used, held_out, predictions, explainer.classes_
+            traced.paths, values, used, held_out, predictions, explainer.classes_
         )
     overall = influence[influence["target"] == "all"]
     counts = {
@@ -247,7 +239,7 @@ def audit(
     return Audit(
         classes=tuple(map(plain_value, model.classes_)),
         concepts=tuple(map(str, model.concept_names_in_)),
-        method=mean.method,
+        method=traced.method,
         training=known,
         predictions=predictions,
         influence=influence,
@@ -349,29 +341,75 @@ def _concept_columns(model, concepts: pd.DataFrame, X) -> dict:
     return columns
 
 
+@dataclass(frozen=True)
+class _Traced:
+    """Influence on the mean loss of the held-out rows, and on the worst mistakes.
+
+    Attributes
+    ----------
+    method : str
+    paths : tuple of str
+    mean : ndarray of shape (n_train, n_paths)
+    culprits : list of (ndarray, ndarray)
+        Of every mistake, positions of training rows, the most harmful first, and their
+        influence, (n_culprits, n_paths).
+    """
+
+    method: str
+    paths: tuple[str, ...]
+    mean: np.ndarray
+    culprits: list[tuple[np.ndarray, np.ndarray]]
+
+
+def _trace(explainer, X, labels, mistakes) -> _Traced:
+    """Return influence on the mean and on mistakes: one method, rows removed once."""
+    everywhere = np.full((1, len(X)), 1 / len(X))
+    n_values = explainer.n_samples_ * (2 + len(explainer.concept_names_in_))
+    step = max(1, _VALUES_AT_ONCE // n_values)
+    first = np.concatenate([everywhere, _one_each(mistakes[:step], len(X))])
+    method, paths, values = influence_on_shares(explainer, X, labels, first)
+    mean, culprits = values[0], [_culprits(part) for part in values[1:]]
+    for start in range(step, len(mistakes), step):
+        block = mistakes[start : start + step]
+        with warnings.catch_warnings():
+            # The mistakes are among the rows that the first call has warned of.
+            warnings.simplefilter("ignore", InfluenceWarning)
+            *_, values = influence_on_shares(
+                explainer, X[block], labels[block], np.eye(len(block)), method
+            )
+        culprits += [_culprits(part) for part in values]
+    return _Traced(method, paths, mean, culprits)
+
+
+def _one_each(rows, n_rows: int) -> np.ndarray:
+    shares = np.zeros((len(rows), n_rows))
+    shares[np.arange(len(rows)), rows] = 1
+    return shares
+
+
+def _culprits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    total = values.sum(axis=1)
+    order = np.argsort(-total, kind="stable")[:N_CULPRITS]
+    order = order[total[order] > 0]
+    return order, values[order]
+
+
 def _influence(
-    explainer, mean, known, kept, held_out: Reviews, X, mistakes
+    traced: _Traced, known: pd.DataFrame, kept, held_out: Reviews, mistakes
 ) -> pd.DataFrame:
-    hashes = held_out.hashes()
-    order = np.argsort(-mean.totals[0], kind="stable")
+    order = np.argsort(-traced.mean.sum(axis=1), kind="stable")
     order = order[kept[order]]
-    tables = [_influence_lines(known, order, mean.values[0, order], mean.paths)]
+    tables = [_influence_lines(known, order, traced.mean[order], traced.paths)]
     tables[0].insert(0, "target", "all")
     tables[0].insert(1, "target_id", None)
     tables[0].insert(2, "target_text_hash", None)
-    step = max(1, _VALUES_AT_ONCE // mean.values[0].size)
-    for start in range(0, len(mistakes), step):
-        block = mistakes[start : start + step]
-        result = explainer.influence(X[block], held_out.labels[block], paths=True)
-        for held_row, values in zip(block, result.values, strict=True):
-            total = values.sum(axis=1)
-            order = np.argsort(-total, kind="stable")[:N_CULPRITS]
-            order = order[total[order] > 0]
-            lines = _influence_lines(known, order, values[order], result.paths)
-            lines.insert(0, "target", "row")
-            lines.insert(1, "target_id", held_out.ids[held_row])
-            lines.insert(2, "target_text_hash", hashes[held_row])
-            tables.append(lines)
+    hashes = held_out.hashes()
+    for row, (culprits, values) in zip(mistakes, traced.culprits, strict=True):
+        lines = _influence_lines(known, culprits, values, traced.paths)
+        lines.insert(0, "target", "row")
+        lines.insert(1, "target_id", held_out.ids[row])
+        lines.insert(2, "target_text_hash", hashes[row])
+        tables.append(lines)
     return pd.concat(tables, ignore_index=True)
 
 

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from .._inputs.annotations import plain_value
+from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.files import model_bytes, read_model
 from .._storage.cells import table_csv
 from .._storage.containers import pack, unpack
@@ -115,6 +116,8 @@ class AuditFolder:
     def recover(self) -> list[dict[str, Any]]:
         """Finish, or undo, what a process was killed at; return the records."""
         sweep(self.path)
+        with suppress(BlockingIOError), sole_writer(self.trail.path):
+            pass  # which removes the lock of a process that was killed
         records = self.trail.read()
         for name in (ROWS, MODEL):
             waiting = self.path / f"{name}{_NEXT}"
@@ -200,10 +203,28 @@ class AuditFolder:
         model = read_model(self._whole(MODEL, records)).classifier
         return Revision(model, *current(records, rows.train, rows.X_train))
 
-    def model_is_recorded(self, records: list[dict[str, Any]]) -> bool:
-        """Return whether the model file is, byte for byte, that of the trail."""
-        path = self.path / MODEL
-        return path.exists() and sha256(path.read_bytes()) == _recorded(records, MODEL)
+    def snapshot(
+        self,
+    ) -> tuple[list[dict[str, Any]], AuditedRows, ConceptBottleneckClassifier | None]:
+        """Return records, rows and model without a lock, and without a change.
+
+        The model is None where the file is not, byte for byte, that of the trail.
+        """
+        refused = None
+        while True:
+            records = self.trail.read()
+            try:
+                rows, path = self.rows(records), self._recorded_file(MODEL, records)
+                model = None if path is None else read_model(path).classifier
+            except (FileNotFoundError, TrailError):
+                # A writer may have put new files in place since the trail was read.
+                # They are in place when they are looked at again.
+                if refused == records:
+                    raise
+                refused = records
+            else:
+                if self.trail.read() == records:  # so all three are of one state
+                    return records, rows, model
 
     def report_is_current(self, records: list[dict[str, Any]]) -> bool:
         """Return whether the report is whole, and about the model as it is now."""
@@ -236,6 +257,9 @@ class AuditFolder:
 
     def _whole(self, name: str, records: list[dict[str, Any]]) -> Path:
         """Return a file of the folder, seen to be the one of the trail."""
+        recorded = self._recorded_file(name, records)
+        if recorded is not None:
+            return recorded
         path = self.path / name
         if not records and not path.exists():
             raise FileNotFoundError(
@@ -247,13 +271,24 @@ class AuditFolder:
                 f"{path} is missing, which record {records[-1]['number']} of {TRAIL} "
                 "is about. Restore it from a copy."
             )
-        if sha256(path.read_bytes()) != _recorded(records, name):
-            raise TrailError(
-                f"{path} is not the file that {TRAIL} is about. One of the two was "
-                "changed or replaced, or records were taken off the end of the trail. "
-                "Restore both from the same copy."
-            )
-        return path
+        raise TrailError(
+            f"{path} is not the file that {TRAIL} is about. One of the two was changed "
+            "or replaced, or records were taken off the end of the trail. Restore both "
+            "from the same copy."
+        )
+
+    def _recorded_file(self, name: str, records: list[dict[str, Any]]) -> Path | None:
+        """Return the file that the trail is about, None if it is not there.
+
+        A writer records a file before it puts it in its place. So the one that waits
+        is looked at first: it may be in its place a moment later.
+        """
+        digest = _recorded(records, name)
+        for path in (self.path / f"{name}{_NEXT}", self.path / name):
+            with suppress(FileNotFoundError):
+                if sha256(path.read_bytes()) == digest:
+                    return path
+        return None
 
 
 def sha256(content: bytes) -> str:

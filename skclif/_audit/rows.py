@@ -192,9 +192,7 @@ def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
         )
     notes = []
     if train.concepts.shape[1]:
-        schema = Annotations.read(train.concepts, None, len(train)).learn(
-            np.ones(len(train))
-        )
+        schema = _schema(train)
         _refuse_continuous(schema)
         notes += _unseen_values(schema, held_out)
     leaked = np.isin(held_out.digests, train.digests)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .._storage.files import locked, sync_folder
+from .._storage.files import sole_writer, sync_folder, wait_for_writer
 from .._version import __version__
 from ..exceptions import TrailError, TrailWarning, warn_user
 from .environment import environment
@@ -81,8 +81,14 @@ class AuditTrail:
         """
         if not self.path.exists():
             return []
-        with open(self.path, "rb") as stream, locked(stream, shared=True):
-            written = stream.read()
+        written = self.path.read_bytes()
+        if not written.endswith(b"\n"):
+            # Readers take no lock. Bytes are only ever added behind whole records, so a
+            # reader sees every record that was written before; it can only meet the
+            # middle of the next one. Its writer needs milliseconds to finish it, or was
+            # killed: then the line stays as it is, and is left out.
+            wait_for_writer(self.path)
+            written = self.path.read_bytes()
         return self._records(written)[0]
 
     def append(
@@ -145,7 +151,10 @@ class AuditTrail:
             ) from error
         self.path.touch()
         # Not buffered: what a full disk refuses is not to be written on closing.
-        with open(self.path, "r+b", buffering=0) as stream, locked(stream):
+        with (
+            sole_writer(self.path, wait=True),
+            open(self.path, "r+b", buffering=0) as stream,
+        ):
             written = stream.read()
             records, whole = self._records(written)
             record["number"] = len(records) + 1

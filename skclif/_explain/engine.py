@@ -118,8 +118,9 @@ class Solved:
         for block, part in remove[method](
             self.bottleneck, self.data, self.factors, questions, rows, paths=paths
         ):
-            if questions[0].combine is not None:
-                part = part.sum(dim=0, keepdim=True)
+            combine = questions[0].combine
+            if combine is not None:  # every question has its part of every answer
+                part = part.unflatten(0, (-1, len(combine))).sum(dim=0)
             yield slice(0, len(part)), block, part.cpu().numpy()
 
     def _first_order(self, questions, rows):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ class Annotations:
     as_frame: bool
 
     @classmethod
-    def read(cls, concepts, weights, n_samples: int) -> Annotations | None:
+    def read(cls, concepts: Any, weights: Any, n_samples: int) -> Annotations | None:
         """Read the arguments `concepts` and `concept_sample_weight` of a fit.
 
         Raises
@@ -53,7 +54,7 @@ class Annotations:
         return cls(table, weights, isinstance(concepts, pd.DataFrame))
 
     def learn(
-        self, sample_weight: np.ndarray, kinds=None
+        self, sample_weight: np.ndarray, kinds: dict[str, str] | None = None
     ) -> tuple[ConceptSchema, np.ndarray]:
         """Return names and values of the concepts, and the codes of all annotations.
 
@@ -100,7 +101,11 @@ class ConceptSchema:
     as_frame: bool = False
 
     def encode(
-        self, annotations: Annotations, sample_weight=None, *, partial=False
+        self,
+        annotations: Annotations,
+        sample_weight: np.ndarray | None = None,
+        *,
+        partial: bool = False,
     ) -> np.ndarray:
         """Return codes (n_samples, n_concepts), float64, NaN where not annotated.
 
@@ -146,7 +151,9 @@ class ConceptSchema:
                 weights[:, j] = annotations.weights[:, column]
         return weights
 
-    def decode(self, codes, index=None):
+    def decode(
+        self, codes: np.ndarray, index: pd.Index | None = None
+    ) -> pd.DataFrame | np.ndarray:
         """Return values for codes, in the kind of container the annotations came in."""
         columns = [
             codes[:, j] if values is None else values[codes[:, j].astype(int)]
@@ -202,7 +209,7 @@ class ConceptSchema:
         return codes
 
 
-def concept_table(concepts) -> pd.DataFrame:
+def concept_table(concepts: Any) -> pd.DataFrame:
     """Return annotations as a DataFrame with checked names, never converting values.
 
     Raises
@@ -236,18 +243,18 @@ def concept_table(concepts) -> pd.DataFrame:
     return _check_names(table)
 
 
-def plain_value(value):
+def plain_value(value: Any) -> Any:
     """Return a Python number or string; a whole number if it is one."""
     value = value.item() if isinstance(value, np.generic) else value
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def format_value(value) -> str:
+def format_value(value: Any) -> str:
     """Return a value as it stands in names (1.0 from a column with NaN is 1)."""
     return str(plain_value(value))
 
 
-def _list_ndim(concepts) -> int:
+def _list_ndim(concepts: Any) -> int:
     if not hasattr(concepts, "__len__") or not hasattr(concepts, "__getitem__"):
         raise TypeError(
             "concepts must be a DataFrame, an array or a list of rows of shape "
@@ -297,7 +304,7 @@ def _check_names(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _check_kinds(kinds, names: list[str]) -> dict[str, str]:
+def _check_kinds(kinds: dict[str, str] | None, names: list[str]) -> dict[str, str]:
     kinds = {} if kinds is None else kinds
     unknown = [name for name in kinds if name not in names]
     if unknown:
@@ -341,8 +348,8 @@ def _known_codes(classes: np.ndarray | None, values: pd.Series) -> np.ndarray:
         return np.empty(0)
     objects = values.to_numpy(dtype=object)
     if classes is None:
-        codes = [value_code(None, value) for value in objects]
-        return np.array(codes, dtype=np.float64)  # NaN for None
+        numbers = [value_code(None, value) for value in objects]
+        return np.array(numbers, dtype=np.float64)  # NaN for None
     codes = np.full(len(objects), np.nan)
     known = classes.astype(object)
     usable = np.array([isinstance(value, Hashable) for value in objects])
@@ -415,16 +422,13 @@ def _common_dtype(columns: list[np.ndarray]) -> list[np.ndarray]:
     return columns if same else [column.astype(object) for column in columns]
 
 
-def value_code(classes: np.ndarray | None, value) -> float | None:
+def value_code(classes: np.ndarray | None, value: Any) -> float | None:
     """Return the code of a value, None if it has none; a number is its own."""
     value = value.item() if isinstance(value, np.generic) else value
     if classes is None:
-        fits = (
-            isinstance(value, Real)
-            and not isinstance(value, bool)
-            and abs(value) <= LARGEST
-        )
-        return float(value) if fits else None
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        size: Any = abs(value) if is_number else np.inf
+        return float(value) if size <= LARGEST else None
     if not pd.api.types.is_scalar(value):
         return None
     for code, known in enumerate(classes.tolist()):

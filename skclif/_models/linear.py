@@ -24,6 +24,7 @@ from .fitted import FittedHeads, class_weights
 
 # Gradient norm of a frozen model, over that of a typical training row.
 STATIONARY = 1e-3
+_MAX_ITER = 100
 
 
 def check_explainable(estimator, concepts=None) -> None:
@@ -188,7 +189,7 @@ def _polish(model, heads: FittedHeads, data: TrainingData) -> None:
         data,
         penalty=1 / heads.C,
         tol=heads.tol,
-        max_iter=heads.max_iter,
+        max_iter=_MAX_ITER,
     )
     if not fit.converged.all():
         warn_user(

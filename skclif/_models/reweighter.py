@@ -296,9 +296,10 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             given = {"is_clean": is_clean, **metadata}
             given = {name: v for name, v in given.items() if v is not None}
             process_routing(self, "fit", **given)
+        weights = check_weights(sample_weight, y)
+        check_class_weights(self.estimator, y, weights)
         self.estimator_ = clone(self.estimator)
         features = fit_leading(self.estimator_, X, y, **metadata)
-        weights = check_weights(sample_weight, features)
         check_annotations(concepts, concept_sample_weight, len(y))
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
         if X_val is not None:
@@ -431,7 +432,6 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         else:
             estimator = ConceptBottleneckClassifier()
             features = rows.standardised()
-        check_class_weights(estimator, rows.y, rows.weights)
         model = final_step(estimator)
         given = rows.annotations(model)
         model.fit(features, rows.y, sample_weight=rows.weights, **given)

@@ -1,8 +1,8 @@
-"""One format for what is kept on disk: safetensors with JSON in its header.
+"""One format for models and rows on disk: safetensors with JSON in its header.
 
-Reading runs no code and takes no more memory than a few times the size of the file.
-A SHA-256 of all that is in it tells a damaged file from a whole one; against a
-forger it is the trail that helps.
+Reading runs no code and takes no more memory than a few times the size of the file. A
+SHA-256 of the content tells a damaged file from a whole one. It does not stop a forger;
+the trail does.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -23,7 +24,9 @@ _ENTRY = "skclif"  # of the metadata in the header
 _KINDS = {"model": "a model", "rows": "the rows of an audit"}
 
 
-def pack(kind: str, version: int, arrays: Mapping[str, np.ndarray], about: dict):
+def pack(
+    kind: str, version: int, arrays: Mapping[str, np.ndarray], about: dict[str, Any]
+) -> bytes:
     """Return the bytes of a file.
 
     Parameters
@@ -49,15 +52,15 @@ def pack(kind: str, version: int, arrays: Mapping[str, np.ndarray], about: dict)
 
 def unpack(
     path: Path, kind: str, version: int
-) -> tuple[dict[str, np.ndarray], dict, str]:
-    """Return arrays, what is known about them, and the version of skclif.
+) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
+    """Return the arrays, what is known about them, and the version of skclif.
 
     Raises
     ------
     ModelFileError
         If the file is damaged, is something else, or has another format.
     FileNotFoundError
-        If there is none.
+        If there is no such file.
     """
     if path.is_dir():
         raise ModelFileError(f"{path} is a folder; name a file.")
@@ -90,7 +93,7 @@ def unpack(
 
 
 def _header(path: Path, content: bytes) -> dict[str, str]:
-    """Return what safetensors keeps beside arrays; its own readers want a file name."""
+    """Return the metadata; the readers of safetensors want a file name for that."""
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > len(content) - 8:
         raise ModelFileError(f"{path} is not a safetensors file, or not a whole one.")
@@ -107,7 +110,7 @@ def _header(path: Path, content: bytes) -> dict[str, str]:
     return header
 
 
-def _damaged(path: Path, reason) -> ModelFileError:
+def _damaged(path: Path, reason: object) -> ModelFileError:
     return ModelFileError(
         f"{path} is damaged ({reason}). Restore a copy of it, or make it again."
     )

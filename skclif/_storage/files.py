@@ -1,24 +1,21 @@
-"""Files that are whole or as before, in folders that one process writes to at once."""
+"""Files that are whole or as before, written by one process at a time."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from io import FileIO
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # Windows: nothing is locked there
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock, Timeout
 
 _PART = ".part"
+_PATIENCE = 1.0  # seconds that a reader waits for a writer
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, and have it on disk; whoever looks sees the old or the new one."""
+    """Write a file, and have it on disk; a reader sees the old or the new one."""
     write_together(path.parent, {path.name: content})
 
 
@@ -26,7 +23,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write all files or, if one cannot be written, none of them.
 
     A process that is killed may leave the first of them new and the others old, each
-    of them whole: what has to hold together is written last.
+    of them whole. So the file that vouches for the others has to be the last.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {str(folder)!r}. Make it first.")
@@ -51,14 +48,14 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes left that were killed while they wrote."""
+    """Remove what is left of processes that were killed while they wrote."""
     for part in folder.glob(f".*.[0-9]*{_PART}"):
         part.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
     """Have the names of the files on disk, where a folder can be opened."""
-    if fcntl is None:
+    if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -68,36 +65,58 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Keep other processes of skclif from writing to a folder.
+def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes of skclif from writing to a folder, or to a file.
+
+    The lock is on a hidden file, which is removed at the end. A process that is killed
+    loses its lock and leaves that file; the next writer uses it. Readers need no lock,
+    and leave no file in a folder that they cannot write to.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, or a file, which need not exist.
+    wait : bool, default=False
+        Whether to wait until another writer has ended.
 
     Raises
     ------
     BlockingIOError
-        If one is at it.
+        If another process is writing, and `wait` is False.
     """
-    if fcntl is None:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+    lock_path = _lock_path(path)
+    if not lock_path.parent.is_dir():  # filelock would make it
+        raise FileNotFoundError(f"There is no folder {str(lock_path.parent)!r}.")
+    lock = FileLock(lock_path, timeout=-1 if wait else 0)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(
-                f"Another skclif is writing to {folder}. Wait for it to end."
-            ) from error
+        lock.acquire()
+    except Timeout as error:
+        raise BlockingIOError(
+            f"Another skclif is writing to {path}. Wait for it to end."
+        ) from error
+    try:
         yield
     finally:
-        os.close(descriptor)
+        # Before the lock is released: a writer that waits for this very file then
+        # finds that it has no name any more, and opens a new one. Windows refuses to
+        # remove an open file; filelock removes it there.
+        with suppress(OSError):
+            lock_path.unlink(missing_ok=True)
+        lock.release()
 
 
-@contextmanager
-def locked(stream: IO[bytes] | FileIO, *, shared: bool = False) -> Iterator[None]:
-    """Wait until no other process has an open file for itself, and have it.
+def wait_for_writer(path: Path) -> None:
+    """Wait until no process writes to a folder or a file, but not for long.
 
-    Shared with others that only read it, if that is said.
+    For readers, who take no lock. The file of a lock may be that of a process that was
+    killed; therefore the wait ends after a second.
     """
-    if fcntl is not None:
-        fcntl.flock(stream.fileno(), fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-    yield  # closing the file lets go of it
+    end = time.monotonic() + _PATIENCE
+    while _lock_path(path).exists() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def _lock_path(path: Path) -> Path:
+    return (
+        path / ".skclif.lock" if path.is_dir() else path.parent / f".{path.name}.lock"
+    )

@@ -52,7 +52,7 @@ def replay_command(folder, file, save, device, as_json, quiet):
     with console.showing_warnings():
         from .._audit.folder import MODEL, AuditFolder
         from .._audit.replay import TOLERANCE, recorded_elsewhere, replay_rows
-        from .._models.files import model_bytes, read_model
+        from .._models.files import model_bytes
         from .._pages.words import what_was_done
         from .._storage.files import write_whole
 
@@ -61,10 +61,8 @@ def replay_command(folder, file, save, device, as_json, quiet):
                 f"There is no folder {str(save.parent)!r}. Make it first."
             )
         place = AuditFolder(existing_folder(folder))
-        with place.to_write() as records:
-            rows = place.rows(records)
-            stored = place.model_is_recorded(records)
-            recorded = read_model(place.path / MODEL).classifier if stored else None
+        records, rows, recorded = place.snapshot()
+        stored = recorded is not None
         train, features = rows.train, rows.X_train
         if file is not None:
             console.stage("reading", f"Reading {file.name}")

@@ -6,10 +6,12 @@ import json
 import os
 import time
 import zipfile
+from collections.abc import Sequence
 from http.client import HTTPException
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
@@ -39,6 +41,8 @@ _EDIT_COLUMNS = (
     "edit_worker",
 )
 
+_Record = dict[str, Any]  # of the official file
+
 _DESCR = f"""CEBaB v1.1: OpenTable reviews with human concept annotations
 
 15,090 short restaurant reviews in English. 2,299 are originals from 2010; the others
@@ -56,7 +60,7 @@ test                  1,689      1,689   originals with all their edits
 
 An aspect that nobody was asked about, or on which no three workers agreed, is not
 annotated: NaN. "unknown" is an annotation: the review does not judge that aspect.
-A few texts stand in more than one of train, dev and test.
+A few texts are in more than one of train, dev and test.
 
 Licence: Creative Commons Attribution 4.0 International (CC BY 4.0),
 https://creativecommons.org/licenses/by/4.0/
@@ -98,14 +102,14 @@ effects of real-world concepts on NLP model behavior. 2022. arXiv:2205.14140.
 def fetch_cebab(
     subset: str = "train",
     *,
-    data_home=None,
+    data_home: str | os.PathLike[str] | None = None,
     download_if_missing: bool = True,
     drop_no_majority: bool = True,
     as_frame: bool = True,
     return_X_y: bool = False,
     n_retries: int = 3,
     delay: float = 1.0,
-) -> Bunch | tuple:
+) -> Bunch | tuple[Any, Any]:
     """Load CEBaB, restaurant reviews with stars and four annotated concepts.
 
     Each review has a label (1 to 5 stars) and annotations of its food, ambiance,
@@ -153,7 +157,7 @@ def fetch_cebab(
     -------
     reviews : :class:`~sklearn.utils.Bunch`
         Dictionary-like object with these fields. The rows of all of them are the same,
-        and the index of every Series and DataFrame (but `edit_pairs`) is `ids`.
+        and the index of every Series and DataFrame (except `edit_pairs`) is `ids`.
 
         data : Series or ndarray of shape (n_samples,)
             The texts.
@@ -187,7 +191,7 @@ def fetch_cebab(
     Raises
     ------
     OSError
-        If the file is not at hand and is not to be, or cannot be, downloaded.
+        If the file is not on this machine and cannot, or must not, be downloaded.
 
     DataFileError
         If the SHA-256 of the file is not that of the official release.
@@ -245,7 +249,12 @@ def fetch_cebab(
 fetch_cebab.__module__ = "skclif.datasets"
 
 
-def _archive(data_home, download_if_missing, n_retries, delay):
+def _archive(
+    data_home: str | os.PathLike[str] | None,
+    download_if_missing: bool,
+    n_retries: int,
+    delay: float,
+) -> bytes:
     """Return the content of the official zip file, checked; it fits in memory."""
     if folder := os.environ.get("SKCLIF_DATA"):
         path = Path(folder, _FILE_NAME)
@@ -265,7 +274,7 @@ def _archive(data_home, download_if_missing, n_retries, delay):
     return content
 
 
-def _checked(content, source, remedy):
+def _checked(content: bytes, source: object, remedy: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != _SHA256:
         raise DataFileError(
@@ -275,7 +284,7 @@ def _checked(content, source, remedy):
     return content
 
 
-def _download(n_retries, delay):
+def _download(n_retries: int, delay: float) -> bytes:
     for _ in range(n_retries):
         try:
             return _read_url()
@@ -285,10 +294,10 @@ def _download(n_retries, delay):
     return _read_url()
 
 
-def _read_url():
+def _read_url() -> bytes:
     try:
         with urlopen(_URL, timeout=_TIMEOUT) as response:
-            content = response.read()
+            content: bytes = response.read()
     except (OSError, HTTPException) as error:
         raise OSError(
             f"{_FILE_NAME} could not be downloaded from {_URL} ({error}). Without a "
@@ -298,7 +307,7 @@ def _read_url():
     return _checked(content, "What was downloaded", "Try again later")
 
 
-def _write(path, content):
+def _write(path: Path, content: bytes) -> None:
     """Write all or nothing, also when two processes fetch at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=path.parent) as folder:
@@ -307,22 +316,25 @@ def _write(path, content):
         os.replace(part, path)
 
 
-def _records(archive, subset):
+def _records(archive: bytes, subset: str) -> list[_Record]:
     with zipfile.ZipFile(io.BytesIO(archive)) as files:
-        return json.loads(files.read(f"CEBaB-v1.1/{subset}.json"))
+        records: list[_Record] = json.loads(files.read(f"CEBaB-v1.1/{subset}.json"))
+    return records
 
 
-def _stars(record):
+def _stars(record: _Record) -> float:
     stars = record["review_majority"]
     return np.nan if stars == _NO_MAJORITY else int(stars)
 
 
-def _annotation(record, concept):
+def _annotation(record: _Record, concept: str) -> Any:
     value = record[f"{concept}_aspect_majority"]
     return np.nan if value in ("", _NO_MAJORITY) else value
 
 
-def _annotator_shares(records, ids):
+def _annotator_shares(
+    records: Sequence[_Record], ids: pd.Index
+) -> dict[str, pd.DataFrame]:
     shares = {"label": _shares(records, "review_label_distribution", _STARS, ids)}
     for name in _CONCEPTS:
         key = f"{name}_aspect_label_distribution"
@@ -330,7 +342,9 @@ def _annotator_shares(records, ids):
     return shares
 
 
-def _shares(records, key, values, ids):
+def _shares(
+    records: Sequence[_Record], key: str, values: Sequence[Any], ids: pd.Index
+) -> pd.DataFrame:
     counts = np.array(
         [[(r[key] or {}).get(str(value), 0) for value in values] for r in records],
         dtype=float,
@@ -340,7 +354,7 @@ def _shares(records, key, values, ids):
     return pd.DataFrame(counts / total, index=ids, columns=[*values])
 
 
-def _edit_pairs(records):
+def _edit_pairs(records: Sequence[_Record]) -> pd.DataFrame:
     originals = {r["original_id"]: i for i, r in enumerate(records) if r["is_original"]}
     pairs = [
         (originals[r["original_id"]], i, r["edit_type"], r["edit_goal"])
@@ -350,7 +364,7 @@ def _edit_pairs(records):
     return pd.DataFrame(pairs, columns=["original", "edited", "concept", "goal"])
 
 
-def _metadata(records, ids):
+def _metadata(records: Sequence[_Record], ids: pd.Index) -> pd.DataFrame:
     rows = [
         {**{name: r[name] for name in _EDIT_COLUMNS}, **r["opentable_metadata"]}
         for r in records

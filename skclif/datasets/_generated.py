@@ -1,10 +1,11 @@
 """Restaurant reviews written by a small grammar, with known concepts and known errors.
 
 Every opinion word serves several aspects ("great", "cold", "slow"), praise is often
-negated blame and the reverse, and aspects without an opinion are still mentioned: a
-model has to combine words to tell what is said about what.
+negated blame and the reverse, and aspects without an opinion are still mentioned. So a
+model has to combine words to find out what is said about what.
 """
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,6 +13,8 @@ import pandas as pd
 from sklearn.utils import Bunch, check_random_state
 
 from .._inputs.sklearn import Interval, validate_params
+
+_Judgement = tuple[str, bool]  # a concept, and whether it is praised
 
 _CONCEPTS = ("food", "ambiance", "service", "noise")
 _VALUES = ("Negative", "Positive", "unknown")
@@ -124,7 +127,7 @@ _OWN_BLAME = {
     ),
 }  # fmt: skip
 
-# Mentions without a judgement; they may stand beside any value of the concept.
+# Mentions without a judgement; they fit every value of the concept.
 _MENTIONS = {
     "food": (
         "I had the fish", "my wife took the soup", "we shared a pie",
@@ -177,7 +180,7 @@ _SLOTS = {
     "number": ("ten", "twelve", "fifteen", "twenty", "thirty", "forty", "fifty"),
 }  # fmt: skip
 
-# Closing remarks by the number of stars; most words stand in more than one row.
+# Closing remarks by the number of stars; most words are in more than one row.
 _VERDICTS = (
     ("never again", "we will not come back", "a night to forget", "stay away"),
     ("I would not come back soon", "we had hoped for more", "not worth the money"),
@@ -203,7 +206,7 @@ def make_concept_reviews(
     label_noise: float = 0.0,
     annotation_noise: float = 0.0,
     missing: float = 0.0,
-    random_state=None,
+    random_state: int | np.random.RandomState | None = None,
 ) -> Bunch:
     """Generate restaurant reviews with known concepts, labels and planted errors.
 
@@ -223,8 +226,8 @@ def make_concept_reviews(
         Number of reviews.
 
     label_noise : float, default=0.0
-        Share of the labels, from 0 to 1, that are replaced by another one, each of
-        the four others being equally likely.
+        Share of the labels, from 0 to 1, that are replaced by another label. Each of
+        the other four is equally likely.
 
     annotation_noise : float, default=0.0
         Share of the annotations that are not missing, from 0 to 1, that are replaced
@@ -234,8 +237,8 @@ def make_concept_reviews(
         Share of all annotations, from 0 to 1, that are set to NaN.
 
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same reviews at every call. None draws fresh ones and, like
-        an int, leaves NumPy's global random state alone.
+        Pass an int for the same reviews at every call. None draws new reviews. Neither
+        uses NumPy's global random state.
 
     Returns
     -------
@@ -305,27 +308,29 @@ def make_concept_reviews(
 make_concept_reviews.__module__ = "skclif.datasets"
 
 
-def _generator(random_state):
+def _generator(
+    random_state: int | np.random.RandomState | None,
+) -> np.random.Generator:
     if random_state is None:  # check_random_state would hand out the global state
         return np.random.default_rng()
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     return np.random.default_rng(seed)
 
 
-def _draw_codes(n_samples, rng):
+def _draw_codes(n_samples: int, rng: np.random.Generator) -> np.ndarray:
     """Draw the index into _VALUES of every concept of every review."""
     return np.column_stack(
         [rng.choice(len(_VALUES), size=n_samples, p=p) for p in _VALUE_CHANCES]
     )
 
 
-def _draw_stars(codes, rng):
+def _draw_stars(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     signs = np.array([-1, 1, 0])[codes]
     score = signs @ _CONCEPT_WEIGHTS + rng.normal(0, _STARS_NOISE, len(codes))
-    return 1 + np.searchsorted(_CUT_POINTS, score)
+    return np.asarray(1 + np.searchsorted(_CUT_POINTS, score))
 
 
-def _plant(share, allowed, rng):
+def _plant(share: float, allowed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Choose exactly `share` of the allowed entries; a larger share adds to them."""
     order = rng.permutation(allowed.size)
     order = order[allowed.ravel()[order]]
@@ -334,15 +339,15 @@ def _plant(share, allowed, rng):
     return chosen.reshape(allowed.shape)
 
 
-def _another(codes, n_codes, rng):
+def _another(codes: np.ndarray, n_codes: int, rng: np.random.Generator) -> np.ndarray:
     return (codes + rng.integers(1, n_codes, size=codes.shape)) % n_codes
 
 
-def _named(codes):
+def _named(codes: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(np.array(_VALUES, dtype=object)[codes], columns=[*_CONCEPTS])
 
 
-def _write_review(codes, stars, rng):
+def _write_review(codes: np.ndarray, stars: int, rng: np.random.Generator) -> str:
     """Write one to five sentences that say what `codes` hold, in random order."""
     values = dict(zip(_CONCEPTS, (_VALUES[code] for code in codes), strict=True))
     judged = [name for name, value in values.items() if value != "unknown"]
@@ -358,7 +363,7 @@ def _write_review(codes, stars, rng):
     return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
 
 
-def _opinions(judged, rng):
+def _opinions(judged: list[_Judgement], rng: np.random.Generator) -> list[str]:
     """Write at most three sentences about the (name, praised) pairs in `judged`."""
     sentences = []
     while judged:
@@ -371,7 +376,7 @@ def _opinions(judged, rng):
     return sentences
 
 
-def _pair(first, second, rng):
+def _pair(first: _Judgement, second: _Judgement, rng: np.random.Generator) -> str:
     """Write one sentence about two aspects, at times with one predicate for both."""
     (name, praised), (other, other_praised) = first, second
     if rng.random() < 0.7:
@@ -385,18 +390,18 @@ def _pair(first, second, rng):
     return f"{subject}, unlike {rival}, {verb} {predicate}"
 
 
-def _opinion(name, praised, rng):
+def _opinion(name: str, praised: bool, rng: np.random.Generator) -> str:
     if rng.random() < 0.6:
         return _pick((_OWN_PRAISE if praised else _OWN_BLAME)[name], rng)
     predicate = _pick(_PRAISE if praised else _BLAME, rng)
     return f"{_pick(_SUBJECTS[name], rng)} {predicate}"
 
 
-def _fill(template, rng):
+def _fill(template: str, rng: np.random.Generator) -> str:
     return template.format(
         **{slot: _pick(words, rng) for slot, words in _SLOTS.items()}
     )
 
 
-def _pick(options, rng):
-    return options[rng.integers(len(options))]
+def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
+    return options[int(rng.integers(len(options)))]

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
+import numpy as np
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 
 from .blocks import map_rows
@@ -219,27 +221,40 @@ def _fit(sides: Sequence["_NoiseModel"]) -> Tensor:
     log_odds = torch.full_like(sides[0].parameters[0], _START).requires_grad_()
     parameters = [log_odds, *(side.parameters for side in sides)]
     n_terms = sum(side.n_terms for side in sides)
-    optimizer = torch.optim.LBFGS(
-        parameters,
-        max_iter=_MAX_ITER,
-        tolerance_grad=1e-7,
-        tolerance_change=1e-12,
-        line_search_fn="strong_wolfe",
-    )
 
-    def objective() -> Tensor:
-        optimizer.zero_grad()
+    def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
+        _assign(parameters, values)
         # As if one term more were known to be right, and one to be wrong.
         value = -_log(log_odds) - _log(-log_odds)
         for side in sides:
             value = value - side.log_likelihood(log_odds)
         value = value / n_terms
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
+        return float(value.detach()), _flat(torch.autograd.grad(value, parameters))
 
+    # Not torch.optim: it imports PyTorch's compiler, which takes longer than all fits.
     with torch.enable_grad():
-        optimizer.step(objective)  # type: ignore[no-untyped-call]
+        found = minimize(
+            objective,
+            _flat(parameters),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": _MAX_ITER, "gtol": 1e-9, "ftol": 1e-15},
+        )
+    _assign(parameters, found.x)
     return log_odds.detach()
+
+
+def _flat(tensors: Sequence[Tensor]) -> np.ndarray:
+    return torch.cat([one.detach().flatten() for one in tensors]).cpu().numpy()
+
+
+def _assign(parameters: Sequence[Tensor], values: np.ndarray) -> None:
+    start = 0
+    with torch.no_grad():
+        for one in parameters:
+            part = torch.from_numpy(values[start : start + one.numel()])
+            one.copy_(part.reshape(one.shape))
+            start += one.numel()
 
 
 def _verdicts(side: "_NoiseModel", log_odds: Tensor) -> Verdicts:

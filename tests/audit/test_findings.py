@@ -1,6 +1,7 @@
 """What an audit finds, on features; files and pages are tested elsewhere."""
 
 import hashlib
+import pickle
 import warnings
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif._audit import findings
 from skclif._audit.findings import N_CULPRITS, audit, fit_models
 from skclif._audit.rows import Reviews, check_parts, hold_out, same_kinds, text_hash
 from skclif.exceptions import DataFileError
@@ -172,6 +174,33 @@ def test_influence_covers_every_training_row_once_and_adds_up(found):
     np.testing.assert_allclose(
         table[_paths(table)].sum(axis=1), table["influence"], rtol=1e-12, atol=1e-15
     )
+
+
+@pytest.mark.parametrize("method", ["auto", "newton", "leverage", "first_order"])
+@pytest.mark.parametrize("at_once", [None, 1])
+def test_it_is_what_the_explainer_says_and_the_explainer_is_not_changed(
+    method, at_once, monkeypatch
+):
+    if at_once is not None:  # every mistake by itself
+        monkeypatch.setattr(findings, "_VALUES_AT_ONCE", at_once)
+    train, held_out, X_train, X_held_out = _parts()
+    models = fit_models(train, X_train, C=3.0, method=method)
+    before = pickle.dumps(models.explainer)
+    found = audit(models, train, held_out, X_held_out, max_mistakes=4)
+    assert pickle.dumps(models.explainer) == before
+    explainer, table = models.explainer, found.influence
+    asked = (X_held_out, held_out.labels)
+    mean = explainer.influence(*asked, reduce="mean", paths=True)
+    assert found.method == mean.method
+    every = table[table["target"] == "all"].set_index("train_id").loc[train.ids]
+    np.testing.assert_allclose(every[_paths(table)], mean.values[0], atol=1e-12)
+    explainer.set_params(method=mean.method)
+    each = explainer.influence(*asked).totals
+    for row in found.mistakes:
+        lines = table[table["target_id"] == held_out.ids[row]]
+        best = np.sort(each[row])[::-1][: len(lines)]
+        np.testing.assert_allclose(lines["influence"], best, atol=1e-9)
+        assert len(lines) == N_CULPRITS
 
 
 @pytest.mark.parametrize(

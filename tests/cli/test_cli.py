@@ -526,6 +526,7 @@ def test_demo_that_must_have_cebab(offline, tiny_encoder, tmp_path, monkeypatch)
     assert "CEBaB-v1.1.zip could not be downloaded" in line
 
 
+@pytest.mark.full  # .ci/run makes it with the real embedding model, and looks closer
 @pytest.mark.data
 def test_demo_on_cebab(tiny_encoder, tmp_path):
     if not Path(os.environ.get("SKCLIF_DATA", ""), "CEBaB-v1.1.zip").is_file():

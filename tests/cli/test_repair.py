@@ -23,6 +23,7 @@ from skclif.cli import main
 
 from .. import folders
 from ..folders import COLUMNS, CONCEPTS, OPTIONS, Truth, bits, done, lines, refused, run
+from ..privileges import open_folder, read_only
 
 REPORT = ["audit.html", "influence.csv", "predictions.csv"]
 REPORT += ["suggestions.csv", "suspects.csv"]
@@ -736,17 +737,32 @@ def test_a_record_that_was_never_finished_is_warned_of(out, truth, tmp_path):
     assert done("replay", out, "--quiet").stderr == ""
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nothing is locked there")
-def test_two_at_once_are_refused(out, tmp_path):
+def test_two_writers_at_once_are_refused(out, tmp_path):
     from skclif._storage.files import sole_writer
 
     file = tmp_path / "file.csv"
     file.write_text("decision\n", encoding="utf-8")
     with sole_writer(out):
-        for command, files in COMMANDS.items():
-            line = refused(command, out, *[file for _ in files], "--quiet")
+        for command in ("apply", "forget"):
+            line = refused(command, out, file, "--quiet")
             assert "Another skclif is writing to" in line
             assert "Wait for it to end" in line
+        assert "Bit for bit" in done("replay", out).stdout  # it only reads
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs permissions of POSIX")
+def test_a_folder_that_cannot_be_written_to_can_be_read(audited, tmp_path):
+    with open_folder() as place:
+        out, file = audited.copy(place), place / "reviews.csv"
+        shutil.copytree(audited.model, place / "encoder")
+        shutil.copy(audited.file, file)
+        before = folders.contents(out)
+        with read_only(place):
+            assert "Bit for bit" in done("replay", out, file).stdout
+            options = ["--text", "review", "--model", place / "encoder", "-q"]
+            assert done("predict", out, file, *options).stdout.count("p=") == 5
+            assert "Permission denied" in refused("apply", out, file, "-q")
+            assert folders.contents(out) == before
 
 
 @pytest.mark.parametrize("command", ["apply", "forget", "replay"])
@@ -1053,6 +1069,8 @@ def test_every_help_has_an_example():
 
 def test_the_examples_of_the_help_run(tiny_encoder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # Hundreds of rows in place of thousands: tests/cli/test_cli.py has the whole demo.
+    monkeypatch.setattr("skclif.cli.audit._N_GENERATED", 240)
     folders.reviews().to_csv("reviews.csv", index=False)
     folders.reviews(40, seed=1).to_csv("new.csv", index=False)
     ran = []
@@ -1061,7 +1079,7 @@ def test_the_examples_of_the_help_run(tiny_encoder, tmp_path, monkeypatch):
         assert program == "skclif"
         if command in ("demo", "audit", "predict"):
             arguments += ["--model", tiny_encoder]
-        if command == "demo":  # thousands of rows
+        if command == "demo":
             arguments += ["--max-mistakes", "0", "--method", "first_order"]
         result = run(*arguments)
         assert result.exit_code == 0, (example, result.output)

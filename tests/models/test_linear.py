@@ -11,8 +11,13 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
-from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._models import linear as _explainable
+from skclif import (
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    InfluenceReweighter,
+)
+from skclif._models import linear
+from skclif.exceptions import InfluenceWarning
 
 from ..data import make_concept_data
 
@@ -138,7 +143,7 @@ def test_a_loose_fit_is_solved_on(data):
 
 
 def test_a_fit_that_cannot_be_solved_on_is_warned_of(data, monkeypatch):
-    monkeypatch.setattr(_explainable, "_MAX_ITER", 1)
+    monkeypatch.setattr(linear, "_MAX_ITER", 1)
     loose = LogisticRegression(tol=0.5, C=100)
     with pytest.warns(ConvergenceWarning, match="gradient norm of .*, above 1e-10, so"):
         ConceptInfluenceExplainer(loose).fit(*data[:2])
@@ -177,6 +182,60 @@ def test_separable_classes_without_a_penalty_are_refused():
     explainer = ConceptInfluenceExplainer(LogisticRegression(C=np.inf))
     with pytest.raises(ValueError, match="C=inf has no optimum .* use a finite C"):
         explainer.fit(X, np.repeat([0, 1], 5))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_quasi_separable_classes_without_a_penalty_are_refused(data, frozen):
+    # Rows overlap in all columns except one, which is 0 but for a class's two rows.
+    X, y, _ = data
+    y = np.where(y == y[0], "a", "b")
+    X = np.column_stack([X, np.zeros(len(X))])
+    X[np.flatnonzero(y == "a")[:2], -1] = 1.0
+    clf = LogisticRegression(C=np.inf)
+    clf = FrozenEstimator(clf.fit(X, y)) if frozen else clf
+    with pytest.raises(ValueError, match="a linear rule separates the classes"):
+        ConceptInfluenceExplainer(clf).fit(X, y)
+    with pytest.raises(ValueError, match="use a finite C"):
+        InfluenceReweighter(LogisticRegression(C=np.inf), random_state=0).fit(X, y)
+
+
+def test_rows_of_weight_0_do_not_make_classes_overlap():
+    X = np.r_[np.full((5, 1), -1.0), np.full((5, 1), 1.0), [[2.0], [-2.0]]]
+    y = np.r_[np.repeat([0, 1], 5), 0, 1]
+    explainer = ConceptInfluenceExplainer(LogisticRegression(C=np.inf))
+    explainer.fit(X, y)
+    with pytest.raises(ValueError, match="C=inf has no optimum"):
+        explainer.fit(X, y, np.r_[np.ones(10), 0, 0])
+
+
+def test_what_is_too_large_to_decide_is_warned_of(data, monkeypatch):
+    monkeypatch.setattr(linear, "LARGEST", 100)
+    X, y, _ = data
+    with pytest.warns(InfluenceWarning, match="was not decided, because .* 100. Use a"):
+        ConceptInfluenceExplainer(LogisticRegression(C=np.inf)).fit(X, y)
+
+
+def _without_a_class(data):
+    X, y, _ = data
+    return X, y, (y != y[0]).astype(float)
+
+
+def test_balancing_a_class_without_weight_is_refused_by_name(data):
+    X, y, weights = _without_a_class(data)
+    clf = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
+    match = f"rows of the class '{y[0]}' have weight 0, .* use class_weight=None"
+    for model in (
+        ConceptInfluenceExplainer(clf),
+        InfluenceReweighter(clf, random_state=0),
+    ):
+        with pytest.raises(ValueError, match=match):
+            model.fit(X, y, sample_weight=weights)
+
+
+def test_a_class_without_weight_need_not_be_balanced(data):
+    X, y, weights = _without_a_class(data)
+    clf = ConceptBottleneckClassifier(class_weight="balanced").fit(X, y, weights)
+    assert clf.class_weight_[list(clf.classes_).index(y[0])] == 1
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,9 +17,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skclif._storage.cells import escape_cell, table_csv, unescape_cell
-from skclif._storage.files import sole_writer, sweep, write_together, write_whole
+from skclif._storage.files import (
+    sole_writer,
+    sweep,
+    wait_for_writer,
+    write_together,
+    write_whole,
+)
 
-POSIX = pytest.mark.skipif(os.name == "nt", reason="needs signals and locks of POSIX")
+POSIX = pytest.mark.skipif(os.name == "nt", reason="needs signals of POSIX")
 MANY = settings(max_examples=300, deadline=None, derandomize=True)
 
 
@@ -146,8 +153,7 @@ HOLD = """if True:
 """
 
 
-@POSIX
-def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path):
+def test_a_second_writer_is_refused_until_the_first_is_killed(tmp_path):
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"mine\n"
@@ -159,11 +165,12 @@ def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path):
             pass
         other.kill()
         other.wait()
+        assert (tmp_path / ".skclif.lock").exists()  # it could not remove that
         with sole_writer(tmp_path):
             pass
+    assert _contents(tmp_path) == {"elsewhere": None}
 
 
-@POSIX
 def test_a_writer_that_failed_is_done(tmp_path):
     with pytest.raises(KeyError), sole_writer(tmp_path):
         raise KeyError
@@ -171,6 +178,64 @@ def test_a_writer_that_failed_is_done(tmp_path):
         message = "Another skclif is writing to"
         with pytest.raises(BlockingIOError, match=message), sole_writer(tmp_path):
             pytest.fail("two at once")
+
+
+def test_a_lock_leaves_nothing(tmp_path):
+    with sole_writer(tmp_path), sole_writer(tmp_path / "file"):
+        assert set(_contents(tmp_path)) == {".skclif.lock", ".file.lock"}
+        (tmp_path / "file").touch()
+    assert _contents(tmp_path) == {"file": b""}
+
+
+def test_writers_that_wait_write_one_after_the_other(tmp_path):
+    """One hidden file after the other is locked, waited for and removed."""
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from skclif._storage.files import sole_writer
+
+        path = Path(sys.argv[1])
+        sys.stdin.readline()
+        for _ in range(200):
+            with sole_writer(path, wait=True):
+                path.write_text(str(int(path.read_text()) + 1))
+    """
+    path = tmp_path / "count"
+    path.write_text("0")
+    command = [sys.executable, "-c", code, str(path)]
+    writers = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(3)]
+    for writer in writers:
+        writer.stdin.write(b"go\n")
+        writer.stdin.close()
+    assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
+    assert _contents(tmp_path) == {"count": b"600"}
+
+
+@pytest.mark.parametrize("path", ["none", "none/file"])
+def test_a_lock_where_no_folder_is(path, tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "none" / path
+    message = "There is no folder '.*none"
+    with pytest.raises(FileNotFoundError, match=message), sole_writer(path):
+        pytest.fail("locked nothing")
+    assert _contents(tmp_path) == {"file": b""}
+
+
+def test_a_reader_waits_for_a_writer_but_not_for_long(tmp_path):
+    path, lock = tmp_path / "file", tmp_path / ".file.lock"
+    wait_for_writer(path)  # nobody writes
+    writer = threading.Timer(0.1, lock.unlink)
+    lock.touch()
+    writer.start()
+    start = time.monotonic()
+    wait_for_writer(path)
+    assert not lock.exists()
+    assert time.monotonic() - start > 0.09
+    writer.join()
+    lock.touch()  # of a process that was killed
+    start = time.monotonic()
+    wait_for_writer(path)
+    assert time.monotonic() - start > 0.9
 
 
 def test_an_error_of_the_writer_is_not_taken_for_another_writer(tmp_path):

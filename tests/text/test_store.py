@@ -1,4 +1,3 @@
-import os
 import re
 import resource
 import shutil
@@ -6,7 +5,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +15,8 @@ import pytest
 from skclif._text import store as _embedding_cache
 from skclif._text.store import EmbeddingStore, text_keys
 from skclif.exceptions import DataFileError
+
+from ..privileges import open_folder, without_privileges
 
 
 def make_entries(n, d=5, seed=0):
@@ -405,28 +405,6 @@ def test_full_disk(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert re.search(UNUSABLE.format("database or disk is full"), done.stdout)
-
-
-@contextmanager
-def open_folder():
-    """Make a directory that every user can reach, which pytest's are not."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o777)
-        yield Path(folder)
-        os.chmod(folder, 0o777)
-
-
-@contextmanager
-def without_privileges():
-    """Be bound by permissions, which root is not."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.setresuid(65534, 65534, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""Influence on several sums of explained rows, from one set of removals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .engine import warn_of_hard_activations
+from .requests import numeric_targets
+
+
+def influence_on_shares(
+    explainer, X, y, shares: np.ndarray, method: str | None = None
+) -> tuple[str, tuple[str, ...], np.ndarray]:
+    """Return the influence of every training row on weighted sums of losses, by path.
+
+    Removing training rows costs most of it. The sums share that, which calls of
+    `ConceptInfluenceExplainer.influence` would not.
+
+    Parameters
+    ----------
+    explainer : ConceptInfluenceExplainer
+        Fitted. It is not changed.
+    X, y
+        As for its `influence`.
+    shares : ndarray of shape (n_sums, n_targets)
+        The weight of every row in every sum.
+    method : {"newton", "leverage", "first_order"}, default=None
+        None for the explainer's own; "auto" decides as for one sum over the rows.
+
+    Returns
+    -------
+    method : str
+        The method that was used.
+    paths : tuple of str
+    values : ndarray of shape (n_sums, n_train, n_paths)
+        On a loss (nats); positive = harmful.
+    """
+    model, features = explainer._model(), explainer._features(X)
+    codes = explainer._codes(model, features, y)
+    solved = explainer._solved_model()
+    about = numeric_targets(model, "loss", codes, solved.device)
+    questions, start = [], 0
+    for question in solved.questions(features, about, None):
+        block = slice(start, start + len(question.features))
+        combine = question.features.new_tensor(shares[:, block])
+        questions.append(replace(question, combine=combine))
+        start = block.stop
+    method = explainer.method if method is None else method
+    if method == "auto":
+        method = solved.choose_method(questions, paths=True)
+    paths = ("label", *map(str, explainer.concept_names_in_))
+    if method != "first_order" and model.n_concepts_:
+        paths += ("interaction",)
+    values = np.empty((len(shares), explainer.n_samples_, len(paths)))
+    for answers, block, part in solved.blocks(method, questions, paths=True):
+        values[answers, block] = part
+    warn_of_hard_activations(model, method)
+    return method, paths, values

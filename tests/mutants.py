@@ -1,0 +1,924 @@
+"""Small deliberate faults, one at a time: which of them do the tests see?
+
+    python -m tests.mutants [--only FOLDER ...]
+
+Every mutant is put into a copy of the working tree, and the tests of its own folder
+run there until one fails: first the quick ones, then the slow ones. A mutant that
+survives both is given to the tests marked `full`, which `make test` leaves out. The
+table says which test caught which mutant. A mutant that survives asks for a test, or
+is no fault at all and has to be replaced.
+
+A mutant names a folder of skclif, not a module, so that code may move inside it.
+`tests/test_mutants.py` checks that every old text still occurs exactly once there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HOMES = {
+    "_audit": ("tests/audit",),
+    "_explain": ("tests/explain",),
+    "_inputs": ("tests/inputs", "tests/test_bad_input.py"),
+    "_models": ("tests/models",),
+    "_pages": ("tests/pages",),
+    "_results": ("tests/results",),
+    "_storage": ("tests/storage",),
+    "_text": ("tests/text",),
+    "cli": ("tests/cli",),
+    "datasets": ("tests/datasets",),
+    "metrics.py": ("tests/test_metrics.py",),
+    "numerics": ("tests/numerics", "tests/explain"),
+}
+# What takes longer to import than most tests to run; nothing of skclif.
+PRELOADED = ("hypothesis", "matplotlib", "polars", "pyarrow", "sentence_transformers")
+PRELOADED += ("sklearn.utils.estimator_checks", "sklearn.ensemble", "skops.io", "torch")
+STAGES = ("not slow and not full", "slow and not full", "full")
+LONGEST = 1200  # seconds; a fault may keep a loop from ending
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault.
+
+    Attributes
+    ----------
+    where : str
+        Folder or file of skclif that holds the old text exactly once.
+    old, new : str
+    breaks : str
+        What no longer holds.
+    tests : tuple of str
+        Files or folders of tests; those of `HOMES` if there are none.
+    """
+
+    where: str
+    old: str
+    new: str
+    breaks: str
+    tests: tuple[str, ...] = ()
+
+    @property
+    def homes(self) -> tuple[str, ...]:
+        """Where it has to be caught."""
+        return self.tests or HOMES[self.where]
+
+    def file(self, root: Path) -> Path:
+        """Return the file that holds the old text."""
+        place = root / "skclif" / self.where
+        files = [place] if place.is_file() else sorted(place.rglob("*.py"))
+        found = [file for file in files if self.old in file.read_text("utf-8")]
+        if len(found) != 1 or found[0].read_text("utf-8").count(self.old) != 1:
+            raise LookupError(f"{self.where}: not exactly once: {self.old!r}")
+        return found[0]
+
+
+MUTANTS = [
+    # --- _storage: files, containers, cells ----------------------------------------
+    Mutant(
+        "_storage",
+        "if (folder / name).is_dir():",
+        "if False:",
+        "a folder in the place of a file is named",
+    ),
+    Mutant(
+        "_storage",
+        'folder.glob(f".*.[0-9]*{_PART}")',
+        'folder.glob("nothing")',
+        "what killed processes left is swept away",
+    ),
+    Mutant(
+        "_storage",
+        "if not intact or not isinstance(about, dict):",
+        "if not isinstance(about, dict):",
+        "a damaged file is told by its checksum",
+        ("tests/storage", "tests/models/test_files.py"),
+    ),
+    Mutant(
+        "_storage",
+        "if found != str(version):",
+        "if False:",
+        "a file of another format version is refused",
+        ("tests/storage", "tests/models/test_files.py"),
+    ),
+    Mutant(
+        "_storage",
+        "{array.dtype.str} ",
+        "",
+        "the checksum of a file covers the dtype of its arrays",
+        ("tests/storage", "tests/models/test_files.py"),
+    ),
+    Mutant(
+        "_storage",
+        r"\uff1d\uff0b\uff0d\uff20",
+        "",
+        "full-width signs begin a formula too",
+    ),
+    Mutant(
+        "_storage",
+        "escape_cell(name): column",
+        "name: column",
+        "a column name is no formula",
+    ),
+    Mutant(
+        "_storage",
+        """cell[:1] == "'" and _is_formula(cell[1:])""",
+        """cell[:1] == "'\"""",
+        "an apostrophe that was there before stays",
+    ),
+    # --- _results -------------------------------------------------------------------
+    Mutant(
+        "_results",
+        "return self.totals if self.higher_is_better else -self.totals",
+        "return self.totals",
+        "what raises a loss is harmful",
+    ),
+    Mutant(
+        "_results",
+        "middle = (first.shape[1] + 1) / 2",
+        "middle = first.shape[1] / 2",
+        "ranks are centred, so that constant rows have no correlation",
+    ),
+    Mutant(
+        "_results",
+        "(direction * parts).argmax",
+        "parts.argmax",
+        "the dominant path has the sign of the total",
+    ),
+    Mutant(
+        "_results",
+        "names = self._names(targets, columns)\n        frame",
+        "names = columns\n        frame",
+        "with top=k, columns stand for the rows that were kept",
+    ),
+    Mutant(
+        "_results",
+        "good = low > 0 if self.higher_is_better else high < 0",
+        "good = low > 0 if self.higher_is_better else low < 0",
+        "a list helps only if its whole interval is good",
+        ("tests/results", "tests/explain/test_suggestions.py"),
+    ),
+    Mutant(
+        "_results",
+        "self.frame[columns][:k]",
+        "self.frame[columns]",
+        "as_edit(k) takes the first k changes",
+        ("tests/results", "tests/explain/test_suggestions.py"),
+    ),
+    Mutant(
+        "_results",
+        "return all(head.converged for head in self.heads)",
+        "return any(head.converged for head in self.heads)",
+        "an edit has converged if every head has",
+        ("tests/results", "tests/explain/test_edits.py"),
+    ),
+    # --- _pages -----------------------------------------------------------------------
+    Mutant(
+        "_pages",
+        "autoescape=True",
+        "autoescape=False",
+        "no text of a user is HTML",
+    ),
+    Mutant(
+        "_pages",
+        "is_known and plain(annotated) != plain(predicted)",
+        "plain(annotated) != plain(predicted)",
+        "what is not annotated does not differ from what is predicted",
+    ),
+    Mutant(
+        "_pages",
+        "key=lambda name: -abs(parts[name])",
+        "key=lambda name: -parts[name]",
+        "paths are listed by magnitude",
+    ),
+    Mutant(
+        "_pages",
+        'overall[overall["influence"] > 0]',
+        'overall[overall["influence"] < 0]',
+        "the page lists harmful rows",
+    ),
+    Mutant(
+        "_pages",
+        'n = len(record["forgotten"]) + len(record["held_out"])',
+        'n = len(record["forgotten"])',
+        "forgotten held-out rows count too",
+    ),
+    Mutant(
+        "_pages",
+        'return " ".join(text.split()) if text',
+        "return text if text",
+        "a reason of several lines cannot forge a line of the certificate",
+    ),
+    Mutant(
+        "_pages",
+        "space = text.rfind",
+        "space = -text.rfind",
+        "long texts are folded between words",
+    ),
+    # --- _audit -----------------------------------------------------------------------
+    Mutant(
+        "_audit",
+        "if said != number or before != previous:",
+        "if said != number:",
+        "a record that does not follow the one before it shows",
+    ),
+    Mutant(
+        "_audit",
+        "same = own == _hash(record) and ",
+        "same = ",
+        "a record that was altered shows",
+    ),
+    Mutant(
+        "_audit",
+        "if clash:",
+        "if False:",
+        "content cannot overwrite what every record has",
+    ),
+    Mutant(
+        "_audit",
+        "if not known and not _same(old, new):",
+        "if False:",
+        "a decision on a value that has changed since is refused",
+    ),
+    Mutant(
+        "_audit",
+        "if not _same(chosen.setdefault(key, change).new, change.new):",
+        "chosen.setdefault(key, change)\n        if False:",
+        "two accepted lines cannot contradict each other",
+    ),
+    Mutant(
+        "_audit",
+        'if not _same_hash(line["text_hash"], short_hash(digest)):',
+        "if False:",
+        "a decision on another text is refused",
+    ),
+    Mutant(
+        "_audit",
+        "order = order[total[order] > 0]",
+        "",
+        "culprits are rows that do harm",
+    ),
+    Mutant(
+        "_audit",
+        "order = order[kept[order]]",
+        "",
+        "dropped rows have no line in influence.csv",
+    ),
+    Mutant(
+        "_audit",
+        "codes >= 0, proba[name]",
+        "codes > 0, proba[name]",
+        "the probability of an annotation is that of its own value",
+    ),
+    Mutant(
+        "_audit",
+        "is_held[codes[orphaned]] = False",
+        "pass",
+        "every label keeps a row to train on",
+    ),
+    Mutant(
+        "_audit",
+        "if found[part] != said[part]:",
+        'if part != "weights" and found[part] != said[part]:',
+        "replay compares the weights of rows",
+    ),
+    Mutant(
+        "_audit",
+        "if found != value:",
+        "if False:",
+        "replay names the row whose label or annotation differs",
+    ),
+    Mutant(
+        "_audit",
+        "*model.concept_classes_]",
+        "]",
+        "the fingerprint of a model covers the values of its concepts",
+    ),
+    # --- _inputs ----------------------------------------------------------------------
+    Mutant(
+        "_inputs",
+        "if length != n_samples:",
+        "if length > n_samples:",
+        "arguments that are too short are refused",
+    ),
+    Mutant(
+        "_inputs",
+        "if np.ma.is_masked(value):",
+        "if False:",
+        "masked entries are not read",
+    ),
+    Mutant(
+        "_inputs",
+        'in ("m", "M") for dtype',
+        'in ("m",) for dtype',
+        "dates are not read as numbers",
+    ),
+    Mutant(
+        "_inputs",
+        "(weights >= 1 / LARGEST) & ",
+        "",
+        "weights out of all proportion are refused",
+    ),
+    Mutant(
+        "_inputs",
+        "largest = max(X.max(), -X.min())",
+        "largest = X.max()",
+        "large negative features are refused",
+    ),
+    Mutant(
+        "_inputs",
+        'reset=reset, dtype=np.float64, order="C")',
+        "reset=reset, dtype=np.float64)",
+        "features have one memory order whatever they came in",
+    ),
+    Mutant(
+        "_inputs",
+        "missing = np.flatnonzero(pd.isna(y))",
+        "missing = ()",
+        "a missing label is named by its row",
+    ),
+    Mutant(
+        "_inputs",
+        "if weights.shape != table.shape:",
+        "if len(weights) != len(table):",
+        "there is a weight for every annotation",
+    ),
+    Mutant(
+        "_inputs",
+        "if names.count(name) > 1",
+        "if names.count(name) > 2",
+        "concepts have different names",
+    ),
+    Mutant(
+        "_inputs",
+        "concepts = concepts.astype(concepts.dtype.newbyteorder",
+        "_ = concepts.astype(concepts.dtype.newbyteorder",
+        "big-endian annotations are read",
+    ),
+    Mutant(
+        "_inputs",
+        "isinstance(value, bool) == isinstance(known, bool) and ",
+        "",
+        "True is not the value 1",
+        ("tests/inputs", "tests/explain/test_edit_errors.py"),
+    ),
+    Mutant(
+        "_inputs",
+        "(number and not number.isdigit())",
+        "False",
+        "the number of a device is a number",
+        ("tests/inputs", "tests/models", "tests/text"),
+    ),
+    # --- _models ----------------------------------------------------------------------
+    Mutant(
+        "_models",
+        "counted = sample_weight > 0",
+        "counted = sample_weight >= 0",
+        "rows of weight 0 do not count for balanced class weights",
+    ),
+    Mutant(
+        "_models",
+        "counts = weights * sample_weight[:, None] > 0",
+        "counts = weights > 0",
+        "annotations of rows of weight 0 teach no value",
+    ),
+    Mutant(
+        "_models",
+        "return weights - weights.mean(axis=0)",
+        "return weights",
+        "contributions are centred over the classes",
+    ),
+    Mutant(
+        "_models",
+        'if model.solver == "liblinear":',
+        "if False:",
+        "a penalised intercept is refused",
+        ("tests/models", "tests/explain"),
+    ),
+    Mutant(
+        "_models",
+        "if not ratios[worst] <= STATIONARY:",
+        "if False:",
+        "a frozen model away from its optimum is refused",
+        ("tests/models", "tests/explain"),
+    ),
+    Mutant(
+        "_models",
+        "if array.dtype != np.float64 or not np.isfinite(array).all():",
+        "if array.dtype != np.float64:",
+        "parameters in a model file are finite",
+    ),
+    Mutant(
+        "_models",
+        "if len(clf.feature_names_in_) != n_features:",
+        "if False:",
+        "a model file has a name for every feature",
+    ),
+    Mutant(
+        "_models",
+        "if n_validation == n_samples:",
+        "if False:",
+        "validation rows that a search would slice are refused",
+    ),
+    Mutant(
+        "_models",
+        "if (n_tests[counted] != 1).any():",
+        "if False:",
+        "cv tests every row once",
+    ),
+    Mutant(
+        "_models",
+        "weights[~rows.adapted & ~rows.alone_in_class()] = 0",
+        "weights[~rows.adapted] = 0",
+        "without validation rows, a class that only they have keeps them",
+    ),
+    # --- _explain ---------------------------------------------------------------------
+    Mutant(
+        "_explain",
+        'share = 1 / len(features) if reduce == "mean" else 1.0',
+        "share = 1 / len(features)",
+        'reduce="sum" is no mean',
+    ),
+    Mutant(
+        "_explain",
+        'order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, : self.k]',
+        'order = np.argsort(-totals, axis=1, kind="stable")[:, : self.k]',
+        "top keeps rows by magnitude",
+    ),
+    Mutant(
+        "_explain",
+        "n_before = min(self.k, block.start)",
+        "n_before = min(self.k, max(block.start - 1, 0))",
+        "top loses no row between blocks",
+    ),
+    Mutant(
+        "_explain",
+        "np.add.at(by_group, self.codes[block], by_row)",
+        "by_group[self.codes[block]] = by_row",
+        "groups are sums",
+    ),
+    Mutant(
+        "_explain",
+        "return effects if self.higher_is_better else -effects",
+        "return -effects",
+        "suggestions raise a target of which more is better",
+    ),
+    Mutant(
+        "_explain",
+        "if row in weighed or (path == ROW and row in changed):",
+        "if row in weighed:",
+        "a row whose weight changes has no other change",
+    ),
+    Mutant(
+        "_explain",
+        "label_weights[rows] = self._label_weights(rows, labels[rows])",
+        "pass",
+        "a new label has the class weight of its class",
+    ),
+    Mutant(
+        "_explain",
+        "both = sorted(dropped.intersection(changed))",
+        "both = ()",
+        "a row is not dropped and changed at once",
+    ),
+    Mutant(
+        "_explain",
+        "weights[:, columns.index(name) if named else position]",
+        "weights[:, position]",
+        "weights of added annotations go by name",
+    ),
+    # --- numerics ---------------------------------------------------------------------
+    Mutant(
+        "numerics",
+        "others = probabilities * (1 - one_hot)",
+        "others = probabilities - one_hot",
+        "residuals of certain rows keep their digits",
+    ),
+    Mutant(
+        "numerics",
+        "return probabilities - codes[..., None]",
+        "return codes[..., None] - probabilities",
+        "the residual of a number is what was predicted too much",
+    ),
+    Mutant(
+        "numerics",
+        "return trace / 2 if self.n_values == 2 else trace / self.n_scores",
+        "return trace / self.n_scores",
+        "the mean curvature of two values is halved",
+    ),
+    Mutant(
+        "numerics",
+        "result[:, :-1] += self.penalty * parameters[:, :-1]",
+        "result += self.penalty * parameters",
+        "the intercept is not penalised",
+    ),
+    Mutant(
+        "numerics",
+        "penalised[-1] = 0\n        self.factor",
+        "self.factor",
+        "the drift's regression does not penalise the constant",
+    ),
+    Mutant(
+        "numerics",
+        "torch.linalg.solve_ex(identity - curvature @ hat, residual).result",
+        "torch.linalg.solve_ex(identity + curvature @ hat, residual).result",
+        "leverage takes the row's own curvature out",
+    ),
+    Mutant(
+        "numerics",
+        "pulls.append(terms_removed @ self.to_label[j].T - _times(jacobian, shift))",
+        "pulls.append(terms_removed @ self.to_label[j].T)",
+        "a removed row's own activations pull nothing",
+    ),
+    Mutant(
+        "numerics",
+        "right = right - label @ factors.cross[j]",
+        "right = right + label @ factors.cross[j]",
+        "annotations move the label through the cross term",
+    ),
+    Mutant(
+        "numerics",
+        "jacobian[..., positions] += own.to(inputs.dtype)",
+        "jacobian[..., positions] -= own.to(inputs.dtype)",
+        "the cross term has both its parts",
+    ),
+    Mutant(
+        "numerics",
+        "effects[:, :, -1] -= effects[:, :, :-1].sum(dim=2)",
+        "pass",
+        "paths and interaction add up to the row",
+    ),
+    Mutant(
+        "numerics",
+        "effects = torch.where(kept, effects, 0.0)",
+        "pass",
+        "what is not there has no influence, to the last digit",
+    ),
+    Mutant(
+        "numerics",
+        "if undefined.any():\n        row = int",
+        "if False:\n        row = int",
+        "a row that is all that holds a head is refused",
+    ),
+    Mutant(
+        "numerics",
+        "other = (codes[0] != codes[1]) & (old > 0) & (new > 0)",
+        "other = (codes[0] != codes[1]) & (old > 0) & (new < 0)",
+        "a head with other codes is solved again",
+    ),
+    Mutant(
+        "numerics",
+        "added = factor - 1",
+        "added = factor + 1",
+        "a weight that is multiplied changes by the factor less one",
+    ),
+    Mutant(
+        "numerics",
+        "rest = log_p.exp() - learned",
+        "rest = log_p.exp()",
+        "what wrong labels taught is taken off predictions",
+    ),
+    Mutant(
+        "numerics",
+        "self._share[:, group] += share",
+        "self._share[:, group] += weight",
+        "harm of rows that a model did not see does not count",
+        ("tests/numerics", "tests/models"),
+    ),
+    Mutant(
+        "numerics",
+        "if own != held_out or not self._own_fold",
+        "if own >= held_out or not self._own_fold",
+        "every fold measures harm",
+        ("tests/numerics", "tests/models"),
+    ),
+    Mutant(
+        "numerics",
+        "share = (weights[own] * values[own]).sum(dim=0) / of_class",
+        "share = values[own].sum(dim=0) / of_class",
+        "the share of a class is weighted",
+        ("tests/numerics", "tests/models"),
+    ),
+    Mutant(
+        "numerics",
+        "short = value > objective + 1e-4 * length * slope + slack",
+        "short = value > objective - 1e-4 * length * slope - slack",
+        "near the optimum a step is taken whole",
+    ),
+    # --- _text ------------------------------------------------------------------------
+    Mutant(
+        "_text",
+        'start.update(f"{len(part)}:{part}".encode())',
+        "start.update(part.encode())",
+        "options that run together give different keys",
+    ),
+    Mutant(
+        "_text",
+        "intact = all(_checksum(*row[:3]) == row[3] for row in rows)",
+        "intact = True",
+        "a damaged vector is not used",
+    ),
+    Mutant(
+        "_text",
+        "[model, self.dtype, self.long_text]",
+        "[model, self.long_text]",
+        "vectors of another precision have other keys",
+    ),
+    Mutant(
+        "_text",
+        "weights=n_tokens",
+        "weights=None",
+        "chunks count by their tokens",
+    ),
+    Mutant(
+        "_text",
+        'return {name: value for name, value in state.items() if name != "_loaded"}',
+        "return state",
+        "a stored embedder holds no model",
+    ),
+    Mutant(
+        "_text",
+        'if found.get("model.safetensors") != _DEFAULT_SHA256:',
+        "if False:",
+        "the weights of the default model are the official ones",
+    ),
+    Mutant(
+        "_text",
+        "if pickled or not weights:",
+        "if not weights:",
+        "pickled weights are refused",
+    ),
+    Mutant(
+        "_text",
+        "if not text.isascii():\n            _check_encodable",
+        "if False:\n            _check_encodable",
+        "half a character is named by its row",
+    ),
+    # --- cli --------------------------------------------------------------------------
+    Mutant(
+        "cli",
+        "if message in self.warnings:",
+        "if False:",
+        "a warning is said once",
+    ),
+    Mutant(
+        "cli",
+        "work.folder.path.resolve() and path.name in TABLES:",
+        "path.name in ():",
+        "decisions are not written into a table that is written anew",
+    ),
+    Mutant(
+        "cli",
+        "if not result.same or not stored:",
+        "if not result.same:",
+        "replay fails if the model's file is not the recorded one",
+    ),
+    Mutant(
+        "cli",
+        'if options["no_text"]:',
+        "if False:",
+        "--no-text keeps texts out",
+    ),
+    Mutant(
+        "cli",
+        'if options["id_"] is None:  #',
+        "if False:  #",
+        "rows of both files have different names",
+    ),
+    Mutant(
+        "cli",
+        'any("\\ud800" <= c <= "\\udfff" for c in text)',
+        "False",
+        "names that are no characters are refused",
+    ),
+    Mutant(
+        "cli",
+        "planted[ids[row]] = ",
+        "planted[ids[row - 1]] = ",
+        "planted errors are told of the right rows",
+    ),
+    Mutant(
+        "cli",
+        'table.to_dict("records")]\n    return "".join',
+        'table[:-1].to_dict("records")]\n    return "".join',
+        "every row has a line of JSON",
+    ),
+    # --- datasets ---------------------------------------------------------------------
+    Mutant(
+        "datasets",
+        "_another(codes, n_codes, rng):\n    return (codes + rng.integers(1,",
+        "_another(codes, n_codes, rng):\n    return (codes + rng.integers(0,",
+        "a wrong value is another value",
+    ),
+    Mutant(
+        "datasets",
+        "_plant(annotation_noise, ~is_missing,",
+        "_plant(annotation_noise, is_missing == is_missing,",
+        "a missing annotation is not wrong",
+    ),
+    Mutant(
+        "datasets",
+        "if found != _SHA256:",
+        "if False:",
+        "only the official file is read",
+    ),
+    Mutant(
+        "datasets",
+        "np.nan if stars == _NO_MAJORITY else int(stars)",
+        "0 if stars == _NO_MAJORITY else int(stars)",
+        "a label without majority is missing",
+    ),
+    Mutant(
+        "datasets",
+        "if any(is_text) and any(is_other):",
+        "if False:",
+        "text among numbers is refused",
+    ),
+    Mutant(
+        "datasets",
+        "if len(record) < len(pairs):",
+        "if False:",
+        "a name that stands twice in a JSON object is refused",
+    ),
+    Mutant(
+        "datasets",
+        'encoding = "utf-8-sig"  # skips',
+        "pass  # skips",
+        "a byte order mark is no part of a name",
+    ),
+    Mutant(
+        "datasets",
+        "names.count(name) > 1:\n            raise DataFileError(",
+        "names.count(name) > 2:\n            raise DataFileError(",
+        "a column that stands twice is refused",
+    ),
+    # --- metrics ----------------------------------------------------------------------
+    Mutant(
+        "metrics.py",
+        "return -np.log(np.clip(own,",
+        "return np.log(np.clip(own,",
+        "a loss is minus the log-probability",
+    ),
+    Mutant(
+        "metrics.py",
+        '("harmful", np.argsort(harm, kind="stable"))',
+        '("harmful", np.argsort(-harm, kind="stable"))',
+        "harmful rows go first",
+    ),
+    Mutant(
+        "metrics.py",
+        "np.sqrt((n - 1) / n *",
+        "np.sqrt(1 / n *",
+        "the jackknife interval has its width",
+    ),
+    Mutant(
+        "metrics.py",
+        'if not result.target.endswith("log-loss"):',
+        "if False:",
+        "influence on something else than the loss is refused",
+    ),
+    Mutant(
+        "metrics.py",
+        "if most > removable:",
+        "if False:",
+        "the last row of a class is not removed",
+    ),
+    Mutant(
+        "metrics.py",
+        "sliced = _check_method_params(X, params, rows)",
+        "sliced = params",
+        "metadata is sliced with the rows",
+    ),
+]
+
+
+# --- Running them --------------------------------------------------------------------
+
+
+def chosen(only: list[str] | None) -> list[Mutant]:
+    """Return the mutants of some folders, of all if none is named."""
+    unknown = set(only or ()) - HOMES.keys()
+    if unknown:
+        raise SystemExit(f"--only takes {', '.join(HOMES)}; not {min(unknown)!r}.")
+    return [mutant for mutant in MUTANTS if not only or mutant.where in only]
+
+
+def copy_tree(place: Path) -> None:
+    """Copy the working tree, as it is, without what git ignores."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, place / name)
+
+
+@contextmanager
+def applied(mutant: Mutant, place: Path) -> Iterator[None]:
+    """Put a fault into a tree, and take it out again."""
+    file = mutant.file(place)
+    before = file.read_text("utf-8")
+    file.write_text(before.replace(mutant.old, mutant.new), "utf-8")
+    try:
+        yield
+    finally:
+        file.write_text(before, "utf-8")
+
+
+def caught_by(mutant: Mutant, place: Path) -> str:
+    """Return the test that a mutant fails, "" if it survives."""
+    for stage in STAGES:
+        status, said = _pytest(place, stage, mutant.homes)
+        if status in (0, 5):  # 5: there is no test of that stage
+            continue
+        found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.MULTILINE)
+        name = found[1] if found else f"exit status {status}"
+        return f"{name} (full only)" if stage == "full" else name
+    return ""
+
+
+def _pytest(place: Path, stage: str, homes: tuple[str, ...]) -> tuple[int, str]:
+    """Run tests in a child that has what takes long to import; return what it says."""
+    said = place.parent / f"{place.name}.txt"
+    child = os.fork()
+    if not child:
+        status = 70
+        try:
+            signal.alarm(LONGEST)
+            stream = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(stream, 1)
+            os.dup2(stream, 2)
+            os.chdir(place)
+            os.environ["PYTHONPATH"] = sys.path[0] = str(place)
+            # Files of one size that change within a second would pass for unchanged.
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+            sys.dont_write_bytecode = True
+            for name in [name for name in sys.modules if name.startswith("tests")]:
+                del sys.modules[name]
+            options = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
+            status = pytest.main([*options, "-m", stage, *homes])
+            sys.stdout.flush()
+        finally:
+            os._exit(int(status))
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), said.read_text("utf-8", "replace")
+
+
+def run(mutants: list[Mutant]) -> int:
+    """Print a line for every mutant; return how many survive."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    survivors, start = 0, time.perf_counter()
+    print("| folder | no longer holds | caught | seconds | by |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, "tree")
+        copy_tree(place)
+        for mutant in mutants:
+            begin = time.perf_counter()
+            with applied(mutant, place):
+                test = caught_by(mutant, place)
+            said, seconds = "yes" if test else "NO", time.perf_counter() - begin
+            line = (mutant.where, mutant.breaks, said, f"{seconds:.0f}", test)
+            print(f"| {' | '.join(line)} |", flush=True)
+            survivors += not test
+    minutes = (time.perf_counter() - start) / 60
+    print(f"\n{len(mutants)} mutants, {survivors} survive; {minutes:.0f} minutes.")
+    return survivors
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="+", metavar="FOLDER", help="of skclif")
+    options = parser.parse_args()
+    # As tests/conftest.py, before anything is imported.
+    os.environ.setdefault("SCIPY_ARRAY_API", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if data := os.environ.get("SKCLIF_DATA"):
+        os.environ["SKCLIF_DATA"] = str(Path(data).resolve())
+    sys.exit(run(chosen(options.only)) > 0)
+
+
+if __name__ == "__main__":
+    main()
