@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._inputs.annotations import format_value, plain_value
+from .._storage.digests import sha256_of
 
 if TYPE_CHECKING:
     from .rows import Reviews
@@ -52,12 +53,7 @@ def row_fingerprints(rows: Reviews) -> list[str]:
 
 def array_fingerprint(*arrays: np.ndarray) -> str:
     """Return the SHA-256 of numbers and their shapes, the same on every machine."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.name} {array.shape} ".encode())
-        plain = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        digest.update(plain.reshape(-1).view(np.uint8))
-    return digest.hexdigest()
+    return sha256_of((array.dtype.name, array) for array in arrays)
 
 
 def model_fingerprint(model) -> str:

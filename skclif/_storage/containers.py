@@ -7,10 +7,10 @@ forger it is the trail that helps.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -18,12 +18,15 @@ from safetensors.numpy import load, save
 
 from .._version import __version__
 from ..exceptions import ModelFileError
+from .digests import sha256_of
 
 _ENTRY = "skclif"  # of the metadata in the header
 _KINDS = {"model": "a model", "rows": "the rows of an audit"}
 
 
-def pack(kind: str, version: int, arrays: Mapping[str, np.ndarray], about: dict):
+def pack(
+    kind: str, version: int, arrays: Mapping[str, np.ndarray], about: dict[str, Any]
+) -> bytes:
     """Return the bytes of a file.
 
     Parameters
@@ -49,7 +52,7 @@ def pack(kind: str, version: int, arrays: Mapping[str, np.ndarray], about: dict)
 
 def unpack(
     path: Path, kind: str, version: int
-) -> tuple[dict[str, np.ndarray], dict, str]:
+) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
     """Return arrays, what is known about them, and the version of skclif.
 
     Raises
@@ -107,15 +110,12 @@ def _header(path: Path, content: bytes) -> dict[str, str]:
     return header
 
 
-def _damaged(path: Path, reason) -> ModelFileError:
+def _damaged(path: Path, reason: object) -> ModelFileError:
     return ModelFileError(
         f"{path} is damaged ({reason}). Restore a copy of it, or make it again."
     )
 
 
 def _digest(arrays: Mapping[str, np.ndarray], header: Mapping[str, str]) -> str:
-    whole = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
-    for name, array in arrays.items():
-        whole.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        whole.update(array.reshape(-1).view(np.uint8))
-    return whole.hexdigest()
+    labelled = ((f"{name} {a.dtype.str}", a) for name, a in arrays.items())
+    return sha256_of(labelled, json.dumps(dict(header), sort_keys=True).encode())
