@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .._inputs.annotations import format_value
 from .._storage.cells import unescape_cell
@@ -144,7 +147,7 @@ def read_ids(path: Path, encoding: str = "utf-8") -> list[str]:
     return ids
 
 
-def _line(where: str, columns, cells) -> dict[str, str]:
+def _line(where: str, columns: Iterable[str], cells: Iterable[Any]) -> dict[str, str]:
     """Return cells as they were before they were made harmless, and where they stand.
 
     But for texts, without spaces around.
@@ -168,7 +171,12 @@ def _is_accepted(line: dict[str, str]) -> bool:
     return word in ACCEPT
 
 
-def _change(line, revision: Revision, positions, elsewhere) -> Change:
+def _change(
+    line: dict[str, str],
+    revision: Revision,
+    positions: dict[str, int],
+    elsewhere: dict[str, str],
+) -> Change:
     """Return what a line asks for."""
     where, position = line["where"], positions.get(line["id"])
     if position is None:
@@ -267,11 +275,12 @@ def _value(where: str, kind: str, path: str, said: str, revision: Revision) -> A
             )
         return weight
     model = revision.model
-    known = model.classes_
+    known: np.ndarray | None = model.classes_
     if kind == "annotate":
         if not said:
             return None
         known = model.concept_classes_[list(model.concept_names_in_).index(path)]
+    assert known is not None  # an audit takes no continuous concepts
     for value in known.tolist():
         if format_value(value) == said or _equal(said, value):
             return value
@@ -293,7 +302,7 @@ def _refuse_contradictions(path: Path, changes: list[Change]) -> None:
             )
 
 
-def _word(value) -> str:
+def _word(value: Any) -> str:
     return "" if value is None else format_value(value)
 
 
@@ -301,11 +310,11 @@ def _is_so(change: Change) -> bool:
     return _same(change.old, change.new)
 
 
-def _same(old, new) -> bool:
+def _same(old: Any, new: Any) -> bool:
     return old is new or (type(old) is type(new) and old == new)
 
 
-def _equal(said: str, value) -> bool:
+def _equal(said: str, value: Any) -> bool:
     """Return whether a cell and a value are the same number, such as 4.0 and 4."""
     if isinstance(value, str | bool | None):
         return False

@@ -12,6 +12,7 @@ from .._inputs.annotations import format_value, plain_value
 from .._storage.digests import sha256_of
 
 if TYPE_CHECKING:
+    from .._models.bottleneck import ConceptBottleneckClassifier
     from .rows import Reviews
 
 _ROW_DIGITS = 16
@@ -56,7 +57,7 @@ def array_fingerprint(*arrays: np.ndarray) -> str:
     return sha256_of((array.dtype.name, array) for array in arrays)
 
 
-def model_fingerprint(model) -> str:
+def model_fingerprint(model: ConceptBottleneckClassifier) -> str:
     """Return the SHA-256 of a concept bottleneck: its values and its parameters."""
     values = [model.classes_, model.concept_names_in_, *model.concept_classes_]
     known = [

@@ -71,7 +71,7 @@ class AuditedRows:
         }
         return pack("rows", FORMAT_VERSION, arrays, self.about)
 
-    def without(self, ids) -> AuditedRows:
+    def without(self, ids: list[str]) -> AuditedRows:
         """Return the rows but for those of some ids."""
         kept = [~np.isin(part.ids, ids) for part in (self.train, self.held_out)]
         planted = self.about["planted"]
@@ -139,7 +139,7 @@ class AuditFolder:
         rows: AuditedRows,
         *,
         rows_changed: bool = True,
-        **who,
+        **who: Any,
     ) -> list[dict[str, Any]]:
         """Write model, record and, where they changed, rows: all of them or none.
 
@@ -189,11 +189,11 @@ class AuditFolder:
         arrays, about, _ = unpack(path, "rows", FORMAT_VERSION)
         try:
             table = json.loads(arrays["table"].tobytes())
-            parts = [_reviews(table[name]) for name in ("train", "held_out")]
-            features = [arrays[f"X_{name}"] for name in ("train", "held_out")]
+            train, held_out = (_reviews(table[name]) for name in ("train", "held_out"))
+            X_train, X_held_out = arrays["X_train"], arrays["X_held_out"]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise ModelFileError(f"{path} is damaged ({error}).") from error
-        return AuditedRows(*parts, *features, about)
+        return AuditedRows(train, held_out, X_train, X_held_out, about)
 
     def revision(self, rows: AuditedRows, records: list[dict[str, Any]]) -> Revision:
         """Return the model as it is now, and the rows that it is fitted to."""
@@ -223,7 +223,7 @@ class AuditFolder:
             write_together(self.path, {name: text.encode()})
 
     def write_report(
-        self, tables: dict[str, pd.DataFrame], page: str, run: dict
+        self, tables: dict[str, pd.DataFrame], page: str, run: dict[str, Any]
     ) -> None:
         """Write the report, ``run.json`` with the digests of all else last."""
         contents = {name: table_csv(table) for name, table in tables.items()}
@@ -273,7 +273,7 @@ def _recorded(records: list[dict[str, Any]], name: str) -> str | None:
 
 
 def _columns(rows: Reviews) -> dict[str, Any]:
-    def plain(values):
+    def plain(values: Any) -> list[Any] | None:
         return None if values is None else [plain_value(value) for value in values]
 
     return {
@@ -287,8 +287,8 @@ def _columns(rows: Reviews) -> dict[str, Any]:
 
 
 def _reviews(table: dict[str, Any]) -> Reviews:
-    def objects(values):
-        return None if values is None else np.asarray(values, dtype=object)
+    def objects(values: list[Any]) -> np.ndarray:
+        return np.asarray(values, dtype=object)
 
     index = pd.RangeIndex(len(table["ids"]))
     concepts = {
@@ -297,7 +297,7 @@ def _reviews(table: dict[str, Any]) -> Reviews:
     }
     return Reviews(
         objects(table["ids"]),
-        objects(table["texts"]),
+        None if table["texts"] is None else objects(table["texts"]),
         objects(table["digests"]),
         _typed(table["labels"]),
         pd.DataFrame(concepts, index=index),
@@ -305,7 +305,7 @@ def _reviews(table: dict[str, Any]) -> Reviews:
     )
 
 
-def _typed(values: list) -> np.ndarray:
+def _typed(values: list[Any]) -> np.ndarray:
     """Return words as objects, numbers as numbers."""
     words = any(isinstance(value, str) for value in values)
     return np.asarray(values, dtype=object if words else None)

@@ -7,6 +7,7 @@ memory. That is what makes the same bits come out again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -126,7 +127,10 @@ def fit(
 
 
 def edit(
-    revision: Revision, changes: list[Change], place: Place, validation=None
+    revision: Revision,
+    changes: list[Change],
+    place: Place,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[Revision, dict[str, Any]]:
     """Change rows, and solve on from where the model stands to its new optimum.
 
@@ -278,11 +282,11 @@ def _is_change(change: Change) -> bool:
     return known and named and change.kind in CHANGES
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_listing(value, width: int) -> bool:
+def _is_listing(value: Any, width: int) -> bool:
     """Return whether it is a list of words or, with a width, of so many words each."""
     if not isinstance(value, list):
         return False
@@ -316,7 +320,7 @@ def apply_changes(
     return replace(rows, labels=labels, concepts=table), features, weights
 
 
-def current_value(revision: Revision, position: int, kind: str, path: str):
+def current_value(revision: Revision, position: int, kind: str, path: str) -> Any:
     """Return what a change of a row is about: its label, an annotation, its weight."""
     if kind == "relabel":
         return plain_value(revision.rows.labels[position])
@@ -337,7 +341,7 @@ def as_recorded(rows: Reviews, words: list[str]) -> Reviews:
         "label" and the concepts whose values were words.
     """
 
-    def read(name: str, values) -> pd.Series:
+    def read(name: str, values: Iterable[Any]) -> pd.Series:
         values = [None if value is None else format_value(value) for value in values]
         if name not in words:
             known = iter(as_numbers([value for value in values if value is not None]))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,10 +44,17 @@ class Reviews:
     groups: np.ndarray | None = None
 
     @classmethod
-    def from_parts(cls, ids, texts, labels, concepts=None, groups=None) -> Reviews:
+    def from_parts(
+        cls,
+        ids: Iterable[Any],
+        texts: Sequence[str],
+        labels: Any,
+        concepts: pd.DataFrame | None = None,
+        groups: Any = None,
+    ) -> Reviews:
         """Take what the loaders of `skclif.datasets` return, by position."""
         if concepts is None:
-            concepts = pd.DataFrame(index=range(len(ids)))
+            concepts = pd.DataFrame(index=range(len(texts)))
         digests = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
         return cls(
             np.asarray([str(i) for i in ids], dtype=object),
@@ -112,7 +121,7 @@ def short_hash(digest: str) -> str:
 
 
 def hold_out(
-    reviews: Reviews, test_size: float, random_state
+    reviews: Reviews, test_size: float, random_state: Any
 ) -> tuple[Reviews, Reviews]:
     """Split at random into rows to train on and rows to evaluate on.
 
@@ -152,8 +161,8 @@ def same_kinds(train: Reviews, held_out: Reviews) -> tuple[Reviews, Reviews]:
     """Make 5 equal to "5", where one file has only numbers and the other also words."""
     parts = (train, held_out)
     labels = _same_kind(train.labels, held_out.labels)
-    groups = (None, None)
-    if train.groups is not None:
+    groups: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+    if train.groups is not None and held_out.groups is not None:
         groups = _same_kind(train.groups, held_out.groups)
     tables = [part.concepts.copy() for part in parts]
     for name in train.concepts:
@@ -250,7 +259,7 @@ def _as_words(values: np.ndarray) -> np.ndarray:
     return np.asarray(words, dtype=object)
 
 
-def _refuse_continuous(schema: ConceptSchema):
+def _refuse_continuous(schema: ConceptSchema) -> None:
     for name, values in zip(schema.names, schema.classes, strict=True):
         if values is None:
             raise DataFileError(
@@ -274,14 +283,14 @@ def _unseen_values(schema: ConceptSchema, held_out: Reviews) -> list[str]:
     return notes
 
 
-def _ids(reviews: Reviews, mask) -> str:
+def _ids(reviews: Reviews, mask: np.ndarray) -> str:
     ids = [str(i) for i in reviews.ids[mask]]
     word = "id" if len(ids) == 1 else "ids"
     more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
     return f"{word} {', '.join(ids[:_NAMED])}{more}"
 
 
-def _listing(values) -> str:
+def _listing(values: Iterable[Any]) -> str:
     values = [repr(plain_value(value)) for value in values]
     more = f" and {len(values) - 10} more" if len(values) > 10 else ""
     return ", ".join(values[:10]) + more
