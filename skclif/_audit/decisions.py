@@ -1,4 +1,4 @@
-"""What a person decided, read from a table and held against the rows as they are."""
+"""What a person decided, read from a table and compared with the current rows."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ _LIKE_A_NUMBER = re.compile(r"\d+(e\d+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Decisions:
-    """Accepted changes, held against the rows.
+    """Accepted changes that fit the current rows.
 
     Attributes
     ----------
     changes : list of Change
-        What is to be different.
+        Changes to make.
     n_accepted, n_rejected : int
-        Lines of the file.
+        Number of lines in the file.
     n_in_effect : int
-        Accepted, and so already.
+        Number of accepted lines whose value is already there.
     by_effect : bool
-        Whether some were listed by their effect on the held-out rows.
+        Whether some lines were listed by their effect on the held-out rows.
     sha256 : str
         Of the file.
     """
@@ -74,16 +74,16 @@ def read_decisions(
     path : Path
         In the form of ``suspects.csv`` and ``suggestions.csv``.
     revision : Revision
-        The model and its rows as they are.
+        The current model and its rows.
     elsewhere : dict of str to str
-        Ids that are not among the rows, and what became of them.
+        Ids that are not among the rows, and the reason.
     encoding : str, default="utf-8"
 
     Raises
     ------
     DataFileError
-        If a line cannot be read, or speaks of a row, a text, or a value that is not
-        there (any more). The message names the line, and nothing is changed.
+        If a line cannot be read, or names a row, a text or a value that is not there,
+        or no longer. The message names the line, and nothing is changed.
     """
     columns = read_columns(path, _ROLES, encoding, _OPTIONAL)
     lines = [
@@ -117,12 +117,12 @@ def read_decisions(
 
 
 def read_ids(path: Path, encoding: str = "utf-8") -> list[str]:
-    """Return the identifiers in a text file, one a line, each once.
+    """Return the identifiers in a text file with one per line, each once.
 
     Raises
     ------
     DataFileError
-        If it is not text, or holds none.
+        If the file is not text, or holds no identifier.
     FileNotFoundError
         If there is no file.
     """
@@ -148,9 +148,9 @@ def read_ids(path: Path, encoding: str = "utf-8") -> list[str]:
 
 
 def _line(where: str, columns: Iterable[str], cells: Iterable[Any]) -> dict[str, str]:
-    """Return cells as they were before they were made harmless, and where they stand.
+    """Return the cells of a line without the escapes of spreadsheets, and its place.
 
-    But for texts, without spaces around.
+    Except for texts, spaces at both ends are removed.
     """
     line = {"where": where}
     for name, value in zip(columns, cells, strict=True):
@@ -224,7 +224,7 @@ def _check_text(line: dict[str, str], digest: str, audited: str | None) -> None:
 
 
 def _same_hash(said: str, known: str) -> bool:
-    """Return whether it is the hash, or what a spreadsheet makes of its digits."""
+    """Return whether a hash is the known one, or what a spreadsheet makes of it."""
     if said == known or not _LIKE_A_NUMBER.fullmatch(known):
         return said == known
     try:
@@ -242,7 +242,7 @@ def _unix(text: str) -> str:
 
 
 def _digests(text: str) -> set[str]:
-    """Return the hashes of a text, with line ends as programs write them."""
+    """Return the hashes of a text with each kind of line end."""
     unix = _unix(text)
     forms = (text, unix, unix.replace("\n", "\r\n"), unix.replace("\n", "\r"))
     return {hashlib.sha256(form.encode()).hexdigest() for form in forms}

@@ -1,7 +1,6 @@
-"""An audit: how good a model is, what stands behind its errors, and what could be done.
+"""An audit: the quality of a model, the causes of its errors, and possible repairs.
 
-Pure data in, pure data out: reading files, embedding texts and writing pages are the
-command line's and the report's.
+Data in, data out. Other modules read files, embed texts and write pages.
 """
 
 from __future__ import annotations
@@ -60,29 +59,29 @@ class Audit:
         rank 1 is the most harmful; path carries most of the influence; the columns
         ``path:`` add up to it.
     suspects : DataFrame
-        Labels and annotations of training rows that may be wrong, those of probability
+        Labels and annotations of training rows that may be wrong with a probability of
         at least `LEAST_PROBABILITY`, the most probable first: decision and why (empty,
         for a person to fill in), kind, id, text_hash, path, current, proposed,
         probability, loss, margin, self_influence, text.
     suggestions : DataFrame
         Changes of training rows that would lower the mean loss of the held-out rows,
         the best first: the same columns up to proposed, then effect (nats; negative =
-        good), std_error, text. What would help, not what is wrong.
+        good), std_error, text. They would help; they need not correct an error.
     suggested : dict or None
-        What the whole list of suggestions is honestly worth: effect and interval on
-        held-out rows that did not choose it (nats; negative = good), helps,
-        n_candidates. None if there were too few held-out rows to say.
+        Effect of the whole list of suggestions, and its interval, on held-out rows that
+        did not choose the list (nats; negative = good); helps, n_candidates. None if
+        there were too few held-out rows.
     groups : DataFrame or None
         Quality on the held-out rows of each group, and the influence on the mean loss
         of all held-out rows that the training rows of the group have together.
     mistakes : ndarray of shape (n_shown,)
         Positions in `predictions` of the mistakes with culprits, worst first.
     metrics, counts : dict
-        Numbers that can be computed again from the tables.
+        Numbers that follow from the tables.
     fingerprints : dict
         SHA-256 of the training data as used and of the fitted coefficients.
     warnings : tuple of str
-        What the reader should know before trusting the numbers.
+        Reasons to trust the numbers less.
     """
 
     classes: tuple[Any, ...]
@@ -104,7 +103,7 @@ class Audit:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Models:
-    """The audited model with its influence, and the black box beside it.
+    """The audited model with its explainer, and the black box to compare with.
 
     Attributes
     ----------
@@ -115,7 +114,7 @@ class Models:
     weights : ndarray of shape (n_rows,)
         Of the training rows; 0 for those that were dropped.
     warnings : tuple of str
-        Of heads that did not converge, or Hessians that are nearly singular.
+        About heads that did not converge, and Hessians that are nearly singular.
     """
 
     explainer: ConceptInfluenceExplainer
@@ -199,9 +198,9 @@ def audit(
     X_held_out : ndarray of shape (n_rows, n_features)
         Features of the held-out rows.
     max_mistakes : int, default=10
-        For how many mistakes, the worst first, culprits are sought.
+        Number of mistakes that are traced to training rows, the worst first.
     seed : int, default=0
-        Folds of the held-out rows in which suggestions are chosen and measured.
+        Of the folds of held-out rows that choose and measure suggestions.
 
     Returns
     -------
@@ -266,7 +265,7 @@ def audit(
 def predicted_table(
     model: ConceptBottleneckClassifier, rows: Reviews, X: np.ndarray
 ) -> pd.DataFrame:
-    """Return what a model says of rows that may have no label.
+    """Return predictions for rows, which need no labels.
 
     Columns: id, text_hash, text, predicted, ``p=<class>``, ``predicted:<concept>``.
     """
@@ -459,7 +458,7 @@ def _influence_lines(
 def _suspects(
     explainer: ConceptInfluenceExplainer, known: pd.DataFrame
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return labels and annotations that may be wrong, and why there are none."""
+    """Return labels and annotations that may be wrong, or the reason for none."""
     columns = ["probability", "loss", "margin", "self_influence"]
     try:
         found = explainer.suspect_labels()
@@ -482,12 +481,12 @@ def _suggestions(
     X: np.ndarray,
     seed: int,
 ) -> tuple[pd.DataFrame, dict[str, Any] | None]:
-    """Return changes that would help, and what they are worth."""
+    """Return changes that would help, and the effect of all of them."""
     if len(held_out) < LEAST_ROWS:
         nothing: dict[str, Any] = {"effect": [], "std_error": []}
         return _decisions(known, [], [], [], [], [], nothing), None
     with warnings.catch_warnings():
-        # What it warns of stands in `helps`, where everybody who reads of it looks.
+        # Its warning is in `helps`, which everything that shows suggestions reads.
         warnings.simplefilter("ignore", SuggestionWarning)
         found = explainer.suggest_edits(X, held_out.labels, random_state=seed)
     names = ["row", "kind", "path", "current", "proposed"]
@@ -607,7 +606,7 @@ def _quality(
 def _majority_quality(
     labels: np.ndarray, predictions: pd.DataFrame, classes: np.ndarray
 ) -> dict[str, Any]:
-    """Return the quality of always saying what the training labels are like."""
+    """Return the quality of predicting the shares of the training labels."""
     shares = np.array([(labels == value).mean() for value in classes])
     rows = pd.DataFrame({"label": predictions["label"]})
     rows["predicted"] = classes[shares.argmax()]
@@ -654,7 +653,7 @@ def _mean(qualities: list[dict[str, Any]]) -> dict[str, float | None]:
 
 
 def messages(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    """Keep what tells how far to trust the numbers; warn again of all else."""
+    """Return warnings about the numbers, and issue all others again."""
     kept = []
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning | InfluenceWarning):

@@ -31,11 +31,11 @@ def data_fingerprint(rows: Reviews) -> str:
 
 
 def row_fingerprints(rows: Reviews) -> list[str]:
-    """Return the beginning of a SHA-256 of text, label and annotations of each row.
+    """Return the first digits of a SHA-256 of text, label and annotations of each row.
 
-    Of how they read: 5 and "5" are the same, as in two files that are read by
-    themselves. Of the text too, so that nobody can try all labels and annotations
-    without knowing it.
+    Values are hashed as they are written: 5 and "5" are equal, because one file can
+    have numbers where another has words. The text is included, so that nobody without
+    the text can find the values by trying all of them.
     """
     columns = [
         rows.digests,
