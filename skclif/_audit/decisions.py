@@ -1,13 +1,16 @@
-"""What a person decided, read from a table and held against the rows as they are."""
+"""What a person decided, read from a table and compared with the current rows."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .._inputs.annotations import format_value
 from .._storage.cells import unescape_cell
@@ -37,18 +40,18 @@ _LIKE_A_NUMBER = re.compile(r"\d+(e\d+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Decisions:
-    """Accepted changes, held against the rows.
+    """Accepted changes that fit the current rows.
 
     Attributes
     ----------
     changes : list of Change
-        What is to be different.
+        Changes to make.
     n_accepted, n_rejected : int
-        Lines of the file.
+        Number of lines in the file.
     n_in_effect : int
-        Accepted, and so already.
+        Number of accepted lines whose value is already there.
     by_effect : bool
-        Whether some were listed by their effect on the held-out rows.
+        Whether some lines were listed by their effect on the held-out rows.
     sha256 : str
         Of the file.
     """
@@ -71,16 +74,16 @@ def read_decisions(
     path : Path
         In the form of ``suspects.csv`` and ``suggestions.csv``.
     revision : Revision
-        The model and its rows as they are.
+        The current model and its rows.
     elsewhere : dict of str to str
-        Ids that are not among the rows, and what became of them.
+        Ids that are not among the rows, and the reason.
     encoding : str, default="utf-8"
 
     Raises
     ------
     DataFileError
-        If a line cannot be read, or speaks of a row, a text, or a value that is not
-        there (any more). The message names the line, and nothing is changed.
+        If a line cannot be read, or names a row, a text or a value that is not there,
+        or no longer. The message names the line, and nothing is changed.
     """
     columns = read_columns(path, _ROLES, encoding, _OPTIONAL)
     lines = [
@@ -114,12 +117,12 @@ def read_decisions(
 
 
 def read_ids(path: Path, encoding: str = "utf-8") -> list[str]:
-    """Return the identifiers in a text file, one a line, each once.
+    """Return the identifiers in a text file with one per line, each once.
 
     Raises
     ------
     DataFileError
-        If it is not text, or holds none.
+        If the file is not text, or holds no identifier.
     FileNotFoundError
         If there is no file.
     """
@@ -144,10 +147,10 @@ def read_ids(path: Path, encoding: str = "utf-8") -> list[str]:
     return ids
 
 
-def _line(where: str, columns, cells) -> dict[str, str]:
-    """Return cells as they were before they were made harmless, and where they stand.
+def _line(where: str, columns: Iterable[str], cells: Iterable[Any]) -> dict[str, str]:
+    """Return the cells of a line without the escapes of spreadsheets, and its place.
 
-    But for texts, without spaces around.
+    Except for texts, spaces at both ends are removed.
     """
     line = {"where": where}
     for name, value in zip(columns, cells, strict=True):
@@ -168,7 +171,12 @@ def _is_accepted(line: dict[str, str]) -> bool:
     return word in ACCEPT
 
 
-def _change(line, revision: Revision, positions, elsewhere) -> Change:
+def _change(
+    line: dict[str, str],
+    revision: Revision,
+    positions: dict[str, int],
+    elsewhere: dict[str, str],
+) -> Change:
     """Return what a line asks for."""
     where, position = line["where"], positions.get(line["id"])
     if position is None:
@@ -216,7 +224,7 @@ def _check_text(line: dict[str, str], digest: str, audited: str | None) -> None:
 
 
 def _same_hash(said: str, known: str) -> bool:
-    """Return whether it is the hash, or what a spreadsheet makes of its digits."""
+    """Return whether a hash is the known one, or what a spreadsheet makes of it."""
     if said == known or not _LIKE_A_NUMBER.fullmatch(known):
         return said == known
     try:
@@ -234,7 +242,7 @@ def _unix(text: str) -> str:
 
 
 def _digests(text: str) -> set[str]:
-    """Return the hashes of a text, with line ends as programs write them."""
+    """Return the hashes of a text with each kind of line end."""
     unix = _unix(text)
     forms = (text, unix, unix.replace("\n", "\r\n"), unix.replace("\n", "\r"))
     return {hashlib.sha256(form.encode()).hexdigest() for form in forms}
@@ -267,11 +275,12 @@ def _value(where: str, kind: str, path: str, said: str, revision: Revision) -> A
             )
         return weight
     model = revision.model
-    known = model.classes_
+    known: np.ndarray | None = model.classes_
     if kind == "annotate":
         if not said:
             return None
         known = model.concept_classes_[list(model.concept_names_in_).index(path)]
+    assert known is not None  # an audit takes no continuous concepts
     for value in known.tolist():
         if format_value(value) == said or _equal(said, value):
             return value
@@ -293,7 +302,7 @@ def _refuse_contradictions(path: Path, changes: list[Change]) -> None:
             )
 
 
-def _word(value) -> str:
+def _word(value: Any) -> str:
     return "" if value is None else format_value(value)
 
 
@@ -301,11 +310,11 @@ def _is_so(change: Change) -> bool:
     return _same(change.old, change.new)
 
 
-def _same(old, new) -> bool:
+def _same(old: Any, new: Any) -> bool:
     return old is new or (type(old) is type(new) and old == new)
 
 
-def _equal(said: str, value) -> bool:
+def _equal(said: str, value: Any) -> bool:
     """Return whether a cell and a value are the same number, such as 4.0 and 4."""
     if isinstance(value, str | bool | None):
         return False

@@ -1,13 +1,13 @@
-"""An audit: how good a model is, what stands behind its errors, and what could be done.
+"""An audit: the quality of a model, the causes of its errors, and possible repairs.
 
-Pure data in, pure data out: reading files, embedding texts and writing pages are the
-command line's and the report's.
+Data in, data out. Other modules read files, embed texts and write pages.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,32 +59,32 @@ class Audit:
         rank 1 is the most harmful; path carries most of the influence; the columns
         ``path:`` add up to it.
     suspects : DataFrame
-        Labels and annotations of training rows that may be wrong, those of probability
+        Labels and annotations of training rows that may be wrong with a probability of
         at least `LEAST_PROBABILITY`, the most probable first: decision and why (empty,
         for a person to fill in), kind, id, text_hash, path, current, proposed,
         probability, loss, margin, self_influence, text.
     suggestions : DataFrame
         Changes of training rows that would lower the mean loss of the held-out rows,
         the best first: the same columns up to proposed, then effect (nats; negative =
-        good), std_error, text. What would help, not what is wrong.
+        good), std_error, text. They would help; they need not correct an error.
     suggested : dict or None
-        What the whole list of suggestions is honestly worth: effect and interval on
-        held-out rows that did not choose it (nats; negative = good), helps,
-        n_candidates. None if there were too few held-out rows to say.
+        Effect of the whole list of suggestions, and its interval, on held-out rows that
+        did not choose the list (nats; negative = good); helps, n_candidates. None if
+        there were too few held-out rows.
     groups : DataFrame or None
         Quality on the held-out rows of each group, and the influence on the mean loss
         of all held-out rows that the training rows of the group have together.
     mistakes : ndarray of shape (n_shown,)
         Positions in `predictions` of the mistakes with culprits, worst first.
     metrics, counts : dict
-        Numbers that can be computed again from the tables.
+        Numbers that follow from the tables.
     fingerprints : dict
         SHA-256 of the training data as used and of the fitted coefficients.
     warnings : tuple of str
-        What the reader should know before trusting the numbers.
+        Reasons to trust the numbers less.
     """
 
-    classes: tuple
+    classes: tuple[Any, ...]
     concepts: tuple[str, ...]
     method: str
     training: pd.DataFrame
@@ -92,18 +92,18 @@ class Audit:
     influence: pd.DataFrame
     suspects: pd.DataFrame
     suggestions: pd.DataFrame
-    suggested: dict | None
+    suggested: dict[str, Any] | None
     groups: pd.DataFrame | None
     mistakes: np.ndarray
-    metrics: dict
-    counts: dict
-    fingerprints: dict
+    metrics: dict[str, Any]
+    counts: dict[str, int]
+    fingerprints: dict[str, str]
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Models:
-    """The audited model with its influence, and the black box beside it.
+    """The audited model with its explainer, and the black box to compare with.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class Models:
     weights : ndarray of shape (n_rows,)
         Of the training rows; 0 for those that were dropped.
     warnings : tuple of str
-        Of heads that did not converge, or Hessians that are nearly singular.
+        About heads that did not converge, and Hessians that are nearly singular.
     """
 
     explainer: ConceptInfluenceExplainer
@@ -125,7 +125,8 @@ class Models:
     @property
     def model(self) -> ConceptBottleneckClassifier:
         """The audited model itself."""
-        return final_step(self.explainer.estimator_)
+        model: ConceptBottleneckClassifier = final_step(self.explainer.estimator_)
+        return model
 
 
 def fit_models(
@@ -138,7 +139,7 @@ def fit_models(
     concept_C: float = 1.0,
     method: str = "auto",
     device: str = "cpu",
-    **options,
+    **options: Any,
 ) -> Models:
     """Fit the concept bottleneck to audit, and the black box to compare it with.
 
@@ -197,9 +198,9 @@ def audit(
     X_held_out : ndarray of shape (n_rows, n_features)
         Features of the held-out rows.
     max_mistakes : int, default=10
-        For how many mistakes, the worst first, culprits are sought.
+        Number of mistakes that are traced to training rows, the worst first.
     seed : int, default=0
-        Folds of the held-out rows in which suggestions are chosen and measured.
+        Of the folds of held-out rows that choose and measure suggestions.
 
     Returns
     -------
@@ -222,9 +223,12 @@ def audit(
     used = train.take(kept)
     groups = None
     if train.groups is not None:
-        values = traced.mean[kept]
         groups = _groups(
-            traced.paths, values, used, held_out, predictions, explainer.classes_
+            traced.paths,
+            traced.mean[kept],
+            train.groups[kept],
+            predictions,
+            explainer.classes_,
         )
     overall = influence[influence["target"] == "all"]
     counts = {
@@ -258,13 +262,15 @@ def audit(
     )
 
 
-def predicted_table(model, rows: Reviews, X: np.ndarray) -> pd.DataFrame:
-    """Return what a model says of rows that may have no label.
+def predicted_table(
+    model: ConceptBottleneckClassifier, rows: Reviews, X: np.ndarray
+) -> pd.DataFrame:
+    """Return predictions for rows, which need no labels.
 
     Columns: id, text_hash, text, predicted, ``p=<class>``, ``predicted:<concept>``.
     """
     proba = model.predict_proba(X)
-    table = {"id": rows.ids, "text_hash": rows.hashes()}
+    table: dict[str, Any] = {"id": rows.ids, "text_hash": rows.hashes()}
     if rows.texts is not None:
         table["text"] = rows.texts
     table["predicted"] = model.classes_[proba.argmax(axis=1)]
@@ -276,7 +282,9 @@ def predicted_table(model, rows: Reviews, X: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def quality(model, held_out: Reviews, X: np.ndarray) -> dict[str, float]:
+def quality(
+    model: ConceptBottleneckClassifier, held_out: Reviews, X: np.ndarray
+) -> dict[str, float]:
     """Return accuracy, macro F1 and log-loss (nats) of a model on held-out rows."""
     columns = _label_columns(model, held_out.labels, X, "")
     rows = pd.DataFrame({"label": held_out.labels, **columns})
@@ -287,7 +295,7 @@ def quality(model, held_out: Reviews, X: np.ndarray) -> dict[str, float]:
 
 
 def _known(train: Reviews) -> pd.DataFrame:
-    known = {"id": train.ids, "text_hash": train.hashes()}
+    known: dict[str, Any] = {"id": train.ids, "text_hash": train.hashes()}
     if train.texts is not None:
         known["text"] = train.texts
     if train.groups is not None:
@@ -298,8 +306,13 @@ def _known(train: Reviews) -> pd.DataFrame:
     return pd.DataFrame(known)
 
 
-def _predictions(model, black_box, held_out: Reviews, X) -> pd.DataFrame:
-    table = {"id": held_out.ids, "text_hash": held_out.hashes()}
+def _predictions(
+    model: ConceptBottleneckClassifier,
+    black_box: ConceptBottleneckClassifier | None,
+    held_out: Reviews,
+    X: np.ndarray,
+) -> pd.DataFrame:
+    table: dict[str, Any] = {"id": held_out.ids, "text_hash": held_out.hashes()}
     if held_out.groups is not None:
         table["group"] = held_out.groups
     if held_out.texts is not None:
@@ -312,7 +325,9 @@ def _predictions(model, black_box, held_out: Reviews, X) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _label_columns(model, labels, X, prefix: str) -> dict:
+def _label_columns(
+    model: ConceptBottleneckClassifier, labels: np.ndarray, X: np.ndarray, prefix: str
+) -> dict[str, np.ndarray]:
     proba = model.predict_proba(X)
     codes = np.searchsorted(model.classes_, labels)
     # The smallest probability that scikit-learn's log_loss knows.
@@ -326,9 +341,11 @@ def _label_columns(model, labels, X, prefix: str) -> dict:
     return columns
 
 
-def _concept_columns(model, concepts: pd.DataFrame, X) -> dict:
+def _concept_columns(
+    model: ConceptBottleneckClassifier, concepts: pd.DataFrame, X: np.ndarray
+) -> dict[str, Any]:
     predicted, proba = model.predict_concepts(X), model.predict_concept_proba(X)
-    columns = {}
+    columns: dict[str, Any] = {}
     for name, values in zip(
         model.concept_names_in_, model.concept_classes_, strict=True
     ):
@@ -361,7 +378,12 @@ class _Traced:
     culprits: list[tuple[np.ndarray, np.ndarray]]
 
 
-def _trace(explainer, X, labels, mistakes) -> _Traced:
+def _trace(
+    explainer: ConceptInfluenceExplainer,
+    X: np.ndarray,
+    labels: np.ndarray,
+    mistakes: np.ndarray,
+) -> _Traced:
     """Return influence on the mean and on mistakes: one method, rows removed once."""
     everywhere = np.full((1, len(X)), 1 / len(X))
     n_values = explainer.n_samples_ * (2 + len(explainer.concept_names_in_))
@@ -381,7 +403,7 @@ def _trace(explainer, X, labels, mistakes) -> _Traced:
     return _Traced(method, paths, mean, culprits)
 
 
-def _one_each(rows, n_rows: int) -> np.ndarray:
+def _one_each(rows: np.ndarray, n_rows: int) -> np.ndarray:
     shares = np.zeros((len(rows), n_rows))
     shares[np.arange(len(rows)), rows] = 1
     return shares
@@ -395,7 +417,11 @@ def _culprits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _influence(
-    traced: _Traced, known: pd.DataFrame, kept, held_out: Reviews, mistakes
+    traced: _Traced,
+    known: pd.DataFrame,
+    kept: np.ndarray,
+    held_out: Reviews,
+    mistakes: np.ndarray,
 ) -> pd.DataFrame:
     order = np.argsort(-traced.mean.sum(axis=1), kind="stable")
     order = order[kept[order]]
@@ -413,9 +439,11 @@ def _influence(
     return pd.concat(tables, ignore_index=True)
 
 
-def _influence_lines(known, rows, values, paths) -> pd.DataFrame:
+def _influence_lines(
+    known: pd.DataFrame, rows: np.ndarray, values: np.ndarray, paths: tuple[str, ...]
+) -> pd.DataFrame:
     """Return lines for training rows in order of rank, `values` (n_rows, n_paths)."""
-    lines = {"rank": np.arange(1, len(rows) + 1)}
+    lines: dict[str, Any] = {"rank": np.arange(1, len(rows) + 1)}
     for name in known.columns.drop("text", errors="ignore"):
         column = name if name.startswith("annotated:") else f"train_{name}"
         lines[column] = known[name].to_numpy()[rows]
@@ -427,8 +455,10 @@ def _influence_lines(known, rows, values, paths) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _suspects(explainer, known) -> tuple[pd.DataFrame, list[str]]:
-    """Return labels and annotations that may be wrong, and why there are none."""
+def _suspects(
+    explainer: ConceptInfluenceExplainer, known: pd.DataFrame
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return labels and annotations that may be wrong, or the reason for none."""
     columns = ["probability", "loss", "margin", "self_influence"]
     try:
         found = explainer.suspect_labels()
@@ -445,14 +475,18 @@ def _suspects(explainer, known) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _suggestions(
-    explainer, known, held_out: Reviews, X, seed: int
-) -> tuple[pd.DataFrame, dict | None]:
-    """Return changes that would help, and what they are worth."""
+    explainer: ConceptInfluenceExplainer,
+    known: pd.DataFrame,
+    held_out: Reviews,
+    X: np.ndarray,
+    seed: int,
+) -> tuple[pd.DataFrame, dict[str, Any] | None]:
+    """Return changes that would help, and the effect of all of them."""
     if len(held_out) < LEAST_ROWS:
-        nothing = {"effect": [], "std_error": []}
+        nothing: dict[str, Any] = {"effect": [], "std_error": []}
         return _decisions(known, [], [], [], [], [], nothing), None
     with warnings.catch_warnings():
-        # What it warns of stands in `helps`, where everybody who reads of it looks.
+        # Its warning is in `helps`, which everything that shows suggestions reads.
         warnings.simplefilter("ignore", SuggestionWarning)
         found = explainer.suggest_edits(X, held_out.labels, random_state=seed)
     names = ["row", "kind", "path", "current", "proposed"]
@@ -467,7 +501,15 @@ def _suggestions(
     return _decisions(known, row, kind, path, current, proposed, evidence), worth
 
 
-def _decisions(known, row, kind, path, current, proposed, evidence) -> pd.DataFrame:
+def _decisions(
+    known: pd.DataFrame,
+    row: Any,
+    kind: Any,
+    path: Any,
+    current: Any,
+    proposed: Any,
+    evidence: dict[str, Any],
+) -> pd.DataFrame:
     """Return lines for a person to decide on, texts last."""
     row = np.asarray(row, dtype=int)
     table = {
@@ -486,16 +528,22 @@ def _decisions(known, row, kind, path, current, proposed, evidence) -> pd.DataFr
     return pd.DataFrame(table)
 
 
-def _groups(paths, values, train: Reviews, held_out: Reviews, predictions, classes):
+def _groups(
+    paths: tuple[str, ...],
+    values: np.ndarray,
+    groups: np.ndarray,
+    predictions: pd.DataFrame,
+    classes: np.ndarray,
+) -> pd.DataFrame:
     lines = []
-    named = [np.unique(train.groups), held_out.groups]
+    named = [np.unique(groups), predictions["group"].to_numpy()]
     for group in pd.unique(np.concatenate(named)):
         rows = predictions[predictions["group"] == group]
-        of_group = values[train.groups == group].sum(axis=0)
+        of_group = values[groups == group].sum(axis=0)
         lines.append(
             {
                 "group": plain_value(group),
-                "training_rows": int((train.groups == group).sum()),
+                "training_rows": int((groups == group).sum()),
                 "held_out_rows": len(rows),
                 **_quality(rows, classes),
                 "influence": float(of_group.sum()),
@@ -511,12 +559,18 @@ def _groups(paths, values, train: Reviews, held_out: Reviews, predictions, class
 # --- Quality --------------------------------------------------------------------------
 
 
-def _metrics(model, black_box, train: Reviews, predictions, groups) -> dict:
+def _metrics(
+    model: ConceptBottleneckClassifier,
+    black_box: ConceptBottleneckClassifier | None,
+    train: Reviews,
+    predictions: pd.DataFrame,
+    groups: pd.DataFrame | None,
+) -> dict[str, Any]:
     label = {"model": _quality(predictions, model.classes_)}
     if black_box is not None:
         label["black_box"] = _quality(predictions, model.classes_, "black_box_")
     label["majority"] = _majority_quality(train.labels, predictions, model.classes_)
-    metrics: dict = {"label": label}
+    metrics: dict[str, Any] = {"label": label}
     if black_box is not None:
         concepts = {
             name: _concept_quality(train.concepts[name], predictions, name)
@@ -535,7 +589,9 @@ def _metrics(model, black_box, train: Reviews, predictions, groups) -> dict:
     return metrics
 
 
-def _quality(rows: pd.DataFrame, classes, prefix: str = "") -> dict:
+def _quality(
+    rows: pd.DataFrame, classes: np.ndarray, prefix: str = ""
+) -> dict[str, Any]:
     if not len(rows):
         return {"accuracy": None, "macro_f1": None, "log_loss": None}
     true, predicted = rows["label"], rows[f"{prefix}predicted"]
@@ -547,8 +603,10 @@ def _quality(rows: pd.DataFrame, classes, prefix: str = "") -> dict:
     }
 
 
-def _majority_quality(labels, predictions, classes) -> dict:
-    """Return the quality of always saying what the training labels are like."""
+def _majority_quality(
+    labels: np.ndarray, predictions: pd.DataFrame, classes: np.ndarray
+) -> dict[str, Any]:
+    """Return the quality of predicting the shares of the training labels."""
     shares = np.array([(labels == value).mean() for value in classes])
     rows = pd.DataFrame({"label": predictions["label"]})
     rows["predicted"] = classes[shares.argmax()]
@@ -557,7 +615,9 @@ def _majority_quality(labels, predictions, classes) -> dict:
     return _quality(rows, classes)
 
 
-def _concept_quality(annotations: pd.Series, predictions, name: str) -> dict:
+def _concept_quality(
+    annotations: pd.Series, predictions: pd.DataFrame, name: str
+) -> dict[str, Any]:
     rows = predictions[predictions[f"annotated:{name}"].notna()]
     words = annotations.dropna().map(str).to_numpy(dtype=object)
     values, counts = np.unique(words, return_counts=True)
@@ -571,7 +631,7 @@ def _concept_quality(annotations: pd.Series, predictions, name: str) -> dict:
     }
 
 
-def _agreement(true, predicted) -> dict:
+def _agreement(true: pd.Series, predicted: pd.Series) -> dict[str, float | None]:
     if not len(true):
         return {"accuracy": None, "macro_f1": None}
     return {
@@ -580,7 +640,7 @@ def _agreement(true, predicted) -> dict:
     }
 
 
-def _mean(qualities: list[dict]) -> dict:
+def _mean(qualities: list[dict[str, Any]]) -> dict[str, float | None]:
     """Average over the concepts that are annotated on held-out rows."""
     means = {}
     for key in qualities[0]:
@@ -592,8 +652,8 @@ def _mean(qualities: list[dict]) -> dict:
 # --- Small things ---------------------------------------------------------------------
 
 
-def messages(caught) -> tuple[str, ...]:
-    """Keep what tells how far to trust the numbers; warn again of all else."""
+def messages(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Return warnings about the numbers, and issue all others again."""
     kept = []
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning | InfluenceWarning):

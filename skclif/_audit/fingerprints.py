@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._inputs.annotations import format_value, plain_value
+from .._storage.digests import sha256_of
 
 if TYPE_CHECKING:
+    from .._models.bottleneck import ConceptBottleneckClassifier
     from .rows import Reviews
 
 _ROW_DIGITS = 16
@@ -29,11 +31,11 @@ def data_fingerprint(rows: Reviews) -> str:
 
 
 def row_fingerprints(rows: Reviews) -> list[str]:
-    """Return the beginning of a SHA-256 of text, label and annotations of each row.
+    """Return the first digits of a SHA-256 of text, label and annotations of each row.
 
-    Of how they read: 5 and "5" are the same, as in two files that are read by
-    themselves. Of the text too, so that nobody can try all labels and annotations
-    without knowing it.
+    Values are hashed as they are written: 5 and "5" are equal, because one file can
+    have numbers where another has words. The text is included, so that nobody without
+    the text can find the values by trying all of them.
     """
     columns = [
         rows.digests,
@@ -52,15 +54,10 @@ def row_fingerprints(rows: Reviews) -> list[str]:
 
 def array_fingerprint(*arrays: np.ndarray) -> str:
     """Return the SHA-256 of numbers and their shapes, the same on every machine."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.name} {array.shape} ".encode())
-        plain = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        digest.update(plain.reshape(-1).view(np.uint8))
-    return digest.hexdigest()
+    return sha256_of((array.dtype.name, array) for array in arrays)
 
 
-def model_fingerprint(model) -> str:
+def model_fingerprint(model: ConceptBottleneckClassifier) -> str:
     """Return the SHA-256 of a concept bottleneck: its values and its parameters."""
     values = [model.classes_, model.concept_names_in_, *model.concept_classes_]
     known = [

@@ -1,13 +1,13 @@
-"""The folder of an audit: what it remembers, and how it stays whole.
+"""The folder of an audit: its content, and how it stays consistent.
 
-It holds the rows that were audited, the model as it is now, the trail of what was done
-to it, and the report: tables, a page and ``run.json``.
+It holds the rows that were audited, the current model, the trail of changes, and the
+report: tables, a page and ``run.json``.
 
-A change is made in this order: the new model is written beside the old one, the record
-is appended to the trail, the new model takes the place of the old one, the report is
-written, ``run.json`` last. The trail decides: a model beside another one whose record
-stands in it takes its place, and one whose record does not is removed. So whoever is
-killed at any moment leaves a folder that is whole, or that `recover` makes whole.
+A change is made in this order: the new model is written next to the old one, the record
+is appended to the trail, the new model replaces the old one, and the report is written,
+``run.json`` last. The trail decides: a new model replaces the old one if the trail has
+its record, and is removed otherwise. So a process that is killed at any moment leaves a
+folder that is consistent, or that `recover` makes consistent.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from .trail import AuditTrail
 FORMAT_VERSION = 1
 MODEL, ROWS, TRAIL = "model.safetensors", "rows.safetensors", "trail.jsonl"
 RUN = "run.json"
-_NEXT = ".next"  # what is to take the place of a file
+_NEXT = ".next"  # of the name of a file that is to replace another
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AuditedRows:
-    """What was audited, as it was read; edits are in the trail.
+    """The rows that were audited, as they were read; changes are in the trail.
 
     Attributes
     ----------
     train, held_out : Reviews
     X_train, X_held_out : ndarray of shape (n_rows, n_features), float32
     about : dict
-        How they came about: options, notes, fingerprints of files.
+        How they were made: options, notes, fingerprints of files.
     """
 
     train: Reviews
@@ -72,8 +72,8 @@ class AuditedRows:
         }
         return pack("rows", FORMAT_VERSION, arrays, self.about)
 
-    def without(self, ids) -> AuditedRows:
-        """Return the rows but for those of some ids."""
+    def without(self, ids: list[str]) -> AuditedRows:
+        """Return all rows except those with some ids."""
         kept = [~np.isin(part.ids, ids) for part in (self.train, self.held_out)]
         planted = self.about["planted"]
         if planted is not None:
@@ -88,7 +88,7 @@ class AuditedRows:
 
 
 class AuditFolder:
-    """A folder with an audit in it, or to be.
+    """A folder with an audit, or for an audit.
 
     Parameters
     ----------
@@ -101,20 +101,20 @@ class AuditFolder:
 
     @contextmanager
     def to_write(self) -> Iterator[list[dict[str, Any]]]:
-        """Have the folder alone, and whole; give the records of its trail.
+        """Keep other processes out, recover the folder, and yield the trail's records.
 
         Raises
         ------
         BlockingIOError
-            If another process is at it.
+            If another process uses the folder.
         TrailError
-            If the trail was altered, or does not go with the model.
+            If the trail was altered, or belongs to another model.
         """
         with sole_writer(self.path):
             yield self.recover()
 
     def recover(self) -> list[dict[str, Any]]:
-        """Finish, or undo, what a process was killed at; return the records."""
+        """Finish or undo a change that was interrupted; return the records."""
         sweep(self.path)
         with suppress(BlockingIOError), sole_writer(self.trail.path):
             pass  # which removes the lock of a process that was killed
@@ -129,7 +129,7 @@ class AuditFolder:
             else:
                 waiting.unlink()
         if any(record["kind"] == "forget" for record in records):
-            # It has vectors of people who are gone, under keys that only texts give.
+            # It has vectors of forgotten texts, under keys that only the texts give.
             for name in (f"{EMBEDDINGS}-journal", EMBEDDINGS):
                 (self.path / name).unlink(missing_ok=True)
         return records
@@ -142,9 +142,9 @@ class AuditFolder:
         rows: AuditedRows,
         *,
         rows_changed: bool = True,
-        **who,
+        **who: Any,
     ) -> list[dict[str, Any]]:
-        """Write model, record and, where they changed, rows: all of them or none.
+        """Write model, record and, if they changed, rows: all of them or none.
 
         Returns
         -------
@@ -174,7 +174,7 @@ class AuditFolder:
         )
 
     def check_model(self, records: list[dict[str, Any]]) -> None:
-        """Refuse a model that is there but is not the one of the last record."""
+        """Refuse a model that exists but is not the one of the last record."""
         if records and (self.path / MODEL).exists():
             self._whole(MODEL, records)
 
@@ -192,14 +192,14 @@ class AuditFolder:
         arrays, about, _ = unpack(path, "rows", FORMAT_VERSION)
         try:
             table = json.loads(arrays["table"].tobytes())
-            parts = [_reviews(table[name]) for name in ("train", "held_out")]
-            features = [arrays[f"X_{name}"] for name in ("train", "held_out")]
+            train, held_out = (_reviews(table[name]) for name in ("train", "held_out"))
+            X_train, X_held_out = arrays["X_train"], arrays["X_held_out"]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise ModelFileError(f"{path} is damaged ({error}).") from error
-        return AuditedRows(*parts, *features, about)
+        return AuditedRows(train, held_out, X_train, X_held_out, about)
 
     def revision(self, rows: AuditedRows, records: list[dict[str, Any]]) -> Revision:
-        """Return the model as it is now, and the rows that it is fitted to."""
+        """Return the current model, and the rows that it was fitted to."""
         model = read_model(self._whole(MODEL, records)).classifier
         return Revision(model, *current(records, rows.train, rows.X_train))
 
@@ -227,7 +227,7 @@ class AuditFolder:
                     return records, rows, model
 
     def report_is_current(self, records: list[dict[str, Any]]) -> bool:
-        """Return whether the report is whole, and about the model as it is now."""
+        """Return whether the report is complete, and about the current model."""
         try:
             run = json.loads((self.path / RUN).read_bytes())
             outputs = run["outputs"].items()
@@ -244,7 +244,7 @@ class AuditFolder:
             write_together(self.path, {name: text.encode()})
 
     def write_report(
-        self, tables: dict[str, pd.DataFrame], page: str, run: dict
+        self, tables: dict[str, pd.DataFrame], page: str, run: dict[str, Any]
     ) -> None:
         """Write the report, ``run.json`` with the digests of all else last."""
         contents = {name: table_csv(table) for name, table in tables.items()}
@@ -256,7 +256,7 @@ class AuditFolder:
         write_together(self.path, {**contents, RUN: f"{text}\n".encode()})
 
     def _whole(self, name: str, records: list[dict[str, Any]]) -> Path:
-        """Return a file of the folder, seen to be the one of the trail."""
+        """Return the path of a file, after checking that it is the recorded one."""
         recorded = self._recorded_file(name, records)
         if recorded is not None:
             return recorded
@@ -302,13 +302,13 @@ def _contents(revision: Revision, rows: AuditedRows) -> dict[str, bytes]:
 
 
 def _recorded(records: list[dict[str, Any]], name: str) -> str | None:
-    """Return the digest that the trail has for a file as it is now."""
+    """Return the digest of the current file by the trail."""
     known = [r["files"][name] for r in records if name in r.get("files", {})]
     return known[-1] if known else None
 
 
 def _columns(rows: Reviews) -> dict[str, Any]:
-    def plain(values):
+    def plain(values: Any) -> list[Any] | None:
         return None if values is None else [plain_value(value) for value in values]
 
     return {
@@ -322,8 +322,8 @@ def _columns(rows: Reviews) -> dict[str, Any]:
 
 
 def _reviews(table: dict[str, Any]) -> Reviews:
-    def objects(values):
-        return None if values is None else np.asarray(values, dtype=object)
+    def objects(values: list[Any]) -> np.ndarray:
+        return np.asarray(values, dtype=object)
 
     index = pd.RangeIndex(len(table["ids"]))
     concepts = {
@@ -332,7 +332,7 @@ def _reviews(table: dict[str, Any]) -> Reviews:
     }
     return Reviews(
         objects(table["ids"]),
-        objects(table["texts"]),
+        None if table["texts"] is None else objects(table["texts"]),
         objects(table["digests"]),
         _typed(table["labels"]),
         pd.DataFrame(concepts, index=index),
@@ -340,7 +340,7 @@ def _reviews(table: dict[str, Any]) -> Reviews:
     )
 
 
-def _typed(values: list) -> np.ndarray:
+def _typed(values: list[Any]) -> np.ndarray:
     """Return words as objects, numbers as numbers."""
     words = any(isinstance(value, str) for value in values)
     return np.asarray(values, dtype=object if words else None)

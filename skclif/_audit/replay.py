@@ -150,11 +150,11 @@ class ReplayResult:
 
 def replay(
     trail: AuditTrail | str | os.PathLike[str],
-    data,
+    data: Any,
     *,
-    features=None,
-    model=None,
-    recorded=None,
+    features: Any = None,
+    model: str | os.PathLike[str] | None = None,
+    recorded: Any = None,
     device: str = "cpu",
 ) -> ReplayResult:
     """Rebuild a model from data and its audit trail, and compare every record.
@@ -223,8 +223,8 @@ def replay(
     )
     named = [row[0] for row in [*first["rows"], *first["held_out"]]]
     order = dict(zip(reversed(named), reversed(range(len(named))), strict=True))
-    known = [k for k, i in enumerate(rows.ids) if i in order]
-    known = np.asarray(sorted(known, key=lambda k: order[rows.ids[k]]), dtype=int)
+    there = [k for k, i in enumerate(rows.ids) if i in order]
+    known = np.asarray(sorted(there, key=lambda k: order[rows.ids[k]]), dtype=int)
     rows = rows.take(known)
     if features is None:
         embedder = embedder_of(first["embedder"], model, device=device)
@@ -250,7 +250,7 @@ def replay_rows(
     rows: Reviews,
     features: np.ndarray,
     device: str = "cpu",
-    recorded=None,
+    recorded: Any = None,
 ) -> ReplayResult:
     """Replay records on training rows, in any order, and their features."""
     import torch  # noqa: F401 - what is not loaded is unknown to `environment`
@@ -325,7 +325,7 @@ def _beginning(records: list[dict[str, Any]], rows: Reviews) -> int:
     """Return the number of the first record that can be done with these rows."""
     first = last_fit(records)
     missing = {row[0] for row in first["rows"]}.difference(rows.ids)
-    begin = first["number"]
+    begin: int = first["number"]
     for record in records[begin:]:
         if missing.intersection(_forgotten(record)):
             begin = record["number"]
@@ -442,13 +442,14 @@ def _check_changes(
             known = model.classes_.tolist()
         elif change.kind == "annotate" and value is not None:
             names = list(model.concept_names_in_)
-            known = model.concept_classes_[names.index(path)].tolist()
+            values = model.concept_classes_[names.index(path)]
+            known = None if values is None else values.tolist()
         if known is not None and value not in known:
             raise _Differs(f"the model does not know the value {value!r} of {path!r}")
 
 
 def _known_model(
-    recorded, records: list[dict[str, Any]]
+    recorded: Any, records: list[dict[str, Any]]
 ) -> ConceptBottleneckClassifier | None:
     """Return the recorded model, seen to be that of a record."""
     if recorded is None:

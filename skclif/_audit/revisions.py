@@ -1,12 +1,13 @@
 """Revisions of a model: fitting, editing and forgetting rows, the same way each time.
 
-What is done to a model is done here, by the command and by `replay` alike, always from
-the same beginnings: parameters, rows, features and weights, nothing that is kept in
-memory. That is what makes the same bits come out again.
+Commands and `replay` both change models with these functions. A result depends only on
+parameters, rows, features and weights, and on nothing that is kept in memory. That is
+why a replay gives the same bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -37,13 +38,13 @@ CHANGES = ("relabel", "annotate", "reweight", "drop")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Revision:
-    """A model, and the rows that it is fitted to.
+    """A model, and the rows that it was fitted to.
 
     Attributes
     ----------
     model : ConceptBottleneckClassifier
     rows : Reviews
-        All of them, those that were dropped too.
+        All rows, including dropped ones.
     features : ndarray of shape (n_rows, n_features)
     weights : ndarray of shape (n_rows,), float64
         0 for a row that was dropped.
@@ -66,7 +67,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class Place:
-    """Where it is computed; elsewhere, the last bits differ.
+    """Where to compute; in another place, the last bits differ.
 
     Attributes
     ----------
@@ -80,7 +81,7 @@ class Place:
 
     @classmethod
     def here(cls, device: str) -> Place:
-        """Return a device, and as many threads as there are for it."""
+        """Return a device with the number of threads that PyTorch uses now."""
         with same_threads() as threads:
             return cls(device, threads)
 
@@ -97,7 +98,7 @@ class Change:
     path : str
         "label", the name of a concept, or "row".
     old, new : object
-        None for an annotation that is not there.
+        None for a missing annotation.
     why : str or None
     """
 
@@ -117,7 +118,7 @@ def fit(
     parameters: dict[str, Any],
     place: Place,
 ) -> Revision:
-    """Return the model that rows give, fitted from zero."""
+    """Return a model that is fitted to rows from zero."""
     model = ConceptBottleneckClassifier(**parameters, device=place.device)
     concepts = rows.concepts if rows.concepts.shape[1] else None
     with same_threads(place.threads):
@@ -126,15 +127,18 @@ def fit(
 
 
 def edit(
-    revision: Revision, changes: list[Change], place: Place, validation=None
+    revision: Revision,
+    changes: list[Change],
+    place: Place,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[Revision, dict[str, Any]]:
-    """Change rows, and solve on from where the model stands to its new optimum.
+    """Change rows, and solve for the new optimum from the current parameters.
 
     Parameters
     ----------
     revision : Revision
     changes : list of Change
-        What is different afterwards, not what is so already.
+        Without changes whose new value is already there.
     place : Place
     validation : tuple of features and labels, default=None
         Rows on whose mean log-loss the effect is recorded.
@@ -179,7 +183,7 @@ def edit(
 def forget(
     revision: Revision, ids: list[str], parameters: dict[str, Any], place: Place
 ) -> tuple[Revision, dict[str, Any]]:
-    """Remove rows and fit the others from zero, so that nothing of the rows is left.
+    """Remove rows and fit the others from zero, so that nothing of them remains.
 
     Returns
     -------
@@ -230,12 +234,12 @@ def fit_content(
 
 
 def check_content(record: dict[str, Any]) -> None:
-    """Refuse a record that holds something else than the functions here write.
+    """Refuse a record that has another form than the functions here write.
 
     Raises
     ------
     TrailError
-        Which record.
+        Names the record.
     """
     shapes = {
         "fit": {"rows": 3, "held_out": 2, "concepts": 0, "words": 0},
@@ -278,12 +282,12 @@ def _is_change(change: Change) -> bool:
     return known and named and change.kind in CHANGES
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_listing(value, width: int) -> bool:
-    """Return whether it is a list of words or, with a width, of so many words each."""
+def _is_listing(value: Any, width: int) -> bool:
+    """Return whether it is a list of words or, with a width, of rows of words."""
     if not isinstance(value, list):
         return False
     if not width:
@@ -294,7 +298,7 @@ def _is_listing(value, width: int) -> bool:
 def apply_changes(
     rows: Reviews, features: np.ndarray, weights: np.ndarray, changes: list[Change]
 ) -> tuple[Reviews, np.ndarray, np.ndarray]:
-    """Return rows, features and weights after changes of rows that are there."""
+    """Return rows, features and weights after changes; missing rows are skipped."""
     positions = rows.positions()
     labels, weights = rows.labels.copy(), weights.copy()
     concepts = {
@@ -316,8 +320,8 @@ def apply_changes(
     return replace(rows, labels=labels, concepts=table), features, weights
 
 
-def current_value(revision: Revision, position: int, kind: str, path: str):
-    """Return what a change of a row is about: its label, an annotation, its weight."""
+def current_value(revision: Revision, position: int, kind: str, path: str) -> Any:
+    """Return the value that a kind of change replaces: label, annotation or weight."""
     if kind == "relabel":
         return plain_value(revision.rows.labels[position])
     if kind == "annotate":
@@ -326,9 +330,10 @@ def current_value(revision: Revision, position: int, kind: str, path: str):
 
 
 def as_recorded(rows: Reviews, words: list[str]) -> Reviews:
-    """Return rows with words and numbers for labels and annotations as they were.
+    """Return rows whose labels and annotations are words or numbers as recorded.
 
-    What is a number in one file may stand beside words in another.
+    A value that is read as a number in one file can be a word in another, if other
+    values of its column are words.
 
     Parameters
     ----------
@@ -337,7 +342,7 @@ def as_recorded(rows: Reviews, words: list[str]) -> Reviews:
         "label" and the concepts whose values were words.
     """
 
-    def read(name: str, values) -> pd.Series:
+    def read(name: str, values: Iterable[Any]) -> pd.Series:
         values = [None if value is None else format_value(value) for value in values]
         if name not in words:
             known = iter(as_numbers([value for value in values if value is not None]))

@@ -1,9 +1,11 @@
-"""Rows to audit: what they are, how they are split, and whether they can be audited."""
+"""Rows to audit, their split, and checks whether they can be audited."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,12 +27,11 @@ class Reviews:
     ----------
     ids, labels : ndarray of shape (n_rows,)
     texts : ndarray of shape (n_rows,) or None
-        None if they are not kept.
+        None if texts are not kept.
     digests : ndarray of shape (n_rows,)
         SHA-256 of the texts in UTF-8, hexadecimal.
     concepts : DataFrame of shape (n_rows, n_concepts)
-        Annotations as Python values, None = not annotated; no columns if there are no
-        concepts.
+        Annotations as Python values, None = not annotated; no columns without concepts.
     groups : ndarray of shape (n_rows,) or None
     """
 
@@ -42,10 +43,17 @@ class Reviews:
     groups: np.ndarray | None = None
 
     @classmethod
-    def from_parts(cls, ids, texts, labels, concepts=None, groups=None) -> Reviews:
-        """Take what the loaders of `skclif.datasets` return, by position."""
+    def from_parts(
+        cls,
+        ids: Iterable[Any],
+        texts: Sequence[str],
+        labels: Any,
+        concepts: pd.DataFrame | None = None,
+        groups: Any = None,
+    ) -> Reviews:
+        """Return the rows that the loaders of `skclif.datasets` return in parts."""
         if concepts is None:
-            concepts = pd.DataFrame(index=range(len(ids)))
+            concepts = pd.DataFrame(index=range(len(texts)))
         digests = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
         return cls(
             np.asarray([str(i) for i in ids], dtype=object),
@@ -93,7 +101,7 @@ def _tidy_table(concepts: pd.DataFrame) -> pd.DataFrame:
 
 
 def tidy(values: pd.Series) -> pd.Series:
-    """Return annotations as Python objects: None where there is none, 1 for 1.0."""
+    """Return annotations as Python objects: None if missing, 1 for 1.0."""
     plain = [None if pd.isna(value) else plain_value(value) for value in values]
     return pd.Series(plain, index=values.index, name=values.name, dtype=object)
 
@@ -101,28 +109,28 @@ def tidy(values: pd.Series) -> pd.Series:
 def text_hash(text: str) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of a text in UTF-8.
 
-    64 bits: among a million texts two collide with a chance of 3 in 100 million.
+    With 64 bits, two of a million texts collide with a chance of 3 in 100 million.
     """
     return short_hash(hashlib.sha256(text.encode()).hexdigest())
 
 
 def short_hash(digest: str) -> str:
-    """Return the digits of a SHA-256 that are shown."""
+    """Return the first digits of a SHA-256, as shown to users."""
     return digest[:_HASH_DIGITS]
 
 
 def hold_out(
-    reviews: Reviews, test_size: float, random_state
+    reviews: Reviews, test_size: float, random_state: Any
 ) -> tuple[Reviews, Reviews]:
     """Split at random into rows to train on and rows to evaluate on.
 
-    Every label is split in the same proportion, equal texts stay together, and every
-    label keeps a row to train on.
+    Every label is split in the same proportion, equal texts are kept together, and at
+    least one row of every label remains for training.
 
     Raises
     ------
     DataFileError
-        If labels are not classes, or nothing is left to evaluate on.
+        If labels are not classes, or no row can be held out.
     """
     check_labels(reviews.labels)
     rng = check_random_state(random_state)
@@ -134,7 +142,7 @@ def hold_out(
         texts = rng.permutation(np.flatnonzero(labels == label))
         n_held = min(int(test_size * len(texts) + 0.5), len(texts) - 1)
         is_held[texts[:n_held]] = True
-    # A text may stand there with several labels, one of them nowhere else.
+    # A text can have several labels, and one of them may occur with no other text.
     orphaned = ~np.isin(reviews.labels, reviews.labels[~is_held[codes]])
     is_held[codes[orphaned]] = False
     held = is_held[codes]
@@ -149,11 +157,11 @@ def hold_out(
 
 
 def same_kinds(train: Reviews, held_out: Reviews) -> tuple[Reviews, Reviews]:
-    """Make 5 equal to "5", where one file has only numbers and the other also words."""
+    """Make 5 equal to "5" if one file has only numbers and the other has words too."""
     parts = (train, held_out)
     labels = _same_kind(train.labels, held_out.labels)
-    groups = (None, None)
-    if train.groups is not None:
+    groups: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+    if train.groups is not None and held_out.groups is not None:
         groups = _same_kind(train.groups, held_out.groups)
     tables = [part.concepts.copy() for part in parts]
     for name in train.concepts:
@@ -168,12 +176,12 @@ def same_kinds(train: Reviews, held_out: Reviews) -> tuple[Reviews, Reviews]:
 
 
 def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
-    """Refuse data that cannot be audited, before hours are spent on embedding.
+    """Refuse data that cannot be audited, before the long embedding.
 
     Returns
     -------
     notes : list of str
-        What can be audited, but not without a warning.
+        Warnings about data that can be audited.
 
     Raises
     ------
@@ -256,7 +264,7 @@ def _schema(train: Reviews) -> ConceptSchema:
     return annotations.learn(np.ones(len(train)))[0]
 
 
-def _refuse_continuous(schema: ConceptSchema):
+def _refuse_continuous(schema: ConceptSchema) -> None:
     for name, values in zip(schema.names, schema.classes, strict=True):
         if values is None:
             raise DataFileError(
@@ -280,14 +288,14 @@ def _unseen_values(schema: ConceptSchema, held_out: Reviews) -> list[str]:
     return notes
 
 
-def _ids(reviews: Reviews, mask) -> str:
+def _ids(reviews: Reviews, mask: np.ndarray) -> str:
     ids = [str(i) for i in reviews.ids[mask]]
     word = "id" if len(ids) == 1 else "ids"
     more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
     return f"{word} {', '.join(ids[:_NAMED])}{more}"
 
 
-def _listing(values) -> str:
+def _listing(values: Iterable[Any]) -> str:
     values = [repr(plain_value(value)) for value in values]
     more = f" and {len(values) - 10} more" if len(values) > 10 else ""
     return ", ".join(values[:10]) + more

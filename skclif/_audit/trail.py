@@ -1,8 +1,8 @@
 """The audit trail: who changed what, when, why, and with which effect.
 
-A text file with one JSON object a line. Each record holds the hash of the one before it
-and its own, so that one that was altered, removed or put in between shows. Lines are
-only ever appended.
+A text file with one JSON object per line. Each record holds its own hash and that of
+the record before it, so that a record that was altered, removed or inserted is noticed.
+Lines are only ever appended.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class AuditTrail:
 
     See Also
     --------
-    replay : Do again what a trail records, and compare.
+    replay : Repeat what a trail records, and compare.
 
     Notes
     -----
-    A line that was not finished, because the process was killed, is no record: it is
-    warned of and left out, and the next append removes it. A hash proves nothing about
-    records that were taken off the *end*: keep the latest hash elsewhere. In a folder
-    of the command `skclif`, the record of the model that is there has to be the last.
+    A last line without its end is no record: the process was killed while it wrote. It
+    is left out with a warning, and the next append removes it. A hash proves nothing
+    about records that were removed from the *end*: keep the latest hash elsewhere. In a
+    folder of the command `skclif`, the model has to be the one of the last record.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class AuditTrail:
         self.path = Path(path)
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all records, after seeing that they are as they were written.
+        """Return all records, after checking that none was altered.
 
         Returns
         -------
@@ -72,7 +72,7 @@ class AuditTrail:
         Raises
         ------
         TrailError
-            If a record was altered, removed or put in between, or is of another format.
+            If a record was altered, removed or inserted, or has another format.
 
         Warns
         -----
@@ -100,7 +100,7 @@ class AuditTrail:
         why: str | None = None,
         when: datetime | None = None,
     ) -> dict[str, Any]:
-        """Append a record, and have it on disk on return.
+        """Append a record; it is on disk when this returns.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class AuditTrail:
         content : dict of str to object
             What ``json.dumps`` takes.
         by : str, default=None
-            Who did it, or answers for it.
+            Who did it, or is responsible for it.
         why : str, default=None
             The reason.
         when : datetime, default=None
@@ -118,12 +118,12 @@ class AuditTrail:
         Returns
         -------
         record : dict
-            As it stands in the file, with its number and hash.
+            As it is in the file, with its number and hash.
 
         Raises
         ------
         TrailError
-            If what is there was altered.
+            If the trail was altered.
         ValueError
             If `kind` is unknown, `content` has a name that every record has, or
             something cannot be written as JSON in UTF-8.
@@ -150,7 +150,7 @@ class AuditTrail:
                 f"The record cannot be written as JSON in UTF-8: {error}."
             ) from error
         self.path.touch()
-        # Not buffered: what a full disk refuses is not to be written on closing.
+        # Not buffered: what a full disk refuses must not be written on closing.
         with (
             sole_writer(self.path, wait=True),
             open(self.path, "r+b", buffering=0) as stream,
@@ -177,7 +177,7 @@ class AuditTrail:
         return record
 
     def _records(self, content: bytes) -> tuple[list[dict[str, Any]], int]:
-        """Return the records, and how many bytes they take."""
+        """Return the records, and their length in bytes."""
         records: list[dict[str, Any]] = []
         previous, whole = START, 0
         for line in io.BytesIO(content):  # b"\r" ends no line

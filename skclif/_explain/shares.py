@@ -37,10 +37,10 @@ def influence_on_shares(
     values : ndarray of shape (n_sums, n_train, n_paths)
         On a loss (nats); positive = harmful.
     """
-    model, features = explainer._model(), explainer._features(X)
-    codes = explainer._codes(model, features, y)
+    heads, features = explainer._heads(), explainer._features(X)
+    codes = explainer._codes(heads, features, y)
     solved = explainer._solved_model()
-    about = numeric_targets(model, "loss", codes, solved.device)
+    about = numeric_targets(heads, "loss", codes, solved.device)
     questions, start = [], 0
     for question in solved.questions(features, about, None):
         block = slice(start, start + len(question.features))
@@ -50,11 +50,11 @@ def influence_on_shares(
     method = explainer.method if method is None else method
     if method == "auto":
         method = solved.choose_method(questions, paths=True)
-    paths = ("label", *map(str, explainer.concept_names_in_))
-    if method != "first_order" and model.n_concepts_:
+    paths = ("label", *heads.names)
+    if method != "first_order" and heads.n_concepts:
         paths += ("interaction",)
     values = np.empty((len(shares), explainer.n_samples_, len(paths)))
     for answers, block, part in solved.blocks(method, questions, paths=True):
         values[answers, block] = part
-    warn_of_hard_activations(model, method)
+    warn_of_hard_activations(heads, method)
     return method, paths, values

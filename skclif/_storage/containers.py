@@ -7,7 +7,6 @@ the trail does.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors.numpy import load, save
 
 from .._version import __version__
 from ..exceptions import ModelFileError
+from .digests import sha256_of
 
 _ENTRY = "skclif"  # of the metadata in the header
 _KINDS = {"model": "a model", "rows": "the rows of an audit"}
@@ -117,8 +117,5 @@ def _damaged(path: Path, reason: object) -> ModelFileError:
 
 
 def _digest(arrays: Mapping[str, np.ndarray], header: Mapping[str, str]) -> str:
-    whole = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
-    for name, array in arrays.items():
-        whole.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        whole.update(array.reshape(-1).view(np.uint8))
-    return whole.hexdigest()
+    labelled = ((f"{name} {a.dtype.str}", a) for name, a in arrays.items())
+    return sha256_of(labelled, json.dumps(dict(header), sort_keys=True).encode())

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-from .._audit.environment import versions
-from .._version import __version__
 
 if TYPE_CHECKING:
     from .._audit.findings import Audit, Models
     from .._audit.folder import AuditedRows, AuditFolder
     from .._audit.revisions import Revision
     from .._audit.rows import Reviews
+    from .._audit.run import RunRecord
     from .console import Console
 
-FORMAT_VERSION = 2
 TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
 
 
@@ -48,25 +44,27 @@ def write_report(
     found: Audit,
     rows: AuditedRows,
     notes: list[str],
-) -> dict[str, Any]:
+) -> RunRecord:
     """Write page, tables and ``run.json``; return the content of the latter."""
-    from .._pages.audit_page import audit_html
+    from .._audit.run import PlantedCounts, RunRecord
+    from .._pages.audit_page import N_HARMFUL, audit_html
     from .._pages.certificate import certificate
 
     console.stage("writing", "Writing the report")
-    run = _run_record(found, rows, records, notes)
     planted = rows.about["planted"]
+    counts = None
     if planted is not None:
-        run["planted"] = _planted_counts(found, planted)
-    run["timings"] = console.timings()
+        counts = PlantedCounts.of(found, planted, N_HARMFUL)
+    run = RunRecord(found, rows, records[-1], notes, counts, console.timings())
+    content = run.to_dict()
     tables = (found.predictions, found.influence, found.suspects, found.suggestions)
-    page = audit_html(found, run, planted, records)
+    page = audit_html(found, content, planted, records)
     for record in records:
         if record["kind"] == "forget":
             # Once, because it may have been signed since.
             name = f"forgotten-{record['number']}.txt"
             folder.write_once(name, certificate(record))
-    folder.write_report(dict(zip(TABLES, tables, strict=True)), page, run)
+    folder.write_report(dict(zip(TABLES, tables, strict=True)), page, content)
     return run
 
 
@@ -98,7 +96,7 @@ def renew_report(
 
 
 def show_summary(
-    console: Console, folder: AuditFolder, found: Audit, run: dict[str, Any]
+    console: Console, folder: AuditFolder, found: Audit, run: RunRecord
 ) -> None:
     """Print how good the model is, and where the report is."""
     quality = found.metrics["label"]
@@ -111,12 +109,12 @@ def show_summary(
         f"{found.counts['held_out_rows']:,} held-out texts right "
         f"({', '.join(others)})."
     )
-    if "planted" in run:
-        planted = run["planted"]
+    if run.planted is not None:
+        planted = run.planted
         console.result(
-            f"Of the {planted['top_rows']} most harmful training rows, "
-            f"{planted['planted_in_top']} carry a planted error; of all training "
-            f"rows, {planted['share_of_training_rows']:.0%} do."
+            f"Of the {planted.top_rows} most harmful training rows, "
+            f"{planted.planted_in_top} carry a planted error; of all training "
+            f"rows, {planted.share_of_training_rows:.0%} do."
         )
     console.result(_what_to_decide(found))
     page = folder.path / "audit.html"
@@ -142,42 +140,3 @@ def _what_to_decide(found: Audit) -> str:
         f"{found.suggested['effect']:+.2g} nats [{low:+.2g}, {high:+.2g}] (negative = "
         f"good), measured on held-out texts that did not choose them.{help_}"
     )
-
-
-def _run_record(
-    found: Audit,
-    rows: AuditedRows,
-    records: list[dict[str, Any]],
-    notes: list[str],
-) -> dict[str, Any]:
-    about, last = rows.about, records[-1]
-    return {
-        "skclif_version": __version__,
-        "format_version": FORMAT_VERSION,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": about["command"],
-        "data": about["data"],
-        "classes": list(found.classes),
-        "concepts": list(found.concepts),
-        "options": about["options"],
-        "influence": {"method": found.method},
-        "counts": found.counts,
-        "metrics": found.metrics,
-        "suggestions": found.suggested,
-        "warnings": [*notes, *about["cut"], *found.warnings],
-        "fingerprints": {**about["files"], **found.fingerprints},
-        "trail": {"records": last["number"], "hash": last["hash"]},
-        "versions": versions(),
-    }
-
-
-def _planted_counts(found: Audit, planted: dict[str, str]) -> dict[str, Any]:
-    from .._pages.audit_page import N_HARMFUL
-
-    overall = found.influence[found.influence["target"] == "all"]
-    top = overall[overall["influence"] > 0].head(N_HARMFUL)
-    return {
-        "top_rows": len(top),
-        "planted_in_top": int(top["train_id"].isin(list(planted)).sum()),
-        "share_of_training_rows": len(planted) / len(overall),
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import time
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from ..._inputs.pipelines import final_step, with_final_step
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
 from ..._results.edits import EditRecord, HeadRecord
+from ..._storage.digests import sha256_of
 from ..._version import __version__
 from ...exceptions import warn_user
 from ...numerics.edits import KEPT, Limits, predicted_effect, solve_edit
@@ -209,17 +210,13 @@ def _warn_unless_converged(heads: tuple[HeadRecord, ...], max_iter: int) -> None
 
 def fingerprints(*sets: dict[str, np.ndarray]) -> list[str]:
     """Return the SHA-256 of sets of named arrays; what they share is read once."""
-    digests: dict[int, bytes] = {}
+    digests: dict[int, str] = {}
     found = []
     for arrays in sets:
-        whole = hashlib.sha256()
-        for name, array in arrays.items():
+        for array in arrays.values():
             if id(array) not in digests:
                 plain = array.astype(str) if array.dtype == object else array
-                plain = np.ascontiguousarray(plain)
-                digest = hashlib.sha256(f"{plain.dtype.str} {plain.shape} ".encode())
-                digest.update(plain.reshape(-1).view(np.uint8))
-                digests[id(array)] = digest.digest()
-            whole.update(name.encode() + b" " + digests[id(array)])
-        found.append(whole.hexdigest())
+                digests[id(array)] = sha256_of([(plain.dtype.str, plain)])
+        named = {name: digests[id(array)] for name, array in arrays.items()}
+        found.append(sha256_of([], json.dumps(named).encode()))
     return found

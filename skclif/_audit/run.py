@@ -1,0 +1,93 @@
+"""The content of ``run.json``: an audit in numbers, and how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from .._version import __version__
+from .environment import versions
+from .findings import Audit
+from .folder import AuditedRows
+
+FORMAT_VERSION = 2
+
+
+@dataclass(frozen=True)
+class PlantedCounts:
+    """How many of the most harmful training rows carry an error that was planted.
+
+    Attributes
+    ----------
+    top_rows : int
+        How many were looked at.
+    planted_in_top : int
+        Those with a planted error.
+    share_of_training_rows : float
+        Of all training rows, the share with a planted error.
+    """
+
+    top_rows: int
+    planted_in_top: int
+    share_of_training_rows: float
+
+    @classmethod
+    def of(cls, found: Audit, planted: dict[str, str], n_top: int) -> PlantedCounts:
+        """Count the planted errors among the `n_top` most harmful rows at most."""
+        overall = found.influence[found.influence["target"] == "all"]
+        top = overall[overall["influence"] > 0].head(n_top)
+        n_planted = int(top["train_id"].isin(list(planted)).sum())
+        return cls(len(top), n_planted, len(planted) / len(overall))
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """What ``run.json`` says, except the digests of the other files of the report.
+
+    Attributes
+    ----------
+    found : Audit
+    rows : AuditedRows
+        The rows that were audited, with the options.
+    last : dict
+        The last record of the trail.
+    notes : list of str
+        Warnings from before the fit.
+    planted : PlantedCounts or None
+        None if no errors were planted.
+    timings : dict of str to float
+        Seconds of every stage.
+    """
+
+    found: Audit
+    rows: AuditedRows
+    last: dict[str, Any]
+    notes: list[str]
+    planted: PlantedCounts | None
+    timings: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of the file, in its order."""
+        found, about = self.found, self.rows.about
+        content = {
+            "skclif_version": __version__,
+            "format_version": FORMAT_VERSION,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": about["command"],
+            "data": about["data"],
+            "classes": list(found.classes),
+            "concepts": list(found.concepts),
+            "options": about["options"],
+            "influence": {"method": found.method},
+            "counts": found.counts,
+            "metrics": found.metrics,
+            "suggestions": found.suggested,
+            "warnings": [*self.notes, *about["cut"], *found.warnings],
+            "fingerprints": {**about["files"], **found.fingerprints},
+            "trail": {"records": self.last["number"], "hash": self.last["hash"]},
+            "versions": versions(),
+        }
+        if self.planted is not None:
+            content["planted"] = asdict(self.planted)
+        return {**content, "timings": self.timings}
