@@ -261,6 +261,8 @@ def _as_words(values: np.ndarray) -> np.ndarray:
 def _schema(train: Reviews) -> ConceptSchema:
     """Return the concepts that a model of these rows would know."""
     annotations = Annotations.read(train.concepts, None, len(train))
+    if annotations is None:
+        return ConceptSchema()
     return annotations.learn(np.ones(len(train)))[0]
 
 
