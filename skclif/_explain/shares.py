@@ -15,19 +15,20 @@ def influence_on_shares(
 ) -> tuple[str, tuple[str, ...], np.ndarray]:
     """Return the influence of every training row on weighted sums of losses, by path.
 
-    Removing training rows costs most of it. The sums share that, which calls of
-    `ConceptInfluenceExplainer.influence` would not.
+    The removal of training rows takes most of the time. All sums share it, which
+    separate calls of `ConceptInfluenceExplainer.influence` would not.
 
     Parameters
     ----------
     explainer : ConceptInfluenceExplainer
-        Fitted. It is not changed.
+        A fitted explainer. It does not change.
     X, y
-        As for its `influence`.
+        As in `ConceptInfluenceExplainer.influence`.
     shares : ndarray of shape (n_sums, n_targets)
         The weight of every row in every sum.
     method : {"newton", "leverage", "first_order"}, default=None
-        None for the explainer's own; "auto" decides as for one sum over the rows.
+        None is the explainer's own method. If that is "auto", it is chosen as for one
+        sum over the rows.
 
     Returns
     -------
@@ -37,10 +38,10 @@ def influence_on_shares(
     values : ndarray of shape (n_sums, n_train, n_paths)
         On a loss (nats); positive = harmful.
     """
-    model, features = explainer._model(), explainer._features(X)
-    codes = explainer._codes(model, features, y)
+    heads, features = explainer._heads(), explainer._features(X)
+    codes = explainer._codes(heads, features, y)
     solved = explainer._solved_model()
-    about = numeric_targets(model, "loss", codes, solved.device)
+    about = numeric_targets(heads, "loss", codes, solved.device)
     questions, start = [], 0
     for question in solved.questions(features, about, None):
         block = slice(start, start + len(question.features))
@@ -51,10 +52,10 @@ def influence_on_shares(
     if method == "auto":
         method = solved.choose_method(questions, paths=True)
     paths = ("label", *map(str, explainer.concept_names_in_))
-    if method != "first_order" and model.n_concepts_:
+    if method != "first_order" and heads.n_concepts:
         paths += ("interaction",)
     values = np.empty((len(shares), explainer.n_samples_, len(paths)))
     for answers, block, part in solved.blocks(method, questions, paths=True):
         values[answers, block] = part
-    warn_of_hard_activations(model, method)
+    warn_of_hard_activations(heads, method)
     return method, paths, values
