@@ -5,11 +5,15 @@ Influence functions through a concept bottleneck: CLIF, arXiv 2605.19848.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.utils import check_random_state, get_tags, indexable
+from sklearn.utils import Tags, check_random_state, get_tags, indexable
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
@@ -34,11 +38,14 @@ from .._models.linear import check_class_weights, check_explainable, training_ro
 from .._results.edits import EditResult
 from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
+from .._results.validation import ValidationResult
 from ..numerics.bottleneck import concept_effects
-from ..numerics.hessians import factorise
+from ..numerics.hessians import Factors, factorise
+from ..numerics.targets import Question
+from .collect import KeepAll, KeepTop, SumGroups
 from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps
-from .edits.solve import edit_model, effects, write_record
+from .edits.solve import Edited, edit_model, effects, write_record
 from .engine import METHODS, Solved, warn_of_hard_activations
 from .requests import class_codes, collector, describe_target, numeric_targets
 from .suggestions.arguments import check_budget, check_enough, check_kinds
@@ -147,7 +154,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     __module__ = "skclif"
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "estimator": [HasMethods(["fit", "predict_proba"])],
         "method": [StrOptions(set(METHODS))],
         "device": [str],
@@ -155,7 +162,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
 
-    def __init__(self, estimator, *, method="auto", device="cpu"):
+    def __init__(self, estimator: Any, *, method: str = "auto", device: str = "cpu"):
         self.estimator = estimator
         self.method = method
         self.device = device
@@ -163,8 +170,14 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
     def fit(
-        self, X, y, sample_weight=None, *, concepts=None, concept_sample_weight=None
-    ):
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        concepts: Any = None,
+        concept_sample_weight: Any = None,
+    ) -> ConceptInfluenceExplainer:
         """Fit the estimator and prepare influence.
 
         Parameters
@@ -222,7 +235,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self._solved = self._prepare(rows)
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Predict probabilities of the labels with the fitted estimator.
 
         Parameters
@@ -238,7 +251,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
 
-    def transform(self, X):
+    def transform(self, X: Any) -> np.ndarray:
         """Return the effect of every concept on the predicted class.
 
         Parameters
@@ -254,12 +267,14 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             prediction.
         """
         check_is_fitted(self)
-        heads, features = self._heads(), self._features(X)
+        features = torch.from_numpy(self._features(X))
         average = torch.from_numpy(self.mean_activations_)
-        features = torch.from_numpy(features)
-        return concept_effects(heads.tensors(), features, average).numpy()
+        effects = concept_effects(self._heads().tensors(), features, average)
+        return effects.numpy()
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> np.ndarray:
         """Return the names of the concepts.
 
         Parameters
@@ -279,15 +294,15 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     def influence(
         self,
-        X,
-        y=None,
+        X: Any,
+        y: ArrayLike | None = None,
         *,
-        target="loss",
-        paths=False,
-        groups=None,
-        reduce=None,
-        top=None,
-    ):
+        target: str | tuple[Any, ...] = "loss",
+        paths: bool = False,
+        groups: ArrayLike | None = None,
+        reduce: str | None = None,
+        top: int | None = None,
+    ) -> InfluenceResult:
         """Return the influence of every training row on predictions for `X`.
 
         Parameters
@@ -373,15 +388,15 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     def validate(
         self,
-        X,
-        y=None,
+        X: Any,
+        y: ArrayLike | None = None,
         *,
-        target="loss",
-        n_rows=50,
-        n_paths=None,
-        methods=("newton", "leverage", "first_order"),
-        random_state=None,
-    ):
+        target: str | tuple[Any, ...] = "loss",
+        n_rows: int = 50,
+        n_paths: int | None = None,
+        methods: Sequence[str] = ("newton", "leverage", "first_order"),
+        random_state: int | np.random.RandomState | None = None,
+    ) -> ValidationResult:
         """Retrain without training rows, and compare with their influence.
 
         Half of the rows are those of the largest influence by leverage; the others are
@@ -467,7 +482,12 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             unit=unit,
         )
 
-    def suspect_labels(self, which=None, *, ordinal=None):
+    def suspect_labels(
+        self,
+        which: str | Sequence[str] | None = None,
+        *,
+        ordinal: str | Sequence[str] | dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """Return every label and annotation, the most likely errors first.
 
         Each value is judged by its own head, as if the head had been trained without
@@ -545,8 +565,15 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return find_suspects(self._solved_model(), values, asked, ranks, texts)
 
     def suggest_edits(
-        self, X, y, *, target="loss", kinds=KINDS, budget=None, random_state=None
-    ):
+        self,
+        X: Any,
+        y: ArrayLike | None,
+        *,
+        target: str | tuple[Any, ...] = "loss",
+        kinds: Sequence[str] = KINDS,
+        budget: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> EditSuggestions:
         """Suggest changes of training rows that would help a target.
 
         Compares, for each training row, every other label, every other value of every
@@ -658,16 +685,16 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     def edit(
         self,
         *,
-        y=None,
-        concepts=None,
-        sample_weight=None,
-        drop=None,
-        add=None,
-        drop_concepts=None,
-        n_steps=None,
-        X_val=None,
-        y_val=None,
-    ):
+        y: dict[int, Any] | None = None,
+        concepts: dict[str, dict[int, Any]] | None = None,
+        sample_weight: dict[int, float] | ArrayLike | None = None,
+        drop: Sequence[int] | None = None,
+        add: dict[str, Any] | None = None,
+        drop_concepts: Sequence[str] | None = None,
+        n_steps: int | None = None,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+    ) -> EditResult:
         """Change training rows, and get the model that retraining would give.
 
         Both stages are solved again, to the estimator's `tol`. The explainer and its
@@ -755,7 +782,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             add=add,
             drop_concepts=drop_concepts,
         )
-        validation = self._validation_rows(heads, X_val, y_val)
+        validation = self._validation_rows(X_val, y_val)
         spanned = rows.features.shape[0] >= rows.features.shape[1]
         factors = self._factors() if spanned or edit.added is None else None
         edited = edit_model(
@@ -770,14 +797,20 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         explainer = self._edited(edited, add)
         from_zero = any(head.start == "zero" for head in edited.heads)
         explainer._nearby = None if from_zero else edited.factors
-        effect = None, None
+        effect: tuple[float | None, float | None] = None, None
         if validation is not None:
             solved, after = self._solved_model(), explainer._heads()
             effect = effects(solved, heads, after, edit, edited.rows, *validation)
         record = write_record(self.estimator_, rows, edit, edited, n_steps, effect)
         return EditResult(edited.estimator, explainer, record)
 
-    def _answered(self, questions, kept, top, paths):
+    def _answered(
+        self,
+        questions: list[Question],
+        kept: KeepAll | KeepTop | SumGroups,
+        top: int | None,
+        paths: bool,
+    ) -> tuple[str, np.ndarray, np.ndarray | None]:
         """Return the method that was used, the influence kept, and its rows."""
         solved, method = self._solved_model(), self.method
         if method == "auto":
@@ -786,7 +819,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
                 return solved.confirmed(questions, len(kept.values), top, paths=paths)
         for answers, block, part in solved.blocks(method, questions, paths=paths):
             kept.add(answers, block, part)
-        return method, kept.values, kept.rows if top is not None else None
+        return method, kept.values, kept.rows if isinstance(kept, KeepTop) else None
 
     def _settle(self, rows: TrainingRows, readable: dict[str, np.ndarray]) -> None:
         """Keep the training rows and what follows from them and the fitted model."""
@@ -799,7 +832,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         activations = heads.tensors().training_activations(rows.data()).numpy()
         self.mean_activations_ = np.average(activations, axis=0, weights=rows.weights)
 
-    def _edited(self, edited, add) -> ConceptInfluenceExplainer:
+    def _edited(
+        self, edited: Edited, add: dict[str, Any] | None
+    ) -> ConceptInfluenceExplainer:
         """Return an explainer of the edited model on the edited rows."""
         explainer = clone(self).set_params(estimator=clone(edited.estimator))
         explainer.estimator_, explainer._dtype = edited.estimator, self._dtype
@@ -814,7 +849,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         explainer._at_optimum = all(head.converged for head in edited.heads)
         return explainer
 
-    def _validation_rows(self, heads, X, y) -> tuple[np.ndarray, np.ndarray] | None:
+    def _validation_rows(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray] | None:
         if (X is None) != (y is None):
             given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
             raise ValueError(
@@ -830,11 +865,11 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """Return the heads of the fitted final step."""
         return FittedHeads.of(final_step(self.estimator_))
 
-    def _features(self, X) -> np.ndarray:
+    def _features(self, X: Any) -> np.ndarray:
         """Return checked features of new rows, in float64."""
         return self._checked(transform_parts(self.estimator_, X))
 
-    def _checked(self, features) -> np.ndarray:
+    def _checked(self, features: Any) -> np.ndarray:
         """Return checked features in float64, in memory that nobody else can change."""
         model = final_step(self.estimator_)
         checked = check_features(model, features, reset=False)
@@ -843,12 +878,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         return checked if is_own else checked.copy()
 
-    def _codes(self, heads: FittedHeads, features, y) -> np.ndarray:
+    def _codes(self, heads: FittedHeads, features: np.ndarray, y: Any) -> np.ndarray:
         """Return the code of the class that each target is about."""
         if y is not None:
             return class_codes(self.classes_, features, y)
         proba = heads.tensors().label_probabilities(torch.from_numpy(features))
-        return proba.argmax(dim=1).numpy()
+        codes: np.ndarray = proba.argmax(dim=1).numpy()
+        return codes
 
     def _prepare(self, rows: TrainingRows) -> Solved:
         device, heads = resolve_device(self.device), self._heads()
@@ -863,7 +899,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             self._solved = self._prepare(TrainingRows(**self._training))
         return self._solved
 
-    def _factors(self):
+    def _factors(self) -> Factors | None:
         """Return factorised Hessians of this model, or of a model near it.
 
         None if the model is far from the one that it was edited from: then other
@@ -878,20 +914,22 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         annotations = _readable_concepts(self._heads(), rows)
         return pd.DataFrame({**self._readable, **annotations})
 
-    def _explained_frame(self, X, codes, values, reduce) -> pd.DataFrame:
+    def _explained_frame(
+        self, X: Any, codes: np.ndarray, values: np.ndarray, reduce: str | None
+    ) -> pd.DataFrame:
         if reduce is not None:
             return pd.DataFrame({"value": values})
         known = {**_readable(X), "label": self.classes_[codes], "value": values}
         return pd.DataFrame(known)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """Leave out factors and tensors on a device, which can be computed again."""
-        state = super().__getstate__().copy()
+        state: dict[str, Any] = super().__getstate__().copy()
         state.pop("_solved", None)
         state.pop("_nearby", None)
         return state
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator)
         # LogisticRegression takes sparse features, the numerics here do not.
@@ -900,14 +938,14 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return tags
 
 
-def _is_single(features) -> bool:
+def _is_single(features: Any) -> bool:
     """Return whether all features came in single precision."""
     if isinstance(features, pd.DataFrame):
         return bool((features.dtypes == np.float32).all())
     return getattr(features, "dtype", None) == np.float32
 
 
-def _readable(X) -> dict[str, np.ndarray]:
+def _readable(X: Any) -> dict[str, np.ndarray]:
     """Return the texts of rows by column name; nothing for numbers."""
     if isinstance(X, pd.DataFrame):
         texts = {n: c for n, c in X.items() if pd.api.types.is_string_dtype(c)}
@@ -933,5 +971,6 @@ def _readable_concepts(heads: FittedHeads, rows: TrainingRows) -> dict[str, np.n
         values = np.where(counted[:, j], rows.codes[:, j], 0.0)
         if classes is not None:
             values = classes[values.astype(int)]
-        readable[name] = np.where(counted[:, j], values.astype(object), None)
+        readable[name] = values.astype(object)
+        readable[name][~counted[:, j]] = None
     return readable

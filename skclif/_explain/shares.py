@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .engine import warn_of_hard_activations
 from .requests import numeric_targets
 
+if TYPE_CHECKING:
+    from .explainer import ConceptInfluenceExplainer
+
 
 def influence_on_shares(
-    explainer, X, y, shares: np.ndarray, method: str | None = None
+    explainer: ConceptInfluenceExplainer,
+    X: Any,
+    y: Any,
+    shares: np.ndarray,
+    method: str | None = None,
 ) -> tuple[str, tuple[str, ...], np.ndarray]:
     """Return the influence of every training row on weighted sums of losses, by path.
 
