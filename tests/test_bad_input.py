@@ -1230,7 +1230,7 @@ KINDS_KINDS = choices(
 )
 BUDGET_KINDS = choices(
     [None, 1, np.int64(2), 10**9],
-    [(value, "budget=.* must be 1 or more: how many ch") for value in [0, -1]],
+    [(value, "budget=.* must be 1 or more: it is the max") for value in [0, -1]],
 )
 for _value in [1.5, 2.0, np.nan, "3", True, [1]]:
     BUDGET_KINDS["wrong type"][repr(_value)] = (

@@ -1,8 +1,8 @@
-"""What to keep of influence that arrives in blocks of training rows.
+"""Collectors: what to keep of influence that arrives in blocks of training rows.
 
-A collector is made once for all targets and filled by `add`: blocks of targets in any
-order, for each of them blocks of rows in the order of the rows. Blocks have shape
-(n_block_targets, n_block_rows, n_paths). What it keeps is `values`.
+A collector is made once for all targets. `add` takes blocks of shape (n_block_targets,
+n_block_rows, n_paths): blocks of targets in any order, and for each of them blocks of
+rows in the order of the rows. `values` is what the collector keeps.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ class KeepAll:
 
     def __init__(self, n_targets: int, n_rows: int, n_paths: int, *, paths: bool):
         self.paths = paths
-        # Influence comes a path at a time: so it is stored, whatever axis is last.
+        # Influence arrives one path at a time, and is stored in that order.
         shape = (n_targets, n_paths, n_rows) if paths else (n_targets, n_rows)
         stored = np.empty(shape)
         self.values = np.moveaxis(stored, 1, 2) if paths else stored
@@ -48,7 +48,10 @@ class SumGroups:
 
 
 class KeepTop:
-    """Keep the k rows of largest influence a target, in O(n_targets * k) memory."""
+    """Keep the k rows of largest influence for each target.
+
+    This takes memory of O(n_targets * k).
+    """
 
     def __init__(
         self, n_targets: int, n_rows: int, k: int, n_paths: int, *, paths: bool

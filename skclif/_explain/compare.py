@@ -1,18 +1,21 @@
-"""Each method of influence beside leave-one-out retraining."""
+"""Each method of influence, compared with leave-one-out retraining."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import torch
 
 from .._results.validation import Agreement, ValidationResult, resolution
+from ..numerics.targets import Question
 from .engine import METHODS, Solved
 
 
-def check_methods(methods) -> tuple[str, ...]:
-    """Return names of methods, each once, "auto" not among them."""
+def check_methods(methods: Any) -> tuple[str, ...]:
+    """Return names of methods, each once, without "auto"."""
     known = METHODS[1:]
     asked = (methods,) if isinstance(methods, str) else methods
     asked = list(asked) if isinstance(asked, Iterable) else []
@@ -25,7 +28,7 @@ def check_methods(methods) -> tuple[str, ...]:
 
 def compare_with_retraining(
     solved: Solved,
-    questions,
+    questions: Sequence[Question],
     paths: tuple[str, ...],
     *,
     n_rows: int,
@@ -35,10 +38,10 @@ def compare_with_retraining(
     target: str,
     unit: str,
 ) -> ValidationResult:
-    """Leave rows out by retraining and by each method, and single terms of some.
+    """Leave out rows, and single terms of some rows, by retraining and by each method.
 
-    `paths` are the names of the loss terms. The other arguments are those of
-    :meth:`ConceptInfluenceExplainer.validate`, checked.
+    `paths` are the names of the loss terms. The other arguments are the checked
+    arguments of :meth:`ConceptInfluenceExplainer.validate`.
     """
     rows = _influential_and_random(solved, questions, n_rows, random_state)
     path_rows = np.sort(random_state.permutation(rows)[:n_paths])
@@ -56,7 +59,7 @@ def compare_with_retraining(
         return ValidationResult(
             target, unit, rows, path_rows, agreements, ratios, shares
         )
-    weights = solved.data.rows(path_rows)
+    weights = solved.data.rows(torch.from_numpy(path_rows))
     present = np.column_stack(
         [weights.label_weights.cpu() > 0, weights.concept_weights.cpu() > 0]
     )
@@ -77,9 +80,12 @@ def compare_with_retraining(
 
 
 def _influential_and_random(
-    solved: Solved, questions, n_rows: int, random_state
+    solved: Solved,
+    questions: Sequence[Question],
+    n_rows: int,
+    random_state: np.random.RandomState,
 ) -> np.ndarray:
-    """Return rows, half the most influential over all targets, then random others."""
+    """Return rows: first the most influential over all targets, then random others."""
     total = np.zeros(len(solved.data.features))
     for _, block, part in solved.blocks("leverage", questions, paths=False):
         total[block] += np.abs(part.sum(axis=2)).sum(axis=0)
@@ -89,7 +95,14 @@ def _influential_and_random(
     return np.concatenate([top, rest[: n_rows - len(top)]])
 
 
-def _timed(solved: Solved, method: str, questions, rows, *, paths: bool):
+def _timed(
+    solved: Solved,
+    method: str,
+    questions: Sequence[Question],
+    rows: np.ndarray,
+    *,
+    paths: bool,
+) -> tuple[np.ndarray, float]:
     """Return influence of rows, (n_answers, n_rows, n_paths), and seconds."""
     start = time.perf_counter()
     blocks = list(solved.blocks(method, questions, paths=paths, rows=rows))

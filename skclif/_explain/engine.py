@@ -1,8 +1,8 @@
-"""How influence is computed: the methods, and which of them "auto" takes."""
+"""How influence is computed: the methods, and the choice that "auto" makes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,28 +11,29 @@ import torch
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
-from ..numerics.first_order import add_adjoints, first_order, solve_adjoint
+from ..numerics.first_order import Adjoint, add_adjoints, first_order, solve_adjoint
 from ..numerics.hessians import Factors
 from ..numerics.leverage import leverage
 from ..numerics.newton import newton
 from ..numerics.retraining import retraining
-from ..numerics.targets import Question, evaluate
+from ..numerics.targets import Question, Target, evaluate
 from .collect import KeepTop
 
 METHODS = ("auto", "newton", "leverage", "first_order")
 CONFIRMED = "leverage, its top rows by newton"
 
-# What newton may cost under "auto", in floating-point operations: half a minute or so
-# of one core. A count, not a clock, so that the same call always takes the same method.
+# What newton may cost under "auto", in floating-point operations: about half a minute
+# of one core. It is a count and not a time, so that the same call always takes the same
+# method.
 _MOST_WORK = 1e12
-# Candidates that leverage proposes for each row that newton confirms.
+# Number of candidates that leverage proposes for each row that newton confirms.
 _CANDIDATES = 2
 _TARGET_BLOCK = 512
 
 
 @dataclass(frozen=True)
 class Solved:
-    """A solved model with what its influence needs, on the device.
+    """A solved model with all that its influence needs, on the device.
 
     Attributes
     ----------
@@ -40,7 +41,7 @@ class Solved:
     data : TrainingData
     factors : Factors
     basis : Tensor of shape (n_features, n_samples) or None
-        Of the rows' span, if features are in its coordinates.
+        Basis of the rows' span, if the features are in its coordinates.
     """
 
     bottleneck: Bottleneck
@@ -49,18 +50,23 @@ class Solved:
     basis: torch.Tensor | None
 
     @property
-    def device(self):
-        """Where it is."""
+    def device(self) -> torch.device:
+        """The device of the model and its data."""
         return self.data.features.device
 
-    def questions(self, features, about, reduce) -> list:
+    def questions(
+        self,
+        features: np.ndarray,
+        about: Callable[[slice], Target],
+        reduce: str | None,
+    ) -> list[Question]:
         """Return checked targets in blocks.
 
         Parameters
         ----------
         features : ndarray of shape (n_targets, n_features)
         about : callable
-            From a slice to the numeric target of these rows.
+            Maps a slice to the numeric target of these rows.
         reduce : {"mean", "sum"} or None
         """
         questions = []
@@ -75,8 +81,8 @@ class Solved:
             questions.append(Question(rows, about(block), combine))
         return questions
 
-    def values(self, questions) -> np.ndarray:
-        """Return the answered targets as the model is, (n_answers,)."""
+    def values(self, questions: Sequence[Question]) -> np.ndarray:
+        """Return the values of the targets for this model, (n_answers,)."""
         parts = []
         for question in questions:
             value = evaluate(question.target, self.bottleneck, question.features)
@@ -84,11 +90,17 @@ class Solved:
                 value = question.combine @ value
             parts.append(value.cpu().numpy())
         if questions[0].combine is not None:
-            return np.sum(parts, axis=0)
+            total: np.ndarray = np.sum(parts, axis=0)
+            return total
         return np.concatenate(parts)
 
     def blocks(
-        self, method: str, questions, *, paths: bool, rows: np.ndarray | None = None
+        self,
+        method: str,
+        questions: Sequence[Question],
+        *,
+        paths: bool,
+        rows: np.ndarray | None = None,
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Yield influence as blocks of answers and of training rows.
 
@@ -97,9 +109,9 @@ class Solved:
         method : {"newton", "leverage", "first_order", "retraining"}
         questions : list of numerics.targets.Question
         paths : bool
-            Whether single terms are asked for; without, there may be one path only.
+            Whether the paths are wanted by themselves. If not, there may be only one.
         rows : ndarray of shape (n_rows,), default=None
-            Training rows that are asked about; None for all.
+            Positions of training rows. None is all rows.
 
         Yields
         ------
@@ -108,24 +120,27 @@ class Solved:
             Of `rows`.
         influence : ndarray of shape (n_answers, n_block, n_paths)
         """
-        if rows is not None:
-            rows = torch.from_numpy(rows).to(self.device)
+        positions = None if rows is None else torch.from_numpy(rows).to(self.device)
         if method == "first_order":
-            yield from self._first_order(questions, rows)
+            yield from self._first_order(questions, positions)
             return
         remove = {"newton": newton, "leverage": leverage, "retraining": retraining}
-        paths = paths and len(self.bottleneck.concepts) > 0  # else the label's is all
+        paths = (
+            paths and len(self.bottleneck.concepts) > 0
+        )  # else the label's path is the only one
         for block, part in remove[method](
-            self.bottleneck, self.data, self.factors, questions, rows, paths=paths
+            self.bottleneck, self.data, self.factors, questions, positions, paths=paths
         ):
             combine = questions[0].combine
-            if combine is not None:  # every question has its part of every answer
-                part = part.unflatten(0, (-1, len(combine))).sum(dim=0)
+            if combine is not None:  # each question has a part of each answer
+                part = part.reshape(-1, len(combine), *part.shape[1:]).sum(dim=0)
             yield slice(0, len(part)), block, part.cpu().numpy()
 
-    def _first_order(self, questions, rows):
+    def _first_order(
+        self, questions: Sequence[Question], rows: torch.Tensor | None
+    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         data = self.data if rows is None else self.data.rows(rows)
-        adjoints = (
+        adjoints: Iterable[Adjoint] = (
             solve_adjoint(
                 self.bottleneck,
                 self.factors,
@@ -145,17 +160,18 @@ class Solved:
             ):
                 yield answers, block, part.cpu().numpy()
 
-    def choose_method(self, questions, *, paths: bool) -> str:
-        """Return "newton" if removing every row is bearable work, or "leverage"."""
+    def choose_method(self, questions: Sequence[Question], *, paths: bool) -> str:
+        """Return "newton" if it can remove every row in little time, or "leverage"."""
         work = self._work(len(self.data.features), questions, paths)
         return "newton" if work <= _MOST_WORK else "leverage"
 
     def confirmed(
-        self, questions, n_answers: int, top: int, *, paths: bool
+        self, questions: Sequence[Question], n_answers: int, top: int, *, paths: bool
     ) -> tuple[str, np.ndarray, np.ndarray]:
-        """Return the method, influence by newton of the top rows by leverage, and them.
+        """Return the method, and influence and positions of the top rows.
 
-        By leverage alone where newton would have too many rows to remove.
+        Leverage proposes rows, and newton removes them. If they are too many to remove,
+        the influence is leverage's.
         """
         n = len(self.data.features)
         screen = KeepTop(n_answers, n, _CANDIDATES * top, 1, paths=False)
@@ -165,9 +181,9 @@ class Solved:
         positions = positions.reshape(screen.rows.shape)
         bearable = self._work(len(rows), questions, paths) <= _MOST_WORK
         method = "newton" if bearable else "leverage"
-        exact = None
+        exact = np.empty(0)
         for _, block, part in self.blocks(method, questions, paths=paths, rows=rows):
-            if exact is None:
+            if not exact.size:
                 exact = np.empty((*positions.shape, part.shape[2]))
             here = (positions >= block.start) & (positions < block.stop)
             answers = here.nonzero()[0]
@@ -179,15 +195,15 @@ class Solved:
         values = values if paths else values.sum(axis=2)
         return (CONFIRMED if bearable else method), values, best
 
-    def _work(self, n_rows: int, questions, paths: bool) -> float:
-        """Return about how many operations newton takes to remove so many rows."""
+    def _work(self, n_rows: int, questions: Sequence[Question], paths: bool) -> float:
+        """Return about how many operations newton takes to remove `n_rows` rows."""
         stack, label = self.bottleneck.concepts, self.bottleneck.label
         n, n_inputs = len(self.data.features), self.data.features.shape[1] + 1
         n_targets = sum(len(question.features) for question in questions)
         n_cases = 2 + len(stack) if paths else 1
         concepts = 6 * n * n_inputs * stack.n_scores
         concepts += sum(4 * (head.n_scores * n_inputs) ** 2 for head in stack.heads)
-        # Softmax takes about a hundred operations a value.
+        # Softmax takes about a hundred operations per value.
         labels = 100 * label.n_values + 8 * label.n_scores * stack.n_activations
         if not stack:
             labels += 6 * n_inputs * label.n_scores
@@ -210,8 +226,8 @@ def warn_of_hard_activations(heads: FittedHeads, method: str) -> None:
     if method == "first_order":
         what = (
             "To first order, annotations do not move the label through hard "
-            f"activations: the paths of {', '.join(names)} are 0, although removing an "
-            "annotation for real can flip an activation."
+            f"activations: the paths of {', '.join(names)} are 0, although the removal "
+            "of an annotation can flip an activation."
         )
     else:
         what = (

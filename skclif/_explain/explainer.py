@@ -5,11 +5,15 @@ Influence functions through a concept bottleneck: CLIF, arXiv 2605.19848.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.utils import check_random_state, get_tags, indexable
+from sklearn.utils import Tags, check_random_state, get_tags, indexable
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
@@ -34,11 +38,14 @@ from .._models.linear import check_class_weights, check_explainable, training_ro
 from .._results.edits import EditResult
 from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
+from .._results.validation import ValidationResult
 from ..numerics.bottleneck import concept_effects
-from ..numerics.hessians import factorise
+from ..numerics.hessians import Factors, factorise
+from ..numerics.targets import Question
+from .collect import KeepAll, KeepTop, SumGroups
 from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps
-from .edits.solve import edit_model, effects, write_record
+from .edits.solve import Edited, edit_model, effects, write_record
 from .engine import METHODS, Solved, warn_of_hard_activations
 from .requests import class_codes, collector, describe_target, numeric_targets
 from .suggestions.arguments import check_budget, check_enough, check_kinds
@@ -52,36 +59,39 @@ from .suspects import check_ordinal, check_which, find_suspects, paths_and_value
 class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEstimator):
     """Explain predictions by the training rows that caused them, and by concepts.
 
-    `fit` trains a clone of the estimator and keeps what exact influence needs. In a
-    pipeline the earlier steps are held fixed: influence is that of the rows on the last
-    step.
+    `fit` trains a clone of the estimator and keeps what exact influence needs. The
+    earlier steps of a pipeline are held fixed: influence is that of the training rows
+    on the last step. See :doc:`/influences`.
 
     Parameters
     ----------
     estimator : estimator
         A :class:`ConceptBottleneckClassifier`, scikit-learn's
         :class:`~sklearn.linear_model.LogisticRegression` with an L2 penalty or none, or
-        a pipeline that ends in one. A fitted one in a
+        a pipeline that ends in one of these. A fitted estimator in a
         :class:`~sklearn.frozen.FrozenEstimator` is explained as it is: `fit` then needs
-        the very rows, annotations and weights it was trained on.
+        exactly the rows, annotations and weights that it was trained on.
     method : {"auto", "newton", "leverage", "first_order"}, default="auto"
-        "newton" solves both stages again without the row, and without each of its loss
-        terms by itself, by Newton steps on exact gradients: close to what retraining
-        gives, in time that grows with the square of the training rows. "leverage"
-        takes one step, in closed form. "first_order" is the derivative in the weight
-        of every loss term: the fastest, and furthest from retraining.
+        How influence is computed.
 
-        "auto" is "newton" where that is half a minute's work or so, for up to some
-        thousand training rows; beyond, "leverage", and with ``top=`` its highest rows
-        once more by "newton". The result's `method` says what it was.
+        - "newton" solves both stages again without the row. It is close to retraining,
+          and its time grows with the square of the number of training rows.
+        - "leverage" takes one step towards that solution, in closed form.
+        - "first_order" is the derivative in the weight of every loss term. It is the
+          fastest method, and the least like retraining.
+        - "auto" is "newton" if that takes about half a minute or less, as for up to
+          some thousand training rows, and otherwise "leverage". With ``top=``,
+          "leverage" finds the rows and "newton" removes them.
+
+        The result's `method` says which method was used.
     device : str, default="cpu"
         Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
 
     Attributes
     ----------
     estimator_ : estimator
-        The fitted clone; a LogisticRegression is solved on to where its gradient is
-        1e-8.
+        The fitted clone. A LogisticRegression is trained further, until its gradient
+        norm is 1e-8.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     concept_names_in_ : ndarray of shape (n_concepts,)
@@ -89,7 +99,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     n_samples_ : int
         Number of training rows.
     mean_activations_ : ndarray of shape (n_activations,)
-        Average of the label head's inputs over the training rows, weighted by
+        Mean of the label head's inputs over the training rows, weighted by
         `sample_weight`.
     n_features_in_ : int
         Number of features seen in `fit`, if the estimator knows it.
@@ -104,24 +114,16 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     Notes
     -----
     The influence of a training row is the effect of its *presence*: target(trained with
-    the row) - target(trained without it). On a loss, positive means harmful. It adds up
-    from *paths*, one a loss term: the row's label and each of its annotations. What
-    these do to each other when the whole row goes is one more path of "newton" and
-    "leverage", "interaction"; to first order there is none.
+    the row) - target(trained without it). On a loss, positive means harmful. It is the
+    sum of *paths*, one for each loss term: the label of the row, and each of its
+    annotations. "newton" and "leverage" have one more path, "interaction": what these
+    terms do to each other when the whole row is removed.
 
-    "newton" goes on until the estimated error of every head is 5e-4 of the way it went,
-    and warns of heads that do not settle. `validate` compares all three with real
-    retraining.
+    If the features are float32, influence is within about 1e-5 of its float64 value.
 
-    With features in float32, as embeddings come, products over training rows are taken
-    in float32 too, and influence is within about 1e-5 of what float64 gives; where that
-    would be more, because features are nearly collinear, float64 it is. With features
-    in float64, everything is.
-
-    What concerns the model alone stays with the model: ``explainer.estimator_`` is the
-    fitted clone, and the last step of a pipeline, ``explainer.estimator_[-1]``, has
-    `predict_concepts`, `intervene` and `contributions` on the features of
-    ``explainer.estimator_[:-1].transform(X)``.
+    Methods of the model alone are those of ``explainer.estimator_``. The last step of a
+    pipeline, ``explainer.estimator_[-1]``, has `predict_concepts`, `intervene` and
+    `contributions`, on the features ``explainer.estimator_[:-1].transform(X)``.
 
     References
     ----------
@@ -152,7 +154,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     __module__ = "skclif"
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "estimator": [HasMethods(["fit", "predict_proba"])],
         "method": [StrOptions(set(METHODS))],
         "device": [str],
@@ -160,7 +162,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
 
-    def __init__(self, estimator, *, method="auto", device="cpu"):
+    def __init__(self, estimator: Any, *, method: str = "auto", device: str = "cpu"):
         self.estimator = estimator
         self.method = method
         self.device = device
@@ -168,8 +170,14 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
     def fit(
-        self, X, y, sample_weight=None, *, concepts=None, concept_sample_weight=None
-    ):
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        concepts: Any = None,
+        concept_sample_weight: Any = None,
+    ) -> ConceptInfluenceExplainer:
         """Fit the estimator and prepare influence.
 
         Parameters
@@ -194,10 +202,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Raises
         ------
         TypeError
-            If the estimator ends in something else, or takes no `concepts`.
+            If the estimator cannot be explained, or takes no `concepts`.
         ValueError
-            If a LogisticRegression has no smooth optimum, a frozen model does not stand
-            at the optimum of these data, or a Hessian is singular.
+            If a LogisticRegression has no smooth optimum, a frozen model is not at the
+            optimum of these data, or a Hessian is singular.
 
         Warns
         -----
@@ -227,7 +235,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self._solved = self._prepare(rows)
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Predict probabilities of the labels with the fitted estimator.
 
         Parameters
@@ -243,7 +251,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
 
-    def transform(self, X):
+    def transform(self, X: Any) -> np.ndarray:
         """Return the effect of every concept on the predicted class.
 
         Parameters
@@ -254,17 +262,19 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Returns
         -------
         effects : ndarray of shape (n_samples, n_concepts), float64
-            ``log p(predicted class)`` as it is, minus with the concept's activations
-            set to their training average (nats); positive = the concept supports the
+            ``log p(predicted class)`` minus its value with the concept's activations
+            set to their training mean (nats); positive = the concept supports the
             prediction.
         """
         check_is_fitted(self)
-        heads, features = self._heads(), self._features(X)
+        features = torch.from_numpy(self._features(X))
         average = torch.from_numpy(self.mean_activations_)
-        features = torch.from_numpy(features)
-        return concept_effects(heads.tensors(), features, average).numpy()
+        effects = concept_effects(self._heads().tensors(), features, average)
+        return effects.numpy()
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> np.ndarray:
         """Return the names of the concepts.
 
         Parameters
@@ -275,7 +285,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Returns
         -------
         names : ndarray of str objects
-            One name a column of `transform`.
+            One name for each column of `transform`.
         """
         check_is_fitted(self)
         if hasattr(self, "n_features_in_"):
@@ -284,15 +294,15 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     def influence(
         self,
-        X,
-        y=None,
+        X: Any,
+        y: ArrayLike | None = None,
         *,
-        target="loss",
-        paths=False,
-        groups=None,
-        reduce=None,
-        top=None,
-    ):
+        target: str | tuple[Any, ...] = "loss",
+        paths: bool = False,
+        groups: ArrayLike | None = None,
+        reduce: str | None = None,
+        top: int | None = None,
+    ) -> InfluenceResult:
         """Return the influence of every training row on predictions for `X`.
 
         Parameters
@@ -300,43 +310,43 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         X : array-like of shape (n_targets, n_features) or (n_targets,)
             Rows whose predictions are explained.
         y : array-like of shape (n_targets,), default=None
-            The class that each target is about; None for the predicted ones.
+            The class that each target is about. None is the predicted class.
         target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
-            "loss" is ``-log p(y)`` and "log_proba" its negative (nats); "logit" is the
-            decision function of class y; "margin" the logit of y minus the largest
-            other. ``("concept", name, value)`` is the probability of a concept's value,
-            ``("concept", name)`` the prediction of a continuous one, in its own unit.
+            "loss" is ``-log p(y)`` and "log_proba" its negative (nats). "logit" is the
+            decision function of class y. "margin" is the logit of y minus the largest
+            other logit. ``("concept", name, value)`` is the probability of a concept's
+            value. ``("concept", name)`` is the prediction of a continuous concept, in
+            the unit of the concept.
         paths : bool, default=False
-            Whether to return every path by itself: the label's loss term and those of
-            the annotations, and but to first order their interaction. They add up to
-            the influence of the row.
+            Whether to return every path by itself. They add up to the influence of the
+            row.
         groups : array-like of shape (n_train,), default=None
             Sum influence over training rows of the same group.
         reduce : {"mean", "sum"}, default=None
-            Explain the mean or sum over the targets instead of each.
+            Explain the mean or the sum over the targets instead of each target.
         top : int, default=None
-            Keep only so many training rows a target, by magnitude, in memory of
-            O(n_targets * top).
+            Number of training rows to keep for each target, by magnitude. The result
+            takes memory of O(n_targets * top). None keeps all.
 
         Returns
         -------
         result : InfluenceResult
-            With `values` of shape (n_targets, n_train), or (n_targets, n_train,
-            n_paths). The effect of a row's presence on the target, in its unit; on a
-            loss, positive = harmful.
+            Its `values` have shape (n_targets, n_train) or, with paths, (n_targets,
+            n_train, n_paths), float64: the effect of a row's presence on the target, in
+            the target's unit; on a loss, positive = harmful.
 
         Raises
         ------
         ValueError
-            If the target, a class or a concept is unknown, lengths differ, or a row is
-            all that holds a head, so that it cannot be removed but to first order.
+            If the target, a class or a concept is unknown, lengths differ, or a head is
+            determined by one row alone, so that only "first_order" can remove it.
 
         Warns
         -----
         InfluenceWarning
-            If some removals are too large for one step of "leverage" or do not settle
-            by "newton", or if annotations act through hard activations, which
-            "first_order" and "leverage" do not see flip.
+            If removals are too large for one step of "leverage" or do not converge by
+            "newton", or if annotations act through hard activations, whose flips
+            "first_order" and "leverage" do not see.
         """
         check_is_fitted(self)
         if not isinstance(paths, bool | np.bool_):
@@ -378,62 +388,60 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     def validate(
         self,
-        X,
-        y=None,
+        X: Any,
+        y: ArrayLike | None = None,
         *,
-        target="loss",
-        n_rows=50,
-        n_paths=None,
-        methods=("newton", "leverage", "first_order"),
-        random_state=None,
-    ):
+        target: str | tuple[Any, ...] = "loss",
+        n_rows: int = 50,
+        n_paths: int | None = None,
+        methods: Sequence[str] = ("newton", "leverage", "first_order"),
+        random_state: int | np.random.RandomState | None = None,
+    ) -> ValidationResult:
         """Retrain without training rows, and compare with their influence.
 
-        Half of the rows are the most influential over the targets, by leverage; the
-        others are random. Both stages are fitted again without each row, to a gradient
-        of 1e-9. It takes up to half a second a row for a thousand training rows, and
-        several times that where every loss term is left out by itself. Neither the
-        explainer nor its `method` is changed.
+        Half of the rows are those of the largest influence by leverage; the others are
+        random. Both stages are fitted again without each row, which takes up to half a
+        second per row with a thousand training rows. The explainer does not change. See
+        :doc:`/influences`.
 
         Parameters
         ----------
         X : array-like of shape (n_targets, n_features) or (n_targets,)
             Rows whose predictions are explained.
         y : array-like of shape (n_targets,), default=None
-            The class that each target is about; None for the predicted ones.
+            The class that each target is about. None is the predicted class.
         target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
             As in `influence`.
         n_rows : int, default=50
-            Training rows to leave out, one at a time.
+            Number of training rows to leave out, one at a time.
         n_paths : int, default=None
-            How many of them, chosen at random, are also retrained without each single
-            loss term: 0 for none, at most `n_rows`. None is 10, or all if they are
-            fewer.
+            Number of these rows, at most `n_rows`, that are also left out one loss term
+            at a time. None is 10, or all rows if there are fewer.
         methods : sequence of str, default=("newton", "leverage", "first_order")
-            What is compared with retraining, whatever the explainer's `method` is.
+            The methods to compare with retraining.
         random_state : int, RandomState instance or None, default=None
-            Chooses the random rows, and those of which every loss term is left out.
+            Chooses the random rows, and the rows of which every loss term is left out.
 
         Returns
         -------
         result : ValidationResult
             Correlation, relative error, agreement of signs and time of every method,
-            for rows and for every path, and a plot. The effects compared are those of
-            a row's or a term's presence on each target, in its unit.
+            for rows and for every path. The effects that are compared are those of the
+            presence of a row or a loss term, in the target's unit.
 
         Raises
         ------
         ValueError
             If `n_rows` is above the number of training rows or `n_paths` above
             `n_rows`, a method, the target, a class or a concept is unknown, lengths
-            differ, or a row is all that holds a head.
+            differ, or a head is determined by one row alone.
         RuntimeError
             If retraining does not reach an optimum.
 
         Warns
         -----
         InfluenceWarning
-            As `influence`, of the rows left out.
+            As in `influence`, for the rows that are left out.
 
         Examples
         --------
@@ -474,71 +482,62 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             unit=unit,
         )
 
-    def suspect_labels(self, which=None, *, ordinal=None):
-        """Return every label and annotation, those most likely to be wrong first.
+    def suspect_labels(
+        self,
+        which: str | Sequence[str] | None = None,
+        *,
+        ordinal: str | Sequence[str] | dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Return every label and annotation, the most likely errors first.
 
-        Each is judged by what its own head says of it when that one loss term is left
-        out of its training. Whether a change would *help* is another question, which
-        `influence` is for.
+        Each value is judged by its own head, as if the head had been trained without
+        this value. Whether a change would *help* is another question: see
+        `suggest_edits`.
 
         Parameters
         ----------
         which : str or sequence of str, default=None
-            Paths to answer about: "label", names of concepts, or several of them; None
-            for all.
+            The paths to list: "label" or names of concepts. None lists all. It changes
+            no number except the rank.
         ordinal : str, sequence of str or dict, default=None
-            Paths whose values have an order that wrong ones keep to: a wrong value is
-            next to the right one, 2 for 1 and never 5. A dict gives the values of each
-            path in their order, otherwise it is that of sorting.
+            Paths whose values have an order, if wrong values are next to the right
+            value: 2 instead of 1, and never 5. A dict gives the values of each path in
+            their order. Without a dict, the order is that of sorting.
 
         Returns
         -------
         suspects : DataFrame of shape (n_terms, 9) or more
-            One line a label or annotation. Missing annotations, and those of weight 0,
-            have none; nor have labels of rows of weight 0.
+            One line for each label and annotation that has a value and a weight above
+            0. "Left out" means that the head was trained without this value.
 
-            - row, path: the training row (position), and "label" or the concept;
-            - current, suggested: its value, and the most probable other one if it is
-              wrong; of a continuous concept, the prediction without the term;
-            - loss: of its head, without the term (nats; of a continuous concept, half
+            - row, path: the position of the training row, and "label" or the concept;
+            - current, suggested: the value, and the most probable other value if it is
+              wrong; for a continuous concept, the left-out prediction;
+            - loss: the left-out loss of the head (nats; for a continuous concept, half
               the squared error);
-            - margin: without the term, the probability of the current value minus the
-              largest other; of a continuous concept, minus the size of the studentised
-              residual, in standard deviations;
-            - self_influence: effect of the term's presence on its own loss, in the
-              loss's unit; negative: with it, its loss is lower;
-            - probability: that the current value is wrong;
+            - margin: the left-out probability of the current value minus the largest
+              other probability; for a continuous concept, minus the size of the
+              studentised residual, in standard deviations;
+            - self_influence: the effect of the value's presence on its own loss, in the
+              loss's unit; negative = its loss is lower with it;
+            - probability: that the current value is wrong, between 0 and 1;
             - rank: from 1, by `probability`;
-            - the row's texts, if it was fitted to any.
+            - the texts of the row, if the explainer was fitted to texts.
 
         Raises
         ------
         TypeError
-            If `which` or `ordinal` holds something else than names.
+            If `which` or `ordinal` holds anything except names.
         ValueError
-            If a path is unknown, an order does not have each value once, or a term is
-            all that holds a head.
+            If a path is unknown, an order does not have each value once, or a head is
+            determined by one value alone.
 
         Notes
         -----
-        Leaving out is one Newton step in closed form, through leverage. The label's
-        head goes on seeing the row where the concept heads put it.
-
-        The probability is that of a model of the noise: a share `r` of the values was
-        replaced, by any other alike (with `ordinal`, by a neighbour). Right values are
-        as probable as the head says without the term, after correction: of each
-        probability ``r / n_values`` is taken off, which noise alone gives to the heads
-        (not with `ordinal`), it is raised to a power, and multiplied by a factor for
-        the value. The rate, powers and factors make the observed values most likely.
-        There is one rate for the labels and one for all categorical concepts together,
-        but for those whose values are more likely by six nats under their own. So has
-        each continuous concept its own: right numbers are normal about the prediction,
-        wrong ones spread as all of them are. `which` changes none of it, nor do
-        weights: every value counts once.
-
-        Noise that looks like what the features leave open anyway cannot be told from
-        it: where labels are wrong by confusion with similar ones, probabilities are
-        too small.
+        Values are left out in one Newton step, in closed form. `probability` comes from
+        a model of the noise, in which every value counts once, whatever its weight. If
+        labels are confused with similar labels, the probabilities are too small. See
+        :doc:`/suspects`.
 
         Examples
         --------
@@ -566,46 +565,53 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return find_suspects(self._solved_model(), values, asked, ranks, texts)
 
     def suggest_edits(
-        self, X, y, *, target="loss", kinds=KINDS, budget=None, random_state=None
-    ):
+        self,
+        X: Any,
+        y: ArrayLike | None,
+        *,
+        target: str | tuple[Any, ...] = "loss",
+        kinds: Sequence[str] = KINDS,
+        budget: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> EditSuggestions:
         """Suggest changes of training rows that would help a target.
 
-        Compares every label and every value of every annotation that each training row
-        could have instead, twice and half its weight, and its removal. Each effect is
-        that of one Newton step on the changed training set, as with one change alone;
-        what the list is worth as a whole is measured on validation rows that did not
-        choose it. The effects say what would help, not what is wrong.
+        Compares, for each training row, every other label, every other value of every
+        annotation, twice and half its weight, and its removal. The effects say what
+        would help, not what is wrong. See :doc:`/suggestions`.
 
         Parameters
         ----------
         X : array-like of shape (n_validation, n_features) or (n_validation,)
             Validation rows, at least 20, none of them a training row.
         y : array-like of shape (n_validation,)
-            Their labels: the class that each target is about. None if the target is a
-            concept.
+            The labels of the validation rows: the class that each target is about. None
+            if the target is a concept.
         target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
-            What to help, its mean over the validation rows: as in `influence`. A loss
-            should fall, all others rise.
+            What to help, as in `influence`: its mean over the validation rows. A loss
+            should fall; all other targets should rise.
         kinds : sequence of str, default=("relabel", "annotate", "reweight", "drop")
-            What may change: labels, annotations (first ones of rows that lack them
-            too), the weights of rows by a factor of 2 or 1/2, and rows that go.
+            What may change: labels; annotations, missing annotations too; the weights
+            of rows, by a factor of 2 or 1/2; and whether a row is kept.
         budget : int, default=None
-            At most so many changes; None for a tenth of the training rows. Only changes
-            with a good effect are suggested, of every row and path the best, and no
-            other of a row whose weight changes.
+            Maximum number of changes. None is a tenth of the training rows. Only
+            changes with a good effect are suggested: the best change of every row and
+            path, and no other change of a row whose weight changes.
         random_state : int, RandomState instance or None, default=None
-            Folds of the validation rows for the honest effect.
+            Divides the validation rows into folds.
 
         Returns
         -------
         suggestions : EditSuggestions
-            The changes, the best first, with their effects: ``target after - target
-            before``, in units of the target; on a loss, negative = good.
+            The changes, the best first. The effect of each change alone, by one Newton
+            step, is ``target after - target before``, in the target's unit; on a loss,
+            negative = good. The effect of the whole list is measured on validation rows
+            that did not choose it.
 
         Raises
         ------
         TypeError
-            If `budget` is no whole number.
+            If `budget` is not a whole number.
         ValueError
             If the target, a class, a concept or a kind is unknown, lengths differ, or
             there are fewer than 20 validation rows.
@@ -613,10 +619,11 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Warns
         -----
         SuggestionWarning
-            If the list may not help: the interval of its honest effect is not on the
-            good side of 0, or the model predicts `y` no better than in another order.
+            If the list may not help: the interval of its effect is not on the good side
+            of 0, or the model predicts `y` no better than the same labels in another
+            order.
         InfluenceWarning
-            If annotations act through hard activations, which are not seen to flip.
+            If annotations act through hard activations, whose flips are not seen.
 
         Examples
         --------
@@ -678,56 +685,55 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     def edit(
         self,
         *,
-        y=None,
-        concepts=None,
-        sample_weight=None,
-        drop=None,
-        add=None,
-        drop_concepts=None,
-        n_steps=None,
-        X_val=None,
-        y_val=None,
-    ):
+        y: dict[int, Any] | None = None,
+        concepts: dict[str, dict[int, Any]] | None = None,
+        sample_weight: dict[int, float] | ArrayLike | None = None,
+        drop: Sequence[int] | None = None,
+        add: dict[str, Any] | None = None,
+        drop_concepts: Sequence[str] | None = None,
+        n_steps: int | None = None,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+    ) -> EditResult:
         """Change training rows, and get the model that retraining would give.
 
-        Both stages are solved again from where they stand, to the estimator's `tol`, or
-        from zero where that is the shorter way. Neither the explainer nor its estimator
-        is changed. Weights of classes stay as they were computed in `fit`, and so do
-        the leading steps of a pipeline.
+        Both stages are solved again, to the estimator's `tol`. The explainer and its
+        estimator do not change. Class weights and the leading steps of a pipeline stay
+        as they are. See :doc:`/repair`.
 
         Parameters
         ----------
         y : dict of int to label, default=None
-            New labels by row. Rows are named by position, as everywhere here.
+            New labels by row. All rows are named by position.
         concepts : dict of str to dict of int to value, default=None
-            New annotations by concept and row; None or NaN takes one away.
+            New annotations by concept and row. None or NaN removes an annotation.
         sample_weight : dict or array-like of shape (n_train,), default=None
             New weights by row, or of all rows. 0 is the same as dropping.
         drop : list of int, default=None
             Rows to leave out. They keep their positions, with weight 0.
         add : dict, default=None
-            New rows, with the keys X and y, and if need be concepts, sample_weight and
-            concept_sample_weight, each as in `fit`. They stand behind the others.
+            New rows, with the keys X and y and, optionally, concepts, sample_weight and
+            concept_sample_weight, each as in `fit`. They come after the other rows.
         drop_concepts : list of str, default=None
-            Concepts that the model is to be without.
+            Concepts to remove from the model.
         n_steps : int, default=None
-            At most so many Newton steps a stage, from where it stands; None for as many
-            as the optimum takes. Two are close to it after dropping and reweighting.
+            Maximum number of Newton steps per stage, starting from the current
+            parameters. None runs to convergence.
         X_val : array-like of shape (n_val, n_features) or (n_val,), default=None
             Rows on whose mean log-loss the effect is recorded.
         y_val : array-like of shape (n_val,), default=None
-            Their labels.
+            Labels of these rows.
 
         Returns
         -------
         result : EditResult
-            With `estimator`; `explainer`, which goes on from there; and `record`. The
-            effects in it are ``loss after - loss before`` (nats); negative = good.
+            The edited `estimator`, its `explainer`, and the `record`. The effects in
+            the record are ``loss after - loss before`` (nats); negative = good.
 
         Raises
         ------
         TypeError
-            If an argument is of another form, or a row is not named by a whole number.
+            If an argument has another form, or a row is not named by a whole number.
         ValueError
             If a row, concept, label or value is unknown, a row is dropped and changed
             too, or a class or a value of a concept would be left without weight.
@@ -735,7 +741,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Warns
         -----
         ConvergenceWarning
-            If a head does not reach its optimum, but for `n_steps`.
+            If a head does not reach its optimum, although `n_steps` is None.
 
         Examples
         --------
@@ -776,7 +782,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             add=add,
             drop_concepts=drop_concepts,
         )
-        validation = self._validation_rows(heads, X_val, y_val)
+        validation = self._validation_rows(X_val, y_val)
         spanned = rows.features.shape[0] >= rows.features.shape[1]
         factors = self._factors() if spanned or edit.added is None else None
         edited = edit_model(
@@ -791,15 +797,21 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         explainer = self._edited(edited, add)
         from_zero = any(head.start == "zero" for head in edited.heads)
         explainer._nearby = None if from_zero else edited.factors
-        effect = None, None
+        effect: tuple[float | None, float | None] = None, None
         if validation is not None:
             solved, after = self._solved_model(), explainer._heads()
             effect = effects(solved, heads, after, edit, edited.rows, *validation)
         record = write_record(self.estimator_, rows, edit, edited, n_steps, effect)
         return EditResult(edited.estimator, explainer, record)
 
-    def _answered(self, questions, kept, top, paths):
-        """Return the method that was taken, what is kept of influence, and its rows."""
+    def _answered(
+        self,
+        questions: list[Question],
+        kept: KeepAll | KeepTop | SumGroups,
+        top: int | None,
+        paths: bool,
+    ) -> tuple[str, np.ndarray, np.ndarray | None]:
+        """Return the method that was used, the influence kept, and its rows."""
         solved, method = self._solved_model(), self.method
         if method == "auto":
             method = solved.choose_method(questions, paths=paths)
@@ -807,7 +819,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
                 return solved.confirmed(questions, len(kept.values), top, paths=paths)
         for answers, block, part in solved.blocks(method, questions, paths=paths):
             kept.add(answers, block, part)
-        return method, kept.values, kept.rows if top is not None else None
+        return method, kept.values, kept.rows if isinstance(kept, KeepTop) else None
 
     def _settle(self, rows: TrainingRows, readable: dict[str, np.ndarray]) -> None:
         """Keep the training rows and what follows from them and the fitted model."""
@@ -820,7 +832,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         activations = heads.tensors().training_activations(rows.data()).numpy()
         self.mean_activations_ = np.average(activations, axis=0, weights=rows.weights)
 
-    def _edited(self, edited, add) -> ConceptInfluenceExplainer:
+    def _edited(
+        self, edited: Edited, add: dict[str, Any] | None
+    ) -> ConceptInfluenceExplainer:
         """Return an explainer of the edited model on the edited rows."""
         explainer = clone(self).set_params(estimator=clone(edited.estimator))
         explainer.estimator_, explainer._dtype = edited.estimator, self._dtype
@@ -835,7 +849,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         explainer._at_optimum = all(head.converged for head in edited.heads)
         return explainer
 
-    def _validation_rows(self, heads, X, y) -> tuple[np.ndarray, np.ndarray] | None:
+    def _validation_rows(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray] | None:
         if (X is None) != (y is None):
             given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
             raise ValueError(
@@ -851,21 +865,22 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """Return the heads of the fitted final step."""
         return FittedHeads.of(final_step(self.estimator_))
 
-    def _features(self, X) -> np.ndarray:
+    def _features(self, X: Any) -> np.ndarray:
         """Return checked features of new rows, in float64."""
         return self._checked(transform_parts(self.estimator_, X))
 
-    def _checked(self, features) -> np.ndarray:
-        """Return checked features that nobody else can change, in float64."""
+    def _checked(self, features: Any) -> np.ndarray:
+        """Return checked features in float64, in memory that nobody else can change."""
         model = final_step(self.estimator_)
         return own_copy(check_features(model, features, reset=False), features)
 
-    def _codes(self, heads: FittedHeads, features, y) -> np.ndarray:
+    def _codes(self, heads: FittedHeads, features: np.ndarray, y: Any) -> np.ndarray:
         """Return the code of the class that each target is about."""
         if y is not None:
             return class_codes(self.classes_, features, y)
         proba = heads.tensors().label_probabilities(torch.from_numpy(features))
-        return proba.argmax(dim=1).numpy()
+        codes: np.ndarray = proba.argmax(dim=1).numpy()
+        return codes
 
     def _prepare(self, rows: TrainingRows) -> Solved:
         device, heads = resolve_device(self.device), self._heads()
@@ -880,10 +895,11 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             self._solved = self._prepare(TrainingRows(**self._training))
         return self._solved
 
-    def _factors(self):
-        """Return factorised Hessians of this model, or of one that it is near.
+    def _factors(self) -> Factors | None:
+        """Return factorised Hessians of this model, or of a model near it.
 
-        None where the edit that led here went far: any others cost more than they save.
+        None if the model is far from the one that it was edited from: then other
+        Hessians would cost more than they save.
         """
         if "_solved" not in vars(self) and hasattr(self, "_nearby"):
             return self._nearby
@@ -894,20 +910,22 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         annotations = _readable_concepts(self._heads(), rows)
         return pd.DataFrame({**self._readable, **annotations})
 
-    def _explained_frame(self, X, codes, values, reduce) -> pd.DataFrame:
+    def _explained_frame(
+        self, X: Any, codes: np.ndarray, values: np.ndarray, reduce: str | None
+    ) -> pd.DataFrame:
         if reduce is not None:
             return pd.DataFrame({"value": values})
         known = {**_readable(X), "label": self.classes_[codes], "value": values}
         return pd.DataFrame(known)
 
-    def __getstate__(self):
-        """Leave out what can be computed again: factors, and tensors on a device."""
-        state = super().__getstate__().copy()
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out factors and tensors on a device, which can be computed again."""
+        state: dict[str, Any] = super().__getstate__().copy()
         state.pop("_solved", None)
         state.pop("_nearby", None)
         return state
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator)
         # LogisticRegression takes sparse features, the numerics here do not.
@@ -916,15 +934,15 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return tags
 
 
-def _is_single(features) -> bool:
-    """Return whether features came in single precision, all of them."""
+def _is_single(features: Any) -> bool:
+    """Return whether all features came in single precision."""
     if isinstance(features, pd.DataFrame):
         return bool((features.dtypes == np.float32).all())
     return getattr(features, "dtype", None) == np.float32
 
 
-def _readable(X) -> dict[str, np.ndarray]:
-    """Return the texts of rows by name of column; nothing for numbers."""
+def _readable(X: Any) -> dict[str, np.ndarray]:
+    """Return the texts of rows by column name; nothing for numbers."""
     if isinstance(X, pd.DataFrame):
         texts = {n: c for n, c in X.items() if pd.api.types.is_string_dtype(c)}
         return {
@@ -941,7 +959,7 @@ def _readable(X) -> dict[str, np.ndarray]:
 
 
 def _readable_concepts(heads: FittedHeads, rows: TrainingRows) -> dict[str, np.ndarray]:
-    """Return the annotations of training rows by concept, None where none counts."""
+    """Return the annotations of training rows by concept; None if it has no weight."""
     weights = rows.concept_weights * rows.weights[:, None]
     counted = ~np.isnan(rows.codes) & (weights > 0)
     readable = {}
@@ -949,5 +967,6 @@ def _readable_concepts(heads: FittedHeads, rows: TrainingRows) -> dict[str, np.n
         values = np.where(counted[:, j], rows.codes[:, j], 0.0)
         if classes is not None:
             values = classes[values.astype(int)]
-        readable[name] = np.where(counted[:, j], values.astype(object), None)
+        readable[name] = values.astype(object)
+        readable[name][~counted[:, j]] = None
     return readable

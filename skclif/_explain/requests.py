@@ -1,8 +1,10 @@
-"""What is asked of an explainer, checked: targets, groups, how much to keep."""
+"""Requests to an explainer, checked: targets, groups, and how much to keep."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ from sklearn.utils import column_or_1d
 
 from .._inputs.checks import check_labels, error_context, refuse_masked
 from .._models.fitted import FittedHeads
-from ..numerics.targets import ConceptTarget, LabelTarget
+from ..numerics.targets import ConceptTarget, LabelTarget, Target
 from .collect import KeepAll, KeepTop, SumGroups
 
 # Name, unit, and whether higher is better.
@@ -23,7 +25,9 @@ LABEL_TARGETS = {
 }
 
 
-def describe_target(heads: FittedHeads, target, reduce) -> tuple[str, str, bool]:
+def describe_target(
+    heads: FittedHeads, target: Any, reduce: Any
+) -> tuple[str, str, bool]:
     """Return name, unit and direction of a checked target."""
     if reduce is not None and str(reduce) not in ("mean", "sum"):
         raise ValueError(f"reduce={reduce!r} is not known; use 'mean', 'sum' or None.")
@@ -40,16 +44,18 @@ def describe_target(heads: FittedHeads, target, reduce) -> tuple[str, str, bool]
     return f"{reduce} {name}" if reduce else name, unit, higher_is_better
 
 
-def numeric_targets(heads: FittedHeads, target, codes, device):
-    """Return what gives a slice of targets as the numerics know them, checked ones.
+def numeric_targets(
+    heads: FittedHeads, target: Any, codes: np.ndarray, device: torch.device
+) -> Callable[[slice], Target]:
+    """Return a function from a slice to the numeric target of these rows.
 
     Parameters
     ----------
     heads : FittedHeads
-    target
-        As in :meth:`ConceptInfluenceExplainer.influence`.
+    target : object
+        Checked, as in :meth:`ConceptInfluenceExplainer.influence`.
     codes : ndarray of shape (n_targets,)
-        Codes of the classes they are about.
+        Codes of the classes that the targets are about.
     device : torch.device
     """
     if isinstance(target, str):
@@ -59,7 +65,9 @@ def numeric_targets(heads: FittedHeads, target, codes, device):
     return lambda block: ConceptTarget(j, code)
 
 
-def class_codes(classes: np.ndarray, features, y, name: str = "y") -> np.ndarray:
+def class_codes(
+    classes: np.ndarray, features: np.ndarray, y: Any, name: str = "y"
+) -> np.ndarray:
     """Return the code of the class that each target is about."""
     of = "X" + name.removeprefix("y")
     y = check_labels(y, len(features), name=name, of=of)
@@ -69,11 +77,14 @@ def class_codes(classes: np.ndarray, features, y, name: str = "y") -> np.ndarray
             f"{name} has the class {y[unknown].tolist()[0]!r}, which was not seen in "
             f"fit; known classes: {classes.tolist()}."
         )
-    return np.searchsorted(classes, y)
+    codes: np.ndarray = np.searchsorted(classes, y)
+    return codes
 
 
-def collector(n_targets: int, n_samples: int, n_paths: int, *, paths, groups, top):
-    """Return a collector for all targets, and names of groups.
+def collector(
+    n_targets: int, n_samples: int, n_paths: int, *, paths: bool, groups: Any, top: Any
+) -> tuple[KeepAll | KeepTop | SumGroups, np.ndarray | None]:
+    """Return a collector for all targets, and the names of groups.
 
     Parameters
     ----------
@@ -81,7 +92,7 @@ def collector(n_targets: int, n_samples: int, n_paths: int, *, paths, groups, to
     n_samples : int
         Number of training rows.
     n_paths : int
-        Paths that arrive.
+        Number of paths that arrive.
     paths, groups, top
         As in :meth:`ConceptInfluenceExplainer.influence`.
     """
@@ -90,7 +101,7 @@ def collector(n_targets: int, n_samples: int, n_paths: int, *, paths, groups, to
             raise ValueError("top and groups exclude each other; use .top() after.")
         if not isinstance(top, Integral) or isinstance(top, bool) or top < 1:
             raise ValueError(f"top={top!r} must be a positive integer or None.")
-        return KeepTop(n_targets, n_samples, top, n_paths, paths=paths), None
+        return KeepTop(n_targets, n_samples, int(top), n_paths, paths=paths), None
     if groups is None:
         return KeepAll(n_targets, n_samples, n_paths, paths=paths), None
     refuse_masked("groups", groups)
@@ -106,8 +117,10 @@ def collector(n_targets: int, n_samples: int, n_paths: int, *, paths, groups, to
     return SumGroups(n_targets, len(names), n_paths, codes, paths=paths), names
 
 
-def _concept_target(heads: FittedHeads, target: tuple) -> tuple[int, int, str, str]:
-    """Return position and code of a concept's value, the target's name and its unit."""
+def _concept_target(
+    heads: FittedHeads, target: tuple[Any, ...]
+) -> tuple[int, int, str, str]:
+    """Return position and code of a concept's value, and the target's name and unit."""
     names = list(heads.names)
     name = target[1] if len(target) > 1 else None
     if name not in names:
@@ -116,14 +129,15 @@ def _concept_target(heads: FittedHeads, target: tuple) -> tuple[int, int, str, s
             f"{', '.join(map(repr, names)) or 'no concepts'}."
         )
     j = names.index(name)
-    if heads.values[j] is None:
+    classes = heads.values[j]
+    if classes is None:
         if len(target) != 2:
             raise ValueError(
                 f"target={target!r} names a value, but concept {name!r} is continuous; "
                 f"use ('concept', {name!r})."
             )
         return j, 0, f"predicted {name}", f"units of {name}"
-    values = heads.values[j].tolist()
+    values = classes.tolist()
     if len(target) != 3 or target[2] not in values:
         asked = repr(target[2]) if len(target) == 3 else "no single one"
         raise ValueError(

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .engine import warn_of_hard_activations
 from .requests import numeric_targets
 
+if TYPE_CHECKING:
+    from .explainer import ConceptInfluenceExplainer
+
 
 def influence_on_shares(
-    explainer, X, y, shares: np.ndarray, method: str | None = None
+    explainer: ConceptInfluenceExplainer,
+    X: Any,
+    y: Any,
+    shares: np.ndarray,
+    method: str | None = None,
 ) -> tuple[str, tuple[str, ...], np.ndarray]:
     """Return the influence of every training row on weighted sums of losses, by path.
 
-    Removing training rows costs most of it. The sums share that, which calls of
-    `ConceptInfluenceExplainer.influence` would not.
+    The removal of training rows takes most of the time. All sums share it, which
+    separate calls of `ConceptInfluenceExplainer.influence` would not.
 
     Parameters
     ----------
     explainer : ConceptInfluenceExplainer
-        Fitted. It is not changed.
+        A fitted explainer. It does not change.
     X, y
-        As for its `influence`.
+        As in `ConceptInfluenceExplainer.influence`.
     shares : ndarray of shape (n_sums, n_targets)
         The weight of every row in every sum.
     method : {"newton", "leverage", "first_order"}, default=None
-        None for the explainer's own; "auto" decides as for one sum over the rows.
+        None is the explainer's own method. If that is "auto", it is chosen as for one
+        sum over the rows.
 
     Returns
     -------

@@ -1,15 +1,20 @@
-"""Which labels and annotations may be wrong: what is asked, checked, and the answer."""
+"""Which labels and annotations may be wrong: checked arguments, and the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import torch
 
 from .._models.fitted import FittedHeads
-from ..numerics.suspects import judge, leave_out
+from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
+from .engine import Solved
+
+# Values by path, in the order of the heads; None for a continuous concept.
+Values: TypeAlias = dict[str, np.ndarray | None]
 
 LABEL = "label"
 _SEQUENCES = (list, tuple, np.ndarray, pd.Index, pd.Series)
@@ -26,14 +31,14 @@ COLUMNS = [
 ]
 
 
-def paths_and_values(heads: FittedHeads) -> dict[str, np.ndarray | None]:
-    """Return the values of every path in order, None of a continuous concept."""
+def paths_and_values(heads: FittedHeads) -> Values:
+    """Return the values of every path in order; None for a continuous concept."""
     concepts = zip(heads.names, heads.values, strict=True)
     return {LABEL: heads.classes, **dict(concepts)}
 
 
-def check_which(which, paths) -> list[str]:
-    """Return the checked names of paths that are asked for."""
+def check_which(which: Any, paths: Collection[str]) -> list[str]:
+    """Return the names of the paths to list, checked."""
     if which is None:
         return list(paths)
     asked = _as_names("which", which)
@@ -43,7 +48,7 @@ def check_which(which, paths) -> list[str]:
     return [path for path in paths if path in asked]
 
 
-def check_ordinal(ordinal, values: dict) -> dict[str, np.ndarray]:
+def check_ordinal(ordinal: Any, values: Values) -> dict[str, np.ndarray]:
     """Return the ranks of the values of every path that is ordered."""
     if ordinal is None:
         return {}
@@ -55,32 +60,38 @@ def check_ordinal(ordinal, values: dict) -> dict[str, np.ndarray]:
     return {path: _ranks(path, values[path], values[path]) for path in named}
 
 
-def find_suspects(solved, values, asked, ranks, texts) -> pd.DataFrame:
+def find_suspects(
+    solved: Solved,
+    values: Values,
+    asked: list[str],
+    ranks: dict[str, np.ndarray],
+    texts: dict[str, np.ndarray],
+) -> pd.DataFrame:
     """Return a line for every label and annotation, the most suspect first.
 
     Parameters
     ----------
     solved : Solved
     values : dict of str to ndarray or None
-        Of every path, in the order of the heads.
+        Values of every path, in the order of the heads.
     asked : list of str
-        Paths to answer about.
+        The paths to list.
     ranks : dict of str to ndarray
-        Of the values of ordered paths.
+        Ranks of the values of ordered paths.
     texts : dict of str to ndarray of shape (n_samples,)
-        Of the training rows, by name.
+        Texts of the training rows, by name.
     """
-    terms = leave_out(solved.bottleneck, solved.data, solved.factors)
-    terms = dict(zip(values, terms, strict=True))
-    for path, left_out in terms.items():
-        _refuse_undefined(path, left_out)
-    verdicts = {}
+    left_out = leave_out(solved.bottleneck, solved.data, solved.factors)
+    terms = dict(zip(values, left_out, strict=True))
+    for path, term in terms.items():
+        _refuse_undefined(path, term)
+    verdicts: dict[str, Verdicts] = {}
     for group in _groups(values):
         if not set(group).isdisjoint(asked):
             verdicts |= _judge(group, terms, ranks)
     parts = [_lines(path, values[path], terms[path], verdicts[path]) for path in asked]
     frame = pd.concat(parts, ignore_index=True)
-    # By log-odds: probabilities near 1 are all the same number.
+    # By log-odds, because probabilities near 1 are all the same number.
     order = np.argsort(-frame.pop("log_odds").to_numpy(), kind="stable")
     frame = frame.iloc[order].reset_index(drop=True)
     frame = frame.assign(rank=np.arange(1, len(frame) + 1))[COLUMNS]
@@ -90,11 +101,11 @@ def find_suspects(solved, values, asked, ranks, texts) -> pd.DataFrame:
     return frame
 
 
-def _groups(values: dict) -> list[list[str]]:
-    """Return paths whose values are held to be wrong at one rate.
+def _groups(values: Values) -> list[list[str]]:
+    """Return groups of paths that share one rate of wrong values.
 
-    Whoever annotated made one kind of mistakes in all categories; the outliers of a
-    number are its own.
+    Annotators are about as careful with each categorical concept as with the next. The
+    outliers of each continuous concept are a matter of that concept.
     """
     concepts = [path for path in values if path != LABEL]
     categorical = [path for path in concepts if values[path] is not None]
@@ -102,7 +113,9 @@ def _groups(values: dict) -> list[list[str]]:
     return [[LABEL], *([categorical] if categorical else []), *continuous]
 
 
-def _judge(group: list[str], terms: dict, ranks: dict) -> dict:
+def _judge(
+    group: list[str], terms: dict[str, LeftOut], ranks: dict[str, np.ndarray]
+) -> dict[str, Verdicts]:
     orders = [
         torch.from_numpy(ranks[path]).to(terms[path].rows.device)
         if path in ranks
@@ -113,7 +126,9 @@ def _judge(group: list[str], terms: dict, ranks: dict) -> dict:
     return dict(zip(group, verdicts, strict=True))
 
 
-def _lines(path, values, terms, verdicts) -> pd.DataFrame:
+def _lines(
+    path: str, values: np.ndarray | None, terms: LeftOut, verdicts: Verdicts
+) -> pd.DataFrame:
     current, suggested = _numpy(terms.codes), _numpy(verdicts.suggested)
     if values is not None:
         current, suggested = values[current.astype(int)], values[suggested.astype(int)]
@@ -132,7 +147,7 @@ def _lines(path, values, terms, verdicts) -> pd.DataFrame:
     )
 
 
-def _refuse_undefined(path: str, terms) -> None:
+def _refuse_undefined(path: str, terms: LeftOut) -> None:
     undefined = ~terms.without.isfinite().all(dim=1)
     if undefined.any():
         what = "label" if path == LABEL else f"annotation of {path!r}"
@@ -143,19 +158,19 @@ def _refuse_undefined(path: str, terms) -> None:
         )
 
 
-def _as_names(argument: str, given) -> list[str]:
+def _as_names(argument: str, given: Any) -> list[str]:
     if isinstance(given, str):
         return [given]
-    names = list(given) if isinstance(given, _SEQUENCES) else [None]
+    names: list[Any] = list(given) if isinstance(given, _SEQUENCES) else [None]
     if not all(isinstance(name, str) for name in names):
-        wanted = "a name or a list of names, 'label' or those of concepts"
+        wanted = "a name or a list of names, 'label' or names of concepts"
         if argument == "ordinal":
             wanted += ", or a dict from names to values in order"
         raise TypeError(f"{argument} must be {wanted}, got {given!r}.")
     return names
 
 
-def _check_known(argument: str, names: list, paths) -> None:
+def _check_known(argument: str, names: list[Any], paths: Collection[str]) -> None:
     unknown = [name for name in names if name not in paths]
     if unknown:
         raise ValueError(
@@ -164,14 +179,15 @@ def _check_known(argument: str, names: list, paths) -> None:
         )
 
 
-def _ranks(path: str, order, values) -> np.ndarray:
-    """Return the rank of every value in an order that has each of them once."""
+def _ranks(path: str, order: Any, values: np.ndarray | None) -> np.ndarray:
+    """Return the rank of every value in an order that has each value once."""
     if values is None:
         raise ValueError(
             f"ordinal names {path!r}, which is continuous; leave it out: numbers are "
-            "judged by how far they are from what is predicted."
+            "judged by their distance from the prediction."
         )
-    known, listed = values.tolist(), []
+    known: list[Any] = values.tolist()
+    listed: list[Any] = []
     if isinstance(order, _SEQUENCES):
         listed = order.tolist() if hasattr(order, "tolist") else list(order)
     hashable = all(isinstance(value, Hashable) for value in listed)
@@ -183,5 +199,6 @@ def _ranks(path: str, order, values) -> np.ndarray:
     return np.array([listed.index(value) for value in known])
 
 
-def _numpy(tensor) -> np.ndarray:
-    return tensor.cpu().numpy()
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.cpu().numpy()
+    return array

@@ -6,13 +6,16 @@ Concept bottleneck models are due to Koh et al. (2020), arXiv 2007.04612.
 from __future__ import annotations
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from .._inputs.annotations import Annotations, ConceptSchema
 from .._inputs.checks import (
@@ -33,25 +36,25 @@ from ..numerics.bottleneck import Bottleneck, TrainingData, fit_bottleneck, subs
 from ..numerics.solvers import Convergence
 from .fitted import FittedHeads, class_weights, concept_heads
 
-_COARSE = 1e3  # tol is to be that much smaller than what it is the tolerance of
+# A sum of numbers should be larger than the tolerance of its gradient by this factor.
+_COARSE = 1e3
 
 
 class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstimator):
     """Classify by way of human concepts.
 
-    One linear softmax head per concept predicts the concept's value from the features;
-    a linear softmax head predicts the label from the activations of those heads (the
-    predicted probabilities, unless `bottleneck` says otherwise), and from nothing else.
-    Every head is the model that :class:`~sklearn.linear_model.LogisticRegression` fits,
-    trained in float64 to its optimum, so that influence is well defined. Without
-    `concepts` the label head sees the features themselves: the black box to compare
-    with.
+    One linear softmax head per concept predicts the concept's value from the features.
+    The label head, a linear softmax head too, sees only the activations of these heads:
+    the predicted probabilities, unless `bottleneck` says otherwise. Every head is the
+    model that :class:`~sklearn.linear_model.LogisticRegression` fits, trained in
+    float64 to its optimum, so that influence is well defined. Without `concepts` the
+    label head sees the features themselves: the black box to compare with.
 
     Parameters
     ----------
     training : {"sequential", "independent"}, default="sequential"
-        What the label head is trained on: predicted concepts, or the true annotations
-        wherever there are any. New rows always use predictions.
+        What the label head is trained on: predicted concepts, or true annotations where
+        a row has them. Predictions for new rows always use predicted concepts.
     bottleneck : {"soft", "logit", "hard"}, default="soft"
         What the label head sees of a concept: the probabilities of its values, their
         logits (centred over the values), or the most probable value alone. "logit"
@@ -61,18 +64,18 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     concept_C : float, default=1.0
         Inverse strength of the L2 penalty on every concept head.
     concept_kinds : dict of str to {"categorical", "continuous"}, default=None
-        Kinds of concepts by name, where the default is not meant: a concept whose
-        numbers are not all whole is continuous, every other is categorical.
+        Kinds of concepts by name, where they differ from the default: a concept with
+        numbers that are not whole is continuous; every other concept is categorical.
     class_weight : dict or "balanced", default=None
         Weights of the classes in the label head. "balanced" uses weighted counts and is
         computed once, in `fit`.
     tol : float, default=1e-8
         Bound on the Euclidean norm of the gradient of every head's objective, which is
-        a sum over rows in nats. It is multiplied by the penalty ``1 / C`` (or
-        ``1 / concept_C``) and by the total weight of the head's rows, whichever is
-        less, where that is below 1, and is never finer than double precision resolves.
+        a sum over rows in nats. If the penalty ``1 / C`` (or ``1 / concept_C``) or the
+        total weight of the head's rows is below 1, the bound is multiplied by the
+        smaller of the two. It is never finer than double precision can resolve.
     max_iter : int, default=100
-        Most Newton steps of either stage.
+        Maximum number of Newton steps per stage.
     device : str, default="cpu"
         Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Fitted attributes are
         NumPy arrays wherever they were computed.
@@ -82,9 +85,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     concept_names_in_ : ndarray of shape (n_concepts,)
-        Names of the concepts: the columns of a DataFrame, else "concept0" ….
+        Names of the concepts: the columns of a DataFrame, otherwise "concept0" ….
     n_concepts_ : int
-        Number of concepts; 0 if fitted without.
+        Number of concepts; 0 if fitted without concepts.
     concept_classes_ : list of ndarray or None
         The values of each categorical concept, sorted; None for a continuous one.
     coef_ : ndarray of shape (n_classes, n_activations) or (1, n_activations)
@@ -99,7 +102,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     class_weight_ : ndarray of shape (n_classes,)
         Weight of each class in the label head.
     n_iter_ : int
-        Newton steps of the stage that took more.
+        Number of Newton steps of the stage that took more.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -117,8 +120,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     The label head minimises ``sum_i w_i * CE_i + ||V||^2 / (2 * C)`` with
     ``w_i = sample_weight_i * class_weight(y_i)``. Biases are not penalised. An
     annotation of weight 0 counts as missing. The head of a continuous concept is
-    :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``, its loss half the
-    squared error, its activation the prediction, whatever `bottleneck` says.
+    :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``. Its loss is half
+    the squared error, and its activation is the prediction for every `bottleneck`.
 
     References
     ----------
@@ -146,7 +149,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
     __module__ = "skclif"
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "training": [StrOptions({"sequential", "independent"})],
         "bottleneck": [StrOptions({"soft", "logit", "hard"})],
         "C": [Interval(Real, 0, None, closed="neither")],
@@ -163,15 +166,15 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     def __init__(
         self,
         *,
-        training="sequential",
-        bottleneck="soft",
-        C=1.0,
-        concept_C=1.0,
-        concept_kinds=None,
-        class_weight=None,
-        tol=1e-8,
-        max_iter=100,
-        device="cpu",
+        training: str = "sequential",
+        bottleneck: str = "soft",
+        C: float = 1.0,
+        concept_C: float = 1.0,
+        concept_kinds: dict[str, str] | None = None,
+        class_weight: dict[Any, float] | str | None = None,
+        tol: float = 1e-8,
+        max_iter: int = 100,
+        device: str = "cpu",
     ):
         self.training = training
         self.bottleneck = bottleneck
@@ -186,25 +189,32 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     @_fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def fit(
-        self, X, y, sample_weight=None, *, concepts=None, concept_sample_weight=None
-    ):
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        concepts: Any = None,
+        concept_sample_weight: Any = None,
+    ) -> ConceptBottleneckClassifier:
         """Fit the concept heads and the label head.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Features; computed with in float64.
+            Features. They are converted to float64.
         y : array-like of shape (n_samples,)
             Labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows, in every head; None for 1.
+            Non-negative weights of the rows, in every head. None is 1.
         concepts : array-like of shape (n_samples, n_concepts), default=None
             Annotations, by position. NaN, None and ``pandas.NA`` mean *not annotated*:
-            the row is left out of that concept's head. None for no bottleneck.
+            the row is left out of that concept's head. Without `concepts` there is no
+            bottleneck.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
-            Non-negative weights of the annotations, multiplied with `sample_weight`;
-            None for 1.
+            Non-negative weights of the annotations, which multiply `sample_weight`.
+            None is 1.
 
         Returns
         -------
@@ -216,7 +226,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         TypeError
             If `concepts` is a dict, which searches cannot slice.
         ValueError
-            If data are not finite, of unequal length or have one class only, or if a
+            If data are not finite, have unequal lengths or only one class, or if a
             concept has fewer than two observed values.
         """
         if self.training == "independent" and self.bottleneck == "logit":
@@ -254,7 +264,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         self._warn_unless_converged(label_fit, ["label"])
         return self
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict labels.
 
         Parameters
@@ -270,7 +280,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Predict probabilities of the labels.
 
         Parameters
@@ -287,7 +297,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         bottleneck, features = self._on_device(X)
         return _numpy(bottleneck.label_probabilities(features))
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> np.ndarray:
         """Return the logits of the labels.
 
         Parameters
@@ -304,8 +314,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         logits = self.transform(X) @ self.coef_.T + self.intercept_
         return logits[:, 0] if len(self.classes_) == 2 else logits
 
-    def transform(self, X):
-        """Return the activations of the concepts, which are all the label head sees.
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the activations of the concepts: all that the label head sees.
 
         Parameters
         ----------
@@ -315,16 +325,18 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         Returns
         -------
         activations : ndarray of shape (n_samples, n_activations), float64
-            Of the values of every concept, side by side: probabilities, logits, or 1
-            for the most probable and 0 for the others, as `bottleneck` says; of two
-            values the second's only. The features themselves if fitted without
-            concepts.
+            One column for each value of each concept; a concept with two values has one
+            column, for the second value. `bottleneck` says what they are:
+            probabilities, logits, or 1 for the most probable value and 0 for the
+            others. If fitted without concepts, they are the features.
         """
         check_is_fitted(self)
         bottleneck, features = self._on_device(X)
         return _numpy(bottleneck.activations(features))
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> np.ndarray:
         """Return the names of the activations, such as ``food=Positive``.
 
         Parameters
@@ -335,7 +347,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         Returns
         -------
         names : ndarray of str objects
-            One name a column of `transform`.
+            One name for each column of `transform`.
         """
         check_is_fitted(self)
         names = check_input_features(self, input_features)
@@ -343,7 +355,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             return names
         return np.asarray(FittedHeads.of(self).schema.activation_names(), dtype=object)
 
-    def predict_concepts(self, X):
+    def predict_concepts(self, X: Any) -> pd.DataFrame | np.ndarray:
         """Predict the value of every concept.
 
         Parameters
@@ -354,9 +366,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         Returns
         -------
         concepts : DataFrame or ndarray of shape (n_samples, n_concepts)
-            The most probable values (of a continuous concept, its prediction), in the
-            kind of container that `fit` was given; a DataFrame has the index of `X`, if
-            that has one.
+            The most probable values, or the prediction of a continuous concept, in the
+            kind of container that `fit` was given. A DataFrame has the index of `X` if
+            `X` has an index.
         """
         check_is_fitted(self)
         self._require_concepts("predict_concepts")
@@ -374,7 +386,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             )
         return FittedHeads.of(self).schema.decode(codes, index=_index_of(X))
 
-    def predict_concept_proba(self, X):
+    def predict_concept_proba(self, X: Any) -> dict[str, np.ndarray]:
         """Predict probabilities of the values of every concept.
 
         Parameters
@@ -385,7 +397,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         Returns
         -------
         proba : dict of str to ndarray of shape (n_samples, n_values), float64
-            By the concept's name, continuous ones left out; columns in the order of
+            By the name of each categorical concept, with columns in the order of
             `concept_classes_`.
         """
         check_is_fitted(self)
@@ -405,7 +417,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             if values is not None
         }
 
-    def intervene(self, X, concepts):
+    def intervene(self, X: Any, concepts: Any) -> np.ndarray:
         """Predict the label as if the values of some concepts were known.
 
         Parameters
@@ -413,8 +425,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         X : array-like of shape (n_samples, n_features)
             Features.
         concepts : array-like of shape (n_samples, n_concepts)
-            Known values; missing ones (NaN, None, ``pandas.NA``) stay as predicted. A
-            DataFrame may leave out concepts.
+            Known values. If a value is missing (NaN, None, ``pandas.NA``), the
+            prediction is used. A DataFrame may leave out concepts.
 
         Returns
         -------
@@ -424,8 +436,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         Raises
         ------
         ValueError
-            If a value was never seen in `fit`, lengths differ, or the bottleneck is
-            "logit".
+            If `concepts` is None, a value was never seen in `fit`, lengths differ, or
+            the bottleneck is "logit".
         """
         check_is_fitted(self)
         self._require_concepts("intervene")
@@ -435,16 +447,21 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                 "logit to put in its place."
             )
         bottleneck, features = self._on_device(X)
-        known = Annotations.read(concepts, None, len(features))
-        codes = FittedHeads.of(self).schema.encode(known, partial=True)
-        codes = torch.from_numpy(codes).to(features.device)
+        annotations = Annotations.read(concepts, None, len(features))
+        if annotations is None:
+            raise ValueError(
+                "intervene was given concepts=None; pass the known values, or use "
+                "predict_proba if no value is known."
+            )
+        known = FittedHeads.of(self).schema.encode(annotations, partial=True)
+        codes = torch.from_numpy(known).to(features.device)
         activations = substitute(
             bottleneck.concepts, bottleneck.activations(features), codes, ~codes.isnan()
         )
         scores = bottleneck.label_scores(activations)
         return _numpy(bottleneck.label.probabilities(scores))
 
-    def contributions(self, X):
+    def contributions(self, X: Any) -> np.ndarray:
         """Return how much of every logit comes through each concept.
 
         Parameters
@@ -455,8 +472,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         Returns
         -------
         contributions : ndarray of shape (n_samples, n_classes, n_concepts + 1), float64
-            Centred over the classes, the intercept last. They sum, over the last axis,
-            to the centred logits.
+            Centred over the classes; the intercept is last. Their sum over the last
+            axis is the centred logit.
         """
         check_is_fitted(self)
         self._require_concepts("contributions")
@@ -467,7 +484,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         parts.append(np.broadcast_to(intercept, parts[0].shape))
         return np.stack(parts, axis=2)
 
-    def _class_weights(self, classes, y, sample_weight) -> np.ndarray:
+    def _class_weights(
+        self, classes: np.ndarray, y: np.ndarray, sample_weight: np.ndarray
+    ) -> np.ndarray:
         with error_context("class_weight", "a dict of labels to numbers"):
             weights = class_weights(self.class_weight, classes, y, sample_weight)
         check_weight_values("class_weight", weights)
@@ -476,7 +495,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     def _solve(
         self, data: TrainingData, schema: ConceptSchema, n_classes: int
     ) -> tuple[Bottleneck, Convergence, Convergence]:
-        """Fit both stages, or say which numbers are too large for it."""
+        """Fit both stages, or say which numbers are too large for that."""
         try:
             solution = fit_bottleneck(
                 data.to(resolve_device(self.device)),
@@ -491,7 +510,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             if all(fit.gradient_norm.isfinite().all() for fit in solution[1:]):
                 return solution
             cause = None
-        except torch.linalg.LinAlgError as error:
+        except LinAlgError as error:
             cause = error
         weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
         raise ValueError(
@@ -501,20 +520,20 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             f"concept_C={self.concept_C:.2g}. Scale or clip what is large."
         ) from cause
 
-    def _on_device(self, X) -> tuple[Bottleneck, torch.Tensor]:
+    def _on_device(self, X: Any) -> tuple[Bottleneck, torch.Tensor]:
         X = check_features(self, X, reset=False)
         device = resolve_device(self.device)
         return FittedHeads.of(self).tensors(device), as_tensor(X).to(device)
 
-    def _require_concepts(self, method: str):
+    def _require_concepts(self, method: str) -> None:
         if not self.n_concepts_:
             raise ValueError(
                 f"{method} needs a model with concepts, but this one was fitted "
                 "without; pass concepts= to fit."
             )
 
-    def _warn_if_tol_is_coarse(self, data: TrainingData):
-        """Warn of numbers about as small as the tolerance of their head."""
+    def _warn_if_tol_is_coarse(self, data: TrainingData) -> None:
+        """Warn of numbers that are about as small as the tolerance of their head."""
         for j, values in enumerate(self.concept_classes_):
             if values is not None:
                 continue
@@ -530,7 +549,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                     ConvergenceWarning,
                 )
 
-    def _warn_unless_converged(self, convergence, names: list[str]):
+    def _warn_unless_converged(
+        self, convergence: Convergence, names: list[str]
+    ) -> None:
         for j in (~convergence.converged).nonzero()[:, 0].tolist():
             norm = float(convergence.gradient_norm[j])
             tolerance = float(convergence.tolerance[j])
@@ -555,11 +576,11 @@ def _numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _centred(weights: np.ndarray) -> np.ndarray:
-    """Return weights of every class's logit, summing to zero over the classes."""
+    """Return the weights of every class's logit, with sum zero over the classes."""
     if len(weights) == 1:
         return np.concatenate([-weights / 2, weights / 2])
     return weights - weights.mean(axis=0)
 
 
-def _index_of(X) -> pd.Index | None:
+def _index_of(X: Any) -> pd.Index | None:
     return X.index if isinstance(X, pd.DataFrame | pd.Series) else None

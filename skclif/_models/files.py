@@ -1,4 +1,4 @@
-"""Fitted concept bottlenecks as files that hold numbers and words, and no code."""
+"""Fitted concept bottlenecks as files that hold numbers and words, but no code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ FORMAT_VERSION = 1
 _DTYPES = {"str": str, "int": np.int64, "uint": np.uint64, "float": np.float64}
 _DTYPES |= {"bool": bool}
 _KINDS = {"U": "str", "i": "int", "u": "uint", "f": "float", "b": "bool"}
-_PLACES = ("device", "class_weight")  # parameters that are not kept, or kept as numbers
+# Parameters that are not kept (device), or are kept as numbers (class_weight).
+_PLACES = ("device", "class_weight")
 _MOST_CHARACTERS = 10_000_000
 _OF_EMBEDDER = ("model", "dtype", "normalize", "long_text")
 
@@ -38,10 +39,10 @@ class StoredModel:
     classifier : ConceptBottleneckClassifier
         Fitted.
     embedder : dict or None
-        Parameters of the :class:`SentenceEmbedder` before it, and the fingerprint of
-        its model's files; None if the classifier takes features.
+        Parameters of the :class:`SentenceEmbedder` before the classifier, and the
+        fingerprint of the files of its model. None if the classifier takes features.
     skclif_version : str
-        What wrote the file.
+        The version of skclif that wrote the file.
     """
 
     classifier: ConceptBottleneckClassifier
@@ -49,32 +50,34 @@ class StoredModel:
     skclif_version: str
 
 
-def save_model(estimator, path: str | os.PathLike[str]) -> None:
+def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Save a fitted concept bottleneck in a file that holds no code.
 
     Parameters
     ----------
     estimator : ConceptBottleneckClassifier or Pipeline
-        Fitted; or a pipeline of a :class:`SentenceEmbedder` and one.
+        A fitted classifier, or a fitted pipeline of a :class:`SentenceEmbedder` and a
+        classifier.
     path : str or path-like
-        The file; an earlier one is replaced, whole.
+        The file. An existing file is replaced as a whole.
 
     Raises
     ------
     TypeError
-        If it is something else, or a class or value is no string, number or bool.
+        If the estimator is something else, or a class or a value of a concept is not a
+        string, number or bool.
     NotFittedError
-        If it is not fitted.
+        If the estimator is not fitted.
 
     See Also
     --------
-    load_model : The way back.
+    load_model : Load the file.
 
     Notes
     -----
-    The file is safetensors: the arrays of the model, and JSON about them in the header.
-    Of an embedder, its parameters and the SHA-256 of its model's files are kept, not
-    its weights. Where to compute is not kept.
+    The file has the format safetensors: the arrays of the model, and a header in JSON.
+    It keeps the parameters of an embedder and the SHA-256 of its model's files, but not
+    its weights. It does not keep `device`.
 
     Examples
     --------
@@ -92,14 +95,14 @@ def save_model(estimator, path: str | os.PathLike[str]) -> None:
     classifier, embedder = estimator, None
     if isinstance(estimator, Pipeline) and len(estimator) == 2:
         embedder, classifier = estimator[0], estimator[1]
-    # Of a subclass, what it adds would be lost.
+    # What a subclass adds would be lost.
     if type(classifier) is not ConceptBottleneckClassifier or not isinstance(
         embedder, SentenceEmbedder | None
     ):
         raise TypeError(
             "save_model takes a ConceptBottleneckClassifier, or a pipeline of a "
-            f"SentenceEmbedder and one, got {type(estimator).__name__}. For others use "
-            "skops."
+            "SentenceEmbedder and a ConceptBottleneckClassifier, got "
+            f"{type(estimator).__name__}. Use skops for other estimators."
         )
     about = None if embedder is None else describe_embedder(embedder)
     write_whole(Path(path), model_bytes(classifier, about))
@@ -108,7 +111,9 @@ def save_model(estimator, path: str | os.PathLike[str]) -> None:
 save_model.__module__ = "skclif"
 
 
-def load_model(path: str | os.PathLike[str], *, model=None):
+def load_model(
+    path: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None
+) -> ConceptBottleneckClassifier | Pipeline:
     """Load what `save_model` saved, without running code from the file.
 
     Parameters
@@ -116,13 +121,13 @@ def load_model(path: str | os.PathLike[str], *, model=None):
     path : str or path-like
         The file.
     model : str or path-like, default=None
-        Where the embedding model is now; None for what it was called when the file was
-        written. It has to be the same: its files are compared.
+        Name or folder of the embedding model. None is the name that it had when the
+        file was written. It must be the same model: its files are compared.
 
     Returns
     -------
     estimator : ConceptBottleneckClassifier or Pipeline
-        Fitted, predicting bit for bit what was saved predicted.
+        The fitted estimator. It predicts exactly what the saved estimator predicted.
 
     Raises
     ------
@@ -130,13 +135,13 @@ def load_model(path: str | os.PathLike[str], *, model=None):
         If the file is damaged, is something else, has another format, or belongs to
         another embedding model.
     FileNotFoundError
-        If there is none.
+        If the file does not exist.
     OSError
-        If the embedding model is not to be had.
+        If the embedding model cannot be found or downloaded.
 
     See Also
     --------
-    save_model : The way there.
+    save_model : Save a model.
     """
     stored = read_model(path)
     if stored.embedder is None:
@@ -153,7 +158,7 @@ load_model.__module__ = "skclif"
 
 
 def describe_embedder(embedder: SentenceEmbedder) -> dict[str, Any]:
-    """Return what has to be the same for the same vectors."""
+    """Return everything that vectors depend on."""
     params = embedder.get_params()
     params["model"] = str(params["model"])
     about = {name: _plain(params[name]) for name in _OF_EMBEDDER}
@@ -165,15 +170,19 @@ def describe_embedder(embedder: SentenceEmbedder) -> dict[str, Any]:
     }
 
 
-def embedder_of(about: dict[str, Any], model=None, **params) -> SentenceEmbedder:
-    """Return the embedder that was described, seen to be the same.
+def embedder_of(
+    about: dict[str, Any],
+    model: str | os.PathLike[str] | None = None,
+    **params: Any,
+) -> SentenceEmbedder:
+    """Return the embedder that was described, after a check of its files.
 
     Parameters
     ----------
     about : dict
         What `describe_embedder` returned.
     model : str or path-like, default=None
-        Where its model is now; None for what it was called.
+        Name or folder of its model. None is the name in the description.
     **params
         Other parameters of :class:`SentenceEmbedder`.
     """
@@ -181,19 +190,22 @@ def embedder_of(about: dict[str, Any], model=None, **params) -> SentenceEmbedder
     known["model"] = about["model"] if model is None else model
     if model is None and about["is_folder"] and not Path(known["model"]).is_dir():
         raise OSError(
-            f"The embedding model {known['model']!r} is a folder that is not here. Say "
-            "where it is now with model= (on the command line --model)."
+            f"The embedding model {known['model']!r} is a folder that does not exist "
+            "here. Give its new place by model= (on the command line --model)."
         )
     folder = find_model(known["model"])
     if fingerprint(model_files(folder)) != about["fingerprint"]:
         raise ModelFileError(
-            f"The embedding model {str(known['model'])!r} is not the one that this was "
-            "made with: its files differ, and so would every vector. Give that one."
+            f"The embedding model {str(known['model'])!r} is not the model that was "
+            "used before: its files differ, so every vector would differ. Give the "
+            "model that was used."
         )
     return SentenceEmbedder(**known, **params)
 
 
-def model_bytes(classifier, embedder: dict[str, Any] | None = None) -> bytes:
+def model_bytes(
+    classifier: ConceptBottleneckClassifier, embedder: dict[str, Any] | None = None
+) -> bytes:
     """Return the content of a model file."""
     check_is_fitted(classifier)
     arrays = {"coef": classifier.coef_, "intercept": classifier.intercept_}
@@ -224,7 +236,7 @@ def model_bytes(classifier, embedder: dict[str, Any] | None = None) -> bytes:
 
 
 def read_model(path: str | os.PathLike[str]) -> StoredModel:
-    """Return what a model file holds, after seeing that it can be a model."""
+    """Return what a model file holds, after a check that it can be a model."""
     path = Path(path)
     arrays, about, version = unpack(path, "model", FORMAT_VERSION)
     try:
@@ -235,7 +247,7 @@ def read_model(path: str | os.PathLike[str]) -> StoredModel:
             embedder = {name: embedder[name] for name in names}
             params = {n: embedder[n] for n in _OF_EMBEDDER}
             SentenceEmbedder(**params)._validate_params()
-    # Whatever is not as it was written: a name that lacks, another type, another shape.
+    # Anything that differs from what was written: a missing name, a type, a shape.
     except (
         LookupError,
         TypeError,
@@ -251,7 +263,9 @@ def read_model(path: str | os.PathLike[str]) -> StoredModel:
     return StoredModel(classifier, embedder, version)
 
 
-def _classifier(arrays, about) -> ConceptBottleneckClassifier:
+def _classifier(
+    arrays: dict[str, np.ndarray], about: dict[str, Any]
+) -> ConceptBottleneckClassifier:
     params = dict(about["parameters"])
     clf = ConceptBottleneckClassifier(**params)
     if params.keys() != clf.get_params().keys() - set(_PLACES):
@@ -300,7 +314,7 @@ def _classifier(arrays, about) -> ConceptBottleneckClassifier:
 
 
 def _values(values: np.ndarray) -> dict[str, Any]:
-    """Return classes or values of a concept as JSON has them."""
+    """Return classes or values of a concept in the form that JSON can hold."""
     listed = values.tolist()
     kind = _KINDS.get(values.dtype.kind, "object")
     if values.dtype.kind in "mM" or not all(
@@ -347,11 +361,11 @@ def _names(listed: list[str]) -> np.ndarray:
     return np.asarray(listed, dtype=object)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _n_scores(values) -> int:
+def _n_scores(values: np.ndarray) -> int:
     return 1 if len(values) == 2 else len(values)
 
 
@@ -363,7 +377,7 @@ def _numbers(array: np.ndarray, *shape: int) -> np.ndarray:
     return array
 
 
-def _whole(value, least: int = 0) -> int:
+def _whole(value: Any, least: int = 0) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise TypeError(f"{value!r} in place of a whole number")
     return value

@@ -1,10 +1,11 @@
-"""The fitted heads of a model: what influence, edits and files know of it."""
+"""The fitted heads of a model: all that influence, edits and files need to know."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -16,8 +17,15 @@ from .._inputs.training_rows import TrainingRows, as_tensor
 from ..numerics.bottleneck import Bottleneck
 from ..numerics.heads import Head, HeadStack, RidgeHead, SoftmaxHead
 
-# Of a LogisticRegression, which has no tolerance for the gradient of the sum over rows.
+# For a LogisticRegression, whose own tolerance is not for the gradient of the sum.
 _TOL, _MAX_ITER = 1e-8, 100
+
+
+class Penalties(TypedDict):
+    """Penalties of the label head and of the concept heads."""
+
+    penalty: float
+    concept_penalty: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +41,16 @@ class FittedHeads:
         Names and values of the concepts.
     classes : ndarray of shape (n_classes,)
     coef : ndarray of shape (n_classes, n_activations) or (1, n_activations)
-        As scikit-learn has them, like the next three.
+        In scikit-learn's layout, like the next three.
     intercept : ndarray of shape (n_classes,) or (1,)
     concept_coef, concept_intercept : tuple of ndarray
     n_features : int
     C, concept_C : float
     class_weight : ndarray of shape (n_classes,)
-        Of a LogisticRegression 1: its own depends on rows.
+        1 for a LogisticRegression, whose own class weights depend on the rows.
     activation : {"soft", "logit", "hard"}
     independent : bool
-        Whether the label head was trained on true annotations where there are any.
+        Whether the label head was trained on true annotations where a row has them.
     label_intercept : bool
         Whether the label head has an intercept.
     tol : float
@@ -66,7 +74,7 @@ class FittedHeads:
     max_iter: int = _MAX_ITER
 
     @classmethod
-    def of(cls, model) -> FittedHeads:
+    def of(cls, model: Any) -> FittedHeads:
         """Return the heads of a fitted bottleneck or LogisticRegression."""
         if isinstance(model, LogisticRegression):
             coef = np.asarray(model.coef_, dtype=np.float64)
@@ -104,9 +112,14 @@ class FittedHeads:
 
     @classmethod
     def solved(
-        cls, model, bottleneck: Bottleneck, schema: ConceptSchema, classes, class_weight
+        cls,
+        model: Any,
+        bottleneck: Bottleneck,
+        schema: ConceptSchema,
+        classes: np.ndarray,
+        class_weight: np.ndarray,
     ) -> FittedHeads:
-        """Return the heads that a bottleneck which is being fitted has come to."""
+        """Return the heads of a bottleneck that is being fitted."""
         none = np.empty(0)
         nothing = (none,) * len(schema.names)
         n_features = bottleneck.concept_parameters.shape[1] - 1
@@ -129,16 +142,16 @@ class FittedHeads:
 
     @property
     def values(self) -> list[np.ndarray | None]:
-        """Sorted values of each concept, None of a continuous one."""
+        """Sorted values of each concept; None for a continuous concept."""
         return list(self.schema.classes)
 
     @property
     def n_concepts(self) -> int:
-        """How many concepts there are."""
+        """Number of concepts."""
         return len(self.schema.names)
 
     @property
-    def penalties(self) -> dict[str, float]:
+    def penalties(self) -> Penalties:
         """Penalties of the label head and of the concept heads, by argument."""
         return {"penalty": 1 / self.C, "concept_penalty": 1 / self.concept_C}
 
@@ -179,19 +192,22 @@ class FittedHeads:
         return TrainingRows(X, labels, sample_weight, codes, weights, self.class_weight)
 
     def with_parameters(
-        self, bottleneck: Bottleneck, kept=None, dropped=()
+        self,
+        bottleneck: Bottleneck,
+        kept: Sequence[bool] | None = None,
+        dropped: Sequence[int] = (),
     ) -> FittedHeads:
         """Return heads with other parameters.
 
         Parameters
         ----------
         bottleneck : Bottleneck
-            Parameters of the concepts that are left.
+            Parameters of the concepts that remain.
         kept : sequence of bool, default=None
-            Which of their heads are as they were, to the last digit; the label's last.
-            None for none of them.
+            Whether each of their heads, and last the label head, keeps its parameters
+            to the last digit. None means that no head does.
         dropped : sequence of int
-            Concepts that are not left.
+            Positions of the concepts that are removed.
         """
         left = [j for j in range(self.n_concepts) if j not in dropped]
         kept = [False] * (len(left) + 1) if kept is None else kept
@@ -221,7 +237,7 @@ class FittedHeads:
             concept_intercept=tuple(intercept for _, intercept in pairs),
         )
 
-    def store(self, model, n_iter: int) -> None:
+    def store(self, model: Any, n_iter: int) -> None:
         """Set the fitted attributes of a model to these heads."""
         model.classes_ = self.classes
         model.coef_, model.intercept_ = self.coef, self.intercept
@@ -236,19 +252,19 @@ class FittedHeads:
         model.concept_intercept_ = list(self.concept_intercept)
         model._concepts_as_frame = self.schema.as_frame
 
-    def copy_to(self, model, n_iter: int):
+    def copy_to(self, model: Any, n_iter: int) -> Any:
         """Return a copy of a fitted model that has these heads."""
         new = copy(model)
         kinds = getattr(model, "concept_kinds", None)
-        if kinds:  # of concepts that are left
+        if kinds:  # only those of concepts that remain
             names = self.names
             new.concept_kinds = {n: kind for n, kind in kinds.items() if n in names}
         self.store(new, n_iter)
         return new
 
 
-def _settings(model) -> dict[str, Any]:
-    """Return how a bottleneck is fitted."""
+def _settings(model: Any) -> dict[str, Any]:
+    """Return the settings with which a bottleneck is fitted."""
     return {
         "C": model.C,
         "concept_C": model.concept_C,
@@ -267,10 +283,12 @@ def concept_heads(schema: ConceptSchema, activation: str) -> list[Head]:
     ]
 
 
-def class_weights(class_weight, classes, y, sample_weight) -> np.ndarray:
+def class_weights(
+    class_weight: Any, classes: np.ndarray, y: np.ndarray, sample_weight: np.ndarray
+) -> np.ndarray:
     """Return the weights of classes, (n_classes,), as scikit-learn computes them.
 
-    Rows of weight 0 count as removed, and a class that has only such rows has weight 1.
+    Rows of weight 0 count as removed. A class that has only such rows gets weight 1.
     """
     if class_weight != "balanced":
         weights: np.ndarray = compute_class_weight(class_weight, classes=classes, y=y)

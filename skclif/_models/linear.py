@@ -1,13 +1,14 @@
 """Models that can be explained, in the terms of the concept bottleneck.
 
 scikit-learn's LogisticRegression is a bottleneck without concepts. A fitted model in a
-FrozenEstimator is taken as it is, if it stands at the optimum of the data it is said
-to be trained on: away from it influence is not defined.
+FrozenEstimator is explained as it is, if it is at the optimum of the given data:
+elsewhere influence is not defined.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -22,18 +23,18 @@ from ..numerics.separability import LARGEST, are_separable, programme_size
 from .bottleneck import ConceptBottleneckClassifier
 from .fitted import FittedHeads, class_weights
 
-# Gradient norm of a frozen model, over that of a typical training row.
+# Largest gradient norm of a frozen model, relative to that of a typical training row.
 STATIONARY = 1e-3
 _MAX_ITER = 100
 
 
-def check_explainable(estimator, concepts=None) -> None:
+def check_explainable(estimator: Any, concepts: Any = None) -> None:
     """Refuse by name what cannot be explained.
 
     Raises
     ------
     TypeError
-        If the final step is of another kind, or takes no concepts but some are given.
+        If the final step is of another kind, or concepts are given and it takes none.
     ValueError
         If its penalty or solver has no smooth L2 optimum to explain.
     """
@@ -52,9 +53,9 @@ def check_explainable(estimator, concepts=None) -> None:
         if isinstance(model, LogisticRegressionCV):
             remedy = " Choose C with it, then explain LogisticRegression(C=...)."
         raise TypeError(
-            "estimator must be a ConceptBottleneckClassifier, a LogisticRegression, a "
-            "FrozenEstimator around a fitted one, or a Pipeline that ends in one, got "
-            f"{type(model).__name__} at the end.{remedy}"
+            "estimator must be a ConceptBottleneckClassifier or a LogisticRegression, "
+            "a FrozenEstimator around such a model, or a Pipeline that ends in such a "
+            f"model, got {type(model).__name__} at the end.{remedy}"
         )
     if concepts is not None:
         raise TypeError(
@@ -73,10 +74,12 @@ def check_explainable(estimator, concepts=None) -> None:
         )
 
 
-def check_class_weights(estimator, y, sample_weight) -> None:
+def check_class_weights(
+    estimator: Any, y: np.ndarray, sample_weight: np.ndarray
+) -> None:
     """Refuse balanced weights of a class whose rows all have weight 0.
 
-    scikit-learn divides by the weight of the class, and fits to what comes out.
+    scikit-learn divides by the weight of the class, which is 0, and fits to the result.
 
     Raises
     ------
@@ -96,12 +99,16 @@ def check_class_weights(estimator, y, sample_weight) -> None:
 
 
 def training_rows(
-    estimator, X, y, sample_weight, annotations: Annotations | None
+    estimator: Any,
+    X: np.ndarray,
+    y: np.ndarray,
+    sample_weight: np.ndarray,
+    annotations: Annotations | None,
 ) -> TrainingRows:
-    """Return what a fitted estimator was trained on, and see it at the optimum.
+    """Return what a fitted estimator was trained on, and check that it is converged.
 
-    A LogisticRegression that is not frozen is solved further, in place, to where the
-    bottleneck would be. X are the features of the final step.
+    A LogisticRegression that is not frozen is trained further, in place, to the
+    tolerance of a bottleneck. X are the features of the final step.
 
     Raises
     ------
@@ -128,12 +135,15 @@ def training_rows(
     return rows
 
 
-def _check_known(heads: FittedHeads, y, annotations) -> None:
+def _check_known(
+    heads: FittedHeads, y: np.ndarray, annotations: Annotations | None
+) -> None:
     unknown = sorted(set(np.unique(y).tolist()) - set(heads.classes.tolist()), key=str)
     if unknown:
         raise ValueError(
             f"y has the class {unknown[0]!r}, which the frozen model does not know "
-            f"(it knows {heads.classes.tolist()}); pass the labels it was trained on."
+            f"(it knows {heads.classes.tolist()}); pass the labels that it was trained "
+            "on."
         )
     if heads.n_concepts and annotations is None:
         raise ValueError(
@@ -151,15 +161,15 @@ def _check_stationary(heads: FittedHeads, data: TrainingData) -> None:
             f"The frozen model is not at the optimum of these data: the gradient of "
             f"its {names[worst]!r} head is {float(ratios[worst]):.2g} times that of a "
             f"typical training row, and should be below {STATIONARY:g}. Either X, y, "
-            "concepts or weights are not the very ones it was trained on, or its fit "
-            "stopped early: fit it with a smaller tol (and solver='newton-cholesky' if "
-            "it is a LogisticRegression), or pass it without FrozenEstimator, to have "
-            "a clone fitted and solved."
+            "concepts or weights are not exactly those that it was trained on, or its "
+            "fit stopped early: fit it with a smaller tol (and "
+            "solver='newton-cholesky' if it is a LogisticRegression), or pass it "
+            "without FrozenEstimator, to have a clone fitted to its optimum."
         )
 
 
 def _check_bounded(heads: FittedHeads, data: TrainingData) -> None:
-    """Refuse classes that can be told apart, when no penalty bounds the weights."""
+    """Refuse classes that a linear rule separates, if no penalty bounds the weights."""
     counted = data.counted()
     size = programme_size(len(counted), heads.n_features, len(heads.classes))
     if size > LARGEST:
@@ -183,7 +193,7 @@ def _check_bounded(heads: FittedHeads, data: TrainingData) -> None:
         )
 
 
-def _polish(model, heads: FittedHeads, data: TrainingData) -> None:
+def _polish(model: LogisticRegression, heads: FittedHeads, data: TrainingData) -> None:
     bottleneck, fit = refit_label(
         heads.tensors(),
         data,
@@ -203,6 +213,6 @@ def _polish(model, heads: FittedHeads, data: TrainingData) -> None:
 
 
 def _l1_ratio(model: LogisticRegression) -> float:
-    """Return the share of the L1 penalty, also of the deprecated spelling."""
+    """Return the share of the L1 penalty, in the deprecated spelling too."""
     known = {"l1": 1.0, "l2": 0.0, None: 0.0}
     return known.get(model.penalty, model.l1_ratio or 0.0)

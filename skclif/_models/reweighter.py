@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.utils import check_random_state, column_or_1d, get_tags, indexable
+from sklearn.utils import Tags, check_random_state, column_or_1d, get_tags, indexable
 from sklearn.utils.metadata_routing import UNUSED, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
@@ -37,6 +40,7 @@ from .._inputs.sklearn import (
 )
 from .._inputs.wrapper import AroundEstimatorMixin
 from ..numerics import reweighting
+from ..numerics.bottleneck import TrainingData
 from ..numerics.lockstep import LockstepModels
 from .bottleneck import ConceptBottleneckClassifier
 from .fitted import FittedHeads
@@ -46,10 +50,10 @@ from .reweighter_rows import Rows, check_annotations
 _DEFAULT_FOLDS = 5
 
 
-def _inner_has(method: str):
+def _inner_has(method: str) -> Callable[[Any], bool]:
     """Return a check that the estimator, fitted or not, has a method."""
 
-    def check(self) -> bool:
+    def check(self: Any) -> bool:
         getattr(getattr(self, "estimator_", self.estimator), method)
         return True
 
@@ -59,55 +63,57 @@ def _inner_has(method: str):
 class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     """Fit a classifier with sample weights that lower the loss of held-out rows.
 
-    Rows whose presence raises the loss of clean rows, as their influence says, lose
-    weight, others gain; the total stays. It goes in rounds: after each, influence is
-    taken anew at the new weights. With ``strength="auto"`` it stops after the round
-    that is best on rows which had no part in the weights, and that may be none: then
-    the classifier is fitted with the weights as given.
+    Rows whose presence raises the loss of clean rows lose weight, other rows gain
+    weight, and the total stays the same. This takes several rounds. Each round computes
+    influence at the weights of the last round. ``strength="auto"`` stops after the
+    round that is best on rows that had no part in the weights. If no round is better
+    than the start, the classifier is fitted with the given weights. See
+    :doc:`/reweighting`.
 
     Parameters
     ----------
     estimator : estimator
-        A classifier whose `fit` takes `sample_weight`, or a pipeline that ends in one.
-        A :class:`ConceptBottleneckClassifier` or a
+        A classifier whose `fit` takes `sample_weight`, or a pipeline that ends in such
+        a classifier. A :class:`ConceptBottleneckClassifier` or a
         :class:`~sklearn.linear_model.LogisticRegression` with an L2 penalty gives its
-        own influence; for any other a `surrogate` does.
+        own influence; any other classifier needs a `surrogate`.
     strength : "auto" or float, default="auto"
-        How far weights move, over all rounds: by ``2 * strength`` in log-odds for a
-        standard score of 1. 0 leaves them as given; "auto" adds 1 a round and chooses
-        the round.
+        How far all rounds together move weights: by ``2 * strength`` in log-odds for a
+        standard score of 1. 0 keeps the given weights. "auto" adds 1 per round and
+        chooses the round.
     n_rounds : int, default=5
-        Most rounds.
+        Maximum number of rounds.
     cv : int, splitter, iterable of splits or None, default=5
-        Folds of the rows whose loss counts, at least three: the clean ones or, where
-        none are known, all. An int means stratified folds, shuffled, None five of them.
-        An iterable holds (train, test) positions in `X`, or in `X_val` if that is
-        given; every row whose loss counts must be in one test part.
+        Folds of the rows whose loss counts, at least three. These rows are the clean
+        rows, or all rows if no row is known to be clean. An int is the number of
+        shuffled, stratified folds, and None is 5. An iterable holds (train, test)
+        positions in `X`, or in `X_val` if that is given; every row whose loss counts
+        must be in exactly one test part.
     max_weight : float, default=2.0
-        Bound on what weights are multiplied with, before they are scaled to leave their
-        total as it was.
+        Upper bound on the multipliers of weights, before they are scaled to keep the
+        total weight.
     surrogate : estimator, default=None
         A ConceptBottleneckClassifier, a LogisticRegression, or a pipeline that ends in
-        one, whose influence is used; it is fitted to the features of the estimator's
-        last step. None for the estimator's own influence where it has one, otherwise a
-        softmax regression (``C=1``) on standardised features of mean squared length 1,
-        missing values replaced by the mean.
+        one of these. Its influence is used; it is fitted to the features of the
+        estimator's last step. None is the estimator's own influence if it has any, and
+        otherwise a softmax regression (``C=1``) on standardised features with mean
+        squared length 1, in which the mean replaces missing values.
     include_validation : bool, default=True
         Whether the clean rows train the final classifier too. Clean rows of a class
-        that has no other rows always do.
+        that has no other rows always train it.
     random_state : int, RandomState instance or None, default=None
         Shuffles the folds.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        The given weights times what was learned, one for each row of `X`. Clean rows
-        keep their weight, or have 0 without `include_validation`.
+        The given weights times the learned multipliers, one weight for each row of `X`.
+        Clean rows keep their weight, or have weight 0 without `include_validation`.
     influence_ : ndarray of shape (n_samples,)
         First-order effect of every row's presence on the mean log-loss of the clean
         rows (nats; positive = harmful) before the first round; without clean rows, on
         the mean probability of error. NaN for clean rows and for rows of weight 0, and
-        everywhere if there was no round.
+        for all rows if there was no round.
     strength_ : float
         The strength that was used.
     n_rounds_ : int
@@ -116,9 +122,9 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         The start and every round: "strength", and "signal", the share of the variance
         of harm over rows that is not disagreement between folds. With "auto" also
         "log_loss" (nats) and "accuracy" on rows that had no part in the weights, and
-        "std_error" of the difference in log-loss to the start, over folds; without
-        clean rows "noise", the share of labels that seem to be wrong. Empty if there
-        was no round.
+        "std_error", the standard error over folds of the difference in log-loss to the
+        start. Without clean rows also "noise", the share of labels that seem to be
+        wrong. Empty if there was no round.
     estimator_ : estimator
         The fitted clone.
     classes_ : ndarray of shape (n_classes,)
@@ -134,21 +140,21 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    A round adds ``-2 * dose * s * z_i`` to the log-odds of row i, and the multiplier is
-    `max_weight` times its sigmoid, shifted to be 1 at the start; ``z`` is the weighted
-    standard score of harm (the derivative of the held-out loss in the row's weight),
-    and ``s``, the signal, what is left of its variance without the disagreement between
-    folds: ``max(0, 1 - mean(se_i^2) / var(harm))``. No class loses more than nine
-    tenths of its weight beside the average row.
+    A round adds ``-2 * dose * s * z_i`` to the log-odds of row i. The multiplier of the
+    weight is `max_weight` times the sigmoid of the log-odds, shifted to be 1 at the
+    start. ``z`` is the weighted standard score of harm, the derivative of the held-out
+    loss in the row's weight. ``s`` is the signal, the share of harm's variance that is
+    not disagreement between folds: ``max(0, 1 - mean(se_i^2) / var(harm))``. The mean
+    multiplier of a class never falls below one tenth of the overall mean.
 
-    Without clean rows the labels that judge may be wrong too. Harm is then that on the
-    probability of error, which noise that is the same for all classes scales but does
-    not turn [2]_, and "log_loss" is that of the labels after such noise has gone over
-    them, at the rate that makes them most likely.
+    Without clean rows, the labels that judge may be wrong too. Harm is then harm to the
+    probability of error: noise that is the same for all classes changes its scale, but
+    not its direction [2]_. "log_loss" is then that of the labels after such noise, at
+    the rate that makes them most likely.
 
-    "auto" takes the round of least out-of-fold log-loss among those with no fewer rows
-    predicted right, if it is better than the start by more than a standard error over
-    folds. All models of all folds are solved in lock-step.
+    "auto" takes the round of least out-of-fold log-loss among the rounds with at least
+    as many correct predictions as the start, if it is better than the start by more
+    than a standard error over folds.
 
     References
     ----------
@@ -178,7 +184,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
 
     __module__ = "skclif"
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "strength": [
             StrOptions({"auto"}),
@@ -196,22 +202,22 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         "concepts": True,
         "concept_sample_weight": True,
         "is_clean": True,
-        # A search would hand them on whole, or slice them as if they were rows of X.
+        # A search would pass them on whole, or slice them as if they were rows of X.
         "X_val": UNUSED,
         "y_val": UNUSED,
     }
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        strength="auto",
-        n_rounds=5,
-        cv=5,
-        max_weight=2.0,
-        surrogate=None,
-        include_validation=True,
-        random_state=None,
+        strength: float | str = "auto",
+        n_rounds: int = 5,
+        cv: Any = 5,
+        max_weight: float = 2.0,
+        surrogate: Any = None,
+        include_validation: bool = True,
+        random_state: int | np.random.RandomState | None = None,
     ):
         self.estimator = estimator
         self.strength = strength
@@ -226,16 +232,16 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     @all_or_nothing
     def fit(
         self,
-        X,
-        y,
-        sample_weight=None,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        concepts=None,
-        concept_sample_weight=None,
-        is_clean=None,
-        X_val=None,
-        y_val=None,
-    ):
+        concepts: Any = None,
+        concept_sample_weight: Any = None,
+        is_clean: ArrayLike | None = None,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+    ) -> InfluenceReweighter:
         """Learn weights and fit the estimator with them.
 
         Parameters
@@ -245,8 +251,8 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         y : array-like of shape (n_samples,)
             Labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, which learned ones multiply; None for 1. Rows of weight
-            0 are left out.
+            Weights of the rows, which the learned multipliers multiply. None is 1. Rows
+            of weight 0 are left out.
         concepts : array-like of shape (n_samples, n_concepts), default=None
             Annotations; see :meth:`ConceptBottleneckClassifier.fit`.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
@@ -254,14 +260,14 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             Weights of the annotations.
         is_clean : array-like of shape (n_samples,), dtype bool, default=None
             Rows whose labels can be trusted. Searches and pipelines slice it with the
-            rows. Without clean rows influence is taken on the rows themselves, always
+            rows. Without clean rows, influence on the rows themselves is used, always
             out of fold.
         X_val : array-like of shape (n_validation, n_features) or (n_validation,), \
                 default=None
             Clean rows that are not in `X`, for direct fits. With `include_validation`
-            each has the average weight of the training rows, and no annotations.
+            each has the mean weight of the training rows, and no annotations.
         y_val : array-like of shape (n_validation,), default=None
-            Their labels.
+            Labels of these rows.
 
         Returns
         -------
@@ -271,16 +277,16 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            If the estimator is no classifier, takes no `sample_weight`, is frozen, or
-            is given `concepts` that it does not take.
+            If the estimator is not a classifier, takes no `sample_weight`, is frozen,
+            or is given `concepts` that it does not take.
         ValueError
             If lengths differ, clean rows are given twice, `X_val` is as long as `X`, or
-            `cv` does not test every row whose loss counts once.
+            `cv` does not test every row whose loss counts exactly once.
 
         Warns
         -----
         ReweightingWarning
-            If a class has too few clean rows; weights then stay as given.
+            If a class has too few clean rows. The weights then stay as given.
         """
         _check_inner(self.estimator, concepts, concept_sample_weight)
         y = check_labels(y, count_rows(X), warn=True)
@@ -302,7 +308,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         features = fit_leading(self.estimator_, X, y, **metadata)
         check_annotations(concepts, concept_sample_weight, len(y))
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
-        if X_val is not None:
+        if y_val is not None:
             with error_context("X_val", "rows like those of X"):
                 added = transform_parts(self.estimator_, X_val)
             model = final_step(self.estimator_)
@@ -319,7 +325,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         return self
 
     @available_if(_inner_has("predict_proba"))
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Predict probabilities of the labels with the fitted estimator.
 
         Parameters
@@ -336,7 +342,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         return self.estimator_.predict_proba(X)
 
     @available_if(_inner_has("decision_function"))
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> np.ndarray:
         """Return the decision function of the fitted estimator.
 
         Parameters
@@ -347,13 +353,13 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
-            One column a class; for two classes the score of the second.
+            One column for each class; for two classes the score of the second class.
         """
         check_is_fitted(self)
         return self.estimator_.decision_function(X)
 
     def _learn(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-        """Return multipliers and influence; store what led to them."""
+        """Return multipliers and influence; store the rounds that led to them."""
         multipliers, influence = np.ones(len(rows.y)), np.full(len(rows.y), np.nan)
         self.strength_, self.n_rounds_, self.history_ = 0.0, 0, {}
         cv = _DEFAULT_FOLDS if self.cv is None else self.cv
@@ -363,7 +369,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         kept = rows.weights > 0
         fold, weights = fold[kept], rows.weights[kept]
         automatic = self.strength == "auto"
-        dose = 1.0 if automatic else self.strength / self.n_rounds
+        dose = 1.0 if automatic else float(self.strength) / self.n_rounds
         rounds = self._rounds(rows.take(kept), fold, n_folds, dose, automatic)
         self.history_ = {
             "strength": dose * np.arange(len(rounds)),
@@ -377,10 +383,17 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             self.n_rounds_ = _best_round(self.history_)
         self.strength_ = float(dose * self.n_rounds_)
         multipliers[kept] = rounds[self.n_rounds_].multipliers.cpu().numpy()
-        influence[kept] = rounds[1].influence.cpu().numpy()
+        influence[kept] = _numpy(rounds[1].influence)
         return multipliers, influence
 
-    def _rounds(self, rows: Rows, fold, n_folds: int, dose: float, automatic: bool):
+    def _rounds(
+        self,
+        rows: Rows,
+        fold: np.ndarray,
+        n_folds: int,
+        dose: float,
+        automatic: bool,
+    ) -> list[reweighting.Round]:
         model, data = self._influence_model(rows)
         heads, device = FittedHeads.of(model), resolve_device(_device_of(model))
         data, basis = data.to(device).in_row_space()
@@ -392,11 +405,11 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             **heads.penalties,
         )
         adapted = torch.from_numpy(rows.adapted).to(device)
-        fold = torch.from_numpy(fold).to(device)
+        folds = torch.from_numpy(fold).to(device)
         return list(
             reweighting.reweight(
                 models,
-                reweighting.Rows(weights, adapted, fold, n_folds),
+                reweighting.Rows(weights, adapted, folds, n_folds),
                 dose=dose,
                 n_rounds=self.n_rounds,
                 max_weight=float(self.max_weight),
@@ -405,7 +418,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             )
         )
 
-    def _influence_model(self, rows: Rows):
+    def _influence_model(self, rows: Rows) -> tuple[Any, TrainingData]:
         """Return the fitted model whose influence is used, and its training data."""
         if self.surrogate is not None:
             if is_frozen(self.surrogate):
@@ -442,10 +455,10 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         data = training_rows(model, features, rows.y, rows.weights, annotations).data()
         return model, data
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator).input_tags
-        nan, as_sparse = True, False  # what the default surrogate takes
+        nan, as_sparse = True, False  # what the default surrogate accepts
         if self.strength == 0:
             nan, as_sparse = True, True  # there is no influence to compute
         elif self.surrogate is not None:
@@ -456,12 +469,12 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         return tags
 
 
-def _device_of(model) -> str:
-    """Return where a model computes; scikit-learn's do on the CPU."""
+def _device_of(model: Any) -> str:
+    """Return where a model computes; models of scikit-learn compute on the CPU."""
     return getattr(model, "device", "cpu")
 
 
-def _check_inner(estimator, concepts, concept_sample_weight) -> None:
+def _check_inner(estimator: Any, concepts: Any, concept_sample_weight: Any) -> None:
     """Refuse by name what cannot be fitted with weights."""
     model = final_step(estimator)
     if isinstance(model, type):
@@ -483,9 +496,10 @@ def _check_inner(estimator, concepts, concept_sample_weight) -> None:
         )
     if not has_fit_parameter(model, "sample_weight"):
         raise TypeError(
-            f"estimator must take sample_weight in fit, but {name} does not; use one "
-            "that does (LogisticRegression, LinearSVC, HistGradientBoostingClassifier "
-            "...). A search goes around the reweighter, not inside."
+            f"estimator must take sample_weight in fit, but {name} does not; use a "
+            "classifier that does (LogisticRegression, LinearSVC, "
+            "HistGradientBoostingClassifier ...). Put a search around the reweighter, "
+            "not into it."
         )
     if concepts is not None and not has_fit_parameter(model, "concepts"):
         raise TypeError(
@@ -501,7 +515,7 @@ def _check_inner(estimator, concepts, concept_sample_weight) -> None:
         )
 
 
-def _check_clean(is_clean, n_samples: int) -> np.ndarray | None:
+def _check_clean(is_clean: Any, n_samples: int) -> np.ndarray | None:
     """Return which rows are clean, or None if that is not known."""
     if is_clean is None:
         return None
@@ -516,8 +530,10 @@ def _check_clean(is_clean, n_samples: int) -> np.ndarray | None:
     return is_clean.astype(bool)
 
 
-def _check_validation(X_val, y_val, clean, n_samples: int) -> np.ndarray | None:
-    """Return the labels of clean rows beside X, if there are any."""
+def _check_validation(
+    X_val: Any, y_val: Any, clean: np.ndarray | None, n_samples: int
+) -> np.ndarray | None:
+    """Return the labels of clean rows that are not in X, if there are any."""
     if (X_val is None) != (y_val is None):
         given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
         raise ValueError(f"{given} was given without {missing}; pass both or neither.")
@@ -538,7 +554,7 @@ def _check_validation(X_val, y_val, clean, n_samples: int) -> np.ndarray | None:
     return check_labels(y_val, n_validation, name="y_val", of="X_val")
 
 
-def _has_influence(model) -> bool:
+def _has_influence(model: Any) -> bool:
     try:
         check_explainable(model)
     except (TypeError, ValueError):
@@ -546,14 +562,17 @@ def _has_influence(model) -> bool:
     return True
 
 
-def _out_of_fold(rounds, fold: np.ndarray, weights: np.ndarray) -> dict:
+def _out_of_fold(
+    rounds: list[reweighting.Round], fold: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
     """Return losses and hits on held-out rows, round by round."""
-    losses = np.stack([r.losses.cpu().numpy() for r in rounds])
-    hits = np.stack([r.hits.cpu().numpy() for r in rounds])
-    shares = np.bincount(fold, weights) / weights.sum()
+    losses = np.stack([_numpy(r.losses) for r in rounds])
+    hits = np.stack([_numpy(r.hits) for r in rounds])
+    fold_weights: np.ndarray = np.bincount(fold, weights)
+    shares = fold_weights / weights.sum()
     change = losses - losses[0]
-    by_fold = np.stack([np.bincount(fold, weights * row) for row in change])
-    by_fold /= np.bincount(fold, weights)
+    sums: np.ndarray = np.stack([np.bincount(fold, weights * row) for row in change])
+    by_fold = sums / fold_weights
     deviation = by_fold - by_fold @ shares[:, None]
     return {
         "log_loss": np.average(losses, axis=1, weights=weights),
@@ -562,9 +581,14 @@ def _out_of_fold(rounds, fold: np.ndarray, weights: np.ndarray) -> dict:
     }
 
 
-def _best_round(history: dict) -> int:
-    """Return the round to stop after, 0 if none is better beyond doubt."""
+def _best_round(history: dict[str, np.ndarray]) -> int:
+    """Return the round to stop after, 0 if no round is better beyond doubt."""
     losses, accuracy = history["log_loss"], history["accuracy"]
     best = int(np.argmin(np.where(accuracy >= accuracy[0], losses, np.inf)))
     certain = losses[best] < losses[0] - history["std_error"][best]
     return best if certain else 0
+
+
+def _numpy(tensor: torch.Tensor | None) -> np.ndarray:
+    """Return what a round measured; only what was not asked for is None."""
+    return cast(torch.Tensor, tensor).cpu().numpy()

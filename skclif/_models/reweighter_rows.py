@@ -1,10 +1,12 @@
-"""The rows a reweighter works on: given ones, clean ones, and their folds."""
+"""The rows that a reweighter works on: given rows, clean rows, and their folds."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,8 +27,8 @@ from .._inputs.checks import (
 from .._inputs.sklearn import _safe_indexing
 from ..exceptions import ReweightingWarning, warn_user
 
-_MIN_FOLDS = 3  # of two, neither could tell whether the other is right
-_MIN_CLEAN = 2  # rows of every class: one to learn from, one to be held out
+_MIN_FOLDS = 3  # with two folds, neither could tell whether the other is right
+_MIN_CLEAN = 2  # rows of every class: one row to learn from, and one to hold out
 _SPLITS = (
     "an int, a splitter that needs no groups, or an iterable of (train, test) positions"
 )
@@ -40,58 +42,53 @@ class Rows:
     Attributes
     ----------
     X : array, DataFrame or sparse matrix of shape (n, n_features)
-        Features of the final step.
+        Features for the final step.
     y : ndarray of shape (n,)
     weights : ndarray of shape (n,)
     clean : ndarray of shape (n,), bool, or None
         None if nothing is known of the labels.
     concepts, concept_weights : array-like of shape (n, n_concepts), or None
     n_extra : int
-        How many rows at the end were not given as training rows.
+        Number of rows at the end that were not given as training rows.
     """
 
-    X: object
+    X: Any
     y: np.ndarray
     weights: np.ndarray
     clean: np.ndarray | None
-    concepts: object = None
-    concept_weights: object = None
+    concepts: Any = None
+    concept_weights: Any = None
     n_extra: int = 0
 
     @property
     def adapted(self) -> np.ndarray:
-        """Whose weights are learned."""
+        """Which rows have weights that are learned."""
         return np.ones(len(self.y), bool) if self.clean is None else ~self.clean
 
     @property
     def counted(self) -> np.ndarray:
-        """Whose loss counts: the clean ones, or all."""
+        """Which rows have a loss that counts: the clean rows, or all rows."""
         return np.ones(len(self.y), bool) if self.clean is None else self.clean
 
     def take(self, kept: np.ndarray) -> Rows:
         """Return some of the rows."""
         if kept.all():
             return self
-        return Rows(
-            *(
-                None if part is None else _safe_indexing(part, np.flatnonzero(kept))
-                for part in (
-                    self.X,
-                    self.y,
-                    self.weights,
-                    self.clean,
-                    self.concepts,
-                    self.concept_weights,
-                )
-            )
-        )
+        positions = np.flatnonzero(kept)
+        parts: dict[str, Any] = {
+            name: None if part is None else _safe_indexing(part, positions)
+            for name, part in vars(self).items()
+            if name != "n_extra"
+        }
+        return Rows(**parts)
 
-    def extended(self, X, y: np.ndarray, allow_nan: bool) -> Rows:
-        """Return these rows and clean ones of average weight, without annotations."""
+    def extended(self, X: Any, y: np.ndarray, allow_nan: bool) -> Rows:
+        """Return these rows and clean rows of mean weight, without annotations."""
         n_extra, positive = len(y), self.weights[self.weights > 0]
         concepts, concept_weights = self.concepts, self.concept_weights
-        if concepts is not None:
-            table, weights = check_annotations(concepts, concept_weights, len(self.y))
+        annotations = check_annotations(concepts, concept_weights, len(self.y))
+        if annotations is not None:
+            table, weights = annotations
             table = table.reset_index(drop=True)
             named = hasattr(concepts, "columns")
             table = table.astype(object).reindex(range(len(table) + n_extra))
@@ -113,7 +110,7 @@ class Rows:
         )
 
     def standardised(self) -> np.ndarray:
-        """Return features of weighted mean 0, rows of mean squared length 1.
+        """Return features with weighted mean 0, in rows with mean squared length 1.
 
         Missing values become the mean.
         """
@@ -132,19 +129,19 @@ class Rows:
         scale = np.sqrt((shares * X**2).sum(axis=0) * X.shape[1])
         return np.divide(X, scale, out=np.zeros_like(X), where=scale > 0)
 
-    def fit(self, estimator, weights: np.ndarray) -> None:
-        """Fit an estimator with these weights, without rows that lost all of theirs.
+    def fit(self, estimator: Any, weights: np.ndarray) -> None:
+        """Fit an estimator with these weights, without rows that lost all their weight.
 
-        Some estimators look at rows of weight 0 too, boosting for its bins. Those that
-        were given so are the caller's.
+        Some estimators use rows of weight 0 too, for example boosting for its bins.
+        Rows that were given with weight 0 stay, because the caller wants them.
         """
         rows = replace(self, weights=weights).take((weights > 0) | (self.weights == 0))
         estimator.fit(
             rows.X, rows.y, sample_weight=rows.weights, **rows.annotations(estimator)
         )
 
-    def annotations(self, estimator) -> dict:
-        """Return the annotations as an estimator's fit takes them, if it does."""
+    def annotations(self, estimator: Any) -> dict[str, Any]:
+        """Return the annotations that the `fit` of an estimator takes, by argument."""
         given = {
             "concepts": self.concepts,
             "concept_sample_weight": self.concept_weights,
@@ -156,12 +153,12 @@ class Rows:
         }
 
     def alone_in_class(self) -> np.ndarray:
-        """Return which rows are of classes that no row with adapted weight is of."""
+        """Return which rows are of classes without a row whose weight is learned."""
         return ~np.isin(self.y, self.y[self.adapted & (self.weights > 0)])
 
-    def warn_if_too_few(self, cv) -> bool:
+    def warn_if_too_few(self, cv: Any) -> bool:
         """Warn and return True if held-out rows cannot guide the weights."""
-        reason = self._too_few(cv if isinstance(cv, int | np.integer) else 0)
+        reason = self._too_few(int(cv) if isinstance(cv, int | np.integer) else 0)
         if reason:
             warn_user(
                 f"{reason}, so that weights stay as given (strength_=0).",
@@ -189,10 +186,12 @@ class Rows:
             return f"No class has as many {kind} as there are folds, cv={n_folds}"
         return ""
 
-    def folds(self, cv, random_state) -> tuple[np.ndarray, int]:
-        """Return the fold that tests every row, -1 for none, and how many there are.
+    def folds(
+        self, cv: Any, random_state: np.random.RandomState
+    ) -> tuple[np.ndarray, int]:
+        """Return the fold that tests every row, or -1, and the number of folds.
 
-        Rows of weight 0 and rows whose loss does not count have none.
+        Rows of weight 0 and rows whose loss does not count have no fold.
         """
         counted = np.flatnonzero(self.counted & (self.weights > 0))
         n_tests = np.zeros(len(self.y), int)
@@ -223,7 +222,9 @@ class Rows:
         """Position of the first row that positions in `cv` count from."""
         return len(self.y) - self.n_extra if self.n_extra else 0
 
-    def _tests(self, cv, counted: np.ndarray, random_state):
+    def _tests(
+        self, cv: Any, counted: np.ndarray, random_state: np.random.RandomState
+    ) -> Iterator[np.ndarray]:
         """Yield positions of the rows that each fold tests."""
         if not isinstance(cv, int | np.integer) and not hasattr(cv, "split"):
             limit = self.n_extra or len(self.y)
@@ -240,15 +241,17 @@ class Rows:
         if not hasattr(cv, "split"):
             splitter = StratifiedKFold(cv, shuffle=True, random_state=random_state)
         with warnings.catch_warnings():
-            # Fewer rows of a class than folds: enough, or `_too_few` has said so.
+            # A class may have fewer rows than folds; `_too_few` has checked them.
             warnings.filterwarnings("ignore", "The least populated class")
             splits = list(splitter.split(np.zeros(len(counted)), self.y[counted]))
         for _, test in splits:
             yield counted[test]
 
 
-def check_annotations(concepts, concept_weights, n_samples: int):
-    """Return a table of annotations, and their weights; None if there are none."""
+def check_annotations(
+    concepts: Any, concept_weights: Any, n_samples: int
+) -> tuple[pd.DataFrame, np.ndarray] | None:
+    """Return a table of annotations, and their weights; None without annotations."""
     if concepts is None:
         if concept_weights is not None:
             raise ValueError("concept_sample_weight was given without concepts.")
@@ -258,8 +261,8 @@ def check_annotations(concepts, concept_weights, n_samples: int):
     return table, check_annotation_weights(concept_weights, table)
 
 
-def _stacked(first, second, allow_nan: bool):
-    """Return the rows of one container, X, above those of another of its kind."""
+def _stacked(first: Any, second: Any, allow_nan: bool) -> Any:
+    """Return the rows of X above those of another container of its kind."""
     refuse_masked("X", first)
     refuse_masked("X_val", second)
     refuse_dates(second)
@@ -295,15 +298,15 @@ def _stacked(first, second, allow_nan: bool):
     return np.concatenate([first, second])
 
 
-def _in_pandas(X):
-    """Return a data frame of another library as one of pandas, others as they are."""
+def _in_pandas(X: Any) -> Any:
+    """Return a data frame of any library in pandas, and anything else as it is."""
     if isinstance(X, pd.DataFrame) or not hasattr(X, "columns"):
         return X
     return pd.DataFrame({name: np.asarray(X[name]) for name in X.columns})
 
 
 def _joined(y: np.ndarray, y_val: np.ndarray) -> np.ndarray:
-    """Return labels and those of clean rows, in one type."""
+    """Return labels and the labels of clean rows, in one array."""
     if {y.dtype.kind, y_val.dtype.kind} <= set("biuf"):
         same = y_val.astype(y.dtype)
         return np.concatenate([y, same if (same == y_val).all() else y_val])

@@ -485,7 +485,7 @@ def test_another_embedding_model_is_refused(audited, reviews, tmp_path):
     assert replay(trail, reviews, model=moved).same
     config = moved / "config.json"
     config.write_bytes(config.read_bytes() + b"\n")
-    with pytest.raises(ValueError, match="is not the one that this was made with"):
+    with pytest.raises(ValueError, match="is not the model that was used before"):
         replay(trail, reviews, model=moved)
 
 

@@ -982,7 +982,7 @@ def test_an_embedding_model_that_was_moved(applied, new_file, tiny_encoder, tmp_
     assert done(*arguments).stdout == expected
     config = moved / "config.json"
     config.write_bytes(config.read_bytes() + b"\n")
-    assert "is not the one that this was made with" in refused(*arguments)
+    assert "is not the model that was used before" in refused(*arguments)
 
 
 @pytest.mark.parametrize(

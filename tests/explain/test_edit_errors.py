@@ -313,7 +313,7 @@ CASES = {
     "other key": (
         {"add": {**ROW, "z": 1}},
         ValueError,
-        "add must be .*; 'z' is none of them",
+        "add must be .*; it cannot have 'z'",
     ),
     "more labels": (
         {"add": {**ROW, "y": Y[:2]}},
@@ -421,7 +421,9 @@ def test_a_model_without_concepts():
     for argument in ({"concepts": {"food": {1: "bad"}}}, {"drop_concepts": ["food"]}):
         with pytest.raises(ValueError, match="'food', but the model has no concepts"):
             explainer.edit(**argument)
-    with pytest.raises(ValueError, match="concepts were given, but the model has none"):
+    with pytest.raises(
+        ValueError, match="concepts were given, but the model has no concepts"
+    ):
         explainer.edit(add={**ROW, "concepts": CONCEPTS[:1]})
 
 

@@ -553,6 +553,7 @@ def test_bad_concepts(data, spoil, error, match):
         (lambda c: c.rename(columns={"food": "taste"}), r"unknown: \['taste'\]"),
         (lambda c: c.to_numpy(dtype=object)[:, :2], "has 2 columns.*fitted with 3"),
         (lambda c: c.iloc[:5], "inconsistent numbers of samples"),
+        (lambda c: None, "concepts=None; pass the known values, or use predict_proba"),
     ],
 )
 def test_bad_interventions(fitted, data, spoil, match):

@@ -261,8 +261,8 @@ def test_an_embedding_model_that_was_moved_is_named(pipeline, encoder, path):
     save_model(pipeline, path)
     moved = encoder.rename(encoder.parent / "moved")
     message = (
-        r"The embedding model '.*encoder' is a folder that is not here\. Say where it "
-        r"is now with model= \(on the command line --model\)\."
+        r"The embedding model '.*encoder' is a folder that does not exist here\. Give "
+        r"its new place by model= \(on the command line --model\)\."
     )
     with pytest.raises(OSError, match=message):
         load_model(path)
@@ -276,8 +276,8 @@ def test_an_embedding_model_that_was_changed_is_refused(pipeline, encoder, path)
     with open(encoder / "config.json", "a") as stream:
         stream.write("\n")
     message = (
-        "The embedding model '.*encoder' is not the one that this was made with: its "
-        r"files differ, and so would every vector\. Give that one\."
+        "The embedding model '.*encoder' is not the model that was used before: its "
+        r"files differ, so every vector would differ\. Give the model that was used\."
     )
     for model in (None, encoder):
         with pytest.raises(ModelFileError, match=message):
@@ -314,7 +314,8 @@ class _Own(ConceptBottleneckClassifier):
 def test_other_estimators_are_refused(path, estimator, name):
     message = (
         "save_model takes a ConceptBottleneckClassifier, or a pipeline of a "
-        rf"SentenceEmbedder and one, got ({name})\. For others use skops\."
+        rf"SentenceEmbedder and a ConceptBottleneckClassifier, got ({name})\. Use "
+        r"skops for other estimators\."
     )
     with pytest.raises(TypeError, match=message):
         save_model(estimator, path)

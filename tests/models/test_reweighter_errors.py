@@ -84,7 +84,7 @@ def frozen():
         ),
         (
             GridSearchCV(LogisticRegression(), {"C": [1]}),
-            "but GridSearchCV does not; .* A search goes around the reweighter",
+            "but GridSearchCV does not; .* Put a search around the reweighter",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""Edits of training rows, and the models that come of them."""
+"""Edits of training rows, and the models that they lead to."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,14 +28,14 @@ _AS_FIT = "a dict of X, y, concepts … as fit takes them"
 def check_edit(
     heads: FittedHeads,
     rows: TrainingRows,
-    read_features,
+    read_features: Callable[[Any], np.ndarray],
     *,
-    y,
-    concepts,
-    sample_weight,
-    drop,
-    add,
-    drop_concepts,
+    y: Any,
+    concepts: Any,
+    sample_weight: Any,
+    drop: Any,
+    add: Any,
+    drop_concepts: Any,
 ) -> Edit:
     """Return an edit whose arguments fit the model, its rows, and each other.
 
@@ -42,17 +44,17 @@ def check_edit(
     heads : FittedHeads
     rows : TrainingRows
     read_features : callable
-        From new rows, as the estimator takes them, to checked features.
+        Maps new rows, in the form that the estimator takes, to checked features.
     y, concepts, sample_weight, drop, add, drop_concepts
         As in :meth:`ConceptInfluenceExplainer.edit`.
 
     Raises
     ------
     TypeError, ValueError
-        What came, what is accepted, what to do.
+        If an argument has another form or value than is accepted.
     """
     given = (y, concepts, sample_weight, drop, add, drop_concepts)
-    if all(one is None for one in given):
+    if all(argument is None for argument in given):
         raise ValueError(
             "edit was given nothing to change: pass y, concepts, sample_weight, drop, "
             "add or drop_concepts."
@@ -66,10 +68,10 @@ def check_edit(
         _dropped_concepts(heads, drop_concepts),
     )
     dropped = set(edit.dropped)
-    others = {
+    others: dict[str, Iterable[int]] = {
         "y": edit.labels,
         **{f"concepts[{heads.names[j]!r}]": c for j, c in edit.codes.items()},
-        # A whole array speaks of dropped rows too; 0 is the same as dropping.
+        # An array has weights of dropped rows too; 0 is the same as dropping.
         "sample_weight": [row for row, weight in edit.weights.items() if weight],
     }
     for name, changed in others.items():
@@ -88,7 +90,7 @@ def check_edit(
     return edit
 
 
-def _labels(heads: FittedHeads, rows: TrainingRows, y) -> dict[int, int]:
+def _labels(heads: FittedHeads, rows: TrainingRows, y: Any) -> dict[int, int]:
     if y is None:
         return {}
     _check_dict("y", y, "a dict of row to label, such as {17: 4}")
@@ -99,29 +101,30 @@ def _labels(heads: FittedHeads, rows: TrainingRows, y) -> dict[int, int]:
     return found
 
 
-def _label_code(heads: FittedHeads, said: str, label) -> int:
+def _label_code(heads: FittedHeads, said: str, label: Any) -> int:
     code = value_code(heads.classes, label)
     if code is None:
         raise ValueError(
             f"{said} {plain_value(label)!r}, which was not seen in fit; known labels: "
-            f"{', '.join(map(repr, heads.classes.tolist()))}. A new one takes a new "
+            f"{', '.join(map(repr, heads.classes.tolist()))}. A new label needs a new "
             "fit."
         )
     return int(code)
 
 
 def _annotations(
-    heads: FittedHeads, rows: TrainingRows, concepts
+    heads: FittedHeads, rows: TrainingRows, concepts: Any
 ) -> dict[int, dict[int, float]]:
     if concepts is None:
         return {}
     form = "a dict of concept to dict of row to value, such as {'food': {17: 'good'}}"
     _check_dict("concepts", concepts, form)
-    found = {}
+    found: dict[int, dict[int, float]] = {}
     for name, values in concepts.items():
         j = _concept("concepts", name, heads)
         _check_dict(f"concepts[{name!r}]", values, "a dict of row to value")
-        found[j], seen = {}, {}
+        found[j] = {}
+        seen: dict[str, float] = {}
         for row, value in values.items():
             row = _row(f"concepts[{name!r}]", row, rows)
             if type(value) is str and value in seen:  # few values, many rows
@@ -133,7 +136,7 @@ def _annotations(
     return found
 
 
-def _annotation(heads: FittedHeads, j: int, name, row: int, value) -> float:
+def _annotation(heads: FittedHeads, j: int, name: Any, row: int, value: Any) -> float:
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return np.nan
     classes = heads.values[j]
@@ -145,12 +148,12 @@ def _annotation(heads: FittedHeads, j: int, name, row: int, value) -> float:
         raise ValueError(
             f"concepts gives row {row} the value {value!r} of concept {name!r}, which "
             f"was never seen in fit; known values: {known}, or None for no annotation. "
-            "A new one takes a new fit."
+            "A new value needs a new fit."
         )
     return code
 
 
-def _weights(rows: TrainingRows, sample_weight) -> dict[int, float]:
+def _weights(rows: TrainingRows, sample_weight: Any) -> dict[int, float]:
     if sample_weight is None:
         return {}
     if not isinstance(sample_weight, dict):
@@ -171,7 +174,7 @@ def _weights(rows: TrainingRows, sample_weight) -> dict[int, float]:
     return found
 
 
-def _dropped(rows: TrainingRows, drop) -> tuple[int, ...]:
+def _dropped(rows: TrainingRows, drop: Any) -> tuple[int, ...]:
     if drop is None:
         return ()
     if isinstance(drop, str | bytes | dict) or not hasattr(drop, "__iter__"):
@@ -188,7 +191,7 @@ def _dropped(rows: TrainingRows, drop) -> tuple[int, ...]:
     return found
 
 
-def _dropped_concepts(heads: FittedHeads, names) -> list[int]:
+def _dropped_concepts(heads: FittedHeads, names: Any) -> list[int]:
     if names is None:
         return []
     if isinstance(names, str | bytes | dict) or not hasattr(names, "__iter__"):
@@ -200,13 +203,16 @@ def _dropped_concepts(heads: FittedHeads, names) -> list[int]:
     if found and len(found) == len(heads.names):
         raise ValueError(
             "drop_concepts names every concept, which leaves no bottleneck; fit "
-            "without concepts for the model that has none."
+            "without concepts for a model without a bottleneck."
         )
     return sorted(found)
 
 
 def _added(
-    heads: FittedHeads, rows: TrainingRows, read_features, add
+    heads: FittedHeads,
+    rows: TrainingRows,
+    read_features: Callable[[Any], np.ndarray],
+    add: Any,
 ) -> TrainingRows | None:
     if add is None:
         return None
@@ -214,7 +220,7 @@ def _added(
     unknown = [name for name in add if name not in _ADDED]
     missing = [name for name in ("X", "y") if add.get(name) is None]
     if unknown:
-        raise ValueError(f"add must be {_AS_FIT}; {unknown[0]!r} is none of them.")
+        raise ValueError(f"add must be {_AS_FIT}; it cannot have {unknown[0]!r}.")
     if missing:
         raise ValueError(f"add must be {_AS_FIT}; it has no {missing[0]}.")
     with error_context("add", _AS_FIT):
@@ -234,7 +240,7 @@ def _added(
 
 
 def _added_annotations(
-    heads: FittedHeads, add: dict, n: int
+    heads: FittedHeads, add: dict[str, Any], n: int
 ) -> tuple[np.ndarray, np.ndarray]:
     shape = (n, len(heads.names))
     codes, weights = np.full(shape, np.nan), np.ones(shape)
@@ -243,24 +249,24 @@ def _added_annotations(
     if annotations is None:
         return codes, weights
     if not shape[1]:
-        raise ValueError("concepts were given, but the model has none.")
+        raise ValueError("concepts were given, but the model has no concepts.")
     codes = heads.schema.encode(annotations, partial=True)
     return codes, heads.schema.arrange(annotations)
 
 
-def _row(argument: str, row, rows: TrainingRows) -> int:
+def _row(argument: str, row: Any, rows: TrainingRows) -> int:
     n = len(rows.labels)
     if type(row) is int and 0 <= row < n:
         return row
     where = f"rows are named by position, 0 to {n - 1}."
     if not isinstance(row, Integral) or isinstance(row, bool):
         raise TypeError(f"{argument} names the row {row!r}; {where}")
-    if not 0 <= row < n:
+    if not 0 <= int(row) < n:
         raise ValueError(f"{argument} names the row {row}; {where}")
     return int(row)
 
 
-def _concept(argument: str, name, heads: FittedHeads) -> int:
+def _concept(argument: str, name: Any, heads: FittedHeads) -> int:
     names = list(heads.names)
     if name not in names:
         raise ValueError(
@@ -270,30 +276,30 @@ def _concept(argument: str, name, heads: FittedHeads) -> int:
     return names.index(name)
 
 
-def _check_dict(argument: str, given, form: str) -> None:
+def _check_dict(argument: str, given: Any, form: str) -> None:
     if not isinstance(given, dict):
         raise TypeError(f"{argument} must be {form}, got {type(given).__name__}.")
 
 
-def _check_unique(argument: str, what: str, given) -> None:
+def _check_unique(argument: str, what: str, given: Sequence[Any]) -> None:
     if len(set(given)) < len(given):
-        twice = next(one for one in given if list(given).count(one) > 1)
+        twice = next(value for value in given if list(given).count(value) > 1)
         raise ValueError(f"{argument} names {what} {twice!r} twice.")
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def check_steps(n_steps) -> int | None:
-    """Return a checked cap on Newton steps."""
+def check_steps(n_steps: Any) -> int | None:
+    """Return the maximum number of Newton steps, checked."""
     if n_steps is None:
         return None
     if not isinstance(n_steps, Integral) or isinstance(n_steps, bool):
         raise TypeError(f"n_steps must be a whole number or None, got {n_steps!r}.")
     if n_steps < 1:
         raise ValueError(
-            f"n_steps={n_steps} must be 1 or more: how many Newton steps a stage takes "
-            "at most. None goes to the optimum."
+            f"n_steps={n_steps} must be 1 or more: it is the maximum number of Newton "
+            "steps per stage. None runs to convergence."
         )
     return int(n_steps)

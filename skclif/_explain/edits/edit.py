@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,7 @@ class Edit:
     labels : dict of int to int
         New codes by row.
     codes : dict of int to dict of int to float
-        New codes by concept and row; NaN takes the annotation away.
+        New codes by concept and row; NaN removes the annotation.
     weights : dict of int to float
         New weights by row.
     dropped : tuple of int
@@ -38,12 +40,12 @@ class Edit:
     dropped_concepts: list[int] = field(default_factory=list)
 
     def apply(self, heads: FittedHeads, rows: TrainingRows) -> TrainingRows:
-        """Return the edited rows, all concepts still there.
+        """Return the edited rows, with all concepts.
 
         Raises
         ------
         ValueError
-            If the edit takes all weight from a class or from a value of a concept.
+            If the edit leaves a class or a value of a concept without weight.
         """
         labels, weights = rows.labels.copy(), rows.weights.copy()
         codes = rows.codes.copy()
@@ -59,13 +61,19 @@ class Edit:
         return edited
 
     def changes(self, heads: FittedHeads, old: TrainingRows) -> pd.DataFrame:
-        """Return a line for all that the edit makes different."""
+        """Return a table with a line for each difference that the edit makes."""
         classes = heads.classes.tolist()
-        columns: dict[str, list] = {
+        columns: dict[str, list[Any]] = {
             name: [] for name in ("kind", "row", "concept", "old", "new")
         }
 
-        def write(kind, rows, concept, before, after):
+        def write(
+            kind: str,
+            rows: Sequence[int],
+            concept: str | None,
+            before: list[Any],
+            after: list[Any],
+        ) -> None:
             parts = ([kind] * len(rows), rows, [concept] * len(rows), before, after)
             for column, part in zip(columns.values(), parts, strict=True):
                 column.extend(part)
@@ -75,14 +83,14 @@ class Edit:
         new_labels = [classes[self.labels[row]] for row in rows]
         write("relabel", rows, None, labels, new_labels)
         for j, new in self.codes.items():
-            rows = np.array(list(new), dtype=int)
+            positions = np.array(list(new), dtype=int)
             after = np.array(list(new.values()), dtype=float)
-            before = old.codes[rows, j]
+            before = old.codes[positions, j]
             differ = ~((before == after) | (np.isnan(before) & np.isnan(after)))
             known = heads.values[j]
             values = (_values(known, c[differ]) for c in (before, after))
             name = str(heads.names[j])
-            write("annotate", rows[differ].tolist(), name, *values)
+            write("annotate", positions[differ].tolist(), name, *values)
         weights = {r: w for r, w in self.weights.items() if w != old.weights[r]}
         rows = list(weights)
         write(
@@ -112,8 +120,8 @@ class Edit:
         if lost is not None:
             raise ValueError(
                 f"The edit leaves the class {heads.classes.tolist()[lost]!r} without "
-                "a row that has weight, so the model has no optimum. Keep one, or fit "
-                "again without it."
+                "a row that has weight, so the model has no optimum. Keep such a row, "
+                "or fit again without the class."
             )
         for j, values in enumerate(heads.values):
             if values is None or j in self.dropped_concepts:
@@ -129,21 +137,26 @@ class Edit:
                 raise ValueError(
                     f"The edit leaves the value {values.tolist()[lost]!r} of concept "
                     f"{name!r} without an annotation that has weight, so its head has "
-                    f"no optimum. Keep one, use drop_concepts=[{name!r}], or fit again."
+                    f"no optimum. Keep such an annotation, use "
+                    f"drop_concepts=[{name!r}], or fit again."
                 )
 
 
-def _values(classes: np.ndarray | None, codes: np.ndarray) -> list:
-    """Return the values of codes, None for no annotation."""
-    missing = np.isnan(codes)
+def _values(classes: np.ndarray | None, codes: np.ndarray) -> list[Any]:
+    """Return the values of codes; None for no annotation."""
     if classes is None:
-        return np.where(missing, None, codes.astype(object)).tolist()
+        return [None if np.isnan(code) else code for code in codes.tolist()]
     known = [*map(plain_value, classes.tolist()), None]
-    return [known[int(code)] for code in np.where(missing, -1, codes)]
+    return [known[int(code)] for code in np.where(np.isnan(codes), -1, codes)]
 
 
-def _without_weight(old_codes, old_weights, new_codes, new_weights) -> int | None:
-    """Return a code that had weight and has none."""
+def _without_weight(
+    old_codes: np.ndarray,
+    old_weights: np.ndarray,
+    new_codes: np.ndarray,
+    new_weights: np.ndarray,
+) -> int | None:
+    """Return a code that had weight and has lost all of it."""
     n = 1 + max(old_codes.max(initial=0), new_codes.max(initial=0))
     old = np.bincount(old_codes, weights=old_weights, minlength=n)
     new = np.bincount(new_codes, weights=new_weights, minlength=n)

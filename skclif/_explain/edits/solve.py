@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,11 +36,11 @@ class Edited:
     rows : TrainingRows
     heads : tuple of HeadRecord
     factors : numerics.hessians.Factors or None
-        As given, of the concepts that are left.
+        The given factors, without those of dropped concepts.
     seconds : float
     """
 
-    estimator: object
+    estimator: Any
     rows: TrainingRows
     heads: tuple[HeadRecord, ...]
     factors: Factors | None
@@ -47,7 +48,7 @@ class Edited:
 
 
 def edit_model(
-    estimator,
+    estimator: Any,
     old: TrainingRows,
     edit: Edit,
     factors: Factors | None,
@@ -65,17 +66,18 @@ def edit_model(
     old : TrainingRows
     edit : Edit
     factors : numerics.hessians.Factors or None
-        Of about this model, in the coordinates that these rows are solved in.
+        Factors of this model or a similar model, in the coordinates in which these rows
+        are solved.
     device : torch.device
     n_steps : int or None
-        Most Newton steps.
+        Maximum number of Newton steps per stage. None runs to convergence.
     settled : bool
-        Whether every head stands at its optimum for `old`.
+        Whether every head is at its optimum for `old`.
 
     Warns
     -----
     ConvergenceWarning
-        If a head did not reach its optimum, and nobody said to stop before.
+        If a head did not reach its optimum, although `n_steps` is None.
     """
     start = time.perf_counter()
     last = final_step(estimator)
@@ -116,27 +118,27 @@ def effects(
     edited: FittedHeads,
     edit: Edit,
     new: TrainingRows,
-    features,
-    codes,
+    features: np.ndarray,
+    codes: np.ndarray,
 ) -> tuple[float | None, float]:
     """Return the predicted and the achieved effect on the mean log-loss of rows.
 
     Parameters
     ----------
     solved : Solved
-        Before the edit.
+        The model before the edit.
     heads, edited : FittedHeads
         Before and after the edit.
     edit : Edit
     new : TrainingRows
-        After the edit.
+        Rows after the edit.
     features : ndarray of shape (n_targets, n_features)
     codes : ndarray of shape (n_targets,)
-        Of their labels.
+        Codes of the labels.
     """
     about = numeric_targets(heads, "loss", codes, solved.device)
-    before, after = (_mean_loss(one, features, codes) for one in (heads, edited))
-    # Features of added rows may leave the span that factors are written in.
+    before, after = (_mean_loss(model, features, codes) for model in (heads, edited))
+    # Features of added rows may leave the span that the factors belong to.
     outside = solved.basis is not None and edit.added is not None
     if edit.dropped_concepts or outside:
         return None, after - before
@@ -149,9 +151,14 @@ def effects(
 
 
 def write_record(
-    estimator, old: TrainingRows, edit: Edit, edited: Edited, n_steps, effect
+    estimator: Any,
+    old: TrainingRows,
+    edit: Edit,
+    edited: Edited,
+    n_steps: int | None,
+    effect: tuple[float | None, float | None],
 ) -> EditRecord:
-    """Return the record of an edit; `effect` is the predicted and the achieved one."""
+    """Return the record of an edit, with its predicted and its achieved effect."""
     before = FittedHeads.of(final_step(estimator))
     after = FittedHeads.of(final_step(edited.estimator))
     models = fingerprints(_parameters(before), _parameters(after))
@@ -209,7 +216,7 @@ def _warn_unless_converged(heads: tuple[HeadRecord, ...], max_iter: int) -> None
 
 
 def fingerprints(*sets: dict[str, np.ndarray]) -> list[str]:
-    """Return the SHA-256 of sets of named arrays; what they share is read once."""
+    """Return the SHA-256 of sets of named arrays; shared arrays are read once."""
     digests: dict[int, str] = {}
     found = []
     for arrays in sets:

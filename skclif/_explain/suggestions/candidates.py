@@ -6,23 +6,26 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import torch
 
 from ..._inputs.training_rows import TrainingRows
 from ...numerics import suggestions
 from ...numerics.blocks import map_rows
+from ...numerics.bottleneck import TrainingData
+from ...numerics.first_order import Adjoint
 from ..engine import Solved
 from .validation import Validation
 
 KINDS = ("relabel", "annotate", "reweight", "drop")
-FACTORS = (2.0, 0.5)  # that "reweight" tries
+FACTORS = (2.0, 0.5)  # of weights: what "reweight" tries
 DROP = 0.0
-# Where a change acts, by number; concept j is 1 + j.
+# Numbers of the paths that changes act on; concept j has the number 1 + j.
 LABEL, ROW = 0, -1
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Changes of training rows, one an entry of each array.
+    """Changes of training rows: each array has one entry per change.
 
     Attributes
     ----------
@@ -32,7 +35,7 @@ class Changes:
     values : ndarray of float
         Code of the label; code or number of the annotation; factor of the weight.
     effects : ndarray of float
-        Of each change alone, on the mean target.
+        Effect of each change alone on the mean target.
     """
 
     rows: np.ndarray
@@ -43,7 +46,7 @@ class Changes:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, kept) -> Changes:
+    def take(self, kept: np.ndarray) -> Changes:
         """Return some of the changes."""
         return Changes(
             self.rows[kept], self.paths[kept], self.values[kept], self.effects[kept]
@@ -52,32 +55,32 @@ class Changes:
 
 @dataclass(frozen=True)
 class CandidateEdits:
-    """The changes that are possible.
+    """The possible changes.
 
     Attributes
     ----------
     solved : Solved
     kinds : tuple of str
     row_weights : Tensor of shape (n_samples,)
-        As given to `fit`.
+        Weights that were given to `fit`.
     annotation_weights : Tensor of shape (n_samples, n_concepts)
-        Of annotations that are there, or would be.
+        Weights of present annotations, and of missing annotations if they were added.
     class_weights : Tensor of shape (n_classes,)
     higher_is_better : bool
-        What is good.
+        Whether a higher target is good.
     """
 
     solved: Solved
     kinds: tuple[str, ...]
-    row_weights: object
-    annotation_weights: object
-    class_weights: object
+    row_weights: torch.Tensor
+    annotation_weights: torch.Tensor
+    class_weights: torch.Tensor
     higher_is_better: bool
 
-    def best(self, adjoint) -> tuple[list[Changes], int]:
+    def best(self, adjoint: Adjoint) -> tuple[list[Changes], int]:
         """Return the best change of each row and path, and how many were compared.
 
-        The list has the changes that are best for each target of the adjoint.
+        The list has one entry for each target of the adjoint.
         """
         closed_form, compared = self._closed_form(), 0
         parts: list[list[Changes]] = [[] for _ in adjoint.label]
@@ -92,7 +95,7 @@ class CandidateEdits:
                     [self._effects(changed, rows, path, value) for value in values]
                 )
                 possible = ~self._current(rows, path, values)[:, None]
-                # A row that is all that holds a head cannot go.
+                # A row that determines a head alone cannot be removed.
                 possible = possible & np.isfinite(effects)
                 compared += int(possible[:, 0].sum())
                 best = np.where(possible, self.benefit(effects), -np.inf).argmax(axis=0)
@@ -105,14 +108,15 @@ class CandidateEdits:
         return [_together(part) for part in parts], compared
 
     def choose(self, best: Changes, budget: int) -> Changes:
-        """Return the best changes that go together, at most so many.
+        """Return the best changes that are compatible, at most `budget` of them.
 
         A row whose weight changes has no other change.
         """
         benefit = self.benefit(best.effects)
         order = np.argsort(-benefit, kind="stable")[: int((benefit > 0).sum())]
         chosen: list[int] = []
-        weighed, changed = set(), set()
+        weighed: set[int] = set()
+        changed: set[int] = set()
         for position in order:
             row, path = best.rows[position], best.paths[position]
             if row in weighed or (path == ROW and row in changed):
@@ -134,7 +138,7 @@ class CandidateEdits:
                 rows = changes.rows[own]
                 changed = closed_form.of(self.solved.data.rows(rows), adjoint)
                 effects = self._effects(changed, rows, int(path), value)
-                # From their mean, so that squares do not cancel.
+                # Differences from the mean effect, so that squares do not cancel.
                 effects = effects - changes.effects[own]
                 total[own] += effects.sum(axis=0)
                 squares[own] += (effects**2).sum(axis=0)
@@ -142,8 +146,8 @@ class CandidateEdits:
         errors: np.ndarray = np.sqrt(np.maximum(variance, 0) / n)
         return errors
 
-    def edited(self, changes: Changes):
-        """Return the training data with changes."""
+    def edited(self, changes: Changes) -> TrainingData:
+        """Return the training data after the changes."""
         data = self.solved.data
         labels, concepts = data.labels.clone(), data.concepts.clone()
         annotated, label_weights = data.annotated.clone(), data.label_weights.clone()
@@ -172,17 +176,18 @@ class CandidateEdits:
         )
 
     def benefit(self, effects: np.ndarray) -> np.ndarray:
-        """Return effects as positive = good."""
+        """Return effects with the sign at which positive is good."""
         return effects if self.higher_is_better else -effects
 
-    def _closed_form(self):
+    def _closed_form(self) -> suggestions.ClosedForm:
         return suggestions.ClosedForm(self.solved.bottleneck, self.solved.factors)
 
     def _values(self) -> dict[int, list[float]]:
-        """Return what can be proposed by path."""
-        solved, values = self.solved, {}
+        """Return the values that can be proposed, by path."""
+        solved = self.solved
+        values: dict[int, list[float]] = {}
         if "relabel" in self.kinds:
-            values[LABEL] = list(range(solved.bottleneck.label.n_values))
+            values[LABEL] = list(map(float, range(solved.bottleneck.label.n_values)))
         for j, head in enumerate(solved.bottleneck.concepts.heads):
             if "annotate" not in self.kinds:
                 break
@@ -192,46 +197,63 @@ class CandidateEdits:
         factors += [DROP] * ("drop" in self.kinds)
         return {**values, ROW: factors} if factors else values
 
-    def _effects(self, changed, rows, path: int, value: float) -> np.ndarray:
+    def _effects(
+        self,
+        changed: suggestions.RowChanges,
+        rows: np.ndarray,
+        path: int,
+        value: float,
+    ) -> np.ndarray:
         """Return the effects of one proposal for rows, (n_targets, n_rows)."""
-        if path == ROW:
-            return changed.reweight(value).cpu().numpy()
         data = self.solved.data
-        if path == LABEL:
+        if path == ROW:
+            effects = changed.reweight(value)
+        elif path == LABEL:
             codes = data.labels.new_full((len(rows),), int(value))
             effects = changed.relabel(codes, self._label_weights(rows, codes))
         else:
             codes = data.concepts.new_full((len(rows),), value)
             weights = self.annotation_weights[rows, path - 1]
             effects = changed.annotate(path - 1, codes, weights)
-        return effects.cpu().numpy()
+        array: np.ndarray = effects.cpu().numpy()
+        return array
 
-    def _current(self, rows, path: int, values) -> np.ndarray:
-        """Return which proposals are what is there, (n_values, n_rows)."""
+    def _current(self, rows: np.ndarray, path: int, values: list[float]) -> np.ndarray:
+        """Return which proposals equal the current values, (n_values, n_rows)."""
         data = self.solved.data
         proposed = np.asarray(values, dtype=float)[:, None]
         if path == ROW:
             return np.zeros((len(values), len(rows)), dtype=bool)
+        same: np.ndarray
         if path == LABEL:
-            return proposed == data.labels[rows].cpu().numpy()
-        same = proposed == data.concepts[rows, path - 1].cpu().numpy()
-        return same & data.annotated[rows, path - 1].cpu().numpy()
+            same = proposed == data.labels[rows].cpu().numpy()
+        else:
+            same = proposed == data.concepts[rows, path - 1].cpu().numpy()
+            same &= data.annotated[rows, path - 1].cpu().numpy()
+        return same
 
-    def _label_weights(self, rows, codes):
+    def _label_weights(self, rows: np.ndarray, codes: torch.Tensor) -> torch.Tensor:
         return self.row_weights[rows] * self.class_weights[codes]
 
 
 def candidate_edits(
-    solved: Solved, kinds, training: TrainingRows, higher_is_better
+    solved: Solved,
+    kinds: tuple[str, ...],
+    training: TrainingRows,
+    higher_is_better: bool,
 ) -> CandidateEdits:
-    """Return what can be changed, with class weights as they were at fit."""
+    """Return the possible changes, with the class weights that `fit` computed."""
     weights = training.weights
     annotation_weights = weights[:, None] * training.concept_weights
-    tensors = map(
-        solved.data.features.new_tensor,
-        (weights, annotation_weights, training.class_weight),
+    as_tensor = solved.data.features.new_tensor
+    return CandidateEdits(
+        solved,
+        kinds,
+        as_tensor(weights),
+        as_tensor(annotation_weights),
+        as_tensor(training.class_weight),
+        higher_is_better,
     )
-    return CandidateEdits(solved, kinds, *tensors, higher_is_better)
 
 
 def _together(parts: list[Changes]) -> Changes:

@@ -1,9 +1,9 @@
 """Which changes of training rows would help a target: compared, chosen, guarded.
 
-The effect of every change alone comes in closed form. What a whole list is worth is
-another question, because the best of many thousands look better than they are and do
-not add up: lists are chosen on nine tenths of the validation rows, applied, and
-measured on the others.
+The effect of each change alone has a closed form. The effect of a whole list is another
+question, because the best of many thousands of changes look better than they are, and
+their effects do not add up. So lists are chosen on nine tenths of the validation rows,
+applied, and measured on the others.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from ...numerics.bottleneck import TrainingData
 from ...numerics.edits import Limits, solve_edit
 from ..engine import Solved
 from .candidates import CandidateEdits, Changes
@@ -25,22 +26,23 @@ _TOL, _MAX_ITER = 1e-6, 100
 
 @dataclass(frozen=True)
 class SuggestionSet:
-    """A list of changes, and what is known of such lists.
+    """A list of changes, and how good such lists are.
 
     Attributes
     ----------
     changes : Changes
-        Chosen on all validation rows.
+        The changes that all validation rows choose.
     std_errors : ndarray of shape (n_changes,)
-        Of their effects.
+        Standard errors of their effects.
     effects : ndarray of shape (n_validation,)
-        On each validation row, of the list that the rows outside its fold choose.
+        The effect on each validation row of the list that the rows outside its fold
+        choose.
     value : float
-        The mean target as the model is.
+        The mean target of the current model.
     related : bool or None
-        Whether labels fit predictions; None if it is not about labels.
+        Whether labels fit predictions; None if the target is not about labels.
     n_candidates : int
-        How many changes were compared.
+        Number of changes that were compared.
     """
 
     changes: Changes
@@ -52,9 +54,12 @@ class SuggestionSet:
 
 
 def suggest(
-    candidates: CandidateEdits, validation: Validation, budget: int, random_state
+    candidates: CandidateEdits,
+    validation: Validation,
+    budget: int,
+    random_state: np.random.RandomState,
 ) -> SuggestionSet:
-    """Choose changes on all validation rows, and see what such lists are worth."""
+    """Choose changes on all validation rows, and measure how good such lists are."""
     chosen, effects, n_candidates = cross_fit(
         candidates, validation, budget, random_state
     )
@@ -72,10 +77,10 @@ def cross_fit(
     candidates: CandidateEdits,
     validation: Validation,
     budget: int,
-    random_state,
+    random_state: np.random.RandomState,
     n_folds: int = FOLDS,
 ) -> tuple[Changes, np.ndarray, int]:
-    """Return what all validation rows choose, and effects of lists that others chose.
+    """Return the list that all rows choose, and effects of lists that others choose.
 
     Parameters
     ----------
@@ -89,9 +94,9 @@ def cross_fit(
     -------
     chosen : Changes
     effects : ndarray of shape (n_validation,)
-        On every row, of the list that the rows outside its fold choose.
+        The effect on each row of the list that the rows outside its fold choose.
     n_candidates : int
-        How many changes were compared.
+        Number of changes that were compared.
     """
     fold = folds(validation.codes, n_folds, random_state)
     inside = fold != np.arange(n_folds)[:, None]
@@ -108,7 +113,7 @@ def cross_fit(
     return chosen, effects, n_candidates
 
 
-def solve_edited(solved: Solved, data, tol: float = _TOL) -> Solved:
+def solve_edited(solved: Solved, data: TrainingData, tol: float = _TOL) -> Solved:
     """Return the model that training on other data gives."""
     edited = solve_edit(
         solved.bottleneck,
@@ -122,10 +127,12 @@ def solve_edited(solved: Solved, data, tol: float = _TOL) -> Solved:
     return replace(solved, bottleneck=edited.bottleneck, data=data)
 
 
-def folds(codes: np.ndarray, n_folds: int, random_state) -> np.ndarray:
-    """Return a random fold for every row, with the same share of every class."""
-    # StratifiedKFold refuses rows whose classes are all smaller than the folds are
-    # many, and warns of one that is.
+def folds(
+    codes: np.ndarray, n_folds: int, random_state: np.random.RandomState
+) -> np.ndarray:
+    """Return a random fold for each row, with the same share of every class."""
+    # StratifiedKFold warns if a class has fewer rows than there are folds, and refuses
+    # rows if this holds for every class.
     order = np.lexsort((random_state.permutation(len(codes)), codes))
     fold = np.empty(len(codes), dtype=int)
     fold[order] = np.arange(len(codes)) % n_folds

@@ -1,6 +1,8 @@
-"""Suggestions as people read them, and warnings about them."""
+"""Suggestions as a table for people, and warnings about them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,7 @@ def frame_of(
     row_weights: np.ndarray,
     training: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Return changes as people read them.
+    """Return changes as a table for people.
 
     Parameters
     ----------
@@ -26,7 +28,7 @@ def frame_of(
     heads : FittedHeads
     row_weights : ndarray of shape (n_samples,)
     training : DataFrame
-        What is known of training rows: texts, label, annotations.
+        Texts, labels and annotations of the training rows.
     """
     changes = found.changes
     names = ["label", *heads.names]
@@ -51,40 +53,41 @@ def frame_of(
 
 
 def warn_unless_helpful(suggestions: EditSuggestions) -> None:
-    """Warn of a list that may do no good to rows that did not choose it."""
+    """Warn of a list that may not help rows that did not choose it."""
     if not suggestions.n_chosen or suggestions.helps:
         return
     low, high = suggestions.interval
     good = "positive" if suggestions.higher_is_better else "negative"
     message = (
-        f"The suggested changes may not help: where they are not chosen, such lists "
-        f"change the {suggestions.target} by {suggestions.effect:+.2g} [{low:+.2g}, "
-        f"{high:+.2g}] ({suggestions.unit}, {good} = good). Give more validation rows, "
-        "or ask for fewer kinds of changes."
+        f"The suggested changes may not help: on rows that did not choose them, such "
+        f"lists change the {suggestions.target} by {suggestions.effect:+.2g} "
+        f"[{low:+.2g}, {high:+.2g}] ({suggestions.unit}, {good} = good). Give more "
+        "validation rows, or ask for fewer kinds of changes."
     )
     if suggestions.related is False:
         message = (
             "The suggested changes may not help: the model predicts y no better than "
-            "if its labels stood in another order. What helps such labels makes the "
-            "model less sure of right ones. Are the rows of X and y in the same order?"
+            "the same labels in another order. Changes that help such labels make the "
+            "model less sure of right labels. Are the rows of X and y in the same "
+            "order?"
         )
     warn_user(message, SuggestionWarning)
 
 
 def warn_of_hard_suggestions(heads: FittedHeads, kinds: tuple[str, ...]) -> None:
-    """Warn that annotations act through hard activations without being seen to."""
+    """Warn that annotations act through hard activations, whose flips are not seen."""
     if heads.activation != "hard" or not heads.n_concepts or "annotate" not in kinds:
         return
     warn_user(
         "In closed form, a changed annotation flips no hard activation of other rows, "
-        "so that the effects of annotations on the label are too small. Use "
+        "so the effects of annotations on the label are too small. Use "
         "bottleneck='soft' or 'logit'.",
         InfluenceWarning,
     )
 
 
-def _plain(value):
-    """Return a Python object, None where nothing is known."""
+def _plain(value: Any) -> Any:
+    """Return a Python object; None for a missing value."""
     if pd.isna(value):
         return None
     return value.item() if isinstance(value, np.generic) else value

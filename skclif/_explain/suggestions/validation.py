@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from ...numerics.first_order import add_adjoints, solve_adjoint
+from ...numerics.first_order import Adjoint, add_adjoints, solve_adjoint
+from ...numerics.targets import Question, Target
 from ..engine import Solved
 
-# Standard scores below which labels in any order would do as well, one time in 100.
+# Labels in random order exceed this standard score one time in 100.
 _UNRELATED = 2.33
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Validation rows, and what is asked of them.
+    """Validation rows, and the questions about them.
 
     Attributes
     ----------
     solved : Solved
     features : ndarray of shape (n_validation, n_features)
     codes : ndarray of shape (n_validation,)
-        Of the class that each target is about.
+        Codes of the classes that the targets are about.
     about : callable
-        From codes to what gives a slice of targets as the numerics know them.
+        Maps codes to a function from a slice to the numeric target of these rows.
     about_labels : bool
-        Whether targets are about labels, not concepts.
+        Whether the targets are about labels, not concepts.
     """
 
     solved: Solved
     features: np.ndarray
     codes: np.ndarray
-    about: Callable
+    about: Callable[[np.ndarray], Callable[[slice], Target]]
     about_labels: bool
 
     def __len__(self) -> int:
         return len(self.codes)
 
-    def questions(self, rows=slice(None)) -> list:
-        """Return the target of each of some rows, in blocks."""
+    def questions(self, rows: slice | np.ndarray = slice(None)) -> list[Question]:
+        """Return the targets of some rows, in blocks."""
         return self.solved.questions(
             self.features[rows], self.about(self.codes[rows]), None
         )
 
-    def adjoint(self, weights: np.ndarray):
-        """Return the adjoint of weighted sums of the targets, one a row of weights."""
+    def adjoint(self, weights: np.ndarray) -> Adjoint:
+        """Return the adjoint of weighted sums of targets, one per row of weights."""
         start, parts = 0, []
         for question in self.questions():
             stop = start + len(question.features)
@@ -57,7 +58,7 @@ class Validation:
         return add_adjoints(parts)
 
     def related(self) -> bool | None:
-        """Return whether labels fit predictions; None if it is not about labels."""
+        """Return whether labels fit predictions; None for a target about a concept."""
         if not self.about_labels:
             return None
         device, basis = self.solved.device, self.solved.basis
@@ -67,11 +68,11 @@ class Validation:
         log_proba = proba.clamp_min(torch.finfo(proba.dtype).tiny).log()
         return are_related(log_proba.cpu().numpy(), self.codes)
 
-    def adjoints(self):
+    def adjoints(self) -> Iterator[Adjoint]:
         """Yield adjoints of the single targets, in blocks."""
         yield from map(self._solved_for, self.questions())
 
-    def _solved_for(self, question):
+    def _solved_for(self, question: Question) -> Adjoint:
         bottleneck = self.solved.bottleneck
         derivatives = question.target.derivatives(bottleneck, question.features)
         return solve_adjoint(
@@ -93,6 +94,6 @@ def are_related(log_proba: np.ndarray, codes: np.ndarray) -> bool | None:
     if (codes == codes[0]).all():
         return None
     shares = np.bincount(codes, minlength=log_proba.shape[1]) / n
-    # The mean over all orders of the labels is that over their shares.
+    # The mean over all orders of the labels is the mean over their shares.
     excess = log_proba[np.arange(n), codes] - log_proba @ shares
     return bool(excess.mean() > _UNRELATED * excess.std(ddof=1) / np.sqrt(n))
