@@ -1,7 +1,7 @@
 """The audit trail: who changed what, when, why, and with which effect.
 
-A text file with one JSON object per line. Each record holds its own hash and that of the
-record before it, so that a record that was altered, removed or inserted is noticed.
+A text file with one JSON object per line. Each record holds its own hash and that of
+the record before it, so that a record that was altered, removed or inserted is noticed.
 Lines are only ever appended.
 """
 

@@ -207,7 +207,7 @@ def _audit_rows(console, folder, records, train, held_out, about, files, options
     for note in notes:
         console.warn(note)
     digests = {name: sha256(file.read_bytes()) for name, file in files.items()}
-    X_train, X_held_out, cut, embedder = _embed(
+    train, held_out, cut, embedder = _embed(
         console, train, held_out, folder.path, options
     )
     if options["no_text"]:
@@ -218,7 +218,6 @@ def _audit_rows(console, folder, records, train, held_out, about, files, options
     with same_threads(place.threads):
         models = fit_models(
             train,
-            X_train,
             **parameters,
             method=options["method"],
             device=place.device,
@@ -235,9 +234,9 @@ def _audit_rows(console, folder, records, train, held_out, about, files, options
         "files": digests,
         "embedder": embedder,
     }
-    rows = AuditedRows(train, held_out, X_train, X_held_out, about)
+    rows = AuditedRows(train, held_out, about)
     found = find(console, models, train, rows)
-    revision = Revision(models.model, train, X_train, models.weights)
+    revision = Revision(models.model, train)
     content = fit_content(
         revision, held_out, parameters, place, embedder=embedder, source=digests
     )
@@ -261,7 +260,7 @@ def _refuse_decisions(folder: AuditFolder, records: list[dict[str, Any]]) -> Non
 def _embed(
     console: Console, train: Reviews, held_out: Reviews, out: Path, options: dict
 ):
-    """Return vectors of both parts, what the embedder warned of, and what it is."""
+    """Return both parts with vectors, what the embedder warned of, and what it is."""
     import numpy as np
 
     from .._inputs.devices import resolve_device
@@ -283,7 +282,11 @@ def _embed(
     about = describe_embedder(embedder)
     if Path(options["model"]).is_dir():  # its place is nobody's business
         about["model"] = Path(options["model"]).resolve().name
-    return X[: len(train)], X[len(train) :], notes, about
+    train, held_out = (
+        train.embedded(X[: len(train)]),
+        held_out.embedded(X[len(train) :]),
+    )
+    return train, held_out, notes, about
 
 
 # --- Reading --------------------------------------------------------------------------

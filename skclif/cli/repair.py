@@ -119,8 +119,7 @@ class _Work:
         """Return how good the model is on the held-out rows."""
         from .._audit.findings import quality
 
-        held_out, X = self.rows.held_out, self.rows.X_held_out
-        return quality(self.revision.model, held_out, X)
+        return quality(self.revision.model, self.rows.held_out)
 
     def elsewhere(self) -> dict[str, str]:
         """Return what to say of ids that are not among the training rows."""
@@ -166,8 +165,7 @@ def _apply(work: _Work, path: Path, encoding: str) -> None:
         return
     before = work.quality()
     console.begin("solving", f"Applying {_count(len(found.changes), 'change')}")
-    validation = work.rows.X_held_out, work.rows.held_out.labels
-    edited, content = edit(work.revision, found.changes, work.place, validation)
+    edited, content = edit(work.revision, found.changes, work.place, work.rows.held_out)
     content["decisions"] = {"name": path.name, "sha256": found.sha256}
     after = replace(work, revision=edited).quality()
     work = work.commit("edit", content, edited)
@@ -247,7 +245,7 @@ def _without(work: _Work, ids: list[str]):
     left, rows = work.rows.without(ids), work.revision.rows
     parameters = last_fit(work.records)["parameters"]
     stay = ~np.isin(rows.ids, ids)
-    used = rows.take(stay & (work.revision.weights > 0))
+    used = rows.take(stay).used()
     try:
         if not len(left.held_out):
             raise ValueError("None is held out, so nothing could be said of it.")

@@ -65,12 +65,12 @@ def replay_command(folder, file, save, device, as_json, quiet):
             rows = place.rows(records)
             stored = place.model_is_recorded(records)
             recorded = read_model(place.path / MODEL).classifier if stored else None
-        train, features = rows.train, rows.X_train
+        train = rows.train
         if file is not None:
             console.begin("reading", f"Reading {file.name}")
-            train, features = _from_file(file, rows, records)
+            train = _from_file(file, rows, records)
         console.begin("replaying", f"Doing again what {len(records)} records say")
-        result = replay_rows(records, train, features, device, recorded)
+        result = replay_rows(records, train, device, recorded)
         if result.environment:
             said = recorded_elsewhere(result.environment)
             console.result(f"{said[0].upper()}{said[1:]}.")
@@ -97,7 +97,7 @@ def replay_command(folder, file, save, device, as_json, quiet):
 
 
 def _from_file(file: Path, rows: AuditedRows, records):
-    """Return the training rows of a file and their vectors, known ones as they are."""
+    """Return the training rows of a file, known texts with their vectors."""
     import numpy as np
 
     from .._audit.replay import last_fit
@@ -126,10 +126,11 @@ def _from_file(file: Path, rows: AuditedRows, records):
         i for record in records for i, _ in record.get("forgotten", [])
     }
     read = read.take(np.asarray([i in known for i in read.ids], dtype=bool))
-    vectors = dict(zip(rows.train.digests, rows.X_train, strict=True))
+    vectors = dict(zip(rows.train.digests, rows.train.features, strict=True))
     # A text that the folder does not know was changed, and will be told of.
-    unknown = np.zeros(rows.X_train.shape[1], dtype=rows.X_train.dtype)
-    return read, np.array([vectors.get(digest, unknown) for digest in read.digests])
+    unknown = np.zeros_like(rows.train.features[0])
+    found = [vectors.get(digest, unknown) for digest in read.digests]
+    return read.embedded(np.array(found))
 
 
 def _verdict(how: str, stored: bool, path: Path) -> str:

@@ -26,7 +26,6 @@ def find(console: Console, models: Models, train: Reviews, rows: AuditedRows) ->
             models,
             train,
             rows.held_out,
-            rows.X_held_out,
             max_mistakes=options["max_mistakes"],
             seed=options["seed"],
         )
@@ -80,11 +79,9 @@ def renew(
 
     options = rows.about["options"]
     with console.hearing():
-        notes = check_parts(revision.rows.take(revision.weights > 0), rows.held_out)
+        notes = check_parts(revision.rows.used(), rows.held_out)
         models = fit_models(
             revision.rows,
-            revision.features,
-            revision.weights,
             revision.model,
             C=options["C"],
             method=options["method"],
