@@ -111,15 +111,12 @@ class Models:
         Fitted.
     black_box : ConceptBottleneckClassifier or None
         Fitted without concepts; None if the audited model has none either.
-    weights : ndarray of shape (n_rows,)
-        Of the training rows; 0 for those that were dropped.
     warnings : tuple of str
         About heads that did not converge, and Hessians that are nearly singular.
     """
 
     explainer: ConceptInfluenceExplainer
     black_box: ConceptBottleneckClassifier | None
-    weights: np.ndarray
     warnings: tuple[str, ...]
 
     @property
@@ -131,8 +128,6 @@ class Models:
 
 def fit_models(
     train: Reviews,
-    X: np.ndarray,
-    weights: np.ndarray | None = None,
     model: ConceptBottleneckClassifier | None = None,
     *,
     training: str = "sequential",
@@ -146,11 +141,7 @@ def fit_models(
     Parameters
     ----------
     train : Reviews
-        Rows that `check_parts` accepted.
-    X : ndarray of shape (n_rows, n_features)
-        Their features.
-    weights : ndarray of shape (n_rows,), default=None
-        Their weights; None for 1.
+        Rows that `check_parts` accepted, with features.
     model : ConceptBottleneckClassifier, default=None
         Already fitted to these rows, to be audited as it is.
     training, concept_C, device, **options
@@ -159,7 +150,6 @@ def fit_models(
         Of :class:`ConceptInfluenceExplainer`.
     """
     options["device"] = device
-    weights = np.ones(len(X)) if weights is None else weights
     audited = ConceptBottleneckClassifier(
         training=training, concept_C=concept_C, **options
     )
@@ -169,20 +159,19 @@ def fit_models(
     black_box = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        data = train.features, train.labels, train.weights
         if train.concepts.shape[1]:
-            explainer.fit(X, train.labels, weights, concepts=train.concepts)
-            black_box = ConceptBottleneckClassifier(**options)
-            black_box.fit(X, train.labels, weights)
+            explainer.fit(*data, concepts=train.concepts)
+            black_box = ConceptBottleneckClassifier(**options).fit(*data)
         else:
-            explainer.fit(X, train.labels, weights)
-    return Models(explainer, black_box, weights, messages(caught))
+            explainer.fit(*data)
+    return Models(explainer, black_box, messages(caught))
 
 
 def audit(
     models: Models,
     train: Reviews,
     held_out: Reviews,
-    X_held_out: np.ndarray,
     *,
     max_mistakes: int = 10,
     seed: int = 0,
@@ -194,9 +183,8 @@ def audit(
     models : Models
         What `fit_models` made of `train`.
     train, held_out : Reviews
-        Rows that `check_parts` accepted. Tables hold their texts if these do.
-    X_held_out : ndarray of shape (n_rows, n_features)
-        Features of the held-out rows.
+        Rows that `check_parts` accepted, with features. Tables hold their texts if the
+        rows do.
     max_mistakes : int, default=10
         Number of mistakes that are traced to training rows, the worst first.
     seed : int, default=0
@@ -208,19 +196,19 @@ def audit(
         What was found. Influence is on the log-loss (nats); positive = harmful.
     """
     explainer, black_box, model = models.explainer, models.black_box, models.model
-    predictions = _predictions(model, black_box, held_out, X_held_out)
+    predictions = _predictions(model, black_box, held_out)
     is_mistake = predictions["label"] != predictions["predicted"]
     order = np.argsort(-predictions["loss"].to_numpy(), kind="stable")
     mistakes = order[is_mistake.to_numpy()[order]][:max_mistakes]
     known = _known(train)
-    kept = models.weights > 0
+    kept = train.weights > 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        traced = _trace(explainer, X_held_out, held_out.labels, mistakes)
+        traced = _trace(explainer, held_out, mistakes)
     influence = _influence(traced, known, kept, held_out, mistakes)
     suspects, suspect_notes = _suspects(explainer, known)
-    suggestions, suggested = _suggestions(explainer, known, held_out, X_held_out, seed)
-    used = train.take(kept)
+    suggestions, suggested = _suggestions(explainer, known, held_out, seed)
+    used = train.used()
     groups = None
     if train.groups is not None:
         groups = _groups(
@@ -262,14 +250,12 @@ def audit(
     )
 
 
-def predicted_table(
-    model: ConceptBottleneckClassifier, rows: Reviews, X: np.ndarray
-) -> pd.DataFrame:
+def predicted_table(model: ConceptBottleneckClassifier, rows: Reviews) -> pd.DataFrame:
     """Return predictions for rows, which need no labels.
 
     Columns: id, text_hash, text, predicted, ``p=<class>``, ``predicted:<concept>``.
     """
-    proba = model.predict_proba(X)
+    proba = model.predict_proba(rows.features)
     table: dict[str, Any] = {"id": rows.ids, "text_hash": rows.hashes()}
     if rows.texts is not None:
         table["text"] = rows.texts
@@ -277,16 +263,17 @@ def predicted_table(
     for k, value in enumerate(model.classes_):
         table[f"p={format_value(value)}"] = proba[:, k]
     if model.n_concepts_:
-        for name, values in model.predict_concepts(X).items():
+        predicted = pd.DataFrame(
+            model.predict_concepts(rows.features), columns=model.concept_names_in_
+        )
+        for name, values in predicted.items():
             table[f"predicted:{name}"] = tidy(values)
     return pd.DataFrame(table)
 
 
-def quality(
-    model: ConceptBottleneckClassifier, held_out: Reviews, X: np.ndarray
-) -> dict[str, float]:
+def quality(model: ConceptBottleneckClassifier, held_out: Reviews) -> dict[str, float]:
     """Return accuracy, macro F1 and log-loss (nats) of a model on held-out rows."""
-    columns = _label_columns(model, held_out.labels, X, "")
+    columns = _label_columns(model, held_out, "")
     rows = pd.DataFrame({"label": held_out.labels, **columns})
     return _quality(rows, model.classes_)
 
@@ -310,7 +297,6 @@ def _predictions(
     model: ConceptBottleneckClassifier,
     black_box: ConceptBottleneckClassifier | None,
     held_out: Reviews,
-    X: np.ndarray,
 ) -> pd.DataFrame:
     table: dict[str, Any] = {"id": held_out.ids, "text_hash": held_out.hashes()}
     if held_out.groups is not None:
@@ -318,20 +304,20 @@ def _predictions(
     if held_out.texts is not None:
         table["text"] = held_out.texts
     table["label"] = held_out.labels
-    table |= _label_columns(model, held_out.labels, X, "")
+    table |= _label_columns(model, held_out, "")
     if black_box is not None:
-        table |= _label_columns(black_box, held_out.labels, X, "black_box_")
-        table |= _concept_columns(model, held_out.concepts, X)
+        table |= _label_columns(black_box, held_out, "black_box_")
+        table |= _concept_columns(model, held_out)
     return pd.DataFrame(table)
 
 
 def _label_columns(
-    model: ConceptBottleneckClassifier, labels: np.ndarray, X: np.ndarray, prefix: str
+    model: ConceptBottleneckClassifier, rows: Reviews, prefix: str
 ) -> dict[str, np.ndarray]:
-    proba = model.predict_proba(X)
-    codes = np.searchsorted(model.classes_, labels)
+    proba = model.predict_proba(rows.features)
+    codes = np.searchsorted(model.classes_, rows.labels)
     # The smallest probability that scikit-learn's log_loss knows.
-    true = np.clip(proba[np.arange(len(X)), codes], np.finfo(float).eps, 1)
+    true = np.clip(proba[np.arange(len(rows)), codes], np.finfo(float).eps, 1)
     columns = {
         f"{prefix}predicted": model.classes_[proba.argmax(axis=1)],
         f"{prefix}loss": -np.log(true),
@@ -342,16 +328,17 @@ def _label_columns(
 
 
 def _concept_columns(
-    model: ConceptBottleneckClassifier, concepts: pd.DataFrame, X: np.ndarray
+    model: ConceptBottleneckClassifier, rows: Reviews
 ) -> dict[str, Any]:
-    predicted, proba = model.predict_concepts(X), model.predict_concept_proba(X)
+    predicted = model.predict_concepts(rows.features)
+    proba = model.predict_concept_proba(rows.features)
     columns: dict[str, Any] = {}
     for name, values in zip(
         model.concept_names_in_, model.concept_classes_, strict=True
     ):
-        given = concepts[name]
+        given = rows.concepts[name]
         codes = pd.Index(values).get_indexer(pd.Index(given.to_numpy(dtype=object)))
-        p = np.where(codes >= 0, proba[name][np.arange(len(X)), codes], 0.0)
+        p = np.where(codes >= 0, proba[name][np.arange(len(rows)), codes], 0.0)
         columns[f"annotated:{name}"] = given.to_numpy()
         columns[f"predicted:{name}"] = tidy(predicted[name])
         columns[f"p_annotated:{name}"] = np.where(given.notna(), p, np.nan)
@@ -379,12 +366,10 @@ class _Traced:
 
 
 def _trace(
-    explainer: ConceptInfluenceExplainer,
-    X: np.ndarray,
-    labels: np.ndarray,
-    mistakes: np.ndarray,
+    explainer: ConceptInfluenceExplainer, held_out: Reviews, mistakes: np.ndarray
 ) -> _Traced:
     """Return influence on the mean and on mistakes: one method, rows removed once."""
+    X, labels = held_out.features, held_out.labels
     everywhere = np.full((1, len(X)), 1 / len(X))
     n_values = explainer.n_samples_ * (2 + len(explainer.concept_names_in_))
     step = max(1, _VALUES_AT_ONCE // n_values)
@@ -478,7 +463,6 @@ def _suggestions(
     explainer: ConceptInfluenceExplainer,
     known: pd.DataFrame,
     held_out: Reviews,
-    X: np.ndarray,
     seed: int,
 ) -> tuple[pd.DataFrame, dict[str, Any] | None]:
     """Return changes that would help, and the effect of all of them."""
@@ -488,7 +472,9 @@ def _suggestions(
     with warnings.catch_warnings():
         # Its warning is in `helps`, which everything that shows suggestions reads.
         warnings.simplefilter("ignore", SuggestionWarning)
-        found = explainer.suggest_edits(X, held_out.labels, random_state=seed)
+        found = explainer.suggest_edits(
+            held_out.features, held_out.labels, random_state=seed
+        )
     names = ["row", "kind", "path", "current", "proposed"]
     row, kind, path, current, proposed = (found.frame[n].to_numpy() for n in names)
     evidence = {n: found.frame[n].to_numpy() for n in ("effect", "std_error")}

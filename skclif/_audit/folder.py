@@ -50,15 +50,13 @@ class AuditedRows:
     Attributes
     ----------
     train, held_out : Reviews
-    X_train, X_held_out : ndarray of shape (n_rows, n_features), float32
+        With features, float32.
     about : dict
         How they were made: options, notes, fingerprints of files.
     """
 
     train: Reviews
     held_out: Reviews
-    X_train: np.ndarray
-    X_held_out: np.ndarray
     about: dict[str, Any]
 
     def content(self) -> bytes:
@@ -66,25 +64,20 @@ class AuditedRows:
         table = {"train": _columns(self.train), "held_out": _columns(self.held_out)}
         text = json.dumps(table, ensure_ascii=False, allow_nan=False)
         arrays = {
-            "X_train": self.X_train,
-            "X_held_out": self.X_held_out,
+            "X_train": self.train.features,
+            "X_held_out": self.held_out.features,
             "table": np.frombuffer(text.encode(), dtype=np.uint8),
         }
         return pack("rows", FORMAT_VERSION, arrays, self.about)
 
     def without(self, ids: list[str]) -> AuditedRows:
         """Return all rows except those with some ids."""
-        kept = [~np.isin(part.ids, ids) for part in (self.train, self.held_out)]
+        parts = (self.train, self.held_out)
+        train, held_out = (part.take(~np.isin(part.ids, ids)) for part in parts)
         planted = self.about["planted"]
         if planted is not None:
             planted = {i: said for i, said in planted.items() if i not in ids}
-        return AuditedRows(
-            self.train.take(kept[0]),
-            self.held_out.take(kept[1]),
-            self.X_train[kept[0]],
-            self.X_held_out[kept[1]],
-            {**self.about, "planted": planted},
-        )
+        return AuditedRows(train, held_out, {**self.about, "planted": planted})
 
 
 class AuditFolder:
@@ -193,15 +186,16 @@ class AuditFolder:
         try:
             table = json.loads(arrays["table"].tobytes())
             train, held_out = (_reviews(table[name]) for name in ("train", "held_out"))
-            X_train, X_held_out = arrays["X_train"], arrays["X_held_out"]
+            train = train.embedded(arrays["X_train"])
+            held_out = held_out.embedded(arrays["X_held_out"])
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise ModelFileError(f"{path} is damaged ({error}).") from error
-        return AuditedRows(train, held_out, X_train, X_held_out, about)
+        return AuditedRows(train, held_out, about)
 
     def revision(self, rows: AuditedRows, records: list[dict[str, Any]]) -> Revision:
         """Return the current model, and the rows that it was fitted to."""
         model = read_model(self._whole(MODEL, records)).classifier
-        return Revision(model, *current(records, rows.train, rows.X_train))
+        return Revision(model, current(records, rows.train))
 
     def snapshot(
         self,
@@ -337,6 +331,8 @@ def _reviews(table: dict[str, Any]) -> Reviews:
         _typed(table["labels"]),
         pd.DataFrame(concepts, index=index),
         None if table["groups"] is None else _typed(table["groups"]),
+        np.empty((len(index), 0), dtype=np.float32),
+        np.ones(len(index)),
     )
 
 

@@ -239,7 +239,7 @@ def replay(
         )
         check_length("features", len(features), len(data.ids), "data")
         features = features[known]
-    return replay_rows(records, rows, features, device, recorded)
+    return replay_rows(records, rows.embedded(features), device, recorded)
 
 
 replay.__module__ = "skclif"
@@ -248,11 +248,10 @@ replay.__module__ = "skclif"
 def replay_rows(
     records: list[dict[str, Any]],
     rows: Reviews,
-    features: np.ndarray,
     device: str = "cpu",
     recorded: Any = None,
 ) -> ReplayResult:
-    """Replay records on training rows, in any order, and their features."""
+    """Replay records on training rows, in any order."""
     import torch  # noqa: F401 - what is not loaded is unknown to `environment`
 
     for record in records:
@@ -275,7 +274,7 @@ def replay_rows(
         place = Place(device, record["threads"])
         try:
             if revision is None:
-                done, numbers = _begun(first, before, record, rows, features, place)
+                done, numbers = _begun(first, before, record, rows, place)
             else:
                 done, numbers = _again(record, revision, place)
             same, close = _compare(done, numbers, record, elsewhere, known)
@@ -297,10 +296,8 @@ def recorded_elsewhere(environment: tuple[str, ...]) -> str:
     return f"recorded elsewhere ({'; '.join(environment)})"
 
 
-def current(
-    records: list[dict[str, Any]], rows: Reviews, features: np.ndarray
-) -> tuple[Reviews, np.ndarray, np.ndarray]:
-    """Return rows, features and weights after all edits since the last fit."""
+def current(records: list[dict[str, Any]], rows: Reviews) -> Reviews:
+    """Return rows after all edits since the last fit."""
     for record in records:
         check_content(record)
     earlier = _changes(records[last_fit(records)["number"] :])
@@ -310,7 +307,7 @@ def current(
         raise TrailError(
             f"The changes in the trail do not fit the rows: {error}."
         ) from error
-    return apply_changes(rows, features, np.ones(len(rows)), earlier)
+    return apply_changes(rows, earlier)
 
 
 def last_fit(records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -354,7 +351,6 @@ def _begun(
     before: list[dict[str, Any]],
     record: dict[str, Any],
     rows: Reviews,
-    features: np.ndarray,
     place: Place,
 ) -> tuple[Revision, dict[str, Any]]:
     """Return what the fit of the record to begin with gives.
@@ -366,10 +362,10 @@ def _begun(
     before : list of dict
         Records since, up to the one to begin with.
     """
-    base = _as_recorded(first, before, rows, features)
+    rows = _as_recorded(first, before, rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the warnings were shown when it was recorded
-        revision = fit(*base, record["parameters"], place)
+        revision = fit(rows, record["parameters"], place)
     return revision, {"after": revision.fingerprints()}
 
 
@@ -390,9 +386,8 @@ def _as_recorded(
     first: dict[str, Any],
     before: list[dict[str, Any]],
     rows: Reviews,
-    features: np.ndarray,
-) -> tuple[Reviews, np.ndarray, np.ndarray]:
-    """Return rows, features and weights as they were at the record to begin with."""
+) -> Reviews:
+    """Return rows as they were at the record to begin with."""
     positions = rows.positions()
     gone = {i for record in before for i in _forgotten(record)}
     missing = {row[0] for row in first["rows"]} - positions.keys() - gone
@@ -415,7 +410,7 @@ def _as_recorded(
             raise _Differs(f"the label or an annotation of row {i!r} differs")
     changes = _changes(before)
     _check_changes(changes, rows)
-    return apply_changes(rows, features[order], np.ones(len(rows)), changes)
+    return apply_changes(rows, changes)
 
 
 def _check_changes(

@@ -45,22 +45,17 @@ class Revision:
     model : ConceptBottleneckClassifier
     rows : Reviews
         All rows, including dropped ones.
-    features : ndarray of shape (n_rows, n_features)
-    weights : ndarray of shape (n_rows,), float64
-        0 for a row that was dropped.
     """
 
     model: ConceptBottleneckClassifier
     rows: Reviews
-    features: np.ndarray
-    weights: np.ndarray
 
     def fingerprints(self) -> dict[str, str]:
         """Return the SHA-256 of data, features, weights and the model."""
         return {
             "data": data_fingerprint(self.rows),
-            "features": array_fingerprint(self.features),
-            "weights": array_fingerprint(self.weights),
+            "features": array_fingerprint(self.rows.features),
+            "weights": array_fingerprint(self.rows.weights),
             "model": model_fingerprint(self.model),
         }
 
@@ -111,26 +106,20 @@ class Change:
     why: str | None = None
 
 
-def fit(
-    rows: Reviews,
-    features: np.ndarray,
-    weights: np.ndarray,
-    parameters: dict[str, Any],
-    place: Place,
-) -> Revision:
+def fit(rows: Reviews, parameters: dict[str, Any], place: Place) -> Revision:
     """Return a model that is fitted to rows from zero."""
     model = ConceptBottleneckClassifier(**parameters, device=place.device)
     concepts = rows.concepts if rows.concepts.shape[1] else None
     with same_threads(place.threads):
-        model.fit(features, rows.labels, weights, concepts=concepts)
-    return Revision(model, rows, features, weights)
+        model.fit(rows.features, rows.labels, rows.weights, concepts=concepts)
+    return Revision(model, rows)
 
 
 def edit(
     revision: Revision,
     changes: list[Change],
     place: Place,
-    validation: tuple[np.ndarray, np.ndarray] | None = None,
+    held_out: Reviews | None = None,
 ) -> tuple[Revision, dict[str, Any]]:
     """Change rows, and solve for the new optimum from the current parameters.
 
@@ -140,7 +129,7 @@ def edit(
     changes : list of Change
         Without changes whose new value is already there.
     place : Place
-    validation : tuple of features and labels, default=None
+    held_out : Reviews, default=None
         Rows on whose mean log-loss the effect is recorded.
 
     Returns
@@ -154,18 +143,15 @@ def edit(
     explainer = ConceptInfluenceExplainer(
         FrozenEstimator(revision.model), device=place.device
     )
-    X_val, y_val = (None, None) if validation is None else validation
+    X_val, y_val = None, None
+    if held_out is not None:
+        X_val, y_val = held_out.features, held_out.labels
     changes = _in_order(changes, rows)
     arguments = _arguments(changes, rows.positions())
     with same_threads(place.threads):
-        explainer.fit(
-            revision.features, rows.labels, revision.weights, concepts=concepts
-        )
+        explainer.fit(rows.features, rows.labels, rows.weights, concepts=concepts)
         result = explainer.edit(**arguments, X_val=X_val, y_val=y_val)
-    edited = Revision(
-        final_step(result.estimator),
-        *apply_changes(rows, revision.features, revision.weights, changes),
-    )
+    edited = Revision(final_step(result.estimator), apply_changes(rows, changes))
     record = result.record
     content = {
         "changes": [asdict(change) for change in changes],
@@ -193,13 +179,7 @@ def forget(
         Of the record for the trail.
     """
     gone = np.isin(revision.rows.ids, ids)
-    left = fit(
-        revision.rows.take(~gone),
-        revision.features[~gone],
-        revision.weights[~gone],
-        parameters,
-        place,
-    )
+    left = fit(revision.rows.take(~gone), parameters, place)
     forgotten = revision.rows.take(gone)
     return left, {
         "forgotten": names(forgotten),
@@ -295,12 +275,10 @@ def _is_listing(value: Any, width: int) -> bool:
     return all(_is_listing(one, 0) and len(one) == width for one in value)
 
 
-def apply_changes(
-    rows: Reviews, features: np.ndarray, weights: np.ndarray, changes: list[Change]
-) -> tuple[Reviews, np.ndarray, np.ndarray]:
-    """Return rows, features and weights after changes; missing rows are skipped."""
+def apply_changes(rows: Reviews, changes: list[Change]) -> Reviews:
+    """Return rows after changes; changes of missing rows are skipped."""
     positions = rows.positions()
-    labels, weights = rows.labels.copy(), weights.copy()
+    labels, weights = rows.labels.copy(), rows.weights.copy()
     concepts = {
         name: column.to_numpy().copy() for name, column in rows.concepts.items()
     }
@@ -317,7 +295,7 @@ def apply_changes(
     table = rows.concepts.copy()
     for name, column in concepts.items():
         table[name] = pd.Series(column, dtype=object)
-    return replace(rows, labels=labels, concepts=table), features, weights
+    return replace(rows, labels=labels, concepts=table, weights=weights)
 
 
 def current_value(revision: Revision, position: int, kind: str, path: str) -> Any:
@@ -326,7 +304,7 @@ def current_value(revision: Revision, position: int, kind: str, path: str) -> An
         return plain_value(revision.rows.labels[position])
     if kind == "annotate":
         return revision.rows.concepts[path].iloc[position]
-    return float(revision.weights[position])
+    return float(revision.rows.weights[position])
 
 
 def as_recorded(rows: Reviews, words: list[str]) -> Reviews:

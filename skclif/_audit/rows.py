@@ -33,6 +33,10 @@ class Reviews:
     concepts : DataFrame of shape (n_rows, n_concepts)
         Annotations as Python values, None = not annotated; no columns without concepts.
     groups : ndarray of shape (n_rows,) or None
+    features : ndarray of shape (n_rows, n_features)
+        Vectors of the texts; without columns before the texts are embedded.
+    weights : ndarray of shape (n_rows,), float64
+        1 for every row as it was read, 0 for a row that was dropped.
     """
 
     ids: np.ndarray
@@ -40,7 +44,9 @@ class Reviews:
     digests: np.ndarray
     labels: np.ndarray
     concepts: pd.DataFrame
-    groups: np.ndarray | None = None
+    groups: np.ndarray | None
+    features: np.ndarray
+    weights: np.ndarray
 
     @classmethod
     def from_parts(
@@ -62,6 +68,8 @@ class Reviews:
             _whole(np.asarray(labels)),
             _tidy_table(concepts),
             None if groups is None else np.asarray(groups),
+            np.empty((len(texts), 0), dtype=np.float32),
+            np.ones(len(texts)),
         )
 
     def __len__(self) -> int:
@@ -76,11 +84,21 @@ class Reviews:
             self.labels[rows],
             self.concepts.iloc[rows].reset_index(drop=True),
             None if self.groups is None else self.groups[rows],
+            self.features[rows],
+            self.weights[rows],
         )
 
     def renamed(self, ids: list[str]) -> Reviews:
         """Return the same rows with other ids."""
         return replace(self, ids=np.asarray(ids, dtype=object))
+
+    def embedded(self, features: np.ndarray) -> Reviews:
+        """Return the same rows with vectors of their texts."""
+        return replace(self, features=features)
+
+    def used(self) -> Reviews:
+        """Return the rows that have weight."""
+        return self.take(self.weights > 0)
 
     def without_texts(self) -> Reviews:
         """Return the same rows, texts not kept."""

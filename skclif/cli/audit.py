@@ -16,7 +16,6 @@ from .report import evaluate, show_summary, write_report
 from .reviews import read_reviews
 
 if TYPE_CHECKING:
-    import numpy as np
     from sklearn.utils import Bunch
 
     from .._audit.folder import AuditFolder
@@ -244,7 +243,7 @@ def _audit_rows(
     for note in notes:
         console.warn(note)
     digests = {name: sha256(file.read_bytes()) for name, file in files.items()}
-    X_train, X_held_out, cut, embedder = _embed(
+    train, held_out, cut, embedder = _embed(
         console, train, held_out, folder.path, options
     )
     if options["no_text"]:
@@ -255,7 +254,6 @@ def _audit_rows(
     with same_threads(place.threads):
         models = fit_models(
             train,
-            X_train,
             **parameters,
             method=options["method"],
             device=place.device,
@@ -272,9 +270,9 @@ def _audit_rows(
         "files": digests,
         "embedder": embedder,
     }
-    rows = AuditedRows(train, held_out, X_train, X_held_out, about)
+    rows = AuditedRows(train, held_out, about)
     found = evaluate(console, models, train, rows)
-    revision = Revision(models.model, train, X_train, models.weights)
+    revision = Revision(models.model, train)
     content = fit_content(
         revision, held_out, parameters, place, embedder=embedder, source=digests
     )
@@ -301,8 +299,8 @@ def _embed(
     held_out: Reviews,
     out: Path,
     options: dict[str, Any],
-) -> tuple[np.ndarray, np.ndarray, list[str], dict[str, Any]]:
-    """Return the vectors of both parts, warnings, and a description of the embedder."""
+) -> tuple[Reviews, Reviews, list[str], dict[str, Any]]:
+    """Return both parts with vectors, warnings, and a description of the embedder."""
     import numpy as np
 
     from .._inputs.devices import resolve_device
@@ -324,7 +322,11 @@ def _embed(
     about = describe_embedder(embedder)
     if Path(options["model"]).is_dir():  # the path is private
         about["model"] = Path(options["model"]).resolve().name
-    return X[: len(train)], X[len(train) :], notes, about
+    train, held_out = (
+        train.embedded(X[: len(train)]),
+        held_out.embedded(X[len(train) :]),
+    )
+    return train, held_out, notes, about
 
 
 # --- Reading --------------------------------------------------------------------------

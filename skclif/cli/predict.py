@@ -87,8 +87,9 @@ def predict_command(
             stored.embedder, model_place, device=device, verbose=int(console.shows_bars)
         )
         X, _ = embed(console, embedder, found.data.to_numpy(object), _AS_AUDITED)
+        rows = rows.embedded(X)
         table = predicted_table(
-            stored.classifier, rows.without_texts() if no_text else rows, X
+            stored.classifier, rows.without_texts() if no_text else rows
         )
         content = _json_lines(table) if as_json else table_csv(table)
         if out is None:

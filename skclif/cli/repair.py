@@ -164,8 +164,7 @@ class _OpenAudit:
         """Return how good the model is on the held-out rows."""
         from .._audit.findings import quality
 
-        held_out, X = self.rows.held_out, self.rows.X_held_out
-        return quality(self.revision.model, held_out, X)
+        return quality(self.revision.model, self.rows.held_out)
 
     def elsewhere(self) -> dict[str, str]:
         """Return why ids are not among the training rows, in words."""
@@ -213,8 +212,9 @@ def _apply(audit: _OpenAudit, path: Path, encoding: str) -> None:
         return
     before = audit.quality()
     console.stage("solving", f"Applying {_count(len(found.changes), 'change')}")
-    validation = audit.rows.X_held_out, audit.rows.held_out.labels
-    edited, content = edit(audit.revision, found.changes, audit.place, validation)
+    edited, content = edit(
+        audit.revision, found.changes, audit.place, audit.rows.held_out
+    )
     content["decisions"] = {"name": path.name, "sha256": found.sha256}
     after = replace(audit, revision=edited).quality()
     audit = audit.commit("edit", content, edited)
@@ -296,7 +296,7 @@ def _without(
     left, rows = audit.rows.without(ids), audit.revision.rows
     parameters = last_fit(audit.records)["parameters"]
     stay = ~np.isin(rows.ids, ids)
-    used = rows.take(stay & (audit.revision.weights > 0))
+    used = rows.take(stay).used()
     try:
         if not len(left.held_out):
             raise ValueError("No row is held out, so its quality would be unknown.")

@@ -14,8 +14,6 @@ from .options import DEVICE, FOLDER, JSON, QUIET, existing_folder, options
 from .reviews import read_reviews
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .._audit.folder import AuditedRows
     from .._audit.rows import Reviews
 
@@ -74,12 +72,12 @@ def replay_command(
         place = AuditFolder(existing_folder(folder))
         records, rows, recorded = place.snapshot()
         stored = recorded is not None
-        train, features = rows.train, rows.X_train
+        train = rows.train
         if file is not None:
             console.stage("reading", f"Reading {file.name}")
-            train, features = _from_file(file, rows, records)
+            train = _from_file(file, rows, records)
         console.stage("replaying", f"Doing again what {len(records)} records say")
-        result = replay_rows(records, train, features, device, recorded)
+        result = replay_rows(records, train, device, recorded)
         if result.environment:
             said = recorded_elsewhere(result.environment)
             console.result(f"{said[0].upper()}{said[1:]}.")
@@ -90,7 +88,7 @@ def replay_command(
         if result.close:
             how = "Bit for bit" if result.same else f"Within {TOLERANCE:g}"
             console.result(_verdict(how, stored, place.path / MODEL))
-        if result.same and save is not None:
+        if result.same and result.estimator is not None and save is not None:
             write_whole(save, model_bytes(result.estimator, rows.about["embedder"]))
             console.result(f"The model is in {save}")
     console.json_result(
@@ -105,10 +103,8 @@ def replay_command(
         sys.exit(1)
 
 
-def _from_file(
-    file: Path, rows: AuditedRows, records: list[dict[str, Any]]
-) -> tuple[Reviews, np.ndarray]:
-    """Return the training rows of a file, and their vectors from the folder."""
+def _from_file(file: Path, rows: AuditedRows, records: list[dict[str, Any]]) -> Reviews:
+    """Return the training rows of a file, known texts with their vectors."""
     import numpy as np
 
     from .._audit.replay import last_fit
@@ -123,10 +119,11 @@ def _from_file(
         i for record in records for i, _ in record.get("forgotten", [])
     }
     read = read.take(np.asarray([i in known for i in read.ids], dtype=bool))
-    vectors = dict(zip(rows.train.digests, rows.X_train, strict=True))
+    vectors = dict(zip(rows.train.digests, rows.train.features, strict=True))
     # A text that the folder does not know was changed: the replay will say so.
-    unknown = np.zeros(rows.X_train.shape[1], dtype=rows.X_train.dtype)
-    return read, np.array([vectors.get(digest, unknown) for digest in read.digests])
+    unknown = np.zeros_like(rows.train.features[0])
+    found = [vectors.get(digest, unknown) for digest in read.digests]
+    return read.embedded(np.array(found))
 
 
 def _verdict(how: str, stored: bool, path: Path) -> str:

@@ -28,7 +28,6 @@ def evaluate(
             models,
             train,
             rows.held_out,
-            rows.X_held_out,
             max_mistakes=options["max_mistakes"],
             seed=options["seed"],
         )
@@ -81,11 +80,9 @@ def renew_report(
     from .._audit.rows import check_parts
 
     options = rows.about["options"]
-    notes = check_parts(revision.rows.take(revision.weights > 0), rows.held_out)
+    notes = check_parts(revision.rows.used(), rows.held_out)
     models = fit_models(
         revision.rows,
-        revision.features,
-        revision.weights,
         revision.model,
         C=options["C"],
         method=options["method"],

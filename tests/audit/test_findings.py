@@ -30,13 +30,9 @@ def _parts(n_samples=160, with_concepts=True):
     X, y, concepts = make_concept_data(n_samples, seed=3)
     groups = np.array(["north", "south", "west"])[np.arange(n_samples) % 3]
     reviews = _reviews(y, None, concepts if with_concepts else None, groups)
+    reviews = reviews.embedded(X)
     is_held = np.arange(n_samples) >= N_TRAIN
-    return (
-        reviews.take(~is_held),
-        reviews.take(is_held),
-        X[~is_held],
-        X[is_held],
-    )
+    return reviews.take(~is_held), reviews.take(is_held)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +40,9 @@ def found():
     return _audit(*_parts(), C=3.0, max_mistakes=6)
 
 
-def _audit(train, held_out, X_train, X_held_out, *, C=1.0, training="sequential", **kw):
-    models = fit_models(train, X_train, C=C, training=training)
-    return audit(models, train, held_out, X_held_out, **kw)
+def _audit(train, held_out, *, C=1.0, training="sequential", **kw):
+    models = fit_models(train, C=C, training=training)
+    return audit(models, train, held_out, **kw)
 
 
 def _paths(table):
@@ -183,13 +179,13 @@ def test_it_is_what_the_explainer_says_and_the_explainer_is_not_changed(
 ):
     if at_once is not None:  # every mistake by itself
         monkeypatch.setattr(findings, "_VALUES_AT_ONCE", at_once)
-    train, held_out, X_train, X_held_out = _parts()
-    models = fit_models(train, X_train, C=3.0, method=method)
+    train, held_out = _parts()
+    models = fit_models(train, C=3.0, method=method)
     before = pickle.dumps(models.explainer)
-    found = audit(models, train, held_out, X_held_out, max_mistakes=4)
+    found = audit(models, train, held_out, max_mistakes=4)
     assert pickle.dumps(models.explainer) == before
     explainer, table = models.explainer, found.influence
-    asked = (X_held_out, held_out.labels)
+    asked = (held_out.features, held_out.labels)
     mean = explainer.influence(*asked, reduce="mean", paths=True)
     assert found.method == mean.method
     every = table[table["target"] == "all"].set_index("train_id").loc[train.ids]
@@ -211,28 +207,28 @@ def test_it_is_what_the_explainer_says_and_the_explainer_is_not_changed(
     ],
 )
 def test_removals_that_are_too_large_are_said_once(method, said_of):
-    train, held_out, X_train, X_held_out = _parts()
+    train, held_out = _parts()
     options = {"C": 1e4, "concept_C": 1e4, "method": method}
-    models = fit_models(train, X_train, **options)
+    models = fit_models(train, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = audit(models, train, held_out, X_held_out)
+        found = audit(models, train, held_out)
     said = [note for note in found.warnings if said_of in note]
     assert len(said) == 1
     assert found.warnings[: len(models.warnings)] == models.warnings
 
 
 def test_first_order_on_request():
-    train, held_out, X_train, X_held_out = _parts()
-    models = fit_models(train, X_train, method="first_order")
-    table = audit(models, train, held_out, X_held_out).influence
+    train, held_out = _parts()
+    models = fit_models(train, method="first_order")
+    table = audit(models, train, held_out).influence
     names = ["label", "food", "quiet", "price"]
     assert _paths(table) == [f"path:{name}" for name in names]
     explainer = ConceptInfluenceExplainer(
         ConceptBottleneckClassifier(), method="first_order"
     )
-    explainer.fit(X_train, train.labels, concepts=train.concepts)
-    result = explainer.influence(X_held_out, held_out.labels, reduce="mean")
+    explainer.fit(train.features, train.labels, concepts=train.concepts)
+    result = explainer.influence(held_out.features, held_out.labels, reduce="mean")
     overall = table[table["target"] == "all"].set_index("train_id")["influence"]
     np.testing.assert_allclose(overall[train.ids], result.values[0], atol=1e-12)
 
@@ -261,16 +257,16 @@ def test_mistakes_are_the_worst_and_culprits_the_most_harmful(found):
 
 @pytest.mark.parametrize("training", ["sequential", "independent"])
 def test_really_retraining_without_a_culprit_lowers_the_loss(training):
-    train, held_out, X_train, X_held_out = _parts()
+    train, held_out = _parts()
     options = {"training": training, "C": 3.0}
-    found = _audit(train, held_out, X_train, X_held_out, max_mistakes=4, **options)
+    found = _audit(train, held_out, max_mistakes=4, **options)
 
     def losses(rows):
         model = ConceptBottleneckClassifier(**options)
         part = train.take(rows)
-        model.fit(X_train[rows], part.labels, concepts=part.concepts)
+        model.fit(train.features[rows], part.labels, concepts=part.concepts)
         codes = np.searchsorted(model.classes_, held_out.labels)
-        proba = model.predict_proba(X_held_out)
+        proba = model.predict_proba(held_out.features)
         return -np.log(proba[np.arange(len(codes)), codes])
 
     before = losses(np.arange(N_TRAIN))
@@ -297,10 +293,10 @@ def test_groups_sum_the_influence_of_their_rows(found):
 
 
 def test_a_group_without_held_out_or_training_rows_is_told():
-    train, held_out, X_train, X_held_out = _parts()
+    train, held_out = _parts()
     groups = np.where(np.arange(len(held_out)) % 2, "new", "south")
     held_out = Reviews(*(vars(held_out) | {"groups": groups}).values())
-    table = _audit(train, held_out, X_train, X_held_out).groups.set_index("group")
+    table = _audit(train, held_out).groups.set_index("group")
     assert table.loc["north", "held_out_rows"] == 0
     assert np.isnan(table.loc["north", "accuracy"])
     assert table.loc["new", "training_rows"] == 0
@@ -308,10 +304,10 @@ def test_a_group_without_held_out_or_training_rows_is_told():
 
 
 def test_without_concepts_the_black_box_is_audited():
-    train, held_out, X_train, X_held_out = _parts(with_concepts=False)
-    found = _audit(train, held_out, X_train, X_held_out, C=2.0)
+    train, held_out = _parts(with_concepts=False)
+    found = _audit(train, held_out, C=2.0)
     reference = LogisticRegression(C=2.0, tol=1e-10, max_iter=1000)
-    proba = reference.fit(X_train, train.labels).predict_proba(X_held_out)
+    proba = reference.fit(train.features, train.labels).predict_proba(held_out.features)
     columns = [f"p={value}" for value in found.classes]
     np.testing.assert_allclose(found.predictions[columns], proba, atol=1e-6)
     assert list(found.metrics["label"]) == ["model", "majority"]
@@ -320,18 +316,18 @@ def test_without_concepts_the_black_box_is_audited():
 
 
 def test_a_value_that_training_lacks_counts_as_a_mistake_of_the_concept():
-    train, held_out, X_train, X_held_out = _parts()
+    train, held_out = _parts()
     held_out.concepts.loc[0, "food"] = "odd"
-    found = _audit(train, held_out, X_train, X_held_out)
+    found = _audit(train, held_out)
     assert found.predictions["annotated:food"].iloc[0] == "odd"
     assert found.predictions["p_annotated:food"].iloc[0] == 0
     assert found.metrics["concepts"]["food"]["model"]["accuracy"] < 1
 
 
 def test_a_concept_without_held_out_annotations_has_no_quality():
-    train, held_out, X_train, X_held_out = _parts()
+    train, held_out = _parts()
     held_out.concepts["quiet"] = None
-    metrics = _audit(train, held_out, X_train, X_held_out).metrics
+    metrics = _audit(train, held_out).metrics
     nothing = {"accuracy": None, "macro_f1": None}
     assert metrics["concepts"]["quiet"]["model"] == nothing
     others = [metrics["concepts"][n]["model"]["accuracy"] for n in ("food", "price")]
@@ -340,8 +336,8 @@ def test_a_concept_without_held_out_annotations_has_no_quality():
 
 
 def test_no_text_is_kept_unless_wanted():
-    train, held_out, *features = _parts()
-    found = _audit(train.without_texts(), held_out.without_texts(), *features)
+    train, held_out = _parts()
+    found = _audit(train.without_texts(), held_out.without_texts())
     tables = [found.training, found.predictions, found.influence]
     tables += [found.suspects, found.suggestions]
     assert not any("text" in table for table in tables)
@@ -351,18 +347,18 @@ def test_no_text_is_kept_unless_wanted():
 
 
 def test_fingerprints_are_of_what_was_used(found):
-    train, held_out, X_train, X_held_out = _parts()
-    again = _audit(train, held_out, X_train, X_held_out, C=3.0)
+    train, held_out = _parts()
+    again = _audit(train, held_out, C=3.0)
     assert again.fingerprints == found.fingerprints
     is_bad = train.concepts["food"].iloc[0] == "bad"
     train.concepts.loc[0, "food"] = "good" if is_bad else "bad"
-    changed = _audit(train, held_out, X_train, X_held_out, C=3.0)
+    changed = _audit(train, held_out, C=3.0)
     assert changed.fingerprints["training_data"] != found.fingerprints["training_data"]
     assert changed.fingerprints["coefficients"] != found.fingerprints["coefficients"]
 
 
 def test_the_audit_tells_when_a_head_did_not_converge():
-    train, held_out, X_train, X_held_out = _parts()
-    models = fit_models(train, X_train, max_iter=1)
-    found = audit(models, train, held_out, X_held_out)
+    train, held_out = _parts()
+    models = fit_models(train, max_iter=1)
+    found = audit(models, train, held_out)
     assert any("stopped at a gradient norm" in text for text in found.warnings)

@@ -576,7 +576,7 @@ def test_forgetting_leaves_no_journal_of_vectors(cases):
             writer.execute("INSERT INTO vectors VALUES (?, ?, ?, ?)", line)
         for name in names:  # as they are in the middle of it
             shutil.copy(other / name, folder)
-    vectors = AuditFolder(folder).rows(case.old_records).X_train
+    vectors = AuditFolder(folder).rows(case.old_records).train.features
     assert vectors[0].tobytes() in (folder / names[1]).read_bytes()
     case.finish(folder)
 

@@ -87,13 +87,13 @@ def make_page(
         table = table.mask(rng.random(table.shape) < 0.2)
     groups = np.where(X[:, 3] > 0, f"group {say}", f"other {say}")
     ids = [f"id{i} {say}" for i in range(n_samples)]
-    reviews = Reviews.from_parts(ids, texts, labels, table, groups)
+    reviews = Reviews.from_parts(ids, texts, labels, table, groups).embedded(X)
     is_held = np.arange(n_samples) >= 50
     if not keep_text:
         reviews = reviews.without_texts()
     train, held_out = reviews.take(~is_held), reviews.take(is_held)
-    models = fit_models(train, X[~is_held])
-    found = audit(models, train, held_out, X[is_held], **options)
+    models = fit_models(train)
+    found = audit(models, train, held_out, **options)
     run = make_run(say)
     planted = dict.fromkeys(train.ids, f"label {say}")
     return audit_html(found, run, planted, make_records(say)), found
