@@ -45,7 +45,14 @@ HOMES = {
     "cli": ("tests/cli",),
     "datasets": ("tests/datasets",),
     "metrics.py": ("tests/test_metrics.py",),
-    "numerics": ("tests/numerics", "tests/explain"),
+    # Units first, because the whole folder takes minutes.
+    "numerics": (
+        "tests/numerics/test_heads.py",
+        "tests/numerics/test_influence.py",
+        "tests/numerics/test_reweighting.py",
+        "tests/numerics/test_solvers.py",
+        "tests/numerics",
+    ),
 }
 # What takes longer to import than most tests to run; nothing of skclif.
 PRELOADED = ("hypothesis", "matplotlib", "polars", "pyarrow", "sentence_transformers")
@@ -461,55 +468,90 @@ MUTANTS = [
         'order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, : self.k]',
         'order = np.argsort(-totals, axis=1, kind="stable")[:, : self.k]',
         "top keeps rows by magnitude",
+        (
+            "tests/explain/test_engine.py",
+            "tests/explain/test_explainer.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "n_before = min(self.k, block.start)",
         "n_before = min(self.k, max(block.start - 1, 0))",
         "top loses no row between blocks",
+        (
+            "tests/explain/test_engine.py",
+            "tests/explain/test_explainer.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "np.add.at(by_group, self.codes[block], by_row)",
         "by_group[self.codes[block]] = by_row",
         "groups are sums",
+        (
+            "tests/explain/test_engine.py",
+            "tests/explain/test_explainer.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "return effects if self.higher_is_better else -effects",
         "return -effects",
         "suggestions raise a target of which more is better",
+        (
+            "tests/explain/test_suggestions.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "if row in weighed or (path == ROW and row in changed):",
         "if row in weighed:",
         "a row whose weight changes has no other change",
+        (
+            "tests/explain/test_suggestions.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "label_weights[rows] = self._label_weights(rows, labels[rows])",
         "pass",
         "a new label has the class weight of its class",
+        (
+            "tests/explain/test_suggestions.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "both = sorted(dropped.intersection(changed))",
         "both = ()",
         "a row is not dropped and changed at once",
+        (
+            "tests/explain/test_edit_errors.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "weights[:, columns.index(name) if named else position]",
         "weights[:, position]",
         "weights of added annotations go by name",
+        (
+            "tests/explain/test_edits.py",
+            "tests/explain",
+        ),
     ),
     # --- numerics ---------------------------------------------------------------------
     Mutant(
         "numerics",
-        "others = probabilities * (1 - one_hot)",
-        "others = probabilities - one_hot",
-        "residuals of certain rows keep their digits",
+        "wrong = others - one_hot * others.sum(",
+        "wrong = others + one_hot * others.sum(",
+        "the residual of the own value is negative",
     ),
     Mutant(
         "numerics",
@@ -582,39 +624,51 @@ MUTANTS = [
         "other = (codes[0] != codes[1]) & (old > 0) & (new > 0)",
         "other = (codes[0] != codes[1]) & (old > 0) & (new < 0)",
         "a head with other codes is solved again",
+        (
+            "tests/explain/test_edits.py",
+            "tests/numerics",
+        ),
     ),
     Mutant(
         "numerics",
         "added = factor - 1",
         "added = factor + 1",
         "a weight that is multiplied changes by the factor less one",
+        (
+            "tests/explain/test_suggestions.py",
+            "tests/numerics",
+        ),
     ),
     Mutant(
         "numerics",
         "rest = log_p.exp() - learned",
         "rest = log_p.exp()",
         "what wrong labels taught is taken off predictions",
+        (
+            "tests/explain/test_suspects.py",
+            "tests/numerics",
+        ),
     ),
     Mutant(
         "numerics",
         "self._share[:, group] += share",
         "self._share[:, group] += weight",
         "harm of rows that a model did not see does not count",
-        ("tests/numerics", "tests/models"),
+        ("tests/numerics/test_reweighting.py", "tests/models/test_reweighter.py"),
     ),
     Mutant(
         "numerics",
         "if own != held_out or not self._own_fold",
         "if own >= held_out or not self._own_fold",
         "every fold measures harm",
-        ("tests/numerics", "tests/models"),
+        ("tests/numerics/test_reweighting.py", "tests/models/test_reweighter.py"),
     ),
     Mutant(
         "numerics",
         "share = (weights[own] * values[own]).sum(dim=0) / of_class",
         "share = values[own].sum(dim=0) / of_class",
         "the share of a class is weighted",
-        ("tests/numerics", "tests/models"),
+        ("tests/numerics/test_reweighting.py", "tests/models/test_reweighter.py"),
     ),
     Mutant(
         "numerics",
