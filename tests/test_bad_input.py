@@ -211,7 +211,7 @@ X_KINDS = {
         "1-D": (lambda: X[:, 0], not_features("got 1D array .*Reshape your data")),
         "3-D": (lambda: X[:, :, None], not_features("dim 3, while dim <= 2")),
         "0-D": (lambda: np.array(3.0), not_features("scalar array"), UNSIZED),
-        "Series": (lambda: pd.Series(X[:, 0]), not_features("pandas.Series")),
+        "Series": (lambda: pd.Series(X[:, 0]), not_features("pandas.*Series")),
         "ragged": (lambda: [*X.tolist()[:-1], [1.0]], not_features("inhomogeneous")),
         "fewer features": (
             lambda: X[:, :2],
@@ -1003,7 +1003,7 @@ CONCEPT_KINDS = {
             Refused(r"Concept 'price' has a number too large.*\.astype\(str\)"),
         ),
         "integer beyond float": (
-            entry("heat", 10**400),
+            concept(heat=put(NOISY[:, 2], 10**400, object)),
             Refused("Concept 'heat' has a number too large"),
         ),
         "one at 1e6": (entry("heat", 1e6), Right(lambda made: made.copy())),
