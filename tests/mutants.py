@@ -1,12 +1,13 @@
 """Small deliberate faults, one at a time: which of them do the tests see?
 
-    python -m tests.mutants [--only FOLDER ...]
+    python -m tests.mutants [--only FOLDER ...] [--full]
 
 Every mutant is put into a copy of the working tree, and the tests of its own folder
-run there until one fails: first the quick ones, then the slow ones. A mutant that
-survives both is given to the tests marked `full`, which `make test` leaves out. The
-table says which test caught which mutant. A mutant that survives asks for a test, or
-is no fault at all and has to be replaced.
+run there until one fails: first the quick ones, then the slow ones. With `--full`, a
+mutant that survives both is given to the tests marked `full`, which `make test` leaves
+out: what only they catch, the thinned suite has lost. The table says which test caught
+which mutant. A mutant that survives asks for a test, or is no fault at all and has to
+be replaced.
 
 A mutant names a folder of skclif, not a module, so that code may move inside it.
 `tests/test_mutants.py` checks that every old text still occurs exactly once there.
@@ -35,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOMES = {
     "_audit": ("tests/audit",),
     "_explain": ("tests/explain",),
-    "_inputs": ("tests/inputs", "tests/test_bad_input.py"),
+    "_inputs": ("tests/inputs",),
     "_models": ("tests/models",),
     "_pages": ("tests/pages",),
     "_results": ("tests/results",),
@@ -44,12 +45,19 @@ HOMES = {
     "cli": ("tests/cli",),
     "datasets": ("tests/datasets",),
     "metrics.py": ("tests/test_metrics.py",),
-    "numerics": ("tests/numerics", "tests/explain"),
+    # Units first, because the whole folder takes minutes.
+    "numerics": (
+        "tests/numerics/test_heads.py",
+        "tests/numerics/test_influence.py",
+        "tests/numerics/test_reweighting.py",
+        "tests/numerics/test_solvers.py",
+        "tests/numerics",
+    ),
 }
 # What takes longer to import than most tests to run; nothing of skclif.
 PRELOADED = ("hypothesis", "matplotlib", "polars", "pyarrow", "sentence_transformers")
 PRELOADED += ("sklearn.utils.estimator_checks", "sklearn.ensemble", "skops.io", "torch")
-STAGES = ("not slow and not full", "slow and not full", "full")
+STAGES = ("not slow and not full", "slow and not full")
 LONGEST = 1200  # seconds; a fault may keep a loop from ending
 
 
@@ -460,55 +468,90 @@ MUTANTS = [
         'order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, : self.k]',
         'order = np.argsort(-totals, axis=1, kind="stable")[:, : self.k]',
         "top keeps rows by magnitude",
+        (
+            "tests/explain/test_engine.py",
+            "tests/explain/test_explainer.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "n_before = min(self.k, block.start)",
         "n_before = min(self.k, max(block.start - 1, 0))",
         "top loses no row between blocks",
+        (
+            "tests/explain/test_engine.py",
+            "tests/explain/test_explainer.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "np.add.at(by_group, self.codes[block], by_row)",
         "by_group[self.codes[block]] = by_row",
         "groups are sums",
+        (
+            "tests/explain/test_engine.py",
+            "tests/explain/test_explainer.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "return effects if self.higher_is_better else -effects",
         "return -effects",
         "suggestions raise a target of which more is better",
+        (
+            "tests/explain/test_suggestions.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "if row in weighed or (path == ROW and row in changed):",
         "if row in weighed:",
         "a row whose weight changes has no other change",
+        (
+            "tests/explain/test_suggestions.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "label_weights[rows] = self._label_weights(rows, labels[rows])",
         "pass",
         "a new label has the class weight of its class",
+        (
+            "tests/explain/test_suggestions.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "both = sorted(dropped.intersection(changed))",
         "both = ()",
         "a row is not dropped and changed at once",
+        (
+            "tests/explain/test_edit_errors.py",
+            "tests/explain",
+        ),
     ),
     Mutant(
         "_explain",
         "weights[:, columns.index(name) if named else position]",
         "weights[:, position]",
         "weights of added annotations go by name",
+        (
+            "tests/explain/test_edits.py",
+            "tests/explain",
+        ),
     ),
     # --- numerics ---------------------------------------------------------------------
     Mutant(
         "numerics",
-        "others = probabilities * (1 - one_hot)",
-        "others = probabilities - one_hot",
-        "residuals of certain rows keep their digits",
+        "wrong = others - one_hot * others.sum(",
+        "wrong = others + one_hot * others.sum(",
+        "the residual of the own value is negative",
     ),
     Mutant(
         "numerics",
@@ -581,39 +624,51 @@ MUTANTS = [
         "other = (codes[0] != codes[1]) & (old > 0) & (new > 0)",
         "other = (codes[0] != codes[1]) & (old > 0) & (new < 0)",
         "a head with other codes is solved again",
+        (
+            "tests/explain/test_edits.py",
+            "tests/numerics",
+        ),
     ),
     Mutant(
         "numerics",
         "added = factor - 1",
         "added = factor + 1",
         "a weight that is multiplied changes by the factor less one",
+        (
+            "tests/explain/test_suggestions.py",
+            "tests/numerics",
+        ),
     ),
     Mutant(
         "numerics",
         "rest = log_p.exp() - learned",
         "rest = log_p.exp()",
         "what wrong labels taught is taken off predictions",
+        (
+            "tests/explain/test_suspects.py",
+            "tests/numerics",
+        ),
     ),
     Mutant(
         "numerics",
         "self._share[:, group] += share",
         "self._share[:, group] += weight",
         "harm of rows that a model did not see does not count",
-        ("tests/numerics", "tests/models"),
+        ("tests/numerics/test_reweighting.py", "tests/models/test_reweighter.py"),
     ),
     Mutant(
         "numerics",
         "if own != held_out or not self._own_fold",
         "if own >= held_out or not self._own_fold",
         "every fold measures harm",
-        ("tests/numerics", "tests/models"),
+        ("tests/numerics/test_reweighting.py", "tests/models/test_reweighter.py"),
     ),
     Mutant(
         "numerics",
         "share = (weights[own] * values[own]).sum(dim=0) / of_class",
         "share = values[own].sum(dim=0) / of_class",
         "the share of a class is weighted",
-        ("tests/numerics", "tests/models"),
+        ("tests/numerics/test_reweighting.py", "tests/models/test_reweighter.py"),
     ),
     Mutant(
         "numerics",
@@ -846,9 +901,9 @@ def applied(mutant: Mutant, place: Path) -> Iterator[None]:
         file.write_text(before, "utf-8")
 
 
-def caught_by(mutant: Mutant, place: Path) -> str:
+def caught_by(mutant: Mutant, place: Path, full: bool) -> str:
     """Return the test that a mutant fails, "" if it survives."""
-    for stage in STAGES:
+    for stage in (*STAGES, "full") if full else STAGES:
         status, said = _pytest(place, stage, mutant.homes)
         if status in (0, 5):  # 5: there is no test of that stage
             continue
@@ -885,7 +940,7 @@ def _pytest(place: Path, stage: str, homes: tuple[str, ...]) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(status), said.read_text("utf-8", "replace")
 
 
-def run(mutants: list[Mutant]) -> int:
+def run(mutants: list[Mutant], full: bool) -> int:
     """Print a line for every mutant; return how many survive."""
     for name in PRELOADED:
         importlib.import_module(name)
@@ -897,7 +952,7 @@ def run(mutants: list[Mutant]) -> int:
         for mutant in mutants:
             begin = time.perf_counter()
             with applied(mutant, place):
-                test = caught_by(mutant, place)
+                test = caught_by(mutant, place, full)
             said, seconds = "yes" if test else "NO", time.perf_counter() - begin
             line = (mutant.where, mutant.breaks, said, f"{seconds:.0f}", test)
             print(f"| {' | '.join(line)} |", flush=True)
@@ -911,13 +966,14 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", metavar="FOLDER", help="of skclif")
+    parser.add_argument("--full", action="store_true", help="survivors to all tests")
     options = parser.parse_args()
     # As tests/conftest.py, before anything is imported.
     os.environ.setdefault("SCIPY_ARRAY_API", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if data := os.environ.get("SKCLIF_DATA"):
         os.environ["SKCLIF_DATA"] = str(Path(data).resolve())
-    sys.exit(run(chosen(options.only)) > 0)
+    sys.exit(run(chosen(options.only), options.full) > 0)
 
 
 if __name__ == "__main__":

@@ -41,9 +41,11 @@ REWEIGHTERS = [
     for inner in (ConceptBottleneckClassifier(), LogisticRegression(), GaussianNB())
     for strength in ("auto", 1.0, 0)
 ]
+# Each estimator inside once, and each strength once; the other pairs take a minute.
+USUAL = [*REWEIGHTERS[::4]]
 NUMERIC = [
     *BOTTLENECKS,
-    *REWEIGHTERS,
+    *USUAL,
     ConceptInfluenceExplainer(ConceptBottleneckClassifier()),
     ConceptInfluenceExplainer(ConceptBottleneckClassifier(), method="first_order"),
     ConceptInfluenceExplainer(LogisticRegression()),
@@ -56,6 +58,7 @@ NUMERIC = [
 # A text transformer's tags leave out every check but cloning;
 # tests/text/test_embedder.py holds its contract.
 PUBLIC = [*NUMERIC, SentenceEmbedder()]
+OTHERS = [estimator for estimator in REWEIGHTERS if estimator not in USUAL]
 LEFT_OUT = [
     check_all_zero_sample_weights_error,
     check_dataframe_column_names_consistency,
@@ -84,14 +87,21 @@ def test_estimator_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize(
-    ("estimator", "check"),
-    [
-        pytest.param(estimator, check, id=f"{estimator!r}-{check.__name__}")
-        for estimator in NUMERIC
-        for check in _checks_left_out(estimator)
-    ],
-)
+@pytest.mark.full
+@parametrize_with_checks(OTHERS)
+def test_estimator_checks_of_other_reweighters(estimator, check):
+    check(estimator)
+
+
+def _left_out():
+    for estimator in NUMERIC + OTHERS:
+        for check in _checks_left_out(estimator):
+            name = f"{estimator!r}-{check.__name__}"
+            marks = [pytest.mark.full] if estimator in OTHERS else []
+            yield pytest.param(estimator, check, id=name, marks=marks)
+
+
+@pytest.mark.parametrize(("estimator", "check"), [*_left_out()])
 def test_checks_that_check_estimator_leaves_out(estimator, check):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

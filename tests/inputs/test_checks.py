@@ -23,6 +23,7 @@ from skclif._inputs.checks import (
 from ..test_bad_input import (
     CODES,
     CONCEPTS,
+    NUMBER_CODES,
     TABLES,
     Refused,
     Right,
@@ -122,6 +123,16 @@ def test_every_kind(argument, cell, kind):
         assert found[0].dtype == np.float64
         assert found[0].flags.c_contiguous
         assert found[0].dtype.isnative
+
+
+def test_big_endian_annotations_are_learned_where_they_count():
+    given, counts = NUMBER_CODES.astype(">i8"), np.arange(N)[:, None] > np.arange(3)
+    found = ConceptSchema.from_annotations(given, counts)
+    expected = ConceptSchema.from_annotations(NUMBER_CODES, counts)
+    np.testing.assert_array_equal(
+        found.encode(given, ignore=~counts),
+        expected.encode(NUMBER_CODES, ignore=~counts),
+    )
 
 
 def test_kinds_that_others_answer_are_kinds():

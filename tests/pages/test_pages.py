@@ -12,7 +12,7 @@ from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.findings import audit, fit_models
 from skclif._audit.rows import Reviews
 from skclif._inputs.annotations import format_value
-from skclif._pages.audit_page import audit_html
+from skclif._pages.audit_page import N_HARMFUL, audit_context, audit_html
 from skclif._pages.certificate import certificate
 from skclif._pages.notebook import influence_html
 from skclif._pages.words import fold_position, number, percent, signed
@@ -226,6 +226,24 @@ def test_the_page_shows_the_mistakes_with_their_culprits():
         way = f"{name} = {line[at]}" if name != "label" else f"its label {line[at]}"
         assert f"through {way} {signed(line[f'path:{name}'])}" in text
         assert f"{signed(line['influence'])} nats" in text
+
+
+def test_what_is_shown_of_rows_follows_from_the_tables():
+    _, found = make_page()
+    shown = audit_context(found, make_run(), {}, make_records("plain words"))
+    overall = found.influence[found.influence["target"] == "all"]
+    worst = overall.nlargest(N_HARMFUL, "influence").query("influence > 0")
+    assert [row["id"] for row in shown["harmful"]] == worst["train_id"].tolist()
+    concepts = [one for m in shown["mistakes"] for one in m["concepts"]]
+    unknown = [one for one in concepts if one["annotated"] is None]
+    assert unknown
+    assert not any(one["differs"] for one in unknown)
+    assert any(one["differs"] for one in concepts)
+    rows = shown["harmful"] + [c for m in shown["mistakes"] for c in m["culprits"]]
+    others = [[path["influence"] for path in row["paths"][1:]] for row in rows]
+    assert any(min(values, default=0) < 0 < max(values, default=0) for values in others)
+    for values in others:
+        assert values == sorted(values, key=abs, reverse=True)
 
 
 def test_what_label_and_annotations_do_together_is_told():
