@@ -12,7 +12,7 @@ from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.findings import audit, fit_models
 from skclif._audit.rows import Reviews
 from skclif._inputs.annotations import format_value
-from skclif._pages.audit_page import N_HARMFUL, audit_context, audit_html
+from skclif._pages.audit_page import N_HARMFUL, _context, audit_html
 from skclif._pages.certificate import certificate
 from skclif._pages.notebook import influence_html
 from skclif._pages.words import fold_position, number, percent, signed
@@ -230,7 +230,7 @@ def test_the_page_shows_the_mistakes_with_their_culprits():
 
 def test_what_is_shown_of_rows_follows_from_the_tables():
     _, found = make_page()
-    shown = audit_context(found, make_run(), {}, make_records("plain words"))
+    shown = _context(found, make_run(), {}, make_records("plain words"))
     overall = found.influence[found.influence["target"] == "all"]
     worst = overall.nlargest(N_HARMFUL, "influence").query("influence > 0")
     assert [row["id"] for row in shown["harmful"]] == worst["train_id"].tolist()
