@@ -206,7 +206,7 @@ def test_it_is_what_the_explainer_says_and_the_explainer_is_not_changed(
 @pytest.mark.parametrize(
     ("method", "said_of"),
     [
-        ("auto", "had not settled after"),
+        ("auto", "had not converged after"),
         ("leverage", "moves a score by more than"),
     ],
 )
