@@ -133,17 +133,18 @@ def factorise(
 
 @dataclass(frozen=True)
 class _Sums:
-    """What Hessians and the cross term are made of, summed over training rows.
+    """Sums over training rows, from which Hessians and the cross term are assembled.
 
     Attributes
     ----------
     label : Tensor of shape (n_edges, n_label_inputs, n_label_inputs)
-        Of the label head, for each edge of its curvature the lower triangle of
+        For each edge of the label head's curvature, the lower triangle of
         ``sum_i w_i weight_ie x_i x_i'``.
     concepts : tuple of Tensor of shape (n_edges_j, n_features + 1, n_features + 1)
-        The same of every concept head.
-    cross : tuple of Tensor, one a concept, of the products' type, of shape \
+        The same for every concept head.
+    cross : tuple of Tensor of shape \
             (n_label_scores * n_scores_j * n_label_inputs, n_features + 1)
+        One part for each concept, with the type of the products.
     """
 
     label: Tensor

@@ -356,13 +356,13 @@ class _Drift:
         return drift.reshape(len(removed), -1, n_activations)
 
     def share(self, label: "_LabelTerms", moves: Tensor) -> Tensor:
-        """Return what rows of a block themselves add to K when they move so."""
+        """Return what the moves of the block's own rows add to K."""
         weighted = self._weighted(label.rows, label.inputs)
         solved = torch.cholesky_solve(weighted.T, self.factor).T
         return solved[:, :, None] * moves[:, None, :]
 
     def carry_over(self, step: Tensor, drifts: dict[int, Tensor]) -> Tensor:
-        """Return steps (n_block, p) for activations that moved by K of each concept."""
+        """Return the steps (n_block, p) for activations that K of each concept moved."""
         step = step.reshape(len(step), self.bottleneck.label.n_scores, -1)
         carried = step
         for j, drift in drifts.items():
@@ -377,7 +377,7 @@ class _Drift:
         return (rows.label_weights * curvature)[:, None] * inputs
 
     def _map(self, moment: Tensor, head: Head, factor: Tensor) -> Tensor:
-        """Return what takes removals ``w r~ (x) x`` to K, flattened."""
+        """Return the map from removals ``w r~ (x) x`` to K, flattened."""
         moment = moment.reshape(
             head.n_activations, head.n_scores, *self.factor[0].shape, -1
         )
