@@ -362,7 +362,7 @@ class _Drift:
         return solved[:, :, None] * moves[:, None, :]
 
     def carry_over(self, step: Tensor, drifts: dict[int, Tensor]) -> Tensor:
-        """Return the steps (n_block, p) for activations that K of each concept moved."""
+        """Return steps (n_block, p) for activations that K of each concept moved."""
         step = step.reshape(len(step), self.bottleneck.label.n_scores, -1)
         carried = step
         for j, drift in drifts.items():
