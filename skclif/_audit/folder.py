@@ -152,7 +152,7 @@ class AuditFolder:
         try:
             self.trail.append(kind, {**content, "files": digests}, **who)
         finally:
-            records = self.recover()  # by what stands in the trail, whatever happened
+            records = self.recover()  # the trail decides, whatever happened
         return records
 
     def holds(

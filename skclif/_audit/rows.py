@@ -224,7 +224,7 @@ def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
     leaked = np.isin(held_out.digests, train.digests)
     if leaked.any():
         notes.append(
-            f"{leaked.sum()} of the {len(held_out)} held-out texts also stand in the "
+            f"{leaked.sum()} of the {len(held_out)} held-out texts are also in the "
             f"training data ({_ids(held_out, leaked)}); they flatter every model."
         )
     single = [c for c in classes if not np.isin(c, held_out.labels)]

@@ -250,7 +250,7 @@ def plain_value(value: Any) -> Any:
 
 
 def format_value(value: Any) -> str:
-    """Return a value as it stands in names (1.0 from a column with NaN is 1)."""
+    """Return a value in the form used in names (1.0 from a column with NaN is 1)."""
     return str(plain_value(value))
 
 

@@ -1,7 +1,7 @@
-"""Passes over training rows in blocks: memory does not grow with their number.
+"""Passes over training rows in blocks: memory does not grow with the number of rows.
 
 Every pass is a map over blocks of rows, or the sum of what blocks contribute. Sums of
-different rows add up, so that rows may lie in several places.
+different rows can be added, so rows may be in several places.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ class Rows(Protocol):
     """Rows that can be taken in blocks."""
 
     def __len__(self) -> int:
-        """Return how many rows there are."""
+        """Return the number of rows."""
 
     def rows(self, block: slice, /) -> Self:
         """Return some of the rows."""
@@ -51,10 +51,10 @@ def sum_rows(
     add : callable
         Adds to a total, in place, what some rows contribute.
     total : object
-        Zero; it becomes the sum.
+        Zero at first. It becomes the sum.
     data : Rows
     block_rows : int
-        Rows held at a time; the result does not depend on it beyond rounding.
+        Number of rows per block. The result depends on it only by rounding.
     """
     for block in row_blocks(len(data), block_rows):
         add(total, data.rows(block))

@@ -13,7 +13,7 @@ from .solvers import Convergence, newton_cg
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What the two stages are fitted to; every weight is the effective one.
+    """The data that both stages are fitted to, with effective weights.
 
     Attributes
     ----------
@@ -23,11 +23,11 @@ class TrainingData:
     label_weights : Tensor of shape (n_samples,), float64
         ``sample_weight * class_weight``.
     concepts : Tensor of shape (n_samples, n_concepts), float64
-        Codes of the annotations, or the numbers of continuous concepts; any valid one
-        where there is no annotation.
+        Codes of the annotations, or the numbers of continuous concepts. Without an
+        annotation, any valid code.
     annotated : Tensor of shape (n_samples, n_concepts), bool
     concept_weights : Tensor of shape (n_samples, n_concepts), float64
-        ``sample_weight * concept_sample_weight``, 0 where there is no annotation.
+        ``sample_weight * concept_sample_weight``; 0 without an annotation.
     """
 
     features: Tensor
@@ -53,12 +53,12 @@ class TrainingData:
         )
 
     def counted(self) -> "TrainingData":
-        """Return the rows that have weight in some head: no other moves an optimum."""
+        """Return the rows with weight in a head; the others do not move an optimum."""
         counted = (self.label_weights > 0) | (self.concept_weights > 0).any(dim=1)
         return self if counted.all() else self.rows(counted)
 
     def per_unit_of(self, row_weights: Tensor) -> "TrainingData":
-        """Return the same rows as if each had weight 1 instead of `row_weights`."""
+        """Return the same rows with weight 1 instead of `row_weights`."""
         return replace(
             self,
             label_weights=self.label_weights / row_weights,
@@ -80,14 +80,14 @@ class Bottleneck:
     Attributes
     ----------
     concepts : HeadStack
-        One head a concept. Without heads there is no bottleneck: the label head sees
+        One head per concept. Without heads there is no bottleneck: the label head sees
         the features.
     label : SoftmaxHead
     concept_parameters : Tensor of shape (n_concept_scores, n_features + 1)
     label_parameters : Tensor of shape (n_label_scores, n_activations + 1)
         Bias last.
     independent : bool
-        Whether the label head was trained on true annotations where there are any.
+        Whether the label head was trained on true annotations where a row has them.
     """
 
     concepts: HeadStack
@@ -98,7 +98,7 @@ class Bottleneck:
 
     @property
     def n_label_inputs(self) -> int:
-        """Inputs of the label head, the constant included."""
+        """Number of inputs of the label head, with the constant."""
         return self.label_parameters.shape[1]
 
     def concept_scores(self, features: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class Bottleneck:
         return jacobian
 
     def label_problem(self, data: TrainingData, penalty: float) -> HeadsProblem:
-        """Return what the label head minimises, given the concept heads."""
+        """Return the problem of the label head, given the concept heads."""
         return HeadsProblem(
             HeadStack([self.label]),
             self.training_activations(data),
@@ -185,8 +185,8 @@ def concept_effects(
 ) -> Tensor:
     """Return the effect of every concept on the log-probability of the predicted class.
 
-    ``log p`` as it is, minus with the concept's activations set to `average`, of shape
-    (n_activations,). The result has shape (n_samples, n_concepts).
+    It is ``log p`` minus its value with the concept's activations set to `average`, of
+    shape (n_activations,). The result has shape (n_samples, n_concepts).
     """
     activations = bottleneck.activations(features)
     scores = bottleneck.label_scores(activations)
@@ -218,16 +218,16 @@ def fit_bottleneck(
     ----------
     data : TrainingData
     concept_heads : sequence of Head
-        One a concept; empty for no bottleneck.
+        One head per concept. Without heads there is no bottleneck.
     n_classes : int
     independent : bool
-        Train the label head on true annotations where there are any.
+        Whether to train the label head on true annotations where a row has them.
     penalty, concept_penalty : float
         ``1 / C`` and ``1 / concept_C``.
     tol : float
         Bound on the gradient norm of every head.
     max_iter : int
-        Most Newton steps of either stage.
+        Maximum number of Newton steps per stage.
 
     Returns
     -------
@@ -260,7 +260,7 @@ def refit_label(
     tol: float,
     max_iter: int,
 ) -> tuple[Bottleneck, Convergence]:
-    """Solve the label head on from where it stands."""
+    """Train the label head further, starting from its current parameters."""
     parameters, convergence = solve_heads(
         bottleneck.label_problem(data, penalty),
         bottleneck.label_parameters,
@@ -277,9 +277,9 @@ def relative_gradients(
     penalty: float,
     concept_penalty: float,
 ) -> Tensor:
-    """Return every head's gradient norm over that of a typical row, the label's last.
+    """Return every head's gradient norm relative to a typical row's, the label's last.
 
-    It is near 0 at the optimum for `data`, and about 1 if one row is another one.
+    It is near 0 at the optimum for `data`, and about 1 if one row was exchanged.
     """
     stack = bottleneck.concepts
     label = bottleneck.label_problem(data, penalty)
@@ -294,7 +294,7 @@ def relative_gradients(
 def concept_problem(
     stack: HeadStack, data: TrainingData, penalty: float
 ) -> HeadsProblem:
-    """Return what the concept heads minimise."""
+    """Return the problem of the concept heads."""
     return HeadsProblem(
         stack, data.features, data.concepts, data.concept_weights, penalty
     )

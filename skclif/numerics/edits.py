@@ -1,10 +1,10 @@
 """Both stages solved again after an edit of the training rows.
 
-An edit leaves most of the objective as it was, so the new optimum is near: Newton steps
-by conjugate gradients from where a head stands, with the factorised Hessians from
-before the edit as preconditioner. Many changed codes are the exception: rows that were
-surely right are surely wrong, line searches cut the steps short, and a fit from zero
-gets there sooner. So every head goes its own way. See Eqs. (41) and (42) of
+An edit leaves most of the objective as it was, so the new optimum is near. Newton steps
+by conjugate gradients start from the current parameters, with the factorised Hessians
+from before the edit as preconditioner. Many changed codes are the exception: rows that
+were surely right are now surely wrong, line searches shorten the steps, and a fit from
+zero is faster. Each head takes the faster way. See Eqs. (41) and (42) of
 docs/mathematics.rst.
 """
 
@@ -21,13 +21,13 @@ from .hessians import Factors
 from .solvers import FactoredHessians, newton_cg
 from .targets import Question
 
-# Where a head's way to the new optimum began.
+# Where the solution of a head started.
 KEPT, CURRENT, ZERO = "kept", "current", "zero"
-# Share of a head's weight on changed codes, beyond which the way from zero is shorter.
+# Share of a head's weight on changed codes above which a fit from zero is faster.
 _MOST_CHANGED = 0.004
-# So it is where the line search cuts the first step twice or more.
+# It is faster too if the line search halves the first step twice or more.
 _SHORT = 0.3
-# With factorised Hessians near at hand, exact steps cost little more than loose ones.
+# With factorised Hessians, exact steps cost little more than rough steps.
 _LOOSEST = 0.02
 
 
@@ -40,9 +40,10 @@ class Limits:
     tol : float
         Bound on the gradient norm of every head.
     max_iter : int
-        Most Newton steps of either stage.
+        Maximum number of Newton steps per stage.
     n_steps : int or None
-        At most so many steps, all from the current parameters.
+        Maximum number of Newton steps per stage, starting from the current parameters.
+        None runs to convergence.
     """
 
     tol: float
@@ -52,20 +53,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class Way:
-    """How heads got to their new optimum, or how far.
+    """How heads were solved after an edit. Each tuple has one entry per head.
 
     Attributes
     ----------
     start : tuple of str
-        Where each head was solved from: "current" for its parameters before the edit,
-        "zero", or "kept" where the edit changed nothing for it.
+        Where each head started: "current" for its parameters before the edit, "zero",
+        or "kept" if the edit changed nothing for it.
     n_steps : tuple of int
-        Newton steps.
+        Number of Newton steps.
     before, after : tuple of float
         Norm of the gradient on the edited rows, at the parameters from before the edit
-        and at those reached; of a head that was kept, 0.
+        and at the new parameters; 0 for a head that was kept.
     tolerance : tuple of float
-        Norm of what counts as no gradient.
+        Gradient norm that counts as zero.
     converged : tuple of bool
     """
 
@@ -89,9 +90,9 @@ class Edited:
     ----------
     bottleneck : Bottleneck
     way : Way
-        Of the concept heads, and the label's last.
+        The concept heads, and last the label head.
     factors : Factors or None
-        Those that were given, of the concepts that are left.
+        The given factors, without those of dropped concepts.
     """
 
     bottleneck: Bottleneck
@@ -118,16 +119,17 @@ def solve_edit(
     bottleneck : Bottleneck
         At the optimum for `old`, or near it.
     old, new : TrainingData
-        Before and after the edit. Added rows stand last.
+        Before and after the edit. Added rows are last.
     factors : Factors or None
-        Hessians of about these heads on about these rows, in the same coordinates.
+        Hessians of these or similar heads on these or similar rows, in the same
+        coordinates.
     penalty, concept_penalty : float
         ``1 / C`` and ``1 / concept_C``.
     limits : Limits
     dropped : sequence of int
-        Concepts that `new` does not have any more.
+        Positions of concepts that `new` no longer has.
     settled : bool
-        Whether `bottleneck` is at the optimum, so that what does not change is too.
+        Whether `bottleneck` is at the optimum, so that unchanged heads are too.
     """
     if dropped:
         bottleneck, old, factors = _without(bottleneck, old, factors, dropped)
@@ -155,7 +157,7 @@ def solve_edit(
     )
     # What the label head sees moves with the concepts.
     moved = bool(dropped) or not settled or changed.any()
-    if ZERO in way.start:  # so far that it is another problem
+    if ZERO in way.start:  # the inputs moved so far that this is a new problem
         share = torch.ones_like(share)
     parameters, label_way = _solve_again(
         bottleneck.label_problem(new, penalty),
@@ -175,10 +177,11 @@ def predicted_effect(
     factors: Factors,
     questions: Sequence[Question],
 ) -> float:
-    """Return the first-order effect of an edit on a target, which questions add up to.
+    """Return the first-order effect of an edit on a target: the sum of the questions.
 
-    ``target after - target before``: along the adjoint, minus the gradient that edited
-    rows have at the parameters from before the edit: Eq. (42) of docs/mathematics.rst.
+    It is ``target after - target before``: minus the inner product of the adjoint with
+    the gradient of the edited rows, at the parameters from before the edit. Eq. (42) of
+    docs/mathematics.rst.
 
     Parameters
     ----------
@@ -189,7 +192,7 @@ def predicted_effect(
     factors : Factors
         Before the edit.
     questions : sequence of Question
-        Each combined to one answer.
+        Each is combined to one answer.
     """
     stack = bottleneck.concepts
     adjoint = add_adjoints(
@@ -227,13 +230,13 @@ def _solve_again(
     factors: Sequence[Tensor] | None,
     limits: Limits,
 ) -> tuple[Tensor, Way]:
-    """Solve changed heads, each from where the way is shorter."""
+    """Solve changed heads, each from the start that is faster."""
     few = share <= _MOST_CHANGED if limits.n_steps is None else torch.ones_like(changed)
     near = (changed & few).nonzero()[:, 0].tolist()
     far = (changed & ~few).nonzero()[:, 0].tolist()
     parameters, stack = parameters.clone(), problem.stack
     way = [(KEPT, 0, 0.0, 0.0, 0.0, True)] * len(stack)
-    if far:  # the others see it as they begin
+    if far:  # the other heads measure this gradient when they start
         part = problem.of_heads(far)
         norm = part.by_head(_gradient(part, parameters[stack.columns(far)]) ** 2).sqrt()
         for j, before in zip(far, norm.tolist(), strict=True):
@@ -288,13 +291,13 @@ def _changes(
     other = (codes[0] != codes[1]) & (old > 0) & (new > 0)
     changed = (other | (old != new)).any(dim=0)
     share = (new * other).sum(dim=0) / new.sum(dim=0)
-    # Where the curvature is constant, one step is all it takes, whatever the codes.
+    # If the curvature is constant, one step is enough, whatever the codes are.
     share[[head.is_quadratic for head in stack.heads]] = 0
     return changed, share
 
 
 def _padded(data: TrainingData, n_rows: int) -> TrainingData:
-    """Return the data with rows of no weight below."""
+    """Return the data with rows of weight 0 below."""
     missing = n_rows - len(data.features)
     if not missing:
         return data
@@ -312,7 +315,7 @@ def _without(
     factors: Factors | None,
     dropped: Sequence[int],
 ) -> tuple[Bottleneck, TrainingData, Factors | None]:
-    """Return all that is left when some concepts are gone."""
+    """Return the model, data and factors without some concepts."""
     stack = bottleneck.concepts
     kept = [j for j in range(len(stack)) if j not in dropped]
     n_inputs = bottleneck.n_label_inputs

@@ -2,13 +2,14 @@
 
 The concept heads move the label head's inputs, so the weight of an annotation reaches
 the label head too, through the cross term ``B``: the derivative of the label head's
-gradient in the concept heads' parameters. Solving the adjoint system once per target,
+gradient in the concept heads' parameters. The solution of the adjoint system for a
+target,
 
     lambda_y = H_y^-1 df/dtheta_y,
     lambda_j = H_j^-1 (df/dtheta_j - (B' lambda_y)_j),
 
-makes every loss term's influence one inner product with its gradient, which is
-*residual (x) [feature, 1]*. Influence functions are those of Koh and Liang (2017);
+makes the influence of every loss term one inner product with its gradient, which is
+``residual (x) [features, 1]``. Influence functions are those of Koh and Liang (2017);
 through a concept bottleneck, those of CLIF (arXiv 2605.19848). See Eqs. (8) to (11) of
 docs/mathematics.rst.
 """
@@ -29,7 +30,7 @@ from .targets import TargetDerivatives
 
 @dataclass(frozen=True)
 class Adjoint:
-    """Solutions of the adjoint system, one row a target.
+    """Solutions of the adjoint system, one row per target.
 
     Attributes
     ----------
@@ -57,7 +58,7 @@ def solve_adjoint(
     factors : Factors
     derivatives : TargetDerivatives
     combine : Tensor of shape (n_answers, n_targets), default=None
-        Combinations to solve for; None for each target by itself.
+        Combinations to solve for. None is each target by itself.
     """
     columns = bottleneck.concepts.scores
     right = outer(
@@ -103,15 +104,15 @@ def first_order(
     data : TrainingData
     adjoint : Adjoint
     dtype : torch.dtype
-        Of products with the features, as in the factors of `adjoint`.
+        Type of products with the features, as in the factors of `adjoint`.
     block_rows : int
-        Rows held at a time; the result does not depend on it beyond rounding.
+        Number of rows per block. The result depends on it only by rounding.
 
     Yields
     ------
     block : slice
     influence : Tensor of shape (n_targets, n_block, 1 + n_concepts), `dtype`
-        The label's path first, then the concepts'. They add up to the row's.
+        The label's path first, then the concepts'. They add up to that of the row.
     """
     label_dtype = data.features.dtype if bottleneck.concepts else dtype
     concepts = tuple(part.to(dtype) for part in adjoint.concepts)
@@ -124,10 +125,10 @@ def first_order(
 def _influence(
     bottleneck: Bottleneck, adjoint: Adjoint, dtype: torch.dtype, rows: TrainingData
 ) -> Tensor:
-    """Return the influence of every loss term of some rows, as `first_order` does."""
+    """Return the influence of every loss term of some rows, (n_targets, n_rows, …)."""
     stack, label = bottleneck.concepts, bottleneck.label
     activations = bottleneck.training_activations(rows)
-    # One path after the other in memory, as products come.
+    # One path after the other in memory, in the order of the products.
     influence = activations.new_empty(
         1 + len(stack), len(adjoint.label), len(rows), dtype=dtype
     )

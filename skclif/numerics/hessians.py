@@ -1,9 +1,9 @@
 """Hessians of all heads and the cross term between the stages, factorised.
 
-What grows with rows times features is three kinds of products: Hessians, the cross term
-and the inner products of the answers. They may be taken in single precision. All that
-is small stays in double: scores and residuals of rows, factors, the label head's own
-products where its inputs are activations. See Eqs. (6) to (8) of docs/mathematics.rst.
+Three kinds of products grow with rows times features: Hessians, the cross term and the
+inner products of the answers. They may be in single precision. Everything small stays
+in double precision: scores and residuals of rows, factors, and the label head's
+products if its inputs are activations. See Eqs. (6) to (8) of docs/mathematics.rst.
 """
 
 import math
@@ -21,20 +21,20 @@ from .bottleneck import Bottleneck, TrainingData
 from .heads import Head, HeadsProblem
 from .products import with_ones
 
-# Below this, rounding can reach the sixth digit of an influence.
+# Reciprocal condition below which rounding can reach the sixth digit of an influence.
 _ILL_CONDITIONED = 1e-10
-# Of the 2e-5 that single precision may cost in all, what it may cost an average target.
+# Single precision may cost 2e-5 in all, and this much for an average target.
 _SINGLE_ENOUGH = 7e-6
-# Share of the rows that have weight in a head, above which all are multiplied.
+# If a larger share of the rows has weight in a head, all rows are multiplied.
 _MOST_COUNTED = 0.9
 
 
 @dataclass(frozen=True)
 class Factors:
-    """What all targets share.
+    """Factorised Hessians and the cross term, which all targets share.
 
-    With p parameters in the label head, ``n_label_scores * (n_activations + 1)``, and
-    p_j in concept head j, ``n_scores_j * (n_features + 1)``:
+    The label head has ``p = n_label_scores * (n_activations + 1)`` parameters, and
+    concept head j has ``p_j = n_scores_j * (n_features + 1)``.
 
     Attributes
     ----------
@@ -43,11 +43,11 @@ class Factors:
     concepts : tuple of Tensor of shape (p_j, p_j)
         Cholesky factor of every concept head's Hessian.
     cross : tuple of Tensor of shape (p, p_j)
-        The cross term, a piece for each concept head.
+        The cross term, in one part for each concept head.
     penalty, concept_penalty : float
-        Of the label head, and of the concept heads.
+        Penalties of the label head and of the concept heads.
     dtype : torch.dtype
-        Of the products with the features that they come from; they are float64.
+        Type of the products with the features. The factors themselves are float64.
     """
 
     label: Tensor
@@ -77,10 +77,10 @@ def factorise(
     penalty, concept_penalty : float
         ``1 / C`` and ``1 / concept_C``.
     dtype : torch.dtype
-        Of products with the features: float64, or float32 for half the time and about
-        five digits. Where float32 is not good enough, float64 it is all the same.
+        Type of products with the features: float64, or float32, which takes half the
+        time and gives about five digits. If that is not enough, float64 is used anyway.
     block_rows : int
-        Rows held at a time; the result does not depend on it beyond rounding.
+        Number of rows per block. The result depends on it only by rounding.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def factorise(
     del sums
     factors, remaining = [], []
     for head, own_penalty in zip(heads, penalties, strict=True):
-        # One at a time, so that factors take the place of what they come from.
+        # One at a time, so that factors take the memory of their products.
         factor, left = _cholesky(_hessian(head, products.pop(0), own_penalty))
         factors.append(factor)
         remaining.append(left)
@@ -133,17 +133,18 @@ def factorise(
 
 @dataclass(frozen=True)
 class _Sums:
-    """What Hessians and the cross term are made of, summed over training rows.
+    """Sums over training rows, from which Hessians and the cross term are assembled.
 
     Attributes
     ----------
     label : Tensor of shape (n_edges, n_label_inputs, n_label_inputs)
-        Of the label head, for each edge of its curvature the lower triangle of
+        For each edge of the label head's curvature, the lower triangle of
         ``sum_i w_i weight_ie x_i x_i'``.
     concepts : tuple of Tensor of shape (n_edges_j, n_features + 1, n_features + 1)
-        The same of every concept head.
-    cross : tuple of Tensor, one a concept, of the products' type, of shape \
+        The same for every concept head.
+    cross : tuple of Tensor of shape \
             (n_label_scores * n_scores_j * n_label_inputs, n_features + 1)
+        One part for each concept, with the type of the products.
     """
 
     label: Tensor
@@ -174,10 +175,10 @@ class _Sums:
 def _add_rows(
     bottleneck: Bottleneck, dtype: torch.dtype, sums: _Sums, rows: TrainingData
 ) -> None:
-    """Add rows to sums, in place; products with features are of a type."""
+    """Add rows to sums, in place; `dtype` is that of products with features."""
     stack, label = bottleneck.concepts, bottleneck.label
     activations = bottleneck.training_activations(rows)
-    # What the label head sees of concepts is small: it stays in double precision.
+    # Activations of concepts are few: they stay in double precision.
     inputs = label.inputs(activations if stack else activations.to(dtype))
     probabilities = label.probabilities(bottleneck.label_scores(activations))
     _add_curvature(sums.label, label, probabilities, rows.label_weights, inputs)
@@ -205,7 +206,7 @@ def _add_curvature(
     of the products.
     """
     counted = weights > 0
-    if counted.sum() < _MOST_COUNTED * len(weights):  # worth a copy of the others
+    if counted.sum() < _MOST_COUNTED * len(weights):  # pays for copies
         probabilities, inputs = probabilities[counted], inputs[counted]
         weights = weights[counted]
     scales = (weights[:, None] * head.edge_weights(probabilities)).sqrt()
@@ -221,14 +222,14 @@ def _hessian(head: Head, sums: Tensor, penalty: float) -> Tensor:
     rows, columns = torch.tril_indices(n_scores, n_scores)
     coefficients = edges[:, rows] * edges[:, columns]
     blocks = (coefficients.T @ sums.flatten(1)).reshape(-1, n_inputs, n_inputs)
-    # Nobody reads above the diagonal: it is not even written.
+    # Entries above the diagonal are never read, and are not written.
     matrix = blocks.new_empty(n_scores, n_inputs, n_scores, n_inputs)
     for row, column, block in zip(rows, columns, blocks, strict=True):
         matrix[row, :, column] = block
         if row != column:
             matrix[row, :, column] += block.tril(-1).T
     penalised = matrix.new_full((n_scores, n_inputs), penalty)
-    # A bias that is not there has no curvature and no gradient: any number will do.
+    # A missing bias has no curvature and no gradient: any positive number will do.
     penalised[:, -1] = 0 if head.intercept else 1
     matrix = matrix.flatten(2).flatten(0, 1)
     matrix.diagonal().add_(penalised.flatten())
@@ -245,7 +246,7 @@ def _cross_term(bottleneck: Bottleneck, sums: Tensor, dtype: torch.dtype) -> Ten
 def _add_square(total: Tensor, rows: Tensor) -> None:
     """Add ``rows.T @ rows`` to the lower triangle of `total`, in place.
 
-    Sums of single precision are added in double: their rounding would grow with rows.
+    Sums in single precision are added in double, or rounding would grow with the rows.
     """
     if rows.device.type != "cpu":
         total += rows.T @ rows
@@ -268,10 +269,10 @@ def label_gradient_jacobian(
 ) -> Tensor:
     """Differentiate each row's label gradient in one concept's scores.
 
-    The gradient ``residual (x) [activations, 1]`` moves twice: the residual through
-    the label scores, and the activations themselves. Rows whose activations are true
-    annotations do not move at all. The result has shape (n_rows, n_label_scores,
-    n_scores, n_inputs), and the dtype of `inputs`; see Eq. (8) of docs/mathematics.rst.
+    Two parts of the gradient ``residual (x) [activations, 1]`` move: the residual,
+    through the label scores, and the activations themselves. Rows whose activations are
+    true annotations do not move. The result has shape (n_rows, n_label_scores,
+    n_scores, n_inputs) and the dtype of `inputs`. See Eq. (8) of docs/mathematics.rst.
     """
     label, positions = bottleneck.label, bottleneck.concepts.activations[concept]
     moved = bottleneck.training_jacobian(rows, concept, scores)
@@ -289,13 +290,13 @@ def label_gradient_jacobian(
 
 
 def _cholesky(matrix: Tensor) -> tuple[Tensor, float]:
-    """Factorise a lower triangle, in place or not; return what is left of its diagonal.
+    """Factorise a lower triangle, perhaps in place; estimate its reciprocal condition.
 
-    It is the least part of a diagonal entry that is left, free of the scales of the
-    features, and 0 if there is no factor.
+    The estimate is the smallest share of a diagonal entry that remains in the factor.
+    It does not depend on the scales of the features. It is 0 if there is no factor.
     """
     diagonal = matrix.diagonal().clone()
-    if matrix.device.type == "cpu":  # SciPy's is a quarter faster than PyTorch's
+    if matrix.device.type == "cpu":  # SciPy is a quarter faster than PyTorch
         upper, failed = lapack.dpotrf(matrix.numpy().T, clean=1, overwrite_a=1)
         factor = torch.from_numpy(upper.T)
     else:
@@ -311,11 +312,11 @@ def _error_along_noise(
     penalty: float,
     block_rows: int,
 ) -> float:
-    """Return the error of solving with factors ``L`` of what is not quite ``H``.
+    """Return the error of solutions with factors ``L`` that are not exact for ``H``.
 
-    That is ``|(I - L^-1 H L'^-1) noise| / |noise|``, the largest of the heads on the
-    features, for one product by ``H`` in full precision. Solutions point where
-    ``L'^-1 noise`` does, because gradients are spread as ``H`` is.
+    It is ``|(I - L^-1 H L'^-1) noise| / |noise|``, the largest over the heads on the
+    features. It takes one product with ``H`` in full precision. Solutions point in
+    directions like ``L'^-1 noise``, because gradients are spread as ``H`` is.
     """
     like, generator = data.features, torch.Generator().manual_seed(0)
     noise = [
@@ -350,7 +351,7 @@ def _error_along_noise(
 def _on_features(
     bottleneck: Bottleneck, rows: TrainingData, penalty: float
 ) -> tuple[HeadsProblem, Tensor]:
-    """Return the problem whose inputs are the features, and where it was solved."""
+    """Return the problem whose inputs are the features, and its solution."""
     stack = bottleneck.concepts
     if not stack:
         return bottleneck.label_problem(rows, penalty), bottleneck.label_parameters

@@ -1,16 +1,16 @@
 """The removal of loss terms in closed form, the target evaluated without linearising.
 
-Removing a term takes its own curvature out of the Hessian, a low-rank change that the
-Woodbury identity solves row by row: with ``A = (I (x) x)' H^-1 (I (x) x)`` and the
-term's curvature ``D``, the residual becomes ``(I - w D A)^-1 r`` and the step stays
-``w H^-1 (residual (x) x)``. This is approximate leave-one-out.
+The removal of a term takes its own curvature out of the Hessian. This is a low-rank
+change, which the Woodbury identity solves row by row: with ``A = (I (x) x)' H^-1 (I (x)
+x)`` and the term's curvature ``D``, the residual becomes ``(I - w D A)^-1 r`` and the
+step stays ``w H^-1 (residual (x) x)``. This is approximate leave-one-out.
 
-Through the bottleneck the label head feels the other rows' activations move to first
-order. The row's own move most: if the whole row is removed they do not matter, and if
-an annotation alone is removed, the row is put at its new place in the label head, with
-its gradient and curvature there. The label head's step belongs to the activations as
-they were; how these move on all rows together carries it over to where they are. See
-Eqs. (12) to (18) of docs/mathematics.rst.
+Through the bottleneck, the activations of the other rows move, and the label head
+follows to first order. The row's own activations move most. If the whole row is
+removed, they do not matter. If only an annotation is removed, the row gets its new
+place in the label head, with its gradient and curvature there. The step of the label
+head is computed at the old activations; the common move of all rows carries it over to
+the new activations. See Eqs. (12) to (18) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ from .removal import Answers, Removals, refuse_undefined
 from .targets import Question
 
 BLOCK_ROWS = 256
-# One Newton step takes curvature as constant; along 4 logits it changes fiftyfold.
+# A Newton step assumes constant curvature; along 4 logits it changes fiftyfold.
 _REACH = 4.0
 
 
@@ -51,29 +51,30 @@ def leverage(
     factors : Factors
     questions : sequence of Question
     removed : Tensor of shape (n_removed,), int64, default=None
-        Positions of the training rows to remove, one at a time; None for all.
+        Positions of the training rows to remove, one at a time. None is all rows.
     paths : bool
         Whether to remove every loss term by itself too.
     block_rows : int
-        Training rows held at a time.
+        Number of training rows per block.
 
     Yields
     ------
     block : slice
-        Of `removed`.
+        A slice of `removed`.
     influence : Tensor of shape (n_answers, n_block, 2 + n_concepts) or (…, 1)
-        ``target with - target without``: the label's path, the concepts', and their
-        interaction, which makes up the removal of the whole row; or that removal alone.
+        ``target with - target without``: the paths of the label and of the concepts,
+        and their interaction, which add up to the removal of the whole row; or only
+        that removal.
 
     Raises
     ------
     ValueError
-        If a row is all that holds a head, so that its removal is not defined.
+        If a row determines a head alone, so that its removal is not defined.
 
     Warns
     -----
     InfluenceWarning
-        At the end, if removals move scores further than one step can follow.
+        After the last block, if removals move scores further than one step can follow.
     """
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
@@ -131,7 +132,7 @@ class _Step:
             terms_removed, shift = remove_terms(
                 head, part, codes, weights, inputs, factor
             )
-            if not head.is_quadratic:  # one step is exact there
+            if not head.is_quadratic:  # otherwise one step is exact
                 shifts.append(shift)
             jacobian = label.gradient_jacobian(j, part)
             pulls.append(terms_removed @ self.to_label[j].T - _times(jacobian, shift))
@@ -169,7 +170,7 @@ def remove_terms(
     inputs: Tensor,
     factor: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Return ``w r~ (x) x`` of every row, and how its removal moves its own scores.
+    """Return ``w r~ (x) x`` of every row, and how its removal moves the row's scores.
 
     Eqs. (13) and (14) of docs/mathematics.rst.
     """
@@ -179,7 +180,7 @@ def remove_terms(
     curvature = weights[:, None, None] * head.curvature(probabilities)
     identity = torch.eye(head.n_scores, dtype=inputs.dtype, device=inputs.device)
     residual = weights[:, None] * head.residual(probabilities, codes)
-    # A singular matrix gives infinities here, which are refused later by row.
+    # A singular matrix gives infinities; `refuse_undefined` names the row later.
     left = torch.linalg.solve_ex(identity - curvature @ hat, residual).result
     return outer(left, inputs), _times(hat, left)
 
@@ -204,10 +205,10 @@ def _unit_columns(inputs: Tensor, n_scores: int) -> Tensor:
 
 
 class _LabelTerms:
-    """The label head's Newton steps when rows leave or move, for a block of them.
+    """Newton steps of the label head for a block of rows that are removed or move.
 
-    Both take a row's curvature out of the Hessian and, if it only moves, put in that
-    at its new place.
+    Both take a row's curvature out of the Hessian. If the row only moves, its curvature
+    at the new place is put in.
     """
 
     def __init__(self, bottleneck: Bottleneck, rows: TrainingData, factors: Factors):
@@ -224,19 +225,19 @@ class _LabelTerms:
         return _times(matrices, self.inputs)
 
     def step_removed(self, others: Tensor) -> Tensor:
-        """Return the step when the row is gone and others pull, (n_block, p).
+        """Return the step without the row, (n_block, p).
 
         Eq. (15) of docs/mathematics.rst.
 
         Parameters
         ----------
         others : Tensor of shape (n_block, p)
-            By how much the gradient of the other rows has changed.
+            Change of the gradient of the other rows.
         """
         return self._solve(self.gradient - others, self.half, -self.curvature)
 
     def own_move(self, concept: int, scores: Tensor) -> Tensor:
-        """Return how the row's activations move to other scores of a concept."""
+        """Return how the row's activations move if a concept has other scores."""
         bottleneck = self.bottleneck
         columns = bottleneck.concepts.activations[concept]
         moved = bottleneck.concepts.heads[concept].activations(scores)
@@ -307,17 +308,17 @@ def _block_diagonal(first: Tensor, second: Tensor) -> Tensor:
 class _Drift:
     """How activations move on all training rows together: ``z' ~ z (I + K)``.
 
-    K is what a regression of the moves on ``[z, 1]`` finds, with the weights and the
-    penalty of the label head. A concept of which a rare value lost a row becomes less
-    sure on all rows alike, and the label head makes up for it by larger weights: its
-    step is the same function of the activations, written in the new ones. See Eqs. (17)
-    and (18) of docs/mathematics.rst.
+    K comes from a regression of the moves on ``[z, 1]``, with the weights and the
+    penalty of the label head. If a rare value of a concept loses a row, the concept
+    becomes less sure on all rows, and larger weights of the label head compensate for
+    that: its step is the same function of the activations, written in the new
+    activations. See Eqs. (17) and (18) of docs/mathematics.rst.
     """
 
     def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):
         self.bottleneck, stack = bottleneck, bottleneck.concepts
         if not stack:
-            return  # what the label head sees stays where it is
+            return  # the inputs of the label head do not move
         n_inputs, n_features = bottleneck.n_label_inputs, data.features.shape[1] + 1
         gram = data.features.new_zeros(n_inputs, n_inputs)
         moments = [
@@ -355,13 +356,13 @@ class _Drift:
         return drift.reshape(len(removed), -1, n_activations)
 
     def share(self, label: "_LabelTerms", moves: Tensor) -> Tensor:
-        """Return what rows of a block themselves add to K when they move so."""
+        """Return what the moves of the block's own rows add to K."""
         weighted = self._weighted(label.rows, label.inputs)
         solved = torch.cholesky_solve(weighted.T, self.factor).T
         return solved[:, :, None] * moves[:, None, :]
 
     def carry_over(self, step: Tensor, drifts: dict[int, Tensor]) -> Tensor:
-        """Return steps (n_block, p) for activations that moved by K of each concept."""
+        """Return steps (n_block, p) for activations that K of each concept moved."""
         step = step.reshape(len(step), self.bottleneck.label.n_scores, -1)
         carried = step
         for j, drift in drifts.items():
@@ -376,7 +377,7 @@ class _Drift:
         return (rows.label_weights * curvature)[:, None] * inputs
 
     def _map(self, moment: Tensor, head: Head, factor: Tensor) -> Tensor:
-        """Return what takes removals ``w r~ (x) x`` to K, flattened."""
+        """Return the map from removals ``w r~ (x) x`` to K, flattened."""
         moment = moment.reshape(
             head.n_activations, head.n_scores, *self.factor[0].shape, -1
         )

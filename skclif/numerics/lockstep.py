@@ -1,7 +1,7 @@
 """One model fitted to the same rows under many weightings, in lock-step.
 
-The models differ in nothing but weights: one product with the features serves all of
-them, and so does one preconditioner, from round to round.
+The models differ only in their weights. One product with the features serves all
+models, and one preconditioner serves all rounds.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from .targets import LabelTarget
 
 _TOL = 1e-5
 _MAX_ITER = 100
-# Numbers in one array of a fit in lock-step: 32 MiB.
+# Most numbers in one array of a fit in lock-step: 32 MiB.
 _LARGEST_ARRAY = 2**22
 
 
@@ -30,11 +30,11 @@ class LockstepModels:
     Parameters
     ----------
     template : Bottleneck
-        A fitted one: its heads are those of all models, its parameters their start.
+        A fitted bottleneck. All models have its heads, and start from its parameters.
     data : TrainingData
-        Label and concept weights are those of rows of weight 1.
+        Its weights are those of rows of weight 1.
     row_weights : Tensor of shape (n_samples,)
-        Typical weights, for preconditioning.
+        Typical weights, for the preconditioner.
     penalty, concept_penalty : float
         ``1 / C`` and ``1 / concept_C``.
     """
@@ -76,11 +76,11 @@ class LockstepModels:
         ----------
         fitted : list of Bottleneck
         weights : Tensor of shape (n_samples, n_models)
-            What they were fitted with.
+            Weights that the models were fitted with.
         rows : Tensor of shape (n_targets,)
-            Positions of the rows whose loss it is.
+            Positions of the rows whose losses are differentiated.
         shares : Tensor of shape (n_targets, n_models, n_losses)
-            A loss is the sum of the rows' losses in these shares.
+            Shares of the rows' losses in each loss.
         kind : {"loss", "error"}
             Log-loss, or probability of error.
 
@@ -95,7 +95,7 @@ class LockstepModels:
         return torch.cat(parts, dim=1)
 
     def _blocks(self, weights: Tensor, n_copies: int = 1) -> Iterator[slice]:
-        """Yield as many models at a time as fit into memory."""
+        """Yield slices of as many models as fit into memory."""
         label, concepts = self.template.label, self.template.concepts
         columns = (concepts.n_scores if concepts else label.n_values) * n_copies
         at_once = max(1, _LARGEST_ARRAY // (len(weights) * columns))
@@ -254,7 +254,7 @@ class LockstepModels:
         return sum_rows(add, result, data)
 
     def _concept_problem(self, weights: Tensor) -> HeadsProblem:
-        """Return the concept heads of all models as one problem, model by model."""
+        """Return the concept heads of all models as one problem, in order of models."""
         data, n_models = self.data, weights.shape[1]
         return HeadsProblem(
             HeadStack(self.template.concepts.heads * n_models),
@@ -267,9 +267,9 @@ class LockstepModels:
     def _label_problems(
         self, weights: Tensor, models: list[Bottleneck], n_copies: int = 1
     ) -> Iterator[tuple[HeadsProblem, Preconditioner, slice]]:
-        """Yield label heads that see the same inputs, and which models they are of.
+        """Yield problems of label heads with equal inputs, and slices of their models.
 
-        Every head stands there `n_copies` times.
+        A problem has `n_copies` copies of every head.
         """
         data = self.data
         weights = (weights * data.label_weights[:, None]).repeat_interleave(

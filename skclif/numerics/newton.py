@@ -1,11 +1,11 @@
 """The removal of loss terms, followed to the new optimum of every head.
 
-Every head without a row is its own convex problem near a solved one. Its first step is
-that of `leverage`, the Hessian with the row's curvature taken out; more steps follow on
-the exact gradient over all rows, until they are small. No Hessian is built again: what
-gradients say of its change along the steps taken (the secant pairs of BFGS) corrects
-the next one. The label head sees the activations that the moved concept heads give. See
-Eqs. (19) to (21) of docs/mathematics.rst.
+Every head without a row is its own convex problem, near a problem that is solved. Its
+first step is that of `leverage`: the row's curvature is taken out of the Hessian. More
+steps follow the exact gradient over all rows, until they are small. No Hessian is built
+again. Differences of gradients along the steps tell how it changes (the secant pairs of
+BFGS), and correct the next step. The label head sees the activations that the moved
+concept heads give. See Eqs. (19) to (21) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,11 +22,11 @@ from .products import with_ones
 from .removal import Answers, Removals, refuse_undefined
 from .targets import Question
 
-# Numbers of one pass over the training rows: enough that products pay.
+# Size of one pass over the training rows: enough for efficient products.
 _PASS_SIZE = 2**22
 _MAX_STEPS = 12
 _MAX_SHORTENED = 20
-# Errors relative to the way, in the Hessian's norm: when to stop, when to warn.
+# Errors relative to the change, in the Hessian's norm: when to stop, when to warn.
 _TOL = 5e-4
 _UNFINISHED = 0.1
 
@@ -48,32 +48,33 @@ def newton(
     bottleneck : Bottleneck
     data : TrainingData
     factors : Factors
-        Passes over the training rows are of their `dtype`.
+        Passes over the training rows have their `dtype`.
     questions : sequence of Question
     removed : Tensor of shape (n_removed,), int64, default=None
-        Positions of the training rows to remove, one at a time; None for all.
+        Positions of the training rows to remove, one at a time. None is all rows.
     paths : bool
         Whether to remove every loss term by itself too.
     block_rows : int, default=None
-        Rows removed side by side; None for what fits the cache.
+        Number of rows whose removals are solved together. None is what fits the cache.
 
     Yields
     ------
     block : slice
-        Of `removed`.
+        A slice of `removed`.
     influence : Tensor of shape (n_answers, n_block, 2 + n_concepts) or (…, 1)
-        ``target with - target without``: the label's path, the concepts', and their
-        interaction, which makes up the removal of the whole row; or that removal alone.
+        ``target with - target without``: the paths of the label and of the concepts,
+        and their interaction, which add up to the removal of the whole row; or only
+        that removal.
 
     Raises
     ------
     ValueError
-        If a row is all that holds a head, so that its removal is not defined.
+        If a row determines a head alone, so that its removal is not defined.
 
     Warns
     -----
     InfluenceWarning
-        At the end, if some removals did not come near an optimum.
+        After the last block, if some removals did not come near an optimum.
     """
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
@@ -97,9 +98,9 @@ def _warn_of_unfinished(errors: Tensor, removed: Tensor) -> None:
         most, row = errors.max(dim=0)
         warn_user(
             f"The removal of {int(unfinished.sum())} of {len(removed)} training rows "
-            f"had not settled after {_MAX_STEPS} Newton steps (row "
-            f"{int(removed[row])} is off by {float(most):.2g} of the way): their "
-            "influence can be far off. Lower C and concept_C, or retrain without them.",
+            f"had not converged after {_MAX_STEPS} Newton steps (the error of row "
+            f"{int(removed[row])} is {float(most):.2g} of the change): their influence "
+            "can be far off. Lower C and concept_C, or retrain without these rows.",
             InfluenceWarning,
         )
 
@@ -136,17 +137,17 @@ class _Refit:
             factors.label,
             factors.penalty,
         )
-        # In independent training true annotations stay where they are.
+        # In independent training, true annotations do not move.
         fixed = data.annotated if bottleneck.independent else data.annotated & False
         self.moving = (~fixed).to(dtype)
 
     @property
     def width(self) -> int:
-        """Numbers that a training row takes in a pass for one removal."""
+        """Number of values that a training row needs in a pass for one removal."""
         return self.stack.n_activations + 2 * self.label.head.n_activations
 
     def without(self, removed: Tensor, *, paths: bool) -> tuple[Removals, Tensor]:
-        """Return the changes, and the largest error relative to a head's way."""
+        """Return the changes, and the largest relative error of a head's change."""
         concepts, moves, terms, errors = [], [], [], []
         for j, head in enumerate(self.concepts):
             change, error = head.solve(len(removed), removed)
@@ -157,7 +158,7 @@ class _Refit:
         if paths:
             cases.append((removed, None))
             columns = self.stack.activations
-            cases += [(None, one) for one in zip(moves, columns, strict=True)]
+            cases += [(None, moved) for moved in zip(moves, columns, strict=True)]
         whole = slice(0, self.stack.n_activations)
         cases.append((removed, (torch.cat(moves), whole) if moves else None))
         for gone, moved in cases:
@@ -168,9 +169,9 @@ class _Refit:
 
 
 class _SolvedHead:
-    """A head at its optimum, to be solved again where a row leaves or inputs move.
+    """A head at its optimum, to be solved again without a row or with moved inputs.
 
-    Inputs have the dtype of the passes, (n, n_inputs).
+    Inputs have shape (n, n_inputs) and the dtype of the passes.
     """
 
     def __init__(
@@ -199,14 +200,14 @@ class _SolvedHead:
     def solve(
         self, n: int, removed: Tensor | None = None, moved: "Moves | None" = None
     ) -> tuple[Tensor, Tensor]:
-        """Solve n problems side by side, each without a row, or with inputs moved.
+        """Solve n problems together, each without a row or with moved inputs.
 
         Returns
         -------
         change : Tensor of shape (n, n_scores, n_inputs)
-            Of the parameters.
+            Change of the parameters.
         error : Tensor of shape (n,)
-            Estimated, over the size of the change, in the Hessian's norm.
+            Estimated error relative to the change, in the Hessian's norm.
         """
         problem = _Problem(self, removed, moved)
         change = self.inputs.new_zeros(n, *self.parameters.shape)
@@ -229,12 +230,12 @@ class _SolvedHead:
         return self.head.activation_change(self.probabilities, self.scores(change))
 
 
-# Of inputs: (n_moving, n_problems, n), and which inputs they are.
+# Moves of inputs, (n_moving, n_problems, n), and the columns of these inputs.
 Moves = tuple[Tensor, slice]
 
 
 class _Problem:
-    """Solved heads of which each lacks a row, or sees moved inputs."""
+    """Copies of a solved head, each without a row or with moved inputs."""
 
     def __init__(
         self, solved: _SolvedHead, removed: Tensor | None, moved: Moves | None
@@ -250,15 +251,15 @@ class _Problem:
         columns = self.own @ blocks.T
         self.columns = columns.reshape(len(removed), -1, n_scores)
         hat = _own_scores(self.own, self.columns)
-        # A little less than all of it, so that rounding leaves the rest definite.
+        # A little less than the whole curvature, so that the rest stays definite.
         little = torch.finfo(hat.dtype).eps ** 0.5
         curvature = (1 - little) * solved.curvature[removed]
         identity = torch.eye(n_scores, dtype=hat.dtype, device=hat.device)
-        # Where it is singular all the same, a removal has no first step.
+        # If the rest is singular all the same, a removal has no first step.
         self.inner = torch.linalg.solve_ex(identity - curvature @ hat, curvature).result
 
     def first_gradient(self, start: Tensor) -> Tensor:
-        """Return the gradients before any step, with no pass over rows if need be."""
+        """Return the gradients before any step; avoid a pass over rows if possible."""
         if self.moved is not None:
             return self.gradient(start, torch.arange(len(start), device=start.device))
         if self.removed is None:
@@ -266,7 +267,7 @@ class _Problem:
         return -self.own_gradient[:, :, None] * self.own[:, None, :]
 
     def gradient(self, change: Tensor, at: Tensor) -> Tensor:
-        """Return the gradients where parameters of problems `at` moved by `change`.
+        """Return the gradients if the parameters of problems `at` change by `change`.
 
         Eq. (19) of docs/mathematics.rst.
         """
@@ -292,7 +293,7 @@ class _Problem:
         return gradient
 
     def precondition(self, gradient: Tensor, at: Tensor) -> Tensor:
-        """Apply the inverse Hessian, the rows' curvature taken out (Woodbury)."""
+        """Apply the inverse Hessian without the rows' curvature (Woodbury)."""
         step = (gradient.flatten(1) @ self.solved.inverse).unsqueeze(-1)
         if self.removed is not None:
             own = self.inner[at] @ _own_scores(self.own[at], step)
@@ -313,12 +314,12 @@ def _leave_out(columns: Tensor, rows: Tensor) -> None:
 
 
 def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
-    """Minimise problems side by side by BFGS, adding to `change` in place.
+    """Minimise problems together by BFGS, adding to `change` in place.
 
     Eqs. (20) and (21) of docs/mathematics.rst.
 
-    What has settled is not looked at again. The result is how far each problem is from
-    its optimum, relative to its way, as its last steps tell.
+    Converged problems take no further steps. The result is the estimated distance of
+    each problem to its optimum, relative to its change.
     """
     parameters = problem.solved.parameters
     active = torch.arange(len(change), device=change.device)
@@ -329,9 +330,11 @@ def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
     for n_steps in range(1, max_steps + 1):
         step = -_secant_corrected(problem, pairs, gradient, active)
         lost = ~step.isfinite().all(dim=2).all(dim=1)
-        step[lost] = 0  # such a problem stays where it is, and is told of
+        step[lost] = (
+            0  # such a problem keeps its parameters, and is refused or warned of
+        )
         change[active] += step
-        # In the Hessian's norm. Steps that shrink by a factor go on to shrink by it.
+        # In the Hessian's norm, assuming that steps continue to shrink by this factor.
         way = _dot(change[active], first[active]).abs()
         size = (_dot(step, gradient).abs() / way).sqrt()
         left = torch.where(way > 0, size * (size / last_size), 0.0)
@@ -350,7 +353,7 @@ def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
 
 
 def _is_rounding(change: Tensor, parameters: Tensor) -> Tensor:
-    """Return which changes are too small beside the parameters to mean anything."""
+    """Return which changes are rounding errors of the parameters."""
     least = 10 * torch.finfo(change.dtype).eps
     return _dot(change, change) <= least**2 * (parameters**2).sum()
 
@@ -363,9 +366,10 @@ def _shorten(
     before: Tensor,
     gradient: Tensor,
 ) -> None:
-    """Take steps back that went too far, with the gradients at their ends, in place.
+    """Shorten steps that went too far, and update their gradients, in place.
 
-    Too far is where the objective rises more steeply than it fell at the start.
+    A step is too long if the objective rises at its end more steeply than it fell at
+    its start.
     """
     for _ in range(_MAX_SHORTENED):
         fell, rises = -_dot(before, step), _dot(gradient, step)

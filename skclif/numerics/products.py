@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# Weights from which on their product with the features is faster the other way round.
+# From this number of weights on, the transposed product is faster.
 _MANY = 8
 
 
@@ -25,10 +25,10 @@ def with_ones(features: Tensor) -> Tensor:
 
 
 def row_space(features: Tensor) -> Tensor | None:
-    """Return an orthonormal basis of the rows' span, or None where nothing is won.
+    """Return an orthonormal basis of the rows' span, or None if it is not smaller.
 
-    With fewer rows than features every optimum and every gradient lie in that span,
-    and the penalty does not see the rotation: solving in its coordinates is exact.
+    With fewer rows than features, every optimum and every gradient is in that span, and
+    a rotation does not change the penalty. So solving in its coordinates is exact.
     The basis has shape (n_features, n_samples).
     """
     n_samples, n_features = features.shape

@@ -1,7 +1,7 @@
-"""What the removal of loss terms does to targets, given what it does to parameters.
+"""Effects of removed loss terms on targets, given the changes of the parameters.
 
 Methods differ in how they find the parameters without a row, or without one of its loss
-terms; the targets are then evaluated at those, without linearising.
+terms. The targets are then evaluated at these parameters, without linearising.
 """
 
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ from .bottleneck import Bottleneck, TrainingData
 from .products import with_ones
 from .targets import Question
 
-# Numbers held in answers at a time: 128 MB.
+# Most numbers in answers at a time: 128 MB.
 _MOST_VALUES = 2**24
 
 
 @dataclass(frozen=True)
 class Removals:
-    """Changes of the parameters when some rows, or single terms of them, are removed.
+    """Changes of the parameters when rows, or single terms of rows, are removed.
 
     Attributes
     ----------
     concepts : sequence of Tensor of shape (n_rows, n_scores_j, n_features + 1)
-        Of every concept head, without the row's annotation.
+        Changes of every concept head without the row's annotation.
     row : Tensor of shape (n_rows, n_label_scores, n_label_inputs)
-        Of the label head, without the whole row.
+        Changes of the label head without the whole row.
     terms : sequence of Tensor, shaped like `row`
-        Of the label head, without the row's label alone, then without each annotation
-        alone; empty if single terms were not asked for.
+        Changes of the label head without the row's label alone, then without each
+        annotation alone. Empty if single terms are not removed.
     """
 
     concepts: Sequence[Tensor]
@@ -45,7 +45,7 @@ class Answers:
     ----------
     bottleneck : Bottleneck
     questions : sequence of Question
-        Targets in blocks; answers stand in their order.
+        Targets in blocks. Answers are in the same order.
     """
 
     def __init__(self, bottleneck: Bottleneck, questions: Sequence[Question]):
@@ -53,7 +53,7 @@ class Answers:
         self.n_cases = 2 + len(bottleneck.concepts)
 
     def rows_at_once(self, wanted: int, *, paths: bool) -> int:
-        """Return how many rows to remove side by side, at most as many as wanted."""
+        """Return how many rows to remove together, at most as many as wanted."""
         n_targets = sum(len(part.question.features) for part in self.parts)
         n_values = n_targets * (self.n_cases if paths else 1)
         return max(1, min(wanted, _MOST_VALUES // max(1, n_values)))
@@ -67,14 +67,14 @@ class Answers:
         ----------
         removals : Removals
         rows : TrainingData
-            The rows that are removed.
+            The removed rows.
 
         Returns
         -------
         influence : Tensor of shape (n_answers, n_rows, 2 + n_concepts) or (…, 1)
-            ``target with - target without``: the label's path, the concepts', and
-            their interaction, which makes up the removal of the whole row; or that
-            removal alone. Eq. (12) of docs/mathematics.rst.
+            ``target with - target without``: the paths of the label and of the
+            concepts, and their interaction, which add up to the removal of the whole
+            row; or only that removal. Eq. (12) of docs/mathematics.rst.
         moved : Tensor of shape (n_rows,)
             The largest change of a target's label scores.
         """
@@ -84,7 +84,7 @@ class Answers:
         present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
         for answer in self.parts:
             effects, shift = answer.effects(removals)
-            # Evaluated twice, what does not change can differ in the last digit.
+            # If nothing changes, two evaluations can still differ in the last digit.
             kept = present[:, -effects.shape[2] :]
             effects = torch.where(kept, effects, 0.0)
             effects[:, :, -1] -= effects[:, :, :-1].sum(dim=2)
@@ -110,8 +110,8 @@ class _Answer:
     def effects(self, removals: Removals) -> tuple[Tensor, Tensor]:
         """Return effects, (n_targets, n_rows, n_cases), and moves of scores, (n_rows,).
 
-        The cases are the label alone, every concept alone and the whole row, or the
-        whole row.
+        The cases are the label alone, every concept alone and the whole row, or only
+        the whole row.
         """
         moves = {j: self._move(j, step) for j, step in enumerate(removals.concepts)}
         cases: list[tuple[dict[int, tuple[Tensor, Tensor]], Tensor]]
@@ -133,7 +133,7 @@ class _Answer:
         return self.question.target.value(self.bottleneck, label_scores, concept_scores)
 
     def _move(self, concept: int, step: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a concept's scores after removals, and by how much activations move.
+        """Return a concept's scores after removals, and how far activations move.
 
         The shapes are (n_rows, n_targets, n_scores) and (n_rows, n_targets,
         n_activations).
@@ -164,7 +164,7 @@ def _scores(inputs: Tensor, step: Tensor) -> Tensor:
 
 
 def refuse_undefined(influence: Tensor, rows: Tensor) -> None:
-    """Refuse rows whose removal leaves a head without curvature, by position.
+    """Refuse rows whose removal leaves a head without curvature; name the first row.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Leave-one-out retraining, the truth that influence estimates.
 
 Every head is fitted again without the row, or without the one loss term, to a gradient
-far below what it explains. It starts where the head stood, which does not matter for
-where a convex fit ends.
+norm far below any effect of interest. The fit starts from the current parameters; the
+optimum of a convex objective does not depend on the start.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from .targets import Question
 
 _GRADIENT = 1e-9
 _MAX_ITER = 200
-# Heads of so many removals are fitted side by side, where products serve them all.
+# Number of removals whose heads are fitted together, to share products.
 _BLOCK_ROWS = 10
 
 
@@ -42,22 +42,23 @@ def retraining(
     bottleneck : Bottleneck
     data : TrainingData
     factors : Factors
-        For the penalties.
+        Their penalties are used, and they precondition the fits.
     questions : sequence of Question
     removed : Tensor of shape (n_removed,), int64, default=None
-        Positions of the training rows to remove, one at a time; None for all.
+        Positions of the training rows to remove, one at a time. None is all rows.
     paths : bool
         Whether to remove every loss term by itself too.
     block_rows : int
-        Rows removed side by side.
+        Number of rows whose removals are solved together.
 
     Yields
     ------
     block : slice
-        Of `removed`.
+        A slice of `removed`.
     influence : Tensor of shape (n_answers, n_block, 2 + n_concepts) or (…, 1)
-        ``target with - target without``: the label's path, the concepts', and their
-        interaction, which makes up the removal of the whole row; or that removal alone.
+        ``target with - target without``: the paths of the label and of the concepts,
+        and their interaction, which add up to the removal of the whole row; or only
+        that removal.
 
     Raises
     ------
@@ -83,7 +84,7 @@ class _Refit:
         self.of_concepts = FactoredHessians(factors.concepts)
         self.of_label = FactoredHessians([factors.label])
         self.activations = bottleneck.training_activations(data)
-        # As a base that is exact to the same gradient as what is compared with it.
+        # The base is fitted to the same gradient norm as what is compared with it.
         self.base = self._fit_label(self.activations, data.label_weights)
         self.unmoved = self._fit_concepts(data.concept_weights, 1)
 
@@ -103,7 +104,7 @@ class _Refit:
         return Removals(changes, terms.pop(), terms)
 
     def _labels(self, row: Tensor, heads: list[Tensor], paths: bool) -> list[Tensor]:
-        """Return changes of the label head by what is removed, the whole row last."""
+        """Return the changes of the label head for each removal, the whole row last."""
         data, stack = self.data, self.bottleneck.concepts
         removed = data.label_weights.clone()
         removed[row] = 0
@@ -132,7 +133,7 @@ class _Refit:
         return self._fit_label(activations, weights) - self.base
 
     def _fit_concepts(self, weights: Tensor, n: int) -> list[list[Tensor]]:
-        """Fit all concept heads n times, by n sets of weights side by side."""
+        """Fit all concept heads n times together, with n sets of weights."""
         stack, data = self.bottleneck.concepts, self.data
         if not stack:
             return [[] for _ in range(n)]

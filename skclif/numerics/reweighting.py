@@ -1,20 +1,21 @@
 """Weights of training rows that lower the loss of other rows.
 
-A row's harm is the derivative of a held-out loss in the row's weight. Rounds turn it
-into weights: every round, the log-odds of a row's weight fall by a dose of its standard
-score, the models are fitted again with the new weights, and harm is taken anew there.
+A row's harm is the derivative of a held-out loss in the row's weight. Rounds turn harm
+into weights: in every round, the log-odds of a row's weight fall by a dose times its
+standard score. Then the models are fitted again, and harm is measured at the new
+weights.
 
-Harm that rests on few held-out rows is mostly noise. It is measured on every fold by
-itself; what its spread over training rows owes to the folds' disagreement is taken off,
-as in empirical Bayes, so that a round without signal changes nothing.
+Harm that is measured on few held-out rows is mostly noise. So it is measured on every
+fold by itself. The share of its variance over training rows that is disagreement of the
+folds is taken off, as in empirical Bayes: a round without signal changes nothing.
 
-Without clean rows, labels judge that may be wrong themselves. Harm is then that on the
-probability of error, which wrong labels spread over all classes alike only scale
-(Ghosh et al., 2017), and rounds are compared by the log-loss of labels that such noise
-has gone over, at the rate that fits best.
+Without clean rows, the labels that judge may be wrong themselves. Harm is then harm to
+the probability of error: wrong labels that are spread evenly over all classes only
+change its scale (Ghosh et al., 2017). Rounds are compared by the log-loss of labels
+after such noise, at the rate that fits best.
 
-Many models are fitted to the same rows under different weights, to have rows that no
-weight has seen. See Eqs. (35) to (40) of docs/mathematics.rst.
+Many models are fitted to the same rows under different weights, so that there are rows
+that no weight has seen. See Eqs. (35) to (40) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator
@@ -28,9 +29,9 @@ from torch import Tensor
 from .bottleneck import Bottleneck
 from .lockstep import LockstepModels
 
-# No class keeps less than this share of its weight, beside the average row.
+# Least mean multiplier of a class, relative to the overall mean.
 _LEAST_CLASS_SHARE = 0.1
-# Nor any row less than this: as good as nothing, but no row vanishes or underflows.
+# Least multiplier of a row: almost nothing, but no weight becomes 0 or underflows.
 _LEAST_ROW_SHARE = 1e-12
 _RATE_TOL = 1e-15  # of a rate of noise
 _NO_FOLD = -1  # of rows that are never held out
@@ -39,17 +40,17 @@ _NOTHING = -2  # held out by the models of the answer itself
 
 @dataclass(frozen=True)
 class Rows:
-    """What is known of the rows.
+    """The rows: their weights, and which folds hold them out.
 
     Attributes
     ----------
     weights : Tensor of shape (n_samples,)
         The given weights, none of them 0.
     adapted : Tensor of shape (n_samples,), bool
-        Whose weights are sought; the others are clean.
+        Which rows have weights that are learned; the other rows are clean.
     fold : Tensor of shape (n_samples,), int64
-        The fold that holds a row out, -1 for none. Rows with a fold are those whose
-        loss counts: the clean ones or, if there are none, all.
+        The fold that holds a row out, or -1. Rows with a fold are the rows whose loss
+        counts: the clean rows or, without clean rows, all rows.
     n_folds : int
     """
 
@@ -60,7 +61,7 @@ class Rows:
 
     @property
     def noisy(self) -> bool:
-        """Whether labels whose loss counts may be wrong."""
+        """Whether the labels whose loss counts may be wrong."""
         return bool(self.adapted.all())
 
     @property
@@ -75,24 +76,24 @@ class Rows:
 
 @dataclass(frozen=True)
 class Round:
-    """Where a round arrives.
+    """The result of a round.
 
     Attributes
     ----------
     multipliers : Tensor of shape (n_samples,)
-        Of the given weights; 1 for clean rows.
+        Multipliers of the given weights; 1 for clean rows.
     influence : Tensor of shape (n_samples,) or None
         First-order influence of every row's presence on the mean held-out loss, at the
-        weights this round began with (nats, or without clean rows probability of error;
-        positive = harmful); NaN for rows that the models are not trained on, None for
-        the start.
+        weights at the start of this round (nats, or without clean rows probability of
+        error; positive = harmful). NaN for rows that the models are not trained on, and
+        None for the start.
     signal : float
-        Share of harm's variance over rows that is not the folds' disagreement.
+        Share of harm's variance over rows that is not disagreement of the folds.
     losses, hits : Tensor of shape (n_targets,), or None
-        Log-loss (nats) of every target, and whether it is predicted right, by a model
-        whose training rows and weights owe nothing to the target's fold.
+        Log-loss (nats) of every target, and whether its prediction is right, by a model
+        whose training rows and weights do not depend on the target's fold.
     noise : float
-        Share of the targets' labels that seem to be wrong; 0 for clean ones.
+        Share of the targets' labels that seem to be wrong; 0 for clean labels.
     """
 
     multipliers: Tensor
@@ -120,11 +121,11 @@ def reweight(
     models : LockstepModels
     rows : Rows
     dose : float
-        How far a standard score of harm moves a weight each round: by ``2 * dose`` in
-        log-odds.
+        How far a round moves a weight: by ``2 * dose`` in log-odds for a standard score
+        of 1.
     n_rounds : int
     max_weight : float
-        Bound on multipliers, before they are scaled to leave the total as it was.
+        Upper bound on multipliers, before they are scaled to keep the total weight.
     evaluate : bool
         Whether to measure losses on held-out rows.
     keep_clean : bool
@@ -155,18 +156,18 @@ def reweight(
 
 
 class _Plan:
-    """Which models to fit so that harm comes from rows they were not trained on.
+    """Which models to fit, so that harm is measured on rows that did not train them.
 
-    A group holds out one fold from everything, to be evaluated there. Clean rows train
-    no model, so that one model a group sees harm on every fold. Where all rows are
-    trained on, there is a model for each fold that harm is measured on.
+    A group holds out one fold from everything, to be evaluated on it. Clean rows train
+    no model, so one model per group measures harm on every fold. If all rows train
+    models, there is one model for each fold on which harm is measured.
 
     Attributes
     ----------
     group : list of int
         Position of every model's group.
     trained : Tensor of shape (n_samples, n_models)
-        The given weights of the rows that train each model.
+        The given weights of the rows that train each model; 0 for other rows.
     """
 
     def __init__(self, rows: Rows, groups: list[int]):
@@ -193,7 +194,7 @@ class _Plan:
     def harms(
         self, models: LockstepModels, fitted: list[Bottleneck], weights: Tensor
     ) -> Iterator[tuple[int, int, Tensor, Tensor]]:
-        """Yield group, fold, harm of every row on the fold, and who trained for it."""
+        """Yield group, fold, harm of every row on the fold, and the training rows."""
         rows, targets = self.rows, self.rows.targets
         folds = range(rows.n_folds)
         by_fold = torch.stack(
@@ -214,7 +215,7 @@ class _Plan:
 
 
 class _Evidence:
-    """Harm on several folds: its mean, its standard score, how much of it is signal."""
+    """Harm on several folds: its mean, its standard score and its signal."""
 
     def __init__(self, rows: Rows, n_groups: int):
         self._rows = rows
@@ -223,7 +224,7 @@ class _Evidence:
         self._squares, self._folds = nothing.clone(), nothing.clone()
 
     def add(self, group: int, weight: Tensor, harm: Tensor, seen: Tensor) -> None:
-        """Take harm on one fold, of that weight; rows that were not seen have none."""
+        """Add the harm on one fold of this weight, for the training rows."""
         share = weight * seen
         self._share[:, group] += share
         self._sum[:, group] += share * harm
@@ -231,11 +232,11 @@ class _Evidence:
         self._folds[:, group] += seen
 
     def mean(self) -> Tensor:
-        """Return the mean over folds, (n_samples, n_groups), NaN if there is none."""
+        """Return the mean over folds, (n_samples, n_groups); NaN without a fold."""
         return self._sum / self._share
 
     def scores(self) -> tuple[Tensor, Tensor]:
-        """Return shrunken standard scores, 0 where there is none, and the signal.
+        """Return shrunken standard scores, 0 for rows without harm, and the signal.
 
         Eqs. (36) and (37) of docs/mathematics.rst.
 
@@ -249,7 +250,7 @@ class _Evidence:
         deviation = mean - (weights * mean).sum(dim=0)
         spread = (weights * deviation**2).sum(dim=0)
         noise = (weights * variance.clamp(min=0) / (self._folds - 1)).sum(dim=0)
-        # One fold cannot disagree with itself: what it says is not known to be signal.
+        # One fold cannot disagree with itself, so its signal is unknown.
         several = (self._folds > 1).logical_or(~seen).all(dim=0) & (spread > 0)
         signal = torch.where(several, 1 - noise / spread, 0.0).clamp(min=0)
         scores = torch.where(several, signal * deviation / spread.sqrt(), 0.0)
@@ -257,7 +258,7 @@ class _Evidence:
 
 
 class _Judge:
-    """Losses of held-out rows, under weights that were made without them."""
+    """Losses of held-out rows, under weights that were learned without them."""
 
     def __init__(
         self, models: LockstepModels, rows: Rows, groups: list[int], keep_clean: bool
@@ -306,10 +307,10 @@ def _judged(
 def _through_noise(
     losses: Tensor, weights: Tensor, n_classes: int
 ) -> tuple[Tensor, float]:
-    """Return log-losses of labels that noise has gone over, and the share it changed.
+    """Return log-losses of labels after noise, and the share of labels it changed.
 
-    Labels were replaced, at the rate that makes them most likely, by any of the
-    classes: Eq. (40) of docs/mathematics.rst.
+    The noise replaces labels by any class, at the rate that makes the labels most
+    likely: Eq. (40) of docs/mathematics.rst.
     """
     own = torch.exp(-losses)
     gap = 1 / n_classes - own
@@ -326,7 +327,7 @@ def _through_noise(
 def _multipliers(
     log_odds: Tensor, labels: Tensor, weights: Tensor, max_weight: float
 ) -> Tensor:
-    """Return what weights are multiplied with, 1 at log-odds of 0 and for weight 0.
+    """Return the multipliers of weights: 1 at log-odds of 0, and for weight 0.
 
     Eqs. (37) and (38) of docs/mathematics.rst.
     """
@@ -334,7 +335,7 @@ def _multipliers(
     values = max_weight * torch.sigmoid(log_odds - log(max_weight - 1))
     values = values * total / (weights * values).sum(dim=0)
     values = values.clamp(min=_LEAST_ROW_SHARE)
-    # Lifting classes raises the average by a factor of 1 + least at most.
+    # The lift of classes raises the mean by a factor of at most 1 + least.
     least = _LEAST_CLASS_SHARE / (1 - _LEAST_CLASS_SHARE)
     for code in range(int(labels.max()) + 1):
         own = labels == code

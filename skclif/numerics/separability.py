@@ -10,9 +10,9 @@ in a box. The maximum is 0 where classes overlap in every direction.
 import numpy as np
 from scipy.optimize import linprog
 
-# Entries of the programme's matrix, (n_samples * (n_classes - 1)) x (n_weights).
+# Most entries of the programme's matrix, (n_samples * (n_classes - 1)) x n_weights.
 LARGEST = 2_000_000
-# Of the sum of leads, above which it is no rounding error.
+# A sum of leads above this is not a rounding error.
 _LEAD = 1e-6
 
 
@@ -23,13 +23,13 @@ def programme_size(n_samples: int, n_features: int, n_classes: int) -> int:
 
 
 def are_separable(features: np.ndarray, codes: np.ndarray, *, intercept: bool) -> bool:
-    """Return whether some linear rule separates classes, some rows on its boundary.
+    """Return whether a linear rule separates classes; rows may be on its boundary.
 
     Parameters
     ----------
     features : ndarray of shape (n_samples, n_features)
     codes : ndarray of shape (n_samples,), int64
-        Of the classes, 0 … n_classes - 1.
+        Codes of the classes, 0 … n_classes - 1.
     intercept : bool
         Whether the rule may have a constant.
 

@@ -1,7 +1,7 @@
 """Newton's method by conjugate gradients, for many heads in lock-step.
 
-Every head is its own convex problem, but one product with the features serves them
-all: steps, step lengths and stopping are per head, products are shared.
+Every head is its own convex problem, but one product with the features serves all
+heads. Steps, step lengths and stopping are per head.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from .products import with_ones
 
 _MAX_HALVINGS = 40
 _MAX_CG = 500
-# Beyond this share of the largest score, predictions are not what the data say.
+# Share of the largest score above which rounding decides predictions.
 _MAX_UNCERTAINTY = 1e-3
 
 
@@ -33,14 +33,14 @@ class Convergence:
     gradient_norm : Tensor of shape (n_heads,)
         Euclidean norm of each head's gradient.
     tolerance : Tensor of shape (n_heads,)
-        What was asked for, or what double precision can resolve if that is more.
+        The requested tolerance, or what double precision can resolve if that is more.
     uncertainty : Tensor of shape (n_heads,)
-        How far rounding in the gradient moves scores, over the largest score (or 1);
-        0 where the gradient could be made as small as was asked for.
+        How far rounding in the gradient moves scores, relative to the largest score (or
+        1); 0 if the requested tolerance is not below what rounding allows.
     first_norm : Tensor of shape (n_heads,)
-        Of the gradient at the start.
+        Norm of the gradient at the start.
     step_length : Tensor of shape (n_heads,)
-        Share of the last step that the line search took; 1 where there was none.
+        Share of the last step that the line search took; 1 if there was no step.
     """
 
     n_iter: int
@@ -58,12 +58,12 @@ class Convergence:
 
 
 class Preconditions(Protocol):
-    """What conjugate gradients need to know of Hessians beforehand."""
+    """A source of preconditioners for conjugate gradients."""
 
     def at(
         self, problem: HeadsProblem, probabilities: list[Tensor]
     ) -> Callable[[Tensor], Tensor]:
-        """Return the map for a problem where its predictions are these."""
+        """Return the preconditioner for a problem at these predictions."""
 
 
 def newton_cg(
@@ -83,14 +83,14 @@ def newton_cg(
     start : Tensor of shape (n_scores, n_features + 1)
     tol : float
         Bound on the Euclidean norm of a head's gradient (of the summed objective),
-        where penalty and total weight are 1 or more; below, the bound shrinks with
-        them, as far as double precision can resolve.
+        if penalty and total weight are 1 or more. If they are smaller, the bound
+        shrinks with them, as far as double precision can resolve.
     max_iter : int
-        Most Newton steps.
+        Maximum number of Newton steps.
     preconditioner : Preconditions, default=None
-        If a better one than `Preconditioner` is at hand, or that of these features.
+        None is the `Preconditioner` of these features.
     loosest : float
-        Relative residual to which even the first steps are solved.
+        Upper bound on the relative residual to which a step is solved.
 
     Returns
     -------
@@ -120,9 +120,8 @@ def newton_cg(
             uncertainty = torch.zeros_like(norm)
             limited = tolerance > asked
             if limited.any():
-                # Where rounding set the tolerance, the step that it leaves open tells
-                # how much it matters: a small gradient says little along flat
-                # directions.
+                # If rounding sets the tolerance, the step that remains tells how much
+                # that matters: along flat directions a small gradient says little.
                 open_step = _conjugate_gradients(
                     problem,
                     times,
@@ -135,8 +134,8 @@ def newton_cg(
             return parameters, Convergence(
                 n_iter, norm, tolerance, uncertainty, first_norm, length
             )
-        # A step is solved as exactly as it pays: more so as the optimum comes near,
-        # never beyond what the last step needs.
+        # Steps are solved more exactly as the optimum comes near, but never more
+        # exactly than the last step needs.
         forcing = torch.clamp((norm / first_norm).sqrt(), max=loosest)
         forcing = torch.maximum(forcing, 0.1 * tolerance / norm)
         step = _conjugate_gradients(
@@ -153,26 +152,26 @@ def newton_cg(
 
 
 def _weakest(problem: HeadsProblem) -> Tensor:
-    """Return the weakest that may hold each head's parameters, at most 1, (n_heads,).
+    """Return the curvature of each head that the tolerance scales with, (n_heads,).
 
-    Where nothing but the penalty curves the objective, weights are off by the gradient
-    over the penalty. The bias is held by the rows alone, and so is all without a
-    penalty.
+    It is at most 1. If only the penalty curves the objective, parameters are off by the
+    gradient divided by the penalty. Only the rows curve it along the bias, or along any
+    parameter without a penalty.
     """
     return problem.weights.sum(dim=0).clamp(max=min(problem.penalty or 1.0, 1.0))
 
 
 class Preconditioner:
-    """Inverse of ``curvature * X'X + penalty``, the curvature a number per head.
+    """Inverse of ``curvature * X'X + penalty``, with one number of curvature per head.
 
     One eigendecomposition serves every head, every step and every problem on the same
-    features. That the bias is penalised too makes it no worse as a preconditioner.
+    features. It penalises the bias too, which a preconditioner may do.
 
     Parameters
     ----------
     features : Tensor of shape (n_samples, n_features)
     row_weights : Tensor of shape (n_samples,), default=None
-        How much each row counts in ``X'X``; None for 1.
+        Weight of each row in ``X'X``. None is 1.
     """
 
     def __init__(self, features: Tensor, row_weights: Tensor | None = None):
@@ -189,11 +188,11 @@ class Preconditioner:
     def at(
         self, problem: HeadsProblem, probabilities: list[Tensor]
     ) -> Callable[[Tensor], Tensor]:
-        """Return the map for a problem where its predictions are these."""
+        """Return the preconditioner for a problem at these predictions."""
         curvature = problem.per_score(problem.mean_curvature(probabilities))
         scale = curvature * self.values + problem.penalty
         if problem.penalty == 0:
-            # Directions that no feature spans have no curvature, and need none.
+            # Directions outside the span of the features have no curvature.
             least = torch.finfo(scale.dtype).eps * scale.amax(dim=1, keepdim=True)
             scale = scale.clamp(min=least)
         without = problem.without_missing_biases
@@ -203,7 +202,7 @@ class Preconditioner:
 class FactoredHessians:
     """Inverse Hessians of the same heads on nearly the same rows.
 
-    They only make the way shorter: where it ends, gradients decide.
+    They only reduce the number of steps; the gradients decide where the steps end.
 
     Parameters
     ----------
@@ -217,7 +216,7 @@ class FactoredHessians:
     def at(
         self, problem: HeadsProblem, probabilities: list[Tensor]
     ) -> Callable[[Tensor], Tensor]:
-        """Return the map, for a stack that repeats the heads any number of times."""
+        """Return the preconditioner for a stack that repeats the heads."""
         n_heads = len(self.factors)
         sizes = [head.n_scores for head in problem.stack.heads[:n_heads]]
         n_copies = len(problem.stack) // n_heads
@@ -247,8 +246,8 @@ def solve_hessian(
 ) -> Tensor:
     """Solve ``Hessian @ solution = right_hand_side`` for every head.
 
-    The Hessian is that at `parameters`, and is never formed. Right-hand side and
-    solution are shaped like the parameters; `tol` bounds the relative residual.
+    The Hessian is taken at `parameters` and is never formed. The right-hand side and
+    the solution have the shape of the parameters. `tol` bounds the relative residual.
     """
     probabilities = problem.probabilities(problem.scores(parameters))
     return _conjugate_gradients(
@@ -303,7 +302,7 @@ def _line_search(
     """
     along = problem.scores(step)
     slope = problem.by_head(gradient * step)
-    # Near the optimum the fall is below what the objective's digits can show.
+    # Near the optimum, the decrease is smaller than the rounding of the objective.
     slack = 8 * torch.finfo(objective.dtype).eps * problem.magnitude(scores, objective)
     length = torch.ones_like(objective)
     for _ in range(_MAX_HALVINGS):

@@ -1,19 +1,20 @@
-"""What a change of one training row would do to targets, in closed form.
+"""Effects on targets of a change of one training row, in closed form.
 
-A loss term that had weight w and residual r, and then has w' and r', changes its head's
-gradient by ``(w' r' - w r) (x) x`` and its curvature by ``(w' - w) D``. With ``A = (I
-(x) x)' H^-1 (I (x) x)``, one Newton step on the changed objective is
+A loss term whose weight and residual change from w and r to w' and r' changes its
+head's gradient by ``(w' r' - w r) (x) x`` and its curvature by ``(w' - w) D``. With ``A
+= (I (x) x)' H^-1 (I (x) x)``, one Newton step on the changed objective is
 
     -H^-1 (left (x) x),    left = (I + (w' - w) D A)^-1 (w' r' - w r).
 
-Another label or another annotation of the same weight leaves the curvature as it is:
-their step is first order in the new residual. Removal is ``w' = 0``, leverage's closed
-form. Targets are linear in the steps, so that one adjoint answers for every change.
+Another label or another annotation of the same weight leaves the curvature as it is,
+so the step is of first order in the new residual. Removal is ``w' = 0``, the closed
+form of leverage. Targets are linear in the steps, so one adjoint is enough for every
+change.
 
-Through the bottleneck the label head feels the concept heads move by the cross term. In
-independent training a new annotation is also what the label head then sees of its row:
-that row's gradient and curvature leave where they were and come back where they are.
-See Eqs. (22) to (25) of docs/mathematics.rst.
+Through the bottleneck, the cross term moves the label head with the concept heads. In
+independent training, the label head also sees a new annotation as its input: the
+gradient and the curvature of that row move to the new input. See Eqs. (22) to (25) of
+docs/mathematics.rst.
 """
 
 from functools import cached_property
@@ -31,7 +32,7 @@ BLOCK_ROWS = 256
 
 
 class ClosedForm:
-    """What changes of single rows need, whatever the rows and the targets.
+    """The parts of the closed form that all rows and all targets share.
 
     Parameters
     ----------
@@ -55,15 +56,15 @@ class ClosedForm:
         ]
 
     def of(self, rows: TrainingData, adjoint: Adjoint) -> "RowChanges":
-        """Return what changes of these rows do to the targets of an adjoint."""
+        """Return the effects of changes of these rows on the targets of an adjoint."""
         return RowChanges(self, rows, adjoint)
 
 
 class RowChanges:
     """Effects on targets of changing each row of a block, one row at a time.
 
-    Every method returns ``target after - target before``, (n_targets, n_rows), in units
-    of the target; it is not finite where a head would lose all its curvature.
+    Every method returns ``target after - target before``, (n_targets, n_rows), in the
+    target's unit. It is not finite if a head would lose all its curvature.
     """
 
     def __init__(self, changes: ClosedForm, rows: TrainingData, adjoint: Adjoint):
@@ -96,11 +97,11 @@ class RowChanges:
         ]
 
     def relabel(self, codes: Tensor, weights: Tensor) -> Tensor:
-        """Give every row another label, whose term has these weights: Eq. (23)."""
+        """Give every row another label, with these weights of the term: Eq. (23)."""
         return self.label.effect(self.label.left(codes, weights))
 
     def annotate(self, concept: int, codes: Tensor, weights: Tensor) -> Tensor:
-        """Give every row another annotation of a concept, or a first: Eq. (25)."""
+        """Give every row another or a first annotation of a concept: Eq. (25)."""
         term = self.concepts[concept]
         left = term.left(codes, weights)
         if not self.bottleneck.independent:
@@ -112,7 +113,7 @@ class RowChanges:
         probabilities = head.probabilities(inputs @ self.bottleneck.label_parameters.T)
         residual = head.residual(probabilities, self.rows.labels)
         weight = self.rows.label_weights[:, None]
-        # The cross term holds the row's own move; a true annotation does not move.
+        # The cross term contains the row's own move, but a true annotation is fixed.
         own = self._own_move(concept, term.shift(left))
         moved = self._label_effect(
             torch.stack([self.inputs, inputs], dim=1),
@@ -162,19 +163,19 @@ class RowChanges:
     def _label_effect(
         self, inputs: Tensor, curvature: Tensor, change: Tensor, drift: Tensor
     ) -> Tensor:
-        """Return the effect of changing terms at some inputs while others drift.
+        """Return the effect of changed terms at some inputs while the gradient drifts.
 
-        Without that of the drift where the Hessian stays, which is in the adjoint.
+        The effect of the drift at the old Hessian is left out: it is in the adjoint.
 
         Parameters
         ----------
         inputs : Tensor of shape (n_rows, n_terms, n_inputs)
         curvature : Tensor of shape (n_rows, n_terms * k, n_terms * k)
-            What the Hessian gains along the inputs.
+            Change of the Hessian along the inputs.
         change : Tensor of shape (n_rows, n_terms * k)
-            What the gradient gains along the inputs.
+            Change of the gradient along the inputs.
         drift : Tensor of shape (n_rows, p)
-            What else it gains.
+            The other changes of the gradient.
         """
         inverse = self.changes.inverses[0]
         solved = drift @ inverse.flatten(2).flatten(0, 1)
@@ -187,7 +188,7 @@ class RowChanges:
 
 
 class _Term:
-    """One loss term of every row at its head, and the targets along its inputs."""
+    """One loss term of every row, and the targets' derivatives along its inputs."""
 
     def __init__(
         self,
@@ -256,7 +257,7 @@ def _pull(adjoint: Tensor, inputs: Tensor) -> Tensor:
 
 
 def _solve(product: Tensor, right: Tensor) -> Tensor:
-    """Solve ``(I + product) x = right`` row by row; singular ones give infinities."""
+    """Solve ``(I + product) x = right`` by row; a singular matrix gives infinities."""
     identity = torch.eye(right.shape[1], dtype=right.dtype, device=right.device)
     result: Tensor = torch.linalg.solve_ex(identity + product, right).result
     return result

@@ -1,18 +1,18 @@
 """How likely it is that a label or an annotation is wrong.
 
-Every loss term is left out in closed form: what its own head, trained without it, says
-of it. Through leverage this is one small solve a term.
+Every loss term is left out in closed form, to see what its own head predicts without
+it. Leverage makes this one small linear system per term.
 
-A head that is sure of another value need not be right. How often it is, is learned from
-all terms together: their values are held to be the right ones but for a share that was
-replaced by others (Ghosh et al., 2017), and the right ones to be as probable as the
-head says, once its confidence is corrected by a power and a factor for each value
-(Guo et al., 2017). The rate of replacement and the corrections are those that make
-what was observed most likely; Bayes' rule then gives every term's probability.
+A head that is sure of another value can be wrong itself. All terms together tell how
+often. The model assumes that a share of the values was replaced by other values (Ghosh
+et al., 2017), and that the right values are as probable as the head says, after its
+confidence is corrected by a power and by a factor for each value (Guo et al., 2017).
+The rate of replacement and the corrections are those that make the observed values most
+likely. Bayes' rule then gives the probability that a value is wrong.
 
-Heads that were trained on wrong values have learned the noise too: of evenly spread
-noise at rate r every one of K values got a share r / K, which is taken off first. See
-Eqs. (28) to (34) of docs/mathematics.rst.
+Heads that were trained on wrong values have learned the noise too: evenly spread noise
+at rate r gives each of K values a share of r / K, which is taken off first. See Eqs.
+(28) to (34) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,21 +35,21 @@ from .products import with_ones
 
 _MAX_ITER = 500
 _START = -2.0  # log-odds of a term being wrong
-# How much it takes to correct a head: the precision of normal corrections about none.
+# Precision of the normal prior of corrections, whose mean is no correction.
 _CAUTION = 5.0
-# Nats by which its values must be more likely for a head to have a rate of its own.
+# A head gets its own rate if that makes its values more likely by this many nats.
 _FAR_MORE_LIKELY = 6.0
-# How sharply the share of the noise is taken off, as a part of it.
+# Smoothness with which the share of the noise is taken off: Eq. (29).
 _SMOOTH = 0.25
-# Of the spread of a continuous concept: predictions are never finer than this.
+# Smallest error of predictions, relative to the spread of a continuous concept.
 _FINEST = 1e-6
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """The loss terms of one head, and what it says of each without it.
+    """The loss terms of one head, with the head's scores when each term is left out.
 
-    Terms of weight 0 are none.
+    Terms of weight 0 are not included.
 
     Attributes
     ----------
@@ -59,9 +59,9 @@ class LeftOut:
     codes : Tensor of shape (n_terms,)
         Codes of the values, or the numbers of a continuous concept.
     scores : Tensor of shape (n_terms, n_scores)
-        By the head as it is.
+        Scores of the fitted head.
     without : Tensor of shape (n_terms, n_scores)
-        By the head with only that term left out.
+        Scores of the head with only that term left out.
     """
 
     head: Head
@@ -72,7 +72,7 @@ class LeftOut:
 
     @property
     def loss(self) -> Tensor:
-        """Own loss of every term when it is left out, (n_terms,)."""
+        """Loss of every term when it is left out, (n_terms,)."""
         return self.head.loss(self.without, self.codes)
 
     @property
@@ -82,10 +82,9 @@ class LeftOut:
 
     @property
     def margin(self) -> Tensor:
-        """How far the own value is ahead of all others, (n_terms,).
+        """Left-out probability of the value minus the largest other, (n_terms,).
 
-        The difference of probabilities; of a continuous concept, minus the size of the
-        studentised residual.
+        For a continuous concept, minus the size of the studentised residual.
         """
         return self.head.margin(self.scores, self.without, self.codes)
 
@@ -99,8 +98,8 @@ def leave_out(
 ) -> list[LeftOut]:
     """Leave out every loss term, one at a time, in closed form.
 
-    The label's terms come first, then the concepts'. Without its label a row stays in
-    the concept heads, so that the label head sees it where it was.
+    The label's terms come first, then the concepts'. A row whose label is left out
+    stays in the concept heads, so the label head sees the same inputs of the row.
 
     Parameters
     ----------
@@ -137,7 +136,7 @@ def leave_out(
 def _left_out_scores(
     bottleneck: Bottleneck, factors: Factors, rows: TrainingData
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Return scores of every head for some rows, as they are and left out."""
+    """Return the scores of every head for some rows, fitted and left out."""
     heads = [bottleneck.label, *bottleneck.concepts.heads]
     scores, without = [], []
     for head, (part, *term) in zip(
@@ -166,16 +165,16 @@ def _parts(
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What the noise model says of the terms of one head.
+    """The result of the noise model for the terms of one head.
 
     Attributes
     ----------
     log_odds : Tensor of shape (n_terms,)
-        Of the value being wrong.
+        Log-odds that the value is wrong.
     suggested : Tensor of shape (n_terms,)
-        The code that is most probable if it is, or the predicted number.
+        The most probable code if the value is wrong, or the predicted number.
     rate : float
-        Share of wrong values that was estimated, for the whole group.
+        Estimated share of wrong values in the whole group.
     """
 
     log_odds: Tensor
@@ -188,14 +187,14 @@ def judge(
 ) -> list[Verdicts]:
     """Fit the noise model to heads whose values are wrong at about one rate.
 
-    A head has a rate of its own where that makes its values more likely by far.
+    A head gets its own rate if that makes its values far more likely.
 
     Parameters
     ----------
     group : sequence of LeftOut
     orders : sequence of Tensor of shape (n_values,), or None
-        Ranks of the values of every head: wrong values are neighbours of the right
-        ones in this order. None for wrong values of any kind.
+        Ranks of the values of every head, if wrong values are neighbours of right
+        values in this order. None if wrong values can be any other values.
 
     Returns
     -------
@@ -206,32 +205,32 @@ def judge(
     shared = [_noise_model(*pair) for pair in pairs]
     rate = _fit(shared)
     verdicts = []
-    for side, pair in zip(shared, pairs, strict=True):
+    for model, pair in zip(shared, pairs, strict=True):
         own = _noise_model(*pair)
         own_rate = _fit([own]) if len(group) > 1 else rate
         with torch.no_grad():
-            gain = own.log_likelihood(own_rate) - side.log_likelihood(rate)
-            chosen = (own, own_rate) if gain > _FAR_MORE_LIKELY else (side, rate)
+            gain = own.log_likelihood(own_rate) - model.log_likelihood(rate)
+            chosen = (own, own_rate) if gain > _FAR_MORE_LIKELY else (model, rate)
             verdicts.append(_verdicts(*chosen))
     return verdicts
 
 
-def _fit(sides: Sequence["_NoiseModel"]) -> Tensor:
-    """Fit the parameters of all sides, in place, and return log-odds of being wrong."""
-    log_odds = torch.full_like(sides[0].parameters[0], _START).requires_grad_()
-    parameters = [log_odds, *(side.parameters for side in sides)]
-    n_terms = sum(side.n_terms for side in sides)
+def _fit(models: Sequence["_NoiseModel"]) -> Tensor:
+    """Fit the parameters of all models in place; return log-odds of wrong values."""
+    log_odds = torch.full_like(models[0].parameters[0], _START).requires_grad_()
+    parameters = [log_odds, *(model.parameters for model in models)]
+    n_terms = sum(model.n_terms for model in models)
 
     def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
         _assign(parameters, values)
-        # As if one term more were known to be right, and one to be wrong.
+        # As if one more term were known to be right, and one more to be wrong.
         value = -_log(log_odds) - _log(-log_odds)
-        for side in sides:
-            value = value - side.log_likelihood(log_odds)
+        for model in models:
+            value = value - model.log_likelihood(log_odds)
         value = value / n_terms
         return float(value.detach()), _flat(torch.autograd.grad(value, parameters))
 
-    # Not torch.optim: it imports PyTorch's compiler, which takes longer than all fits.
+    # torch.optim imports PyTorch's compiler, which takes longer than all fits.
     with torch.enable_grad():
         found = minimize(
             objective,
@@ -245,23 +244,23 @@ def _fit(sides: Sequence["_NoiseModel"]) -> Tensor:
 
 
 def _flat(tensors: Sequence[Tensor]) -> np.ndarray:
-    return torch.cat([one.detach().flatten() for one in tensors]).cpu().numpy()
+    return torch.cat([tensor.detach().flatten() for tensor in tensors]).cpu().numpy()
 
 
 def _assign(parameters: Sequence[Tensor], values: np.ndarray) -> None:
     start = 0
     with torch.no_grad():
-        for one in parameters:
-            part = torch.from_numpy(values[start : start + one.numel()])
-            one.copy_(part.reshape(one.shape))
-            start += one.numel()
+        for parameter in parameters:
+            part = torch.from_numpy(values[start : start + parameter.numel()])
+            parameter.copy_(part.reshape(parameter.shape))
+            start += parameter.numel()
 
 
-def _verdicts(side: "_NoiseModel", log_odds: Tensor) -> Verdicts:
+def _verdicts(model: "_NoiseModel", log_odds: Tensor) -> Verdicts:
     rate = log_odds.sigmoid()
-    right, wrong = side.evidence(rate)
+    right, wrong = model.evidence(rate)
     # Eq. (33) of docs/mathematics.rst.
-    return Verdicts(log_odds + wrong - right, side.suggested(rate), float(rate))
+    return Verdicts(log_odds + wrong - right, model.suggested(rate), float(rate))
 
 
 _log = torch.nn.functional.logsigmoid
@@ -274,22 +273,22 @@ class _NoiseModel:
     ----------
     n_terms : int
     parameters : Tensor
-        Of the correction, 0 for none.
+        Parameters of the correction; 0 is no correction.
     """
 
     n_terms: int
     parameters: Tensor
 
     def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log p(observed) if it is right, and if it was put there, (n,)."""
+        """Return log p(observed) if it is right, and if it is wrong, (n,)."""
         raise NotImplementedError
 
     def suggested(self, rate: Tensor) -> Tensor:
-        """Return the most probable right value, if the observed one was put there."""
+        """Return the most probable right value if the observed value is wrong."""
         raise NotImplementedError
 
     def log_likelihood(self, log_odds: Tensor) -> Tensor:
-        """Return log p(observed), less the price of the correction: Eq. (32)."""
+        """Return log p(observed) minus the penalty of the correction: Eq. (32)."""
         right, wrong = self.evidence(log_odds.sigmoid())
         terms = torch.logaddexp(_log(-log_odds) + right, _log(log_odds) + wrong)
         return terms.sum() - _CAUTION * (self.parameters**2).sum() / 2
@@ -302,9 +301,9 @@ def _noise_model(terms: LeftOut, order: Tensor | None) -> _NoiseModel:
 
 
 class _CategoricalNoise(_NoiseModel):
-    """How probable observed values are, if right and if wrong.
+    """How probable observed categories are, if right and if wrong.
 
-    Its parameters are the logarithm of the power, then those of the values' factors.
+    The parameters are the logarithms of the power and of the values' factors.
     """
 
     def __init__(self, head: CategoricalHead, terms: LeftOut, order: Tensor | None):
@@ -316,7 +315,7 @@ class _CategoricalNoise(_NoiseModel):
         if order is not None:
             distance = (order[:, None] - order[None, :]).abs()
         replaced = (distance == 1).to(self.log_p)
-        # log p(observed | right value, replaced), looked up by what was observed.
+        # log p(observed | right value, replaced); the row is the observed value.
         self.log_replaced = (replaced / replaced.sum(dim=1, keepdim=True)).log().T
         self.parameters = self.log_p.new_zeros(1 + m).requires_grad_()
 
@@ -346,9 +345,9 @@ class _CategoricalNoise(_NoiseModel):
 class _ContinuousNoise(_NoiseModel):
     """How probable observed numbers are, if right and if wrong.
 
-    Right ones are spread about what is predicted, wrong ones as all numbers are. Its
-    parameter is the logarithm of the first spread over the second, on a loose scale:
-    Eq. (34) of docs/mathematics.rst.
+    Right numbers are spread about the prediction, and wrong numbers as all numbers are.
+    The parameter is the logarithm of the ratio of these spreads: Eq. (34) of
+    docs/mathematics.rst.
     """
 
     def __init__(self, terms: LeftOut):

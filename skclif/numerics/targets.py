@@ -1,8 +1,8 @@
-"""Scalars whose change is explained, and their derivatives in the scores.
+"""Numbers whose change is explained, and their derivatives in the scores.
 
-A target enters first-order influence only through its derivative with respect to the
-scores of the label head and of the concept heads, at the rows that it is about; it can
-also be evaluated at other scores.
+First-order influence needs only the derivative of a target in the scores of the label
+head and of the concept heads, at the rows that the target is about. A target can also
+be evaluated at other scores.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ class TargetDerivatives:
     label_scores : Tensor of shape (n_targets, n_label_scores)
         Derivative in the label head's scores.
     concept_scores : Tensor of shape (n_targets, n_concept_scores)
-        Derivative in the concept heads' scores, the way through the label head
-        included.
+        Derivative in the concept heads' scores, including the way through the label
+        head.
     """
 
     values: Tensor
@@ -40,15 +40,16 @@ class TargetDerivatives:
 
 @dataclass(frozen=True)
 class LabelTarget:
-    """A function of the label logits, one target a row.
+    """A function of the label logits, one target per row.
 
     Attributes
     ----------
     kind : {"loss", "log_proba", "logit", "margin", "error"}
-        "error" is the probability of all other classes, which wrong labels spread over
-        all classes alike shrink but do not turn (Ghosh et al., 2017, arXiv 1712.09482).
+        "error" is the probability of all other classes. Wrong labels that are spread
+        evenly over all classes change its scale, but not its direction (Ghosh et al.,
+        2017, arXiv 1712.09482).
     codes : Tensor of shape (n_targets,), int64
-        The class each target is about.
+        The class that each target is about.
     """
 
     kind: str
@@ -62,7 +63,7 @@ class LabelTarget:
     ) -> Tensor:
         """Evaluate at scores (..., n_targets, n_scores), giving (..., n_targets).
 
-        The concepts' scores come one tensor a concept.
+        There is one tensor of concept scores per concept.
         """
         return _LABEL_TARGETS[self.kind](bottleneck.label, label_scores, self.codes)[0]
 
@@ -102,7 +103,7 @@ class ConceptTarget:
     ) -> Tensor:
         """Evaluate at scores (..., n_targets, n_scores), giving (..., n_targets).
 
-        The concepts' scores come one tensor a concept.
+        There is one tensor of concept scores per concept.
         """
         head = bottleneck.concepts.heads[self.concept]
         return head.value(concept_scores[self.concept], self.code)[0]
@@ -128,14 +129,14 @@ Target = LabelTarget | ConceptTarget
 
 @dataclass(frozen=True)
 class Question:
-    """Targets, one a row of features, or combinations of them.
+    """Targets, one per row of features, or combinations of them.
 
     Attributes
     ----------
     features : Tensor of shape (n_targets, n_features)
     target : LabelTarget or ConceptTarget
     combine : Tensor of shape (n_answers, n_targets) or None
-        Combinations of targets to answer; None for each target by itself.
+        Combinations of targets to answer. None is each target by itself.
     """
 
     features: Tensor
@@ -144,7 +145,7 @@ class Question:
 
 
 def evaluate(target: Target, bottleneck: Bottleneck, features: Tensor) -> Tensor:
-    """Evaluate a target as the bottleneck is, at its rows of features."""
+    """Evaluate a target with a bottleneck, at its rows of features."""
     label_scores = bottleneck.label_scores(bottleneck.activations(features))
     concept_scores = bottleneck.concepts.split(bottleneck.concept_scores(features))
     return target.value(bottleneck, label_scores, concept_scores)

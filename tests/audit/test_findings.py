@@ -126,7 +126,7 @@ def test_check_parts_names_texts_in_both_parts():
     train = _reviews(["a", "b"] * 4)
     held_out = _reviews(["a", "b"] * 4, [f"text {i}" for i in range(1, 9)])
     (note,) = check_parts(train, held_out)
-    assert note.startswith("7 of the 8 held-out texts also stand in the training data")
+    assert note.startswith("7 of the 8 held-out texts are also in the training data")
     assert "(ids id0, id1, id2, id3, id4 and 2 more)" in note
 
 
@@ -202,7 +202,7 @@ def test_it_is_what_the_explainer_says_and_the_explainer_is_not_changed(
 @pytest.mark.parametrize(
     ("method", "said_of"),
     [
-        ("auto", "had not settled after"),
+        ("auto", "had not converged after"),
         ("leverage", "moves a score by more than"),
     ],
 )

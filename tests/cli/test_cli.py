@@ -303,7 +303,7 @@ def test_texts_in_both_files_are_warned_of(file, tiny_encoder, tmp_path):
     table.to_csv(test_file, index=False)
     result = _run(_arguments(file, tmp_path, tiny_encoder, "--test", test_file))
     assert result.exit_code == 0, result.output
-    note = "7 of the 60 held-out texts also stand in the training data (ids t000, t001"
+    note = "7 of the 60 held-out texts are also in the training data (ids t000, t001"
     assert f"Warning: {note}" in result.stderr
     assert note in (tmp_path / "audit.html").read_text(encoding="utf-8")
     run = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))

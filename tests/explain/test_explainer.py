@@ -484,7 +484,7 @@ def test_fewer_rows_than_features():
 @pytest.mark.parametrize(
     ("estimator", "match"),
     [
-        (GaussianNB(), "ends in one, got GaussianNB at the end"),
+        (GaussianNB(), "ends in such a model, got GaussianNB at the end"),
         (ConceptBottleneckClassifier, "must be an instance, got the class Concept"),
         (make_pipeline(StandardScaler(), GaussianNB()), "got GaussianNB at the end"),
     ],

@@ -167,7 +167,7 @@ def test_says_which_removals_have_not_settled(monkeypatch):
         data.features[:2], _target(bottleneck, data.features[:2], "loss")
     )
     monkeypatch.setattr(module, "_UNFINISHED", 1e-6)
-    with pytest.warns(InfluenceWarning, match=r"training rows had not settled after"):
+    with pytest.warns(InfluenceWarning, match=r"training rows had not converged after"):
         _influence(bottleneck, data, question)
 
 

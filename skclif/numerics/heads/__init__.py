@@ -1,11 +1,11 @@
 """Linear heads on shared features: softmax for categories, ridge for numbers.
 
-A softmax head with m values has m - 1 *scores* per row, linear in ``[x, 1]``; the
-logits of its values are ``scores @ contrasts``. With three values or more the contrasts
-are orthonormal (Helmert), so that the penalty on the scores' weights equals
-scikit-learn's penalty on the weights of all m logits, while the direction that shifts
-every logit alike, along which the loss is flat, does not exist. With two values the one
-score is the log-odds of the second value. The one score of a ridge head is its
+A softmax head with m values has m - 1 *scores* per row, linear in ``[x, 1]``. The
+logits of its values are ``scores @ contrasts``. With three values or more, the
+contrasts are orthonormal (Helmert). So the penalty on the weights of the scores equals
+scikit-learn's penalty on the weights of all m logits, and there is no direction that
+shifts all logits alike, along which the loss would be flat. With two values, the only
+score is the log-odds of the second value. The only score of a ridge head is its
 prediction.
 """
 

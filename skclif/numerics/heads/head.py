@@ -1,4 +1,4 @@
-"""What a head has to offer: its loss, its curvature, and what can be proposed."""
+"""The protocol of a head: its loss, its curvature, and the values to propose."""
 
 from typing import Protocol
 
@@ -8,11 +8,11 @@ from torch import Tensor
 class Head(Protocol):
     """The loss of one value given its scores, and the derivatives of the loss.
 
-    A head is all that fitting, influence, suspects, suggestions and edits know of one
-    kind of value: a new kind is a new head in a file of its own. Its methods work on
-    the last axis: scores have shape (..., n_scores), codes (...,). What a head predicts
-    from scores is called its probabilities, whatever it predicts. Heads are equal if
-    they are evaluated alike, so that equal heads can be evaluated together.
+    Fitting, influence, suspects, suggestions and edits use only these members, so a new
+    kind of value is one new file with a new head. Methods work on the last axis: scores
+    have shape (..., n_scores), codes (...,). The predictions of a head are called its
+    probabilities, even if they are numbers. Heads are equal if they are evaluated in
+    the same way, so equal heads can be evaluated together.
     """
 
     @property
@@ -29,7 +29,7 @@ class Head(Protocol):
 
     @property
     def is_categorical(self) -> bool:
-        """Whether codes are those of categories; otherwise they are numbers."""
+        """Whether codes mean categories; otherwise they are numbers."""
 
     @property
     def is_quadratic(self) -> bool:
@@ -42,7 +42,7 @@ class Head(Protocol):
         """Invert `to_logit_weights`."""
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Return what is predicted, (..., n_values), n_values being 1 for a number."""
+        """Return the prediction, (..., n_values); n_values is 1 for a number."""
 
     def loss(self, scores: Tensor, codes: Tensor) -> Tensor:
         """Return the loss, (...,)."""
@@ -53,9 +53,9 @@ class Head(Protocol):
     def residual_noise(
         self, probabilities: Tensor, codes: Tensor, size: Tensor
     ) -> Tensor:
-        """Return the residual's rounding error over that of 1, shaped like codes.
+        """Return the relative rounding error of the residual, shaped like codes.
 
-        `size` is what is added up in the scores.
+        `size` is the size of the terms whose sum is a score.
         """
 
     def curvature(self, probabilities: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class Head(Protocol):
         """Return the mean of the curvature's diagonal, (...,)."""
 
     def curvature_edges(self, like: Tensor) -> Tensor:
-        """Return directions that the curvature is a weighted sum of squares of.
+        """Return the directions whose weighted squares add up to the curvature.
 
         ``curvature = sum_e weight_e * outer(edge_e, edge_e)`` with the weights of
         `edge_weights`. The result has shape (n_edges, n_scores).
@@ -78,7 +78,7 @@ class Head(Protocol):
         """Return the weights of the edges, none of them negative, (..., n_edges)."""
 
     def activations(self, scores: Tensor) -> Tensor:
-        """Return what the label head sees, (..., n_activations)."""
+        """Return the inputs for the label head, (..., n_activations)."""
 
     def activation_jacobian(self, scores: Tensor) -> Tensor:
         """Return d activations / d scores, (..., n_activations, n_scores)."""
@@ -87,9 +87,9 @@ class Head(Protocol):
         """Return the activations of values known for certain, (..., n_activations)."""
 
     def residual_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
-        """Return by how much residuals change when scores move, keeping all digits.
+        """Return the change of residuals when scores move, to full precision.
 
-        Values and scores come first here, which is several times as fast.
+        Values and scores are the first axis here, which is several times as fast.
 
         Parameters
         ----------
@@ -103,35 +103,35 @@ class Head(Protocol):
         """
 
     def activation_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
-        """Return by how much activations change when scores move.
+        """Return the change of activations when scores move.
 
-        Arguments are those of `residual_change`; the result has shape (n_activations,
-        n_moves, n).
+        The arguments are those of `residual_change`. The result has shape
+        (n_activations, n_moves, n).
         """
 
     def value(self, scores: Tensor, code: int) -> tuple[Tensor, Tensor]:
         """Return p(code) or the number, (...,), and its derivative, (..., n_scores)."""
 
     def margin(self, scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
-        """Return how far each row's own value is ahead of all others, (n,).
+        """Return the lead of each row's own value over all others, (n,).
 
         Parameters
         ----------
         scores, without : Tensor of shape (n, n_scores)
-            By the head as it is, and by the head without the row's term.
+            Scores of the head, and of the head without the row's term.
         codes : Tensor of shape (n,)
         """
 
     def proposals(self, observed: Tensor) -> list[float]:
-        """Return the codes that can be proposed, given those observed, (n,)."""
+        """Return the codes that can be proposed, given the observed codes, (n,)."""
 
 
 class CategoricalHead(Head, Protocol):
-    """A head whose codes are those of categories."""
+    """A head for categories."""
 
     @property
     def n_values(self) -> int:
-        """How many categories there are."""
+        """Number of categories."""
 
     def log_probabilities(self, scores: Tensor) -> Tensor:
         """Return log p(value), of shape (..., n_values)."""

@@ -17,18 +17,18 @@ class HeadsProblem:
     """Penalised fitting of a stack of heads, each its own convex problem.
 
     Head j minimises ``sum_i weights[i, j] * loss(i, j) + penalty / 2 * ||W_j||^2``
-    over its weights, the bias not penalised. Parameters of all heads stand below each
-    other: shape (n_scores, n_features + 1), bias last.
+    over its weights; the bias is not penalised. The parameters of all heads are in one
+    matrix of shape (n_scores, n_features + 1), with the bias last.
 
     Parameters
     ----------
     stack : HeadStack
     features : Tensor of shape (n_samples, n_features)
     codes : Tensor of shape (n_samples, n_heads)
-        Codes of categories, or numbers for ridge heads; any valid one where the weight
-        is 0.
+        Codes of categories, or numbers for ridge heads. If the weight is 0, any valid
+        code.
     weights : Tensor of shape (n_samples, n_heads)
-        0 where an annotation is missing.
+        0 if an annotation is missing.
     penalty : float
         ``1 / C``.
     """
@@ -40,7 +40,7 @@ class HeadsProblem:
     penalty: float
 
     def of_heads(self, heads: Sequence[int]) -> "HeadsProblem":
-        """Return the same for some of the heads."""
+        """Return the problem of some of the heads."""
         if len(heads) == len(self.stack):
             return self
         return replace(
@@ -67,10 +67,10 @@ class HeadsProblem:
         return value
 
     def magnitude(self, scores: Tensor, objective: Tensor) -> Tensor:
-        """Return the size of what is added and cancelled in every head's objective.
+        """Return the size of the terms that cancel in every head's objective.
 
-        A loss near zero is the difference of logits that are not: its rounding error
-        is that of the scores, not its own.
+        A loss near zero is a difference of large logits, so its rounding error is that
+        of the scores.
         """
         size = objective.abs()
         for _, members, s in self._grouped(scores):
@@ -114,7 +114,7 @@ class HeadsProblem:
         return torch.finfo(self.features.dtype).eps * noise
 
     def largest_score(self, scores: Tensor) -> Tensor:
-        """Return the largest score of every head by magnitude, (n_heads,)."""
+        """Return the largest magnitude of a score of every head, (n_heads,)."""
         largest = torch.zeros_like(self.weights[0])
         for _, members, s in self._grouped(scores):
             largest[members] = s.abs().amax(dim=(0, 2))
@@ -126,7 +126,7 @@ class HeadsProblem:
         return sums.index_add_(0, self._head_of_score, values.sum(dim=1))
 
     def per_score(self, values: Tensor) -> Tensor:
-        """Spread one value a head over its rows of parameters, (n_scores, 1)."""
+        """Repeat the value of each head for its rows of parameters, (n_scores, 1)."""
         return values[self._head_of_score][:, None]
 
     def residuals(self, probabilities: list[Tensor]) -> list[Tensor]:
@@ -139,10 +139,10 @@ class HeadsProblem:
         ]
 
     def relative_gradient(self, parameters: Tensor) -> Tensor:
-        """Return every head's gradient norm over that of a typical row, (n_heads,).
+        """Return every head's gradient norm relative to a typical row's, (n_heads,).
 
-        Typical is the root mean square over the rows that have weight, but at least
-        1e-4: rows that are all but certain need no finer optimum.
+        Typical is the root mean square over the rows that have weight, and at least
+        1e-4, because rows that are almost certain need no finer optimum.
         """
         probabilities = self.probabilities(self.scores(parameters))
         norm = self.by_head(self.gradient(probabilities, parameters) ** 2).sqrt()
@@ -157,7 +157,7 @@ class HeadsProblem:
         return norm / typical.clamp(min=1e-4)
 
     def without_missing_biases(self, parameters: Tensor) -> Tensor:
-        """Return the same with 0 for biases that heads do not have."""
+        """Return parameters with 0 for biases that heads do not have."""
         if all(head.intercept for head in self.stack.heads):
             return parameters
         result = parameters.clone()

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-# What is proposed in place of a number.
+# Levels of the quantiles that are proposed instead of a number.
 _QUARTILES = (0.25, 0.5, 0.75)
 
 
@@ -14,7 +14,7 @@ _QUARTILES = (0.25, 0.5, 0.75)
 class RidgeHead:
     """The loss of a number given its prediction: half the squared error.
 
-    Its one score is its prediction and its activation; a code is the number itself.
+    Its only score is its prediction and its activation. A code is the number itself.
     """
 
     is_categorical: ClassVar[bool] = False
@@ -33,7 +33,7 @@ class RidgeHead:
         return weights
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Return what the residual is taken from: the prediction."""
+        """Return the prediction."""
         return scores
 
     def loss(self, scores: Tensor, codes: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class RidgeHead:
     def residual_noise(
         self, probabilities: Tensor, codes: Tensor, size: Tensor
     ) -> Tensor:
-        """Return the residual's rounding error over that of 1, shaped like codes."""
+        """Return the relative rounding error of the residual, shaped like codes."""
         return codes.abs().amax(dim=0).expand_as(codes)
 
     def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class RidgeHead:
         return torch.ones_like(probabilities)[..., None]
 
     def curvature_edges(self, like: Tensor) -> Tensor:
-        """Return the one direction that there is, (1, 1)."""
+        """Return the only direction, (1, 1)."""
         return like.new_ones(1, 1)
 
     def edge_weights(self, probabilities: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class RidgeHead:
         return torch.ones_like(probabilities).squeeze(-1)
 
     def activations(self, scores: Tensor) -> Tensor:
-        """Return what the label head sees: the prediction."""
+        """Return the input for the label head: the prediction."""
         return scores
 
     def activation_jacobian(self, scores: Tensor) -> Tensor:
@@ -83,11 +83,11 @@ class RidgeHead:
         return codes.to(like.dtype)[..., None]
 
     def residual_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
-        """Return by how much residuals change when scores move by `shift`."""
+        """Return the change of residuals when scores move by `shift`."""
         return shift
 
     def activation_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
-        """Return by how much activations change when scores move by `shift`."""
+        """Return the change of activations when scores move by `shift`."""
         return shift
 
     def value(self, scores: Tensor, code: int) -> tuple[Tensor, Tensor]:
@@ -97,7 +97,7 @@ class RidgeHead:
     def margin(self, scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
         """Return minus the size of every row's studentised residual, (n,).
 
-        In standard deviations of the other rows' residuals.
+        The unit is the standard deviation of the other rows' residuals.
         """
         residuals = studentised(scores, without, codes)
         squares = residuals**2
@@ -113,10 +113,11 @@ class RidgeHead:
 
 
 def studentised(scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
-    """Return residuals that are alike in variance, (n,), signed.
+    """Return signed residuals of equal variance, (n,).
 
-    A residual ``e`` has ``1 - h`` times the variance of the errors, a left-out one
-    ``e / (1 - h)``: their geometric mean has the variance itself.
+    With the leverage ``h``, a residual ``e`` has ``1 - h`` times the variance of the
+    errors, and a left-out residual is ``e / (1 - h)``. Their geometric mean has the
+    variance of the errors.
 
     Parameters
     ----------

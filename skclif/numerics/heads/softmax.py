@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-# Of one unlikely value's share of the normaliser, beyond which differences lose digits.
+# Relative change of the normaliser below which differences lose digits.
 _OVERTAKEN = -0.9
 
 
@@ -14,17 +14,18 @@ _OVERTAKEN = -0.9
 class SoftmaxHead:
     """The loss of one categorical value given its scores, and its derivatives.
 
-    Every method works on the last axis, so that heads of equal size can be evaluated
-    together: scores have shape (..., n_scores), codes (...,), of any dtype.
+    Every method works on the last axis, so heads of equal size can be evaluated
+    together. Scores have shape (..., n_scores), codes (...,), of any dtype.
 
     Attributes
     ----------
     n_values : int
     activation : {"soft", "logit", "hard"}
-        What the label head sees of it: probabilities, logits centred over the values
-        (the log-odds if there are two), or the one-hot of the most probable value.
+        The inputs for the label head: probabilities, logits centred over the values
+        (the log-odds if there are two values), or the one-hot code of the most probable
+        value.
     intercept : bool
-        Whether scores have a bias; without one its parameter is 0.
+        Whether scores have a bias. If not, the parameter of the bias is 0.
     """
 
     n_values: int
@@ -45,7 +46,7 @@ class SoftmaxHead:
         return 1 if self.n_values == 2 else self.n_values
 
     def inputs(self, features: Tensor) -> Tensor:
-        """Return what scores are linear in: ``[features, 1]``, or ``[features, 0]``."""
+        """Return the inputs of the scores: ``[features, 1]``, or ``[features, 0]``."""
         return torch.nn.functional.pad(features, (0, 1), value=float(self.intercept))
 
     def contrasts(self, like: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class SoftmaxHead:
         return helmert / torch.sqrt(rows * (rows + 1))
 
     def to_logit_weights(self, parameters: Tensor) -> Tensor:
-        """Return scikit-learn's weights: one row for two values, else one a value."""
+        """Return scikit-learn's weights: one row for two values, else one per value."""
         if self.n_values == 2:
             return parameters
         return self.contrasts(parameters).T @ parameters
@@ -86,7 +87,7 @@ class SoftmaxHead:
     def residual(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the derivative of the loss in the scores, (..., n_scores)."""
         one_hot = torch.nn.functional.one_hot(codes.long(), self.n_values)
-        # p - 1 has no digits left where p is nearly 1; minus the other values has all.
+        # If p is nearly 1, p - 1 has no correct digits, but the sum of the others has.
         others = probabilities * (1 - one_hot)
         wrong = others - one_hot * others.sum(dim=-1, keepdim=True)
         return wrong @ self.contrasts(probabilities).T
@@ -94,9 +95,9 @@ class SoftmaxHead:
     def residual_noise(
         self, probabilities: Tensor, codes: Tensor, size: Tensor
     ) -> Tensor:
-        """Return the residual's rounding error over that of 1, shaped like codes.
+        """Return the relative rounding error of the residual, shaped like codes.
 
-        `size` is what is added up in the scores.
+        `size` is the size of the terms whose sum is a score.
         """
         residual = self.residual(probabilities, codes).abs().amax(dim=-1)
         return torch.clamp(residual + self.mean_curvature(probabilities) * size, max=1)
@@ -110,9 +111,9 @@ class SoftmaxHead:
 
     def curvature(self, probabilities: Tensor) -> Tensor:
         """Return the loss's second derivative, (..., n_scores, n_scores)."""
-        # A sum over edges, U (diag p - p p') U' without its cancellation.
+        # The sum over edges equals U (diag p - p p') U', but without cancellation.
         edges = self.curvature_edges(probabilities)
-        # One product, whose memory grows with pairs or scores squared, never with both.
+        # The memory of this product grows with pairs or with squared scores, not both.
         squares = (edges[:, :, None] * edges[:, None, :]).flatten(1)
         shape = (*probabilities.shape[:-1], self.n_scores, self.n_scores)
         return (self.edge_weights(probabilities) @ squares).reshape(shape)
@@ -120,8 +121,8 @@ class SoftmaxHead:
     def curvature_edges(self, like: Tensor) -> Tensor:
         """Return the differences of the values' contrasts, (n_pairs, n_scores).
 
-        The curvature ``diag(p) - pp'`` is the Laplacian of a graph: its nodes are the
-        values, and the edge between k and l weighs ``p_k p_l``.
+        The curvature ``diag(p) - pp'`` is the Laplacian of a graph. Its nodes are the
+        values, and the edge between k and l has the weight ``p_k p_l``.
         """
         first, second = self._pairs(like)
         contrasts = self.contrasts(like).T
@@ -139,7 +140,7 @@ class SoftmaxHead:
         return trace / 2 if self.n_values == 2 else trace / self.n_scores
 
     def activations(self, scores: Tensor) -> Tensor:
-        """Return what the label head sees, (..., n_activations)."""
+        """Return the inputs for the label head, (..., n_activations)."""
         if self.activation == "logit":
             return scores if self.n_values == 2 else scores @ self.contrasts(scores)
         probabilities = self.probabilities(scores)
@@ -169,9 +170,9 @@ class SoftmaxHead:
         return one_hot[..., 1:] if self.n_values == 2 else one_hot
 
     def residual_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
-        """Return by how much residuals change when scores move, keeping all digits.
+        """Return the change of residuals when scores move, to full precision.
 
-        Values and scores stand first here, which is several times as fast.
+        Values and scores are the first axis here, which is several times as fast.
 
         Parameters
         ----------
@@ -187,10 +188,10 @@ class SoftmaxHead:
         return _mix(self.contrasts(shift), change)
 
     def activation_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
-        """Return by how much activations change when scores move.
+        """Return the change of activations when scores move.
 
-        Arguments are those of `residual_change`; the result has shape (n_activations,
-        n_moves, n).
+        The arguments are those of `residual_change`. The result has shape
+        (n_activations, n_moves, n).
         """
         if self.activation == "logit":
             return shift if self.n_values == 2 else _mix(self.contrasts(shift).T, shift)
@@ -212,7 +213,7 @@ class SoftmaxHead:
         return value, value[..., None] * (one_hot - probabilities) @ contrasts.T
 
     def margin(self, scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
-        """Return p(own value) minus the largest other, without the term, (n,)."""
+        """Return p(own value) minus the largest other p, without the term, (n,)."""
         probabilities = self.probabilities(without)
         own = codes.long()[:, None]
         rivals = probabilities.scatter(1, own, -1.0)
@@ -229,28 +230,28 @@ class SoftmaxHead:
 
     def _probability_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
         # p' - p = p (e - <p, e>) / (1 + <p, e>) for e = exp(shift of logits - c) - 1
-        # and any c; the largest shift keeps it from overflowing. In place, because
-        # fresh memory takes longer than the arithmetic.
+        # and any c; the largest shift prevents overflow. In place, because new memory
+        # takes longer than the arithmetic.
         before = probabilities[:, None]
         growth = _mix(self.contrasts(shift).T, shift)
         growth -= growth.amax(dim=0)
         change = growth.expm1_().mul_(before)
         mean = change.sum(dim=0)
         change.addcmul_(before, mean[None], value=-1).div_(mean + 1)
-        # An unlikely value overtakes all others: no digits of 1 + <p, e> are left.
+        # If an unlikely value overtakes all others, 1 + <p, e> has no correct digits.
         far = mean < _OVERTAKEN
         if far.any():
             old = before.expand_as(change)[:, far]
-            least = torch.finfo(old.dtype).tiny  # a value may be impossible by now
+            least = torch.finfo(old.dtype).tiny  # a probability may be 0
             logits = old.clamp_min(least).log()
             logits += _mix(self.contrasts(shift).T, shift[:, far])
             change[:, far] = logits.softmax(dim=0) - old
         return change
 
     def _logits_by_value(self, scores: Tensor) -> Tensor:
-        """Return logits, (n_values, n): softmax along few columns is far slower.
+        """Return logits, (n_values, n), because softmax along few columns is slower.
 
-        Scores of any leading shape are rows here, n of them.
+        Scores of any leading shape become n rows.
         """
         return self.contrasts(scores).T @ scores.reshape(-1, self.n_scores).T
 

@@ -1,4 +1,4 @@
-"""Heads side by side: which columns of scores and activations belong to which head."""
+"""Stacks of heads: which columns of scores and activations belong to which head."""
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -13,7 +13,7 @@ Index = Tensor | slice
 
 
 class HeadStack:
-    """Heads side by side: which score and activation columns belong to which head."""
+    """A stack of heads: which score and activation columns belong to which head."""
 
     def __init__(self, heads: Iterable[Head]):
         self.heads = tuple(heads)
