@@ -5,7 +5,7 @@ head and of the concept heads, at the rows that the target is about. A target ca
 be evaluated at other scores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,7 +65,8 @@ class LabelTarget:
 
         There is one tensor of concept scores per concept.
         """
-        return _LABEL_TARGETS[self.kind](bottleneck.label, label_scores, self.codes)[0]
+        value, _ = _LABEL_TARGETS[self.kind]
+        return value(bottleneck.label, label_scores, self.codes)
 
     def derivatives(
         self, bottleneck: Bottleneck, features: Tensor
@@ -73,9 +74,10 @@ class LabelTarget:
         """Differentiate at rows of features, (n_targets, n_features)."""
         concept_scores = bottleneck.concept_scores(features)
         activations = bottleneck.activations(features)
-        values, derivative = _LABEL_TARGETS[self.kind](
-            bottleneck.label, bottleneck.label_scores(activations), self.codes
-        )
+        label, scores = bottleneck.label, bottleneck.label_scores(activations)
+        value, differentiate = _LABEL_TARGETS[self.kind]
+        values = value(label, scores, self.codes)
+        derivative = differentiate(label, scores, self.codes)
         through = _through_activations(bottleneck, concept_scores, derivative)
         return TargetDerivatives(values, features, activations, derivative, through)
 
@@ -169,50 +171,75 @@ def _through_activations(
     return result
 
 
-# Each takes scores (..., n_targets, n_scores) and codes (n_targets,), and returns the
-# value and its derivative in the scores.
+# Values and derivatives take scores (..., n_targets, n_scores) and codes (n_targets,).
+# A value has shape (..., n_targets), its derivative in the scores that of the scores.
+_Function = Callable[[SoftmaxHead, Tensor, Tensor], Tensor]
 
 
-def _loss(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+def _loss(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+    return head.loss(scores, codes.expand(scores.shape[:-1]))
+
+
+def _loss_derivative(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
     codes = codes.expand(scores.shape[:-1])
-    return head.loss(scores, codes), head.residual(head.probabilities(scores), codes)
+    return head.residual(head.probabilities(scores), codes)
 
 
-def _log_proba(
-    head: SoftmaxHead, scores: Tensor, codes: Tensor
-) -> tuple[Tensor, Tensor]:
-    loss, derivative = _loss(head, scores, codes)
-    return -loss, -derivative
+def _log_proba(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+    return -_loss(head, scores, codes)
 
 
-def _error(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-    loss, derivative = _loss(head, scores, codes)
-    probability = torch.exp(-loss)
-    return 1 - probability, probability[..., None] * derivative
+def _log_proba_derivative(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+    return -_loss_derivative(head, scores, codes)
 
 
-def _logit(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+def _error(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+    return 1 - torch.exp(-_loss(head, scores, codes))
+
+
+def _error_derivative(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+    probability = torch.exp(-_loss(head, scores, codes))
+    return probability[..., None] * _loss_derivative(head, scores, codes)
+
+
+def _logit(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+    return (scores * _logit_derivative(head, scores, codes)).sum(dim=-1)
+
+
+def _logit_derivative(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
     contrasts = head.contrasts(scores)
     if head.n_values == 2:
         # scikit-learn's decision function of two classes is the whole log-odds.
         contrasts = 2 * contrasts
-    derivative = contrasts.T[codes]
-    return (scores * derivative).sum(dim=-1), derivative.expand_as(scores)
+    return contrasts.T[codes].expand_as(scores)
 
 
-def _margin(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+def _margin(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+    logits, best, _ = _rivals(head, scores, codes)
+    own = codes.expand(logits.shape[:-1])[..., None]
+    return logits.gather(-1, own).squeeze(-1) - best
+
+
+def _margin_derivative(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
     contrasts = head.contrasts(scores)
-    logits = scores @ contrasts
+    _, _, rival = _rivals(head, scores, codes)
+    return contrasts.T[codes] - contrasts.T[rival]
+
+
+def _rivals(
+    head: SoftmaxHead, scores: Tensor, codes: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return all logits, the largest of another class, and that class."""
+    logits = scores @ head.contrasts(scores)
     own = codes.expand(logits.shape[:-1])[..., None]
     best, rival = logits.scatter(-1, own, -torch.inf).max(dim=-1)
-    value = logits.gather(-1, own).squeeze(-1) - best
-    return value, contrasts.T[codes] - contrasts.T[rival]
+    return logits, best, rival
 
 
-_LABEL_TARGETS = {
-    "loss": _loss,
-    "log_proba": _log_proba,
-    "logit": _logit,
-    "margin": _margin,
-    "error": _error,
+_LABEL_TARGETS: dict[str, tuple[_Function, _Function]] = {
+    "loss": (_loss, _loss_derivative),
+    "log_proba": (_log_proba, _log_proba_derivative),
+    "logit": (_logit, _logit_derivative),
+    "margin": (_margin, _margin_derivative),
+    "error": (_error, _error_derivative),
 }

@@ -81,8 +81,8 @@ class SoftmaxHead:
 
     def loss(self, scores: Tensor, codes: Tensor) -> Tensor:
         """Return ``-log p(code)`` in nats, of shape (...,)."""
-        log_p = self.log_probabilities(scores)
-        return -log_p.gather(-1, codes.long()[..., None]).squeeze(-1)
+        log_p = torch.log_softmax(self._logits_by_value(scores), dim=0)
+        return -log_p.gather(0, codes.long().reshape(1, -1)).reshape(codes.shape)
 
     def residual(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the derivative of the loss in the scores, (..., n_scores)."""
