@@ -80,7 +80,7 @@ def frozen():
         ),
         (
             KNeighborsClassifier(),
-            "take sample_weight in fit, but KNeighborsClassifier does not; use one",
+            "take sample_weight in fit, but KNeighborsClassifier does not; use a",
         ),
         (
             GridSearchCV(LogisticRegression(), {"C": [1]}),
@@ -126,7 +126,9 @@ def test_one_in_another_is_weighted_by_it():
 
 
 def test_an_explainer_refuses_a_reweighter():
-    match = "estimator must be a ConceptBottleneckClassifier, .* got InfluenceReweight"
+    match = (
+        "estimator must be a ConceptBottleneckClassifier or .* got InfluenceReweight"
+    )
     with pytest.raises(TypeError, match=match):
         ConceptInfluenceExplainer(reweighter()).fit(X, Y)
 

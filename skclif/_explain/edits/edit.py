@@ -74,7 +74,9 @@ class Edit:
             before: list[Any],
             after: list[Any],
         ) -> None:
-            parts = ([kind] * len(rows), rows, [concept] * len(rows), before, after)
+            n = len(rows)
+            parts: tuple[Sequence[Any], ...]
+            parts = ([kind] * n, rows, [concept] * n, before, after)
             for column, part in zip(columns.values(), parts, strict=True):
                 column.extend(part)
 
