@@ -47,6 +47,7 @@ EXTREME_MODELS = {
     1e-6: ["without concepts", "sequential soft"],
     1e6: ["without concepts", "sequential soft", "sequential logit"],
 }
+USUAL = (1.0, "sequential soft")
 
 
 def _base():
@@ -158,13 +159,24 @@ BEYOND = {
 
 
 def _cells():
-    for situation in SITUATIONS:
-        for C in CS:
-            for model in MODELS if C == 1 else EXTREME_MODELS[C]:
-                is_fast = (C, model) == (1.0, "sequential soft")
-                marks = [] if is_fast else [pytest.mark.slow]
-                name = f"{situation}-{C:g}-{model}"
-                yield pytest.param(situation, C, model, id=name, marks=marks)
+    """Yield every situation with every C and model; most of them are marked full.
+
+    Each situation keeps the usual model at C=1 and two of the others, which go round:
+    over all situations every pair of C and model has its turn.
+    """
+    for i, situation in enumerate(SITUATIONS):
+        others = [
+            (C, model)
+            for C in CS
+            for model in (MODELS if C == 1 else EXTREME_MODELS[C])
+            if (C, model) != USUAL
+        ]
+        turns = i % len(others), (i + len(others) // 2) % len(others)
+        yield pytest.param(situation, *USUAL, id=f"{situation}-usual")
+        for k, (C, model) in enumerate(others):
+            marks = [pytest.mark.slow] + [pytest.mark.full] * (k not in turns)
+            name = f"{situation}-{C:g}-{model}"
+            yield pytest.param(situation, C, model, id=name, marks=marks)
 
 
 class Cell:

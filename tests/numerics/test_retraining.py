@@ -85,6 +85,7 @@ def test_generated_data_through_hard_activations(seed):
     _assert_newton_is_near(agreements)
 
 
+@pytest.mark.full  # over a minute; .ci/check_audit.py retrains on real reviews too
 @pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.skipif("SKCLIF_DATA" not in os.environ, reason="SKCLIF_DATA is not set")

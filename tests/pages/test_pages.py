@@ -355,6 +355,16 @@ def test_the_certificate_says_who_was_forgotten(say):
     assert "1 training rows, 1 held-out rows" in text
 
 
+def test_a_reason_is_one_line_of_the_certificate():
+    record = make_records("words")[2]
+    parts = dict.fromkeys(("data", "features", "weights", "model"), "f" * 64)
+    record |= {"hash": "e" * 64, "before": parts, "after": parts}
+    record |= {"environment": {"skclif": "1.2"}, "why": "asked for\nBy  somebody else"}
+    text = certificate(record)
+    assert "Why       asked for By somebody else\n" in text
+    assert "not said" in certificate({**record, "by": None})
+
+
 # --- Influence ------------------------------------------------------------------------
 
 
