@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from skclif.numerics.influence import BLOCK_ROWS
 from sklearn.linear_model import LogisticRegression
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif.numerics.blocks import BLOCK_ROWS
 from skclif.numerics.first_order import first_order, solve_adjoint
 from skclif.numerics.hessians import _add_square, factorise
 from skclif.numerics.targets import LabelTarget

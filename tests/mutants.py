@@ -116,21 +116,18 @@ MUTANTS = [
         "if not intact or not isinstance(about, dict):",
         "if not isinstance(about, dict):",
         "a damaged file is told by its checksum",
-        ("tests/storage", "tests/models/test_files.py"),
     ),
     Mutant(
         "_storage",
         "if found != str(version):",
         "if False:",
         "a file of another format version is refused",
-        ("tests/storage", "tests/models/test_files.py"),
     ),
     Mutant(
         "_storage",
         '(f"{name} {a.dtype.str}", a)',
         "(name, a)",
         "the checksum of a file covers the dtype of its arrays",
-        ("tests/storage", "tests/models/test_files.py"),
     ),
     Mutant(
         "_storage",
@@ -693,8 +690,8 @@ MUTANTS = [
     Mutant(
         "_text",
         "[model, self.dtype, self.long_text]",
-        "[model, self.long_text]",
-        "vectors of another precision have other keys",
+        "[model, self.dtype]",
+        "vectors of whole texts and of their beginnings have other keys",
     ),
     Mutant(
         "_text",

@@ -155,7 +155,7 @@ def test_no_size_lets_layout_through(seed, n_samples, n_features, layout, traini
 def test_tables_give_the_bits_of_arrays():
     # pandas keeps columns together, so that the values of a table are column-major.
     X, y, concepts, weights, concept_weights = _problem(1)
-    table = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
+    table = pd.DataFrame({f"x{j}": column.copy() for j, column in enumerate(X.T)})
     assert np.asarray(table[:]).flags.f_contiguous
     found = _classifier(
         table, y, concepts, pd.Series(weights), pd.DataFrame(concept_weights)
