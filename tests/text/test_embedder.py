@@ -339,7 +339,7 @@ NOT_TEXTS = {
     "missing in str": (
         pd.Series([None, "a"], dtype="str", index=[8, 9]),
         ValueError,
-        "row 0 .* holds nan",
+        "row 0 .* holds (nan|None)",
     ),
     "missing in polars": (pl.Series(["a", None]), ValueError, "row 1 .* holds None"),
     "half a character": (["a", "b\ud800"], ValueError, r"row 1 .*'\\ud800', half a"),
@@ -489,7 +489,7 @@ def test_importing_loads_no_torch(tiny_encoder, tmp_path, expected):
         assert not {{"torch", "transformers"}} & set(sys.modules)
         embedder = SentenceEmbedder({tiny_encoder!r}, cache_dir={str(tmp_path)!r})
         embedder.set_output(transform="pandas")
-        print(embedder.fit_transform({TEXTS!r}).sum(axis=None))
+        print(embedder.fit_transform({TEXTS!r}).to_numpy().sum())
         assert not {{"torch", "transformers"}} & set(sys.modules)
     """
     command = [sys.executable, "-X", "utf8", "-c", code]
