@@ -11,6 +11,9 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 # On the small problems of tests, threads do little but wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# It writes a trail with an older skclif, and cannot be imported with this one.
+collect_ignore = ["audit/old_trail/write.py"]
+
 _WORDS = ["and", "bad", "cold", "food", "good", "great", "lovely", "never", "rude"]
 _WORDS += ["service", "slow", "soup", "tasty", "the", "too", "waiter", "warm", "was"]
 

@@ -435,9 +435,11 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Raises
         ------
+        TypeError
+            If `concepts` is None, a dict or text.
         ValueError
-            If `concepts` is None, a value was never seen in `fit`, lengths differ, or
-            the bottleneck is "logit".
+            If a value was never seen in `fit`, lengths differ, or the bottleneck is
+            "logit".
         """
         check_is_fitted(self)
         self._require_concepts("intervene")
@@ -449,9 +451,10 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         bottleneck, features = self._on_device(X)
         annotations = Annotations.read(concepts, None, len(features))
         if annotations is None:
-            raise ValueError(
-                "intervene was given concepts=None; pass the known values, or use "
-                "predict_proba if no value is known."
+            raise TypeError(
+                "concepts must be a DataFrame, an array or a list of rows, got "
+                "NoneType: pass the known values, or use predict_proba if there are "
+                "none."
             )
         known = FittedHeads.of(self).schema.encode(annotations, partial=True)
         codes = torch.from_numpy(known).to(features.device)

@@ -553,12 +553,16 @@ def test_bad_concepts(data, spoil, error, match):
         (lambda c: c.rename(columns={"food": "taste"}), r"unknown: \['taste'\]"),
         (lambda c: c.to_numpy(dtype=object)[:, :2], "has 2 columns.*fitted with 3"),
         (lambda c: c.iloc[:5], "inconsistent numbers of samples"),
-        (lambda c: None, "concepts=None; pass the known values, or use predict_proba"),
     ],
 )
 def test_bad_interventions(fitted, data, spoil, match):
     with pytest.raises(ValueError, match=match):
         fitted.intervene(data[0], spoil(data[2]))
+
+
+def test_an_intervention_needs_values(fitted, data):
+    with pytest.raises(TypeError, match="got NoneType: pass .* use predict_proba if"):
+        fitted.intervene(data[0], None)
 
 
 @pytest.mark.parametrize(
