@@ -452,9 +452,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         annotations = Annotations.read(concepts, None, len(features))
         if annotations is None:
             raise TypeError(
-                "concepts must be a DataFrame, an array or a list of rows, got "
-                "NoneType: pass the known values, or use predict_proba if there are "
-                "none."
+                "concepts must be a DataFrame, an array or a list of rows of shape "
+                "(n_samples, n_concepts), got NoneType: pass the known values, or use "
+                "predict_proba if there are none."
             )
         known = FittedHeads.of(self).schema.encode(annotations, partial=True)
         codes = torch.from_numpy(known).to(features.device)
