@@ -60,10 +60,19 @@ _HOMES = {
     "save_model": "_models.files",
 }
 
+# Parts of results. Nobody constructs them, and pickles of results name them.
+_PARTS = {
+    "Agreement": "_results.validation",
+    "EditRecord": "_results.edits",
+    "HeadRecord": "_results.edits",
+    "ReplayStep": "_audit.replay",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    home = _HOMES.get(name, _PARTS.get(name))
+    if home is not None:
+        return getattr(import_module(f".{home}", __name__), name)
     if name in __all__:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

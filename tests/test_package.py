@@ -1,12 +1,16 @@
 """What the package promises as a whole: imports, layers, names."""
 
 import ast
+import pickle
+import pickletools
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 import skclif
 
@@ -52,6 +56,40 @@ def test_every_public_name_is_there_and_listed():
     assert sorted(skclif.__all__) == skclif.__all__
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = skclif.Nothing
+
+
+@pytest.mark.parametrize("name", skclif._PARTS)
+def test_parts_of_results_name_where_pickles_find_them(name):
+    part = getattr(skclif, name)
+    assert (part.__module__, part.__qualname__) == ("skclif", name)
+
+
+def test_pickles_name_no_private_module():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 3)), np.arange(30) % 2
+    explainer = skclif.ConceptInfluenceExplainer(skclif.ConceptBottleneckClassifier())
+    explainer.fit(X, y)
+    step = skclif.ReplayStep(1, "fit", True, True)
+    results = [
+        explainer,
+        explainer.influence(X, y),
+        explainer.validate(X, y, n_rows=2, n_paths=0, random_state=0),
+        explainer.edit(drop=[1]),
+        explainer.suggest_edits(X, y, random_state=0),
+        skclif.InfluenceReweighter(LogisticRegression(), strength=0).fit(X, y),
+        skclif.SentenceEmbedder(),
+        skclif.ReplayResult((step,), None),
+    ]
+    for result in results:
+        pickled = pickle.dumps(result)
+        assert pickle.loads(pickled) is not None
+        modules = {
+            words.split(" ")[0]
+            for opcode, words, _ in pickletools.genops(pickle.dumps(result, protocol=2))
+            if opcode.name == "GLOBAL"
+        }
+        ours = {m for m in modules if m.split(".")[0] == "skclif"}
+        assert ours == {"skclif"}, ours
 
 
 def test_version_is_the_installed_one():

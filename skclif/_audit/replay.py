@@ -72,6 +72,8 @@ class ReplayStep:
         How the environment differs from the one that wrote the record.
     """
 
+    __module__ = "skclif"
+
     number: int
     kind: str
     same: bool | None
@@ -184,6 +186,8 @@ def replay(
 
     Raises
     ------
+    FileNotFoundError
+        If there is no trail.
     TrailError
         If the trail was altered, or holds no fit.
     ValueError
@@ -215,6 +219,8 @@ def replay(
     that forgot them, where the model was fitted from zero.
     """
     trail = trail if isinstance(trail, AuditTrail) else AuditTrail(trail)
+    if not trail.path.exists():
+        raise FileNotFoundError(f"There is no file {str(trail.path)!r}.")
     records = trail.read()
     first = last_fit(records)
     check_content(first)

@@ -31,6 +31,8 @@ class HeadRecord:
         Whether the head is at its optimum.
     """
 
+    __module__ = "skclif"
+
     head: str
     start: str
     n_steps: int
@@ -67,6 +69,8 @@ class EditRecord:
     version : str
         The version of skclif.
     """
+
+    __module__ = "skclif"
 
     changes: pd.DataFrame
     n_steps: int | None

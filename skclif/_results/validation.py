@@ -40,6 +40,8 @@ class Agreement:
         hard activations that do not flip.
     """
 
+    __module__ = "skclif"
+
     estimated: np.ndarray
     retrained: np.ndarray
     resolution: np.ndarray | float = 0.0

@@ -17,15 +17,15 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Number(click.FloatRange):
-    """A number in a range; click itself finds that nan is in every range."""
+    """A finite number in a range; to click, nan is in every range, and inf in many."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return the number."""
         number = float(super().convert(value, param, ctx))
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number.", param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
         return number
 
 

@@ -92,6 +92,8 @@ def factorise(
     InfluenceWarning
         If a Hessian is so nearly singular that digits of influence are lost.
     """
+    if max(penalty, concept_penalty) > torch.finfo(dtype).max:
+        dtype = data.features.dtype
     counted = data.counted()
     sums = sum_rows(
         partial(_add_rows, bottleneck, dtype),

@@ -452,10 +452,17 @@ def test_a_change_that_is_not_the_recorded_one_differs(audited, reviews, tmp_pat
 )
 def test_a_trail_of_something_else(kind, content, message, reviews, tmp_path):
     trail = AuditTrail(tmp_path / "trail.jsonl")
-    if kind is not None:
+    if kind is None:
+        trail.path.touch()
+    else:
         trail.append(kind, content)
     with pytest.raises(TrailError, match=message):
         replay(trail, reviews, features=np.zeros((120, 16)))
+
+
+def test_a_trail_that_is_not_there(reviews, tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no file .*trail.jsonl"):
+        replay(tmp_path / "trail.jsonl", reviews)
 
 
 def test_a_trail_that_was_altered(audited, reviews, tmp_path):

@@ -132,7 +132,9 @@ def test_a_missing_extra_can_be_mended(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("option", ["--C", "--concept-C", "--test-size"])
-def test_nan_is_no_number_in_a_range(option, tmp_path):
-    result = _audit(tmp_path, option, "nan")
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_numbers_are_finite(option, number, tmp_path):
+    result = _audit(tmp_path, option, number)
     assert result.exit_code == 2
-    assert f"'{option}': 'nan' is not a number." in result.stderr
+    if (option, number) != ("--test-size", "inf"):  # which is not in its range either
+        assert f"'{option}': {number!r} is not a finite number." in result.stderr

@@ -386,3 +386,14 @@ def test_cuda_agrees_with_cpu(explainers, targets, method):
     values = _fit(method, device="cuda").influence(*targets, paths=True).values
     expected = explainers[method].influence(*targets, paths=True).values
     assert _error(values, expected) < (5e-4 if method == "newton" else 1e-9)
+
+
+@pytest.mark.parametrize("method", ["newton", "leverage", "first_order"])
+def test_penalties_that_single_precision_cannot_hold(method):
+    X, y, _ = make_concept_data(40)
+    clf = ConceptBottleneckClassifier(C=1e-40)
+    single, double = (
+        ConceptInfluenceExplainer(clf, method=method).fit(data, y).influence(data, y)
+        for data in (X.astype(np.float32), X.astype(np.float32).astype(float))
+    )
+    np.testing.assert_allclose(single.values, double.values, rtol=1e-9, atol=1e-12)
