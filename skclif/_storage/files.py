@@ -83,6 +83,8 @@ def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
     ------
     BlockingIOError
         If another process is writing, and `wait` is False.
+    PermissionError
+        If the folder cannot be written to.
     """
     lock_path = _lock_path(path)
     descriptor = _open_locked(lock_path, wait)
@@ -111,7 +113,13 @@ def _open_locked(lock_path: Path, wait: bool) -> int | None:
     of it, by its name, which may be that of the next writer's file by then.
     """
     while True:
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError as error:  # its name would say nothing to users
+            raise PermissionError(
+                f"The folder {str(lock_path.parent)!r} cannot be written to: "
+                "permission denied."
+            ) from error
         try:
             is_locked = lock_descriptor(descriptor, blocking=wait, poll_interval=0.01)
             # A file that its last writer has removed meanwhile guards nothing: others

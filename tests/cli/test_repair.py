@@ -761,7 +761,8 @@ def test_a_folder_that_cannot_be_written_to_can_be_read(audited, tmp_path):
             assert "Bit for bit" in done("replay", out, file).stdout
             options = ["--text", "review", "--model", place / "encoder", "-q"]
             assert done("predict", out, file, *options).stdout.count("p=") == 5
-            assert "Permission denied" in refused("apply", out, file, "-q")
+            said = refused("apply", out, file, "-q")
+            assert f"{str(out)!r} cannot be written to: permission denied." in said
             assert folders.contents(out) == before
 
 
