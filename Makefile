@@ -62,8 +62,7 @@ lint: $(READY) ## check format and lint
 types: $(READY) ## check types of the numerics and results
 	$(BIN)/mypy
 
-# Not in .ci/run: before Python 3.12, measuring branches makes tests take a quarter
-# longer.
+# Not in .ci/run, where a minute counts: that is what it takes on two cores.
 coverage: $(READY) ## run tests, and hold branch coverage at 95 %
 	$(PYTEST) -m "not full" \
 		--cov --cov-report term-missing:skip-covered --cov-fail-under 95 $(PYTEST_ARGS)

@@ -406,9 +406,9 @@ MUTANTS = [
     ),
     Mutant(
         "_models",
-        "return weights - weights.mean(axis=0)",
-        "return weights",
-        "contributions are centred over the classes",
+        "np.concatenate([-weights / 2, weights / 2])",
+        "np.concatenate([weights / 2, -weights / 2])",
+        "what speaks for the second of two classes speaks against the first",
     ),
     Mutant(
         "_models",

@@ -26,7 +26,7 @@ needs_git = pytest.mark.skipif(
     not (ROOT / ".git").exists() or shutil.which("git") is None,
     reason="needs the repository, to check a commit out",
 )
-PACKAGES = dict.fromkeys(("clif", "detection", "reweighting"), "cleanlab")
+NEED_CLEANLAB = {"clif", "detection", "reweighting", "reweighting_cost"}
 MARKS = {
     "compare": [needs_git, needs_model],
     "embedding": [needs_model],
@@ -53,8 +53,8 @@ def documented(name):
 
 @pytest.mark.parametrize("name", list(_cases()))
 def test_small_sizes_run(name, tmp_path, monkeypatch):
-    if name in PACKAGES:
-        pytest.importorskip(PACKAGES[name])
+    if name in NEED_CLEANLAB:
+        pytest.importorskip("cleanlab")
     module = importlib.import_module(f"benchmarks.{name}")
     store = tmp_path / "store.jsonl"
     store.write_text("Hours of measuring.")

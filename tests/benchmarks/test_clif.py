@@ -1,6 +1,7 @@
 """What the CLIF benchmark computes beside fits: plants, picks, ranks."""
 
 import importlib.util
+from importlib import import_module
 from itertools import combinations
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 from benchmarks.tasks import load_task
 from skclif.datasets import make_concept_reviews
 
-items_ = pytest.importorskip("benchmarks._clif_items")  # it needs cleanlab
-causes = pytest.importorskip("benchmarks._clif_causes")
-clif = pytest.importorskip("benchmarks.clif")
-concepts = pytest.importorskip("benchmarks._clif_concepts")
-drift = pytest.importorskip("benchmarks._clif_drift")
-samples = pytest.importorskip("benchmarks._clif_samples")
+pytest.importorskip("cleanlab")
+items_ = import_module("benchmarks._clif_items")
+causes = import_module("benchmarks._clif_causes")
+clif = import_module("benchmarks.clif")
+concepts = import_module("benchmarks._clif_concepts")
+drift = import_module("benchmarks._clif_drift")
+samples = import_module("benchmarks._clif_samples")
 
 
 @pytest.fixture(scope="module")

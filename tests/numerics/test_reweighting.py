@@ -14,7 +14,7 @@ from skclif.numerics import reweighting
 from skclif.numerics.first_order import first_order, solve_adjoint
 from skclif.numerics.hessians import factorise
 from skclif.numerics.lockstep import LockstepModels
-from skclif.numerics.reweighting import Rows, _Evidence, _multipliers
+from skclif.numerics.reweighting import Rows, _Evidence, _multipliers, _Plan
 from skclif.numerics.targets import LabelTarget
 
 from ..data import make_concept_data
@@ -270,6 +270,19 @@ def test_evidence_equals_loops_where_folds_miss_rows():
     for value, reference in zip(own, expected, strict=True):
         np.testing.assert_allclose(value, reference, rtol=1e-12, atol=1e-14)
     assert own[1][20] == 0
+
+
+def test_every_group_measures_harm_on_every_fold_but_its_own():
+    n_folds, fold = 4, torch.arange(12) % 4
+    rows = Rows(torch.ones(12).double(), torch.ones(12, dtype=bool), fold, n_folds)
+    plan = _Plan(rows, [-2, *range(n_folds)])
+    found = {group: [] for group in range(1 + n_folds)}
+    for group, trained in zip(plan.group, plan.trained.T, strict=True):
+        found[group].append(set(fold[trained == 0].tolist()))
+    assert found[0] == [{own} for own in range(n_folds)]
+    for held_out in range(n_folds):
+        others = [own for own in range(n_folds) if own != held_out]
+        assert found[1 + held_out] == [{held_out, own} for own in others]
 
 
 def test_evidence_of_one_fold_is_no_signal():

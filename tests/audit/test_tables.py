@@ -1,0 +1,57 @@
+"""The tables of an audit: which rows have a line, and what stands in it."""
+
+import numpy as np
+
+from skclif._audit.findings import N_CULPRITS, audit, fit_models
+from skclif._audit.rows import Reviews
+
+from ..data import make_concept_data
+
+
+def _table(weights=None, n_train=12):
+    """Return the influence of a few rows on held-out ones, some of them mistakes."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2))
+    labels = np.where(X[:, 0] + 0.7 * rng.normal(size=40) > 0, "good", "bad")
+    ids, texts = zip(*((f"id{i}", f"text {i}") for i in range(40)), strict=True)
+    reviews = Reviews.from_parts(ids, texts, labels)
+    is_held = np.arange(40) >= n_train
+    train, held_out = reviews.take(~is_held), reviews.take(is_held)
+    models = fit_models(train, X[~is_held], weights)
+    table = audit(models, train, held_out, X[is_held]).influence
+    return dict(iter(table.groupby("target")))
+
+
+def test_culprits_do_harm():
+    found = _table(n_train=7)["row"]
+    assert (found["influence"] > 0).all()
+    sizes = found.groupby("target_id").size()
+    assert sizes.max() <= N_CULPRITS
+    assert sizes.min() < N_CULPRITS
+
+
+def test_rows_that_were_dropped_have_no_line():
+    weights = np.where(np.arange(12) < 3, 0.0, 1.0)
+    found = _table(weights)["all"]
+    assert set(found["train_id"]) == {f"id{i}" for i in range(3, 12)}
+    assert set(_table()["all"]["train_id"]) == {f"id{i}" for i in range(12)}
+
+
+def test_the_probability_of_an_annotation_is_that_of_its_value():
+    X, y, concepts = make_concept_data(120)
+    ids, texts = zip(*((f"id{i}", f"text {i}") for i in range(120)), strict=True)
+    reviews = Reviews.from_parts(ids, texts, y, concepts)
+    is_held = np.arange(120) >= 80
+    train, held_out = reviews.take(~is_held), reviews.take(is_held)
+    models = fit_models(train, X[~is_held])
+    found = audit(models, train, held_out, X[is_held]).predictions
+    for j, (name, proba) in enumerate(
+        models.model.predict_concept_proba(X[is_held]).items()
+    ):
+        values = models.model.concept_classes_[j].tolist()
+        for row, value in enumerate(held_out.concepts[name]):
+            said = found[f"p_annotated:{name}"][row]
+            if value is None:
+                assert np.isnan(said)
+            else:
+                assert said == proba[row, values.index(value)]
