@@ -21,20 +21,20 @@ PARAMETERS = {"C": 2.0}
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """Return rows, features, and the records of their trail."""
+    """Return rows, and the records of their trail."""
     ids, texts = zip(*((f"id{i}", f"text {i}") for i in range(60)), strict=True)
-    rows, features = Reviews.from_parts(ids, texts, LABELS, CONCEPTS), np.float32(X)
+    rows = Reviews.from_parts(ids, texts, LABELS, CONCEPTS).embedded(np.float32(X))
     place = Place.here("cpu")
-    done = fit(rows, features, np.ones(60), PARAMETERS, place)
+    done = fit(rows, PARAMETERS, place)
     content = fit_content(done, rows.take(np.arange(0)), PARAMETERS, place)
     trail = AuditTrail(tmp_path_factory.mktemp("trail") / "trail.jsonl")
     trail.append("fit", content)
-    return rows, features, trail.read()
+    return rows, trail.read()
 
 
 def test_what_was_recorded_comes_out_again(recorded):
-    rows, features, records = recorded
-    assert replay_rows(records, rows, features).same
+    rows, records = recorded
+    assert replay_rows(records, rows).same
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_what_was_recorded_comes_out_again(recorded):
     ],
 )
 def test_every_part_is_compared(recorded, part, said):
-    rows, features, records = recorded
+    rows, records = recorded
     records = deepcopy(records)
     records[0]["after"][part] = "0" * 64
-    (step,) = replay_rows(records, rows, features).steps
+    (step,) = replay_rows(records, rows).steps
     assert step.same is False
     assert step.reason.startswith(f"{said} differ")
 

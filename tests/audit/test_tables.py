@@ -1,5 +1,7 @@
 """The tables of an audit: which rows have a line, and what stands in it."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from skclif._audit.findings import N_CULPRITS, audit, fit_models
@@ -14,11 +16,12 @@ def _table(weights=None, n_train=12):
     X = rng.normal(size=(40, 2))
     labels = np.where(X[:, 0] + 0.7 * rng.normal(size=40) > 0, "good", "bad")
     ids, texts = zip(*((f"id{i}", f"text {i}") for i in range(40)), strict=True)
-    reviews = Reviews.from_parts(ids, texts, labels)
+    reviews = Reviews.from_parts(ids, texts, labels).embedded(X)
     is_held = np.arange(40) >= n_train
     train, held_out = reviews.take(~is_held), reviews.take(is_held)
-    models = fit_models(train, X[~is_held], weights)
-    table = audit(models, train, held_out, X[is_held]).influence
+    if weights is not None:
+        train = replace(train, weights=weights)
+    table = audit(fit_models(train), train, held_out).influence
     return dict(iter(table.groupby("target")))
 
 
@@ -40,11 +43,11 @@ def test_rows_that_were_dropped_have_no_line():
 def test_the_probability_of_an_annotation_is_that_of_its_value():
     X, y, concepts = make_concept_data(120)
     ids, texts = zip(*((f"id{i}", f"text {i}") for i in range(120)), strict=True)
-    reviews = Reviews.from_parts(ids, texts, y, concepts)
+    reviews = Reviews.from_parts(ids, texts, y, concepts).embedded(X)
     is_held = np.arange(120) >= 80
     train, held_out = reviews.take(~is_held), reviews.take(is_held)
-    models = fit_models(train, X[~is_held])
-    found = audit(models, train, held_out, X[is_held]).predictions
+    models = fit_models(train)
+    found = audit(models, train, held_out).predictions
     for j, (name, proba) in enumerate(
         models.model.predict_concept_proba(X[is_held]).items()
     ):

@@ -14,7 +14,7 @@ def test_a_table_of_the_report_itself_is_not_applied(name, tiny_encoder, tmp_pat
     folders.write(out / name, table)
     before = folders.contents(out)
     said = folders.refused("apply", out, out / name, "--quiet")
-    assert f"{name} is written anew when decisions are applied" in said
+    assert f"{name} is replaced when decisions are applied" in said
     assert folders.contents(out) == before
     copied = shutil.copy(out / name, tmp_path / name)
     assert folders.run("apply", out, copied).exit_code == 0
