@@ -11,7 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .checks import LARGEST, check_annotation_weights, check_length, sorted_values
+from .checks import (
+    LARGEST_NUMBER,
+    check_annotation_weights,
+    check_length,
+    sorted_values,
+)
 
 RESERVED_NAMES = ("label", "interaction")
 KINDS = ("categorical", "continuous")
@@ -378,12 +383,12 @@ def _numbers(name: str, values: np.ndarray) -> np.ndarray:
             "numbers."
         )
     values = values.astype(np.float64)
-    if not (np.abs(values) <= LARGEST).all():
+    if not (np.abs(values) <= LARGEST_NUMBER).all():
         raise ValueError(
             f"Concept {name!r} is continuous, but has the value "
             f"{values[np.abs(values).argmax()]:.3g}; numbers must be at most "
-            f"{LARGEST:g} in size. Divide them by a constant, clip them, or leave "
-            "those rows not annotated."
+            f"{LARGEST_NUMBER:g} in size. Divide them by a constant, clip them, or "
+            "leave those rows not annotated."
         )
     return values
 
@@ -428,7 +433,7 @@ def value_code(classes: np.ndarray | None, value: Any) -> float | None:
     if classes is None:
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         size: Any = abs(value) if is_number else np.inf
-        return float(value) if size <= LARGEST else None
+        return float(value) if size <= LARGEST_NUMBER else None
     if not pd.api.types.is_scalar(value):
         return None
     for code, known in enumerate(classes.tolist()):

@@ -27,6 +27,9 @@ from .sklearn import _check_feature_names_in, _check_sample_weight, _num_samples
 # Products of a weight, a feature and an annotation or another feature are finite in
 # float64 up to this, and so are their sums over rows.
 LARGEST = 1e100
+# Beyond this the label head stops far from its optimum: the predictions of continuous
+# concepts are its features, and the products of two of them lose the others.
+LARGEST_NUMBER = 1e50
 # Beyond this, rounding is larger than the gradient near the optimum, and a fit ends
 # anywhere.
 LARGEST_FEATURE = 1e15
