@@ -582,7 +582,10 @@ def _out_of_fold(
 
 
 def _best_round(history: dict[str, np.ndarray]) -> int:
-    """Return the round to stop after, 0 if no round is better beyond doubt."""
+    """Return the round to stop after, 0 if no round is better beyond doubt.
+
+    Eq. (39) of docs/mathematics.rst.
+    """
     losses, accuracy = history["log_loss"], history["accuracy"]
     best = int(np.argmin(np.where(accuracy >= accuracy[0], losses, np.inf)))
     certain = losses[best] < losses[0] - history["std_error"][best]

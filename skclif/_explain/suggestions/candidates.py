@@ -128,7 +128,10 @@ class CandidateEdits:
         return best.take(np.asarray(chosen, dtype=int))
 
     def std_errors(self, changes: Changes, validation: Validation) -> np.ndarray:
-        """Return the standard error of every effect, over validation rows."""
+        """Return the standard error of every effect, over validation rows.
+
+        Eq. (26) of docs/mathematics.rst.
+        """
         closed_form, n = self._closed_form(), len(validation)
         total, squares = np.zeros(len(changes)), np.zeros(len(changes))
         keys = np.column_stack([changes.paths, changes.values])

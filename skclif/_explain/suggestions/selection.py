@@ -140,7 +140,7 @@ def folds(
 
 
 def interval_of(effects: np.ndarray) -> tuple[float, float]:
-    """Return the confidence interval of the mean effect."""
+    """Return the confidence interval of the mean: Eq. (26) of docs/mathematics.rst."""
     n = len(effects)
     reach = stats.t.ppf((1 + _LEVEL) / 2, n - 1) * effects.std(ddof=1) / np.sqrt(n)
     return float(effects.mean() - reach), float(effects.mean() + reach)

@@ -83,7 +83,7 @@ class Validation:
 def are_related(log_proba: np.ndarray, codes: np.ndarray) -> bool | None:
     """Return whether labels fit predictions better than in another order.
 
-    None if all labels are the same.
+    None if all labels are the same. Eq. (27) of docs/mathematics.rst.
 
     Parameters
     ----------
