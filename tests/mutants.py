@@ -402,7 +402,7 @@ MUTANTS = [
         "counted = self.weights * sample_weight[:, None] > 0",
         "counted = self.weights > 0",
         "annotations of rows of weight 0 teach no value",
-        ("tests/inputs", "tests/models/test_bottleneck.py"),
+        ("tests/models/test_weights.py", "tests/inputs"),
     ),
     Mutant(
         "_models",
