@@ -759,6 +759,7 @@ MUTANTS = [
         "if not result.close or not stored:",
         "if not stored:",
         "replay fails if a record differs",
+        ("tests/audit/test_replay.py",),
     ),
     Mutant(
         "cli",
