@@ -37,7 +37,7 @@ test-fast: $(READY) ## run what takes less than two minutes
 test-full: $(READY) ## run everything, the whole matrices and all kills too
 	SKCLIF_KILLS=$${SKCLIF_KILLS:-1} $(PYTEST) $(PYTEST_ARGS)
 
-mutants: $(READY) ## see which deliberate faults the tests catch; takes an hour
+mutants: $(READY) ## see which deliberate faults the tests catch; takes about 20 minutes
 	$(BIN)/python -m tests.mutants
 
 # In an environment of its own, made anew: pip does not go back to older versions.
