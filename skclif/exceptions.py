@@ -8,6 +8,7 @@ __all__ = [
     "InfluenceWarning",
     "InterventionWarning",
     "ModelFileError",
+    "PenaltyWarning",
     "ReweightingWarning",
     "SuggestionWarning",
     "TrailError",
@@ -30,6 +31,10 @@ class InterventionWarning(UserWarning):
 
 class ModelFileError(ValueError):
     """A stored model or audit is damaged, has another format, or is something else."""
+
+
+class PenaltyWarning(UserWarning):
+    """A penalty was chosen at the edge of what was tried."""
 
 
 class ReweightingWarning(UserWarning):

@@ -34,6 +34,7 @@ BOTTLENECKS = [
     ConceptBottleneckClassifier(training="independent"),
     ConceptBottleneckClassifier(training="sequential"),
     ConceptBottleneckClassifier(class_weight="balanced", C=0.1),
+    ConceptBottleneckClassifier(C="auto", concept_C="auto"),
     ConceptBottleneckClassifier(bottleneck="logit"),
     ConceptBottleneckClassifier(bottleneck="hard", training="independent"),
 ]

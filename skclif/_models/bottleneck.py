@@ -6,7 +6,7 @@ Concept bottleneck models are due to Koh et al. (2020), arXiv 2007.04612.
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import numpy as np
@@ -32,15 +32,18 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_tensor
-from ..exceptions import InterventionWarning, warn_user
+from ..exceptions import InterventionWarning, PenaltyWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
     TrainingData,
     correction,
-    fit_bottleneck,
+    fit_concepts,
+    fit_label,
     substitute,
 )
+from ..numerics.heads import Head, HeadStack
 from ..numerics.solvers import Convergence
+from ..numerics.tuning import GRID, choose_concept_C, choose_label_C
 from .fitted import FittedHeads, class_weights, concept_heads
 
 # A sum of numbers should be larger than the tolerance of its gradient by this factor.
@@ -49,6 +52,16 @@ _COARSE = 1e3
 _INTERVENTION_PROB = 0.4
 # Models whose users were warned of correcting concepts.
 _WARNED: WeakSet[Any] = WeakSet()
+
+
+class _Solution(NamedTuple):
+    """Both stages, how their fits ended, and the inverse penalties they have."""
+
+    bottleneck: Bottleneck
+    concepts: Convergence
+    label: Convergence
+    C: float
+    concept_C: np.ndarray
 
 
 class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstimator):
@@ -77,10 +90,12 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         head is trained on true annotations, from 0 ("sequential") to 1 ("independent").
         The other share is trained on predicted concepts. None is 0.4, and 0 with
         ``bottleneck="logit"``.
-    C : float, default=1.0
-        Inverse strength of the L2 penalty on the label head.
-    concept_C : float, default=1.0
-        Inverse strength of the L2 penalty on every concept head.
+    C : float or "auto", default=1.0
+        Inverse strength of the L2 penalty on the label head. "auto" takes the value
+        from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss.
+    concept_C : float or "auto", default=1.0
+        Inverse strength of the L2 penalty on every concept head. "auto" chooses a value
+        for each concept in the same way; for a continuous concept, by squared error.
     concept_kinds : dict of str to {"categorical", "continuous"}, default=None
         Kinds of concepts by name, where they differ from the default: a concept with
         numbers that are not whole is continuous; every other concept is categorical.
@@ -184,8 +199,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         "training": [StrOptions({"mixed", "sequential", "independent"})],
         "bottleneck": [StrOptions({"soft", "logit", "hard"})],
         "intervention_prob": [Interval(Real, 0, 1, closed="both"), None],
-        "C": [Interval(Real, 0, None, closed="neither")],
-        "concept_C": [Interval(Real, 0, None, closed="neither")],
+        "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "concept_C": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "concept_kinds": [dict, None],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -201,8 +216,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         training: str = "mixed",
         bottleneck: str = "soft",
         intervention_prob: float | None = None,
-        C: float = 1.0,
-        concept_C: float = 1.0,
+        C: float | str = 1.0,
+        concept_C: float | str = 1.0,
         concept_kinds: dict[str, str] | None = None,
         class_weight: dict[Any, float] | str | None = None,
         tol: float = 1e-8,
@@ -286,21 +301,22 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             codes if annotations is None else annotations.weights,
             class_weight,
         ).data()
-        bottleneck, concept_fit, label_fit = self._solve(data, schema, len(classes))
+        found = self._solve(data, schema, len(classes), sample_weight)
         heads = FittedHeads.solved(
             self,
-            bottleneck,
+            found.bottleneck,
             schema,
             classes,
             class_weight,
-            float(self.C),
-            np.full(len(schema.names), float(self.concept_C)),
+            found.C,
+            found.concept_C,
         )
-        heads.store(self, max(concept_fit.n_iter, label_fit.n_iter))
-        self._note_correction(bottleneck, data)
+        heads.store(self, max(found.concepts.n_iter, found.label.n_iter))
+        self._note_correction(found.bottleneck, data)
         self._warn_if_tol_is_coarse(data)
-        self._warn_unless_converged(concept_fit, heads.names)
-        self._warn_unless_converged(label_fit, ["label"])
+        self._warn_unless_converged(found.concepts, heads.names)
+        self._warn_unless_converged(found.label, ["label"])
+        self._warn_of_edges()
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -562,23 +578,22 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         return weights
 
     def _solve(
-        self, data: TrainingData, schema: ConceptSchema, n_classes: int
-    ) -> tuple[Bottleneck, Convergence, Convergence]:
+        self,
+        data: TrainingData,
+        schema: ConceptSchema,
+        n_classes: int,
+        sample_weight: np.ndarray,
+    ) -> _Solution:
         """Fit both stages, or say which numbers are too large for that."""
         try:
-            solution = fit_bottleneck(
+            solution = self._fit_stages(
                 data.to(resolve_device(self.device)),
                 concept_heads(schema, self.bottleneck),
                 n_classes,
-                intervention_prob=self._intervention_prob(),
-                penalty=1 / self.C,
-                concept_penalties=torch.full(
-                    (len(schema.names),), 1 / self.concept_C, dtype=torch.float64
-                ),
-                tol=float(self.tol),
-                max_iter=self.max_iter,
+                sample_weight,
             )
-            if all(fit.gradient_norm.isfinite().all() for fit in solution[1:]):
+            fits = solution.concepts, solution.label
+            if all(fit.gradient_norm.isfinite().all() for fit in fits):
                 return solution
             cause = None
         except LinAlgError as error:
@@ -587,9 +602,59 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         raise ValueError(
             "The heads cannot be fitted in double precision: in size, the features "
             f"reach {float(data.features.abs().max()):.2g}, the weights of rows and "
-            f"annotations {float(weights.max()):.2g}, with C={self.C:.2g} and "
-            f"concept_C={self.concept_C:.2g}. Scale or clip what is large."
+            f"annotations {float(weights.max()):.2g}, with C={_short(self.C)} and "
+            f"concept_C={_short(self.concept_C)}. Scale or clip what is large."
         ) from cause
+
+    def _fit_stages(
+        self,
+        data: TrainingData,
+        heads: list[Head],
+        n_classes: int,
+        sample_weight: np.ndarray,
+    ) -> _Solution:
+        """Fit one stage after the other, each with the penalties that it is to have."""
+        limits: dict[str, Any] = {"tol": float(self.tol), "max_iter": self.max_iter}
+        # Of a row that counts as several, one is left out.
+        units = torch.from_numpy(1 / np.maximum(sample_weight, 1)).to(data.features)
+        if self.concept_C == "auto" and heads:
+            concept_C = choose_concept_C(HeadStack(heads), data, units).C.cpu()
+        else:
+            given = 1.0 if self.concept_C == "auto" else float(self.concept_C)
+            concept_C = torch.full((len(heads),), given, dtype=torch.float64)
+        bottleneck, concepts = fit_concepts(
+            data,
+            heads,
+            n_classes,
+            intervention_prob=self._intervention_prob(),
+            concept_penalties=1 / concept_C,
+            **limits,
+        )
+        if self.C == "auto":
+            choice = choose_label_C(bottleneck, data, units, 1 / concept_C)
+            C = float(choice.C)
+        else:
+            C = float(self.C)
+        bottleneck, label = fit_label(bottleneck, data, penalty=1 / C, **limits)
+        return _Solution(bottleneck, concepts, label, C, concept_C.numpy())
+
+    def _warn_of_edges(self) -> None:
+        """Warn of a chosen penalty that is the last that was tried."""
+        chosen = dict(
+            zip(map(repr, self.concept_names_in_), self.concept_C_, strict=True)
+        )
+        chosen = chosen if self.concept_C == "auto" else {}
+        chosen |= {"the label": self.C_} if self.C == "auto" else {}
+        edges = {name: C for name, C in chosen.items() if C in (GRID[0], GRID[-1])}
+        if edges:
+            listed = ", ".join(f"{C:g} for {name}" for name, C in edges.items())
+            warn_user(
+                "The penalty that was chosen is at the edge of what was tried: C="
+                f"{listed} (from {GRID[0]:g} to {GRID[-1]:g}). The features may need "
+                "another scale, or they tell nothing about these values; set C or "
+                "concept_C to a number to go further.",
+                PenaltyWarning,
+            )
 
     def _note_correction(self, bottleneck: Bottleneck, data: TrainingData) -> None:
         """Keep what annotations do to predictions for training rows, if it may hurt."""
@@ -634,7 +699,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                 continue
             weights = data.concept_weights[:, j]
             total = float((weights * data.concepts[:, j].abs()).sum())
-            tolerance = self.tol * min(1.0, 1 / self.concept_C, float(weights.sum()))
+            penalty = 1 / self.concept_C_[j]
+            tolerance = self.tol * min(1.0, penalty, float(weights.sum()))
             if total < _COARSE * tolerance:
                 warn_user(
                     f"The head of {self.concept_names_in_[j]!r} learns little or "
@@ -664,6 +730,10 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                     "Scale the features and weights, or lower C and concept_C."
                 )
             warn_user(message, ConvergenceWarning)
+
+
+def _short(C: float | str) -> str:
+    return C if isinstance(C, str) else f"{C:.2g}"
 
 
 def _upgraded(state: dict[str, Any]) -> dict[str, Any]:

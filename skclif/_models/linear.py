@@ -18,7 +18,7 @@ from .._inputs.annotations import Annotations
 from .._inputs.pipelines import final_step, is_frozen
 from .._inputs.training_rows import TrainingRows
 from ..exceptions import InfluenceWarning, warn_user
-from ..numerics.bottleneck import TrainingData, refit_label, relative_gradients
+from ..numerics.bottleneck import TrainingData, fit_label, relative_gradients
 from ..numerics.separability import LARGEST, are_separable, programme_size
 from .bottleneck import ConceptBottleneckClassifier
 from .fitted import FittedHeads, class_weights
@@ -194,7 +194,7 @@ def _check_bounded(heads: FittedHeads, data: TrainingData) -> None:
 
 
 def _polish(model: LogisticRegression, heads: FittedHeads, data: TrainingData) -> None:
-    bottleneck, fit = refit_label(
+    bottleneck, fit = fit_label(
         heads.tensors(),
         data,
         penalty=1 / heads.C,

@@ -29,6 +29,20 @@ class Number(click.FloatRange):
         return number
 
 
+class Penalty(click.ParamType):  # type: ignore[type-arg]
+    """A finite number above 0, or the word auto."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | str:
+        """Return the number, or "auto"."""
+        if value == "auto":
+            return "auto"
+        return Number(min=0, min_open=True).convert(value, param, ctx)
+
+
 FOLDER = click.argument(
     "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False)
 )
@@ -90,18 +104,21 @@ AUDIT = (
     click.option(
         "--C",
         "C",
-        type=Number(min=0, min_open=True),
-        default=1.0,
+        type=Penalty(),
+        metavar="NUMBER|auto",
+        default="auto",
         show_default=True,
-        help="Inverse penalty of the label's model and of the black box.",
+        help="Inverse penalty of the label's model and of the black box. auto chooses "
+        "by leave-one-out log-loss, for each of the two.",
     ),
     click.option(
         "--concept-C",
         "concept_C",
-        type=Number(min=0, min_open=True),
-        default=1.0,
+        type=Penalty(),
+        metavar="NUMBER|auto",
+        default="auto",
         show_default=True,
-        help="Inverse penalty of the concepts' models.",
+        help="Inverse penalty of the concepts' models. auto chooses for each.",
     ),
     click.option(
         "--method",

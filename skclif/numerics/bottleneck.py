@@ -336,25 +336,43 @@ def fit_bottleneck(
     bottleneck : Bottleneck
     concepts, label : Convergence
     """
-    data = data.counted()
-    stack, label = HeadStack(concept_heads), SoftmaxHead(n_classes)
-    concept_parameters, concepts = solve_heads(
+    bottleneck, concepts = fit_concepts(
+        data,
+        concept_heads,
+        n_classes,
+        intervention_prob=intervention_prob,
+        concept_penalties=concept_penalties,
+        tol=tol,
+        max_iter=max_iter,
+    )
+    bottleneck, labels = fit_label(
+        bottleneck, data, penalty=penalty, tol=tol, max_iter=max_iter
+    )
+    return bottleneck, concepts, labels
+
+
+def fit_concepts(
+    data: TrainingData,
+    concept_heads: Sequence[Head],
+    n_classes: int,
+    *,
+    intervention_prob: float,
+    concept_penalties: Tensor,
+    tol: float,
+    max_iter: int,
+) -> tuple[Bottleneck, Convergence]:
+    """Fit the concept heads alone; the label head has no parameters yet."""
+    data, stack = data.counted(), HeadStack(concept_heads)
+    parameters, convergence = solve_heads(
         concept_problem(stack, data, concept_penalties), tol=tol, max_iter=max_iter
     )
-    bottleneck = Bottleneck(
-        stack,
-        label,
-        concept_parameters,
-        label_parameters=data.features.new_empty(0),
-        intervention_prob=intervention_prob,
-    )
-    label_parameters, labels = solve_heads(
-        bottleneck.label_problem(data, penalty), tol=tol, max_iter=max_iter
-    )
-    return replace(bottleneck, label_parameters=label_parameters), concepts, labels
+    nothing = data.features.new_empty(0)
+    label = SoftmaxHead(n_classes)
+    bottleneck = Bottleneck(stack, label, parameters, nothing, intervention_prob)
+    return bottleneck, convergence
 
 
-def refit_label(
+def fit_label(
     bottleneck: Bottleneck,
     data: TrainingData,
     *,
@@ -362,10 +380,11 @@ def refit_label(
     tol: float,
     max_iter: int,
 ) -> tuple[Bottleneck, Convergence]:
-    """Train the label head further, starting from its current parameters."""
+    """Fit the label head, starting from its parameters if it has any."""
+    start = bottleneck.label_parameters
     parameters, convergence = solve_heads(
-        bottleneck.label_problem(data, penalty),
-        bottleneck.label_parameters,
+        bottleneck.label_problem(data.counted(), penalty),
+        start if len(start) else None,
         tol=tol,
         max_iter=max_iter,
     )

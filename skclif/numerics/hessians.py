@@ -16,7 +16,7 @@ from scipy.linalg import blas, lapack
 from torch import Tensor
 
 from ..exceptions import InfluenceWarning, warn_user
-from .blocks import BLOCK_ROWS, sum_rows
+from .blocks import BLOCK_ROWS, row_blocks, sum_rows
 from .bottleneck import Bottleneck, LabelRows, TrainingData, concept_problem
 from .heads import Head, HeadsProblem
 from .products import with_ones
@@ -27,6 +27,7 @@ _ILL_CONDITIONED = 1e-10
 _SINGLE_ENOUGH = 7e-6
 # If a larger share of the rows has weight in a head, all rows are multiplied.
 _MOST_COUNTED = 0.9
+_REMEDY = "Centre and rescale the features, or lower C and concept_C."
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,40 @@ def factorise(
         concept_penalties.to(data.features),
         dtype,
     )
+
+
+def factor_heads(
+    problem: HeadsProblem, parameters: Tensor, block_rows: int = BLOCK_ROWS
+) -> list[Tensor | None]:
+    """Return the Cholesky factor of every head's Hessian, without a cross term.
+
+    It is None if the Hessian is not positive definite to working precision.
+
+    Parameters
+    ----------
+    problem : HeadsProblem
+    parameters : Tensor of shape (n_scores, n_features + 1)
+    block_rows : int
+        Number of rows per block. The result depends on it only by rounding.
+    """
+    stack, features = problem.stack, problem.features
+    n_inputs = features.shape[1] + 1
+    sums = [
+        features.new_zeros(len(head.curvature_edges(features)), n_inputs, n_inputs)
+        for head in stack.heads
+    ]
+    scores = stack.split(problem.scores(parameters))
+    for block in row_blocks(len(features), block_rows):
+        inputs = with_ones(features[block])
+        for j, (head, total) in enumerate(zip(stack.heads, sums, strict=True)):
+            probabilities = head.probabilities(scores[j][block])
+            weights = problem.weights[block, j]
+            _add_curvature(total, head, probabilities, weights, inputs)
+    factors: list[Tensor | None] = []
+    for head, penalty in zip(stack.heads, problem.penalties.tolist(), strict=True):
+        factor, left = _cholesky(_hessian(head, sums.pop(0), penalty))
+        factors.append(factor if _is_definite(len(factor), left) else None)
+    return factors
 
 
 @dataclass(frozen=True)
@@ -403,17 +438,20 @@ def _on_features(
 
 
 def _check_condition(stage: str, size: int, remaining: float) -> None:
-    remedy = "Centre and rescale the features, or lower C and concept_C."
-    eps = torch.finfo(torch.float64).eps
-    if remaining <= size * eps:
+    if not _is_definite(size, remaining):
         raise ValueError(
             f"The Hessian of a {stage} head is not positive definite to working "
-            f"precision, so influence is not defined. {remedy}"
+            f"precision, so influence is not defined. {_REMEDY}"
         )
     if remaining < _ILL_CONDITIONED:
+        lost = torch.finfo(torch.float64).eps / remaining
         warn_user(
             f"The Hessian of a {stage} head is nearly singular (reciprocal condition "
-            f"{remaining:.1g}), so influence can be off by {eps / remaining:.1g} of "
-            f"its size. {remedy}",
+            f"{remaining:.1g}), so influence can be off by {lost:.1g} of its size. "
+            f"{_REMEDY}",
             InfluenceWarning,
         )
+
+
+def _is_definite(size: int, remaining: float) -> bool:
+    return remaining > size * torch.finfo(torch.float64).eps

@@ -13,10 +13,12 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
+from sklearn.model_selection import cross_val_score
 from sklearn.utils.class_weight import compute_sample_weight
 
 from skclif import ConceptBottleneckClassifier
-from skclif.exceptions import InterventionWarning
+from skclif.exceptions import InterventionWarning, PenaltyWarning
+from skclif.numerics.tuning import GRID
 
 from ..data import make_concept_data
 
@@ -249,6 +251,62 @@ def test_correcting_concepts_does_not_warn_where_it_helped():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert log_loss(y, clf.intervene(X, true)) < log_loss(y, clf.predict_proba(X))
+
+
+@pytest.mark.filterwarnings("ignore:The penalty that was chosen")
+@pytest.mark.parametrize("training", TRAINING)
+def test_chosen_penalties_are_kept_and_are_those_of_a_plain_fit(data, training):
+    X, y, concepts = data
+    auto = ConceptBottleneckClassifier(training=training, C="auto", concept_C="auto")
+    auto.fit(X, y, concepts=concepts)
+    assert auto.get_params()["C"] == auto.get_params()["concept_C"] == "auto"
+    assert isinstance(auto.C_, float) and auto.concept_C_.shape == (3,)
+    assert set(auto.concept_C_) | {auto.C_} <= set(GRID)
+    # One value for all concepts is a choice among others.
+    same = clone(auto).set_params(C=auto.C_, concept_C=auto.concept_C_[0])
+    same.fit(X, y, concepts=concepts.iloc[:, [0]])
+    single = clone(auto).fit(X, y, concepts=concepts.iloc[:, [0]])
+    np.testing.assert_array_equal(single.concept_coef_[0], same.concept_coef_[0])
+    np.testing.assert_allclose(auto.concept_coef_[0], same.concept_coef_[0])
+    copy = pickle.loads(pickle.dumps(auto))
+    np.testing.assert_array_equal(copy.concept_C_, auto.concept_C_)
+
+
+def test_a_chosen_penalty_of_the_black_box(data):
+    X, y, _ = data
+    auto = ConceptBottleneckClassifier(C="auto").fit(X, y)
+    plain = ConceptBottleneckClassifier(C=auto.C_).fit(X, y)
+    np.testing.assert_array_equal(auto.coef_, plain.coef_)
+    loss = [
+        -cross_val_score(
+            LogisticRegression(C=C, max_iter=1000), X, y, cv=15, scoring="neg_log_loss"
+        ).mean()
+        for C in GRID
+    ]
+    best = GRID[int(np.argmin(loss))]
+    assert abs(np.log10(best / auto.C_)) <= 0.51  # at most one step of the grid
+
+
+def test_labels_that_features_say_nothing_about_end_at_the_edge(data):
+    rng = np.random.default_rng(0)
+    X, noise = rng.normal(size=(200, 8)), rng.integers(0, 2, 200)
+    concepts = pd.DataFrame({"a": rng.integers(0, 2, 200)})
+    clf = ConceptBottleneckClassifier(C="auto", concept_C="auto")
+    message = (
+        r"at the edge of what was tried: C=.*0\.0001 for the label "
+        r"\(from 0.0001 to 10000\)"
+    )
+    with pytest.warns(PenaltyWarning, match=message):
+        clf.fit(X, noise, concepts=concepts)
+    assert clf.C_ == 1e-4
+
+
+@pytest.mark.parametrize("value", ["best", 0, -1.0, None])
+@pytest.mark.parametrize("name", ["C", "concept_C"])
+def test_a_penalty_is_a_number_or_auto(data, name, value):
+    X, y, concepts = data
+    with pytest.raises(ValueError, match=f"The {name!r} parameter .*'auto'"):
+        ConceptBottleneckClassifier(**{name: value}).fit(X, y, concepts=concepts)
 
 
 def test_hard_predictions_are_like_known_values(data):

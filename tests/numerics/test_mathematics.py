@@ -7,7 +7,11 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from torch.func import hessian, jacrev, jvp
 
-from skclif.numerics.bottleneck import TrainingData, fit_bottleneck
+from skclif.numerics.bottleneck import (
+    TrainingData,
+    concept_problem,
+    fit_bottleneck,
+)
 from skclif.numerics.first_order import first_order, solve_adjoint
 from skclif.numerics.heads import RidgeHead, SoftmaxHead
 from skclif.numerics.hessians import factorise
@@ -15,6 +19,7 @@ from skclif.numerics.leverage import leverage
 from skclif.numerics.suggestions import ClosedForm
 from skclif.numerics.suspects import LeftOut, judge
 from skclif.numerics.targets import LabelTarget, Question
+from skclif.numerics.tuning import _label_scores, left_out_scores
 
 SIZES, N_CLASSES = [3, 2, 0], 3  # 0: a continuous concept
 CONCEPT_PENALTIES = torch.tensor([0.3, 0.5, 0.9], dtype=torch.float64)
@@ -280,6 +285,35 @@ def test_leverage(model):  # Eqs. (12) to (18)
     whole = influence(step, [t + s for t, s in zip(model.theta, steps, strict=True)])
     paths.append(whole - sum(paths))  # Eq. (12)
     torch.testing.assert_close(ours[:, 0], torch.stack(paths, dim=1))
+
+
+def test_scores_of_a_row_that_is_left_out_in_part(model):  # Eqs. (48) and (49)
+    units = torch.full((24,), 0.6, dtype=torch.float64)
+    problem = concept_problem(model.fitted.concepts, model.data, CONCEPT_PENALTIES)
+    ours = left_out_scores(problem, model.fitted.concept_parameters, units)
+    hessian_y, hessians = model.hessians()
+    moved = []
+    for j, theta in enumerate(model.theta):
+        own = 0.6 * hessian(lambda t, j=j: model.concept_term(j, t, ROW))(theta)
+        slope = 0.6 * jacrev(lambda t, j=j: model.concept_term(j, t, ROW))(theta)
+        moved.append(theta + torch.linalg.solve(hessians[j] - own, slope))
+        scores = moved[j].reshape(model.heads[j].n_scores, -1) @ model.x[ROW]
+        torch.testing.assert_close(ours[j][ROW], scores)
+    there = model.z(moved, model.x[ROW])
+    own = 0.6 * hessian(model.label_term)(model.theta_y, model.theta, ROW)
+    slope = 0.6 * jacrev(model.label_term)(model.theta_y, model.theta, ROW)
+    step = torch.linalg.solve(hessian_y - own, slope)
+    expected = (model.theta_y + step).reshape(N_CLASSES - 1, -1) @ there
+    held_out = model.fitted.concepts.predict_activations(torch.cat(ours, dim=1))
+    found = _label_scores(
+        model.fitted.label,
+        model.fitted.label_rows(model.data),
+        model.fitted.label_problem(model.data, PENALTIES["penalty"]),
+        model.fitted.label_parameters,
+        units,
+        held_out,
+    )
+    torch.testing.assert_close(found[ROW], expected)
 
 
 def _left(term, weight, added, old, new):
