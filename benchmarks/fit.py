@@ -33,7 +33,7 @@ def _codes(concepts):
     return np.column_stack(columns)
 
 
-def _gradient_norm(X, codes, coef, intercept, C):
+def gradient_norm(X, codes, coef, intercept, C):
     """Return the norm of one head's gradient at scikit-learn's parameters."""
     logits = X @ coef.T + intercept
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -62,7 +62,7 @@ def _fit_loop(X, codes, C, solver, tol):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some stop where their line search ends
             clf.fit(X, column)
-        norms.append(_gradient_norm(X, column, clf.coef_, clf.intercept_, C))
+        norms.append(gradient_norm(X, column, clf.coef_, clf.intercept_, C))
     return max(norms)
 
 
