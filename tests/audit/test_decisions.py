@@ -13,7 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skclif._audit.decisions import ACCEPT, REJECT, Decisions, read_decisions, read_ids
+from skclif._audit.decisions import (
+    ACCEPT,
+    REJECT,
+    SKIP,
+    Decisions,
+    read_decisions,
+    read_ids,
+)
 from skclif._audit.folder import AuditFolder
 from skclif.exceptions import DataFileError
 
@@ -137,7 +144,7 @@ REFUSED = {
     "unknown decision": (
         {"decision": "maybe"},
         "the decision 'maybe' is not known",
-        "Write 'accept', or 'reject' or nothing",
+        "Write 'accept', 'reject', or 'skip' or nothing to leave it undecided",
     ),
     "a weight that is none": (
         {"kind": "reweight", "path": "row", "current": "1", "proposed": "heavy"},
@@ -189,7 +196,8 @@ def test_a_line_that_is_refused(name, out, line, truth, tmp_path):
     ("proposed", "message"),
     [
         ("Great", "is not known to the model, which has 'Negative', 'Positive'"),
-        ("positive", "or nothing to take the annotation away"),
+        ("positive", "or write 'unannotated' to take the annotation away"),
+        ("Unannotated", "or write 'unannotated' to take the annotation away"),
     ],
 )
 def test_an_annotation_that_is_refused(proposed, message, out, truth, tmp_path):
@@ -198,6 +206,46 @@ def test_an_annotation_that_is_refused(proposed, message, out, truth, tmp_path):
     said = refused("apply", out, file, "--quiet")
     assert f"{file}, row 1: the value {proposed!r} of 'food'" in said
     assert message in said
+
+
+def test_an_empty_cell_takes_no_annotation_away(out, truth, tmp_path):
+    line = truth.line("annotate", _positive(truth), "food", "")
+    good = truth.line("relabel", truth.free(stars=3)[0], "label", 4)
+    file = folders.write(tmp_path / "d.csv", [good, line])
+    before = folders.contents(out)
+    said = refused("apply", out, file, "--quiet")
+    assert f"{file}, row 2: the column proposed is empty, in an accepted line" in said
+    assert (
+        "for 'food'. Write the value, or 'unannotated' to take the annotation" in said
+    )
+    assert folders.contents(out) == before
+
+
+def test_a_value_that_reads_like_the_word_is_told_apart(tiny_encoder, tmp_path):
+    table = folders.reviews(60)
+    table["food"] = table["food"].replace({"unknown": "unannotated"})
+    audited = folders.make_audit(tmp_path, tiny_encoder, table=table)
+    truth, revision = Truth(audited), _revision(audited.out)
+    line = truth.line("annotate", _positive(truth), "food")
+    file = tmp_path / "d.csv"
+    for proposed, message in [
+        ("unannotated", "'unannotated' is a value of 'food', and the word that takes"),
+        ("unannotated", "Write 'value:unannotated' for the value, or 'remove:unannot"),
+        ("", "or 'remove:unannotated' to take the annotation away"),
+        ("odd", "or write 'remove:unannotated' to take the annotation away"),
+    ]:
+        folders.write(file, [{**line, "proposed": proposed}])
+        assert message in refused("apply", audited.out, file, "--quiet")
+    for proposed, new in [
+        ("value:unannotated", "unannotated"),
+        ("remove:unannotated", None),
+    ]:
+        folders.write(file, [{**line, "proposed": proposed}])
+        (change,) = _changes(file, revision)
+        assert change.new == new
+    other = truth.line("annotate", _positive(truth), "service", "unannotated")
+    (change,) = _changes(folders.write(file, [other]), revision)
+    assert change.new is None
 
 
 def test_a_held_out_row_is_refused(out, truth, tmp_path):
@@ -245,7 +293,7 @@ CONTRADICTIONS = {
         "{id!r} is to be dropped and its 'label' to be changed. Accept one of the two",
     ),
     "annotation and drop": (
-        [("annotate", "food", ""), ("drop", "row", "")],
+        [("annotate", "food", "unannotated"), ("drop", "row", "")],
         "{id!r} is to be dropped and its 'food' to be changed",
     ),
 }
@@ -298,19 +346,21 @@ def test_a_column_that_is_missing(name, out, line, tmp_path):
     assert f"{file} has no column {name!r}, asked for as" in said
 
 
-@pytest.mark.parametrize("word", ["", "reject", "no", "N", "Rejected"])
-def test_a_file_that_accepts_nothing(word, out, line, tmp_path):
+@pytest.mark.parametrize("word", [*SKIP, "Skip"])
+def test_a_file_that_decides_nothing(word, out, line, tmp_path):
     file = folders.write(tmp_path / "d.csv", [{**line, "decision": word}])
     before = folders.contents(out)
     said = refused("apply", out, file, "--quiet")
-    assert f"{file} accepts nothing. Write 'accept' into the column decision" in said
+    assert f"{file} decides nothing. Write 'accept' into the column decision" in said
+    assert "and 'reject' where nothing is to change" in said
     assert folders.contents(out) == before
 
 
-def test_what_is_rejected_is_not_looked_at(out, line, tmp_path):
-    odd = dict.fromkeys(line, "odd") | {"decision": "no"}
+def test_what_is_skipped_is_not_looked_at(out, line, tmp_path):
+    odd = dict.fromkeys(line, "odd") | {"decision": "skip"}
     file = folders.write(tmp_path / "d.csv", [odd, line])
     assert "1 change made, of 1 accepted" in done("apply", out, file).stdout
+    assert "rejected" not in folders.records(out)[-1]
 
 
 @pytest.mark.parametrize(
@@ -378,14 +428,13 @@ def test_words_that_accept(word, revision, line, tmp_path):
 
 def test_lines_are_counted(revision, line, truth, tmp_path):
     decisions = [line, truth.line("relabel", truth.free(stars=3)[0], "label", 3)]
-    decisions += [{**line, "decision": word} for word in REJECT]
+    other = truth.line("relabel", truth.free(stars=3)[1], "label", 4)
+    decisions += [{**other, "decision": word} for word in (*REJECT, *SKIP)]
     decisions[0]["effect"] = "-0.01"
     found = read_decisions(folders.write(tmp_path / "d.csv", decisions), revision, {})
-    assert (found.n_accepted, found.n_rejected, found.n_in_effect) == (
-        2,
-        len(REJECT),
-        1,
-    )
+    assert (found.n_accepted, found.n_in_effect) == (2, 1)
+    assert (found.n_rejected, found.n_skipped) == (len(REJECT), len(SKIP))
+    assert len(found.rejections) == 1
     assert found.by_effect
     decisions[0]["effect"] = ""
     found = read_decisions(folders.write(tmp_path / "d.csv", decisions), revision, {})
@@ -433,7 +482,7 @@ def test_annotations_are_made_changed_and_taken_away(revision, truth, tmp_path):
     decisions = [
         truth.line("annotate", made, "food", "Positive", why=" it was warm "),
         truth.line("annotate", changed, "food", "unknown"),
-        truth.line("annotate", taken, "price", ""),
+        truth.line("annotate", taken, "price", "unannotated"),
     ]
     found = _changes(folders.write(tmp_path / "d.csv", decisions), revision)
     assert [(c.id, c.path, c.old, c.new) for c in found] == [

@@ -117,6 +117,16 @@ def _assert_numbers(result, before, after):
     assert _table_of(result.stdout) == expected
 
 
+def _listed(audited, line):
+    """Return which list of the audit proposes what a line says."""
+    names = ["kind", "id", "path", "proposed"]
+    for source in ("suggestion", "suspect"):
+        table = lines(audited.out, f"{source}s.csv")[names]
+        if (table == [line[name] for name in names]).all(axis=1).any():
+            return source
+    return "person"
+
+
 def _unlike(truth, path, value):
     """Return another value that the label or a concept has."""
     column = truth.table["stars" if path == "label" else path].dropna()
@@ -146,7 +156,7 @@ def _one_of_each(audited, truth):
             v for v in (1, 2, 3) if str(v) not in (other["current"], other["proposed"])
         )
     )
-    accepted[1].iloc[1, annotated.columns.get_loc("proposed")] = ""  # taken away
+    accepted[1].iloc[1, annotated.columns.get_loc("proposed")] = "unannotated"
     taken += suggested["id"].tolist()
     free = iter(i for i in truth.train if i not in taken)
     made = next(i for i in truth.free(food=None) if i not in taken)
@@ -181,10 +191,12 @@ def applied(audited, tmp_path_factory):
         new = truth.value(line["id"], path)
         changes.append(
             {
-                **{name: line[name] for name in ("kind", "id", "text_hash", "path")},
+                **{name: line[name] for name in ("kind", "id", "path")},
+                "text_hash": line["text_hash"].removeprefix("h:"),
                 "old": old,
                 "new": new,
                 "why": line.get("why") or None,
+                "source": _listed(audited, line),
             }
         )
     return out, file, truth, result, before, changes, (started, ended)
@@ -215,7 +227,17 @@ def test_the_trail_says_who_did_what_when_and_why(applied):
     def key(change):
         return change["id"], change["path"]
 
-    assert sorted(last["changes"], key=key) == sorted(changes, key=key)
+    said = sorted(last["changes"], key=key)
+    judged = [
+        (change.pop("probability_wrong"), change.pop("even_if_right"))
+        for change in said
+    ]
+    assert said == sorted(changes, key=key)
+    sources = [change["source"] for change in said]
+    assert set(sources) == {"suggestion", "suspect", "person"}
+    for (probability, even_if_right), source in zip(judged, sources, strict=True):
+        assert not even_if_right
+        assert probability is None or (probability >= 0.5 and source == "suggestion")
     assert sorted(last["before"]) == sorted(last["after"]) == PARTS
     assert last["before"] == first["after"]
     assert last["previous"] == first["hash"]
@@ -271,7 +293,7 @@ def test_a_second_round_goes_on_from_the_first(applied, tmp_path):
     decisions = [
         truth.line("relabel", truth.train[5], "label", new),
         truth.line("reweight", dropped, "row", "1"),
-        truth.line("annotate", truth.train[6], "price", ""),
+        truth.line("annotate", truth.train[6], "price", "unannotated"),
     ]
     file = folders.write(tmp_path / "more.csv", decisions)
     before = truth.quality(truth.fit())
@@ -904,7 +926,7 @@ def test_predictions_are_the_models(place, applied, new_file, tiny_encoder, tmp_
     found = lines(tmp_path, "predicted.csv")
     given = pd.read_csv(new_file, dtype=str)
     assert found["id"].tolist() == given["review_id"].tolist()
-    hashes = [folders.short_hash(text) for text in given["review"]]
+    hashes = [f"h:{folders.short_hash(text)}" for text in given["review"]]
     assert found["text_hash"].tolist() == hashes
     model = _model(out)
     proba, concepts = _said(model, tiny_encoder, new_file)
