@@ -61,7 +61,7 @@ def repaired(audited, tmp_path_factory):
     (place / "ids.txt").write_text("\n".join(asked), encoding="utf-8")
     done("forget", out, place / "ids.txt", "--why", "asked for")
     truth.forget(asked)
-    apply(("relabel", ids[4], "label", 5), ("annotate", made, "food", ""))
+    apply(("relabel", ids[4], "label", 5), ("annotate", made, "food", "unannotated"))
     return folders.Audited(audited.file, out, audited.model), truth, asked
 
 
