@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -18,10 +19,12 @@ from skclif._audit.decisions import (
     REJECT,
     SKIP,
     Decisions,
+    _same_hash,
     read_decisions,
     read_ids,
 )
 from skclif._audit.folder import AuditFolder
+from skclif._audit.lists import Lists, read_lists
 from skclif.exceptions import DataFileError
 
 from .. import folders
@@ -621,6 +624,223 @@ def test_ids_and_texts_that_look_like_formulas(tiny_encoder, tmp_path):
     done("apply", audited.out, file)
     changes = folders.records(audited.out)[1]["changes"]
     assert {c["id"] for c in changes} == {i[1:] for i in decisions["id"]}
+
+
+# --- Hashes ---------------------------------------------------------------------------
+
+
+def test_hashes_with_and_without_their_prefix(revision, line, tmp_path):
+    expected = _changes(folders.write(tmp_path / "old.csv", [line]), revision)
+    new = {**line, "text_hash": f"h:{line['text_hash']}"}
+    assert _changes(folders.write(tmp_path / "new.csv", [new]), revision) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "is_same"),
+    [
+        ("h:67167174807909e1", "67167174807909e1", True),
+        ("67167174807909e1", "67167174807909e1", True),
+        ("6.7167174807909E+14", "67167174807909e1", True),
+        ("671672000000000", "67167174807909e1", True),
+        ("h:6.7167174807909E+14", "67167174807909e1", False),
+        ("h:67167174807909e2", "67167174807909e1", False),
+        ("h:", "67167174807909e1", False),
+        ("671672", "67167174807909e1", False),
+        ("ab", "abcdef0123456789", False),
+    ],
+)
+def test_hashes_that_a_spreadsheet_took_for_numbers(said, known, is_same):
+    assert _same_hash(said, known) == is_same
+
+
+# --- Suggested values -----------------------------------------------------------------
+
+
+def _suggested(truth, i, new=4, **more):
+    """Return a line as suggestions.csv has it."""
+    line = truth.line("relabel", i, "label", new)
+    return {**line, "effect": "-0.1", "probability_wrong": "0.9", **more}
+
+
+def _place(line):
+    return line["id"], line["kind"], line["path"]
+
+
+def test_a_suggestion_for_a_right_value_is_refused(revision, truth, tmp_path):
+    first, second, third = truth.free(3, stars=2)
+    lines = [_suggested(truth, i) for i in (first, second, third)]
+    wrong = {(first, "label"): 0.5, (second, "label"): 0.31}
+    file = folders.write(tmp_path / "d.csv", lines)
+    message = (
+        f"row 2: '2' is believed right as 'label' of {second!r}: its probability of "
+        "being wrong is 0.31, and a suggestion needs 0.5 or more. It may help the "
+        "label, but by making 'label' mean something else. One more suggested line is "
+        "like it. Write 'reject', or read the text and write the true value into "
+        "proposed. --even-if-right makes such changes, and the trail records it."
+    )
+    with pytest.raises(DataFileError, match=re.escape(message)):
+        _changes(file, revision, wrong=lambda: wrong)
+    with pytest.raises(DataFileError, match=r"wrong is below 0\.05, .* needs 0\.5"):
+        _changes(file, revision, wrong=dict)
+    with pytest.raises(DataFileError, match=r"else\. 2 more suggested lines are like"):
+        _changes(file, revision, wrong=dict)
+    found = _changes(file, revision, wrong=lambda: wrong, even_if_right=True)
+    assert [(c.probability_wrong, c.even_if_right) for c in found] == [
+        (0.5, False),
+        (0.31, True),
+        (None, True),
+    ]
+    assert {c.source for c in found} == {"suggestion"}
+
+
+def test_a_column_that_is_deleted_opens_no_gate(revision, truth, tmp_path):
+    """What the folder proposed says where a value comes from."""
+    i = truth.free(stars=2)[0]
+    line = truth.line("relabel", i, "label", "4.0")
+    file = folders.write(tmp_path / "d.csv", [line])
+    lists = Lists(suggestions={_place(line): "4"})
+    with pytest.raises(DataFileError, match="believed right"):
+        _changes(file, revision, lists=lists, wrong=dict)
+    (change,) = _changes(file, revision, lists=lists, wrong=lambda: {(i, "label"): 0.5})
+    assert (change.source, change.probability_wrong) == ("suggestion", 0.5)
+
+
+def _never():
+    raise AssertionError("nothing asks for probabilities here")
+
+
+def test_what_a_person_wrote_in_is_their_judgement(revision, truth, tmp_path):
+    i = truth.free(stars=2)[0]
+    plain, listed = truth.line("relabel", i, "label", 4), _suggested(truth, i)
+    for line, lists in [
+        (plain, Lists()),
+        (plain, Lists(suggestions={_place(plain): "5"})),
+        (listed, Lists(suggestions={_place(plain): "5"})),
+        (plain, Lists(suspects={_place(plain): "5"})),
+    ]:
+        file = folders.write(tmp_path / "d.csv", [line])
+        (change,) = _changes(file, revision, lists=lists, wrong=_never)
+        assert (change.source, change.probability_wrong) == ("person", None)
+
+
+@pytest.mark.parametrize("name", ["probability", "probability_wrong"])
+def test_a_suspect_was_looked_at(name, revision, truth, tmp_path):
+    line = truth.line("relabel", truth.free(stars=2)[0], "label", 4)
+    listed = Lists(suspects={_place(line): "4"})
+    file = tmp_path / "d.csv"
+    for cells, lists in [({}, listed), ({name: "0.2"}, listed), ({name: "0.2"}, None)]:
+        folders.write(file, [{**line, **cells}])
+        (change,) = _changes(file, revision, lists=lists, wrong=_never)
+        assert change.source == "suspect"
+
+
+def test_suggestions_that_replace_no_value_are_made(revision, truth, tmp_path):
+    missing, weighed, dropped, done_already = (
+        truth.free(food=None)[0],
+        truth.free(stars=3)[1],
+        truth.free(stars=3)[2],
+        truth.free(stars=4)[0],
+    )
+    table = [
+        truth.line("annotate", missing, "food", "Positive", effect="-0.1"),
+        truth.line("reweight", weighed, "row", "2", effect="-0.1"),
+        truth.line("drop", dropped, "row", "0", effect="-0.1"),
+        _suggested(truth, done_already, 4),
+    ]
+    file = folders.write(tmp_path / "d.csv", table)
+    found = _changes(file, revision, wrong=_never)
+    assert [c.source for c in found] == ["suggestion"] * 3
+
+
+def test_where_nothing_is_known_nothing_is_refused(revision, truth, tmp_path):
+    file = folders.write(
+        tmp_path / "d.csv", [_suggested(truth, truth.free(stars=2)[0])]
+    )
+    (change,) = _changes(file, revision, wrong=lambda: None)
+    assert (change.probability_wrong, change.even_if_right) == (None, False)
+
+
+def test_of_two_lines_the_one_with_evidence_is_recorded(revision, truth, tmp_path):
+    i = truth.free(stars=2)[0]
+    suspect = truth.line("relabel", i, "label", 4, probability_wrong="0.7")
+    file = folders.write(tmp_path / "d.csv", [suspect, _suggested(truth, i)])
+    (change,) = _changes(file, revision, wrong=lambda: {(i, "label"): 0.7})
+    assert (change.source, change.probability_wrong) == ("suggestion", 0.7)
+
+
+@pytest.fixture(scope="module")
+def right(audited):
+    """A row whose label is believed right by the audit."""
+    table = folders.lines(audited.out, "suspects.csv")
+    table = table[table["kind"] == "relabel"].set_index("id")
+    wrong = _probabilities(table).reindex(Truth(audited).free(stars=2)).fillna(0)
+    assert wrong.min() < 0.5
+    return wrong.idxmin()
+
+
+def _probabilities(table):
+    """Return the probability of being wrong, as this version or the last calls it."""
+    names = [name for name in ("probability_wrong", "probability") if name in table]
+    return table[names[0]].astype(float)
+
+
+def test_apply_computes_what_is_believed_by_itself(right, out, truth, tmp_path):
+    """The file says that the value is wrong; the model does not."""
+    file = folders.write(tmp_path / "d.csv", [_suggested(truth, right)])
+    before = folders.contents(out)
+    said = refused("apply", out, file, "--quiet")
+    assert f"'2' is believed right as 'label' of {right!r}" in said
+    assert folders.contents(out) == before
+    done("apply", out, file, "--even-if-right")
+    (change,) = folders.records(out)[-1]["changes"]
+    assert change["even_if_right"] is True
+    assert change["source"] == "suggestion"
+    assert "Bit for bit" in done("replay", out).stdout
+
+
+def test_apply_knows_its_own_suggestions(right, out, truth, tmp_path):
+    line = truth.line("relabel", right, "label", 4)
+    listed = folders.lines(out, "suggestions.csv").iloc[:1].assign(**line)
+    folders.write(out / "suggestions.csv", listed)
+    file = folders.write(tmp_path / "d.csv", [line])
+    assert "is believed right" in refused("apply", out, file, "--quiet")
+    other = folders.write(tmp_path / "e.csv", [{**line, "proposed": 3}])
+    done("apply", out, other)
+    assert folders.records(out)[-1]["changes"][0]["source"] == "person"
+
+
+def test_a_suspect_that_is_suggested_too_is_made(out, tmp_path):
+    table = folders.lines(out, "suspects.csv")
+    (line,), probability = table.iloc[:1].to_dict("records"), _probabilities(table)[0]
+    assert probability > 0.5
+    line |= {"decision": "accept", "effect": "-0.1"}
+    done("apply", out, folders.write(tmp_path / "d.csv", [line]))
+    (change,) = folders.records(out)[-1]["changes"]
+    assert change["probability_wrong"] == pytest.approx(probability)
+    assert (change["source"], change["even_if_right"]) == ("suggestion", False)
+
+
+@pytest.mark.parametrize("content", [b"", b"id\n", b"\xff", b'id,"\n'])
+@pytest.mark.parametrize("name", ["suspects.csv", "suggestions.csv"])
+def test_a_list_that_cannot_be_read(name, content, out, line, tmp_path):
+    (out / name).write_bytes(content)
+    before = folders.contents(out)
+    said = refused("apply", out, folders.write(tmp_path / "d.csv", [line]), "--quiet")
+    assert f"{name} is not the list that skclif wrote" in said
+    assert "Restore it or delete it; the next report has it again" in said
+    assert folders.contents(out) == before
+    (out / name).unlink()
+    done("apply", out, tmp_path / "d.csv")
+    assert (out / name).exists()
+
+
+def test_lists_without_lines_and_with_odd_names(tmp_path):
+    assert read_lists(tmp_path) == Lists()
+    (tmp_path / "suspects.csv").write_text("id,kind,path,proposed\n")
+    text = "id,kind,path,proposed\n'=1,annotate,'@food,'-x\n007,drop,row,0\n"
+    (tmp_path / "suggestions.csv").write_text(text)
+    suggestions = {("=1", "annotate", "@food"): "-x", ("007", "drop", "row"): "0"}
+    assert read_lists(tmp_path) == Lists({}, suggestions)
 
 
 # --- Ids ------------------------------------------------------------------------------

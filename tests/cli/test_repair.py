@@ -251,6 +251,92 @@ def test_the_trail_says_who_did_what_when_and_why(applied):
     assert last["files"] == {"model.safetensors": digest}
 
 
+def _comparison(truth, before, after):
+    """Return what two models predict differently, by one row at a time."""
+    X = truth.X.loc[truth.held_out].to_numpy()
+    true = truth.table.loc[truth.held_out]
+    old, new = before.predict(X), after.predict(X)
+    changed = []
+    for k, i in enumerate(truth.held_out):
+        label = true["stars"].iloc[k]
+        outcome = "neither"
+        if old[k] != new[k]:
+            if new[k] == label or old[k] == label:
+                outcome = "better" if new[k] == label else "worse"
+            changed.append([i, folders.short_hash(true["review"].iloc[k]), outcome])
+    concepts = {}
+    for name in CONCEPTS:
+        known = true[name].notna().to_numpy()
+        given = true[name].to_numpy()[known]
+        concepts[name] = [
+            float((model.predict_concepts(X)[name].to_numpy()[known] == given).mean())
+            for model in (before, after)
+        ]
+    return changed, concepts
+
+
+@pytest.fixture(scope="module")
+def shaken(audited, tmp_path_factory):
+    """A folder where an edit changed many predictions, and concepts."""
+    place = tmp_path_factory.mktemp("shaken")
+    out, truth = audited.copy(place), Truth(audited)
+    before = _model(out)
+    decisions = [truth.line("relabel", i, "label", 5) for i in truth.free(10, stars=4)]
+    decisions += [
+        truth.line("annotate", i, "food", "Negative")
+        for i in truth.free(12, food="Positive")
+    ]
+    result = done("apply", out, folders.write(place / "decisions.csv", decisions))
+    return out, truth, before, result
+
+
+def test_what_changed_is_in_trail_run_page_and_output(shaken):
+    out, truth, before, result = shaken
+    changed, concepts = _comparison(truth, before, _model(out))
+    assert len(changed) > 2
+    said = folders.records(out)[-1]["comparison"]
+    assert said["changed"] == changed
+    outcomes = [outcome for *_, outcome in changed]
+    numbers = {"n_changed": len(changed), "n_rows": 30}
+    numbers |= {f"n_{one}": outcomes.count(one) for one in ("better", "worse")}
+    assert {name: said[name] for name in numbers} == numbers
+    for line in said["concepts"]:
+        found = [line["before"], line["after"]]
+        assert found == pytest.approx(concepts[line["concept"]])
+    quality = [truth.quality(model) for model in (before, _model(out))]
+    for name in ("accuracy", "log_loss"):
+        expected = [one[name] for one in quality]
+        assert [said[name]["before"], said[name]["after"]] == pytest.approx(expected)
+        low, high = said[name]["interval"]
+        assert low < said[name]["after"] - said[name]["before"] < high
+    run_record = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert run_record["repair"] == {"record": 2, **said}
+    text = " ".join((out / "audit.html").read_text(encoding="utf-8").split())
+    section = text[text.index('id="repair"') : text.index('id="provenance"')]
+    assert "What the last repair changed" in section
+    for i, _, outcome in changed:
+        shown = {"neither": "still wrong"}.get(outcome, outcome)
+        assert re.search(rf"<bdi>{i}</bdi>.{{,400}}>{shown}</span>", section)
+    printed = " ".join(result.stdout.split())
+    points = 100 * (said["accuracy"]["after"] - said["accuracy"]["before"])
+    assert f"Accuracy changed by {points:+.1f} points [" in printed
+    counts = f"{numbers['n_better']} for the better, {numbers['n_worse']} for the worse"
+    assert f"{len(changed)} predictions changed: {counts}. The page names" in printed
+    old, new = concepts["food"]
+    assert f"Accuracy of the concepts: food {old:.1%} → {new:.1%}" in printed
+    assert "the others as before." in printed
+
+
+def test_forgetting_takes_what_changed_off_the_page(shaken, tmp_path):
+    out = shutil.copytree(shaken[0], tmp_path / "report")
+    (i, _, _), *_ = folders.records(out)[-1]["comparison"]["changed"]
+    done("forget", out, _ids_file(tmp_path, [i]))
+    page = (out / "audit.html").read_text(encoding="utf-8")
+    assert i not in page
+    assert "What the last repair changed" not in page
+    assert json.loads((out / "run.json").read_text(encoding="utf-8"))["repair"] is None
+
+
 def test_the_page_tells_of_what_was_decided(applied):
     out, *_ = applied
     page = (out / "audit.html").read_text(encoding="utf-8")
@@ -352,6 +438,8 @@ def test_apply_says_as_json_what_it_did(out, truth, tmp_path):
     assert said["after"] == pytest.approx(truth.quality(truth.fit()), abs=1e-6)
     assert said["converged"] is True
     assert said["warnings"] == []
+    assert said["rejected"] == []
+    assert said["comparison"] == last["comparison"]
 
 
 def test_a_report_that_was_not_finished_is_finished(out, truth, tmp_path):
