@@ -770,12 +770,15 @@ def test_of_two_lines_the_one_with_evidence_is_recorded(revision, truth, tmp_pat
 
 @pytest.fixture(scope="module")
 def right(audited):
-    """A row whose label is believed right by the audit."""
-    table = folders.lines(audited.out, "suspects.csv")
-    table = table[table["kind"] == "relabel"].set_index("id")
-    wrong = _probabilities(table).reindex(Truth(audited).free(stars=2)).fillna(0)
-    assert wrong.min() < 0.5
-    return wrong.idxmin()
+    """A suggestion for an annotation that the audit believes right, and its place."""
+    truth, table = Truth(audited), folders.lines(audited.out, "suspects.csv")
+    places = zip(table["id"], table["path"], strict=True)
+    known = dict(zip(places, _probabilities(table), strict=True))
+    annotated = [i for i in truth.train if truth.value(i, "food") is not None]
+    i = min(annotated, key=lambda i: known.get((i, "food"), 0))
+    assert known.get((i, "food"), 0) < 0.5
+    values = {"Positive", "Negative", "unknown"} - {truth.value(i, "food")}
+    return truth.line("annotate", i, "food", min(values), effect="-0.1"), max(values)
 
 
 def _probabilities(table):
@@ -784,12 +787,13 @@ def _probabilities(table):
     return table[names[0]].astype(float)
 
 
-def test_apply_computes_what_is_believed_by_itself(right, out, truth, tmp_path):
+def test_apply_computes_what_is_believed_by_itself(right, out, tmp_path):
     """The file says that the value is wrong; the model does not."""
-    file = folders.write(tmp_path / "d.csv", [_suggested(truth, right)])
+    line = {**right[0], "probability_wrong": "0.9"}
+    file = folders.write(tmp_path / "d.csv", [line])
     before = folders.contents(out)
     said = refused("apply", out, file, "--quiet")
-    assert f"'2' is believed right as 'label' of {right!r}" in said
+    assert f"is believed right as 'food' of {line['id']!r}: its probability" in said
     assert folders.contents(out) == before
     done("apply", out, file, "--even-if-right")
     (change,) = folders.records(out)[-1]["changes"]
@@ -798,15 +802,16 @@ def test_apply_computes_what_is_believed_by_itself(right, out, truth, tmp_path):
     assert "Bit for bit" in done("replay", out).stdout
 
 
-def test_apply_knows_its_own_suggestions(right, out, truth, tmp_path):
-    line = truth.line("relabel", right, "label", 4)
+def test_apply_knows_its_own_suggestions(right, out, tmp_path):
+    line, other = right
+    line = {name: cell for name, cell in line.items() if name != "effect"}
     listed = folders.lines(out, "suggestions.csv").iloc[:1].assign(**line)
     folders.write(out / "suggestions.csv", listed)
     file = folders.write(tmp_path / "d.csv", [line])
     assert "is believed right" in refused("apply", out, file, "--quiet")
-    other = folders.write(tmp_path / "e.csv", [{**line, "proposed": 3}])
-    done("apply", out, other)
-    assert folders.records(out)[-1]["changes"][0]["source"] == "person"
+    done("apply", out, folders.write(file, [{**line, "proposed": other}]))
+    source = folders.records(out)[-1]["changes"][0]["source"]
+    assert source in ("person", "suspect")
 
 
 def test_a_suspect_that_is_suggested_too_is_made(out, tmp_path):
