@@ -128,11 +128,15 @@ def read_decisions(
         for number, cells in enumerate(zip(*columns.values(), strict=True), 1)
     ]
     decided = [_decision(line) for line in lines]
+    place = _Place(revision, revision.rows.positions(), elsewhere)
     accepted, refused = (
-        [line for line, word in zip(lines, decided, strict=True) if word in words]
+        [
+            place.named(line)
+            for line, word in zip(lines, decided, strict=True)
+            if word in words
+        ]
         for words in (ACCEPT, REJECT)
     )
-    place = _Place(revision, revision.rows.positions(), elsewhere)
     lists = Lists() if lists is None else lists
     pairs = [(line, _change(line, place, lists)) for line in accepted]
     chosen = _chosen(pairs)
@@ -220,6 +224,33 @@ class _Place:
     revision: Revision
     positions: dict[str, int]
     elsewhere: dict[str, str]
+
+    def named(self, line: dict[str, str]) -> dict[str, str]:
+        """Return a line with the id that it had before a spreadsheet read "001" as 1.
+
+        The hash of the text says which row is meant.
+        """
+        said, rows = line["id"], self.revision.rows
+        if said in self.positions or said in self.elsewhere:
+            return line
+        alike = [i for i in self.positions if _equal(said, i)]
+        meant = [
+            i
+            for i in alike
+            if _same_hash(
+                line["text_hash"], short_hash(rows.digests[self.positions[i]])
+            )
+        ]
+        if len(meant) == 1:
+            return {**line, "id": meant[0]}
+        if alike:
+            raise DataFileError(
+                f"{line['where']}: of the row {said!r}: there is no such row. A "
+                f"spreadsheet can take zeros off: is {alike[0]!r} meant? Its text is "
+                "not the one that was decided on, or another row is like it. Restore "
+                "id and text_hash."
+            )
+        return line
 
     def target(self, line: dict[str, str]) -> tuple[str, str, str, Any]:
         """Return digest of the text, kind, path and present value of what is decided.
@@ -499,10 +530,11 @@ def _removal_word(where: str, path: str, said: str, revision: Revision) -> str:
 
 def _known_value(kind: str, path: str, said: str, revision: Revision) -> Any:
     """Return the value that a cell names, None if the model does not know it."""
-    for value in _values(kind, path, revision):
-        if format_value(value) == said or _equal(said, value):
+    known = _values(kind, path, revision)
+    for value in known:
+        if format_value(value) == said:
             return value
-    return None
+    return next((value for value in known if _is_word(said, value)), None)
 
 
 def _values(kind: str, path: str, revision: Revision) -> list[Any]:
@@ -532,8 +564,17 @@ def _key(change: Change) -> _Value:
 
 
 def _is_word(said: str, value: Any) -> bool:
-    """Return whether a cell says a value; a spreadsheet can write 4 as 4.0."""
-    return said == _word(value) or _equal(said, value)
+    """Return whether a cell says a value.
+
+    A spreadsheet can write 4 as 4.0, and True as TRUE.
+    """
+    word = _word(value)
+    is_logical = said.casefold() in ("true", "false")
+    return (
+        said == word
+        or (not isinstance(value, str) and _equal(said, value))
+        or (is_logical and said.casefold() == word.casefold())
+    )
 
 
 def _word(value: Any) -> str:
@@ -550,7 +591,7 @@ def _same(old: Any, new: Any) -> bool:
 
 def _equal(said: str, value: Any) -> bool:
     """Return whether a cell and a value are the same number, such as 4.0 and 4."""
-    if isinstance(value, str | bool | None):
+    if isinstance(value, bool | None):
         return False
     try:
         return float(said) == float(value)

@@ -653,6 +653,60 @@ def test_hashes_that_a_spreadsheet_took_for_numbers(said, known, is_same):
     assert _same_hash(said, known) == is_same
 
 
+# --- What spreadsheets make of ids and words ------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def coded(tiny_encoder, tmp_path_factory):
+    """An audit whose ids are numbers with zeros before them, and labels True, False."""
+    place, table = tmp_path_factory.mktemp("coded"), folders.reviews(60)
+    table["review_id"] = [f"{k:03d}" for k in range(60)]
+    table["stars"] = ["True" if stars > 3 else "False" for stars in table["stars"]]
+    table.loc[11, "review"] = table.loc[10, "review"]
+    audited = folders.make_audit(place, tiny_encoder, table=table)
+    train = [row[0] for row in folders.records(audited.out)[0]["rows"]]
+    return audited.out, table.set_index("review_id"), train
+
+
+def _coded_line(table, i, **changes):
+    text_hash = f"h:{folders.short_hash(table.loc[i, 'review'])}"
+    line = {"decision": "accept", "kind": "drop", "id": i, "text_hash": text_hash}
+    return {**line, "path": "row", "current": "", "proposed": "", **changes}
+
+
+@pytest.mark.parametrize("form", ["{:d}", "{:.1f}", "{:.2E}"])
+def test_an_id_that_a_spreadsheet_took_for_a_number(form, coded, tmp_path):
+    out, table, train = coded
+    i = next(i for i in train if i.startswith("00") and i != "000")
+    line = _coded_line(table, i, id=form.format(int(i)))
+    file = folders.write(tmp_path / "d.csv", [line])
+    (change,) = _changes(file, _revision(out))
+    assert change.id == i
+    rejecting = {**line, "decision": "reject"}
+    found = read_decisions(folders.write(file, [rejecting]), _revision(out), {})
+    assert found.rejections[0].id == i
+
+
+def test_an_id_without_its_zeros_and_another_text_is_refused(coded, tmp_path):
+    out, table, train = coded
+    first, other = [i for i in train if i.startswith("0") and i != "000"][:2]
+    line = _coded_line(table, other, id=str(int(first)))
+    file = folders.write(tmp_path / "d.csv", [line])
+    said = refused("apply", out, file, "--quiet")
+    assert f"of the row '{int(first)}': there is no such row. A spreadsheet can" in said
+    assert f"is '{first}' meant?" in said
+    assert "Restore id and text_hash" in said
+
+
+def test_labels_that_a_spreadsheet_wrote_in_capitals(coded, tmp_path):
+    out, table, train = coded
+    i = next(i for i in train if table.loc[i, "stars"] == "True")
+    changes = {"kind": "relabel", "path": "label", "current": "TRUE"}
+    line = _coded_line(table, i, **changes, proposed="FALSE")
+    (change,) = _changes(folders.write(tmp_path / "d.csv", [line]), _revision(out))
+    assert (change.old, change.new) == ("True", "False")
+
+
 # --- Suggested values -----------------------------------------------------------------
 
 
