@@ -279,8 +279,10 @@ def wrong_probabilities(
     Labels and annotations that are not there have less than `LEAST_PROBABILITY`. None
     if nothing can be said of any of them.
     """
-    models = fit_models(train, model, device=device)
-    table, notes = _suspects(models.explainer, _known(train))
+    explainer = ConceptInfluenceExplainer(FrozenEstimator(model), device=device)
+    concepts = train.concepts if train.concepts.shape[1] else None
+    explainer.fit(train.features, train.labels, train.weights, concepts=concepts)
+    table, notes = _suspects(explainer, _known(train))
     if notes:
         return None
     name = "probability_wrong" if "probability_wrong" in table else "probability"

@@ -110,6 +110,8 @@ def without_rejected(
 def _is_rejected(
     table: pd.DataFrame, digests: dict[str, str], rejected: set[Key]
 ) -> np.ndarray:
+    if not rejected:
+        return np.zeros(len(table), dtype=bool)
     columns = (table[name] for name in ("id", "kind", "path", "current"))
     return np.asarray(
         [
