@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._models.bottleneck import ConceptBottleneckClassifier
     from ._models.files import load_model, save_model
     from ._models.reweighter import InfluenceReweighter
+    from ._results.comparison import EditComparison
     from ._results.edits import EditResult
     from ._results.influence import InfluenceResult
     from ._results.suggestions import EditSuggestions
@@ -27,6 +28,7 @@ __all__ = [
     "AuditTrail",
     "ConceptBottleneckClassifier",
     "ConceptInfluenceExplainer",
+    "EditComparison",
     "EditResult",
     "EditSuggestions",
     "InfluenceResult",
@@ -47,6 +49,7 @@ _HOMES = {
     "AuditTrail": "_audit.trail",
     "ConceptBottleneckClassifier": "_models.bottleneck",
     "ConceptInfluenceExplainer": "_explain.explainer",
+    "EditComparison": "_results.comparison",
     "EditResult": "_results.edits",
     "EditSuggestions": "_results.suggestions",
     "InfluenceResult": "_results.influence",
@@ -65,6 +68,7 @@ _PARTS = {
     "Agreement": "_results.validation",
     "EditRecord": "_results.edits",
     "HeadRecord": "_results.edits",
+    "PairedChange": "_results.comparison",
     "ReplayStep": "_audit.replay",
 }
 

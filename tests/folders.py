@@ -186,7 +186,7 @@ class Truth:
         elif kind == "relabel":
             self.table.loc[id, "stars"] = int(new)
         else:
-            value = new or None
+            value = None if new == "unannotated" else new
             self.table.at[id, path] = int(value) if path == "price" and value else value
 
     def forget(self, ids):

@@ -137,8 +137,8 @@ MUTANTS = [
     ),
     Mutant(
         "_storage",
-        "escape_cell(name): column",
-        "name: column",
+        "columns[escape_cell(name)] = column",
+        "columns[name] = column",
         "a column name is no formula",
     ),
     Mutant(
@@ -257,7 +257,7 @@ MUTANTS = [
     ),
     Mutant(
         "_audit",
-        "if not known and not _same(old, new):",
+        "if not _is_current(line, kind, old) and not _same(old, new):",
         "if False:",
         "a decision on a value that has changed since is refused",
     ),
@@ -272,6 +272,24 @@ MUTANTS = [
         'if not _same_hash(line["text_hash"], short_hash(digest)):',
         "if False:",
         "a decision on another text is refused",
+    ),
+    Mutant(
+        "_audit",
+        "if is_right and not even_if_right:",
+        "if False:",
+        "a suggestion cannot replace a value that is believed right",
+    ),
+    Mutant(
+        "_audit",
+        "found.pop(_place(change), None)",
+        "pass",
+        "a rejection ends when its value changes",
+    ),
+    Mutant(
+        "_audit",
+        "json.dumps([digest, path, said])",
+        "json.dumps([path, said])",
+        "a rejection hides its values from those without the text",
     ),
     Mutant(
         "_audit",

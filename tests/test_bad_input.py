@@ -36,6 +36,7 @@ from skclif import (
     AuditTrail,
     ConceptBottleneckClassifier,
     ConceptInfluenceExplainer,
+    EditComparison,
     EditResult,
     EditSuggestions,
     InfluenceResult,
@@ -154,7 +155,7 @@ LAYOUTS = {
 
 NOT_FEATURES = r"X must be a dense table of finite numbers, of shape .*SentenceEmbedder"
 # What is asked about rows with labels.
-LABELLED = ["influence", "validate", "suggest_edits"]
+LABELLED = ["influence", "validate", "suggest_edits", "compare"]
 # What may hold a pipeline counts rows before it knows features.
 HOLDERS = [
     "ConceptInfluenceExplainer.fit",
@@ -779,7 +780,10 @@ CONCEPT_KINDS = {
         "None": (
             lambda: None,
             Right(lambda made: None),
-            {"intervene": Refused(f"{NOT_CONCEPTS}.*got NoneType", TypeError)},
+            {
+                "intervene": Refused(f"{NOT_CONCEPTS}.*got NoneType", TypeError),
+                "compare": Right(lambda made: None),
+            },
         ),
         "a text": (lambda: "food", Refused(f"{NOT_CONCEPTS}.*got str", TypeError)),
         "bytes": (lambda: b"food", Refused(f"{NOT_CONCEPTS}.*got bytes", TypeError)),
@@ -1480,6 +1484,7 @@ ENTRY_POINTS = {
     "ConceptInfluenceExplainer.suggest_edits": (
         *("X", "y", "target", "kinds", "budget", "random_state"),
     ),
+    "EditResult.compare": ("X", "y", "concepts"),
     "EditSuggestions.as_edit": ("k",),
     "ConceptInfluenceExplainer.get_feature_names_out": ("input_features",),
     "InfluenceReweighter.fit": (*FIT, "is_clean", "X_val", "y_val"),
@@ -1521,7 +1526,10 @@ def answer_of(entry_point, argument, family, kind):
     """Return the answer to a cell, and whether it is the method's own."""
     _, answer, *overrides = TABLES[argument][family][kind]
     overrides = overrides[0] if overrides else {}
-    for name in (entry_point, entry_point.split(".")[1]):
+    names = [entry_point, entry_point.split(".")[1]]
+    if argument == "concepts" and names[1] == "compare":
+        names.append("intervene")  # which reads annotations of new rows, too
+    for name in names:
         if name in overrides:
             return overrides[name], True
     return answer, False
@@ -1543,6 +1551,8 @@ def fitted(owner, codes=False, named=False):
         return fitted("ConceptInfluenceExplainer").influence(X[:4], Y[:4], paths=True)
     if owner == "EditSuggestions":
         return fitted("ConceptInfluenceExplainer").suggest_edits(X, Y)
+    if owner == "EditResult":
+        return fitted("ConceptInfluenceExplainer", codes, named).edit(drop=[1])
     features = frame(X) if named else X
     return estimator(owner).fit(features, CODES if codes else Y, concepts=CONCEPTS)
 
@@ -1576,6 +1586,10 @@ def contents(answered):
         for one in answered.agreements.values():
             found += [one.estimated, one.retrained]
         return found
+    if isinstance(answered, EditComparison):
+        found = [answered.accuracy, answered.log_loss]
+        found = np.array([[one.before, one.after] for one in found])
+        return [found, answered.concepts["after"].to_numpy()]
     if isinstance(answered, EditSuggestions):
         found = answered.to_frame()
         found = [found[name].astype(str).to_numpy() for name in found][:5]
@@ -2120,6 +2134,8 @@ ELSEWHERE = {
     ("SentenceEmbedder", "fit_transform"): "tests/text/test_embedder.py, NOT_TEXTS",
     ("SentenceEmbedder", "get_feature_names_out"): "takes names and ignores them",
     ("InfluenceResult", "to_frame"): "takes no argument",
+    ("EditComparison", "to_dict"): "takes no argument",
+    ("EditComparison", "to_frame"): "takes no argument",
     ("EditSuggestions", "to_frame"): "takes no argument",
     ("ValidationResult", "to_frame"): "takes no argument",
     ("ValidationResult", "plot"): "tests/explain/test_validation.py",
@@ -2160,7 +2176,7 @@ def test_every_argument_of_every_method_has_cells():
 
 def test_every_parameter_has_cells():
     made_by_us = {
-        *(EditResult, EditSuggestions, InfluenceResult),
+        *(EditComparison, EditResult, EditSuggestions, InfluenceResult),
         *(ValidationResult, ValidationDisplay, ReplayResult),
         AuditTrail,  # whose path is checked in tests/audit/test_trail.py
     }

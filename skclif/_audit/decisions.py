@@ -5,22 +5,26 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .._inputs.annotations import format_value
-from .._storage.cells import unescape_cell
+from .._storage.cells import HASH_PREFIX, unescape_cell
 from .._storage.tables import check_encoding, is_whole_text, read_columns
 from ..exceptions import DataFileError
+from .lists import Lists
+from .rejections import Key, Rejection, value_hash
 from .revisions import CHANGES, Change, Revision, current_value
-from .rows import short_hash
+from .rows import LEAST_PROBABILITY, short_hash
 
 ACCEPT = ("accept", "accepted", "yes", "y")
-REJECT = ("", "reject", "rejected", "no", "n")
+REJECT = ("reject", "rejected", "no", "n")
+SKIP = ("", "skip", "skipped")
+# A value with a lower probability of being wrong is believed right.
+BELIEVED_WRONG = 0.5
+UNANNOTATED = "unannotated"  # what takes an annotation away
 _ROLES = {
     "decision": "whether it is accepted",
     "kind": "the kind of change",
@@ -32,21 +36,33 @@ _ROLES = {
     "why": "the reason",
     "text": "the text",
     "effect": "the effect",
+    "probability_wrong": "the probability that the current value is wrong",
+    "probability": "the same in older lists",
 }
-_OPTIONAL = {"why", "text", "effect"}
+_OPTIONAL = {"why", "text", "effect", "probability_wrong", "probability"}
+# What a concept with a value that reads like the word needs in its place.
+_AS_VALUE, _AS_REMOVAL = f"value:{UNANNOTATED}", f"remove:{UNANNOTATED}"
 _LARGEST_WEIGHT = 1e6
 _LIKE_A_NUMBER = re.compile(r"\d+(e\d+)?", re.ASCII)
 
 
+_Value = tuple[str, bool, str]  # id, whether it is an annotation, and path
+# The probability that a present value is wrong, by id and path; below
+# `LEAST_PROBABILITY` where there is none. None if it is not known of any value.
+Wrong = Mapping[tuple[str, str], float] | None
+
+
 @dataclass(frozen=True)
 class Decisions:
-    """Accepted changes that fit the current rows.
+    """Decisions that fit the current rows.
 
     Attributes
     ----------
     changes : list of Change
         Changes to make.
-    n_accepted, n_rejected : int
+    rejections : list of Rejection
+        Rejections to record.
+    n_accepted, n_rejected, n_skipped : int
         Number of lines in the file.
     n_in_effect : int
         Number of accepted lines whose value is already there.
@@ -57,17 +73,27 @@ class Decisions:
     """
 
     changes: list[Change]
+    rejections: list[Rejection]
     n_accepted: int
     n_rejected: int
+    n_skipped: int
     n_in_effect: int
     by_effect: bool
     sha256: str
 
 
 def read_decisions(
-    path: Path, revision: Revision, elsewhere: dict[str, str], encoding: str = "utf-8"
+    path: Path,
+    revision: Revision,
+    elsewhere: dict[str, str],
+    encoding: str = "utf-8",
+    *,
+    lists: Lists | None = None,
+    rejected: Collection[Key] = frozenset(),
+    wrong: Callable[[], Wrong] = lambda: None,
+    even_if_right: bool = False,
 ) -> Decisions:
-    """Return the accepted changes of a file of decisions.
+    """Return the decisions of a file that are to be carried out.
 
     Parameters
     ----------
@@ -78,40 +104,60 @@ def read_decisions(
     elsewhere : dict of str to str
         Ids that are not among the rows, and the reason.
     encoding : str, default="utf-8"
+    lists : Lists, default=None
+        What the folder last proposed: it says where an accepted value comes from, even
+        if columns were left out of the file. None for no lists.
+    rejected : collection of Key, default=frozenset()
+        Rejections that are recorded already.
+    wrong : callable
+        Returns the probability that each present value is wrong. It is called if a
+        suggested value is accepted. What the file says of it is not relied on.
+    even_if_right : bool, default=False
+        Whether suggested values may replace values that are believed right.
 
     Raises
     ------
     DataFileError
         If a line cannot be read, or names a row, a text or a value that is not there,
-        or no longer. The message names the line, and nothing is changed.
+        or no longer; or if a suggested value would replace one that is believed right.
+        The message names the line, and nothing is changed.
     """
     columns = read_columns(path, _ROLES, encoding, _OPTIONAL)
     lines = [
         _line(f"{path}, row {number}", columns, cells)
         for number, cells in enumerate(zip(*columns.values(), strict=True), 1)
     ]
-    accepted = [line for line in lines if _is_accepted(line)]
-    positions = revision.rows.positions()
-    chosen: dict[tuple[str, bool, str], Change] = {}
-    n_in_effect = 0
-    for line in accepted:
-        change = _change(line, revision, positions, elsewhere)
-        n_in_effect += _is_so(change)
-        key = (change.id, change.kind == "annotate", change.path)
-        if not _same(chosen.setdefault(key, change).new, change.new):
-            raise DataFileError(
-                f"{line['where']}: two accepted lines give {change.path!r} of "
-                f"{change.id!r} different values, {_word(chosen[key].new)!r} and "
-                f"{_word(change.new)!r}. Accept one."
-            )
-    changes = [change for change in chosen.values() if not _is_so(change)]
+    decided = [_decision(line) for line in lines]
+    place = _Place(revision, revision.rows.positions(), elsewhere)
+    accepted, refused = (
+        [
+            place.named(line)
+            for line, word in zip(lines, decided, strict=True)
+            if word in words
+        ]
+        for words in (ACCEPT, REJECT)
+    )
+    lists = Lists() if lists is None else lists
+    pairs = [(line, _change(line, place, lists)) for line in accepted]
+    chosen = _chosen(pairs)
+    suggested = [change.source == "suggestion" for _, change in pairs]
+    pairs = [(line, change) for line, change in pairs if not _is_so(change)]
+    judged = _judged(pairs, wrong, even_if_right)
+    changes = [judged[key] for key, change in chosen.items() if not _is_so(change)]
     _refuse_contradictions(path, changes)
+    rejections: dict[Key, Rejection] = {}
+    for line in refused:
+        rejection = _rejection(line, place, chosen)
+        if rejection is not None and rejection.key not in rejected:
+            rejections.setdefault(rejection.key, rejection)
     return Decisions(
         changes,
+        list(rejections.values()),
         len(accepted),
-        len(lines) - len(accepted),
-        n_in_effect,
-        any(line.get("effect") for line in accepted),
+        len(refused),
+        len(lines) - len(accepted) - len(refused),
+        len(accepted) - len(pairs),
+        any(suggested) or any(line.get("effect") for line in accepted),
         hashlib.sha256(path.read_bytes()).hexdigest(),
     )
 
@@ -161,48 +207,214 @@ def _line(where: str, columns: Iterable[str], cells: Iterable[Any]) -> dict[str,
     return line
 
 
-def _is_accepted(line: dict[str, str]) -> bool:
+def _decision(line: dict[str, str]) -> str:
     word = line["decision"].casefold()
-    if word not in ACCEPT + REJECT:
+    if word not in ACCEPT + REJECT + SKIP:
         raise DataFileError(
             f"{line['where']}: the decision {line['decision']!r} is not known. Write "
-            "'accept', or 'reject' or nothing."
+            "'accept', 'reject', or 'skip' or nothing to leave it undecided."
         )
-    return word in ACCEPT
+    return word
 
 
-def _change(
-    line: dict[str, str],
-    revision: Revision,
-    positions: dict[str, int],
-    elsewhere: dict[str, str],
-) -> Change:
-    """Return what a line asks for."""
-    where, position = line["where"], positions.get(line["id"])
-    if position is None:
-        said = elsewhere.get(line["id"], "there is no such row")
-        raise DataFileError(f"{where}: of the row {line['id']!r}: {said}.")
-    rows = revision.rows
-    digest = rows.digests[position]
-    _check_text(line, digest, None if rows.texts is None else rows.texts[position])
-    kind, path = line["kind"], line["path"]
-    if kind not in CHANGES:
-        raise DataFileError(
-            f"{where}: the kind {kind!r} is none of {', '.join(CHANGES)}."
-        )
-    path = _path(where, kind, path, revision)
-    old = current_value(revision, position, kind, path)
-    new = _value(where, kind, path, line["proposed"], revision)
-    said, may_be_empty = line["current"], kind in ("reweight", "drop")
-    known = said == _word(old) or _equal(said, old) or (not said and may_be_empty)
-    if not known and not _same(old, new):
-        raise DataFileError(
-            f"{where}: {path!r} of {line['id']!r} has changed since: decided on was "
-            f"{said!r}, now it is {_word(old)!r}. Look at it again, and write the "
-            "value that it has into the column current."
-        )
+@dataclass(frozen=True)
+class _Place:
+    """The current rows, and where other rows are."""
+
+    revision: Revision
+    positions: dict[str, int]
+    elsewhere: dict[str, str]
+
+    def named(self, line: dict[str, str]) -> dict[str, str]:
+        """Return a line with the id that it had before a spreadsheet read "001" as 1.
+
+        The hash of the text says which row is meant.
+        """
+        said, rows = line["id"], self.revision.rows
+        if said in self.positions or said in self.elsewhere:
+            return line
+        alike = [i for i in self.positions if _equal(said, i)]
+        meant = [
+            i
+            for i in alike
+            if _same_hash(
+                line["text_hash"], short_hash(rows.digests[self.positions[i]])
+            )
+        ]
+        if len(meant) == 1:
+            return {**line, "id": meant[0]}
+        if alike:
+            raise DataFileError(
+                f"{line['where']}: of the row {said!r}: there is no such row. A "
+                f"spreadsheet can take zeros off: is {alike[0]!r} meant? Its text is "
+                "not the one that was decided on, or another row is like it. Restore "
+                "id and text_hash."
+            )
+        return line
+
+    def target(self, line: dict[str, str]) -> tuple[str, str, str, Any]:
+        """Return digest of the text, kind, path and present value of what is decided.
+
+        Row and text have to be those of the line.
+        """
+        where, position = line["where"], self.positions.get(line["id"])
+        if position is None:
+            said = self.elsewhere.get(line["id"], "there is no such row")
+            raise DataFileError(f"{where}: of the row {line['id']!r}: {said}.")
+        rows = self.revision.rows
+        digest = str(rows.digests[position])
+        _check_text(line, digest, None if rows.texts is None else rows.texts[position])
+        kind = line["kind"]
+        if kind not in CHANGES:
+            raise DataFileError(
+                f"{where}: the kind {kind!r} is none of {', '.join(CHANGES)}."
+            )
+        path = _path(where, kind, line["path"], self.revision)
+        return digest, kind, path, current_value(self.revision, position, kind, path)
+
+
+def _change(line: dict[str, str], place: _Place, lists: Lists) -> Change:
+    """Return what an accepted line asks for."""
+    digest, kind, path, old = place.target(line)
+    new = _value(line["where"], kind, path, line["proposed"], place.revision)
+    if not _is_current(line, kind, old) and not _same(old, new):
+        raise _changed_since(line, path, old)
     return Change(
-        kind, line["id"], short_hash(digest), path, old, new, line.get("why") or None
+        kind,
+        line["id"],
+        short_hash(digest),
+        path,
+        old,
+        new,
+        line.get("why") or None,
+        _source(line, kind, path, new, lists),
+    )
+
+
+def _rejection(
+    line: dict[str, str], place: _Place, chosen: dict[_Value, Change]
+) -> Rejection | None:
+    """Return what a rejected line is about; None if an accepted line changes it."""
+    digest, kind, path, old = place.target(line)
+    change = chosen.get((line["id"], kind == "annotate", path))
+    if change is not None:
+        same = change.kind == kind
+        if same and (kind == "drop" or _is_word(line["proposed"], change.new)):
+            raise DataFileError(
+                f"{line['where']}: another line accepts the same change of {path!r} "
+                f"of {change.id!r}. Decide one of the two."
+            )
+        return None
+    if not _is_current(line, kind, old):
+        raise _changed_since(line, path, old)
+    proposed = _known_value(kind, path, line["proposed"], place.revision)
+    return Rejection(
+        kind,
+        line["id"],
+        short_hash(digest),
+        path,
+        value_hash(digest, path, old),
+        value_hash(digest, path, line["proposed"] if proposed is None else proposed),
+        line.get("why") or None,
+    )
+
+
+def _chosen(pairs: list[tuple[dict[str, str], Change]]) -> dict[_Value, Change]:
+    """Return accepted changes by the value that they change."""
+    chosen: dict[_Value, Change] = {}
+    for line, change in pairs:
+        key = _key(change)
+        if not _same(chosen.setdefault(key, change).new, change.new):
+            raise DataFileError(
+                f"{line['where']}: two accepted lines give {change.path!r} of "
+                f"{change.id!r} different values, {_word(chosen[key].new)!r} and "
+                f"{_word(change.new)!r}. Accept one."
+            )
+    return chosen
+
+
+def _source(line: dict[str, str], kind: str, path: str, new: Any, lists: Lists) -> str:
+    """Return which list proposed a value, or "person" if somebody wrote it in."""
+    key = line["id"], kind, path
+    listed = lists.suggestions.get(key)
+    if listed is not None and (kind == "drop" or _is_word(listed, new)):
+        return "suggestion"
+    if line.get("effect") and listed is None:  # of an earlier list
+        return "suggestion"
+    listed = lists.suspects.get(key)
+    if listed is not None:
+        return "suspect" if _is_word(listed, new) else "person"
+    is_evidence = line.get("probability_wrong") or line.get("probability")
+    return "suspect" if is_evidence and not line.get("effect") else "person"
+
+
+def _judged(
+    pairs: list[tuple[dict[str, str], Change]],
+    wrong: Callable[[], Wrong],
+    even_if_right: bool,
+) -> dict[_Value, Change]:
+    """Return changes by the value that they change, suggested values with evidence.
+
+    A value that helps the label although the present one is right would make the
+    concept mean something else. A person who wrote a value in has judged by themselves.
+    """
+    judged: dict[_Value, Change] = {}
+    suggested = [pair for pair in pairs if _is_suggested_value(pair[1])]
+    known = wrong() if suggested else None
+    refused = []
+    for line, change in pairs:
+        if known is not None and _is_suggested_value(change):
+            probability = known.get((change.id, change.path))
+            is_right = probability is None or probability < BELIEVED_WRONG
+            change = replace(
+                change,
+                probability_wrong=probability,
+                even_if_right=is_right and even_if_right,
+            )
+            if is_right and not even_if_right:
+                refused.append((line, change))
+        # Of two lines for the same, the one with evidence says more.
+        if _key(change) not in judged or change.source == "suggestion":
+            judged[_key(change)] = change
+    if refused:
+        raise _believed_right(refused)
+    return judged
+
+
+def _believed_right(refused: list[tuple[dict[str, str], Change]]) -> DataFileError:
+    line, change = refused[0]
+    probability = change.probability_wrong
+    said = (
+        f"below {LEAST_PROBABILITY:g}" if probability is None else f"{probability:.2f}"
+    )
+    n_more = len(refused) - 1
+    more = f" {n_more} more suggested lines are like it." if n_more > 1 else ""
+    more = " One more suggested line is like it." if n_more == 1 else more
+    return DataFileError(
+        f"{line['where']}: {_word(change.old)!r} is believed right as {change.path!r} "
+        f"of {change.id!r}: its probability of being wrong is {said}, and a suggestion "
+        f"needs {BELIEVED_WRONG:g} or more. It may help the label, but by making "
+        f"{change.path!r} mean something else.{more} Write 'reject', or read the text "
+        "and write the true value into proposed. --even-if-right makes such changes, "
+        "and the trail records it."
+    )
+
+
+def _is_suggested_value(change: Change) -> bool:
+    is_value = change.kind in ("relabel", "annotate") and change.old is not None
+    return is_value and change.source == "suggestion"
+
+
+def _is_current(line: dict[str, str], kind: str, old: Any) -> bool:
+    said, may_be_empty = line["current"], kind in ("reweight", "drop")
+    return _is_word(said, old) or (not said and may_be_empty)
+
+
+def _changed_since(line: dict[str, str], path: str, old: Any) -> DataFileError:
+    return DataFileError(
+        f"{line['where']}: {path!r} of {line['id']!r} has changed since: decided on "
+        f"was {line['current']!r}, now it is {_word(old)!r}. Look at it again, and "
+        "write the value that it has into the column current."
     )
 
 
@@ -224,7 +436,12 @@ def _check_text(line: dict[str, str], digest: str, audited: str | None) -> None:
 
 
 def _same_hash(said: str, known: str) -> bool:
-    """Return whether a hash is the known one, or what a spreadsheet makes of it."""
+    """Return whether a hash is the known one, or what a spreadsheet makes of it.
+
+    Files of older versions have no prefix, so that some hashes are numbers to one.
+    """
+    if said == f"{HASH_PREFIX}{known}":
+        return True
     if said == known or not _LIKE_A_NUMBER.fullmatch(known):
         return said == known
     try:
@@ -274,22 +491,62 @@ def _value(where: str, kind: str, path: str, said: str, revision: Revision) -> A
                 f"{_LARGEST_WEIGHT:g}."
             )
         return weight
-    model = revision.model
-    known: np.ndarray | None = model.classes_
     if kind == "annotate":
-        if not said:
+        word = _removal_word(where, path, said, revision)
+        if said == word:
             return None
-        known = model.concept_classes_[list(model.concept_names_in_).index(path)]
-    assert known is not None  # an audit takes no continuous concepts
-    for value in known.tolist():
-        if format_value(value) == said or _equal(said, value):
-            return value
-    words = ", ".join(repr(format_value(value)) for value in known)
-    hint = "." if kind == "relabel" else ", or nothing to take the annotation away."
+        if said == _AS_VALUE and word == _AS_REMOVAL:
+            said = UNANNOTATED
+    value = _known_value(kind, path, said, revision)
+    if value is not None:
+        return value
+    words = ", ".join(repr(format_value(v)) for v in _values(kind, path, revision))
+    hint = "."
+    if kind == "annotate":
+        hint = f", or write {word!r} to take the annotation away."
     raise DataFileError(
         f"{where}: the value {said!r} of {path!r} is not known to the model, which "
         f"has {words}{hint}"
     )
+
+
+def _removal_word(where: str, path: str, said: str, revision: Revision) -> str:
+    """Return the word that takes an annotation away; refuse a cell that is unclear."""
+    words = {format_value(value) for value in _values("annotate", path, revision)}
+    word = _AS_REMOVAL if UNANNOTATED in words else UNANNOTATED
+    if not said:
+        raise DataFileError(
+            f"{where}: the column proposed is empty, in an accepted line for {path!r}. "
+            f"Write the value, or {word!r} to take the annotation away."
+        )
+    if said == UNANNOTATED != word:
+        raise DataFileError(
+            f"{where}: {said!r} is a value of {path!r}, and the word that takes an "
+            f"annotation away. Write {_AS_VALUE!r} for the value, or {_AS_REMOVAL!r} "
+            "to take the annotation away."
+        )
+    return word
+
+
+def _known_value(kind: str, path: str, said: str, revision: Revision) -> Any:
+    """Return the value that a cell names, None if the model does not know it."""
+    known = _values(kind, path, revision)
+    for value in known:
+        if format_value(value) == said:
+            return value
+    return next((value for value in known if _is_word(said, value)), None)
+
+
+def _values(kind: str, path: str, revision: Revision) -> list[Any]:
+    """Return the values that the model knows of the label or a concept."""
+    model = revision.model
+    if kind == "relabel":
+        return list(model.classes_.tolist())
+    if kind != "annotate":
+        return []  # of weights
+    known = model.concept_classes_[list(model.concept_names_in_).index(path)]
+    assert known is not None  # an audit takes no continuous concepts
+    return list(known.tolist())
 
 
 def _refuse_contradictions(path: Path, changes: list[Change]) -> None:
@@ -300,6 +557,24 @@ def _refuse_contradictions(path: Path, changes: list[Change]) -> None:
                 f"{path}: {change.id!r} is to be dropped and its {change.path!r} to be "
                 "changed. Accept one of the two."
             )
+
+
+def _key(change: Change) -> _Value:
+    return change.id, change.kind == "annotate", change.path
+
+
+def _is_word(said: str, value: Any) -> bool:
+    """Return whether a cell says a value.
+
+    A spreadsheet can write 4 as 4.0, and True as TRUE.
+    """
+    word = _word(value)
+    is_logical = said.casefold() in ("true", "false")
+    return (
+        said == word
+        or (not isinstance(value, str) and _equal(said, value))
+        or (is_logical and said.casefold() == word.casefold())
+    )
 
 
 def _word(value: Any) -> str:
@@ -316,7 +591,7 @@ def _same(old: Any, new: Any) -> bool:
 
 def _equal(said: str, value: Any) -> bool:
     """Return whether a cell and a value are the same number, such as 4.0 and 4."""
-    if isinstance(value, str | bool | None):
+    if isinstance(value, bool | None):
         return False
     try:
         return float(said) == float(value)

@@ -271,6 +271,25 @@ def predicted_table(model: ConceptBottleneckClassifier, rows: Reviews) -> pd.Dat
     return pd.DataFrame(table)
 
 
+def wrong_probabilities(
+    model: ConceptBottleneckClassifier, train: Reviews, device: str
+) -> dict[tuple[str, str], float] | None:
+    """Return the probability of being wrong by id and path, of every suspect.
+
+    Labels and annotations that are not there have less than `LEAST_PROBABILITY`. None
+    if nothing can be said of any of them.
+    """
+    explainer = ConceptInfluenceExplainer(FrozenEstimator(model), device=device)
+    concepts = train.concepts if train.concepts.shape[1] else None
+    explainer.fit(train.features, train.labels, train.weights, concepts=concepts)
+    table, notes = _suspects(explainer, _known(train))
+    if notes:
+        return None
+    name = "probability_wrong" if "probability_wrong" in table else "probability"
+    columns = (table[column] for column in ("id", "path", name))
+    return {(i, path): float(p) for i, path, p in zip(*columns, strict=True)}
+
+
 def quality(model: ConceptBottleneckClassifier, held_out: Reviews) -> dict[str, float]:
     """Return accuracy, macro F1 and log-loss (nats) of a model on held-out rows."""
     columns = _label_columns(model, held_out, "")

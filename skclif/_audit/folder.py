@@ -35,7 +35,7 @@ from ..exceptions import ModelFileError, TrailError
 from .replay import current
 from .revisions import Revision
 from .rows import Reviews
-from .trail import AuditTrail
+from .trail import AuditTrail, last_revision
 
 FORMAT_VERSION = 1
 MODEL, ROWS, TRAIL = "model.safetensors", "rows.safetensors", "trail.jsonl"
@@ -155,19 +155,30 @@ class AuditFolder:
             records = self.recover()  # the trail decides, whatever happened
         return records
 
+    def note(
+        self, kind: str, content: dict[str, Any], **who: Any
+    ) -> list[dict[str, Any]]:
+        """Append a record that makes no model; return the records."""
+        try:
+            self.trail.append(kind, content, **who)
+        finally:
+            records = self.recover()
+        return records
+
     def holds(
         self, records: list[dict[str, Any]], revision: Revision, rows: AuditedRows
     ) -> bool:
-        """Return whether the last record is of this very fit."""
-        if not records or records[-1]["kind"] != "fit":
+        """Return whether the last fit, edit or forget is this very fit."""
+        last = last_revision(records)
+        if last is None or last["kind"] != "fit":
             return False
         digests = {n: sha256(part) for n, part in _contents(revision, rows).items()}
-        return records[-1]["files"] == digests and all(
+        return last["files"] == digests and all(
             (self.path / name).exists() for name in digests
         )
 
     def check_model(self, records: list[dict[str, Any]]) -> None:
-        """Refuse a model that exists but is not the one of the last record."""
+        """Refuse a model that is not the one of the last fit, edit or forget."""
         if records and (self.path / MODEL).exists():
             self._whole(MODEL, records)
 
@@ -262,7 +273,7 @@ class AuditFolder:
             )
         if not path.exists():
             raise FileNotFoundError(
-                f"{path} is missing, which record {records[-1]['number']} of {TRAIL} "
+                f"{path} is missing, which record {_writer(records, name)} of {TRAIL} "
                 "is about. Restore it from a copy."
             )
         raise TrailError(
@@ -299,6 +310,12 @@ def _recorded(records: list[dict[str, Any]], name: str) -> str | None:
     """Return the digest of the current file by the trail."""
     known = [r["files"][name] for r in records if name in r.get("files", {})]
     return known[-1] if known else None
+
+
+def _writer(records: list[dict[str, Any]], name: str) -> int:
+    """Return the number of the record that wrote the current file."""
+    known = [r["number"] for r in records if name in r.get("files", {})]
+    return int(known[-1] if known else records[-1]["number"])
 
 
 def _columns(rows: Reviews) -> dict[str, Any]:

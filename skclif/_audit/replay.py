@@ -30,7 +30,7 @@ from .revisions import (
     forget,
 )
 from .rows import Reviews, short_hash
-from .trail import AuditTrail
+from .trail import REVISIONS, AuditTrail
 
 # Heads are solved to gradient norms of 1e-8 of their penalty at most, so two solutions
 # of one problem differ by about that; the label head amplifies it, far less than this.
@@ -40,6 +40,7 @@ _DATA = {
     "features": "the vectors of the texts",
     "weights": "the weights of the rows",
 }
+_MAKES_NO_MODEL = "it changes neither the rows nor the model"
 _NOTHING_TO_COMPARE = (
     "the bits of the model differ, and the record has no numbers to compare with"
 )
@@ -57,10 +58,10 @@ class ReplayStep:
     ----------
     number : int
         Of the record.
-    kind : {"fit", "edit", "forget"}
+    kind : {"fit", "edit", "forget", "reject"}
     same : bool or None
         Whether data and model are bit for bit what was recorded; None if the record
-        was not repeated.
+        was not repeated. Rejections change nothing, so they are not repeated.
     close : bool or None
         Whether the data are bit for bit what was recorded, and the numbers of the model
         equal what was recorded within `TOLERANCE`. It is True without equal bits only
@@ -107,13 +108,18 @@ class ReplayResult:
 
     @property
     def same(self) -> bool:
-        """Whether the last record gives, bit for bit, the recorded model."""
-        return bool(self.steps) and self.steps[-1].same is True
+        """Whether the last fit, edit or forget gives the recorded model bit for bit."""
+        return self._last is not None and self._last.same is True
 
     @property
     def close(self) -> bool:
-        """Whether the last record gives the recorded model, within the tolerance."""
-        return bool(self.steps) and self.steps[-1].close is True
+        """Whether the last fit, edit or forget gives it, within the tolerance."""
+        return self._last is not None and self._last.close is True
+
+    @property
+    def _last(self) -> ReplayStep | None:
+        made = [step for step in self.steps if step.kind in REVISIONS]
+        return made[-1] if made else None
 
     @property
     def differs_at(self) -> int | None:
@@ -271,6 +277,9 @@ def replay_rows(
     now = {**environment(), "device": device}
     for record in records[begin - 1 :]:
         said = record["number"], record["kind"]
+        if record["kind"] not in REVISIONS:
+            steps.append(ReplayStep(*said, None, None, _MAKES_NO_MODEL))
+            continue
         if differs_at is not None:
             reason = f"record {differs_at} differs"
             steps.append(ReplayStep(*said, None, None, reason))
@@ -339,6 +348,8 @@ def _left_out(record: dict[str, Any], first: dict[str, Any], begin: int) -> Repl
     said = f"its rows were forgotten in record {begin}"
     if record["number"] < first["number"]:
         said = f"record {first['number']} fits again"
+    if record["kind"] not in REVISIONS:
+        said = _MAKES_NO_MODEL
     return ReplayStep(record["number"], record["kind"], None, None, said)
 
 
@@ -461,7 +472,9 @@ def _known_model(
             "recorded has to be a ConceptBottleneckClassifier or a pipeline that ends "
             f"in one, got {type(recorded).__name__}."
         )
-    if model_fingerprint(model) not in {r["after"]["model"] for r in records}:
+    if model_fingerprint(model) not in {
+        record["after"]["model"] for record in records if record["kind"] in REVISIONS
+    }:
         raise ValueError(
             "recorded is the model of none of the records, by its fingerprint. Give "
             "the one that was written with this trail."

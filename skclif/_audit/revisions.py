@@ -20,6 +20,7 @@ from .._inputs.annotations import format_value, plain_value
 from .._inputs.devices import same_threads
 from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
+from .._results.edits import EditResult
 from .._storage.tables import as_numbers
 from ..exceptions import TrailError
 from .fingerprints import (
@@ -28,10 +29,13 @@ from .fingerprints import (
     model_fingerprint,
     row_fingerprints,
 )
+from .rejections import Rejection
 from .rows import Reviews, short_hash
+from .trail import REVISIONS
 
 _MOST_THREADS = 4096
 _PARTS = ("data", "features", "weights", "model")
+_OF_REVISIONS = {"changes", "forgotten", "files", "before", "after", "parameters"}
 # Kinds of changes, in the order that they are written down in.
 CHANGES = ("relabel", "annotate", "reweight", "drop")
 
@@ -95,6 +99,13 @@ class Change:
     old, new : object
         None for a missing annotation.
     why : str or None
+    source : {"suggestion", "suspect", "person"} or None
+        The list that proposed the new value, or the person who wrote it in. None in
+        records that do not say.
+    probability_wrong : float or None
+        Of the old value, by the lists that were decided on; None if they do not say.
+    even_if_right : bool
+        Whether it was made although the old value was believed right.
     """
 
     kind: str
@@ -104,6 +115,9 @@ class Change:
     old: Any
     new: Any
     why: str | None = None
+    source: str | None = None
+    probability_wrong: float | None = None
+    even_if_right: bool = False
 
 
 def fit(rows: Reviews, parameters: dict[str, Any], place: Place) -> Revision:
@@ -130,7 +144,8 @@ def edit(
         Without changes whose new value is already there.
     place : Place
     held_out : Reviews, default=None
-        Rows on whose mean log-loss the effect is recorded.
+        Rows on which the effect is recorded, and the model is compared with the one
+        before.
 
     Returns
     -------
@@ -159,11 +174,41 @@ def edit(
         "converged": record.converged,
         "predicted_effect": record.predicted_effect,
         "achieved_effect": record.achieved_effect,
+        **_compared(result, held_out),
         **asdict(place),
         "before": revision.fingerprints(),
         "after": edited.fingerprints(),
     }
     return edited, content
+
+
+def _compared(result: EditResult, held_out: Reviews | None) -> dict[str, Any]:
+    """Return what an edit changed on held-out rows, which are named without values."""
+    if held_out is None:
+        return {}
+    model = final_step(result.estimator)
+    concepts = held_out.concepts.copy()
+    n_unseen = {}
+    for name, values in zip(
+        model.concept_names_in_, model.concept_classes_, strict=True
+    ):
+        unseen = concepts[name].notna() & ~concepts[name].isin(values)
+        concepts.loc[unseen, name] = None
+        n_unseen[name] = int(unseen.sum())
+    compared = result.compare(
+        held_out.features, held_out.labels, concepts if n_unseen else None
+    )
+    plain = compared.to_dict()
+    for line in plain["concepts"]:
+        # A value that training lacks is a mistake of both models, as in the report.
+        n_known, more = line["n_rows"], n_unseen[line["concept"]]
+        line["n_rows"] = n_known + more
+        for when in ("before", "after"):
+            line[when] *= n_known / (n_known + more)
+    named, frame = names(held_out), compared.to_frame()
+    changed = zip(frame["row"], frame["outcome"], strict=True)
+    plain["changed"] = [[*named[row], outcome] for row, outcome in changed]
+    return {"comparison": plain}
 
 
 def forget(
@@ -221,27 +266,12 @@ def check_content(record: dict[str, Any]) -> None:
     TrailError
         Names the record.
     """
-    shapes = {
-        "fit": {"rows": 3, "held_out": 2, "concepts": 0, "words": 0},
-        "edit": {},
-        "forget": {"forgotten": 2, "held_out": 2},
-    }
     try:
-        fits = 1 <= record["threads"] <= _MOST_THREADS and all(
-            _is_listing(record[name], width)
-            for name, width in shapes[record["kind"]].items()
-        )
+        makes_model = record["kind"] in REVISIONS
+        fits = _is_revision(record) if makes_model else _is_note(record)
         fits = fits and isinstance(record["environment"], dict)
-        for change in record.get("changes", []):
-            fits = fits and _is_change(Change(**change))
-        for head in record.get("heads", []):
-            fits = fits and _is_number(head["before"]) and isinstance(head["head"], str)
-        parts = [record["after"][part] for part in _PARTS]
-        parts.append(record["device"])
-        parts += record["files"].values() if "files" in record else []
-        if record["kind"] != "edit":
-            parts += record["parameters"]
-        fits = fits and all(isinstance(part, str) for part in parts)
+        for rejected in record.get("rejected", []):
+            fits = fits and _are_words(Rejection(**rejected).key)
     except (LookupError, TypeError, AttributeError):
         fits = False
     if not fits:
@@ -249,6 +279,37 @@ def check_content(record: dict[str, Any]) -> None:
             f"Record {record['number']} of the trail is not one that skclif writes: "
             "something is missing in it, or is of another kind."
         )
+
+
+def _is_revision(record: dict[str, Any]) -> bool:
+    shapes = {
+        "fit": {"rows": 3, "held_out": 2, "concepts": 0, "words": 0},
+        "edit": {},
+        "forget": {"forgotten": 2, "held_out": 2},
+    }
+    fits = 1 <= record["threads"] <= _MOST_THREADS and all(
+        _is_listing(record[name], width)
+        for name, width in shapes[record["kind"]].items()
+    )
+    for change in record.get("changes", []):
+        fits = fits and _is_change(Change(**change))
+    for head in record.get("heads", []):
+        fits = fits and _is_number(head["before"]) and isinstance(head["head"], str)
+    parts = [record["after"][part] for part in _PARTS]
+    parts.append(record["device"])
+    parts += record["files"].values() if "files" in record else []
+    if record["kind"] != "edit":
+        parts += record["parameters"]
+    return fits and _are_words(parts)
+
+
+def _is_note(record: dict[str, Any]) -> bool:
+    """Return whether a record holds rejections, and nothing that makes a model."""
+    return "rejected" in record and not _OF_REVISIONS.intersection(record)
+
+
+def _are_words(parts: Iterable[Any]) -> bool:
+    return all(isinstance(part, str) for part in parts)
 
 
 def _is_change(change: Change) -> bool:

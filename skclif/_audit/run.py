@@ -10,6 +10,7 @@ from .._version import __version__
 from .environment import versions
 from .findings import Audit
 from .folder import AuditedRows
+from .trail import last_revision
 
 FORMAT_VERSION = 2
 
@@ -41,6 +42,18 @@ class PlantedCounts:
         return cls(len(top), n_planted, len(planted) / len(overall))
 
 
+def last_repair(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what the edit that made the model changed on the held-out rows.
+
+    None if the model was made otherwise, or an older version of skclif edited it. Rows
+    that were forgotten later are never named: forgetting makes a model, too.
+    """
+    last = last_revision(records)
+    if last is None or "comparison" not in last:
+        return None
+    return {"record": last["number"], **last["comparison"]}
+
+
 @dataclass(frozen=True, eq=False)
 class RunRecord:
     """What ``run.json`` says, except the digests of the other files of the report.
@@ -50,8 +63,8 @@ class RunRecord:
     found : Audit
     rows : AuditedRows
         The rows that were audited, with the options.
-    last : dict
-        The last record of the trail.
+    records : list of dict
+        Of the trail.
     notes : list of str
         Warnings from before the fit.
     planted : PlantedCounts or None
@@ -62,14 +75,14 @@ class RunRecord:
 
     found: Audit
     rows: AuditedRows
-    last: dict[str, Any]
+    records: list[dict[str, Any]]
     notes: list[str]
     planted: PlantedCounts | None
     timings: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file, in its order."""
-        found, about = self.found, self.rows.about
+        found, about, last = self.found, self.rows.about, self.records[-1]
         content = {
             "skclif_version": __version__,
             "format_version": FORMAT_VERSION,
@@ -85,7 +98,8 @@ class RunRecord:
             "suggestions": found.suggested,
             "warnings": [*self.notes, *about["cut"], *found.warnings],
             "fingerprints": {**about["files"], **found.fingerprints},
-            "trail": {"records": self.last["number"], "hash": self.last["hash"]},
+            "trail": {"records": last["number"], "hash": last["hash"]},
+            "repair": last_repair(self.records),
             "versions": versions(),
         }
         if self.planted is not None:

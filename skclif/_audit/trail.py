@@ -20,9 +20,11 @@ from .._version import __version__
 from ..exceptions import TrailError, TrailWarning, warn_user
 from .environment import environment
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # of the records that are written
+READABLE = (1, 2)  # 1 knows no rejections, and no sources of changes
 START = "0" * 64  # what the first record has for the hash of the one before
-KINDS = ("fit", "edit", "forget")
+REVISIONS = ("fit", "edit", "forget")  # kinds of records that make a model
+KINDS = (*REVISIONS, "reject")
 
 
 class AuditTrail:
@@ -42,7 +44,8 @@ class AuditTrail:
     A last line without its end is no record: the process was killed while it wrote. It
     is left out with a warning, and the next append removes it. A hash proves nothing
     about records that were removed from the *end*: keep the latest hash elsewhere. In a
-    folder of the command `skclif`, the model has to be the one of the last record.
+    folder of the command `skclif`, the model has to be the one of the last record that
+    makes a model: the last fit, edit or forget.
 
     Examples
     --------
@@ -104,8 +107,8 @@ class AuditTrail:
 
         Parameters
         ----------
-        kind : {"fit", "edit", "forget"}
-            What was done.
+        kind : {"fit", "edit", "forget", "reject"}
+            What was done. "reject" is a decision against changes, which makes no model.
         content : dict of str to object
             What ``json.dumps`` takes.
         by : str, default=None
@@ -204,10 +207,10 @@ class AuditTrail:
             own, before, said = record["hash"], record["previous"], record["number"]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise TrailError(f"{where} is not a record: it was altered.") from error
-        if known != FORMAT_VERSION:
+        if known not in READABLE:
             raise TrailError(
                 f"{where} has format version {known!r}; skclif {__version__} reads "
-                f"{FORMAT_VERSION}. Update skclif."
+                f"{' and '.join(map(str, READABLE))}. Update skclif."
             )
         if record.get("kind") not in KINDS:
             raise TrailError(f"{where} is not a record: it was altered.")
@@ -227,6 +230,12 @@ class AuditTrail:
     def __repr__(self) -> str:
         """Return one line: the file."""
         return f"AuditTrail({str(self.path)!r})"
+
+
+def last_revision(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the last fit, edit or forget: the record that the model is about."""
+    made = [record for record in records if record["kind"] in REVISIONS]
+    return made[-1] if made else None
 
 
 def _hash(record: dict[str, Any]) -> str:

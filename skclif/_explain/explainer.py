@@ -35,6 +35,7 @@ from .._inputs.training_rows import TrainingRows, own_copy
 from .._inputs.wrapper import AroundEstimatorMixin
 from .._models.fitted import FittedHeads
 from .._models.linear import check_class_weights, check_explainable, training_rows
+from .._results.comparison import EditComparison
 from .._results.edits import EditResult
 from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
@@ -45,7 +46,8 @@ from ..numerics.targets import Question
 from .collect import KeepAll, KeepTop, SumGroups
 from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps
-from .edits.solve import Edited, edit_model, effects, write_record
+from .edits.compare import annotation_codes, compare_heads
+from .edits.solve import Edited, edit_model, effects, heads_of_edit, write_record
 from .engine import METHODS, Solved, warn_of_hard_activations
 from .requests import class_codes, collector, describe_target, numeric_targets
 from .suggestions.arguments import check_budget, check_enough, check_kinds
@@ -802,7 +804,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             solved, after = self._solved_model(), explainer._heads()
             effect = effects(solved, heads, after, edit, edited.rows, *validation)
         record = write_record(self.estimator_, rows, edit, edited, n_steps, effect)
-        return EditResult(edited.estimator, explainer, record)
+        return EditResult(edited.estimator, explainer, record, self.estimator_)
 
     def _answered(
         self,
@@ -820,6 +822,17 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         for answers, block, part in solved.blocks(method, questions, paths=paths):
             kept.add(answers, block, part)
         return method, kept.values, kept.rows if isinstance(kept, KeepTop) else None
+
+    def _compared(
+        self, result: EditResult, X: Any, y: Any, concepts: Any
+    ) -> EditComparison:
+        """Compare both models of an edit, of which this explainer has the later one."""
+        before, after = heads_of_edit(result)
+        features = self._features(X)
+        labels = class_codes(before.classes, features, y)
+        annotations = annotation_codes(before, concepts, len(features))
+        readable = _readable(X)
+        return compare_heads(before, after, features, labels, annotations, readable)
 
     def _settle(self, rows: TrainingRows, readable: dict[str, np.ndarray]) -> None:
         """Keep the training rows and what follows from them and the fitted model."""

@@ -82,6 +82,8 @@ def _context(
             "worth": audit.suggested,
             "rows": _proposals(audit.suggestions),
         },
+        "n_rejected": audit.counts.get("rejected_lines", 0),
+        "repair": _repair(audit, run.get("repair")),
         "decisions": [_decision(r) for r in records if r["kind"] != "fit"],
         "planted": run.get("planted"),
     }
@@ -113,6 +115,28 @@ def _decision(record: dict[str, Any]) -> _Context:
         **{name: record[name] for name in ("number", "when", "by", "why")},
         "what": what_was_done(record),
         "effect": record.get("achieved_effect"),
+    }
+
+
+def _repair(audit: Audit, repair: dict[str, Any] | None) -> _Context | None:
+    """Return what the last edit changed on held-out rows, the first of them in full."""
+    if repair is None:
+        return None
+    shown = repair["changed"][:N_HARMFUL]
+    outcomes = {i: outcome for i, _, outcome in shown}
+    is_shown = audit.predictions["id"].isin(list(outcomes))
+    return repair | {
+        "changed": [
+            {
+                "id": row["id"],
+                "text_hash": row["text_hash"],
+                "text": row.get("text"),
+                "label": plain(row["label"]),
+                "predicted": plain(row["predicted"]),
+                "outcome": outcomes[row["id"]],
+            }
+            for row in audit.predictions[is_shown].to_dict("records")
+        ]
     }
 
 

@@ -9,6 +9,7 @@ from .rendering import render
 from .words import number
 
 if TYPE_CHECKING:
+    from .._results.comparison import EditComparison
     from .._results.influence import InfluenceResult
     from .._results.suggestions import EditSuggestions
 
@@ -43,6 +44,20 @@ def suggestions_html(suggestions: EditSuggestions, k: int = 10) -> str:
         numbers=["effect", "std_error"],
         rows=shown.to_numpy(object).tolist(),
         n_more=suggestions.n_chosen - len(shown),
+    )
+
+
+def comparison_html(comparison: EditComparison, k: int = 10) -> str:
+    """Return a short HTML view of what an edit changed."""
+    shown = comparison.to_frame().head(k)
+    return render(
+        "comparison.html",
+        summary=repr(comparison),
+        concepts=comparison.concepts.to_dict("records"),
+        columns=[str(name) for name in shown.columns],
+        numbers=["loss_before", "loss_after"],
+        rows=shown.to_numpy(object).tolist(),
+        n_more=comparison.n_changed - len(shown),
     )
 
 

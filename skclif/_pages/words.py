@@ -45,8 +45,11 @@ def what_was_done(record: dict[str, Any]) -> str:
     if record["kind"] == "forget":
         n = len(record["forgotten"]) + len(record["held_out"])
         return f"{n:,} row{'' if n == 1 else 's'} forgotten"
-    kinds = Counter(change["kind"] for change in record["changes"])
-    return ", ".join(f"{n:,} × {kind}" for kind, n in kinds.items())
+    kinds = Counter(change["kind"] for change in record.get("changes", []))
+    parts = [f"{n:,} × {kind}" for kind, n in kinds.items()]
+    if record.get("rejected"):
+        parts.append(f"{len(record['rejected']):,} × reject")
+    return ", ".join(parts)
 
 
 def _typeset(text: str) -> str:

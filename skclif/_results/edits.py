@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from .comparison import EditComparison
+
 
 @dataclass(frozen=True)
 class HeadRecord:
@@ -125,6 +127,8 @@ class EditResult:
         positions: a dropped row has weight 0, and added rows come last.
     record : EditRecord
         What was changed, and what was reached.
+    before : estimator
+        Fitted, as it was before the edit: what `compare` compares with.
     """
 
     __module__ = "skclif"
@@ -132,6 +136,47 @@ class EditResult:
     estimator: Any
     explainer: Any
     record: EditRecord
+    before: Any = None
+
+    def compare(self, X: Any, y: Any, concepts: Any = None) -> EditComparison:
+        """Compare the models before and after the edit on rows with known labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features) or (n_rows,)
+            Rows, as the estimator takes them. Rows that neither chose the edit nor
+            trained a model make an honest comparison.
+        y : array-like of shape (n_rows,)
+            Their labels.
+        concepts : array-like of shape (n_rows, n_concepts), default=None
+            Their annotations, for the quality of each concept; None or NaN where there
+            is none. A DataFrame may leave out concepts.
+
+        Returns
+        -------
+        comparison : EditComparison
+            Accuracy and mean log-loss (nats) before and after, with 95 % intervals of
+            their changes; the rows whose predictions changed; and the quality of each
+            concept. Changes are *after − before*: on the log-loss, negative = good.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another form than in `fit`, a label or value is unknown,
+            or one of the two models was fitted again after the edit.
+
+        Notes
+        -----
+        Both intervals pair each row with itself. That of the log-loss is Student's t
+        interval of the per-row differences. That of the accuracy is the adjusted
+        interval of Agresti and Min: with `b` rows that only the later model gets right,
+        `c` rows that only the earlier one does, each plus one half, and
+        ``m = n_rows + 2``, it is ``(b - c) / m`` plus or minus 1.96 times
+        ``sqrt(b + c - (b - c)**2 / m) / m``. It has a width even if no prediction
+        changed, because others could change on other rows. Both intervals are about
+        the rows: they say nothing of how another training set would differ.
+        """
+        return self.explainer._compared(self, X, y, concepts)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         """Return one line, like that of the record."""

@@ -273,7 +273,7 @@ def _audit_rows(
     # The default may be another in a later version.
     parameters["intervention_prob"] = models.model.intervention_prob_
     rows = AuditedRows(train, held_out, about)
-    found = evaluate(console, models, train, rows)
+    found = evaluate(console, models, train, rows, records)
     revision = Revision(models.model, train)
     content = fit_content(
         revision, held_out, parameters, place, embedder=embedder, source=digests
@@ -285,7 +285,7 @@ def _audit_rows(
 
 
 def _refuse_decisions(folder: AuditFolder, records: list[dict[str, Any]]) -> None:
-    done = [record for record in records if record["kind"] != "fit"]
+    done = [record for record in records if record["kind"] in ("edit", "forget")]
     if done:
         raise click.ClickException(
             f"{folder.path} holds a model that was repaired (records "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from .options import (
 from .report import TABLES, renew_report
 
 if TYPE_CHECKING:
+    from .._audit.decisions import Decisions
     from .._audit.folder import AuditedRows, AuditFolder
     from .._audit.revisions import Place, Revision
 
@@ -41,10 +42,17 @@ _FLATTERED = (
 @click.command("apply", cls=Command)
 @FOLDER
 @click.argument("decisions", type=click.Path(path_type=Path))
+@click.option(
+    "--even-if-right",
+    is_flag=True,
+    help="Let suggestions replace values that are believed right. The trail records "
+    "it.",
+)
 @options(*WHO, DEVICE, ENCODING, JSON, QUIET)
 def apply_command(
     folder: Path,
     decisions: Path,
+    even_if_right: bool,
     by: str | None,
     why: str | None,
     device: str,
@@ -52,12 +60,14 @@ def apply_command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Apply accepted DECISIONS to the model in DIR, without retraining.
+    """Apply accepted DECISIONS to the model in DIR, and remember rejected ones.
 
     DECISIONS is a copy of suspects.csv or suggestions.csv, or lines of both. Write
     "accept" into the column decision of each change that is to be made and, if need be,
-    another value into the column proposed. If the row, text or value of a line has
-    changed since, the whole file is refused and nothing is done.
+    another value into the column proposed. Write "reject" where nothing is to change:
+    the trail records it, and the lists leave it out until its text or value changes.
+    Other lines stay undecided. If the row, text or value of a line has changed since,
+    the whole file is refused and nothing is done.
 
     The new model is the one that retraining on the changed rows would give. It replaces
     the old one, a record of the changes is appended to trail.jsonl, and the report is
@@ -72,7 +82,7 @@ def apply_command(
         console.showing_warnings(),
         _open_audit(console, folder, device, by, why) as audit,
     ):
-        _apply(audit, decisions, encoding)
+        _apply(audit, decisions, encoding, even_if_right)
 
 
 @click.command("forget", cls=Command)
@@ -177,6 +187,27 @@ class _OpenAudit:
                     reasons[i] = f"it was forgotten in record {record['number']}"
         return reasons
 
+    def decisions(self, path: Path, encoding: str, even_if_right: bool) -> Decisions:
+        """Return the decisions of a file that fit the present rows."""
+        from .._audit.decisions import read_decisions
+        from .._audit.findings import wrong_probabilities
+        from .._audit.lists import read_lists
+        from .._audit.rejections import standing
+
+        revision = self.revision
+        return read_decisions(
+            path,
+            revision,
+            self.elsewhere(),
+            encoding,
+            lists=read_lists(self.folder.path),
+            rejected=standing(self.records),
+            wrong=lambda: wrong_probabilities(
+                revision.model, revision.rows, self.place.device
+            ),
+            even_if_right=even_if_right,
+        )
+
 
 @contextmanager
 def _open_audit(
@@ -193,29 +224,35 @@ def _open_audit(
         yield _OpenAudit(console, audited, records, rows, revision, place, who)
 
 
-def _apply(audit: _OpenAudit, path: Path, encoding: str) -> None:
-    from .._audit.decisions import read_decisions
-    from .._audit.revisions import edit
-
+def _apply(audit: _OpenAudit, path: Path, encoding: str, even_if_right: bool) -> None:
     console = audit.console
     console.stage("reading", f"Reading {path.name}")
     _refuse_report(path, audit)
-    found = read_decisions(path, audit.revision, audit.elsewhere(), encoding)
-    if not found.n_accepted:
+    found = audit.decisions(path, encoding, even_if_right)
+    if not found.n_accepted and not found.n_rejected:
         raise click.ClickException(
-            f"{path} accepts nothing. Write 'accept' into the column decision of the "
-            "lines that are to be applied."
+            f"{path} decides nothing. Write 'accept' into the column decision of the "
+            "lines that are to be applied, and 'reject' where nothing is to change."
         )
-    if not found.changes:
-        decisions = _count(found.n_accepted, "accepted decision")
-        _nothing_to_do(audit, f"{decisions} in effect already")
-        return
+    if found.changes:
+        _change(audit, path, found)
+    elif found.rejections:
+        _reject(audit, path, found)
+    else:
+        _nothing_to_do(audit, _already(found))
+
+
+def _change(audit: _OpenAudit, path: Path, found: Decisions) -> None:
+    """Carry out changes, and record them with the rejections of the same file."""
+    from .._audit.revisions import edit
+
+    console = audit.console
     before = audit.quality()
     console.stage("solving", f"Applying {_count(len(found.changes), 'change')}")
     edited, content = edit(
         audit.revision, found.changes, audit.place, audit.rows.held_out
     )
-    content["decisions"] = {"name": path.name, "sha256": found.sha256}
+    content |= _decided(path, found)
     after = replace(audit, revision=edited).quality()
     audit = audit.commit("edit", content, edited)
     last = audit.records[-1]
@@ -225,7 +262,11 @@ def _apply(audit: _OpenAudit, path: Path, encoding: str) -> None:
         f"{_count(found.n_accepted, 'accepted decision')}{also}: record "
         f"{last['number']} of {audit.folder.trail.path}."
     )
+    if found.rejections:
+        console.result(_rejected(found))
     _show_quality(audit, before, after)
+    for line in _what_changed(last["comparison"]):
+        console.result(line)
     if found.by_effect:
         console.result(_FLATTERED)
     audit.renew_report()
@@ -233,10 +274,87 @@ def _apply(audit: _OpenAudit, path: Path, encoding: str) -> None:
         record=last["number"],
         hash=last["hash"],
         changes=last["changes"],
+        rejected=last.get("rejected", []),
         converged=last["converged"],
         before=before,
         after=after,
+        comparison=last["comparison"],
     )
+
+
+def _reject(audit: _OpenAudit, path: Path, found: Decisions) -> None:
+    """Record rejections, where nothing is to change."""
+    records = audit.folder.note("reject", _decided(path, found), **audit.who)
+    audit, last = replace(audit, records=records), records[-1]
+    also = f" {_already(found)}." if found.n_accepted else ""
+    audit.console.result(
+        f"{_rejected(found)}{also} Record {last['number']} of "
+        f"{audit.folder.trail.path}; the model stays as it is."
+    )
+    audit.renew_report()
+    audit.console.json_result(
+        record=last["number"],
+        hash=last["hash"],
+        changes=[],
+        rejected=last["rejected"],
+    )
+
+
+def _decided(path: Path, found: Decisions) -> dict[str, Any]:
+    """Return what a record says of the decisions that it is about."""
+    content: dict[str, Any] = {"decisions": {"name": path.name, "sha256": found.sha256}}
+    if found.rejections:
+        content["rejected"] = [asdict(rejection) for rejection in found.rejections]
+    return content
+
+
+def _rejected(found: Decisions) -> str:
+    n = len(found.rejections)
+    return (
+        f"{_count(n, 'rejection')} recorded: {'it is' if n == 1 else 'they are'} not "
+        "listed again until the text or the value changes."
+    )
+
+
+def _already(found: Decisions) -> str:
+    parts = []
+    if found.n_accepted:
+        parts.append(f"{_count(found.n_accepted, 'accepted decision')} in effect")
+    if found.n_rejected and not found.rejections:
+        parts.append(f"{_count(found.n_rejected, 'rejection')} recorded")
+    return f"{' and '.join(parts)} already"
+
+
+def _what_changed(comparison: dict[str, Any]) -> Iterator[str]:
+    """Yield lines about what an edit changed on the held-out texts."""
+    changes, intervals = [], []
+    for name in ("accuracy", "log_loss"):
+        one = comparison[name]
+        changes.append(one["after"] - one["before"])
+        intervals.append(one["interval"])
+    points = ", ".join(f"{100 * bound:+.1f}" for bound in intervals[0])
+    nats = ", ".join("–" if b is None else f"{b:+.4f}" for b in intervals[1])
+    yield (
+        f"Accuracy changed by {100 * changes[0]:+.1f} points [{points}], log-loss by "
+        f"{changes[1]:+.4f} nats [{nats}] (95 % intervals, each text compared with "
+        "itself)."
+    )
+    n_changed = comparison["n_changed"]
+    where = " The page names the texts." if n_changed else ""
+    yield (
+        f"{_count(n_changed, 'prediction')} changed: {comparison['n_better']:,} for "
+        f"the better, {comparison['n_worse']:,} for the worse.{where}"
+    )
+    concepts = comparison["concepts"]
+    moved = [
+        f"{one['concept']} {one['before']:.1%} → {one['after']:.1%}"
+        for one in concepts
+        if one["before"] != one["after"]
+    ]
+    if concepts:
+        others = "as before" if not moved else "the others as before"
+        rest = [others] * (len(moved) < len(concepts))
+        yield f"Accuracy of the concepts: {', '.join([*moved, *rest])}."
 
 
 def _forget(audit: _OpenAudit, path: Path, encoding: str) -> None:

@@ -84,7 +84,10 @@ def replay_command(
         for step, record in zip(result.steps, records, strict=True):
             line = f"record {step.number}, {what_was_done(record)}: "
             reason = f": {step.reason}" if step.reason else ""
-            console.result(f"{line}{_OUTCOMES[step.same, step.close]}{reason}")
+            outcome = _OUTCOMES[step.same, step.close]
+            if record["kind"] == "reject":
+                outcome, reason = "nothing to repeat", ""
+            console.result(f"{line}{outcome}{reason}")
         if result.close:
             how = "Bit for bit" if result.same else f"Within {TOLERANCE:g}"
             console.result(_verdict(how, stored, place.path / MODEL))

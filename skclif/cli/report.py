@@ -16,10 +16,15 @@ TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
 
 
 def evaluate(
-    console: Console, models: Models, train: Reviews, rows: AuditedRows
+    console: Console,
+    models: Models,
+    train: Reviews,
+    rows: AuditedRows,
+    records: list[dict[str, Any]],
 ) -> Audit:
-    """Evaluate the model, and trace its mistakes."""
+    """Evaluate the model, trace its mistakes, and leave out what was rejected."""
     from .._audit.findings import audit
+    from .._audit.rejections import without_rejected
 
     options = rows.about["options"]
     console.stage("influence", f"Tracing the mistakes in {len(rows.held_out):,} texts")
@@ -33,7 +38,7 @@ def evaluate(
         )
     for note in found.warnings:
         console.warn(note)
-    return found
+    return without_rejected(found, train, records)
 
 
 def write_report(
@@ -54,7 +59,7 @@ def write_report(
     counts = None
     if planted is not None:
         counts = PlantedCounts.of(found, planted, N_HARMFUL)
-    run = RunRecord(found, rows, records[-1], notes, counts, console.timings())
+    run = RunRecord(found, rows, records, notes, counts, console.timings())
     content = run.to_dict()
     tables = (found.predictions, found.influence, found.suspects, found.suggestions)
     page = audit_html(found, content, planted, records)
@@ -88,7 +93,7 @@ def renew_report(
         method=options["method"],
         device=device,
     )
-    found = evaluate(console, models, revision.rows, rows)
+    found = evaluate(console, models, revision.rows, rows, records)
     write_report(console, folder, records, found, rows, notes)
 
 

@@ -7,14 +7,24 @@ import csv
 import gzip
 import io
 import json
+import re
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skclif._audit.decisions import ACCEPT, REJECT, Decisions, read_decisions, read_ids
+from skclif._audit.decisions import (
+    ACCEPT,
+    REJECT,
+    SKIP,
+    Decisions,
+    _same_hash,
+    read_decisions,
+    read_ids,
+)
 from skclif._audit.folder import AuditFolder
+from skclif._audit.lists import Lists, read_lists
 from skclif.exceptions import DataFileError
 
 from .. import folders
@@ -137,7 +147,7 @@ REFUSED = {
     "unknown decision": (
         {"decision": "maybe"},
         "the decision 'maybe' is not known",
-        "Write 'accept', or 'reject' or nothing",
+        "Write 'accept', 'reject', or 'skip' or nothing to leave it undecided",
     ),
     "a weight that is none": (
         {"kind": "reweight", "path": "row", "current": "1", "proposed": "heavy"},
@@ -189,7 +199,8 @@ def test_a_line_that_is_refused(name, out, line, truth, tmp_path):
     ("proposed", "message"),
     [
         ("Great", "is not known to the model, which has 'Negative', 'Positive'"),
-        ("positive", "or nothing to take the annotation away"),
+        ("positive", "or write 'unannotated' to take the annotation away"),
+        ("Unannotated", "or write 'unannotated' to take the annotation away"),
     ],
 )
 def test_an_annotation_that_is_refused(proposed, message, out, truth, tmp_path):
@@ -198,6 +209,46 @@ def test_an_annotation_that_is_refused(proposed, message, out, truth, tmp_path):
     said = refused("apply", out, file, "--quiet")
     assert f"{file}, row 1: the value {proposed!r} of 'food'" in said
     assert message in said
+
+
+def test_an_empty_cell_takes_no_annotation_away(out, truth, tmp_path):
+    line = truth.line("annotate", _positive(truth), "food", "")
+    good = truth.line("relabel", truth.free(stars=3)[0], "label", 4)
+    file = folders.write(tmp_path / "d.csv", [good, line])
+    before = folders.contents(out)
+    said = refused("apply", out, file, "--quiet")
+    assert f"{file}, row 2: the column proposed is empty, in an accepted line" in said
+    assert (
+        "for 'food'. Write the value, or 'unannotated' to take the annotation" in said
+    )
+    assert folders.contents(out) == before
+
+
+def test_a_value_that_reads_like_the_word_is_told_apart(tiny_encoder, tmp_path):
+    table = folders.reviews(60)
+    table["food"] = table["food"].replace({"unknown": "unannotated"})
+    audited = folders.make_audit(tmp_path, tiny_encoder, table=table)
+    truth, revision = Truth(audited), _revision(audited.out)
+    line = truth.line("annotate", _positive(truth), "food")
+    file = tmp_path / "d.csv"
+    for proposed, message in [
+        ("unannotated", "'unannotated' is a value of 'food', and the word that takes"),
+        ("unannotated", "Write 'value:unannotated' for the value, or 'remove:unannot"),
+        ("", "or 'remove:unannotated' to take the annotation away"),
+        ("odd", "or write 'remove:unannotated' to take the annotation away"),
+    ]:
+        folders.write(file, [{**line, "proposed": proposed}])
+        assert message in refused("apply", audited.out, file, "--quiet")
+    for proposed, new in [
+        ("value:unannotated", "unannotated"),
+        ("remove:unannotated", None),
+    ]:
+        folders.write(file, [{**line, "proposed": proposed}])
+        (change,) = _changes(file, revision)
+        assert change.new == new
+    other = truth.line("annotate", _positive(truth), "service", "unannotated")
+    (change,) = _changes(folders.write(file, [other]), revision)
+    assert change.new is None
 
 
 def test_a_held_out_row_is_refused(out, truth, tmp_path):
@@ -245,7 +296,7 @@ CONTRADICTIONS = {
         "{id!r} is to be dropped and its 'label' to be changed. Accept one of the two",
     ),
     "annotation and drop": (
-        [("annotate", "food", ""), ("drop", "row", "")],
+        [("annotate", "food", "unannotated"), ("drop", "row", "")],
         "{id!r} is to be dropped and its 'food' to be changed",
     ),
 }
@@ -298,19 +349,21 @@ def test_a_column_that_is_missing(name, out, line, tmp_path):
     assert f"{file} has no column {name!r}, asked for as" in said
 
 
-@pytest.mark.parametrize("word", ["", "reject", "no", "N", "Rejected"])
-def test_a_file_that_accepts_nothing(word, out, line, tmp_path):
+@pytest.mark.parametrize("word", [*SKIP, "Skip"])
+def test_a_file_that_decides_nothing(word, out, line, tmp_path):
     file = folders.write(tmp_path / "d.csv", [{**line, "decision": word}])
     before = folders.contents(out)
     said = refused("apply", out, file, "--quiet")
-    assert f"{file} accepts nothing. Write 'accept' into the column decision" in said
+    assert f"{file} decides nothing. Write 'accept' into the column decision" in said
+    assert "and 'reject' where nothing is to change" in said
     assert folders.contents(out) == before
 
 
-def test_what_is_rejected_is_not_looked_at(out, line, tmp_path):
-    odd = dict.fromkeys(line, "odd") | {"decision": "no"}
+def test_what_is_skipped_is_not_looked_at(out, line, tmp_path):
+    odd = dict.fromkeys(line, "odd") | {"decision": "skip"}
     file = folders.write(tmp_path / "d.csv", [odd, line])
     assert "1 change made, of 1 accepted" in done("apply", out, file).stdout
+    assert "rejected" not in folders.records(out)[-1]
 
 
 @pytest.mark.parametrize(
@@ -378,14 +431,13 @@ def test_words_that_accept(word, revision, line, tmp_path):
 
 def test_lines_are_counted(revision, line, truth, tmp_path):
     decisions = [line, truth.line("relabel", truth.free(stars=3)[0], "label", 3)]
-    decisions += [{**line, "decision": word} for word in REJECT]
+    other = truth.line("relabel", truth.free(stars=3)[1], "label", 4)
+    decisions += [{**other, "decision": word} for word in (*REJECT, *SKIP)]
     decisions[0]["effect"] = "-0.01"
     found = read_decisions(folders.write(tmp_path / "d.csv", decisions), revision, {})
-    assert (found.n_accepted, found.n_rejected, found.n_in_effect) == (
-        2,
-        len(REJECT),
-        1,
-    )
+    assert (found.n_accepted, found.n_in_effect) == (2, 1)
+    assert (found.n_rejected, found.n_skipped) == (len(REJECT), len(SKIP))
+    assert len(found.rejections) == 1
     assert found.by_effect
     decisions[0]["effect"] = ""
     found = read_decisions(folders.write(tmp_path / "d.csv", decisions), revision, {})
@@ -433,7 +485,7 @@ def test_annotations_are_made_changed_and_taken_away(revision, truth, tmp_path):
     decisions = [
         truth.line("annotate", made, "food", "Positive", why=" it was warm "),
         truth.line("annotate", changed, "food", "unknown"),
-        truth.line("annotate", taken, "price", ""),
+        truth.line("annotate", taken, "price", "unannotated"),
     ]
     found = _changes(folders.write(tmp_path / "d.csv", decisions), revision)
     assert [(c.id, c.path, c.old, c.new) for c in found] == [
@@ -574,6 +626,282 @@ def test_ids_and_texts_that_look_like_formulas(tiny_encoder, tmp_path):
     assert {c["id"] for c in changes} == {i[1:] for i in decisions["id"]}
 
 
+# --- Hashes ---------------------------------------------------------------------------
+
+
+def test_hashes_with_and_without_their_prefix(revision, line, tmp_path):
+    expected = _changes(folders.write(tmp_path / "old.csv", [line]), revision)
+    new = {**line, "text_hash": f"h:{line['text_hash']}"}
+    assert _changes(folders.write(tmp_path / "new.csv", [new]), revision) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "is_same"),
+    [
+        ("h:67167174807909e1", "67167174807909e1", True),
+        ("67167174807909e1", "67167174807909e1", True),
+        ("6.7167174807909E+14", "67167174807909e1", True),
+        ("671672000000000", "67167174807909e1", True),
+        ("h:6.7167174807909E+14", "67167174807909e1", False),
+        ("h:67167174807909e2", "67167174807909e1", False),
+        ("h:", "67167174807909e1", False),
+        ("671672", "67167174807909e1", False),
+        ("ab", "abcdef0123456789", False),
+    ],
+)
+def test_hashes_that_a_spreadsheet_took_for_numbers(said, known, is_same):
+    assert _same_hash(said, known) == is_same
+
+
+# --- What spreadsheets make of ids and words ------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def coded(tiny_encoder, tmp_path_factory):
+    """An audit whose ids are numbers with zeros before them, and labels True, False."""
+    place, table = tmp_path_factory.mktemp("coded"), folders.reviews(60)
+    table["review_id"] = [f"{k:03d}" for k in range(60)]
+    table["stars"] = ["True" if stars > 3 else "False" for stars in table["stars"]]
+    table.loc[11, "review"] = table.loc[10, "review"]
+    audited = folders.make_audit(place, tiny_encoder, table=table)
+    train = [row[0] for row in folders.records(audited.out)[0]["rows"]]
+    return audited.out, table.set_index("review_id"), train
+
+
+def _coded_line(table, i, **changes):
+    text_hash = f"h:{folders.short_hash(table.loc[i, 'review'])}"
+    line = {"decision": "accept", "kind": "drop", "id": i, "text_hash": text_hash}
+    return {**line, "path": "row", "current": "", "proposed": "", **changes}
+
+
+@pytest.mark.parametrize("form", ["{:d}", "{:.1f}", "{:.2E}"])
+def test_an_id_that_a_spreadsheet_took_for_a_number(form, coded, tmp_path):
+    out, table, train = coded
+    i = next(i for i in train if i.startswith("00") and i != "000")
+    line = _coded_line(table, i, id=form.format(int(i)))
+    file = folders.write(tmp_path / "d.csv", [line])
+    (change,) = _changes(file, _revision(out))
+    assert change.id == i
+    rejecting = {**line, "decision": "reject"}
+    found = read_decisions(folders.write(file, [rejecting]), _revision(out), {})
+    assert found.rejections[0].id == i
+
+
+def test_an_id_without_its_zeros_and_another_text_is_refused(coded, tmp_path):
+    out, table, train = coded
+    first, other = [i for i in train if i.startswith("0") and i != "000"][:2]
+    line = _coded_line(table, other, id=str(int(first)))
+    file = folders.write(tmp_path / "d.csv", [line])
+    said = refused("apply", out, file, "--quiet")
+    assert f"of the row '{int(first)}': there is no such row. A spreadsheet can" in said
+    assert f"is '{first}' meant?" in said
+    assert "Restore id and text_hash" in said
+
+
+def test_labels_that_a_spreadsheet_wrote_in_capitals(coded, tmp_path):
+    out, table, train = coded
+    i = next(i for i in train if table.loc[i, "stars"] == "True")
+    changes = {"kind": "relabel", "path": "label", "current": "TRUE"}
+    line = _coded_line(table, i, **changes, proposed="FALSE")
+    (change,) = _changes(folders.write(tmp_path / "d.csv", [line]), _revision(out))
+    assert (change.old, change.new) == ("True", "False")
+
+
+# --- Suggested values -----------------------------------------------------------------
+
+
+def _suggested(truth, i, new=4, **more):
+    """Return a line as suggestions.csv has it."""
+    line = truth.line("relabel", i, "label", new)
+    return {**line, "effect": "-0.1", "probability_wrong": "0.9", **more}
+
+
+def _place(line):
+    return line["id"], line["kind"], line["path"]
+
+
+def test_a_suggestion_for_a_right_value_is_refused(revision, truth, tmp_path):
+    first, second, third = truth.free(3, stars=2)
+    lines = [_suggested(truth, i) for i in (first, second, third)]
+    wrong = {(first, "label"): 0.5, (second, "label"): 0.31}
+    file = folders.write(tmp_path / "d.csv", lines)
+    message = (
+        f"row 2: '2' is believed right as 'label' of {second!r}: its probability of "
+        "being wrong is 0.31, and a suggestion needs 0.5 or more. It may help the "
+        "label, but by making 'label' mean something else. One more suggested line is "
+        "like it. Write 'reject', or read the text and write the true value into "
+        "proposed. --even-if-right makes such changes, and the trail records it."
+    )
+    with pytest.raises(DataFileError, match=re.escape(message)):
+        _changes(file, revision, wrong=lambda: wrong)
+    with pytest.raises(DataFileError, match=r"wrong is below 0\.05, .* needs 0\.5"):
+        _changes(file, revision, wrong=dict)
+    with pytest.raises(DataFileError, match=r"else\. 2 more suggested lines are like"):
+        _changes(file, revision, wrong=dict)
+    found = _changes(file, revision, wrong=lambda: wrong, even_if_right=True)
+    assert [(c.probability_wrong, c.even_if_right) for c in found] == [
+        (0.5, False),
+        (0.31, True),
+        (None, True),
+    ]
+    assert {c.source for c in found} == {"suggestion"}
+
+
+def test_a_column_that_is_deleted_opens_no_gate(revision, truth, tmp_path):
+    """What the folder proposed says where a value comes from."""
+    i = truth.free(stars=2)[0]
+    line = truth.line("relabel", i, "label", "4.0")
+    file = folders.write(tmp_path / "d.csv", [line])
+    lists = Lists(suggestions={_place(line): "4"})
+    with pytest.raises(DataFileError, match="believed right"):
+        _changes(file, revision, lists=lists, wrong=dict)
+    (change,) = _changes(file, revision, lists=lists, wrong=lambda: {(i, "label"): 0.5})
+    assert (change.source, change.probability_wrong) == ("suggestion", 0.5)
+
+
+def _never():
+    raise AssertionError("nothing asks for probabilities here")
+
+
+def test_what_a_person_wrote_in_is_their_judgement(revision, truth, tmp_path):
+    i = truth.free(stars=2)[0]
+    plain, listed = truth.line("relabel", i, "label", 4), _suggested(truth, i)
+    for line, lists in [
+        (plain, Lists()),
+        (plain, Lists(suggestions={_place(plain): "5"})),
+        (listed, Lists(suggestions={_place(plain): "5"})),
+        (plain, Lists(suspects={_place(plain): "5"})),
+    ]:
+        file = folders.write(tmp_path / "d.csv", [line])
+        (change,) = _changes(file, revision, lists=lists, wrong=_never)
+        assert (change.source, change.probability_wrong) == ("person", None)
+
+
+@pytest.mark.parametrize("name", ["probability", "probability_wrong"])
+def test_a_suspect_was_looked_at(name, revision, truth, tmp_path):
+    line = truth.line("relabel", truth.free(stars=2)[0], "label", 4)
+    listed = Lists(suspects={_place(line): "4"})
+    file = tmp_path / "d.csv"
+    for cells, lists in [({}, listed), ({name: "0.2"}, listed), ({name: "0.2"}, None)]:
+        folders.write(file, [{**line, **cells}])
+        (change,) = _changes(file, revision, lists=lists, wrong=_never)
+        assert change.source == "suspect"
+
+
+def test_suggestions_that_replace_no_value_are_made(revision, truth, tmp_path):
+    missing, weighed, dropped, done_already = (
+        truth.free(food=None)[0],
+        truth.free(stars=3)[1],
+        truth.free(stars=3)[2],
+        truth.free(stars=4)[0],
+    )
+    table = [
+        truth.line("annotate", missing, "food", "Positive", effect="-0.1"),
+        truth.line("reweight", weighed, "row", "2", effect="-0.1"),
+        truth.line("drop", dropped, "row", "0", effect="-0.1"),
+        _suggested(truth, done_already, 4),
+    ]
+    file = folders.write(tmp_path / "d.csv", table)
+    found = _changes(file, revision, wrong=_never)
+    assert [c.source for c in found] == ["suggestion"] * 3
+
+
+def test_where_nothing_is_known_nothing_is_refused(revision, truth, tmp_path):
+    file = folders.write(
+        tmp_path / "d.csv", [_suggested(truth, truth.free(stars=2)[0])]
+    )
+    (change,) = _changes(file, revision, wrong=lambda: None)
+    assert (change.probability_wrong, change.even_if_right) == (None, False)
+
+
+def test_of_two_lines_the_one_with_evidence_is_recorded(revision, truth, tmp_path):
+    i = truth.free(stars=2)[0]
+    suspect = truth.line("relabel", i, "label", 4, probability_wrong="0.7")
+    file = folders.write(tmp_path / "d.csv", [suspect, _suggested(truth, i)])
+    (change,) = _changes(file, revision, wrong=lambda: {(i, "label"): 0.7})
+    assert (change.source, change.probability_wrong) == ("suggestion", 0.7)
+
+
+@pytest.fixture(scope="module")
+def right(audited):
+    """A suggestion for an annotation that the audit believes right, and its place."""
+    truth, table = Truth(audited), folders.lines(audited.out, "suspects.csv")
+    places = zip(table["id"], table["path"], strict=True)
+    known = dict(zip(places, _probabilities(table), strict=True))
+    annotated = [i for i in truth.train if truth.value(i, "food") is not None]
+    i = min(annotated, key=lambda i: known.get((i, "food"), 0))
+    assert known.get((i, "food"), 0) < 0.5
+    values = {"Positive", "Negative", "unknown"} - {truth.value(i, "food")}
+    return truth.line("annotate", i, "food", min(values), effect="-0.1"), max(values)
+
+
+def _probabilities(table):
+    """Return the probability of being wrong, as this version or the last calls it."""
+    names = [name for name in ("probability_wrong", "probability") if name in table]
+    return table[names[0]].astype(float)
+
+
+def test_apply_computes_what_is_believed_by_itself(right, out, tmp_path):
+    """The file says that the value is wrong; the model does not."""
+    line = {**right[0], "probability_wrong": "0.9"}
+    file = folders.write(tmp_path / "d.csv", [line])
+    before = folders.contents(out)
+    said = refused("apply", out, file, "--quiet")
+    assert f"is believed right as 'food' of {line['id']!r}: its probability" in said
+    assert folders.contents(out) == before
+    done("apply", out, file, "--even-if-right")
+    (change,) = folders.records(out)[-1]["changes"]
+    assert change["even_if_right"] is True
+    assert change["source"] == "suggestion"
+    assert "Bit for bit" in done("replay", out).stdout
+
+
+def test_apply_knows_its_own_suggestions(right, out, tmp_path):
+    line, other = right
+    line = {name: cell for name, cell in line.items() if name != "effect"}
+    listed = folders.lines(out, "suggestions.csv").iloc[:1].assign(**line)
+    folders.write(out / "suggestions.csv", listed)
+    file = folders.write(tmp_path / "d.csv", [line])
+    assert "is believed right" in refused("apply", out, file, "--quiet")
+    done("apply", out, folders.write(file, [{**line, "proposed": other}]))
+    source = folders.records(out)[-1]["changes"][0]["source"]
+    assert source in ("person", "suspect")
+
+
+def test_a_suspect_that_is_suggested_too_is_made(out, tmp_path):
+    table = folders.lines(out, "suspects.csv")
+    (line,), probability = table.iloc[:1].to_dict("records"), _probabilities(table)[0]
+    assert probability > 0.5
+    line |= {"decision": "accept", "effect": "-0.1"}
+    done("apply", out, folders.write(tmp_path / "d.csv", [line]))
+    (change,) = folders.records(out)[-1]["changes"]
+    assert change["probability_wrong"] == pytest.approx(probability)
+    assert (change["source"], change["even_if_right"]) == ("suggestion", False)
+
+
+@pytest.mark.parametrize("content", [b"", b"id\n", b"\xff", b'id,"\n'])
+@pytest.mark.parametrize("name", ["suspects.csv", "suggestions.csv"])
+def test_a_list_that_cannot_be_read(name, content, out, line, tmp_path):
+    (out / name).write_bytes(content)
+    before = folders.contents(out)
+    said = refused("apply", out, folders.write(tmp_path / "d.csv", [line]), "--quiet")
+    assert f"{name} is not the list that skclif wrote" in said
+    assert "Restore it or delete it; the next report has it again" in said
+    assert folders.contents(out) == before
+    (out / name).unlink()
+    done("apply", out, tmp_path / "d.csv")
+    assert (out / name).exists()
+
+
+def test_lists_without_lines_and_with_odd_names(tmp_path):
+    assert read_lists(tmp_path) == Lists()
+    (tmp_path / "suspects.csv").write_text("id,kind,path,proposed\n")
+    text = "id,kind,path,proposed\n'=1,annotate,'@food,'-x\n007,drop,row,0\n"
+    (tmp_path / "suggestions.csv").write_text(text)
+    suggestions = {("=1", "annotate", "@food"): "-x", ("007", "drop", "row"): "0"}
+    assert read_lists(tmp_path) == Lists({}, suggestions)
+
+
 # --- Ids ------------------------------------------------------------------------------
 
 
@@ -673,7 +1001,7 @@ def test_mutated_cells_are_read_or_refused(data, listed, revision, tmp_path):
     else:
         path = tmp_path / "mutated.csv"
         stream = io.StringIO(newline="")
-        pd.DataFrame(rows).to_csv(stream, index=False)
+        pd.DataFrame(rows, dtype=object).to_csv(stream, index=False)
         path.write_bytes(stream.getvalue().encode("utf-8", "surrogatepass"))
     found = _read_or_refuse(path, revision)
     if found is not None:

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from skclif import (
     AuditTrail,
     ConceptBottleneckClassifier,
+    ReplayResult,
     SentenceEmbedder,
     load_model,
     replay,
@@ -61,7 +62,7 @@ def repaired(audited, tmp_path_factory):
     (place / "ids.txt").write_text("\n".join(asked), encoding="utf-8")
     done("forget", out, place / "ids.txt", "--why", "asked for")
     truth.forget(asked)
-    apply(("relabel", ids[4], "label", 5), ("annotate", made, "food", ""))
+    apply(("relabel", ids[4], "label", 5), ("annotate", made, "food", "unannotated"))
     return folders.Audited(audited.file, out, audited.model), truth, asked
 
 
@@ -577,6 +578,32 @@ def test_the_trail_of_an_older_version_can_be_replayed(old, old_model):
     np.testing.assert_allclose(result.estimator.coef_, old_model.coef_, atol=1e-6)
     assert "torch blas unknown then" in " ".join(result.environment)
     assert repr(result).startswith("<ReplayResult: recorded elsewhere (")
+
+
+def test_the_trail_of_an_older_version_goes_on_with_rejections(
+    old, old_model, tmp_path
+):
+    trail = AuditTrail(tmp_path / "trail.jsonl")
+    trail.path.write_bytes(AuditTrail(old["trail"]).path.read_bytes())
+    trail.append("reject", {"rejected": []}, by="audit team")
+    assert [r["format_version"] for r in trail.read()] == [1, 1, 1, 1, 1, 2]
+    result = replay(**{**old, "trail": trail}, recorded=old_model)
+    assert result.close
+    assert [step.close for step in result.steps][-1] is None
+    assert result.steps[-1].reason == replaying._MAKES_NO_MODEL
+    assert result.differs_at is None
+
+
+def test_a_trail_without_a_model_is_not_the_same(fit_here):
+    """Rejections alone say nothing of a model; after a difference, neither."""
+    write, _ = fit_here
+    given = write()
+    AuditTrail(given["trail"]).append("reject", {"rejected": []})
+    assert replay(**given).same
+    result = replay(**given | {"features": given["features"] + 1})
+    assert (result.same, result.close, result.differs_at) == (False, False, 1)
+    assert result.steps[1].reason == replaying._MAKES_NO_MODEL
+    assert not ReplayResult((result.steps[1],), None).same
 
 
 def test_other_bits_of_another_environment_are_compared(old, old_model, monkeypatch):

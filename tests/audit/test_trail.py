@@ -155,7 +155,7 @@ for _ in range(100_000):
 @pytest.mark.parametrize(
     "kind, content, who, message",
     [
-        ("delete", {}, {}, r"kind='delete' must be one of fit, edit, forget\."),
+        ("delete", {}, {}, r"kind='delete' must be one of fit, edit, forget, reject\."),
         ("edit", {"hash": 1, "x": 2}, {}, r"content has 'hash', which every record"),
         ("edit", {"number": 7}, {}, r"content has 'number', which every record has"),
         ("edit", {"previous": ""}, {}, "content has 'previous', which every record"),
@@ -311,8 +311,8 @@ def test_a_record_that_says_the_same_in_other_bytes_was_altered(tmp_path, change
 def test_another_format_version_says_what_to_do(tmp_path, changes):
     trail = _trail(tmp_path)
     lines, records = _lines(trail), trail.read()
-    _write(trail, *lines[:2], _forged(records[2], format_version=2, **changes))
-    message = r"record 3 has format version 2; skclif .+ reads 1\. Update skclif\."
+    _write(trail, *lines[:2], _forged(records[2], format_version=3, **changes))
+    message = r"record 3 has format version 3; skclif .+ reads 1 and 2\. Update skclif"
     with pytest.raises(TrailError, match=message):
         trail.read()
     before = trail.path.read_bytes()

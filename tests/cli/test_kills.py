@@ -420,9 +420,10 @@ def cases(helper, words, audited, tmp_path_factory):
     """Every command, made when it is first asked for."""
     made = {}
 
-    def decisions(name, lines):
+    def decisions(name, accepted, rejected):
         table = pd.read_csv(audited / name, dtype=str, keep_default_na=False)
-        table.loc[lines, "decision"] = "accept"
+        table.loc[accepted, "decision"] = "accept"
+        table.loc[rejected, "decision"] = "reject"
         path = tmp_path_factory.mktemp("decided") / "decisions.csv"
         table.to_csv(path, index=False)
         return path
@@ -444,7 +445,11 @@ def cases(helper, words, audited, tmp_path_factory):
                 "audit": words,
                 "audit otherwise": [*words, "--C", "0.3"],
                 "audit again": words,
-                "apply": ["apply", "DIR", decisions("suspects.csv", [0, 2]), *who],
+                "apply": [
+                    *("apply", "DIR", decisions("suspects.csv", [0, 2], [1])),
+                    *who,
+                ],
+                "reject": ["apply", "DIR", decisions("suspects.csv", [], [0]), *who],
                 "forget": ["forget", "DIR", file, *who],
             }[name],
             begun,
@@ -457,7 +462,7 @@ def cases(helper, words, audited, tmp_path_factory):
 # --- Kills ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["audit", "apply", "forget"])
+@pytest.mark.parametrize("command", ["audit", "apply", "reject", "forget"])
 def test_killed_before_every_step(cases, command, pytestconfig):
     """Or, with fewer kills, before steps that are equally far apart."""
     case, apart = cases(command), max(1, round(1 / MANY))
@@ -476,6 +481,7 @@ def test_killed_before_every_step(cases, command, pytestconfig):
         ("audit otherwise", 8),
         ("audit again", 2),
         ("apply", 13),
+        ("reject", 7),
         ("forget", 13),
     ],
 )
@@ -594,7 +600,7 @@ def check_interrupted(case, folder, done):
     assert not [path for path in folder.iterdir() if path.name.endswith(".part")]
 
 
-@pytest.mark.parametrize("command", ["audit", "apply", "forget"])
+@pytest.mark.parametrize("command", ["audit", "apply", "reject", "forget"])
 def test_interrupted_at_random_moments(cases, command, pytestconfig):
     case, n_interrupted = cases(command), 0
     rng = np.random.default_rng(pytestconfig.getoption("seed"))

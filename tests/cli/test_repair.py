@@ -117,6 +117,16 @@ def _assert_numbers(result, before, after):
     assert _table_of(result.stdout) == expected
 
 
+def _listed(audited, line):
+    """Return which list of the audit proposes what a line says."""
+    names = ["kind", "id", "path", "proposed"]
+    for source in ("suggestion", "suspect"):
+        table = lines(audited.out, f"{source}s.csv")[names]
+        if (table == [line[name] for name in names]).all(axis=1).any():
+            return source
+    return "person"
+
+
 def _unlike(truth, path, value):
     """Return another value that the label or a concept has."""
     column = truth.table["stars" if path == "label" else path].dropna()
@@ -146,7 +156,7 @@ def _one_of_each(audited, truth):
             v for v in (1, 2, 3) if str(v) not in (other["current"], other["proposed"])
         )
     )
-    accepted[1].iloc[1, annotated.columns.get_loc("proposed")] = ""  # taken away
+    accepted[1].iloc[1, annotated.columns.get_loc("proposed")] = "unannotated"
     taken += suggested["id"].tolist()
     free = iter(i for i in truth.train if i not in taken)
     made = next(i for i in truth.free(food=None) if i not in taken)
@@ -181,10 +191,12 @@ def applied(audited, tmp_path_factory):
         new = truth.value(line["id"], path)
         changes.append(
             {
-                **{name: line[name] for name in ("kind", "id", "text_hash", "path")},
+                **{name: line[name] for name in ("kind", "id", "path")},
+                "text_hash": line["text_hash"].removeprefix("h:"),
                 "old": old,
                 "new": new,
                 "why": line.get("why") or None,
+                "source": _listed(audited, line),
             }
         )
     return out, file, truth, result, before, changes, (started, ended)
@@ -215,7 +227,17 @@ def test_the_trail_says_who_did_what_when_and_why(applied):
     def key(change):
         return change["id"], change["path"]
 
-    assert sorted(last["changes"], key=key) == sorted(changes, key=key)
+    said = sorted(last["changes"], key=key)
+    judged = [
+        (change.pop("probability_wrong"), change.pop("even_if_right"))
+        for change in said
+    ]
+    assert said == sorted(changes, key=key)
+    sources = [change["source"] for change in said]
+    assert set(sources) == {"suggestion", "suspect", "person"}
+    for (probability, even_if_right), source in zip(judged, sources, strict=True):
+        assert not even_if_right
+        assert probability is None or (probability >= 0.5 and source == "suggestion")
     assert sorted(last["before"]) == sorted(last["after"]) == PARTS
     assert last["before"] == first["after"]
     assert last["previous"] == first["hash"]
@@ -227,6 +249,92 @@ def test_the_trail_says_who_did_what_when_and_why(applied):
     assert last["converged"] is True
     digest = sha256((out / "model.safetensors").read_bytes()).hexdigest()
     assert last["files"] == {"model.safetensors": digest}
+
+
+def _comparison(truth, before, after):
+    """Return what two models predict differently, by one row at a time."""
+    X = truth.X.loc[truth.held_out].to_numpy()
+    true = truth.table.loc[truth.held_out]
+    old, new = before.predict(X), after.predict(X)
+    changed = []
+    for k, i in enumerate(truth.held_out):
+        label = true["stars"].iloc[k]
+        outcome = "neither"
+        if old[k] != new[k]:
+            if new[k] == label or old[k] == label:
+                outcome = "better" if new[k] == label else "worse"
+            changed.append([i, folders.short_hash(true["review"].iloc[k]), outcome])
+    concepts = {}
+    for name in CONCEPTS:
+        known = true[name].notna().to_numpy()
+        given = true[name].to_numpy()[known]
+        concepts[name] = [
+            float((model.predict_concepts(X)[name].to_numpy()[known] == given).mean())
+            for model in (before, after)
+        ]
+    return changed, concepts
+
+
+@pytest.fixture(scope="module")
+def shaken(audited, tmp_path_factory):
+    """A folder where an edit changed many predictions, and concepts."""
+    place = tmp_path_factory.mktemp("shaken")
+    out, truth = audited.copy(place), Truth(audited)
+    before = _model(out)
+    decisions = [truth.line("relabel", i, "label", 5) for i in truth.free(10, stars=4)]
+    decisions += [
+        truth.line("annotate", i, "food", "Negative")
+        for i in truth.free(12, food="Positive")
+    ]
+    result = done("apply", out, folders.write(place / "decisions.csv", decisions))
+    return out, truth, before, result
+
+
+def test_what_changed_is_in_trail_run_page_and_output(shaken):
+    out, truth, before, result = shaken
+    changed, concepts = _comparison(truth, before, _model(out))
+    assert len(changed) > 2
+    said = folders.records(out)[-1]["comparison"]
+    assert said["changed"] == changed
+    outcomes = [outcome for *_, outcome in changed]
+    numbers = {"n_changed": len(changed), "n_rows": 30}
+    numbers |= {f"n_{one}": outcomes.count(one) for one in ("better", "worse")}
+    assert {name: said[name] for name in numbers} == numbers
+    for line in said["concepts"]:
+        found = [line["before"], line["after"]]
+        assert found == pytest.approx(concepts[line["concept"]])
+    quality = [truth.quality(model) for model in (before, _model(out))]
+    for name in ("accuracy", "log_loss"):
+        expected = [one[name] for one in quality]
+        assert [said[name]["before"], said[name]["after"]] == pytest.approx(expected)
+        low, high = said[name]["interval"]
+        assert low < said[name]["after"] - said[name]["before"] < high
+    run_record = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert run_record["repair"] == {"record": 2, **said}
+    text = " ".join((out / "audit.html").read_text(encoding="utf-8").split())
+    section = text[text.index('id="repair"') : text.index('id="provenance"')]
+    assert "What the last repair changed" in section
+    for i, _, outcome in changed:
+        shown = {"neither": "still wrong"}.get(outcome, outcome)
+        assert re.search(rf"<bdi>{i}</bdi>.{{,400}}>{shown}</span>", section)
+    printed = " ".join(result.stdout.split())
+    points = 100 * (said["accuracy"]["after"] - said["accuracy"]["before"])
+    assert f"Accuracy changed by {points:+.1f} points [" in printed
+    counts = f"{numbers['n_better']} for the better, {numbers['n_worse']} for the worse"
+    assert f"{len(changed)} predictions changed: {counts}. The page names" in printed
+    old, new = concepts["food"]
+    assert f"Accuracy of the concepts: food {old:.1%} → {new:.1%}" in printed
+    assert "the others as before." in printed
+
+
+def test_forgetting_takes_what_changed_off_the_page(shaken, tmp_path):
+    out = shutil.copytree(shaken[0], tmp_path / "report")
+    (i, _, _), *_ = folders.records(out)[-1]["comparison"]["changed"]
+    done("forget", out, _ids_file(tmp_path, [i]))
+    page = (out / "audit.html").read_text(encoding="utf-8")
+    assert i not in page
+    assert "What the last repair changed" not in page
+    assert json.loads((out / "run.json").read_text(encoding="utf-8"))["repair"] is None
 
 
 def test_the_page_tells_of_what_was_decided(applied):
@@ -253,7 +361,8 @@ def test_applying_the_same_again_changes_nothing(applied, tmp_path):
     out = shutil.copytree(unescape_cell, tmp_path / "report")
     before = folders.contents(out)
     result = done("apply", out, file)
-    assert re.search(r"^\d+ accepted decisions? in effect already", result.stdout)
+    said = r"^\d+ accepted decisions in effect and 1 rejection recorded already;"
+    assert re.search(said, result.stdout)
     assert "nothing was changed" in result.stdout
     assert folders.contents(out) == before
     said = json.loads(done("apply", out, file, "--json").stdout)
@@ -271,7 +380,7 @@ def test_a_second_round_goes_on_from_the_first(applied, tmp_path):
     decisions = [
         truth.line("relabel", truth.train[5], "label", new),
         truth.line("reweight", dropped, "row", "1"),
-        truth.line("annotate", truth.train[6], "price", ""),
+        truth.line("annotate", truth.train[6], "price", "unannotated"),
     ]
     file = folders.write(tmp_path / "more.csv", decisions)
     before = truth.quality(truth.fit())
@@ -329,6 +438,8 @@ def test_apply_says_as_json_what_it_did(out, truth, tmp_path):
     assert said["after"] == pytest.approx(truth.quality(truth.fit()), abs=1e-6)
     assert said["converged"] is True
     assert said["warnings"] == []
+    assert said["rejected"] == []
+    assert said["comparison"] == last["comparison"]
 
 
 def test_a_report_that_was_not_finished_is_finished(out, truth, tmp_path):
@@ -904,7 +1015,7 @@ def test_predictions_are_the_models(place, applied, new_file, tiny_encoder, tmp_
     found = lines(tmp_path, "predicted.csv")
     given = pd.read_csv(new_file, dtype=str)
     assert found["id"].tolist() == given["review_id"].tolist()
-    hashes = [folders.short_hash(text) for text in given["review"]]
+    hashes = [f"h:{folders.short_hash(text)}" for text in given["review"]]
     assert found["text_hash"].tolist() == hashes
     model = _model(out)
     proba, concepts = _said(model, tiny_encoder, new_file)

@@ -94,7 +94,7 @@ def make_page(
     train, held_out = reviews.take(~is_held), reviews.take(is_held)
     models = fit_models(train)
     found = audit(models, train, held_out, **options)
-    run = make_run(say)
+    run = make_run(say) | {"repair": make_repair(found, say)}
     planted = dict.fromkeys(train.ids, f"label {say}")
     return audit_html(found, run, planted, make_records(say)), found
 
@@ -123,6 +123,24 @@ def make_run(say="plain words"):
     }
 
 
+def make_repair(found, say="plain words"):
+    """Return what an edit changed on the first held-out rows, with `say` in it."""
+    first = found.predictions.head(3)
+    outcomes = ["better", "worse", "neither"]
+    names = zip(first["id"], first["text_hash"], outcomes, strict=True)
+    return {
+        "record": 2,
+        "n_rows": 30,
+        "n_changed": 3,
+        "n_better": 1,
+        "n_worse": 1,
+        "accuracy": {"before": 0.5, "after": 0.625, "interval": [-0.25, 0.5]},
+        "log_loss": {"before": 1.0, "after": 0.75, "interval": [None, None]},
+        "concepts": [{"concept": f"concept {say}", "before": 0.5, "after": 0.25}],
+        "changed": [list(one) for one in names],
+    }
+
+
 def make_records(say):
     """Return what a trail holds after a fit, an edit and rows that were forgotten."""
     who = {"when": "2030-01-02T03:04:05+00:00", "by": f"by {say}", "why": f"why {say}"}
@@ -133,6 +151,7 @@ def make_records(say):
         {"number": 2, "kind": "edit", **who, "changes": changes}
         | {"achieved_effect": -0.0123},
         {"number": 3, "kind": "forget", **who, **forgotten},
+        {"number": 4, "kind": "reject", **who, "rejected": [{}, {}]},
     ]
 
 
@@ -157,7 +176,7 @@ def test_nothing_in_the_data_breaks_out(say, long):
         f"Beware of {say}",
     ]
     shown += [f"group {say}", f"planted error: label {say}", f"3 {say}"]
-    shown += [f"by {say}", f"why {say}"]
+    shown += [f"by {say}", f"why {say}", f"Accuracy of concept {say}"]
     suspect = found.suspects.iloc[0]
     shown += [suspect["id"], f"{suspect['current']} → {suspect['proposed']}"]
     shown += [first["text"][:400] if long else first["text"]]
@@ -321,10 +340,42 @@ def test_the_page_tells_what_was_decided():
     cells = re.sub(r"(<[^>]*>\s*)+", "|", table)
     assert "|2|2030-01-02|by plain words|2 × relabel, 1 × drop|why plain" in cells
     assert "|−0.0123|3|2030-01-02|by plain words|2 rows forgotten|why" in cells
+    assert "|–|4|2030-01-02|by plain words|2 × reject|why plain words|–|" in cells
 
 
 def _one_line(html):
     return " ".join(html[html.index('id="decisions"') :].split())
+
+
+def test_the_page_tells_what_the_last_repair_changed():
+    html, found = make_page()
+    text = " ".join(Page(html).text.split())
+    assert "On 30 held-out texts, before and after record 2" in text
+    assert "Accuracy of the label0.5000.625+0.125−0.250 to +0.500" in text
+    assert "Log-loss of the label1.000.750−0.250–" in text
+    assert "Accuracy of concept plain words0.5000.250−0.250–" in text
+    assert (
+        "3 predictions changed: 1 for the better, 1 for the worse, the others" in text
+    )
+    for line, said in zip(
+        found.predictions.head(3).to_dict("records"),
+        ("better", "worse", "still wrong"),
+        strict=True,
+    ):
+        shown = f"{line['id']} · label {line['label']} · now predicted"
+        assert f"{shown} {line['predicted']} {said} {line['text']}" in text
+    colours = re.findall(r'class="(\w+)">([+−][\d.]+)<', html)
+    assert ("help", "+0.125") in colours and ("help", "−0.250") in colours
+
+
+def test_a_page_says_how_many_lines_were_rejected():
+    _, found = make_page()
+    for n, said in [(1, "1 line of the two lists is left out"), (2, "2 lines of the")]:
+        counted = replace(found, counts={**found.counts, "rejected_lines": n})
+        page = audit_html(counted, make_run(), records=make_records("words"))
+        assert said in " ".join(Page(page).text.split())
+    page = audit_html(found, make_run(), records=make_records("words"))
+    assert "of the two lists" not in page
 
 
 def test_a_page_with_nothing_to_decide():

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ..._inputs.pipelines import final_step, with_final_step
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
-from ..._results.edits import EditRecord, HeadRecord
+from ..._results.edits import EditRecord, EditResult, HeadRecord
 from ..._storage.digests import sha256_of
 from ..._version import __version__
 from ...exceptions import warn_user
@@ -188,6 +188,33 @@ def write_record(
         model_after=models[1],
         version=__version__,
     )
+
+
+def heads_of_edit(result: EditResult) -> tuple[FittedHeads, FittedHeads]:
+    """Return the heads before and after an edit, seen to be those of its record.
+
+    Raises
+    ------
+    ValueError
+        If one of the models is not there any more.
+    """
+    if result.before is None:
+        raise ValueError(
+            "This result holds no model from before the edit, because an older version "
+            "of skclif made it. Edit again, and compare the new result."
+        )
+    before, after = (
+        FittedHeads.of(final_step(model)) for model in (result.before, result.estimator)
+    )
+    found = fingerprints(_parameters(before), _parameters(after))
+    if found != [result.record.model_before, result.record.model_after] or (
+        result.explainer.estimator_ is not result.estimator
+    ):
+        raise ValueError(
+            "The model before or after the edit was fitted again since, so the edit "
+            "cannot be compared with it. Edit again, and compare before you fit."
+        )
+    return before, after
 
 
 def _mean_loss(heads: FittedHeads, features: np.ndarray, codes: np.ndarray) -> float:
