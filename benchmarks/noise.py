@@ -2,6 +2,53 @@
 
 import numpy as np
 
+N_ANNOTATORS = 5
+
+
+def pollute_all(y, concepts, kind, rate, rng, order):
+    """Return changed labels and annotations, and who annotated each row.
+
+    Missing annotations stay missing.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+    concepts : DataFrame of shape (n, n_concepts)
+        With the values of `order`.
+    kind : {"none", "uniform", "adjacent", "annotator"}
+        "annotator": one of five errs at five times the rate. He calls the first value
+        the last one, and gives the two lowest labels the last but one.
+    rate : float
+    rng : Generator
+    order : list of str
+        The values of annotations, in order.
+
+    Returns
+    -------
+    y : ndarray of shape (n,)
+    concepts : DataFrame of shape (n, n_concepts)
+    annotators : ndarray of shape (n,)
+    """
+    annotators = rng.integers(0, N_ANNOTATORS, len(y))
+    errs, changed = annotators == 0, concepts.astype(object)
+    classes, values = np.unique(y), np.array(order, dtype=object)
+    share = min(1.0, N_ANNOTATORS * rate)
+
+    def hit():
+        return errs & (rng.random(len(y)) < share)
+
+    if kind == "annotator":
+        y = np.where(hit() & np.isin(y, classes[:2]), classes[-2], y)
+        for name, column in concepts.items():
+            changed.loc[hit() & (column == order[0]).to_numpy(), name] = order[-1]
+    elif kind != "none":
+        y = pollute(y, kind, rate, rng)
+        for name, column in concepts.items():
+            given = column.notna().to_numpy()
+            codes = column[given].map(order.index).to_numpy()
+            changed.loc[given, name] = values[pollute(codes, kind, rate, rng)]
+    return y, changed, annotators
+
 
 def pollute(y, kind, rate, rng):
     """Return labels of which a share is changed: to any other, or to a neighbour."""

@@ -59,7 +59,6 @@ from .suspects import (
     check_ordinal,
     check_which,
     find_suspects,
-    judge_values,
     paths_and_values,
 )
 
@@ -645,8 +644,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             type.
         ValueError
             If the target, a class, a concept or a kind is unknown, lengths differ,
-            there are fewer than 20 validation rows, or a head is determined by one
-            value alone, so that it cannot be judged.
+            or there are fewer than 20 validation rows.
 
         Warns
         -----
@@ -699,8 +697,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         sources = check_groups(groups, self.n_samples_)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
-            judged = judge_values(solved, values, list(values), ranks, sources)
-            believed = believe(judged, self.n_samples_)
+            believed = believe(solved, values, ranks, sources)
         candidates = candidate_edits(
             solved, kinds, training, higher_is_better, believed
         )

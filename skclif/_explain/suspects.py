@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -132,50 +131,39 @@ def check_groups(groups: Any, n_samples: int) -> np.ndarray | None:
     return np.asarray(pd.factorize(named)[0], dtype=np.int64)
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The terms of all heads, and what the noise model says of them.
-
-    Attributes
-    ----------
-    terms : dict of str to LeftOut
-    verdicts : dict of str to Verdicts
-    """
-
-    terms: dict[str, LeftOut]
-    verdicts: dict[str, Verdicts]
+def left_out_terms(solved: Solved, values: Values) -> dict[str, LeftOut]:
+    """Leave out every value of all paths, one at a time."""
+    terms = leave_out(solved.bottleneck, solved.data, solved.factors)
+    return dict(zip(values, terms, strict=True))
 
 
 def judge_values(
-    solved: Solved,
+    terms: dict[str, LeftOut],
     values: Values,
     asked: list[str],
     ranks: dict[str, np.ndarray],
     groups: np.ndarray | None,
-) -> Judged:
-    """Leave out every value of all paths, and judge those of some paths.
+) -> dict[str, Verdicts]:
+    """Return what the noise model says of the values of some paths.
 
     Parameters
     ----------
-    solved : Solved
+    terms : dict of str to LeftOut
+        The terms of every path.
     values : dict of str to ndarray or None
         Values of every path, in the order of the heads.
     asked : list of str
-        The paths to judge.
+        Paths to judge. Paths that share their rate are judged together.
     ranks : dict of str to ndarray
         Ranks of the values of ordered paths.
     groups : ndarray of shape (n_samples,) or None
         Codes of the sources of the training rows.
     """
-    left_out = leave_out(solved.bottleneck, solved.data, solved.factors)
-    terms = dict(zip(values, left_out, strict=True))
-    for path, term in terms.items():
-        _refuse_undefined(path, term)
     verdicts: dict[str, Verdicts] = {}
     for group in _groups(values):
         if not set(group).isdisjoint(asked):
             verdicts |= _judge(group, terms, ranks, groups)
-    return Judged(terms, verdicts)
+    return verdicts
 
 
 def find_suspects(
@@ -202,11 +190,11 @@ def find_suspects(
     texts : dict of str to ndarray of shape (n_samples,)
         Texts of the training rows, by name.
     """
-    found = judge_values(solved, values, asked, ranks, groups)
-    parts = [
-        _lines(path, values[path], found.terms[path], found.verdicts[path])
-        for path in asked
-    ]
+    terms = left_out_terms(solved, values)
+    for path, term in terms.items():
+        _refuse_undefined(path, term)
+    verdicts = judge_values(terms, values, asked, ranks, groups)
+    parts = [_lines(path, values[path], terms[path], verdicts[path]) for path in asked]
     frame = pd.concat(parts, ignore_index=True)
     # By log-odds, because probabilities near 1 are all the same number.
     order = np.argsort(-frame.pop("log_odds").to_numpy(), kind="stable")
@@ -268,8 +256,13 @@ def _lines(
     )
 
 
+def undefined_terms(terms: LeftOut) -> torch.Tensor:
+    """Return which terms determine their head alone, so that none is without them."""
+    return ~terms.without.isfinite().all(dim=1)
+
+
 def _refuse_undefined(path: str, terms: LeftOut) -> None:
-    undefined = ~terms.without.isfinite().all(dim=1)
+    undefined = undefined_terms(terms)
     if undefined.any():
         what = "label" if path == LABEL else f"annotation of {path!r}"
         raise ValueError(

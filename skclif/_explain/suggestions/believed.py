@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..suspects import Judged
+from ..engine import Solved
+from ..suspects import Values, judge_values, left_out_terms, undefined_terms
 
 # A present value is replaced only where it is wrong with more than this probability,
 WRONG = 0.5
@@ -41,17 +42,42 @@ class Believed:
     replaceable: np.ndarray
 
 
-def believe(judged: Judged, n_samples: int) -> Believed:
-    """Return what is believed of all present values."""
-    shape = n_samples, len(judged.terms)
+def believe(
+    solved: Solved,
+    values: Values,
+    ranks: dict[str, np.ndarray],
+    groups: np.ndarray | None,
+) -> Believed:
+    """Return what is believed of all present values.
+
+    Nothing is believed of a path with a value that determines its head alone: the head
+    says nothing without it.
+
+    Parameters
+    ----------
+    solved : Solved
+    values : dict of str to ndarray or None
+        Values of every path, in the order of the heads.
+    ranks : dict of str to ndarray
+        Ranks of the values of ordered paths.
+    groups : ndarray of shape (n_samples,) or None
+        Codes of the sources of the training rows.
+    """
+    terms = left_out_terms(solved, values)
+    known = {p: values[p] for p in values if not undefined_terms(terms[p]).any()}
+    verdicts = judge_values(terms, known, list(known), ranks, groups)
+    shape = len(solved.data), len(values)
     wrong, proposed, true = (np.full(shape, np.nan) for _ in range(3))
-    for j, (path, terms) in enumerate(judged.terms.items()):
-        verdicts, rows = judged.verdicts[path], _numpy(terms.rows)
-        wrong[rows, j] = _numpy(verdicts.log_odds.sigmoid())
-        proposed[rows, j] = _numpy(verdicts.proposed)
-        is_number = not terms.head.is_categorical
-        true[rows, j] = wrong[rows, j] if is_number else _numpy(verdicts.probability)
-    # No value is NaN, and NaN is above no threshold.
+    for j, path in enumerate(values):
+        if path not in known:
+            continue
+        rows = _numpy(terms[path].rows)
+        wrong[rows, j] = _numpy(verdicts[path].log_odds.sigmoid())
+        proposed[rows, j] = _numpy(verdicts[path].proposed)
+        true[rows, j] = _numpy(verdicts[path].probability)
+        if values[path] is None:
+            true[rows, j] = wrong[rows, j]
+    # What is not judged is NaN, and NaN is above no threshold.
     return Believed(wrong, proposed, (wrong > WRONG) & (true > TRUE))
 
 

@@ -255,7 +255,8 @@ class CandidateEdits:
         believed = self.believed.proposed[rows, path]
         replaceable = self.believed.replaceable[rows, path] & (believed != current)
         possible = np.vstack([np.tile(~given, (len(values), 1)), replaceable])
-        return np.vstack([proposed, np.where(replaceable, believed, current)]), possible
+        believed = np.where(replaceable, believed, values[0])
+        return np.vstack([proposed, believed]), possible
 
     def _label_weights(self, rows: np.ndarray, codes: torch.Tensor) -> torch.Tensor:
         return self.row_weights[rows] * self.class_weights[codes]
