@@ -61,17 +61,16 @@ def parts_of(task, seed):
     ]
 
 
-def trained(task, kind, rate, seed):
-    """Return an explainer of spoiled rows, the rows, the truth, and other parts."""
-    train, *others = parts_of(task, seed)
+def trained(train, kind, rate, seed):
+    """Return an explainer of spoiled rows, these rows, and their sources."""
+    rng = np.random.default_rng([seed, 1])
     y, concepts, groups = pollute_all(
-        train.y, train.concepts, kind, rate, np.random.default_rng([seed, 1]), ORDER
+        train.y, train.concepts, kind, rate, rng, ORDER, train.texts
     )
-    rows = train.X.astype(np.float32), y, concepts
-    explainer = ConceptInfluenceExplainer(
-        ConceptBottleneckClassifier(), method="first_order"
-    ).fit(*rows[:2], concepts=concepts)
-    return explainer, rows, groups, train, others
+    X = train.X.astype(np.float32)
+    clf = ConceptBottleneckClassifier()
+    explainer = ConceptInfluenceExplainer(clf, method="first_order")
+    return explainer.fit(X, y, concepts=concepts), (X, y, concepts), groups
 
 
 def judged(explainer, kind, concepts, groups):
@@ -130,7 +129,8 @@ def told(changes, true, helpful, present):
 
 def measure(task, kind, rate, seed):
     """Return a line with the gate and a line without it."""
-    explainer, rows, groups, train, (dev, test) = trained(task, kind, rate, seed)
+    train, dev, test = parts_of(task, seed)
+    explainer, rows, groups = trained(train, kind, rate, seed)
     heads = explainer._heads()
     believed = judged(explainer, kind, rows[2], groups)
     _, validation = asked(explainer, dev.X, dev.y)

@@ -14,8 +14,8 @@ from skclif.numerics.suspects import LeftOut, judge, leave_out
 from ..data import make_concept_data
 
 N = 120
-COLUMNS = ["row", "path", "current", "suggested", "loss", "margin"]
-COLUMNS += ["self_influence", "probability", "rank"]
+COLUMNS = ["row", "path", "current", "proposed", "loss", "margin"]
+COLUMNS += ["self_influence", "probability_wrong", "probability_proposed", "rank"]
 
 
 @pytest.fixture(scope="module", params=["sequential", "independent"])
@@ -102,7 +102,7 @@ def test_continuous_concepts_are_left_out_exactly(data, suspects):
     for row in lines.index:
         kept = given & (np.arange(N) != row)
         predicted.append(Ridge(1.0).fit(X[kept], values[kept]).predict(X[[row]])[0])
-    np.testing.assert_allclose(lines["suggested"].astype(float), predicted)
+    np.testing.assert_allclose(lines["proposed"].astype(float), predicted)
     left_out = values[given] - predicted
     np.testing.assert_allclose(lines["loss"], left_out**2 / 2)
     whole = values[given] - Ridge(1.0).fit(X[given], values[given]).predict(X[given])
@@ -120,8 +120,8 @@ def test_a_number_far_from_its_prediction_is_suspect_and_others_are_not(data):
     explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
     found = explainer.fit(X, y, concepts=concepts).suspect_labels("score")
     assert found["row"][0] == row
-    assert found["probability"][0] > 0.9
-    assert (found["probability"][1:] < 0.5).all()
+    assert found["probability_wrong"][0] > 0.9
+    assert (found["probability_wrong"][1:] < 0.5).all()
 
 
 def test_results_do_not_depend_on_blocks(explainer):
@@ -154,10 +154,10 @@ def test_logistic_regression_has_labels_only(fit_intercept, data):
 
 def test_the_most_probable_come_first(suspects):
     assert list(suspects.columns) == COLUMNS
-    assert (suspects["probability"].diff()[1:] <= 0).all()
+    assert (suspects["probability_wrong"].diff()[1:] <= 0).all()
     assert suspects["rank"].tolist() == list(range(1, len(suspects) + 1))
     assert suspects.index.tolist() == list(range(len(suspects)))
-    assert suspects["probability"].between(0, 1).all()
+    assert suspects["probability_wrong"].between(0, 1).all()
     assert (suspects["self_influence"] <= 1e-12).all()
 
 
@@ -168,8 +168,8 @@ def test_values_are_those_of_the_training_set(data, suspects):
     for _, line in suspects.iterrows():
         assert line["current"] == table.loc[line["row"], line["path"]]
         if line["path"] != "score":
-            assert line["suggested"] in set(table[line["path"]].dropna())
-            assert line["suggested"] != line["current"]
+            assert line["proposed"] in set(table[line["path"]].dropna())
+            assert line["proposed"] != line["current"]
 
 
 def test_which_selects_and_changes_nothing(explainer, suspects):
@@ -203,7 +203,7 @@ def test_terms_of_no_weight_are_no_suspects(data):
     expected = without.suspect_labels()
     expected["row"] = np.flatnonzero(kept)[expected["row"]]
     pd.testing.assert_frame_equal(
-        found.drop(columns="suggested"), expected.drop(columns="suggested"), rtol=1e-4
+        found.drop(columns="proposed"), expected.drop(columns="proposed"), rtol=1e-4
     )
 
 
@@ -220,7 +220,7 @@ def test_texts_stand_beside_what_is_suspected():
     explainer = ConceptInfluenceExplainer(clf).fit(texts, y)
     line = explainer.suspect_labels().iloc[0]
     assert (line["row"], line["text"]) == (3, "bad tea")
-    assert (line["current"], line["suggested"]) == (1, 0)
+    assert (line["current"], line["proposed"]) == (1, 0)
 
 
 def test_columns_of_text_that_are_named_like_answers_are_renamed(data):
@@ -289,11 +289,11 @@ def test_probabilities_are_calibrated_and_the_rate_is_found(rate, order):
     assert verdicts.rate == pytest.approx(rate, abs=0.05)
     assert calibration_error(probability, wrong) < 0.05
     suspect = probability > 0.5
-    hits = verdicts.suggested.numpy()[suspect & wrong] == right[suspect & wrong]
+    hits = verdicts.proposed.numpy()[suspect & wrong] == right[suspect & wrong]
     assert hits.mean() > 0.7
     if order is not None:
         apart = np.abs(
-            np.asarray(order)[verdicts.suggested] - np.asarray(order)[terms.codes]
+            np.asarray(order)[verdicts.proposed] - np.asarray(order)[terms.codes]
         )
         assert (apart == 1).all()
 
@@ -326,7 +326,7 @@ def test_a_head_that_is_far_off_has_its_own_rate():
 def test_two_values_have_no_order_to_speak_of():
     terms, _ = drawn(500, 2, 0.2, 4, power=2.0)
     (verdicts,) = judge([terms], [torch.tensor([1, 0])])
-    np.testing.assert_array_equal(verdicts.suggested, 1 - terms.codes)
+    np.testing.assert_array_equal(verdicts.proposed, 1 - terms.codes)
 
 
 def test_numbers_are_judged_whatever_their_unit():
@@ -366,11 +366,13 @@ def test_ordered_values_are_taken_for_their_neighbours(explainer):
     given = explainer.suspect_labels("price", ordinal="price")
     listed = explainer.suspect_labels("price", ordinal={"price": [1, 2, 3, 4]})
     pd.testing.assert_frame_equal(given, listed)
-    assert (given["current"] - given["suggested"]).abs().eq(1).all()
+    assert (given["current"] - given["proposed"]).abs().eq(1).all()
     other = explainer.suspect_labels("price", ordinal={"price": [1, 3, 2, 4]})
-    pairs = set(zip(other["current"], other["suggested"], strict=True))
+    pairs = set(zip(other["current"], other["proposed"], strict=True))
     assert pairs <= {(1, 3), (3, 1), (3, 2), (2, 3), (2, 4), (4, 2)}
-    assert not given["probability"].equals(explainer.suspect_labels("price").iloc[:, 7])
+    assert not given["probability_wrong"].equals(
+        explainer.suspect_labels("price").iloc[:, 7]
+    )
 
 
 # --- What is refused ------------------------------------------------------------------
