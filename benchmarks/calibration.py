@@ -91,8 +91,8 @@ def main(argv=None):
             "changed at the same time: at the rate that is stated to any other value "
             "(uniform) or to a neighbour (adjacent); annotator: one of five, who has a "
             "fifth of the rows, calls Negative Positive and gives four stars for one "
-            "or two, at five times the rate; keyword: so are the rows that have one word, "
-            "about a fifth. reviews are skclif's generated reviews.",
+            "or two, at five times the rate; keyword: so are the rows that have one "
+            "word, about a fifth. reviews are skclif's generated reviews.",
             "wrong: share of values that were changed; expected: mean of "
             "probability_wrong; error: mean gap between stated and true in ten bins "
             "of equal width, averaged over draws; error above .9: the gap in the last "
