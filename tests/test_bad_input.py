@@ -1476,9 +1476,9 @@ ENTRY_POINTS = {
     "ConceptInfluenceExplainer.validate": (
         *("X", "y", "target", "n_rows", "n_paths", "methods", "random_state"),
     ),
-    "ConceptInfluenceExplainer.suspect_labels": ("which", "ordinal"),
+    "ConceptInfluenceExplainer.suspect_labels": ("which", "ordinal", "groups"),
     "ConceptInfluenceExplainer.suggest_edits": (
-        *("X", "y", "target", "kinds", "budget", "random_state"),
+        *("X", "y", "target", "kinds", "budget", "ordinal", "groups", "random_state"),
     ),
     "EditSuggestions.as_edit": ("k",),
     "ConceptInfluenceExplainer.get_feature_names_out": ("input_features",),

@@ -1,5 +1,7 @@
 """Which labels and annotations may be wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -375,6 +377,88 @@ def test_ordered_values_are_taken_for_their_neighbours(explainer):
     )
 
 
+def test_what_is_proposed_is_as_probable_as_stated():
+    terms, (_, right) = drawn(4000, 4, 0.25, 0, None, 2.0)
+    (verdicts,) = judge([terms])
+    probability = verdicts.probability.numpy()
+    assert (probability <= verdicts.log_odds.sigmoid().numpy() + 1e-12).all()
+    hit = verdicts.proposed.numpy() == right
+    assert calibration_error(probability, hit) < 0.05
+    sure = probability > 0.8
+    assert sure.sum() > 50
+    assert probability[sure].mean() == pytest.approx(hit[sure].mean(), abs=0.05)
+
+
+def test_nothing_is_surely_wrong_where_little_is():
+    """Of few errors, as many surprises are right values."""
+    terms, _ = drawn(4000, 3, 0.01, 0, None, 3.0)
+    (verdicts,) = judge([terms])
+    assert verdicts.log_odds.sigmoid().max() < 0.6
+
+
+def confused(seed=0, n=3000):
+    """Return terms of three sources; the first calls value 0 often value 2."""
+    terms, _ = drawn(n, 3, 0.0, seed, None, 2.0)
+    rng = np.random.default_rng(seed)
+    source, codes = rng.integers(0, 3, n), terms.codes.numpy().copy()
+    wrong = (source == 0) & (codes == 0) & (rng.random(n) < 0.7)
+    codes[wrong] = 2
+    return replace(terms, codes=torch.from_numpy(codes)), source, wrong
+
+
+def test_a_source_that_confuses_values_is_found_out():
+    terms, source, wrong = confused()
+    (alone,) = judge([terms])
+    (told,) = judge([terms], None, torch.from_numpy(source))
+    probability = told.log_odds.sigmoid().numpy()
+    assert probability.mean() == pytest.approx(wrong.mean(), abs=0.03)
+    assert calibration_error(probability, wrong) < 0.05
+    suspect = probability > 0.5
+    assert wrong[suspect].mean() > 0.8
+    assert suspect[wrong].mean() > 0.7
+    assert (told.proposed.numpy()[suspect & wrong] == 0).all()
+    assert (alone.log_odds.numpy()[wrong] > 0).mean() < 0.3
+    # The other sources are judged as before.
+    torch.testing.assert_close(told.log_odds[source != 0], alone.log_odds[source != 0])
+
+
+def test_sources_that_are_alike_change_nothing():
+    terms, _ = drawn(1500, 3, 0.2, 5, None, 2.0)
+    source = torch.from_numpy(np.random.default_rng(1).integers(0, 4, 1500))
+    (alone,), (told,) = judge([terms]), judge([terms], None, source)
+    torch.testing.assert_close(told.log_odds, alone.log_odds)
+
+
+def test_groups_are_any_names_in_any_order(explainer):
+    given = np.array(["Ann", "Bob", "Cem"], dtype=object)[np.arange(N) % 3]
+    found = explainer.suspect_labels(groups=given)
+    other = explainer.suspect_labels(groups=pd.Series(np.arange(N) % 3 * -1.5))
+    pd.testing.assert_frame_equal(found, other)
+    one = explainer.suspect_labels(groups=["Ann"] * N)
+    pd.testing.assert_frame_equal(one, explainer.suspect_labels())
+
+
+# --- Former names ---------------------------------------------------------------------
+
+
+def test_former_names_of_columns_still_answer(suspects):
+    match = "'suggested' of suspect_labels is now called 'proposed'"
+    with pytest.warns(FutureWarning, match=match):
+        assert suspects["suggested"].equals(suspects["proposed"])
+    match = "'probability' of suspect_labels is now called 'probability_wrong'"
+    with pytest.warns(FutureWarning, match=match):
+        assert suspects.probability.equals(suspects["probability_wrong"])
+    with pytest.warns(FutureWarning, match=match):
+        some = suspects[["row", "probability"]]
+    assert list(some) == ["row", "probability"]
+    with pytest.warns(FutureWarning, match=match):
+        former = suspects.query("probability > 0.5")
+    pd.testing.assert_frame_equal(former, suspects.query("probability_wrong > 0.5"))
+    assert type(former) is pd.DataFrame
+    with pytest.raises(KeyError):
+        suspects["chance"]
+
+
 # --- What is refused ------------------------------------------------------------------
 
 
@@ -410,6 +494,21 @@ def test_paths_that_cannot_be_asked_about(explainer, which, error, match):
 def test_orders_that_are_none(explainer, ordinal, error, match):
     with pytest.raises(error, match=match):
         explainer.suspect_labels(ordinal=ordinal)
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "match"),
+    [
+        ("group", TypeError, "groups must be a list or array .*, got str"),
+        ({"a": 1}, TypeError, "groups must be a list or array .*, got dict"),
+        (np.zeros((N, 2)), TypeError, "groups must be a list or array .*, got ndarray"),
+        (["a", "b"], ValueError, f"groups has 2 entries, but there are {N} training"),
+        (["a", None] * (N // 2), ValueError, "no entry for training row 1; name a"),
+    ],
+)
+def test_groups_that_are_none(explainer, groups, error, match):
+    with pytest.raises(error, match=match):
+        explainer.suspect_labels(groups=groups)
 
 
 def test_a_term_that_holds_a_head_alone_is_refused():
