@@ -72,36 +72,36 @@ def main(argv=None):
     parser.add_argument("--seeds", type=int, default=5)
     parser.set_defaults(tasks=TASKS, noises=NOISES)
     options = parser.parse_args(argv)
+    options_of = {"adjacent": "ordinal", "annotator": "groups", "keyword": "groups"}
     rows = []
     for task, (kind, rate) in product(options.tasks, options.noises):
         n_seeds = 1 if not rate and task != "reviews" else options.seeds
         draws = [judged(task, kind, rate, seed) for seed in range(n_seeds)]
-        options_of = {"adjacent": "ordinal", "annotator": "groups", "keyword": "groups"}
         for what, is_label in (("labels", True), ("annotations", False)):
             own = [draw[draw["label"] == is_label] for draw in draws]
             settings = [task, what, kind, f"{rate:.0%}", options_of.get(kind, "-")]
             rows.append([*settings, *calibration(own)])
-    write_table(
-        "detection_calibration",
-        "How true the two stated probabilities are",
-        COLUMNS,
-        rows,
-        [
-            f"Over {options.seeds} draws of the noise. Labels and annotations are "
-            "changed at the same time: at the rate that is stated to any other value "
-            "(uniform) or to a neighbour (adjacent); annotator: one of five, who has a "
-            "fifth of the rows, calls Negative Positive and gives four stars for one "
-            "or two, at five times the rate; keyword: so are the rows that have one "
-            "word, about a fifth. reviews are skclif's generated reviews.",
-            "wrong: share of values that were changed; expected: mean of "
-            "probability_wrong; error: mean gap between stated and true in ten bins "
-            "of equal width, averaged over draws; error above .9: the gap in the last "
-            f"bin, of all draws together, if it has {_FEWEST} values or more; "
-            "suspects: share of values that are wrong with a probability above .5.",
-            "Values of real data that were wrong before count as right.",
-        ],
-        options=options,
-    )
+        write_table(
+            "detection_calibration",
+            "How true the two stated probabilities are",
+            COLUMNS,
+            rows,
+            [
+                f"Over {options.seeds} draws of the noise. Labels and annotations are "
+                "changed at the same time: at the rate that is stated to any other value "
+                "(uniform) or to a neighbour (adjacent); annotator: one of five, who has a "
+                "fifth of the rows, calls Negative Positive and gives four stars for one "
+                "or two, at five times the rate; keyword: so are the rows that have one "
+                "word, about a fifth. reviews are skclif's generated reviews.",
+                "wrong: share of values that were changed; expected: mean of "
+                "probability_wrong; error: mean gap between stated and true in ten bins "
+                "of equal width, averaged over draws; error above .9: the gap in the last "
+                f"bin, of all draws together, if it has {_FEWEST} values or more; "
+                "suspects: share of values that are wrong with a probability above .5.",
+                "Values of real data that were wrong before count as right.",
+            ],
+            options=options,
+        )
 
 
 if __name__ == "__main__":
