@@ -28,6 +28,20 @@ COLUMNS = ["task", "what", "noise", "rate", "asked with", "wrong", "expected"]
 COLUMNS += ["error", "error above .9", "proposed: error", "proposed: error above .9"]
 COLUMNS += ["suspects", "of them wrong", "proposed true"]
 
+NOTES = [
+    "Labels and annotations are changed at the same time: at the rate that is stated "
+    "to any other value (uniform) or to a neighbour (adjacent); annotator: one of "
+    "five, who has a fifth of the rows, calls Negative Positive and gives four stars "
+    "for one or two, at five times the rate; keyword: so are the rows that have one "
+    "word, about a fifth. reviews are skclif's generated reviews.",
+    "wrong: share of values that were changed; expected: mean of probability_wrong; "
+    "error: mean gap between stated and true in ten bins of equal width, averaged "
+    "over draws; error above .9: the gap in the last bin, of all draws together, if "
+    f"it has {_FEWEST} values or more; suspects: share of values that are wrong with "
+    "a probability above .5.",
+    "Values of real data that were wrong before count as right.",
+]
+
 
 def judged(task, kind, rate, seed):
     """Return the lines of all labels and annotations, with the truth."""
@@ -86,20 +100,7 @@ def main(argv=None):
             "How true the two stated probabilities are",
             COLUMNS,
             rows,
-            [
-                f"Over {options.seeds} draws of the noise. Labels and annotations are "
-                "changed at the same time: at the rate that is stated to any other value "
-                "(uniform) or to a neighbour (adjacent); annotator: one of five, who has a "
-                "fifth of the rows, calls Negative Positive and gives four stars for one "
-                "or two, at five times the rate; keyword: so are the rows that have one "
-                "word, about a fifth. reviews are skclif's generated reviews.",
-                "wrong: share of values that were changed; expected: mean of "
-                "probability_wrong; error: mean gap between stated and true in ten bins "
-                "of equal width, averaged over draws; error above .9: the gap in the last "
-                f"bin, of all draws together, if it has {_FEWEST} values or more; "
-                "suspects: share of values that are wrong with a probability above .5.",
-                "Values of real data that were wrong before count as right.",
-            ],
+            [f"Over {options.seeds} draws of the noise.", *NOTES],
             options=options,
         )
 
