@@ -43,7 +43,7 @@ class Situation:
         """Return the probability of being wrong, and the suggested value, of items."""
         probability, suggested = (
             suspects(self.explainer, self.items, column)
-            for column in ("probability", "suggested")
+            for column in ("probability_wrong", "proposed")
         )
         return probability.to_numpy(), suggested.astype(self.items.dtypes)
 

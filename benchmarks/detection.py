@@ -2,8 +2,7 @@
 
 Labels and annotations of the training part are changed, all at one rate, and scores of
 suspicion rank them: average precision of finding the changed ones. cleanlab's scores
-are on probabilities out of fold, by the same model on the same rows. A second table
-says how true stated probabilities of being wrong are.
+are on probabilities out of fold, by the same model on the same rows.
 
     python -m benchmarks.detection [--seeds 3]
 """
@@ -21,14 +20,12 @@ from sklearn.model_selection import StratifiedKFold
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 
-from .noise import binned_gap, pollute
+from .noise import pollute
 from .results import BenchmarkParser, interval, write_table
 from .tasks import load_task
 
 TASKS = ["cebab-published", "yelp"]
 NOISES = [("uniform", 0.1), ("uniform", 0.2), ("uniform", 0.3), ("adjacent", 0.2)]
-# Of probabilities only: ranks are compared at the rates above.
-CALIBRATED = [("none", 0.0), ("uniform", 0.15), ("uniform", 0.25)]
 SMALL = {"seeds": 1, "tasks": ["generated"], "noises": NOISES[1::2]}
 _ORDER = ["Negative", "unknown", "Positive"]
 _FOLDS = 5
@@ -82,7 +79,7 @@ def score(task, kind, rate, seed):
     ordered = explainer.suspect_labels(ordinal=ordinal).set_index(key).sort_index()
     # By rank: probabilities near 1 are all the same number.
     lines["by probability"], lines["by ordinal"] = -lines["rank"], -ordered["rank"]
-    lines["ordinal"], lines["margin"] = ordered["probability"], -lines["margin"]
+    lines["margin"] = -lines["margin"]
     lines["wrong"] = False
     proba = out_of_fold(X, y, concepts, seed)
     dev = load_task(task, "dev")
@@ -98,9 +95,7 @@ def score(task, kind, rate, seed):
             lines.loc[path, name] = -peer(codes, proba[path])
         influence = answer.values[0, :, answer.paths.index(path)]
         lines.loc[path, INFLUENCE] = influence
-    columns = {"probability": "stated", "ordinal": "stated, ordinal"}
-    columns |= {"by probability": OURS[0], "by ordinal": OURS[1]}
-    return lines.rename(columns=columns)
+    return lines.rename(columns={"by probability": OURS[0], "by ordinal": OURS[1]})
 
 
 def lists(lines):
@@ -112,25 +107,14 @@ def lists(lines):
 
 
 def measure(tasks, noises, seeds):
-    """Return average precision and calibration, a row a task, noise, seed, list."""
-    found, stated = [], []
-    settings = list(product(tasks, noises, range(seeds)))
-    # Data whose values are right for certain, and no noise is always the same.
-    settings += [("generated", ("none", 0.0), 0)]
-    for task, (kind, rate), seed in settings:
-        if seed and not rate:
-            continue
-        lines = score(task, kind, rate, seed)
-        for what, parts in lists(lines):
+    """Return average precision, a row a task, noise, seed and list."""
+    found = []
+    for task, (kind, rate), seed in product(tasks, noises, range(seeds)):
+        for what, parts in lists(score(task, kind, rate, seed)):
             cell = dict(zip(_CELL, [task, what, kind, rate], strict=True))
-            cell["seed"] = seed
-            if rate:
-                found.append(cell | {name: precision(parts, name) for name in SCORES})
-            if what == WHAT[2]:
-                continue
-            for name in ["stated", "stated, ordinal"]:
-                stated.append(cell | {"ordinal": name} | calibration(parts[0], name))
-    return pd.DataFrame(found), pd.DataFrame(stated)
+            scores = {name: precision(parts, name) for name in SCORES}
+            found.append(cell | {"seed": seed} | scores)
+    return pd.DataFrame(found)
 
 
 def precision(parts, name):
@@ -138,19 +122,6 @@ def precision(parts, name):
     return np.mean(
         [average_precision_score(part["wrong"], part[name]) for part in parts]
     )
-
-
-def calibration(lines, name):
-    """Return how true stated probabilities are."""
-    wrong, stated = lines["wrong"].to_numpy(), lines[name].to_numpy()
-    suspect = stated > 0.5
-    return {
-        "wrong": wrong.mean(),
-        "expected": stated.mean(),
-        "error": binned_gap(stated, wrong),
-        "suspects": suspect.mean(),
-        "hits": wrong[suspect].mean() if suspect.any() else np.nan,
-    }
 
 
 def cells(found):
@@ -177,30 +148,12 @@ def differences(found):
     return rows
 
 
-def calibrations(stated):
-    """Return calibration, a row a cell, averaged over seeds but for the worst error."""
-    rows = []
-    keys = [*_CELL, "ordinal"]
-    for key, part in stated.groupby(keys, sort=False):
-        task, what, kind, rate, name = key
-        if name != "stated" and kind == "uniform":
-            continue  # an assumption that is not true
-        means = part[["wrong", "expected", "error", "suspects", "hits"]].mean()
-        values = [None if np.isnan(v) else float(v) for v in means]
-        option = "no" if name == "stated" else "yes"
-        worst = float(part["error"].max())
-        rows.append([task, what, kind, rate, option, *values[:3], worst, *values[3:]])
-    return rows
-
-
 def main(argv=None):
     parser = BenchmarkParser("detection", __doc__, **SMALL)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.set_defaults(tasks=TASKS, noises=CALIBRATED + NOISES)
+    parser.set_defaults(tasks=TASKS, noises=NOISES)
     options = parser.parse_args(argv)
-    found, stated = measure(options.tasks, options.noises, options.seeds)
-    pairs = zip(found["noise"], found["rate"], strict=True)
-    ranked = found[[pair in NOISES for pair in pairs]]
+    found = measure(options.tasks, options.noises, options.seeds)
     n = options.seeds
     notes = [
         "All-MiniLM-L6-v2 embeddings, five-way labels, ten concepts of three values; "
@@ -216,7 +169,7 @@ def main(argv=None):
         "detection",
         "Average precision of finding changed labels and annotations",
         [*_CELL, *SCORES],
-        cells(ranked),
+        cells(found),
         notes,
         options=options,
     )
@@ -224,25 +177,10 @@ def main(argv=None):
         "detection_differences",
         "Average precision, differences to cleanlab",
         ["what", "noise", "ours", "against", "difference", "cells not lower", "worst"],
-        differences(ranked),
+        differences(found),
         [
             "Pairs are draws of a task, rate and noise; intervals are 95 % t intervals "
             "of their mean. A cell is the mean over the draws of a task and rate."
-        ],
-        options=options,
-    )
-    write_table(
-        "detection_calibration",
-        "How true stated probabilities of being wrong are",
-        [*_CELL, "ordinal", "wrong", "expected", "calibration error", "worst draw"]
-        + ["suspects", "of them wrong"],
-        calibrations(stated),
-        [
-            "wrong: share of values that were changed; expected: mean of the stated "
-            "probabilities; calibration error: mean gap between them in ten bins of "
-            "equal width, averaged over draws; suspects: share of values with a "
-            "probability above .5.",
-            "Values that were wrong before count as right; generated ones never were.",
         ],
         options=options,
     )

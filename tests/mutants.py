@@ -657,8 +657,8 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
-        "rest = log_p.exp() - learned",
-        "rest = log_p.exp()",
+        "_positive(log_p.exp() - rate / m, rate / m)",
+        "_positive(log_p.exp(), rate / m)",
         "what wrong labels taught is taken off predictions",
         (
             "tests/explain/test_suspects.py",

@@ -1480,9 +1480,9 @@ ENTRY_POINTS = {
     "ConceptInfluenceExplainer.validate": (
         *("X", "y", "target", "n_rows", "n_paths", "methods", "random_state"),
     ),
-    "ConceptInfluenceExplainer.suspect_labels": ("which", "ordinal"),
+    "ConceptInfluenceExplainer.suspect_labels": ("which", "ordinal", "groups"),
     "ConceptInfluenceExplainer.suggest_edits": (
-        *("X", "y", "target", "kinds", "budget", "random_state"),
+        *("X", "y", "target", "kinds", "budget", "ordinal", "groups", "random_state"),
     ),
     "EditResult.compare": ("X", "y", "concepts"),
     "EditSuggestions.as_edit": ("k",),

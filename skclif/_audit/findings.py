@@ -62,11 +62,12 @@ class Audit:
         Labels and annotations of training rows that may be wrong with a probability of
         at least `LEAST_PROBABILITY`, the most probable first: decision and why (empty,
         for a person to fill in), kind, id, text_hash, path, current, proposed,
-        probability, loss, margin, self_influence, text.
+        probability_wrong, probability_proposed, loss, margin, self_influence, text.
     suggestions : DataFrame
         Changes of training rows that would lower the mean loss of the held-out rows,
         the best first: the same columns up to proposed, then effect (nats; negative =
-        good), std_error, text. They would help; they need not correct an error.
+        good), std_error, probability_wrong (of the value that would be replaced; none
+        elsewhere), text. A value is replaced only where it is believed wrong.
     suggested : dict or None
         Effect of the whole list of suggestions, and its interval, on held-out rows that
         did not choose the list (nats; negative = good); helps, n_candidates. None if
@@ -206,8 +207,10 @@ def audit(
         warnings.simplefilter("always")
         traced = _trace(explainer, held_out, mistakes)
     influence = _influence(traced, known, kept, held_out, mistakes)
-    suspects, suspect_notes = _suspects(explainer, known)
-    suggestions, suggested = _suggestions(explainer, known, held_out, seed)
+    suspects, suspect_notes = _suspects(explainer, known, train.groups)
+    suggestions, suggested = _suggestions(
+        explainer, known, held_out, train.groups, seed
+    )
     used = train.used()
     groups = None
     if train.groups is not None:
@@ -460,19 +463,22 @@ def _influence_lines(
 
 
 def _suspects(
-    explainer: ConceptInfluenceExplainer, known: pd.DataFrame
+    explainer: ConceptInfluenceExplainer,
+    known: pd.DataFrame,
+    groups: np.ndarray | None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return labels and annotations that may be wrong, or the reason for none."""
-    columns = ["probability", "loss", "margin", "self_influence"]
+    columns = ["probability_wrong", "probability_proposed"]
+    columns += ["loss", "margin", "self_influence"]
     try:
-        found = explainer.suspect_labels()
+        found = explainer.suspect_labels(groups=groups)
     except ValueError as error:  # a term that holds a head cannot be left out
         return _decisions(known, [], [], [], [], [], {c: [] for c in columns}), [
             f"Nothing is listed as suspect. {error}"
         ]
-    found = found[found["probability"] >= LEAST_PROBABILITY]
+    found = found[found["probability_wrong"] >= LEAST_PROBABILITY]
     kinds = np.where(found["path"] == "label", "relabel", "annotate")
-    names = ["row", "path", "current", "suggested"]
+    names = ["row", "path", "current", "proposed"]
     row, path, current, proposed = (found[name].to_numpy() for name in names)
     evidence = {name: found[name].to_numpy() for name in columns}
     return _decisions(known, row, kinds, path, current, proposed, evidence), []
@@ -482,21 +488,23 @@ def _suggestions(
     explainer: ConceptInfluenceExplainer,
     known: pd.DataFrame,
     held_out: Reviews,
+    groups: np.ndarray | None,
     seed: int,
 ) -> tuple[pd.DataFrame, dict[str, Any] | None]:
     """Return changes that would help, and the effect of all of them."""
+    columns = ["effect", "std_error", "probability_wrong"]
     if len(held_out) < LEAST_ROWS:
-        nothing: dict[str, Any] = {"effect": [], "std_error": []}
+        nothing: dict[str, Any] = {name: [] for name in columns}
         return _decisions(known, [], [], [], [], [], nothing), None
     with warnings.catch_warnings():
         # Its warning is in `helps`, which everything that shows suggestions reads.
         warnings.simplefilter("ignore", SuggestionWarning)
         found = explainer.suggest_edits(
-            held_out.features, held_out.labels, random_state=seed
+            held_out.features, held_out.labels, groups=groups, random_state=seed
         )
     names = ["row", "kind", "path", "current", "proposed"]
     row, kind, path, current, proposed = (found.frame[n].to_numpy() for n in names)
-    evidence = {n: found.frame[n].to_numpy() for n in ("effect", "std_error")}
+    evidence = {n: found.frame[n].to_numpy() for n in columns}
     worth = {
         "effect": found.effect,
         "interval": list(found.interval),

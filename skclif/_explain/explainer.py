@@ -51,11 +51,18 @@ from .edits.solve import Edited, edit_model, effects, heads_of_edit, write_recor
 from .engine import METHODS, Solved, warn_of_hard_activations
 from .requests import class_codes, collector, describe_target, numeric_targets
 from .suggestions.arguments import check_budget, check_enough, check_kinds
+from .suggestions.believed import believe
 from .suggestions.candidates import KINDS, candidate_edits
 from .suggestions.selection import interval_of, suggest
 from .suggestions.table import frame_of, warn_of_hard_suggestions, warn_unless_helpful
 from .suggestions.validation import Validation
-from .suspects import check_ordinal, check_which, find_suspects, paths_and_values
+from .suspects import (
+    check_groups,
+    check_ordinal,
+    check_which,
+    find_suspects,
+    paths_and_values,
+)
 
 
 class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEstimator):
@@ -489,6 +496,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         which: str | Sequence[str] | None = None,
         *,
         ordinal: str | Sequence[str] | dict[str, Any] | None = None,
+        groups: ArrayLike | None = None,
     ) -> pd.DataFrame:
         """Return every label and annotation, the most likely errors first.
 
@@ -505,16 +513,20 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Paths whose values have an order, if wrong values are next to the right
             value: 2 instead of 1, and never 5. A dict gives the values of each path in
             their order. Without a dict, the order is that of sorting.
+        groups : array-like of shape (n_samples,), default=None
+            The source of each training row, such as its annotator. A source that is far
+            more likely to confuse values in its own way is judged by its own rates,
+            shrunk to the common rate. None = one source. Numbers are judged without it.
 
         Returns
         -------
-        suspects : DataFrame of shape (n_terms, 9) or more
+        suspects : DataFrame of shape (n_terms, 10) or more
             One line for each label and annotation that has a value and a weight above
             0. "Left out" means that the head was trained without this value.
 
             - row, path: the position of the training row, and "label" or the concept;
-            - current, suggested: the value, and the most probable other value if it is
-              wrong; for a continuous concept, the left-out prediction;
+            - current, proposed: the value, and the most probable of the others; for a
+              continuous concept, the left-out prediction;
             - loss: the left-out loss of the head (nats; for a continuous concept, half
               the squared error);
             - margin: the left-out probability of the current value minus the largest
@@ -522,24 +534,32 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
               studentised residual, in standard deviations;
             - self_influence: the effect of the value's presence on its own loss, in the
               loss's unit; negative = its loss is lower with it;
-            - probability: that the current value is wrong, between 0 and 1;
-            - rank: from 1, by `probability`;
+            - probability_wrong: that the current value is wrong, between 0 and 1;
+            - probability_proposed: that the proposed value is the true one, never more
+              than `probability_wrong`; NaN for a continuous concept, where no single
+              number has a probability;
+            - rank: from 1, by `probability_wrong`;
             - the texts of the row, if the explainer was fitted to texts.
+
+            The former names `suggested` and `probability` of two columns still work,
+            with a `FutureWarning`.
 
         Raises
         ------
         TypeError
-            If `which` or `ordinal` holds anything except names.
+            If `which` or `ordinal` holds anything except names, or `groups` is no list
+            or array.
         ValueError
-            If a path is unknown, an order does not have each value once, or a head is
-            determined by one value alone.
+            If a path is unknown, an order does not have each value once, `groups` does
+            not have one entry for each training row, or a head is determined by one
+            value alone.
 
         Notes
         -----
-        Values are left out in one Newton step, in closed form. `probability` comes from
-        a model of the noise, in which every value counts once, whatever its weight. If
-        labels are confused with similar labels, the probabilities are too small. See
-        :doc:`/suspects`.
+        Values are left out in one Newton step, in closed form. Both probabilities come
+        from a model of the noise, in which every value counts once, whatever its
+        weight. If labels are confused with similar labels, the probabilities are too
+        small. See :doc:`/suspects`.
 
         Examples
         --------
@@ -554,17 +574,19 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
         >>> explainer = explainer.fit(X, y, concepts=concepts)
         >>> suspects = explainer.suspect_labels()
-        >>> suspects.query("probability > 0.5")[["row", "path", "current", "suggested"]]
-           row      path current suggested
-        0   59  concept1     yes        no
-        1    7     label       0         1
+        >>> wrong = suspects.query("probability_wrong > 0.5")
+        >>> wrong[["row", "path", "current", "proposed"]]
+           row      path current proposed
+        0   59  concept1     yes       no
+        1    7     label       0        1
         """
         check_is_fitted(self)
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
         ranks = check_ordinal(ordinal, values)
+        sources = check_groups(groups, self.n_samples_)
         texts = {n: v for n, v in self._readable.items() if n != "label"}
-        return find_suspects(self._solved_model(), values, asked, ranks, texts)
+        return find_suspects(self._solved_model(), values, asked, ranks, sources, texts)
 
     def suggest_edits(
         self,
@@ -574,13 +596,17 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         target: str | tuple[Any, ...] = "loss",
         kinds: Sequence[str] = KINDS,
         budget: int | None = None,
+        ordinal: str | Sequence[str] | dict[str, Any] | None = None,
+        groups: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> EditSuggestions:
         """Suggest changes of training rows that would help a target.
 
-        Compares, for each training row, every other label, every other value of every
-        annotation, twice and half its weight, and its removal. The effects say what
-        would help, not what is wrong. See :doc:`/suggestions`.
+        Compares, for each training row, another label, another value of each
+        annotation, every value of a missing one, twice and half its weight, and its
+        removal. A value is replaced only where `suspect_labels` believes that it is
+        wrong, and that the proposed value is the true one. A row that is right, and
+        does harm, can only be dropped or weighted. See :doc:`/suggestions`.
 
         Parameters
         ----------
@@ -599,6 +625,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Maximum number of changes. None is a tenth of the training rows. Only
             changes with a good effect are suggested: the best change of every row and
             path, and no other change of a row whose weight changes.
+        ordinal, groups
+            Of the judgement of present values, as in `suspect_labels`.
         random_state : int, RandomState instance or None, default=None
             Divides the validation rows into folds.
 
@@ -608,15 +636,17 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             The changes, the best first. The effect of each change alone, by one Newton
             step, is ``target after - target before``, in the target's unit; on a loss,
             negative = good. The effect of the whole list is measured on validation rows
-            that did not choose it.
+            that did not choose it. The column `probability_wrong` is that of the value
+            that would be replaced; NaN where none is.
 
         Raises
         ------
         TypeError
-            If `budget` is not a whole number.
+            If `budget` is not a whole number, or `ordinal` or `groups` are of another
+            type.
         ValueError
-            If the target, a class, a concept or a kind is unknown, lengths differ, or
-            there are fewer than 20 validation rows.
+            If the target, a class, a concept or a kind is unknown, lengths differ,
+            or there are fewer than 20 validation rows.
 
         Warns
         -----
@@ -664,12 +694,20 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             about_labels=isinstance(target, str),
         )
         training = TrainingRows(**self._training)
-        candidates = candidate_edits(solved, kinds, training, higher_is_better)
+        values = paths_and_values(heads)
+        ranks = check_ordinal(ordinal, values)
+        sources = check_groups(groups, self.n_samples_)
+        believed = None
+        if {"relabel", "annotate"} & set(kinds):
+            believed = believe(solved, values, ranks, sources)
+        candidates = candidate_edits(
+            solved, kinds, training, higher_is_better, believed
+        )
         found = suggest(
             candidates, validation, budget, check_random_state(random_state)
         )
         suggestions = EditSuggestions(
-            frame_of(found, heads, training.weights, self._training_frame()),
+            frame_of(found, heads, training.weights, self._training_frame(), believed),
             target=name,
             unit=unit,
             higher_is_better=higher_is_better,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+import re
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import torch
 
 from .._models.fitted import FittedHeads
+from ..exceptions import warn_user
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
 from .engine import Solved
 
@@ -22,13 +24,59 @@ COLUMNS = [
     "row",
     "path",
     "current",
-    "suggested",
+    "proposed",
     "loss",
     "margin",
     "self_influence",
-    "probability",
+    "probability_wrong",
+    "probability_proposed",
     "rank",
 ]
+_RENAMED = {"suggested": "proposed", "probability": "probability_wrong"}
+
+
+class SuspectFrame(pd.DataFrame):
+    """A frame that still answers to the former names of two columns.
+
+    Whatever is made of it is an ordinary frame, without the former names.
+    """
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return pd.DataFrame
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return super().__getitem__(_present(key))
+        if isinstance(key, list) and not _RENAMED.keys().isdisjoint(
+            name for name in key if isinstance(name, str)
+        ):
+            found = super().__getitem__([_present(name) for name in key])
+            return found.set_axis(key, axis=1)
+        return super().__getitem__(key)
+
+    def __getattr__(self, name: str) -> Any:
+        return super().__getattr__(_present(name) if name in _RENAMED else name)
+
+    def eval(self, expr: str, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Evaluate an expression, in which the former names may occur."""
+        former = [name for name in _RENAMED if re.search(rf"\b{name}\b", expr)]
+        resolvers = [{name: self[name] for name in former}] if former else []
+        kwargs["resolvers"] = [*(kwargs.pop("resolvers", None) or ()), *resolvers]
+        kwargs["level"] = kwargs.pop("level", 0) + 1
+        return super().eval(expr, **kwargs)
+
+
+def _present(name: Any) -> Any:
+    """Return the present name of a column, with a warning of the former name."""
+    if not isinstance(name, str) or name not in _RENAMED:
+        return name
+    warn_user(
+        f"The column {name!r} of suspect_labels is now called {_RENAMED[name]!r}; the "
+        "former name will be removed in 0.3.",
+        FutureWarning,
+    )
+    return _RENAMED[name]
 
 
 def paths_and_values(heads: FittedHeads) -> Values:
@@ -60,11 +108,70 @@ def check_ordinal(ordinal: Any, values: Values) -> dict[str, np.ndarray]:
     return {path: _ranks(path, values[path], values[path]) for path in named}
 
 
+def check_groups(groups: Any, n_samples: int) -> np.ndarray | None:
+    """Return the code of every training row's group, from 0."""
+    if groups is None:
+        return None
+    if isinstance(groups, str | Mapping) or np.ndim(groups) != 1:
+        raise TypeError(
+            "groups must be a list or array with the group of each training row, such "
+            f"as its annotator, got {type(groups).__name__}."
+        )
+    named = pd.Series(np.asarray(groups, dtype=object))
+    if len(named) != n_samples:
+        raise ValueError(
+            f"groups has {len(named)} entries, but there are {n_samples} training "
+            "rows; give each row one."
+        )
+    if named.isna().any():
+        raise ValueError(
+            f"groups has no entry for training row {int(named.isna().argmax())}; name "
+            'a group of its own, such as "unknown".'
+        )
+    return np.asarray(pd.factorize(named)[0], dtype=np.int64)
+
+
+def left_out_terms(solved: Solved, values: Values) -> dict[str, LeftOut]:
+    """Leave out every value of all paths, one at a time."""
+    terms = leave_out(solved.bottleneck, solved.data, solved.factors)
+    return dict(zip(values, terms, strict=True))
+
+
+def judge_values(
+    terms: dict[str, LeftOut],
+    values: Values,
+    asked: list[str],
+    ranks: dict[str, np.ndarray],
+    groups: np.ndarray | None,
+) -> dict[str, Verdicts]:
+    """Return what the noise model says of the values of some paths.
+
+    Parameters
+    ----------
+    terms : dict of str to LeftOut
+        The terms of every path.
+    values : dict of str to ndarray or None
+        Values of every path, in the order of the heads.
+    asked : list of str
+        Paths to judge. Paths that share their rate are judged together.
+    ranks : dict of str to ndarray
+        Ranks of the values of ordered paths.
+    groups : ndarray of shape (n_samples,) or None
+        Codes of the sources of the training rows.
+    """
+    verdicts: dict[str, Verdicts] = {}
+    for group in _groups(values):
+        if not set(group).isdisjoint(asked):
+            verdicts |= _judge(group, terms, ranks, groups)
+    return verdicts
+
+
 def find_suspects(
     solved: Solved,
     values: Values,
     asked: list[str],
     ranks: dict[str, np.ndarray],
+    groups: np.ndarray | None,
     texts: dict[str, np.ndarray],
 ) -> pd.DataFrame:
     """Return a line for every label and annotation, the most suspect first.
@@ -78,17 +185,15 @@ def find_suspects(
         The paths to list.
     ranks : dict of str to ndarray
         Ranks of the values of ordered paths.
+    groups : ndarray of shape (n_samples,) or None
+        Codes of the sources of the training rows.
     texts : dict of str to ndarray of shape (n_samples,)
         Texts of the training rows, by name.
     """
-    left_out = leave_out(solved.bottleneck, solved.data, solved.factors)
-    terms = dict(zip(values, left_out, strict=True))
+    terms = left_out_terms(solved, values)
     for path, term in terms.items():
         _refuse_undefined(path, term)
-    verdicts: dict[str, Verdicts] = {}
-    for group in _groups(values):
-        if not set(group).isdisjoint(asked):
-            verdicts |= _judge(group, terms, ranks)
+    verdicts = judge_values(terms, values, asked, ranks, groups)
     parts = [_lines(path, values[path], terms[path], verdicts[path]) for path in asked]
     frame = pd.concat(parts, ignore_index=True)
     # By log-odds, because probabilities near 1 are all the same number.
@@ -98,7 +203,7 @@ def find_suspects(
     for name, column in texts.items():
         name = f"text {name}" if name in COLUMNS else name
         frame[name] = column[frame["row"].to_numpy()]
-    return frame
+    return SuspectFrame(frame)
 
 
 def _groups(values: Values) -> list[list[str]]:
@@ -114,41 +219,50 @@ def _groups(values: Values) -> list[list[str]]:
 
 
 def _judge(
-    group: list[str], terms: dict[str, LeftOut], ranks: dict[str, np.ndarray]
+    group: list[str],
+    terms: dict[str, LeftOut],
+    ranks: dict[str, np.ndarray],
+    groups: np.ndarray | None,
 ) -> dict[str, Verdicts]:
+    device = terms[group[0]].rows.device
+    sources = None if groups is None else torch.from_numpy(groups).to(device)
     orders = [
-        torch.from_numpy(ranks[path]).to(terms[path].rows.device)
-        if path in ranks
-        else None
+        torch.from_numpy(ranks[path]).to(device) if path in ranks else None
         for path in group
     ]
-    verdicts = judge([terms[path] for path in group], orders)
+    verdicts = judge([terms[path] for path in group], orders, sources)
     return dict(zip(group, verdicts, strict=True))
 
 
 def _lines(
     path: str, values: np.ndarray | None, terms: LeftOut, verdicts: Verdicts
 ) -> pd.DataFrame:
-    current, suggested = _numpy(terms.codes), _numpy(verdicts.suggested)
+    current, proposed = _numpy(terms.codes), _numpy(verdicts.proposed)
     if values is not None:
-        current, suggested = values[current.astype(int)], values[suggested.astype(int)]
+        current, proposed = values[current.astype(int)], values[proposed.astype(int)]
     return pd.DataFrame(
         {
             "row": _numpy(terms.rows),
             "path": path,
             "current": pd.Series(current.astype(object), dtype=object),
-            "suggested": pd.Series(suggested.astype(object), dtype=object),
+            "proposed": pd.Series(proposed.astype(object), dtype=object),
             "loss": _numpy(terms.loss),
             "margin": _numpy(terms.margin),
             "self_influence": _numpy(terms.self_influence),
-            "probability": _numpy(verdicts.log_odds.sigmoid()),
+            "probability_wrong": _numpy(verdicts.log_odds.sigmoid()),
+            "probability_proposed": _numpy(verdicts.probability),
             "log_odds": _numpy(verdicts.log_odds),
         }
     )
 
 
+def undefined_terms(terms: LeftOut) -> torch.Tensor:
+    """Return which terms determine their head alone, so that none is without them."""
+    return ~terms.without.isfinite().all(dim=1)
+
+
 def _refuse_undefined(path: str, terms: LeftOut) -> None:
-    undefined = ~terms.without.isfinite().all(dim=1)
+    undefined = undefined_terms(terms)
     if undefined.any():
         what = "label" if path == LABEL else f"annotation of {path!r}"
         raise ValueError(

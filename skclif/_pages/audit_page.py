@@ -95,6 +95,7 @@ def _proposals(table: pd.DataFrame) -> list[_Context]:
 
 def _proposal(line: _Line) -> _Context:
     kind, current, proposed = line["kind"], line["current"], line["proposed"]
+    wrong = line["probability_wrong"]
     words = {"relabel": "label", "annotate": "", "reweight": "weight", "drop": "drop"}
     missing = "not annotated" if kind == "annotate" else None
     return {
@@ -103,7 +104,7 @@ def _proposal(line: _Line) -> _Context:
         "name": line["path"] if kind == "annotate" else None,
         "current": missing if current is None else plain(current),
         "proposed": missing if proposed is None else plain(proposed),
-        "probability": line.get("probability"),
+        "probability": None if pd.isna(wrong) else wrong,
         "effect": line.get("effect"),
         "text_hash": line["text_hash"],
         "text": line.get("text"),

@@ -23,7 +23,8 @@ class EditSuggestions:
         "drop"), path ("label", a concept, or "row"), current and proposed (None where
         there is no annotation; weights of the row where the path is "row"), effect (of
         this change alone, in closed form), std_error (of the effect, over validation
-        rows), and the row's text.
+        rows), probability_wrong (of the value that would be replaced; NaN where the
+        change replaces none), and the row's text.
     target : str
         The quantity to improve: its mean over validation rows.
     unit : str
@@ -78,7 +79,7 @@ class EditSuggestions:
         -------
         frame : DataFrame
             Columns: row (position), kind, path, current, proposed, effect, std_error,
-            and the row's text, if it has one.
+            probability_wrong, and the row's text, if it has one.
         """
         return self.frame.copy()
 

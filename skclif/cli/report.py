@@ -127,7 +127,7 @@ def show_summary(
 
 
 def _what_to_decide(found: Audit) -> str:
-    n_wrong = int((found.suspects["probability"] > 0.5).sum())
+    n_wrong = int((found.suspects["probability_wrong"] > 0.5).sum())
     verb = "is" if n_wrong == 1 else "are"
     line = f"{n_wrong:,} of the labels and annotations in suspects.csv {verb} probably "
     line += "wrong"

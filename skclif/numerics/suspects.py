@@ -8,11 +8,17 @@ often. The model assumes that a share of the values was replaced by other values
 et al., 2017), and that the right values are as probable as the head says, after its
 confidence is corrected by a power and by a factor for each value (Guo et al., 2017).
 The rate of replacement and the corrections are those that make the observed values most
-likely. Bayes' rule then gives the probability that a value is wrong.
+likely. Bayes' rule then gives the probability that a value is wrong, and which other
+value is the true one.
 
 Heads that were trained on wrong values have learned the noise too: evenly spread noise
-at rate r gives each of K values a share of r / K, which is taken off first. See Eqs.
-(28) to (34) of docs/mathematics.rst.
+at rate r gives each of K values a share of r / K, which is taken off first. A few right
+values surprise every head, so no head's word is taken for more than that allows.
+
+Values that came from different sources can be wrong at different rates, and in
+different ways. Each source has a matrix that says how it confuses values (Dawid and
+Skene, 1979), and the head's prediction takes the place of the other annotators. See
+Eqs. (28) to (34) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,6 +47,15 @@ _CAUTION = 5.0
 _FAR_MORE_LIKELY = 6.0
 # Smoothness with which the share of the noise is taken off: Eq. (29).
 _SMOOTH = 0.25
+# Neighbours that take the place of right values teach a head half of their share. With
+# more values, what they taught looks like honest doubt between neighbours.
+_FEW_VALUES, _TAUGHT_BY_NEIGHBOURS = 3, 0.5
+# Share of right values that no head foretells, spread over all values: Eq. (30). It
+# bounds how sure a suspicion can be.
+_SURPRISING = 0.0175
+# How many values the common rate counts for in the matrix of a source: Eq. (33).
+_COMMON = 20.0
+_SOURCE_ITER, _SOURCE_TOL = 100, 1e-4
 # Smallest error of predictions, relative to the spread of a continuous concept.
 _FINEST = 1e-6
 
@@ -187,19 +202,24 @@ class Verdicts:
     ----------
     log_odds : Tensor of shape (n_terms,)
         Log-odds that the value is wrong.
-    suggested : Tensor of shape (n_terms,)
-        The most probable code if the value is wrong, or the predicted number.
+    proposed : Tensor of shape (n_terms,)
+        The most probable other code, or the predicted number.
+    probability : Tensor of shape (n_terms,)
+        Probability that the proposed code is the true one; NaN for numbers.
     rate : float
         Estimated share of wrong values in the whole group.
     """
 
     log_odds: Tensor
-    suggested: Tensor
+    proposed: Tensor
+    probability: Tensor
     rate: float
 
 
 def judge(
-    group: Sequence[LeftOut], orders: Sequence[Tensor | None] | None = None
+    group: Sequence[LeftOut],
+    orders: Sequence[Tensor | None] | None = None,
+    sources: Tensor | None = None,
 ) -> list[Verdicts]:
     """Fit the noise model to heads whose values are wrong at about one rate.
 
@@ -210,7 +230,9 @@ def judge(
     group : sequence of LeftOut
     orders : sequence of Tensor of shape (n_values,), or None
         Ranks of the values of every head, if wrong values are neighbours of right
-        values in this order. None if wrong values can be any other values.
+        right values in this order. None if wrong values can be any other values.
+    sources : Tensor of shape (n_samples,), int64, or None
+        The source of every row, from 0; None if all rows have one source.
 
     Returns
     -------
@@ -227,7 +249,7 @@ def judge(
         with torch.no_grad():
             gain = own.log_likelihood(own_rate) - model.log_likelihood(rate)
             chosen = (own, own_rate) if gain > _FAR_MORE_LIKELY else (model, rate)
-            verdicts.append(_verdicts(*chosen))
+            verdicts.append(_verdicts(*chosen, sources))
     return verdicts
 
 
@@ -272,11 +294,11 @@ def _assign(parameters: Sequence[Tensor], values: np.ndarray) -> None:
             start += parameter.numel()
 
 
-def _verdicts(model: "_NoiseModel", log_odds: Tensor) -> Verdicts:
+def _verdicts(
+    model: "_NoiseModel", log_odds: Tensor, sources: Tensor | None
+) -> Verdicts:
     rate = log_odds.sigmoid()
-    right, wrong = model.evidence(rate)
-    # Eq. (33) of docs/mathematics.rst.
-    return Verdicts(log_odds + wrong - right, model.suggested(rate), float(rate))
+    return Verdicts(*model.verdicts(rate, sources), float(rate))
 
 
 _log = torch.nn.functional.logsigmoid
@@ -299,8 +321,10 @@ class _NoiseModel:
         """Return log p(observed) if it is right, and if it is wrong, (n,)."""
         raise NotImplementedError
 
-    def suggested(self, rate: Tensor) -> Tensor:
-        """Return the most probable right value if the observed value is wrong."""
+    def verdicts(
+        self, rate: Tensor, sources: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log-odds of being wrong, the proposed value, and its probability."""
         raise NotImplementedError
 
     def log_likelihood(self, log_odds: Tensor) -> Tensor:
@@ -325,37 +349,89 @@ class _CategoricalNoise(_NoiseModel):
     def __init__(self, head: CategoricalHead, terms: LeftOut, order: Tensor | None):
         self.log_p = head.log_probabilities(terms.without)
         self.n_terms = len(terms.codes)
+        self.rows = terms.rows
         self.own, self.uniform = terms.codes.long()[:, None], order is None
         m = self.log_p.shape[1]
         distance = self.log_p.new_ones(m, m).fill_diagonal_(0)
         if order is not None:
             distance = (order[:, None] - order[None, :]).abs()
         replaced = (distance == 1).to(self.log_p)
-        # log p(observed | right value, replaced); the row is the observed value.
-        self.log_replaced = (replaced / replaced.sum(dim=1, keepdim=True)).log().T
+        # p(observed | right value, replaced); the row is the right value.
+        self.replaced = replaced / replaced.sum(dim=1, keepdim=True)
         self.parameters = self.log_p.new_zeros(1 + m).requires_grad_()
 
     def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
-        log_q = self._log_right(rate)
-        right = log_q.gather(1, self.own)[:, 0]
-        return right, self._as_replaced(log_q).logsumexp(dim=1)
+        q = self._right(rate)
+        right = q.gather(1, self.own)[:, 0]
+        return right.log(), (q * self.replaced.T[self.own[:, 0]]).sum(dim=1).log()
 
-    def suggested(self, rate: Tensor) -> Tensor:
-        return self._as_replaced(self._log_right(rate)).argmax(dim=1)
+    def verdicts(
+        self, rate: Tensor, sources: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        # Eq. (33) of docs/mathematics.rst.
+        q = self._right(rate)
+        common = (1 - rate) * torch.eye(q.shape[1]).to(q) + rate * self.replaced
+        source = torch.zeros_like(self.rows)
+        confusions = common[None]
+        if sources is not None and sources.max() > 0:
+            source = sources[self.rows]
+            confusions = self._confusions(q, common, source, int(sources.max()) + 1)
+        joint = q * confusions[source, :, self.own[:, 0]]
+        right = joint.gather(1, self.own)[:, 0]
+        others = joint.scatter(1, self.own, 0.0)
+        wrong, (best, proposed) = others.sum(dim=1), others.max(dim=1)
+        return wrong.log() - right.log(), proposed, best / (right + wrong)
 
-    def _as_replaced(self, log_q: Tensor) -> Tensor:
-        return log_q + self.log_replaced[self.own[:, 0]]
+    def _confusions(
+        self, q: Tensor, common: Tensor, source: Tensor, n_sources: int
+    ) -> Tensor:
+        """Return p(observed | right value) of every source, (n_sources, m, m).
 
-    def _log_right(self, rate: Tensor) -> Tensor:
-        """Return log q of Eqs. (29) and (30), (n, n_values)."""
-        log_p = self.log_p
+        Expectation and maximisation, in turns. A source that is hardly more likely
+        with a matrix of its own has the common matrix.
+        """
+        own, m = self.own[:, 0], q.shape[1]
+        everywhere = common.expand(n_sources, m, m)
+        matrices = everywhere
+        for _ in range(_SOURCE_ITER):
+            joint = q * matrices[source, :, own]
+            right = joint / joint.sum(dim=1, keepdim=True)
+            counts = q.new_zeros(n_sources * m, m)
+            counts.index_add_(0, source * m + own, right)
+            counts = counts.reshape(n_sources, m, m).transpose(1, 2)
+            new = counts + _COMMON * common
+            new = new / new.sum(dim=2, keepdim=True)
+            change, matrices = (new - matrices).abs().max(), new
+            if change < _SOURCE_TOL:
+                break
+        gains = q.new_zeros(n_sources)
+        likelihoods = [
+            (q * some[source, :, own]).sum(dim=1) for some in (matrices, everywhere)
+        ]
+        gains.index_add_(0, source, (likelihoods[0] / likelihoods[1]).log())
+        ratio = torch.where(everywhere > 0, matrices / everywhere, 1.0)
+        gains = gains + _COMMON * (common * ratio.log()).sum(dim=(1, 2))
+        is_own = gains > _FAR_MORE_LIKELY
+        return torch.where(is_own[:, None, None], matrices, everywhere)
+
+    def _right(self, rate: Tensor) -> Tensor:
+        """Return q of Eqs. (29) and (30), (n, n_values)."""
+        log_p, m = self.log_p, self.log_p.shape[1]
         if self.uniform:
-            learned = rate / log_p.shape[1]
-            rest = log_p.exp() - learned
-            rest = (rest + (rest**2 + _SMOOTH * learned**2).sqrt()) / 2
-            log_p = rest.log()
+            log_p = _positive(log_p.exp() - rate / m, rate / m).log()
+        elif m <= _FEW_VALUES:
+            taught = _TAUGHT_BY_NEIGHBOURS * rate
+            mixed = (1 - taught) * torch.eye(m).to(log_p) + taught * self.replaced
+            rest = torch.linalg.solve(mixed, log_p.exp(), left=False)
+            log_p = _positive(rest, taught / m).log()
         power, factors = self.parameters[0].exp(), self.parameters[1:]
-        return (power * log_p + factors).log_softmax(dim=1)
+        q = (power * log_p + factors).softmax(dim=1)
+        return (1 - _SURPRISING) * q + _SURPRISING / m
+
+
+def _positive(rest: Tensor, share: Tensor) -> Tensor:
+    """Return what is left after a share was taken off, smoothly above 0: Eq. (29)."""
+    return (rest + (rest**2 + _SMOOTH * share**2).sqrt()) / 2
 
 
 class _ContinuousNoise(_NoiseModel):
@@ -381,5 +457,9 @@ class _ContinuousNoise(_NoiseModel):
         right = -(self.residual**2) / (2 * variance) - variance.log() / 2
         return right, -(self.deviation**2) / 2
 
-    def suggested(self, rate: Tensor) -> Tensor:
-        return self.predicted
+    def verdicts(
+        self, rate: Tensor, sources: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        right, wrong = self.evidence(rate)
+        nowhere = torch.full_like(self.predicted, torch.nan)
+        return rate.logit() + wrong - right, self.predicted, nowhere

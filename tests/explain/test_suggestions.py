@@ -16,6 +16,7 @@ from sklearn.metrics import log_loss
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._explain.requests import class_codes, numeric_targets
 from skclif._explain.suggestions import selection
+from skclif._explain.suggestions.believed import TRUE, WRONG, believe
 from skclif._explain.suggestions.candidates import (
     KINDS,
     LABEL,
@@ -27,6 +28,7 @@ from skclif._explain.suggestions.candidates import (
 from skclif._explain.suggestions.selection import SuggestionSet, cross_fit, suggest
 from skclif._explain.suggestions.table import frame_of
 from skclif._explain.suggestions.validation import Validation
+from skclif._explain.suspects import paths_and_values
 from skclif._inputs.annotations import Annotations
 from skclif._inputs.training_rows import TrainingRows
 from skclif._results.ranks import spearman
@@ -67,7 +69,12 @@ def _explainer(rows, **parameters):
     return ConceptInfluenceExplainer(estimator).fit(X, y, concepts=concepts)
 
 
-def _asked(explainer, X, y, kinds=KINDS, target="loss"):
+def _believed(explainer):
+    values = paths_and_values(explainer._heads())
+    return believe(explainer._solved_model(), values, {}, None)
+
+
+def _asked(explainer, X, y, kinds=KINDS, target="loss", believed=None):
     model, solved = explainer._heads(), explainer._solved_model()
     validation = Validation(
         solved,
@@ -77,7 +84,7 @@ def _asked(explainer, X, y, kinds=KINDS, target="loss"):
         about_labels=True,
     )
     return candidate_edits(
-        solved, kinds, TrainingRows(**explainer._training), False
+        solved, kinds, TrainingRows(**explainer._training), False, believed
     ), validation
 
 
@@ -324,7 +331,7 @@ def test_every_row_and_path_has_its_best_change_and_no_current_value():
 @quiet
 @pytest.mark.parametrize("kinds", [*KINDS, ("drop", "relabel"), "relabel"])
 def test_kinds_are_those_asked_for(kinds):
-    rows, validation = _problem(60)
+    rows, validation = _problem(200, wrong=60)
     found = _explainer(rows).suggest_edits(*validation, kinds=kinds, budget=1000)
     asked = {kinds} if isinstance(kinds, str) else set(kinds)
     assert set(found.to_frame()["kind"]) == asked
@@ -340,12 +347,15 @@ def test_a_tenth_of_the_rows_changes_if_nobody_says():
 
 @quiet
 def test_all_that_could_change_is_compared():
-    rows, validation = _problem(60)
-    found = _explainer(rows).suggest_edits(*validation)
+    rows, validation = _problem(100, wrong=40)
+    explainer = _explainer(rows)
+    found = explainer.suggest_edits(*validation)
     missing = rows[2].isna().sum()
     values = {"food": 3, "quiet": 2, "price": 4}
-    annotations = sum(60 * (m - 1) + missing[name] for name, m in values.items())
-    assert found.n_candidates == 60 * 2 + annotations + 60 * 3
+    annotations = sum(m * missing[name] for name, m in values.items())
+    replaceable = int(_believed(explainer).replaceable.sum())
+    assert replaceable > 0
+    assert found.n_candidates == replaceable + annotations + 100 * 3
 
 
 @quiet
@@ -376,7 +386,8 @@ def test_a_list_is_measured_on_rows_that_did_not_choose_it_by_retraining(trainin
     rows, (X, y) = _problem(80, 60)
     parameters = {"training": training, "class_weight": CLASS_WEIGHT}
     explainer = _explainer(rows, **parameters)
-    candidates, validation = _asked(explainer, X, y)
+    believed = _believed(explainer)
+    candidates, validation = _asked(explainer, X, y, believed=believed)
     _, effects, _ = cross_fit(
         candidates, validation, 8, np.random.RandomState(0), n_folds=2
     )
@@ -398,7 +409,8 @@ def test_the_edited_training_set_is_the_edit_carried_out(training):
     rows, validation = _problem(80)
     parameters = {"training": training, "class_weight": CLASS_WEIGHT}
     explainer = _explainer(rows, **parameters)
-    candidates, asked = _asked(explainer, *validation)
+    believed = _believed(explainer)
+    candidates, asked = _asked(explainer, *validation, believed=believed)
     changes = suggest(candidates, asked, 40, np.random.RandomState(0)).changes
     found = explainer.suggest_edits(*validation, budget=40, random_state=0)
     edited = candidates.edited(changes)
@@ -508,19 +520,30 @@ def test_a_concept_can_be_helped_without_labels():
 
 
 @quiet
-def test_numbers_are_offered_their_quartiles():
+def test_missing_numbers_are_offered_quartiles_and_wrong_ones_their_prediction():
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(120, 3))
-    heat = X[:, 0] + 0.3 * rng.normal(size=120)
+    X = rng.normal(size=(220, 3))
+    heat = X[:, 0] + 0.1 * rng.normal(size=220)
     y = (X[:, 0] > 0).astype(int)
+    heat[:10], heat[10:16] = np.nan, -heat[10:16] + np.sign(heat[10:16])
     clf = ConceptBottleneckClassifier()
     explainer = ConceptInfluenceExplainer(clf).fit(
-        X[:60], y[:60], concepts=heat[:60, None]
+        X[:120], y[:120], concepts=heat[:120, None]
     )
-    found = explainer.suggest_edits(X[60:], y[60:], kinds="annotate", budget=99)
-    proposed = set(found.to_frame()["proposed"])
-    assert proposed <= set(np.quantile(heat[:60], [0.25, 0.5, 0.75]))
-    assert found.n_candidates == 180
+    found = explainer.suggest_edits(X[120:], y[120:], kinds="annotate", budget=99)
+    frame = found.to_frame().set_index("row")
+    missing = frame[frame["current"].isna()]
+    given = frame.drop(missing.index)
+    assert set(missing.index) <= set(range(10))
+    quartiles = np.quantile(heat[10:120], [0.25, 0.5, 0.75])
+    assert set(missing["proposed"]) <= set(quartiles)
+    assert missing["probability_wrong"].isna().all()
+    assert len(given)
+    assert set(given.index) <= set(range(10, 16))
+    assert (given["probability_wrong"] > TRUE).all()
+    suspects = explainer.suspect_labels("concept0").set_index("row")
+    expected = suspects.loc[given.index, "proposed"]
+    assert given["proposed"].tolist() == pytest.approx(expected.tolist())
 
 
 @quiet
@@ -531,7 +554,8 @@ def test_logistic_regression_has_labels_and_weights_to_change(model):
     (X, y, _), validation = _problem(80, wrong=20)
     explainer = ConceptInfluenceExplainer(model).fit(X, y)
     found = explainer.suggest_edits(*validation, random_state=0)
-    assert found.n_candidates == 80 * 2 + 80 * 3
+    replaceable = int(_believed(explainer).replaceable.sum())
+    assert found.n_candidates == replaceable + 80 * 3
     assert set(found.to_frame()["path"]) <= {"label", "row"}
     labels, weights = _edited((X, y, pd.DataFrame()), found.as_edit())[1:3]
     after = explainer.estimator_.set_params(tol=1e-10).fit(X, labels, weights)
@@ -561,7 +585,7 @@ def test_texts_stand_beside_the_changes():
     explainer._readable["text"] = np.array([f"row {i}" for i in range(60)], object)
     frame = explainer.suggest_edits(*validation).to_frame()
     expected = ["row", "kind", "path", "current", "proposed", "effect", "std_error"]
-    assert list(frame) == [*expected, "text"]
+    assert list(frame) == [*expected, "probability_wrong", "text"]
     assert (frame["text"] == [f"row {row}" for row in frame["row"]]).all()
 
 
@@ -595,6 +619,60 @@ def test_a_row_that_holds_a_head_alone_is_not_offered_to_go():
         warnings.simplefilter("ignore")
         found = explainer.suggest_edits(X, y, budget=999, random_state=0)
     assert np.isfinite(found.to_frame()["effect"]).all()
+
+
+# --- Values are replaced only where they are wrong ------------------------------------
+
+
+@quiet
+def test_a_value_is_replaced_only_by_one_that_is_believed_in():
+    rows, validation = _problem(200, wrong=60)
+    explainer = _explainer(rows)
+    frame = explainer.suggest_edits(*validation, budget=1000).to_frame()
+    suspects = explainer.suspect_labels().set_index(["row", "path"])
+    given = frame["current"].notna() & (frame["path"] != "row")
+    assert given.any()
+    own = suspects.loc[pd.MultiIndex.from_frame(frame.loc[given, ["row", "path"]])]
+    assert (own["probability_wrong"] > WRONG).all()
+    assert (own["probability_proposed"] > TRUE).all()
+    assert own["proposed"].tolist() == frame.loc[given, "proposed"].tolist()
+    stated = frame.loc[given, "probability_wrong"]
+    np.testing.assert_allclose(stated, own["probability_wrong"])
+    assert frame.loc[~given, "probability_wrong"].isna().all()
+
+
+@quiet
+def test_a_row_with_a_value_to_mend_is_not_dropped():
+    rows, validation = _problem(200, wrong=60)
+    explainer = _explainer(rows)
+    frame = explainer.suggest_edits(*validation, budget=1000).to_frame()
+    values = explainer.suggest_edits(
+        *validation, kinds=["relabel", "annotate"], budget=1000
+    ).to_frame()
+    mended = set(values.loc[values["current"].notna(), "row"])
+    weighed = set(frame.loc[frame["path"] == "row", "row"])
+    assert mended
+    assert weighed
+    assert not mended & weighed
+
+
+@quiet
+def test_right_values_are_left_alone():
+    rows, validation = _problem(200)
+    frame = _explainer(rows).suggest_edits(*validation, budget=1000).to_frame()
+    given = frame["current"].notna() & (frame["path"] != "row")
+    assert given.sum() <= 0.02 * 200
+    assert (frame["kind"] == "drop").any()
+
+
+@quiet
+def test_sources_and_orders_reach_the_judgement():
+    rows, validation = _problem(60)
+    explainer = _explainer(rows)
+    with pytest.raises(ValueError, match="groups has 2 entries, but there are 60"):
+        explainer.suggest_edits(*validation, groups=[0, 1])
+    with pytest.raises(ValueError, match="ordinal names 'noise', but the paths are"):
+        explainer.suggest_edits(*validation, ordinal="noise")
 
 
 # --- The result -----------------------------------------------------------------------

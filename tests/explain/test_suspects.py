@@ -1,5 +1,7 @@
 """Which labels and annotations may be wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,8 +16,8 @@ from skclif.numerics.suspects import LeftOut, judge, leave_out
 from ..data import make_concept_data
 
 N = 120
-COLUMNS = ["row", "path", "current", "suggested", "loss", "margin"]
-COLUMNS += ["self_influence", "probability", "rank"]
+COLUMNS = ["row", "path", "current", "proposed", "loss", "margin"]
+COLUMNS += ["self_influence", "probability_wrong", "probability_proposed", "rank"]
 
 
 @pytest.fixture(scope="module", params=["mixed", "sequential", "independent"])
@@ -104,7 +106,7 @@ def test_continuous_concepts_are_left_out_exactly(data, suspects):
     for row in lines.index:
         kept = given & (np.arange(N) != row)
         predicted.append(Ridge(1.0).fit(X[kept], values[kept]).predict(X[[row]])[0])
-    np.testing.assert_allclose(lines["suggested"].astype(float), predicted)
+    np.testing.assert_allclose(lines["proposed"].astype(float), predicted)
     left_out = values[given] - predicted
     np.testing.assert_allclose(lines["loss"], left_out**2 / 2)
     whole = values[given] - Ridge(1.0).fit(X[given], values[given]).predict(X[given])
@@ -122,8 +124,8 @@ def test_a_number_far_from_its_prediction_is_suspect_and_others_are_not(data):
     explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
     found = explainer.fit(X, y, concepts=concepts).suspect_labels("score")
     assert found["row"][0] == row
-    assert found["probability"][0] > 0.9
-    assert (found["probability"][1:] < 0.5).all()
+    assert found["probability_wrong"][0] > 0.9
+    assert (found["probability_wrong"][1:] < 0.5).all()
 
 
 def test_results_do_not_depend_on_blocks(explainer):
@@ -156,10 +158,10 @@ def test_logistic_regression_has_labels_only(fit_intercept, data):
 
 def test_the_most_probable_come_first(suspects):
     assert list(suspects.columns) == COLUMNS
-    assert (suspects["probability"].diff()[1:] <= 0).all()
+    assert (suspects["probability_wrong"].diff()[1:] <= 0).all()
     assert suspects["rank"].tolist() == list(range(1, len(suspects) + 1))
     assert suspects.index.tolist() == list(range(len(suspects)))
-    assert suspects["probability"].between(0, 1).all()
+    assert suspects["probability_wrong"].between(0, 1).all()
     assert (suspects["self_influence"] <= 1e-12).all()
 
 
@@ -170,8 +172,8 @@ def test_values_are_those_of_the_training_set(data, suspects):
     for _, line in suspects.iterrows():
         assert line["current"] == table.loc[line["row"], line["path"]]
         if line["path"] != "score":
-            assert line["suggested"] in set(table[line["path"]].dropna())
-            assert line["suggested"] != line["current"]
+            assert line["proposed"] in set(table[line["path"]].dropna())
+            assert line["proposed"] != line["current"]
 
 
 def test_which_selects_and_changes_nothing(explainer, suspects):
@@ -205,7 +207,7 @@ def test_terms_of_no_weight_are_no_suspects(data):
     expected = without.suspect_labels()
     expected["row"] = np.flatnonzero(kept)[expected["row"]]
     pd.testing.assert_frame_equal(
-        found.drop(columns="suggested"), expected.drop(columns="suggested"), rtol=1e-4
+        found.drop(columns="proposed"), expected.drop(columns="proposed"), rtol=1e-4
     )
 
 
@@ -222,7 +224,7 @@ def test_texts_stand_beside_what_is_suspected():
     explainer = ConceptInfluenceExplainer(clf).fit(texts, y)
     line = explainer.suspect_labels().iloc[0]
     assert (line["row"], line["text"]) == (3, "bad tea")
-    assert (line["current"], line["suggested"]) == (1, 0)
+    assert (line["current"], line["proposed"]) == (1, 0)
 
 
 def test_columns_of_text_that_are_named_like_answers_are_renamed(data):
@@ -291,11 +293,11 @@ def test_probabilities_are_calibrated_and_the_rate_is_found(rate, order):
     assert verdicts.rate == pytest.approx(rate, abs=0.05)
     assert calibration_error(probability, wrong) < 0.05
     suspect = probability > 0.5
-    hits = verdicts.suggested.numpy()[suspect & wrong] == right[suspect & wrong]
+    hits = verdicts.proposed.numpy()[suspect & wrong] == right[suspect & wrong]
     assert hits.mean() > 0.7
     if order is not None:
         apart = np.abs(
-            np.asarray(order)[verdicts.suggested] - np.asarray(order)[terms.codes]
+            np.asarray(order)[verdicts.proposed] - np.asarray(order)[terms.codes]
         )
         assert (apart == 1).all()
 
@@ -328,7 +330,7 @@ def test_a_head_that_is_far_off_has_its_own_rate():
 def test_two_values_have_no_order_to_speak_of():
     terms, _ = drawn(500, 2, 0.2, 4, power=2.0)
     (verdicts,) = judge([terms], [torch.tensor([1, 0])])
-    np.testing.assert_array_equal(verdicts.suggested, 1 - terms.codes)
+    np.testing.assert_array_equal(verdicts.proposed, 1 - terms.codes)
 
 
 def test_numbers_are_judged_whatever_their_unit():
@@ -368,11 +370,95 @@ def test_ordered_values_are_taken_for_their_neighbours(explainer):
     given = explainer.suspect_labels("price", ordinal="price")
     listed = explainer.suspect_labels("price", ordinal={"price": [1, 2, 3, 4]})
     pd.testing.assert_frame_equal(given, listed)
-    assert (given["current"] - given["suggested"]).abs().eq(1).all()
+    assert (given["current"] - given["proposed"]).abs().eq(1).all()
     other = explainer.suspect_labels("price", ordinal={"price": [1, 3, 2, 4]})
-    pairs = set(zip(other["current"], other["suggested"], strict=True))
+    pairs = set(zip(other["current"], other["proposed"], strict=True))
     assert pairs <= {(1, 3), (3, 1), (3, 2), (2, 3), (2, 4), (4, 2)}
-    assert not given["probability"].equals(explainer.suspect_labels("price").iloc[:, 7])
+    assert not given["probability_wrong"].equals(
+        explainer.suspect_labels("price").iloc[:, 7]
+    )
+
+
+def test_what_is_proposed_is_as_probable_as_stated():
+    terms, (_, right) = drawn(4000, 4, 0.25, 0, None, 2.0)
+    (verdicts,) = judge([terms])
+    probability = verdicts.probability.numpy()
+    assert (probability <= verdicts.log_odds.sigmoid().numpy() + 1e-12).all()
+    hit = verdicts.proposed.numpy() == right
+    assert calibration_error(probability, hit) < 0.05
+    sure = probability > 0.8
+    assert sure.sum() > 50
+    assert probability[sure].mean() == pytest.approx(hit[sure].mean(), abs=0.05)
+
+
+def test_nothing_is_surely_wrong_where_little_is():
+    """Of few errors, as many surprises are right values."""
+    terms, _ = drawn(4000, 3, 0.01, 0, None, 3.0)
+    (verdicts,) = judge([terms])
+    assert verdicts.log_odds.sigmoid().max() < 0.6
+
+
+def confused(seed=0, n=3000):
+    """Return terms of three sources; the first calls value 0 often value 2."""
+    terms, _ = drawn(n, 3, 0.0, seed, None, 2.0)
+    rng = np.random.default_rng(seed)
+    source, codes = rng.integers(0, 3, n), terms.codes.numpy().copy()
+    wrong = (source == 0) & (codes == 0) & (rng.random(n) < 0.7)
+    codes[wrong] = 2
+    return replace(terms, codes=torch.from_numpy(codes)), source, wrong
+
+
+def test_a_source_that_confuses_values_is_found_out():
+    terms, source, wrong = confused()
+    (alone,) = judge([terms])
+    (told,) = judge([terms], None, torch.from_numpy(source))
+    probability = told.log_odds.sigmoid().numpy()
+    assert probability.mean() == pytest.approx(wrong.mean(), abs=0.03)
+    assert calibration_error(probability, wrong) < 0.05
+    suspect = probability > 0.5
+    assert wrong[suspect].mean() > 0.8
+    assert suspect[wrong].mean() > 0.7
+    assert (told.proposed.numpy()[suspect & wrong] == 0).all()
+    assert (alone.log_odds.numpy()[wrong] > 0).mean() < 0.3
+    # The other sources are judged as before.
+    torch.testing.assert_close(told.log_odds[source != 0], alone.log_odds[source != 0])
+
+
+def test_sources_that_are_alike_change_nothing():
+    terms, _ = drawn(1500, 3, 0.2, 5, None, 2.0)
+    source = torch.from_numpy(np.random.default_rng(1).integers(0, 4, 1500))
+    (alone,), (told,) = judge([terms]), judge([terms], None, source)
+    torch.testing.assert_close(told.log_odds, alone.log_odds)
+
+
+def test_groups_are_any_names_in_any_order(explainer):
+    given = np.array(["Ann", "Bob", "Cem"], dtype=object)[np.arange(N) % 3]
+    found = explainer.suspect_labels(groups=given)
+    other = explainer.suspect_labels(groups=pd.Series(np.arange(N) % 3 * -1.5))
+    pd.testing.assert_frame_equal(found, other)
+    one = explainer.suspect_labels(groups=["Ann"] * N)
+    pd.testing.assert_frame_equal(one, explainer.suspect_labels())
+
+
+# --- Former names ---------------------------------------------------------------------
+
+
+def test_former_names_of_columns_still_answer(suspects):
+    match = "'suggested' of suspect_labels is now called 'proposed'"
+    with pytest.warns(FutureWarning, match=match):
+        assert suspects["suggested"].equals(suspects["proposed"])
+    match = "'probability' of suspect_labels is now called 'probability_wrong'"
+    with pytest.warns(FutureWarning, match=match):
+        assert suspects.probability.equals(suspects["probability_wrong"])
+    with pytest.warns(FutureWarning, match=match):
+        some = suspects[["row", "probability"]]
+    assert list(some) == ["row", "probability"]
+    with pytest.warns(FutureWarning, match=match):
+        former = suspects.query("probability > 0.5")
+    pd.testing.assert_frame_equal(former, suspects.query("probability_wrong > 0.5"))
+    assert type(former) is pd.DataFrame
+    with pytest.raises(KeyError):
+        suspects["chance"]
 
 
 # --- What is refused ------------------------------------------------------------------
@@ -410,6 +496,21 @@ def test_paths_that_cannot_be_asked_about(explainer, which, error, match):
 def test_orders_that_are_none(explainer, ordinal, error, match):
     with pytest.raises(error, match=match):
         explainer.suspect_labels(ordinal=ordinal)
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "match"),
+    [
+        ("group", TypeError, "groups must be a list or array .*, got str"),
+        ({"a": 1}, TypeError, "groups must be a list or array .*, got dict"),
+        (np.zeros((N, 2)), TypeError, "groups must be a list or array .*, got ndarray"),
+        (["a", "b"], ValueError, f"groups has 2 entries, but there are {N} training"),
+        (["a", None] * (N // 2), ValueError, "no entry for training row 1; name a"),
+    ],
+)
+def test_groups_that_are_none(explainer, groups, error, match):
+    with pytest.raises(error, match=match):
+        explainer.suspect_labels(groups=groups)
 
 
 def test_a_term_that_holds_a_head_alone_is_refused():

@@ -17,7 +17,7 @@ from skclif.numerics.heads import RidgeHead, SoftmaxHead
 from skclif.numerics.hessians import factorise
 from skclif.numerics.leverage import leverage
 from skclif.numerics.suggestions import ClosedForm
-from skclif.numerics.suspects import LeftOut, judge
+from skclif.numerics.suspects import LeftOut, _fit, _noise_model, judge
 from skclif.numerics.targets import LabelTarget, Question
 from skclif.numerics.tuning import _label_scores, left_out_scores
 
@@ -443,10 +443,16 @@ def test_the_noise_model(ordinal):  # Eqs. (29) to (33)
     def evidence(parameters):
         rate, (alpha, *beta) = expit(parameters[0]), parameters[1:]
         eta = rate / N_CLASSES
-        hat = p if ordinal else (p - eta + np.sqrt((p - eta) ** 2 + (eta / 2) ** 2)) / 2
+        rest = p - eta
+        if ordinal:  # three values
+            eta = eta / 2
+            mixed = (1 - rate / 2) * np.eye(3) + rate / 2 * seen
+            rest = p @ np.linalg.inv(mixed)
+        hat = (rest + np.sqrt(rest**2 + (eta / 2) ** 2)) / 2
         hat = hat / hat.sum(axis=1, keepdims=True)
         q = np.exp(beta) * hat ** np.exp(alpha)
         q /= q.sum(axis=1, keepdims=True)
+        q = (1 - 0.0175) * q + 0.0175 / N_CLASSES
         wrong = seen[:, c].T * q
         return rate, q[np.arange(len(c)), c], wrong
 
@@ -463,4 +469,48 @@ def test_the_noise_model(ordinal):  # Eqs. (29) to (33)
     # Two searches for the same maximum, by numerical and by exact gradients.
     assert ours.rate == pytest.approx(rate, rel=1e-3)
     np.testing.assert_allclose(ours.log_odds, log_odds, atol=1e-3)
-    assert (ours.suggested.numpy() == wrong.argmax(axis=1)).all()
+    assert (ours.proposed.numpy() == wrong.argmax(axis=1)).all()
+    observed = (1 - rate) * right + rate * wrong.sum(axis=1)
+    probability = rate * wrong.max(axis=1) / observed
+    np.testing.assert_allclose(ours.probability, probability, atol=1e-3)
+
+
+def test_the_matrix_of_a_source():  # Eq. (33)
+    """At the answer, the matrix of a source is what its own posterior says."""
+    rng, head = np.random.default_rng(0), SoftmaxHead(N_CLASSES)
+    scores = torch.from_numpy(rng.normal(scale=4, size=(600, 2)))
+    codes = head.probabilities(scores).argmax(dim=1).numpy()
+    source = rng.integers(0, 2, 600)
+    codes = np.where((source == 1) & (codes == 0) & (rng.random(600) < 0.7), 2, codes)
+    codes = torch.from_numpy(codes).double()
+    terms = LeftOut(head, torch.arange(600), codes, scores, scores)
+    model = _noise_model(terms, None)
+    log_odds = _fit([model])
+    rate, sources = log_odds.sigmoid(), torch.from_numpy(source)
+    with torch.no_grad():
+        found, proposed, probability = model.verdicts(rate, sources)
+        q, seen = model._right(rate).numpy(), model.replaced.numpy()
+    rate, c = float(rate), codes.long().numpy()
+    common = (1 - rate) * np.eye(3) + rate * seen
+
+    def posterior(matrix, rows):
+        joint = q[rows] * matrix[:, c[rows]].T
+        return joint / joint.sum(axis=1, keepdims=True)
+
+    rows = source == 1
+    own = common
+    for _ in range(300):
+        counts = np.zeros((3, 3))
+        np.add.at(counts.T, c[rows], posterior(own, rows))
+        own = (counts + 20 * common) / (counts + 20 * common).sum(axis=1, keepdims=True)
+    assert own[0, 2] > 0.5 > common[0, 2]
+    # The other source is no more likely with a matrix of its own.
+    p = np.empty((600, 3))
+    p[rows], p[~rows] = posterior(own, rows), posterior(common, ~rows)
+    everyone = np.arange(600)
+    right = p[everyone, c]
+    # The search for the matrix ends when no entry changes by 1e-4.
+    np.testing.assert_allclose(found.sigmoid(), 1 - right, atol=2e-3)
+    p[everyone, c] = 0
+    assert (proposed.numpy() == p.argmax(axis=1)).all()
+    np.testing.assert_allclose(probability, p.max(axis=1), atol=2e-3)

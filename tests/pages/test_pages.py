@@ -326,7 +326,7 @@ def test_the_page_lists_what_may_be_wrong_and_what_would_help():
     for k, line in enumerate(found.suspects.head(10).to_dict("records"), 1):
         name = "label" if line["kind"] == "relabel" else line["path"]
         change = f"{name} {line['current']} → {line['proposed']}"
-        likely = " ".join(percent(line["probability"]).split())
+        likely = " ".join(percent(line["probability_wrong"]).split())
         assert f"{k}. {line['id']} · {change} {likely}" in text
     first, worth = found.suggestions.iloc[0], found.suggested
     assert f"{signed(first['effect'])} nats" in text

@@ -14,6 +14,7 @@ from ...numerics.blocks import map_rows
 from ...numerics.bottleneck import TrainingData
 from ...numerics.first_order import Adjoint
 from ..engine import Solved
+from .believed import Believed
 from .validation import Validation
 
 KINDS = ("relabel", "annotate", "reweight", "drop")
@@ -68,6 +69,9 @@ class CandidateEdits:
     class_weights : Tensor of shape (n_classes,)
     higher_is_better : bool
         Whether a higher target is good.
+    believed : Believed or None
+        What is believed of present values. None lets every value take the place of any
+        other, whatever is true: to measure what believing is worth.
     """
 
     solved: Solved
@@ -76,6 +80,7 @@ class CandidateEdits:
     annotation_weights: torch.Tensor
     class_weights: torch.Tensor
     higher_is_better: bool
+    believed: Believed | None = None
 
     def best(self, adjoint: Adjoint) -> tuple[list[Changes], int]:
         """Return the best change of each row and path, and how many were compared.
@@ -90,21 +95,29 @@ class CandidateEdits:
             suggestions.BLOCK_ROWS,
         ):
             rows = np.arange(block.start, block.stop)
+            # Rows with a value to mend are not dropped: it is the value that is wrong.
+            mended = np.zeros((len(parts), len(rows)), dtype=bool)
             for path, values in self._values().items():
+                proposed, possible = self._proposals(rows, path, values)
                 effects = np.stack(
-                    [self._effects(changed, rows, path, value) for value in values]
+                    [self._effects(changed, rows, path, value) for value in proposed]
                 )
-                possible = ~self._current(rows, path, values)[:, None]
                 # A row that determines a head alone cannot be removed.
-                possible = possible & np.isfinite(effects)
+                possible = possible[:, None] & np.isfinite(effects)
                 compared += int(possible[:, 0].sum())
+                if path == ROW:
+                    possible &= ~mended
                 best = np.where(possible, self.benefit(effects), -np.inf).argmax(axis=0)
                 for t, chosen in enumerate(best):
-                    found = effects[chosen, t, np.arange(len(rows))]
-                    there = possible[chosen, t, np.arange(len(rows))]
-                    proposed = np.asarray(values, dtype=float)[chosen]
+                    everyone = np.arange(len(rows))
+                    found = effects[chosen, t, everyone]
+                    there = possible[chosen, t, everyone]
                     paths = np.full(len(rows), path)
-                    parts[t].append(Changes(rows, paths, proposed, found).take(there))
+                    value = proposed[chosen, everyone]
+                    parts[t].append(Changes(rows, paths, value, found).take(there))
+                    if self.believed is not None and path != ROW:
+                        replaced = self.believed.replaceable[rows, path]
+                        mended[t] |= replaced & there & (self.benefit(found) > 0)
         return [_together(part) for part in parts], compared
 
     def choose(self, best: Changes, budget: int) -> Changes:
@@ -186,7 +199,7 @@ class CandidateEdits:
         return suggestions.ClosedForm(self.solved.bottleneck, self.solved.factors)
 
     def _values(self) -> dict[int, list[float]]:
-        """Return the values that can be proposed, by path."""
+        """Return the values that can be proposed, by path, whatever is believed."""
         solved = self.solved
         values: dict[int, list[float]] = {}
         if "relabel" in self.kinds:
@@ -205,35 +218,45 @@ class CandidateEdits:
         changed: suggestions.RowChanges,
         rows: np.ndarray,
         path: int,
-        value: float,
+        value: float | np.ndarray,
     ) -> np.ndarray:
-        """Return the effects of one proposal for rows, (n_targets, n_rows)."""
+        """Return the effects of one proposal for each row, (n_targets, n_rows)."""
         data = self.solved.data
+        proposed = np.broadcast_to(np.asarray(value, dtype=float), (len(rows),))
         if path == ROW:
-            effects = changed.reweight(value)
+            effects = changed.reweight(float(proposed[0]))
         elif path == LABEL:
-            codes = data.labels.new_full((len(rows),), int(value))
+            codes = data.labels.new_tensor(proposed.astype(int))
             effects = changed.relabel(codes, self._label_weights(rows, codes))
         else:
-            codes = data.concepts.new_full((len(rows),), value)
+            codes = data.concepts.new_tensor(proposed)
             weights = self.annotation_weights[rows, path - 1]
             effects = changed.annotate(path - 1, codes, weights)
         array: np.ndarray = effects.cpu().numpy()
         return array
 
-    def _current(self, rows: np.ndarray, path: int, values: list[float]) -> np.ndarray:
-        """Return which proposals equal the current values, (n_values, n_rows)."""
+    def _proposals(
+        self, rows: np.ndarray, path: int, values: list[float]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return proposals for rows, and which of them are possible, (n, n_rows)."""
         data = self.solved.data
-        proposed = np.asarray(values, dtype=float)[:, None]
+        proposed = np.repeat(np.asarray(values, dtype=float)[:, None], len(rows), 1)
         if path == ROW:
-            return np.zeros((len(values), len(rows)), dtype=bool)
-        same: np.ndarray
+            return proposed, np.ones(proposed.shape, dtype=bool)
         if path == LABEL:
-            same = proposed == data.labels[rows].cpu().numpy()
+            current = data.labels[rows].cpu().numpy()
+            given = np.ones(len(rows), dtype=bool)
         else:
-            same = proposed == data.concepts[rows, path - 1].cpu().numpy()
-            same &= data.annotated[rows, path - 1].cpu().numpy()
-        return same
+            current = data.concepts[rows, path - 1].cpu().numpy()
+            given = data.annotated[rows, path - 1].cpu().numpy()
+        if self.believed is None:
+            return proposed, (proposed != current) | ~given
+        # A missing value can be any; of a present one, only what is believed.
+        believed = self.believed.proposed[rows, path]
+        replaceable = self.believed.replaceable[rows, path] & (believed != current)
+        possible = np.vstack([np.tile(~given, (len(values), 1)), replaceable])
+        believed = np.where(replaceable, believed, values[0])
+        return np.vstack([proposed, believed]), possible
 
     def _label_weights(self, rows: np.ndarray, codes: torch.Tensor) -> torch.Tensor:
         return self.row_weights[rows] * self.class_weights[codes]
@@ -244,6 +267,7 @@ def candidate_edits(
     kinds: tuple[str, ...],
     training: TrainingRows,
     higher_is_better: bool,
+    believed: Believed | None = None,
 ) -> CandidateEdits:
     """Return the possible changes, with the class weights that `fit` computed."""
     weights = training.weights
@@ -256,6 +280,7 @@ def candidate_edits(
         as_tensor(annotation_weights),
         as_tensor(training.class_weight),
         higher_is_better,
+        believed,
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from ..._models.fitted import FittedHeads
 from ..._results.suggestions import EditSuggestions
 from ...exceptions import InfluenceWarning, SuggestionWarning, warn_user
+from .believed import Believed
 from .candidates import DROP, LABEL, ROW
 from .selection import SuggestionSet
 
@@ -19,6 +20,7 @@ def frame_of(
     heads: FittedHeads,
     row_weights: np.ndarray,
     training: pd.DataFrame,
+    believed: Believed | None = None,
 ) -> pd.DataFrame:
     """Return changes as a table for people.
 
@@ -29,6 +31,8 @@ def frame_of(
     row_weights : ndarray of shape (n_samples,)
     training : DataFrame
         Texts, labels and annotations of the training rows.
+    believed : Believed or None
+        What is believed of the values that would be replaced; None if no values are.
     """
     changes = found.changes
     names = ["label", *heads.names]
@@ -48,6 +52,12 @@ def frame_of(
     columns = ["row", "kind", "path", "current", "proposed"]
     frame = pd.DataFrame(lines, columns=columns, dtype=object).astype({"row": int})
     frame["effect"], frame["std_error"] = changes.effects, found.std_errors
+    frame["probability_wrong"] = np.nan
+    if believed is not None:
+        # A weight is no value, and a missing value is not wrong.
+        is_value = changes.paths != ROW
+        chosen = believed.probability_wrong[changes.rows, changes.paths]
+        frame["probability_wrong"] = np.where(is_value, chosen, np.nan)
     texts = training.drop(columns=names).iloc[changes.rows].reset_index(drop=True)
     return pd.concat([frame, texts], axis=1)
 
