@@ -44,7 +44,7 @@ HOMES = {
     "_text": ("tests/text",),
     "cli": ("tests/cli",),
     "datasets": ("tests/datasets",),
-    "metrics.py": ("tests/test_metrics.py",),
+    "metrics": ("tests/metrics",),
     # Units first, because the whole folder takes minutes.
     "numerics": (
         "tests/numerics/test_heads.py",
@@ -827,37 +827,37 @@ MUTANTS = [
     ),
     # --- metrics ----------------------------------------------------------------------
     Mutant(
-        "metrics.py",
+        "metrics",
         "return -np.log(np.clip(own,",
         "return np.log(np.clip(own,",
         "a loss is minus the log-probability",
     ),
     Mutant(
-        "metrics.py",
+        "metrics",
         '("harmful", np.argsort(harm, kind="stable"))',
         '("harmful", np.argsort(-harm, kind="stable"))',
         "harmful rows go first",
     ),
     Mutant(
-        "metrics.py",
+        "metrics",
         "np.sqrt((n - 1) / n *",
         "np.sqrt(1 / n *",
         "the jackknife interval has its width",
     ),
     Mutant(
-        "metrics.py",
+        "metrics",
         'if not result.target.endswith("log-loss"):',
         "if False:",
         "influence on something else than the loss is refused",
     ),
     Mutant(
-        "metrics.py",
+        "metrics",
         "if most > removable:",
         "if False:",
         "the last row of a class is not removed",
     ),
     Mutant(
-        "metrics.py",
+        "metrics",
         "sliced = _check_method_params(X, params, rows)",
         "sliced = params",
         "metadata is sliced with the rows",
