@@ -825,11 +825,25 @@ MUTANTS = [
         "a column that stands twice is refused",
         ("tests/datasets/test_reviews.py",),
     ),
+    Mutant(
+        "_results",
+        "squares = (share**2 * (differences",
+        "squares = (share * (differences",
+        "a row is one draw however large its weight",
+        ("tests/results/test_interventions.py",),
+    ),
+    Mutant(
+        "_results",
+        "n_rows = np.count_nonzero(weight)",
+        "n_rows = len(weight)",
+        "a row of weight 0 is none",
+        ("tests/results/test_interventions.py",),
+    ),
     # --- metrics ----------------------------------------------------------------------
     Mutant(
         "metrics",
-        "return -np.log(np.clip(own,",
-        "return np.log(np.clip(own,",
+        "= -np.log(np.clip(own,",
+        "= np.log(np.clip(own,",
         "a loss is minus the log-probability",
     ),
     Mutant(
@@ -861,6 +875,36 @@ MUTANTS = [
         "sliced = _check_method_params(X, params, rows)",
         "sliced = params",
         "metadata is sliced with the rows",
+    ),
+    Mutant(
+        "metrics",
+        "rows.known & (places < step)",
+        "rows.known & (places <= step)",
+        "a curve starts without corrections",
+    ),
+    Mutant(
+        "metrics",
+        "np.where(known, keys, np.inf)",
+        "keys",
+        "a value that is not known takes no step",
+    ),
+    Mutant(
+        "metrics",
+        "yield _places(-scores, rows.known)",
+        "yield _places(scores, rows.known)",
+        "the most uncertain concept is corrected first",
+    ),
+    Mutant(
+        "metrics",
+        "impacts[:, j] += chances[:, code] * divergence",
+        "impacts[:, j] += divergence",
+        "the change of a correction is expected over predicted values",
+    ),
+    Mutant(
+        "metrics",
+        "known=self.known & np.isin(self.names, names)",
+        "known=self.known",
+        "a concept that the order does not name stays as predicted",
     ),
 ]
 

@@ -35,6 +35,7 @@ from .._inputs.sklearn import (
 from .._results.influence import InfluenceResult
 from .._results.ranks import spearman
 from .._results.removal import LinearDatamodelingScore, RemovalCurve
+from ._losses import log_losses
 
 _CONFIDENCE = 0.95
 
@@ -401,11 +402,9 @@ def _fit_and_measure(
 
 
 def _losses(estimator: Any, X_test: Any, y_test: np.ndarray) -> np.ndarray:
-    """Return the log-loss of every test row, clipped as scikit-learn's is."""
+    """Return the log-loss of every test row."""
     proba = estimator.predict_proba(X_test)
-    codes = np.searchsorted(estimator.classes_, y_test)
-    own = proba[np.arange(len(y_test)), codes]
-    return -np.log(np.clip(own, np.finfo(proba.dtype).eps, 1.0))
+    return log_losses(proba, np.searchsorted(estimator.classes_, y_test))
 
 
 def _check_changed(losses: np.ndarray) -> None:

@@ -23,6 +23,7 @@ from .._inputs.checks import check_labels, check_weights
 from .._inputs.pipelines import final_step, transform_parts
 from .._inputs.sklearn import Interval, validate_params
 from .._results.interventions import InterventionCurve
+from ._losses import log_losses
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,7 +169,7 @@ def intervention_curve(
         n_orders += 1
         for step in range(n_steps):
             proba = rows.probabilities(rows.known & (places < step))
-            losses[step] += _losses(proba, codes)
+            losses[step] += log_losses(proba, codes)
             correct[step] += proba.argmax(axis=1) == codes
     return InterventionCurve(
         n_corrected=np.arange(n_steps),
@@ -412,9 +413,3 @@ def _impacts(rows: _Rows, proba: list[np.ndarray]) -> np.ndarray:
             divergence = (np.exp(after) * (after - before)).sum(axis=1)
             impacts[:, j] += chances[:, code] * divergence
     return impacts
-
-
-def _losses(proba: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return the log-loss of every row, clipped as scikit-learn's is."""
-    own = proba[np.arange(len(codes)), codes]
-    return -np.log(np.clip(own, np.finfo(proba.dtype).eps, 1.0))
