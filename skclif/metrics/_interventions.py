@@ -71,7 +71,8 @@ def intervention_curve(
         Known values. NaN, None and ``pandas.NA`` mean *not known*: that concept of the
         row stays as predicted. A DataFrame may leave out concepts.
     order : {"random", "uncertainty", "influence"} or list of str, default="random"
-        Which known value of a row comes first; every row has its own order:
+        Which known value of a row comes first. Except with names, every row has its
+        own order:
 
         - "random": any; scores are averaged over `n_repeats` random orders;
         - "uncertainty": the concept whose predicted probabilities have the largest
