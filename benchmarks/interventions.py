@@ -450,6 +450,7 @@ def main(argv=None):
     found = []
     for task, n_concepts in options.tasks:
         found += measure(task, n_concepts, options)
+        print(f"measured: {task}, {n_concepts} concepts", flush=True)
     write(found, options)
 
 
