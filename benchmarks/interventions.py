@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
+from sklearn.metrics import log_loss
 
 from skclif import ConceptBottleneckClassifier
 from skclif.datasets import fetch_cebab
 from skclif.metrics import InterventionCurve, intervention_curve
 
-from .quality import choose
 from .results import BenchmarkParser, write_table
 from .tasks import Part, load_task
 
@@ -127,18 +127,10 @@ def measure(task, n_concepts, options):
     published = list(zip(parts, np.split(groups, ends), strict=True))
     rng = np.random.default_rng(options.seed)
     splits = [reshuffled(parts, groups, rng) for _ in range(options.splits)]
-    grid = [{"C": C, "concept_C": c} for C in options.grid for c in options.grid]
     found = []
     for split, three in enumerate([published, *splits]):
         (train, _), (dev, _), (test, groups_of_test) = three
-        for name, params in trainings(options.probs).items():
-            clf = choose(
-                ConceptBottleneckClassifier(**params),
-                grid,
-                train,
-                dev,
-                concepts=train.concepts,
-            )
+        for name, clf in fitted(train, dev, options):
             curves = [
                 intervention_curve(
                     clf,
@@ -153,6 +145,38 @@ def measure(task, n_concepts, options):
             one = (task, n_concepts, split, name, clf.C, clf.concept_C)
             found.append(Measured(*one, *curves, groups_of_test))
     return found
+
+
+def fitted(train, dev, options):
+    """Yield a model of each kind of training, by name, with penalties chosen on dev.
+
+    Penalties are chosen by the log-loss as predicted. For mixed training, also by what
+    its label head is trained for: the log-losses as predicted and with all concepts
+    corrected, weighted as in training.
+    """
+    for name, params in trainings(options.probs).items():
+        candidates = [
+            ConceptBottleneckClassifier(C=C, concept_C=concept_C, **params).fit(
+                train.X, train.y, concepts=train.concepts
+            )
+            for C, concept_C in itertools.product(options.grid, repeat=2)
+        ]
+        yield name, best(candidates, dev, 0.0)
+        if params["training"] == "mixed":
+            yield f"{name} *", best(candidates, dev, params["intervention_prob"])
+
+
+def best(candidates, dev, prob):
+    """Return the model of least log-loss, in this share with corrected concepts."""
+    losses = []
+    for clf in candidates:
+        loss = log_loss(dev.y, clf.predict_proba(dev.X), labels=clf.classes_)
+        if prob:
+            corrected = clf.intervene(dev.X, dev.concepts)
+            share = log_loss(dev.y, corrected, labels=clf.classes_)
+            loss = (1 - prob) * loss + prob * share
+        losses.append(loss)
+    return candidates[int(np.argmin(losses))]
 
 
 # --- Tables ---------------------------------------------------------------------------
@@ -353,7 +377,9 @@ def write(found, options):
         f"{options.grid} by the log-loss of the development part, as predicted. "
         f"Values are set in random order, mean of {options.repeats} orders a row; a "
         'value that is not annotated stays as predicted. "mixed, s" is '
-        'training="mixed" with intervention_prob=s.'
+        'training="mixed" with intervention_prob=s. With * its penalties are chosen by '
+        "what it is trained for: 1 - s of the log-loss as predicted and s of that with "
+        "all concepts corrected."
     )
     splits = (
         f"Splits: {options.splits} times all rows are divided anew into parts of the "
