@@ -52,7 +52,7 @@ class Cell:
     @property
     def by_scikit_learn(self):
         """Whether scikit-learn retrains too: in one cell a task."""
-        plain = (self.training, self.bottleneck) == ("sequential", "soft")
+        plain = (self.training, self.bottleneck) == ("mixed", "soft")
         return plain and self.C == self.concept_C == 1
 
     def estimator(self):
@@ -67,7 +67,12 @@ class Cell:
 
 def cells(tasks, strengths):
     """Return all cells: hard activations only where C and concept_C are the same."""
-    kinds = [("sequential", "soft"), ("independent", "soft"), ("sequential", "hard")]
+    kinds = [
+        ("mixed", "soft"),
+        ("sequential", "soft"),
+        ("independent", "soft"),
+        ("mixed", "hard"),
+    ]
     return [
         Cell(task, n_concepts, training, bottleneck, C, concept_C)
         for (task, n_concepts), (training, bottleneck), C, concept_C in (
@@ -112,7 +117,9 @@ def compare(estimator, data, tests, *, n_rows, seed=0, by_scikit_learn=False):
     }
     truth = found.pop("retraining")
     if by_scikit_learn:
-        found["scikit-learn"] = _retrained_by_scikit_learn(estimator, data, tests, rows)
+        found["scikit-learn"] = _retrained_by_scikit_learn(
+            explainer.estimator_, data, tests, rows
+        )
     present = concepts.notna().to_numpy()[rows]
     agreements = {}
     for (method, values), target in itertools.product(
@@ -178,7 +185,12 @@ def _retrained_by_scikit_learn(estimator, data, tests, rows):
     X, *rest = data
     X = X.astype(np.float64)  # it would fit features of single precision in that
     truth = RetrainedBottleneck(
-        X, *rest, *tests, C=estimator.C, concept_C=estimator.concept_C
+        X,
+        *rest,
+        *tests,
+        C=estimator.C,
+        concept_C=estimator.concept_C,
+        intervention_prob=estimator.intervention_prob_,
     )
     removed = truth.losses[:, None, None] - truth.without(rows)
     whole, terms = removed[:, :, :1], removed[:, :, 1:]

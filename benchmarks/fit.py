@@ -48,7 +48,7 @@ def _fit_together(X, codes, C):
         torch.from_numpy(X),
         torch.from_numpy(codes),
         torch.ones(codes.shape, dtype=torch.float64),
-        1 / C,
+        torch.full((codes.shape[1],), 1 / C, dtype=torch.float64),
     )
     start = torch.zeros(stack.n_scores, X.shape[1] + 1, dtype=torch.float64)
     _, convergence = newton_cg(problem, start, tol=GRADIENT, max_iter=100)

@@ -174,7 +174,10 @@ def _parts(explainer, X, y):
     """Return seconds of each part of an answer, and of the bare products in it."""
     solved = explainer._solved_model()
     bottleneck, data, factors = solved.bottleneck, solved.data, solved.factors
-    penalties = {"penalty": 1 / C, "concept_penalty": 1 / C}
+    penalties = {
+        "penalty": factors.penalty,
+        "concept_penalties": factors.concept_penalties,
+    }
     n_paths = 1 + len(bottleneck.concepts)
     seconds, dtype = {}, factors.dtype
     factors = _timed(

@@ -63,7 +63,7 @@ def measure(tasks=TASKS, values=GRID):
         )
         rows.append([task, None, "black box", black_box.C, None])
         rows[-1] += [*label_scores(black_box, test), None, None]
-        for training in ("sequential", "independent"):
+        for training in ("mixed", "sequential", "independent"):
             grid = [{"C": C, "concept_C": c} for C in values for c in values]
             clf = choose(
                 ConceptBottleneckClassifier(training=training),

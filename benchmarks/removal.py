@@ -71,7 +71,7 @@ def _refit(solved, clf, row):
         without,
         factors,
         penalty=factors.penalty,
-        concept_penalty=factors.concept_penalty,
+        concept_penalties=factors.concept_penalties,
         limits=Limits(clf.tol, clf.max_iter),
     )
 

@@ -286,14 +286,14 @@ def main(argv=None):
     edits, series = [], []
     for task in options.tasks:
         for C in options.strengths:
-            for training in ("sequential", "independent"):
+            for training in ("mixed", "independent"):
                 how = (training, C, KINDS, options.repeat, options.seed)
                 edits += measure(task, 0, *how)
                 series.append(
                     measure_series(task, training, C, options.edits, options.seed)
                 )
             if options.size:
-                how = ("sequential", C, KINDS, 1, options.seed)
+                how = ("mixed", C, KINDS, 1, options.seed)
                 edits += measure(task, options.size, *how)
     how = (
         "Ten concepts, C = concept_C, float32 features, one thread, process time of "

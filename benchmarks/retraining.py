@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 
 class RetrainedBottleneck:
-    """A sequential concept bottleneck made of scikit-learn's logistic regressions.
+    """A concept bottleneck made of scikit-learn's logistic regressions.
 
     Parameters
     ----------
@@ -19,9 +19,14 @@ class RetrainedBottleneck:
     X_test, y_test : ndarray
         Rows whose log-losses are the targets.
     C, concept_C : float
+    intervention_prob : float
+        Share of every row's weight in the label head at its true annotations, 0 to 1.
     """
 
-    def __init__(self, X, y, concepts, X_test, y_test, *, C, concept_C):
+    def __init__(
+        self, X, y, concepts, X_test, y_test, *, C, concept_C, intervention_prob
+    ):
+        self.share = intervention_prob
         self.X, self.y, self.X_test, self.y_test = X, y, X_test, y_test
         self.annotated = concepts.notna().to_numpy()
         self.values = concepts.to_numpy(dtype=object)
@@ -31,7 +36,7 @@ class RetrainedBottleneck:
             for j in range(concepts.shape[1])
         ]
         self.features = [self._activations(head) for head in self.concept_heads]
-        self.label_head = _Head(C).fit(self._stack(self.features, 0), y, self.ones)
+        self.label_head = self._fit_label(_Head(C), self.features, self.ones)
         self.losses = self._losses(self.label_head, self.features)
 
     def without(self, rows):
@@ -62,9 +67,28 @@ class RetrainedBottleneck:
         return np.stack([self._refit_label(*case) for case in cases], axis=1)
 
     def _refit_label(self, features, weights):
-        stacked = self._stack(features, 0)
-        head = self.label_head.copy().fit(stacked, self.y, weights)
+        head = self._fit_label(self.label_head.copy(), features, weights)
         return self._losses(head, features)
+
+    def _fit_label(self, head, features, weights):
+        predicted = self._stack(features, 0)
+        if not self.share:
+            return head.fit(predicted, self.y, weights)
+        both = np.concatenate([predicted, self._known(features)])
+        weights = np.concatenate([(1 - self.share) * weights, self.share * weights])
+        counted = weights > 0
+        return head.fit(both[counted], np.tile(self.y, 2)[counted], weights[counted])
+
+    def _known(self, features):
+        """Return activations of training rows, true where they are annotated."""
+        parts = []
+        for j, (head, pair) in enumerate(
+            zip(self.concept_heads, features, strict=True)
+        ):
+            true = self.values[:, j].astype(str)[:, None] == head.classes_
+            true = true[:, 1:] if len(head.classes_) == 2 else true
+            parts.append(np.where(self.annotated[:, [j]], true, pair[0]))
+        return np.hstack(parts)
 
     def _fit_concept(self, head, j, weights):
         rows = self.annotated[:, j]

@@ -29,7 +29,7 @@ from .tasks import load_task
 
 TASKS = ["cebab-published", "yelp"]
 SINGLE_TASKS = ["cebab-masked", "cebab-published", "yelp"]
-SETTINGS = [("sequential", 0.2), ("independent", 0.2), ("sequential", 0.0)]
+SETTINGS = [("mixed", 0.2), ("independent", 0.2), ("mixed", 0.0)]
 COLUMNS = [
     "task",
     "training",
@@ -258,7 +258,7 @@ def main(argv=None):
         [
             line
             for task in options.single_tasks
-            for training in ("sequential", "independent")
+            for training in ("mixed", "independent")
             for line in singles(task, training, options.rows)
         ],
         [

@@ -6,6 +6,7 @@ import warnings
 __all__ = [
     "DataFileError",
     "InfluenceWarning",
+    "InterventionWarning",
     "ModelFileError",
     "ReweightingWarning",
     "SuggestionWarning",
@@ -21,6 +22,10 @@ class DataFileError(ValueError):
 
 class InfluenceWarning(UserWarning):
     """Some influence can be far from what retraining gives, or lose digits."""
+
+
+class InterventionWarning(UserWarning):
+    """To correct concepts may make the label of a model worse."""
 
 
 class ModelFileError(ValueError):

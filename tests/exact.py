@@ -161,7 +161,8 @@ class ExactBottleneck:
     n_classes : int
     C : float
         Of both stages.
-    independent : bool, default=False
+    intervention_prob : float, default=0.0
+        Share of true annotations in the label head.
     activation : {"soft", "logit", "hard"}, default="soft"
     start : ExactBottleneck, default=None
         A model of nearly the same data.
@@ -177,7 +178,7 @@ class ExactBottleneck:
         n_classes,
         *,
         C,
-        independent=False,
+        intervention_prob=0.0,
         activation="soft",
         start=None,
     ):
@@ -194,13 +195,16 @@ class ExactBottleneck:
             )
             for j, m in enumerate(sizes)
         ]
-        inputs = self.activations(X)
-        if independent:
-            inputs = self._substituted(inputs, concepts)
+        predicted = self.activations(X)
+        share = intervention_prob if self.heads else 0.0
+        copies = [(1 - share, predicted)]
+        if share:
+            copies.append((share, self._substituted(predicted, concepts)))
+        copies = [copy for copy in copies if copy[0]]
         self.label = ExactHead(
-            inputs,
-            y,
-            weights[:, 0],
+            np.concatenate([inputs for _, inputs in copies]),
+            np.concatenate([y for _ in copies]),
+            np.concatenate([share * weights[:, 0] for share, _ in copies]),
             C,
             n_classes,
             None if start is None else start.label,

@@ -119,7 +119,7 @@ MUTANTS = [
     ),
     Mutant(
         "_storage",
-        "if found != str(version):",
+        "if found not in map(str, versions):",
         "if False:",
         "a file of another format version is refused",
     ),
@@ -565,8 +565,8 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
-        "result[:, :-1] += self.penalty * parameters[:, :-1]",
-        "result += self.penalty * parameters",
+        "self.per_score(self.penalties) * parameters[:, :-1]",
+        "self.per_score(self.penalties) * parameters[:, -1:]",
         "the intercept is not penalised",
     ),
     Mutant(
@@ -577,8 +577,8 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
-        "torch.linalg.solve_ex(identity - curvature @ hat, residual).result",
-        "torch.linalg.solve_ex(identity + curvature @ hat, residual).result",
+        "identity - block_diagonal(curvature) @ hat, residual.flatten(1)",
+        "identity + block_diagonal(curvature) @ hat, residual.flatten(1)",
         "leverage takes the row's own curvature out",
     ),
     Mutant(

@@ -32,6 +32,7 @@ from skclif import (
 BOTTLENECKS = [
     ConceptBottleneckClassifier(),
     ConceptBottleneckClassifier(training="independent"),
+    ConceptBottleneckClassifier(training="sequential"),
     ConceptBottleneckClassifier(class_weight="balanced", C=0.1),
     ConceptBottleneckClassifier(bottleneck="logit"),
     ConceptBottleneckClassifier(bottleneck="hard", training="independent"),

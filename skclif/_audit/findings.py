@@ -130,7 +130,7 @@ def fit_models(
     train: Reviews,
     model: ConceptBottleneckClassifier | None = None,
     *,
-    training: str = "sequential",
+    training: str = "mixed",
     concept_C: float = 1.0,
     method: str = "auto",
     device: str = "cpu",

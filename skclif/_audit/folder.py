@@ -182,7 +182,7 @@ class AuditFolder:
             If the file is damaged, or not the one of the trail.
         """
         path = self._whole(ROWS, records)
-        arrays, about, _ = unpack(path, "rows", FORMAT_VERSION)
+        arrays, about, *_ = unpack(path, "rows", FORMAT_VERSION)
         try:
             table = json.loads(arrays["table"].tobytes())
             train, held_out = (_reviews(table[name]) for name in ("train", "held_out"))

@@ -829,7 +829,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self.n_samples_ = len(rows.features)
         self._training = rows.arrays()
         self._readable = {**readable, "label": self.classes_[rows.labels]}
-        activations = heads.tensors().training_activations(rows.data()).numpy()
+        label_rows = heads.tensors().label_rows(rows.data())
+        copies = label_rows.by_copy(label_rows.activations).numpy()
+        activations = np.average(copies, axis=0, weights=label_rows.shares)
         self.mean_activations_ = np.average(activations, axis=0, weights=rows.weights)
 
     def _edited(

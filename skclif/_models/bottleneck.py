@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from numbers import Integral, Real
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pandas as pd
@@ -31,13 +32,23 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_tensor
-from ..exceptions import warn_user
-from ..numerics.bottleneck import Bottleneck, TrainingData, fit_bottleneck, substitute
+from ..exceptions import InterventionWarning, warn_user
+from ..numerics.bottleneck import (
+    Bottleneck,
+    TrainingData,
+    correction,
+    fit_bottleneck,
+    substitute,
+)
 from ..numerics.solvers import Convergence
 from .fitted import FittedHeads, class_weights, concept_heads
 
 # A sum of numbers should be larger than the tolerance of its gradient by this factor.
 _COARSE = 1e3
+# The default share of true annotations in the label head.
+_INTERVENTION_PROB = 0.4
+# Models whose users were warned of correcting concepts.
+_WARNED: WeakSet[Any] = WeakSet()
 
 
 class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstimator):
@@ -52,13 +63,20 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
     Parameters
     ----------
-    training : {"sequential", "independent"}, default="sequential"
-        What the label head is trained on: predicted concepts, or true annotations where
-        a row has them. Predictions for new rows always use predicted concepts.
+    training : {"mixed", "sequential", "independent"}, default="mixed"
+        What the label head is trained on: both predicted concepts and true annotations,
+        predicted concepts alone, or true annotations alone, where a row has them.
+        Predictions for new rows always use predicted concepts. A label head that was
+        trained on predicted concepts alone can get worse if a person corrects them.
     bottleneck : {"soft", "logit", "hard"}, default="soft"
         What the label head sees of a concept: the probabilities of its values, their
         logits (centred over the values), or the most probable value alone. "logit"
-        excludes ``training="independent"``: a true annotation has no logit.
+        excludes training on true annotations, which have no logit.
+    intervention_prob : float, default=None
+        Only for ``training="mixed"``: share of every row's weight with which the label
+        head is trained on true annotations, from 0 ("sequential") to 1 ("independent").
+        The other share is trained on predicted concepts. None is 0.4, and 0 with
+        ``bottleneck="logit"``.
     C : float, default=1.0
         Inverse strength of the L2 penalty on the label head.
     concept_C : float, default=1.0
@@ -99,6 +117,13 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         continuous.
     concept_intercept_ : list of ndarray of shape (n_values,) or (1,)
         Biases of each concept head.
+    C_ : float
+        Inverse strength of the L2 penalty on the label head.
+    concept_C_ : ndarray of shape (n_concepts,)
+        Inverse strength of the L2 penalty on each concept head.
+    intervention_prob_ : float
+        Share of every row's weight with which the label head was trained on true
+        annotations: 0 if `training` is "sequential", 1 if it is "independent".
     class_weight_ : ndarray of shape (n_classes,)
         Weight of each class in the label head.
     n_iter_ : int
@@ -118,7 +143,11 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     Head `j` minimises ``sum_i w_ij * CE_ij + ||W_j||^2 / (2 * concept_C)`` over the
     rows that are annotated, with ``w_ij = sample_weight_i * concept_sample_weight_ij``.
     The label head minimises ``sum_i w_i * CE_i + ||V||^2 / (2 * C)`` with
-    ``w_i = sample_weight_i * class_weight(y_i)``. Biases are not penalised. An
+    ``w_i = sample_weight_i * class_weight(y_i)``. With ``training="mixed"``, every row
+    has two terms there: one of weight ``(1 - intervention_prob) * w_i`` at its
+    predicted concepts, and one of weight ``intervention_prob * w_i`` at its true
+    annotations, with predictions where there are none. It is the expectation of the
+    random interventions of [2]_ in training. Biases are not penalised. An
     annotation of weight 0 counts as missing. The head of a continuous concept is
     :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``. Its loss is half
     the squared error, and its activation is the prediction for every `bottleneck`.
@@ -126,6 +155,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     References
     ----------
     .. [1] P. W. Koh et al. (2020). Concept bottleneck models. ICML. arXiv 2007.04612.
+    .. [2] M. Espinosa Zarlenga et al. (2022). Concept embedding models. NeurIPS. arXiv
+       2209.09056.
 
     Examples
     --------
@@ -150,8 +181,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     __module__ = "skclif"
 
     _parameter_constraints: dict[str, Any] = {
-        "training": [StrOptions({"sequential", "independent"})],
+        "training": [StrOptions({"mixed", "sequential", "independent"})],
         "bottleneck": [StrOptions({"soft", "logit", "hard"})],
+        "intervention_prob": [Interval(Real, 0, 1, closed="both"), None],
         "C": [Interval(Real, 0, None, closed="neither")],
         "concept_C": [Interval(Real, 0, None, closed="neither")],
         "concept_kinds": [dict, None],
@@ -166,8 +198,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     def __init__(
         self,
         *,
-        training: str = "sequential",
+        training: str = "mixed",
         bottleneck: str = "soft",
+        intervention_prob: float | None = None,
         C: float = 1.0,
         concept_C: float = 1.0,
         concept_kinds: dict[str, str] | None = None,
@@ -178,6 +211,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     ):
         self.training = training
         self.bottleneck = bottleneck
+        self.intervention_prob = intervention_prob
         self.C = C
         self.concept_C = concept_C
         self.concept_kinds = concept_kinds
@@ -229,11 +263,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             If data are not finite, have unequal lengths or only one class, or if a
             concept has fewer than two observed values.
         """
-        if self.training == "independent" and self.bottleneck == "logit":
-            raise ValueError(
-                "training='independent' needs bottleneck='soft' or 'hard': a true "
-                "annotation has no logit. Use training='sequential' with logits."
-            )
+        self._intervention_prob()  # may be refused
         X = check_features(self, X, reset=True)
         y = check_labels(y, len(X), warn=True)
         classes = np.unique(y)
@@ -257,8 +287,17 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             class_weight,
         ).data()
         bottleneck, concept_fit, label_fit = self._solve(data, schema, len(classes))
-        heads = FittedHeads.solved(self, bottleneck, schema, classes, class_weight)
+        heads = FittedHeads.solved(
+            self,
+            bottleneck,
+            schema,
+            classes,
+            class_weight,
+            float(self.C),
+            np.full(len(schema.names), float(self.concept_C)),
+        )
         heads.store(self, max(concept_fit.n_iter, label_fit.n_iter))
+        self._note_correction(bottleneck, data)
         self._warn_if_tol_is_coarse(data)
         self._warn_unless_converged(concept_fit, heads.names)
         self._warn_unless_converged(label_fit, ["label"])
@@ -440,6 +479,12 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         ValueError
             If a value was never seen in `fit`, lengths differ, or the bottleneck is
             "logit".
+
+        Warns
+        -----
+        InterventionWarning
+            Once, if the label head was trained on predicted concepts alone, and does
+            worse on its training rows with their annotations in place of predictions.
         """
         check_is_fitted(self)
         self._require_concepts("intervene")
@@ -448,6 +493,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                 "intervene needs bottleneck='soft' or 'hard': a known value has no "
                 "logit to put in its place."
             )
+        self._warn_if_correcting_hurts()
         bottleneck, features = self._on_device(X)
         annotations = Annotations.read(concepts, None, len(features))
         if annotations is None:
@@ -487,6 +533,26 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         parts.append(np.broadcast_to(intercept, parts[0].shape))
         return np.stack(parts, axis=2)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(_upgraded(state))
+
+    def _intervention_prob(self) -> float:
+        """Return the share of true annotations in the label head, checked."""
+        prob = {"sequential": 0.0, "independent": 1.0}.get(
+            self.training, self.intervention_prob
+        )
+        if prob is None:
+            return 0.0 if self.bottleneck == "logit" else _INTERVENTION_PROB
+        if prob and self.bottleneck == "logit":
+            asked = f"training={self.training!r}"
+            if self.training == "mixed":
+                asked = f"intervention_prob={prob}"
+            raise ValueError(
+                f"{asked} needs bottleneck='soft' or 'hard': a true annotation has no "
+                "logit. Use training='sequential' with logits."
+            )
+        return float(prob)
+
     def _class_weights(
         self, classes: np.ndarray, y: np.ndarray, sample_weight: np.ndarray
     ) -> np.ndarray:
@@ -504,9 +570,11 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                 data.to(resolve_device(self.device)),
                 concept_heads(schema, self.bottleneck),
                 n_classes,
-                independent=self.training == "independent",
+                intervention_prob=self._intervention_prob(),
                 penalty=1 / self.C,
-                concept_penalty=1 / self.concept_C,
+                concept_penalties=torch.full(
+                    (len(schema.names),), 1 / self.concept_C, dtype=torch.float64
+                ),
                 tol=float(self.tol),
                 max_iter=self.max_iter,
             )
@@ -522,6 +590,30 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             f"annotations {float(weights.max()):.2g}, with C={self.C:.2g} and "
             f"concept_C={self.concept_C:.2g}. Scale or clip what is large."
         ) from cause
+
+    def _note_correction(self, bottleneck: Bottleneck, data: TrainingData) -> None:
+        """Keep what annotations do to predictions for training rows, if it may hurt."""
+        self._correction = None
+        sees_predictions_only = self.intervention_prob_ == 0
+        if self.n_concepts_ and self.bottleneck != "logit" and sees_predictions_only:
+            device = bottleneck.label_parameters.device
+            self._correction = _numpy(correction(bottleneck, data.to(device)))
+
+    def _warn_if_correcting_hurts(self) -> None:
+        if self._correction is None or self in _WARNED:
+            return
+        (accuracy, loss), (corrected, corrected_loss) = self._correction
+        if corrected_loss <= loss:
+            return
+        _WARNED.add(self)
+        warn_user(
+            "Correcting concepts may make this model's labels worse: with the "
+            "annotations of its own training rows in place of its predictions, its "
+            f"accuracy on them goes from {accuracy:.1%} to {corrected:.1%}, and its "
+            f"log-loss from {loss:.3f} to {corrected_loss:.3f}. Its label head was "
+            "trained on predicted concepts alone; use training='mixed'.",
+            InterventionWarning,
+        )
 
     def _on_device(self, X: Any) -> tuple[Bottleneck, torch.Tensor]:
         X = check_features(self, X, reset=False)
@@ -572,6 +664,17 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                     "Scale the features and weights, or lower C and concept_C."
                 )
             warn_user(message, ConvergenceWarning)
+
+
+def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a model, with what older versions of skclif did not keep."""
+    state = {"intervention_prob": None, **state}
+    if "coef_" in state and "C_" not in state:
+        state["C_"] = float(state["C"])
+        state["concept_C_"] = np.full(state["n_concepts_"], float(state["concept_C"]))
+        state["intervention_prob_"] = float(state["training"] == "independent")
+        state["_correction"] = None
+    return state
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -20,7 +20,8 @@ from .._text.weights import find_model, fingerprint, model_files
 from ..exceptions import ModelFileError
 from .bottleneck import ConceptBottleneckClassifier
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, FORMAT_VERSION)
 _DTYPES = {"str": str, "int": np.int64, "uint": np.uint64, "float": np.float64}
 _DTYPES |= {"bool": bool}
 _KINDS = {"U": "str", "i": "int", "u": "uint", "f": "float", "b": "bool"}
@@ -213,6 +214,11 @@ def model_bytes(
         arrays[f"concept_coef.{j}"] = classifier.concept_coef_[j]
         arrays[f"concept_intercept.{j}"] = classifier.concept_intercept_[j]
     arrays["class_weight"] = classifier.class_weight_
+    arrays["C"] = np.array([classifier.C_], dtype=float)
+    arrays["concept_C"] = classifier.concept_C_
+    arrays["intervention_prob"] = np.array([classifier.intervention_prob_])
+    if classifier._correction is not None:
+        arrays["correction"] = classifier._correction
     params = classifier.get_params()
     about = {
         "parameters": {
@@ -238,8 +244,11 @@ def model_bytes(
 def read_model(path: str | os.PathLike[str]) -> StoredModel:
     """Return what a model file holds, after a check that it can be a model."""
     path = Path(path)
-    arrays, about, version = unpack(path, "model", FORMAT_VERSION)
+    content = unpack(path, "model", *_READABLE)
+    arrays, about = content.arrays, content.about
     try:
+        if content.format_version == 1:
+            _upgrade(arrays, about)
         classifier = _classifier(arrays, about)
         embedder = about["embedder"]
         if embedder is not None:
@@ -260,7 +269,17 @@ def read_model(path: str | os.PathLike[str]) -> StoredModel:
             f"{path} does not hold a model that can be used: its parts do not fit "
             f"({type(error).__name__}: {error})."
         ) from error
-    return StoredModel(classifier, embedder, version)
+    return StoredModel(classifier, embedder, content.skclif_version)
+
+
+def _upgrade(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    """Add, in place, what files of format 1 do not say: it was in the parameters."""
+    params, n_concepts = about["parameters"], len(about["concepts"])
+    params["intervention_prob"] = None
+    arrays["C"] = np.array([params["C"]], dtype=float)
+    arrays["concept_C"] = np.full(n_concepts, params["concept_C"], dtype=float)
+    is_independent = params["training"] == "independent"
+    arrays["intervention_prob"] = np.array([float(is_independent)])
 
 
 def _classifier(
@@ -301,6 +320,14 @@ def _classifier(
         clf.class_weight = dict(
             zip(clf.classes_.tolist(), clf.class_weight_.tolist(), strict=True)
         )
+    clf.C_ = float(_positive(_numbers(arrays.pop("C"), 1))[0])
+    clf.concept_C_ = _positive(_numbers(arrays.pop("concept_C"), len(names)))
+    prob = float(_numbers(arrays.pop("intervention_prob"), 1)[0])
+    if not 0 <= prob <= 1:
+        raise ValueError(f"an intervention probability of {prob}")
+    clf.intervention_prob_, clf._correction = prob, None
+    if "correction" in arrays:
+        clf._correction = _numbers(arrays.pop("correction"), 2, 2)
     if arrays:
         raise ValueError(f"{min(arrays)!r} belongs to no part")
     clf.n_features_in_, clf.n_iter_ = n_features, _whole(about["n_iter"])
@@ -375,6 +402,12 @@ def _numbers(array: np.ndarray, *shape: int) -> np.ndarray:
     if array.dtype != np.float64 or not np.isfinite(array).all():
         raise ValueError("numbers that are not finite, or not in double precision")
     return array
+
+
+def _positive(numbers: np.ndarray) -> np.ndarray:
+    if not (numbers > 0).all():
+        raise ValueError("penalties that are not positive")
+    return numbers
 
 
 def _whole(value: Any, least: int = 0) -> int:

@@ -25,7 +25,7 @@ class Penalties(TypedDict):
     """Penalties of the label head and of the concept heads."""
 
     penalty: float
-    concept_penalty: float
+    concept_penalties: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +45,14 @@ class FittedHeads:
     intercept : ndarray of shape (n_classes,) or (1,)
     concept_coef, concept_intercept : tuple of ndarray
     n_features : int
-    C, concept_C : float
+    C : float
+    concept_C : ndarray of shape (n_concepts,)
     class_weight : ndarray of shape (n_classes,)
         1 for a LogisticRegression, whose own class weights depend on the rows.
     activation : {"soft", "logit", "hard"}
-    independent : bool
-        Whether the label head was trained on true annotations where a row has them.
+    intervention_prob : float
+        Share of every row's weight with which the label head was trained on true
+        annotations.
     label_intercept : bool
         Whether the label head has an intercept.
     tol : float
@@ -65,10 +67,10 @@ class FittedHeads:
     concept_intercept: tuple[np.ndarray, ...]
     n_features: int
     C: float
-    concept_C: float
+    concept_C: np.ndarray
     class_weight: np.ndarray
     activation: str = "soft"
-    independent: bool = False
+    intervention_prob: float = 0.0
     label_intercept: bool = True
     tol: float = _TOL
     max_iter: int = _MAX_ITER
@@ -89,7 +91,7 @@ class FittedHeads:
                 (),
                 model.n_features_in_,
                 C,
-                1.0,
+                np.empty(0),
                 np.ones(len(model.classes_)),
                 label_intercept=model.fit_intercept,
             )
@@ -106,7 +108,10 @@ class FittedHeads:
             tuple(model.concept_coef_),
             tuple(model.concept_intercept_),
             model.n_features_in_,
-            class_weight=model.class_weight_,
+            model.C_,
+            model.concept_C_,
+            model.class_weight_,
+            intervention_prob=model.intervention_prob_,
             **_settings(model),
         )
 
@@ -118,6 +123,8 @@ class FittedHeads:
         schema: ConceptSchema,
         classes: np.ndarray,
         class_weight: np.ndarray,
+        C: float,
+        concept_C: np.ndarray,
     ) -> FittedHeads:
         """Return the heads of a bottleneck that is being fitted."""
         none = np.empty(0)
@@ -131,7 +138,10 @@ class FittedHeads:
             nothing,
             nothing,
             n_features,
-            class_weight=class_weight,
+            C,
+            concept_C,
+            class_weight,
+            intervention_prob=bottleneck.intervention_prob,
             **_settings(model),
         ).with_parameters(bottleneck)
 
@@ -153,7 +163,10 @@ class FittedHeads:
     @property
     def penalties(self) -> Penalties:
         """Penalties of the label head and of the concept heads, by argument."""
-        return {"penalty": 1 / self.C, "concept_penalty": 1 / self.concept_C}
+        return {
+            "penalty": 1 / self.C,
+            "concept_penalties": torch.from_numpy(1 / self.concept_C),
+        }
 
     def tensors(self, device: torch.device | None = None) -> Bottleneck:
         """Return the parameters as the numerics use them."""
@@ -172,7 +185,7 @@ class FittedHeads:
             label,
             torch.cat([empty, *concepts]).to(device),
             parameters.to(device),
-            independent=self.independent,
+            intervention_prob=self.intervention_prob,
         )
 
     def encode(
@@ -235,6 +248,7 @@ class FittedHeads:
             intercept=label[1],
             concept_coef=tuple(coef for coef, _ in pairs),
             concept_intercept=tuple(intercept for _, intercept in pairs),
+            concept_C=self.concept_C[left],
         )
 
     def store(self, model: Any, n_iter: int) -> None:
@@ -245,6 +259,8 @@ class FittedHeads:
             model.n_iter_ = np.array([n_iter], dtype=np.int32)
             return
         model.class_weight_, model.n_iter_ = self.class_weight, n_iter
+        model.C_, model.concept_C_ = self.C, self.concept_C
+        model.intervention_prob_ = self.intervention_prob
         model.concept_names_in_ = np.asarray(self.schema.names, dtype=object)
         model.concept_classes_ = list(self.schema.classes)
         model.n_concepts_ = self.n_concepts
@@ -266,10 +282,7 @@ class FittedHeads:
 def _settings(model: Any) -> dict[str, Any]:
     """Return the settings with which a bottleneck is fitted."""
     return {
-        "C": model.C,
-        "concept_C": model.concept_C,
         "activation": model.bottleneck,
-        "independent": model.training == "independent",
         "tol": model.tol,
         "max_iter": model.max_iter,
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -22,6 +22,25 @@ from .digests import sha256_of
 
 _ENTRY = "skclif"  # of the metadata in the header
 _KINDS = {"model": "a model", "rows": "the rows of an audit"}
+
+
+class Content(NamedTuple):
+    """What a file holds.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+    about : dict
+        What is known about them.
+    format_version : int
+    skclif_version : str
+        The version of skclif that wrote the file.
+    """
+
+    arrays: dict[str, np.ndarray]
+    about: dict[str, Any]
+    format_version: int
+    skclif_version: str
 
 
 def pack(
@@ -50,10 +69,8 @@ def pack(
     return save(arrays, metadata={_ENTRY: json.dumps(header, sort_keys=True)})
 
 
-def unpack(
-    path: Path, kind: str, version: int
-) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
-    """Return the arrays, what is known about them, and the version of skclif.
+def unpack(path: Path, kind: str, *versions: int) -> Content:
+    """Return what a file of one of these format versions holds.
 
     Raises
     ------
@@ -74,11 +91,11 @@ def unpack(
             f"{header.get('format')!r}, not 'skclif-{kind}'."
         )
     found = header.get("format_version", "")
-    if found != str(version):
+    if found not in map(str, versions):
         raise ModelFileError(
             f"{path} has format version {found!r}; skclif {__version__} reads "
-            f"{version}. Read it with skclif {header.get('skclif_version')!r}, which "
-            "wrote it."
+            f"{' and '.join(map(str, versions))}. Read it with skclif "
+            f"{header.get('skclif_version')!r}, which wrote it."
         )
     try:
         arrays = dict(sorted(load(content).items()))
@@ -89,7 +106,7 @@ def unpack(
         raise _damaged(path, e) from e
     if not intact or not isinstance(about, dict):
         raise _damaged(path, "what is read is not what was stored")
-    return arrays, about, written_by
+    return Content(arrays, about, int(found), written_by)
 
 
 def _header(path: Path, content: bytes) -> dict[str, str]:

@@ -270,6 +270,8 @@ def _audit_rows(
         "files": digests,
         "embedder": embedder,
     }
+    # The default may be another in a later version.
+    parameters["intervention_prob"] = models.model.intervention_prob_
     rows = AuditedRows(train, held_out, about)
     found = evaluate(console, models, train, rows)
     revision = Revision(models.model, train)

@@ -81,10 +81,11 @@ AUDIT = (
     ),
     click.option(
         "--training",
-        type=click.Choice(["sequential", "independent"]),
-        default="sequential",
+        type=click.Choice(["mixed", "sequential", "independent"]),
+        default="mixed",
         show_default=True,
-        help="Train the label on predicted concepts, or on annotated ones.",
+        help="Train the label on predicted and annotated concepts, on predicted "
+        "concepts alone, or on annotated concepts alone.",
     ),
     click.option(
         "--C",

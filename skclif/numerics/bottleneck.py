@@ -74,6 +74,68 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
+class LabelRows:
+    """Training rows as the label head sees them: every row in one copy, or in two.
+
+    Copies differ in activations and weights. The rows of the second copy follow all
+    rows of the first.
+
+    Attributes
+    ----------
+    shares : tuple of float
+        Share of a row's weight in each copy. They add up to 1.
+    activations : Tensor of shape (n_copies * n_samples, n_activations)
+    labels : Tensor of shape (n_copies * n_samples,), int64
+    weights : Tensor of shape (n_copies * n_samples,)
+        The label's weights times the share of the copy.
+    moving : Tensor of shape (n_copies * n_samples, n_concepts), bool
+        Whether activations follow the concept heads. True annotations do not.
+    """
+
+    shares: tuple[float, ...]
+    activations: Tensor
+    labels: Tensor
+    weights: Tensor
+    moving: Tensor
+
+    @property
+    def n_copies(self) -> int:
+        """Number of copies of every row."""
+        return len(self.shares)
+
+    def by_copy(self, values: Tensor) -> Tensor:
+        """Return values of all copies as (n_copies, n_samples, …)."""
+        return values.reshape(self.n_copies, -1, *values.shape[1:])
+
+    def by_row(self, values: Tensor) -> Tensor:
+        """Return values of all copies as (n_samples, n_copies, …)."""
+        return self.by_copy(values).transpose(0, 1)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum values over the copies of every row, (n_samples, …)."""
+        return values if self.n_copies == 1 else self.by_copy(values).sum(dim=0)
+
+    def repeated(self, values: Tensor) -> Tensor:
+        """Repeat values of rows for every copy, (n_copies * n_samples, …)."""
+        return torch.cat([values] * self.n_copies)
+
+    def positions(self, rows: Tensor) -> Tensor:
+        """Return the positions of the copies of some rows, (n_rows, n_copies)."""
+        n_samples = len(self.labels) // self.n_copies
+        first = torch.arange(self.n_copies, device=rows.device) * n_samples
+        return rows[:, None] + first
+
+    def activation_jacobian(self, head: Head, concept: int, scores: Tensor) -> Tensor:
+        """Differentiate the copies' activations in one concept's scores.
+
+        Scores have shape (n_samples, n_scores_j). The result has shape (n_copies *
+        n_samples, n_activations_j, n_scores_j).
+        """
+        jacobian = self.repeated(head.activation_jacobian(scores))
+        return jacobian * self.moving[:, concept, None, None]
+
+
+@dataclass(frozen=True)
 class Bottleneck:
     """Fitted parameters of both stages.
 
@@ -86,15 +148,16 @@ class Bottleneck:
     concept_parameters : Tensor of shape (n_concept_scores, n_features + 1)
     label_parameters : Tensor of shape (n_label_scores, n_activations + 1)
         Bias last.
-    independent : bool
-        Whether the label head was trained on true annotations where a row has them.
+    intervention_prob : float
+        Share of every row's weight with which the label head is trained on true
+        annotations, where a row has them. The rest is trained on predictions.
     """
 
     concepts: HeadStack
     label: SoftmaxHead
     concept_parameters: Tensor
     label_parameters: Tensor
-    independent: bool = False
+    intervention_prob: float = 0.0
 
     @property
     def n_label_inputs(self) -> int:
@@ -111,34 +174,48 @@ class Bottleneck:
             return features
         return self.concepts.predict_activations(self.concept_scores(features))
 
-    def training_activations(self, data: TrainingData) -> Tensor:
-        """Return the label head's inputs for training rows."""
-        activations = self.activations(data.features)
-        if not self.independent:
-            return activations
-        return substitute(self.concepts, activations, data.concepts, data.annotated)
+    @property
+    def copies(self) -> tuple[tuple[float, bool], ...]:
+        """The copies of training rows: their shares, and whether annotations are used.
 
-    def training_jacobian(
-        self, rows: TrainingData, concept: int, scores: Tensor
-    ) -> Tensor:
-        """Differentiate the label head's inputs from training rows in concept scores.
-
-        True annotations do not move. The result has shape (n_rows, n_activations_j,
-        n_scores_j).
+        Predictions come first.
         """
-        jacobian = self.concepts.heads[concept].activation_jacobian(scores)
-        if self.independent:
-            jacobian = jacobian * ~rows.annotated[:, concept, None, None]
-        return jacobian
+        share = self.intervention_prob if self.concepts else 0.0
+        both = ((1 - share, False), (share, True))
+        return tuple(copy for copy in both if copy[0] > 0)
+
+    def label_rows(self, data: TrainingData) -> LabelRows:
+        """Return training rows as the label head sees them."""
+        predicted = self.activations(data.features)
+        nothing = torch.zeros_like(data.annotated)
+        activations, weights, moving = [], [], []
+        for share, known in self.copies:
+            given = data.annotated if known else nothing
+            activations.append(
+                substitute(self.concepts, predicted, data.concepts, given)
+                if known
+                else predicted
+            )
+            weights.append(share * data.label_weights)
+            moving.append(~given)
+        n_copies = len(self.copies)
+        return LabelRows(
+            tuple(share for share, _ in self.copies),
+            _joined(activations),
+            _joined([data.labels] * n_copies),
+            _joined(weights),
+            _joined(moving),
+        )
 
     def label_problem(self, data: TrainingData, penalty: float) -> HeadsProblem:
         """Return the problem of the label head, given the concept heads."""
+        rows = self.label_rows(data)
         return HeadsProblem(
             HeadStack([self.label]),
-            self.training_activations(data),
-            data.labels[:, None],
-            data.label_weights[:, None],
-            penalty,
+            rows.activations,
+            rows.labels[:, None],
+            rows.weights[:, None],
+            rows.weights.new_full((1,), penalty),
         )
 
     def label_scores(self, activations: Tensor) -> Tensor:
@@ -159,6 +236,11 @@ class Bottleneck:
         if self.concepts:
             return rotated
         return replace(rotated, label_parameters=_rotate(self.label_parameters, basis))
+
+
+def _joined(copies: list[Tensor]) -> Tensor:
+    """Return the rows of all copies below each other."""
+    return copies[0] if len(copies) == 1 else torch.cat(copies)
 
 
 def substitute(
@@ -201,14 +283,31 @@ def concept_effects(
     return effects
 
 
+def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
+    """Return what known concepts do to the label on training rows, (2, 2).
+
+    Accuracy and mean log-loss as predicted, and with the annotations in place of
+    predictions. Rows count by their weights in the label head.
+    """
+    weights = data.label_weights / data.label_weights.sum()
+    lines = []
+    for prob in (0.0, 1.0):
+        rows = replace(bottleneck, intervention_prob=prob).label_rows(data)
+        scores = bottleneck.label_scores(rows.activations)
+        hit = bottleneck.label.probabilities(scores).argmax(dim=1) == data.labels
+        loss = bottleneck.label.loss(scores, data.labels)
+        lines.append(torch.stack([weights @ hit.to(weights), weights @ loss]))
+    return torch.stack(lines)
+
+
 def fit_bottleneck(
     data: TrainingData,
     concept_heads: Sequence[Head],
     n_classes: int,
     *,
-    independent: bool,
+    intervention_prob: float,
     penalty: float,
-    concept_penalty: float,
+    concept_penalties: Tensor,
     tol: float,
     max_iter: int,
 ) -> tuple[Bottleneck, Convergence, Convergence]:
@@ -220,10 +319,13 @@ def fit_bottleneck(
     concept_heads : sequence of Head
         One head per concept. Without heads there is no bottleneck.
     n_classes : int
-    independent : bool
-        Whether to train the label head on true annotations where a row has them.
-    penalty, concept_penalty : float
-        ``1 / C`` and ``1 / concept_C``.
+    intervention_prob : float
+        Share of every row's weight with which the label head is trained on true
+        annotations, where a row has them.
+    penalty : float
+        ``1 / C``.
+    concept_penalties : Tensor of shape (n_concepts,)
+        ``1 / concept_C`` of every concept.
     tol : float
         Bound on the gradient norm of every head.
     max_iter : int
@@ -237,14 +339,14 @@ def fit_bottleneck(
     data = data.counted()
     stack, label = HeadStack(concept_heads), SoftmaxHead(n_classes)
     concept_parameters, concepts = solve_heads(
-        concept_problem(stack, data, concept_penalty), tol=tol, max_iter=max_iter
+        concept_problem(stack, data, concept_penalties), tol=tol, max_iter=max_iter
     )
     bottleneck = Bottleneck(
         stack,
         label,
         concept_parameters,
         label_parameters=data.features.new_empty(0),
-        independent=independent,
+        intervention_prob=intervention_prob,
     )
     label_parameters, labels = solve_heads(
         bottleneck.label_problem(data, penalty), tol=tol, max_iter=max_iter
@@ -275,7 +377,7 @@ def relative_gradients(
     data: TrainingData,
     *,
     penalty: float,
-    concept_penalty: float,
+    concept_penalties: Tensor,
 ) -> Tensor:
     """Return every head's gradient norm relative to a typical row's, the label's last.
 
@@ -286,17 +388,21 @@ def relative_gradients(
     label_ratio = label.relative_gradient(bottleneck.label_parameters)
     if not stack:
         return label_ratio
-    concepts = concept_problem(stack, data, concept_penalty)
+    concepts = concept_problem(stack, data, concept_penalties)
     ratios = concepts.relative_gradient(bottleneck.concept_parameters)
     return torch.cat([ratios, label_ratio])
 
 
 def concept_problem(
-    stack: HeadStack, data: TrainingData, penalty: float
+    stack: HeadStack, data: TrainingData, penalties: Tensor
 ) -> HeadsProblem:
     """Return the problem of the concept heads."""
     return HeadsProblem(
-        stack, data.features, data.concepts, data.concept_weights, penalty
+        stack,
+        data.features,
+        data.concepts,
+        data.concept_weights,
+        penalties.to(data.features),
     )
 
 

@@ -107,7 +107,7 @@ def solve_edit(
     factors: Factors | None,
     *,
     penalty: float,
-    concept_penalty: float,
+    concept_penalties: Tensor,
     limits: Limits,
     dropped: Sequence[int] = (),
     settled: bool = True,
@@ -123,8 +123,10 @@ def solve_edit(
     factors : Factors or None
         Hessians of these or similar heads on these or similar rows, in the same
         coordinates.
-    penalty, concept_penalty : float
-        ``1 / C`` and ``1 / concept_C``.
+    penalty : float
+        ``1 / C``.
+    concept_penalties : Tensor of shape (n_concepts,)
+        ``1 / concept_C`` of every concept before the edit.
     limits : Limits
     dropped : sequence of int
         Positions of concepts that `new` no longer has.
@@ -133,6 +135,8 @@ def solve_edit(
     """
     if dropped:
         bottleneck, old, factors = _without(bottleneck, old, factors, dropped)
+        left = [j for j in range(len(concept_penalties)) if j not in dropped]
+        concept_penalties = concept_penalties[left]
     stack, old = bottleneck.concepts, _padded(old, len(new.features))
     changed, share = _changes(
         stack,
@@ -142,7 +146,7 @@ def solve_edit(
     way = Way()
     if stack:
         parameters, way = _solve_again(
-            concept_problem(stack, new, concept_penalty),
+            concept_problem(stack, new, concept_penalties),
             bottleneck.concept_parameters,
             changed | (not settled),
             share,
@@ -210,7 +214,7 @@ def predicted_effect(
     gradient = _gradient(problem, bottleneck.label_parameters)
     effect = -(adjoint.label[0] @ gradient.flatten())
     if stack:
-        problem = concept_problem(stack, new, factors.concept_penalty)
+        problem = concept_problem(stack, new, factors.concept_penalties)
         gradient = _gradient(problem, bottleneck.concept_parameters)
         for columns, part in zip(stack.scores, adjoint.concepts, strict=True):
             effect -= part[0] @ gradient[columns].flatten()
@@ -345,5 +349,6 @@ def _without(
         label=torch.linalg.cholesky(hessian[flat][:, flat]),
         concepts=tuple(factors.concepts[j] for j in kept),
         cross=tuple(factors.cross[j][flat] for j in kept),
+        concept_penalties=factors.concept_penalties[kept],
     )
     return rest, data, factors

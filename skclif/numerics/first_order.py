@@ -127,16 +127,18 @@ def _influence(
 ) -> Tensor:
     """Return the influence of every loss term of some rows, (n_targets, n_rows, …)."""
     stack, label = bottleneck.concepts, bottleneck.label
-    activations = bottleneck.training_activations(rows)
+    label_rows = bottleneck.label_rows(rows)
+    activations = label_rows.activations
     # One path after the other in memory, in the order of the products.
     influence = activations.new_empty(
         1 + len(stack), len(adjoint.label), len(rows), dtype=dtype
     )
     probabilities = label.probabilities(bottleneck.label_scores(activations))
-    residual = label.residual(probabilities, rows.labels)
+    residual = label.residual(probabilities, label_rows.labels)
     inputs = label.inputs(activations.to(adjoint.label.dtype))
-    weighted = -rows.label_weights[:, None] * residual
-    _put_products(influence[0], adjoint.label, weighted, inputs)
+    weighted = -label_rows.weights[:, None] * residual
+    gradients = outer(weighted.to(inputs.dtype), inputs)
+    _put_products(influence[0], adjoint.label, label_rows.total(gradients))
     if stack:
         concept_scores = stack.split(bottleneck.concept_scores(rows.features))
         features = with_ones(rows.features.to(dtype))
@@ -144,15 +146,13 @@ def _influence(
         probabilities = head.probabilities(concept_scores[j])
         residual = head.residual(probabilities, rows.concepts[:, j])
         weighted = -rows.concept_weights[:, j, None] * residual
-        _put_products(influence[1 + j], adjoint.concepts[j], weighted, features)
+        gradients = outer(weighted.to(dtype), features)
+        _put_products(influence[1 + j], adjoint.concepts[j], gradients)
     return influence.permute(1, 2, 0)
 
 
-def _put_products(
-    influence: Tensor, adjoint: Tensor, residual: Tensor, features: Tensor
-) -> None:
-    """Write ``adjoint . (residual (x) features)`` into (n_targets, n_rows)."""
-    gradients = outer(residual.to(adjoint.dtype), features)
+def _put_products(influence: Tensor, adjoint: Tensor, gradients: Tensor) -> None:
+    """Write the inner products with gradients (n_rows, p) into (n_targets, n_rows)."""
     if influence.dtype == adjoint.dtype:
         torch.mm(adjoint, gradients.T, out=influence)
     else:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..exceptions import InfluenceWarning, warn_user
 from .blocks import BLOCK_ROWS, sum_rows
-from .bottleneck import Bottleneck, TrainingData
+from .bottleneck import Bottleneck, LabelRows, TrainingData, concept_problem
 from .heads import Head, HeadsProblem
 from .products import with_ones
 
@@ -44,8 +44,10 @@ class Factors:
         Cholesky factor of every concept head's Hessian.
     cross : tuple of Tensor of shape (p, p_j)
         The cross term, in one part for each concept head.
-    penalty, concept_penalty : float
-        Penalties of the label head and of the concept heads.
+    penalty : float
+        Penalty of the label head.
+    concept_penalties : Tensor of shape (n_concepts,)
+        Penalties of the concept heads.
     dtype : torch.dtype
         Type of the products with the features. The factors themselves are float64.
     """
@@ -54,7 +56,7 @@ class Factors:
     concepts: tuple[Tensor, ...]
     cross: tuple[Tensor, ...]
     penalty: float
-    concept_penalty: float
+    concept_penalties: Tensor
     dtype: torch.dtype = torch.float64
 
 
@@ -63,7 +65,7 @@ def factorise(
     data: TrainingData,
     *,
     penalty: float,
-    concept_penalty: float,
+    concept_penalties: Tensor,
     dtype: torch.dtype = torch.float64,
     block_rows: int = BLOCK_ROWS,
 ) -> Factors:
@@ -74,8 +76,10 @@ def factorise(
     bottleneck : Bottleneck
         At the optimum for `data`.
     data : TrainingData
-    penalty, concept_penalty : float
-        ``1 / C`` and ``1 / concept_C``.
+    penalty : float
+        ``1 / C``.
+    concept_penalties : Tensor of shape (n_concepts,)
+        ``1 / concept_C`` of every concept.
     dtype : torch.dtype
         Type of products with the features: float64, or float32, which takes half the
         time and gives about five digits. If that is not enough, float64 is used anyway.
@@ -92,7 +96,8 @@ def factorise(
     InfluenceWarning
         If a Hessian is so nearly singular that digits of influence are lost.
     """
-    if max(penalty, concept_penalty) > torch.finfo(dtype).max:
+    penalties = [penalty, *concept_penalties.tolist()]
+    if max(penalties) > torch.finfo(dtype).max:
         dtype = data.features.dtype
     counted = data.counted()
     sums = sum_rows(
@@ -102,7 +107,6 @@ def factorise(
         block_rows,
     )
     heads = [bottleneck.label, *bottleneck.concepts.heads]
-    penalties = [penalty] + [concept_penalty] * len(bottleneck.concepts)
     products = [sums.label, *sums.concepts]
     cross = tuple(_cross_term(bottleneck, p, data.features.dtype) for p in sums.cross)
     del sums
@@ -114,22 +118,28 @@ def factorise(
         remaining.append(left)
     if dtype != data.features.dtype:
         on_features = factors[1:] if bottleneck.concepts else factors
+        of_features = penalties[1:] if bottleneck.concepts else penalties
         error = _error_along_noise(
-            bottleneck, counted, on_features, penalties[-1], block_rows
+            bottleneck, counted, on_features, of_features, block_rows
         )
         if not error < _SINGLE_ENOUGH:
             return factorise(
                 bottleneck,
                 data,
                 penalty=penalty,
-                concept_penalty=concept_penalty,
+                concept_penalties=concept_penalties,
                 block_rows=block_rows,
             )
     stages = ["label"] + ["concept"] * len(bottleneck.concepts)
     for stage, factor, left in zip(stages, factors, remaining, strict=True):
         _check_condition(stage, len(factor), left)
     return Factors(
-        factors[0], tuple(factors[1:]), cross, penalty, concept_penalty, dtype
+        factors[0],
+        tuple(factors[1:]),
+        cross,
+        penalty,
+        concept_penalties.to(data.features),
+        dtype,
     )
 
 
@@ -179,11 +189,12 @@ def _add_rows(
 ) -> None:
     """Add rows to sums, in place; `dtype` is that of products with features."""
     stack, label = bottleneck.concepts, bottleneck.label
-    activations = bottleneck.training_activations(rows)
+    label_rows = bottleneck.label_rows(rows)
+    activations = label_rows.activations
     # Activations of concepts are few: they stay in double precision.
     inputs = label.inputs(activations if stack else activations.to(dtype))
     probabilities = label.probabilities(bottleneck.label_scores(activations))
-    _add_curvature(sums.label, label, probabilities, rows.label_weights, inputs)
+    _add_curvature(sums.label, label, probabilities, label_rows.weights, inputs)
     if not stack:
         return
     inputs, features = inputs.to(dtype), with_ones(rows.features.to(dtype))
@@ -194,7 +205,7 @@ def _add_rows(
             sums.concepts[j], head, head.probabilities(scores), weights, features
         )
         jacobian = label_gradient_jacobian(
-            bottleneck, rows, j, scores, probabilities, inputs
+            bottleneck, label_rows, j, scores, probabilities, inputs
         )
         sums.cross[j].addmm_(jacobian.flatten(1).T, features)
 
@@ -263,22 +274,44 @@ def _add_square(total: Tensor, rows: Tensor) -> None:
 
 def label_gradient_jacobian(
     bottleneck: Bottleneck,
-    rows: TrainingData,
+    rows: LabelRows,
     concept: int,
     scores: Tensor,
     label_probabilities: Tensor,
     inputs: Tensor,
+    *,
+    by_copy: bool = False,
 ) -> Tensor:
     """Differentiate each row's label gradient in one concept's scores.
 
     Two parts of the gradient ``residual (x) [activations, 1]`` move: the residual,
-    through the label scores, and the activations themselves. Rows whose activations are
-    true annotations do not move. The result has shape (n_rows, n_label_scores,
-    n_scores, n_inputs) and the dtype of `inputs`. See Eq. (8) of docs/mathematics.rst.
+    through the label scores, and the activations themselves. True annotations do not
+    move. See Eq. (8) of docs/mathematics.rst.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    rows : LabelRows
+    concept : int
+    scores : Tensor of shape (n_samples, n_scores)
+        Of that concept.
+    label_probabilities : Tensor of shape (n_copies * n_samples, n_classes)
+    inputs : Tensor of shape (n_copies * n_samples, n_inputs)
+        Of the label head.
+    by_copy : bool
+        Whether to return the copies of a row one by one, and not their sum.
+
+    Returns
+    -------
+    jacobian : Tensor of shape (n_samples, n_label_scores, n_scores, n_inputs)
+        With the dtype of `inputs`. With `by_copy` the first axis is n_copies *
+        n_samples.
     """
     label, positions = bottleneck.label, bottleneck.concepts.activations[concept]
-    moved = bottleneck.training_jacobian(rows, concept, scores)
-    weighted = rows.label_weights[:, None, None] * moved
+    moved = rows.activation_jacobian(
+        bottleneck.concepts.heads[concept], concept, scores
+    )
+    weighted = rows.weights[:, None, None] * moved
     residual = label.residual(label_probabilities, rows.labels)
     residual_moved = (
         label.curvature(label_probabilities)
@@ -288,7 +321,7 @@ def label_gradient_jacobian(
     own = residual[:, :, None, None] * weighted.transpose(1, 2)[:, None]
     jacobian = residual_moved.to(inputs.dtype)[..., None] * inputs[:, None, None]
     jacobian[..., positions] += own.to(inputs.dtype)
-    return jacobian
+    return jacobian if by_copy else rows.total(jacobian)
 
 
 def _cholesky(matrix: Tensor) -> tuple[Tensor, float]:
@@ -311,7 +344,7 @@ def _error_along_noise(
     bottleneck: Bottleneck,
     data: TrainingData,
     factors: Sequence[Tensor],
-    penalty: float,
+    penalties: Sequence[float],
     block_rows: int,
 ) -> float:
     """Return the error of solutions with factors ``L`` that are not exact for ``H``.
@@ -334,7 +367,8 @@ def _error_along_noise(
     )
 
     def add(total: Tensor, rows: TrainingData) -> None:
-        problem, parameters = _on_features(bottleneck, rows, penalty * len(rows) / n)
+        share = len(rows) / n
+        problem, parameters = _on_features(bottleneck, rows, penalties, share)
         probabilities = problem.probabilities(problem.scores(parameters))
         total += problem.hessian_times(probabilities, direction)
 
@@ -351,15 +385,20 @@ def _error_along_noise(
 
 
 def _on_features(
-    bottleneck: Bottleneck, rows: TrainingData, penalty: float
+    bottleneck: Bottleneck,
+    rows: TrainingData,
+    penalties: Sequence[float],
+    share: float,
 ) -> tuple[HeadsProblem, Tensor]:
-    """Return the problem whose inputs are the features, and its solution."""
+    """Return the problem whose inputs are the features, and its solution.
+
+    The rows carry a share of the penalties.
+    """
     stack = bottleneck.concepts
     if not stack:
-        return bottleneck.label_problem(rows, penalty), bottleneck.label_parameters
-    problem = HeadsProblem(
-        stack, rows.features, rows.concepts, rows.concept_weights, penalty
-    )
+        problem = bottleneck.label_problem(rows, share * penalties[0])
+        return problem, bottleneck.label_parameters
+    problem = concept_problem(stack, rows, share * torch.tensor(penalties))
     return problem, bottleneck.concept_parameters
 
 

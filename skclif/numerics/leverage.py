@@ -14,13 +14,15 @@ the new activations. See Eqs. (12) to (18) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..exceptions import InfluenceWarning, warn_user
 from .blocks import row_blocks, sum_rows
-from .bottleneck import Bottleneck, TrainingData
+from .bottleneck import Bottleneck, LabelRows, TrainingData
 from .heads import Head
 from .hessians import Factors, label_gradient_jacobian
 from .products import outer, with_ones
@@ -130,13 +132,13 @@ class _Step:
             head, factor = bottleneck.concepts.heads[j], self.factors.concepts[j]
             codes, weights = rows.concepts[:, j], rows.concept_weights[:, j]
             terms_removed, shift = remove_terms(
-                head, part, codes, weights, inputs, factor
+                head, part[:, None], codes, weights[:, None], inputs[:, None], factor
             )
             if not head.is_quadratic:  # otherwise one step is exact
                 shifts.append(shift)
             jacobian = label.gradient_jacobian(j, part)
             pulls.append(terms_removed @ self.to_label[j].T - _times(jacobian, shift))
-            own = _times(bottleneck.training_jacobian(rows, j, part), shift)
+            own = label.linear_move(j, part, shift)
             drifts.append(drift.of(j, terms_removed) - drift.share(label, own))
             concepts.append(torch.cholesky_solve(terms_removed.T, factor).T)
             if paths:
@@ -173,16 +175,45 @@ def remove_terms(
     """Return ``w r~ (x) x`` of every row, and how its removal moves the row's scores.
 
     Eqs. (13) and (14) of docs/mathematics.rst.
+
+    Parameters
+    ----------
+    head : Head
+    scores : Tensor of shape (n_rows, n_copies, n_scores)
+        All copies of a row are removed together.
+    codes : Tensor of shape (n_rows,)
+    weights : Tensor of shape (n_rows, n_copies)
+    inputs : Tensor of shape (n_rows, n_copies, n_inputs)
+    factor : Tensor of shape (p, p)
+
+    Returns
+    -------
+    removed : Tensor of shape (n_rows, p)
+        Summed over the copies.
+    shift : Tensor of shape (n_rows, n_copies * n_scores)
     """
     half = _half_solved(inputs, head.n_scores, factor)
     hat = half @ half.transpose(1, 2)
     probabilities = head.probabilities(scores)
-    curvature = weights[:, None, None] * head.curvature(probabilities)
-    identity = torch.eye(head.n_scores, dtype=inputs.dtype, device=inputs.device)
-    residual = weights[:, None] * head.residual(probabilities, codes)
+    curvature = weights[:, :, None, None] * head.curvature(probabilities)
+    identity = torch.eye(hat.shape[1], dtype=inputs.dtype, device=inputs.device)
+    residual = weights[:, :, None] * head.residual(probabilities, codes[:, None])
     # A singular matrix gives infinities; `refuse_undefined` names the row later.
-    left = torch.linalg.solve_ex(identity - curvature @ hat, residual).result
-    return outer(left, inputs), _times(hat, left)
+    left = torch.linalg.solve_ex(
+        identity - block_diagonal(curvature) @ hat, residual.flatten(1)
+    ).result
+    removed = left.reshape(residual.shape).transpose(1, 2) @ inputs
+    return removed.flatten(1), _times(hat, left)
+
+
+def block_diagonal(blocks: Tensor) -> Tensor:
+    """Return matrices (n, n_blocks, k, k) as (n, n_blocks * k, n_blocks * k)."""
+    n_blocks, k = blocks.shape[1:3]
+    if n_blocks == 1:
+        return blocks[:, 0]
+    matrix = blocks.new_zeros(len(blocks), n_blocks, k, n_blocks, k)
+    matrix.diagonal(dim1=1, dim2=3).copy_(blocks.movedim(1, -1))
+    return matrix.flatten(3).flatten(1, 2)
 
 
 def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
@@ -191,38 +222,75 @@ def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _half_solved(inputs: Tensor, n_scores: int, factor: Tensor) -> Tensor:
-    """Return ``(L^-1 (e_a (x) x))'`` of every row and score, (n_rows, n_scores, p)."""
-    columns = _unit_columns(inputs, n_scores)
+    """Return ``(L^-1 (e_a (x) x))'`` of every row, copy and score.
+
+    Inputs have shape (n_rows, n_copies, n_inputs), the result (n_rows, n_copies *
+    n_scores, p).
+    """
+    n_rows, n_copies = inputs.shape[:2]
+    columns = _unit_columns(inputs.flatten(0, 1), n_scores)
     half: Tensor = torch.linalg.solve_triangular(factor, columns, upper=False)
-    return half.T.reshape(len(inputs), n_scores, -1)
+    return half.T.reshape(n_rows, n_copies * n_scores, len(factor))
 
 
 def _unit_columns(inputs: Tensor, n_scores: int) -> Tensor:
     """Return ``e_a (x) x`` for every row and score, (p, n_rows * n_scores)."""
     identity = torch.eye(n_scores, dtype=inputs.dtype, device=inputs.device)
     columns = identity[None, :, :, None] * inputs[:, None, None, :]
-    return columns.reshape(len(inputs) * n_scores, -1).T
+    return columns.reshape(len(inputs) * n_scores, n_scores * inputs.shape[1]).T
+
+
+class _Terms(NamedTuple):
+    """The label's terms of some rows, copy by copy.
+
+    Attributes
+    ----------
+    gradients : Tensor of shape (n_rows, n_copies, p)
+    curvature : Tensor of shape (n_rows, n_copies, k, k)
+    half : Tensor of shape (n_rows, n_copies * k, p)
+    """
+
+    gradients: Tensor
+    curvature: Tensor
+    half: Tensor
+
+    def of(self, copies: slice) -> "_Terms":
+        """Return the terms of some of the copies."""
+        half = self.half.reshape(*self.curvature.shape[:3], -1)[:, copies]
+        return _Terms(
+            self.gradients[:, copies], self.curvature[:, copies], half.flatten(1, 2)
+        )
 
 
 class _LabelTerms:
     """Newton steps of the label head for a block of rows that are removed or move.
 
     Both take a row's curvature out of the Hessian. If the row only moves, its curvature
-    at the new place is put in.
+    at the new place is put in. All copies of a row are removed together.
     """
 
     def __init__(self, bottleneck: Bottleneck, rows: TrainingData, factors: Factors):
-        self.bottleneck, self.rows, self.factor = bottleneck, rows, factors.label
-        activations = bottleneck.training_activations(rows)
-        self.inputs = bottleneck.label.inputs(activations)
-        self.probabilities, self.gradient, self.curvature, self.half = self._at(
-            self.inputs
-        )
+        self.bottleneck, self.factor = bottleneck, factors.label
+        self.rows = bottleneck.label_rows(rows)
+        self.inputs = bottleneck.label.inputs(self.rows.activations)
+        self.here = self._at(self.inputs, slice(None))
+        self.gradient = self.here.gradients.sum(dim=1)
+        # Only the copy with predicted activations moves: where the other copy follows
+        # the concept heads, there is no annotation to remove.
+        n_predicted = sum(not known for _, known in bottleneck.copies)
+        self.predicted = slice(0, n_predicted)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Probabilities of the labels of all copies."""
+        scores = self.inputs @ self.bottleneck.label_parameters.T
+        return self.bottleneck.label.probabilities(scores)
 
     def own_shift(self, step: Tensor) -> Tensor:
         """Return how steps (n_block, p) move the row's own scores."""
         matrices = step.reshape(len(step), -1, self.inputs.shape[1])
-        return _times(matrices, self.inputs)
+        inputs = self.rows.by_row(self.inputs)
+        return (inputs @ matrices.transpose(1, 2)).flatten(1)
 
     def step_removed(self, others: Tensor) -> Tensor:
         """Return the step without the row, (n_block, p).
@@ -234,17 +302,21 @@ class _LabelTerms:
         others : Tensor of shape (n_block, p)
             Change of the gradient of the other rows.
         """
-        return self._solve(self.gradient - others, self.half, -self.curvature)
+        here = self.here
+        return self._solve(self.gradient - others, here.half, -here.curvature)
 
     def own_move(self, concept: int, scores: Tensor) -> Tensor:
         """Return how the row's activations move if a concept has other scores."""
-        bottleneck = self.bottleneck
-        columns = bottleneck.concepts.activations[concept]
-        moved = bottleneck.concepts.heads[concept].activations(scores)
-        move = moved - self.inputs[:, columns]
-        if bottleneck.independent:
-            move = torch.where(self.rows.annotated[:, concept, None], 0.0, move)
-        return move
+        stack = self.bottleneck.concepts
+        moved = self.rows.repeated(stack.heads[concept].activations(scores))
+        move = moved - self.inputs[:, stack.activations[concept]]
+        return torch.where(self.rows.moving[:, concept, None], move, 0.0)
+
+    def linear_move(self, concept: int, scores: Tensor, shift: Tensor) -> Tensor:
+        """Return how the row's activations move with a concept's scores, linearised."""
+        head = self.bottleneck.concepts.heads[concept]
+        jacobian = self.rows.activation_jacobian(head, concept, scores)
+        return _times(jacobian, self.rows.repeated(shift))
 
     def step_moved(self, concept: int, own: Tensor, others: Tensor) -> Tensor:
         """Return the step when a concept's activations of the row move by `own`.
@@ -253,11 +325,12 @@ class _LabelTerms:
         """
         inputs = self.inputs.clone()
         inputs[:, self.bottleneck.concepts.activations[concept]] += own
-        _, gradient, curvature, half = self._at(inputs)
+        before = self.here.of(self.predicted)
+        after = self._at(inputs, self.predicted)
         return self._solve(
-            self.gradient - gradient - others,
-            torch.cat([self.half, half], dim=1),
-            _block_diagonal(-self.curvature, curvature),
+            (before.gradients - after.gradients).sum(dim=1) - others,
+            torch.cat([before.half, after.half], dim=1),
+            torch.cat([-before.curvature, after.curvature], dim=1),
         )
 
     def gradient_jacobian(self, concept: int, scores: Tensor) -> Tensor:
@@ -272,19 +345,28 @@ class _LabelTerms:
         )
         return jacobian.transpose(2, 3).flatten(1, 2)
 
-    def _at(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        head, weights = self.bottleneck.label, self.rows.label_weights
+    def _at(self, inputs: Tensor, copies: slice) -> "_Terms":
+        """Return the label's terms of some copies of the rows at some inputs."""
+        head = self.bottleneck.label
+        inputs, labels, weights = (
+            self.rows.by_row(values)[:, copies]
+            for values in (inputs, self.rows.labels, self.rows.weights)
+        )
         probabilities = head.probabilities(inputs @ self.bottleneck.label_parameters.T)
-        residual = head.residual(probabilities, self.rows.labels)
-        return (
-            probabilities,
-            outer(weights[:, None] * residual, inputs),
-            weights[:, None, None] * head.curvature(probabilities),
+        residual = weights[:, :, None] * head.residual(probabilities, labels)
+        gradients = residual[:, :, :, None] * inputs[:, :, None, :]
+        return _Terms(
+            gradients.flatten(2),
+            weights[:, :, None, None] * head.curvature(probabilities),
             _half_solved(inputs, head.n_scores, self.factor),
         )
 
     def _solve(self, right: Tensor, half: Tensor, curvature: Tensor) -> Tensor:
-        """Solve with the Hessian plus each row's low-rank change (Woodbury)."""
+        """Solve with the Hessian plus each row's low-rank change (Woodbury).
+
+        The curvature has shape (n_rows, n_changes, k, k).
+        """
+        curvature = block_diagonal(curvature)
         solved = torch.linalg.solve_triangular(self.factor, right.T, upper=False).T
         along = half @ solved[:, :, None]
         hat = half @ half.transpose(1, 2)
@@ -296,13 +378,6 @@ class _LabelTerms:
             self.factor.T, solved.T, upper=True
         )
         return step.T
-
-
-def _block_diagonal(first: Tensor, second: Tensor) -> Tensor:
-    """Return matrices with the given blocks, batched."""
-    top = torch.nn.functional.pad(first, (0, second.shape[-1]))
-    bottom = torch.nn.functional.pad(second, (first.shape[-1], 0))
-    return torch.cat([top, bottom], dim=-2)
 
 
 class _Drift:
@@ -339,15 +414,15 @@ class _Drift:
     def _add_rows(self, total: tuple[Tensor, list[Tensor]], rows: TrainingData) -> None:
         """Add rows to the products of inputs and to their moments, in place."""
         gram, moments = total
-        bottleneck = self.bottleneck
-        inputs = bottleneck.label.inputs(bottleneck.training_activations(rows))
-        weighted = self._weighted(rows, inputs)
+        stack, label_rows = self.bottleneck.concepts, self.bottleneck.label_rows(rows)
+        inputs = self.bottleneck.label.inputs(label_rows.activations)
+        weighted = self._weighted(label_rows, inputs)
         gram += inputs.T @ weighted
         features = with_ones(rows.features)
-        scores = bottleneck.concepts.split(bottleneck.concept_scores(rows.features))
-        for j, part in enumerate(scores):
-            jacobian = bottleneck.training_jacobian(rows, j, part).flatten(1)
-            moments[j] += outer(jacobian, weighted).T @ features
+        scores = stack.split(self.bottleneck.concept_scores(rows.features))
+        for j, (head, part) in enumerate(zip(stack.heads, scores, strict=True)):
+            jacobian = label_rows.activation_jacobian(head, j, part).flatten(1)
+            moments[j] += label_rows.total(outer(jacobian, weighted)).T @ features
 
     def of(self, concept: int, removed: Tensor) -> Tensor:
         """Return K, to first order, of removals, (n_block, n_inputs, n_activations)."""
@@ -359,7 +434,7 @@ class _Drift:
         """Return what the moves of the block's own rows add to K."""
         weighted = self._weighted(label.rows, label.inputs)
         solved = torch.cholesky_solve(weighted.T, self.factor).T
-        return solved[:, :, None] * moves[:, None, :]
+        return label.rows.total(solved[:, :, None] * moves[:, None, :])
 
     def carry_over(self, step: Tensor, drifts: dict[int, Tensor]) -> Tensor:
         """Return steps (n_block, p) for activations that K of each concept moved."""
@@ -370,11 +445,11 @@ class _Drift:
             carried = carried - step[:, :, columns] @ drift.transpose(1, 2)
         return carried.flatten(1)
 
-    def _weighted(self, rows: TrainingData, inputs: Tensor) -> Tensor:
+    def _weighted(self, rows: LabelRows, inputs: Tensor) -> Tensor:
         label = self.bottleneck.label
         scores = self.bottleneck.label_scores(inputs[:, :-1])
         curvature = label.mean_curvature(label.probabilities(scores))
-        return (rows.label_weights * curvature)[:, None] * inputs
+        return (rows.weights * curvature)[:, None] * inputs
 
     def _map(self, moment: Tensor, head: Head, factor: Tensor) -> Tensor:
         """Return the map from removals ``w r~ (x) x`` to K, flattened."""

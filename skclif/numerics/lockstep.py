@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .blocks import row_blocks, sum_rows
-from .bottleneck import Bottleneck, TrainingData
+from .bottleneck import Bottleneck, LabelRows, TrainingData
 from .heads import HeadsProblem, HeadStack
 from .hessians import label_gradient_jacobian
 from .products import affine, affine_adjoint, outer
@@ -35,8 +35,10 @@ class LockstepModels:
         Its weights are those of rows of weight 1.
     row_weights : Tensor of shape (n_samples,)
         Typical weights, for the preconditioner.
-    penalty, concept_penalty : float
-        ``1 / C`` and ``1 / concept_C``.
+    penalty : float
+        ``1 / C``.
+    concept_penalties : Tensor of shape (n_concepts,)
+        ``1 / concept_C`` of every concept.
     """
 
     def __init__(
@@ -46,10 +48,11 @@ class LockstepModels:
         row_weights: Tensor,
         *,
         penalty: float,
-        concept_penalty: float,
+        concept_penalties: Tensor,
     ):
         self.template, self.data, self.row_weights = template, data, row_weights
-        self.penalty, self.concept_penalty = penalty, concept_penalty
+        self.penalty = data.features.new_tensor(penalty)
+        self.concept_penalties = concept_penalties.to(data.features)
         self.preconditioner = Preconditioner(data.features, row_weights)
 
     def fit(self, weights: Tensor, start: list[Bottleneck] | None) -> list[Bottleneck]:
@@ -205,13 +208,13 @@ class LockstepModels:
 
     def _label_harm(self, model: Bottleneck, adjoints: Tensor) -> Tensor:
         """Return harm through the label's terms, (n_samples, n_losses)."""
-        data, label = self.data, self.template.label
-        activations = model.training_activations(data)
-        probabilities = label.probabilities(model.label_scores(activations))
-        residual = label.residual(probabilities, data.labels)
-        along = label.inputs(activations) @ adjoints.T
+        rows, label = model.label_rows(self.data), self.template.label
+        probabilities = label.probabilities(model.label_scores(rows.activations))
+        residual = label.residual(probabilities, rows.labels)
+        along = label.inputs(rows.activations) @ adjoints.T
         along = along.reshape(len(along), -1, label.n_scores)
-        return -data.label_weights[:, None] * (along @ residual[:, :, None]).squeeze(2)
+        harm = rows.weights[:, None] * (along @ residual[:, :, None]).squeeze(2)
+        return -rows.total(harm)
 
     def _concept_harm(self, model: Bottleneck, adjoints: Tensor) -> Tensor:
         """Return harm through the annotations' terms, (n_samples, n_losses)."""
@@ -238,13 +241,14 @@ class LockstepModels:
         result = flat.new_zeros(n_rows, self.data.features.shape[1] + 1)
 
         def add(total: Tensor, rows: TrainingData) -> None:
-            activations = model.training_activations(rows)
+            label_rows = model.label_rows(rows)
+            activations = label_rows.activations
             probabilities = label.probabilities(model.label_scores(activations))
             inputs = label.inputs(activations)
             columns = []
             for j, part in enumerate(stack.split(model.concept_scores(rows.features))):
                 jacobian = label_gradient_jacobian(
-                    model, rows, j, part, probabilities, inputs
+                    model, label_rows, j, part, probabilities, inputs
                 )
                 columns.append(flat @ jacobian.transpose(2, 3).flatten(1, 2))
             by_loss = torch.cat(columns, dim=2)  # (n_block, n_losses, n_scores)
@@ -261,7 +265,7 @@ class LockstepModels:
             data.features,
             data.concepts.repeat(1, n_models),
             (weights[:, :, None] * data.concept_weights[:, None, :]).flatten(1),
-            self.concept_penalty,
+            self.concept_penalties.repeat(n_models),
         )
 
     def _label_problems(
@@ -271,28 +275,27 @@ class LockstepModels:
 
         A problem has `n_copies` copies of every head.
         """
-        data = self.data
-        weights = (weights * data.label_weights[:, None]).repeat_interleave(
-            n_copies, dim=1
-        )
+        weights = weights.repeat_interleave(n_copies, dim=1)
         if not self.template.concepts:
-            problem = self._label_problem(data.features, weights)
+            problem = self._label_problem(self.template.label_rows(self.data), weights)
             yield problem, self.preconditioner, slice(0, len(models))
             return
         for m, model in enumerate(models):
-            inputs = model.training_activations(data)
+            rows = model.label_rows(self.data)
             own = weights[:, m * n_copies : (m + 1) * n_copies]
-            preconditioner = Preconditioner(inputs, self.row_weights)
-            yield self._label_problem(inputs, own), preconditioner, slice(m, m + 1)
+            preconditioner = Preconditioner(
+                rows.activations, rows.repeated(self.row_weights)
+            )
+            yield self._label_problem(rows, own), preconditioner, slice(m, m + 1)
 
-    def _label_problem(self, inputs: Tensor, weights: Tensor) -> HeadsProblem:
+    def _label_problem(self, rows: LabelRows, weights: Tensor) -> HeadsProblem:
         n_heads = weights.shape[1]
         return HeadsProblem(
             HeadStack([self.template.label] * n_heads),
-            inputs,
-            self.data.labels[:, None].expand(-1, n_heads),
-            weights,
-            self.penalty,
+            rows.activations,
+            rows.labels[:, None].expand(-1, n_heads),
+            rows.repeated(weights) * rows.weights[:, None],
+            self.penalty.expand(n_heads),
         )
 
 

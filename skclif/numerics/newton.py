@@ -18,6 +18,7 @@ from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
 from .heads import Head
 from .hessians import Factors
+from .leverage import block_diagonal
 from .products import with_ones
 from .removal import Answers, Removals, refuse_undefined
 from .targets import Question
@@ -122,45 +123,46 @@ class _Refit:
                 data.concepts[:, j],
                 data.concept_weights[:, j],
                 factors.concepts[j],
-                factors.concept_penalty,
+                float(factors.concept_penalties[j]),
             )
             for j, head in enumerate(self.stack.heads)
         ]
-        activations = bottleneck.training_activations(data)
+        self.rows = rows = bottleneck.label_rows(data)
         self.label = _SolvedHead(
             bottleneck.label,
             bottleneck.label_parameters,
-            bottleneck.label.inputs(activations).to(dtype),
-            bottleneck.label_scores(activations),
-            data.labels,
-            data.label_weights,
+            bottleneck.label.inputs(rows.activations).to(dtype),
+            bottleneck.label_scores(rows.activations),
+            rows.labels,
+            rows.weights,
             factors.label,
             factors.penalty,
         )
-        # In independent training, true annotations do not move.
-        fixed = data.annotated if bottleneck.independent else data.annotated & False
-        self.moving = (~fixed).to(dtype)
+        self.moving = rows.moving.to(dtype)
 
     @property
     def width(self) -> int:
         """Number of values that a training row needs in a pass for one removal."""
-        return self.stack.n_activations + 2 * self.label.head.n_activations
+        width = self.stack.n_activations + 2 * self.label.head.n_activations
+        return self.rows.n_copies * width
 
     def without(self, removed: Tensor, *, paths: bool) -> tuple[Removals, Tensor]:
         """Return the changes, and the largest relative error of a head's change."""
         concepts, moves, terms, errors = [], [], [], []
         for j, head in enumerate(self.concepts):
-            change, error = head.solve(len(removed), removed)
+            change, error = head.solve(len(removed), removed[:, None])
             concepts.append(change.double())
-            moves.append(head.activation_change(change).mul_(self.moving[:, j]))
+            copies = [head.activation_change(change)] * self.rows.n_copies
+            moves.append(torch.cat(copies, dim=2).mul_(self.moving[:, j]))
             errors.append(error)
         cases: list[tuple[Tensor | None, Moves | None]] = []
+        positions = self.rows.positions(removed)
         if paths:
-            cases.append((removed, None))
+            cases.append((positions, None))
             columns = self.stack.activations
-            cases += [(None, moved) for moved in zip(moves, columns, strict=True)]
+            cases += [(None, moving) for moving in zip(moves, columns, strict=True)]
         whole = slice(0, self.stack.n_activations)
-        cases.append((removed, (torch.cat(moves), whole) if moves else None))
+        cases.append((positions, (torch.cat(moves), whole) if moves else None))
         for gone, moved in cases:
             change, error = self.label.solve(len(removed), gone, moved)
             terms.append(change.double())
@@ -200,7 +202,14 @@ class _SolvedHead:
     def solve(
         self, n: int, removed: Tensor | None = None, moved: "Moves | None" = None
     ) -> tuple[Tensor, Tensor]:
-        """Solve n problems together, each without a row or with moved inputs.
+        """Solve n problems together, each without some rows or with moved inputs.
+
+        Parameters
+        ----------
+        n : int
+        removed : Tensor of shape (n, n_copies), int64, default=None
+            Positions of the rows that each problem lacks.
+        moved : tuple, default=None
 
         Returns
         -------
@@ -245,16 +254,17 @@ class _Problem:
             return
         inverse, n_scores = solved.inverse, solved.head.n_scores
         self.own = solved.inputs[removed]
-        self.own_gradient = solved.residual[:, removed].T
-        # H^-1 (e_a (x) x) for every score a.
+        residual = solved.residual[:, removed].movedim(0, 1)
+        self.own_gradient = residual @ self.own
+        # H^-1 (e_a (x) x) for every row x and score a.
         blocks = inverse.reshape(len(inverse) * n_scores, -1)
-        columns = self.own @ blocks.T
-        self.columns = columns.reshape(len(removed), -1, n_scores)
+        columns = (self.own @ blocks.T).reshape(*removed.shape, -1, n_scores)
+        self.columns = columns.transpose(1, 2).flatten(2)
         hat = _own_scores(self.own, self.columns)
         # A little less than the whole curvature, so that the rest stays definite.
         little = torch.finfo(hat.dtype).eps ** 0.5
-        curvature = (1 - little) * solved.curvature[removed]
-        identity = torch.eye(n_scores, dtype=hat.dtype, device=hat.device)
+        curvature = (1 - little) * block_diagonal(solved.curvature[removed])
+        identity = torch.eye(hat.shape[1], dtype=hat.dtype, device=hat.device)
         # If the rest is singular all the same, a removal has no first step.
         self.inner = torch.linalg.solve_ex(identity - curvature @ hat, curvature).result
 
@@ -264,7 +274,7 @@ class _Problem:
             return self.gradient(start, torch.arange(len(start), device=start.device))
         if self.removed is None:
             return torch.zeros_like(start)
-        return -self.own_gradient[:, :, None] * self.own[:, None, :]
+        return -self.own_gradient
 
     def gradient(self, change: Tensor, at: Tensor) -> Tensor:
         """Return the gradients if the parameters of problems `at` change by `change`.
@@ -283,7 +293,7 @@ class _Problem:
         pulls *= solved.weights
         if self.removed is not None:
             _leave_out(pulls, self.removed[at])
-            gradient -= self.own_gradient[at, :, None] * self.own[at, None, :]
+            gradient -= self.own_gradient[at]
         gradient += solved.pull_back(pulls)
         if self.moved is not None:
             pulls += solved.residual[:, None]
@@ -302,15 +312,18 @@ class _Problem:
 
 
 def _own_scores(own: Tensor, columns: Tensor) -> Tensor:
-    """Return scores of each row, (b, q), by columns of parameters, (b, S * q, k)."""
-    matrices = columns.reshape(len(own), -1, own.shape[1], columns.shape[2])
-    scores: Tensor = torch.einsum("bq,bsqk->bsk", own, matrices)
-    return scores
+    """Return scores of rows, (b, c, q), by columns of parameters, (b, s * q, k).
+
+    The result has shape (b, c * s, k).
+    """
+    matrices = columns.reshape(len(own), -1, own.shape[2], columns.shape[2])
+    scores: Tensor = torch.einsum("bcq,bsqk->bcsk", own, matrices)
+    return scores.flatten(1, 2)
 
 
 def _leave_out(columns: Tensor, rows: Tensor) -> None:
-    """Put 0 in the column of each problem's row, in place."""
-    columns[:, torch.arange(len(rows), device=rows.device), rows] = 0
+    """Put 0 in the columns of each problem's rows, in place."""
+    columns[:, torch.arange(len(rows), device=rows.device)[:, None], rows] = 0
 
 
 def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:

@@ -83,9 +83,9 @@ class _Refit:
         self.bottleneck, self.data, self.factors = bottleneck, data, factors
         self.of_concepts = FactoredHessians(factors.concepts)
         self.of_label = FactoredHessians([factors.label])
-        self.activations = bottleneck.training_activations(data)
+        self.rows = bottleneck.label_rows(data)
         # The base is fitted to the same gradient norm as what is compared with it.
-        self.base = self._fit_label(self.activations, data.label_weights)
+        self.base = self._fit_label(self.rows.activations, self.rows.weights)
         self.unmoved = self._fit_concepts(data.concept_weights, 1)
 
     def without(self, removed: Tensor, *, paths: bool) -> Removals:
@@ -105,30 +105,29 @@ class _Refit:
 
     def _labels(self, row: Tensor, heads: list[Tensor], paths: bool) -> list[Tensor]:
         """Return the changes of the label head for each removal, the whole row last."""
-        data, stack = self.data, self.bottleneck.concepts
-        removed = data.label_weights.clone()
-        removed[row] = 0
-        everything, cases = self.activations.clone(), []
+        rows, stack = self.rows, self.bottleneck.concepts
+        before, removed = rows.activations, rows.weights.clone()
+        removed[rows.positions(row[None])] = 0
+        everything, cases = before.clone(), []
         if paths:
-            cases.append((self.activations, removed))
+            cases.append((before, removed))
         for j, parameters in enumerate(heads):
-            shown = stack.heads[j].activations(affine(data.features, parameters))
-            if self.bottleneck.independent:
-                known = data.annotated[:, j, None]
-                shown = torch.where(
-                    known, self.activations[:, stack.activations[j]], shown
-                )
-            everything[:, stack.activations[j]] = shown
+            columns = stack.activations[j]
+            moved = stack.heads[j].activations(affine(self.data.features, parameters))
+            shown = torch.where(
+                rows.moving[:, j, None], rows.repeated(moved), before[:, columns]
+            )
+            everything[:, columns] = shown
             if paths:
-                alone = self.activations.clone()
-                alone[:, stack.activations[j]] = shown
-                cases.append((alone, data.label_weights))
+                alone = before.clone()
+                alone[:, columns] = shown
+                cases.append((alone, rows.weights))
         cases.append((everything, removed))
         return [self._label_change(*case) for case in cases]
 
     def _label_change(self, activations: Tensor, weights: Tensor) -> Tensor:
-        same = weights is self.data.label_weights
-        if same and torch.equal(activations, self.activations):
+        same = weights is self.rows.weights
+        if same and torch.equal(activations, self.rows.activations):
             return torch.zeros_like(self.base)
         return self._fit_label(activations, weights) - self.base
 
@@ -142,7 +141,7 @@ class _Refit:
             data.features,
             data.concepts.repeat(1, n),
             weights,
-            self.factors.concept_penalty,
+            self.factors.concept_penalties.repeat(n),
         )
         start = self.bottleneck.concept_parameters.repeat(n, 1)
         fitted = _fit(problem, start, self.of_concepts)
@@ -153,9 +152,9 @@ class _Refit:
         problem = HeadsProblem(
             HeadStack([self.bottleneck.label]),
             activations,
-            self.data.labels[:, None],
+            self.rows.labels[:, None],
             weights[:, None],
-            self.factors.penalty,
+            weights.new_full((1,), self.factors.penalty),
         )
         return _fit(problem, self.bottleneck.label_parameters, self.of_label)
 

@@ -158,7 +158,9 @@ def _weakest(problem: HeadsProblem) -> Tensor:
     gradient divided by the penalty. Only the rows curve it along the bias, or along any
     parameter without a penalty.
     """
-    return problem.weights.sum(dim=0).clamp(max=min(problem.penalty or 1.0, 1.0))
+    penalties = problem.penalties
+    most = torch.where(penalties > 0, penalties, 1.0).clamp(max=1.0)
+    return torch.minimum(problem.weights.sum(dim=0), most)
 
 
 class Preconditioner:
@@ -190,11 +192,12 @@ class Preconditioner:
     ) -> Callable[[Tensor], Tensor]:
         """Return the preconditioner for a problem at these predictions."""
         curvature = problem.per_score(problem.mean_curvature(probabilities))
-        scale = curvature * self.values + problem.penalty
-        if problem.penalty == 0:
+        penalties = problem.per_score(problem.penalties)
+        scale = curvature * self.values + penalties
+        if (penalties == 0).any():
             # Directions outside the span of the features have no curvature.
             least = torch.finfo(scale.dtype).eps * scale.amax(dim=1, keepdim=True)
-            scale = scale.clamp(min=least)
+            scale = torch.where(penalties > 0, scale, scale.clamp(min=least))
         without = problem.without_missing_biases
         return lambda v: without(((v @ self.vectors) / scale) @ self.vectors.T)
 

@@ -11,12 +11,13 @@ so the step is of first order in the new residual. Removal is ``w' = 0``, the cl
 form of leverage. Targets are linear in the steps, so one adjoint is enough for every
 change.
 
-Through the bottleneck, the cross term moves the label head with the concept heads. In
-independent training, the label head also sees a new annotation as its input: the
-gradient and the curvature of that row move to the new input. See Eqs. (22) to (25) of
-docs/mathematics.rst.
+Through the bottleneck, the cross term moves the label head with the concept heads.
+Where the label head is trained on true annotations, it also sees a new annotation as
+its input: the gradient and the curvature of that copy of the row move to the new input.
+See Eqs. (22) to (25) of docs/mathematics.rst.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -26,6 +27,7 @@ from .bottleneck import Bottleneck, TrainingData
 from .first_order import Adjoint
 from .heads import Head
 from .hessians import Factors, label_gradient_jacobian
+from .leverage import block_diagonal
 from .products import outer, with_ones
 
 BLOCK_ROWS = 256
@@ -70,24 +72,26 @@ class RowChanges:
     def __init__(self, changes: ClosedForm, rows: TrainingData, adjoint: Adjoint):
         self.changes, self.bottleneck, self.rows = changes, changes.bottleneck, rows
         self.adjoint, stack = adjoint, self.bottleneck.concepts
-        activations = self.bottleneck.training_activations(rows)
+        self.label_rows = self.bottleneck.label_rows(rows)
+        activations = self.label_rows.activations
         self.inputs = self.bottleneck.label.inputs(activations)
         self.features = with_ones(rows.features)
         self.scores = stack.split(self.bottleneck.concept_scores(rows.features))
         self.label = _Term(
             self.bottleneck.label,
-            self.inputs,
-            self.bottleneck.label_scores(activations),
+            self.label_rows.by_row(self.inputs),
+            self.label_rows.by_row(self.bottleneck.label_scores(activations)),
             rows.labels,
             rows.label_weights,
             changes.inverses[0],
             adjoint.label,
+            self.label_rows.shares,
         )
         self.concepts = [
             _Term(
                 head,
-                self.features,
-                self.scores[j],
+                self.features[:, None],
+                self.scores[j][:, None],
                 rows.concepts[:, j],
                 rows.concept_weights[:, j],
                 changes.inverses[1 + j],
@@ -104,24 +108,26 @@ class RowChanges:
         """Give every row another or a first annotation of a concept: Eq. (25)."""
         term = self.concepts[concept]
         left = term.left(codes, weights)
-        if not self.bottleneck.independent:
+        *_, (share, known) = self.bottleneck.copies
+        if not known:
             return term.effect(left)
         columns = self.bottleneck.concepts.activations[concept]
-        inputs = self.inputs.clone()
-        inputs[:, columns] = term.head.true_activations(codes, inputs)
-        old, head = self.label, self.bottleneck.label
-        probabilities = head.probabilities(inputs @ self.bottleneck.label_parameters.T)
+        label, head = self.label, self.bottleneck.label
+        before = label.inputs[:, -1]
+        after = before.clone()
+        after[:, columns] = term.head.true_activations(codes, after)
+        probabilities = head.probabilities(after @ self.bottleneck.label_parameters.T)
         residual = head.residual(probabilities, self.rows.labels)
-        weight = self.rows.label_weights[:, None]
+        weight = share * self.rows.label_weights[:, None]
         # The cross term contains the row's own move, but a true annotation is fixed.
-        own = self._own_move(concept, term.shift(left))
+        own = self._own_moves(concept, term.shift(left))[:, -1]
+        curvature = torch.stack(
+            [-label.curvature[:, -1], head.curvature(probabilities)], dim=1
+        )
         moved = self._label_effect(
-            torch.stack([self.inputs, inputs], dim=1),
-            _block_diagonal(
-                -weight[:, :, None] * old.curvature,
-                weight[:, :, None] * head.curvature(probabilities),
-            ),
-            torch.cat([-weight * old.residual, weight * residual], dim=1),
+            torch.stack([before, after], dim=1),
+            block_diagonal(weight[:, :, None, None] * curvature),
+            torch.cat([-weight * label.residual[:, -1], weight * residual], dim=1),
             self._drift(concept, left) - own,
         )
         return term.effect(left) + self.adjoint.label @ own.T + moved
@@ -130,31 +136,34 @@ class RowChanges:
         """Multiply the weight of every row by a factor; 0 drops it: Eq. (24)."""
         added = factor - 1
         effect: Tensor | float = 0.0
-        drift = torch.zeros_like(self.inputs[:, :1])
+        drift = torch.zeros_like(self.features[:, :1])
         for j, term in enumerate(self.concepts):
             left = term.left(term.codes, factor * term.weights)
-            own = added * self._own_move(j, term.shift(left))
+            own = added * self._own_moves(j, term.shift(left)).sum(dim=1)
             effect = effect + term.effect(left) - self.adjoint.label @ own.T
             drift = drift + self._drift(j, left) + own
-        weight = added * self.rows.label_weights[:, None]
+        added_weights = added * self.rows.label_weights
         return effect + self._label_effect(
-            self.inputs[:, None],
-            weight[:, :, None] * self.label.curvature,
-            weight * self.label.residual,
+            self.label.inputs,
+            self.label.total_curvature(added_weights),
+            self.label.total_residual(added_weights),
             drift.expand(-1, self.adjoint.label.shape[1]),
         )
 
-    def _own_move(self, concept: int, shift: Tensor) -> Tensor:
-        """Return how the row's own label gradient moves with its scores, (n, p)."""
+    def _own_moves(self, concept: int, shift: Tensor) -> Tensor:
+        """Return how the gradients of the label's copies move, (n, n_copies, p)."""
+        label = self.bottleneck.label
         jacobian = label_gradient_jacobian(
             self.bottleneck,
-            self.rows,
+            self.label_rows,
             concept,
             self.scores[concept],
-            self.label.probabilities,
+            label.probabilities(self.inputs @ self.bottleneck.label_parameters.T),
             self.inputs,
+            by_copy=True,
         )
-        return torch.einsum("nksi,ns->nki", jacobian, shift).flatten(1)
+        moves = torch.einsum("nksi,ns->nki", jacobian, self.label_rows.repeated(shift))
+        return self.label_rows.by_row(moves.flatten(1))
 
     def _drift(self, concept: int, left: Tensor) -> Tensor:
         """Return how all rows' label gradients move with a concept head, (n, p)."""
@@ -188,7 +197,11 @@ class RowChanges:
 
 
 class _Term:
-    """One loss term of every row, and the targets' derivatives along its inputs."""
+    """One loss term of every row, and the targets' derivatives along its inputs.
+
+    The term can have several copies: inputs have shape (n_rows, n_copies, n_inputs),
+    and each copy has a share of the weight.
+    """
 
     def __init__(
         self,
@@ -199,34 +212,51 @@ class _Term:
         weights: Tensor,
         inverse: Tensor,
         adjoint: Tensor,
+        shares: Sequence[float] = (1.0,),
     ):
         self.head, self.codes, self.weights = head, codes, weights
-        self.inputs, self.inverse = inputs[:, None], inverse
+        self.inputs, self.inverse = inputs, inverse
+        self.shares = inputs.new_tensor(shares)
         self.probabilities = head.probabilities(scores)
-        self.residual = head.residual(self.probabilities, codes)
+        self.residual = head.residual(self.probabilities, codes[:, None])
         self.pull = _pull(adjoint, self.inputs)
 
     @cached_property
     def curvature(self) -> Tensor:
-        """The second derivative of the loss at weight 1, (n_rows, k, k)."""
+        """The second derivatives of the loss at weight 1, (n_rows, n_copies, k, k)."""
         return self.head.curvature(self.probabilities)
 
     @cached_property
     def hat(self) -> Tensor:
-        """``A``, (n_rows, k, k)."""
+        """``A``, (n_rows, n_copies * k, n_copies * k)."""
         return _hat(self.inputs, self.inverse)
 
+    def total_curvature(self, weights: Tensor) -> Tensor:
+        """Return ``w D`` of all copies, for weights (n_rows,) of the whole term."""
+        by_copy = weights[:, None] * self.shares
+        return block_diagonal(by_copy[:, :, None, None] * self.curvature)
+
+    def total_residual(self, weights: Tensor, codes: Tensor | None = None) -> Tensor:
+        """Return ``w r`` of all copies, (n_rows, n_copies * k), perhaps of others."""
+        residual = self.residual
+        if codes is not None:
+            residual = self.head.residual(self.probabilities, codes[:, None])
+        by_copy = weights[:, None] * self.shares
+        return (by_copy[:, :, None] * residual).flatten(1)
+
     def left(self, codes: Tensor, weights: Tensor) -> Tensor:
-        """Return ``q`` of Eq. (22), for a step to other codes and weights, (n, k)."""
-        residual = self.head.residual(self.probabilities, codes)
-        change = weights[:, None] * residual - self.weights[:, None] * self.residual
+        """Return ``q`` of Eq. (22), for a step to other codes and weights.
+
+        The result has shape (n_rows, n_copies * k).
+        """
+        change = self.total_residual(weights, codes) - self.total_residual(self.weights)
         added = weights - self.weights
         if not added.any():
             return change
-        return _solve(added[:, None, None] * self.curvature @ self.hat, change)
+        return _solve(self.total_curvature(added) @ self.hat, change)
 
     def shift(self, left: Tensor) -> Tensor:
-        """Return how a step moves the row's own scores, (n_rows, k)."""
+        """Return how a step moves the row's own scores, (n_rows, n_copies * k)."""
         return -(self.hat @ left[:, :, None]).squeeze(-1)
 
     def effect(self, left: Tensor) -> Tensor:
@@ -261,10 +291,3 @@ def _solve(product: Tensor, right: Tensor) -> Tensor:
     identity = torch.eye(right.shape[1], dtype=right.dtype, device=right.device)
     result: Tensor = torch.linalg.solve_ex(identity + product, right).result
     return result
-
-
-def _block_diagonal(first: Tensor, second: Tensor) -> Tensor:
-    """Return matrices with the given blocks, batched."""
-    top = torch.nn.functional.pad(first, (0, second.shape[-1]))
-    bottom = torch.nn.functional.pad(second, (first.shape[-1], 0))
-    return torch.cat([top, bottom], dim=-2)

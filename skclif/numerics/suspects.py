@@ -143,24 +143,40 @@ def _left_out_scores(
         heads, _parts(bottleneck, rows, factors), strict=True
     ):
         _, shift = remove_terms(head, part, *term)
-        scores.append(part)
-        without.append(part + shift)
+        # All copies of a row are left out, and judged where they are predicted.
+        scores.append(part[:, 0])
+        without.append(part[:, 0] + shift[:, : head.n_scores])
     return scores, without
 
 
 def _parts(
     bottleneck: Bottleneck, rows: TrainingData, factors: Factors
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
-    """Yield scores, codes, weights, inputs and factor of every head."""
-    activations = bottleneck.training_activations(rows)
-    inputs = bottleneck.label.inputs(activations)
-    scores = bottleneck.label_scores(activations)
-    yield scores, rows.labels, rows.label_weights, inputs, factors.label
+    """Yield scores, codes, weights, inputs and factor of every head.
+
+    Scores have shape (n_rows, n_copies, n_scores), and so on; only the label head has
+    more than one copy.
+    """
+    label_rows = bottleneck.label_rows(rows)
+    scores, inputs, weights = (
+        label_rows.by_row(values)
+        for values in (
+            bottleneck.label_scores(label_rows.activations),
+            bottleneck.label.inputs(label_rows.activations),
+            label_rows.weights,
+        )
+    )
+    yield scores, rows.labels, weights, inputs, factors.label
     features = with_ones(rows.features)
     scores_of = bottleneck.concepts.split(bottleneck.concept_scores(rows.features))
     for j, part in enumerate(scores_of):
-        weights = rows.concept_weights[:, j]
-        yield part, rows.concepts[:, j], weights, features, factors.concepts[j]
+        yield (
+            part[:, None],
+            rows.concepts[:, j],
+            rows.concept_weights[:, j, None],
+            features[:, None],
+            factors.concepts[j],
+        )
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def given():
     return Given()
 
 
-@pytest.fixture(scope="module", params=["sequential", "independent"])
+@pytest.fixture(scope="module", params=["mixed", "sequential", "independent"])
 def explainer(request, given):
     return explain(given, training=request.param, class_weight="balanced")
 
@@ -428,7 +428,7 @@ def test_a_cap_keeps_to_where_heads_stand(given):
 
 def test_gradients_are_those_of_the_edited_rows(given):
     """Distance to stationarity, by finite differences of the objective."""
-    explainer = explain(given)
+    explainer = explain(given, training="sequential")
     edit = random_edit("relabel", 0.1, given)
     head = explainer.edit(**edit).record.heads[-1]
     edited, clf = given.edited(edit), explainer.estimator_

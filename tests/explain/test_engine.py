@@ -355,7 +355,7 @@ def test_a_loaded_explainer_answers_the_same(explainers, targets, method):
 
 
 @pytest.mark.parametrize("method", EXPLICIT)
-@pytest.mark.parametrize("training", ["sequential", "independent"])
+@pytest.mark.parametrize("training", ["mixed", "sequential", "independent"])
 def test_features_in_single_precision(targets, method, training):
     X = make_concept_data(N)[0].astype("f4")
     asked = targets[0].astype("f4"), targets[1]

@@ -32,7 +32,7 @@ def data():
     return make_concept_data(N)
 
 
-@pytest.fixture(scope="module", params=["sequential", "independent"])
+@pytest.fixture(scope="module", params=["mixed", "sequential", "independent"])
 def explainer(request, data):
     X, y, concepts = data
     clf = ConceptBottleneckClassifier(training=request.param, class_weight="balanced")
@@ -129,7 +129,7 @@ def test_what_is_not_annotated_has_no_influence(explainer, data, targets):
     assert (values[:, :, 1:][:, ~missing] != 0).all()
 
 
-@pytest.fixture(scope="module", params=["sequential", "independent"])
+@pytest.fixture(scope="module", params=["mixed", "sequential", "independent"])
 def leverage(request, data):
     X, y, concepts = data
     clf = ConceptBottleneckClassifier(training=request.param, class_weight="balanced")
@@ -331,14 +331,14 @@ def test_effects_of_concepts_follow_their_definition(explainer, targets):
 def test_mean_activations_are_weighted_and_what_the_label_head_saw(data):
     X, y, concepts = data
     weights = np.random.default_rng(0).uniform(0.1, 2, N)
-    for training in ("sequential", "independent"):
+    for training, share in [("sequential", 0), ("independent", 1), ("mixed", 0.4)]:
         explainer = ConceptInfluenceExplainer(
             ConceptBottleneckClassifier(training=training)
         ).fit(X, y, weights, concepts=concepts)
         z = explainer.estimator_.transform(X)
-        if training == "independent":
-            rows = concepts["quiet"].notna().to_numpy()
-            z[rows, 3] = concepts.loc[rows, "quiet"] == "yes"
+        rows = concepts["quiet"].notna().to_numpy()
+        true = concepts.loc[rows, "quiet"] == "yes"
+        z[rows, 3] = (1 - share) * z[rows, 3] + share * true
         expected = np.average(z[:, 3], weights=weights)
         np.testing.assert_allclose(explainer.mean_activations_[3], expected)
 

@@ -59,7 +59,8 @@ def _prepared(n_rows, *, bottleneck, spread=1.0, **params):
 
 
 def _factors(fitted, data, dtype, **kwargs):
-    penalties = {"penalty": 1 / C, "concept_penalty": 1 / C}
+    n_concepts = len(fitted.concepts)
+    penalties = {"penalty": 1 / C, "concept_penalties": torch.ones(n_concepts) / C}
     return factorise(fitted, data, dtype=dtype, **penalties, **kwargs)
 
 
@@ -80,9 +81,10 @@ def _distance(own, other):
     [
         {"bottleneck": False},
         {"bottleneck": True},
+        {"bottleneck": True, "training": "sequential"},
         {"bottleneck": True, "training": "independent"},
     ],
-    ids=["one head", "sequential", "independent"],
+    ids=["one head", "mixed", "sequential", "independent"],
 )
 def test_single_precision_is_within_2e_5(params, n_rows):
     prepared = _prepared(n_rows, **params)
@@ -117,7 +119,7 @@ def test_what_single_precision_cannot_hold_gives_way_to_double(scale):
     weights[:, :-1] /= scale
     fitted = replace(fitted, label_parameters=weights)
     data = replace(data, features=data.features * scale)
-    penalties = {"penalty": 0.1 * scale**2, "concept_penalty": 1.0}
+    penalties = {"penalty": 0.1 * scale**2, "concept_penalties": torch.ones(0)}
     factors = factorise(fitted, data, dtype=torch.float32, **penalties)
     assert factors.dtype == torch.float64
 

@@ -33,15 +33,22 @@ from skclif._results.ranks import spearman
 from skclif.exceptions import InfluenceWarning, SuggestionWarning
 from skclif.numerics.edits import Limits, solve_edit
 from skclif.numerics.first_order import first_order, solve_adjoint
-from skclif.numerics.hessians import factorise
 from skclif.numerics.suggestions import ClosedForm
 from skclif.numerics.targets import ConceptTarget, LabelTarget, evaluate
 
 from ..data import make_concept_data
-from ..numerics.test_influence import CONCEPT_PENALTY, PENALTY, SIZES, _data, _fit
+from ..numerics.test_influence import (
+    PENALTY,
+    SHARES,
+    SIZES,
+    _data,
+    _factors,
+    _fit,
+    concept_penalties,
+)
 
 CLASS_WEIGHT = {"again": 1.5, "never": 0.5, "perhaps": 1.0}
-TRAINING = ["sequential", "independent"]
+TRAINING = ["mixed", "sequential", "independent"]
 quiet = pytest.mark.filterwarnings("ignore::skclif.exceptions.SuggestionWarning")
 
 
@@ -103,16 +110,14 @@ def _loss(model, X, y):
 
 
 def _adjoint(data, bottleneck, target, test):
-    factors = factorise(
-        bottleneck, data, penalty=PENALTY, concept_penalty=CONCEPT_PENALTY
-    )
+    factors = _factors(bottleneck, data)
     derivatives = target.derivatives(bottleneck, test.features)
     return factors, solve_adjoint(bottleneck, factors, derivatives)
 
 
-def _changes(independent, target=None, n_samples=60):
+def _changes(intervention_prob, target=None, n_samples=60):
     data, test = _data(n_samples), _data(7, seed=5)
-    bottleneck = _fit(data, independent=independent)
+    bottleneck = _fit(data, intervention_prob=intervention_prob)
     target = target or LabelTarget("loss", test.labels)
     factors, adjoint = _adjoint(data, bottleneck, target, test)
     changed = ClosedForm(bottleneck, factors).of(data, adjoint)
@@ -123,11 +128,11 @@ def _influence(bottleneck, data, adjoint):
     return torch.cat([part for _, part in first_order(bottleneck, data, adjoint)], 1)
 
 
-@pytest.mark.parametrize("independent", [False, True])
+@pytest.mark.parametrize("intervention_prob", SHARES)
 def test_relabelling_is_the_influence_of_the_new_label_less_that_of_the_old(
-    independent,
+    intervention_prob,
 ):
-    data, bottleneck, adjoint, changed, _ = _changes(independent)
+    data, bottleneck, adjoint, changed, _ = _changes(intervention_prob)
     labels = (data.labels + 1) % 3
     found = changed.relabel(labels, data.label_weights)
     before = _influence(bottleneck, data, adjoint)[:, :, 0]
@@ -139,7 +144,7 @@ def test_relabelling_is_the_influence_of_the_new_label_less_that_of_the_old(
 def test_annotating_is_the_influence_of_the_new_annotation_less_that_of_the_old(
     concept,
 ):
-    data, bottleneck, adjoint, changed, _ = _changes(independent=False)
+    data, bottleneck, adjoint, changed, _ = _changes(0.0)
     codes, path = data.concepts[:, concept], 1 + concept
     codes = (codes + 1) % SIZES[concept] if SIZES[concept] else codes + 1
     found = changed.annotate(concept, codes, data.concept_weights[:, concept])
@@ -151,9 +156,9 @@ def test_annotating_is_the_influence_of_the_new_annotation_less_that_of_the_old(
     torch.testing.assert_close(found, after - before)
 
 
-@pytest.mark.parametrize("independent", [False, True])
-def test_a_little_more_weight_is_influence_to_first_order(independent):
-    data, bottleneck, adjoint, changed, _ = _changes(independent)
+@pytest.mark.parametrize("intervention_prob", SHARES)
+def test_a_little_more_weight_is_influence_to_first_order(intervention_prob):
+    data, bottleneck, adjoint, changed, _ = _changes(intervention_prob)
     step = 1e-6
     found = (changed.reweight(1 + step) - changed.reweight(1 - step)) / (2 * step)
     expected = _influence(bottleneck, data, adjoint).sum(dim=2)
@@ -161,8 +166,9 @@ def test_a_little_more_weight_is_influence_to_first_order(independent):
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
 
 
-def test_nothing_changed_is_no_effect():
-    data, _, _, changed, _ = _changes(independent=True)
+@pytest.mark.parametrize("intervention_prob", [0.3, 1.0])
+def test_nothing_changed_is_no_effect(intervention_prob):
+    data, _, _, changed, _ = _changes(intervention_prob)
     zero = torch.zeros(7, 60, dtype=torch.float64)
     torch.testing.assert_close(changed.relabel(data.labels, data.label_weights), zero)
     torch.testing.assert_close(changed.reweight(1.0), zero)
@@ -175,7 +181,7 @@ def test_a_head_without_curvature_to_change_is_followed_exactly():
     """Least squares are solved by one step, and the target is linear in them."""
     concept = SIZES.index(0)
     target = ConceptTarget(concept, 0)
-    data, bottleneck, _, changed, (target, test) = _changes(False, target)
+    data, bottleneck, _, changed, (target, test) = _changes(0.0, target)
     weights = data.concept_weights[:, concept]
     weights = torch.where(data.annotated[:, concept], weights, 1.3)
     codes = data.concepts[:, concept] + 1
@@ -190,7 +196,7 @@ def test_a_head_without_curvature_to_change_is_followed_exactly():
             replace(data, **parts),
             None,
             penalty=PENALTY,
-            concept_penalty=CONCEPT_PENALTY,
+            concept_penalties=concept_penalties(),
             limits=Limits(1e-11, 100),
         )
         return evaluate(target, after.bottleneck, test.features) - before

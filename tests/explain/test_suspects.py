@@ -18,7 +18,7 @@ COLUMNS = ["row", "path", "current", "suggested", "loss", "margin"]
 COLUMNS += ["self_influence", "probability", "rank"]
 
 
-@pytest.fixture(scope="module", params=["sequential", "independent"])
+@pytest.fixture(scope="module", params=["mixed", "sequential", "independent"])
 def training(request):
     return request.param
 
@@ -80,15 +80,17 @@ def test_losses_of_labels_are_those_of_the_label_head_without_the_label(
 ):
     X, y, _ = data
     model, training_data = explainer.estimator_, explainer._solved_model().data
-    inputs = FittedHeads.of(model).tensors().training_activations(training_data).numpy()
+    rows = FittedHeads.of(model).tensors().label_rows(training_data)
+    inputs, weights = rows.activations.numpy(), rows.weights.numpy()
+    labels = np.tile(y, rows.n_copies)
     lines = by_row(suspects, "label")
     losses = []
     for row in range(25):
-        kept = np.arange(N) != row
+        kept = np.arange(len(inputs)) % N != row  # all copies go
         clf = LogisticRegression(tol=1e-10, max_iter=1000)
-        weights = dict(zip(model.classes_, model.class_weight_, strict=True))
-        clf.set_params(class_weight=weights).fit(inputs[kept], y[kept])
+        clf.fit(inputs[kept], labels[kept], sample_weight=weights[kept])
         own = clf.classes_.tolist().index(y[row])
+        # Predicted activations come first, if the label head was trained on them.
         losses.append(-clf.predict_log_proba(inputs[[row]])[0, own])
     np.testing.assert_allclose(lines["loss"][:25], losses, rtol=0.05, atol=0.005)
 

@@ -81,7 +81,9 @@ def test_half_of_the_rows_are_the_most_influential(result, explainer, targets):
 
 
 def test_the_truth_is_that_of_scikit_learn(result, data, targets):
-    truth = RetrainedBottleneck(*data, *targets, C=1, concept_C=1)
+    truth = RetrainedBottleneck(
+        *data, *targets, C=1, concept_C=1, intervention_prob=0.4
+    )
     annotated = data[2].notna().to_numpy()
     assert not annotated[result.path_rows].all()
     for method in METHODS:

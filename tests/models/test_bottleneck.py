@@ -12,13 +12,18 @@ from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_sample_weight
 
 from skclif import ConceptBottleneckClassifier
+from skclif.exceptions import InterventionWarning
 
 from ..data import make_concept_data
 
-TRAINING = ["sequential", "independent"]
+SHARES = {"mixed": 0.4, "sequential": 0.0, "independent": 1.0}
+TRAINING = list(SHARES)
+
+pytestmark = pytest.mark.filterwarnings("ignore:Correcting concepts may make")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +45,13 @@ def _reference(C, X, y, weights=None):
     ).fit(X, y, sample_weight=weights)
 
 
+def _label_reference(C, training, predicted, known, y, weights=None):
+    """Fit scikit-learn's model to every row twice, with shares of its weight."""
+    share, weights = SHARES[training], np.ones(len(y)) if weights is None else weights
+    both = np.concatenate([(1 - share) * weights, share * weights])
+    return _reference(C, np.concatenate([predicted, known]), np.tile(y, 2), both)
+
+
 def _assert_same_head(coef, intercept, reference, *, rtol=1e-5):
     expected = reference.intercept_
     if len(expected) > 1:  # scikit-learn leaves the common shift of biases free
@@ -59,7 +71,7 @@ def test_every_head_is_scikit_learns_optimum(n_classes, training, weighted):
     clf = ConceptBottleneckClassifier(
         training=training, C=2.0, concept_C=0.5, class_weight="balanced"
     ).fit(X, y, weights, concepts=concepts, concept_sample_weight=concept_weights)
-    activations = []
+    activations, known = [], []
     for j, name in enumerate(concepts):
         rows = concepts[name].notna().to_numpy()
         own = weights[rows] * (concept_weights[rows, j] if weighted else 1)
@@ -67,12 +79,15 @@ def test_every_head_is_scikit_learns_optimum(n_classes, training, weighted):
         reference = _reference(0.5, X[rows], values, own)
         _assert_same_head(clf.concept_coef_[j], clf.concept_intercept_[j], reference)
         proba = reference.predict_proba(X)
-        if training == "independent":
-            proba[rows] = np.asarray(values)[:, None] == reference.classes_
         activations.append(proba[:, 1:] if proba.shape[1] == 2 else proba)
+        true = proba.copy()
+        true[rows] = np.asarray(values)[:, None] == reference.classes_
+        known.append(true[:, 1:] if true.shape[1] == 2 else true)
     totals = pd.Series(weights).groupby(y).sum()
     balanced = (weights.sum() / (len(totals) * totals)).loc[y].to_numpy()
-    reference = _reference(2.0, np.hstack(activations), y, weights * balanced)
+    reference = _label_reference(
+        2.0, training, np.hstack(activations), np.hstack(known), y, weights * balanced
+    )
     _assert_same_head(clf.coef_, clf.intercept_, reference)
 
 
@@ -96,17 +111,14 @@ def test_a_continuous_concept_is_scikit_learns_ridge(data, training):
     assert list(clf.predict_concept_proba(X)) == ["food", "quiet"]
     activations = clf.transform(X)
     np.testing.assert_array_equal(activations[:, -1], predicted)
-    if training == "independent":
-        for j, name in [(slice(0, 3), "food"), (slice(3, 4), "quiet")]:
-            known = mixed[name].notna().to_numpy()
-            columns = clf.concept_classes_[["food", "quiet"].index(name)][
-                -(j.stop - j.start) :
-            ]
-            activations[known, j] = (
-                mixed.loc[known, name].to_numpy()[:, None] == columns
-            )
-        activations[rows, -1] = price[rows]
-    label = _reference(1.0, activations, y, weights)
+    true = activations.copy()
+    for j, name in [(slice(0, 3), "food"), (slice(3, 4), "quiet")]:
+        known = mixed[name].notna().to_numpy()
+        values = clf.concept_classes_[["food", "quiet"].index(name)]
+        columns = values[-(j.stop - j.start) :]
+        true[known, j] = mixed.loc[known, name].to_numpy()[:, None] == columns
+    true[rows, -1] = price[rows]
+    label = _label_reference(1.0, training, activations, true, y, weights)
     _assert_same_head(clf.coef_, clf.intercept_, label)
     np.testing.assert_allclose(
         clf.contributions(X).sum(axis=2), clf.decision_function(X), atol=1e-12
@@ -165,7 +177,7 @@ def test_kinds_that_do_not_fit(data, kinds, match):
 def test_the_label_head_sees_what_it_is_told(data, bottleneck):
     X, y, concepts = data
     soft = ConceptBottleneckClassifier().fit(X, y, concepts=concepts)
-    clf = ConceptBottleneckClassifier(bottleneck=bottleneck)
+    clf = ConceptBottleneckClassifier(bottleneck=bottleneck, training="sequential")
     clf.fit(X, y, concepts=concepts)
     activations = []
     for p in soft.predict_concept_proba(X).values():
@@ -184,6 +196,61 @@ def test_the_label_head_sees_what_it_is_told(data, bottleneck):
     )
 
 
+@pytest.mark.parametrize(("prob", "training"), [(0, "sequential"), (1, "independent")])
+def test_mixed_training_ends_at_the_two_pure_ones(data, prob, training):
+    X, y, concepts = data
+    pure = ConceptBottleneckClassifier(training=training).fit(X, y, concepts=concepts)
+    mixed = ConceptBottleneckClassifier(intervention_prob=prob)
+    mixed.fit(X, y, concepts=concepts)
+    np.testing.assert_array_equal(mixed.coef_, pure.coef_)
+    assert mixed.intervention_prob_ == pure.intervention_prob_ == prob
+
+
+def test_without_concepts_training_does_not_matter(data):
+    X, y, _ = data
+    coefs = [
+        ConceptBottleneckClassifier(training=training).fit(X, y).coef_
+        for training in TRAINING
+    ]
+    np.testing.assert_array_equal(coefs[0], coefs[1])
+    np.testing.assert_array_equal(coefs[0], coefs[2])
+
+
+def test_correcting_concepts_warns_once_where_it_hurt(data):
+    X, y, concepts = data
+    clf = ConceptBottleneckClassifier(training="sequential")
+    clf.fit(X, y, concepts=concepts)
+    before = log_loss(y, clf.predict_proba(X))
+    message = (
+        "annotations of its own training rows .* accuracy on them goes from "
+        f"{clf.score(X, y):.1%} to .* log-loss from {before:.3f} to "
+    )
+    with pytest.warns(InterventionWarning, match=message) as caught:
+        after = log_loss(y, clf.intervene(X, concepts))
+    assert after > before and f"to {after:.3f}" in str(caught[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clf.intervene(X, concepts)  # once is enough
+        for prob in (0.4, 1.0):
+            mixed = ConceptBottleneckClassifier(intervention_prob=prob)
+            mixed.fit(X, y, concepts=concepts).intervene(X, concepts)
+    copy = pickle.loads(pickle.dumps(clf))
+    with pytest.warns(InterventionWarning):
+        copy.intervene(X, concepts)
+
+
+def test_correcting_concepts_does_not_warn_where_it_helped():
+    """The label depends on the true concepts, which features show with much noise."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 2, (400, 2))
+    X = true + rng.normal(scale=3, size=true.shape)
+    y = true.sum(axis=1)
+    clf = ConceptBottleneckClassifier(training="sequential").fit(X, y, concepts=true)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert log_loss(y, clf.intervene(X, true)) < log_loss(y, clf.predict_proba(X))
+
+
 def test_hard_predictions_are_like_known_values(data):
     X, y, concepts = data
     for training in TRAINING:
@@ -198,6 +265,10 @@ def test_a_known_value_has_no_logit(data):
     clf = ConceptBottleneckClassifier(bottleneck="logit")
     with pytest.raises(ValueError, match="'independent' needs bottleneck='soft'"):
         clone(clf).set_params(training="independent").fit(X, y, concepts=concepts)
+    with pytest.raises(ValueError, match="intervention_prob=0.1 needs bottleneck="):
+        clone(clf).set_params(intervention_prob=0.1).fit(X, y, concepts=concepts)
+    assert clone(clf).fit(X, y, concepts=concepts).intervention_prob_ == 0
+    clf.set_params(intervention_prob=0)
     clf.fit(X, y, concepts=concepts)
     with pytest.raises(ValueError, match="intervene needs bottleneck='soft'"):
         clf.intervene(X, concepts)

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from skclif import ConceptBottleneckClassifier, SentenceEmbedder, load_model, save_model
-from skclif._models.files import model_bytes, read_model
+from skclif._models.files import FORMAT_VERSION, model_bytes, read_model
 from skclif._storage.containers import _digest, pack, unpack
 from skclif.exceptions import ModelFileError
 
@@ -107,9 +107,9 @@ def saved(clf, path):
     return path
 
 
-def _repack(path, change, kind="model", version=1):
+def _repack(path, change, kind="model", version=FORMAT_VERSION):
     """Change what is in a file, whose digest is then right."""
-    arrays, about, _ = unpack(path, "model", 1)
+    arrays, about, *_ = unpack(path, "model", FORMAT_VERSION)
     change(arrays, about)
     path.write_bytes(pack(kind, version, arrays, about))
 
@@ -140,6 +140,8 @@ def test_labels_of_every_kind_come_back(path, y, with_concepts):
     "params",
     [
         {"bottleneck": "soft", "training": "independent"},
+        {"training": "sequential"},
+        {"intervention_prob": 0.6},
         {"bottleneck": "hard"},
         {"bottleneck": "hard", "training": "independent"},
         {"bottleneck": "logit", "C": np.float64(0.1), "concept_C": 7},
@@ -454,10 +456,10 @@ def test_other_kinds_and_versions(saved):
 
 
 def test_another_format_version_says_what_reads_it(saved):
-    _repack(saved, lambda arrays, about: None, version=2)
+    _repack(saved, lambda arrays, about: None, version=7)
     message = (
-        r"has format version '2'; skclif .+ reads 1\. Read it with skclif '0\..+', "
-        "which wrote it"
+        r"has format version '7'; skclif .+ reads 1 and 2\. Read it with skclif "
+        r"'0\..+', which wrote it"
     )
     with pytest.raises(ModelFileError, match=message):
         load_model(saved)
@@ -515,6 +517,10 @@ for _ in range(700):
         (_replace("coef", lambda a: a + np.inf), "numbers that are not finite"),
         (_replace("coef", lambda a: a.astype("f4")), "or not in double precision"),
         (_replace("class_weight", lambda a: a.astype(int)), "not in double precision"),
+        (_replace("C", lambda a: -a), "penalties that are not positive"),
+        (_replace("concept_C", lambda a: 0 * a), "penalties that are not positive"),
+        (_replace("concept_C", lambda a: a[1:]), r"shape \(\d,\) in place of"),
+        (_replace("intervention_prob", lambda a: a + 1), "probability of 1.4"),
         (_set("n_features", to=5), r"in place of \(3, 5\)"),
         (_set("n_features", to=0), "0 in place of a whole number"),
         (_set("n_features", to=True), "True in place of a whole number"),
@@ -760,7 +766,7 @@ def _places(part, keys=()):
 def test_any_json_about_a_model_is_refused_or_makes_a_model(sound, data):
     path, content = sound
     path.write_bytes(content)
-    arrays, about, _ = unpack(path, "model", 1)
+    arrays, about, *_ = unpack(path, "model", FORMAT_VERSION)
     for _ in range(data.draw(st.integers(1, 3))):
         parts = list(_places(about))[1:]
         keys, _ = data.draw(st.sampled_from(parts))

@@ -309,7 +309,7 @@ def _bottleneck_data():
     return X, y, concepts, np.random.default_rng(0).uniform(0.2, 2, N)
 
 
-@pytest.mark.parametrize("training", ["sequential", "independent"])
+@pytest.mark.parametrize("training", ["mixed", "sequential", "independent"])
 def test_a_frozen_bottleneck_is_explained_as_it_is(training):
     X, y, concepts, weights = _bottleneck_data()
     clf = ConceptBottleneckClassifier(training=training, class_weight="balanced")

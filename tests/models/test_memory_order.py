@@ -142,7 +142,7 @@ def test_layout_changes_no_bit(entry, layout):
     n_samples=st.integers(20, 130),
     n_features=st.integers(6, 140),
     layout=st.sampled_from(sorted(LAYOUTS)),
-    training=st.sampled_from(["sequential", "independent"]),
+    training=st.sampled_from(["mixed", "sequential", "independent"]),
 )
 def test_no_size_lets_layout_through(seed, n_samples, n_features, layout, training):
     X, y, concepts, weights, concept_weights = _problem(seed, n_samples, n_features)

@@ -138,7 +138,13 @@ def problem():
     )
     weights = torch.rand(30, 4, generator=generator, dtype=torch.float64)
     weights[::4, 1] = 0
-    return HeadsProblem(stack, features, codes, weights, penalty=0.3)
+    return HeadsProblem(
+        stack,
+        features,
+        codes,
+        weights,
+        penalties=torch.tensor([0.3, 0.1, 2.0, 0.7]).double(),
+    )
 
 
 def _naive_objective(problem, parameters):
@@ -155,7 +161,7 @@ def _naive_objective(problem, parameters):
                 problem.codes[:, j].long(),
                 reduction="none",
             )
-        penalty = problem.penalty / 2 * (own[:, :-1] ** 2).sum()
+        penalty = problem.penalties[j] / 2 * (own[:, :-1] ** 2).sum()
         total.append(problem.weights[:, j] @ losses + penalty)
     return torch.stack(total)
 

@@ -22,6 +22,7 @@ from skclif.numerics.targets import ConceptTarget, LabelTarget, Question
 SIZES = [3, 2, 4, 0]  # 0: a continuous concept
 PENALTY, CONCEPT_PENALTY = 0.7, 0.3
 LABEL_TARGETS = ["loss", "log_proba", "logit", "margin"]
+SHARES = [0.0, 0.3, 1.0]  # of true annotations in the label head
 
 
 def _data(n_samples=60, n_features=5, sizes=SIZES, n_classes=3, seed=0):
@@ -45,14 +46,14 @@ def _data(n_samples=60, n_features=5, sizes=SIZES, n_classes=3, seed=0):
     return TrainingData(*map(torch.from_numpy, arrays))
 
 
-def _fit(data, *, independent=False, sizes=SIZES, n_classes=3, activation="soft"):
+def _fit(data, *, intervention_prob=0.0, sizes=SIZES, n_classes=3, activation="soft"):
     bottleneck, *fits = fit_bottleneck(
         data,
         [SoftmaxHead(m, activation) if m else RidgeHead() for m in sizes],
         n_classes,
-        independent=independent,
+        intervention_prob=intervention_prob,
         penalty=PENALTY,
-        concept_penalty=CONCEPT_PENALTY,
+        concept_penalties=concept_penalties(sizes),
         tol=1e-11,
         max_iter=100,
     )
@@ -60,9 +61,15 @@ def _fit(data, *, independent=False, sizes=SIZES, n_classes=3, activation="soft"
     return bottleneck
 
 
+def concept_penalties(sizes=SIZES):
+    """Return a penalty for each concept, every one another."""
+    return CONCEPT_PENALTY * torch.arange(1, 1 + len(sizes)).double()
+
+
 def _factors(bottleneck, data, **kwargs):
+    penalties = concept_penalties(bottleneck.concepts.heads)
     return factorise(
-        bottleneck, data, penalty=PENALTY, concept_penalty=CONCEPT_PENALTY, **kwargs
+        bottleneck, data, penalty=PENALTY, concept_penalties=penalties, **kwargs
     )
 
 
@@ -94,13 +101,11 @@ def _reweighted(data, row, path, factor):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize(
-    "independent", [False, True], ids=["sequential", "independent"]
-)
+@pytest.mark.parametrize("intervention_prob", SHARES)
 @pytest.mark.parametrize("target", [*LABEL_TARGETS, (0, 2), (1, 1), (3, 0)], ids=str)
-def test_equals_finite_differences_of_retraining(target, independent, n_classes):
+def test_equals_finite_differences_of_retraining(target, intervention_prob, n_classes):
     data = _data(n_classes=n_classes)
-    fit = {"independent": independent, "n_classes": n_classes}
+    fit = {"intervention_prob": intervention_prob, "n_classes": n_classes}
     features = _data(n_samples=6, seed=1).features
     bottleneck = _fit(data, **fit)
     derivatives = _derivatives(bottleneck, features, target)
@@ -196,18 +201,17 @@ def test_derivatives_of_targets_equal_autograd(target):
 
 
 def _label_objective(data, bottleneck: Bottleneck):
-    activations = bottleneck.training_activations(data)
-    losses = bottleneck.label.loss(bottleneck.label_scores(activations), data.labels)
+    rows = bottleneck.label_rows(data)
+    scores = bottleneck.label_scores(rows.activations)
+    losses = bottleneck.label.loss(scores, rows.labels)
     penalty = PENALTY / 2 * (bottleneck.label_parameters[:, :-1] ** 2).sum()
-    return data.label_weights @ losses + penalty
+    return rows.weights @ losses + penalty
 
 
-@pytest.mark.parametrize(
-    "independent", [False, True], ids=["sequential", "independent"]
-)
-def test_hessian_and_cross_term_equal_dense_derivatives(independent):
+@pytest.mark.parametrize("intervention_prob", SHARES)
+def test_hessian_and_cross_term_equal_dense_derivatives(intervention_prob):
     data = _data()
-    bottleneck = _fit(data, independent=independent)
+    bottleneck = _fit(data, intervention_prob=intervention_prob)
     factors = _factors(bottleneck, data)
 
     def gradient(label_parameters, concept_parameters):
@@ -240,7 +244,8 @@ def test_concept_hessians_equal_dense_derivatives():
         def objective(parameters, j=j, head=head):
             scores = with_ones(data.features) @ parameters.T
             losses = data.concept_weights[:, j] @ head.loss(scores, data.concepts[:, j])
-            return losses + CONCEPT_PENALTY / 2 * (parameters[:, :-1] ** 2).sum()
+            squares = (parameters[:, :-1] ** 2).sum()
+            return losses + concept_penalties()[j] / 2 * squares
 
         at = bottleneck.concept_parameters[bottleneck.concepts.scores[j]]
         hessian = torch.func.hessian(objective)(at).flatten(2).flatten(0, 1)
@@ -288,12 +293,10 @@ def test_combined_targets_are_sums_of_targets():
     torch.testing.assert_close(doubled.label, 2 * combined.label)
 
 
-@pytest.mark.parametrize(
-    "independent", [False, True], ids=["sequential", "independent"]
-)
-def test_the_span_of_few_rows_is_exact(independent):
+@pytest.mark.parametrize("intervention_prob", SHARES)
+def test_the_span_of_few_rows_is_exact(intervention_prob):
     data = _data(n_samples=30, n_features=50)
-    bottleneck = _fit(data, independent=independent)
+    bottleneck = _fit(data, intervention_prob=intervention_prob)
     features = _data(n_samples=4, n_features=50, seed=1).features
     expected = _influence(bottleneck, data, _derivatives(bottleneck, features, "loss"))
     reduced, basis = data.in_row_space()
@@ -338,13 +341,15 @@ def _drift(data, row, bottleneck, change, own):
 
     def activations(parameters):
         moved = replace(bottleneck, concept_parameters=parameters)
-        return moved.training_activations(data)
+        return moved.label_rows(data).activations
 
+    rows = bottleneck.label_rows(data)
     z, moves = torch.func.jvp(activations, (old,), (change,))
-    moves[row] = (activations(old + change) - z)[row] if own else 0.0
+    own_rows = rows.positions(torch.tensor([row]))[0]
+    moves[own_rows] = (activations(old + change) - z)[own_rows] if own else 0.0
     head = bottleneck.label
     p = head.probabilities(bottleneck.label_scores(z))
-    weights = data.label_weights * head.mean_curvature(p)
+    weights = rows.weights * head.mean_curvature(p)
     inputs = with_ones(z)
     penalty = torch.full_like(inputs[0], PENALTY)
     penalty[-1] = 0
@@ -369,7 +374,9 @@ def _without(data, row, bottleneck, target, features, sizes, path):
         for j, head in enumerate(stack.heads):
             scores = with_ones(data.features) @ parameters[stack.scores[j]].T
             losses = losses + weights[:, j] @ head.loss(scores, data.concepts[:, j])
-        return losses + CONCEPT_PENALTY / 2 * (parameters[:, :-1] ** 2).sum()
+            squares = (parameters[stack.scores[j], :-1] ** 2).sum()
+            losses = losses + concept_penalties(sizes)[j] / 2 * squares
+        return losses
 
     # Gradients are taken as differences to those of all rows, which are 0 but for what
     # the fit left, 1e-11.
@@ -421,19 +428,21 @@ def _without(data, row, bottleneck, target, features, sizes, path):
 
 
 @pytest.mark.parametrize(
-    ("independent", "activation"),
+    ("intervention_prob", "activation"),
     [
-        (False, "soft"),
-        (False, "logit"),
-        (False, "hard"),
-        (True, "soft"),
-        (True, "hard"),
+        (0.0, "soft"),
+        (0.0, "logit"),
+        (0.0, "hard"),
+        (0.3, "soft"),
+        (0.3, "hard"),
+        (1.0, "soft"),
+        (1.0, "hard"),
     ],
 )
 @pytest.mark.parametrize("kind", ["loss", "margin", (0, 2), (3, 0)], ids=str)
-def test_leverage_equals_its_dense_evaluation(kind, independent, activation):
+def test_leverage_equals_its_dense_evaluation(kind, intervention_prob, activation):
     data = _data()
-    bottleneck = _fit(data, independent=independent, activation=activation)
+    bottleneck = _fit(data, intervention_prob=intervention_prob, activation=activation)
     features = _data(n_samples=5, seed=1).features
     target = _target(bottleneck, features, kind)
     factors = _factors(bottleneck, data)

@@ -17,14 +17,15 @@ from skclif.numerics.suspects import LeftOut, judge
 from skclif.numerics.targets import LabelTarget, Question
 
 SIZES, N_CLASSES = [3, 2, 0], 3  # 0: a continuous concept
-PENALTIES = {"penalty": 0.7, "concept_penalty": 0.3}
+CONCEPT_PENALTIES = torch.tensor([0.3, 0.5, 0.9], dtype=torch.float64)
+PENALTIES = {"penalty": 0.7, "concept_penalties": CONCEPT_PENALTIES}
 ROW = 4
 
 
 class Model:
     """A small fitted model, and the symbols of the page: dense, by autograd."""
 
-    def __init__(self, independent):
+    def __init__(self, intervention_prob):
         rng = np.random.default_rng(0)
         shape = (24, len(SIZES))
         concepts = rng.integers(0, np.maximum(SIZES, 3), shape).astype(float)
@@ -46,7 +47,7 @@ class Model:
             self.data,
             self.heads,
             N_CLASSES,
-            independent=independent,
+            intervention_prob=intervention_prob,
             tol=1e-11,
             max_iter=100,
             **PENALTIES,
@@ -85,12 +86,18 @@ class Model:
         one_hot = torch.nn.functional.one_hot(code.long(), head.n_values).double()
         return one_hot[..., 1:] if head.n_values == 2 else one_hot
 
-    def z(self, theta, x, rows=None):
-        """Inputs of the label head, of training rows if these are given."""
+    @property
+    def copies(self):
+        """The share of every copy of a row, and whether it has true annotations."""
+        share = self.fitted.intervention_prob
+        return [copy for copy in [(1 - share, False), (share, True)] if copy[0]]
+
+    def z(self, theta, x, rows=None, known=False):
+        """Inputs of the label head; in training, perhaps with true annotations."""
         parts = []
         for j, own in enumerate(theta):
             part = self.activation(j, own, x)
-            if rows is not None and self.fitted.independent:
+            if known:
                 true = self.true_activation(j, self.data.concepts[rows, j])
                 given = self.data.annotated[rows, j]
                 part = torch.where(given[..., None], true, part)
@@ -103,10 +110,16 @@ class Model:
         term = self.loss(head, scores, self.data.concepts[i, j])
         return self.data.concept_weights[i, j] * term
 
-    def label_term(self, theta_y, theta, i):
-        scores = self.z(theta, self.x[i], i) @ theta_y.reshape(N_CLASSES - 1, -1).T
-        term = self.loss(self.fitted.label, scores, self.data.labels[i])
-        return self.data.label_weights[i] * term
+    def label_term(self, theta_y, theta, i, known_only=False):
+        total = 0
+        for share, known in self.copies:
+            if known_only and not known:
+                continue
+            z = self.z(theta, self.x[i], i, known)
+            scores = z @ theta_y.reshape(N_CLASSES - 1, -1).T
+            term = self.loss(self.fitted.label, scores, self.data.labels[i])
+            total = total + share * self.data.label_weights[i] * term
+        return total
 
     def target(self, theta_y, theta):
         z = self.z(theta, self.target_rows)
@@ -127,7 +140,7 @@ class Model:
             return penalty / 2 * (weights**2).sum()
 
         def concepts(theta, j):
-            value = penalised(theta, self.x.shape[1], PENALTIES["concept_penalty"])
+            value = penalised(theta, self.x.shape[1], CONCEPT_PENALTIES[j])
             return self.concept_term(j, theta, every).sum() + value
 
         def label(theta_y):
@@ -139,12 +152,14 @@ class Model:
             hessian(concepts)(theta, j) for j, theta in enumerate(self.theta)
         ]
 
-    def cross(self, j, rows):
-        """B_j summed over rows."""
+    def cross(self, j, rows, known_only=False):
+        """B_j summed over rows, perhaps only of copies with true annotations."""
 
         def gradient(own):
             theta = [*self.theta[:j], own, *self.theta[j + 1 :]]
-            return jacrev(lambda t: self.label_term(t, theta, rows).sum())(self.theta_y)
+            return jacrev(lambda t: self.label_term(t, theta, rows, known_only).sum())(
+                self.theta_y
+            )
 
         return jacrev(gradient)(self.theta[j])
 
@@ -170,7 +185,7 @@ class Model:
         return steps
 
 
-@pytest.fixture(params=[False, True], ids=["sequential", "independent"])
+@pytest.fixture(params=[0.0, 0.3, 1.0], ids=["sequential", "mixed", "independent"])
 def model(request):
     return Model(request.param)
 
@@ -198,10 +213,19 @@ def test_leverage(model):  # Eqs. (12) to (18)
     everything, label = torch.arange(24), model.fitted.label
     hessian_y, _ = model.hessians()
     steps = model.removed_terms(ROW)
-    z, n_inputs = model.z(model.theta, model.x, everything), model.fitted.n_label_inputs
+    shares = torch.tensor([share for share, _ in model.copies]).repeat_interleave(24)
+    n_inputs = model.fitted.n_label_inputs
+
+    def inputs(theta):  # all copies of all rows
+        return torch.cat(
+            [model.z(theta, model.x, everything, known) for _, known in model.copies]
+        )
+
+    z = inputs(model.theta)
     scores = z @ model.theta_y.reshape(N_CLASSES - 1, -1).T
     curvature = label.curvature(label.probabilities(scores))
-    chi = model.data.label_weights * curvature.diagonal(dim1=1, dim2=2).mean(dim=1)
+    weights = shares * model.data.label_weights.repeat(len(model.copies))
+    chi = weights * curvature.diagonal(dim1=1, dim2=2).mean(dim=1)
     gram = z.T @ (chi[:, None] * z) + PENALTIES["penalty"] * torch.diag(
         torch.arange(n_inputs) < n_inputs - 1
     )
@@ -220,14 +244,12 @@ def test_leverage(model):  # Eqs. (12) to (18)
     def drift(j, stays):  # Eq. (17)
         columns = model.fitted.concepts.activations[j]
         derivative = jvp(
-            lambda t: model.z(
-                [*model.theta[:j], t, *model.theta[j + 1 :]], model.x, everything
-            ),
+            lambda t: inputs([*model.theta[:j], t, *model.theta[j + 1 :]]),
             (model.theta[j],),
             (steps[j],),
         )[1][:, columns]
-        exact = model.z(moved(j), model.x[ROW], ROW) - z[ROW]
-        derivative[ROW] = exact[columns] if stays else 0
+        exact = (inputs(moved(j)) - z)[:, columns]
+        derivative[ROW::24] = exact[ROW::24] if stays else 0
         return torch.linalg.solve(gram, (chi[:, None] * z).T @ derivative)
 
     def carried(step, drifts):  # Eq. (18)
@@ -296,6 +318,16 @@ def _label_at(model, z):
     return spread, label.residual(p, model.data.labels[ROW]), label.curvature(p)
 
 
+def _label_copies(model):
+    """Return the same for all copies of the row, with their shares."""
+    found = []
+    for share, known in model.copies:
+        z, r, d = _label_at(model, model.z(model.theta, model.x[ROW], ROW, known))
+        found.append((z, share * r, share * d))
+    z, r, d = zip(*found, strict=True)
+    return torch.cat(z, dim=1), torch.cat(r), torch.block_diag(*d)
+
+
 def _changes(model):
     derivatives = model.question.target.derivatives(
         model.fitted, model.question.features
@@ -319,7 +351,7 @@ def test_reweighting_a_row(model, factor):  # Eq. (24)
         own = (factor - 1) * model.cross(j, row) @ step
         effect = effect - lambdas[j] @ left - lambda_y @ own
         beta = beta + model.cross(j, everything) @ step + own
-    z, residual, curvature = _label_at(model, model.z(model.theta, model.x[ROW], ROW))
+    z, residual, curvature = _label_copies(model)
     weight = (factor - 1) * model.data.label_weights[ROW]
     gamma = weight * curvature
     inner = torch.eye(len(gamma)) + gamma @ z.T @ torch.linalg.solve(hessian_y, z)
@@ -335,17 +367,19 @@ def test_another_or_a_first_annotation(model, j, code):  # Eqs. (23) and (25)
     code, weight = torch.tensor(code, dtype=torch.float64), torch.tensor(0.8)
     left, step = _concept_step(model, j, hessians, code, weight.double())
     effect = -lambdas[j] @ left
-    if model.fitted.independent:
-        before = model.z(model.theta, model.x[ROW], ROW)
+    share = model.fitted.intervention_prob
+    if share:
+        before = model.z(model.theta, model.x[ROW], ROW, known=True)
         after = before.clone()
         columns = model.fitted.concepts.activations[j]
         after[columns] = model.true_activation(j, code)
-        own = model.cross(j, torch.tensor([ROW])) @ step
+        own = model.cross(j, torch.tensor([ROW]), known_only=True) @ step
         others = model.cross(j, torch.arange(24)) @ step - own
         (z, r, d), (z_new, r_new, d_new) = (
             _label_at(model, v) for v in (before, after)
         )
-        w, both = model.data.label_weights[ROW], torch.cat([z, z_new], dim=1)
+        w = share * model.data.label_weights[ROW]
+        both = torch.cat([z, z_new], dim=1)
         gamma = torch.block_diag(-w * d, w * d_new)
         inner = both.T @ torch.linalg.solve(hessian_y, both)
         inner = torch.eye(len(gamma)) + gamma @ inner

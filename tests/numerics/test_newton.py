@@ -51,19 +51,21 @@ def _error(estimate, truth):
 
 
 @pytest.mark.parametrize(
-    ("independent", "activation"),
+    ("intervention_prob", "activation"),
     [
-        (False, "soft"),
-        (False, "logit"),
-        (False, "hard"),
-        (True, "soft"),
-        (True, "hard"),
+        (0.0, "soft"),
+        (0.0, "logit"),
+        (0.0, "hard"),
+        (0.3, "soft"),
+        (0.3, "hard"),
+        (1.0, "soft"),
+        (1.0, "hard"),
     ],
 )
 @pytest.mark.parametrize("kind", ["loss", "logit", (0, 2), (3, 0)], ids=str)
-def test_equals_retraining(kind, independent, activation):
+def test_equals_retraining(kind, intervention_prob, activation):
     data = _data()
-    fit = {"independent": independent, "activation": activation}
+    fit = {"intervention_prob": intervention_prob, "activation": activation}
     bottleneck = _fit(data, **fit)
     features = _data(n_samples=6, seed=1).features
     question = Question(features, _target(bottleneck, features, kind))
@@ -82,16 +84,17 @@ def test_equals_retraining(kind, independent, activation):
             assert _error(own, truth) < 0.01, term
 
 
-@pytest.mark.parametrize("independent", [False, True])
-def test_goes_on_to_the_optimum_itself(monkeypatch, independent):
+@pytest.mark.parametrize("intervention_prob", [0.0, 0.3, 1.0])
+def test_goes_on_to_the_optimum_itself(monkeypatch, intervention_prob):
     monkeypatch.setattr(module, "_TOL", 1e-10)
     data = _data()
-    bottleneck = _fit(data, independent=independent)
+    fit = {"intervention_prob": intervention_prob}
+    bottleneck = _fit(data, **fit)
     features = _data(n_samples=6, seed=1).features
     question = Question(features, _target(bottleneck, features, "loss"))
     influence = _influence(bottleneck, data, question)
     for term in TERMS:
-        truth = _truth(bottleneck, data, question, 20, term, independent=independent)
+        truth = _truth(bottleneck, data, question, 20, term, **fit)
         torch.testing.assert_close(
             _of(influence, 20, term), truth, rtol=1e-6, atol=1e-9
         )

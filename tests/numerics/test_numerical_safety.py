@@ -216,6 +216,13 @@ class Cell:
         explainer = ConceptInfluenceExplainer(self.classifier(), method=method)
         return explainer.fit(self.X, self.y, self.weights, concepts=self.concepts)
 
+    @property
+    def share(self):
+        """Share of true annotations in the label head."""
+        share = 0.0 if self.options.get("bottleneck") == "logit" else 0.4
+        shares = {"sequential": 0.0, "independent": 1.0}
+        return shares.get(self.options.get("training"), share)
+
     def exact(self, terms=None, start=None):
         return ExactBottleneck(
             self.X,
@@ -225,7 +232,7 @@ class Cell:
             self.terms if terms is None else terms,
             len(self.classes),
             C=self.C,
-            independent=self.options.get("training") == "independent",
+            intervention_prob=self.share,
             activation=self.options.get("bottleneck", "soft"),
             start=start,
         )
@@ -256,7 +263,7 @@ def _heads(cell, clf):
             clf.concept_intercept_[j],
             size,
         )
-    if cell.options.get("training") != "independent":
+    if cell.share == 0 or not cell.sizes:
         counts = cell.weights > 0
         yield (
             clf.transform(cell.X)[counts],
@@ -721,7 +728,11 @@ def _blocks(prepared, method, block_rows):
     """Return influence in blocks of rows, the factors made in such blocks too."""
     bottleneck, data, _, features, about = prepared
     factors = factorise(
-        bottleneck, data, penalty=0.1, concept_penalty=0.1, block_rows=block_rows
+        bottleneck,
+        data,
+        penalty=0.1,
+        concept_penalties=torch.full((len(bottleneck.concepts),), 0.1),
+        block_rows=block_rows,
     )
     if method != "first_order":
         remove = {"leverage": leverage, "newton": newton}[method]

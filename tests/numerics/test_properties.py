@@ -34,7 +34,7 @@ def problems(draw):
     holes = rng.random(concepts.shape) < draw(st.sampled_from([0.0, 0.4]))
     holes[:4] = False
     weights = rng.uniform(0.3, 2, n_samples)
-    training = draw(st.sampled_from(["sequential", "independent"]))
+    training = draw(st.sampled_from(["mixed", "sequential", "independent"]))
     return X, y, concepts.mask(holes), weights, training
 
 

@@ -50,7 +50,7 @@ def _assert_scikit_learn_agrees(agreements):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("training", ["sequential", "independent"])
+@pytest.mark.parametrize("training", ["mixed", "sequential", "independent"])
 @pytest.mark.parametrize(
     ("C", "spearman", "error"),
     # First order leaves out terms of second order in a row's weight, and leverage only

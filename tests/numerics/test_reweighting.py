@@ -26,6 +26,7 @@ THROUGH_CONCEPTS = [
     {"n_classes": 2, "training": "independent", "concept_C": 0.5},
     {"bottleneck": "logit"},
     {"bottleneck": "hard"},
+    {"training": "sequential"},
     {"bottleneck": "hard", "training": "independent", "n_classes": 2},
     {"class_weight": "balanced", "n_classes": 4},
 ]
@@ -61,7 +62,7 @@ class _Setting:
             self.data,
             torch.from_numpy(ones),
             penalty=1 / self.clf.C,
-            concept_penalty=1 / self.clf.concept_C,
+            concept_penalties=torch.from_numpy(1 / self.clf.concept_C_),
         )
         # Rows whose loss is differentiated train no model; a few others are left out.
         weights = rng.uniform(0.3, 2, (n_samples, 3))
@@ -160,7 +161,10 @@ def test_harm_of_rows_of_weight_one_is_their_first_order_influence(params, exact
     ones = torch.ones(len(setting.y), 3, dtype=torch.float64)
     harm = _harm(setting, [bottleneck] * 3, ones)
     factors = factorise(
-        bottleneck, data, penalty=1 / clf.C, concept_penalty=1 / clf.concept_C
+        bottleneck,
+        data,
+        penalty=1 / clf.C,
+        concept_penalties=torch.from_numpy(1 / clf.concept_C_),
     )
     target = LabelTarget("loss", data.labels[HELD_OUT])
     adjoint = solve_adjoint(
@@ -374,7 +378,11 @@ def _rounds(X, y, fold, clean, keep_clean=True):
     ones = torch.ones(len(y), dtype=torch.float64)
     data = training_rows(clf, X, y, ones.numpy(), None).data()
     models = LockstepModels(
-        FittedHeads.of(clf).tensors(), data, ones, penalty=1.0, concept_penalty=1.0
+        FittedHeads.of(clf).tensors(),
+        data,
+        ones,
+        penalty=1.0,
+        concept_penalties=torch.ones(clf.n_concepts_),
     )
     rows = Rows(ones, torch.tensor(~clean), torch.tensor(fold), 5)
     rounds = reweighting.reweight(

@@ -21,7 +21,7 @@ def _problem(n_samples, n_features, sizes, *, C=1.0, seed=0, missing=0.3, scale=
         torch.from_numpy(X),
         torch.from_numpy(codes),
         torch.from_numpy(weights),
-        1 / C,
+        torch.full((len(sizes),), 1 / C, dtype=torch.float64),
     )
 
 
@@ -62,7 +62,7 @@ def test_a_ridge_head_is_scikit_learns_ridge():
         problem.features,
         torch.stack([problem.codes[:, 0], y], dim=1),
         problem.weights,
-        problem.penalty,
+        problem.penalties,
     )
     parameters, convergence = _solve(mixed)
     assert convergence.converged.all()
@@ -83,7 +83,7 @@ def test_heads_together_equal_heads_alone():
             problem.features,
             problem.codes[:, [j]],
             problem.weights[:, [j]],
-            problem.penalty,
+            problem.penalties[[j]],
         )
         parameters, _ = _solve(alone)
         torch.testing.assert_close(
@@ -109,7 +109,8 @@ def test_separable_data_at_almost_no_penalty():
     X = torch.tensor([[-1.0], [-2.0], [1.0], [2.0]], dtype=torch.float64)
     codes = torch.tensor([[0], [0], [1], [1]])
     weights = torch.ones(4, 1, dtype=torch.float64)
-    problem = HeadsProblem(HeadStack([SoftmaxHead(2)]), X, codes, weights, 1e-6)
+    penalties = torch.tensor([1e-6], dtype=torch.float64)
+    problem = HeadsProblem(HeadStack([SoftmaxHead(2)]), X, codes, weights, penalties)
     parameters, convergence = _solve(problem)
     assert convergence.converged.all()
     assert (
@@ -121,7 +122,7 @@ def test_a_value_without_weight_gets_no_probability():
     problem = _problem(60, 3, [3], missing=0.0)
     weights = problem.weights * (problem.codes != 2)
     problem = HeadsProblem(
-        problem.stack, problem.features, problem.codes, weights, problem.penalty
+        problem.stack, problem.features, problem.codes, weights, problem.penalties
     )
     parameters, convergence = _solve(problem)
     assert convergence.converged.all()

@@ -17,7 +17,7 @@ def file(tmp_path):
 
 
 def test_what_was_packed_comes_back(file):
-    arrays, about, _ = unpack(file, "rows", 1)
+    arrays, about, *_ = unpack(file, "rows", 1)
     assert about == {"said": "ä"}
     assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():

@@ -107,8 +107,11 @@ def edit_model(
     records = tuple(HeadRecord(*part) for part in parts)
     if n_steps is None:
         _warn_unless_converged(records, heads.max_iter)
+    model = edited.copy_to(last, max(way.n_steps))
+    if edited.n_concepts:
+        model._note_correction(edited.tensors(device), new.data())
     seconds = time.perf_counter() - start
-    whole = with_final_step(estimator, edited.copy_to(last, max(way.n_steps)))
+    whole = with_final_step(estimator, model)
     return Edited(whole, new, records, solution.factors, seconds)
 
 

@@ -121,7 +121,7 @@ def solve_edited(solved: Solved, data: TrainingData, tol: float = _TOL) -> Solve
         data,
         solved.factors,
         penalty=solved.factors.penalty,
-        concept_penalty=solved.factors.concept_penalty,
+        concept_penalties=solved.factors.concept_penalties,
         limits=Limits(tol, _MAX_ITER),
     )
     return replace(solved, bottleneck=edited.bottleneck, data=data)

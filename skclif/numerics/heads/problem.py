@@ -16,7 +16,7 @@ from .stack import HeadStack, Index
 class HeadsProblem:
     """Penalised fitting of a stack of heads, each its own convex problem.
 
-    Head j minimises ``sum_i weights[i, j] * loss(i, j) + penalty / 2 * ||W_j||^2``
+    Head j minimises ``sum_i weights[i, j] * loss(i, j) + penalties[j] / 2 * ||W_j||^2``
     over its weights; the bias is not penalised. The parameters of all heads are in one
     matrix of shape (n_scores, n_features + 1), with the bias last.
 
@@ -29,15 +29,15 @@ class HeadsProblem:
         code.
     weights : Tensor of shape (n_samples, n_heads)
         0 if an annotation is missing.
-    penalty : float
-        ``1 / C``.
+    penalties : Tensor of shape (n_heads,)
+        ``1 / C`` of every head.
     """
 
     stack: HeadStack
     features: Tensor
     codes: Tensor
     weights: Tensor
-    penalty: float
+    penalties: Tensor
 
     def of_heads(self, heads: Sequence[int]) -> "HeadsProblem":
         """Return the problem of some of the heads."""
@@ -48,6 +48,7 @@ class HeadsProblem:
             stack=HeadStack(self.stack.heads[j] for j in heads),
             codes=self.codes[:, heads],
             weights=self.weights[:, heads],
+            penalties=self.penalties[heads],
         )
 
     def scores(self, parameters: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ class HeadsProblem:
 
     def objective(self, scores: Tensor, parameters: Tensor) -> Tensor:
         """Return every head's objective, (n_heads,)."""
-        value = 0.5 * self.penalty * self.by_head(parameters[:, :-1] ** 2)
+        value = 0.5 * self.penalties * self.by_head(parameters[:, :-1] ** 2)
         for head, members, s in self._grouped(scores):
             losses = head.loss(s, self.codes[:, members])
             value[members] += (self.weights[:, members] * losses).sum(dim=0)
@@ -187,5 +188,5 @@ class HeadsProblem:
         for (_, members, positions), part in zip(self.stack.groups, parts, strict=True):
             columns[:, positions] = (self.weights[:, members, None] * part).flatten(1)
         result = affine_adjoint(self.features, columns)
-        result[:, :-1] += self.penalty * parameters[:, :-1]
+        result[:, :-1] += self.per_score(self.penalties) * parameters[:, :-1]
         return self.without_missing_biases(result)
