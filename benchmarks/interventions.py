@@ -31,7 +31,7 @@ TASKS = [
     ("yelp", 10),
 ]
 GRID = [0.1, 1.0, 10.0]  # of C and of concept_C
-PROBS = (0.25, 0.35, 0.5)  # of `training="mixed"`
+PROBS = (0.25, 0.35, 0.4, 0.5)  # of `training="mixed"`
 PARTS = ("train", "dev", "test")
 _BOOTSTRAPS = 2_000
 

@@ -22,6 +22,9 @@ from skclif.metrics import InterventionCurveDisplay, intervention_curve
 
 from ..data import make_concept_data
 
+# Said by `intervene`, which is what curves are held against.
+pytestmark = pytest.mark.filterwarnings("ignore:Correcting concepts may make")
+
 TRAIN, TEST = slice(0, 120), slice(120, 150)
 NAMES = ["food", "quiet", "price"]
 KINDS = [
