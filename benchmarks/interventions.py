@@ -8,7 +8,8 @@ what people read in the text, in random order.
 """
 
 import itertools
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,11 @@ from scipy import stats
 from sklearn.metrics import log_loss
 
 from skclif import ConceptBottleneckClassifier
+from skclif._inputs.annotations import Annotations
+from skclif._models.fitted import FittedHeads
 from skclif.datasets import fetch_cebab
 from skclif.metrics import InterventionCurve, intervention_curve
+from skclif.numerics.bottleneck import refit_label
 
 from .results import BenchmarkParser, write_table
 from .tasks import Part, load_task
@@ -68,13 +72,13 @@ SCORES = ("accuracy", "log_loss")
 
 
 def trainings(probs):
-    """Return the parameters of every kind of training that there is, by name."""
-    kinds = {"sequential": {"training": "sequential"}}
-    if "intervention_prob" in ConceptBottleneckClassifier().get_params():
-        for prob in probs:
-            mixed = {"training": "mixed", "intervention_prob": prob}
-            kinds[f"mixed, {prob:g}"] = mixed
-    return {**kinds, "independent": {"training": "independent"}}
+    """Return the parameters of every kind of training, by name."""
+    mixed = {
+        f"mixed, {prob:g}": {"training": "mixed", "intervention_prob": prob}
+        for prob in probs
+    }
+    ends = {name: {"training": name} for name in ("sequential", "independent")}
+    return {"sequential": ends["sequential"], **mixed, **ends}
 
 
 def load(task, n_concepts):
@@ -154,16 +158,41 @@ def fitted(train, dev, options):
     its label head is trained for: the log-losses as predicted and with all concepts
     corrected, weighted as in training.
     """
+    # Concept heads are the same whatever the label head is trained on.
+    starts = [
+        ConceptBottleneckClassifier(training="sequential", concept_C=concept_C).fit(
+            train.X, train.y, concepts=train.concepts
+        )
+        for concept_C in options.grid
+    ]
     for name, params in trainings(options.probs).items():
         candidates = [
-            ConceptBottleneckClassifier(C=C, concept_C=concept_C, **params).fit(
-                train.X, train.y, concepts=train.concepts
-            )
-            for C, concept_C in itertools.product(options.grid, repeat=2)
+            with_label_head(start, train, C=C, **params)
+            for C, start in itertools.product(options.grid, starts)
         ]
         yield name, best(candidates, dev, 0.0)
         if params["training"] == "mixed":
             yield f"{name} *", best(candidates, dev, params["intervention_prob"])
+
+
+def with_label_head(clf, train, **params):
+    """Return the model that a fit with other `params` of the label head would give."""
+    heads = FittedHeads.of(clf)
+    annotations = Annotations.read(train.concepts, None, len(train.y))
+    rows = heads.encode(train.X, train.y, np.ones(len(train.y)), annotations)
+    prob = {"sequential": 0.0, "independent": 1.0}.get(params["training"])
+    prob = params["intervention_prob"] if prob is None else prob
+    solved, _ = refit_label(
+        replace(heads.tensors(), intervention_prob=prob),
+        rows.data(),
+        penalty=1 / params["C"],
+        tol=clf.tol,
+        max_iter=clf.max_iter,
+    )
+    heads = heads.with_parameters(solved)
+    new = copy(clf).set_params(**params)
+    new.coef_, new.intercept_ = heads.coef, heads.intercept
+    return new
 
 
 def best(candidates, dev, prob):
