@@ -44,7 +44,7 @@ HOMES = {
     "_text": ("tests/text",),
     "cli": ("tests/cli",),
     "datasets": ("tests/datasets",),
-    "metrics.py": ("tests/test_metrics.py",),
+    "metrics": ("tests/metrics",),
     # Units first, because the whole folder takes minutes.
     "numerics": (
         "tests/numerics/test_heads.py",
@@ -843,42 +843,86 @@ MUTANTS = [
         "a column that stands twice is refused",
         ("tests/datasets/test_reviews.py",),
     ),
+    Mutant(
+        "_results",
+        "squares = (share**2 * (differences",
+        "squares = (share * (differences",
+        "a row is one draw however large its weight",
+        ("tests/results/test_interventions.py",),
+    ),
+    Mutant(
+        "_results",
+        "n_rows = np.count_nonzero(weight)",
+        "n_rows = len(weight)",
+        "a row of weight 0 is none",
+        ("tests/results/test_interventions.py",),
+    ),
     # --- metrics ----------------------------------------------------------------------
     Mutant(
-        "metrics.py",
-        "return -np.log(np.clip(own,",
-        "return np.log(np.clip(own,",
+        "metrics",
+        "= -np.log(np.clip(own,",
+        "= np.log(np.clip(own,",
         "a loss is minus the log-probability",
     ),
     Mutant(
-        "metrics.py",
+        "metrics",
         '("harmful", np.argsort(harm, kind="stable"))',
         '("harmful", np.argsort(-harm, kind="stable"))',
         "harmful rows go first",
     ),
     Mutant(
-        "metrics.py",
+        "metrics",
         "np.sqrt((n - 1) / n *",
         "np.sqrt(1 / n *",
         "the jackknife interval has its width",
     ),
     Mutant(
-        "metrics.py",
+        "metrics",
         'if not result.target.endswith("log-loss"):',
         "if False:",
         "influence on something else than the loss is refused",
     ),
     Mutant(
-        "metrics.py",
+        "metrics",
         "if most > removable:",
         "if False:",
         "the last row of a class is not removed",
     ),
     Mutant(
-        "metrics.py",
+        "metrics",
         "sliced = _check_method_params(X, params, rows)",
         "sliced = params",
         "metadata is sliced with the rows",
+    ),
+    Mutant(
+        "metrics",
+        "rows.known & (places < step)",
+        "rows.known & (places <= step)",
+        "a curve starts without corrections",
+    ),
+    Mutant(
+        "metrics",
+        "np.where(known, keys, np.inf)",
+        "keys",
+        "a value that is not known takes no step",
+    ),
+    Mutant(
+        "metrics",
+        "yield _places(-scores, rows.known)",
+        "yield _places(scores, rows.known)",
+        "the most uncertain concept is corrected first",
+    ),
+    Mutant(
+        "metrics",
+        "impacts[:, j] += chances[:, code] * divergence",
+        "impacts[:, j] += divergence",
+        "the change of a correction is expected over predicted values",
+    ),
+    Mutant(
+        "metrics",
+        "known=self.known & np.isin(self.names, names)",
+        "known=self.known",
+        "a concept that the order does not name stays as predicted",
     ),
 ]
 

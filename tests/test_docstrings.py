@@ -50,6 +50,7 @@ for result in (
     "InfluenceResult",
     "ReplayResult",
     "ValidationResult",
+    "metrics.InterventionCurve",
     "metrics.LinearDatamodelingScore",
     "metrics.RemovalCurve",
 ):

@@ -22,9 +22,9 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
-from ._inputs.checks import check_labels, count_rows, error_context, refuse_masked
-from ._inputs.pipelines import is_frozen
-from ._inputs.sklearn import (
+from .._inputs.checks import check_labels, count_rows, error_context, refuse_masked
+from .._inputs.pipelines import is_frozen
+from .._inputs.sklearn import (
     HasMethods,
     Interval,
     _check_method_params,
@@ -32,17 +32,10 @@ from ._inputs.sklearn import (
     _safe_indexing,
     validate_params,
 )
-from ._results.influence import InfluenceResult
-from ._results.ranks import spearman
-from ._results.removal import LinearDatamodelingScore, RemovalCurve, RemovalCurveDisplay
-
-__all__ = [
-    "LinearDatamodelingScore",
-    "RemovalCurve",
-    "RemovalCurveDisplay",
-    "linear_datamodeling_score",
-    "removal_curve",
-]
+from .._results.influence import InfluenceResult
+from .._results.ranks import spearman
+from .._results.removal import LinearDatamodelingScore, RemovalCurve
+from ._losses import log_losses
 
 _CONFIDENCE = 0.95
 
@@ -409,11 +402,9 @@ def _fit_and_measure(
 
 
 def _losses(estimator: Any, X_test: Any, y_test: np.ndarray) -> np.ndarray:
-    """Return the log-loss of every test row, clipped as scikit-learn's is."""
+    """Return the log-loss of every test row."""
     proba = estimator.predict_proba(X_test)
-    codes = np.searchsorted(estimator.classes_, y_test)
-    own = proba[np.arange(len(y_test)), codes]
-    return -np.log(np.clip(own, np.finfo(proba.dtype).eps, 1.0))
+    return log_losses(proba, np.searchsorted(estimator.classes_, y_test))
 
 
 def _check_changed(losses: np.ndarray) -> None:
@@ -575,3 +566,7 @@ def _check_scorer(estimator: Any, scoring: Any, classes: np.ndarray) -> Any:
         )
         scoring = {name: own if name == "neg_log_loss" else name for name in scoring}
     return check_scoring(estimator, scoring=scoring)
+
+
+linear_datamodeling_score.__module__ = "skclif.metrics"
+removal_curve.__module__ = "skclif.metrics"

@@ -25,7 +25,7 @@ from sklearn.svm import SVC
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif.metrics import RemovalCurveDisplay, linear_datamodeling_score, removal_curve
 
-from .data import make_concept_data
+from ..data import make_concept_data
 
 TRAIN, DEV, TEST = slice(0, 120), slice(120, 180), slice(180, 260)
 

@@ -1,0 +1,22 @@
+"""How well influence predicts retraining, and what correcting concepts is worth."""
+
+from .._results.interventions import InterventionCurve
+from .._results.removal import (
+    LinearDatamodelingScore,
+    RemovalCurve,
+    RemovalCurveDisplay,
+)
+from ._influence_scores import linear_datamodeling_score, removal_curve
+from ._intervention_display import InterventionCurveDisplay
+from ._interventions import intervention_curve
+
+__all__ = [
+    "InterventionCurve",
+    "InterventionCurveDisplay",
+    "LinearDatamodelingScore",
+    "RemovalCurve",
+    "RemovalCurveDisplay",
+    "intervention_curve",
+    "linear_datamodeling_score",
+    "removal_curve",
+]
