@@ -50,7 +50,7 @@ from .engine import METHODS, Solved, warn_of_hard_activations
 from .requests import class_codes, collector, describe_target, numeric_targets
 from .suggestions.arguments import check_budget, check_enough, check_kinds
 from .suggestions.candidates import KINDS, candidate_edits
-from .suggestions.selection import interval_of, suggest
+from .suggestions.selection import suggest
 from .suggestions.table import frame_of, warn_of_hard_suggestions, warn_unless_helpful
 from .suggestions.validation import Validation
 from .suspects import check_ordinal, check_which, find_suspects, paths_and_values
@@ -672,8 +672,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             unit=unit,
             higher_is_better=higher_is_better,
             value=found.value,
-            effect=float(found.effects.mean()),
-            interval=interval_of(found.effects),
+            effect=found.effects.mean(),
+            interval=found.effects.interval(),
             related=found.related,
             n_candidates=found.n_candidates,
             n_validation=len(features),
