@@ -1648,7 +1648,7 @@ def test_cell(entry_point, argument, family, kind):
         warnings.simplefilter("error")
         # One of 24 rows can hold much of a model; that is no matter of input.
         warnings.filterwarnings("ignore", "(In closed form, the|The) removal of")
-        warnings.filterwarnings("ignore", "The suggested changes may not help")
+        warnings.filterwarnings("ignore", "The suggested changes: not sure")
         if isinstance(answer, Refused):
             with pytest.raises(answer.error, match=f"(?s){answer.match}"):
                 ask(entry_point, arguments, answer)

@@ -68,9 +68,10 @@ class Audit:
         the best first: the same columns up to proposed, then effect (nats; negative =
         good), std_error, text. They would help; they need not correct an error.
     suggested : dict or None
-        Effect of the whole list of suggestions, and its interval, on held-out rows that
-        did not choose the list (nats; negative = good); helps, n_candidates. None if
-        there were too few held-out rows.
+        Effect of the whole list of suggestions on held-out rows that did not choose the
+        list, and its interval (nats; negative = good), None if there are too few rows
+        for one; verdict, words (the verdict and reasons to doubt it), helps,
+        n_candidates. None if there were too few held-out rows to suggest anything.
     groups : DataFrame or None
         Quality on the held-out rows of each group, and the influence on the mean loss
         of all held-out rows that the training rows of the group have together.
@@ -470,7 +471,7 @@ def _suggestions(
         nothing: dict[str, Any] = {"effect": [], "std_error": []}
         return _decisions(known, [], [], [], [], [], nothing), None
     with warnings.catch_warnings():
-        # Its warning is in `helps`, which everything that shows suggestions reads.
+        # What it warns of is in `words`, which everything that shows suggestions says.
         warnings.simplefilter("ignore", SuggestionWarning)
         found = explainer.suggest_edits(
             held_out.features, held_out.labels, random_state=seed
@@ -480,7 +481,9 @@ def _suggestions(
     evidence = {n: found.frame[n].to_numpy() for n in ("effect", "std_error")}
     worth = {
         "effect": found.effect,
-        "interval": list(found.interval),
+        "interval": None if found.interval is None else list(found.interval),
+        "verdict": found.verdict,
+        "words": found.in_words(),
         "helps": found.helps,
         "n_candidates": found.n_candidates,
     }
