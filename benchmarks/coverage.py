@@ -1,13 +1,13 @@
 """How often the interval of a list of suggestions holds what the list does.
 
 Rows are generated, so that what a list does can be told on 20,000 others: the list that
-all validation rows choose, which is the one that people are shown. Every run draws
-training, validation and other rows anew. On real tasks, validation rows are drawn from
-the development and test parts, and the rest of these says what the list does.
+all validation rows choose, which is the one that people are shown. On real tasks,
+validation rows are drawn from the development and test parts, and the rest of these
+says what the list does.
 
     python -m benchmarks.coverage [--runs 2000] [--real-runs 40] [--jobs 1]
 
-The default size takes about an hour and a half on one core; --jobs 2 halves that.
+The default size takes about an hour on one core; --jobs 2 halves that.
 """
 
 import itertools
@@ -28,6 +28,7 @@ from .suggestions import asked, spoil
 from .tasks import load_task
 
 N_TRAIN, N_FEATURES, N_CONCEPTS, N_TRUTH = 60, 5, 2, 20_000
+N_DRAWS = 4  # of validation rows for a model
 ROWS = [50, 100, 500]
 NOISE = [0.0, 0.2]
 MODELS = ["black box", "bottleneck"]
@@ -77,18 +78,28 @@ def flipped(values, share, rng):
     return np.where(rng.random(values.shape) < share, swapped, values)
 
 
+class Rest:
+    """Rows that tell what a list does, and their loss under the model as it is."""
+
+    def __init__(self, explainer, X, y):
+        candidates, rows = asked(explainer, X, y)
+        self.questions = rows.questions()
+        self.before = candidates.solved.values(self.questions)
+
+    def effects(self, solved):
+        """Return the effect on every row of a change to another model."""
+        return solved.values(self.questions) - self.before
+
+
 def told(explainer, validation, rest, seed):
     """Return what is said of a list, and its effect on each of other rows."""
-    candidates, questions = asked(explainer, *validation)
+    candidates, rows = asked(explainer, *validation)
     random_state = np.random.RandomState(seed)
     budget = max(1, explainer.n_samples_ // 10)
-    chosen, effects, _ = cross_fit(candidates, questions, budget, random_state)
-    others = asked(explainer, *rest)[1].questions()
-    after = solve_edited(candidates.solved, candidates.edited(chosen))
-    truth = after.values(others) - candidates.solved.values(others)
+    chosen, effects, _ = cross_fit(candidates, rows, budget, random_state)
+    truth = rest.effects(solve_edited(candidates.solved, candidates.edited(chosen)))
     low, high = effects.interval()
-    rows = effects.held_out()
-    reach = stats.t.ppf(0.975, len(rows) - 1) * stats.sem(rows)
+    reach = stats.sem(effects.held_out()) * stats.t.ppf(0.975, len(rows) - 1)
     said = {
         "said": effects.mean(),
         "true": truth.mean(),
@@ -96,52 +107,60 @@ def told(explainer, validation, rest, seed):
         "rows cover": abs(effects.mean() - truth.mean()) <= reach,
         "width": high - low,
         "harmful": truth.mean() >= 0,
-        "helps": high < 0 and questions.related() is not False,
+        "helps": high < 0 and rows.related() is not False,
     }
     return {**said, "wrong": said["helps"] and said["harmful"]}, truth
 
 
-def one_run(model, noise, n_rows, seed):
-    """Return what is said of one list of generated rows, and true."""
+def one_model(model, noise, n_rows, seed):
+    """Return what is said of lists for one model, and true: one list a draw."""
     torch.set_num_threads(1)
     rng = np.random.default_rng([seed, n_rows, round(100 * noise)])
     X, y, concepts = generated(N_TRAIN, rng)
     y, concepts = flipped(y, noise, rng), flipped(concepts, noise, rng)
     given = {} if model == "black box" else {"concepts": concepts}
-    X_val, y_val, _ = generated(n_rows, rng)
-    if model == SHUFFLED:
-        y_val = rng.permutation(y_val)
     explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
     explainer.fit(X, y, **given)
-    return told(explainer, (X_val, y_val), generated(N_TRUTH, rng)[:2], seed)[0]
+    rest = Rest(explainer, *generated(N_TRUTH, rng)[:2])
+    found = []
+    for draw in range(N_DRAWS):
+        X_val, y_val, _ = generated(n_rows, rng)
+        if model == SHUFFLED:
+            y_val = rng.permutation(y_val)
+        found.append(told(explainer, (X_val, y_val), rest, draw)[0])
+    return found
 
 
-def many(run, n_runs, jobs):
-    """Return the mean of what the runs say, one seed each."""
+def many(run, n_seeds, jobs):
+    """Return the mean of all that the runs say, one seed each."""
     if jobs == 1:
-        found = list(map(run, range(n_runs)))
+        found = list(map(run, range(n_seeds)))
     else:
         with ProcessPoolExecutor(jobs) as pool:
-            found = list(pool.map(run, range(n_runs), chunksize=10))
-    return {key: float(np.mean([line[key] for line in found])) for key in found[0]}
+            found = list(pool.map(run, range(n_seeds), chunksize=10))
+    lines = list(itertools.chain.from_iterable(found))
+    return {key: float(np.mean([line[key] for line in lines])) for key in lines[0]}
 
 
 def cells(options):
     """Return model, noise and number of validation rows of every line."""
     usual = itertools.product(options.rows, NOISE, MODELS)
     lines = [(model, noise, n_rows) for n_rows, noise, model in usual]
-    return lines + [(SHUFFLED, 0.2, n_rows) for n_rows in options.rows]
+    return [*lines, (SHUFFLED, 0.2, 100)]
 
 
 def coverage(options):
     """Measure all cells of generated rows, and write the table as it grows."""
     lines = []
     for model, noise, n_rows in cells(options):
-        run = partial(one_run, model, noise, n_rows)
-        mean = many(run, options.runs, options.jobs)
+        run = partial(one_model, model, noise, n_rows)
+        n_models = -(-options.runs // N_DRAWS)
+        mean = many(run, n_models, options.jobs)
         if model == SHUFFLED:  # other rows are not like these
             mean |= {"covers": None, "rows cover": None}
-        lines.append([model, f"{noise:.0%}", n_rows, options.runs, *mean.values()])
+        lines.append(
+            [model, f"{noise:.0%}", n_rows, n_models * N_DRAWS, *mean.values()]
+        )
         write_table(
             "coverage",
             "The interval of a list against what the list does",
@@ -152,11 +171,11 @@ def coverage(options):
                 "means over runs; what follows the true effect are shares of runs, "
                 "except the mean width. Meant: the 95 % interval covers in 93 to 97 %, "
                 'and "helps" is said of lists that do not help in at most 3 %.',
-                f"A run draws {N_TRAIN} training rows, of whose labels and annotations "
-                "the share is changed, the validation rows, and "
-                f"{N_TRUTH:,} others, on which the list that all validation rows "
-                "choose is measured. All kinds of changes, as many as a tenth of the "
-                "training rows.",
+                f"A run draws validation rows. Every {N_DRAWS} runs draw "
+                f"{N_TRAIN} training rows, of whose labels and annotations the share "
+                f"is changed, and {N_TRUTH:,} others, on which the list that all "
+                "validation rows choose is measured. All kinds of changes, as many as "
+                "a tenth of the training rows.",
                 '"t interval of rows" takes the effects on validation rows as '
                 "independent, as skclif did before. With shuffled labels, the other "
                 "rows have the right ones, so an interval has nothing to cover.",
@@ -181,12 +200,11 @@ def real_run(task, noise, n_rows, seed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of rows that hold much of a head
         explainer.fit(train.X.astype(np.float32), y, concepts=concepts)
-        said, truth = told(
-            explainer, (X[some], labels[some]), (X[rest], labels[rest]), seed
-        )
+    known = Rest(explainer, X[rest], labels[rest])
+    said, truth = told(explainer, (X[some], labels[some]), known, seed)
     reach = np.hypot(said["width"] / 2, 1.96 * stats.sem(truth))
     said["widened"] = abs(said["said"] - said["true"]) <= reach
-    return said
+    return [said]
 
 
 def real(options):
@@ -222,7 +240,7 @@ def main(argv=None):
     parser = BenchmarkParser(
         "coverage",
         __doc__,
-        runs=3,
+        runs=4,
         real_runs=2,
         rows=[50],
         tasks=["generated"],

@@ -136,6 +136,6 @@ def _what_to_decide(found: Audit) -> str:
         interval = f"[{low:+.2g}, {high:+.2g}] "
     return (
         f"{line}. The {len(found.suggestions):,} changes in suggestions.csv are worth "
-        f"{worth['effect']:+.2g} nats {interval}(negative = good), measured on held-out "
-        f"texts that did not choose them: {worth['words']}."
+        f"{worth['effect']:+.2g} nats {interval}(negative = good), measured on "
+        f"held-out texts that did not choose them: {worth['words']}."
     )

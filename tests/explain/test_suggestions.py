@@ -455,7 +455,7 @@ def test_a_list_that_may_not_help_is_warned_of():
     explainer = _explainer(rows)
     match = (
         r"The suggested changes: not sure\. On rows .* the mean log-loss by .* nats "
-        r"\(95 % interval -.* to \+.*; negative = good\)\. Give more validation rows, or"
+        r"\(95 % interval -.* to \+.*; negative = good\)\. Give more validation rows"
     )
     with pytest.warns(SuggestionWarning, match=match):
         found = explainer.suggest_edits(*validation, random_state=0)
@@ -469,8 +469,8 @@ def test_fewer_than_50_rows_have_no_interval(n_validation):
     match = "not sure"
     if n_validation < 50:
         match = (
-            r"not sure \(reason to doubt it: 49 rows are too few for an interval\)\. On "
-            r"rows .* \(no interval; negative = good\)\. Give 50 validation rows or more"
+            r"not sure \(reason to doubt it: 49 rows are too few for an interval\)\. "
+            r"On rows .* \(no interval; negative = good\)\. Give 50 validation rows "
         )
     with pytest.warns(SuggestionWarning, match=match):
         found = _explainer(rows).suggest_edits(

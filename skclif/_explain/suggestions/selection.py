@@ -152,14 +152,29 @@ def cross_fit(
     adjoint = validation.adjoint(inside / inside.sum(axis=1, keepdims=True))
     best, n_candidates = candidates.best(adjoint)
     *lists, chosen = [candidates.choose(changes, budget) for changes in best]
+    of_lists = _measure(candidates, validation, lists)
+    return chosen, ListEffects(fold, of_lists), n_candidates
+
+
+def _measure(
+    candidates: CandidateEdits, validation: Validation, lists: list[Changes]
+) -> np.ndarray:
+    """Apply lists, and return their effects on all rows, (n_lists, n_validation)."""
     questions = validation.questions()
     before = candidates.solved.values(questions)
-    of_lists = [
-        solve_edited(candidates.solved, candidates.edited(changes)).values(questions)
-        - before
-        for changes in lists
-    ]
-    return chosen, ListEffects(fold, np.stack(of_lists)), n_candidates
+    # Most rows are the same for any two folds, so short lists are often equal.
+    found: dict[frozenset[tuple[float, ...]], np.ndarray] = {}
+    for changes in lists:
+        if _as_set(changes) not in found:
+            after = solve_edited(candidates.solved, candidates.edited(changes))
+            found[_as_set(changes)] = after.values(questions) - before
+    return np.stack([found[_as_set(changes)] for changes in lists])
+
+
+def _as_set(changes: Changes) -> frozenset[tuple[float, ...]]:
+    """Return the changes without their order and their effects."""
+    columns = changes.rows.tolist(), changes.paths.tolist(), changes.values.tolist()
+    return frozenset(zip(*columns, strict=True))
 
 
 def solve_edited(solved: Solved, data: TrainingData, tol: float = _TOL) -> Solved:
