@@ -583,7 +583,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Parameters
         ----------
         X : array-like of shape (n_validation, n_features) or (n_validation,)
-            Validation rows, at least 20, none of them a training row.
+            Validation rows, at least 20, none of them a training row. An interval takes
+            at least 50.
         y : array-like of shape (n_validation,)
             The labels of the validation rows: the class that each target is about. None
             if the target is a concept.
@@ -620,8 +621,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         -----
         SuggestionWarning
             If the list may not help: the interval of its effect is not on the good side
-            of 0, or the model predicts `y` no better than the same labels in another
-            order.
+            of 0, there are fewer than 50 validation rows and so no interval, or the
+            model predicts `y` no better than the same labels in another order.
         InfluenceWarning
             If annotations act through hard activations, whose flips are not seen.
 

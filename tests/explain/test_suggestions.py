@@ -484,29 +484,6 @@ def test_fewer_than_50_rows_have_no_interval(n_validation):
     assert ("[" in found._repr_html_().split("<table>")[0]) == (n_validation == 50)
 
 
-def test_the_interval_against_an_obvious_evaluation():
-    """Eq. (26): rows vary, and so does what the rows outside a fold choose."""
-    rng = np.random.default_rng(0)
-    n, n_folds = 53, 10
-    fold = selection.folds(n, n_folds, np.random.RandomState(0))
-    assert sorted(np.bincount(fold)) == [5] * 7 + [6] * 3
-    of_lists = rng.normal(size=n) + 0.2 * rng.normal(size=(n_folds, n))
-    own = [of_lists[fold[k], k] for k in range(n)]
-    mean = sum(own) / n
-    of_rows = sum((effect - mean) ** 2 for effect in own) / (n - 1)
-    of_choice = 0
-    for f in range(n_folds):
-        changed = [of_lists[f, k] - of_lists[:, k].sum() / n_folds for k in range(n)]
-        centre = sum(changed) / n
-        of_choice += sum((change - centre) ** 2 for change in changed) / (n - 1)
-    of_choice *= (n_folds - 1) / n_folds
-    t = 2.0066468050616857  # 97.5 %, 52 degrees of freedom
-    reach = t * ((of_rows + of_choice) / n) ** 0.5
-    effects = ListEffects(fold, of_lists)
-    np.testing.assert_allclose(effects.interval(), [mean - reach, mean + reach])
-    assert effects.mean() == pytest.approx(mean)
-
-
 def test_one_list_for_all_folds_leaves_the_t_interval_of_the_rows():
     effect = np.random.default_rng(0).normal(size=80)
     fold = selection.folds(80, 10, np.random.RandomState(0))
