@@ -631,7 +631,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         >>> import numpy as np
         >>> from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
         >>> rng = np.random.RandomState(0)
-        >>> X = rng.randn(100, 4)
+        >>> X = rng.randn(160, 4)
         >>> concepts = np.where(X[:, :2] > 0, "yes", "no")
         >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
         >>> y[7] = 1 - y[7]
@@ -643,6 +643,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         >>> suggestions.to_frame()[["row", "path", "current", "proposed"]]
            row   path current proposed
         0    7  label       0        1
+        >>> suggestions.verdict
+        'expected to help'
         """
         check_is_fitted(self)
         heads, features = self._heads(), self._features(X)
