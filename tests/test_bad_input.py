@@ -2121,6 +2121,7 @@ ELSEWHERE = {
     ("SentenceEmbedder", "get_feature_names_out"): "takes names and ignores them",
     ("InfluenceResult", "to_frame"): "takes no argument",
     ("EditSuggestions", "to_frame"): "takes no argument",
+    ("EditSuggestions", "in_words"): "takes no argument",
     ("ValidationResult", "to_frame"): "takes no argument",
     ("ValidationResult", "plot"): "tests/explain/test_validation.py",
     ("ValidationDisplay", "plot"): "tests/explain/test_validation.py",
