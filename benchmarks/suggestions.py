@@ -18,7 +18,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._explain.requests import class_codes, numeric_targets
 from skclif._explain.suggestions.candidates import KINDS, candidate_edits
-from skclif._explain.suggestions.selection import cross_fit, interval_of, solve_edited
+from skclif._explain.suggestions.selection import cross_fit, solve_edited
 from skclif._explain.suggestions.validation import Validation
 from skclif._inputs.training_rows import TrainingRows
 from skclif._results.ranks import spearman
@@ -140,7 +140,7 @@ def measure(task, training, share, seed):
         "retrained": change[0],
         "accuracy": change[1],
         "covered": _within(change[0], found.interval),
-        "by halves": _within(change[0], interval_of(halves)),
+        "by halves": _within(change[0], halves.interval()),
         "warned": warned,
         "shuffled": shuffled_warned,
         "shuffled interval": not shuffled.interval[1] < 0,

@@ -174,8 +174,8 @@ MUTANTS = [
     ),
     Mutant(
         "_results",
-        "good = low > 0 if self.higher_is_better else high < 0",
-        "good = low > 0 if self.higher_is_better else low < 0",
+        "low, high = -high, -low",
+        "low, high = -low, -high",
         "a list helps only if its whole interval is good",
         ("tests/results", "tests/explain/test_suggestions.py"),
     ),
@@ -509,6 +509,16 @@ MUTANTS = [
         (
             "tests/explain/test_engine.py",
             "tests/explain/test_explainer.py",
+            "tests/explain",
+        ),
+    ),
+    Mutant(
+        "_explain",
+        "variance = self.held_out().var(ddof=1) + self.variance_of_choice()",
+        "variance = self.held_out().var(ddof=1)",
+        "the interval of a list counts how far the choice depends on the rows",
+        (
+            "tests/numerics/test_mathematics.py",
             "tests/explain",
         ),
     ),

@@ -1662,7 +1662,7 @@ def test_cell(entry_point, argument, family, kind):
         warnings.simplefilter("error")
         # One of 24 rows can hold much of a model; that is no matter of input.
         warnings.filterwarnings("ignore", "(In closed form, the|The) removal of")
-        warnings.filterwarnings("ignore", "The suggested changes may not help")
+        warnings.filterwarnings("ignore", "The suggested changes: not sure")
         if isinstance(answer, Refused):
             with pytest.raises(answer.error, match=f"(?s){answer.match}"):
                 ask(entry_point, arguments, answer)
@@ -2137,6 +2137,7 @@ ELSEWHERE = {
     ("EditComparison", "to_dict"): "takes no argument",
     ("EditComparison", "to_frame"): "takes no argument",
     ("EditSuggestions", "to_frame"): "takes no argument",
+    ("EditSuggestions", "in_words"): "takes no argument",
     ("ValidationResult", "to_frame"): "takes no argument",
     ("ValidationResult", "plot"): "tests/explain/test_validation.py",
     ("ValidationDisplay", "plot"): "tests/explain/test_validation.py",

@@ -69,9 +69,10 @@ class Audit:
         good), std_error, probability_wrong (of the value that would be replaced; none
         elsewhere), text. A value is replaced only where it is believed wrong.
     suggested : dict or None
-        Effect of the whole list of suggestions, and its interval, on held-out rows that
-        did not choose the list (nats; negative = good); helps, n_candidates. None if
-        there were too few held-out rows.
+        Effect of the whole list of suggestions on held-out rows that did not choose the
+        list, and its interval (nats; negative = good), None if there are too few rows
+        for one; verdict, words (the verdict and reasons to doubt it), helps,
+        n_candidates. None if there were too few held-out rows to suggest anything.
     groups : DataFrame or None
         Quality on the held-out rows of each group, and the influence on the mean loss
         of all held-out rows that the training rows of the group have together.
@@ -285,11 +286,10 @@ def wrong_probabilities(
     explainer = ConceptInfluenceExplainer(FrozenEstimator(model), device=device)
     concepts = train.concepts if train.concepts.shape[1] else None
     explainer.fit(train.features, train.labels, train.weights, concepts=concepts)
-    table, notes = _suspects(explainer, _known(train))
+    table, notes = _suspects(explainer, _known(train), train.groups)
     if notes:
         return None
-    name = "probability_wrong" if "probability_wrong" in table else "probability"
-    columns = (table[column] for column in ("id", "path", name))
+    columns = (table[column] for column in ("id", "path", "probability_wrong"))
     return {(i, path): float(p) for i, path, p in zip(*columns, strict=True)}
 
 
@@ -497,7 +497,7 @@ def _suggestions(
         nothing: dict[str, Any] = {name: [] for name in columns}
         return _decisions(known, [], [], [], [], [], nothing), None
     with warnings.catch_warnings():
-        # Its warning is in `helps`, which everything that shows suggestions reads.
+        # What it warns of is in `words`, which everything that shows suggestions says.
         warnings.simplefilter("ignore", SuggestionWarning)
         found = explainer.suggest_edits(
             held_out.features, held_out.labels, groups=groups, random_state=seed
@@ -507,7 +507,9 @@ def _suggestions(
     evidence = {n: found.frame[n].to_numpy() for n in columns}
     worth = {
         "effect": found.effect,
-        "interval": list(found.interval),
+        "interval": None if found.interval is None else list(found.interval),
+        "verdict": found.verdict,
+        "words": found.in_words(),
         "helps": found.helps,
         "n_candidates": found.n_candidates,
     }

@@ -53,7 +53,7 @@ from .requests import class_codes, collector, describe_target, numeric_targets
 from .suggestions.arguments import check_budget, check_enough, check_kinds
 from .suggestions.believed import believe
 from .suggestions.candidates import KINDS, candidate_edits
-from .suggestions.selection import interval_of, suggest
+from .suggestions.selection import suggest
 from .suggestions.table import frame_of, warn_of_hard_suggestions, warn_unless_helpful
 from .suggestions.validation import Validation
 from .suspects import (
@@ -611,7 +611,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Parameters
         ----------
         X : array-like of shape (n_validation, n_features) or (n_validation,)
-            Validation rows, at least 20, none of them a training row.
+            Validation rows, at least 20, none of them a training row. An interval takes
+            at least 50.
         y : array-like of shape (n_validation,)
             The labels of the validation rows: the class that each target is about. None
             if the target is a concept.
@@ -652,8 +653,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         -----
         SuggestionWarning
             If the list may not help: the interval of its effect is not on the good side
-            of 0, or the model predicts `y` no better than the same labels in another
-            order.
+            of 0, there are fewer than 50 validation rows and so no interval, or the
+            model predicts `y` no better than the same labels in another order.
         InfluenceWarning
             If annotations act through hard activations, whose flips are not seen.
 
@@ -662,7 +663,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         >>> import numpy as np
         >>> from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
         >>> rng = np.random.RandomState(0)
-        >>> X = rng.randn(100, 4)
+        >>> X = rng.randn(160, 4)
         >>> concepts = np.where(X[:, :2] > 0, "yes", "no")
         >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
         >>> y[7] = 1 - y[7]
@@ -674,6 +675,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         >>> suggestions.to_frame()[["row", "path", "current", "proposed"]]
            row   path current proposed
         0    7  label       0        1
+        >>> suggestions.verdict
+        'expected to help'
         """
         check_is_fitted(self)
         heads, features = self._heads(), self._features(X)
@@ -712,8 +715,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             unit=unit,
             higher_is_better=higher_is_better,
             value=found.value,
-            effect=float(found.effects.mean()),
-            interval=interval_of(found.effects),
+            effect=found.effects.mean(),
+            interval=found.effects.interval(),
             related=found.related,
             n_candidates=found.n_candidates,
             n_validation=len(features),

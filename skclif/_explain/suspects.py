@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any, TypeAlias
 
@@ -57,14 +56,6 @@ class SuspectFrame(pd.DataFrame):
 
     def __getattr__(self, name: str) -> Any:
         return super().__getattr__(_present(name) if name in _RENAMED else name)
-
-    def eval(self, expr: str, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Evaluate an expression, in which the former names may occur."""
-        former = [name for name in _RENAMED if re.search(rf"\b{name}\b", expr)]
-        resolvers = [{name: self[name] for name in former}] if former else []
-        kwargs["resolvers"] = [*(kwargs.pop("resolvers", None) or ()), *resolvers]
-        kwargs["level"] = kwargs.pop("level", 0) + 1
-        return super().eval(expr, **kwargs)
 
 
 def _present(name: Any) -> Any:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from .._audit.rows import LEAST_PROBABILITY
 from .._inputs.annotations import format_value as plain
+from .._results.suggestions import HURTS
 from .rendering import render
 from .words import what_was_done
 
@@ -80,6 +81,7 @@ def _context(
         "suggestions": {
             "n": len(audit.suggestions),
             "worth": audit.suggested,
+            "folded": (audit.suggested or {}).get("verdict") == HURTS,
             "rows": _proposals(audit.suggestions),
         },
         "n_rejected": audit.counts.get("rejected_lines", 0),

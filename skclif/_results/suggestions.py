@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+HELPS, UNSURE, HURTS = "expected to help", "not sure", "expected to hurt"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EditSuggestions:
@@ -36,8 +38,9 @@ class EditSuggestions:
     effect : float
         Cross-validated effect of a whole list: chosen on nine tenths of the validation
         rows, applied, and measured on the last tenth; the mean over ten folds.
-    interval : tuple of float
-        95 % confidence interval of `effect` over validation rows.
+    interval : tuple of float or None
+        95 % confidence interval of what this list does to rows like the validation
+        rows. None if there are fewer than 50 of these.
     related : bool or None
         Whether the model predicts the labels of the validation rows better than the
         same labels in random order; None if the target is not about labels.
@@ -55,7 +58,7 @@ class EditSuggestions:
     higher_is_better: bool
     value: float
     effect: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     related: bool | None
     n_candidates: int
     n_validation: int
@@ -66,11 +69,48 @@ class EditSuggestions:
         return len(self.frame)
 
     @property
-    def helps(self) -> bool:
-        """Whether the interval is on the good side of 0, and the labels are related."""
+    def verdict(self) -> str:
+        """Where the interval lies, in words.
+
+        "expected to help" if all of it is on the good side of 0, "expected to hurt" if
+        all of it is on the bad side, "not sure" otherwise or without an interval.
+        """
+        if self.interval is None:
+            return UNSURE
         low, high = self.interval
-        good = low > 0 if self.higher_is_better else high < 0
-        return good and self.related is not False
+        if not self.higher_is_better:
+            low, high = -high, -low
+        return HELPS if low > 0 else HURTS if high < 0 else UNSURE
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Reasons to doubt the verdict, in words; empty if there are none."""
+        doubts = []
+        if self.interval is None:
+            doubts.append(f"{self.n_validation} rows are too few for an interval")
+        if self.related is False:
+            doubts.append(
+                "the model predicts the labels no better than the same labels in "
+                "another order"
+            )
+        return tuple(doubts)
+
+    @property
+    def helps(self) -> bool:
+        """Whether the list is expected to help, and the labels are related."""
+        return self.verdict == HELPS and self.related is not False
+
+    def in_words(self) -> str:
+        """Return the verdict, and the reasons to doubt it.
+
+        Returns
+        -------
+        words : str
+            The same in warnings, on the command line and on the page of an audit.
+        """
+        if not self.doubts:
+            return self.verdict
+        return f"{self.verdict} (reason to doubt it: {', and '.join(self.doubts)})"
 
     def to_frame(self) -> pd.DataFrame:
         """Return the suggested changes, the best first.
@@ -122,14 +162,17 @@ class EditSuggestions:
         return {name: changes for name, changes in given.items() if changes}
 
     def __repr__(self) -> str:
-        """Return one line: how many changes, their effect, its unit and sign."""
+        """Return one line: how many changes, their effect, and the verdict."""
         good = "positive" if self.higher_is_better else "negative"
         changes = "change" if self.n_chosen == 1 else "changes"
-        low, high = self.interval
+        interval = ""
+        if self.interval is not None:
+            low, high = self.interval
+            interval = f" [{low:+.2g}, {high:+.2g}]"
         return (
             f"<EditSuggestions for {self.target}: {self.n_chosen} {changes}; effect of "
-            f"such a list on held-out rows {self.effect:+.2g} [{low:+.2g}, {high:+.2g}]"
-            f" ({self.unit}, {good} = good)>"
+            f"such a list on held-out rows {self.effect:+.2g}{interval} "
+            f"({self.unit}, {good} = good): {self.verdict}>"
         )
 
     def _repr_html_(self) -> str:

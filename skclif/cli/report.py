@@ -133,12 +133,14 @@ def _what_to_decide(found: Audit) -> str:
     line += "wrong"
     if found.suggested is None:
         return f"{line}; there are too few held-out texts to suggest changes."
-    low, high = found.suggested["interval"]
     if not len(found.suggestions):
         return f"{line}; no single change would help on the held-out texts."
-    help_ = "" if found.suggested["helps"] else " That may be no help at all."
+    worth, interval = found.suggested, ""
+    if worth["interval"] is not None:
+        low, high = worth["interval"]
+        interval = f"[{low:+.2g}, {high:+.2g}] "
     return (
         f"{line}. The {len(found.suggestions):,} changes in suggestions.csv are worth "
-        f"{found.suggested['effect']:+.2g} nats [{low:+.2g}, {high:+.2g}] (negative = "
-        f"good), measured on held-out texts that did not choose them.{help_}"
+        f"{worth['effect']:+.2g} nats {interval}(negative = good), measured on "
+        f"held-out texts that did not choose them: {worth['words']}."
     )

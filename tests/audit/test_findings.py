@@ -1,6 +1,7 @@
 """What an audit finds, on features; files and pages are tested elsewhere."""
 
 import hashlib
+import json
 import pickle
 import warnings
 
@@ -333,6 +334,25 @@ def test_a_concept_without_held_out_annotations_has_no_quality():
     others = [metrics["concepts"][n]["model"]["accuracy"] for n in ("food", "price")]
     mean = metrics["concepts_mean"]["model"]["accuracy"]
     assert mean == pytest.approx(np.mean(others))
+
+
+@pytest.mark.parametrize("n_held_out", [19, 49, 50])
+def test_few_held_out_rows_have_no_interval(n_held_out):
+    train, held_out = _parts()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what is warned of is in the words
+        found = _audit(train, held_out.take(np.arange(50) < n_held_out))
+    worth = found.suggested
+    if n_held_out < 20:
+        assert worth is None
+        assert found.suggestions.empty
+        return
+    assert (worth["interval"] is None) == (n_held_out < 50)
+    assert worth["words"].startswith(worth["verdict"])
+    few = " (reason to doubt it: 49 rows are too few for an interval)"
+    assert (worth["words"] == f"not sure{few}") == (n_held_out < 50)
+    assert worth["helps"] == (worth["verdict"] == "expected to help")
+    assert json.loads(json.dumps(worth)) == worth
 
 
 def test_no_text_is_kept_unless_wanted():

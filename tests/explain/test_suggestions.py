@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -25,7 +26,12 @@ from skclif._explain.suggestions.candidates import (
     Changes,
     candidate_edits,
 )
-from skclif._explain.suggestions.selection import SuggestionSet, cross_fit, suggest
+from skclif._explain.suggestions.selection import (
+    ListEffects,
+    SuggestionSet,
+    cross_fit,
+    suggest,
+)
 from skclif._explain.suggestions.table import frame_of
 from skclif._explain.suggestions.validation import Validation
 from skclif._explain.suspects import paths_and_values
@@ -255,7 +261,8 @@ def _compared(explainer, X, y, kind):
     """Return the best change of every row and path."""
     candidates, validation = _asked(explainer, X, y, (kind,))
     (best,), n = candidates.best(validation.adjoint(np.full((1, len(y)), 1 / len(y))))
-    found = SuggestionSet(best, np.zeros(len(best)), np.zeros(len(y)), 0.0, None, n)
+    effects = ListEffects(np.zeros(len(y), dtype=int), np.zeros((1, len(y))))
+    found = SuggestionSet(best, np.zeros(len(best)), effects, 0.0, None, n)
     training = explainer._training_frame()
     return frame_of(found, explainer._heads(), explainer._training["weights"], training)
 
@@ -391,7 +398,9 @@ def test_a_list_is_measured_on_rows_that_did_not_choose_it_by_retraining(trainin
     _, effects, _ = cross_fit(
         candidates, validation, 8, np.random.RandomState(0), n_folds=2
     )
-    fold = selection.folds(validation.codes, 2, np.random.RandomState(0))
+    fold = selection.folds(len(X), 2, np.random.RandomState(0))
+    assert (np.bincount(fold) == 30).all()
+    held_out = effects.held_out()
     for number in range(2):
         out = fold == number
         chosen = explainer.suggest_edits(X[~out], y[~out], budget=8, random_state=0)
@@ -400,7 +409,12 @@ def test_a_list_is_measured_on_rows_that_did_not_choose_it_by_retraining(trainin
         before = explainer.predict_proba(X[out])[np.arange(len(own)), own]
         now = after.predict_proba(X[out])[np.arange(len(own)), own]
         expected = np.log(before) - np.log(now)
-        np.testing.assert_allclose(effects[out], expected, atol=1e-5)
+        np.testing.assert_allclose(held_out[out], expected, atol=1e-5)
+        other = explainer.predict_proba(X), after.predict_proba(X)
+        own = np.searchsorted(after.classes_, y)
+        before, now = (proba[np.arange(len(own)), own] for proba in other)
+        expected = np.log(before) - np.log(now)
+        np.testing.assert_allclose(effects.of_lists[number], expected, atol=1e-5)
 
 
 @quiet
@@ -458,12 +472,45 @@ def test_a_list_that_may_not_help_is_warned_of():
     rows, validation = _problem(200, 100)
     explainer = _explainer(rows)
     match = (
-        r"may not help: on rows .* the mean log-loss by .*\[-.*, \+.*negative = good"
+        r"The suggested changes: not sure\. On rows .* the mean log-loss by .* nats "
+        r"\(95 % interval -.* to \+.*; negative = good\)\. Give more validation rows"
     )
     with pytest.warns(SuggestionWarning, match=match):
         found = explainer.suggest_edits(*validation, random_state=0)
     assert not found.helps
     assert found.related
+
+
+@pytest.mark.parametrize("n_validation", [49, 50])
+def test_fewer_than_50_rows_have_no_interval(n_validation):
+    rows, (X, y) = _problem(200, 100, wrong=60)
+    match = "not sure"
+    if n_validation < 50:
+        match = (
+            r"not sure \(reason to doubt it: 49 rows are too few for an interval\)\. "
+            r"On rows .* \(no interval; negative = good\)\. Give 50 validation rows "
+        )
+    with pytest.warns(SuggestionWarning, match=match):
+        found = _explainer(rows).suggest_edits(
+            X[:n_validation], y[:n_validation], random_state=0
+        )
+    assert (found.interval is None) == (n_validation < 50)
+    assert found.verdict == "not sure"
+    assert not found.helps
+    assert repr(found).endswith("(nats, negative = good): not sure>")
+    assert ("[" in repr(found)) == (n_validation == 50)
+    assert ("[" in found._repr_html_().split("<table>")[0]) == (n_validation == 50)
+
+
+def test_one_list_for_all_folds_leaves_the_t_interval_of_the_rows():
+    effect = np.random.default_rng(0).normal(size=80)
+    fold = selection.folds(80, 10, np.random.RandomState(0))
+    effects = ListEffects(fold, np.tile(effect, (10, 1)))
+    expected = stats.t.interval(0.95, 79, effect.mean(), stats.sem(effect))
+    np.testing.assert_allclose(effects.interval(), expected)
+    # A list that does the same to all rows has no part in what varies between rows.
+    shifted = ListEffects(fold, effect + np.repeat([[1.0], [-1.0]], 5, axis=0))
+    assert shifted.variance_of_choice() == pytest.approx(0)
 
 
 @quiet
@@ -716,8 +763,55 @@ def test_bad_numbers_of_changes(result, k):
 def test_the_result_is_short_to_read(result):
     shown = repr(result)
     assert shown.startswith("<EditSuggestions for mean log-loss: 20 changes; effect of")
-    assert shown.endswith("(nats, negative = good)>")
+    assert shown.endswith("(nats, negative = good): expected to help>")
     assert "1 change;" in repr(dataclasses.replace(result, frame=result.frame[:1]))
+
+
+LOW, HIGH = (-0.085, -0.011), (0.011, 0.085)
+
+
+@pytest.mark.parametrize(
+    ("interval", "higher_is_better", "verdict"),
+    [
+        (LOW, False, "expected to help"),
+        (LOW, True, "expected to hurt"),
+        (HIGH, False, "expected to hurt"),
+        (HIGH, True, "expected to help"),
+        ((-0.1, 0.1), False, "not sure"),
+        ((-0.1, 0.1), True, "not sure"),
+        ((0.0, 0.0), False, "not sure"),
+        ((-0.1, 0.0), False, "not sure"),
+        ((0.0, 0.1), False, "not sure"),
+        ((0.0, 0.1), True, "not sure"),
+        (None, False, "not sure"),
+        (None, True, "not sure"),
+    ],
+)
+def test_words_follow_the_interval(result, interval, higher_is_better, verdict):
+    result = dataclasses.replace(
+        result, interval=interval, higher_is_better=higher_is_better
+    )
+    assert result.verdict == verdict
+    assert result.helps == (verdict == "expected to help")
+    assert result.in_words().startswith(verdict)
+    assert bool(result.doubts) == (interval is None)
+
+
+def test_every_reason_to_doubt_is_named(result):
+    assert result.in_words() == "expected to help"
+    lost = dataclasses.replace(result, interval=LOW, related=False)
+    why = (
+        "the model predicts the labels no better than the same labels in another order"
+    )
+    assert lost.in_words() == f"expected to help (reason to doubt it: {why})"
+    assert not lost.helps
+    few = dataclasses.replace(lost, interval=None, n_validation=31)
+    first = "31 rows are too few for an interval"
+    assert few.doubts == (first, why)
+    assert few.in_words() == f"not sure (reason to doubt it: {first}, and {why})"
+    unknown = dataclasses.replace(result, related=None)
+    assert unknown.helps
+    assert not unknown.doubts
 
 
 def test_the_result_is_frozen(result):

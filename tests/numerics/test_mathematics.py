@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from torch.func import hessian, jacrev, jvp
 
+from skclif._explain.suggestions.selection import ListEffects, folds
 from skclif.numerics.bottleneck import (
     TrainingData,
     concept_problem,
@@ -423,6 +424,26 @@ def test_another_or_a_first_annotation(model, j, code):  # Eqs. (23) and (25)
         effect = effect - lambda_y @ both @ torch.linalg.solve(inner, right)
     ours = _changes(model).annotate(j, code[None], weight[None].double())
     torch.testing.assert_close(ours[:, 0], effect)
+
+
+def test_the_interval_of_a_list():  # Eq. (26)
+    rng, n, n_folds = np.random.default_rng(0), 53, 10
+    fold = folds(n, n_folds, np.random.RandomState(0))
+    e = rng.normal(size=n) + 0.3 * rng.normal(size=(n_folds, n))
+    own = [e[fold[k], k] for k in range(n)]
+    mean = sum(own) / n
+    of_rows = sum((effect - mean) ** 2 for effect in own) / (n - 1)
+    of_choice = 0
+    for f in range(n_folds):
+        d = [e[f, k] - sum(e[g, k] for g in range(n_folds)) / n_folds for k in range(n)]
+        of_choice += sum((value - sum(d) / n) ** 2 for value in d) / (n - 1)
+    of_choice *= (n_folds - 1) / n_folds
+    t = 2.0066468050616857  # 97.5 % at 52 degrees of freedom
+    reach = t * ((of_rows + of_choice) / n) ** 0.5
+    ours = ListEffects(fold, e)
+    assert ours.mean() == pytest.approx(mean)
+    np.testing.assert_allclose(ours.interval(), [mean - reach, mean + reach])
+    assert reach > 1.1 * t * (of_rows / n) ** 0.5
 
 
 @pytest.mark.parametrize("ordinal", [False, True])

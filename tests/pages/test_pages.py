@@ -332,7 +332,30 @@ def test_the_page_lists_what_may_be_wrong_and_what_would_help():
     assert f"{signed(first['effect'])} nats" in text
     whole = f"changes the mean loss by {signed(worth['effect'])} nats"
     assert f"a whole list like this {whole}" in text
-    assert ("It may not help at all" in text) == (not worth["helps"])
+    assert f"negative is good): {worth['words']}." in text
+    assert "expected to hurt" not in text
+
+
+@pytest.mark.parametrize("verdict", ["expected to help", "not sure"])
+def test_the_page_folds_away_what_is_expected_to_hurt(verdict):
+    _, found = make_page()
+    worth = dict.fromkeys(["verdict", "words"], "expected to hurt")
+    html = audit_html(replace(found, suggested=found.suggested | worth), make_run())
+    shown = html[html.index('id="suggestions"') :]
+    folded = shown[shown.index("<details>") : shown.index("</details>")]
+    assert "<summary>The changes, which are expected to hurt</summary>" in folded
+    assert folded.count('<li class="card') == min(10, len(found.suggestions))
+    worth = dict.fromkeys(["verdict", "words"], verdict)
+    html = audit_html(replace(found, suggested=found.suggested | worth), make_run())
+    assert "The changes, which are" not in html
+
+
+def test_the_page_without_an_interval():
+    _, found = make_page()
+    worth = found.suggested | {"interval": None, "words": "not sure (few)"}
+    html = audit_html(replace(found, suggested=worth), make_run())
+    text = " ".join(Page(html).text.split())
+    assert "nats (no interval; negative is good): not sure (few)." in text
 
 
 def test_the_page_tells_what_was_decided():

@@ -3,7 +3,8 @@
 The effect of each change alone has a closed form. The effect of a whole list is another
 question, because the best of many thousands of changes look better than they are, and
 their effects do not add up. So lists are chosen on nine tenths of the validation rows,
-applied, and measured on the others.
+applied, and measured on the others. How far the choice depends on the rows is measured
+too, because it is a part of the error.
 """
 
 from __future__ import annotations
@@ -20,8 +21,56 @@ from .candidates import CandidateEdits, Changes
 from .validation import Validation
 
 FOLDS = 10
+LEAST_FOR_INTERVAL = 50  # validation rows; with fewer it would not hold what it says
 _LEVEL = 0.95
 _TOL, _MAX_ITER = 1e-6, 100
+
+
+@dataclass(frozen=True)
+class ListEffects:
+    """What lists do to validation rows, those that chose them and those that did not.
+
+    Attributes
+    ----------
+    fold : ndarray of shape (n_validation,), int
+        The fold of each row.
+    of_lists : ndarray of shape (n_folds, n_validation)
+        The effect on each row of the list that the rows outside a fold choose.
+    """
+
+    fold: np.ndarray
+    of_lists: np.ndarray
+
+    def held_out(self) -> np.ndarray:
+        """Return the effect on each row of the list that it did not choose."""
+        effects: np.ndarray = self.of_lists[self.fold, np.arange(len(self.fold))]
+        return effects
+
+    def mean(self) -> float:
+        """Return the effect on rows that did not choose the list."""
+        return float(self.held_out().mean())
+
+    def interval(self) -> tuple[float, float] | None:
+        """Return the confidence interval of the mean; None if there are too few rows.
+
+        Eq. (26) of docs/mathematics.rst.
+        """
+        n = len(self.fold)
+        if n < LEAST_FOR_INTERVAL:
+            return None
+        # Rows of different folds are not independent: each had a part in choosing the
+        # list that the other is measured with.
+        variance = self.held_out().var(ddof=1) + self.variance_of_choice()
+        reach = stats.t.ppf((1 + _LEVEL) / 2, n - 1) * np.sqrt(variance / n)
+        return float(self.mean() - reach), float(self.mean() + reach)
+
+    def variance_of_choice(self) -> float:
+        """Return how much the effect on one row varies with the rows that choose.
+
+        The jackknife over folds, for effects less their mean over rows.
+        """
+        changed = self.of_lists - self.of_lists.mean(axis=0)
+        return float((len(changed) - 1) * changed.var(axis=1, ddof=1).mean())
 
 
 @dataclass(frozen=True)
@@ -34,9 +83,8 @@ class SuggestionSet:
         The changes that all validation rows choose.
     std_errors : ndarray of shape (n_changes,)
         Standard errors of their effects.
-    effects : ndarray of shape (n_validation,)
-        The effect on each validation row of the list that the rows outside its fold
-        choose.
+    effects : ListEffects
+        The effects of lists that the rows outside a fold choose.
     value : float
         The mean target of the current model.
     related : bool or None
@@ -47,7 +95,7 @@ class SuggestionSet:
 
     changes: Changes
     std_errors: np.ndarray
-    effects: np.ndarray
+    effects: ListEffects
     value: float
     related: bool | None
     n_candidates: int
@@ -79,7 +127,7 @@ def cross_fit(
     budget: int,
     random_state: np.random.RandomState,
     n_folds: int = FOLDS,
-) -> tuple[Changes, np.ndarray, int]:
+) -> tuple[Changes, ListEffects, int]:
     """Return the list that all rows choose, and effects of lists that others choose.
 
     Parameters
@@ -93,24 +141,40 @@ def cross_fit(
     Returns
     -------
     chosen : Changes
-    effects : ndarray of shape (n_validation,)
-        The effect on each row of the list that the rows outside its fold choose.
+    effects : ListEffects
+        The effects of lists that the rows outside a fold choose.
     n_candidates : int
         Number of changes that were compared.
     """
-    fold = folds(validation.codes, n_folds, random_state)
+    fold = folds(len(validation), n_folds, random_state)
     inside = fold != np.arange(n_folds)[:, None]
     inside = np.concatenate([inside, np.ones((1, len(fold)), dtype=bool)])
     adjoint = validation.adjoint(inside / inside.sum(axis=1, keepdims=True))
     best, n_candidates = candidates.best(adjoint)
     *lists, chosen = [candidates.choose(changes, budget) for changes in best]
-    effects = np.empty(len(fold))
-    for number, changes in enumerate(lists):
-        out = np.flatnonzero(fold == number)
-        held_out = validation.questions(out)
-        after = solve_edited(candidates.solved, candidates.edited(changes))
-        effects[out] = after.values(held_out) - candidates.solved.values(held_out)
-    return chosen, effects, n_candidates
+    of_lists = _measure(candidates, validation, lists)
+    return chosen, ListEffects(fold, of_lists), n_candidates
+
+
+def _measure(
+    candidates: CandidateEdits, validation: Validation, lists: list[Changes]
+) -> np.ndarray:
+    """Apply lists, and return their effects on all rows, (n_lists, n_validation)."""
+    questions = validation.questions()
+    before = candidates.solved.values(questions)
+    # Most rows are the same for any two folds, so short lists are often equal.
+    found: dict[frozenset[tuple[float, ...]], np.ndarray] = {}
+    for changes in lists:
+        if _as_set(changes) not in found:
+            after = solve_edited(candidates.solved, candidates.edited(changes))
+            found[_as_set(changes)] = after.values(questions) - before
+    return np.stack([found[_as_set(changes)] for changes in lists])
+
+
+def _as_set(changes: Changes) -> frozenset[tuple[float, ...]]:
+    """Return the changes without their order and their effects."""
+    columns = changes.rows.tolist(), changes.paths.tolist(), changes.values.tolist()
+    return frozenset(zip(*columns, strict=True))
 
 
 def solve_edited(solved: Solved, data: TrainingData, tol: float = _TOL) -> Solved:
@@ -127,20 +191,9 @@ def solve_edited(solved: Solved, data: TrainingData, tol: float = _TOL) -> Solve
     return replace(solved, bottleneck=edited.bottleneck, data=data)
 
 
-def folds(
-    codes: np.ndarray, n_folds: int, random_state: np.random.RandomState
-) -> np.ndarray:
-    """Return a random fold for each row, with the same share of every class."""
-    # StratifiedKFold warns if a class has fewer rows than there are folds, and refuses
-    # rows if this holds for every class.
-    order = np.lexsort((random_state.permutation(len(codes)), codes))
-    fold = np.empty(len(codes), dtype=int)
-    fold[order] = np.arange(len(codes)) % n_folds
+def folds(n_rows: int, n_folds: int, random_state: np.random.RandomState) -> np.ndarray:
+    """Return a random fold for each row, all of one size but for one row."""
+    # Folds with the same share of every class would tell those who choose how often a
+    # class occurs among the rows they are measured on: lists would look too good.
+    fold: np.ndarray = random_state.permutation(n_rows) % n_folds
     return fold
-
-
-def interval_of(effects: np.ndarray) -> tuple[float, float]:
-    """Return the confidence interval of the mean: Eq. (26) of docs/mathematics.rst."""
-    n = len(effects)
-    reach = stats.t.ppf((1 + _LEVEL) / 2, n - 1) * effects.std(ddof=1) / np.sqrt(n)
-    return float(effects.mean() - reach), float(effects.mean() + reach)

@@ -12,7 +12,7 @@ from ..._results.suggestions import EditSuggestions
 from ...exceptions import InfluenceWarning, SuggestionWarning, warn_user
 from .believed import Believed
 from .candidates import DROP, LABEL, ROW
-from .selection import SuggestionSet
+from .selection import LEAST_FOR_INTERVAL, SuggestionSet
 
 
 def frame_of(
@@ -66,22 +66,28 @@ def warn_unless_helpful(suggestions: EditSuggestions) -> None:
     """Warn of a list that may not help rows that did not choose it."""
     if not suggestions.n_chosen or suggestions.helps:
         return
-    low, high = suggestions.interval
+    interval = "no interval"
+    if suggestions.interval is not None:
+        low, high = suggestions.interval
+        interval = f"95 % interval {low:+.2g} to {high:+.2g}"
     good = "positive" if suggestions.higher_is_better else "negative"
-    message = (
-        f"The suggested changes may not help: on rows that did not choose them, such "
-        f"lists change the {suggestions.target} by {suggestions.effect:+.2g} "
-        f"[{low:+.2g}, {high:+.2g}] ({suggestions.unit}, {good} = good). Give more "
-        "validation rows, or ask for fewer kinds of changes."
+    warn_user(
+        f"The suggested changes: {suggestions.in_words()}. On rows that did not choose "
+        f"them, such lists change the {suggestions.target} by {suggestions.effect:+.2g}"
+        f" {suggestions.unit} ({interval}; {good} = good). {_advice(suggestions)}",
+        SuggestionWarning,
     )
+
+
+def _advice(suggestions: EditSuggestions) -> str:
     if suggestions.related is False:
-        message = (
-            "The suggested changes may not help: the model predicts y no better than "
-            "the same labels in another order. Changes that help such labels make the "
-            "model less sure of right labels. Are the rows of X and y in the same "
-            "order?"
+        return (
+            "Changes that help such labels make the model less sure of right labels. "
+            "Are the rows of X and y in the same order?"
         )
-    warn_user(message, SuggestionWarning)
+    if suggestions.interval is None:
+        return f"Give {LEAST_FOR_INTERVAL} validation rows or more."
+    return "Give more validation rows, or ask for fewer kinds of changes."
 
 
 def warn_of_hard_suggestions(heads: FittedHeads, kinds: tuple[str, ...]) -> None:
