@@ -7,7 +7,7 @@ says what the list does.
 
     python -m benchmarks.coverage [--runs 2000] [--real-runs 40] [--jobs 1]
 
-The default size takes about an hour on one core; --jobs 2 halves that.
+The default size takes about an hour and a half on one core; --jobs 2 halves that.
 """
 
 import itertools
