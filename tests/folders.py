@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from skclif import ConceptBottleneckClassifier
+from skclif._models.files import read_model
 from skclif.cli import main
 from skclif.datasets import make_concept_reviews
 
@@ -159,6 +160,7 @@ class Truth:
             index=[*self.train, *self.held_out],
         )
         self.weights = pd.Series(1.0, index=self.train)
+        self._take_penalties(read_model(audited.out / "model.safetensors").classifier)
 
     def line(self, kind, id, path, proposed="", **more):
         """Return an accepted line of decisions, with the value that is there."""
@@ -193,9 +195,17 @@ class Truth:
         self.train = [i for i in self.train if i not in ids]
         self.held_out = [i for i in self.held_out if i not in ids]
         self.weights = self.weights[self.train]
+        self._take_penalties(self.fit(C="auto", concept_C="auto"))
+
+    def _take_penalties(self, model):
+        """Keep the penalties of a model, as edits do."""
+        names = model.concept_names_in_.tolist()
+        concept_C = dict(zip(names, model.concept_C_.tolist(), strict=True))
+        self.penalties = {"C": model.C_, "concept_C": concept_C}
 
     def fit(self, **parameters):
         """Return a model that is retrained on the rows."""
+        parameters = self.penalties | parameters
         rows = self.table.loc[self.train]
         concepts = rows[CONCEPTS].astype(object)
         model = ConceptBottleneckClassifier(**parameters)

@@ -626,8 +626,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Maximum number of changes. None is a tenth of the training rows. Only
             changes with a good effect are suggested: the best change of every row and
             path, and no other change of a row whose weight changes.
-        ordinal, groups
-            Of the judgement of present values, as in `suspect_labels`.
+        ordinal : str, sequence of str or dict, default=None
+            Ordered paths, for the judgement of present values, as in `suspect_labels`.
+        groups : array-like of shape (n_samples,), default=None
+            Source of each training row's values, for the same judgement.
         random_state : int, RandomState instance or None, default=None
             Divides the validation rows into folds.
 

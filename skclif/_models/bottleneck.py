@@ -41,7 +41,7 @@ from ..numerics.bottleneck import (
     fit_label,
     substitute,
 )
-from ..numerics.heads import Head, HeadStack
+from ..numerics.heads import HeadStack
 from ..numerics.solvers import Convergence
 from ..numerics.tuning import GRID, choose_concept_C, choose_label_C
 from .fitted import FittedHeads, class_weights, concept_heads
@@ -93,9 +93,10 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     C : float or "auto", default=1.0
         Inverse strength of the L2 penalty on the label head. "auto" takes the value
         from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss.
-    concept_C : float or "auto", default=1.0
-        Inverse strength of the L2 penalty on every concept head. "auto" chooses a value
-        for each concept in the same way; for a continuous concept, by squared error.
+    concept_C : float, "auto" or dict of str to float, default=1.0
+        Inverse strength of the L2 penalty on every concept head, or on each by name.
+        "auto" chooses a value for each concept in the same way; for a continuous
+        concept, by squared error.
     concept_kinds : dict of str to {"categorical", "continuous"}, default=None
         Kinds of concepts by name, where they differ from the default: a concept with
         numbers that are not whole is continuous; every other concept is categorical.
@@ -200,7 +201,11 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         "bottleneck": [StrOptions({"soft", "logit", "hard"})],
         "intervention_prob": [Interval(Real, 0, 1, closed="both"), None],
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-        "concept_C": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "concept_C": [
+            Interval(Real, 0, None, closed="neither"),
+            StrOptions({"auto"}),
+            dict,
+        ],
         "concept_kinds": [dict, None],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -217,7 +222,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         bottleneck: str = "soft",
         intervention_prob: float | None = None,
         C: float | str = 1.0,
-        concept_C: float | str = 1.0,
+        concept_C: float | str | dict[str, float] = 1.0,
         concept_kinds: dict[str, str] | None = None,
         class_weight: dict[Any, float] | str | None = None,
         tol: float = 1e-8,
@@ -301,6 +306,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             codes if annotations is None else annotations.weights,
             class_weight,
         ).data()
+        self._check_concept_C(schema)
         found = self._solve(data, schema, len(classes), sample_weight)
         heads = FittedHeads.solved(
             self,
@@ -587,10 +593,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         """Fit both stages, or say which numbers are too large for that."""
         try:
             solution = self._fit_stages(
-                data.to(resolve_device(self.device)),
-                concept_heads(schema, self.bottleneck),
-                n_classes,
-                sample_weight,
+                data.to(resolve_device(self.device)), schema, n_classes, sample_weight
             )
             fits = solution.concepts, solution.label
             if all(fit.gradient_norm.isfinite().all() for fit in fits):
@@ -609,19 +612,22 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     def _fit_stages(
         self,
         data: TrainingData,
-        heads: list[Head],
+        schema: ConceptSchema,
         n_classes: int,
         sample_weight: np.ndarray,
     ) -> _Solution:
         """Fit one stage after the other, each with the penalties that it is to have."""
+        heads = concept_heads(schema, self.bottleneck)
         limits: dict[str, Any] = {"tol": float(self.tol), "max_iter": self.max_iter}
         # Of a row that counts as several, one is left out.
         units = torch.from_numpy(1 / np.maximum(sample_weight, 1)).to(data.features)
-        if self.concept_C == "auto" and heads:
-            concept_C = choose_concept_C(HeadStack(heads), data, units).C.cpu()
+        if isinstance(self.concept_C, dict):
+            given = [float(self.concept_C[str(name)]) for name in schema.names]
+        elif self.concept_C == "auto" and heads:
+            given = choose_concept_C(HeadStack(heads), data, units).C.tolist()
         else:
-            given = 1.0 if self.concept_C == "auto" else float(self.concept_C)
-            concept_C = torch.full((len(heads),), given, dtype=torch.float64)
+            given = [self.concept_C] * len(heads)  # type: ignore[list-item]
+        concept_C = torch.tensor(given, dtype=torch.float64)
         bottleneck, concepts = fit_concepts(
             data,
             heads,
@@ -637,6 +643,22 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             C = float(self.C)
         bottleneck, label = fit_label(bottleneck, data, penalty=1 / C, **limits)
         return _Solution(bottleneck, concepts, label, C, concept_C.numpy())
+
+    def _check_concept_C(self, schema: ConceptSchema) -> None:
+        """Check penalties by name: one positive number for each concept."""
+        if not isinstance(self.concept_C, dict):
+            return
+        names = [str(name) for name in schema.names]
+        if set(self.concept_C) != set(names):
+            raise ValueError(
+                f"concept_C has the names {list(self.concept_C)}, but the concepts are "
+                f"{names}; give one number for each."
+            )
+        for name, C in self.concept_C.items():
+            if not isinstance(C, Real) or isinstance(C, bool) or not 0 < C < np.inf:
+                raise ValueError(
+                    f"concept_C[{name!r}] must be a finite number above 0, got {C!r}."
+                )
 
     def _warn_of_edges(self) -> None:
         """Warn of a chosen penalty that is the last that was tried."""
@@ -732,8 +754,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             warn_user(message, ConvergenceWarning)
 
 
-def _short(C: float | str) -> str:
-    return C if isinstance(C, str) else f"{C:.2g}"
+def _short(C: Any) -> str:
+    return f"{C:.2g}" if isinstance(C, Real) else str(C)
 
 
 def _upgraded(state: dict[str, Any]) -> dict[str, Any]:

@@ -271,10 +271,11 @@ class FittedHeads:
     def copy_to(self, model: Any, n_iter: int) -> Any:
         """Return a copy of a fitted model that has these heads."""
         new = copy(model)
-        kinds = getattr(model, "concept_kinds", None)
-        if kinds:  # only those of concepts that remain
-            names = self.names
-            new.concept_kinds = {n: kind for n, kind in kinds.items() if n in names}
+        for parameter in ("concept_kinds", "concept_C"):
+            given = getattr(model, parameter, None)
+            if isinstance(given, dict):  # only those of concepts that remain
+                left = {n: value for n, value in given.items() if n in self.names}
+                setattr(new, parameter, left)
         self.store(new, n_iter)
         return new
 

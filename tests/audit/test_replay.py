@@ -469,7 +469,8 @@ def test_a_trail_that_is_not_there(reviews, tmp_path):
 def test_a_trail_that_was_altered(audited, reviews, tmp_path):
     path = tmp_path / "trail.jsonl"
     content = (audited.out / "trail.jsonl").read_bytes()
-    path.write_bytes(content.replace(b'"C":1.0', b'"C":2.0'))
+    assert content.count(b'"C":"auto"') == 1
+    path.write_bytes(content.replace(b'"C":"auto"', b'"C":2.0'))
     with pytest.raises(TrailError, match="record 1 was altered"):
         replay(path, reviews)
 

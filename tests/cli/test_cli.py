@@ -201,7 +201,7 @@ def test_run_tells_how_it_was_made(audited, file):
     assert run["skclif_version"] == skclif.__version__
     assert run["data"]["name"] == "reviews.csv"
     assert run["options"]["concepts"] == CONCEPTS
-    assert run["options"]["C"] == 1
+    assert run["options"]["C"] == "auto"
     assert set(run["timings"]) == {"reading", "embedding", "fitting", "influence"}
     assert all(seconds >= 0 for seconds in run["timings"].values())
     assert {"python", "torch", "scikit-learn"} <= set(run["versions"])

@@ -9,7 +9,7 @@ from skclif.cli.report import _what_to_decide
 
 
 def say(n_suspects=2, n_changes=12, **worth):
-    suspects = pd.DataFrame({"probability": [0.9] * n_suspects + [0.2]})
+    suspects = pd.DataFrame({"probability_wrong": [0.9] * n_suspects + [0.2]})
     suggested = {"effect": -0.05, "interval": [-0.085, -0.011], "words": "sure"}
     return _what_to_decide(
         SimpleNamespace(

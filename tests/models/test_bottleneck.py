@@ -301,6 +301,40 @@ def test_labels_that_features_say_nothing_about_end_at_the_edge(data):
     assert clf.C_ == 1e-4
 
 
+def test_penalties_of_concepts_by_name(data):
+    X, y, concepts = data
+    by_name = {"food": 0.1, "quiet": 3.0, "price": 1.0}
+    clf = ConceptBottleneckClassifier(concept_C=by_name).fit(X, y, concepts=concepts)
+    assert clf.concept_C_.tolist() == [0.1, 3.0, 1.0]
+    for j, (name, C) in enumerate(by_name.items()):
+        rows = concepts[name].notna().to_numpy()
+        reference = _reference(C, X[rows], concepts.loc[rows, name].to_list())
+        _assert_same_head(clf.concept_coef_[j], clf.concept_intercept_[j], reference)
+    auto = ConceptBottleneckClassifier(C="auto", concept_C="auto")
+    auto.fit(X, y, concepts=concepts)
+    chosen = dict(zip(concepts.columns, auto.concept_C_.tolist(), strict=True))
+    given = ConceptBottleneckClassifier(C=auto.C_, concept_C=chosen)
+    given.fit(X, y, concepts=concepts)
+    np.testing.assert_array_equal(given.coef_, auto.coef_)
+
+
+@pytest.mark.parametrize(
+    ("by_name", "match"),
+    [
+        ({"food": 1.0}, r"names \['food'\], but the concepts are \['food', 'quiet', "),
+        ({"food": 1, "quiet": 1, "cost": 1}, "'cost'.*give one number for each"),
+        ({"food": 0, "quiet": 1, "price": 1}, r"concept_C\['food'\] must be a finite"),
+        ({"food": 1, "quiet": np.inf, "price": 1}, "above 0, got inf"),
+        ({"food": 1, "quiet": 1, "price": "auto"}, "above 0, got 'auto'"),
+        ({"food": True, "quiet": 1, "price": 1}, "above 0, got True"),
+    ],
+)
+def test_bad_penalties_by_name(data, by_name, match):
+    X, y, concepts = data
+    with pytest.raises(ValueError, match=match):
+        ConceptBottleneckClassifier(concept_C=by_name).fit(X, y, concepts=concepts)
+
+
 @pytest.mark.parametrize("value", ["best", 0, -1.0, None])
 @pytest.mark.parametrize("name", ["C", "concept_C"])
 def test_a_penalty_is_a_number_or_auto(data, name, value):
