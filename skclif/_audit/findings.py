@@ -22,12 +22,24 @@ from .._inputs.annotations import format_value, plain_value
 from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._results.influence import dominant_paths
-from ..exceptions import InfluenceWarning, SuggestionWarning
+from ..exceptions import (
+    InfluenceWarning,
+    InterventionWarning,
+    PenaltyWarning,
+    SuggestionWarning,
+)
+from .corrections import GoldModel, correct, what_failed
 from .fingerprints import data_fingerprint, model_fingerprint
 from .rows import LEAST_PROBABILITY, Reviews, tidy
 
 N_CULPRITS = 5
 _VALUES_AT_ONCE = 20_000_000
+_ABOUT_NUMBERS = (
+    ConvergenceWarning,
+    InfluenceWarning,
+    InterventionWarning,
+    PenaltyWarning,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,8 +62,11 @@ class Audit:
         ``annotated:<concept>``. No text if texts were not to be kept.
     predictions : DataFrame
         The held-out rows: id, text_hash, group, text, label, predicted, loss,
-        ``p=<class>``, the same of the black box, and of each concept
-        ``annotated:``, ``predicted:`` and ``p_annotated:<concept>``.
+        ``p=<class>``, the same of the black box, of the model with all annotations in
+        place of its predictions (``corrected_``), and of a model that sees annotations
+        alone (``gold_``); failed (the stage that failed in a mistake); and of each
+        concept ``annotated:``, ``predicted:``, ``p_annotated:<concept>`` and
+        ``label_if_corrected:<concept>``, where it was misread.
     influence : DataFrame
         One line a target and training row. target "all" is the mean loss of the
         held-out rows, on which every training row has a line; target "row" is the
@@ -113,12 +128,15 @@ class Models:
         Fitted.
     black_box : ConceptBottleneckClassifier or None
         Fitted without concepts; None if the audited model has none either.
+    gold : GoldModel or None
+        Fitted to annotations alone; None if there are none.
     warnings : tuple of str
         About heads that did not converge, and Hessians that are nearly singular.
     """
 
     explainer: ConceptInfluenceExplainer
     black_box: ConceptBottleneckClassifier | None
+    gold: GoldModel | None
     warnings: tuple[str, ...]
 
     @property
@@ -158,16 +176,17 @@ def fit_models(
     if model is not None:
         audited = FrozenEstimator(model)
     explainer = ConceptInfluenceExplainer(audited, method=method, device=device)
-    black_box = None
+    black_box = gold = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         data = train.features, train.labels, train.weights
         if train.concepts.shape[1]:
             explainer.fit(*data, concepts=train.concepts)
             black_box = ConceptBottleneckClassifier(**options).fit(*data)
+            gold = GoldModel.fit(train, options.get("C", 1.0))
         else:
             explainer.fit(*data)
-    return Models(explainer, black_box, messages(caught))
+    return Models(explainer, black_box, gold, messages(caught))
 
 
 def audit(
@@ -197,8 +216,10 @@ def audit(
     audit : Audit
         What was found. Influence is on the log-loss (nats); positive = harmful.
     """
-    explainer, black_box, model = models.explainer, models.black_box, models.model
-    predictions = _predictions(model, black_box, held_out)
+    explainer, model = models.explainer, models.model
+    with warnings.catch_warnings(record=True) as of_model:
+        warnings.simplefilter("always")
+        predictions = _predictions(models, held_out)
     is_mistake = predictions["label"] != predictions["predicted"]
     order = np.argsort(-predictions["loss"].to_numpy(), kind="stable")
     mistakes = order[is_mistake.to_numpy()[order]][:max_mistakes]
@@ -244,13 +265,17 @@ def audit(
         suggested=suggested,
         groups=groups,
         mistakes=mistakes,
-        metrics=_metrics(model, black_box, used, predictions, groups),
+        metrics=_metrics(models, used, predictions, groups),
         counts=counts,
         fingerprints={
             "training_data": data_fingerprint(train),
             "coefficients": model_fingerprint(model),
         },
-        warnings=(*models.warnings, *messages(caught), *suspect_notes),
+        warnings=(
+            *models.warnings,
+            *messages([*of_model, *caught]),
+            *suspect_notes,
+        ),
     )
 
 
@@ -295,7 +320,8 @@ def wrong_probabilities(
 
 def quality(model: ConceptBottleneckClassifier, held_out: Reviews) -> dict[str, float]:
     """Return accuracy, macro F1 and log-loss (nats) of a model on held-out rows."""
-    columns = _label_columns(model, held_out, "")
+    proba = model.predict_proba(held_out.features)
+    columns = _label_columns(model.classes_, proba, held_out, "")
     rows = pd.DataFrame({"label": held_out.labels, **columns})
     return _quality(rows, model.classes_)
 
@@ -315,42 +341,48 @@ def _known(train: Reviews) -> pd.DataFrame:
     return pd.DataFrame(known)
 
 
-def _predictions(
-    model: ConceptBottleneckClassifier,
-    black_box: ConceptBottleneckClassifier | None,
-    held_out: Reviews,
-) -> pd.DataFrame:
+def _predictions(models: Models, held_out: Reviews) -> pd.DataFrame:
+    model = models.model
     table: dict[str, Any] = {"id": held_out.ids, "text_hash": held_out.hashes()}
     if held_out.groups is not None:
         table["group"] = held_out.groups
     if held_out.texts is not None:
         table["text"] = held_out.texts
     table["label"] = held_out.labels
-    table |= _label_columns(model, held_out, "")
-    if black_box is not None:
-        table |= _label_columns(black_box, held_out, "black_box_")
-        table |= _concept_columns(model, held_out)
-    return pd.DataFrame(table)
+    classes, X = model.classes_, held_out.features
+    proba = model.predict_proba(X)
+    table |= _label_columns(classes, proba, held_out, "")
+    if models.black_box is None or models.gold is None:
+        return pd.DataFrame(table)
+    corrected, labels = correct(model, held_out)
+    gold = models.gold.predict_proba(held_out)
+    for prefix, other in {
+        "black_box_": models.black_box.predict_proba(X),
+        "corrected_": corrected,
+        "gold_": gold,
+    }.items():
+        table |= _label_columns(classes, other, held_out, prefix)
+    table["failed"] = what_failed(held_out.labels, classes, proba, corrected, gold)
+    return pd.DataFrame(table | _concept_columns(model, held_out, labels))
 
 
 def _label_columns(
-    model: ConceptBottleneckClassifier, rows: Reviews, prefix: str
+    classes: np.ndarray, proba: np.ndarray, rows: Reviews, prefix: str
 ) -> dict[str, np.ndarray]:
-    proba = model.predict_proba(rows.features)
-    codes = np.searchsorted(model.classes_, rows.labels)
+    codes = np.searchsorted(classes, rows.labels)
     # The smallest probability that scikit-learn's log_loss knows.
     true = np.clip(proba[np.arange(len(rows)), codes], np.finfo(float).eps, 1)
     columns = {
-        f"{prefix}predicted": model.classes_[proba.argmax(axis=1)],
+        f"{prefix}predicted": classes[proba.argmax(axis=1)],
         f"{prefix}loss": -np.log(true),
     }
-    for k, value in enumerate(model.classes_):
+    for k, value in enumerate(classes):
         columns[f"{prefix}p={format_value(value)}"] = proba[:, k]
     return columns
 
 
 def _concept_columns(
-    model: ConceptBottleneckClassifier, rows: Reviews
+    model: ConceptBottleneckClassifier, rows: Reviews, labels: pd.DataFrame
 ) -> dict[str, Any]:
     predicted = model.predict_concepts(rows.features)
     proba = model.predict_concept_proba(rows.features)
@@ -364,6 +396,7 @@ def _concept_columns(
         columns[f"annotated:{name}"] = given.to_numpy()
         columns[f"predicted:{name}"] = tidy(predicted[name])
         columns[f"p_annotated:{name}"] = np.where(given.notna(), p, np.nan)
+        columns[f"label_if_corrected:{name}"] = labels[name]
     return columns
 
 
@@ -575,15 +608,16 @@ def _groups(
 
 
 def _metrics(
-    model: ConceptBottleneckClassifier,
-    black_box: ConceptBottleneckClassifier | None,
+    models: Models,
     train: Reviews,
     predictions: pd.DataFrame,
     groups: pd.DataFrame | None,
 ) -> dict[str, Any]:
+    model, black_box = models.model, models.black_box
     label = {"model": _quality(predictions, model.classes_)}
     if black_box is not None:
-        label["black_box"] = _quality(predictions, model.classes_, "black_box_")
+        for who in ("corrected", "gold", "black_box"):
+            label[who] = _quality(predictions, model.classes_, f"{who}_")
     label["majority"] = _majority_quality(train.labels, predictions, model.classes_)
     metrics: dict[str, Any] = {"label": label}
     if black_box is not None:
@@ -596,12 +630,26 @@ def _metrics(
             who: _mean([quality[who] for quality in concepts.values()])
             for who in ("model", "majority")
         }
+    metrics["penalties"] = _penalties(models)
     if groups is not None:
         metrics["groups"] = [
             {k: None if pd.isna(v) else v for k, v in line.items()}
             for line in groups.to_dict("records")
         ]
     return metrics
+
+
+def _penalties(models: Models) -> dict[str, Any]:
+    """Return C of every head, as given or chosen."""
+    model = models.model
+    names = map(str, model.concept_names_in_)
+    found = {
+        "label": model.C_,
+        "concepts": dict(zip(names, model.concept_C_.tolist(), strict=True)),
+    }
+    if models.black_box is not None:
+        found["black_box"] = models.black_box.C_
+    return found
 
 
 def _quality(
@@ -671,7 +719,7 @@ def messages(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
     """Return warnings about the numbers, and issue all others again."""
     kept = []
     for warning in caught:
-        if issubclass(warning.category, ConvergenceWarning | InfluenceWarning):
+        if issubclass(warning.category, _ABOUT_NUMBERS):
             kept.append(str(warning.message))
         else:
             warnings.warn_explicit(

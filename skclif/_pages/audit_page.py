@@ -11,7 +11,7 @@ from .._audit.rows import LEAST_PROBABILITY
 from .._inputs.annotations import format_value as plain
 from .._results.suggestions import HURTS
 from .rendering import render
-from .words import what_was_done
+from .words import FAILURES, what_was_done
 
 if TYPE_CHECKING:
     from .._audit.findings import Audit
@@ -73,6 +73,7 @@ def _context(
             _culprit(line, known, planted) for line in harmful.to_dict("records")
         ],
         "mistakes": _mistakes(audit, of_rows, known, planted),
+        "failures": FAILURES,
         "suspects": {
             "n": len(audit.suspects),
             "least": LEAST_PROBABILITY,
@@ -171,6 +172,7 @@ def _mistake(row: _Line, concepts: Sequence[str]) -> _Context:
         "p_predicted": row[f"p={plain(row['predicted'])}"],
         "loss": row["loss"],
         "black_box": None,
+        "failed": row.get("failed"),
         "concepts": [],
     }
     if concepts:
@@ -180,6 +182,7 @@ def _mistake(row: _Line, concepts: Sequence[str]) -> _Context:
     for name in concepts:
         annotated, predicted = row[f"annotated:{name}"], row[f"predicted:{name}"]
         is_known = annotated is not None and annotated == annotated
+        instead = row[f"label_if_corrected:{name}"]
         mistake["concepts"].append(
             {
                 "name": name,
@@ -187,6 +190,7 @@ def _mistake(row: _Line, concepts: Sequence[str]) -> _Context:
                 "predicted": plain(predicted),
                 "differs": is_known and plain(annotated) != plain(predicted),
                 "p_annotated": row[f"p_annotated:{name}"],
+                "label_if_corrected": None if pd.isna(instead) else plain(instead),
             }
         )
     return mistake

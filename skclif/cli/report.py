@@ -111,6 +111,14 @@ def show_summary(
         f"{found.counts['held_out_rows']:,} held-out texts right "
         f"({', '.join(others)})."
     )
+    if found.concepts:
+        console.result(
+            f"As predicted {quality['model']['accuracy']:.1%}; with concepts as people "
+            f"read them {quality['corrected']['accuracy']:.1%}; gold concepts alone "
+            f"{quality['gold']['accuracy']:.1%}."
+        )
+    if "auto" in (run.rows.about["options"].get(name) for name in ("C", "concept_C")):
+        console.result(_penalties(found.metrics["penalties"]))
     if run.planted is not None:
         planted = run.planted
         console.result(
@@ -124,6 +132,17 @@ def show_summary(
     console.json_result(
         report=str(page), metrics=found.metrics["label"], counts=found.counts
     )
+
+
+def _penalties(C: dict[str, Any]) -> str:
+    """Return the inverse penalties that were chosen, in words."""
+    words = [f"C={C['label']:.3g} for the label"]
+    if C["concepts"]:
+        low, high = min(C["concepts"].values()), max(C["concepts"].values())
+        of_concepts = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+        words.append(f"{of_concepts} for the concepts")
+        words.append(f"{C['black_box']:.3g} for the black box")
+    return f"Inverse penalties: {', '.join(words)}."
 
 
 def _what_to_decide(found: Audit) -> str:

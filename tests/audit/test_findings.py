@@ -41,7 +41,7 @@ def found():
     return _audit(*_parts(), C=3.0, max_mistakes=6)
 
 
-def _audit(train, held_out, *, C=1.0, training="sequential", **kw):
+def _audit(train, held_out, *, C=1.0, training="mixed", **kw):
     models = fit_models(train, C=C, training=training)
     return audit(models, train, held_out, **kw)
 
@@ -256,7 +256,7 @@ def test_mistakes_are_the_worst_and_culprits_the_most_harmful(found):
         assert set(lines["target_text_hash"]) == {text}
 
 
-@pytest.mark.parametrize("training", ["sequential", "independent"])
+@pytest.mark.parametrize("training", ["mixed", "sequential", "independent"])
 def test_really_retraining_without_a_culprit_lowers_the_loss(training):
     train, held_out = _parts()
     options = {"training": training, "C": 3.0}

@@ -245,7 +245,7 @@ def test_quiet_says_only_the_result(file, tiny_encoder, tmp_path):
     more = ["--quiet", "--long-text", "mean"]
     result = _run(_arguments(file, tmp_path, tiny_encoder, *more))
     assert result.stderr == ""
-    assert len(result.stdout.splitlines()) == 3
+    assert len(result.stdout.splitlines()) == 5
 
 
 def test_no_text_keeps_texts_out_of_every_file(file, tiny_encoder, tmp_path):
@@ -292,7 +292,7 @@ def test_without_concepts_the_black_box_is_audited(file, tiny_encoder, tmp_path)
     page = (tmp_path / "audit.html").read_text(encoding="utf-8")
     assert "No concepts were given" in page
     run = json.loads((tmp_path / "run.json").read_text())
-    assert set(run["metrics"]) == {"label"}
+    assert set(run["metrics"]) == {"label", "penalties"}
 
 
 # --- A test file ----------------------------------------------------------------------

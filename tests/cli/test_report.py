@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from skclif.cli.report import _what_to_decide
+from skclif.cli.report import _penalties, _what_to_decide
 
 
 def say(n_suspects=2, n_changes=12, **worth):
@@ -45,3 +45,15 @@ def test_without_an_interval_the_reason_is_said():
 )
 def test_nothing_to_suggest(given, ending):
     assert ending in say(n_suspects=1, **given)
+
+
+def test_chosen_penalties_are_said():
+    both = {"label": 3.1622, "concepts": {"food": 1.0, "noise": 31.62}}
+    assert _penalties(both | {"black_box": 10.0}) == (
+        "Inverse penalties: C=3.16 for the label, 1 to 31.6 for the concepts, 10 for "
+        "the black box."
+    )
+    same = {"label": 1.0, "concepts": {"food": 1.0}, "black_box": 0.1}
+    assert "1 for the concepts, 0.1 for the black box" in _penalties(same)
+    alone = {"label": 0.001, "concepts": {}}
+    assert _penalties(alone) == "Inverse penalties: C=0.001 for the label."

@@ -1,0 +1,128 @@
+"""What known concepts would change: for all held-out rows, and for each mistake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .._models.bottleneck import ConceptBottleneckClassifier
+from .rows import Reviews
+
+# What failed in a mistake.
+MISREAD, LABEL_HEAD, DOUBTFUL = "concept misread", "label head", "doubtful label"
+# A label is doubtful if the concepts as people read them, and nothing else, give it
+# less than this probability.
+LEAST = 0.1
+
+
+@dataclass(frozen=True)
+class GoldModel:
+    """A model of the label that sees annotations alone, not the text.
+
+    It is what a bottleneck can reach without leakage. A missing annotation is a value
+    by itself.
+
+    Attributes
+    ----------
+    classifier : ConceptBottleneckClassifier
+        Fitted to indicators of the values, without a bottleneck.
+    columns : Index
+        The indicators.
+    """
+
+    classifier: ConceptBottleneckClassifier
+    columns: pd.Index
+
+    @classmethod
+    def fit(cls, train: Reviews, C: float | str) -> GoldModel:
+        """Fit the model to training rows."""
+        indicators = _indicators(train.concepts)
+        classifier = ConceptBottleneckClassifier(C=C)
+        classifier.fit(indicators.to_numpy(), train.labels, train.weights)
+        return cls(classifier, indicators.columns)
+
+    def predict_proba(self, rows: Reviews) -> np.ndarray:
+        """Return probabilities of the labels, (n_rows, n_classes)."""
+        indicators = _indicators(rows.concepts)
+        indicators = indicators.reindex(columns=self.columns, fill_value=0.0)
+        return self.classifier.predict_proba(indicators.to_numpy())
+
+
+def _indicators(concepts: pd.DataFrame) -> pd.DataFrame:
+    words = concepts.astype(object).where(concepts.notna(), "")
+    return pd.get_dummies(words.map(str), prefix_sep="=", dtype=float)
+
+
+def known_concepts(
+    model: ConceptBottleneckClassifier, concepts: pd.DataFrame
+) -> pd.DataFrame:
+    """Return annotations that the model knows the value of; the others are None."""
+    known = {}
+    for name, values in zip(
+        model.concept_names_in_, model.concept_classes_, strict=True
+    ):
+        given = concepts[name].to_numpy(dtype=object)
+        is_known = pd.Index(values).get_indexer(pd.Index(given)) >= 0
+        known[name] = pd.Series(np.where(is_known, given, None), dtype=object)
+    return pd.DataFrame(known)
+
+
+def correct(
+    model: ConceptBottleneckClassifier, rows: Reviews
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return what the model says with annotations in place of its predictions.
+
+    Returns
+    -------
+    proba : ndarray of shape (n_rows, n_classes)
+        With all annotations.
+    labels : DataFrame of shape (n_rows, n_concepts)
+        The label with the annotation of one concept alone, where the model misread it;
+        None elsewhere.
+    """
+    known = known_concepts(model, rows.concepts)
+    predicted = pd.DataFrame(
+        model.predict_concepts(rows.features), columns=model.concept_names_in_
+    )
+    labels = {}
+    for name in model.concept_names_in_:
+        misread = known[name].notna() & (known[name] != predicted[name])
+        proba = model.intervene(rows.features, known[[name]])
+        says = model.classes_[proba.argmax(axis=1)].astype(object)
+        labels[name] = pd.Series(np.where(misread, says, None), dtype=object)
+    return model.intervene(rows.features, known), pd.DataFrame(labels)
+
+
+def what_failed(
+    labels: np.ndarray,
+    classes: np.ndarray,
+    proba: np.ndarray,
+    corrected: np.ndarray,
+    gold: np.ndarray,
+) -> list[Any]:
+    """Return the stage that failed in each row; None if the prediction is right.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_rows,)
+    classes : ndarray of shape (n_classes,)
+    proba, corrected, gold : ndarray of shape (n_rows, n_classes)
+        Of the model as it predicts, of the model with all annotations, and of the gold
+        model.
+    """
+    codes = np.searchsorted(classes, labels)
+    rows = np.arange(len(labels))
+    failed: list[Any] = []
+    for row, code in zip(rows, codes, strict=True):
+        if proba[row].argmax() == code:
+            failed.append(None)
+        elif corrected[row].argmax() == code:
+            failed.append(MISREAD)
+        elif max(corrected[row, code], gold[row, code]) < LEAST:
+            failed.append(DOUBTFUL)
+        else:
+            failed.append(LABEL_HEAD)
+    return failed

@@ -1,0 +1,109 @@
+"""What known concepts would change, row by row and for the whole held-out part."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score
+
+from skclif import ConceptBottleneckClassifier
+from skclif._audit.corrections import (
+    DOUBTFUL,
+    LABEL_HEAD,
+    MISREAD,
+    GoldModel,
+    correct,
+    known_concepts,
+    what_failed,
+)
+
+from .test_findings import _audit, _parts
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return _parts()
+
+
+@pytest.fixture(scope="module")
+def found(parts):
+    return _audit(*parts)
+
+
+def test_the_columns_are_those_of_intervening(parts, found):
+    train, held_out = parts
+    model = ConceptBottleneckClassifier()
+    model.fit(train.features, train.labels, concepts=train.concepts)
+    table, X = found.predictions, held_out.features
+    corrected = model.intervene(X, held_out.concepts)
+    says = model.classes_[corrected.argmax(axis=1)]
+    assert table["corrected_predicted"].tolist() == says.tolist()
+    quality = found.metrics["label"]["corrected"]
+    assert quality["accuracy"] == accuracy_score(held_out.labels, says)
+    n_misread = 0
+    for name in model.concept_names_in_:
+        alone = model.intervene(X, held_out.concepts[[name]]).argmax(axis=1)
+        for k, line in enumerate(table.to_dict("records")):
+            annotated, predicted = line[f"annotated:{name}"], line[f"predicted:{name}"]
+            said = line[f"label_if_corrected:{name}"]
+            if pd.notna(annotated) and annotated != predicted:
+                n_misread += 1
+                assert said == model.classes_[alone[k]]
+            else:
+                assert said is None
+    assert n_misread
+
+
+def test_the_stage_that_failed_is_named_for_every_mistake(found):
+    table = found.predictions
+    is_mistake = table["label"] != table["predicted"]
+    assert (table["failed"].notna() == is_mistake).all()
+    misread = table[table["failed"] == MISREAD]
+    assert len(misread)
+    assert (misread["corrected_predicted"] == misread["label"]).all()
+    others = table[table["failed"].isin([LABEL_HEAD, DOUBTFUL])]
+    assert (others["corrected_predicted"] != others["label"]).all()
+
+
+def test_what_failed():
+    classes, labels = np.array(["a", "b", "c"]), np.array(["a"] * 4)
+    right, wrong, far = [0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.05, 0.9, 0.05]
+    proba = np.array([right, wrong, wrong, wrong])
+    corrected = np.array([far, right, wrong, far])
+    gold = np.array([far, far, far, far])
+    failed = what_failed(labels, classes, proba, corrected, gold)
+    assert failed == [None, MISREAD, LABEL_HEAD, DOUBTFUL]
+    gold[3] = wrong  # annotations alone would not rule the label out
+    failed = what_failed(labels, classes, proba, corrected, gold)
+    assert failed[3] == LABEL_HEAD
+
+
+def test_a_value_that_the_model_does_not_know_is_no_correction(parts):
+    train, held_out = parts
+    model = ConceptBottleneckClassifier()
+    model.fit(train.features, train.labels, concepts=train.concepts)
+    name = str(model.concept_names_in_[0])
+    concepts = held_out.concepts.astype(object)
+    concepts[name] = "never seen"
+    known = known_concepts(model, concepts)
+    assert known[name].isna().all()
+    other = str(model.concept_names_in_[1])
+    given = concepts[other].notna().to_numpy()
+    assert (known[other].notna().to_numpy() == given).all()
+    rows = type(held_out)(*(vars(held_out) | {"concepts": concepts}).values())
+    _, labels = correct(model, rows)
+    assert labels[name].isna().all()
+
+
+def test_gold_concepts_see_annotations_alone(parts):
+    train, held_out = parts
+    gold = GoldModel.fit(train, 1.0)
+    proba = gold.predict_proba(held_out)
+    words = held_out.concepts.astype(object).where(held_out.concepts.notna(), "")
+    groups = pd.DataFrame(proba).groupby([words[c].map(str).to_numpy() for c in words])
+    # Equal annotations give equal probabilities, whatever the text is.
+    np.testing.assert_allclose(groups.transform("mean"), proba, atol=1e-12)
+    assert proba.sum(axis=1) == pytest.approx(1)
+    concepts = held_out.concepts.astype(object)
+    concepts.iloc[0] = "never seen"  # like a row without any of the known values
+    rows = type(held_out)(*(vars(held_out) | {"concepts": concepts}).values())
+    assert np.isfinite(gold.predict_proba(rows)).all()
