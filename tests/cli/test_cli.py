@@ -242,7 +242,7 @@ def test_the_trail_says_who_audited_and_why(file, tiny_encoder, tmp_path):
 
 
 def test_quiet_says_only_the_result(file, tiny_encoder, tmp_path):
-    more = ["--quiet", "--long-text", "mean"]
+    more = ["--quiet", "--long-text", "mean", "--concept-C", "1"]
     result = _run(_arguments(file, tmp_path, tiny_encoder, *more))
     assert result.stderr == ""
     assert len(result.stdout.splitlines()) == 5
@@ -342,7 +342,7 @@ def test_long_texts_are_warned_of(file, tiny_encoder, tmp_path):
     assert f"Warning: {note}" in result.stderr
     assert "Use --long-text mean to embed such texts in chunks." in result.stderr
     assert note in (tmp_path / "audit.html").read_text(encoding="utf-8")
-    more = ["--long-text", "mean"]
+    more = ["--long-text", "mean", "--concept-C", "1"]
     result = _run(_arguments(file, tmp_path, tiny_encoder, *more))
     assert "Warning" not in result.stderr
 
