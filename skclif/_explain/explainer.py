@@ -577,8 +577,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         >>> wrong = suspects.query("probability_wrong > 0.5")
         >>> wrong[["row", "path", "current", "proposed"]]
            row      path current proposed
-        0   59  concept1     yes       no
-        1    7     label       0        1
+        0    7     label       0        1
+        1   59  concept1     yes       no
         """
         check_is_fitted(self)
         values = paths_and_values(self._heads())
