@@ -58,7 +58,7 @@ class SuspectFrame(pd.DataFrame):
     def __getattr__(self, name: str) -> Any:
         return super().__getattr__(_present(name) if name in _RENAMED else name)
 
-    def eval(self, expr: str, **kwargs: Any) -> Any:  # type: ignore[override]
+    def eval(self, expr: str, **kwargs: Any) -> Any:
         """Evaluate an expression, in which the former names may occur."""
         former = [name for name in _RENAMED if re.search(rf"\b{name}\b", expr)]
         resolvers = [{name: self[name] for name in former}] if former else []
