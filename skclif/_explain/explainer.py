@@ -575,8 +575,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         >>> wrong = suspects.query("probability_wrong > 0.5")
         >>> wrong[["row", "path", "current", "proposed"]]
            row      path current proposed
-        0   59  concept1     yes       no
-        1    7     label       0        1
+        0    7     label       0        1
+        1   59  concept1     yes       no
         """
         check_is_fitted(self)
         values = paths_and_values(self._heads())
@@ -623,8 +623,11 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Maximum number of changes. None is a tenth of the training rows. Only
             changes with a good effect are suggested: the best change of every row and
             path, and no other change of a row whose weight changes.
-        ordinal, groups
-            Of the judgement of present values, as in `suspect_labels`.
+        ordinal : str, sequence of str or dict, default=None
+            Paths whose wrong values are next to the right value, as in
+            `suspect_labels`.
+        groups : array-like of shape (n_samples,), default=None
+            The source of each training row, as in `suspect_labels`.
         random_state : int, RandomState instance or None, default=None
             Divides the validation rows into folds.
 
