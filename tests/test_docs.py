@@ -201,9 +201,10 @@ def test_the_page_names_every_column_the_command_writes(tmp_path):
     assert written == set(re.findall(r"^``(\w+\.\w+)``$", page, re.M))
     for name in ("predictions.csv", "influence.csv"):
         for column in pd.read_csv(tmp_path / "out" / name, nrows=0).columns:
-            general = re.sub(r"(annotated|predicted|path):food", r"\1:CONCEPT", column)
+            of_concept = r"(annotated|predicted|label_if_corrected|path):food"
+            general = re.sub(of_concept, r"\1:CONCEPT", column)
             general = re.sub(r"^p=\d$", "p=VALUE", general)
-            general = re.sub(r"^black_box_.+", "black_box_…", general)
+            general = re.sub(r"^(black_box|corrected|gold)_.+", r"\1_…", general)
             assert f"``{general}``" in page, column
 
 

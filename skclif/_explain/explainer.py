@@ -49,7 +49,13 @@ from .edits.arguments import check_edit, check_steps
 from .edits.compare import annotation_codes, compare_heads
 from .edits.solve import Edited, edit_model, effects, heads_of_edit, write_record
 from .engine import METHODS, Solved, warn_of_hard_activations
-from .requests import class_codes, collector, describe_target, numeric_targets
+from .requests import (
+    check_groups,
+    class_codes,
+    collector,
+    describe_target,
+    numeric_targets,
+)
 from .suggestions.arguments import check_budget, check_enough, check_kinds
 from .suggestions.believed import believe
 from .suggestions.candidates import KINDS, candidate_edits
@@ -57,7 +63,6 @@ from .suggestions.selection import suggest
 from .suggestions.table import frame_of, warn_of_hard_suggestions, warn_unless_helpful
 from .suggestions.validation import Validation
 from .suspects import (
-    check_groups,
     check_ordinal,
     check_which,
     find_suspects,
@@ -584,7 +589,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
         ranks = check_ordinal(ordinal, values)
-        sources = check_groups(groups, self.n_samples_)
+        sources = None if groups is None else check_groups(groups, self.n_samples_)[0]
         texts = {n: v for n, v in self._readable.items() if n != "label"}
         return find_suspects(self._solved_model(), values, asked, ranks, sources, texts)
 
@@ -702,7 +707,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         training = TrainingRows(**self._training)
         values = paths_and_values(heads)
         ranks = check_ordinal(ordinal, values)
-        sources = check_groups(groups, self.n_samples_)
+        sources = None if groups is None else check_groups(groups, self.n_samples_)[0]
         believed = None
         if {"relabel", "annotate"} & set(kinds):
             believed = believe(solved, values, ranks, sources)

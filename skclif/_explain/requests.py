@@ -104,6 +104,15 @@ def collector(
         return KeepTop(n_targets, n_samples, int(top), n_paths, paths=paths), None
     if groups is None:
         return KeepAll(n_targets, n_samples, n_paths, paths=paths), None
+    codes, names = check_groups(groups, n_samples)
+    return SumGroups(n_targets, len(names), n_paths, codes, paths=paths), names
+
+
+def check_groups(groups: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the code of every training row's group, and the names of the groups.
+
+    Rows without a group are one group.
+    """
     refuse_masked("groups", groups)
     with error_context("groups", "one group for each training row"):
         groups = column_or_1d(groups, input_name="groups")
@@ -113,8 +122,7 @@ def collector(
             f"groups has {len(groups)} entries, but there are {n_samples} "
             "training rows; it needs one for each."
         )
-    names = np.asarray(names)
-    return SumGroups(n_targets, len(names), n_paths, codes, paths=paths), names
+    return codes, np.asarray(names)
 
 
 def _concept_target(

@@ -99,29 +99,6 @@ def check_ordinal(ordinal: Any, values: Values) -> dict[str, np.ndarray]:
     return {path: _ranks(path, values[path], values[path]) for path in named}
 
 
-def check_groups(groups: Any, n_samples: int) -> np.ndarray | None:
-    """Return the code of every training row's group, from 0."""
-    if groups is None:
-        return None
-    if isinstance(groups, str | Mapping) or np.ndim(groups) != 1:
-        raise TypeError(
-            "groups must be a list or array with the group of each training row, such "
-            f"as its annotator, got {type(groups).__name__}."
-        )
-    named = pd.Series(np.asarray(groups, dtype=object))
-    if len(named) != n_samples:
-        raise ValueError(
-            f"groups has {len(named)} entries, but there are {n_samples} training "
-            "rows; give each row one."
-        )
-    if named.isna().any():
-        raise ValueError(
-            f"groups has no entry for training row {int(named.isna().argmax())}; name "
-            'a group of its own, such as "unknown".'
-        )
-    return np.asarray(pd.factorize(named)[0], dtype=np.int64)
-
-
 def left_out_terms(solved: Solved, values: Values) -> dict[str, LeftOut]:
     """Leave out every value of all paths, one at a time."""
     terms = leave_out(solved.bottleneck, solved.data, solved.factors)

@@ -122,8 +122,8 @@ class EditComparison:
             parts.append(f"{one.change:+.2g} [{low:+.2g}, {high:+.2g}]")
         return (
             f"<EditComparison on {self.n_rows} rows: accuracy {parts[0]}, log-loss "
-            f"{parts[1]} (nats, negative = good); {self.n_changed} {predictions} changed,"
-            f" {self.n_better} for the better, {self.n_worse} for the worse>"
+            f"{parts[1]} (nats, negative = good); {self.n_changed} {predictions} "
+            f"changed, {self.n_better} for the better, {self.n_worse} for the worse>"
         )
 
     def _repr_html_(self) -> str:

@@ -497,11 +497,10 @@ def test_orders_that_are_none(explainer, ordinal, error, match):
 @pytest.mark.parametrize(
     ("groups", "error", "match"),
     [
-        ("group", TypeError, "groups must be a list or array .*, got str"),
-        ({"a": 1}, TypeError, "groups must be a list or array .*, got dict"),
-        (np.zeros((N, 2)), TypeError, "groups must be a list or array .*, got ndarray"),
+        ("group", ValueError, "groups must be one group for each training row"),
+        ({"a": 1}, ValueError, "groups must be one group for each training row"),
+        (np.zeros((N, 2)), ValueError, "groups must be one group for each training"),
         (["a", "b"], ValueError, f"groups has 2 entries, but there are {N} training"),
-        (["a", None] * (N // 2), ValueError, "no entry for training row 1; name a"),
     ],
 )
 def test_groups_that_are_none(explainer, groups, error, match):
