@@ -51,7 +51,7 @@ class Truth:
 
     def is_wrong(self, i: str, path: str, current: Any) -> bool:
         """Return whether a value is there and wrong."""
-        return current is not None and self.right(i, path, current) != current
+        return not pd.isna(current) and self.right(i, path, current) != current
 
     def wrong(self, training: pd.DataFrame) -> list[tuple[str, str, Any, Any]]:
         """Return id, path, given and right value of everything that is still wrong.
@@ -102,7 +102,7 @@ class Truth:
             labels[row] = self.right(i, "label", labels[row])
         for name, column in concepts.items():
             mended = [
-                None if value is None else self.right(i, str(name), value)
+                None if pd.isna(value) else self.right(i, str(name), value)
                 for i, value in zip(rows.ids, column, strict=True)
             ]
             concepts[name] = pd.Series(mended, dtype=object)
@@ -129,7 +129,7 @@ def mark(truth: Truth | None, line: dict[str, Any], errors: dict[str, str]) -> s
     true = truth.right(i, line["path"], current)
     if true == current:
         return "right as it is"
-    said = "missing" if current is None else "really wrong"
+    said = "missing" if pd.isna(current) else "really wrong"
     if true == line["proposed"]:
         return f"{said}, and the proposed value is the true one"
     return f"{said}, but the true value is {format_value(true)}"
