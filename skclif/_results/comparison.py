@@ -115,13 +115,14 @@ class EditComparison:
 
     def __repr__(self) -> str:
         """Return one line: both changes, and how many predictions changed."""
+        predictions = "prediction" if self.n_changed == 1 else "predictions"
         parts = []
         for one in (self.accuracy, self.log_loss):
             low, high = one.interval
             parts.append(f"{one.change:+.2g} [{low:+.2g}, {high:+.2g}]")
         return (
             f"<EditComparison on {self.n_rows} rows: accuracy {parts[0]}, log-loss "
-            f"{parts[1]} (nats, negative = good); {self.n_changed} predictions changed,"
+            f"{parts[1]} (nats, negative = good); {self.n_changed} {predictions} changed,"
             f" {self.n_better} for the better, {self.n_worse} for the worse>"
         )
 
