@@ -96,7 +96,7 @@ def main(argv=None):
             settings = [task, what, kind, f"{rate:.0%}", options_of.get(kind, "-")]
             rows.append([*settings, *calibration(own)])
         write_table(
-            "detection_calibration",
+            "calibration",
             "How true the two stated probabilities are",
             COLUMNS,
             rows,

@@ -22,7 +22,7 @@ from skclif._inputs.annotations import Annotations
 from skclif._models.fitted import FittedHeads
 from skclif.datasets import fetch_cebab
 from skclif.metrics import InterventionCurve, intervention_curve
-from skclif.numerics.bottleneck import refit_label
+from skclif.numerics.bottleneck import fit_label
 
 from .results import BenchmarkParser, write_table
 from .tasks import Part, load_task
@@ -182,7 +182,7 @@ def with_label_head(clf, train, **params):
     rows = heads.encode(train.X, train.y, np.ones(len(train.y)), annotations)
     prob = {"sequential": 0.0, "independent": 1.0}.get(params["training"])
     prob = params["intervention_prob"] if prob is None else prob
-    solved, _ = refit_label(
+    solved, _ = fit_label(
         replace(heads.tensors(), intervention_prob=prob),
         rows.data(),
         penalty=1 / params["C"],

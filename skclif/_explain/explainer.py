@@ -627,9 +627,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             changes with a good effect are suggested: the best change of every row and
             path, and no other change of a row whose weight changes.
         ordinal : str, sequence of str or dict, default=None
-            Ordered paths, for the judgement of present values, as in `suspect_labels`.
+            Paths whose wrong values are next to the right value, as in
+            `suspect_labels`.
         groups : array-like of shape (n_samples,), default=None
-            Source of each training row's values, for the same judgement.
+            The source of each training row, as in `suspect_labels`.
         random_state : int, RandomState instance or None, default=None
             Divides the validation rows into folds.
 

@@ -1001,6 +1001,7 @@ def test_mutated_cells_are_read_or_refused(data, listed, revision, tmp_path):
     else:
         path = tmp_path / "mutated.csv"
         stream = io.StringIO(newline="")
+        # As objects: Arrow's strings refuse lone surrogates.
         pd.DataFrame(rows, dtype=object).to_csv(stream, index=False)
         path.write_bytes(stream.getvalue().encode("utf-8", "surrogatepass"))
     found = _read_or_refuse(path, revision)

@@ -69,6 +69,23 @@ def _problem(n=200, n_validation=150, wrong=0, seed=0):
     return (X[:n], y[:n], concepts[:n].reset_index(drop=True)), (X[n:], y[n:])
 
 
+def _clear_problem():
+    """Return rows whose values features tell, some of them wrong, and others."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(350, 5))
+    seen = X[:, :2] + 0.2 * rng.normal(size=(350, 2))
+    concepts = pd.DataFrame(
+        np.where(seen > 0, "good", "bad"), columns=["food", "service"], dtype=object
+    )
+    y = (X[:, 0] + X[:, 1] + 0.3 * rng.normal(size=350) > 0).astype(int)
+    row = np.arange(350)
+    y[(row % 5 == 0) & (row < 200)] ^= 1
+    turned = concepts["food"].map({"good": "bad", "bad": "good"})
+    concepts["food"] = concepts["food"].mask(row % 7 == 0, turned)
+    concepts["service"] = concepts["service"].mask(row % 11 == 0)
+    return (X[:200], y[:200], concepts[:200]), (X[200:], y[200:])
+
+
 def _explainer(rows, **parameters):
     X, y, concepts = rows
     estimator = ConceptBottleneckClassifier(**parameters)
@@ -338,7 +355,7 @@ def test_every_row_and_path_has_its_best_change_and_no_current_value():
 @quiet
 @pytest.mark.parametrize("kinds", [*KINDS, ("drop", "relabel"), "relabel"])
 def test_kinds_are_those_asked_for(kinds):
-    rows, validation = _problem(200, wrong=60)
+    rows, validation = _clear_problem()
     found = _explainer(rows).suggest_edits(*validation, kinds=kinds, budget=1000)
     asked = {kinds} if isinstance(kinds, str) else set(kinds)
     assert set(found.to_frame()["kind"]) == asked
@@ -673,7 +690,7 @@ def test_a_row_that_holds_a_head_alone_is_not_offered_to_go():
 
 @quiet
 def test_a_value_is_replaced_only_by_one_that_is_believed_in():
-    rows, validation = _problem(200, wrong=60)
+    rows, validation = _clear_problem()
     explainer = _explainer(rows)
     frame = explainer.suggest_edits(*validation, budget=1000).to_frame()
     suspects = explainer.suspect_labels().set_index(["row", "path"])
@@ -690,7 +707,7 @@ def test_a_value_is_replaced_only_by_one_that_is_believed_in():
 
 @quiet
 def test_a_row_with_a_value_to_mend_is_not_dropped():
-    rows, validation = _problem(200, wrong=60)
+    rows, validation = _clear_problem()
     explainer = _explainer(rows)
     frame = explainer.suggest_edits(*validation, budget=1000).to_frame()
     values = explainer.suggest_edits(

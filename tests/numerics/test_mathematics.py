@@ -518,16 +518,21 @@ def test_the_matrix_of_a_source():  # Eq. (33)
         joint = q[rows] * matrix[:, c[rows]].T
         return joint / joint.sum(axis=1, keepdims=True)
 
-    rows = source == 1
-    own = common
-    for _ in range(300):
-        counts = np.zeros((3, 3))
-        np.add.at(counts.T, c[rows], posterior(own, rows))
-        own = (counts + 20 * common) / (counts + 20 * common).sum(axis=1, keepdims=True)
-    assert own[0, 2] > 0.5 > common[0, 2]
-    # The other source is no more likely with a matrix of its own.
     p = np.empty((600, 3))
-    p[rows], p[~rows] = posterior(own, rows), posterior(common, ~rows)
+    for number in (0, 1):
+        rows, own = source == number, common
+        for _ in range(300):
+            counts = np.zeros((3, 3))
+            np.add.at(counts.T, c[rows], posterior(own, rows))
+            counts += 20 * common
+            own = counts / counts.sum(axis=1, keepdims=True)
+        gain = 20 * (common * np.log(own / common)).sum()
+        for matrix, sign in ((own, 1), (common, -1)):
+            observed = (q[rows] * matrix[:, c[rows]].T).sum(axis=1)
+            gain += sign * np.log(observed).sum()
+        p[rows] = posterior(own if gain > 6 else common, rows)
+    assert own[0, 2] > 0.5 > common[0, 2]
+    assert gain > 6
     everyone = np.arange(600)
     right = p[everyone, c]
     # The search for the matrix ends when no entry changes by 1e-4.
