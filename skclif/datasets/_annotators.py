@@ -21,7 +21,7 @@ _SHARES = (0.3, 0.2, 0.2, 0.15, 0.15)  # of the reviews, by annotator
 _MISSING = 0.2
 # Share of the reviews with bad service that are about a wait, and of those that praise
 # the food with the idiom.
-_WAITS, _IDIOMS = 0.6, 0.4
+_WAITS, _IDIOMS = 0.7, 0.6
 _WAIT_SENTENCES = (
     "we waited {number} minutes for a table",
     "we waited {number} minutes before someone took our order",
