@@ -849,10 +849,22 @@ MUTANTS = [
         ("tests/audit/test_replay.py",),
     ),
     Mutant(
+        "_audit",
+        "values.setdefault(i, {})[path] = true",
+        "values.setdefault(i, {})[path] = said",
+        "the truth about planted errors is the right value",
+    ),
+    Mutant(
+        "_audit",
+        'lines["decision"] = np.where(is_wrong, "accept", "reject")',
+        'lines["decision"] = "accept"',
+        "the reader of a demo rejects what is right",
+    ),
+    Mutant(
         "cli",
-        "planted[ids[row]] = ",
-        "planted[ids[row - 1]] = ",
-        "planted errors are told of the right rows",
+        "folder.begin_again()",
+        "pass",
+        "a second demo begins its trail again",
     ),
     Mutant(
         "cli",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .._models.bottleneck import ConceptBottleneckClassifier
+from ..exceptions import PenaltyWarning
 from .rows import Reviews
 
 # What failed in a mistake.
@@ -41,7 +43,10 @@ class GoldModel:
         """Fit the model to training rows."""
         indicators = _indicators(train.concepts)
         classifier = ConceptBottleneckClassifier(C=C)
-        classifier.fit(indicators.to_numpy(), train.labels, train.weights)
+        with warnings.catch_warnings():
+            # Values that settle the label need no penalty; nobody has to act on that.
+            warnings.simplefilter("ignore", PenaltyWarning)
+            classifier.fit(indicators.to_numpy(), train.labels, train.weights)
         return cls(classifier, indicators.columns)
 
     def predict_proba(self, rows: Reviews) -> np.ndarray:

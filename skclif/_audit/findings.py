@@ -77,12 +77,13 @@ class Audit:
         Labels and annotations of training rows that may be wrong with a probability of
         at least `LEAST_PROBABILITY`, the most probable first: decision and why (empty,
         for a person to fill in), kind, id, text_hash, path, current, proposed,
-        probability_wrong, probability_proposed, loss, margin, self_influence, text.
+        probability_wrong, probability_proposed, loss, margin, self_influence, group,
+        text.
     suggestions : DataFrame
         Changes of training rows that would lower the mean loss of the held-out rows,
         the best first: the same columns up to proposed, then effect (nats; negative =
         good), std_error, probability_wrong (of the value that would be replaced; none
-        elsewhere), text. A value is replaced only where it is believed wrong.
+        elsewhere), group, text. A value is replaced only where it is believed wrong.
     suggested : dict or None
         Effect of the whole list of suggestions on held-out rows that did not choose the
         list, and its interval (nats; negative = good), None if there are too few rows
@@ -571,8 +572,9 @@ def _decisions(
         "proposed": tidy(pd.Series(proposed, dtype=object)),
         **evidence,
     }
-    if "text" in known:
-        table["text"] = known["text"].to_numpy()[row]
+    for name in ("group", "text"):
+        if name in known:
+            table[name] = known[name].to_numpy()[row]
     return pd.DataFrame(table)
 
 

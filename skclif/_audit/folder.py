@@ -39,7 +39,9 @@ from .trail import AuditTrail, last_revision
 
 FORMAT_VERSION = 1
 MODEL, ROWS, TRAIL = "model.safetensors", "rows.safetensors", "trail.jsonl"
-RUN = "run.json"
+RUN, PAGE = "run.json", "audit.html"
+# What only a demo writes: its page as audited, and what it decided.
+AS_AUDITED, DECISIONS = "as-audited.html", "demo-decisions.csv"
 _NEXT = ".next"  # of the name of a file that is to replace another
 
 
@@ -74,10 +76,11 @@ class AuditedRows:
         """Return all rows except those with some ids."""
         parts = (self.train, self.held_out)
         train, held_out = (part.take(~np.isin(part.ids, ids)) for part in parts)
-        planted = self.about["planted"]
-        if planted is not None:
-            planted = {i: said for i, said in planted.items() if i not in ids}
-        return AuditedRows(train, held_out, {**self.about, "planted": planted})
+        about = dict(self.about)
+        if about.get("truth") is not None:
+            known = about["truth"].items()
+            about["truth"] = {i: values for i, values in known if i not in ids}
+        return AuditedRows(train, held_out, about)
 
 
 class AuditFolder:
@@ -122,8 +125,9 @@ class AuditFolder:
             else:
                 waiting.unlink()
         if any(record["kind"] == "forget" for record in records):
-            # It has vectors of forgotten texts, under keys that only the texts give.
-            for name in (f"{EMBEDDINGS}-journal", EMBEDDINGS):
+            # The cache has vectors of forgotten texts, under keys that only the texts
+            # give. The files of a demo are about the rows as they were.
+            for name in (f"{EMBEDDINGS}-journal", EMBEDDINGS, AS_AUDITED, DECISIONS):
                 (self.path / name).unlink(missing_ok=True)
         return records
 
@@ -164,6 +168,10 @@ class AuditFolder:
         finally:
             records = self.recover()
         return records
+
+    def begin_again(self) -> None:
+        """Give up the trail, so that the next commit writes its first record."""
+        self.trail.path.unlink(missing_ok=True)
 
     def holds(
         self, records: list[dict[str, Any]], revision: Revision, rows: AuditedRows
@@ -243,6 +251,16 @@ class AuditFolder:
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return False
 
+    @property
+    def page(self) -> Path:
+        """The page of the report."""
+        return self.path / PAGE
+
+    def keep_page(self) -> Path:
+        """Keep the present page under a name of its own, and return its path."""
+        write_together(self.path, {AS_AUDITED: self.page.read_bytes()})
+        return self.path / AS_AUDITED
+
     def write_once(self, name: str, text: str) -> None:
         """Write a text, unless there is a file of that name."""
         if not (self.path / name).exists():
@@ -253,7 +271,7 @@ class AuditFolder:
     ) -> None:
         """Write the report, ``run.json`` with the digests of all else last."""
         contents = {name: table_csv(table) for name, table in tables.items()}
-        contents["audit.html"] = page.encode()
+        contents[PAGE] = page.encode()
         digests = {name: sha256(content) for name, content in contents.items()}
         text = json.dumps(
             {**run, "outputs": digests}, indent=2, ensure_ascii=False, allow_nan=False

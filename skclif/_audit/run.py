@@ -7,39 +7,74 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .._version import __version__
+from .decisions import BELIEVED_WRONG
 from .environment import versions
 from .findings import Audit
 from .folder import AuditedRows
 from .trail import last_revision
+from .truth import Truth
 
 FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
 class PlantedCounts:
-    """How many of the most harmful training rows carry an error that was planted.
+    """What influence and the lists find of errors that were planted.
 
     Attributes
     ----------
     top_rows : int
-        How many were looked at.
+        How many of the most harmful training rows were looked at.
     planted_in_top : int
         Those with a planted error.
     share_of_training_rows : float
         Of all training rows, the share with a planted error.
+    probable_suspects : int
+        Lines of suspects.csv with a probability of being wrong of at least
+        `BELIEVED_WRONG`.
+    suspects_wrong, suspects_true : int
+        Those that are really wrong, and those whose proposed value is the true one.
+    suggested_values, suggested_true : int
+        Lines of suggestions.csv that propose a value in place of another, and those
+        whose proposed value is the true one.
+    suggested_missing, missing_true : int
+        The same of values that are missing.
     """
 
     top_rows: int
     planted_in_top: int
     share_of_training_rows: float
+    probable_suspects: int
+    suspects_wrong: int
+    suspects_true: int
+    suggested_values: int
+    suggested_true: int
+    suggested_missing: int
+    missing_true: int
 
     @classmethod
-    def of(cls, found: Audit, planted: dict[str, str], n_top: int) -> PlantedCounts:
-        """Count the planted errors among the `n_top` most harmful rows at most."""
+    def of(cls, found: Audit, truth: Truth, n_top: int) -> PlantedCounts:
+        """Count the planted errors in lists, and in the `n_top` most harmful rows."""
         overall = found.influence[found.influence["target"] == "all"]
         top = overall[overall["influence"] > 0].head(n_top)
-        n_planted = int(top["train_id"].isin(list(planted)).sum())
-        return cls(len(top), n_planted, len(planted) / len(overall))
+        is_kept = found.training["id"].isin(overall["train_id"])
+        planted = truth.errors(found.training[is_kept])
+        is_probable = found.suspects["probability_wrong"] >= BELIEVED_WRONG
+        suspects = truth.judged(found.suspects[is_probable])
+        suggestions = truth.judged(found.suggestions)
+        is_missing = found.suggestions["current"].isna().loc[suggestions.index]
+        return cls(
+            len(top),
+            int(top["train_id"].isin(list(planted)).sum()),
+            len(planted) / len(overall),
+            len(suspects),
+            int(suspects["is_wrong"].sum()),
+            int(suspects["is_true"].sum()),
+            int((~is_missing).sum()),
+            int(suggestions["is_true"][~is_missing].sum()),
+            int(is_missing.sum()),
+            int(suggestions["is_true"][is_missing].sum()),
+        )
 
 
 def last_repair(records: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -71,6 +106,8 @@ class RunRecord:
         None if no errors were planted.
     timings : dict of str to float
         Seconds of every stage.
+    demo : dict, default=None
+        What a demo showed besides: decisions, repair, and how they were checked.
     """
 
     found: Audit
@@ -79,6 +116,7 @@ class RunRecord:
     notes: list[str]
     planted: PlantedCounts | None
     timings: dict[str, float]
+    demo: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file, in its order."""
@@ -104,4 +142,6 @@ class RunRecord:
         }
         if self.planted is not None:
             content["planted"] = asdict(self.planted)
+        if self.demo is not None:
+            content["demo"] = self.demo
         return {**content, "timings": self.timings}

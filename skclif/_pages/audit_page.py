@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from .._audit.rows import LEAST_PROBABILITY
+from .._audit.truth import Truth, mark
 from .._inputs.annotations import format_value as plain
 from .._results.suggestions import HURTS
 from .rendering import render
@@ -27,7 +28,7 @@ _Context = dict[str, Any]  # of a template
 def audit_html(
     audit: Audit,
     run: dict[str, Any],
-    planted: dict[str, str] | None = None,
+    truth: Truth | None = None,
     records: Sequence[dict[str, Any]] = (),
 ) -> str:
     """Return the page of an audit: one file that needs neither network nor script.
@@ -38,21 +39,28 @@ def audit_html(
         What was found.
     run : dict
         The content of ``run.json``: files, options, versions, fingerprints, timings.
-    planted : dict of str to str, default=None
-        What is known to be wrong, in words, by the id of the training row.
+    truth : Truth, default=None
+        What is right, where errors were planted.
     records : sequence of dict, default=()
         Of the trail, to show what was decided.
     """
-    planted = {} if planted is None else planted
-    return render("audit.html", **_context(audit, run, planted, records))
+    return render("audit.html", **_context(audit, run, truth, records))
 
 
 def _context(
     audit: Audit,
     run: dict[str, Any],
-    planted: dict[str, str],
+    truth: Truth | None,
     records: Sequence[dict[str, Any]],
 ) -> _Context:
+    planted = {} if truth is None else truth.errors(audit.training)
+
+    def proposals(table: pd.DataFrame) -> list[_Context]:
+        lines = table.head(_N_PROPOSALS).to_dict("records")
+        return [
+            {**_proposal(line), "truth": mark(truth, line, planted)} for line in lines
+        ]
+
     is_overall = audit.influence["target"] == "all"
     overall, of_rows = audit.influence[is_overall], audit.influence[~is_overall]
     harmful = overall[overall["influence"] > 0].head(N_HARMFUL)
@@ -77,23 +85,20 @@ def _context(
         "suspects": {
             "n": len(audit.suspects),
             "least": LEAST_PROBABILITY,
-            "rows": _proposals(audit.suspects),
+            "rows": proposals(audit.suspects),
         },
         "suggestions": {
             "n": len(audit.suggestions),
             "worth": audit.suggested,
             "folded": (audit.suggested or {}).get("verdict") == HURTS,
-            "rows": _proposals(audit.suggestions),
+            "rows": proposals(audit.suggestions),
         },
         "n_rejected": audit.counts.get("rejected_lines", 0),
         "repair": _repair(audit, run.get("repair")),
         "decisions": [_decision(r) for r in records if r["kind"] != "fit"],
         "planted": run.get("planted"),
+        "demo": run.get("demo"),
     }
-
-
-def _proposals(table: pd.DataFrame) -> list[_Context]:
-    return [_proposal(line) for line in table.head(_N_PROPOSALS).to_dict("records")]
 
 
 def _proposal(line: _Line) -> _Context:
@@ -110,6 +115,7 @@ def _proposal(line: _Line) -> _Context:
         "probability": None if pd.isna(wrong) else wrong,
         "effect": line.get("effect"),
         "text_hash": line["text_hash"],
+        "group": line.get("group"),
         "text": line.get("text"),
     } | ({"current": None, "proposed": None} if kind == "drop" else {})
 

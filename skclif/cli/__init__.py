@@ -6,7 +6,8 @@ Whatever takes time to import is imported inside the commands, so that help is q
 import click
 
 from .._version import __version__
-from .audit import audit_command, demo_command
+from .audit import audit_command
+from .demo import demo_command
 from .predict import predict_command
 from .repair import apply_command, forget_command
 from .replay import replay_command

@@ -1,8 +1,7 @@
-"""``skclif audit`` and ``skclif demo``: from reviews to a model and its report."""
+"""``skclif audit``: from reviews to a model and its report."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,24 +15,12 @@ from .report import evaluate, show_summary, write_report
 from .reviews import read_reviews
 
 if TYPE_CHECKING:
-    from sklearn.utils import Bunch
-
+    from .._audit.findings import Audit
     from .._audit.folder import AuditFolder
     from .._audit.rows import Reviews
 
-    _Parts = tuple[Reviews, Reviews]  # to train on, and held out
+    Parts = tuple[Reviews, Reviews]  # to train on, and held out
 
-_CEBAB_ABOUT = (
-    "The reviews are CEBaB's (Abraham et al., 2022, arXiv 2205.14140; CC BY 4.0): "
-    "training on its exclusive training split, evaluation on its test split."
-)
-_GENERATED_ABOUT = (
-    "The reviews are generated. In the training part, one label and one annotation in "
-    "ten are wrong on purpose; the held-out part is clean."
-)
-_N_GENERATED = 2400
-_PLANTED_SHARE = 0.1
-_MISSING_SHARE = 0.2
 _OF_MODEL = ("C", "concept_C", "training")
 _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
 
@@ -138,77 +125,49 @@ def audit_command(
             "test_size": test_size if test_file is None else None,
             "encoding": options["encoding"],
         },
-        "planted": None,
+        "truth": None,
     }
 
-    def read() -> _Parts:
+    def read() -> Parts:
         seed, columns = options["seed"], about["options"]
         return _load(file, test_file, test_size, seed, columns)
 
-    _audit(console, out, f"Reading {file.name}", read, about, files, options)
-
-
-@click.command("demo", cls=Command)
-@click.option(
-    "--data",
-    type=click.Choice(["auto", "cebab", "generated"]),
-    default="auto",
-    show_default=True,
-    help="CEBaB (real restaurant reviews), generated reviews, or CEBaB if it is "
-    "available.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default="demo-report",
-    show_default=True,
-    metavar="DIR",
-    help="Directory for the results.",
-)
-@options(*WHO, *AUDIT)
-def demo_command(
-    data: str, out: Path, quiet: bool, as_json: bool, **options: Any
-) -> None:
-    """Show an audit: of CEBaB if it is available, otherwise of generated reviews.
-
-    \b
-    Example:
-      skclif demo --data generated --out demo-report
-    """  # noqa: D301
-    console = Console(quiet, as_json)
-    about: dict[str, Any] = {
-        "command": "demo",
-        "options": {"data": data},
-        "planted": None,
-    }
-
-    def read() -> _Parts:
-        parts, reason = None, "--data generated asks for them"
-        if data != "generated":
-            parts, reason = _cebab(must=data == "cebab")
-        name, description = "CEBaB", _CEBAB_ABOUT
-        if parts is None:
-            parts, about["planted"] = _generated(options["seed"])
-            name, description = "generated reviews", _GENERATED_ABOUT
-        console.result(f"Data: {name}, because {reason}")
-        about["data"] = {"name": name, "test_name": None, "about": description}
-        return parts
-
-    _audit(console, out, "Getting the reviews", read, about, {}, options)
+    run_audit(console, out, f"Reading {file.name}", read, about, files, options)
 
 
 # --- The one way from reviews to a report ---------------------------------------------
 
 
-def _audit(
+def run_audit(
     console: Console,
     out: Path,
     reading: str,
-    read: Callable[[], _Parts],
+    read: Callable[[], Parts],
     about: dict[str, Any],
     files: dict[str, Path],
     options: dict[str, Any],
-) -> None:
+    earlier: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = list,
+) -> Audit:
+    """Make an audit in a folder, and say what it found.
+
+    Parameters
+    ----------
+    console : Console
+    out : Path
+    reading : str
+        What to say while the rows are read.
+    read : callable
+        Returns the rows; may complete `about`.
+    about : dict
+        How the rows were made, as `AuditedRows` keeps it.
+    files : dict of str to Path
+        What was read.
+    options : dict
+        Of the command.
+    earlier : callable, default=list
+        Returns which of the records in the folder this audit continues. Without any,
+        the trail begins again.
+    """
     from .._audit.folder import AuditFolder
 
     if out.exists() and not out.is_dir():
@@ -217,20 +176,21 @@ def _audit(
     folder = AuditFolder(out)
     with console.showing_warnings(), folder.to_write() as records:
         folder.check_model(records)
+        records = earlier(records)
         _refuse_decisions(folder, records)
         console.stage("reading", reading)
-        _audit_rows(console, folder, records, read(), about, files, options)
+        return _audit_rows(console, folder, records, read(), about, files, options)
 
 
 def _audit_rows(
     console: Console,
     folder: AuditFolder,
     records: list[dict[str, Any]],
-    parts: _Parts,
+    parts: Parts,
     about: dict[str, Any],
     files: dict[str, Path],
     options: dict[str, Any],
-) -> None:
+) -> Audit:
     from .._audit.findings import fit_models
     from .._audit.folder import AuditedRows, sha256
     from .._audit.revisions import Place, Revision, fit_content
@@ -279,9 +239,13 @@ def _audit_rows(
         revision, held_out, parameters, place, embedder=embedder, source=digests
     )
     if not folder.holds(records, revision, rows):
+        if not records:
+            folder.begin_again()
         records = folder.commit("fit", content, revision, rows, **who)
     run = write_report(console, folder, records, found, rows, notes)
-    show_summary(console, folder, found, run)
+    page = folder.page if about["truth"] is None else folder.keep_page()
+    show_summary(console, found, run, page)
+    return found
 
 
 def _refuse_decisions(folder: AuditFolder, records: list[dict[str, Any]]) -> None:
@@ -340,7 +304,7 @@ def _load(
     test_size: float,
     seed: int,
     options: dict[str, Any],
-) -> _Parts:
+) -> Parts:
     from .._audit.rows import hold_out
 
     reviews = read_reviews(file, options)
@@ -350,60 +314,3 @@ def _load(
     if options["id"] is None:  # the rows of both files are numbered from 1
         held_out = held_out.renamed([f"test-{i}" for i in held_out.ids])
     return reviews, held_out
-
-
-def _cebab(*, must: bool) -> tuple[_Parts | None, str]:
-    """Return the parts, or None if they are not available, and the reason."""
-    from .._audit.rows import Reviews
-    from ..datasets import fetch_cebab
-    from ..exceptions import DataFileError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            n_retries = 3 if must else 0
-            train = fetch_cebab("train_exclusive", n_retries=n_retries)
-            held_out = fetch_cebab("test", n_retries=n_retries)
-    except (OSError, DataFileError) as error:
-        if must:
-            raise
-        return None, f"CEBaB is not available: {error}"
-
-    def part(found: Bunch) -> Reviews:
-        return Reviews.from_parts(found.ids, found.data, found.target, found.concepts)
-
-    return (part(train), part(held_out)), "the official file is on this machine"
-
-
-def _generated(seed: int) -> tuple[_Parts, dict[str, str]]:
-    """Return noisy reviews to train on, clean ones to evaluate on, and the errors."""
-    import numpy as np
-    import pandas as pd
-
-    from .._audit.rows import Reviews
-    from ..datasets import make_concept_reviews
-
-    found = make_concept_reviews(
-        _N_GENERATED,
-        label_noise=_PLANTED_SHARE,
-        annotation_noise=_PLANTED_SHARE,
-        missing=_MISSING_SHARE,
-        random_state=seed,
-    )
-    ids = [f"row-{number}" for number in range(1, _N_GENERATED + 1)]
-    is_held = np.arange(_N_GENERATED) >= 3 * _N_GENERATED // 4
-    clean_concepts = found.clean_concepts.mask(found.annotation_missing)
-    noisy = Reviews.from_parts(ids, found.data, found.target, found.concepts)
-    clean = Reviews.from_parts(ids, found.data, found.clean_target, clean_concepts)
-    wrong = pd.concat(
-        [found.label_flipped.rename("label"), found.annotation_flipped], axis=1
-    )
-    given = pd.concat([found.target, found.concepts], axis=1)
-    true = pd.concat([found.clean_target, found.clean_concepts], axis=1)
-    planted = {}
-    for row in np.flatnonzero(wrong.any(axis=1) & ~is_held):
-        planted[ids[row]] = ", ".join(
-            f"{name} {given[name].iloc[row]} instead of {true[name].iloc[row]}"
-            for name in wrong.columns[wrong.iloc[row]]
-        )
-    return (noisy.take(~is_held), clean.take(is_held)), planted

@@ -48,10 +48,10 @@ class Console:
 
     def timings(self) -> dict[str, float]:
         """Return the seconds of every stage except the one that is running."""
-        return {
-            name: round(following - start, 3)
-            for (name, start), (_, following) in pairwise(self.starts)
-        }
+        seconds: dict[str, float] = {}
+        for (name, start), (_, following) in pairwise(self.starts):
+            seconds[name] = round(seconds.get(name, 0.0) + following - start, 3)
+        return seconds
 
     def warn(self, message: str) -> None:
         """Show a warning once: what the reader should know before using the numbers."""

@@ -80,7 +80,7 @@ def apply_command(
     console = Console(quiet, as_json)
     with (
         console.showing_warnings(),
-        _open_audit(console, folder, device, by, why) as audit,
+        open_audit(console, folder, device, by, why) as audit,
     ):
         _apply(audit, decisions, encoding, even_if_right)
 
@@ -114,13 +114,13 @@ def forget_command(
     console = Console(quiet, as_json)
     with (
         console.showing_warnings(),
-        _open_audit(console, folder, device, by, why) as audit,
+        open_audit(console, folder, device, by, why) as audit,
     ):
         _forget(audit, ids, encoding)
 
 
 @dataclass(frozen=True)
-class _OpenAudit:
+class OpenAudit:
     """The folder of an audit that is being repaired, in its present state.
 
     Attributes
@@ -150,7 +150,7 @@ class _OpenAudit:
         content: dict[str, Any],
         revision: Revision,
         rows: AuditedRows | None = None,
-    ) -> _OpenAudit:
+    ) -> OpenAudit:
         """Write a new model and its record; return the new state."""
         records = self.folder.commit(
             kind,
@@ -163,11 +163,16 @@ class _OpenAudit:
         rows = self.rows if rows is None else rows
         return replace(self, records=records, rows=rows, revision=revision)
 
-    def renew_report(self) -> None:
-        """Make the report of the present model."""
-        device = self.place.device
+    def renew_report(self, demo: dict[str, Any] | None = None) -> None:
+        """Make the report of the present model; `demo` is what a demo showed."""
         renew_report(
-            self.console, self.folder, self.records, self.rows, self.revision, device
+            self.console,
+            self.folder,
+            self.records,
+            self.rows,
+            self.revision,
+            self.place.device,
+            demo,
         )
 
     def quality(self) -> dict[str, float]:
@@ -210,9 +215,10 @@ class _OpenAudit:
 
 
 @contextmanager
-def _open_audit(
+def open_audit(
     console: Console, folder: Path, device: str, by: str | None, why: str | None
-) -> Iterator[_OpenAudit]:
+) -> Iterator[OpenAudit]:
+    """Open the folder of an audit to repair it, and keep others out meanwhile."""
     from .._audit.folder import AuditFolder
     from .._audit.revisions import Place
 
@@ -221,10 +227,10 @@ def _open_audit(
         rows = audited.rows(records)
         revision = audited.revision(rows, records)
         place, who = Place.here(device), who_and_why(by, why)
-        yield _OpenAudit(console, audited, records, rows, revision, place, who)
+        yield OpenAudit(console, audited, records, rows, revision, place, who)
 
 
-def _apply(audit: _OpenAudit, path: Path, encoding: str, even_if_right: bool) -> None:
+def _apply(audit: OpenAudit, path: Path, encoding: str, even_if_right: bool) -> None:
     console = audit.console
     console.stage("reading", f"Reading {path.name}")
     _refuse_report(path, audit)
@@ -235,15 +241,36 @@ def _apply(audit: _OpenAudit, path: Path, encoding: str, even_if_right: bool) ->
             "lines that are to be applied, and 'reject' where nothing is to change."
         )
     if found.changes:
-        _change(audit, path, found)
+        audit, result = carry_out(audit, path, found)
+        audit.renew_report()
+        console.json_result(**result)
     elif found.rejections:
         _reject(audit, path, found)
     else:
         _nothing_to_do(audit, _already(found))
 
 
-def _change(audit: _OpenAudit, path: Path, found: Decisions) -> None:
-    """Carry out changes, and record them with the rejections of the same file."""
+def carry_out(
+    audit: OpenAudit, path: Path, found: Decisions, *, brief: bool = False
+) -> tuple[OpenAudit, dict[str, Any]]:
+    """Make changes, and record them with the rejections of the same file.
+
+    Parameters
+    ----------
+    audit : OpenAudit
+    path : Path
+        The file of the decisions.
+    found : Decisions
+    brief : bool, default=False
+        Whether not to print how good the model was and is, which the caller does.
+
+    Returns
+    -------
+    audit : OpenAudit
+        The new state, without its report.
+    result : dict
+        What was done, for programs.
+    """
     from .._audit.revisions import edit
 
     console = audit.console
@@ -264,25 +291,25 @@ def _change(audit: _OpenAudit, path: Path, found: Decisions) -> None:
     )
     if found.rejections:
         console.result(_rejected(found))
-    _show_quality(audit, before, after)
+    if not brief:
+        _show_quality(audit, before, after)
     for line in _what_changed(last["comparison"]):
         console.result(line)
-    if found.by_effect:
+    if found.by_effect and not brief:
         console.result(_FLATTERED)
-    audit.renew_report()
-    console.json_result(
-        record=last["number"],
-        hash=last["hash"],
-        changes=last["changes"],
-        rejected=last.get("rejected", []),
-        converged=last["converged"],
-        before=before,
-        after=after,
-        comparison=last["comparison"],
-    )
+    return audit, {
+        "record": last["number"],
+        "hash": last["hash"],
+        "changes": last["changes"],
+        "rejected": last.get("rejected", []),
+        "converged": last["converged"],
+        "before": before,
+        "after": after,
+        "comparison": last["comparison"],
+    }
 
 
-def _reject(audit: _OpenAudit, path: Path, found: Decisions) -> None:
+def _reject(audit: OpenAudit, path: Path, found: Decisions) -> None:
     """Record rejections, where nothing is to change."""
     records = audit.folder.note("reject", _decided(path, found), **audit.who)
     audit, last = replace(audit, records=records), records[-1]
@@ -357,7 +384,7 @@ def _what_changed(comparison: dict[str, Any]) -> Iterator[str]:
         yield f"Accuracy of the concepts: {', '.join([*moved, *rest])}."
 
 
-def _forget(audit: _OpenAudit, path: Path, encoding: str) -> None:
+def _forget(audit: OpenAudit, path: Path, encoding: str) -> None:
     import numpy as np
 
     from .._audit.decisions import read_ids
@@ -401,7 +428,7 @@ def _forget(audit: _OpenAudit, path: Path, encoding: str) -> None:
 
 
 def _without(
-    audit: _OpenAudit, ids: list[str]
+    audit: OpenAudit, ids: list[str]
 ) -> tuple[Revision, dict[str, Any], AuditedRows]:
     """Return the model without some rows, the content of its record, and the rows."""
     import numpy as np
@@ -437,7 +464,7 @@ def _without(
     return new, content, left
 
 
-def _refuse_report(path: Path, audit: _OpenAudit) -> None:
+def _refuse_report(path: Path, audit: OpenAudit) -> None:
     """Refuse a table of the report itself, which is about to be replaced."""
     if path.resolve().parent == audit.folder.path.resolve() and path.name in TABLES:
         raise click.ClickException(
@@ -446,7 +473,7 @@ def _refuse_report(path: Path, audit: _OpenAudit) -> None:
         )
 
 
-def _refuse_unknown(path: Path, ids: list[str], audit: _OpenAudit) -> None:
+def _refuse_unknown(path: Path, ids: list[str], audit: OpenAudit) -> None:
     from ..exceptions import DataFileError
 
     forgotten = audit.elsewhere()
@@ -459,7 +486,7 @@ def _refuse_unknown(path: Path, ids: list[str], audit: _OpenAudit) -> None:
         )
 
 
-def _nothing_to_do(audit: _OpenAudit, reason: str) -> None:
+def _nothing_to_do(audit: OpenAudit, reason: str) -> None:
     """Print that nothing is left to do; finish a report that was not finished."""
     audit.console.result(f"{reason}; nothing was changed.")
     if not audit.folder.report_is_current(audit.records):
@@ -471,7 +498,7 @@ def _nothing_to_do(audit: _OpenAudit, reason: str) -> None:
 
 
 def _show_quality(
-    audit: _OpenAudit, before: dict[str, float], after: dict[str, float]
+    audit: OpenAudit, before: dict[str, float], after: dict[str, float]
 ) -> None:
     """Print how good the model was and is."""
     n_rows = len(audit.rows.held_out)

@@ -14,7 +14,8 @@ from .options import DEVICE, FOLDER, JSON, QUIET, existing_folder, options
 from .reviews import read_reviews
 
 if TYPE_CHECKING:
-    from .._audit.folder import AuditedRows
+    from .._audit.folder import AuditedRows, AuditFolder
+    from .._audit.replay import ReplayResult
     from .._audit.rows import Reviews
 
 _OUTCOMES = {  # by `same` and `close` of a step
@@ -59,10 +60,8 @@ def replay_command(
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
     console = Console(quiet, as_json)
     with console.showing_warnings():
-        from .._audit.folder import MODEL, AuditFolder
-        from .._audit.replay import TOLERANCE, recorded_elsewhere, replay_rows
+        from .._audit.folder import AuditFolder
         from .._models.files import model_bytes
-        from .._pages.words import what_was_done
         from .._storage.files import write_whole
 
         if save is not None and not save.absolute().parent.is_dir():
@@ -70,29 +69,9 @@ def replay_command(
                 f"There is no folder {str(save.parent)!r}. Make it first."
             )
         place = AuditFolder(existing_folder(folder))
-        records, rows, recorded = place.snapshot()
-        stored = recorded is not None
-        train = rows.train
-        if file is not None:
-            console.stage("reading", f"Reading {file.name}")
-            train = _from_file(file, rows, records)
-        console.stage("replaying", f"Doing again what {len(records)} records say")
-        result = replay_rows(records, train, device, recorded)
-        if result.environment:
-            said = recorded_elsewhere(result.environment)
-            console.result(f"{said[0].upper()}{said[1:]}.")
-        for step, record in zip(result.steps, records, strict=True):
-            line = f"record {step.number}, {what_was_done(record)}: "
-            reason = f": {step.reason}" if step.reason else ""
-            outcome = _OUTCOMES[step.same, step.close]
-            if record["kind"] == "reject":
-                outcome, reason = "nothing to repeat", ""
-            console.result(f"{line}{outcome}{reason}")
-        if result.close:
-            how = "Bit for bit" if result.same else f"Within {TOLERANCE:g}"
-            console.result(_verdict(how, stored, place.path / MODEL))
+        result, stored, embedder = do_again(console, place, device, file)
         if result.same and result.estimator is not None and save is not None:
-            write_whole(save, model_bytes(result.estimator, rows.about["embedder"]))
+            write_whole(save, model_bytes(result.estimator, embedder))
             console.result(f"The model is in {save}")
     console.json_result(
         environment=result.environment,
@@ -104,6 +83,55 @@ def replay_command(
     )
     if not result.close or not stored:
         sys.exit(1)
+
+
+def do_again(
+    console: Console, place: AuditFolder, device: str, file: Path | None = None
+) -> tuple[ReplayResult, bool, dict[str, Any]]:
+    """Do again what a trail says, and print how it compares.
+
+    Parameters
+    ----------
+    console : Console
+    place : AuditFolder
+    device : str
+    file : Path, default=None
+        What was audited; None for the rows that the folder remembers.
+
+    Returns
+    -------
+    result : ReplayResult
+    stored : bool
+        Whether the model in the folder is the recorded one.
+    embedder : dict
+        The description of the embedder.
+    """
+    from .._audit.folder import MODEL
+    from .._audit.replay import TOLERANCE, recorded_elsewhere, replay_rows
+    from .._pages.words import what_was_done
+
+    records, rows, recorded = place.snapshot()
+    stored = recorded is not None
+    train = rows.train
+    if file is not None:
+        console.stage("reading", f"Reading {file.name}")
+        train = _from_file(file, rows, records)
+    console.stage("replaying", f"Doing again what {len(records)} records say")
+    result = replay_rows(records, train, device, recorded)
+    if result.environment:
+        said = recorded_elsewhere(result.environment)
+        console.result(f"{said[0].upper()}{said[1:]}.")
+    for step, record in zip(result.steps, records, strict=True):
+        line = f"record {step.number}, {what_was_done(record)}: "
+        reason = f": {step.reason}" if step.reason else ""
+        outcome = _OUTCOMES[step.same, step.close]
+        if record["kind"] == "reject":
+            outcome, reason = "nothing to repeat", ""
+        console.result(f"{line}{outcome}{reason}")
+    if result.close:
+        how = "Bit for bit" if result.same else f"Within {TOLERANCE:g}"
+        console.result(_verdict(how, stored, place.path / MODEL))
+    return result, stored, rows.about["embedder"]
 
 
 def _from_file(file: Path, rows: AuditedRows, records: list[dict[str, Any]]) -> Reviews:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .._audit.findings import Audit, Models
     from .._audit.folder import AuditedRows, AuditFolder
     from .._audit.revisions import Revision
@@ -48,21 +50,22 @@ def write_report(
     found: Audit,
     rows: AuditedRows,
     notes: list[str],
+    demo: dict[str, Any] | None = None,
 ) -> RunRecord:
     """Write page, tables and ``run.json``; return the content of the latter."""
     from .._audit.run import PlantedCounts, RunRecord
+    from .._audit.truth import Truth
     from .._pages.audit_page import N_HARMFUL, audit_html
     from .._pages.certificate import certificate
 
     console.stage("writing", "Writing the report")
-    planted = rows.about["planted"]
-    counts = None
-    if planted is not None:
-        counts = PlantedCounts.of(found, planted, N_HARMFUL)
-    run = RunRecord(found, rows, records, notes, counts, console.timings())
+    truth, counts = Truth.of(rows.about), None
+    if truth is not None:
+        counts = PlantedCounts.of(found, truth, N_HARMFUL)
+    run = RunRecord(found, rows, records, notes, counts, console.timings(), demo)
     content = run.to_dict()
     tables = (found.predictions, found.influence, found.suspects, found.suggestions)
-    page = audit_html(found, content, planted, records)
+    page = audit_html(found, content, truth, records)
     for record in records:
         if record["kind"] == "forget":
             # Once, because it may have been signed since.
@@ -79,8 +82,9 @@ def renew_report(
     rows: AuditedRows,
     revision: Revision,
     device: str,
+    demo: dict[str, Any] | None = None,
 ) -> None:
-    """Make the report of a revision."""
+    """Make the report of a revision; `demo` is what a demo showed besides."""
     from .._audit.findings import fit_models
     from .._audit.rows import check_parts
 
@@ -94,13 +98,11 @@ def renew_report(
         device=device,
     )
     found = evaluate(console, models, revision.rows, rows, records)
-    write_report(console, folder, records, found, rows, notes)
+    write_report(console, folder, records, found, rows, notes, demo)
 
 
-def show_summary(
-    console: Console, folder: AuditFolder, found: Audit, run: RunRecord
-) -> None:
-    """Print how good the model is, and where the report is."""
+def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> None:
+    """Print how good the model is, and where the page is."""
     quality = found.metrics["label"]
     who = "The bottleneck" if found.concepts else "The black box"
     others = [f"always the majority {quality['majority']['accuracy']:.1%}"]
@@ -126,8 +128,18 @@ def show_summary(
             f"{planted.planted_in_top} carry a planted error; of all training "
             f"rows, {planted.share_of_training_rows:.0%} do."
         )
+        console.result(
+            f"Of the {planted.probable_suspects:,} lines of suspects.csv that are "
+            f"probably wrong, {planted.suspects_wrong:,} really are, and "
+            f"{planted.suspects_true:,} propose the true value."
+        )
+        console.result(
+            f"In suggestions.csv, {planted.suggested_true:,} of the "
+            f"{planted.suggested_values:,} values in place of others are the true "
+            f"ones, and {planted.missing_true:,} of the {planted.suggested_missing:,} "
+            "for missing ones."
+        )
     console.result(_what_to_decide(found))
-    page = folder.path / "audit.html"
     console.result(f"The report is in {page}")
     console.json_result(
         report=str(page), metrics=found.metrics["label"], counts=found.counts

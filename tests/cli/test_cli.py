@@ -21,6 +21,7 @@ from skclif import AuditTrail
 from skclif._audit.rows import text_hash
 from skclif.cli import main
 from skclif.datasets import make_concept_reviews
+from skclif.datasets._annotators import annotated_reviews
 
 CONCEPTS = ["food", "ambiance", "service", "noise"]
 REPORT = {
@@ -503,20 +504,31 @@ def test_demo_falls_back_on_generated_reviews_and_says_why(
 
 def _check_planted(out, stdout):
     """Count planted errors again, from the generator and the table."""
-    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
-    reviews = make_concept_reviews(
-        2400, label_noise=0.1, annotation_noise=0.1, missing=0.2, random_state=0
-    )
-    is_wrong = reviews.label_flipped | reviews.annotation_flipped.any(axis=1)
+    reviews = annotated_reviews(2400, 0)
+    is_wrong = reviews.is_wait | reviews.is_idiom
     wrong = {f"row-{i + 1}" for i in np.flatnonzero(is_wrong[:1800])}
+    page = out / "as-audited.html"
+    share = f"{len(wrong) / 1800:.0%}"
+    assert f"of all training rows, {share} do." in stdout
+    assert f"({reviews.is_wait[:1800].sum()} times)" in stdout
+    assert f"({reviews.is_idiom[:1800].sum()} times)" in stdout
+    assert "planted error:" in page.read_text(encoding="utf-8")
+    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     influence = _read(out, "influence.csv")
     overall = influence[influence["target"] == "all"]
-    n_top = len(wrong & set(overall["train_id"].head(20)))
+    changes = AuditTrail(out / "trail.jsonl").read()[-1].get("changes", [])
+    left = wrong - {change["id"] for change in changes}
+    left |= {i for i in wrong if is_wrong_twice(reviews, i, changes)}
+    n_top = len(left & set(overall["train_id"].head(20)))
     assert run["planted"]["planted_in_top"] == n_top
-    assert run["planted"]["share_of_training_rows"] == len(wrong) / 1800
-    assert f"training rows, {n_top} carry a planted error" in stdout
-    page = (out / "audit.html").read_text(encoding="utf-8")
-    assert "planted error:" in page
+    assert run["planted"]["share_of_training_rows"] == len(left) / 1800
+
+
+def is_wrong_twice(reviews, i, changes):
+    """Return whether a row has two planted errors, of which one was mended."""
+    row = int(i.removeprefix("row-")) - 1
+    n_wrong = int(reviews.is_wait[row]) + int(reviews.is_idiom[row])
+    return n_wrong > sum(change["id"] == i for change in changes)
 
 
 def test_demo_that_must_have_cebab(offline, tiny_encoder, tmp_path, monkeypatch):

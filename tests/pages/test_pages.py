@@ -11,6 +11,7 @@ import pytest
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.findings import audit, fit_models
 from skclif._audit.rows import Reviews
+from skclif._audit.truth import Truth
 from skclif._inputs.annotations import format_value
 from skclif._pages.audit_page import N_HARMFUL, _context, audit_html
 from skclif._pages.certificate import certificate
@@ -94,9 +95,9 @@ def make_page(
     train, held_out = reviews.take(~is_held), reviews.take(is_held)
     models = fit_models(train)
     found = audit(models, train, held_out, **options)
-    run = make_run(say) | {"repair": make_repair(found, say)}
-    planted = dict.fromkeys(train.ids, f"label {say}")
-    return audit_html(found, run, planted, make_records(say)), found
+    run = make_run(say) | {"repair": make_repair(found, say), "demo": make_demo(say)}
+    truth = Truth({i: {"label": f"true {say}"} for i in train.ids})
+    return audit_html(found, run, truth, make_records(say)), found
 
 
 def make_run(say="plain words"):
@@ -119,7 +120,31 @@ def make_run(say="plain words"):
             "top_rows": 20,
             "planted_in_top": 7,
             "share_of_training_rows": 0.125,
+            "probable_suspects": 11,
+            "suspects_wrong": 9,
+            "suspects_true": 8,
+            "suggested_values": 6,
+            "suggested_true": 5,
+            "suggested_missing": 4,
+            "missing_true": 3,
         },
+    }
+
+
+def make_demo(say="plain words"):
+    """Return what a demo showed besides, with `say` in every field."""
+    names = ["as audited", "after the repair", f"black box {say}"]
+    models = [
+        {"name": name, "accuracy": 0.5, "interval": [0.25, 0.75], "log_loss": 1.5}
+        for name in names
+    ]
+    reading = dict.fromkeys(["probable", "accepted", "corrected", "rejected"], 5)
+    return {
+        "reading": reading | {"planted": 8, "listed": 9, "read": 7},
+        "models": models,
+        "recovered": 0.875,
+        "retraining": {"same": True, "difference": 3e-15},
+        "replay": {"same": True, "close": True},
     }
 
 
@@ -175,10 +200,11 @@ def test_nothing_in_the_data_breaks_out(say, long):
         f"column {say}",
         f"Beware of {say}",
     ]
-    shown += [f"group {say}", f"planted error: label {say}", f"3 {say}"]
+    shown += [f"group {say}", f"instead of true {say}", f"3 {say}"]
     shown += [f"by {say}", f"why {say}", f"Accuracy of concept {say}"]
     suspect = found.suspects.iloc[0]
     shown += [suspect["id"], f"{suspect['current']} → {suspect['proposed']}"]
+    shown += [f"black box {say}", f"Group {suspect['group']}"]
     shown += [first["text"][:400] if long else first["text"]]
     assert [words for words in shown if words not in text] == []
 
@@ -229,6 +255,44 @@ def test_the_page_says_what_a_reader_must_know():
     assert "The black box is the same kind of model without that detour" in text
     assert "of the 20 most harmful training rows, 7 carry a planted error" in text
     assert "of all training rows, 12.5 % do" in text
+    assert "of the 11 lines that are probably wrong, 9 really are, and 8" in text
+    assert "5 of the 6 values in place of others are the true ones, and 3 of" in text
+
+
+def test_the_page_ends_a_demo_with_what_the_repair_was_worth():
+    html, found = make_page()
+    text = " ".join(Page(html).text.split())
+    row = "after the repair 50.0 % 25.0 % to 75.0 % 1.500"
+    assert row.replace(" ", "") in text.replace(" ", "")
+    assert "the repair won back 87.5" in text
+    assert "Same as retraining: yes." in text
+    assert "to 3.0·10⁻¹⁵" in text
+    assert "Replay: bit for bit." in text
+    lost = make_demo() | {
+        "recovered": None,
+        "retraining": {"same": False, "difference": 0.5},
+        "replay": {"same": False, "close": False},
+    }
+    text = " ".join(Page(audit_html(found, make_run() | {"demo": lost})).text.split())
+    assert "won back" not in text
+    assert "Same as retraining: no." in text
+    assert "Replay: differs." in text
+
+
+def test_every_line_of_a_list_says_what_is_known_of_it():
+    _, found = make_page()
+    right = found.suspects[found.suspects["path"] == "label"].iloc[0]
+    wrong = found.suspects[found.suspects["path"] == "label"].iloc[1]
+    truth = Truth({wrong["id"]: {"label": wrong["proposed"]}})
+    shown = _context(found, make_run(), truth, [])["suspects"]["rows"]
+    said = {(row["id"], row["name"]): row["truth"] for row in shown}
+    assert said[right["id"], None] == "right as it is"
+    assert (
+        said[wrong["id"], None]
+        == "really wrong, and the proposed value is the true one"
+    )
+    shown = _context(found, make_run(), None, [])["suspects"]["rows"]
+    assert {row["truth"] for row in shown} == {""}
 
 
 def test_the_page_shows_the_mistakes_with_their_culprits():
@@ -249,7 +313,7 @@ def test_the_page_shows_the_mistakes_with_their_culprits():
 
 def test_what_is_shown_of_rows_follows_from_the_tables():
     _, found = make_page()
-    shown = _context(found, make_run(), {}, make_records("plain words"))
+    shown = _context(found, make_run(), None, make_records("plain words"))
     overall = found.influence[found.influence["target"] == "all"]
     worst = overall.nlargest(N_HARMFUL, "influence").query("influence > 0")
     assert [row["id"] for row in shown["harmful"]] == worst["train_id"].tolist()
@@ -282,7 +346,7 @@ def test_a_page_without_mistakes_to_show():
     assert not Page(html).all("article")
     found.counts["mistakes"] = 0
     run = make_run()
-    run |= {"warnings": [], "planted": None}
+    run |= {"warnings": [], "planted": None, "demo": None}
     page = Page(audit_html(found, run))
     assert "No held-out text is predicted wrongly." in page.text
     assert "Before you trust" not in page.text
