@@ -549,7 +549,7 @@ def test_demo_on_cebab(tiny_encoder, tmp_path):
     assert result.exit_code == 0
     said = "Data: CEBaB, because the official file is on this machine"
     assert result.stdout.startswith(said)
-    assert "4 of the 1689 held-out texts also stand" in result.stderr
+    assert "4 of the 1689 held-out texts are also in the training data" in result.stderr
     run = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert run["counts"]["training_rows"] == 1463
     assert "CC BY 4.0" in (tmp_path / "audit.html").read_text(encoding="utf-8")
