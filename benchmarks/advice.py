@@ -19,10 +19,11 @@ from skclif import (
     ConceptInfluenceExplainer,
     SentenceEmbedder,
 )
+from skclif._explain.requests import check_groups
 from skclif._explain.suggestions.believed import TRUE, WRONG, believe
 from skclif._explain.suggestions.candidates import KINDS, ROW, candidate_edits
 from skclif._explain.suggestions.table import frame_of
-from skclif._explain.suspects import check_groups, check_ordinal, paths_and_values
+from skclif._explain.suspects import check_ordinal, paths_and_values
 from skclif._inputs.training_rows import TrainingRows
 from skclif._results.suggestions import EditSuggestions
 from skclif.datasets import make_concept_reviews
@@ -79,7 +80,9 @@ def judged(explainer, kind, concepts, groups):
     ordinal = None
     if kind == "adjacent":
         ordinal = {"label": explainer.classes_} | dict.fromkeys(concepts, ORDER)
-    sources = check_groups(groups if kind == "annotator" else None, len(concepts))
+    sources = None
+    if kind == "annotator":
+        sources, _ = check_groups(groups, len(concepts))
     ranks = check_ordinal(ordinal, values)
     return believe(explainer._solved_model(), values, ranks, sources)
 
