@@ -8,6 +8,7 @@ The demo itself is run, ``skclif demo --data generated``, with one seed after th
 import json
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 from click.testing import CliRunner
 
@@ -26,10 +27,10 @@ BOUND = 0.7  # of the loss, to be won back
 
 def measure(seed, n_rows):
     """Return the line of one seed."""
-    demo._N_GENERATED = n_rows
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["demo", "--data", "generated", "--quiet", "--out", folder]
-        result = CliRunner().invoke(skclif, [*arguments, "--seed", str(seed)])
+        with mock.patch.object(demo, "_N_GENERATED", n_rows):
+            result = CliRunner().invoke(skclif, [*arguments, "--seed", str(seed)])
         if result.exit_code:
             raise RuntimeError(result.output) from result.exception
         run = json.loads(Path(folder, "run.json").read_text(encoding="utf-8"))
