@@ -67,8 +67,8 @@ def check_ids(predictions, influence, texts):
     pairs = [("id", "text_hash"), ("train_id", "train_text_hash")]
     for table, (ids, hashes) in zip((predictions, influence), pairs, strict=True):
         for i, digest in zip(table[ids], table[hashes], strict=True):
-            full = hashlib.sha256(texts[i].encode()).hexdigest()
-            assert full.startswith(digest) and len(digest) >= 16, i
+            full = "h:" + hashlib.sha256(texts[i].encode()).hexdigest()
+            assert full.startswith(digest) and len(digest) >= 18, i
     targets = influence.loc[influence["target"] == "row", "target_id"]
     assert set(targets) <= set(predictions["id"])
     assert not set(influence["train_id"]) & set(predictions["id"])
@@ -125,11 +125,13 @@ def check_numbers(predictions, influence, run):
         "held_out_texts_in_training": int(
             predictions["text_hash"].isin(overall["train_text_hash"]).sum()
         ),
+        "rejected_lines": 0,
     }
     metrics = run["metrics"]
-    assert set(metrics) == {"label", "concepts", "concepts_mean"}
+    assert set(metrics) == {"label", "concepts", "concepts_mean", "penalties"}
     _check_label(metrics["label"].pop("model"), predictions, "")
-    _check_label(metrics["label"].pop("black_box"), predictions, "black_box_")
+    for who in ("black_box", "corrected", "gold"):
+        _check_label(metrics["label"].pop(who), predictions, f"{who}_")
     _check_majority(metrics["label"].pop("majority"), predictions, influence)
     assert not metrics["label"]
     assert list(metrics["concepts"]) == run["concepts"]
@@ -149,7 +151,9 @@ def check_retraining(folder, reviews, predictions, influence, run):
     X, y = X.astype(float), reviews.target.to_numpy().astype(str)
     position = {i: k for k, i in enumerate(reviews.ids)}
     training = influence.loc[influence["target"] == "all", "train_id"]
-    options = {key: run["options"][key] for key in ("C", "concept_C", "training")}
+    penalties = run["metrics"]["penalties"]
+    options = {"C": penalties["label"], "concept_C": penalties["concepts"]}
+    options["training"] = run["options"]["training"]
 
     def loss(ids, target):
         rows = [position[i] for i in ids]
@@ -246,9 +250,12 @@ def check_retrained(folder, reviews, vectors):
                 weights[change["id"]] = change["new"]
     X = np.array([vectors[i] for i in ids])
     y = np.array(labels.tolist())
-    retrained = ConceptBottleneckClassifier(**records[0]["parameters"])
+    model = load_model(folder / "model.safetensors")[-1]
+    names = model.concept_names_in_.tolist()
+    kept = {"C": model.C_, "concept_C": dict(zip(names, model.concept_C_, strict=True))}
+    retrained = ConceptBottleneckClassifier(**records[0]["parameters"] | kept)
     retrained.fit(X, y, weights.to_numpy(), concepts=concepts)
-    own = load_model(folder / "model.safetensors")[-1].predict_proba(X)
+    own = model.predict_proba(X)
     # Both are at the optimum, to a gradient of 1e-8.
     error = np.abs(own - retrained.predict_proba(X)).max()
     assert error < 1e-6, error
