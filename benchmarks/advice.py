@@ -185,11 +185,18 @@ def worth(explainer, changes, rows, test, before):
     edit = EditSuggestions(
         frame, "loss", "nats", False, 0.0, 0.0, (0.0, 0.0), None, 0, 0
     ).as_edit()
-    after = retrained(ConceptBottleneckClassifier(), rows, edit)
     labels = explainer.classes_
-    if len(after.classes_) < len(labels):
+    if len(labels_left(rows[1], edit)) < len(labels):
         return np.inf
+    after = retrained(ConceptBottleneckClassifier(), rows, edit)
     return log_loss(test.y, after.predict_proba(test.X), labels=labels) - before
+
+
+def labels_left(y, edit):
+    """Return the different labels of edited rows."""
+    y, changed = y.copy(), edit.get("y", {})
+    y[list(changed)] = list(changed.values())
+    return np.unique(np.delete(y, edit.get("drop", [])))
 
 
 class _NoErrors:

@@ -670,7 +670,7 @@ MUTANTS = [
     ),
     Mutant(
         "_audit",
-        "elif corrected[row].argmax() == code:",
+        "elif mended[row].argmax() == code:",
         "elif gold[row].argmax() == code:",
         "a mistake that corrections put right is a misread concept",
     ),

@@ -13,7 +13,8 @@ from .._models.bottleneck import ConceptBottleneckClassifier
 from ..exceptions import PenaltyWarning
 from .rows import Reviews
 
-# What failed in a mistake.
+# What failed in a mistake. A concept was misread if the label comes right once every
+# value that was read otherwise than people read it is corrected, and no other value is.
 MISREAD, LABEL_HEAD, DOUBTFUL = "concept misread", "label head", "doubtful label"
 # A label is doubtful if the concepts as people read them, and nothing else, give it
 # less than this probability.
@@ -77,13 +78,16 @@ def known_concepts(
 
 def correct(
     model: ConceptBottleneckClassifier, rows: Reviews
-) -> tuple[np.ndarray, pd.DataFrame]:
+) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Return what the model says with annotations in place of its predictions.
 
     Returns
     -------
-    proba : ndarray of shape (n_rows, n_classes)
+    corrected : ndarray of shape (n_rows, n_classes)
         With all annotations.
+    mended : ndarray of shape (n_rows, n_classes)
+        With the annotations of the concepts that the model misread. The others, which
+        it read as people do but perhaps not surely, stay as it predicts them.
     labels : DataFrame of shape (n_rows, n_concepts)
         The label with the annotation of one concept alone, where the model misread it;
         None elsewhere.
@@ -92,13 +96,17 @@ def correct(
     predicted = pd.DataFrame(
         model.predict_concepts(rows.features), columns=model.concept_names_in_
     )
+    misread = known.notna() & (known != predicted)
     labels = {}
     for name in model.concept_names_in_:
-        misread = known[name].notna() & (known[name] != predicted[name])
         proba = model.intervene(rows.features, known[[name]])
         says = model.classes_[proba.argmax(axis=1)].astype(object)
-        labels[name] = pd.Series(np.where(misread, says, None), dtype=object)
-    return model.intervene(rows.features, known), pd.DataFrame(labels)
+        labels[name] = pd.Series(np.where(misread[name], says, None), dtype=object)
+    corrected, mended = (
+        model.intervene(rows.features, values)
+        for values in (known, known.where(misread, None))
+    )
+    return corrected, mended, pd.DataFrame(labels)
 
 
 def what_failed(
@@ -106,7 +114,9 @@ def what_failed(
     classes: np.ndarray,
     proba: np.ndarray,
     corrected: np.ndarray,
+    mended: np.ndarray,
     gold: np.ndarray,
+    least: float = LEAST,
 ) -> list[Any]:
     """Return the stage that failed in each row; None if the prediction is right.
 
@@ -114,9 +124,11 @@ def what_failed(
     ----------
     labels : ndarray of shape (n_rows,)
     classes : ndarray of shape (n_classes,)
-    proba, corrected, gold : ndarray of shape (n_rows, n_classes)
-        Of the model as it predicts, of the model with all annotations, and of the gold
-        model.
+    proba, corrected, mended, gold : ndarray of shape (n_rows, n_classes)
+        Of the model as it predicts, with all annotations and with those of misread
+        concepts, as `correct` returns them, and of the gold model.
+    least : float
+        A label is doubtful below this probability.
     """
     codes = np.searchsorted(classes, labels)
     rows = np.arange(len(labels))
@@ -124,9 +136,9 @@ def what_failed(
     for row, code in zip(rows, codes, strict=True):
         if proba[row].argmax() == code:
             failed.append(None)
-        elif corrected[row].argmax() == code:
+        elif mended[row].argmax() == code:
             failed.append(MISREAD)
-        elif max(corrected[row, code], gold[row, code]) < LEAST:
+        elif max(corrected[row, code], gold[row, code]) < least:
             failed.append(DOUBTFUL)
         else:
             failed.append(LABEL_HEAD)

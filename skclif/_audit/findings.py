@@ -355,7 +355,7 @@ def _predictions(models: Models, held_out: Reviews) -> pd.DataFrame:
     table |= _label_columns(classes, proba, held_out, "")
     if models.black_box is None or models.gold is None:
         return pd.DataFrame(table)
-    corrected, labels = correct(model, held_out)
+    corrected, mended, labels = correct(model, held_out)
     gold = models.gold.predict_proba(held_out)
     for prefix, other in {
         "black_box_": models.black_box.predict_proba(X),
@@ -363,7 +363,9 @@ def _predictions(models: Models, held_out: Reviews) -> pd.DataFrame:
         "gold_": gold,
     }.items():
         table |= _label_columns(classes, other, held_out, prefix)
-    table["failed"] = what_failed(held_out.labels, classes, proba, corrected, gold)
+    table["failed"] = what_failed(
+        held_out.labels, classes, proba, corrected, mended, gold
+    )
     return pd.DataFrame(table | _concept_columns(model, held_out, labels))
 
 

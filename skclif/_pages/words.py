@@ -11,9 +11,9 @@ from .._audit.corrections import DOUBTFUL, LABEL_HEAD, LEAST, MISREAD
 
 _LONG, _FOLD = 700, 500
 FAILURES = {
-    MISREAD: "A concept was misread: with the concepts as people read them, the label "
+    MISREAD: "A concept was misread: with every misread concept corrected, the label "
     "is right.",
-    LABEL_HEAD: "The label head: with the concepts as people read them, the label is "
+    LABEL_HEAD: "The label head: with every misread concept corrected, the label is "
     "wrong too.",
     DOUBTFUL: "Perhaps the label itself: the concepts as people read them, and nothing "
     f"else, give it less than {LEAST:.0%}.",

@@ -57,24 +57,45 @@ def test_the_stage_that_failed_is_named_for_every_mistake(found):
     table = found.predictions
     is_mistake = table["label"] != table["predicted"]
     assert (table["failed"].notna() == is_mistake).all()
-    misread = table[table["failed"] == MISREAD]
-    assert len(misread)
-    assert (misread["corrected_predicted"] == misread["label"]).all()
-    others = table[table["failed"].isin([LABEL_HEAD, DOUBTFUL])]
-    assert (others["corrected_predicted"] != others["label"]).all()
+    assert len(table[table["failed"] == MISREAD])
+
+
+def test_a_concept_was_misread_if_mending_what_was_misread_mends_the_label(
+    parts, found
+):
+    train, held_out = parts
+    model = ConceptBottleneckClassifier()
+    model.fit(train.features, train.labels, concepts=train.concepts)
+    table = found.predictions
+    annotated, predicted = (
+        table[[f"{what}:{name}" for name in model.concept_names_in_]]
+        .astype(object)
+        .set_axis(model.concept_names_in_, axis=1)
+        for what in ("annotated", "predicted")
+    )
+    misread = annotated.notna() & (annotated != predicted)
+    mended = model.intervene(held_out.features, annotated.where(misread, None))
+    is_right = model.classes_[mended.argmax(axis=1)] == table["label"]
+    is_mistake = table["label"] != table["predicted"]
+    called = table["failed"] == MISREAD
+    assert (called == (is_mistake & is_right)).all()
+    assert misread[called].any(axis=1).all()
 
 
 def test_what_failed():
-    classes, labels = np.array(["a", "b", "c"]), np.array(["a"] * 4)
+    classes, labels = np.array(["a", "b", "c"]), np.array(["a"] * 5)
     right, wrong, far = [0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.05, 0.9, 0.05]
-    proba = np.array([right, wrong, wrong, wrong])
-    corrected = np.array([far, right, wrong, far])
-    gold = np.array([far, far, far, far])
-    failed = what_failed(labels, classes, proba, corrected, gold)
-    assert failed == [None, MISREAD, LABEL_HEAD, DOUBTFUL]
-    gold[3] = wrong  # annotations alone would not rule the label out
-    failed = what_failed(labels, classes, proba, corrected, gold)
-    assert failed[3] == LABEL_HEAD
+    proba = np.array([right, wrong, wrong, wrong, wrong])
+    corrected = np.array([far, right, right, wrong, far])
+    mended = np.array([far, right, wrong, wrong, far])
+    gold = np.array([far, far, far, far, far])
+    every = classes, proba, corrected, mended, gold
+    failed = what_failed(labels, *every)
+    # The third is right with all annotations, but nothing in it was misread.
+    assert failed == [None, MISREAD, LABEL_HEAD, LABEL_HEAD, DOUBTFUL]
+    assert what_failed(labels, *every, least=0.04)[4] == LABEL_HEAD
+    gold[4] = wrong  # annotations alone would not rule the label out
+    assert what_failed(labels, *every)[4] == LABEL_HEAD
 
 
 def test_a_value_that_the_model_does_not_know_is_no_correction(parts):
@@ -90,7 +111,7 @@ def test_a_value_that_the_model_does_not_know_is_no_correction(parts):
     given = concepts[other].notna().to_numpy()
     assert (known[other].notna().to_numpy() == given).all()
     rows = type(held_out)(*(vars(held_out) | {"concepts": concepts}).values())
-    _, labels = correct(model, rows)
+    _, _, labels = correct(model, rows)
     assert labels[name].isna().all()
 
 
