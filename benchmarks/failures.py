@@ -291,8 +291,9 @@ def write_tables(lines, misreads, by_threshold, options):
             "and of these, right once what was misread is corrected (that is what the "
             "call says), and with one concept alone corrected.",
             f"Then one annotation is replaced in {RATE:.0%} of the rows. planted: "
-            'share of mistakes with such an annotation; concept misread: share of "concept '
-            'misread" with one; by the planted one: those that are not so called with '
+            "share of mistakes with such an annotation; concept misread: share of "
+            '"concept misread" with one; by the planted one: those that are not so '
+            "called with "
             "the right annotation.",
         ],
         options=options,
