@@ -28,7 +28,7 @@ from ..exceptions import (
     PenaltyWarning,
     SuggestionWarning,
 )
-from .corrections import GoldModel, correct, what_failed
+from .corrections import GoldModel, correct, value_codes, what_failed
 from .fingerprints import data_fingerprint, model_fingerprint
 from .rows import LEAST_PROBABILITY, Reviews, tidy
 
@@ -388,11 +388,8 @@ def _concept_columns(
     predicted = model.predict_concepts(rows.features)
     proba = model.predict_concept_proba(rows.features)
     columns: dict[str, Any] = {}
-    for name, values in zip(
-        model.concept_names_in_, model.concept_classes_, strict=True
-    ):
+    for name, codes in value_codes(model, rows.concepts).items():
         given = rows.concepts[name]
-        codes = pd.Index(values).get_indexer(pd.Index(given.to_numpy(dtype=object)))
         p = np.where(codes >= 0, proba[name][np.arange(len(rows)), codes], 0.0)
         columns[f"annotated:{name}"] = given.to_numpy()
         columns[f"predicted:{name}"] = tidy(predicted[name])
