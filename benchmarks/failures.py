@@ -21,7 +21,7 @@ from skclif._audit.corrections import (
     correct,
     what_failed,
 )
-from skclif._audit.findings import fit_models
+from skclif._audit.models import fit_models
 from skclif._audit.rows import Reviews
 
 from .advice import parts_of

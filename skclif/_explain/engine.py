@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .._inputs.training_rows import TrainingRows
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
 from ..numerics.first_order import Adjoint, add_adjoints, first_order, solve_adjoint
-from ..numerics.hessians import Factors
+from ..numerics.hessians import Factors, factorise
 from ..numerics.leverage import leverage
 from ..numerics.newton import newton
 from ..numerics.retraining import retraining
 from ..numerics.targets import Question, Target, evaluate
-from .collect import KeepTop
+from .collect import KeepAll, KeepTop, SumGroups
 
 METHODS = ("auto", "newton", "leverage", "first_order")
 CONFIRMED = "leverage, its top rows by newton"
@@ -49,6 +50,30 @@ class Solved:
     factors: Factors
     basis: torch.Tensor | None
 
+    @classmethod
+    def of(
+        cls,
+        heads: FittedHeads,
+        rows: TrainingRows,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Solved:
+        """Return a fitted model with its training rows and factorised Hessians.
+
+        Parameters
+        ----------
+        heads : FittedHeads
+        rows : TrainingRows
+            What they were fitted to.
+        device : torch.device
+        dtype : torch.dtype
+            Of the products over rows.
+        """
+        data, basis = rows.data().to(device).in_row_space()
+        bottleneck = heads.tensors(device).rotated(basis)
+        factors = factorise(bottleneck, data, **heads.penalties, dtype=dtype)
+        return cls(bottleneck, data, factors, basis)
+
     @property
     def device(self) -> torch.device:
         """The device of the model and its data."""
@@ -58,26 +83,24 @@ class Solved:
         self,
         features: np.ndarray,
         about: Callable[[slice], Target],
-        reduce: str | None,
+        shares: np.ndarray | None,
     ) -> list[Question]:
-        """Return checked targets in blocks.
+        """Return targets, or sums of them, in blocks of rows.
 
         Parameters
         ----------
         features : ndarray of shape (n_targets, n_features)
         about : callable
             Maps a slice to the numeric target of these rows.
-        reduce : {"mean", "sum"} or None
+        shares : ndarray of shape (n_sums, n_targets) or None
+            The weight of every target in every sum. None for the single targets.
         """
         questions = []
         for start in range(0, len(features), _TARGET_BLOCK):
             block = slice(start, start + _TARGET_BLOCK)
             rows = torch.from_numpy(features[block]).to(self.device)
             rows = rows if self.basis is None else rows @ self.basis
-            combine = None
-            if reduce is not None:
-                share = 1 / len(features) if reduce == "mean" else 1.0
-                combine = rows.new_full((1, len(rows)), share)
+            combine = None if shares is None else rows.new_tensor(shares[:, block])
             questions.append(Question(rows, about(block), combine))
         return questions
 
@@ -93,6 +116,36 @@ class Solved:
             total: np.ndarray = np.sum(parts, axis=0)
             return total
         return np.concatenate(parts)
+
+    def answers(
+        self,
+        method: str,
+        questions: Sequence[Question],
+        kept: KeepAll | KeepTop | SumGroups,
+        top: int | None = None,
+        *,
+        paths: bool,
+    ) -> tuple[str, np.ndarray, np.ndarray | None]:
+        """Return the method that was used, the influence kept, and its rows.
+
+        Parameters
+        ----------
+        method : {"auto", "newton", "leverage", "first_order"}
+        questions : list of numerics.targets.Question
+        kept : KeepAll, KeepTop or SumGroups
+            For all answers; nothing was added yet.
+        top : int or None
+            Number of rows to keep for each answer; None if `kept` keeps all.
+        paths : bool
+            Whether the paths are wanted by themselves.
+        """
+        if method == "auto":
+            method = self.choose_method(questions, paths=paths)
+            if top is not None and method == "leverage":
+                return self.confirmed(questions, len(kept.values), top, paths=paths)
+        for answers, block, part in self.blocks(method, questions, paths=paths):
+            kept.add(answers, block, part)
+        return method, kept.values, kept.rows if isinstance(kept, KeepTop) else None
 
     def blocks(
         self,
@@ -212,6 +265,14 @@ class Solved:
             n_rows * (concepts + n_cases * (n + n_targets) * labels)
             + n_rows * n_targets * targets
         )
+
+
+def path_names(heads: FittedHeads, method: str) -> tuple[str, ...]:
+    """Return the names of the paths of influence by a method."""
+    names = ("label", *heads.names)
+    if method == "first_order" or not heads.n_concepts:
+        return names
+    return (*names, "interaction")
 
 
 def warn_of_hard_activations(heads: FittedHeads, method: str) -> None:

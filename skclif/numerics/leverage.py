@@ -147,6 +147,7 @@ class _Step:
                 together = drifts[j] + drift.share(label, own)
                 terms.append(drift.carry_over(step, {j: together}))
         step = label.step_removed(sum(pulls, start=torch.zeros_like(label.gradient)))
+        shifts.append(label.own_shift(step))  # the pull can be far where the row is not
         step = drift.carry_over(step, dict(enumerate(drifts)))
         removals = Removals(
             [

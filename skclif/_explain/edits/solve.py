@@ -22,7 +22,7 @@ from ...numerics.edits import KEPT, Limits, predicted_effect, solve_edit
 from ...numerics.hessians import Factors
 from ...numerics.targets import LabelTarget, evaluate
 from ..engine import Solved
-from ..requests import numeric_targets
+from ..requests import numeric_targets, shares_of
 from .edit import Edit
 
 
@@ -148,7 +148,7 @@ def effects(
     data = new.data().to(solved.device)
     if solved.basis is not None:
         data, _ = data.in_row_space()
-    questions = solved.questions(features, about, "mean")
+    questions = solved.questions(features, about, shares_of("mean", len(features)))
     predicted = predicted_effect(solved.bottleneck, data, solved.factors, questions)
     return predicted, after - before
 
