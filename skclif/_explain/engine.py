@@ -7,15 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn import get_config
 
+from .._inputs.training_rows import TrainingRows, as_features
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
 from ..numerics.first_order import Adjoint, add_adjoints, first_order, solve_adjoint
-from ..numerics.hessians import Factors
+from ..numerics.hessians import Factors, factorise, factors_size
 from ..numerics.leverage import leverage
+from ..numerics.matrix_free import MatrixFree
 from ..numerics.newton import newton
 from ..numerics.retraining import retraining
+from ..numerics.row_space import RowSpace
+from ..numerics.sparse import Features, Matrix
 from ..numerics.targets import Question, Target, evaluate
 from .collect import KeepTop
 
@@ -29,6 +34,8 @@ _MOST_WORK = 1e12
 # Number of candidates that leverage proposes for each row that newton confirms.
 _CANDIDATES = 2
 _TARGET_BLOCK = 512
+# Arrays of the size of all parameters that conjugate gradients hold for each target.
+_ARRAYS = 10
 
 
 @dataclass(frozen=True)
@@ -39,15 +46,55 @@ class Solved:
     ----------
     bottleneck : Bottleneck
     data : TrainingData
-    factors : Factors
-    basis : Tensor of shape (n_features, n_samples) or None
-        Basis of the rows' span, if the features are in its coordinates.
+    inverse : Factors or MatrixFree
+        What solves systems with the Hessians.
+    span : RowSpace or None
+        The span of the rows, if the features are in its coordinates.
     """
 
     bottleneck: Bottleneck
     data: TrainingData
-    factors: Factors
-    basis: torch.Tensor | None
+    inverse: Factors | MatrixFree
+    span: RowSpace | None
+
+    @classmethod
+    def of(
+        cls,
+        heads: FittedHeads,
+        rows: TrainingRows,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Solved:
+        """Return a model with factors, or without if they need too much memory."""
+        data, bottleneck = rows.data().to(device), heads.tensors(device)
+        if factors_size(bottleneck, min(data.features.shape)) > _working_memory():
+            inverse = MatrixFree.of(bottleneck, data, **heads.penalties)
+            return cls(bottleneck, data, inverse, None)
+        data, span = data.in_row_space()
+        bottleneck = bottleneck.inside(span)
+        factors = factorise(bottleneck, data, **heads.penalties, dtype=dtype)
+        return cls(bottleneck, data, factors, span)
+
+    @property
+    def factors(self) -> Factors:
+        """The factorised Hessians, which leverage and all that follows from it need.
+
+        Raises
+        ------
+        ValueError
+            If they would take more than scikit-learn's working memory.
+        """
+        if isinstance(self.inverse, Factors):
+            return self.inverse
+        needed = factors_size(self.bottleneck, min(self.data.features.shape)) / 2**20
+        raise ValueError(
+            f"This needs the factorised Hessians of all heads, about {needed:,.0f} MiB "
+            f"for {len(self.data):,} rows and {self.data.features.shape[1]:,} "
+            f"features, and sklearn's working_memory is {_working_memory() / 2**20:,.0f} "
+            "MiB. Use influence(..., method='first_order'), which needs no factors; "
+            "allow more by sklearn.set_config(working_memory=...); or use fewer "
+            "features, for example TfidfVectorizer(max_features=...) or TruncatedSVD."
+        )
 
     @property
     def device(self) -> torch.device:
@@ -56,7 +103,7 @@ class Solved:
 
     def questions(
         self,
-        features: np.ndarray,
+        features: Matrix,
         about: Callable[[slice], Target],
         reduce: str | None,
     ) -> list[Question]:
@@ -64,22 +111,37 @@ class Solved:
 
         Parameters
         ----------
-        features : ndarray of shape (n_targets, n_features)
+        features : ndarray or SparseFeatures of shape (n_targets, n_features)
         about : callable
             Maps a slice to the numeric target of these rows.
         reduce : {"mean", "sum"} or None
         """
         questions = []
-        for start in range(0, len(features), _TARGET_BLOCK):
-            block = slice(start, start + _TARGET_BLOCK)
-            rows = torch.from_numpy(features[block]).to(self.device)
-            rows = rows if self.basis is None else rows @ self.basis
+        n_block = self._targets_at_once() if reduce is None else _TARGET_BLOCK
+        for start in range(0, len(features), n_block):
+            block = slice(start, start + n_block)
+            rows = self.inputs(features[block])
             combine = None
             if reduce is not None:
                 share = 1 / len(features) if reduce == "mean" else 1.0
-                combine = rows.new_full((1, len(rows)), share)
+                combine = self.data.label_weights.new_full((1, len(rows)), share)
             questions.append(Question(rows, about(block), combine))
         return questions
+
+    def inputs(self, features: Matrix) -> Features:
+        """Return rows as the model sees them: on its device, in its coordinates."""
+        rows = as_features(features).to(self.device)
+        return rows if self.span is None else self.span.coordinates(rows)
+
+    def _targets_at_once(self) -> int:
+        """Return how many adjoints conjugate gradients can hold in memory."""
+        if isinstance(self.inverse, Factors):
+            return _TARGET_BLOCK
+        bottleneck = self.bottleneck
+        n_parameters = bottleneck.concept_parameters.numel()
+        n_parameters += bottleneck.label_parameters.numel()
+        fitting = _working_memory() // (8 * _ARRAYS * n_parameters)
+        return min(max(1, fitting), _TARGET_BLOCK)
 
     def values(self, questions: Sequence[Question]) -> np.ndarray:
         """Return the values of the targets for this model, (n_answers,)."""
@@ -143,7 +205,7 @@ class Solved:
         adjoints: Iterable[Adjoint] = (
             solve_adjoint(
                 self.bottleneck,
-                self.factors,
+                self.inverse,
                 question.target.derivatives(self.bottleneck, question.features),
                 question.combine,
             )
@@ -156,12 +218,17 @@ class Solved:
             answers = slice(start, start + len(adjoint.label))
             start = answers.stop
             for block, part in first_order(
-                self.bottleneck, data, adjoint, dtype=self.factors.dtype
+                self.bottleneck, data, adjoint, dtype=self.inverse.dtype
             ):
                 yield answers, block, part.cpu().numpy()
 
     def choose_method(self, questions: Sequence[Question], *, paths: bool) -> str:
-        """Return "newton" if it can remove every row in little time, or "leverage"."""
+        """Return "newton" if it can remove every row in little time, or "leverage".
+
+        Where neither fits the memory, it is "first_order".
+        """
+        if not isinstance(self.inverse, Factors):
+            return "first_order"
         work = self._work(len(self.data.features), questions, paths)
         return "newton" if work <= _MOST_WORK else "leverage"
 
@@ -212,6 +279,11 @@ class Solved:
             n_rows * (concepts + n_cases * (n + n_targets) * labels)
             + n_rows * n_targets * targets
         )
+
+
+def _working_memory() -> int:
+    """Return scikit-learn's working memory in bytes."""
+    return int(get_config()["working_memory"] * 2**20)
 
 
 def warn_of_hard_activations(heads: FittedHeads, method: str) -> None:

@@ -22,6 +22,7 @@ from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from ..numerics.sparse import Matrix, SparseFeatures
 from .sklearn import _check_feature_names_in, _check_sample_weight, _num_samples
 
 # Products of a weight, a feature and an annotation or another feature are finite in
@@ -128,29 +129,30 @@ def check_count(name: str, value: Any, low: int, high: int) -> int:
     return int(value)
 
 
-def check_features(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
+def check_features(estimator: Any, X: Any, *, reset: bool) -> Matrix:
     """Return features as finite float64 of a size that can be computed with.
 
     They are row-major, whatever container they come in: on some processors the bits of
     a product depend on the memory order, and equal numbers must give equal models.
+    Sparse features stay sparse.
     """
-    if sparse.issparse(X):
-        raise TypeError(
-            f"X is a sparse matrix of shape {X.shape}, but dense data is required. Use "
-            "X.toarray(), or in a pipeline put TruncatedSVD, or a SentenceEmbedder in "
-            "place of word counts, before this step."
-        )
     refuse_masked("X", X)
+    how: dict[str, Any] = {"reset": reset, "dtype": np.float64}
     with error_context("X", _FEATURES):
         refuse_dates(X)
-        X = validate_data(estimator, X, reset=reset, dtype=np.float64, order="C")
+        if sparse.issparse(X):
+            given = validate_data(estimator, X, accept_sparse="csr", **how)
+            X = SparseFeatures.of(given)
+        else:
+            X = validate_data(estimator, X, order="C", **how)
     check_size("X", X)
     return X
 
 
-def check_size(name: str, X: np.ndarray) -> None:
+def check_size(name: str, X: Matrix) -> None:
     """Refuse features that are too large for double precision."""
-    largest = max(X.max(), -X.min())
+    is_sparse = isinstance(X, SparseFeatures)
+    largest = X.largest() if is_sparse else max(X.max(), -X.min())
     if largest > LARGEST_FEATURE:
         raise ValueError(
             f"{name} has values as large as {largest:.3g}; beyond "

@@ -60,6 +60,58 @@ class Factors:
     concept_penalties: Tensor
     dtype: torch.dtype = torch.float64
 
+    def solve(
+        self, label: Tensor, concepts: Sequence[Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Solve the adjoint system of both stages: Eq. (10) of docs/mathematics.rst.
+
+        Parameters
+        ----------
+        label : Tensor of shape (n_targets, p)
+            Derivatives of targets in the label head's parameters.
+        concepts : sequence of Tensor of shape (n_targets, p_j)
+            Their derivatives in the parameters of every concept head.
+
+        Returns
+        -------
+        label, concepts : Tensor and tuple of Tensor
+            The solutions, shaped like the arguments.
+        """
+        label = torch.cholesky_solve(label.T, self.label).T
+        triples = zip(concepts, self.cross, self.concepts, strict=True)
+        return label, tuple(
+            torch.cholesky_solve((part - label @ cross).T, factor).T
+            for part, cross, factor in triples
+        )
+
+
+def factors_size(bottleneck: Bottleneck, n_features: int) -> int:
+    """Return about how many bytes `factorise` takes, and what follows from factors.
+
+    Products for every edge of a head's curvature and its Hessian are there at the same
+    time, one head after the other; factors and the cross term remain. Newton takes the
+    inverses beside that.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    n_features : int
+        Features, or coordinates, that the heads on the features see.
+    """
+    label = bottleneck.label
+    inputs = n_features + 1
+    label_inputs = bottleneck.n_label_inputs if bottleneck.concepts else inputs
+    heads = [(label, label_inputs)]
+    heads += [(head, inputs) for head in bottleneck.concepts.heads]
+    kept = passing = 0
+    for head, width in heads:
+        hessian = (head.n_scores * width) ** 2
+        n_edges = head.n_scores * (head.n_scores + 1) // 2
+        passing = max(passing, n_edges * width**2 + hessian)
+        kept += hessian
+    kept += label.n_scores * label_inputs * bottleneck.concepts.n_scores * inputs
+    return 8 * (kept + passing)
+
 
 def factorise(
     bottleneck: Bottleneck,

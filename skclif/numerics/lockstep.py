@@ -176,7 +176,7 @@ class LockstepModels:
                 torch.cat(right),
                 tol=_TOL,
                 preconditioner=self.preconditioner,
-            ).chunk(len(fitted))
+            ).solution.chunk(len(fitted))
             harms = [
                 harm + self._concept_harm(model, adjoints)
                 for harm, model, adjoints in zip(
@@ -202,7 +202,7 @@ class LockstepModels:
                 torch.cat(right[block]),
                 tol=_TOL,
                 preconditioner=preconditioner,
-            )
+            ).solution
             adjoints += solution.chunk(len(fitted[block]))
         return adjoints
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .heads import HeadsProblem
-from .products import with_ones
+from .products import affine_adjoint, with_ones
+from .sparse import Features, SparseFeatures
 
 _MAX_HALVINGS = 40
 _MAX_CG = 500
@@ -57,6 +58,25 @@ class Convergence:
         return reached & (self.uncertainty <= _MAX_UNCERTAINTY)
 
 
+@dataclass(frozen=True)
+class Solve:
+    """The solution of linear systems, and how near it is.
+
+    Attributes
+    ----------
+    solution : Tensor
+        Shaped like the right-hand side.
+    residual : Tensor of shape (n_heads,)
+        Norm of what is left of each head's right-hand side, relative to its norm.
+    n_iter : int
+        Steps of conjugate gradients.
+    """
+
+    solution: Tensor
+    residual: Tensor
+    n_iter: int
+
+
 class Preconditions(Protocol):
     """A source of preconditioners for conjugate gradients."""
 
@@ -88,7 +108,7 @@ def newton_cg(
     max_iter : int
         Maximum number of Newton steps.
     preconditioner : Preconditions, default=None
-        None is the `Preconditioner` of these features.
+        None is that of `preconditioner_of` these features.
     loosest : float
         Upper bound on the relative residual to which a step is solved.
 
@@ -102,7 +122,7 @@ def newton_cg(
     objective = problem.objective(scores, parameters)
     asked = tol * _weakest(problem)
     if preconditioner is None:
-        preconditioner = Preconditioner(problem.features)
+        preconditioner = preconditioner_of(problem.features)
     length = torch.ones_like(objective)
     n_iter = 0
     while True:
@@ -128,7 +148,7 @@ def newton_cg(
                     precondition,
                     -gradient * problem.per_score(limited.to(gradient.dtype)),
                     torch.full_like(norm, 0.1),
-                )
+                ).solution
                 moved = problem.largest_score(problem.scores(open_step))
                 uncertainty = moved / problem.largest_score(scores).clamp(min=1)
             return parameters, Convergence(
@@ -144,7 +164,7 @@ def newton_cg(
             precondition,
             -gradient * problem.per_score(active.to(gradient.dtype)),
             forcing,
-        )
+        ).solution
         parameters, scores, objective, length = _line_search(
             problem, parameters, scores, objective, gradient, step
         )
@@ -202,6 +222,42 @@ class Preconditioner:
         return lambda v: without(((v @ self.vectors) / scale) @ self.vectors.T)
 
 
+class DiagonalPreconditioner:
+    """Inverse of the diagonal of every head's Hessian, for sparse features.
+
+    Their columns differ in how often they are not 0, and so in their curvature. Other
+    directions are left to conjugate gradients, because nothing of shape (n_features,
+    n_features) fits the memory.
+
+    Parameters
+    ----------
+    features : SparseFeatures of shape (n_samples, n_features)
+    """
+
+    def __init__(self, features: SparseFeatures):
+        self.squares = features.squared
+
+    def at(
+        self, problem: HeadsProblem, probabilities: list[Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the preconditioner for a problem at these predictions."""
+        diagonal = affine_adjoint(self.squares, problem.row_curvature(probabilities))
+        diagonal[:, :-1] += problem.penalties[:, None]
+        # A column of zeros has no curvature without a penalty, and no gradient.
+        least = torch.finfo(diagonal.dtype).eps * diagonal.amax(dim=1, keepdim=True)
+        heads = problem.stack.head_of_score
+        inverse = diagonal.clamp(min=least).reciprocal()[heads]
+        without = problem.without_missing_biases
+        return lambda v: without(inverse * v)
+
+
+def preconditioner_of(features: Features) -> Preconditions:
+    """Return a preconditioner that fits the features."""
+    if isinstance(features, SparseFeatures):
+        return DiagonalPreconditioner(features)
+    return Preconditioner(features)
+
+
 class FactoredHessians:
     """Inverse Hessians of the same heads on nearly the same rows.
 
@@ -245,8 +301,8 @@ def solve_hessian(
     right_hand_side: Tensor,
     *,
     tol: float,
-    preconditioner: Preconditioner,
-) -> Tensor:
+    preconditioner: Preconditions,
+) -> Solve:
     """Solve ``Hessian @ solution = right_hand_side`` for every head.
 
     The Hessian is taken at `parameters` and is never formed. The right-hand side and
@@ -268,15 +324,15 @@ def _conjugate_gradients(
     precondition: Callable[[Tensor], Tensor],
     right_hand_side: Tensor,
     forcing: Tensor,
-) -> Tensor:
+) -> Solve:
     """Solve every head's Newton system to a relative residual of `forcing`."""
     solution = direction = torch.zeros_like(right_hand_side)
     residual = right_hand_side
-    target = forcing * problem.by_head(residual**2).sqrt()
-    energy = torch.zeros_like(target)
-    for _ in range(_MAX_CG):
-        active = problem.by_head(residual**2).sqrt() > target
-        if not active.any():
+    size = norm = problem.by_head(residual**2).sqrt()
+    energy = torch.zeros_like(size)
+    for n_iter in range(_MAX_CG + 1):
+        active = norm > forcing * size
+        if n_iter == _MAX_CG or not active.any():
             break
         preconditioned = precondition(residual)
         new_energy = problem.by_head(residual * preconditioned)
@@ -288,7 +344,8 @@ def _conjugate_gradients(
         length = torch.where(active & (curvature > 0), energy / curvature, 0.0)
         solution = solution + problem.per_score(length) * direction
         residual = residual - problem.per_score(length) * product
-    return solution
+        norm = problem.by_head(residual**2).sqrt()
+    return Solve(solution, torch.where(size > 0, norm / size, 0.0), n_iter)
 
 
 def _line_search(

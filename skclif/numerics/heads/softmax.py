@@ -6,6 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..sparse import Features, SparseFeatures
+
 # Relative change of the normaliser below which differences lose digits.
 _OVERTAKEN = -0.9
 
@@ -45,8 +47,10 @@ class SoftmaxHead:
         """Activations per row; a head with two values has one."""
         return 1 if self.n_values == 2 else self.n_values
 
-    def inputs(self, features: Tensor) -> Tensor:
+    def inputs(self, features: Features) -> Tensor:
         """Return the inputs of the scores: ``[features, 1]``, or ``[features, 0]``."""
+        if isinstance(features, SparseFeatures):
+            features = features.dense()
         return torch.nn.functional.pad(features, (0, 1), value=float(self.intercept))
 
     def contrasts(self, like: Tensor) -> Tensor:
