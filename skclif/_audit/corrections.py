@@ -61,17 +61,31 @@ def _indicators(concepts: pd.DataFrame) -> pd.DataFrame:
     return pd.get_dummies(words.map(str), prefix_sep="=", dtype=float)
 
 
+def value_codes(
+    model: ConceptBottleneckClassifier, concepts: pd.DataFrame
+) -> dict[str, np.ndarray]:
+    """Return the codes of annotations by concept, -1 if the model knows no such value.
+
+    A code is the position among the values in `concept_classes_`.
+    """
+    return {
+        name: pd.Index(values).get_indexer(
+            pd.Index(concepts[name].to_numpy(dtype=object))
+        )
+        for name, values in zip(
+            model.concept_names_in_, model.concept_classes_, strict=True
+        )
+    }
+
+
 def known_concepts(
     model: ConceptBottleneckClassifier, concepts: pd.DataFrame
 ) -> pd.DataFrame:
     """Return annotations that the model knows the value of; the others are None."""
     known = {}
-    for name, values in zip(
-        model.concept_names_in_, model.concept_classes_, strict=True
-    ):
-        given = concepts[name].to_numpy(dtype=object)
-        is_known = pd.Index(values).get_indexer(pd.Index(given)) >= 0
-        known[name] = pd.Series(np.where(is_known, given, None), dtype=object)
+    for name, codes in value_codes(model, concepts).items():
+        given = np.where(codes >= 0, concepts[name].to_numpy(dtype=object), None)
+        known[name] = pd.Series(given, dtype=object)
     return pd.DataFrame(known)
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .decisions import BELIEVED_WRONG
-from .findings import Audit, quality
+from .findings import Audit
+from .quality import quality
 from .replay import TOLERANCE, last_fit
 from .revisions import Place, Revision, fit
 from .rows import Reviews

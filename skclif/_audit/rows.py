@@ -108,6 +108,22 @@ class Reviews:
         """Return the short hash of every text."""
         return np.asarray([short_hash(digest) for digest in self.digests], dtype=object)
 
+    def known(self) -> pd.DataFrame:
+        """Return what is known of every row.
+
+        Columns: id, text_hash, text, group, label, ``annotated:<concept>``; no text and
+        no group if there are none.
+        """
+        known: dict[str, Any] = {"id": self.ids, "text_hash": self.hashes()}
+        if self.texts is not None:
+            known["text"] = self.texts
+        if self.groups is not None:
+            known["group"] = self.groups
+        known["label"] = self.labels
+        for name, values in self.concepts.items():
+            known[f"annotated:{name}"] = values
+        return pd.DataFrame(known)
+
     def positions(self) -> dict[str, int]:
         """Return the position of every row by its id."""
         return {i: position for position, i in enumerate(self.ids)}

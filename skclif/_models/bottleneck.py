@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
@@ -32,7 +31,7 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_tensor
-from ..exceptions import InterventionWarning, PenaltyWarning, warn_user
+from ..exceptions import InterventionWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
     TrainingData,
@@ -43,11 +42,10 @@ from ..numerics.bottleneck import (
 )
 from ..numerics.heads import HeadStack
 from ..numerics.solvers import Convergence
-from ..numerics.tuning import GRID, choose_concept_C, choose_label_C
+from .convergence import warn_if_tol_is_coarse, warn_unless_converged
 from .fitted import FittedHeads, class_weights, concept_heads
+from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
 
-# A sum of numbers should be larger than the tolerance of its gradient by this factor.
-_COARSE = 1e3
 # The default share of true annotations in the label head.
 _INTERVENTION_PROB = 0.4
 # Models whose users were warned of correcting concepts.
@@ -306,7 +304,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             codes if annotations is None else annotations.weights,
             class_weight,
         ).data()
-        self._check_concept_C(schema)
+        check_concept_C(self.concept_C, schema)
         found = self._solve(data, schema, len(classes), sample_weight)
         heads = FittedHeads.solved(
             self,
@@ -319,10 +317,10 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         )
         heads.store(self, max(found.concepts.n_iter, found.label.n_iter))
         self._note_correction(found.bottleneck, data)
-        self._warn_if_tol_is_coarse(data)
-        self._warn_unless_converged(found.concepts, heads.names)
-        self._warn_unless_converged(found.label, ["label"])
-        self._warn_of_edges()
+        warn_if_tol_is_coarse(heads, data)
+        warn_unless_converged(found.concepts, heads.names, heads)
+        warn_unless_converged(found.label, ["label"], heads)
+        warn_of_edges(self.C, self.concept_C, heads)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -619,15 +617,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         """Fit one stage after the other, each with the penalties that it is to have."""
         heads = concept_heads(schema, self.bottleneck)
         limits: dict[str, Any] = {"tol": float(self.tol), "max_iter": self.max_iter}
-        # Of a row that counts as several, one is left out.
-        units = torch.from_numpy(1 / np.maximum(sample_weight, 1)).to(data.features)
-        if isinstance(self.concept_C, dict):
-            given = [float(self.concept_C[str(name)]) for name in schema.names]
-        elif self.concept_C == "auto" and heads:
-            given = choose_concept_C(HeadStack(heads), data, units).C.tolist()
-        else:
-            given = [self.concept_C] * len(heads)  # type: ignore[list-item]
-        concept_C = torch.tensor(given, dtype=torch.float64)
+        concept_C = find_concept_C(
+            self.concept_C, schema, HeadStack(heads), data, sample_weight
+        )
         bottleneck, concepts = fit_concepts(
             data,
             heads,
@@ -636,47 +628,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             concept_penalties=1 / concept_C,
             **limits,
         )
-        if self.C == "auto":
-            choice = choose_label_C(bottleneck, data, units, 1 / concept_C)
-            C = float(choice.C)
-        else:
-            C = float(self.C)
+        C = find_label_C(self.C, bottleneck, data, sample_weight, concept_C)
         bottleneck, label = fit_label(bottleneck, data, penalty=1 / C, **limits)
         return _Solution(bottleneck, concepts, label, C, concept_C.numpy())
-
-    def _check_concept_C(self, schema: ConceptSchema) -> None:
-        """Check penalties by name: one positive number for each concept."""
-        if not isinstance(self.concept_C, dict):
-            return
-        names = [str(name) for name in schema.names]
-        if set(self.concept_C) != set(names):
-            raise ValueError(
-                f"concept_C has the names {list(self.concept_C)}, but the concepts are "
-                f"{names}; give one number for each."
-            )
-        for name, C in self.concept_C.items():
-            if not isinstance(C, Real) or isinstance(C, bool) or not 0 < C < np.inf:
-                raise ValueError(
-                    f"concept_C[{name!r}] must be a finite number above 0, got {C!r}."
-                )
-
-    def _warn_of_edges(self) -> None:
-        """Warn of a chosen penalty that is the last that was tried."""
-        chosen = dict(
-            zip(map(repr, self.concept_names_in_), self.concept_C_, strict=True)
-        )
-        chosen = chosen if self.concept_C == "auto" else {}
-        chosen |= {"the label": self.C_} if self.C == "auto" else {}
-        edges = {name: C for name, C in chosen.items() if C in (GRID[0], GRID[-1])}
-        if edges:
-            listed = ", ".join(f"{C:g} for {name}" for name, C in edges.items())
-            warn_user(
-                "The penalty that was chosen is at the edge of what was tried: C="
-                f"{listed} (from {GRID[0]:g} to {GRID[-1]:g}). The features may need "
-                "another scale, or they tell nothing about these values; set C or "
-                "concept_C to a number to go further.",
-                PenaltyWarning,
-            )
 
     def _note_correction(self, bottleneck: Bottleneck, data: TrainingData) -> None:
         """Keep what annotations do to predictions for training rows, if it may hurt."""
@@ -713,45 +667,6 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                 f"{method} needs a model with concepts, but this one was fitted "
                 "without; pass concepts= to fit."
             )
-
-    def _warn_if_tol_is_coarse(self, data: TrainingData) -> None:
-        """Warn of numbers that are about as small as the tolerance of their head."""
-        for j, values in enumerate(self.concept_classes_):
-            if values is not None:
-                continue
-            weights = data.concept_weights[:, j]
-            total = float((weights * data.concepts[:, j].abs()).sum())
-            penalty = 1 / self.concept_C_[j]
-            tolerance = self.tol * min(1.0, penalty, float(weights.sum()))
-            if total < _COARSE * tolerance:
-                warn_user(
-                    f"The head of {self.concept_names_in_[j]!r} learns little or "
-                    f"nothing: its numbers times weights add up to {total:.2g}, where "
-                    f"gradients below {tolerance:.2g} count as zero. Multiply the "
-                    f"numbers by a constant, or lower tol={self.tol:.2g}.",
-                    ConvergenceWarning,
-                )
-
-    def _warn_unless_converged(
-        self, convergence: Convergence, names: list[str]
-    ) -> None:
-        for j in (~convergence.converged).nonzero()[:, 0].tolist():
-            norm = float(convergence.gradient_norm[j])
-            tolerance = float(convergence.tolerance[j])
-            message = (
-                f"The head of {names[j]!r} stopped at a gradient norm of {norm:.2g} "
-                f"after {convergence.n_iter} Newton steps, above the {tolerance:.2g} "
-                f"that tol={self.tol:.2g} asks for; raise max_iter={self.max_iter}, "
-                "scale the features, or lower C and concept_C."
-            )
-            if norm <= tolerance:
-                uncertainty = float(convergence.uncertainty[j])
-                message = (
-                    f"The head of {names[j]!r} is not determined in double precision: "
-                    f"rounding moves its scores by {uncertainty:.1g} of their size. "
-                    "Scale the features and weights, or lower C and concept_C."
-                )
-            warn_user(message, ConvergenceWarning)
 
 
 def _short(C: Any) -> str:

@@ -191,8 +191,8 @@ def _audit_rows(
     files: dict[str, Path],
     options: dict[str, Any],
 ) -> Audit:
-    from .._audit.findings import fit_models
     from .._audit.folder import AuditedRows, sha256
+    from .._audit.models import fit_models
     from .._audit.revisions import Place, Revision, fit_content
     from .._audit.rows import check_parts, same_kinds
     from .._inputs.devices import same_threads

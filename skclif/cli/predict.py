@@ -64,8 +64,8 @@ def predict_command(
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
     console = Console(quiet)
     with console.showing_warnings():
-        from .._audit.findings import predicted_table
         from .._audit.folder import MODEL
+        from .._audit.predictions import predicted_table
         from .._audit.rows import Reviews
         from .._models.files import embedder_of, read_model
         from .._storage.cells import table_csv

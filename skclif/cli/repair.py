@@ -177,7 +177,7 @@ class OpenAudit:
 
     def quality(self) -> dict[str, float]:
         """Return how good the model is on the held-out rows."""
-        from .._audit.findings import quality
+        from .._audit.quality import quality
 
         return quality(self.revision.model, self.rows.held_out)
 
@@ -195,8 +195,8 @@ class OpenAudit:
     def decisions(self, path: Path, encoding: str, even_if_right: bool) -> Decisions:
         """Return the decisions of a file that fit the present rows."""
         from .._audit.decisions import read_decisions
-        from .._audit.findings import wrong_probabilities
         from .._audit.lists import read_lists
+        from .._audit.proposals import wrong_probabilities
         from .._audit.rejections import standing
 
         revision = self.revision

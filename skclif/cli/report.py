@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .._audit.findings import Audit, Models
+    from .._audit.findings import Audit
     from .._audit.folder import AuditedRows, AuditFolder
+    from .._audit.models import Models
     from .._audit.revisions import Revision
     from .._audit.rows import Reviews
     from .._audit.run import RunRecord
@@ -85,7 +86,7 @@ def renew_report(
     demo: dict[str, Any] | None = None,
 ) -> None:
     """Make the report of a revision; `demo` is what a demo showed besides."""
-    from .._audit.findings import fit_models
+    from .._audit.models import fit_models
     from .._audit.rows import check_parts
 
     options = rows.about["options"]

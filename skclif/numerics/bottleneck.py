@@ -305,57 +305,6 @@ def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
     return torch.stack(lines)
 
 
-def fit_bottleneck(
-    data: TrainingData,
-    concept_heads: Sequence[Head],
-    n_classes: int,
-    *,
-    intervention_prob: float,
-    penalty: float,
-    concept_penalties: Tensor,
-    tol: float,
-    max_iter: int,
-) -> tuple[Bottleneck, Convergence, Convergence]:
-    """Fit the concept heads, then the label head on their activations.
-
-    Parameters
-    ----------
-    data : TrainingData
-    concept_heads : sequence of Head
-        One head per concept. Without heads there is no bottleneck.
-    n_classes : int
-    intervention_prob : float
-        Share of every row's weight with which the label head is trained on true
-        annotations, where a row has them.
-    penalty : float
-        ``1 / C``.
-    concept_penalties : Tensor of shape (n_concepts,)
-        ``1 / concept_C`` of every concept.
-    tol : float
-        Bound on the gradient norm of every head.
-    max_iter : int
-        Maximum number of Newton steps per stage.
-
-    Returns
-    -------
-    bottleneck : Bottleneck
-    concepts, label : Convergence
-    """
-    bottleneck, concepts = fit_concepts(
-        data,
-        concept_heads,
-        n_classes,
-        intervention_prob=intervention_prob,
-        concept_penalties=concept_penalties,
-        tol=tol,
-        max_iter=max_iter,
-    )
-    bottleneck, labels = fit_label(
-        bottleneck, data, penalty=penalty, tol=tol, max_iter=max_iter
-    )
-    return bottleneck, concepts, labels
-
-
 def fit_concepts(
     data: TrainingData,
     concept_heads: Sequence[Head],
@@ -366,7 +315,24 @@ def fit_concepts(
     tol: float,
     max_iter: int,
 ) -> tuple[Bottleneck, Convergence]:
-    """Fit the concept heads alone; the label head has no parameters yet."""
+    """Fit the concept heads alone; the label head has no parameters yet.
+
+    Parameters
+    ----------
+    data : TrainingData
+    concept_heads : sequence of Head
+        One head per concept. Without heads there is no bottleneck.
+    n_classes : int
+    intervention_prob : float
+        Share of every row's weight with which the label head is to be trained on true
+        annotations, where a row has them.
+    concept_penalties : Tensor of shape (n_concepts,)
+        ``1 / concept_C`` of every concept.
+    tol : float
+        Bound on the gradient norm of every head.
+    max_iter : int
+        Maximum number of Newton steps.
+    """
     data, stack = data.counted(), HeadStack(concept_heads)
     parameters, convergence = solve_heads(
         concept_problem(stack, data, concept_penalties), tol=tol, max_iter=max_iter

@@ -11,8 +11,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._audit import findings
-from skclif._audit.findings import N_CULPRITS, audit, fit_models
+from skclif._audit import influence
+from skclif._audit.findings import audit
+from skclif._audit.influence import N_CULPRITS
+from skclif._audit.models import fit_models
 from skclif._audit.rows import Reviews, check_parts, hold_out, same_kinds, text_hash
 from skclif.exceptions import DataFileError
 
@@ -179,7 +181,7 @@ def test_it_is_what_the_explainer_says_and_the_explainer_is_not_changed(
     method, at_once, monkeypatch
 ):
     if at_once is not None:  # every mistake by itself
-        monkeypatch.setattr(findings, "_VALUES_AT_ONCE", at_once)
+        monkeypatch.setattr(influence, "_VALUES_AT_ONCE", at_once)
     train, held_out = _parts()
     models = fit_models(train, C=3.0, method=method)
     before = pickle.dumps(models.explainer)

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from skclif import AuditTrail, replay
-from skclif._audit.findings import audit, fit_models
+from skclif._audit.findings import audit
 from skclif._audit.folder import AuditFolder
+from skclif._audit.models import fit_models
 from skclif._audit.rejections import standing, value_hash, without_rejected
 from skclif._audit.rows import Reviews
 from skclif.datasets import load_reviews

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from skclif._audit.findings import N_CULPRITS, audit, fit_models
+from skclif._audit.findings import audit
+from skclif._audit.influence import N_CULPRITS
+from skclif._audit.models import fit_models
 from skclif._audit.rows import Reviews
 
 from ..data import make_concept_data

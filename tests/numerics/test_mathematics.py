@@ -8,11 +8,7 @@ from scipy.special import expit
 from torch.func import hessian, jacrev, jvp
 
 from skclif._explain.suggestions.selection import ListEffects, folds
-from skclif.numerics.bottleneck import (
-    TrainingData,
-    concept_problem,
-    fit_bottleneck,
-)
+from skclif.numerics.bottleneck import TrainingData, concept_problem
 from skclif.numerics.first_order import first_order, solve_adjoint
 from skclif.numerics.heads import RidgeHead, SoftmaxHead
 from skclif.numerics.hessians import factorise
@@ -21,6 +17,8 @@ from skclif.numerics.suggestions import ClosedForm
 from skclif.numerics.suspects import LeftOut, _fit, _noise_model, judge
 from skclif.numerics.targets import LabelTarget, Question
 from skclif.numerics.tuning import _label_scores, left_out_scores
+
+from .stages import fit_stages
 
 SIZES, N_CLASSES = [3, 2, 0], 3  # 0: a continuous concept
 CONCEPT_PENALTIES = torch.tensor([0.3, 0.5, 0.9], dtype=torch.float64)
@@ -49,13 +47,11 @@ class Model:
         )
         self.data = TrainingData(*map(torch.from_numpy, arrays))
         self.heads = [SoftmaxHead(m) if m else RidgeHead() for m in SIZES]
-        self.fitted, *_ = fit_bottleneck(
+        self.fitted = fit_stages(
             self.data,
             self.heads,
             N_CLASSES,
             intervention_prob=intervention_prob,
-            tol=1e-11,
-            max_iter=100,
             **PENALTIES,
         )
         self.factors = factorise(self.fitted, self.data, **PENALTIES)

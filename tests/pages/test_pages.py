@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._audit.findings import audit, fit_models
+from skclif._audit.findings import audit
+from skclif._audit.models import fit_models
 from skclif._audit.rows import Reviews
 from skclif._audit.truth import Truth
 from skclif._inputs.annotations import format_value

@@ -1,0 +1,108 @@
+"""The models of an audit: the audited one, and those that it is compared with."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+
+from .._explain.explainer import ConceptInfluenceExplainer
+from .._inputs.pipelines import final_step
+from .._models.bottleneck import ConceptBottleneckClassifier
+from ..exceptions import InfluenceWarning, InterventionWarning, PenaltyWarning
+from .corrections import GoldModel
+from .rows import Reviews
+
+_ABOUT_NUMBERS = (
+    ConvergenceWarning,
+    InfluenceWarning,
+    InterventionWarning,
+    PenaltyWarning,
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Models:
+    """The audited model with its explainer, and the black box to compare with.
+
+    Attributes
+    ----------
+    explainer : ConceptInfluenceExplainer
+        Fitted.
+    black_box : ConceptBottleneckClassifier or None
+        Fitted without concepts; None if the audited model has none either.
+    gold : GoldModel or None
+        Fitted to annotations alone; None if there are none.
+    warnings : tuple of str
+        About heads that did not converge, and Hessians that are nearly singular.
+    """
+
+    explainer: ConceptInfluenceExplainer
+    black_box: ConceptBottleneckClassifier | None
+    gold: GoldModel | None
+    warnings: tuple[str, ...]
+
+    @property
+    def model(self) -> ConceptBottleneckClassifier:
+        """The audited model itself."""
+        model: ConceptBottleneckClassifier = final_step(self.explainer.estimator_)
+        return model
+
+
+def fit_models(
+    train: Reviews,
+    model: ConceptBottleneckClassifier | None = None,
+    *,
+    training: str = "mixed",
+    concept_C: float = 1.0,
+    method: str = "auto",
+    device: str = "cpu",
+    **options: Any,
+) -> Models:
+    """Fit the concept bottleneck to audit, and the black box to compare it with.
+
+    Parameters
+    ----------
+    train : Reviews
+        Rows that `check_parts` accepted, with features.
+    model : ConceptBottleneckClassifier, default=None
+        Already fitted to these rows, to be audited as it is.
+    training, concept_C, device, **options
+        Of :class:`ConceptBottleneckClassifier`; `options` are the black box's too.
+    method : {"auto", "newton", "leverage", "first_order"}
+        Of :class:`ConceptInfluenceExplainer`.
+    """
+    options["device"] = device
+    audited = ConceptBottleneckClassifier(
+        training=training, concept_C=concept_C, **options
+    )
+    if model is not None:
+        audited = FrozenEstimator(model)
+    explainer = ConceptInfluenceExplainer(audited, method=method, device=device)
+    black_box = gold = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = train.features, train.labels, train.weights
+        if train.concepts.shape[1]:
+            explainer.fit(*data, concepts=train.concepts)
+            black_box = ConceptBottleneckClassifier(**options).fit(*data)
+            gold = GoldModel.fit(train, options.get("C", 1.0))
+        else:
+            explainer.fit(*data)
+    return Models(explainer, black_box, gold, messages(caught))
+
+
+def messages(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Return warnings about the numbers, and issue all others again."""
+    kept = []
+    for warning in caught:
+        if issubclass(warning.category, _ABOUT_NUMBERS):
+            kept.append(str(warning.message))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    return tuple(kept)

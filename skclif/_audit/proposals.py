@@ -1,0 +1,116 @@
+"""Proposals for a person to decide on: what may be wrong, and what would help."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.frozen import FrozenEstimator
+
+from .._explain.explainer import ConceptInfluenceExplainer
+from .._explain.suggestions.arguments import LEAST_ROWS
+from .._models.bottleneck import ConceptBottleneckClassifier
+from ..exceptions import SuggestionWarning
+from .rows import LEAST_PROBABILITY, Reviews, tidy
+
+
+def suspects_table(
+    explainer: ConceptInfluenceExplainer,
+    known: pd.DataFrame,
+    groups: np.ndarray | None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return labels and annotations that may be wrong, or the reason for none."""
+    columns = ["probability_wrong", "probability_proposed"]
+    columns += ["loss", "margin", "self_influence"]
+    try:
+        found = explainer.suspect_labels(groups=groups)
+    except ValueError as error:  # a term that holds a head cannot be left out
+        return _decisions(known, [], [], [], [], [], {c: [] for c in columns}), [
+            f"Nothing is listed as suspect. {error}"
+        ]
+    found = found[found["probability_wrong"] >= LEAST_PROBABILITY]
+    kinds = np.where(found["path"] == "label", "relabel", "annotate")
+    names = ["row", "path", "current", "proposed"]
+    row, path, current, proposed = (found[name].to_numpy() for name in names)
+    evidence = {name: found[name].to_numpy() for name in columns}
+    return _decisions(known, row, kinds, path, current, proposed, evidence), []
+
+
+def suggestions_table(
+    explainer: ConceptInfluenceExplainer,
+    known: pd.DataFrame,
+    held_out: Reviews,
+    groups: np.ndarray | None,
+    seed: int,
+) -> tuple[pd.DataFrame, dict[str, Any] | None]:
+    """Return changes that would help, and the effect of all of them."""
+    columns = ["effect", "std_error", "probability_wrong"]
+    if len(held_out) < LEAST_ROWS:
+        nothing: dict[str, Any] = {name: [] for name in columns}
+        return _decisions(known, [], [], [], [], [], nothing), None
+    with warnings.catch_warnings():
+        # What it warns of is in `words`, which everything that shows suggestions says.
+        warnings.simplefilter("ignore", SuggestionWarning)
+        found = explainer.suggest_edits(
+            held_out.features, held_out.labels, groups=groups, random_state=seed
+        )
+    names = ["row", "kind", "path", "current", "proposed"]
+    row, kind, path, current, proposed = (found.frame[n].to_numpy() for n in names)
+    evidence = {n: found.frame[n].to_numpy() for n in columns}
+    worth = {
+        "effect": found.effect,
+        "interval": None if found.interval is None else list(found.interval),
+        "verdict": found.verdict,
+        "words": found.in_words(),
+        "helps": found.helps,
+        "n_candidates": found.n_candidates,
+    }
+    return _decisions(known, row, kind, path, current, proposed, evidence), worth
+
+
+def wrong_probabilities(
+    model: ConceptBottleneckClassifier, train: Reviews, device: str
+) -> dict[tuple[str, str], float] | None:
+    """Return the probability of being wrong by id and path, of every suspect.
+
+    Labels and annotations that are not there have less than `LEAST_PROBABILITY`. None
+    if nothing can be said of any of them.
+    """
+    explainer = ConceptInfluenceExplainer(FrozenEstimator(model), device=device)
+    concepts = train.concepts if train.concepts.shape[1] else None
+    explainer.fit(train.features, train.labels, train.weights, concepts=concepts)
+    table, notes = suspects_table(explainer, train.known(), train.groups)
+    if notes:
+        return None
+    columns = (table[column] for column in ("id", "path", "probability_wrong"))
+    return {(i, path): float(p) for i, path, p in zip(*columns, strict=True)}
+
+
+def _decisions(
+    known: pd.DataFrame,
+    row: Any,
+    kind: Any,
+    path: Any,
+    current: Any,
+    proposed: Any,
+    evidence: dict[str, Any],
+) -> pd.DataFrame:
+    """Return lines for a person to decide on, texts last."""
+    row = np.asarray(row, dtype=int)
+    table = {
+        "decision": np.full(len(row), "", dtype=object),
+        "why": np.full(len(row), "", dtype=object),
+        "kind": kind,
+        "id": known["id"].to_numpy()[row],
+        "text_hash": known["text_hash"].to_numpy()[row],
+        "path": path,
+        "current": tidy(pd.Series(current, dtype=object)),
+        "proposed": tidy(pd.Series(proposed, dtype=object)),
+        **evidence,
+    }
+    for name in ("group", "text"):
+        if name in known:
+            table[name] = known[name].to_numpy()[row]
+    return pd.DataFrame(table)

@@ -1,0 +1,63 @@
+"""Warnings of fits that ended away from an optimum, or with a tolerance too coarse."""
+
+from __future__ import annotations
+
+from sklearn.exceptions import ConvergenceWarning
+
+from ..exceptions import warn_user
+from ..numerics.bottleneck import TrainingData
+from ..numerics.solvers import Convergence
+from .fitted import FittedHeads
+
+# A sum of numbers should be larger than the tolerance of its gradient by this factor.
+_COARSE = 1e3
+
+
+def warn_if_tol_is_coarse(heads: FittedHeads, data: TrainingData) -> None:
+    """Warn of numbers that are about as small as the tolerance of their head."""
+    for j, (name, values) in enumerate(zip(heads.names, heads.values, strict=True)):
+        if values is not None:
+            continue
+        weights = data.concept_weights[:, j]
+        total = float((weights * data.concepts[:, j].abs()).sum())
+        penalty = 1 / heads.concept_C[j]
+        tolerance = heads.tol * min(1.0, penalty, float(weights.sum()))
+        if total < _COARSE * tolerance:
+            warn_user(
+                f"The head of {name!r} learns little or "
+                f"nothing: its numbers times weights add up to {total:.2g}, where "
+                f"gradients below {tolerance:.2g} count as zero. Multiply the "
+                f"numbers by a constant, or lower tol={heads.tol:.2g}.",
+                ConvergenceWarning,
+            )
+
+
+def warn_unless_converged(
+    fit: Convergence, names: list[str], heads: FittedHeads
+) -> None:
+    """Warn of heads of one stage that did not reach their optimum.
+
+    Parameters
+    ----------
+    fit : Convergence
+        Of the stage.
+    names : list of str
+        What its heads are of.
+    heads : FittedHeads
+        Of both stages, with the tolerance and the number of steps that were given.
+    """
+    for j in (~fit.converged).nonzero()[:, 0].tolist():
+        norm, tolerance = float(fit.gradient_norm[j]), float(fit.tolerance[j])
+        message = (
+            f"The head of {names[j]!r} stopped at a gradient norm of {norm:.2g} "
+            f"after {fit.n_iter} Newton steps, above the {tolerance:.2g} that "
+            f"tol={heads.tol:.2g} asks for; raise max_iter={heads.max_iter}, scale the "
+            "features, or lower C and concept_C."
+        )
+        if norm <= tolerance:
+            message = (
+                f"The head of {names[j]!r} is not determined in double precision: "
+                f"rounding moves its scores by {float(fit.uncertainty[j]):.1g} of "
+                "their size. Scale the features and weights, or lower C and concept_C."
+            )
+        warn_user(message, ConvergenceWarning)

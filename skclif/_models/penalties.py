@@ -1,0 +1,120 @@
+"""Penalties of both stages: as given by name, or chosen by leave-one-out loss."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._inputs.annotations import ConceptSchema
+from ..exceptions import PenaltyWarning, warn_user
+from ..numerics.bottleneck import Bottleneck, TrainingData
+from ..numerics.heads import HeadStack
+from ..numerics.tuning import GRID, choose_concept_C, choose_label_C
+from .fitted import FittedHeads
+
+
+def check_concept_C(concept_C: Any, schema: ConceptSchema) -> None:
+    """Check penalties by name: one positive number for each concept."""
+    if not isinstance(concept_C, dict):
+        return
+    names = [str(name) for name in schema.names]
+    if set(concept_C) != set(names):
+        raise ValueError(
+            f"concept_C has the names {list(concept_C)}, but the concepts are "
+            f"{names}; give one number for each."
+        )
+    for name, C in concept_C.items():
+        is_number = isinstance(C, Real) and not isinstance(C, bool)
+        if not is_number or not 0 < C < np.inf:
+            raise ValueError(
+                f"concept_C[{name!r}] must be a finite number above 0, got {C!r}."
+            )
+
+
+def find_concept_C(
+    concept_C: Any,
+    schema: ConceptSchema,
+    stack: HeadStack,
+    data: TrainingData,
+    sample_weight: np.ndarray,
+) -> torch.Tensor:
+    """Return the inverse penalty of every concept head, (n_concepts,), on the CPU.
+
+    Parameters
+    ----------
+    concept_C : float, "auto" or dict of str to float
+        Checked by `check_concept_C`.
+    schema : ConceptSchema
+    stack : HeadStack
+    data : TrainingData
+    sample_weight : ndarray of shape (n_samples,)
+    """
+    if isinstance(concept_C, dict):
+        found = [float(concept_C[name]) for name in schema.names]
+    elif concept_C == "auto" and schema.names:
+        found = choose_concept_C(stack, data, _units(data, sample_weight)).C.tolist()
+    else:
+        found = [concept_C] * len(schema.names)
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def find_label_C(
+    C: float | str,
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    sample_weight: np.ndarray,
+    concept_C: torch.Tensor,
+) -> float:
+    """Return the inverse penalty of the label head.
+
+    Parameters
+    ----------
+    C : float or "auto"
+    bottleneck : Bottleneck
+        With fitted concept heads.
+    data : TrainingData
+    sample_weight : ndarray of shape (n_samples,)
+    concept_C : Tensor of shape (n_concepts,)
+    """
+    if C == "auto":
+        units = _units(data, sample_weight)
+        C = float(choose_label_C(bottleneck, data, units, 1 / concept_C).C)
+    return float(C)
+
+
+def warn_of_edges(C: Any, concept_C: Any, heads: FittedHeads) -> None:
+    """Warn of a chosen penalty that is the last that was tried.
+
+    Parameters
+    ----------
+    C, concept_C
+        As given.
+    heads : FittedHeads
+        With the penalties that were chosen.
+    """
+    chosen: dict[str, float] = {}
+    if concept_C == "auto":
+        chosen |= dict(zip(map(repr, heads.names), heads.concept_C, strict=True))
+    if C == "auto":
+        chosen["the label"] = heads.C
+    edges = {name: C for name, C in chosen.items() if C in (GRID[0], GRID[-1])}
+    if edges:
+        listed = ", ".join(f"{C:g} for {name}" for name, C in edges.items())
+        warn_user(
+            "The penalty that was chosen is at the edge of what was tried: C="
+            f"{listed} (from {GRID[0]:g} to {GRID[-1]:g}). The features may need "
+            "another scale, or they tell nothing about these values; set C or "
+            "concept_C to a number to go further.",
+            PenaltyWarning,
+        )
+
+
+def _units(data: TrainingData, sample_weight: np.ndarray) -> torch.Tensor:
+    """Return the share of every row's weight that is left out, (n_samples,).
+
+    Of a row that counts as several, one is left out.
+    """
+    return torch.from_numpy(1 / np.maximum(sample_weight, 1)).to(data.features)
