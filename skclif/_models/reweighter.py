@@ -396,10 +396,10 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     ) -> list[reweighting.Round]:
         model, data = self._influence_model(rows)
         heads, device = FittedHeads.of(model), resolve_device(_device_of(model))
-        data, basis = data.to(device).in_row_space()
+        data, span = data.to(device).in_row_space()
         weights = torch.tensor(rows.weights, device=device)  # may be read-only
         models = LockstepModels(
-            heads.tensors(device).rotated(basis),
+            heads.tensors(device).inside(span),
             data.per_unit_of(weights),
             weights,
             **heads.penalties,

@@ -18,6 +18,7 @@ from .bottleneck import Bottleneck, TrainingData, concept_problem, solve_heads
 from .first_order import add_adjoints, solve_adjoint
 from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
+from .matrix_free import MatrixFree
 from .solvers import FactoredHessians, newton_cg
 from .targets import Question
 
@@ -178,7 +179,7 @@ def solve_edit(
 def predicted_effect(
     bottleneck: Bottleneck,
     new: TrainingData,
-    factors: Factors,
+    factors: Factors | MatrixFree,
     questions: Sequence[Question],
 ) -> float:
     """Return the first-order effect of an edit on a target: the sum of the questions.
@@ -193,7 +194,7 @@ def predicted_effect(
         Before the edit.
     new : TrainingData
         After the edit.
-    factors : Factors
+    factors : Factors or MatrixFree
         Before the edit.
     questions : sequence of Question
         Each is combined to one answer.

@@ -66,6 +66,16 @@ class SparseFeatures:
         below = sparse.csr_array(others)
         return SparseFeatures(sparse.csr_array(sparse.vstack([self.matrix, below])))
 
+    def parts(self) -> list[np.ndarray]:
+        """Return arrays that together say what the features are."""
+        matrix = self.matrix
+        return [
+            np.asarray(matrix.shape, dtype=np.int64),
+            matrix.indptr.astype(np.int64),
+            matrix.indices.astype(np.int64),
+            matrix.data,
+        ]
+
     @property
     def shape(self) -> tuple[int, int]:
         """Number of rows and of columns."""

@@ -93,10 +93,9 @@ def choose_label_C(
         Share of every row's weight that is left out.
     concept_penalties : Tensor of shape (n_concepts,)
     """
-    data, basis = data.in_row_space()
-    bottleneck = replace(
-        bottleneck, label_parameters=data.features.new_empty(0)
-    ).rotated(basis if bottleneck.concepts else None)
+    data, span = data.in_row_space()
+    bottleneck = replace(bottleneck, label_parameters=data.features.new_empty(0))
+    bottleneck = bottleneck.inside(span if bottleneck.concepts else None)
     rows = bottleneck.label_rows(data)
     held_out = None
     if bottleneck.concepts:
