@@ -15,6 +15,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif._explain.requests import class_codes
 from skclif._results.validation import Agreement, resolution
 
 from .results import BenchmarkParser, write_table
@@ -107,8 +108,8 @@ def compare(estimator, data, tests, *, n_rows, seed=0, by_scikit_learn=False):
     """
     X, y, concepts = data
     explainer = ConceptInfluenceExplainer(estimator).fit(X, y, concepts=concepts)
-    solved, codes = explainer._solved_model(), explainer._codes
-    codes = codes(explainer._heads(), *tests)
+    solved = explainer._solved_model()
+    codes = class_codes(explainer.classes_, *tests)
     questions = _questions(solved, *tests, codes)
     rows = _choose(solved, questions[:1], n_rows, np.random.default_rng(seed))
     found = {

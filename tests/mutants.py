@@ -475,8 +475,8 @@ MUTANTS = [
     # --- _explain ---------------------------------------------------------------------
     Mutant(
         "_explain",
-        'share = 1 / len(features) if reduce == "mean" else 1.0',
-        "share = 1 / len(features)",
+        'share = 1 / n_targets if reduce == "mean" else 1.0',
+        "share = 1 / n_targets",
         'reduce="sum" is no mean',
     ),
     Mutant(

@@ -9,12 +9,20 @@ import numpy as np
 import torch
 from sklearn import get_config
 
+<<<<<<< HEAD
 from .._inputs.training_rows import TrainingRows, as_features
+=======
+from .._inputs.training_rows import TrainingRows
+>>>>>>> h-split
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
 from ..numerics.first_order import Adjoint, add_adjoints, first_order, solve_adjoint
+<<<<<<< HEAD
 from ..numerics.hessians import Factors, factorise, factors_size
+=======
+from ..numerics.hessians import Factors, factorise
+>>>>>>> h-split
 from ..numerics.leverage import leverage
 from ..numerics.matrix_free import MatrixFree
 from ..numerics.newton import newton
@@ -22,7 +30,7 @@ from ..numerics.retraining import retraining
 from ..numerics.row_space import RowSpace
 from ..numerics.sparse import Features, Matrix
 from ..numerics.targets import Question, Target, evaluate
-from .collect import KeepTop
+from .collect import KeepAll, KeepTop, SumGroups
 
 METHODS = ("auto", "newton", "leverage", "first_order")
 CONFIRMED = "leverage, its top rows by newton"
@@ -96,6 +104,30 @@ class Solved:
             "features, for example TfidfVectorizer(max_features=...) or TruncatedSVD."
         )
 
+    @classmethod
+    def of(
+        cls,
+        heads: FittedHeads,
+        rows: TrainingRows,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Solved:
+        """Return a fitted model with its training rows and factorised Hessians.
+
+        Parameters
+        ----------
+        heads : FittedHeads
+        rows : TrainingRows
+            What they were fitted to.
+        device : torch.device
+        dtype : torch.dtype
+            Of the products over rows.
+        """
+        data, basis = rows.data().to(device).in_row_space()
+        bottleneck = heads.tensors(device).rotated(basis)
+        factors = factorise(bottleneck, data, **heads.penalties, dtype=dtype)
+        return cls(bottleneck, data, factors, basis)
+
     @property
     def device(self) -> torch.device:
         """The device of the model and its data."""
@@ -105,18 +137,20 @@ class Solved:
         self,
         features: Matrix,
         about: Callable[[slice], Target],
-        reduce: str | None,
+        shares: np.ndarray | None,
     ) -> list[Question]:
-        """Return checked targets in blocks.
+        """Return targets, or sums of them, in blocks of rows.
 
         Parameters
         ----------
         features : ndarray or SparseFeatures of shape (n_targets, n_features)
         about : callable
             Maps a slice to the numeric target of these rows.
-        reduce : {"mean", "sum"} or None
+        shares : ndarray of shape (n_sums, n_targets) or None
+            The weight of every target in every sum. None for the single targets.
         """
         questions = []
+<<<<<<< HEAD
         n_block = self._targets_at_once() if reduce is None else _TARGET_BLOCK
         for start in range(0, len(features), n_block):
             block = slice(start, start + n_block)
@@ -125,6 +159,13 @@ class Solved:
             if reduce is not None:
                 share = 1 / len(features) if reduce == "mean" else 1.0
                 combine = self.data.label_weights.new_full((1, len(rows)), share)
+=======
+        for start in range(0, len(features), _TARGET_BLOCK):
+            block = slice(start, start + _TARGET_BLOCK)
+            rows = torch.from_numpy(features[block]).to(self.device)
+            rows = rows if self.basis is None else rows @ self.basis
+            combine = None if shares is None else rows.new_tensor(shares[:, block])
+>>>>>>> h-split
             questions.append(Question(rows, about(block), combine))
         return questions
 
@@ -155,6 +196,36 @@ class Solved:
             total: np.ndarray = np.sum(parts, axis=0)
             return total
         return np.concatenate(parts)
+
+    def answers(
+        self,
+        method: str,
+        questions: Sequence[Question],
+        kept: KeepAll | KeepTop | SumGroups,
+        top: int | None = None,
+        *,
+        paths: bool,
+    ) -> tuple[str, np.ndarray, np.ndarray | None]:
+        """Return the method that was used, the influence kept, and its rows.
+
+        Parameters
+        ----------
+        method : {"auto", "newton", "leverage", "first_order"}
+        questions : list of numerics.targets.Question
+        kept : KeepAll, KeepTop or SumGroups
+            For all answers; nothing was added yet.
+        top : int or None
+            Number of rows to keep for each answer; None if `kept` keeps all.
+        paths : bool
+            Whether the paths are wanted by themselves.
+        """
+        if method == "auto":
+            method = self.choose_method(questions, paths=paths)
+            if top is not None and method == "leverage":
+                return self.confirmed(questions, len(kept.values), top, paths=paths)
+        for answers, block, part in self.blocks(method, questions, paths=paths):
+            kept.add(answers, block, part)
+        return method, kept.values, kept.rows if isinstance(kept, KeepTop) else None
 
     def blocks(
         self,
@@ -281,9 +352,18 @@ class Solved:
         )
 
 
+<<<<<<< HEAD
 def _working_memory() -> int:
     """Return scikit-learn's working memory in bytes."""
     return int(get_config()["working_memory"] * 2**20)
+=======
+def path_names(heads: FittedHeads, method: str) -> tuple[str, ...]:
+    """Return the names of the paths of influence by a method."""
+    names = ("label", *heads.names)
+    if method == "first_order" or not heads.n_concepts:
+        return names
+    return (*names, "interaction")
+>>>>>>> h-split
 
 
 def warn_of_hard_activations(heads: FittedHeads, method: str) -> None:

@@ -26,7 +26,6 @@ from .._inputs.checks import (
     check_labels,
     check_weights,
     count_rows,
-    error_context,
 )
 from .._inputs.devices import resolve_device
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
@@ -41,20 +40,21 @@ from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
 from .._results.validation import ValidationResult
 from ..numerics.bottleneck import concept_effects
-from ..numerics.hessians import Factors, factorise
-from ..numerics.targets import Question
-from .collect import KeepAll, KeepTop, SumGroups
+from ..numerics.hessians import Factors
 from .compare import check_methods, compare_with_retraining
-from .edits.arguments import check_edit, check_steps
+from .edits.arguments import check_edit, check_steps, check_validation
 from .edits.compare import annotation_codes, compare_heads
 from .edits.solve import Edited, edit_model, effects, heads_of_edit, write_record
-from .engine import METHODS, Solved, warn_of_hard_activations
+from .engine import METHODS, Solved, path_names, warn_of_hard_activations
+from .readable import annotations_of, texts_of, with_texts_below
 from .requests import (
-    check_groups,
+    check_sources,
     class_codes,
     collector,
     describe_target,
+    explained_codes,
     numeric_targets,
+    shares_of,
 )
 from .suggestions.arguments import check_budget, check_enough, check_kinds
 from .suggestions.believed import believe
@@ -244,9 +244,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self._dtype = "float32" if _is_single(features) else "float64"
         features = self._checked(features)
         rows = training_rows(self.estimator_, features, y, weights, annotations)
-        self._settle(rows, _readable(X))
+        self._settle(rows, texts_of(X))
         self._at_optimum = True
-        self._solved = self._prepare(rows)
+        self._solved = self._solve(rows)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -367,29 +367,32 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             raise ValueError(f"paths={paths!r} must be True or False.")
         heads, features = self._heads(), self._features(X)
         name, unit, higher_is_better = describe_target(heads, target, reduce)
-        codes = self._codes(heads, features, y)
-        n_answers = len(features) if reduce is None else 1
-        path_names = ("label", *heads.names)
-        if self.method != "first_order" and heads.n_concepts:
-            path_names += ("interaction",)
+        codes = explained_codes(heads, features, y)
+        shares = shares_of(reduce, len(features))
+        names = path_names(heads, self.method)
         kept, group_names = collector(
-            n_answers,
+            len(features) if shares is None else len(shares),
             self.n_samples_,
-            len(path_names) if paths else 1,
+            len(names) if paths else 1,
             paths=paths,
             groups=groups,
             top=top,
         )
         solved = self._solved_model()
-        questions = solved.questions(
-            features, numeric_targets(heads, target, codes, solved.device), reduce
+        about = numeric_targets(heads, target, codes, solved.device)
+        questions = solved.questions(features, about, shares)
+        method, values, rows = solved.answers(
+            self.method, questions, kept, top, paths=paths
         )
-        method, values, rows = self._answered(questions, kept, top, paths)
         if isinstance(target, str):
             warn_of_hard_activations(heads, method)
+        explained = {"value": solved.values(questions)}
+        if reduce is None:
+            labels = self.classes_[codes]
+            explained = {**texts_of(X), "label": labels, **explained}
         return InfluenceResult(
             values,
-            path_names if paths else None,
+            names if paths else None,
             target=name,
             unit=unit,
             higher_is_better=higher_is_better,
@@ -397,7 +400,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             rows=rows,
             groups=group_names,
             training=self._training_frame(),
-            explained=self._explained_frame(X, codes, solved.values(questions), reduce),
+            explained=pd.DataFrame(explained),
         )
 
     def validate(
@@ -477,7 +480,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         heads, features = self._heads(), self._features(X)
         name, unit, _ = describe_target(heads, target, None)
-        codes = self._codes(heads, features, y)
+        codes = explained_codes(heads, features, y)
         n_rows = check_count("n_rows", n_rows, 1, self.n_samples_)
         n_paths = min(10, n_rows) if n_paths is None else n_paths
         n_paths = check_count("n_paths", n_paths, 0, n_rows)
@@ -589,9 +592,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
         ranks = check_ordinal(ordinal, values)
-        sources = None if groups is None else check_groups(groups, self.n_samples_)[0]
-        texts = {n: v for n, v in self._readable.items() if n != "label"}
-        return find_suspects(self._solved_model(), values, asked, ranks, sources, texts)
+        sources = check_sources(groups, self.n_samples_)
+        return find_suspects(
+            self._solved_model(), values, asked, ranks, sources, self._texts()
+        )
 
     def suggest_edits(
         self,
@@ -691,10 +695,11 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         name, unit, higher_is_better = describe_target(heads, target, "mean")
         kinds = check_kinds(kinds, heads.n_concepts)
         budget = check_budget(budget, self.n_samples_)
-        if y is None and not isinstance(target, str):
-            codes = self._codes(heads, features, None)
+        # Without labels, only a concept says what is good.
+        if isinstance(target, str):
+            codes = class_codes(heads.classes, features, y)
         else:
-            codes = class_codes(self.classes_, features, y)
+            codes = explained_codes(heads, features, y)
         check_enough(len(features))
         solved = self._solved_model()
         validation = Validation(
@@ -707,7 +712,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         training = TrainingRows(**self._training)
         values = paths_and_values(heads)
         ranks = check_ordinal(ordinal, values)
-        sources = None if groups is None else check_groups(groups, self.n_samples_)[0]
+        sources = check_sources(groups, self.n_samples_)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
             believed = believe(solved, values, ranks, sources)
@@ -833,7 +838,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             add=add,
             drop_concepts=drop_concepts,
         )
-        validation = self._validation_rows(X_val, y_val)
+        validation = check_validation(heads, self._features, X_val, y_val)
         spanned = rows.features.shape[0] >= rows.features.shape[1]
         factors = self._factors() if spanned or edit.added is None else None
         edited = edit_model(
@@ -855,23 +860,6 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         record = write_record(self.estimator_, rows, edit, edited, n_steps, effect)
         return EditResult(edited.estimator, explainer, record, self.estimator_)
 
-    def _answered(
-        self,
-        questions: list[Question],
-        kept: KeepAll | KeepTop | SumGroups,
-        top: int | None,
-        paths: bool,
-    ) -> tuple[str, np.ndarray, np.ndarray | None]:
-        """Return the method that was used, the influence kept, and its rows."""
-        solved, method = self._solved_model(), self.method
-        if method == "auto":
-            method = solved.choose_method(questions, paths=paths)
-            if top is not None and method == "leverage":
-                return solved.confirmed(questions, len(kept.values), top, paths=paths)
-        for answers, block, part in solved.blocks(method, questions, paths=paths):
-            kept.add(answers, block, part)
-        return method, kept.values, kept.rows if isinstance(kept, KeepTop) else None
-
     def _compared(
         self, result: EditResult, X: Any, y: Any, concepts: Any
     ) -> EditComparison:
@@ -880,17 +868,16 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         features = self._features(X)
         labels = class_codes(before.classes, features, y)
         annotations = annotation_codes(before, concepts, len(features))
-        readable = _readable(X)
-        return compare_heads(before, after, features, labels, annotations, readable)
+        return compare_heads(before, after, features, labels, annotations, texts_of(X))
 
-    def _settle(self, rows: TrainingRows, readable: dict[str, np.ndarray]) -> None:
+    def _settle(self, rows: TrainingRows, texts: dict[str, np.ndarray]) -> None:
         """Keep the training rows and what follows from them and the fitted model."""
         heads = self._heads()
         self.classes_ = heads.classes
         self.concept_names_in_ = np.asarray(heads.names, dtype=object)
         self.n_samples_ = len(rows.features)
         self._training = rows.arrays()
-        self._readable = {**readable, "label": self.classes_[rows.labels]}
+        self._readable = {**texts, "label": self.classes_[rows.labels]}
         label_rows = heads.tensors().label_rows(rows.data())
         copies = label_rows.by_copy(label_rows.activations).numpy()
         activations = np.average(copies, axis=0, weights=label_rows.shares)
@@ -902,28 +889,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """Return an explainer of the edited model on the edited rows."""
         explainer = clone(self).set_params(estimator=clone(edited.estimator))
         explainer.estimator_, explainer._dtype = edited.estimator, self._dtype
-        readable = dict(self._readable)
-        del readable["label"]
+        texts = self._texts()
         if add is not None:
-            new = _readable(add["X"])
-            unknown = np.full(len(edited.rows.labels) - self.n_samples_, None)
-            for name, old in readable.items():
-                readable[name] = np.concatenate([old, new.get(name, unknown)])
-        explainer._settle(edited.rows, readable)
+            n_added = len(edited.rows.labels) - self.n_samples_
+            texts = with_texts_below(texts, add["X"], n_added)
+        explainer._settle(edited.rows, texts)
         explainer._at_optimum = all(head.converged for head in edited.heads)
         return explainer
-
-    def _validation_rows(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray] | None:
-        if (X is None) != (y is None):
-            given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
-            raise ValueError(
-                f"{given} was given without {missing}; pass both or neither."
-            )
-        if X is None:
-            return None
-        with error_context("X_val", "what X is in fit"):
-            features = self._features(X)
-        return features, class_codes(self.classes_, features, y, name="y_val")
 
     def _heads(self) -> FittedHeads:
         """Return the heads of the fitted final step."""
@@ -938,25 +910,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         model = final_step(self.estimator_)
         return own_copy(check_features(model, features, reset=False), features)
 
-    def _codes(self, heads: FittedHeads, features: np.ndarray, y: Any) -> np.ndarray:
-        """Return the code of the class that each target is about."""
-        if y is not None:
-            return class_codes(self.classes_, features, y)
-        proba = heads.tensors().label_probabilities(torch.from_numpy(features))
-        codes: np.ndarray = proba.argmax(dim=1).numpy()
-        return codes
-
-    def _prepare(self, rows: TrainingRows) -> Solved:
-        device, heads = resolve_device(self.device), self._heads()
-        data, basis = rows.data().to(device).in_row_space()
-        bottleneck = heads.tensors(device).rotated(basis)
-        dtype = getattr(torch, self._dtype)
-        factors = factorise(bottleneck, data, **heads.penalties, dtype=dtype)
-        return Solved(bottleneck, data, factors, basis)
+    def _solve(self, rows: TrainingRows) -> Solved:
+        device = resolve_device(self.device)
+        return Solved.of(self._heads(), rows, device, getattr(torch, self._dtype))
 
     def _solved_model(self) -> Solved:
         if "_solved" not in vars(self):  # after loading
-            self._solved = self._prepare(TrainingRows(**self._training))
+            self._solved = self._solve(TrainingRows(**self._training))
         return self._solved
 
     def _factors(self) -> Factors | None:
@@ -969,18 +929,14 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             return self._nearby
         return self._solved_model().factors
 
+    def _texts(self) -> dict[str, np.ndarray]:
+        """Return the texts of the training rows by column name."""
+        return {name: v for name, v in self._readable.items() if name != "label"}
+
     def _training_frame(self) -> pd.DataFrame:
         rows = TrainingRows(**self._training)
-        annotations = _readable_concepts(self._heads(), rows)
+        annotations = annotations_of(self._heads(), rows)
         return pd.DataFrame({**self._readable, **annotations})
-
-    def _explained_frame(
-        self, X: Any, codes: np.ndarray, values: np.ndarray, reduce: str | None
-    ) -> pd.DataFrame:
-        if reduce is not None:
-            return pd.DataFrame({"value": values})
-        known = {**_readable(X), "label": self.classes_[codes], "value": values}
-        return pd.DataFrame(known)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out factors and tensors on a device, which can be computed again."""
@@ -1003,34 +959,3 @@ def _is_single(features: Any) -> bool:
     if isinstance(features, pd.DataFrame):
         return bool((features.dtypes == np.float32).all())
     return getattr(features, "dtype", None) == np.float32
-
-
-def _readable(X: Any) -> dict[str, np.ndarray]:
-    """Return the texts of rows by column name; nothing for numbers."""
-    if isinstance(X, pd.DataFrame):
-        texts = {n: c for n, c in X.items() if pd.api.types.is_string_dtype(c)}
-        return {
-            "text" if len(texts) == 1 else str(name): column.to_numpy(dtype=object)
-            for name, column in texts.items()
-        }
-    array = np.asarray(X, dtype=object) if isinstance(X, list | tuple) else X
-    array = np.asarray(array)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim == 1 and len(array) and isinstance(array[0], str):
-        return {"text": array.astype(object)}
-    return {}
-
-
-def _readable_concepts(heads: FittedHeads, rows: TrainingRows) -> dict[str, np.ndarray]:
-    """Return the annotations of training rows by concept; None if it has no weight."""
-    weights = rows.concept_weights * rows.weights[:, None]
-    counted = ~np.isnan(rows.codes) & (weights > 0)
-    readable = {}
-    for j, (name, classes) in enumerate(zip(heads.names, heads.values, strict=True)):
-        values = np.where(counted[:, j], rows.codes[:, j], 0.0)
-        if classes is not None:
-            values = classes[values.astype(int)]
-        readable[name] = values.astype(object)
-        readable[name][~counted[:, j]] = None
-    return readable

@@ -65,10 +65,30 @@ def numeric_targets(
     return lambda block: ConceptTarget(j, code)
 
 
+def shares_of(reduce: Any, n_targets: int) -> np.ndarray | None:
+    """Return the weights of targets in their mean or sum, (1, n_targets).
+
+    None if each target is explained by itself.
+    """
+    if reduce is None:
+        return None
+    share = 1 / n_targets if reduce == "mean" else 1.0
+    return np.full((1, n_targets), share)
+
+
+def explained_codes(heads: FittedHeads, features: np.ndarray, y: Any) -> np.ndarray:
+    """Return the code of the class that each target is about, by default predicted."""
+    if y is not None:
+        return class_codes(heads.classes, features, y)
+    proba = heads.tensors().label_probabilities(torch.from_numpy(features))
+    codes: np.ndarray = proba.argmax(dim=1).numpy()
+    return codes
+
+
 def class_codes(
     classes: np.ndarray, features: np.ndarray, y: Any, name: str = "y"
 ) -> np.ndarray:
-    """Return the code of the class that each target is about."""
+    """Return the codes of the labels of rows."""
     of = "X" + name.removeprefix("y")
     y = check_labels(y, len(features), name=name, of=of)
     unknown = ~np.isin(y, classes)
@@ -106,6 +126,11 @@ def collector(
         return KeepAll(n_targets, n_samples, n_paths, paths=paths), None
     codes, names = check_groups(groups, n_samples)
     return SumGroups(n_targets, len(names), n_paths, codes, paths=paths), names
+
+
+def check_sources(groups: Any, n_samples: int) -> np.ndarray | None:
+    """Return the code of every training row's source; None if there is one source."""
+    return None if groups is None else check_groups(groups, n_samples)[0]
 
 
 def check_groups(groups: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .engine import warn_of_hard_activations
-from .requests import numeric_targets
+from .collect import KeepAll
+from .engine import path_names, warn_of_hard_activations
+from .requests import explained_codes, numeric_targets
 
 if TYPE_CHECKING:
     from .explainer import ConceptInfluenceExplainer
@@ -47,23 +47,13 @@ def influence_on_shares(
         On a loss (nats); positive = harmful.
     """
     heads, features = explainer._heads(), explainer._features(X)
-    codes = explainer._codes(heads, features, y)
+    codes = explained_codes(heads, features, y)
     solved = explainer._solved_model()
     about = numeric_targets(heads, "loss", codes, solved.device)
-    questions, start = [], 0
-    for question in solved.questions(features, about, None):
-        block = slice(start, start + len(question.features))
-        combine = question.features.new_tensor(shares[:, block])
-        questions.append(replace(question, combine=combine))
-        start = block.stop
     method = explainer.method if method is None else method
-    if method == "auto":
-        method = solved.choose_method(questions, paths=True)
-    paths = ("label", *heads.names)
-    if method != "first_order" and heads.n_concepts:
-        paths += ("interaction",)
-    values = np.empty((len(shares), explainer.n_samples_, len(paths)))
-    for answers, block, part in solved.blocks(method, questions, paths=True):
-        values[answers, block] = part
+    paths = path_names(heads, method)
+    kept = KeepAll(len(shares), explainer.n_samples_, len(paths), paths=True)
+    questions = solved.questions(features, about, shares)
+    method, values, _ = solved.answers(method, questions, kept, paths=True)
     warn_of_hard_activations(heads, method)
     return method, paths, values

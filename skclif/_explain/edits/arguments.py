@@ -19,6 +19,7 @@ from ..._inputs.checks import (
 )
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
+from ..requests import class_codes
 from .edit import Edit
 
 _ADDED = ("X", "y", "concepts", "sample_weight", "concept_sample_weight")
@@ -303,3 +304,26 @@ def check_steps(n_steps: Any) -> int | None:
             "steps per stage. None runs to convergence."
         )
     return int(n_steps)
+
+
+def check_validation(
+    heads: FittedHeads, read_features: Callable[[Any], np.ndarray], X: Any, y: Any
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return features and codes of validation rows, checked; None without such rows.
+
+    Parameters
+    ----------
+    heads : FittedHeads
+    read_features : callable
+        Maps new rows, in the form that the estimator takes, to checked features.
+    X, y
+        `X_val` and `y_val` as in :meth:`ConceptInfluenceExplainer.edit`.
+    """
+    if (X is None) != (y is None):
+        given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
+        raise ValueError(f"{given} was given without {missing}; pass both or neither.")
+    if X is None:
+        return None
+    with error_context("X_val", "what X is in fit"):
+        features = read_features(X)
+    return features, class_codes(heads.classes, features, y, name="y_val")

@@ -23,7 +23,7 @@ from ...numerics.hessians import Factors
 from ...numerics.sparse import Matrix, SparseFeatures
 from ...numerics.targets import LabelTarget, evaluate
 from ..engine import Solved
-from ..requests import numeric_targets
+from ..requests import numeric_targets, shares_of
 from .edit import Edit
 
 
@@ -150,8 +150,13 @@ def effects(
     data = new.data().to(solved.device)
     if solved.span is not None:
         data, _ = data.in_row_space()
+<<<<<<< HEAD
     questions = solved.questions(features, about, "mean")
     predicted = predicted_effect(solved.bottleneck, data, solved.inverse, questions)
+=======
+    questions = solved.questions(features, about, shares_of("mean", len(features)))
+    predicted = predicted_effect(solved.bottleneck, data, solved.factors, questions)
+>>>>>>> h-split
     return predicted, after - before
 
 

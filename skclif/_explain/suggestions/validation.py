@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -50,13 +50,10 @@ class Validation:
 
     def adjoint(self, weights: np.ndarray) -> Adjoint:
         """Return the adjoint of weighted sums of targets, one per row of weights."""
-        start, parts = 0, []
-        for question in self.questions():
-            stop = start + len(question.features)
-            combine = question.features.new_tensor(weights[:, start:stop])
-            parts.append(self._solved_for(replace(question, combine=combine)))
-            start = stop
-        return add_adjoints(parts)
+        questions = self.solved.questions(
+            self.features, self.about(self.codes), weights
+        )
+        return add_adjoints([self._solved_for(question) for question in questions])
 
     def related(self) -> bool | None:
         """Return whether labels fit predictions; None for a target about a concept."""

@@ -1,0 +1,53 @@
+"""What people read of rows: their texts, labels and annotations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .._inputs.training_rows import TrainingRows
+from .._models.fitted import FittedHeads
+
+
+def texts_of(X: Any) -> dict[str, np.ndarray]:
+    """Return the texts of rows by column name; nothing for numbers."""
+    if isinstance(X, pd.DataFrame):
+        texts = {n: c for n, c in X.items() if pd.api.types.is_string_dtype(c)}
+        return {
+            "text" if len(texts) == 1 else str(name): column.to_numpy(dtype=object)
+            for name, column in texts.items()
+        }
+    array = np.asarray(X, dtype=object) if isinstance(X, list | tuple) else X
+    array = np.asarray(array)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 1 and len(array) and isinstance(array[0], str):
+        return {"text": array.astype(object)}
+    return {}
+
+
+def with_texts_below(
+    texts: dict[str, np.ndarray], X: Any, n_added: int
+) -> dict[str, np.ndarray]:
+    """Return texts with those of added rows below; None where these have no such."""
+    added, unknown = texts_of(X), np.full(n_added, None)
+    return {
+        name: np.concatenate([column, added.get(name, unknown)])
+        for name, column in texts.items()
+    }
+
+
+def annotations_of(heads: FittedHeads, rows: TrainingRows) -> dict[str, np.ndarray]:
+    """Return the annotations of training rows by concept; None if it has no weight."""
+    weights = rows.concept_weights * rows.weights[:, None]
+    counted = ~np.isnan(rows.codes) & (weights > 0)
+    readable = {}
+    for j, (name, classes) in enumerate(zip(heads.names, heads.values, strict=True)):
+        values = np.where(counted[:, j], rows.codes[:, j], 0.0)
+        if classes is not None:
+            values = classes[values.astype(int)]
+        readable[name] = values.astype(object)
+        readable[name][~counted[:, j]] = None
+    return readable
