@@ -9,20 +9,12 @@ import numpy as np
 import torch
 from sklearn import get_config
 
-<<<<<<< HEAD
 from .._inputs.training_rows import TrainingRows, as_features
-=======
-from .._inputs.training_rows import TrainingRows
->>>>>>> h-split
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
 from ..numerics.first_order import Adjoint, add_adjoints, first_order, solve_adjoint
-<<<<<<< HEAD
 from ..numerics.hessians import Factors, factorise, factors_size
-=======
-from ..numerics.hessians import Factors, factorise
->>>>>>> h-split
 from ..numerics.leverage import leverage
 from ..numerics.matrix_free import MatrixFree
 from ..numerics.newton import newton
@@ -73,7 +65,19 @@ class Solved:
         device: torch.device,
         dtype: torch.dtype,
     ) -> Solved:
-        """Return a model with factors, or without if they need too much memory."""
+        """Return a fitted model with its training rows.
+
+        Its Hessians are factorised, unless they need too much memory.
+
+        Parameters
+        ----------
+        heads : FittedHeads
+        rows : TrainingRows
+            What they were fitted to.
+        device : torch.device
+        dtype : torch.dtype
+            Of the products over rows.
+        """
         data, bottleneck = rows.data().to(device), heads.tensors(device)
         if factors_size(bottleneck, min(data.features.shape)) > _working_memory():
             inverse = MatrixFree.of(bottleneck, data, **heads.penalties)
@@ -104,30 +108,6 @@ class Solved:
             "features, for example TfidfVectorizer(max_features=...) or TruncatedSVD."
         )
 
-    @classmethod
-    def of(
-        cls,
-        heads: FittedHeads,
-        rows: TrainingRows,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> Solved:
-        """Return a fitted model with its training rows and factorised Hessians.
-
-        Parameters
-        ----------
-        heads : FittedHeads
-        rows : TrainingRows
-            What they were fitted to.
-        device : torch.device
-        dtype : torch.dtype
-            Of the products over rows.
-        """
-        data, basis = rows.data().to(device).in_row_space()
-        bottleneck = heads.tensors(device).rotated(basis)
-        factors = factorise(bottleneck, data, **heads.penalties, dtype=dtype)
-        return cls(bottleneck, data, factors, basis)
-
     @property
     def device(self) -> torch.device:
         """The device of the model and its data."""
@@ -150,22 +130,12 @@ class Solved:
             The weight of every target in every sum. None for the single targets.
         """
         questions = []
-<<<<<<< HEAD
-        n_block = self._targets_at_once() if reduce is None else _TARGET_BLOCK
+        n_block = self._targets_at_once() if shares is None else _TARGET_BLOCK
         for start in range(0, len(features), n_block):
             block = slice(start, start + n_block)
-            rows = self.inputs(features[block])
-            combine = None
-            if reduce is not None:
-                share = 1 / len(features) if reduce == "mean" else 1.0
-                combine = self.data.label_weights.new_full((1, len(rows)), share)
-=======
-        for start in range(0, len(features), _TARGET_BLOCK):
-            block = slice(start, start + _TARGET_BLOCK)
-            rows = torch.from_numpy(features[block]).to(self.device)
-            rows = rows if self.basis is None else rows @ self.basis
-            combine = None if shares is None else rows.new_tensor(shares[:, block])
->>>>>>> h-split
+            rows, combine = self.inputs(features[block]), None
+            if shares is not None:
+                combine = self.data.label_weights.new_tensor(shares[:, block])
             questions.append(Question(rows, about(block), combine))
         return questions
 
@@ -352,18 +322,17 @@ class Solved:
         )
 
 
-<<<<<<< HEAD
 def _working_memory() -> int:
     """Return scikit-learn's working memory in bytes."""
     return int(get_config()["working_memory"] * 2**20)
-=======
+
+
 def path_names(heads: FittedHeads, method: str) -> tuple[str, ...]:
     """Return the names of the paths of influence by a method."""
     names = ("label", *heads.names)
     if method == "first_order" or not heads.n_concepts:
         return names
     return (*names, "interaction")
->>>>>>> h-split
 
 
 def warn_of_hard_activations(heads: FittedHeads, method: str) -> None:

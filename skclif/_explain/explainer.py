@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags, check_random_state, get_tags, indexable
 from sklearn.utils.metadata_routing import process_routing
@@ -30,7 +31,7 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
-from .._inputs.training_rows import TrainingRows, own_copy
+from .._inputs.training_rows import TrainingRows, as_features, as_tensor, own_copy
 from .._inputs.wrapper import AroundEstimatorMixin
 from .._models.fitted import FittedHeads
 from .._models.linear import check_class_weights, check_explainable, training_rows
@@ -39,8 +40,9 @@ from .._results.edits import EditResult
 from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
 from .._results.validation import ValidationResult
-from ..numerics.bottleneck import concept_effects
+from ..numerics.bottleneck import concept_effects, mean_activations
 from ..numerics.hessians import Factors
+from ..numerics.sparse import Matrix
 from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps, check_validation
 from .edits.compare import annotation_codes, compare_heads
@@ -281,7 +283,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             prediction.
         """
         check_is_fitted(self)
-        features = torch.from_numpy(self._features(X))
+        features = as_features(self._features(X))
         average = torch.from_numpy(self.mean_activations_)
         effects = concept_effects(self._heads().tensors(), features, average)
         return effects.numpy()
@@ -878,10 +880,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self.n_samples_ = len(rows.features)
         self._training = rows.arrays()
         self._readable = {**texts, "label": self.classes_[rows.labels]}
-        label_rows = heads.tensors().label_rows(rows.data())
-        copies = label_rows.by_copy(label_rows.activations).numpy()
-        activations = np.average(copies, axis=0, weights=label_rows.shares)
-        self.mean_activations_ = np.average(activations, axis=0, weights=rows.weights)
+        mean = mean_activations(heads.tensors(), rows.data(), as_tensor(rows.weights))
+        self.mean_activations_ = mean.numpy()
 
     def _edited(
         self, edited: Edited, add: dict[str, Any] | None
@@ -901,11 +901,11 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """Return the heads of the fitted final step."""
         return FittedHeads.of(final_step(self.estimator_))
 
-    def _features(self, X: Any) -> np.ndarray:
+    def _features(self, X: Any) -> Matrix:
         """Return checked features of new rows, in float64."""
         return self._checked(transform_parts(self.estimator_, X))
 
-    def _checked(self, features: Any) -> np.ndarray:
+    def _checked(self, features: Any) -> Matrix:
         """Return checked features in float64, in memory that nobody else can change."""
         model = final_step(self.estimator_)
         return own_copy(check_features(model, features, reset=False), features)
@@ -927,7 +927,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """
         if "_solved" not in vars(self) and hasattr(self, "_nearby"):
             return self._nearby
-        return self._solved_model().factors
+        inverse = self._solved_model().inverse
+        return inverse if isinstance(inverse, Factors) else None
 
     def _texts(self) -> dict[str, np.ndarray]:
         """Return the texts of the training rows by column name."""
@@ -947,10 +948,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        # LogisticRegression takes sparse features, the numerics here do not.
-        tags.input_tags.sparse = False
-        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        inner = get_tags(self.estimator).input_tags
+        tags.input_tags.sparse = inner.sparse
+        tags.input_tags.allow_nan = inner.allow_nan
         return tags
 
 
@@ -958,4 +958,6 @@ def _is_single(features: Any) -> bool:
     """Return whether all features came in single precision."""
     if isinstance(features, pd.DataFrame):
         return bool((features.dtypes == np.float32).all())
-    return getattr(features, "dtype", None) == np.float32
+    # Products with sparse features are in double precision.
+    is_sparse = sparse.issparse(features)
+    return not is_sparse and getattr(features, "dtype", None) == np.float32

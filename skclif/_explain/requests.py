@@ -12,6 +12,7 @@ import torch
 from sklearn.utils import column_or_1d
 
 from .._inputs.checks import check_labels, error_context, refuse_masked
+from .._inputs.training_rows import as_features
 from .._models.fitted import FittedHeads
 from ..numerics.targets import ConceptTarget, LabelTarget, Target
 from .collect import KeepAll, KeepTop, SumGroups
@@ -80,7 +81,7 @@ def explained_codes(heads: FittedHeads, features: np.ndarray, y: Any) -> np.ndar
     """Return the code of the class that each target is about, by default predicted."""
     if y is not None:
         return class_codes(heads.classes, features, y)
-    proba = heads.tensors().label_probabilities(torch.from_numpy(features))
+    proba = heads.tensors().label_probabilities(as_features(features))
     codes: np.ndarray = proba.argmax(dim=1).numpy()
     return codes
 

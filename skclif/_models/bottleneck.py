@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
@@ -30,7 +31,7 @@ from .._inputs.checks import (
 )
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
-from .._inputs.training_rows import TrainingRows, as_tensor
+from .._inputs.training_rows import TrainingRows, as_features
 from ..exceptions import InterventionWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
@@ -41,7 +42,9 @@ from ..numerics.bottleneck import (
     substitute,
 )
 from ..numerics.heads import HeadStack
+from ..numerics.products import largest_size
 from ..numerics.solvers import Convergence
+from ..numerics.sparse import Features
 from .convergence import warn_if_tol_is_coarse, warn_unless_converged
 from .fitted import FittedHeads, class_weights, concept_heads
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
@@ -553,6 +556,11 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         parts.append(np.broadcast_to(intercept, parts[0].shape))
         return np.stack(parts, axis=2)
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(_upgraded(state))
 
@@ -602,7 +610,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
         raise ValueError(
             "The heads cannot be fitted in double precision: in size, the features "
-            f"reach {float(data.features.abs().max()):.2g}, the weights of rows and "
+            f"reach {largest_size(data.features):.2g}, the weights of rows and "
             f"annotations {float(weights.max()):.2g}, with C={_short(self.C)} and "
             f"concept_C={_short(self.concept_C)}. Scale or clip what is large."
         ) from cause
@@ -656,10 +664,10 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             InterventionWarning,
         )
 
-    def _on_device(self, X: Any) -> tuple[Bottleneck, torch.Tensor]:
+    def _on_device(self, X: Any) -> tuple[Bottleneck, Features]:
         X = check_features(self, X, reset=False)
         device = resolve_device(self.device)
-        return FittedHeads.of(self).tensors(device), as_tensor(X).to(device)
+        return FittedHeads.of(self).tensors(device), as_features(X).to(device)
 
     def _require_concepts(self, method: str) -> None:
         if not self.n_concepts_:

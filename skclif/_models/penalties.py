@@ -117,4 +117,4 @@ def _units(data: TrainingData, sample_weight: np.ndarray) -> torch.Tensor:
 
     Of a row that counts as several, one is left out.
     """
-    return torch.from_numpy(1 / np.maximum(sample_weight, 1)).to(data.features)
+    return torch.from_numpy(1 / np.maximum(sample_weight, 1)).to(data.label_weights)

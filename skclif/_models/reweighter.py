@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import Tags, check_random_state, column_or_1d, get_tags, indexable
 from sklearn.utils.metadata_routing import UNUSED, process_routing
@@ -42,6 +41,7 @@ from .._inputs.wrapper import AroundEstimatorMixin
 from ..numerics import reweighting
 from ..numerics.bottleneck import TrainingData
 from ..numerics.lockstep import LockstepModels
+from ..numerics.sparse import SparseFeatures
 from .bottleneck import ConceptBottleneckClassifier
 from .fitted import FittedHeads
 from .linear import check_class_weights, check_explainable, training_rows
@@ -396,7 +396,9 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     ) -> list[reweighting.Round]:
         model, data = self._influence_model(rows)
         heads, device = FittedHeads.of(model), resolve_device(_device_of(model))
-        data, span = data.to(device).in_row_space()
+        data, span = data.to(device), None
+        if not isinstance(data.features, SparseFeatures):
+            data, span = data.in_row_space()
         weights = torch.tensor(rows.weights, device=device)  # may be read-only
         models = LockstepModels(
             heads.tensors(device).inside(span),
@@ -430,16 +432,6 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
                 check_explainable(self.surrogate)
             estimator = clone(self.surrogate)
             features = fit_leading(estimator, rows.X, rows.y)
-        elif (
-            sparse.issparse(rows.X)
-            and get_tags(final_step(self.estimator_)).input_tags.sparse
-        ):
-            raise TypeError(
-                f"The final step sees sparse features of shape {rows.X.shape}, of "
-                "which influence cannot be computed; pass a surrogate that makes them "
-                "dense, for example surrogate=make_pipeline(TruncatedSVD(100), "
-                "LogisticRegression())."
-            )
         elif _has_influence(final_step(self.estimator_)):
             estimator, features = clone(final_step(self.estimator_)), rows.X
         else:
@@ -458,10 +450,8 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator).input_tags
-        nan, as_sparse = True, False  # what the default surrogate accepts
-        if self.strength == 0:
-            nan, as_sparse = True, True  # there is no influence to compute
-        elif self.surrogate is not None:
+        nan, as_sparse = True, True  # what the default surrogate accepts
+        if self.surrogate is not None and self.strength != 0:
             given = get_tags(self.surrogate).input_tags
             nan, as_sparse = given.allow_nan, given.sparse
         tags.input_tags.allow_nan = inner.allow_nan and nan

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .heads import Head, HeadsProblem, HeadStack, SoftmaxHead
-from .products import affine
+from .products import affine, affine_adjoint
 from .row_space import RowSpace, row_space
 from .solvers import Convergence, newton_cg
 from .sparse import Features, SparseFeatures
@@ -238,9 +238,10 @@ class Bottleneck:
 
     def _with_inputs(self, change: Callable[[Tensor], Tensor]) -> "Bottleneck":
         """Return the same bottleneck with parameters for other features."""
+        changed = replace(self, concept_parameters=change(self.concept_parameters))
         if self.concepts:
-            return replace(self, concept_parameters=change(self.concept_parameters))
-        return replace(self, label_parameters=change(self.label_parameters))
+            return changed
+        return replace(changed, label_parameters=change(self.label_parameters))
 
 
 def _joined(copies: list[Tensor]) -> Tensor:
@@ -286,6 +287,24 @@ def concept_effects(
         scores = bottleneck.label_scores(without)
         effects[:, j] = bottleneck.label.loss(scores, predicted) - loss
     return effects
+
+
+def mean_activations(
+    bottleneck: Bottleneck, data: TrainingData, weights: Tensor
+) -> Tensor:
+    """Return the mean over rows of the label head's inputs in training.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    data : TrainingData
+    weights : Tensor of shape (n_samples,)
+        Weights of the rows in the mean.
+    """
+    rows = bottleneck.label_rows(data)
+    shares = torch.cat([share * weights for share in rows.shares])
+    sums = affine_adjoint(rows.activations, shares[:, None])[0]
+    return sums[:-1] / sums[-1]
 
 
 def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:

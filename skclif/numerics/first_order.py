@@ -183,7 +183,12 @@ def _sparse_influence(
     stack, rows = bottleneck.concepts, bottleneck.label_rows(data)
     scores = bottleneck.label_scores(rows.activations)
     terms = _terms(
-        bottleneck.label, scores, rows.labels, rows.weights, rows.activations, adjoint.label
+        bottleneck.label,
+        scores,
+        rows.labels,
+        rows.weights,
+        rows.activations,
+        adjoint.label,
     )
     parts = [rows.total(terms)]
     concept_scores = stack.split(bottleneck.concept_scores(data.features))
@@ -191,7 +196,12 @@ def _sparse_influence(
         codes, weights = data.concepts[:, j], data.concept_weights[:, j]
         parts.append(
             _terms(
-                head, concept_scores[j], codes, weights, data.features, adjoint.concepts[j]
+                head,
+                concept_scores[j],
+                codes,
+                weights,
+                data.features,
+                adjoint.concepts[j],
             )
         )
     return torch.stack(parts).permute(2, 1, 0)

@@ -191,7 +191,7 @@ def factorise(
         tuple(factors[1:]),
         cross,
         penalty,
-        concept_penalties.to(data.features),
+        concept_penalties.to(data.label_weights),
         dtype,
     )
 

@@ -40,6 +40,13 @@ def row_squares(features: Features) -> Tensor:
     return norms.square()
 
 
+def largest_size(features: Features) -> float:
+    """Return the largest magnitude of a feature."""
+    if isinstance(features, SparseFeatures):
+        return features.largest()
+    return float(features.abs().max())
+
+
 def outer(left: Tensor, right: Tensor) -> Tensor:
     """Return the flattened outer product of every row, (n, n_left * n_right)."""
     return (left[:, :, None] * right[:, None, :]).flatten(1)

@@ -17,6 +17,7 @@ from .hessians import Factors
 from .products import affine
 from .removal import Answers, Removals, refuse_undefined
 from .solvers import FactoredHessians, newton_cg
+from .sparse import Features
 from .targets import Question
 
 _GRADIENT = 1e-9
@@ -108,7 +109,7 @@ class _Refit:
         rows, stack = self.rows, self.bottleneck.concepts
         before, removed = rows.activations, rows.weights.clone()
         removed[rows.positions(row[None])] = 0
-        everything, cases = before.clone(), []
+        everything, cases = before.clone() if stack else before, []
         if paths:
             cases.append((before, removed))
         for j, parameters in enumerate(heads):
@@ -125,9 +126,12 @@ class _Refit:
         cases.append((everything, removed))
         return [self._label_change(*case) for case in cases]
 
-    def _label_change(self, activations: Tensor, weights: Tensor) -> Tensor:
-        same = weights is self.rows.weights
-        if same and torch.equal(activations, self.rows.activations):
+    def _label_change(self, activations: Features, weights: Tensor) -> Tensor:
+        here = self.rows
+        moved = activations is not here.activations
+        if moved:
+            moved = not torch.equal(activations, here.activations)
+        if weights is here.weights and not moved:
             return torch.zeros_like(self.base)
         return self._fit_label(activations, weights) - self.base
 
@@ -148,7 +152,7 @@ class _Refit:
         parts = fitted.reshape(n, stack.n_scores, -1)
         return [[part[columns] for columns in stack.scores] for part in parts]
 
-    def _fit_label(self, activations: Tensor, weights: Tensor) -> Tensor:
+    def _fit_label(self, activations: Features, weights: Tensor) -> Tensor:
         problem = HeadsProblem(
             HeadStack([self.bottleneck.label]),
             activations,

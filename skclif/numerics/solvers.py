@@ -251,11 +251,20 @@ class DiagonalPreconditioner:
         return lambda v: without(inverse * v)
 
 
-def preconditioner_of(features: Features) -> Preconditions:
-    """Return a preconditioner that fits the features."""
+def preconditioner_of(
+    features: Features, row_weights: Tensor | None = None
+) -> Preconditions:
+    """Return a preconditioner that fits the features.
+
+    Parameters
+    ----------
+    features : Tensor or SparseFeatures of shape (n_samples, n_features)
+    row_weights : Tensor of shape (n_samples,), default=None
+        Typical weights of rows, for dense features; None is 1.
+    """
     if isinstance(features, SparseFeatures):
         return DiagonalPreconditioner(features)
-    return Preconditioner(features)
+    return Preconditioner(features, row_weights)
 
 
 class FactoredHessians:

@@ -174,9 +174,7 @@ def _concept_quality(
     return pd.DataFrame(lines, columns=columns)
 
 
-def _predicted_concepts(
-    heads: FittedHeads, features: Matrix
-) -> dict[str, np.ndarray]:
+def _predicted_concepts(heads: FittedHeads, features: Matrix) -> dict[str, np.ndarray]:
     """Return the code, or the number, that is predicted for every row and concept."""
     bottleneck = heads.tensors()
     stack = bottleneck.concepts

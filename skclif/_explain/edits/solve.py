@@ -150,13 +150,8 @@ def effects(
     data = new.data().to(solved.device)
     if solved.span is not None:
         data, _ = data.in_row_space()
-<<<<<<< HEAD
-    questions = solved.questions(features, about, "mean")
-    predicted = predicted_effect(solved.bottleneck, data, solved.inverse, questions)
-=======
     questions = solved.questions(features, about, shares_of("mean", len(features)))
-    predicted = predicted_effect(solved.bottleneck, data, solved.factors, questions)
->>>>>>> h-split
+    predicted = predicted_effect(solved.bottleneck, data, solved.inverse, questions)
     return predicted, after - before
 
 
