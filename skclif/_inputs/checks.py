@@ -151,8 +151,8 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Matrix:
 
 def check_size(name: str, X: Matrix) -> None:
     """Refuse features that are too large for double precision."""
-    is_sparse = isinstance(X, SparseFeatures)
-    largest = X.largest() if is_sparse else max(X.max(), -X.min())
+    values = X.matrix.data if isinstance(X, SparseFeatures) else X
+    largest = max(values.max(initial=0), -values.min(initial=0))
     if largest > LARGEST_FEATURE:
         raise ValueError(
             f"{name} has values as large as {largest:.3g}; beyond "

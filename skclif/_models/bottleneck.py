@@ -42,9 +42,9 @@ from ..numerics.bottleneck import (
     substitute,
 )
 from ..numerics.heads import HeadStack
-from ..numerics.products import largest_size
+from ..numerics.products import dense_rows, largest_size
 from ..numerics.solvers import Convergence
-from ..numerics.sparse import Features
+from ..numerics.sparse import Features, SparseFeatures
 from .convergence import warn_if_tol_is_coarse, warn_unless_converged
 from .fitted import FittedHeads, class_weights, concept_heads
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
@@ -394,7 +394,10 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         """
         check_is_fitted(self)
         bottleneck, features = self._on_device(X)
-        return _numpy(bottleneck.activations(features))
+        activations = bottleneck.activations(features)
+        if isinstance(activations, SparseFeatures):
+            return activations.matrix
+        return _numpy(activations)
 
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None
@@ -527,9 +530,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             )
         known = FittedHeads.of(self).schema.encode(annotations, partial=True)
         codes = torch.from_numpy(known).to(features.device)
-        activations = substitute(
-            bottleneck.concepts, bottleneck.activations(features), codes, ~codes.isnan()
-        )
+        predicted = dense_rows(bottleneck.activations(features))
+        activations = substitute(bottleneck.concepts, predicted, codes, ~codes.isnan())
         scores = bottleneck.label_scores(activations)
         return _numpy(bottleneck.label.probabilities(scores))
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .heads import Head, HeadsProblem, HeadStack, SoftmaxHead
-from .products import affine, affine_adjoint
+from .products import affine, affine_adjoint, dense_rows
 from .row_space import RowSpace, row_space
 from .solvers import Convergence, newton_cg
 from .sparse import Features, SparseFeatures
@@ -87,6 +87,7 @@ class LabelRows:
     shares : tuple of float
         Share of a row's weight in each copy. They add up to 1.
     activations : Tensor of shape (n_copies * n_samples, n_activations)
+        The features, perhaps sparse, if there are no concepts.
     labels : Tensor of shape (n_copies * n_samples,), int64
     weights : Tensor of shape (n_copies * n_samples,)
         The label's weights times the share of the copy.
@@ -95,7 +96,7 @@ class LabelRows:
     """
 
     shares: tuple[float, ...]
-    activations: Tensor
+    activations: Features
     labels: Tensor
     weights: Tensor
     moving: Tensor
@@ -189,6 +190,9 @@ class Bottleneck:
     def label_rows(self, data: TrainingData) -> LabelRows:
         """Return training rows as the label head sees them."""
         predicted = self.activations(data.features)
+        if isinstance(predicted, SparseFeatures):  # there are no concepts
+            follow = torch.zeros_like(data.annotated)
+            return LabelRows((1.0,), predicted, data.labels, data.label_weights, follow)
         nothing = torch.zeros_like(data.annotated)
         activations, weights, moving = [], [], []
         for share, known in self.copies:
@@ -269,14 +273,14 @@ def substitute(
 
 
 def concept_effects(
-    bottleneck: Bottleneck, features: Tensor, average: Tensor
+    bottleneck: Bottleneck, features: Features, average: Tensor
 ) -> Tensor:
     """Return the effect of every concept on the log-probability of the predicted class.
 
     It is ``log p`` minus its value with the concept's activations set to `average`, of
     shape (n_activations,). The result has shape (n_samples, n_concepts).
     """
-    activations = bottleneck.activations(features)
+    activations = dense_rows(bottleneck.activations(features))
     scores = bottleneck.label_scores(activations)
     predicted = bottleneck.label.probabilities(scores).argmax(dim=1)
     loss = bottleneck.label.loss(scores, predicted)

@@ -143,7 +143,7 @@ def _influence(
     label_rows = bottleneck.label_rows(rows)
     activations = label_rows.activations
     # One path after the other in memory, in the order of the products.
-    influence = activations.new_empty(
+    influence = label_rows.weights.new_empty(
         1 + len(stack), len(adjoint.label), len(rows), dtype=dtype
     )
     probabilities = label.probabilities(bottleneck.label_scores(activations))

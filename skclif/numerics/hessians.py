@@ -101,7 +101,7 @@ def factors_size(bottleneck: Bottleneck, n_features: int) -> int:
     label = bottleneck.label
     inputs = n_features + 1
     label_inputs = bottleneck.n_label_inputs if bottleneck.concepts else inputs
-    heads = [(label, label_inputs)]
+    heads: list[tuple[Head, int]] = [(label, label_inputs)]
     heads += [(head, inputs) for head in bottleneck.concepts.heads]
     kept = passing = 0
     for head, width in heads:
@@ -155,7 +155,7 @@ def factorise(
     counted = data.counted()
     sums = sum_rows(
         partial(_add_rows, bottleneck, dtype),
-        _Sums.zeros(bottleneck, data.features, dtype),
+        _Sums.zeros(bottleneck, data.label_weights, data.features.shape[1], dtype),
         counted,
         block_rows,
     )
@@ -213,7 +213,9 @@ def factor_heads(
     stack, features = problem.stack, problem.features
     n_inputs = features.shape[1] + 1
     sums = [
-        features.new_zeros(len(head.curvature_edges(features)), n_inputs, n_inputs)
+        features.new_zeros(
+            len(head.curvature_edges(problem.weights)), n_inputs, n_inputs
+        )
         for head in stack.heads
     ]
     scores = stack.split(problem.scores(parameters))
@@ -252,18 +254,22 @@ class _Sums:
 
     @classmethod
     def zeros(
-        cls, bottleneck: Bottleneck, features: Tensor, dtype: torch.dtype
+        cls,
+        bottleneck: Bottleneck,
+        like: Tensor,
+        n_features: int,
+        dtype: torch.dtype,
     ) -> "_Sums":
-        """Return sums over no rows, on the features' device."""
+        """Return sums over no rows, on the device of a tensor."""
         label, n_inputs = bottleneck.label, bottleneck.n_label_inputs
-        n_features = features.shape[1] + 1
+        n_features += 1
         heads = bottleneck.concepts.heads
-        n_edges = [len(head.curvature_edges(features)) for head in (label, *heads)]
+        n_edges = [len(head.curvature_edges(like)) for head in (label, *heads)]
         return cls(
-            features.new_zeros(n_edges[0], n_inputs, n_inputs),
-            tuple(features.new_zeros(n, n_features, n_features) for n in n_edges[1:]),
+            like.new_zeros(n_edges[0], n_inputs, n_inputs),
+            tuple(like.new_zeros(n, n_features, n_features) for n in n_edges[1:]),
             tuple(
-                features.new_zeros(
+                like.new_zeros(
                     label.n_scores * head.n_scores * n_inputs, n_features, dtype=dtype
                 )
                 for head in heads

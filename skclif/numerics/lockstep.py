@@ -16,7 +16,6 @@ from .heads import HeadsProblem, HeadStack
 from .hessians import label_gradient_jacobian
 from .products import affine, affine_adjoint, outer
 from .solvers import (
-    Preconditioner,
     Preconditions,
     newton_cg,
     preconditioner_of,
@@ -290,7 +289,7 @@ class LockstepModels:
         for m, model in enumerate(models):
             rows = model.label_rows(self.data)
             own = weights[:, m * n_copies : (m + 1) * n_copies]
-            preconditioner = Preconditioner(
+            preconditioner = preconditioner_of(
                 rows.activations, rows.repeated(self.row_weights)
             )
             yield self._label_problem(rows, own), preconditioner, slice(m, m + 1)

@@ -20,15 +20,16 @@ def affine(features: Features, weights: Tensor) -> Tensor:
 
 def affine_adjoint(features: Features, columns: Tensor) -> Tensor:
     """Return ``columns.T @ [features, 1]`` without appending the column of ones."""
-    is_sparse = isinstance(features, SparseFeatures)
-    products = features.adjoint(columns) if is_sparse else columns.T @ features
+    if isinstance(features, SparseFeatures):
+        products = features.adjoint(columns)
+    else:
+        products = columns.T @ features
     return torch.cat([products, columns.sum(dim=0)[:, None]], dim=1)
 
 
 def with_ones(features: Features) -> Tensor:
     """Return ``[features, 1]``, dense: of a block of rows if features are sparse."""
-    if isinstance(features, SparseFeatures):
-        features = features.dense()
+    features = dense_rows(features)
     return torch.nn.functional.pad(features, (0, 1), value=1.0)
 
 
@@ -38,6 +39,11 @@ def row_squares(features: Features) -> Tensor:
         return features.row_squares
     norms: Tensor = torch.linalg.vector_norm(features, dim=1)
     return norms.square()
+
+
+def dense_rows(features: Features) -> Tensor:
+    """Return features as they are, or a dense copy of sparse ones: for few rows."""
+    return features.dense() if isinstance(features, SparseFeatures) else features
 
 
 def largest_size(features: Features) -> float:

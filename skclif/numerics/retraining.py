@@ -14,7 +14,7 @@ from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
 from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
-from .products import affine
+from .products import affine, dense_rows
 from .removal import Answers, Removals, refuse_undefined
 from .solvers import FactoredHessians, newton_cg
 from .sparse import Features
@@ -107,9 +107,13 @@ class _Refit:
     def _labels(self, row: Tensor, heads: list[Tensor], paths: bool) -> list[Tensor]:
         """Return the changes of the label head for each removal, the whole row last."""
         rows, stack = self.rows, self.bottleneck.concepts
-        before, removed = rows.activations, rows.weights.clone()
+        removed = rows.weights.clone()
         removed[rows.positions(row[None])] = 0
-        everything, cases = before.clone() if stack else before, []
+        if not stack:  # the inputs are the features, which do not move
+            change = self._fit_label(rows.activations, removed) - self.base
+            return [change] * (1 + paths)
+        before = dense_rows(rows.activations)
+        everything, cases = before.clone(), []
         if paths:
             cases.append((before, removed))
         for j, parameters in enumerate(heads):
@@ -126,12 +130,9 @@ class _Refit:
         cases.append((everything, removed))
         return [self._label_change(*case) for case in cases]
 
-    def _label_change(self, activations: Features, weights: Tensor) -> Tensor:
-        here = self.rows
-        moved = activations is not here.activations
-        if moved:
-            moved = not torch.equal(activations, here.activations)
-        if weights is here.weights and not moved:
+    def _label_change(self, activations: Tensor, weights: Tensor) -> Tensor:
+        same = weights is self.rows.weights
+        if same and torch.equal(activations, dense_rows(self.rows.activations)):
             return torch.zeros_like(self.base)
         return self._fit_label(activations, weights) - self.base
 

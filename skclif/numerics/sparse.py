@@ -18,7 +18,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-Rows = slice | Tensor
+Rows = slice | Tensor | np.ndarray
 
 
 class SparseFeatures:
@@ -79,7 +79,8 @@ class SparseFeatures:
     @property
     def shape(self) -> tuple[int, int]:
         """Number of rows and of columns."""
-        return self.matrix.shape
+        n_samples, n_features = self.matrix.shape
+        return n_samples, n_features
 
     @property
     def dtype(self) -> torch.dtype:

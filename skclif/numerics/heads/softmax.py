@@ -6,7 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..sparse import Features, SparseFeatures
+from ..products import dense_rows
+from ..sparse import Features
 
 # Relative change of the normaliser below which differences lose digits.
 _OVERTAKEN = -0.9
@@ -49,8 +50,7 @@ class SoftmaxHead:
 
     def inputs(self, features: Features) -> Tensor:
         """Return the inputs of the scores: ``[features, 1]``, or ``[features, 0]``."""
-        if isinstance(features, SparseFeatures):
-            features = features.dense()
+        features = dense_rows(features)
         return torch.nn.functional.pad(features, (0, 1), value=float(self.intercept))
 
     def contrasts(self, like: Tensor) -> Tensor:
