@@ -35,8 +35,8 @@ LARGEST_NUMBER = 1e50
 # anywhere.
 LARGEST_FEATURE = 1e15
 _FEATURES = (
-    "a dense table of finite numbers, of shape (n_samples, n_features) (texts go "
-    "through a SentenceEmbedder first)"
+    "a table of finite numbers, dense or sparse, of shape (n_samples, n_features) "
+    "(texts go through a SentenceEmbedder or a TfidfVectorizer first)"
 )
 
 
@@ -137,14 +137,13 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Matrix:
     Sparse features stay sparse.
     """
     refuse_masked("X", X)
-    how: dict[str, Any] = {"reset": reset, "dtype": np.float64}
     with error_context("X", _FEATURES):
         refuse_dates(X)
-        if sparse.issparse(X):
-            given = validate_data(estimator, X, accept_sparse="csr", **how)
-            X = SparseFeatures.of(given)
-        else:
-            X = validate_data(estimator, X, order="C", **how)
+        X = validate_data(
+            estimator, X, reset=reset, dtype=np.float64, order="C", accept_sparse="csr"
+        )
+    if sparse.issparse(X):
+        X = SparseFeatures.of(X)
     check_size("X", X)
     return X
 

@@ -1,6 +1,6 @@
-"""Coordinates of the rows' span, where there are fewer rows than features.
+"""Coordinates of a space that has all rows, where there are fewer rows than features.
 
-Every optimum and every gradient is in that span, and a rotation does not change the
+Every optimum and every gradient is in that space, and a rotation does not change the
 penalty. So solving in its coordinates is exact, and dense however many words there are.
 """
 
@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from .blocks import row_blocks
+from .products import dense_rows
 from .sparse import Features, SparseFeatures
+
+# A column this many times as long as a typical one is a coordinate of its own.
+_LONG = 1e3
+# At most this share of the number of rows.
+_MOST_LONG = 0.1
 
 
 class RowSpace(Protocol):
@@ -64,41 +70,53 @@ class DenseRowSpace:
 
 @dataclass(frozen=True)
 class SparseRowSpace:
-    """A basis ``X' map`` of which only the map is kept.
+    """A few long columns, and a basis ``X' map`` of the others' rows.
 
     With the eigenvectors U and eigenvalues s^2 of ``X X'``, the map is ``U / s``: it is
-    of the size of the rows, not of the features.
+    of the size of the rows, not of the features. Squares lose half of the digits, so a
+    column that is much longer than others would drown them; such columns stay as they
+    are.
 
     Attributes
     ----------
-    features : SparseFeatures of shape (n_samples, n_features)
-    map : Tensor of shape (n_samples, n_coordinates)
+    others : SparseFeatures of shape (n_samples, n_features)
+        The rows, with 0 in long columns.
+    map : Tensor of shape (n_samples, n_others)
+    long : Tensor of shape (n_long,), int64
+        Positions of the long columns, the first coordinates.
     """
 
-    features: SparseFeatures
+    others: SparseFeatures
     map: Tensor
+    long: Tensor
 
     @property
     def n_coordinates(self) -> int:
         """Number of coordinates."""
-        return self.map.shape[1]
+        return len(self.long) + self.map.shape[1]
 
     def coordinates(self, features: Features) -> Tensor:
-        """Return rows in coordinates, without their part outside the span."""
+        """Return rows in coordinates, without their part outside the space."""
         result = self.map.new_empty(len(features), self.n_coordinates)
+        n_long = len(self.long)
+        result[:, :n_long] = dense_rows(_columns(features, self.long))
         for block in row_blocks(len(features)):
-            result[block] = self.features.inner(features[block]) @ self.map
+            inner = self.others.inner(features[block])
+            torch.mm(inner, self.map, out=result[block, n_long:])
         return result
 
     def into(self, parameters: Tensor) -> Tensor:
         """Return parameters with bias, (k, n_features + 1), that act on coordinates."""
-        inner = self.features.times(parameters[:, :-1])
-        return _with_bias(inner.T @ self.map, parameters)
+        weights = parameters[:, :-1]
+        inside = self.others.times(weights).T @ self.map
+        return _with_bias(torch.cat([weights[:, self.long], inside], dim=1), parameters)
 
     def out_of(self, parameters: Tensor) -> Tensor:
         """Return parameters with bias that act on features: the reverse of `into`."""
-        columns = self.map @ parameters[:, :-1].T
-        return _with_bias(self.features.adjoint(columns), parameters)
+        n_long = len(self.long)
+        weights = self.others.adjoint(self.map @ parameters[:, n_long:-1].T)
+        weights[:, self.long] = parameters[:, :n_long]
+        return _with_bias(weights, parameters)
 
 
 def row_space(features: Features) -> RowSpace | None:
@@ -108,11 +126,35 @@ def row_space(features: Features) -> RowSpace | None:
         return None
     if not isinstance(features, SparseFeatures):
         return DenseRowSpace(torch.linalg.qr(features.T).Q)
-    squares, vectors = torch.linalg.eigh(features.inner(features))
+    long = _long_columns(features)
+    others = features.without_columns(long)
+    # The length of a row does not change the span, and would cost digits of others.
+    sizes = others.row_squares.sqrt()
+    sizes[sizes == 0] = 1
+    products = others.inner(others) / (sizes[:, None] * sizes)
+    squares, vectors = torch.linalg.eigh(products)
     # What is below has no correct digits; such directions hardly move a score.
     least = n_samples * torch.finfo(squares.dtype).eps * squares.max()
     kept = squares > least
-    return SparseRowSpace(features, vectors[:, kept] / squares[kept].sqrt())
+    basis = vectors[:, kept] / squares[kept].sqrt() / sizes[:, None]
+    return SparseRowSpace(others, basis, long)
+
+
+def _long_columns(features: SparseFeatures) -> Tensor:
+    """Return the positions of columns that are much longer than others."""
+    sizes = features.squared.adjoint(features.new_ones(len(features), 1))[0].sqrt()
+    used = sizes[sizes > 0]
+    if not len(used):
+        return used.long()
+    n_most = int(_MOST_LONG * len(features))
+    longest = sizes.topk(n_most).indices
+    return longest[sizes[longest] > _LONG * used.median()]
+
+
+def _columns(features: Features, positions: Tensor) -> Features:
+    if isinstance(features, SparseFeatures):
+        return features.columns(positions)
+    return features[:, positions]
 
 
 def _with_bias(weights: Tensor, parameters: Tensor) -> Tensor:

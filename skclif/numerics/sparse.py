@@ -27,7 +27,7 @@ class SparseFeatures:
     Parameters
     ----------
     matrix : csr_array of shape (n_samples, n_features), float64
-        Sorted, without duplicates, and not changed by anybody.
+        Sorted, without duplicates or zeros, and not changed by anybody.
     """
 
     def __init__(self, matrix: sparse.csr_array):
@@ -43,11 +43,18 @@ class SparseFeatures:
 
     @classmethod
     def of(cls, matrix: Any) -> SparseFeatures:
-        """Return a checked SciPy matrix in one order: equal numbers give equal bits."""
+        """Return a checked SciPy matrix in one form: equal numbers give equal bits.
+
+        Parameters
+        ----------
+        matrix : sparse matrix or array of shape (n_samples, n_features)
+            Not changed, but its memory may be shared.
+        """
         rows = sparse.csr_array(matrix, dtype=np.float64)
-        if not rows.has_canonical_format:
-            rows = rows.copy() if np.shares_memory(rows.data, matrix.data) else rows
+        if not rows.has_canonical_format or not rows.data.all():
+            rows = rows.copy()
             rows.sum_duplicates()
+            rows.eliminate_zeros()
         return cls(rows)
 
     def copy(self) -> SparseFeatures:
@@ -58,6 +65,19 @@ class SparseFeatures:
         """Return whether the features are those of a SciPy matrix, not a copy."""
         data = getattr(given, "data", None)
         return isinstance(data, np.ndarray) and np.shares_memory(data, self.matrix.data)
+
+    def columns(self, positions: Tensor) -> SparseFeatures:
+        """Return some of the columns."""
+        return SparseFeatures(self.matrix[:, positions.numpy()])
+
+    def without_columns(self, positions: Tensor) -> SparseFeatures:
+        """Return the features with 0 in some columns."""
+        if not len(positions):
+            return self
+        matrix = self.matrix.copy()
+        matrix.data[np.isin(matrix.indices, positions.numpy())] = 0
+        matrix.eliminate_zeros()
+        return SparseFeatures(matrix)
 
     def above(self, others: Any) -> SparseFeatures:
         """Return these rows with others below, which may be an array."""
