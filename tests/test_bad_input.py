@@ -143,7 +143,7 @@ def to_dense(matrix):
 
 
 def unsorted(array):
-    """Return sparse rows with columns in reverse, halves of values, and stored zeros."""
+    """Return sparse rows with columns in reverse, halved values, and stored zeros."""
     n, d = array.shape
     columns = np.tile(np.repeat(np.arange(d)[::-1], 2), n)
     halves = np.repeat(array[:, ::-1].ravel() / 2, 2)
