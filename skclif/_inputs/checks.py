@@ -148,9 +148,10 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Matrix:
     return X
 
 
-def check_size(name: str, X: Matrix) -> None:
+def check_size(name: str, X: Any) -> None:
     """Refuse features that are too large for double precision."""
-    values = X.matrix.data if isinstance(X, SparseFeatures) else X
+    X = X.matrix if isinstance(X, SparseFeatures) else X
+    values = sparse.csr_array(X).data if sparse.issparse(X) else np.asarray(X, float)
     largest = max(values.max(initial=0), -values.min(initial=0))
     if largest > LARGEST_FEATURE:
         raise ValueError(

@@ -314,7 +314,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             model = final_step(self.estimator_)
             rows = rows.extended(added, y_val, get_tags(model).input_tags.allow_nan)
             if isinstance(model, ConceptBottleneckClassifier):
-                check_size("X_val", np.asarray(added, dtype=np.float64))
+                check_size("X_val", added)
         multipliers, influence = self._learn(rows)
         weights = rows.weights * multipliers
         if not self.include_validation:

@@ -21,10 +21,11 @@ def affine(features: Features, weights: Tensor) -> Tensor:
 def affine_adjoint(features: Features, columns: Tensor) -> Tensor:
     """Return ``columns.T @ [features, 1]`` without appending the column of ones."""
     if isinstance(features, SparseFeatures):
-        products = features.adjoint(columns)
-    else:
-        products = columns.T @ features
-    return torch.cat([products, columns.sum(dim=0)[:, None]], dim=1)
+        result = columns.new_empty(columns.shape[1], features.shape[1] + 1)
+        result[:, :-1] = features.adjoint(columns)
+        result[:, -1] = columns.sum(dim=0)
+        return result
+    return torch.cat([columns.T @ features, columns.sum(dim=0)[:, None]], dim=1)
 
 
 def with_ones(features: Features) -> Tensor:

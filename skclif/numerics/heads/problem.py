@@ -52,6 +52,26 @@ class HeadsProblem:
             penalties=self.penalties[heads],
         )
 
+    def probabilities_of(
+        self, heads: Sequence[int], probabilities: list[Tensor]
+    ) -> list[Tensor]:
+        """Return the probabilities of some heads, as the problem of them groups them.
+
+        Parameters
+        ----------
+        heads : sequence of int
+        probabilities : list of Tensor
+            Of each group of all heads.
+        """
+        by_head: dict[int, Tensor] = {}
+        for (_, members, _), p in zip(self.stack.groups, probabilities, strict=True):
+            positions = torch.arange(len(self.stack))[members].tolist()
+            by_head |= {j: p[:, k] for k, j in enumerate(positions)}
+        groups: dict[Head, list[Tensor]] = {}
+        for j in heads:
+            groups.setdefault(self.stack.heads[j], []).append(by_head[j])
+        return [torch.stack(parts, dim=1) for parts in groups.values()]
+
     def scores(self, parameters: Tensor) -> Tensor:
         """Return the scores of all heads, (n_samples, n_scores)."""
         return affine(self.features, parameters)
