@@ -182,6 +182,7 @@ class Solved:
         Parameters
         ----------
         method : {"auto", "newton", "leverage", "first_order"}
+            A `possible` one.
         questions : list of numerics.targets.Question
         kept : KeepAll, KeepTop or SumGroups
             For all answers; nothing was added yet.
@@ -264,13 +265,14 @@ class Solved:
             ):
                 yield answers, block, part.cpu().numpy()
 
-    def choose_method(self, questions: Sequence[Question], *, paths: bool) -> str:
-        """Return "newton" if it can remove every row in little time, or "leverage".
-
-        Where neither fits the memory, it is "first_order".
-        """
-        if not isinstance(self.inverse, Factors):
+    def possible(self, method: str) -> str:
+        """Return "first_order" for "auto" where nothing else fits the memory."""
+        if method == "auto" and not isinstance(self.inverse, Factors):
             return "first_order"
+        return method
+
+    def choose_method(self, questions: Sequence[Question], *, paths: bool) -> str:
+        """Return "newton" if it can remove every row in little time, or "leverage"."""
         work = self._work(len(self.data.features), questions, paths)
         return "newton" if work <= _MOST_WORK else "leverage"
 

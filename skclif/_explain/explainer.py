@@ -371,7 +371,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         name, unit, higher_is_better = describe_target(heads, target, reduce)
         codes = explained_codes(heads, features, y)
         shares = shares_of(reduce, len(features))
-        names = path_names(heads, self.method)
+        solved = self._solved_model()
+        method = solved.possible(self.method)
+        names = path_names(heads, method)
         kept, group_names = collector(
             len(features) if shares is None else len(shares),
             self.n_samples_,
@@ -380,12 +382,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             groups=groups,
             top=top,
         )
-        solved = self._solved_model()
         about = numeric_targets(heads, target, codes, solved.device)
         questions = solved.questions(features, about, shares)
-        method, values, rows = solved.answers(
-            self.method, questions, kept, top, paths=paths
-        )
+        method, values, rows = solved.answers(method, questions, kept, top, paths=paths)
         if isinstance(target, str):
             warn_of_hard_activations(heads, method)
         explained = {"value": solved.values(questions)}
