@@ -179,7 +179,7 @@ def main(argv=None):
     )
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", "The penalty that was chosen")
+    warnings.filterwarnings("ignore", "C=.* was chosen for")
     lines = [
         line
         for n_rows in options.rows

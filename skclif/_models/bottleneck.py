@@ -573,6 +573,12 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         )
         if prob is None:
             return 0.0 if self.bottleneck == "logit" else _INTERVENTION_PROB
+        if self.intervention_prob not in (None, prob):
+            raise ValueError(
+                f"intervention_prob={self.intervention_prob} contradicts "
+                f"training={self.training!r}, which is {prob:g}; leave it None, or use "
+                "training='mixed'."
+            )
         if prob and self.bottleneck == "logit":
             asked = f"training={self.training!r}"
             if self.training == "mixed":
@@ -643,10 +649,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         return _Solution(bottleneck, concepts, label, C, concept_C.numpy())
 
     def _note_correction(self, bottleneck: Bottleneck, data: TrainingData) -> None:
-        """Keep what annotations do to predictions for training rows, if it may hurt."""
+        """Keep what annotations do to predictions for training rows."""
         self._correction = None
-        sees_predictions_only = self.intervention_prob_ == 0
-        if self.n_concepts_ and self.bottleneck != "logit" and sees_predictions_only:
+        if self.n_concepts_ and self.bottleneck != "logit":
             device = bottleneck.label_parameters.device
             self._correction = _numpy(correction(bottleneck, data.to(device)))
 
@@ -654,15 +659,26 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         if self._correction is None or self in _WARNED:
             return
         (accuracy, loss), (corrected, corrected_loss) = self._correction
-        if corrected_loss <= loss:
+        if self.intervention_prob_ == 0:
+            hurts = corrected_loss > loss
+            why = (
+                "Its label head was trained on predicted concepts alone; use "
+                "training='mixed'."
+            )
+        else:  # predictions of training rows know a little of their labels
+            hurts = corrected_loss > loss + 0.02 and corrected < accuracy - 0.01
+            why = (
+                "The concepts may say less about the label than their predictions "
+                "do; measure it on other rows with skclif.metrics.intervention_curve."
+            )
+        if not hurts:
             return
         _WARNED.add(self)
         warn_user(
             "Correcting concepts may make this model's labels worse: with the "
             "annotations of its own training rows in place of its predictions, its "
             f"accuracy on them goes from {accuracy:.1%} to {corrected:.1%}, and its "
-            f"log-loss from {loss:.3f} to {corrected_loss:.3f}. Its label head was "
-            "trained on predicted concepts alone; use training='mixed'.",
+            f"log-loss from {loss:.3f} to {corrected_loss:.3f}. {why}",
             InterventionWarning,
         )
 

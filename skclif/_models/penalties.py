@@ -100,16 +100,18 @@ def warn_of_edges(C: Any, concept_C: Any, heads: FittedHeads) -> None:
         chosen |= dict(zip(map(repr, heads.names), heads.concept_C, strict=True))
     if C == "auto":
         chosen["the label"] = heads.C
-    edges = {name: C for name, C in chosen.items() if C in (GRID[0], GRID[-1])}
-    if edges:
-        listed = ", ".join(f"{C:g} for {name}" for name, C in edges.items())
-        warn_user(
-            "The penalty that was chosen is at the edge of what was tried: C="
-            f"{listed} (from {GRID[0]:g} to {GRID[-1]:g}). The features may need "
-            "another scale, or they tell nothing about these values; set C or "
-            "concept_C to a number to go further.",
-            PenaltyWarning,
-        )
+    for edge, why in (
+        (GRID[0], "The features may tell nothing about these values, or be too large"),
+        (GRID[-1], "The features may be too small, or settle these values"),
+    ):
+        names = [name for name, value in chosen.items() if value == edge]
+        if names:
+            warn_user(
+                f"C={edge:g} was chosen for {', '.join(names)}, at the edge of what is "
+                f"tried (from {GRID[0]:g} to {GRID[-1]:g}). {why}; set C or concept_C "
+                "to a number to go further.",
+                PenaltyWarning,
+            )
 
 
 def _units(data: TrainingData, sample_weight: np.ndarray) -> torch.Tensor:

@@ -27,6 +27,9 @@ from .solvers import Preconditions, newton_cg, preconditioner_of
 # Half decades: the loss hardly changes between two neighbours.
 GRID = tuple(10.0 ** (k / 2) for k in range(-8, 9))
 _MIDDLE = len(GRID) // 2
+# Losses that are nearer than this share of the least one count as equal: where data
+# hardly care, the stronger penalty is the simpler model, and the walk ends.
+_EQUAL = 1e-3
 # Closed forms need an optimum, but not to the last digit.
 _TOL, _MAX_ITER = 1e-4, 100
 
@@ -242,4 +245,7 @@ def _next(found: Tensor) -> int | None:
 def _best(found: Tensor) -> int:
     """Return the position of the least loss; of equal losses the strongest penalty."""
     largest = torch.finfo(found.dtype).max
-    return int(torch.where(found.isnan(), torch.inf, found.clamp(max=largest)).argmin())
+    losses = torch.where(found.isnan(), torch.inf, found.clamp(max=largest))
+    least = losses.min()
+    equal = losses <= least + _EQUAL * least.abs()
+    return int(equal.nonzero()[0])

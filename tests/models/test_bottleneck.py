@@ -233,27 +233,53 @@ def test_correcting_concepts_warns_once_where_it_hurt(data):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         clf.intervene(X, concepts)  # once is enough
-        for prob in (0.4, 1.0):
-            mixed = ConceptBottleneckClassifier(intervention_prob=prob)
-            mixed.fit(X, y, concepts=concepts).intervene(X, concepts)
     copy = pickle.loads(pickle.dumps(clf))
     with pytest.warns(InterventionWarning):
         copy.intervene(X, concepts)
 
 
-def test_correcting_concepts_does_not_warn_where_it_helped():
+@pytest.mark.parametrize("training", ["mixed", "independent"])
+def test_correcting_concepts_warns_where_concepts_say_too_little(training):
+    """The label depends on the score whose noisy sign is the concept."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = (X[:, 0] > 0).astype(int)
+    concepts = (X[:, :1] + rng.normal(size=(200, 1)) > 0).astype(int)
+    clf = ConceptBottleneckClassifier(training=training).fit(X, y, concepts=concepts)
+    before = clf.predict_proba(X)
+    message = "goes from .* say less about the label .*intervention_curve"
+    with pytest.warns(InterventionWarning, match=message):
+        after = clf.intervene(X, concepts)
+    assert (after.argmax(axis=1) == y).mean() < (before.argmax(axis=1) == y).mean()
+
+
+@pytest.mark.parametrize(
+    ("training", "prob", "own"), [("sequential", 0.4, 0), ("independent", 0, 1)]
+)
+def test_shares_that_contradict_the_training_are_refused(data, training, prob, own):
+    X, y, concepts = data
+    clf = ConceptBottleneckClassifier(training=training, intervention_prob=prob)
+    message = f"intervention_prob={prob} contradicts training='{training}', which is"
+    with pytest.raises(ValueError, match=message):
+        clf.fit(X, y, concepts=concepts)
+    clf.set_params(intervention_prob=own).fit(X, y, concepts=concepts)
+    assert clf.intervention_prob_ == own
+
+
+@pytest.mark.parametrize("training", TRAINING)
+def test_correcting_concepts_does_not_warn_where_it_helped(training):
     """The label depends on the true concepts, which features show with much noise."""
     rng = np.random.default_rng(0)
     true = rng.integers(0, 2, (400, 2))
     X = true + rng.normal(scale=3, size=true.shape)
     y = true.sum(axis=1)
-    clf = ConceptBottleneckClassifier(training="sequential").fit(X, y, concepts=true)
+    clf = ConceptBottleneckClassifier(training=training).fit(X, y, concepts=true)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert log_loss(y, clf.intervene(X, true)) < log_loss(y, clf.predict_proba(X))
 
 
-@pytest.mark.filterwarnings("ignore:The penalty that was chosen")
+@pytest.mark.filterwarnings("ignore:C=.* was chosen for")
 @pytest.mark.parametrize("training", TRAINING)
 def test_chosen_penalties_are_kept_and_are_those_of_a_plain_fit(data, training):
     X, y, concepts = data
@@ -293,8 +319,8 @@ def test_labels_that_features_say_nothing_about_end_at_the_edge(data):
     concepts = pd.DataFrame({"a": rng.integers(0, 2, 200)})
     clf = ConceptBottleneckClassifier(C="auto", concept_C="auto")
     message = (
-        r"at the edge of what was tried: C=.*0\.0001 for the label "
-        r"\(from 0.0001 to 10000\)"
+        r"C=0\.0001 was chosen for .*the label, at the edge of what is tried "
+        r"\(from 0.0001 to 10000\)\. The features may tell nothing"
     )
     with pytest.warns(PenaltyWarning, match=message):
         clf.fit(X, noise, concepts=concepts)
