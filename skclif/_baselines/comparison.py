@@ -22,7 +22,8 @@ from .._inputs.annotations import concept_table
 from .._inputs.checks import check_labels, check_length
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._results.baselines import SCORES, BaselineComparison
-from ..exceptions import PenaltyWarning
+from .._text.embedder import SentenceEmbedder
+from ..exceptions import PenaltyWarning, TruncatedTextWarning
 from .pipelines import make_text_pipeline
 
 _BOOTSTRAPS = 500
@@ -123,6 +124,8 @@ def compare_baselines(
     rows = []
     for baseline in baselines(vectors, annotations is not None):
         row = _measured(baseline, texts, y, annotations, folds, seed)
+        if baseline.name == "vectors":
+            _warn_of_long_texts(baseline.estimator, texts)
         if on_model is not None:
             on_model(row)
         rows.append(row)
@@ -174,6 +177,8 @@ def _measured(
             # Penalties at an edge and slow solvers matter to nobody who compares.
             warnings.simplefilter("ignore", PenaltyWarning)
             warnings.simplefilter("ignore", ConvergenceWarning)
+            # It is said once, of all texts, and not for every model and fold.
+            warnings.simplefilter("ignore", TruncatedTextWarning)
             model.fit(inputs[train], y[train], **fit)
             columns = np.searchsorted(classes, model.classes_)
             proba[np.ix_(test, columns)] = model.predict_proba(inputs[test])
@@ -181,6 +186,13 @@ def _measured(
     scores = _scores(proba, y, classes, seed)
     about = {"model": baseline.name, "sees": baseline.sees}
     return pd.Series({**about, **scores, "seconds": seconds})
+
+
+def _warn_of_long_texts(pipeline: Any, texts: np.ndarray) -> None:
+    """Embed all texts together, which warns once; their vectors are in memory."""
+    embedder = pipeline["features"]
+    if isinstance(embedder, SentenceEmbedder) and embedder.share_vectors:
+        embedder.transform(texts)
 
 
 def _fit_params(model: Any, annotations: pd.DataFrame) -> dict[str, Any]:
