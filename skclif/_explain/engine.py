@@ -34,8 +34,8 @@ _MOST_WORK = 1e12
 # Number of candidates that leverage proposes for each row that newton confirms.
 _CANDIDATES = 2
 _TARGET_BLOCK = 512
-# Arrays of the size of all parameters, and of all rows' scores, that conjugate gradients
-# hold for each target.
+# Arrays of the size of all parameters, and of the scores of all rows, that conjugate
+# gradients hold for each target.
 _ARRAYS = 10
 
 
