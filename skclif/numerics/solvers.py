@@ -6,7 +6,6 @@ heads. Steps, step lengths and stopping are per head.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import torch
