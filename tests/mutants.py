@@ -360,14 +360,14 @@ MUTANTS = [
     ),
     Mutant(
         "_inputs",
-        "largest = max(X.max(), -X.min())",
-        "largest = X.max()",
+        "largest = max(values.max(initial=0), -values.min(initial=0))",
+        "largest = values.max(initial=0)",
         "large negative features are refused",
     ),
     Mutant(
         "_inputs",
-        'reset=reset, dtype=np.float64, order="C")',
-        "reset=reset, dtype=np.float64)",
+        'reset=reset, dtype=np.float64, order="C", accept_sparse="csr"',
+        'reset=reset, dtype=np.float64, accept_sparse="csr"',
         "features have one memory order whatever they came in",
     ),
     Mutant(
@@ -409,6 +409,12 @@ MUTANTS = [
         ("tests/inputs", "tests/models", "tests/text"),
     ),
     # --- _models ----------------------------------------------------------------------
+    Mutant(
+        "_models",
+        'check_size("X_val", added)',
+        'check_size("X_val", np.zeros(1))',
+        "clean rows have values that can be computed with, sparse or not",
+    ),
     Mutant(
         "_models",
         "counted = sample_weight > 0",
@@ -473,6 +479,12 @@ MUTANTS = [
         "without validation rows, a class that only they have keeps them",
     ),
     # --- _explain ---------------------------------------------------------------------
+    Mutant(
+        "_explain",
+        'if method == "auto" and not isinstance(self.inverse, Factors)',
+        'if method == "auto" and isinstance(self.inverse, str)',
+        "without factors, auto has the paths of first order",
+    ),
     Mutant(
         "_explain",
         'share = 1 / n_targets if reduce == "mean" else 1.0',
@@ -676,9 +688,33 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
-        "right = right - label @ factors.cross[j]",
-        "right = right + label @ factors.cross[j]",
+        "(part - label @ cross).T",
+        "(part + label @ cross).T",
         "annotations move the label through the cross term",
+    ),
+    Mutant(
+        "numerics",
+        "right.flatten(0, 1) - self._through_concepts(label_adjoints)",
+        "right.flatten(0, 1) + self._through_concepts(label_adjoints)",
+        "without factors too, annotations move the label",
+    ),
+    Mutant(
+        "numerics",
+        "rows.eliminate_zeros()",
+        "rows.sort_indices()",
+        "a stored 0 is like one that is not stored",
+    ),
+    Mutant(
+        "numerics",
+        "weights[:, self.long] = parameters[:, :n_long]",
+        "weights[:, self.long] = 0",
+        "long columns of sparse features are coordinates of their own",
+    ),
+    Mutant(
+        "numerics",
+        "longest[sizes[longest] > _LONG * used.median()]",
+        "longest[:0]",
+        "long columns do not cost the digits of others",
     ),
     Mutant(
         "numerics",

@@ -34,7 +34,8 @@ _MOST_WORK = 1e12
 # Number of candidates that leverage proposes for each row that newton confirms.
 _CANDIDATES = 2
 _TARGET_BLOCK = 512
-# Arrays of the size of all parameters that conjugate gradients hold for each target.
+# Arrays of the size of all parameters, and of the scores of all rows, that conjugate
+# gradients hold for each target.
 _ARRAYS = 10
 
 
@@ -150,9 +151,13 @@ class Solved:
         if isinstance(self.inverse, Factors):
             return _TARGET_BLOCK
         bottleneck = self.bottleneck
-        n_parameters = bottleneck.concept_parameters.numel()
-        n_parameters += bottleneck.label_parameters.numel()
-        fitting = _working_memory() // (8 * _ARRAYS * n_parameters)
+        n_numbers = bottleneck.concept_parameters.numel()
+        n_numbers += bottleneck.label_parameters.numel()
+        # Products with a Hessian pass through the scores of all rows, one stage after
+        # the other.
+        of_label = len(bottleneck.copies) * bottleneck.label.n_scores
+        n_numbers += len(self.data) * max(bottleneck.concepts.n_scores, of_label)
+        fitting = _working_memory() // (8 * _ARRAYS * n_numbers)
         return min(max(1, fitting), _TARGET_BLOCK)
 
     def values(self, questions: Sequence[Question]) -> np.ndarray:

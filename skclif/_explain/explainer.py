@@ -97,7 +97,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
           fastest method, and the least like retraining.
         - "auto" is "newton" if that takes about half a minute or less, as for up to
           some thousand training rows, and otherwise "leverage". With ``top=``,
-          "leverage" finds the rows and "newton" removes them.
+          "leverage" finds the rows and "newton" removes them. It is "first_order" if
+          Hessians do not fit scikit-learn's `working_memory`.
 
         The result's `method` says which method was used.
     device : str, default="cpu"
@@ -198,7 +199,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes: features, or texts for a pipeline.
         y : array-like of shape (n_samples,)
             Labels.
@@ -256,7 +257,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes.
 
         Returns
@@ -272,7 +273,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes.
 
         Returns
@@ -323,7 +324,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_targets, n_features) or (n_targets,)
+        X : {array-like, sparse matrix} of shape (n_targets, n_features) or (n_targets,)
             Rows whose predictions are explained.
         y : array-like of shape (n_targets,), default=None
             The class that each target is about. None is the predicted class.
@@ -354,8 +355,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Raises
         ------
         ValueError
-            If the target, a class or a concept is unknown, lengths differ, or a head is
-            determined by one row alone, so that only "first_order" can remove it.
+            If the target, a class or a concept is unknown, lengths differ, a head is
+            determined by one row alone, so that only "first_order" can remove it, or
+            Hessians do not fit scikit-learn's `working_memory`.
 
         Warns
         -----
@@ -424,7 +426,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_targets, n_features) or (n_targets,)
+        X : {array-like, sparse matrix} of shape (n_targets, n_features) or (n_targets,)
             Rows whose predictions are explained.
         y : array-like of shape (n_targets,), default=None
             The class that each target is about. None is the predicted class.
@@ -620,7 +622,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_validation, n_features) or (n_validation,)
+        X : {array-like, sparse matrix} of shape (n_validation, n_features) or \
+                (n_validation,)
             Validation rows, at least 20, none of them a training row. An interval takes
             at least 50.
         y : array-like of shape (n_validation,)
@@ -776,7 +779,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         n_steps : int, default=None
             Maximum number of Newton steps per stage, starting from the current
             parameters. None runs to convergence.
-        X_val : array-like of shape (n_val, n_features) or (n_val,), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features) or \
+                (n_val,), default=None
             Rows on whose mean log-loss the effect is recorded.
         y_val : array-like of shape (n_val,), default=None
             Labels of these rows.

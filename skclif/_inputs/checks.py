@@ -50,7 +50,7 @@ class CheckedScoreMixin(ClassifierMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What `predict` takes.
         y : array-like of shape (n_samples,)
             The true labels; a label that was not seen in `fit` counts as missed.

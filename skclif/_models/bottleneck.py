@@ -256,7 +256,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features. They are converted to float64.
         y : array-like of shape (n_samples,)
             Labels.
@@ -331,7 +331,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -347,7 +347,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -364,7 +364,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -381,7 +381,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -390,7 +390,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             One column for each value of each concept; a concept with two values has one
             column, for the second value. `bottleneck` says what they are:
             probabilities, logits, or 1 for the most probable value and 0 for the
-            others. If fitted without concepts, they are the features.
+            others. If fitted without concepts, they are the features: a sparse array if
+            `X` is sparse.
         """
         check_is_fitted(self)
         bottleneck, features = self._on_device(X)
@@ -425,7 +426,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -456,7 +457,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -487,7 +488,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
         concepts : array-like of shape (n_samples, n_concepts)
             Known values. If a value is missing (NaN, None, ``pandas.NA``), the
@@ -540,7 +541,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns

@@ -246,7 +246,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes: features, or texts for a pipeline.
         y : array-like of shape (n_samples,)
             Labels.
@@ -262,8 +262,8 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             Rows whose labels can be trusted. Searches and pipelines slice it with the
             rows. Without clean rows, influence on the rows themselves is used, always
             out of fold.
-        X_val : array-like of shape (n_validation, n_features) or (n_validation,), \
-                default=None
+        X_val : {array-like, sparse matrix} of shape (n_validation, n_features) or \
+                (n_validation,), default=None
             Clean rows that are not in `X`, for direct fits. With `include_validation`
             each has the mean weight of the training rows, and no annotations.
         y_val : array-like of shape (n_validation,), default=None
@@ -330,7 +330,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes.
 
         Returns
@@ -347,7 +347,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes.
 
         Returns

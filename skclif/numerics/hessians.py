@@ -113,6 +113,21 @@ def factors_size(bottleneck: Bottleneck, n_features: int) -> int:
     return 8 * (kept + passing)
 
 
+def curvature_size(heads: Sequence[Head], n_inputs: int) -> int:
+    """Return about how many bytes `factor_heads` takes: curvature and factors.
+
+    Parameters
+    ----------
+    heads : sequence of Head
+    n_inputs : int
+        Inputs of these heads, with the constant.
+    """
+    n_blocks = sum(
+        head.n_scores * (head.n_scores + 1) // 2 + head.n_scores**2 for head in heads
+    )
+    return 8 * n_blocks * n_inputs**2
+
+
 def factorise(
     bottleneck: Bottleneck,
     data: TrainingData,

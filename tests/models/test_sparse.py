@@ -132,6 +132,27 @@ def test_penalties_choose_themselves_alike(data, with_concepts):
     assert_same_models(model, dense, X)
 
 
+@pytest.mark.filterwarnings("ignore:The penalty that was chosen is at the edge")
+@pytest.mark.parametrize("as_sparse", [True, False], ids=["sparse", "dense"])
+@pytest.mark.parametrize("name", ["C", "concept_C"])
+def test_penalties_that_need_too_much_memory_are_refused(data, name, as_sparse):
+    X, y, concepts = data
+    X = X if as_sparse else X.toarray()
+    match = (
+        rf"^{name}='auto' needs the factorised Hessians of heads, about \d+ MiB for \d+"
+        r" rows and \d+ features, .* is 0 MiB\. Give a number for .*working_memory=..."
+    )
+    model = ConceptBottleneckClassifier(**{name: "auto"})
+    with sklearn.config_context(working_memory=0.001):
+        with pytest.raises(ValueError, match=match):
+            model.fit(X, y, concepts=concepts)
+        clone(model).set_params(C=1.0, concept_C=1.0).fit(X, y, concepts=concepts)
+        if name == "C":
+            with pytest.raises(ValueError, match=match):
+                model.fit(X, y)
+    model.fit(X, y, concepts=concepts)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, bool])
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_equal_numbers_give_equal_models(container, dtype):
