@@ -35,6 +35,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HOMES = {
     "_audit": ("tests/audit",),
+    "_baselines": ("tests/baselines",),
     "_explain": ("tests/explain",),
     "_inputs": ("tests/inputs",),
     "_models": ("tests/models",),
@@ -407,6 +408,19 @@ MUTANTS = [
         "False",
         "the number of a device is a number",
         ("tests/inputs", "tests/models", "tests/text"),
+    ),
+    # --- _baselines -------------------------------------------------------------------
+    Mutant(
+        "_baselines",
+        "np.maximum(proba[np.arange(len(y)), codes], least)",
+        "np.maximum(proba.max(axis=1), least)",
+        "the log-loss of a baseline is that of the true labels",
+    ),
+    Mutant(
+        "_baselines",
+        "if baseline.sees == GOLD:",
+        "if False:",
+        "the label from annotations sees no text",
     ),
     # --- _models ----------------------------------------------------------------------
     Mutant(

@@ -91,6 +91,7 @@ def compare_baselines(
     Returns
     -------
     comparison : BaselineComparison
+        The table, with a plot.
 
     Raises
     ------

@@ -22,13 +22,13 @@ from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
     check_count,
-    check_features,
     check_input_features,
     check_labels,
     check_weights,
     count_rows,
 )
 from .._inputs.devices import resolve_device
+from .._inputs.features import check_features
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
 from .._inputs.training_rows import TrainingRows, as_features, as_tensor, own_copy
@@ -851,7 +851,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             rows,
             edit,
             factors,
-            resolve_device(self.device),
+            resolve_device(self.device, rows.features),
             n_steps,
             settled=self._at_optimum,
         )
@@ -914,7 +914,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return own_copy(check_features(model, features, reset=False), features)
 
     def _solve(self, rows: TrainingRows) -> Solved:
-        device = resolve_device(self.device)
+        device = resolve_device(self.device, rows.features)
         return Solved.of(self._heads(), rows, device, getattr(torch, self._dtype))
 
     def _solved_model(self) -> Solved:

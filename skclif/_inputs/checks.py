@@ -15,14 +15,11 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
-from ..numerics.sparse import Matrix, SparseFeatures
 from .sklearn import _check_feature_names_in, _check_sample_weight, _num_samples
 
 # Products of a weight, a feature and an annotation or another feature are finite in
@@ -31,13 +28,6 @@ LARGEST = 1e100
 # Beyond this the label head stops far from its optimum: the predictions of continuous
 # concepts are its features, and the products of two of them lose the others.
 LARGEST_NUMBER = 1e50
-# Beyond this, rounding is larger than the gradient near the optimum, and a fit ends
-# anywhere.
-LARGEST_FEATURE = 1e15
-_FEATURES = (
-    "a table of finite numbers, dense or sparse, of shape (n_samples, n_features) "
-    "(texts go through a SentenceEmbedder or a TfidfVectorizer first)"
-)
 
 
 class CheckedScoreMixin(ClassifierMixin):
@@ -127,38 +117,6 @@ def check_count(name: str, value: Any, low: int, high: int) -> int:
             f"{name}={value} must be from {low} to {high}: how many training rows."
         )
     return int(value)
-
-
-def check_features(estimator: Any, X: Any, *, reset: bool) -> Matrix:
-    """Return features as finite float64 of a size that can be computed with.
-
-    They are row-major, whatever container they come in: on some processors the bits of
-    a product depend on the memory order, and equal numbers must give equal models.
-    Sparse features stay sparse.
-    """
-    refuse_masked("X", X)
-    with error_context("X", _FEATURES):
-        refuse_dates(X)
-        X = validate_data(
-            estimator, X, reset=reset, dtype=np.float64, order="C", accept_sparse="csr"
-        )
-    if sparse.issparse(X):
-        X = SparseFeatures.of(X)
-    check_size("X", X)
-    return X
-
-
-def check_size(name: str, X: Any) -> None:
-    """Refuse features that are too large for double precision."""
-    X = X.matrix if isinstance(X, SparseFeatures) else X
-    values = sparse.csr_array(X).data if sparse.issparse(X) else np.asarray(X, float)
-    largest = max(values.max(initial=0), -values.min(initial=0))
-    if largest > LARGEST_FEATURE:
-        raise ValueError(
-            f"{name} has values as large as {largest:.3g}; beyond "
-            f"{LARGEST_FEATURE:g} they cannot be computed with in double precision. "
-            "Divide the features by a constant, or clip them."
-        )
 
 
 def check_labels(

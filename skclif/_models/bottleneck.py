@@ -22,7 +22,6 @@ from .._inputs.annotations import Annotations, ConceptSchema
 from .._inputs.checks import (
     CheckedScoreMixin,
     all_or_nothing,
-    check_features,
     check_input_features,
     check_labels,
     check_weight_values,
@@ -30,6 +29,7 @@ from .._inputs.checks import (
     error_context,
 )
 from .._inputs.devices import resolve_device
+from .._inputs.features import check_features
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_features
 from ..exceptions import InterventionWarning, warn_user
@@ -608,7 +608,10 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         """Fit both stages, or say which numbers are too large for that."""
         try:
             solution = self._fit_stages(
-                data.to(resolve_device(self.device)), schema, n_classes, sample_weight
+                data.to(resolve_device(self.device, data.features)),
+                schema,
+                n_classes,
+                sample_weight,
             )
             fits = solution.concepts, solution.label
             if all(fit.gradient_norm.isfinite().all() for fit in fits):
@@ -685,7 +688,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
     def _on_device(self, X: Any) -> tuple[Bottleneck, Features]:
         X = check_features(self, X, reset=False)
-        device = resolve_device(self.device)
+        device = resolve_device(self.device, X)
         return FittedHeads.of(self).tensors(device), as_features(X).to(device)
 
     def _require_concepts(self, method: str) -> None:

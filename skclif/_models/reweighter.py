@@ -19,16 +19,15 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
-    check_features,
     check_labels,
     check_length,
-    check_size,
     check_weights,
     count_rows,
     error_context,
     refuse_masked,
 )
 from .._inputs.devices import resolve_device
+from .._inputs.features import check_features, check_size
 from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_parts
 from .._inputs.sklearn import (
     HasMethods,
@@ -395,7 +394,8 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         automatic: bool,
     ) -> list[reweighting.Round]:
         model, data = self._influence_model(rows)
-        heads, device = FittedHeads.of(model), resolve_device(_device_of(model))
+        heads = FittedHeads.of(model)
+        device = resolve_device(_device_of(model), data.features)
         data, span = data.to(device), None
         if not isinstance(data.features, SparseFeatures):
             data, span = data.in_row_space()

@@ -17,6 +17,8 @@ _NAMES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "log_loss": "Log-loss 
 class BaselineComparison:
     """Scores of several models of the same texts, each on rows it was not fitted to.
 
+    It is what :func:`compare_baselines` returns.
+
     Attributes
     ----------
     frame : DataFrame
@@ -27,6 +29,17 @@ class BaselineComparison:
         Number of rows.
     n_folds : int
         Number of parts that the rows were cut into.
+
+    Examples
+    --------
+    >>> from skclif import compare_baselines
+    >>> from skclif.datasets import make_concept_reviews
+    >>> reviews = make_concept_reviews(200, random_state=0)
+    >>> comparison = compare_baselines(
+    ...     reviews.data, reviews.target, vectors=False, random_state=0
+    ... )
+    >>> comparison.best
+    'words'
     """
 
     __module__ = "skclif"
@@ -46,13 +59,15 @@ class BaselineComparison:
 
         Parameters
         ----------
-        score : {"log_loss", "accuracy", "macro_f1"}
+        score : {"log_loss", "accuracy", "macro_f1"}, default="log_loss"
+            What to draw.
         ax : matplotlib Axes, default=None
             None draws in a new figure.
 
         Returns
         -------
         ax : matplotlib Axes
+            What was drawn on.
 
         Raises
         ------

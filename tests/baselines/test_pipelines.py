@@ -16,7 +16,6 @@ from skclif import (
 )
 from skclif.datasets import make_concept_reviews
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:.* texts are longer")
 
 

@@ -14,11 +14,11 @@ from sklearn.base import BaseEstimator
 from skclif._inputs.annotations import Annotations, concept_table
 from skclif._inputs.checks import (
     check_annotation_weights,
-    check_features,
     check_labels,
     check_length,
     check_weights,
 )
+from skclif._inputs.features import check_features
 from skclif.numerics.sparse import SparseFeatures
 
 from ..test_bad_input import (

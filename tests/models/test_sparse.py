@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import torch
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -475,3 +476,11 @@ def test_a_reweighter_never_does_either(never_dense, large, estimator):
     with little_memory():
         model.fit(X, y, is_clean=np.arange(3000) % 3 == 0)
         assert model.predict(X).shape == (3000,)
+
+
+def test_an_automatic_device_is_the_cpu(monkeypatch):
+    """Although there is a GPU: products with sparse features are SciPy's."""
+    X = sparse.csr_array(np.eye(8))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    clf = ConceptBottleneckClassifier(device="auto").fit(X, [0, 1] * 4)
+    assert clf.predict_proba(X).shape == (8, 2)
