@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from . import datasets, exceptions, metrics
     from ._audit.replay import ReplayResult, replay
     from ._audit.trail import AuditTrail
+    from ._baselines.comparison import compare_baselines
+    from ._baselines.pipelines import make_text_pipeline
     from ._explain.explainer import ConceptInfluenceExplainer
     from ._models.bottleneck import ConceptBottleneckClassifier
     from ._models.files import load_model, save_model
     from ._models.reweighter import InfluenceReweighter
+    from ._results.baselines import BaselineComparison
     from ._results.comparison import EditComparison
     from ._results.edits import EditResult
     from ._results.influence import InfluenceResult
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuditTrail",
+    "BaselineComparison",
     "ConceptBottleneckClassifier",
     "ConceptInfluenceExplainer",
     "EditComparison",
@@ -37,9 +41,11 @@ __all__ = [
     "SentenceEmbedder",
     "ValidationDisplay",
     "ValidationResult",
+    "compare_baselines",
     "datasets",
     "exceptions",
     "load_model",
+    "make_text_pipeline",
     "metrics",
     "replay",
     "save_model",
@@ -47,6 +53,7 @@ __all__ = [
 
 _HOMES = {
     "AuditTrail": "_audit.trail",
+    "BaselineComparison": "_results.baselines",
     "ConceptBottleneckClassifier": "_models.bottleneck",
     "ConceptInfluenceExplainer": "_explain.explainer",
     "EditComparison": "_results.comparison",
@@ -58,7 +65,9 @@ _HOMES = {
     "SentenceEmbedder": "_text.embedder",
     "ValidationDisplay": "_results.validation",
     "ValidationResult": "_results.validation",
+    "compare_baselines": "_baselines.comparison",
     "load_model": "_models.files",
+    "make_text_pipeline": "_baselines.pipelines",
     "replay": "_audit.replay",
     "save_model": "_models.files",
 }

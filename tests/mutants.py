@@ -35,6 +35,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HOMES = {
     "_audit": ("tests/audit",),
+    "_baselines": ("tests/baselines",),
     "_explain": ("tests/explain",),
     "_inputs": ("tests/inputs",),
     "_models": ("tests/models",),
@@ -360,14 +361,14 @@ MUTANTS = [
     ),
     Mutant(
         "_inputs",
-        "largest = max(X.max(), -X.min())",
-        "largest = X.max()",
+        "largest = max(values.max(initial=0), -values.min(initial=0))",
+        "largest = values.max(initial=0)",
         "large negative features are refused",
     ),
     Mutant(
         "_inputs",
-        'reset=reset, dtype=np.float64, order="C")',
-        "reset=reset, dtype=np.float64)",
+        'reset=reset, dtype=np.float64, order="C", accept_sparse="csr"',
+        'reset=reset, dtype=np.float64, accept_sparse="csr"',
         "features have one memory order whatever they came in",
     ),
     Mutant(
@@ -408,7 +409,26 @@ MUTANTS = [
         "the number of a device is a number",
         ("tests/inputs", "tests/models", "tests/text"),
     ),
+    # --- _baselines -------------------------------------------------------------------
+    Mutant(
+        "_baselines",
+        "np.maximum(proba[np.arange(len(y)), codes], least)",
+        "np.maximum(proba.max(axis=1), least)",
+        "the log-loss of a baseline is that of the true labels",
+    ),
+    Mutant(
+        "_baselines",
+        "if baseline.sees == GOLD:",
+        "if False:",
+        "the label from annotations sees no text",
+    ),
     # --- _models ----------------------------------------------------------------------
+    Mutant(
+        "_models",
+        'check_size("X_val", added)',
+        'check_size("X_val", np.zeros(1))',
+        "clean rows have values that can be computed with, sparse or not",
+    ),
     Mutant(
         "_models",
         "counted = sample_weight > 0",
@@ -473,6 +493,12 @@ MUTANTS = [
         "without validation rows, a class that only they have keeps them",
     ),
     # --- _explain ---------------------------------------------------------------------
+    Mutant(
+        "_explain",
+        'if method == "auto" and not isinstance(self.inverse, Factors)',
+        'if method == "auto" and isinstance(self.inverse, str)',
+        "without factors, auto has the paths of first order",
+    ),
     Mutant(
         "_explain",
         'share = 1 / n_targets if reduce == "mean" else 1.0',
@@ -676,9 +702,33 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
-        "right = right - label @ factors.cross[j]",
-        "right = right + label @ factors.cross[j]",
+        "(part - label @ cross).T",
+        "(part + label @ cross).T",
         "annotations move the label through the cross term",
+    ),
+    Mutant(
+        "numerics",
+        "right.flatten(0, 1) - self._through_concepts(label_adjoints)",
+        "right.flatten(0, 1) + self._through_concepts(label_adjoints)",
+        "without factors too, annotations move the label",
+    ),
+    Mutant(
+        "numerics",
+        "rows.eliminate_zeros()",
+        "rows.sort_indices()",
+        "a stored 0 is like one that is not stored",
+    ),
+    Mutant(
+        "numerics",
+        "weights[:, self.long] = parameters[:, :n_long]",
+        "weights[:, self.long] = 0",
+        "long columns of sparse features are coordinates of their own",
+    ),
+    Mutant(
+        "numerics",
+        "longest[sizes[longest] > _LONG * used.median()]",
+        "longest[:0]",
+        "long columns do not cost the digits of others",
     ),
     Mutant(
         "numerics",

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn import get_config
 
-from .._inputs.training_rows import TrainingRows
+from .._inputs.training_rows import TrainingRows, as_features
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
 from ..numerics.first_order import Adjoint, add_adjoints, first_order, solve_adjoint
-from ..numerics.hessians import Factors, factorise
+from ..numerics.hessians import Factors, factorise, factors_size
 from ..numerics.leverage import leverage
+from ..numerics.matrix_free import MatrixFree
 from ..numerics.newton import newton
 from ..numerics.retraining import retraining
+from ..numerics.row_space import RowSpace
+from ..numerics.sparse import Features, Matrix
 from ..numerics.targets import Question, Target, evaluate
 from .collect import KeepAll, KeepTop, SumGroups
 
@@ -30,6 +34,9 @@ _MOST_WORK = 1e12
 # Number of candidates that leverage proposes for each row that newton confirms.
 _CANDIDATES = 2
 _TARGET_BLOCK = 512
+# Arrays of the size of all parameters, and of the scores of all rows, that conjugate
+# gradients hold for each target.
+_ARRAYS = 10
 
 
 @dataclass(frozen=True)
@@ -40,15 +47,16 @@ class Solved:
     ----------
     bottleneck : Bottleneck
     data : TrainingData
-    factors : Factors
-    basis : Tensor of shape (n_features, n_samples) or None
-        Basis of the rows' span, if the features are in its coordinates.
+    inverse : Factors or MatrixFree
+        What solves systems with the Hessians.
+    span : RowSpace or None
+        The span of the rows, if the features are in its coordinates.
     """
 
     bottleneck: Bottleneck
     data: TrainingData
-    factors: Factors
-    basis: torch.Tensor | None
+    inverse: Factors | MatrixFree
+    span: RowSpace | None
 
     @classmethod
     def of(
@@ -58,7 +66,9 @@ class Solved:
         device: torch.device,
         dtype: torch.dtype,
     ) -> Solved:
-        """Return a fitted model with its training rows and factorised Hessians.
+        """Return a fitted model with its training rows.
+
+        Its Hessians are factorised, unless they need too much memory.
 
         Parameters
         ----------
@@ -69,10 +79,36 @@ class Solved:
         dtype : torch.dtype
             Of the products over rows.
         """
-        data, basis = rows.data().to(device).in_row_space()
-        bottleneck = heads.tensors(device).rotated(basis)
+        data, bottleneck = rows.data().to(device), heads.tensors(device)
+        if factors_size(bottleneck, min(data.features.shape)) > _working_memory():
+            inverse = MatrixFree.of(bottleneck, data, **heads.penalties)
+            return cls(bottleneck, data, inverse, None)
+        data, span = data.in_row_space()
+        bottleneck = bottleneck.inside(span)
         factors = factorise(bottleneck, data, **heads.penalties, dtype=dtype)
-        return cls(bottleneck, data, factors, basis)
+        return cls(bottleneck, data, factors, span)
+
+    @property
+    def factors(self) -> Factors:
+        """The factorised Hessians, which leverage and all that follows from it need.
+
+        Raises
+        ------
+        ValueError
+            If they would take more than scikit-learn's working memory.
+        """
+        if isinstance(self.inverse, Factors):
+            return self.inverse
+        needed = factors_size(self.bottleneck, min(self.data.features.shape)) / 2**20
+        n_features, allowed = self.data.features.shape[1], _working_memory() / 2**20
+        raise ValueError(
+            f"This needs the factorised Hessians of all heads, about {needed:,.0f} MiB "
+            f"for {len(self.data):,} rows and {n_features:,} features, and the "
+            f"working_memory of scikit-learn is {allowed:,.0f} MiB. Use "
+            "method='first_order', which needs no factors; allow more by "
+            "sklearn.set_config(working_memory=...); or use fewer features, for "
+            "example TfidfVectorizer(max_features=...) or TruncatedSVD."
+        )
 
     @property
     def device(self) -> torch.device:
@@ -81,7 +117,7 @@ class Solved:
 
     def questions(
         self,
-        features: np.ndarray,
+        features: Matrix,
         about: Callable[[slice], Target],
         shares: np.ndarray | None,
     ) -> list[Question]:
@@ -89,20 +125,40 @@ class Solved:
 
         Parameters
         ----------
-        features : ndarray of shape (n_targets, n_features)
+        features : ndarray or SparseFeatures of shape (n_targets, n_features)
         about : callable
             Maps a slice to the numeric target of these rows.
         shares : ndarray of shape (n_sums, n_targets) or None
             The weight of every target in every sum. None for the single targets.
         """
         questions = []
-        for start in range(0, len(features), _TARGET_BLOCK):
-            block = slice(start, start + _TARGET_BLOCK)
-            rows = torch.from_numpy(features[block]).to(self.device)
-            rows = rows if self.basis is None else rows @ self.basis
-            combine = None if shares is None else rows.new_tensor(shares[:, block])
+        n_block = self._targets_at_once() if shares is None else _TARGET_BLOCK
+        for start in range(0, len(features), n_block):
+            block = slice(start, start + n_block)
+            rows, combine = self.inputs(features[block]), None
+            if shares is not None:
+                combine = self.data.label_weights.new_tensor(shares[:, block])
             questions.append(Question(rows, about(block), combine))
         return questions
+
+    def inputs(self, features: Matrix) -> Features:
+        """Return rows as the model sees them: on its device, in its coordinates."""
+        rows = as_features(features).to(self.device)
+        return rows if self.span is None else self.span.coordinates(rows)
+
+    def _targets_at_once(self) -> int:
+        """Return how many adjoints conjugate gradients can hold in memory."""
+        if isinstance(self.inverse, Factors):
+            return _TARGET_BLOCK
+        bottleneck = self.bottleneck
+        n_numbers = bottleneck.concept_parameters.numel()
+        n_numbers += bottleneck.label_parameters.numel()
+        # Products with a Hessian pass through the scores of all rows, one stage after
+        # the other.
+        of_label = len(bottleneck.copies) * bottleneck.label.n_scores
+        n_numbers += len(self.data) * max(bottleneck.concepts.n_scores, of_label)
+        fitting = _working_memory() // (8 * _ARRAYS * n_numbers)
+        return min(max(1, fitting), _TARGET_BLOCK)
 
     def values(self, questions: Sequence[Question]) -> np.ndarray:
         """Return the values of the targets for this model, (n_answers,)."""
@@ -131,6 +187,7 @@ class Solved:
         Parameters
         ----------
         method : {"auto", "newton", "leverage", "first_order"}
+            A `possible` one.
         questions : list of numerics.targets.Question
         kept : KeepAll, KeepTop or SumGroups
             For all answers; nothing was added yet.
@@ -196,7 +253,7 @@ class Solved:
         adjoints: Iterable[Adjoint] = (
             solve_adjoint(
                 self.bottleneck,
-                self.factors,
+                self.inverse,
                 question.target.derivatives(self.bottleneck, question.features),
                 question.combine,
             )
@@ -209,9 +266,15 @@ class Solved:
             answers = slice(start, start + len(adjoint.label))
             start = answers.stop
             for block, part in first_order(
-                self.bottleneck, data, adjoint, dtype=self.factors.dtype
+                self.bottleneck, data, adjoint, dtype=self.inverse.dtype
             ):
                 yield answers, block, part.cpu().numpy()
+
+    def possible(self, method: str) -> str:
+        """Return "first_order" for "auto" where nothing else fits the memory."""
+        if method == "auto" and not isinstance(self.inverse, Factors):
+            return "first_order"
+        return method
 
     def choose_method(self, questions: Sequence[Question], *, paths: bool) -> str:
         """Return "newton" if it can remove every row in little time, or "leverage"."""
@@ -265,6 +328,11 @@ class Solved:
             n_rows * (concepts + n_cases * (n + n_targets) * labels)
             + n_rows * n_targets * targets
         )
+
+
+def _working_memory() -> int:
+    """Return scikit-learn's working memory in bytes."""
+    return int(get_config()["working_memory"] * 2**20)
 
 
 def path_names(heads: FittedHeads, method: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags, check_random_state, get_tags, indexable
 from sklearn.utils.metadata_routing import process_routing
@@ -21,16 +22,16 @@ from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
     check_count,
-    check_features,
     check_input_features,
     check_labels,
     check_weights,
     count_rows,
 )
 from .._inputs.devices import resolve_device
+from .._inputs.features import check_features
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
-from .._inputs.training_rows import TrainingRows, own_copy
+from .._inputs.training_rows import TrainingRows, as_features, as_tensor, own_copy
 from .._inputs.wrapper import AroundEstimatorMixin
 from .._models.fitted import FittedHeads
 from .._models.linear import check_class_weights, check_explainable, training_rows
@@ -39,8 +40,9 @@ from .._results.edits import EditResult
 from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
 from .._results.validation import ValidationResult
-from ..numerics.bottleneck import concept_effects
+from ..numerics.bottleneck import concept_effects, mean_activations
 from ..numerics.hessians import Factors
+from ..numerics.sparse import Matrix
 from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps, check_validation
 from .edits.compare import annotation_codes, compare_heads
@@ -95,7 +97,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
           fastest method, and the least like retraining.
         - "auto" is "newton" if that takes about half a minute or less, as for up to
           some thousand training rows, and otherwise "leverage". With ``top=``,
-          "leverage" finds the rows and "newton" removes them.
+          "leverage" finds the rows and "newton" removes them. It is "first_order" if
+          Hessians do not fit scikit-learn's `working_memory`.
 
         The result's `method` says which method was used.
     device : str, default="cpu"
@@ -196,7 +199,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes: features, or texts for a pipeline.
         y : array-like of shape (n_samples,)
             Labels.
@@ -254,7 +257,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes.
 
         Returns
@@ -270,7 +273,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes.
 
         Returns
@@ -281,7 +284,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             prediction.
         """
         check_is_fitted(self)
-        features = torch.from_numpy(self._features(X))
+        features = as_features(self._features(X))
         average = torch.from_numpy(self.mean_activations_)
         effects = concept_effects(self._heads().tensors(), features, average)
         return effects.numpy()
@@ -321,7 +324,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_targets, n_features) or (n_targets,)
+        X : {array-like, sparse matrix} of shape (n_targets, n_features) or (n_targets,)
             Rows whose predictions are explained.
         y : array-like of shape (n_targets,), default=None
             The class that each target is about. None is the predicted class.
@@ -352,8 +355,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Raises
         ------
         ValueError
-            If the target, a class or a concept is unknown, lengths differ, or a head is
-            determined by one row alone, so that only "first_order" can remove it.
+            If the target, a class or a concept is unknown, lengths differ, a head is
+            determined by one row alone, so that only "first_order" can remove it, or
+            Hessians do not fit scikit-learn's `working_memory`.
 
         Warns
         -----
@@ -369,7 +373,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         name, unit, higher_is_better = describe_target(heads, target, reduce)
         codes = explained_codes(heads, features, y)
         shares = shares_of(reduce, len(features))
-        names = path_names(heads, self.method)
+        solved = self._solved_model()
+        method = solved.possible(self.method)
+        names = path_names(heads, method)
         kept, group_names = collector(
             len(features) if shares is None else len(shares),
             self.n_samples_,
@@ -378,12 +384,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             groups=groups,
             top=top,
         )
-        solved = self._solved_model()
         about = numeric_targets(heads, target, codes, solved.device)
         questions = solved.questions(features, about, shares)
-        method, values, rows = solved.answers(
-            self.method, questions, kept, top, paths=paths
-        )
+        method, values, rows = solved.answers(method, questions, kept, top, paths=paths)
         if isinstance(target, str):
             warn_of_hard_activations(heads, method)
         explained = {"value": solved.values(questions)}
@@ -423,7 +426,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_targets, n_features) or (n_targets,)
+        X : {array-like, sparse matrix} of shape (n_targets, n_features) or (n_targets,)
             Rows whose predictions are explained.
         y : array-like of shape (n_targets,), default=None
             The class that each target is about. None is the predicted class.
@@ -619,7 +622,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_validation, n_features) or (n_validation,)
+        X : {array-like, sparse matrix} of shape (n_validation, n_features) or \
+                (n_validation,)
             Validation rows, at least 20, none of them a training row. An interval takes
             at least 50.
         y : array-like of shape (n_validation,)
@@ -775,7 +779,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         n_steps : int, default=None
             Maximum number of Newton steps per stage, starting from the current
             parameters. None runs to convergence.
-        X_val : array-like of shape (n_val, n_features) or (n_val,), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features) or \
+                (n_val,), default=None
             Rows on whose mean log-loss the effect is recorded.
         y_val : array-like of shape (n_val,), default=None
             Labels of these rows.
@@ -846,7 +851,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             rows,
             edit,
             factors,
-            resolve_device(self.device),
+            resolve_device(self.device, rows.features),
             n_steps,
             settled=self._at_optimum,
         )
@@ -878,10 +883,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self.n_samples_ = len(rows.features)
         self._training = rows.arrays()
         self._readable = {**texts, "label": self.classes_[rows.labels]}
-        label_rows = heads.tensors().label_rows(rows.data())
-        copies = label_rows.by_copy(label_rows.activations).numpy()
-        activations = np.average(copies, axis=0, weights=label_rows.shares)
-        self.mean_activations_ = np.average(activations, axis=0, weights=rows.weights)
+        mean = mean_activations(heads.tensors(), rows.data(), as_tensor(rows.weights))
+        self.mean_activations_ = mean.numpy()
 
     def _edited(
         self, edited: Edited, add: dict[str, Any] | None
@@ -901,17 +904,17 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """Return the heads of the fitted final step."""
         return FittedHeads.of(final_step(self.estimator_))
 
-    def _features(self, X: Any) -> np.ndarray:
+    def _features(self, X: Any) -> Matrix:
         """Return checked features of new rows, in float64."""
         return self._checked(transform_parts(self.estimator_, X))
 
-    def _checked(self, features: Any) -> np.ndarray:
+    def _checked(self, features: Any) -> Matrix:
         """Return checked features in float64, in memory that nobody else can change."""
         model = final_step(self.estimator_)
         return own_copy(check_features(model, features, reset=False), features)
 
     def _solve(self, rows: TrainingRows) -> Solved:
-        device = resolve_device(self.device)
+        device = resolve_device(self.device, rows.features)
         return Solved.of(self._heads(), rows, device, getattr(torch, self._dtype))
 
     def _solved_model(self) -> Solved:
@@ -927,7 +930,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """
         if "_solved" not in vars(self) and hasattr(self, "_nearby"):
             return self._nearby
-        return self._solved_model().factors
+        inverse = self._solved_model().inverse
+        return inverse if isinstance(inverse, Factors) else None
 
     def _texts(self) -> dict[str, np.ndarray]:
         """Return the texts of the training rows by column name."""
@@ -947,10 +951,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        # LogisticRegression takes sparse features, the numerics here do not.
-        tags.input_tags.sparse = False
-        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        inner = get_tags(self.estimator).input_tags
+        tags.input_tags.sparse = inner.sparse
+        tags.input_tags.allow_nan = inner.allow_nan
         return tags
 
 
@@ -958,4 +961,6 @@ def _is_single(features: Any) -> bool:
     """Return whether all features came in single precision."""
     if isinstance(features, pd.DataFrame):
         return bool((features.dtypes == np.float32).all())
-    return getattr(features, "dtype", None) == np.float32
+    # Products with sparse features are in double precision.
+    is_sparse = sparse.issparse(features)
+    return not is_sparse and getattr(features, "dtype", None) == np.float32

@@ -12,7 +12,9 @@ import torch
 from sklearn.utils import column_or_1d
 
 from .._inputs.checks import check_labels, error_context, refuse_masked
+from .._inputs.training_rows import as_features
 from .._models.fitted import FittedHeads
+from ..numerics.sparse import Matrix
 from ..numerics.targets import ConceptTarget, LabelTarget, Target
 from .collect import KeepAll, KeepTop, SumGroups
 
@@ -76,17 +78,17 @@ def shares_of(reduce: Any, n_targets: int) -> np.ndarray | None:
     return np.full((1, n_targets), share)
 
 
-def explained_codes(heads: FittedHeads, features: np.ndarray, y: Any) -> np.ndarray:
+def explained_codes(heads: FittedHeads, features: Matrix, y: Any) -> np.ndarray:
     """Return the code of the class that each target is about, by default predicted."""
     if y is not None:
         return class_codes(heads.classes, features, y)
-    proba = heads.tensors().label_probabilities(torch.from_numpy(features))
+    proba = heads.tensors().label_probabilities(as_features(features))
     codes: np.ndarray = proba.argmax(dim=1).numpy()
     return codes
 
 
 def class_codes(
-    classes: np.ndarray, features: np.ndarray, y: Any, name: str = "y"
+    classes: np.ndarray, features: Matrix, y: Any, name: str = "y"
 ) -> np.ndarray:
     """Return the codes of the labels of rows."""
     of = "X" + name.removeprefix("y")

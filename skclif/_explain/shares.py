@@ -50,7 +50,7 @@ def influence_on_shares(
     codes = explained_codes(heads, features, y)
     solved = explainer._solved_model()
     about = numeric_targets(heads, "loss", codes, solved.device)
-    method = explainer.method if method is None else method
+    method = solved.possible(explainer.method if method is None else method)
     paths = path_names(heads, method)
     kept = KeepAll(len(shares), explainer.n_samples_, len(paths), paths=True)
     questions = solved.questions(features, about, shares)

@@ -15,12 +15,10 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from .sklearn import _check_feature_names_in, _check_sample_weight, _num_samples
 
@@ -30,13 +28,6 @@ LARGEST = 1e100
 # Beyond this the label head stops far from its optimum: the predictions of continuous
 # concepts are its features, and the products of two of them lose the others.
 LARGEST_NUMBER = 1e50
-# Beyond this, rounding is larger than the gradient near the optimum, and a fit ends
-# anywhere.
-LARGEST_FEATURE = 1e15
-_FEATURES = (
-    "a dense table of finite numbers, of shape (n_samples, n_features) (texts go "
-    "through a SentenceEmbedder first)"
-)
 
 
 class CheckedScoreMixin(ClassifierMixin):
@@ -49,7 +40,7 @@ class CheckedScoreMixin(ClassifierMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What `predict` takes.
         y : array-like of shape (n_samples,)
             The true labels; a label that was not seen in `fit` counts as missed.
@@ -126,37 +117,6 @@ def check_count(name: str, value: Any, low: int, high: int) -> int:
             f"{name}={value} must be from {low} to {high}: how many training rows."
         )
     return int(value)
-
-
-def check_features(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
-    """Return features as finite float64 of a size that can be computed with.
-
-    They are row-major, whatever container they come in: on some processors the bits of
-    a product depend on the memory order, and equal numbers must give equal models.
-    """
-    if sparse.issparse(X):
-        raise TypeError(
-            f"X is a sparse matrix of shape {X.shape}, but dense data is required. Use "
-            "X.toarray(), or in a pipeline put TruncatedSVD, or a SentenceEmbedder in "
-            "place of word counts, before this step."
-        )
-    refuse_masked("X", X)
-    with error_context("X", _FEATURES):
-        refuse_dates(X)
-        X = validate_data(estimator, X, reset=reset, dtype=np.float64, order="C")
-    check_size("X", X)
-    return X
-
-
-def check_size(name: str, X: np.ndarray) -> None:
-    """Refuse features that are too large for double precision."""
-    largest = max(X.max(), -X.min())
-    if largest > LARGEST_FEATURE:
-        raise ValueError(
-            f"{name} has values as large as {largest:.3g}; beyond "
-            f"{LARGEST_FEATURE:g} they cannot be computed with in double precision. "
-            "Divide the features by a constant, or clip them."
-        )
 
 
 def check_labels(

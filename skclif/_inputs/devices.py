@@ -10,8 +10,16 @@ if TYPE_CHECKING:
     import torch
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str, features: object = None) -> torch.device:
     """Return the torch device that "cpu", "cuda", "cuda:N" or "auto" names.
+
+    Parameters
+    ----------
+    device : str
+        "auto" is a GPU if there is one, except for sparse features: their products are
+        computed on the CPU.
+    features : object
+        The features to compute with, if they are known.
 
     Raises
     ------
@@ -21,7 +29,11 @@ def resolve_device(device: str) -> torch.device:
     import torch
 
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        from ..numerics.sparse import SparseFeatures
+
+        is_sparse = isinstance(features, SparseFeatures)
+        on_gpu = torch.cuda.is_available() and not is_sparse
+        device = "cuda" if on_gpu else "cpu"
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
         raise ValueError(

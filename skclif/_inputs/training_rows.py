@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..numerics.bottleneck import TrainingData
+from ..numerics.sparse import Features, Matrix, SparseFeatures
 
 # Bytes; what PyTorch aligns its own memory to.
 _ALIGNMENT = 64
@@ -19,7 +21,7 @@ class TrainingRows:
 
     Attributes
     ----------
-    features : ndarray of shape (n_samples, n_features)
+    features : ndarray or SparseFeatures of shape (n_samples, n_features)
     labels : ndarray of shape (n_samples,), int64
         Codes.
     weights : ndarray of shape (n_samples,)
@@ -32,7 +34,7 @@ class TrainingRows:
         As computed at fit.
     """
 
-    features: np.ndarray
+    features: Matrix
     labels: np.ndarray
     weights: np.ndarray
     codes: np.ndarray
@@ -44,16 +46,15 @@ class TrainingRows:
         weights = self.concept_weights * self.weights[:, None]
         annotated = ~np.isnan(self.codes) & (weights > 0)
         arrays = (
-            self.features,
             self.labels,
             self.weights * self.class_weight[self.labels],
             np.where(annotated, self.codes, 0.0),
             annotated,
             np.where(annotated, weights, 0.0),
         )
-        return TrainingData(*map(as_tensor, arrays))
+        return TrainingData(as_features(self.features), *map(as_tensor, arrays))
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Any]:
         """Return the attributes by name."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
@@ -67,11 +68,24 @@ class TrainingRows:
 
     def below(self, rows: TrainingRows) -> TrainingRows:
         """Return `rows` with these below."""
-        both = {
-            name: np.concatenate([part, self.arrays()[name]])
-            for name, part in rows.arrays().items()
-        }
-        return TrainingRows(**{**both, "class_weight": rows.class_weight})
+        first, second = rows.arrays(), self.arrays()
+        same = {"class_weight": first.pop("class_weight")}
+        both = {name: _stacked(part, second[name]) for name, part in first.items()}
+        return TrainingRows(**both, **same)
+
+
+def _stacked(first: Any, second: Any) -> Any:
+    """Return the rows of both, sparse if those of the first are."""
+    if isinstance(first, SparseFeatures):
+        return first.above(second)
+    if isinstance(second, SparseFeatures):
+        second = second.dense().numpy()
+    return np.concatenate([first, second])
+
+
+def as_features(features: Matrix) -> Features:
+    """Return features as the numerics take them."""
+    return features if isinstance(features, SparseFeatures) else as_tensor(features)
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:
@@ -84,15 +98,17 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
 
-def own_copy(checked: np.ndarray, given: object) -> np.ndarray:
+def own_copy(checked: Matrix, given: object) -> Matrix:
     """Return features that nobody else can change, stored as `as_tensor` wants them.
 
     Parameters
     ----------
-    checked : ndarray of shape (n_samples, n_features)
+    checked : ndarray or SparseFeatures of shape (n_samples, n_features)
         What was made of `given`, or a view of it.
     given : object
     """
+    if isinstance(checked, SparseFeatures):
+        return checked.copy() if checked.shares_memory(given) else checked
     tensor = as_tensor(checked)
     is_own = tensor.data_ptr() != checked.ctypes.data or (
         isinstance(given, np.ndarray) and not np.may_share_memory(checked, given)

@@ -23,7 +23,7 @@ class AroundEstimatorMixin(MetaEstimatorMixin, CheckedScoreMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes.
 
         Returns

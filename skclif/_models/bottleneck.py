@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
@@ -21,7 +22,6 @@ from .._inputs.annotations import Annotations, ConceptSchema
 from .._inputs.checks import (
     CheckedScoreMixin,
     all_or_nothing,
-    check_features,
     check_input_features,
     check_labels,
     check_weight_values,
@@ -29,8 +29,9 @@ from .._inputs.checks import (
     error_context,
 )
 from .._inputs.devices import resolve_device
+from .._inputs.features import check_features
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
-from .._inputs.training_rows import TrainingRows, as_tensor
+from .._inputs.training_rows import TrainingRows, as_features
 from ..exceptions import InterventionWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
@@ -41,7 +42,9 @@ from ..numerics.bottleneck import (
     substitute,
 )
 from ..numerics.heads import HeadStack
+from ..numerics.products import dense_rows, largest_size
 from ..numerics.solvers import Convergence
+from ..numerics.sparse import Features, SparseFeatures
 from .convergence import warn_if_tol_is_coarse, warn_unless_converged
 from .fitted import FittedHeads, class_weights, concept_heads
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
@@ -253,7 +256,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features. They are converted to float64.
         y : array-like of shape (n_samples,)
             Labels.
@@ -328,7 +331,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -344,7 +347,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -361,7 +364,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -378,7 +381,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -387,11 +390,15 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             One column for each value of each concept; a concept with two values has one
             column, for the second value. `bottleneck` says what they are:
             probabilities, logits, or 1 for the most probable value and 0 for the
-            others. If fitted without concepts, they are the features.
+            others. If fitted without concepts, they are the features: a sparse array if
+            `X` is sparse.
         """
         check_is_fitted(self)
         bottleneck, features = self._on_device(X)
-        return _numpy(bottleneck.activations(features))
+        activations = bottleneck.activations(features)
+        if isinstance(activations, SparseFeatures):
+            return activations.matrix
+        return _numpy(activations)
 
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None
@@ -419,7 +426,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -450,7 +457,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -481,7 +488,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
         concepts : array-like of shape (n_samples, n_concepts)
             Known values. If a value is missing (NaN, None, ``pandas.NA``), the
@@ -524,9 +531,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             )
         known = FittedHeads.of(self).schema.encode(annotations, partial=True)
         codes = torch.from_numpy(known).to(features.device)
-        activations = substitute(
-            bottleneck.concepts, bottleneck.activations(features), codes, ~codes.isnan()
-        )
+        predicted = dense_rows(bottleneck.activations(features))
+        activations = substitute(bottleneck.concepts, predicted, codes, ~codes.isnan())
         scores = bottleneck.label_scores(activations)
         return _numpy(bottleneck.label.probabilities(scores))
 
@@ -535,7 +541,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -552,6 +558,11 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         parts = [activations[:, c] @ coef[:, c].T for c in columns]
         parts.append(np.broadcast_to(intercept, parts[0].shape))
         return np.stack(parts, axis=2)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(_upgraded(state))
@@ -597,7 +608,10 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         """Fit both stages, or say which numbers are too large for that."""
         try:
             solution = self._fit_stages(
-                data.to(resolve_device(self.device)), schema, n_classes, sample_weight
+                data.to(resolve_device(self.device, data.features)),
+                schema,
+                n_classes,
+                sample_weight,
             )
             fits = solution.concepts, solution.label
             if all(fit.gradient_norm.isfinite().all() for fit in fits):
@@ -608,7 +622,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
         raise ValueError(
             "The heads cannot be fitted in double precision: in size, the features "
-            f"reach {float(data.features.abs().max()):.2g}, the weights of rows and "
+            f"reach {largest_size(data.features):.2g}, the weights of rows and "
             f"annotations {float(weights.max()):.2g}, with C={_short(self.C)} and "
             f"concept_C={_short(self.concept_C)}. Scale or clip what is large."
         ) from cause
@@ -672,10 +686,10 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             InterventionWarning,
         )
 
-    def _on_device(self, X: Any) -> tuple[Bottleneck, torch.Tensor]:
+    def _on_device(self, X: Any) -> tuple[Bottleneck, Features]:
         X = check_features(self, X, reset=False)
-        device = resolve_device(self.device)
-        return FittedHeads.of(self).tensors(device), as_tensor(X).to(device)
+        device = resolve_device(self.device, X)
+        return FittedHeads.of(self).tensors(device), as_features(X).to(device)
 
     def _require_concepts(self, method: str) -> None:
         if not self.n_concepts_:

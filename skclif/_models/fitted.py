@@ -16,6 +16,7 @@ from .._inputs.annotations import Annotations, ConceptSchema
 from .._inputs.training_rows import TrainingRows, as_tensor
 from ..numerics.bottleneck import Bottleneck
 from ..numerics.heads import Head, HeadStack, RidgeHead, SoftmaxHead
+from ..numerics.sparse import Matrix
 
 # For a LogisticRegression, whose own tolerance is not for the gradient of the sum.
 _TOL, _MAX_ITER = 1e-8, 100
@@ -190,7 +191,7 @@ class FittedHeads:
 
     def encode(
         self,
-        X: np.ndarray,
+        X: Matrix,
         y: np.ndarray,
         sample_weight: np.ndarray,
         annotations: Annotations | None,

@@ -19,7 +19,9 @@ from .._inputs.pipelines import final_step, is_frozen
 from .._inputs.training_rows import TrainingRows
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import TrainingData, fit_label, relative_gradients
+from ..numerics.products import dense_rows
 from ..numerics.separability import LARGEST, are_separable, programme_size
+from ..numerics.sparse import Matrix
 from .bottleneck import ConceptBottleneckClassifier
 from .fitted import FittedHeads, class_weights
 
@@ -100,7 +102,7 @@ def check_class_weights(
 
 def training_rows(
     estimator: Any,
-    X: np.ndarray,
+    X: Matrix,
     y: np.ndarray,
     sample_weight: np.ndarray,
     annotations: Annotations | None,
@@ -182,7 +184,7 @@ def _check_bounded(heads: FittedHeads, data: TrainingData) -> None:
         )
         return
     if are_separable(
-        counted.features.numpy(),
+        dense_rows(counted.features).numpy(),
         counted.labels.numpy(),
         intercept=heads.label_intercept,
     ):

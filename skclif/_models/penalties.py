@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn import get_config
 
 from .._inputs.annotations import ConceptSchema
 from ..exceptions import PenaltyWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
-from ..numerics.heads import HeadStack
+from ..numerics.heads import Head, HeadStack
+from ..numerics.hessians import curvature_size
 from ..numerics.tuning import GRID, choose_concept_C, choose_label_C
 from .fitted import FittedHeads
 
@@ -55,6 +58,7 @@ def find_concept_C(
     if isinstance(concept_C, dict):
         found = [float(concept_C[name]) for name in schema.names]
     elif concept_C == "auto" and schema.names:
+        _check_memory("concept_C", stack.heads, [], data)
         found = choose_concept_C(stack, data, _units(data, sample_weight)).C.tolist()
     else:
         found = [concept_C] * len(schema.names)
@@ -80,6 +84,8 @@ def find_label_C(
     concept_C : Tensor of shape (n_concepts,)
     """
     if C == "auto":
+        heads, label = bottleneck.concepts.heads, bottleneck.label
+        _check_memory("C", heads or [label], [label] if heads else [], data)
         units = _units(data, sample_weight)
         C = float(choose_label_C(bottleneck, data, units, 1 / concept_C).C)
     return float(C)
@@ -114,9 +120,33 @@ def warn_of_edges(C: Any, concept_C: Any, heads: FittedHeads) -> None:
             )
 
 
+def _check_memory(
+    name: str,
+    on_features: Sequence[Head],
+    on_activations: Sequence[Head],
+    data: TrainingData,
+) -> None:
+    """Refuse to choose a penalty if Hessians do not fit scikit-learn's memory."""
+    n_activations = sum(head.n_activations for head in on_features)
+    needed = curvature_size(on_features, min(data.features.shape) + 1)
+    needed += curvature_size(on_activations, n_activations + 1)
+    allowed = get_config()["working_memory"]
+    if needed <= allowed * 2**20:
+        return
+    n_samples, n_features = data.features.shape
+    raise ValueError(
+        f"{name}='auto' needs the factorised Hessians of heads, about "
+        f"{needed / 2**20:,.0f} MiB for {n_samples:,} rows and {n_features:,} "
+        f"features, and the working_memory of scikit-learn is {allowed:,.0f} MiB. Give "
+        f"a number for {name}, perhaps found by GridSearchCV; allow more by "
+        "sklearn.set_config(working_memory=...); or use fewer features, for example "
+        "TfidfVectorizer(max_features=...) or TruncatedSVD."
+    )
+
+
 def _units(data: TrainingData, sample_weight: np.ndarray) -> torch.Tensor:
     """Return the share of every row's weight that is left out, (n_samples,).
 
     Of a row that counts as several, one is left out.
     """
-    return torch.from_numpy(1 / np.maximum(sample_weight, 1)).to(data.features)
+    return torch.from_numpy(1 / np.maximum(sample_weight, 1)).to(data.label_weights)

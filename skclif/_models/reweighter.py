@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import Tags, check_random_state, column_or_1d, get_tags, indexable
 from sklearn.utils.metadata_routing import UNUSED, process_routing
@@ -20,16 +19,15 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
-    check_features,
     check_labels,
     check_length,
-    check_size,
     check_weights,
     count_rows,
     error_context,
     refuse_masked,
 )
 from .._inputs.devices import resolve_device
+from .._inputs.features import check_features, check_size
 from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_parts
 from .._inputs.sklearn import (
     HasMethods,
@@ -42,6 +40,7 @@ from .._inputs.wrapper import AroundEstimatorMixin
 from ..numerics import reweighting
 from ..numerics.bottleneck import TrainingData
 from ..numerics.lockstep import LockstepModels
+from ..numerics.sparse import SparseFeatures
 from .bottleneck import ConceptBottleneckClassifier
 from .fitted import FittedHeads
 from .linear import check_class_weights, check_explainable, training_rows
@@ -246,7 +245,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes: features, or texts for a pipeline.
         y : array-like of shape (n_samples,)
             Labels.
@@ -262,8 +261,8 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             Rows whose labels can be trusted. Searches and pipelines slice it with the
             rows. Without clean rows, influence on the rows themselves is used, always
             out of fold.
-        X_val : array-like of shape (n_validation, n_features) or (n_validation,), \
-                default=None
+        X_val : {array-like, sparse matrix} of shape (n_validation, n_features) or \
+                (n_validation,), default=None
             Clean rows that are not in `X`, for direct fits. With `include_validation`
             each has the mean weight of the training rows, and no annotations.
         y_val : array-like of shape (n_validation,), default=None
@@ -314,7 +313,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             model = final_step(self.estimator_)
             rows = rows.extended(added, y_val, get_tags(model).input_tags.allow_nan)
             if isinstance(model, ConceptBottleneckClassifier):
-                check_size("X_val", np.asarray(added, dtype=np.float64))
+                check_size("X_val", added)
         multipliers, influence = self._learn(rows)
         weights = rows.weights * multipliers
         if not self.include_validation:
@@ -330,7 +329,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes.
 
         Returns
@@ -347,7 +346,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples,)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples,)
             What the estimator takes.
 
         Returns
@@ -395,11 +394,14 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         automatic: bool,
     ) -> list[reweighting.Round]:
         model, data = self._influence_model(rows)
-        heads, device = FittedHeads.of(model), resolve_device(_device_of(model))
-        data, basis = data.to(device).in_row_space()
+        heads = FittedHeads.of(model)
+        device = resolve_device(_device_of(model), data.features)
+        data, span = data.to(device), None
+        if not isinstance(data.features, SparseFeatures):
+            data, span = data.in_row_space()
         weights = torch.tensor(rows.weights, device=device)  # may be read-only
         models = LockstepModels(
-            heads.tensors(device).rotated(basis),
+            heads.tensors(device).inside(span),
             data.per_unit_of(weights),
             weights,
             **heads.penalties,
@@ -430,16 +432,6 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
                 check_explainable(self.surrogate)
             estimator = clone(self.surrogate)
             features = fit_leading(estimator, rows.X, rows.y)
-        elif (
-            sparse.issparse(rows.X)
-            and get_tags(final_step(self.estimator_)).input_tags.sparse
-        ):
-            raise TypeError(
-                f"The final step sees sparse features of shape {rows.X.shape}, of "
-                "which influence cannot be computed; pass a surrogate that makes them "
-                "dense, for example surrogate=make_pipeline(TruncatedSVD(100), "
-                "LogisticRegression())."
-            )
         elif _has_influence(final_step(self.estimator_)):
             estimator, features = clone(final_step(self.estimator_)), rows.X
         else:
@@ -458,10 +450,8 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator).input_tags
-        nan, as_sparse = True, False  # what the default surrogate accepts
-        if self.strength == 0:
-            nan, as_sparse = True, True  # there is no influence to compute
-        elif self.surrogate is not None:
+        nan, as_sparse = True, True  # what the default surrogate accepts
+        if self.surrogate is not None and self.strength != 0:
             given = get_tags(self.surrogate).input_tags
             nan, as_sparse = given.allow_nan, given.sparse
         tags.input_tags.allow_nan = inner.allow_nan and nan

@@ -109,11 +109,18 @@ class Rows:
             n_extra,
         )
 
-    def standardised(self) -> np.ndarray:
+    def standardised(self) -> Any:
         """Return features with weighted mean 0, in rows with mean squared length 1.
 
-        Missing values become the mean.
+        Missing values become the mean. Sparse features keep their zeros and the
+        proportions of their columns: rare words stay small.
         """
+        if sparse.issparse(self.X):
+            with error_context("X", "finite numbers, or a surrogate must be given"):
+                X = check_array(self.X, dtype=np.float64, accept_sparse="csr")
+            squares = X.multiply(X).sum(axis=1)
+            length = np.average(np.ravel(squares), weights=self.weights) ** 0.5
+            return X / length if length > 0 else X
         with error_context(
             "X", "a dense table of numbers, or a surrogate must be given"
         ):

@@ -143,7 +143,7 @@ class EditResult:
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features) or (n_rows,)
+        X : {array-like, sparse matrix} of shape (n_rows, n_features) or (n_rows,)
             Rows, as the estimator takes them. Rows that neither chose the edit nor
             trained a model make an honest comparison.
         y : array-like of shape (n_rows,)

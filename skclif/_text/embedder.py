@@ -5,7 +5,9 @@ Neither torch nor sentence-transformers is imported before a vector has to be co
 
 import os
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from multiprocessing import current_process
 from numbers import Integral
 from typing import Any
 
@@ -24,6 +26,7 @@ from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
 from .encoder import Block, Encoder, unit_length
+from .memory import SHARED
 from .store import EmbeddingStore, text_keys
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 
@@ -36,8 +39,8 @@ class SentenceEmbedder(
     """Embed texts with a pretrained sentence-transformers model.
 
     A stateless transformer: `fit` learns nothing, and `transform` works without it.
-    Each distinct text is embedded once per call; with `cache_dir`, only once ever. The
-    names of the output features are known after `fit` or `transform`.
+    Each distinct text is embedded once in a process, and with `cache_dir` only once
+    ever. The names of the output features are known after `fit` or `transform`.
 
     Parameters
     ----------
@@ -62,6 +65,11 @@ class SentenceEmbedder(
     cache_dir : str or path-like, default=None
         Directory of a store of vectors on disk. A vector in the store is not computed
         again, and a run that was killed continues from there. None stores nothing.
+    share_vectors : bool, default=True
+        Whether to keep vectors in the memory of the process, for all embedders that
+        share them. The 256 MB that were used last are kept, about 140,000 texts of the
+        default model. A search then embeds its texts once, however many clones it
+        makes. With `cache_dir`, the store on disk serves instead.
     verbose : int, default=0
         If positive, show a progress bar on stderr.
 
@@ -91,8 +99,9 @@ class SentenceEmbedder(
     on. It is found by the contents of the model's files, `dtype`, `long_text` and the
     text, not by the model's name; `normalize` is applied after the cache.
 
-    *Searches.* Each clone that a search makes loads the model and embeds the texts
-    again. Give `cache_dir`, or embed the texts before the search.
+    *Searches.* Clones in one process share vectors, in threads too. Processes do not:
+    for ``n_jobs`` above 1 give `cache_dir`, which they share on disk, or embed the
+    texts before the search; a process that embeds without it warns.
 
     Examples
     --------
@@ -115,6 +124,7 @@ class SentenceEmbedder(
         "normalize": ["boolean"],
         "long_text": [StrOptions({"truncate", "mean"})],
         "cache_dir": [str, os.PathLike, None],
+        "share_vectors": ["boolean"],
         "verbose": ["verbose"],
     }
 
@@ -131,6 +141,7 @@ class SentenceEmbedder(
         normalize: bool = False,
         long_text: str = "truncate",
         cache_dir: str | os.PathLike[str] | None = None,
+        share_vectors: bool = True,
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -140,6 +151,7 @@ class SentenceEmbedder(
         self.normalize = normalize
         self.long_text = long_text
         self.cache_dir = cache_dir
+        self.share_vectors = share_vectors
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -223,35 +235,62 @@ class SentenceEmbedder(
     def _collect(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         vectors = None
         limits = np.zeros(len(texts), dtype=int)
-        for rows, block, cut_at in self._blocks(texts):
-            if vectors is None:
-                vectors = np.empty((len(texts), block.shape[1]), dtype=np.float32)
-            elif block.shape[1] != vectors.shape[1]:
-                raise DataFileError(
-                    f"The embedding cache in {str(self.cache_dir)!r} is damaged: its "
-                    f"vectors have {vectors.shape[1]} values where the model gives "
-                    f"{block.shape[1]}. Delete its file; the vectors will be computed "
-                    "again."
-                )
-            vectors[rows] = block
-            limits[rows] = [limit or 0 for limit in cut_at]
+        # Closed at once if this fails: it may hold a lock that other threads wait for.
+        with closing(self._blocks(texts)) as blocks:
+            for rows, block, cut_at in blocks:
+                if vectors is None:
+                    vectors = np.empty((len(texts), block.shape[1]), dtype=np.float32)
+                elif block.shape[1] != vectors.shape[1]:
+                    raise DataFileError(
+                        f"The embedding cache in {str(self.cache_dir)!r} is damaged: "
+                        f"its vectors have {vectors.shape[1]} values where the model "
+                        f"gives {block.shape[1]}. Delete its file; the vectors will be "
+                        "computed again."
+                    )
+                vectors[rows] = block
+                limits[rows] = [limit or 0 for limit in cut_at]
         if vectors is None:
             vectors = np.empty((0, self._encoder().n_features), dtype=np.float32)
         self._width = (self.model, vectors.shape[1])
         return vectors, limits
 
-    def _blocks(self, texts: list[str]) -> Iterator[Block]:
-        if self.cache_dir is None:
+    def _blocks(self, texts: list[str]) -> Generator[Block, None, None]:
+        """Yield vectors from disk or from memory, and the others computed."""
+        if self.cache_dir is not None:
+            yield from self._from_disk(self.cache_dir, texts)
+        elif self.share_vectors:
+            yield from self._from_memory(texts)
+        else:
+            _warn_of_processes(len(texts))
             yield from self._compute(texts, range(len(texts)))
-            return
+
+    def _from_disk(
+        self, folder: str | os.PathLike[str], texts: list[str]
+    ) -> Iterator[Block]:
         keys = self._keys(texts)
         missing = set(range(len(texts)))
-        with EmbeddingStore(self.cache_dir) as store:
+        with EmbeddingStore(folder) as store:
             for found in store.fetch(keys):
                 missing.difference_update(found[0])
                 yield found
             for rows, vectors, limits in self._compute(texts, sorted(missing)):
                 store.add([keys[row] for row in rows], vectors, limits)
+                yield rows, vectors, limits
+
+    def _from_memory(self, texts: list[str]) -> Iterator[Block]:
+        if self.device != "cpu":  # it may be there, or not
+            self._check_precision(resolve_device(self.device).type)
+        keys = self._keys(texts)
+        found, missing = _remembered(keys, range(len(texts)))
+        yield from found
+        if not missing:
+            return
+        with SHARED.computing:  # another thread may have computed some meanwhile
+            found, missing = _remembered(keys, missing)
+            yield from found
+            _warn_of_processes(len(missing))
+            for rows, vectors, limits in self._compute(texts, missing):
+                SHARED.add([keys[row] for row in rows], vectors, limits)
                 yield rows, vectors, limits
 
     def _keys(self, texts: list[str]) -> list[bytes]:
@@ -304,6 +343,30 @@ class SentenceEmbedder(
         tags.input_tags.two_d_array = False
         tags.requires_fit = False
         return tags
+
+
+def _remembered(
+    keys: list[bytes], rows: Sequence[int]
+) -> tuple[list[Block], list[int]]:
+    """Return vectors of rows that are in memory, and the other rows."""
+    places, vectors, limits = SHARED.fetch([keys[row] for row in rows])
+    if not places:
+        return [], list(rows)
+    found = [rows[i] for i in places]
+    missing = sorted(set(rows).difference(found))
+    return [(found, np.stack(vectors), limits)], missing
+
+
+def _warn_of_processes(n_texts: int) -> None:
+    """Warn a process of a search that others cannot use what it computes."""
+    if n_texts and current_process().name != "MainProcess":
+        warn_user(
+            f"{n_texts} texts are embedded in a process of its own, and the other "
+            "processes of the search embed them again. Give "
+            "SentenceEmbedder(cache_dir=...), which processes share, or embed the "
+            "texts before the search.",
+            RuntimeWarning,
+        )
 
 
 def _warn_truncated(limits: np.ndarray) -> None:

@@ -7,6 +7,7 @@ import click
 
 from .._version import __version__
 from .audit import audit_command
+from .baseline import baseline_command
 from .demo import demo_command
 from .predict import predict_command
 from .repair import apply_command, forget_command
@@ -20,6 +21,7 @@ __all__ = ["main"]
 def main() -> None:
     """Text classifiers that people can audit and repair.
 
+    `skclif baseline` says in seconds what quick models reach on your file.
     `skclif demo` shows what an audit is; `skclif audit` makes one of your own file.
     `skclif apply` carries out what you then decide, and records it. `skclif replay`
     does everything again and compares. `skclif forget` removes rows of people.
@@ -34,6 +36,7 @@ def main() -> None:
 for command in (
     demo_command,
     audit_command,
+    baseline_command,
     apply_command,
     forget_command,
     replay_command,

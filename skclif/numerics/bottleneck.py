@@ -1,14 +1,16 @@
 """The two stages: concept heads on the features, a label head on their activations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from .heads import Head, HeadsProblem, HeadStack, SoftmaxHead
-from .products import affine, row_space
+from .products import affine, affine_adjoint, dense_rows
+from .row_space import RowSpace, row_space
 from .solvers import Convergence, newton_cg
+from .sparse import Features, SparseFeatures
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class TrainingData:
 
     Attributes
     ----------
-    features : Tensor of shape (n_samples, n_features), float64
+    features : Tensor or SparseFeatures of shape (n_samples, n_features), float64
     labels : Tensor of shape (n_samples,), int64
         Codes of the labels.
     label_weights : Tensor of shape (n_samples,), float64
@@ -30,7 +32,7 @@ class TrainingData:
         ``sample_weight * concept_sample_weight``; 0 without an annotation.
     """
 
-    features: Tensor
+    features: Features
     labels: Tensor
     label_weights: Tensor
     concepts: Tensor
@@ -65,12 +67,12 @@ class TrainingData:
             concept_weights=self.concept_weights / row_weights[:, None],
         )
 
-    def in_row_space(self) -> tuple["TrainingData", Tensor | None]:
-        """Return the data in coordinates of the rows' span, and the span's basis."""
-        basis = row_space(self.features)
-        if basis is None:
+    def in_row_space(self) -> tuple["TrainingData", RowSpace | None]:
+        """Return the data in coordinates of the rows' span, and the span."""
+        span = row_space(self.features)
+        if span is None:
             return self, None
-        return replace(self, features=self.features @ basis), basis
+        return replace(self, features=span.coordinates(self.features)), span
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class LabelRows:
     shares : tuple of float
         Share of a row's weight in each copy. They add up to 1.
     activations : Tensor of shape (n_copies * n_samples, n_activations)
+        The features, perhaps sparse, if there are no concepts.
     labels : Tensor of shape (n_copies * n_samples,), int64
     weights : Tensor of shape (n_copies * n_samples,)
         The label's weights times the share of the copy.
@@ -93,7 +96,7 @@ class LabelRows:
     """
 
     shares: tuple[float, ...]
-    activations: Tensor
+    activations: Features
     labels: Tensor
     weights: Tensor
     moving: Tensor
@@ -164,11 +167,11 @@ class Bottleneck:
         """Number of inputs of the label head, with the constant."""
         return self.label_parameters.shape[1]
 
-    def concept_scores(self, features: Tensor) -> Tensor:
+    def concept_scores(self, features: Features) -> Tensor:
         """Return the scores of all concept heads, (n_samples, n_concept_scores)."""
         return affine(features, self.concept_parameters)
 
-    def activations(self, features: Tensor) -> Tensor:
+    def activations(self, features: Features) -> Features:
         """Return the label head's inputs for new rows, (n_samples, n_activations)."""
         if not self.concepts:
             return features
@@ -187,6 +190,9 @@ class Bottleneck:
     def label_rows(self, data: TrainingData) -> LabelRows:
         """Return training rows as the label head sees them."""
         predicted = self.activations(data.features)
+        if isinstance(predicted, SparseFeatures):  # there are no concepts
+            follow = torch.zeros_like(data.annotated)
+            return LabelRows((1.0,), predicted, data.labels, data.label_weights, follow)
         nothing = torch.zeros_like(data.annotated)
         activations, weights, moving = [], [], []
         for share, known in self.copies:
@@ -218,24 +224,28 @@ class Bottleneck:
             rows.weights.new_full((1,), penalty),
         )
 
-    def label_scores(self, activations: Tensor) -> Tensor:
+    def label_scores(self, activations: Features) -> Tensor:
         """Return the scores of the label head, (n_samples, n_label_scores)."""
         return affine(activations, self.label_parameters)
 
-    def label_probabilities(self, features: Tensor) -> Tensor:
+    def label_probabilities(self, features: Features) -> Tensor:
         """Return the probabilities of the labels of new rows, (n, n_classes)."""
         return self.label.probabilities(self.label_scores(self.activations(features)))
 
-    def rotated(self, basis: Tensor | None) -> "Bottleneck":
-        """Return the same bottleneck acting on ``features @ basis``."""
-        if basis is None:
-            return self
-        rotated = replace(
-            self, concept_parameters=_rotate(self.concept_parameters, basis)
-        )
+    def inside(self, span: RowSpace | None) -> "Bottleneck":
+        """Return the same bottleneck acting on coordinates of a span."""
+        return self if span is None else self._with_inputs(span.into)
+
+    def outside(self, span: RowSpace | None) -> "Bottleneck":
+        """Return the same bottleneck acting on features again."""
+        return self if span is None else self._with_inputs(span.out_of)
+
+    def _with_inputs(self, change: Callable[[Tensor], Tensor]) -> "Bottleneck":
+        """Return the same bottleneck with parameters for other features."""
+        changed = replace(self, concept_parameters=change(self.concept_parameters))
         if self.concepts:
-            return rotated
-        return replace(rotated, label_parameters=_rotate(self.label_parameters, basis))
+            return changed
+        return replace(changed, label_parameters=change(self.label_parameters))
 
 
 def _joined(copies: list[Tensor]) -> Tensor:
@@ -263,14 +273,14 @@ def substitute(
 
 
 def concept_effects(
-    bottleneck: Bottleneck, features: Tensor, average: Tensor
+    bottleneck: Bottleneck, features: Features, average: Tensor
 ) -> Tensor:
     """Return the effect of every concept on the log-probability of the predicted class.
 
     It is ``log p`` minus its value with the concept's activations set to `average`, of
     shape (n_activations,). The result has shape (n_samples, n_concepts).
     """
-    activations = bottleneck.activations(features)
+    activations = dense_rows(bottleneck.activations(features))
     scores = bottleneck.label_scores(activations)
     predicted = bottleneck.label.probabilities(scores).argmax(dim=1)
     loss = bottleneck.label.loss(scores, predicted)
@@ -281,6 +291,24 @@ def concept_effects(
         scores = bottleneck.label_scores(without)
         effects[:, j] = bottleneck.label.loss(scores, predicted) - loss
     return effects
+
+
+def mean_activations(
+    bottleneck: Bottleneck, data: TrainingData, weights: Tensor
+) -> Tensor:
+    """Return the mean over rows of the label head's inputs in training.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    data : TrainingData
+    weights : Tensor of shape (n_samples,)
+        Weights of the rows in the mean.
+    """
+    rows = bottleneck.label_rows(data)
+    shares = torch.cat([share * weights for share in rows.shares])
+    sums = affine_adjoint(rows.activations, shares[:, None])[0]
+    return sums[:-1] / sums[-1]
 
 
 def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
@@ -387,29 +415,29 @@ def concept_problem(
         data.features,
         data.concepts,
         data.concept_weights,
-        penalties.to(data.features),
+        penalties.to(data.label_weights),
     )
 
 
 def solve_heads(
     problem: HeadsProblem, start: Tensor | None = None, *, tol: float, max_iter: int
 ) -> tuple[Tensor, Convergence]:
-    """Solve in coordinates of the rows' span, from zero if no start is given."""
+    """Solve in coordinates of the rows' span, from zero if no start is given.
+
+    Sparse features stay as they are: their products are cheaper than coordinates.
+    """
     stack, features = problem.stack, problem.features
     if start is None:
         start = features.new_zeros(stack.n_scores, features.shape[1] + 1)
     if not stack:
         nothing = features.new_empty(0)
         return start, Convergence(0, *[nothing] * 5)
-    basis = row_space(features)
-    if basis is None:
+    is_sparse = isinstance(features, SparseFeatures)
+    span = None if is_sparse else row_space(features)
+    if span is None:
         return newton_cg(problem, start, tol=tol, max_iter=max_iter)
-    problem = replace(problem, features=features @ basis)
+    problem = replace(problem, features=span.coordinates(features))
     parameters, convergence = newton_cg(
-        problem, _rotate(start, basis), tol=tol, max_iter=max_iter
+        problem, span.into(start), tol=tol, max_iter=max_iter
     )
-    return _rotate(parameters, basis.T), convergence
-
-
-def _rotate(parameters: Tensor, basis: Tensor) -> Tensor:
-    return torch.cat([parameters[:, :-1] @ basis, parameters[:, -1:]], dim=1)
+    return span.out_of(parameters), convergence

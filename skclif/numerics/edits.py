@@ -18,7 +18,9 @@ from .bottleneck import Bottleneck, TrainingData, concept_problem, solve_heads
 from .first_order import add_adjoints, solve_adjoint
 from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
+from .matrix_free import MatrixFree
 from .solvers import FactoredHessians, newton_cg
+from .sparse import Features
 from .targets import Question
 
 # Where the solution of a head started.
@@ -137,7 +139,7 @@ def solve_edit(
         bottleneck, old, factors = _without(bottleneck, old, factors, dropped)
         left = [j for j in range(len(concept_penalties)) if j not in dropped]
         concept_penalties = concept_penalties[left]
-    stack, old = bottleneck.concepts, _padded(old, len(new.features))
+    stack, old = bottleneck.concepts, _padded(old, new.features)
     changed, share = _changes(
         stack,
         (old.concepts, new.concepts),
@@ -178,7 +180,7 @@ def solve_edit(
 def predicted_effect(
     bottleneck: Bottleneck,
     new: TrainingData,
-    factors: Factors,
+    factors: Factors | MatrixFree,
     questions: Sequence[Question],
 ) -> float:
     """Return the first-order effect of an edit on a target: the sum of the questions.
@@ -193,7 +195,7 @@ def predicted_effect(
         Before the edit.
     new : TrainingData
         After the edit.
-    factors : Factors
+    factors : Factors or MatrixFree
         Before the edit.
     questions : sequence of Question
         Each is combined to one answer.
@@ -300,17 +302,15 @@ def _changes(
     return changed, share
 
 
-def _padded(data: TrainingData, n_rows: int) -> TrainingData:
-    """Return the data with rows of weight 0 below."""
-    missing = n_rows - len(data.features)
-    if not missing:
-        return data
-    return TrainingData(
-        *(
-            torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
-            for part in vars(data).values()
-        )
+def _padded(data: TrainingData, features: Features) -> TrainingData:
+    """Return the data with rows of weight 0 below, one for each row of features."""
+    parts = vars(data).copy()
+    missing = len(features) - len(parts.pop("features"))
+    padded = (
+        torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
+        for part in parts.values()
     )
+    return TrainingData(features, *padded)
 
 
 def _without(

@@ -23,8 +23,11 @@ from torch import Tensor
 
 from .blocks import BLOCK_ROWS, map_rows
 from .bottleneck import Bottleneck, TrainingData
+from .heads import Head
 from .hessians import Factors
-from .products import outer, with_ones
+from .matrix_free import MatrixFree
+from .products import affine, affine_adjoint, outer, with_ones
+from .sparse import Features, SparseFeatures
 from .targets import TargetDerivatives
 
 
@@ -44,7 +47,7 @@ class Adjoint:
 
 def solve_adjoint(
     bottleneck: Bottleneck,
-    factors: Factors,
+    factors: Factors | MatrixFree,
     derivatives: TargetDerivatives,
     combine: Tensor | None = None,
 ) -> Adjoint:
@@ -55,27 +58,34 @@ def solve_adjoint(
     Parameters
     ----------
     bottleneck : Bottleneck
-    factors : Factors
+    factors : Factors or MatrixFree
     derivatives : TargetDerivatives
     combine : Tensor of shape (n_answers, n_targets), default=None
         Combinations to solve for. None is each target by itself.
     """
-    columns = bottleneck.concepts.scores
-    right = outer(
-        derivatives.label_scores, bottleneck.label.inputs(derivatives.activations)
-    )
-    if combine is not None:
-        right = combine @ right
-    label = torch.cholesky_solve(right.T, factors.label).T
-    features = with_ones(derivatives.features)
-    concepts = []
-    for j, factor in enumerate(factors.concepts):
-        right = outer(derivatives.concept_scores[:, columns[j]], features)
-        if combine is not None:
-            right = combine @ right
-        right = right - label @ factors.cross[j]
-        concepts.append(torch.cholesky_solve(right.T, factor).T)
-    return Adjoint(label, tuple(concepts))
+    label = _in_parameters(derivatives.activations, derivatives.label_scores, combine)
+    if not bottleneck.label.intercept:
+        label = label.reshape(len(label), bottleneck.label.n_scores, -1)
+        label[:, :, -1] = 0
+        label = label.flatten(1)
+    concepts = [
+        _in_parameters(derivatives.features, part, combine)
+        for part in bottleneck.concepts.split(derivatives.concept_scores)
+    ]
+    return Adjoint(*factors.solve(label, concepts))
+
+
+def _in_parameters(
+    features: Features, scores: Tensor, combine: Tensor | None
+) -> Tensor:
+    """Return derivatives in a head's parameters, from those in its scores.
+
+    The result has shape (n_answers, n_scores * (n_features + 1)).
+    """
+    if combine is None:
+        return outer(scores, with_ones(features))
+    combined = outer(combine.T, scores)
+    return affine_adjoint(features, combined).reshape(len(combine), -1)
 
 
 def add_adjoints(parts: Sequence[Adjoint]) -> Adjoint:
@@ -114,6 +124,9 @@ def first_order(
     influence : Tensor of shape (n_targets, n_block, 1 + n_concepts), `dtype`
         The label's path first, then the concepts'. They add up to that of the row.
     """
+    if isinstance(data.features, SparseFeatures):
+        yield slice(0, len(data)), _sparse_influence(bottleneck, adjoint, data)
+        return
     label_dtype = data.features.dtype if bottleneck.concepts else dtype
     concepts = tuple(part.to(dtype) for part in adjoint.concepts)
     adjoint = Adjoint(adjoint.label.to(label_dtype), concepts)
@@ -130,7 +143,7 @@ def _influence(
     label_rows = bottleneck.label_rows(rows)
     activations = label_rows.activations
     # One path after the other in memory, in the order of the products.
-    influence = activations.new_empty(
+    influence = label_rows.weights.new_empty(
         1 + len(stack), len(adjoint.label), len(rows), dtype=dtype
     )
     probabilities = label.probabilities(bottleneck.label_scores(activations))
@@ -157,3 +170,53 @@ def _put_products(influence: Tensor, adjoint: Tensor, gradients: Tensor) -> None
         torch.mm(adjoint, gradients.T, out=influence)
     else:
         influence.copy_(adjoint @ gradients.T)
+
+
+def _sparse_influence(
+    bottleneck: Bottleneck, adjoint: Adjoint, data: TrainingData
+) -> Tensor:
+    """Return what `_influence` does, from scores instead of gradients.
+
+    A gradient ``residual (x) [x, 1]`` would be dense; its product with an adjoint is
+    that of the residual with the adjoint's scores of the row.
+    """
+    stack, rows = bottleneck.concepts, bottleneck.label_rows(data)
+    scores = bottleneck.label_scores(rows.activations)
+    terms = _terms(
+        bottleneck.label,
+        scores,
+        rows.labels,
+        rows.weights,
+        rows.activations,
+        adjoint.label,
+    )
+    parts = [rows.total(terms)]
+    concept_scores = stack.split(bottleneck.concept_scores(data.features))
+    for j, head in enumerate(stack.heads):
+        codes, weights = data.concepts[:, j], data.concept_weights[:, j]
+        parts.append(
+            _terms(
+                head,
+                concept_scores[j],
+                codes,
+                weights,
+                data.features,
+                adjoint.concepts[j],
+            )
+        )
+    return torch.stack(parts).permute(2, 1, 0)
+
+
+def _terms(
+    head: Head,
+    scores: Tensor,
+    codes: Tensor,
+    weights: Tensor,
+    features: Features,
+    adjoint: Tensor,
+) -> Tensor:
+    """Return the influence of one head's terms, (n_rows, n_targets)."""
+    residual = head.residual(head.probabilities(scores), codes)
+    matrices = adjoint.reshape(len(adjoint) * head.n_scores, -1)
+    along = affine(features, matrices).reshape(len(scores), -1, head.n_scores)
+    return -weights[:, None] * (along @ residual[:, :, None]).squeeze(2)

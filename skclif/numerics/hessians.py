@@ -60,6 +60,73 @@ class Factors:
     concept_penalties: Tensor
     dtype: torch.dtype = torch.float64
 
+    def solve(
+        self, label: Tensor, concepts: Sequence[Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Solve the adjoint system of both stages: Eq. (10) of docs/mathematics.rst.
+
+        Parameters
+        ----------
+        label : Tensor of shape (n_targets, p)
+            Derivatives of targets in the label head's parameters.
+        concepts : sequence of Tensor of shape (n_targets, p_j)
+            Their derivatives in the parameters of every concept head.
+
+        Returns
+        -------
+        label, concepts : Tensor and tuple of Tensor
+            The solutions, shaped like the arguments.
+        """
+        label = torch.cholesky_solve(label.T, self.label).T
+        triples = zip(concepts, self.cross, self.concepts, strict=True)
+        return label, tuple(
+            torch.cholesky_solve((part - label @ cross).T, factor).T
+            for part, cross, factor in triples
+        )
+
+
+def factors_size(bottleneck: Bottleneck, n_features: int) -> int:
+    """Return about how many bytes `factorise` takes, and what follows from factors.
+
+    Products for every edge of a head's curvature and its Hessian are there at the same
+    time, one head after the other; factors and the cross term remain. Newton takes the
+    inverses beside that.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    n_features : int
+        Features, or coordinates, that the heads on the features see.
+    """
+    label = bottleneck.label
+    inputs = n_features + 1
+    label_inputs = bottleneck.n_label_inputs if bottleneck.concepts else inputs
+    heads: list[tuple[Head, int]] = [(label, label_inputs)]
+    heads += [(head, inputs) for head in bottleneck.concepts.heads]
+    kept = passing = 0
+    for head, width in heads:
+        hessian = (head.n_scores * width) ** 2
+        n_edges = head.n_scores * (head.n_scores + 1) // 2
+        passing = max(passing, n_edges * width**2 + hessian)
+        kept += hessian
+    kept += label.n_scores * label_inputs * bottleneck.concepts.n_scores * inputs
+    return 8 * (kept + passing)
+
+
+def curvature_size(heads: Sequence[Head], n_inputs: int) -> int:
+    """Return about how many bytes `factor_heads` takes: curvature and factors.
+
+    Parameters
+    ----------
+    heads : sequence of Head
+    n_inputs : int
+        Inputs of these heads, with the constant.
+    """
+    n_blocks = sum(
+        head.n_scores * (head.n_scores + 1) // 2 + head.n_scores**2 for head in heads
+    )
+    return 8 * n_blocks * n_inputs**2
+
 
 def factorise(
     bottleneck: Bottleneck,
@@ -103,7 +170,7 @@ def factorise(
     counted = data.counted()
     sums = sum_rows(
         partial(_add_rows, bottleneck, dtype),
-        _Sums.zeros(bottleneck, data.features, dtype),
+        _Sums.zeros(bottleneck, data.label_weights, data.features.shape[1], dtype),
         counted,
         block_rows,
     )
@@ -139,7 +206,7 @@ def factorise(
         tuple(factors[1:]),
         cross,
         penalty,
-        concept_penalties.to(data.features),
+        concept_penalties.to(data.label_weights),
         dtype,
     )
 
@@ -161,7 +228,9 @@ def factor_heads(
     stack, features = problem.stack, problem.features
     n_inputs = features.shape[1] + 1
     sums = [
-        features.new_zeros(len(head.curvature_edges(features)), n_inputs, n_inputs)
+        features.new_zeros(
+            len(head.curvature_edges(problem.weights)), n_inputs, n_inputs
+        )
         for head in stack.heads
     ]
     scores = stack.split(problem.scores(parameters))
@@ -200,18 +269,22 @@ class _Sums:
 
     @classmethod
     def zeros(
-        cls, bottleneck: Bottleneck, features: Tensor, dtype: torch.dtype
+        cls,
+        bottleneck: Bottleneck,
+        like: Tensor,
+        n_features: int,
+        dtype: torch.dtype,
     ) -> "_Sums":
-        """Return sums over no rows, on the features' device."""
+        """Return sums over no rows, on the device of a tensor."""
         label, n_inputs = bottleneck.label, bottleneck.n_label_inputs
-        n_features = features.shape[1] + 1
+        n_features += 1
         heads = bottleneck.concepts.heads
-        n_edges = [len(head.curvature_edges(features)) for head in (label, *heads)]
+        n_edges = [len(head.curvature_edges(like)) for head in (label, *heads)]
         return cls(
-            features.new_zeros(n_edges[0], n_inputs, n_inputs),
-            tuple(features.new_zeros(n, n_features, n_features) for n in n_edges[1:]),
+            like.new_zeros(n_edges[0], n_inputs, n_inputs),
+            tuple(like.new_zeros(n, n_features, n_features) for n in n_edges[1:]),
             tuple(
-                features.new_zeros(
+                like.new_zeros(
                     label.n_scores * head.n_scores * n_inputs, n_features, dtype=dtype
                 )
                 for head in heads

@@ -15,7 +15,12 @@ from .bottleneck import Bottleneck, LabelRows, TrainingData
 from .heads import HeadsProblem, HeadStack
 from .hessians import label_gradient_jacobian
 from .products import affine, affine_adjoint, outer
-from .solvers import Preconditioner, newton_cg, solve_hessian
+from .solvers import (
+    Preconditions,
+    newton_cg,
+    preconditioner_of,
+    solve_hessian,
+)
 from .targets import LabelTarget
 
 _TOL = 1e-5
@@ -52,8 +57,8 @@ class LockstepModels:
     ):
         self.template, self.data, self.row_weights = template, data, row_weights
         self.penalty = data.features.new_tensor(penalty)
-        self.concept_penalties = concept_penalties.to(data.features)
-        self.preconditioner = Preconditioner(data.features, row_weights)
+        self.concept_penalties = concept_penalties.to(data.label_weights)
+        self.preconditioner = preconditioner_of(data.features, row_weights)
 
     def fit(self, weights: Tensor, start: list[Bottleneck] | None) -> list[Bottleneck]:
         """Fit a model for each column of weights, (n_samples, n_models)."""
@@ -153,8 +158,9 @@ class LockstepModels:
         label_right, concept_right = [], []
         for model, share in zip(fitted, shares.unbind(dim=1), strict=True):
             target = about.derivatives(model, self.data.features[rows])
-            inputs = self.template.label.inputs(target.activations)
-            label_right.append(outer(share, target.label_scores).T @ inputs)
+            label_right.append(
+                affine_adjoint(target.activations, outer(share, target.label_scores))
+            )
             concept_right.append(
                 affine_adjoint(target.features, outer(share, target.concept_scores))
             )
@@ -176,7 +182,7 @@ class LockstepModels:
                 torch.cat(right),
                 tol=_TOL,
                 preconditioner=self.preconditioner,
-            ).chunk(len(fitted))
+            ).solution.chunk(len(fitted))
             harms = [
                 harm + self._concept_harm(model, adjoints)
                 for harm, model, adjoints in zip(
@@ -202,7 +208,7 @@ class LockstepModels:
                 torch.cat(right[block]),
                 tol=_TOL,
                 preconditioner=preconditioner,
-            )
+            ).solution
             adjoints += solution.chunk(len(fitted[block]))
         return adjoints
 
@@ -211,7 +217,7 @@ class LockstepModels:
         rows, label = model.label_rows(self.data), self.template.label
         probabilities = label.probabilities(model.label_scores(rows.activations))
         residual = label.residual(probabilities, rows.labels)
-        along = label.inputs(rows.activations) @ adjoints.T
+        along = affine(rows.activations, adjoints)
         along = along.reshape(len(along), -1, label.n_scores)
         harm = rows.weights[:, None] * (along @ residual[:, :, None]).squeeze(2)
         return -rows.total(harm)
@@ -270,7 +276,7 @@ class LockstepModels:
 
     def _label_problems(
         self, weights: Tensor, models: list[Bottleneck], n_copies: int = 1
-    ) -> Iterator[tuple[HeadsProblem, Preconditioner, slice]]:
+    ) -> Iterator[tuple[HeadsProblem, Preconditions, slice]]:
         """Yield problems of label heads with equal inputs, and slices of their models.
 
         A problem has `n_copies` copies of every head.
@@ -283,7 +289,7 @@ class LockstepModels:
         for m, model in enumerate(models):
             rows = model.label_rows(self.data)
             own = weights[:, m * n_copies : (m + 1) * n_copies]
-            preconditioner = Preconditioner(
+            preconditioner = preconditioner_of(
                 rows.activations, rows.repeated(self.row_weights)
             )
             yield self._label_problem(rows, own), preconditioner, slice(m, m + 1)

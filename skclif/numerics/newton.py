@@ -9,6 +9,7 @@ concept heads give. See Eqs. (19) to (21) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,8 +20,9 @@ from .bottleneck import Bottleneck, TrainingData
 from .heads import Head
 from .hessians import Factors
 from .leverage import block_diagonal
-from .products import with_ones
+from .products import affine_adjoint, with_ones
 from .removal import Answers, Removals, refuse_undefined
+from .sparse import Features, SparseFeatures
 from .targets import Question
 
 # Size of one pass over the training rows: enough for efficient products.
@@ -112,13 +114,13 @@ class _Refit:
     def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):
         dtype = factors.dtype
         self.stack, parameters = bottleneck.concepts, bottleneck.concept_parameters
-        features, scores = with_ones(data.features).to(dtype), bottleneck.concept_scores
-        concept_scores = self.stack.split(scores(data.features))
+        inputs = _inputs(data.features, intercept=True, dtype=dtype)
+        concept_scores = self.stack.split(bottleneck.concept_scores(data.features))
         self.concepts = [
             _SolvedHead(
                 head,
                 parameters[self.stack.scores[j]],
-                features,
+                inputs,
                 concept_scores[j],
                 data.concepts[:, j],
                 data.concept_weights[:, j],
@@ -131,7 +133,7 @@ class _Refit:
         self.label = _SolvedHead(
             bottleneck.label,
             bottleneck.label_parameters,
-            bottleneck.label.inputs(rows.activations).to(dtype),
+            _inputs(rows.activations, bottleneck.label.intercept, dtype),
             bottleneck.label_scores(rows.activations),
             rows.labels,
             rows.weights,
@@ -173,14 +175,14 @@ class _Refit:
 class _SolvedHead:
     """A head at its optimum, to be solved again without a row or with moved inputs.
 
-    Inputs have shape (n, n_inputs) and the dtype of the passes.
+    Its arrays have the dtype of the passes.
     """
 
     def __init__(
         self,
         head: Head,
         parameters: Tensor,
-        inputs: Tensor,
+        inputs: "_Inputs",
         scores: Tensor,
         codes: Tensor,
         weights: Tensor,
@@ -196,7 +198,7 @@ class _SolvedHead:
         self.residual = (weights[:, None] * residual).T.contiguous().to(dtype)
         self.curvature = curvature.to(dtype)
         self.inverse = torch.cholesky_inverse(factor).to(dtype)
-        self.penalty = torch.full_like(inputs[0], penalty)
+        self.penalty = torch.full_like(self.parameters[0], penalty)
         self.penalty[-1] = 0
 
     def solve(
@@ -219,7 +221,7 @@ class _SolvedHead:
             Estimated error relative to the change, in the Hessian's norm.
         """
         problem = _Problem(self, removed, moved)
-        change = self.inputs.new_zeros(n, *self.parameters.shape)
+        change = self.parameters.new_zeros(n, *self.parameters.shape)
         exact = self.head.is_quadratic  # after one step
         error = _descend(problem, change, 1 if exact else _MAX_STEPS)
         return change, torch.zeros_like(error) if exact else error
@@ -227,16 +229,85 @@ class _SolvedHead:
     def scores(self, change: Tensor) -> Tensor:
         """Return how scores of all rows move, (n_scores, n_problems, n)."""
         flat = change.transpose(0, 1).flatten(0, 1)
-        return (flat @ self.inputs.T).reshape(self.head.n_scores, len(change), -1)
+        scores = self.inputs.scores(flat)
+        return scores.reshape(self.head.n_scores, len(change), -1)
 
     def pull_back(self, columns: Tensor) -> Tensor:
         """Return ``sum_k column_k (x) input_k``, (n_problems, n_scores, n_inputs)."""
-        pulled = columns.flatten(0, 1) @ self.inputs
+        pulled = self.inputs.pull_back(columns.flatten(0, 1))
         return pulled.reshape(*columns.shape[:2], -1).transpose(0, 1)
 
     def activation_change(self, change: Tensor) -> Tensor:
         """Return how activations of all rows move, (n_activations, n_problems, n)."""
         return self.head.activation_change(self.probabilities, self.scores(change))
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Inputs of a head, with a constant, and their two products.
+
+    Attributes
+    ----------
+    matrix : Tensor of shape (n, n_inputs)
+    """
+
+    matrix: Tensor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the products."""
+        return self.matrix.dtype
+
+    def scores(self, parameters: Tensor) -> Tensor:
+        """Return the scores of all rows, (n_parameters, n)."""
+        return parameters @ self.matrix.T
+
+    def pull_back(self, columns: Tensor) -> Tensor:
+        """Return sums of rows, (n_sums, n_inputs), weighted by columns (n_sums, n)."""
+        return columns @ self.matrix
+
+    def rows(self, positions: Tensor) -> Tensor:
+        """Return the inputs of some rows."""
+        return self.matrix[positions]
+
+
+@dataclass(frozen=True)
+class _SparseInputs(_Inputs):
+    """The same of sparse features, which have no column for the constant.
+
+    Attributes
+    ----------
+    features : SparseFeatures of shape (n, n_features)
+    matrix : Tensor of shape (1,)
+        The constant.
+    """
+
+    features: SparseFeatures
+
+    def scores(self, parameters: Tensor) -> Tensor:
+        """Return the scores of all rows, (n_parameters, n)."""
+        constant = parameters[:, -1] * self.matrix
+        return self.features.times(parameters[:, :-1]).T + constant[:, None]
+
+    def pull_back(self, columns: Tensor) -> Tensor:
+        """Return sums of rows, (n_sums, n_inputs), weighted by columns (n_sums, n)."""
+        pulled = affine_adjoint(self.features, columns.T)
+        pulled[:, -1] *= self.matrix
+        return pulled
+
+    def rows(self, positions: Tensor) -> Tensor:
+        """Return the inputs of some rows."""
+        dense = with_ones(self.features[positions.flatten()])
+        dense[:, -1] *= self.matrix
+        return dense.reshape(*positions.shape, -1)
+
+
+def _inputs(features: Features, intercept: bool, dtype: torch.dtype) -> _Inputs:
+    """Return the inputs of a head that has an intercept, or has not."""
+    if isinstance(features, SparseFeatures):
+        return _SparseInputs(features.new_tensor([float(intercept)]), features)
+    padded = torch.nn.functional.pad(features, (0, 1), value=float(intercept))
+    return _Inputs(padded.to(dtype))
 
 
 # Moves of inputs, (n_moving, n_problems, n), and the columns of these inputs.
@@ -253,7 +324,7 @@ class _Problem:
         if removed is None:
             return
         inverse, n_scores = solved.inverse, solved.head.n_scores
-        self.own = solved.inputs[removed]
+        self.own = solved.inputs.rows(removed)
         residual = solved.residual[:, removed].movedim(0, 1)
         self.own_gradient = residual @ self.own
         # H^-1 (e_a (x) x) for every row x and score a.

@@ -3,36 +3,55 @@
 import torch
 from torch import Tensor
 
+from .sparse import Features, SparseFeatures
+
 # From this number of weights on, the transposed product is faster.
 _MANY = 8
 
 
-def affine(features: Tensor, weights: Tensor) -> Tensor:
+def affine(features: Features, weights: Tensor) -> Tensor:
     """Return ``[features, 1] @ weights.T`` without appending the column of ones."""
+    if isinstance(features, SparseFeatures):
+        return features.times(weights[:, :-1]).add_(weights[:, -1])
     if len(weights) < _MANY:
         return torch.addmm(weights[:, -1], features, weights[:, :-1].T)
     return torch.addmm(weights[:, -1:], weights[:, :-1], features.T).T
 
 
-def affine_adjoint(features: Tensor, columns: Tensor) -> Tensor:
+def affine_adjoint(features: Features, columns: Tensor) -> Tensor:
     """Return ``columns.T @ [features, 1]`` without appending the column of ones."""
+    if isinstance(features, SparseFeatures):
+        result = columns.new_empty(columns.shape[1], features.shape[1] + 1)
+        result[:, :-1] = features.adjoint(columns)
+        result[:, -1] = columns.sum(dim=0)
+        return result
     return torch.cat([columns.T @ features, columns.sum(dim=0)[:, None]], dim=1)
 
 
-def with_ones(features: Tensor) -> Tensor:
-    """Return ``[features, 1]``."""
+def with_ones(features: Features) -> Tensor:
+    """Return ``[features, 1]``, dense: of a block of rows if features are sparse."""
+    features = dense_rows(features)
     return torch.nn.functional.pad(features, (0, 1), value=1.0)
 
 
-def row_space(features: Tensor) -> Tensor | None:
-    """Return an orthonormal basis of the rows' span, or None if it is not smaller.
+def row_squares(features: Features) -> Tensor:
+    """Return the sum of squares of every row, (n_samples,)."""
+    if isinstance(features, SparseFeatures):
+        return features.row_squares
+    norms: Tensor = torch.linalg.vector_norm(features, dim=1)
+    return norms.square()
 
-    With fewer rows than features, every optimum and every gradient is in that span, and
-    a rotation does not change the penalty. So solving in its coordinates is exact.
-    The basis has shape (n_features, n_samples).
-    """
-    n_samples, n_features = features.shape
-    return torch.linalg.qr(features.T).Q if n_samples < n_features else None
+
+def dense_rows(features: Features) -> Tensor:
+    """Return features as they are, or a dense copy of sparse ones: for few rows."""
+    return features.dense() if isinstance(features, SparseFeatures) else features
+
+
+def largest_size(features: Features) -> float:
+    """Return the largest magnitude of a feature."""
+    if isinstance(features, SparseFeatures):
+        return features.largest()
+    return float(features.abs().max())
 
 
 def outer(left: Tensor, right: Tensor) -> Tensor:

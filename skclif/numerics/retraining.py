@@ -14,9 +14,10 @@ from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
 from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
-from .products import affine
+from .products import affine, dense_rows
 from .removal import Answers, Removals, refuse_undefined
 from .solvers import FactoredHessians, newton_cg
+from .sparse import Features
 from .targets import Question
 
 _GRADIENT = 1e-9
@@ -106,8 +107,12 @@ class _Refit:
     def _labels(self, row: Tensor, heads: list[Tensor], paths: bool) -> list[Tensor]:
         """Return the changes of the label head for each removal, the whole row last."""
         rows, stack = self.rows, self.bottleneck.concepts
-        before, removed = rows.activations, rows.weights.clone()
+        removed = rows.weights.clone()
         removed[rows.positions(row[None])] = 0
+        if not stack:  # the inputs are the features, which do not move
+            change = self._fit_label(rows.activations, removed) - self.base
+            return [change] * (1 + paths)
+        before = dense_rows(rows.activations)
         everything, cases = before.clone(), []
         if paths:
             cases.append((before, removed))
@@ -127,7 +132,7 @@ class _Refit:
 
     def _label_change(self, activations: Tensor, weights: Tensor) -> Tensor:
         same = weights is self.rows.weights
-        if same and torch.equal(activations, self.rows.activations):
+        if same and torch.equal(activations, dense_rows(self.rows.activations)):
             return torch.zeros_like(self.base)
         return self._fit_label(activations, weights) - self.base
 
@@ -148,7 +153,7 @@ class _Refit:
         parts = fitted.reshape(n, stack.n_scores, -1)
         return [[part[columns] for columns in stack.scores] for part in parts]
 
-    def _fit_label(self, activations: Tensor, weights: Tensor) -> Tensor:
+    def _fit_label(self, activations: Features, weights: Tensor) -> Tensor:
         problem = HeadsProblem(
             HeadStack([self.bottleneck.label]),
             activations,

@@ -6,7 +6,6 @@ heads. Steps, step lengths and stopping are per head.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .heads import HeadsProblem
-from .products import with_ones
+from .products import affine_adjoint, with_ones
+from .sparse import Features, SparseFeatures
 
 _MAX_HALVINGS = 40
 _MAX_CG = 500
@@ -57,6 +57,25 @@ class Convergence:
         return reached & (self.uncertainty <= _MAX_UNCERTAINTY)
 
 
+@dataclass(frozen=True)
+class Solve:
+    """The solution of linear systems, and how near it is.
+
+    Attributes
+    ----------
+    solution : Tensor
+        Shaped like the right-hand side.
+    residual : Tensor of shape (n_heads,)
+        Norm of what is left of each head's right-hand side, relative to its norm.
+    n_iter : int
+        Steps of conjugate gradients.
+    """
+
+    solution: Tensor
+    residual: Tensor
+    n_iter: int
+
+
 class Preconditions(Protocol):
     """A source of preconditioners for conjugate gradients."""
 
@@ -88,7 +107,7 @@ def newton_cg(
     max_iter : int
         Maximum number of Newton steps.
     preconditioner : Preconditions, default=None
-        None is the `Preconditioner` of these features.
+        None is that of `preconditioner_of` these features.
     loosest : float
         Upper bound on the relative residual to which a step is solved.
 
@@ -102,7 +121,7 @@ def newton_cg(
     objective = problem.objective(scores, parameters)
     asked = tol * _weakest(problem)
     if preconditioner is None:
-        preconditioner = Preconditioner(problem.features)
+        preconditioner = preconditioner_of(problem.features)
     length = torch.ones_like(objective)
     n_iter = 0
     while True:
@@ -114,7 +133,7 @@ def newton_cg(
         if n_iter == 0:
             first_norm = norm
         active = norm > tolerance
-        times = partial(problem.hessian_times, probabilities)
+        times = _Times(problem, probabilities)
         precondition = preconditioner.at(problem, probabilities)
         if n_iter >= max_iter or not active.any():
             uncertainty = torch.zeros_like(norm)
@@ -128,7 +147,7 @@ def newton_cg(
                     precondition,
                     -gradient * problem.per_score(limited.to(gradient.dtype)),
                     torch.full_like(norm, 0.1),
-                )
+                ).solution
                 moved = problem.largest_score(problem.scores(open_step))
                 uncertainty = moved / problem.largest_score(scores).clamp(min=1)
             return parameters, Convergence(
@@ -144,7 +163,7 @@ def newton_cg(
             precondition,
             -gradient * problem.per_score(active.to(gradient.dtype)),
             forcing,
-        )
+        ).solution
         parameters, scores, objective, length = _line_search(
             problem, parameters, scores, objective, gradient, step
         )
@@ -202,6 +221,51 @@ class Preconditioner:
         return lambda v: without(((v @ self.vectors) / scale) @ self.vectors.T)
 
 
+class DiagonalPreconditioner:
+    """Inverse of the diagonal of every head's Hessian, for sparse features.
+
+    Their columns differ in how often they are not 0, and so in their curvature. Other
+    directions are left to conjugate gradients, because nothing of shape (n_features,
+    n_features) fits the memory.
+
+    Parameters
+    ----------
+    features : SparseFeatures of shape (n_samples, n_features)
+    """
+
+    def __init__(self, features: SparseFeatures):
+        self.squares = features.squared
+
+    def at(
+        self, problem: HeadsProblem, probabilities: list[Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the preconditioner for a problem at these predictions."""
+        diagonal = affine_adjoint(self.squares, problem.row_curvature(probabilities))
+        diagonal[:, :-1] += problem.penalties[:, None]
+        # A column of zeros has no curvature without a penalty, and no gradient.
+        least = torch.finfo(diagonal.dtype).eps * diagonal.amax(dim=1, keepdim=True)
+        heads = problem.stack.head_of_score
+        inverse = diagonal.clamp(min=least).reciprocal()[heads]
+        without = problem.without_missing_biases
+        return lambda v: without(inverse * v)
+
+
+def preconditioner_of(
+    features: Features, row_weights: Tensor | None = None
+) -> Preconditions:
+    """Return a preconditioner that fits the features.
+
+    Parameters
+    ----------
+    features : Tensor or SparseFeatures of shape (n_samples, n_features)
+    row_weights : Tensor of shape (n_samples,), default=None
+        Typical weights of rows, for dense features; None is 1.
+    """
+    if isinstance(features, SparseFeatures):
+        return DiagonalPreconditioner(features)
+    return Preconditioner(features, row_weights)
+
+
 class FactoredHessians:
     """Inverse Hessians of the same heads on nearly the same rows.
 
@@ -245,8 +309,8 @@ def solve_hessian(
     right_hand_side: Tensor,
     *,
     tol: float,
-    preconditioner: Preconditioner,
-) -> Tensor:
+    preconditioner: Preconditions,
+) -> Solve:
     """Solve ``Hessian @ solution = right_hand_side`` for every head.
 
     The Hessian is taken at `parameters` and is never formed. The right-hand side and
@@ -255,40 +319,68 @@ def solve_hessian(
     probabilities = problem.probabilities(problem.scores(parameters))
     return _conjugate_gradients(
         problem,
-        partial(problem.hessian_times, probabilities),
+        _Times(problem, probabilities),
         preconditioner.at(problem, probabilities),
         right_hand_side,
         right_hand_side.new_full((len(problem.stack),), tol),
     )
 
 
+class _Times:
+    """Products with the Hessians of heads that are still to be solved.
+
+    Products with sparse features take time for every column, so the columns of solved
+    heads are left out. With dense features that hardly saves anything.
+    """
+
+    def __init__(self, problem: HeadsProblem, probabilities: list[Tensor]):
+        self.problem, self.probabilities = problem, probabilities
+        self.is_sparse = isinstance(problem.features, SparseFeatures)
+        self.heads: list[int] = []
+
+    def __call__(self, direction: Tensor, active: Tensor) -> Tensor:
+        """Return the products of active heads, and 0 or anything for the others."""
+        if not self.is_sparse or active.all():
+            return self.problem.hessian_times(self.probabilities, direction)
+        heads = active.nonzero()[:, 0].tolist()
+        if heads != self.heads:
+            self.heads = heads
+            self.part = self.problem.of_heads(heads)
+            self.of_part = self.problem.probabilities_of(heads, self.probabilities)
+        columns = self.problem.stack.columns(heads)
+        result = torch.zeros_like(direction)
+        result[columns] = self.part.hessian_times(self.of_part, direction[columns])
+        return result
+
+
 def _conjugate_gradients(
     problem: HeadsProblem,
-    times: Callable[[Tensor], Tensor],
+    times: _Times,
     precondition: Callable[[Tensor], Tensor],
     right_hand_side: Tensor,
     forcing: Tensor,
-) -> Tensor:
+) -> Solve:
     """Solve every head's Newton system to a relative residual of `forcing`."""
     solution = direction = torch.zeros_like(right_hand_side)
     residual = right_hand_side
-    target = forcing * problem.by_head(residual**2).sqrt()
-    energy = torch.zeros_like(target)
-    for _ in range(_MAX_CG):
-        active = problem.by_head(residual**2).sqrt() > target
-        if not active.any():
+    size = norm = problem.by_head(residual**2).sqrt()
+    energy = torch.zeros_like(size)
+    for n_iter in range(_MAX_CG + 1):
+        active = norm > forcing * size
+        if n_iter == _MAX_CG or not active.any():
             break
         preconditioned = precondition(residual)
         new_energy = problem.by_head(residual * preconditioned)
         ratio = torch.where(active & (energy > 0), new_energy / energy, 0.0)
         direction = preconditioned + problem.per_score(ratio) * direction
         energy = new_energy
-        product = times(direction)
+        product = times(direction, active)
         curvature = problem.by_head(direction * product)
         length = torch.where(active & (curvature > 0), energy / curvature, 0.0)
         solution = solution + problem.per_score(length) * direction
         residual = residual - problem.per_score(length) * product
-    return solution
+        norm = problem.by_head(residual**2).sqrt()
+    return Solve(solution, torch.where(size > 0, norm / size, 0.0), n_iter)
 
 
 def _line_search(

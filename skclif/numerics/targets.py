@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .bottleneck import Bottleneck
 from .heads import SoftmaxHead
+from .sparse import Features
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,9 @@ class TargetDerivatives:
     Attributes
     ----------
     values : Tensor of shape (n_targets,)
-    features : Tensor of shape (n_targets, n_features)
+    features : Tensor or SparseFeatures of shape (n_targets, n_features)
     activations : Tensor of shape (n_targets, n_activations)
+        The features, perhaps sparse, if there are no concepts.
     label_scores : Tensor of shape (n_targets, n_label_scores)
         Derivative in the label head's scores.
     concept_scores : Tensor of shape (n_targets, n_concept_scores)
@@ -32,8 +34,8 @@ class TargetDerivatives:
     """
 
     values: Tensor
-    features: Tensor
-    activations: Tensor
+    features: Features
+    activations: Features
     label_scores: Tensor
     concept_scores: Tensor
 
@@ -69,7 +71,7 @@ class LabelTarget:
         return value(bottleneck.label, label_scores, self.codes)
 
     def derivatives(
-        self, bottleneck: Bottleneck, features: Tensor
+        self, bottleneck: Bottleneck, features: Features
     ) -> TargetDerivatives:
         """Differentiate at rows of features, (n_targets, n_features)."""
         concept_scores = bottleneck.concept_scores(features)
@@ -111,7 +113,7 @@ class ConceptTarget:
         return head.value(concept_scores[self.concept], self.code)[0]
 
     def derivatives(
-        self, bottleneck: Bottleneck, features: Tensor
+        self, bottleneck: Bottleneck, features: Features
     ) -> TargetDerivatives:
         """Differentiate at rows of features, (n_targets, n_features)."""
         columns = bottleneck.concepts.scores[self.concept]
@@ -135,18 +137,18 @@ class Question:
 
     Attributes
     ----------
-    features : Tensor of shape (n_targets, n_features)
+    features : Tensor or SparseFeatures of shape (n_targets, n_features)
     target : LabelTarget or ConceptTarget
     combine : Tensor of shape (n_answers, n_targets) or None
         Combinations of targets to answer. None is each target by itself.
     """
 
-    features: Tensor
+    features: Features
     target: Target
     combine: Tensor | None = None
 
 
-def evaluate(target: Target, bottleneck: Bottleneck, features: Tensor) -> Tensor:
+def evaluate(target: Target, bottleneck: Bottleneck, features: Features) -> Tensor:
     """Evaluate a target with a bottleneck, at its rows of features."""
     label_scores = bottleneck.label_scores(bottleneck.activations(features))
     concept_scores = bottleneck.concepts.split(bottleneck.concept_scores(features))

@@ -22,7 +22,7 @@ from .heads import Head, HeadsProblem, HeadStack
 from .hessians import factor_heads
 from .leverage import BLOCK_ROWS, remove_terms
 from .products import with_ones
-from .solvers import Preconditioner, newton_cg
+from .solvers import Preconditions, newton_cg, preconditioner_of
 
 # Half decades: the loss hardly changes between two neighbours.
 GRID = tuple(10.0 ** (k / 2) for k in range(-8, 9))
@@ -63,7 +63,7 @@ def choose_concept_C(stack: HeadStack, data: TrainingData, units: Tensor) -> Cho
     data, _ = data.in_row_space()
     ones = data.features.new_ones(len(stack))
     whole = concept_problem(stack, data, ones)
-    preconditioner = Preconditioner(data.features)
+    preconditioner = preconditioner_of(data.features)
     parameters = data.features.new_zeros(stack.n_scores, data.features.shape[1] + 1)
 
     def losses(heads: list[int], C: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def choose_concept_C(stack: HeadStack, data: TrainingData, units: Tensor) -> Cho
         ]
         return torch.stack(means)
 
-    return _walk(losses, len(stack), data.features)
+    return _walk(losses, len(stack), data.label_weights)
 
 
 def choose_label_C(
@@ -96,10 +96,9 @@ def choose_label_C(
         Share of every row's weight that is left out.
     concept_penalties : Tensor of shape (n_concepts,)
     """
-    data, basis = data.in_row_space()
-    bottleneck = replace(
-        bottleneck, label_parameters=data.features.new_empty(0)
-    ).rotated(basis if bottleneck.concepts else None)
+    data, span = data.in_row_space()
+    bottleneck = replace(bottleneck, label_parameters=data.features.new_empty(0))
+    bottleneck = bottleneck.inside(span if bottleneck.concepts else None)
     rows = bottleneck.label_rows(data)
     held_out = None
     if bottleneck.concepts:
@@ -107,7 +106,7 @@ def choose_label_C(
         scores = left_out_scores(problem, bottleneck.concept_parameters, units)
         held_out = bottleneck.concepts.predict_activations(torch.cat(scores, dim=1))
     whole = bottleneck.label_problem(data, 1.0)
-    preconditioner = Preconditioner(whole.features)
+    preconditioner = preconditioner_of(whole.features)
     label = bottleneck.label
     shape = label.n_scores, whole.features.shape[1] + 1
     parameters = data.features.new_zeros(*shape)
@@ -119,7 +118,7 @@ def choose_label_C(
         loss = label.loss(scores, data.labels)
         return _weighted_mean(data.label_weights, loss)[None]
 
-    return _walk(losses, 1, data.features)
+    return _walk(losses, 1, data.label_weights)
 
 
 def left_out_scores(
@@ -194,7 +193,7 @@ def _label_scores(
 
 
 def _fitted(
-    problem: HeadsProblem, start: Tensor, preconditioner: Preconditioner
+    problem: HeadsProblem, start: Tensor, preconditioner: Preconditions
 ) -> Tensor:
     parameters, _ = newton_cg(
         problem, start, tol=_TOL, max_iter=_MAX_ITER, preconditioner=preconditioner

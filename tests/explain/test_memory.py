@@ -1,4 +1,4 @@
-"""Memory of influence: neither rows x rows nor rows x parameters."""
+"""Memory of influence: not rows x rows, rows x parameters, or rows x targets."""
 
 import subprocess
 import sys
@@ -50,3 +50,40 @@ def test_top_streams_over_training_rows(method, most):
     # In megabytes: rows x rows would be 12,800, rows x parameters 80, the whole answer
     # (50 targets x 40,000 rows x 5 paths) 80.
     assert growth < most
+
+
+MANY_CLASSES = """
+import sklearn
+from pathlib import Path
+import numpy as np
+from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(20_000, 8))
+y = (X @ rng.normal(size=(8, 10)) + 9 * rng.normal(size=(20_000, 10))).argmax(axis=1)
+explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+
+def status(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+with sklearn.config_context(working_memory=0.05):  # no factors
+    explainer.fit(X, y)
+    explainer.influence(X[:1], y[:1], top=5)
+with sklearn.config_context(working_memory=50):
+    Path("/proc/self/clear_refs").write_text("5")
+    before = status("VmRSS")
+    explainer.influence(X[:60], y[:60], top=5)
+    print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc")
+def test_without_factors_targets_are_as_many_as_fit():
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_CLASSES], capture_output=True, text=True, check=True
+    )
+    growth = int(done.stdout) / 1024
+    # In megabytes: scores of all rows for all targets would be 86 in each array.
+    assert growth < 150

@@ -14,11 +14,12 @@ from sklearn.base import BaseEstimator
 from skclif._inputs.annotations import Annotations, concept_table
 from skclif._inputs.checks import (
     check_annotation_weights,
-    check_features,
     check_labels,
     check_length,
     check_weights,
 )
+from skclif._inputs.features import check_features
+from skclif.numerics.sparse import SparseFeatures
 
 from ..test_bad_input import (
     CODES,
@@ -44,7 +45,8 @@ def read_features(made, named):
     """Read as the methods do that follow `fit`."""
     estimator = BaseEstimator()
     check_features(estimator, frame(X) if named else X, reset=True)
-    return [check_features(estimator, made, reset=False)]
+    read = check_features(estimator, made, reset=False)
+    return [read.dense().numpy() if isinstance(read, SparseFeatures) else read]
 
 
 def read_labels(made, named):

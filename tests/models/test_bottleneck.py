@@ -803,10 +803,6 @@ def test_automatic_device_is_always_there(data):
     ("spoil", "match"),
     [
         (
-            lambda X, y: (sparse.csr_array(X), y),
-            r"sparse.*X\.toarray\(\).*TruncatedSVD",
-        ),
-        (
             lambda X, y: (X, np.repeat("a", 120)),
             "only one class: 'a'|at least 2 classes",
         ),

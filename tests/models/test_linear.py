@@ -293,12 +293,14 @@ def test_concepts_are_not_for_logistic_regression(data):
             ConceptInfluenceExplainer(clf).fit(X, y, concepts=concepts)
 
 
-def test_sparse_features_are_refused():
+def test_words_in_a_pipeline():
     texts = ["good food", "bad food", "good soup", "bad soup"]
     pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    explainer = ConceptInfluenceExplainer(pipeline)
-    with pytest.raises(TypeError, match="X is a sparse matrix .* TruncatedSVD"):
-        explainer.fit(texts, [1, 0, 1, 0])
+    explainer = ConceptInfluenceExplainer(pipeline).fit(texts, [1, 0, 1, 0])
+    influence = explainer.influence(["good bread"], [1])
+    assert influence.training["text"].tolist() == texts
+    # Both good texts lower the loss of another one.
+    np.testing.assert_array_equal(influence.values[0] < 0, [True, False, True, False])
 
 
 # --- Frozen models --------------------------------------------------------------------

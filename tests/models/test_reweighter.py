@@ -216,12 +216,18 @@ def test_missing_values_where_the_classifier_takes_them(data):
         _reweighter().fit(X, y, is_clean=IS_CLEAN)
 
 
-def test_sparse_features_need_a_surrogate_that_makes_them_dense(data, texts):
+@pytest.mark.parametrize(
+    "surrogate",
+    [
+        None,
+        LogisticRegression(),
+        ConceptBottleneckClassifier(),
+        make_pipeline(TruncatedSVD(3, random_state=0), LogisticRegression()),
+    ],
+)
+def test_sparse_features_with_every_surrogate(data, texts, surrogate):
     _, y, _ = data
     pipe = make_pipeline(TfidfVectorizer(), MultinomialNB())
-    with pytest.raises(TypeError, match="pass a surrogate that makes them dense"):
-        _reweighter(pipe).fit(texts, y, is_clean=IS_CLEAN)
-    surrogate = make_pipeline(TruncatedSVD(3, random_state=0), LogisticRegression())
     reweighter = _reweighter(pipe, surrogate=surrogate)
     reweighter.fit(texts, y, is_clean=IS_CLEAN)
     assert np.ptp(reweighter.sample_weight_) > 0.5

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from skclif.numerics.heads import HeadsProblem, HeadStack, RidgeHead, SoftmaxHead
-from skclif.numerics.products import affine, affine_adjoint, row_space, with_ones
+from skclif.numerics.products import affine, affine_adjoint, with_ones
+from skclif.numerics.row_space import row_space
 
 SIZES = [2, 3, 5, 8]
 
@@ -122,7 +123,7 @@ def test_affine_is_a_product_with_a_column_of_ones():
 def test_row_space_only_with_fewer_rows_than_features():
     generator = torch.Generator().manual_seed(0)
     wide = torch.randn(4, 9, generator=generator, dtype=torch.float64)
-    basis = row_space(wide)
+    basis = row_space(wide).basis
     torch.testing.assert_close(wide @ basis @ basis.T, wide)
     assert row_space(wide.T) is None
 

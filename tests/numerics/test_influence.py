@@ -292,10 +292,10 @@ def test_the_span_of_few_rows_is_exact(intervention_prob):
     bottleneck = _fit(data, intervention_prob=intervention_prob)
     features = _data(n_samples=4, n_features=50, seed=1).features
     expected = _influence(bottleneck, data, _derivatives(bottleneck, features, "loss"))
-    reduced, basis = data.in_row_space()
+    reduced, span = data.in_row_space()
     assert reduced.features.shape == (30, 30)
-    rotated = bottleneck.rotated(basis)
-    derivatives = _derivatives(rotated, features @ basis, "loss")
+    rotated = bottleneck.inside(span)
+    derivatives = _derivatives(rotated, span.coordinates(features), "loss")
     torch.testing.assert_close(
         _influence(rotated, reduced, derivatives), expected, rtol=1e-8, atol=1e-12
     )

@@ -19,6 +19,7 @@ from ..._inputs.checks import (
 )
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
+from ...numerics.sparse import Matrix
 from ..requests import class_codes
 from .edit import Edit
 
@@ -29,7 +30,7 @@ _AS_FIT = "a dict of X, y, concepts … as fit takes them"
 def check_edit(
     heads: FittedHeads,
     rows: TrainingRows,
-    read_features: Callable[[Any], np.ndarray],
+    read_features: Callable[[Any], Matrix],
     *,
     y: Any,
     concepts: Any,
@@ -212,7 +213,7 @@ def _dropped_concepts(heads: FittedHeads, names: Any) -> list[int]:
 def _added(
     heads: FittedHeads,
     rows: TrainingRows,
-    read_features: Callable[[Any], np.ndarray],
+    read_features: Callable[[Any], Matrix],
     add: Any,
 ) -> TrainingRows | None:
     if add is None:
@@ -307,8 +308,8 @@ def check_steps(n_steps: Any) -> int | None:
 
 
 def check_validation(
-    heads: FittedHeads, read_features: Callable[[Any], np.ndarray], X: Any, y: Any
-) -> tuple[np.ndarray, np.ndarray] | None:
+    heads: FittedHeads, read_features: Callable[[Any], Matrix], X: Any, y: Any
+) -> tuple[Matrix, np.ndarray] | None:
     """Return features and codes of validation rows, checked; None without such rows.
 
     Parameters

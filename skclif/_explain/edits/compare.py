@@ -10,8 +10,10 @@ import torch
 from scipy import stats
 
 from ..._inputs.annotations import Annotations
+from ..._inputs.training_rows import as_features
 from ..._models.fitted import FittedHeads
 from ..._results.comparison import EditComparison, PairedChange
+from ...numerics.sparse import Matrix
 from ...numerics.targets import LabelTarget, evaluate
 
 _LEVEL = 0.95
@@ -20,7 +22,7 @@ _LEVEL = 0.95
 def compare_heads(
     before: FittedHeads,
     after: FittedHeads,
-    features: np.ndarray,
+    features: Matrix,
     labels: np.ndarray,
     annotations: dict[str, np.ndarray],
     readable: dict[str, np.ndarray],
@@ -134,10 +136,10 @@ def annotation_codes(
 
 
 def _judged(
-    heads: FittedHeads, features: np.ndarray, labels: np.ndarray
+    heads: FittedHeads, features: Matrix, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the code that is predicted for every row, and the log-loss (nats)."""
-    bottleneck, rows = heads.tensors(), torch.from_numpy(features)
+    bottleneck, rows = heads.tensors(), as_features(features)
     target = LabelTarget("loss", torch.from_numpy(labels))
     predicted = bottleneck.label_probabilities(rows).argmax(dim=1).numpy()
     losses: np.ndarray = evaluate(target, bottleneck, rows).numpy()
@@ -147,7 +149,7 @@ def _judged(
 def _concept_quality(
     before: FittedHeads,
     after: FittedHeads,
-    features: np.ndarray,
+    features: Matrix,
     annotations: dict[str, np.ndarray],
 ) -> pd.DataFrame:
     columns = ["concept", "measure", "n_rows", "before", "after"]
@@ -172,13 +174,11 @@ def _concept_quality(
     return pd.DataFrame(lines, columns=columns)
 
 
-def _predicted_concepts(
-    heads: FittedHeads, features: np.ndarray
-) -> dict[str, np.ndarray]:
+def _predicted_concepts(heads: FittedHeads, features: Matrix) -> dict[str, np.ndarray]:
     """Return the code, or the number, that is predicted for every row and concept."""
     bottleneck = heads.tensors()
     stack = bottleneck.concepts
-    scores = bottleneck.concept_scores(torch.from_numpy(features))
+    scores = bottleneck.concept_scores(as_features(features))
     found = {}
     for name, classes, head, part in zip(
         heads.names, heads.values, stack.heads, stack.split(scores), strict=True

@@ -12,7 +12,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from ..._inputs.pipelines import final_step, with_final_step
-from ..._inputs.training_rows import TrainingRows
+from ..._inputs.training_rows import TrainingRows, as_features
 from ..._models.fitted import FittedHeads
 from ..._results.edits import EditRecord, EditResult, HeadRecord
 from ..._storage.digests import sha256_of
@@ -20,6 +20,7 @@ from ..._version import __version__
 from ...exceptions import warn_user
 from ...numerics.edits import KEPT, Limits, predicted_effect, solve_edit
 from ...numerics.hessians import Factors
+from ...numerics.sparse import Matrix, SparseFeatures
 from ...numerics.targets import LabelTarget, evaluate
 from ..engine import Solved
 from ..requests import numeric_targets, shares_of
@@ -85,9 +86,11 @@ def edit_model(
     new = edit.apply(heads, old)
     if edit.dropped_concepts:
         new = new.without_concepts(edit.dropped_concepts)
-    data, basis = new.data().to(device).in_row_space()
+    data, span = new.data().to(device), None
+    if factors is not None or not isinstance(data.features, SparseFeatures):
+        data, span = data.in_row_space()
     solution = solve_edit(
-        heads.tensors(device).rotated(basis),
+        heads.tensors(device).inside(span),
         old.data().to(device),
         data,
         factors,
@@ -96,10 +99,9 @@ def edit_model(
         dropped=edit.dropped_concepts,
         settled=settled,
     )
-    back = None if basis is None else basis.T
     way = solution.way
     edited = heads.with_parameters(
-        solution.bottleneck.rotated(back),
+        solution.bottleneck.outside(span),
         [start == KEPT for start in way.start],
         edit.dropped_concepts,
     )
@@ -121,7 +123,7 @@ def effects(
     edited: FittedHeads,
     edit: Edit,
     new: TrainingRows,
-    features: np.ndarray,
+    features: Matrix,
     codes: np.ndarray,
 ) -> tuple[float | None, float]:
     """Return the predicted and the achieved effect on the mean log-loss of rows.
@@ -135,21 +137,21 @@ def effects(
     edit : Edit
     new : TrainingRows
         Rows after the edit.
-    features : ndarray of shape (n_targets, n_features)
+    features : ndarray or SparseFeatures of shape (n_targets, n_features)
     codes : ndarray of shape (n_targets,)
         Codes of the labels.
     """
     about = numeric_targets(heads, "loss", codes, solved.device)
     before, after = (_mean_loss(model, features, codes) for model in (heads, edited))
     # Features of added rows may leave the span that the factors belong to.
-    outside = solved.basis is not None and edit.added is not None
+    outside = solved.span is not None and edit.added is not None
     if edit.dropped_concepts or outside:
         return None, after - before
     data = new.data().to(solved.device)
-    if solved.basis is not None:
+    if solved.span is not None:
         data, _ = data.in_row_space()
     questions = solved.questions(features, about, shares_of("mean", len(features)))
-    predicted = predicted_effect(solved.bottleneck, data, solved.factors, questions)
+    predicted = predicted_effect(solved.bottleneck, data, solved.inverse, questions)
     return predicted, after - before
 
 
@@ -217,9 +219,9 @@ def heads_of_edit(result: EditResult) -> tuple[FittedHeads, FittedHeads]:
     return before, after
 
 
-def _mean_loss(heads: FittedHeads, features: np.ndarray, codes: np.ndarray) -> float:
+def _mean_loss(heads: FittedHeads, features: Matrix, codes: np.ndarray) -> float:
     target = LabelTarget("loss", torch.from_numpy(codes))
-    rows = torch.from_numpy(features)
+    rows = as_features(features)
     return float(evaluate(target, heads.tensors(), rows).mean())
 
 
@@ -245,15 +247,23 @@ def _warn_unless_converged(heads: tuple[HeadRecord, ...], max_iter: int) -> None
             )
 
 
-def fingerprints(*sets: dict[str, np.ndarray]) -> list[str]:
+def fingerprints(*sets: dict[str, Any]) -> list[str]:
     """Return the SHA-256 of sets of named arrays; shared arrays are read once."""
     digests: dict[int, str] = {}
     found = []
     for arrays in sets:
         for array in arrays.values():
             if id(array) not in digests:
-                plain = array.astype(str) if array.dtype == object else array
-                digests[id(array)] = sha256_of([(plain.dtype.str, plain)])
+                digests[id(array)] = sha256_of(
+                    [(part.dtype.str, part) for part in _plain(array)]
+                )
         named = {name: digests[id(array)] for name, array in arrays.items()}
         found.append(sha256_of([], json.dumps(named).encode()))
     return found
+
+
+def _plain(array: Any) -> list[np.ndarray]:
+    """Return arrays of bytes that tell an array from others."""
+    if isinstance(array, SparseFeatures):
+        return array.parts()
+    return [array.astype(str) if array.dtype == object else array]

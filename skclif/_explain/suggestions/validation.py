@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...numerics.first_order import Adjoint, add_adjoints, solve_adjoint
+from ...numerics.sparse import Matrix
 from ...numerics.targets import Question, Target
 from ..engine import Solved
 
@@ -23,7 +24,7 @@ class Validation:
     Attributes
     ----------
     solved : Solved
-    features : ndarray of shape (n_validation, n_features)
+    features : ndarray or SparseFeatures of shape (n_validation, n_features)
     codes : ndarray of shape (n_validation,)
         Codes of the classes that the targets are about.
     about : callable
@@ -33,7 +34,7 @@ class Validation:
     """
 
     solved: Solved
-    features: np.ndarray
+    features: Matrix
     codes: np.ndarray
     about: Callable[[np.ndarray], Callable[[slice], Target]]
     about_labels: bool
@@ -58,9 +59,7 @@ class Validation:
         """Return whether labels fit predictions; None for a target about a concept."""
         if not self.about_labels:
             return None
-        device, basis = self.solved.device, self.solved.basis
-        features = torch.from_numpy(self.features).to(device)
-        features = features if basis is None else features @ basis
+        features = self.solved.inputs(self.features)
         proba = self.solved.bottleneck.label_probabilities(features)
         log_proba = proba.clamp_min(torch.finfo(proba.dtype).tiny).log()
         return are_related(log_proba.cpu().numpy(), self.codes)
@@ -73,7 +72,7 @@ class Validation:
         bottleneck = self.solved.bottleneck
         derivatives = question.target.derivatives(bottleneck, question.features)
         return solve_adjoint(
-            bottleneck, self.solved.factors, derivatives, question.combine
+            bottleneck, self.solved.inverse, derivatives, question.combine
         )
 
 

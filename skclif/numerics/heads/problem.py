@@ -7,7 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..products import affine, affine_adjoint
+from ..products import affine, affine_adjoint, row_squares
+from ..sparse import Features
 from .head import Head
 from .stack import HeadStack, Index
 
@@ -23,7 +24,7 @@ class HeadsProblem:
     Parameters
     ----------
     stack : HeadStack
-    features : Tensor of shape (n_samples, n_features)
+    features : Tensor or SparseFeatures of shape (n_samples, n_features)
     codes : Tensor of shape (n_samples, n_heads)
         Codes of categories, or numbers for ridge heads. If the weight is 0, any valid
         code.
@@ -34,7 +35,7 @@ class HeadsProblem:
     """
 
     stack: HeadStack
-    features: Tensor
+    features: Features
     codes: Tensor
     weights: Tensor
     penalties: Tensor
@@ -50,6 +51,26 @@ class HeadsProblem:
             weights=self.weights[:, heads],
             penalties=self.penalties[heads],
         )
+
+    def probabilities_of(
+        self, heads: Sequence[int], probabilities: list[Tensor]
+    ) -> list[Tensor]:
+        """Return the probabilities of some heads, as the problem of them groups them.
+
+        Parameters
+        ----------
+        heads : sequence of int
+        probabilities : list of Tensor
+            Of each group of all heads.
+        """
+        by_head: dict[int, Tensor] = {}
+        for (_, members, _), p in zip(self.stack.groups, probabilities, strict=True):
+            positions = torch.arange(len(self.stack))[members].tolist()
+            by_head |= {j: p[:, k] for k, j in enumerate(positions)}
+        groups: dict[Head, list[Tensor]] = {}
+        for j in heads:
+            groups.setdefault(self.stack.heads[j], []).append(by_head[j])
+        return [torch.stack(parts, dim=1) for parts in groups.values()]
 
     def scores(self, parameters: Tensor) -> Tensor:
         """Return the scores of all heads, (n_samples, n_scores)."""
@@ -98,11 +119,14 @@ class HeadsProblem:
 
     def mean_curvature(self, probabilities: list[Tensor]) -> Tensor:
         """Return every head's curvature averaged over rows and scores, (n_heads,)."""
-        mean = torch.empty_like(self.weights[0])
+        return self.row_curvature(probabilities).mean(dim=0)
+
+    def row_curvature(self, probabilities: list[Tensor]) -> Tensor:
+        """Return every row's curvature averaged over scores, (n_samples, n_heads)."""
+        curvature = torch.empty_like(self.weights)
         for (head, members, _), p in zip(self.stack.groups, probabilities, strict=True):
-            rows = self.weights[:, members] * head.mean_curvature(p)
-            mean[members] = rows.mean(dim=0)
-        return mean
+            curvature[:, members] = self.weights[:, members] * head.mean_curvature(p)
+        return curvature
 
     def gradient_noise(self, probabilities: list[Tensor], parameters: Tensor) -> Tensor:
         """Return the rounding error of every head's gradient, (n_heads,)."""
@@ -147,7 +171,7 @@ class HeadsProblem:
         """
         probabilities = self.probabilities(self.scores(parameters))
         norm = self.by_head(self.gradient(probabilities, parameters) ** 2).sqrt()
-        sizes = (self.features**2).sum(dim=1) + 1
+        sizes = row_squares(self.features) + 1
         squares = torch.zeros_like(norm)
         for (_, members, _), residual in zip(
             self.stack.groups, self.residuals(probabilities), strict=True
@@ -169,8 +193,7 @@ class HeadsProblem:
     @cached_property
     def _row_norms(self) -> Tensor:
         """Norms of ``[x, 1]``, (n_samples,)."""
-        norms: Tensor = torch.linalg.vector_norm(self.features, dim=1)
-        return norms.square().add(1).sqrt()
+        return row_squares(self.features).add(1).sqrt()
 
     @cached_property
     def _head_of_score(self) -> Tensor:

@@ -6,6 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..products import dense_rows
+from ..sparse import Features
+
 # Relative change of the normaliser below which differences lose digits.
 _OVERTAKEN = -0.9
 
@@ -45,8 +48,9 @@ class SoftmaxHead:
         """Activations per row; a head with two values has one."""
         return 1 if self.n_values == 2 else self.n_values
 
-    def inputs(self, features: Tensor) -> Tensor:
+    def inputs(self, features: Features) -> Tensor:
         """Return the inputs of the scores: ``[features, 1]``, or ``[features, 0]``."""
+        features = dense_rows(features)
         return torch.nn.functional.pad(features, (0, 1), value=float(self.intercept))
 
     def contrasts(self, like: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Quick strong baselines: a text pipeline, and a table that compares them."""

@@ -1,0 +1,275 @@
+"""Baselines on the same folds, one after the other, each as soon as it is done."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import f1_score
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state
+
+from .._inputs.annotations import concept_table
+from .._inputs.checks import check_labels, check_length
+from .._models.bottleneck import ConceptBottleneckClassifier
+from .._results.baselines import SCORES, BaselineComparison
+from .._text.embedder import SentenceEmbedder
+from ..exceptions import PenaltyWarning, TruncatedTextWarning
+from .pipelines import make_text_pipeline
+
+_BOOTSTRAPS = 500
+GOLD = "annotations"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A model to compare.
+
+    Attributes
+    ----------
+    name : str
+    sees : str
+        What of a text it sees.
+    estimator : estimator
+    uses_concepts : bool
+        Whether annotations teach it.
+    """
+
+    name: str
+    sees: str
+    estimator: Any
+    uses_concepts: bool = False
+
+
+def compare_baselines(
+    X: Any,
+    y: Any,
+    concepts: Any = None,
+    *,
+    cv: Any = 5,
+    vectors: Any = True,
+    groups: Any = None,
+    random_state: Any = None,
+    on_model: Callable[[pd.Series], None] | None = None,
+) -> BaselineComparison:
+    """Compare quick baselines for texts, cheapest first.
+
+    Every model predicts each row when the row's fold is left out. The table begins with
+    the majority and ends with the label from annotations alone, which is what a
+    bottleneck can reach without leakage.
+
+    Parameters
+    ----------
+    X : array-like of str of shape (n_samples,)
+        The texts.
+    y : array-like of shape (n_samples,)
+        Their labels.
+    concepts : DataFrame or array-like of shape (n_samples, n_concepts), default=None
+        Annotations; None or NaN where one is missing. With them, bottlenecks and the
+        label from annotations alone are part of the table.
+    cv : int or splitter, default=5
+        Number of stratified folds, drawn by `random_state`, or a splitter.
+    vectors : bool or transformer, default=True
+        Sentence vectors, as in :func:`make_text_pipeline`. False compares words alone,
+        in seconds.
+    groups : array-like of shape (n_samples,), default=None
+        Rows of one group stay in one fold.
+    random_state : int, RandomState instance or None, default=None
+        Draws folds and the bootstrap samples of intervals.
+    on_model : callable, default=None
+        Called with each line of the table as soon as it is there.
+
+    Returns
+    -------
+    comparison : BaselineComparison
+        The table, with a plot.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind, lengths differ, or a class has fewer rows
+        than there are folds.
+
+    See Also
+    --------
+    make_text_pipeline : The models of the table, to fit and to change.
+
+    Examples
+    --------
+    >>> from skclif import compare_baselines
+    >>> from skclif.datasets import make_concept_reviews
+    >>> reviews = make_concept_reviews(200, random_state=0)
+    >>> comparison = compare_baselines(
+    ...     reviews.data, reviews.target, vectors=False, random_state=0
+    ... )
+    >>> comparison.frame["model"].tolist()
+    ['majority', 'words']
+    """
+    texts = _texts(X)
+    y = check_labels(y, len(texts))
+    annotations = None if concepts is None else concept_table(concepts)
+    if annotations is not None:
+        check_length("concepts", len(annotations), len(texts))
+    rng = check_random_state(random_state)
+    folds = _folds(cv, texts, y, groups, rng)
+    seed = int(rng.randint(2**31))
+    rows = []
+    for baseline in baselines(vectors, annotations is not None):
+        row = _measured(baseline, texts, y, annotations, folds, seed)
+        if baseline.name == "vectors":
+            _warn_of_long_texts(baseline.estimator, texts)
+        if on_model is not None:
+            on_model(row)
+        rows.append(row)
+    frame = pd.DataFrame(rows).reset_index(drop=True)
+    return BaselineComparison(frame, len(texts), len(folds))
+
+
+compare_baselines.__module__ = "skclif"
+
+
+def baselines(vectors: Any, has_concepts: bool) -> Iterator[Baseline]:
+    """Yield the models of the table, cheapest first."""
+    yield Baseline("majority", "nothing", DummyClassifier(strategy="prior"))
+    seen = {"words": make_text_pipeline(vectors=False)}
+    if vectors is not False:
+        seen["vectors"] = make_text_pipeline(vectors=vectors, words=False)
+        seen["vectors and words"] = make_text_pipeline(vectors=vectors)
+    for sees, pipeline in seen.items():
+        yield Baseline(sees, sees, pipeline)
+    if not has_concepts:
+        return
+    for sees, pipeline in seen.items():
+        name = f"bottleneck on {sees}"
+        yield Baseline(name, sees, pipeline, uses_concepts=True)
+    gold = ConceptBottleneckClassifier(C="auto")
+    yield Baseline("label from annotations", GOLD, gold, uses_concepts=True)
+
+
+def _measured(
+    baseline: Baseline,
+    texts: np.ndarray,
+    y: np.ndarray,
+    annotations: pd.DataFrame | None,
+    folds: list[tuple[np.ndarray, np.ndarray]],
+    seed: int,
+) -> pd.Series:
+    """Return the line of one model."""
+    start = time.perf_counter()
+    classes = np.unique(y)
+    proba = np.zeros((len(y), len(classes)))
+    inputs, fit = texts, {}
+    if baseline.sees == GOLD:
+        inputs = _indicators(annotations)
+    for train, test in folds:
+        model = clone(baseline.estimator)
+        if annotations is not None and baseline.uses_concepts:
+            fit = _fit_params(model, annotations.iloc[train])
+        with warnings.catch_warnings():
+            # Penalties at an edge and slow solvers matter to nobody who compares.
+            warnings.simplefilter("ignore", PenaltyWarning)
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            # It is said once, of all texts, and not for every model and fold.
+            warnings.simplefilter("ignore", TruncatedTextWarning)
+            model.fit(inputs[train], y[train], **fit)
+            columns = np.searchsorted(classes, model.classes_)
+            proba[np.ix_(test, columns)] = model.predict_proba(inputs[test])
+    seconds = time.perf_counter() - start
+    scores = _scores(proba, y, classes, seed)
+    about = {"model": baseline.name, "sees": baseline.sees}
+    return pd.Series({**about, **scores, "seconds": seconds})
+
+
+def _warn_of_long_texts(pipeline: Any, texts: np.ndarray) -> None:
+    """Embed all texts together, which warns once; their vectors are in memory."""
+    embedder = pipeline["features"]
+    if isinstance(embedder, SentenceEmbedder) and embedder.share_vectors:
+        embedder.transform(texts)
+
+
+def _fit_params(model: Any, annotations: pd.DataFrame) -> dict[str, Any]:
+    if isinstance(model, Pipeline):
+        return {"classifier__concepts": annotations}
+    return {}  # annotations are its features
+
+
+def _indicators(annotations: pd.DataFrame | None) -> np.ndarray:
+    """Return a column for each value of each concept; a gap is a value."""
+    assert annotations is not None
+    words = annotations.astype(object).where(annotations.notna(), "")
+    indicators = pd.get_dummies(words.map(str), prefix_sep="=", dtype=float)
+    return np.asarray(indicators)
+
+
+def _scores(
+    proba: np.ndarray, y: np.ndarray, classes: np.ndarray, seed: int
+) -> dict[str, float]:
+    """Return every score, with the ends of its 95 % bootstrap interval over rows."""
+    codes = np.searchsorted(classes, y)
+    rng = np.random.RandomState(seed)
+    samples = [np.arange(len(y))]
+    samples += [rng.randint(len(y), size=len(y)) for _ in range(_BOOTSTRAPS)]
+    predicted = proba.argmax(axis=1)
+    least = np.finfo(float).tiny
+    losses = -np.log(np.maximum(proba[np.arange(len(y)), codes], least))
+    found = np.array(
+        [
+            [
+                (predicted[rows] == codes[rows]).mean(),
+                f1_score(codes[rows], predicted[rows], average="macro"),
+                losses[rows].mean(),
+            ]
+            for rows in samples
+        ]
+    )
+    low, high = np.percentile(found[1:], [2.5, 97.5], axis=0)
+    return {
+        f"{score}{end}": float(values[j])
+        for j, score in enumerate(SCORES)
+        for end, values in (("", found[0]), ("_low", low), ("_high", high))
+    }
+
+
+def _texts(X: Any) -> np.ndarray:
+    if isinstance(X, str):
+        raise TypeError(f"X is a single text, {X!r}; put the texts in a list.")
+    texts = np.asarray(X, dtype=object)
+    if texts.ndim == 2 and texts.shape[1] == 1:
+        texts = texts[:, 0]
+    if texts.ndim != 1:
+        raise ValueError(f"X must be a column of texts, got the shape {texts.shape}.")
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"X must hold texts only; row {row} (counted from 0) holds {text!r}."
+            )
+    return texts
+
+
+def _folds(
+    cv: Any, texts: np.ndarray, y: np.ndarray, groups: Any, rng: np.random.RandomState
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return rows to train on and to test, for each fold."""
+    if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
+        fewest = np.unique(y, return_counts=True)[1].min()
+        if not 2 <= cv <= fewest:
+            raise ValueError(
+                f"cv={cv} must be from 2 to {fewest}, the rows of the rarest label; "
+                "use fewer folds, or leave out labels that are so rare."
+            )
+        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+        cv = kind(int(cv), shuffle=True, random_state=rng)
+    folds = list(check_cv(cv, y, classifier=True).split(texts, y, groups))
+    tested = np.sort(np.concatenate([test for _, test in folds]))
+    if not np.array_equal(tested, np.arange(len(y))):
+        raise ValueError("cv must test every row once.")
+    return folds

@@ -1,0 +1,155 @@
+"""``skclif baseline``: what quick models reach on a file of texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .._text.weights import DEFAULT_MODEL
+from .command import Command
+from .console import Console
+from .options import DEVICE, ENCODING, JSON, QUIET
+from .reviews import read_reviews
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WIDTH = 32
+
+
+@click.command("baseline", cls=Command)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--text", default="text", show_default=True, help="Column of the texts.")
+@click.option(
+    "--label", default="label", show_default=True, help="Column of the labels."
+)
+@click.option(
+    "--concept",
+    "concepts",
+    multiple=True,
+    metavar="COLUMN",
+    help="Column of a concept's annotations; repeat it for each. Empty cells are not "
+    "annotated.",
+)
+@click.option(
+    "--group", metavar="COLUMN", help="Column of groups that stay in one fold."
+)
+@click.option(
+    "--cv",
+    type=click.IntRange(min=2),
+    default=5,
+    show_default=True,
+    help="Number of folds.",
+)
+@click.option("--words-only", is_flag=True, help="Compute no sentence vectors.")
+@click.option(
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="Embedding model: a local directory, or a name on the Hub.",
+)
+@DEVICE
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the table into this file (.png, .svg, .pdf).",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Draws the folds."
+)
+@ENCODING
+@QUIET
+@JSON
+def baseline_command(
+    file: Path,
+    cv: int,
+    words_only: bool,
+    model: str,
+    device: str,
+    plot: Path | None,
+    seed: int,
+    quiet: bool,
+    as_json: bool,
+    **columns: Any,
+) -> None:
+    """Compare quick models of the texts in FILE, cheapest first.
+
+    Every text is predicted by models that have not seen it. Lines appear as soon as
+    they are there: the majority, words, sentence vectors, both; with --concept also
+    bottlenecks on each, and the label from annotations alone, which is what concepts
+    can reach.
+
+    \b
+    Example:
+      skclif baseline reviews.csv --text review --label stars --concept food
+    """  # noqa: D301 - click reads backslash-b, so this cannot be raw
+    if plot is not None:
+        _check_plot(plot)
+    console = Console(quiet, as_json)
+    console.stage("read", f"Reading {file.name}")
+    reviews = read_reviews(file, {**columns, "id": None})
+    console.result(_line("", "accuracy", "macro F1", "log-loss", "95 %", "seconds"))
+    from .._baselines.comparison import compare_baselines
+    from .._text.embedder import SentenceEmbedder
+
+    vectors: Any = False
+    if not words_only:
+        vectors = SentenceEmbedder(model, device=device, verbose=console.shows_bars)
+    with console.showing_warnings():
+        comparison = compare_baselines(
+            reviews.texts,
+            reviews.labels,
+            reviews.concepts if columns["concepts"] else None,
+            cv=cv,
+            vectors=vectors,
+            groups=reviews.groups,
+            random_state=seed,
+            on_model=lambda row: console.result(_scores(row)),
+        )
+    if plot is not None:
+        comparison.plot().figure.savefig(plot)
+    console.json_result(
+        models=comparison.frame.to_dict(orient="records"),
+        n_texts=comparison.n_samples,
+        n_folds=comparison.n_folds,
+    )
+
+
+def _scores(row: pd.Series) -> str:
+    return _line(
+        row["model"],
+        f"{row['accuracy']:.1%}",
+        f"{row['macro_f1']:.3f}",
+        f"{row['log_loss']:.3f}",
+        f"{row['log_loss_low']:.3f} to {row['log_loss_high']:.3f}",
+        f"{row['seconds']:.1f}",
+    )
+
+
+def _line(model: str, *cells: str) -> str:
+    widths = (10, 10, 10, 18, 10)
+    return f"{model:<{_WIDTH}}" + "".join(
+        f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)
+    )
+
+
+def _check_plot(plot: Path) -> None:
+    """Refuse a picture that could not be written, before the work."""
+    if plot.suffix not in (".png", ".svg", ".pdf"):
+        raise click.BadParameter(
+            f"{str(plot)!r} must end in .png, .svg or .pdf.", param_hint="--plot"
+        )
+    if not plot.absolute().parent.is_dir():
+        raise click.BadParameter(
+            f"the folder of {str(plot)!r} does not exist.", param_hint="--plot"
+        )
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise click.BadParameter(
+            'needs matplotlib; install it with pip install "skclif[plots]".',
+            param_hint="--plot",
+        )

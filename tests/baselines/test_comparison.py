@@ -1,0 +1,175 @@
+"""The table of baselines against scikit-learn, its order, and what it refuses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, log_loss
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from skclif import SentenceEmbedder, compare_baselines, make_text_pipeline
+from skclif.datasets import make_concept_reviews
+from skclif.exceptions import TruncatedTextWarning
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* texts are longer")
+
+
+@pytest.fixture(scope="module")
+def reviews():
+    found = make_concept_reviews(150, random_state=1)
+    return list(found.data), np.asarray(found.target), found.concepts
+
+
+@pytest.fixture(scope="module")
+def comparison(reviews, tiny_encoder):
+    lines = []
+    embedder = SentenceEmbedder(tiny_encoder)
+    found = compare_baselines(
+        *reviews, cv=3, vectors=embedder, random_state=0, on_model=lines.append
+    )
+    return found, lines
+
+
+def test_cut_texts_are_said_once(reviews, tiny_encoder):
+    texts, y, _ = reviews
+    with pytest.warns(TruncatedTextWarning, match="150 of 150 texts") as caught:
+        compare_baselines(texts, y, cv=3, vectors=SentenceEmbedder(tiny_encoder))
+    assert len([w for w in caught if w.category is TruncatedTextWarning]) == 1
+
+
+def test_the_table_begins_with_the_cheapest(comparison):
+    found, lines = comparison
+    assert found.frame["model"].tolist() == [
+        "majority",
+        "words",
+        "vectors",
+        "vectors and words",
+        "bottleneck on words",
+        "bottleneck on vectors",
+        "bottleneck on vectors and words",
+        "label from annotations",
+    ]
+    assert found.frame["sees"].tolist()[-1] == "annotations"
+    assert [line["model"] for line in lines] == found.frame["model"].tolist()
+    assert (found.n_samples, found.n_folds) == (150, 3)
+
+
+def test_every_score_lies_in_its_interval(comparison):
+    frame = comparison[0].frame
+    for score in ("accuracy", "macro_f1", "log_loss"):
+        assert (frame[f"{score}_low"] <= frame[score]).all()
+        assert (frame[score] <= frame[f"{score}_high"]).all()
+    assert (frame["seconds"] > 0).all() and frame.notna().all(axis=None)
+    text = frame.set_index("model")["log_loss"]
+    assert text["words"] < text["majority"]
+    assert found_best(frame) == comparison[0].best
+
+
+def found_best(frame):
+    texts = frame[frame["sees"] != "annotations"]
+    return texts.sort_values("log_loss")["model"].iloc[0]
+
+
+def test_scores_are_those_of_scikit_learn(reviews):
+    texts, y, _ = reviews
+    cv = StratifiedKFold(4, shuffle=True, random_state=5)
+    frame = compare_baselines(texts, y, cv=cv, vectors=False).frame
+    line = frame.set_index("model").loc["words"]
+    proba = cross_val_predict(
+        make_text_pipeline(vectors=False), texts, y, cv=cv, method="predict_proba"
+    )
+    predicted = np.unique(y)[proba.argmax(axis=1)]
+    assert line["accuracy"] == pytest.approx((predicted == y).mean())
+    assert line["macro_f1"] == pytest.approx(f1_score(y, predicted, average="macro"))
+    assert line["log_loss"] == pytest.approx(log_loss(y, proba))
+    shares = pd.Series(y).value_counts(normalize=True)
+    majority = frame.set_index("model").loc["majority"]
+    assert majority["log_loss"] == pytest.approx(-(shares * np.log(shares)).sum(), 0.02)
+
+
+def test_the_label_from_annotations_sees_nothing_else(reviews):
+    texts, y, concepts = reviews
+    kwargs = {"cv": 3, "vectors": False, "random_state": 0}
+    frames = [
+        compare_baselines(some, y, concepts, **kwargs).frame.set_index("model")
+        for some in (texts, texts[::-1])
+    ]
+    line = "label from annotations"
+    columns = frames[0].columns.drop(["seconds", "sees"])
+    pd.testing.assert_series_equal(
+        frames[0].loc[line, columns], frames[1].loc[line, columns]
+    )
+    codes = pd.get_dummies(concepts.fillna("").astype(str))
+    rough = LogisticRegression().fit(codes, y)
+    assert abs(frames[0].loc[line, "accuracy"] - rough.score(codes, y)) < 0.15
+
+
+def test_folds_and_intervals_are_drawn_by_the_random_state(reviews):
+    texts, y, _ = reviews
+    kwargs = {"cv": 3, "vectors": False}
+    frames = [
+        compare_baselines(texts, y, random_state=seed, **kwargs).frame.drop(
+            columns="seconds"
+        )
+        for seed in (0, 0, 1)
+    ]
+    pd.testing.assert_frame_equal(frames[0], frames[1])
+    assert not frames[0].equals(frames[2])
+    before = np.random.get_state()[1].copy()
+    compare_baselines(texts, y, random_state=0, **kwargs)
+    np.testing.assert_array_equal(before, np.random.get_state()[1])
+
+
+def test_groups_stay_in_one_fold(reviews):
+    texts, y, _ = reviews
+    # Each text stands twice, so that without groups its label is known.
+    rng = np.random.default_rng(0)
+    odd = rng.permutation(y)
+    twice, labels = texts + texts, np.concatenate([odd, odd])
+    kwargs = {"cv": 3, "vectors": False, "random_state": 0}
+    groups = np.tile(np.arange(150), 2)
+    leaky, honest = (
+        compare_baselines(twice, labels, groups=g, **kwargs).frame.set_index("model")
+        for g in (None, groups)
+    )
+    assert leaky.loc["words", "accuracy"] > honest.loc["words", "accuracy"] + 0.15
+
+
+def test_the_plot_shows_every_model(comparison):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    ax = comparison[0].plot("accuracy")
+    assert [label.get_text() for label in ax.get_yticklabels()][0] == (
+        "label from annotations"
+    )
+    assert ax.get_xlabel() == "Accuracy, 3 folds"
+    _, other = plt.subplots()
+    assert comparison[0].plot(ax=other) is other
+    plt.close("all")
+    with pytest.raises(ValueError, match="score must be one of .* got 'auc'"):
+        comparison[0].plot("auc")
+
+
+def test_views(comparison):
+    assert "8 models on 150 rows" in repr(comparison[0])
+    html = comparison[0]._repr_html_()
+    assert "bottleneck on words" in html and "<table" in html
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"X": "good soup"}, TypeError, "X is a single text"),
+        ({"X": np.ones((150, 2))}, ValueError, r"column of texts, got the shape \(150"),
+        ({"X": ["a"] * 149 + [None]}, TypeError, "row 149 .* holds None"),
+        ({"y": [1] * 3}, ValueError, "y"),
+        ({"concepts": [["a"]] * 3}, ValueError, "concepts"),
+        ({"cv": 1}, ValueError, "cv=1 must be from 2 to"),
+        ({"cv": 100}, ValueError, "cv=100 must be from 2 to .* rarest label"),
+        ({"cv": [([0, 1], [2, 3])]}, ValueError, "cv must test every row once"),
+        ({"vectors": "MiniLM"}, TypeError, "vectors must be True, False"),
+    ],
+)
+def test_what_is_refused(reviews, change, error, match):
+    given = dict(zip(("X", "y", "concepts"), reviews, strict=True))
+    with pytest.raises(error, match=match):
+        compare_baselines(**{**given, "vectors": False, **change})

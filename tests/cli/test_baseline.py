@@ -1,0 +1,72 @@
+"""``skclif baseline``: lines for people, JSON for programs, a picture, and errors."""
+
+import json
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from skclif.cli import main
+from skclif.datasets import make_concept_reviews
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    reviews = make_concept_reviews(90, random_state=0)
+    frame = pd.DataFrame({"review": reviews.data, "stars": reviews.target})
+    frame = frame.assign(food=reviews.concepts["food"], who=range(90))
+    path = tmp_path_factory.mktemp("baseline") / "reviews.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def run(file, *options):
+    names = ["--text", "review", "--label", "stars", "--cv", "3"]
+    return CliRunner().invoke(main, ["baseline", str(file), *names, *options])
+
+
+def test_lines_for_people(file):
+    result = run(file, "--words-only", "--concept", "food", "--group", "who")
+    assert result.exit_code == 0, result.output
+    lines = [line.split("  ")[0] for line in result.stdout.splitlines()]
+    assert lines == [
+        "",
+        "majority",
+        "words",
+        "bottleneck on words",
+        "label from annotations",
+    ]
+    assert "Reading reviews.csv" in result.stderr
+
+
+def test_json_for_programs_and_a_picture(file, tiny_encoder, tmp_path):
+    picture = tmp_path / "table.svg"
+    options = ["--json", "--model", tiny_encoder, "--plot", str(picture)]
+    result = run(file, *options)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [line["model"] for line in found["models"]] == [
+        "majority",
+        "words",
+        "vectors",
+        "vectors and words",
+    ]
+    assert (found["n_texts"], found["n_folds"]) == (90, 3)
+    assert 0 < found["models"][1]["log_loss"] < 5
+    assert "<svg" in picture.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--plot", "table.docx"], "must end in .png, .svg or .pdf"),
+        (["--plot", "nowhere/table.png"], "the folder of 'nowhere/table.png'"),
+        (["--cv", "80"], "cv=80 must be from 2 to"),
+        (["--cv", "1"], "1 is not in the range"),
+        (["--concept", "service"], "service"),
+    ],
+)
+def test_what_is_refused(file, options, match):
+    result = run(file, "--words-only", *options)
+    assert result.exit_code != 0 and match in result.stderr
+    assert "Traceback" not in result.stderr
