@@ -5,7 +5,7 @@ heads. Steps, step lengths and stopping are per head.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch
@@ -55,6 +55,15 @@ class Convergence:
         """Whether each head is at its optimum, (n_heads,)."""
         reached = self.gradient_norm <= self.tolerance
         return reached & (self.uncertainty <= _MAX_UNCERTAINTY)
+
+
+def joined(parts: Sequence[Convergence]) -> Convergence:
+    """Return how fits of some heads at a time ended, as one."""
+    columns = [
+        torch.cat([getattr(part, field.name) for part in parts])
+        for field in fields(Convergence)[1:]
+    ]
+    return Convergence(max(part.n_iter for part in parts), *columns)
 
 
 @dataclass(frozen=True)
