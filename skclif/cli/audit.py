@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .._audit.rows import Reviews
 
     Parts = tuple[Reviews, Reviews]  # to train on, and held out
+    _Records = list[dict[str, Any]]  # of the trail
 
 _OF_MODEL = ("C", "concept_C", "training")
 _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
@@ -146,7 +147,7 @@ def run_audit(
     about: dict[str, Any],
     files: dict[str, Path],
     options: dict[str, Any],
-    earlier: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = list,
+    earlier: Callable[[AuditFolder, _Records], _Records] = lambda _, records: records,
 ) -> Audit:
     """Make an audit in a folder, and say what it found.
 
@@ -164,9 +165,9 @@ def run_audit(
         What was read.
     options : dict
         Of the command.
-    earlier : callable, default=list
-        Returns which of the records in the folder this audit continues. Without any,
-        the trail begins again.
+    earlier : callable
+        Takes the folder and its records; returns the records that this audit continues,
+        by default all of them. Without any, the trail begins again.
     """
     from .._audit.folder import AuditFolder
 
@@ -176,7 +177,7 @@ def run_audit(
     folder = AuditFolder(out)
     with console.showing_warnings(), folder.to_write() as records:
         folder.check_model(records)
-        records = earlier(records)
+        records = earlier(folder, records)
         _refuse_decisions(folder, records)
         console.stage("reading", reading)
         return _audit_rows(console, folder, records, read(), about, files, options)

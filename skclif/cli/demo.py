@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .._audit.demonstration import Outcome, Reading
     from .._audit.findings import Audit
+    from .._audit.folder import AuditFolder
     from .._audit.rows import Reviews
     from .audit import Parts
 
@@ -92,7 +93,7 @@ def demo_command(
         return parts
 
     found = run_audit(
-        console, out, "Getting the reviews", read, about, {}, options, _not_of_demos
+        console, out, "Getting the reviews", read, about, {}, options, _continued
     )
     if about["truth"] is not None:
         _repair(console, out, found, options["device"])
@@ -115,16 +116,47 @@ class _Console(Console):
         super().json_result(**self.found)
 
 
-def _not_of_demos(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the records that a new demo continues: none of a demo that went on."""
+def _continued(
+    folder: AuditFolder, records: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the records that a new demo continues: none of a demo that went on.
+
+    Raises
+    ------
+    ClickException
+        If the folder holds anything that no demo wrote.
+    """
     from .._audit.demonstration import BY
 
-    of_demos = all(
-        record.get("source") == {} if record["kind"] == "fit" else record["by"] == BY
-        for record in records
-    )
-    went_on = any(record["kind"] != "fit" for record in records)
-    return [] if of_demos and went_on else records
+    others = [record for record in records if record["kind"] != "fit"]
+    if not _is_of_demos(folder, records):
+        raise click.ClickException(
+            f"{folder.path} holds an audit that no demo made, and a demo would replace "
+            "it. Name another --out."
+        )
+    decided = [record for record in others if record["by"] != BY]
+    if decided:
+        numbers = ", ".join(str(record["number"]) for record in decided)
+        raise click.ClickException(
+            f"{folder.path} holds what people decided ({_of_records(decided)} {numbers} "
+            f"of {folder.trail.path}), and a demo would begin again without it. Name "
+            "another --out."
+        )
+    return [] if others else records
+
+
+def _of_records(records: list[dict[str, Any]]) -> str:
+    return "record" if len(records) == 1 else "records"
+
+
+def _is_of_demos(folder: AuditFolder, records: list[dict[str, Any]]) -> bool:
+    """Return whether demos, and nothing else, made the audits in a folder."""
+    if records:
+        # An audit records the file that it read, a demo has none.
+        fits = (record for record in records if record["kind"] == "fit")
+        return all(record.get("source") == {} for record in fits)
+    # Without a trail, the report says who wrote it.
+    return folder.command() in (None, "demo")
 
 
 # --- The repair -----------------------------------------------------------------------

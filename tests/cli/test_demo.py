@@ -164,8 +164,49 @@ def test_a_demo_does_not_replace_what_people_decided(
     line = folders.run(
         "demo", "--data", "generated", "--model", tiny_encoder, "--out", out
     ).stderr
-    assert "holds a model that was repaired" in line
+    assert "holds what people decided (record 3 of " in line
     assert folders.records(out) == before
+
+
+def _contents(folder):
+    """Return the content of every file."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def _refused_demo(out, model):
+    before = _contents(out)
+    result = folders.run("demo", "--data", "generated", "--model", model, "--out", out)
+    assert result.exit_code == 1
+    assert _contents(out) == before
+    return result.stderr
+
+
+def test_a_demo_does_not_replace_a_rejection_by_a_person(small, tiny_encoder, tmp_path):
+    out = shutil.copytree(small[0], tmp_path / "demo")
+    decided = folders.lines(out, "suspects.csv").head(1).assign(decision="reject")
+    decided.to_csv(tmp_path / "decided.csv", index=False)
+    folders.done("apply", out, tmp_path / "decided.csv", "--by", "a person", "--quiet")
+    assert folders.records(out)[-1]["kind"] == "reject"
+    said = _refused_demo(out, tiny_encoder)
+    assert "holds what people decided (record 3 of " in said
+    assert "Name another --out." in said
+
+
+def test_a_demo_does_not_replace_an_audit_of_a_file(tiny_encoder, tmp_path):
+    audited = folders.make_audit(tmp_path, tiny_encoder)
+    assert [record["kind"] for record in folders.records(audited.out)] == ["fit"]
+    said = _refused_demo(audited.out, tiny_encoder)
+    assert "holds an audit that no demo made" in said
+    # Nor one whose trail was lost.
+    (audited.out / "trail.jsonl").unlink()
+    assert "holds an audit that no demo made" in _refused_demo(
+        audited.out, tiny_encoder
+    )
+    (audited.out / "run.json").write_text("[]")
+    assert "holds an audit that no demo made" in _refused_demo(
+        audited.out, tiny_encoder
+    )
 
 
 def test_a_list_without_errors_changes_nothing(tiny_encoder, tmp_path, monkeypatch):
