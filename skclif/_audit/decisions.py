@@ -67,7 +67,7 @@ class Decisions:
     n_in_effect : int
         Number of accepted lines whose value is already there.
     by_effect : bool
-        Whether some lines were listed by their effect on the held-out rows.
+        Whether some accepted lines were listed by their effect on the held-out rows.
     sha256 : str
         Of the file.
     """
@@ -140,7 +140,7 @@ def read_decisions(
     lists = Lists() if lists is None else lists
     pairs = [(line, _change(line, place, lists)) for line in accepted]
     chosen = _chosen(pairs)
-    suggested = [change.source == "suggestion" for _, change in pairs]
+    by_effect = any(_is_by_effect(line, change, lists) for line, change in pairs)
     pairs = [(line, change) for line, change in pairs if not _is_so(change)]
     judged = _judged(pairs, wrong, even_if_right)
     changes = [judged[key] for key, change in chosen.items() if not _is_so(change)]
@@ -157,7 +157,7 @@ def read_decisions(
         len(refused),
         len(lines) - len(accepted) - len(refused),
         len(accepted) - len(pairs),
-        any(suggested) or any(line.get("effect") for line in accepted),
+        by_effect,
         hashlib.sha256(path.read_bytes()).hexdigest(),
     )
 
@@ -346,6 +346,18 @@ def _source(line: dict[str, str], kind: str, path: str, new: Any, lists: Lists) 
         return "suspect" if _is_word(listed, new) else "person"
     is_evidence = line.get("probability_wrong") or line.get("probability")
     return "suspect" if is_evidence and not line.get("effect") else "person"
+
+
+def _is_by_effect(line: dict[str, str], change: Change, lists: Lists) -> bool:
+    """Return whether a line was listed because of its effect on the held-out rows.
+
+    A value of the person's own does not change that: the effect chose the row.
+    """
+    if line.get("effect"):
+        return True
+    if line.get("probability_wrong") or line.get("probability"):  # a suspect
+        return False
+    return (change.id, change.kind, change.path) in lists.suggestions
 
 
 def _judged(

@@ -21,6 +21,7 @@ from .truth import Truth
 BY = "skclif demo"
 WHY = "A careful reader, for whom the demo looked the truth up"
 _DECIDED = ["decision", "why", "kind", "id", "text_hash", "path", "current", "proposed"]
+_DECIDED += ["probability_wrong"]  # which says that it is a suspect
 # How often a mistake has to be found, by one person or several, to be a pattern.
 _PATTERN = 2
 _Z = 1.959964  # of a 95 % interval

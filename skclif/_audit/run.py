@@ -11,6 +11,7 @@ from .decisions import BELIEVED_WRONG
 from .environment import versions
 from .findings import Audit
 from .folder import AuditedRows
+from .revisions import chosen_by_effect, without_intervals
 from .trail import last_revision
 from .truth import Truth
 
@@ -86,7 +87,8 @@ def last_repair(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     last = last_revision(records)
     if last is None or "comparison" not in last:
         return None
-    return {"record": last["number"], **last["comparison"]}
+    found = {"record": last["number"], "chosen_by_effect": False, **last["comparison"]}
+    return without_intervals(found) if chosen_by_effect(last) else found
 
 
 @dataclass(frozen=True, eq=False)

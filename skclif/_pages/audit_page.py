@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .._audit.revisions import chosen_by_effect
 from .._audit.rows import LEAST_PROBABILITY
 from .._audit.truth import Truth, mark
 from .._inputs.annotations import format_value as plain
@@ -125,6 +126,7 @@ def _decision(record: dict[str, Any]) -> _Context:
         **{name: record[name] for name in ("number", "when", "by", "why")},
         "what": what_was_done(record),
         "effect": record.get("achieved_effect"),
+        "by_effect": chosen_by_effect(record),
     }
 
 

@@ -40,6 +40,14 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
+def points(value: float) -> str:
+    """Return a difference of two shares, in percentage points; zero has no sign."""
+    said = f"{100 * value:+.1f}"
+    if float(said) == 0:
+        return "0\N{NO-BREAK SPACE}points"
+    return f"{_typeset(said)}\N{NO-BREAK SPACE}points"
+
+
 def fold_position(text: str) -> int:
     """Return where a long text can be folded away, 0 if it is not long."""
     if len(text) <= _LONG:

@@ -252,12 +252,28 @@ def _audit_rows(
 def _refuse_decisions(folder: AuditFolder, records: list[dict[str, Any]]) -> None:
     done = [record for record in records if record["kind"] in ("edit", "forget")]
     if done:
-        raise click.ClickException(
-            f"{folder.path} holds a model that was repaired (records "
-            f"{done[0]['number']} to {done[-1]['number']} of {folder.trail.path}). An "
-            "audit would begin again without these repairs: name another --out, or "
-            "continue with skclif apply."
+        kinds = {record["kind"] for record in done}
+        what = " and ".join(
+            words
+            for kind, words in (
+                ("edit", "a model that was repaired"),
+                ("forget", "an audit whose rows were forgotten"),
+            )
+            if kind in kinds
         )
+        raise click.ClickException(
+            f"{folder.path} holds {what} ({which_records(done)} of "
+            f"{folder.trail.path}). An audit would begin again without that: name "
+            "another --out, or continue with skclif apply."
+        )
+
+
+def which_records(records: list[dict[str, Any]]) -> str:
+    """Return the numbers of records of the trail, in words."""
+    *most, last = (str(record["number"]) for record in records)
+    if not most:
+        return f"record {last}"
+    return f"records {', '.join(most)} and {last}"
 
 
 def _embed(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .audit import run_audit
+from .audit import run_audit, which_records
 from .command import Command
 from .console import Console
 from .options import AUDIT, WHO, options
@@ -136,17 +136,12 @@ def _continued(
         )
     decided = [record for record in others if record["by"] != BY]
     if decided:
-        numbers = ", ".join(str(record["number"]) for record in decided)
         raise click.ClickException(
-            f"{folder.path} holds what people decided ({_of_records(decided)} {numbers} "
-            f"of {folder.trail.path}), and a demo would begin again without it. Name "
+            f"{folder.path} holds what people decided ({which_records(decided)} of "
+            f"{folder.trail.path}), and a demo would begin again without it. Name "
             "another --out."
         )
     return [] if others else records
-
-
-def _of_records(records: list[dict[str, Any]]) -> str:
-    return "record" if len(records) == 1 else "records"
 
 
 def _is_of_demos(folder: AuditFolder, records: list[dict[str, Any]]) -> bool:

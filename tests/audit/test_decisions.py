@@ -444,6 +444,30 @@ def test_lines_are_counted(revision, line, truth, tmp_path):
     assert not found.by_effect
 
 
+def test_what_an_effect_chose(revision, truth, tmp_path):
+    """A suspect is not chosen by its effect, though a suggestion is the same."""
+    line = truth.line("relabel", truth.free(stars=2)[0], "label", 4)
+    key = line["id"], "relabel", "label"
+    lists = Lists({key: "4"}, {key: "4"})
+
+    def by_effect(**more):
+        file = folders.write(tmp_path / "d.csv", [{**line, **more}])
+        wrong = {(line["id"], "label"): 0.9}
+        options = {"lists": lists, "wrong": lambda: wrong}
+        return read_decisions(file, revision, {}, **options).by_effect
+
+    assert by_effect(effect="-0.01", probability_wrong="0.9")
+    assert not by_effect(probability_wrong="0.9")
+    assert not by_effect(probability="0.9")
+    assert by_effect()
+    # A value of one's own: the row is still the one that the effect chose.
+    assert by_effect(proposed="3")
+    assert by_effect(effect="-0.01", proposed="3")
+    assert not read_decisions(
+        folders.write(tmp_path / "d.csv", [line]), revision, {}
+    ).by_effect
+
+
 def test_what_need_not_be_said(revision, truth, tmp_path):
     """The path goes without saying, but of concepts; so does the weight that is."""
     i = truth.free(stars=2)[0]

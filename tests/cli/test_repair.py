@@ -212,7 +212,21 @@ def test_the_numbers_before_and_after_are_true(applied):
     assert f"{len(changes)} changes made" in result.stdout
     assert "On the 30 held-out texts:" in result.stdout
     _assert_numbers(result, before, truth.quality(truth.fit()))
-    assert "these numbers flatter them" in " ".join(result.stdout.split())
+
+
+def test_rows_that_chose_the_changes_give_no_interval(applied):
+    out, _, _, result, *_ = applied
+    said = folders.records(out)[-1]["comparison"]
+    assert said["chosen_by_effect"]
+    assert said["accuracy"]["interval"] == said["log_loss"]["interval"] == [None, None]
+    (line,) = (s for s in result.stdout.splitlines() if s.startswith("Accuracy ch"))
+    assert "on texts that chose some of these changes: that flatters them" in line
+    assert "[" not in line and "95 %" not in line
+    page = " ".join((out / "audit.html").read_text(encoding="utf-8").split())
+    section = page[page.index('id="repair"') : page.index('id="provenance"')]
+    assert "These texts chose some of the changes" in section
+    assert "the intervals say" not in section
+    assert "Where suggestions were accepted (*), these texts chose" in page
 
 
 def test_the_trail_says_who_did_what_when_and_why(applied):
@@ -307,6 +321,7 @@ def test_what_changed_is_in_trail_run_page_and_output(shaken):
     for name in ("accuracy", "log_loss"):
         expected = [one[name] for one in quality]
         assert [said[name]["before"], said[name]["after"]] == pytest.approx(expected)
+        assert not said["chosen_by_effect"]
         low, high = said[name]["interval"]
         assert low < said[name]["after"] - said[name]["before"] < high
     run_record = json.loads((out / "run.json").read_text(encoding="utf-8"))
@@ -325,6 +340,13 @@ def test_what_changed_is_in_trail_run_page_and_output(shaken):
     old, new = concepts["food"]
     assert f"Accuracy of the concepts: food {old:.1%} → {new:.1%}" in printed
     assert "the others as before." in printed
+    assert "(95 % intervals, each text compared with itself)" in printed
+    assert "flatter" not in printed and "chose" not in section
+    shares = "".join(
+        f'<td class="num">{100 * said["accuracy"][when]:.1f}\xa0%</td>'
+        for when in ("before", "after")
+    )
+    assert shares in (out / "audit.html").read_text(encoding="utf-8")
 
 
 def test_forgetting_takes_what_changed_off_the_page(shaken, tmp_path):
@@ -897,7 +919,7 @@ def test_a_repaired_model_is_not_audited_over(applied, audited, tmp_path):
     out = shutil.copytree(applied[0], tmp_path / "report")
     before = folders.contents(out)
     line = refused(*_audit(audited, out, "--model", audited.model))
-    assert "holds a model that was repaired (records 2 to 2 of" in line
+    assert "holds a model that was repaired (record 2 of" in line
     assert "name another --out, or continue with skclif apply" in line
     assert folders.contents(out) == before
 

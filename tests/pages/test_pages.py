@@ -12,6 +12,7 @@ from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.findings import audit
 from skclif._audit.models import fit_models
 from skclif._audit.rows import Reviews
+from skclif._audit.run import last_repair
 from skclif._audit.truth import Truth
 from skclif._inputs.annotations import format_value
 from skclif._pages.audit_page import N_HARMFUL, _context, audit_html
@@ -160,6 +161,7 @@ def make_repair(found, say="plain words"):
         "n_changed": 3,
         "n_better": 1,
         "n_worse": 1,
+        "chosen_by_effect": False,
         "accuracy": {"before": 0.5, "after": 0.625, "interval": [-0.25, 0.5]},
         "log_loss": {"before": 1.0, "after": 0.75, "interval": [None, None]},
         "concepts": [{"concept": f"concept {say}", "before": 0.5, "after": 0.25}],
@@ -439,9 +441,12 @@ def test_the_page_tells_what_the_last_repair_changed():
     html, found = make_page()
     text = " ".join(Page(html).text.split())
     assert "On 30 held-out texts, before and after record 2" in text
-    assert "Accuracy of the label0.5000.625+0.125−0.250 to +0.500" in text
+    row = "Accuracy of the label50.0 %62.5 %+12.5 points−25.0 points to +50.0 points"
+    assert row in text
     assert "Log-loss of the label1.000.750−0.250–" in text
-    assert "Accuracy of concept plain words0.5000.250−0.250–" in text
+    assert "Accuracy of concept plain words50.0 %25.0 %−25.0 points–" in text
+    assert "the intervals say how far other texts could move the change" in text
+    assert "These texts chose" not in text
     assert (
         "3 predictions changed: 1 for the better, 1 for the worse, the others" in text
     )
@@ -452,8 +457,35 @@ def test_the_page_tells_what_the_last_repair_changed():
     ):
         shown = f"{line['id']} · label {line['label']} · now predicted"
         assert f"{shown} {line['predicted']} {said} {line['text']}" in text
-    colours = re.findall(r'class="(\w+)">([+−][\d.]+)<', html)
-    assert ("help", "+0.125") in colours and ("help", "−0.250") in colours
+    colours = re.findall(r'class="(\w+)">([+−][\d.]+)[\xa0<]', html)
+    assert ("help", "+12.5") in colours and ("help", "−0.250") in colours
+
+
+def test_the_page_gives_no_interval_where_the_texts_chose_the_changes():
+    _, found = make_page()
+    repair = make_repair(found) | {"chosen_by_effect": True}
+    html = audit_html(found, make_run() | {"repair": repair})
+    text = " ".join(Page(html).text.split())
+    assert "These texts chose some of the changes" in text
+    assert "the intervals say" not in text
+    repair |= {"chosen_by_effect": False, "n_rows": 1}
+    html = audit_html(found, make_run() | {"repair": repair})
+    text = " ".join(Page(html).text.split())
+    assert "One text gives no interval." in text
+    assert "the intervals say" not in text
+
+
+def test_old_records_of_suggestions_have_no_intervals():
+    one = {"before": 0.5, "after": 0.6, "interval": [0.0, 0.2]}
+    record = {"kind": "edit", "number": 2, "changes": [{"source": "suggestion"}]}
+    record["comparison"] = {"accuracy": one, "log_loss": one}
+    found = last_repair([record])
+    assert found["chosen_by_effect"]
+    assert found["accuracy"] == one | {"interval": [None, None]}
+    record["changes"] = [{"source": "suspect"}, {}]
+    found = last_repair([record])
+    assert not found["chosen_by_effect"]
+    assert found["log_loss"] == one
 
 
 def test_a_page_says_how_many_lines_were_rejected():

@@ -1,0 +1,15 @@
+"""Numbers of things in words."""
+
+from __future__ import annotations
+
+
+def how_many(n: int, what: str) -> str:
+    """Return a number and what it is a number of: "1 row", "2,000 rows".
+
+    Parameters
+    ----------
+    n : int
+    what : str
+        In the singular; its plural ends in "s".
+    """
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
