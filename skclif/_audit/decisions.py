@@ -276,6 +276,8 @@ class _Place:
 def _change(line: dict[str, str], place: _Place, lists: Lists) -> Change:
     """Return what an accepted line asks for."""
     digest, kind, path, old = place.target(line)
+    if kind == "annotate" and old is None and not line["proposed"]:
+        raise _to_be_asked(line, path, place.revision)
     new = _value(line["where"], kind, path, line["proposed"], place.revision)
     if not _is_current(line, kind, old) and not _same(old, new):
         raise _changed_since(line, path, old)
@@ -430,6 +432,19 @@ def _changed_since(line: dict[str, str], path: str, old: Any) -> DataFileError:
     )
 
 
+def _to_be_asked(line: dict[str, str], path: str, revision: Revision) -> DataFileError:
+    return DataFileError(
+        f"{line['where']}: {path!r} of {line['id']!r} is not annotated, and the column "
+        "proposed is empty in this accepted line. Nobody but a person can say the "
+        "value: read the text or ask somebody who does, and write what is true into "
+        f"proposed ({_known_words('annotate', path, revision)})."
+    )
+
+
+def _known_words(kind: str, path: str, revision: Revision) -> str:
+    return ", ".join(repr(format_value(v)) for v in _values(kind, path, revision))
+
+
 def _check_text(line: dict[str, str], digest: str, audited: str | None) -> None:
     where = line["where"]
     if not _same_hash(line["text_hash"], short_hash(digest)):
@@ -512,7 +527,7 @@ def _value(where: str, kind: str, path: str, said: str, revision: Revision) -> A
     value = _known_value(kind, path, said, revision)
     if value is not None:
         return value
-    words = ", ".join(repr(format_value(v)) for v in _values(kind, path, revision))
+    words = _known_words(kind, path, revision)
     hint = "."
     if kind == "annotate":
         hint = f", or write {word!r} to take the annotation away."

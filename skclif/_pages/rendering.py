@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .._inputs.annotations import format_value
-from .._results.words import how_many
+from .._results.words import how_many, is_or_are
 from .words import fold_position, number, percent, points, signed
 
 
@@ -30,6 +30,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "fold_position": fold_position,
         "how_many": how_many,
+        "is_or_are": is_or_are,
         "number": number,
         "percent": percent,
         "plain": format_value,

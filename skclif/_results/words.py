@@ -13,3 +13,8 @@ def how_many(n: int, what: str) -> str:
         In the singular; its plural ends in "s".
     """
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def is_or_are(n: int) -> str:
+    """Return the verb that goes with a number of things."""
+    return "is" if n == 1 else "are"

@@ -29,11 +29,11 @@ _CEBAB_ABOUT = (
     "training on its exclusive training split, evaluation on its test split."
 )
 _GENERATED_ABOUT = (
-    "The reviews are generated, and five people annotated them. In the training part, "
-    "annotator 1 calls the service Positive wherever a review is about a long wait "
-    '({waits} times), and annotators 2 and 3 call food that is "to die for" Negative '
-    "({idioms} times). The other annotations, the labels and the held-out part are "
-    "right."
+    "The reviews are generated, and five people annotated them. Errors were planted in "
+    "the training part: annotator 1 called the service Positive wherever a review is "
+    'about a long wait ({waits} times), and annotators 2 and 3 called food that is "to '
+    'die for" Negative ({idioms} times). The other annotations, the labels and the '
+    "held-out part are right."
 )
 _N_GENERATED = 2400
 _HELD_OUT = 4  # one in so many

@@ -224,6 +224,30 @@ def test_an_empty_cell_takes_no_annotation_away(out, truth, tmp_path):
     assert folders.contents(out) == before
 
 
+def test_only_a_person_can_say_a_missing_annotation(revision, truth, tmp_path):
+    """The model's guess is in another column, which nothing reads."""
+    line = truth.line("annotate", truth.free(food=None)[0], "food", "", effect="-0.1")
+    line["guess"] = "Positive"
+    file = folders.write(tmp_path / "d.csv", [line])
+    message = (
+        f"row 1: 'food' of {line['id']!r} is not annotated, and the column proposed is "
+        "empty in this accepted line. Nobody but a person can say the value: read the "
+        "text or ask somebody who does, and write what is true into proposed "
+        "('Negative', 'Positive'"
+    )
+    with pytest.raises(DataFileError, match=re.escape(message)):
+        read_decisions(file, revision, {})
+    folders.write(file, [{**line, "proposed": "Positive"}])
+    lists = Lists(suggestions={_place(line): ""})
+    found = read_decisions(file, revision, {}, lists=lists)
+    (change,) = found.changes
+    assert (change.old, change.new, change.source) == (None, "Positive", "person")
+    assert found.by_effect  # which chose the row
+    folders.write(file, [{**line, "decision": "reject"}])
+    (rejection,) = read_decisions(file, revision, {}).rejections
+    assert rejection.id == line["id"]
+
+
 def test_a_value_that_reads_like_the_word_is_told_apart(tiny_encoder, tmp_path):
     table = folders.reviews(60)
     table["food"] = table["food"].replace({"unknown": "unannotated"})

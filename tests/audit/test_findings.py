@@ -338,6 +338,23 @@ def test_a_concept_without_held_out_annotations_has_no_quality():
     assert mean == pytest.approx(np.mean(others))
 
 
+def test_a_guess_of_what_is_missing_is_not_proposed():
+    train, held_out = _parts()
+    rows = np.arange(0, N_TRAIN, 25)
+    train.concepts.loc[rows, "food"] = None
+    table = _audit(train, held_out).suggestions
+    asked = (table["kind"] == "annotate") & table["current"].isna()
+    assert 0 < asked.sum() < len(table)
+    assert asked.is_monotonic_increasing  # after all changes
+    assert table["proposed"].isna().equals(asked)
+    assert table["guess"].notna().equals(asked)
+    for name in table["path"][asked].unique():
+        of_name = asked & (table["path"] == name)
+        assert set(table["guess"][of_name]) <= set(train.concepts[name].dropna())
+    for part in (table[asked], table[~asked]):
+        assert part["effect"].is_monotonic_increasing  # the best first
+
+
 @pytest.mark.parametrize("n_held_out", [19, 49, 50])
 def test_few_held_out_rows_have_no_interval(n_held_out):
     train, held_out = _parts()

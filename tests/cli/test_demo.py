@@ -134,6 +134,16 @@ def test_the_page_as_audited_is_kept(small):
     after = (out / "audit.html").read_text(encoding="utf-8")
     assert "Planted, found, repaired" not in before
     assert "Planted, found, repaired" in after
+    planted = _run_json(out)["planted"]
+    reading = _run_json(out)["demo"]["reading"]
+    assert planted["values"] == reading["planted"]
+    assert planted["left"] == reading["planted"] - reading["accepted"]
+    words = " ".join(after.split())
+    mended = f"{reading['accepted']} of the {reading['planted']} planted errors are"
+    assert f"{mended} mended by now" in words
+    assert "mended by now" not in before
+    assert "annotator 1 called the service Positive" in words
+    assert "of the 0 " not in words and "of the 0 " not in stdout
     assert "really wrong, " in before or "right as it is" in before
     assert f"The report is in {out / 'as-audited.html'}" in stdout
     assert stdout.splitlines()[-1] == f"The report is in {out / 'audit.html'}"

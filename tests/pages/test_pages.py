@@ -119,6 +119,8 @@ def make_run(say="plain words"):
         "versions": {"python": f"3 {say}"},
         "timings": {"reading": 0.5},
         "planted": {
+            "values": 30,
+            "left": 30,
             "top_rows": 20,
             "planted_in_top": 7,
             "share_of_training_rows": 0.125,
@@ -256,10 +258,61 @@ def test_the_page_says_what_a_reader_must_know():
     assert "positive = harmful, without the row the loss would be lower" in text
     assert "Harmful is not the same as wrong." in text
     assert "The black box is the same kind of model without that detour" in text
-    assert "of the 20 most harmful training rows, 7 carry a planted error" in text
-    assert "of all training rows, 12.5 % do" in text
-    assert "of the 11 lines that are probably wrong, 9 really are, and 8" in text
-    assert "5 of the 6 values in place of others are the true ones, and 3 of" in text
+    assert (
+        "of the 20 most harmful training rows, 7 are with a planted error; of" in text
+    )
+    assert "of all training rows, 12.5 %." in text
+    assert "of the 11 lines that are probably wrong, 9 really are, and the" in text
+    assert "the proposed value is true in 8." in text
+    assert "5 of 6 proposed values are true" in text
+    assert "mended by now" not in text
+
+
+def test_the_page_of_a_repaired_demo_leaves_out_what_is_empty():
+    _, found = make_page()
+    planted = dict.fromkeys(make_run()["planted"], 0)
+    planted |= {"values": 250, "left": 1, "top_rows": 20}
+    text = " ".join(
+        Page(audit_html(found, make_run() | {"planted": planted})).text.split()
+    )
+    assert "249 of the 250 planted errors are mended by now; this page is" in text
+    assert "those that are left are in 0 of the 20 most harmful training" in text
+    assert "What is true is known here" not in text
+    planted |= {"values": 1, "left": 0}
+    text = " ".join(
+        Page(audit_html(found, make_run() | {"planted": planted})).text.split()
+    )
+    assert "1 of the 1 planted error is mended by now" in text
+    assert "are known" not in text
+
+
+def test_missing_annotations_are_asked_for_after_the_changes():
+    _, found = make_page()
+    table = found.suggestions.head(2)
+    line = table.iloc[0].to_dict() | {
+        "kind": "annotate",
+        "path": "concept 0 plain words",
+    }
+    line |= {"current": None, "proposed": None, "guess": "yes plain words"}
+    table = pd.concat([table, pd.DataFrame([line])], ignore_index=True).astype(object)
+    table = table.where(table.notna(), None)
+    asked = pd.Series([False, False, True])
+    found = replace(found, suggestions=table)
+    html = audit_html(found, make_run())
+    text = " ".join(Page(html).text.split())
+    section = text[text.index("Annotations to ask a person for") :]
+    assert "What the model guesses is no annotation: ask somebody" in section
+    line = table[asked].iloc[0]
+    shown = f"{line['path']} not annotated; the model guesses {line['guess']}"
+    assert f"1. {line['id']} · {shown}" in section
+    assert "the model guesses 3 of 4 rightly" in section
+    n = int(asked.sum())
+    assert f"and {n} missing annotation{'s' if n > 1 else ''} to ask a" in text
+    assert " → not annotated" not in text
+    none = replace(found, suggestions=table[~asked])
+    assert "Annotations to ask" not in audit_html(none, make_run())
+    only = audit_html(replace(found, suggestions=table[asked]), make_run())
+    assert "Annotations to ask" in only and "These are the first" not in only
 
 
 def test_the_page_ends_a_demo_with_what_the_repair_was_worth():
