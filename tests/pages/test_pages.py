@@ -258,10 +258,8 @@ def test_the_page_says_what_a_reader_must_know():
     assert "positive = harmful, without the row the loss would be lower" in text
     assert "Harmful is not the same as wrong." in text
     assert "The black box is the same kind of model without that detour" in text
-    assert (
-        "of the 20 most harmful training rows, 7 are with a planted error; of" in text
-    )
-    assert "of all training rows, 12.5 %." in text
+    assert "known: they are in 7 of the 20 most harmful training rows, and in" in text
+    assert "and in 12.5 % of all training rows." in text
     assert "of the 11 lines that are probably wrong, 9 really are, and the" in text
     assert "the proposed value is true in 8." in text
     assert "5 of 6 proposed values are true" in text
