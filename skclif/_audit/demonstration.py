@@ -12,6 +12,7 @@ import pandas as pd
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .decisions import BELIEVED_WRONG
 from .findings import Audit
+from .models import warnings_of
 from .quality import quality
 from .replay import TOLERANCE, last_fit
 from .revisions import Place, Revision, fit
@@ -199,7 +200,8 @@ def outcome(
     place : Place
     """
     parameters = last_fit(records)["parameters"]
-    without = fit(truth.mended(rows), parameters, place).model
+    with warnings_of("The model without planted errors"):
+        without = fit(truth.mended(rows), parameters, place).model
     label, n = found.metrics["label"], len(held_out)
     models = [
         Quality.of(name, measured, n)

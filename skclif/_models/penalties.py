@@ -29,8 +29,11 @@ def check_concept_C(concept_C: Any, schema: ConceptSchema) -> None:
     for name, C in concept_C.items():
         is_number = isinstance(C, Real) and not isinstance(C, bool)
         if not is_number or not 0 < C < np.inf:
+            hint = ""
+            if isinstance(C, str) and C == "auto":
+                hint = ' "auto" is for all concepts or none: concept_C="auto".'
             raise ValueError(
-                f"concept_C[{name!r}] must be a finite number above 0, got {C!r}."
+                f"concept_C[{name!r}] must be a finite number above 0, got {C!r}.{hint}"
             )
 
 
@@ -103,11 +106,14 @@ def warn_of_edges(C: Any, concept_C: Any, heads: FittedHeads) -> None:
     edges = {name: C for name, C in chosen.items() if C in (GRID[0], GRID[-1])}
     if edges:
         listed = ", ".join(f"{C:g} for {name}" for name, C in edges.items())
+        # The label is last: a concept can have any name, but in quotes.
+        given = ["concept_C"] if len(edges) > ("the label" in edges) else []
+        given += ["C"] if "the label" in edges else []
         warn_user(
             "The penalty that was chosen is at the edge of what was tried: C="
             f"{listed} (from {GRID[0]:g} to {GRID[-1]:g}). The features may need "
-            "another scale, or they tell nothing about these values; set C or "
-            "concept_C to a number to go further.",
+            "another scale, or they tell nothing about these values; set "
+            f"{' or '.join(given)} to a number to go further.",
             PenaltyWarning,
         )
 

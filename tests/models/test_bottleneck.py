@@ -294,11 +294,24 @@ def test_labels_that_features_say_nothing_about_end_at_the_edge(data):
     clf = ConceptBottleneckClassifier(C="auto", concept_C="auto")
     message = (
         r"at the edge of what was tried: C=.*0\.0001 for the label "
-        r"\(from 0.0001 to 10000\)"
+        r"\(from 0.0001 to 10000\).*; set C to a number to go further"
     )
     with pytest.warns(PenaltyWarning, match=message):
         clf.fit(X, noise, concepts=concepts)
     assert clf.C_ == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("seed", "advice"), [(0, "set concept_C or C"), (4, "set concept_C")]
+)
+def test_the_edge_names_the_parameters_that_can_go_further(seed, advice):
+    rng = np.random.default_rng(0)
+    X, noise = rng.normal(size=(200, 8)), rng.integers(0, 2, 200)
+    rng = np.random.default_rng(seed)
+    values = {name: rng.integers(0, 2, 200) for name in "ab"}
+    clf = ConceptBottleneckClassifier(C="auto", concept_C="auto")
+    with pytest.warns(PenaltyWarning, match=f"; {advice} to a number to go further"):
+        clf.fit(X, noise, concepts=pd.DataFrame(values))
 
 
 def test_penalties_of_concepts_by_name(data):
@@ -325,7 +338,10 @@ def test_penalties_of_concepts_by_name(data):
         ({"food": 1, "quiet": 1, "cost": 1}, "'cost'.*give one number for each"),
         ({"food": 0, "quiet": 1, "price": 1}, r"concept_C\['food'\] must be a finite"),
         ({"food": 1, "quiet": np.inf, "price": 1}, "above 0, got inf"),
-        ({"food": 1, "quiet": 1, "price": "auto"}, "above 0, got 'auto'"),
+        (
+            {"food": 1, "quiet": 1, "price": "auto"},
+            "above 0, got 'auto'. .* is for all concepts or none: concept_C=\"auto\"",
+        ),
         ({"food": True, "quiet": 1, "price": 1}, "above 0, got True"),
     ],
 )
