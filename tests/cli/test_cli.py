@@ -389,7 +389,14 @@ def test_bad_input_is_one_clear_line(change, more, message, tiny_encoder, tmp_pa
             ["audit", "x.csv", "--out", "o", "--test-size", "1"],
             "not in the range 0<x<1",
         ),
-        (["audit", "x.csv", "--out", "o", "--C", "0"], "the range x>0"),
+        *(
+            (
+                ["audit", "x.csv", "--out", "o", option, value],
+                f"'{option}': '{value}' is neither a finite number above 0 nor auto.",
+            )
+            for option in ("--C", "--concept-C")
+            for value in ("0", "-1", "x", "autos", "nan", "inf", "")
+        ),
         (["demo", "--data", "secret"], "'secret' is not one of"),
         (["frobnicate"], "No such command 'frobnicate'"),
     ],
