@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .plots import axes
+from .plots import axes, check_drawn
 
 
 # No `from __future__ import annotations` here: `dataclass` would look the strings up in
@@ -166,6 +166,7 @@ class RemovalCurveDisplay:
     __module__ = "skclif.metrics"
 
     def __init__(self, curve: RemovalCurve):
+        check_drawn(self, "curve", curve, RemovalCurve, "removal_curve")
         self.curve = curve
 
     def plot(

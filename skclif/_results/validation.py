@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .plots import axes
+from .plots import axes, check_drawn
 from .ranks import spearman
 
 # Share of a typical row's effect. Smaller differences can be rounding.
@@ -253,6 +253,13 @@ class ValidationDisplay:
     __module__ = "skclif"
 
     def __init__(self, result: ValidationResult):
+        check_drawn(
+            self,
+            "result",
+            result,
+            ValidationResult,
+            "ConceptInfluenceExplainer.validate",
+        )
         self.result = result
 
     def plot(self, *, removed: str = "row", ax: Any = None) -> ValidationDisplay:
