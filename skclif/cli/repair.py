@@ -362,7 +362,7 @@ def _what_changed(comparison: dict[str, Any]) -> Iterator[str]:
     if comparison["chosen_by_effect"]:
         how = f", {_FLATTERED}"
     elif comparison["n_rows"] == 1:
-        how = ". One text gives no interval."
+        how = " (no interval from one text)."
     else:
         how = " (95 % intervals, each text compared with itself)."
     yield f"Accuracy changed by {points}, log-loss by {nats}{how}"

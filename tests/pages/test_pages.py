@@ -522,7 +522,7 @@ def test_the_page_gives_no_interval_where_the_texts_chose_the_changes():
     repair |= {"chosen_by_effect": False, "n_rows": 1}
     html = audit_html(found, make_run() | {"repair": repair})
     text = " ".join(Page(html).text.split())
-    assert "One text gives no interval." in text
+    assert "One text gives no interval of the log-loss." in text
     assert "the intervals say" not in text
 
 
