@@ -1780,7 +1780,7 @@ PARAMETERS = {
         },
         "id": {"None": None, "a text": "has no column 'no such'.*as the identifier"},
         "group": {"None": None, "a text": "has no column 'no such'.*as the group"},
-        "encoding": {"a text": "encoding='no such' is not known to Python"},
+        "encoding": {"a text": "The encoding 'no such' is not known to Python"},
         "na_values": ("None", "a list", "a dict"),
     },
 }

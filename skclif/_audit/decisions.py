@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ SKIP = ("", "skip", "skipped")
 # A value with a lower probability of being wrong is believed right.
 BELIEVED_WRONG = 0.5
 UNANNOTATED = "unannotated"  # what takes an annotation away
+_ALL_IDS = (
+    "id and text_hash of every training row are in influence.csv, as train_id and "
+    "train_text_hash."
+)
 _ROLES = {
     "decision": "whether it is accepted",
     "kind": "the kind of change",
@@ -42,7 +47,7 @@ _ROLES = {
 _OPTIONAL = {"why", "text", "effect", "probability_wrong", "probability"}
 # What a concept with a value that reads like the word needs in its place.
 _AS_VALUE, _AS_REMOVAL = f"value:{UNANNOTATED}", f"remove:{UNANNOTATED}"
-_LARGEST_WEIGHT = 1e6
+_LEAST_WEIGHT, _LARGEST_WEIGHT = 1e-6, 1e6  # or 0
 _LIKE_A_NUMBER = re.compile(r"\d+(e\d+)?", re.ASCII)
 
 
@@ -122,6 +127,33 @@ def read_decisions(
         or no longer; or if a suggested value would replace one that is believed right.
         The message names the line, and nothing is changed.
     """
+    with _rows_explained():
+        return _read_decisions(
+            path, revision, elsewhere, encoding, lists, rejected, wrong, even_if_right
+        )
+
+
+@contextmanager
+def _rows_explained() -> Iterator[None]:
+    """Say in errors what a number of a row means: a spreadsheet shows another one."""
+    try:
+        yield
+    except DataFileError as error:
+        if ", row " not in str(error):
+            raise
+        raise DataFileError(f"{error} (Row 1 is the first row of data.)") from error
+
+
+def _read_decisions(
+    path: Path,
+    revision: Revision,
+    elsewhere: dict[str, str],
+    encoding: str,
+    lists: Lists | None,
+    rejected: Collection[Key],
+    wrong: Callable[[], Wrong],
+    even_if_right: bool,
+) -> Decisions:
     columns = read_columns(path, _ROLES, encoding, _OPTIONAL)
     lines = [
         _line(f"{path}, row {number}", columns, cells)
@@ -212,9 +244,16 @@ def _decision(line: dict[str, str]) -> str:
     if word not in ACCEPT + REJECT + SKIP:
         raise DataFileError(
             f"{line['where']}: the decision {line['decision']!r} is not known. Write "
-            "'accept', 'reject', or 'skip' or nothing to leave it undecided."
+            f"{_either(ACCEPT)} to make the change, {_either(REJECT)} to record that "
+            f"it is not to be made, or {_either(SKIP[1:])} or nothing to leave it "
+            "undecided."
         )
     return word
+
+
+def _either(words: Sequence[str]) -> str:
+    *most, last = map(repr, words)
+    return f"{', '.join(most)} or {last}"
 
 
 @dataclass(frozen=True)
@@ -259,7 +298,10 @@ class _Place:
         """
         where, position = line["where"], self.positions.get(line["id"])
         if position is None:
-            said = self.elsewhere.get(line["id"], "there is no such row")
+            if not line["id"]:
+                raise DataFileError(f"{where}: the column id is empty. {_ALL_IDS}")
+            unknown = f"there is no such row. {_ALL_IDS}"
+            said = self.elsewhere.get(line["id"], unknown).removesuffix(".")
             raise DataFileError(f"{where}: of the row {line['id']!r}: {said}.")
         rows = self.revision.rows
         digest = str(rows.digests[position])
@@ -278,7 +320,7 @@ def _change(line: dict[str, str], place: _Place, lists: Lists) -> Change:
     digest, kind, path, old = place.target(line)
     if kind == "annotate" and old is None and not line["proposed"]:
         raise _to_be_asked(line, path, place.revision)
-    new = _value(line["where"], kind, path, line["proposed"], place.revision)
+    new = _value(line, kind, path, place.revision)
     if not _is_current(line, kind, old) and not _same(old, new):
         raise _changed_since(line, path, old)
     return Change(
@@ -298,6 +340,7 @@ def _rejection(
 ) -> Rejection | None:
     """Return what a rejected line is about; None if an accepted line changes it."""
     digest, kind, path, old = place.target(line)
+    proposed = _refused_value(line, kind, path, place.revision)
     change = chosen.get((line["id"], kind == "annotate", path))
     if change is not None:
         same = change.kind == kind
@@ -309,16 +352,30 @@ def _rejection(
         return None
     if not _is_current(line, kind, old):
         raise _changed_since(line, path, old)
-    proposed = _known_value(kind, path, line["proposed"], place.revision)
     return Rejection(
         kind,
         line["id"],
         short_hash(digest),
         path,
         value_hash(digest, path, old),
-        value_hash(digest, path, line["proposed"] if proposed is None else proposed),
+        value_hash(digest, path, proposed),
         line.get("why") or None,
     )
+
+
+def _refused_value(
+    line: dict[str, str], kind: str, path: str, revision: Revision
+) -> Any:
+    """Return the value that a rejected line proposes, "" if it says none."""
+    if not line["proposed"] or kind == "drop":
+        return line["proposed"]
+    try:
+        value = _value(line, kind, path, revision)
+    except DataFileError as error:
+        raise DataFileError(
+            f"{error} In a rejected line, proposed may be empty."
+        ) from error
+    return line["proposed"] if kind == "reweight" else value
 
 
 def _chosen(pairs: list[tuple[dict[str, str], Change]]) -> dict[_Value, Change]:
@@ -450,8 +507,9 @@ def _check_text(line: dict[str, str], digest: str, audited: str | None) -> None:
     if not _same_hash(line["text_hash"], short_hash(digest)):
         raise DataFileError(
             f"{where}: the text of {line['id']!r} is not the one that was decided on: "
-            f"its hash is {short_hash(digest)}, not {line['text_hash']!r}. Take the "
-            "line from the present suspects.csv or suggestions.csv, and decide again."
+            f"its hash is {HASH_PREFIX}{short_hash(digest)}, not "
+            f"{line['text_hash']!r}. Take the line from the present suspects.csv or "
+            "suggestions.csv, and decide again."
         )
     text = line.get("text")
     if text and digest not in _digests(text) and not _same_text(text, audited):
@@ -504,7 +562,9 @@ def _path(where: str, kind: str, path: str, revision: Revision) -> str:
     return path
 
 
-def _value(where: str, kind: str, path: str, said: str, revision: Revision) -> Any:
+def _value(line: dict[str, str], kind: str, path: str, revision: Revision) -> Any:
+    """Return the value that a line proposes."""
+    where, said = line["where"], line["proposed"]
     if kind == "drop":
         return 0.0
     if kind == "reweight":
@@ -512,18 +572,20 @@ def _value(where: str, kind: str, path: str, said: str, revision: Revision) -> A
             weight = float(said)
         except ValueError:
             weight = -1.0
-        if not 0 <= weight <= _LARGEST_WEIGHT:
+        if weight != 0 and not _LEAST_WEIGHT <= weight <= _LARGEST_WEIGHT:
             raise DataFileError(
-                f"{where}: the weight {said!r} is no number from 0 to "
-                f"{_LARGEST_WEIGHT:g}."
+                f"{where}: the weight {said!r} of {line['id']!r} is neither 0 nor a "
+                f"number from {_LEAST_WEIGHT:g} to {_LARGEST_WEIGHT:g}."
             )
         return weight
     if kind == "annotate":
         word = _removal_word(where, path, said, revision)
-        if said == word:
+        if said.casefold() == word:
             return None
-        if said == _AS_VALUE and word == _AS_REMOVAL:
-            said = UNANNOTATED
+        if said.casefold() == _AS_VALUE and word == _AS_REMOVAL:
+            alike = _like_the_word(path, revision)
+            written = [f"value:{format_value(value)}" for value in alike]
+            return alike[written.index(said) if said in written else 0]
     value = _known_value(kind, path, said, revision)
     if value is not None:
         return value
@@ -539,20 +601,28 @@ def _value(where: str, kind: str, path: str, said: str, revision: Revision) -> A
 
 def _removal_word(where: str, path: str, said: str, revision: Revision) -> str:
     """Return the word that takes an annotation away; refuse a cell that is unclear."""
-    words = {format_value(value) for value in _values("annotate", path, revision)}
-    word = _AS_REMOVAL if UNANNOTATED in words else UNANNOTATED
+    word = _AS_REMOVAL if _like_the_word(path, revision) else UNANNOTATED
     if not said:
         raise DataFileError(
             f"{where}: the column proposed is empty, in an accepted line for {path!r}. "
             f"Write the value, or {word!r} to take the annotation away."
         )
-    if said == UNANNOTATED != word:
+    if said.casefold() == UNANNOTATED != word:
         raise DataFileError(
-            f"{where}: {said!r} is a value of {path!r}, and the word that takes an "
-            f"annotation away. Write {_AS_VALUE!r} for the value, or {_AS_REMOVAL!r} "
-            "to take the annotation away."
+            f"{where}: {said!r} reads like a value of {path!r}, and like the word that "
+            f"takes an annotation away. Write {_AS_VALUE!r} for the value, or "
+            f"{_AS_REMOVAL!r} to take the annotation away."
         )
     return word
+
+
+def _like_the_word(path: str, revision: Revision) -> list[Any]:
+    """Return the values of a concept that read like the word that takes one away."""
+    return [
+        value
+        for value in _values("annotate", path, revision)
+        if format_value(value).casefold() == UNANNOTATED
+    ]
 
 
 def _known_value(kind: str, path: str, said: str, revision: Revision) -> Any:

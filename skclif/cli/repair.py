@@ -294,6 +294,8 @@ def carry_out(
         f"{how_many(found.n_accepted, 'accepted decision')}{also}: record "
         f"{last['number']} of {audit.folder.trail.path}."
     )
+    for line in _without_weight(audit):
+        console.result(line)
     if found.rejections:
         console.result(_rejected(found))
     if not brief:
@@ -344,6 +346,24 @@ def _rejected(found: Decisions) -> str:
         f"{how_many(n, 'rejection')} recorded: {'it is' if n == 1 else 'they are'} not "
         "listed again until the text or the value changes."
     )
+
+
+def _without_weight(audit: OpenAudit) -> Iterator[str]:
+    """Yield a line about changed values of rows that train nothing."""
+    rows = audit.revision.rows
+    idle = set(rows.ids[rows.weights == 0])
+    changed = {
+        change["id"]
+        for change in audit.records[-1]["changes"]
+        if change["kind"] in ("relabel", "annotate") and change["id"] in idle
+    }
+    if changed:
+        named = ", ".join(map(repr, sorted(changed)[:_NAMED]))
+        more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+        yield (
+            f"Of weight 0, so that new values do not move the model: {named}{more}. "
+            "A line with reweight gives such a row weight again."
+        )
 
 
 def _already(found: Decisions) -> str:

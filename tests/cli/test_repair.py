@@ -416,6 +416,25 @@ def test_a_second_round_goes_on_from_the_first(applied, tmp_path):
     assert third["before"] == second["after"]
 
 
+def test_new_values_of_a_row_without_weight_move_nothing(applied, tmp_path):
+    out = shutil.copytree(applied[0], tmp_path / "report")
+    truth = _copied(applied[2])
+    (dropped,) = truth.weights.index[truth.weights == 0]
+    new = _unlike(truth, "label", truth.table.loc[dropped, "stars"])
+    line = truth.line("relabel", dropped, "label", new)
+    result = done("apply", out, folders.write(tmp_path / "more.csv", [line]))
+    said = f"Of weight 0, so that new values do not move the model: {dropped!r}. A line"
+    assert said in result.stdout
+    assert "0 predictions changed" in result.stdout
+    # Not of a row that gets its weight back by the same file.
+    lines = [
+        truth.line("annotate", dropped, "food", "Negative"),
+        truth.line("reweight", dropped, "row", "1"),
+    ]
+    result = done("apply", out, folders.write(tmp_path / "more.csv", lines))
+    assert "Of weight 0" not in result.stdout
+
+
 def _copied(truth):
     copied = object.__new__(Truth)
     copied.__dict__ |= truth.__dict__
