@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .._inputs.annotations import format_value
+from .._results.words import how_many, is_or_are
 from .._storage.cells import HASH_PREFIX, unescape_cell
 from .._storage.tables import check_encoding, is_whole_text, read_columns
 from ..exceptions import DataFileError
@@ -459,8 +460,8 @@ def _believed_right(refused: list[tuple[dict[str, str], Change]]) -> DataFileErr
         f"below {LEAST_PROBABILITY:g}" if probability is None else f"{probability:.2f}"
     )
     n_more = len(refused) - 1
-    more = f" {n_more} more suggested lines are like it." if n_more > 1 else ""
-    more = " One more suggested line is like it." if n_more == 1 else more
+    more = f" {how_many(n_more, 'more suggested line')} {is_or_are(n_more)} like it."
+    more = more if n_more else ""
     return DataFileError(
         f"{line['where']}: {_word(change.old)!r} is believed right as {change.path!r} "
         f"of {change.id!r}: its probability of being wrong is {said}, and a suggestion "

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
+from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
 from .encoder import Block, Encoder, unit_length
 from .store import EmbeddingStore, text_keys
@@ -229,7 +230,8 @@ class SentenceEmbedder(
             elif block.shape[1] != vectors.shape[1]:
                 raise DataFileError(
                     f"The embedding cache in {str(self.cache_dir)!r} is damaged: its "
-                    f"vectors have {vectors.shape[1]} values where the model gives "
+                    f"vectors have {how_many(vectors.shape[1], 'value')} where the "
+                    "model gives "
                     f"{block.shape[1]}. Delete its file; the vectors will be computed "
                     "again."
                 )
@@ -310,7 +312,8 @@ def _warn_truncated(limits: np.ndarray) -> None:
     n_cut = np.count_nonzero(limits)
     if n_cut:
         warn_user(
-            f"{n_cut} of {len(limits)} texts are longer than the {limits.max()} tokens "
+            f"{n_cut} of {how_many(len(limits), 'text')} {is_or_are(int(n_cut))} "
+            f"longer than the {limits.max()} tokens "
             "that the model reads; the rest of them is ignored. Use long_text='mean' "
             "to embed such texts in chunks.",
             TruncatedTextWarning,

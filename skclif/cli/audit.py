@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._results.words import how_many
 from .command import Command
 from .console import Console, embed
 from .options import AUDIT, ENCODING, WHO, Number, options, who_and_why
@@ -209,7 +210,7 @@ def _audit_rows(
     )
     if options["no_text"]:
         train, held_out = train.without_texts(), held_out.without_texts()
-    console.stage("fitting", f"Fitting on {len(train):,} texts")
+    console.stage("fitting", f"Fitting on {how_many(len(train), 'text')}")
     parameters = {name: options[name] for name in _OF_MODEL}
     place = Place.here(options["device"])
     with same_threads(place.threads):
@@ -291,7 +292,9 @@ def _embed(
     from .._text.embedder import SentenceEmbedder
 
     resolve_device(options["device"])  # refuse it before hours of embedding
-    console.stage("embedding", f"Embedding {len(train) + len(held_out):,} texts")
+    console.stage(
+        "embedding", f"Embedding {how_many(len(train) + len(held_out), 'text')}"
+    )
     embedder = SentenceEmbedder(
         options["model"],
         device=options["device"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._results.words import how_many
 from .audit import run_audit, which_records
 from .command import Command
 from .console import Console
@@ -214,7 +215,7 @@ def _what_was_read(reading: Reading) -> str:
     return (
         f"{counts}. {reading.n_accepted:,} of the {reading.n_planted:,} planted errors "
         f"were accepted to be mended ({reading.n_corrected:,} with another value than "
-        f"the proposed one), and {reading.n_rejected:,} lines rejected."
+        f"the proposed one), and {how_many(reading.n_rejected, 'line')} rejected."
     )
 
 

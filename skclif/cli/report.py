@@ -116,7 +116,7 @@ def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> 
         others.insert(0, f"the black box {quality['black_box']['accuracy']:.1%}")
     console.result(
         f"{who} gets {quality['model']['accuracy']:.1%} of "
-        f"{found.counts['held_out_rows']:,} held-out texts right "
+        f"{how_many(found.counts['held_out_rows'], 'held-out text')} right "
         f"({', '.join(others)})."
     )
     if found.concepts:

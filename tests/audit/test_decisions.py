@@ -793,7 +793,7 @@ def test_a_suggestion_for_a_right_value_is_refused(revision, truth, tmp_path):
     message = (
         f"row 2: '2' is believed right as 'label' of {second!r}: its probability of "
         "being wrong is 0.31, and a suggestion needs 0.5 or more. It may help the "
-        "label, but by making 'label' mean something else. One more suggested line is "
+        "label, but by making 'label' mean something else. 1 more suggested line is "
         "like it. Write 'reject', or read the text and write the true value into "
         "proposed. --even-if-right makes such changes, and the trail records it."
     )

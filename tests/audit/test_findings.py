@@ -141,7 +141,7 @@ def test_check_parts_tells_of_values_that_training_lacks():
     held_out = _reviews([1, 2], ["x", "y"], concepts=other)
     (note,) = check_parts(train, held_out)
     assert "'food' has the value 'odd'" in note
-    assert "(1 rows)" in note
+    assert "(1 row)" in note
 
 
 def test_same_kinds_makes_numbers_words_where_one_part_has_words():

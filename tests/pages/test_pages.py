@@ -574,7 +574,7 @@ def test_the_certificate_says_who_was_forgotten(say):
     assert f"training  id {say}  (text ab)" in text
     assert "held out  b  (text cd)" in text
     assert f"Why       why {say}" in text
-    assert "1 training rows, 1 held-out rows" in text
+    assert "1 training row, 1 held-out row" in text
 
 
 def test_a_reason_is_one_line_of_the_certificate():
