@@ -467,7 +467,7 @@ Y_KINDS = {
         "empty": (lambda: [], Refused("y has 0 rows, but X has 24")),
         "empty array": (lambda: Y[:0], Refused("y has 0 rows, but X has 24")),
     },
-    "one row": {"one row": (lambda: Y[:1], Refused("y has 1 rows, but X has 24"))},
+    "one row": {"one row": (lambda: Y[:1], Refused("y has 1 row, but X has 24"))},
     "one value": {
         "one class": (
             lambda: np.full(N, "a"),
@@ -885,7 +885,7 @@ CONCEPT_KINDS = {
         ),
     },
     "one row": {
-        "one row": (lambda: CONCEPTS[:1], Refused("concepts has 1 rows, but X has 24")),
+        "one row": (lambda: CONCEPTS[:1], Refused("concepts has 1 row, but X has 24")),
     },
     "one value": {
         "one value": (
@@ -1307,7 +1307,7 @@ CLEAN_KINDS = {
     },
     "empty": {"empty": (lambda: [], Refused("is_clean has 0 rows, but X has 24"))},
     "one row": {
-        "one row": (lambda: CLEAN[:1], Refused("is_clean has 1 rows, but X has 24"))
+        "one row": (lambda: CLEAN[:1], Refused("is_clean has 1 row, but X has 24"))
     },
     "one value": {
         "no clean row": (

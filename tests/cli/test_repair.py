@@ -621,7 +621,7 @@ def test_the_certificate_says_what_was_done(forgotten):
     assert record["held_out"] == [[asked[3], hashes[asked[3]]]]
     assert (record["kind"], record["by"], record["why"]) == ("forget", "me", "law")
     assert record["before"] == folders.records(out)[1]["after"]
-    assert "Removed: 3 training rows, 1 held-out rows" in text
+    assert "Removed: 3 training rows, 1 held-out row" in text
     for i in asked:
         assert re.search(f"{i}  \\(text {hashes[i]}\\)", text)
     assert record["hash"] in text
@@ -1201,7 +1201,9 @@ def test_every_command_is_quiet_if_asked(out, truth, tmp_path):
     file = folders.write(tmp_path / "d.csv", [truth.line("relabel", i, "label", 4)])
     ids = _ids_file(tmp_path, [i])
     for arguments in (["apply", out, file], ["forget", out, ids], ["replay", out]):
-        assert done(*arguments, "--quiet").stderr == ""
+        said = done(*arguments, "--quiet").stderr
+        # Warnings are not progress: forgetting chooses penalties again.
+        assert all(line.startswith("Warning: ") for line in said.splitlines())
 
 
 EXAMPLES = ("", "demo", "audit", "apply", "forget", "replay", "predict")
