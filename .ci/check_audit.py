@@ -201,6 +201,10 @@ def accept(folder, name, n_lines):
     """Write decisions as a person would: a table with the first lines accepted."""
     table = pd.read_csv(folder / name, keep_default_na=False, dtype=str)
     table.loc[: n_lines - 1, "decision"] = "accept"
+    if "guess" in table:  # missing annotations, for which a person types a value
+        table["proposed"] = table["proposed"].where(
+            table["guess"] == "", table["guess"]
+        )
     path = folder.parent / f"decisions-{name}"
     table.to_csv(path, sep=";", index=False, encoding="utf-8-sig")
     return path

@@ -504,7 +504,7 @@ Y_KINDS = {
         "empty": (lambda: [], Refused("y has 0 rows, but X has 24")),
         "empty array": (lambda: Y[:0], Refused("y has 0 rows, but X has 24")),
     },
-    "one row": {"one row": (lambda: Y[:1], Refused("y has 1 rows, but X has 24"))},
+    "one row": {"one row": (lambda: Y[:1], Refused("y has 1 row, but X has 24"))},
     "one value": {
         "one class": (
             lambda: np.full(N, "a"),
@@ -922,7 +922,7 @@ CONCEPT_KINDS = {
         ),
     },
     "one row": {
-        "one row": (lambda: CONCEPTS[:1], Refused("concepts has 1 rows, but X has 24")),
+        "one row": (lambda: CONCEPTS[:1], Refused("concepts has 1 row, but X has 24")),
     },
     "one value": {
         "one value": (
@@ -1344,7 +1344,7 @@ CLEAN_KINDS = {
     },
     "empty": {"empty": (lambda: [], Refused("is_clean has 0 rows, but X has 24"))},
     "one row": {
-        "one row": (lambda: CLEAN[:1], Refused("is_clean has 1 rows, but X has 24"))
+        "one row": (lambda: CLEAN[:1], Refused("is_clean has 1 row, but X has 24"))
     },
     "one value": {
         "no clean row": (
@@ -1826,7 +1826,7 @@ PARAMETERS = {
         },
         "id": {"None": None, "a text": "has no column 'no such'.*as the identifier"},
         "group": {"None": None, "a text": "has no column 'no such'.*as the group"},
-        "encoding": {"a text": "encoding='no such' is not known to Python"},
+        "encoding": {"a text": "The encoding 'no such' is not known to Python"},
         "na_values": ("None", "a list", "a dict"),
     },
 }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .._inputs.annotations import format_value
+from .._results.words import how_many, is_or_are
 from .._storage.cells import HASH_PREFIX, unescape_cell
 from .._storage.tables import check_encoding, is_whole_text, read_columns
 from ..exceptions import DataFileError
@@ -25,6 +27,10 @@ SKIP = ("", "skip", "skipped")
 # A value with a lower probability of being wrong is believed right.
 BELIEVED_WRONG = 0.5
 UNANNOTATED = "unannotated"  # what takes an annotation away
+_ALL_IDS = (
+    "id and text_hash of every training row are in influence.csv, as train_id and "
+    "train_text_hash."
+)
 _ROLES = {
     "decision": "whether it is accepted",
     "kind": "the kind of change",
@@ -42,7 +48,7 @@ _ROLES = {
 _OPTIONAL = {"why", "text", "effect", "probability_wrong", "probability"}
 # What a concept with a value that reads like the word needs in its place.
 _AS_VALUE, _AS_REMOVAL = f"value:{UNANNOTATED}", f"remove:{UNANNOTATED}"
-_LARGEST_WEIGHT = 1e6
+_LEAST_WEIGHT, _LARGEST_WEIGHT = 1e-6, 1e6  # or 0
 _LIKE_A_NUMBER = re.compile(r"\d+(e\d+)?", re.ASCII)
 
 
@@ -67,7 +73,7 @@ class Decisions:
     n_in_effect : int
         Number of accepted lines whose value is already there.
     by_effect : bool
-        Whether some lines were listed by their effect on the held-out rows.
+        Whether some accepted lines were listed by their effect on the held-out rows.
     sha256 : str
         Of the file.
     """
@@ -122,6 +128,33 @@ def read_decisions(
         or no longer; or if a suggested value would replace one that is believed right.
         The message names the line, and nothing is changed.
     """
+    with _rows_explained():
+        return _read_decisions(
+            path, revision, elsewhere, encoding, lists, rejected, wrong, even_if_right
+        )
+
+
+@contextmanager
+def _rows_explained() -> Iterator[None]:
+    """Say in errors what a number of a row means: a spreadsheet shows another one."""
+    try:
+        yield
+    except DataFileError as error:
+        if ", row " not in str(error):
+            raise
+        raise DataFileError(f"{error} (Row 1 is the first row of data.)") from error
+
+
+def _read_decisions(
+    path: Path,
+    revision: Revision,
+    elsewhere: dict[str, str],
+    encoding: str,
+    lists: Lists | None,
+    rejected: Collection[Key],
+    wrong: Callable[[], Wrong],
+    even_if_right: bool,
+) -> Decisions:
     columns = read_columns(path, _ROLES, encoding, _OPTIONAL)
     lines = [
         _line(f"{path}, row {number}", columns, cells)
@@ -140,7 +173,7 @@ def read_decisions(
     lists = Lists() if lists is None else lists
     pairs = [(line, _change(line, place, lists)) for line in accepted]
     chosen = _chosen(pairs)
-    suggested = [change.source == "suggestion" for _, change in pairs]
+    by_effect = any(_is_by_effect(line, change, lists) for line, change in pairs)
     pairs = [(line, change) for line, change in pairs if not _is_so(change)]
     judged = _judged(pairs, wrong, even_if_right)
     changes = [judged[key] for key, change in chosen.items() if not _is_so(change)]
@@ -157,7 +190,7 @@ def read_decisions(
         len(refused),
         len(lines) - len(accepted) - len(refused),
         len(accepted) - len(pairs),
-        any(suggested) or any(line.get("effect") for line in accepted),
+        by_effect,
         hashlib.sha256(path.read_bytes()).hexdigest(),
     )
 
@@ -212,9 +245,16 @@ def _decision(line: dict[str, str]) -> str:
     if word not in ACCEPT + REJECT + SKIP:
         raise DataFileError(
             f"{line['where']}: the decision {line['decision']!r} is not known. Write "
-            "'accept', 'reject', or 'skip' or nothing to leave it undecided."
+            f"{_either(ACCEPT)} to make the change, {_either(REJECT)} to record that "
+            f"it is not to be made, or {_either(SKIP[1:])} or nothing to leave it "
+            "undecided."
         )
     return word
+
+
+def _either(words: Sequence[str]) -> str:
+    *most, last = map(repr, words)
+    return f"{', '.join(most)} or {last}"
 
 
 @dataclass(frozen=True)
@@ -259,7 +299,10 @@ class _Place:
         """
         where, position = line["where"], self.positions.get(line["id"])
         if position is None:
-            said = self.elsewhere.get(line["id"], "there is no such row")
+            if not line["id"]:
+                raise DataFileError(f"{where}: the column id is empty. {_ALL_IDS}")
+            unknown = f"there is no such row. {_ALL_IDS}"
+            said = self.elsewhere.get(line["id"], unknown).removesuffix(".")
             raise DataFileError(f"{where}: of the row {line['id']!r}: {said}.")
         rows = self.revision.rows
         digest = str(rows.digests[position])
@@ -276,7 +319,9 @@ class _Place:
 def _change(line: dict[str, str], place: _Place, lists: Lists) -> Change:
     """Return what an accepted line asks for."""
     digest, kind, path, old = place.target(line)
-    new = _value(line["where"], kind, path, line["proposed"], place.revision)
+    if kind == "annotate" and old is None and not line["proposed"]:
+        raise _to_be_asked(line, path, place.revision)
+    new = _value(line, kind, path, place.revision)
     if not _is_current(line, kind, old) and not _same(old, new):
         raise _changed_since(line, path, old)
     return Change(
@@ -296,6 +341,7 @@ def _rejection(
 ) -> Rejection | None:
     """Return what a rejected line is about; None if an accepted line changes it."""
     digest, kind, path, old = place.target(line)
+    proposed = _refused_value(line, kind, path, place.revision)
     change = chosen.get((line["id"], kind == "annotate", path))
     if change is not None:
         same = change.kind == kind
@@ -307,16 +353,30 @@ def _rejection(
         return None
     if not _is_current(line, kind, old):
         raise _changed_since(line, path, old)
-    proposed = _known_value(kind, path, line["proposed"], place.revision)
     return Rejection(
         kind,
         line["id"],
         short_hash(digest),
         path,
         value_hash(digest, path, old),
-        value_hash(digest, path, line["proposed"] if proposed is None else proposed),
+        value_hash(digest, path, proposed),
         line.get("why") or None,
     )
+
+
+def _refused_value(
+    line: dict[str, str], kind: str, path: str, revision: Revision
+) -> Any:
+    """Return the value that a rejected line proposes, "" if it says none."""
+    if not line["proposed"] or kind == "drop":
+        return line["proposed"]
+    try:
+        value = _value(line, kind, path, revision)
+    except DataFileError as error:
+        raise DataFileError(
+            f"{error} In a rejected line, proposed may be empty."
+        ) from error
+    return line["proposed"] if kind == "reweight" else value
 
 
 def _chosen(pairs: list[tuple[dict[str, str], Change]]) -> dict[_Value, Change]:
@@ -346,6 +406,18 @@ def _source(line: dict[str, str], kind: str, path: str, new: Any, lists: Lists) 
         return "suspect" if _is_word(listed, new) else "person"
     is_evidence = line.get("probability_wrong") or line.get("probability")
     return "suspect" if is_evidence and not line.get("effect") else "person"
+
+
+def _is_by_effect(line: dict[str, str], change: Change, lists: Lists) -> bool:
+    """Return whether a line was listed because of its effect on the held-out rows.
+
+    A value of the person's own does not change that: the effect chose the row.
+    """
+    if line.get("effect"):
+        return True
+    if line.get("probability_wrong") or line.get("probability"):  # a suspect
+        return False
+    return (change.id, change.kind, change.path) in lists.suggestions
 
 
 def _judged(
@@ -388,8 +460,8 @@ def _believed_right(refused: list[tuple[dict[str, str], Change]]) -> DataFileErr
         f"below {LEAST_PROBABILITY:g}" if probability is None else f"{probability:.2f}"
     )
     n_more = len(refused) - 1
-    more = f" {n_more} more suggested lines are like it." if n_more > 1 else ""
-    more = " One more suggested line is like it." if n_more == 1 else more
+    more = f" {how_many(n_more, 'more suggested line')} {is_or_are(n_more)} like it."
+    more = more if n_more else ""
     return DataFileError(
         f"{line['where']}: {_word(change.old)!r} is believed right as {change.path!r} "
         f"of {change.id!r}: its probability of being wrong is {said}, and a suggestion "
@@ -418,13 +490,27 @@ def _changed_since(line: dict[str, str], path: str, old: Any) -> DataFileError:
     )
 
 
+def _to_be_asked(line: dict[str, str], path: str, revision: Revision) -> DataFileError:
+    return DataFileError(
+        f"{line['where']}: {path!r} of {line['id']!r} is not annotated, and the column "
+        "proposed is empty in this accepted line. Nobody but a person can say the "
+        "value: read the text or ask somebody who does, and write what is true into "
+        f"proposed ({_known_words('annotate', path, revision)})."
+    )
+
+
+def _known_words(kind: str, path: str, revision: Revision) -> str:
+    return ", ".join(repr(format_value(v)) for v in _values(kind, path, revision))
+
+
 def _check_text(line: dict[str, str], digest: str, audited: str | None) -> None:
     where = line["where"]
     if not _same_hash(line["text_hash"], short_hash(digest)):
         raise DataFileError(
             f"{where}: the text of {line['id']!r} is not the one that was decided on: "
-            f"its hash is {short_hash(digest)}, not {line['text_hash']!r}. Take the "
-            "line from the present suspects.csv or suggestions.csv, and decide again."
+            f"its hash is {HASH_PREFIX}{short_hash(digest)}, not "
+            f"{line['text_hash']!r}. Take the line from the present suspects.csv or "
+            "suggestions.csv, and decide again."
         )
     text = line.get("text")
     if text and digest not in _digests(text) and not _same_text(text, audited):
@@ -477,7 +563,9 @@ def _path(where: str, kind: str, path: str, revision: Revision) -> str:
     return path
 
 
-def _value(where: str, kind: str, path: str, said: str, revision: Revision) -> Any:
+def _value(line: dict[str, str], kind: str, path: str, revision: Revision) -> Any:
+    """Return the value that a line proposes."""
+    where, said = line["where"], line["proposed"]
     if kind == "drop":
         return 0.0
     if kind == "reweight":
@@ -485,22 +573,24 @@ def _value(where: str, kind: str, path: str, said: str, revision: Revision) -> A
             weight = float(said)
         except ValueError:
             weight = -1.0
-        if not 0 <= weight <= _LARGEST_WEIGHT:
+        if weight != 0 and not _LEAST_WEIGHT <= weight <= _LARGEST_WEIGHT:
             raise DataFileError(
-                f"{where}: the weight {said!r} is no number from 0 to "
-                f"{_LARGEST_WEIGHT:g}."
+                f"{where}: the weight {said!r} of {line['id']!r} is neither 0 nor a "
+                f"number from {_LEAST_WEIGHT:g} to {_LARGEST_WEIGHT:g}."
             )
         return weight
     if kind == "annotate":
         word = _removal_word(where, path, said, revision)
-        if said == word:
+        if said.casefold() == word:
             return None
-        if said == _AS_VALUE and word == _AS_REMOVAL:
-            said = UNANNOTATED
+        if said.casefold() == _AS_VALUE and word == _AS_REMOVAL:
+            alike = _like_the_word(path, revision)
+            written = [f"value:{format_value(value)}" for value in alike]
+            return alike[written.index(said) if said in written else 0]
     value = _known_value(kind, path, said, revision)
     if value is not None:
         return value
-    words = ", ".join(repr(format_value(v)) for v in _values(kind, path, revision))
+    words = _known_words(kind, path, revision)
     hint = "."
     if kind == "annotate":
         hint = f", or write {word!r} to take the annotation away."
@@ -512,20 +602,28 @@ def _value(where: str, kind: str, path: str, said: str, revision: Revision) -> A
 
 def _removal_word(where: str, path: str, said: str, revision: Revision) -> str:
     """Return the word that takes an annotation away; refuse a cell that is unclear."""
-    words = {format_value(value) for value in _values("annotate", path, revision)}
-    word = _AS_REMOVAL if UNANNOTATED in words else UNANNOTATED
+    word = _AS_REMOVAL if _like_the_word(path, revision) else UNANNOTATED
     if not said:
         raise DataFileError(
             f"{where}: the column proposed is empty, in an accepted line for {path!r}. "
             f"Write the value, or {word!r} to take the annotation away."
         )
-    if said == UNANNOTATED != word:
+    if said.casefold() == UNANNOTATED != word:
         raise DataFileError(
-            f"{where}: {said!r} is a value of {path!r}, and the word that takes an "
-            f"annotation away. Write {_AS_VALUE!r} for the value, or {_AS_REMOVAL!r} "
-            "to take the annotation away."
+            f"{where}: {said!r} reads like a value of {path!r}, and like the word that "
+            f"takes an annotation away. Write {_AS_VALUE!r} for the value, or "
+            f"{_AS_REMOVAL!r} to take the annotation away."
         )
     return word
+
+
+def _like_the_word(path: str, revision: Revision) -> list[Any]:
+    """Return the values of a concept that read like the word that takes one away."""
+    return [
+        value
+        for value in _values("annotate", path, revision)
+        if format_value(value).casefold() == UNANNOTATED
+    ]
 
 
 def _known_value(kind: str, path: str, said: str, revision: Revision) -> Any:

@@ -12,6 +12,7 @@ import pandas as pd
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .decisions import BELIEVED_WRONG
 from .findings import Audit
+from .models import warnings_of
 from .quality import quality
 from .replay import TOLERANCE, last_fit
 from .revisions import Place, Revision, fit
@@ -21,6 +22,7 @@ from .truth import Truth
 BY = "skclif demo"
 WHY = "A careful reader, for whom the demo looked the truth up"
 _DECIDED = ["decision", "why", "kind", "id", "text_hash", "path", "current", "proposed"]
+_DECIDED += ["probability_wrong"]  # which says that it is a suspect
 # How often a mistake has to be found, by one person or several, to be a pattern.
 _PATTERN = 2
 _Z = 1.959964  # of a 95 % interval
@@ -198,7 +200,8 @@ def outcome(
     place : Place
     """
     parameters = last_fit(records)["parameters"]
-    without = fit(truth.mended(rows), parameters, place).model
+    with warnings_of("The model without planted errors"):
+        without = fit(truth.mended(rows), parameters, place).model
     label, n = found.metrics["label"], len(held_out)
     models = [
         Quality.of(name, measured, n)

@@ -61,8 +61,10 @@ class Audit:
         text.
     suggestions : DataFrame
         Changes of training rows that would lower the mean loss of the held-out rows,
-        the best first: the same columns up to proposed, then effect (nats; negative =
-        good), std_error, probability_wrong (of the value that would be replaced; none
+        the best first, and after them missing annotations that a person should be asked
+        for: the same columns up to proposed, then guess (of the model, for a missing
+        annotation; nothing is proposed for it), effect (nats; negative = good; of the
+        guess), std_error, probability_wrong (of the value that would be replaced; none
         elsewhere), group, text. A value is replaced only where it is believed wrong.
     suggested : dict or None
         Effect of the whole list of suggestions on held-out rows that did not choose the

@@ -251,6 +251,19 @@ class AuditFolder:
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return False
 
+    def command(self) -> str | None:
+        """Return the command that made the report; None if there is no audit here.
+
+        "" if files of an audit are here and nothing says who made them.
+        """
+        names = (RUN, PAGE, MODEL, ROWS, TRAIL)
+        if not any((self.path / name).exists() for name in names):
+            return None
+        try:
+            return str(json.loads((self.path / RUN).read_bytes())["command"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return ""
+
     @property
     def page(self) -> Path:
         """The page of the report."""

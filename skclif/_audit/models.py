@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,12 @@ _ABOUT_NUMBERS = (
     InterventionWarning,
     PenaltyWarning,
 )
+# How warnings name a parameter, and the option that sets it.
+_OPTIONS = {
+    "concept_C or C": "--concept-C or --C",
+    "concept_C": "--concept-C",
+    "C": "--C",
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,19 +96,45 @@ def fit_models(
         data = train.features, train.labels, train.weights
         if train.concepts.shape[1]:
             explainer.fit(*data, concepts=train.concepts)
-            black_box = ConceptBottleneckClassifier(**options).fit(*data)
-            gold = GoldModel.fit(train, options.get("C", 1.0))
+            with warnings_of("The black box"):
+                black_box = ConceptBottleneckClassifier(**options).fit(*data)
+            with warnings_of("The model of gold concepts"):
+                gold = GoldModel.fit(train, options.get("C", 1.0))
         else:
             explainer.fit(*data)
     return Models(explainer, black_box, gold, messages(caught))
 
 
+@contextmanager
+def warnings_of(model: str) -> Iterator[None]:
+    """Put the name of a model before warnings about its numbers."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        message: Warning | str = warning.message
+        if issubclass(warning.category, _ABOUT_NUMBERS):
+            message = f"{model}: {message}"
+        warnings.warn_explicit(
+            message, warning.category, warning.filename, warning.lineno
+        )
+
+
+def in_options(message: str) -> str:
+    """Return a message with options of the command in place of parameters."""
+    for parameters, options in _OPTIONS.items():
+        message = message.replace(
+            f"set {parameters} to a number", f"give {options} a number"
+        )
+    return message
+
+
 def messages(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    """Return warnings about the numbers, and issue all others again."""
+    """Return warnings about the numbers as `in_options`; issue all others again."""
     kept = []
     for warning in caught:
         if issubclass(warning.category, _ABOUT_NUMBERS):
-            kept.append(str(warning.message))
+            kept.append(in_options(str(warning.message)))
         else:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno

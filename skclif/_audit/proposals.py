@@ -45,10 +45,15 @@ def suggestions_table(
     groups: np.ndarray | None,
     seed: int,
 ) -> tuple[pd.DataFrame, dict[str, Any] | None]:
-    """Return changes that would help, and the effect of all of them."""
+    """Return changes that would help, and the effect of all of them.
+
+    A missing annotation that would help is no change that can be made as it stands:
+    the model only guesses the value. So `proposed` is empty, for a person to fill in,
+    and these lines come after all others.
+    """
     columns = ["effect", "std_error", "probability_wrong"]
     if len(held_out) < LEAST_ROWS:
-        nothing: dict[str, Any] = {name: [] for name in columns}
+        nothing: dict[str, Any] = {name: [] for name in ["guess", *columns]}
         return _decisions(known, [], [], [], [], [], nothing), None
     with warnings.catch_warnings():
         # What it warns of is in `words`, which everything that shows suggestions says.
@@ -56,9 +61,19 @@ def suggestions_table(
         found = explainer.suggest_edits(
             held_out.features, held_out.labels, groups=groups, random_state=seed
         )
+    frame = found.frame
+    asked = is_asked(frame)
+    frame = pd.concat([frame[~asked], frame[asked]])
+    asked = np.sort(asked.to_numpy())
     names = ["row", "kind", "path", "current", "proposed"]
-    row, kind, path, current, proposed = (found.frame[n].to_numpy() for n in names)
-    evidence = {n: found.frame[n].to_numpy() for n in columns}
+    row, kind, path, current, proposed = (
+        frame[name].to_numpy(dtype=object) for name in names
+    )
+    evidence: dict[str, Any] = {
+        "guess": tidy(pd.Series(np.where(asked, proposed, None), dtype=object))
+    }
+    evidence |= {name: frame[name].to_numpy() for name in columns}
+    proposed = np.where(asked, None, proposed)
     worth = {
         "effect": found.effect,
         "interval": None if found.interval is None else list(found.interval),
@@ -68,6 +83,11 @@ def suggestions_table(
         "n_candidates": found.n_candidates,
     }
     return _decisions(known, row, kind, path, current, proposed, evidence), worth
+
+
+def is_asked(table: pd.DataFrame) -> pd.Series:
+    """Return which lines of suggestions ask for an annotation that is missing."""
+    return (table["kind"] == "annotate") & table["current"].isna()
 
 
 def wrong_probabilities(

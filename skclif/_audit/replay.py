@@ -15,6 +15,7 @@ from .._inputs.checks import check_length
 from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.files import embedder_of
+from .._results.words import how_many
 from ..exceptions import TrailError
 from .environment import differences, environment
 from .fingerprints import model_fingerprint, row_fingerprints
@@ -153,7 +154,8 @@ class ReplayResult:
             outcome = "the same bit for bit"
         elif self.close:
             outcome = f"the same within {TOLERANCE:g}"
-        return f"<ReplayResult: {elsewhere}{len(self.steps)} records, {outcome}>"
+        records = how_many(len(self.steps), "record")
+        return f"<ReplayResult: {elsewhere}{records}, {outcome}>"
 
 
 def replay(

@@ -134,6 +134,8 @@ def edit(
     changes: list[Change],
     place: Place,
     held_out: Reviews | None = None,
+    *,
+    by_effect: bool = False,
 ) -> tuple[Revision, dict[str, Any]]:
     """Change rows, and solve for the new optimum from the current parameters.
 
@@ -146,6 +148,9 @@ def edit(
     held_out : Reviews, default=None
         Rows on which the effect is recorded, and the model is compared with the one
         before.
+    by_effect : bool, default=False
+        Whether changes were chosen by their effect on these rows. The comparison then
+        has no intervals: they would not hold for other rows.
 
     Returns
     -------
@@ -174,7 +179,7 @@ def edit(
         "converged": record.converged,
         "predicted_effect": record.predicted_effect,
         "achieved_effect": record.achieved_effect,
-        **_compared(result, held_out),
+        **_compared(result, held_out, by_effect),
         **asdict(place),
         "before": revision.fingerprints(),
         "after": edited.fingerprints(),
@@ -182,7 +187,9 @@ def edit(
     return edited, content
 
 
-def _compared(result: EditResult, held_out: Reviews | None) -> dict[str, Any]:
+def _compared(
+    result: EditResult, held_out: Reviews | None, by_effect: bool
+) -> dict[str, Any]:
     """Return what an edit changed on held-out rows, which are named without values."""
     if held_out is None:
         return {}
@@ -208,7 +215,27 @@ def _compared(result: EditResult, held_out: Reviews | None) -> dict[str, Any]:
     named, frame = names(held_out), compared.to_frame()
     changed = zip(frame["row"], frame["outcome"], strict=True)
     plain["changed"] = [[*named[row], outcome] for row, outcome in changed]
-    return {"comparison": plain}
+    plain["chosen_by_effect"] = by_effect
+    return {"comparison": without_intervals(plain) if by_effect else plain}
+
+
+def chosen_by_effect(record: dict[str, Any]) -> bool:
+    """Return whether changes of a record were chosen by their effect on held-out rows.
+
+    Records of older versions say it only by the sources of their changes.
+    """
+    sources = [change.get("source") for change in record.get("changes", [])]
+    by_source = "suggestion" in sources
+    return bool(record.get("comparison", {}).get("chosen_by_effect", by_source))
+
+
+def without_intervals(comparison: dict[str, Any]) -> dict[str, Any]:
+    """Return the comparison of an edit that the compared rows chose."""
+    scores = {
+        name: {**comparison[name], "interval": [None, None]}
+        for name in ("accuracy", "log_loss")
+    }
+    return {**comparison, **scores, "chosen_by_effect": True}
 
 
 def forget(

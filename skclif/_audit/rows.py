@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.utils import check_random_state
 
 from .._inputs.annotations import Annotations, ConceptSchema, format_value, plain_value
+from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError
 
 LEAST_PROBABILITY = 0.05  # of being wrong, for a label or annotation to be listed
@@ -182,8 +183,9 @@ def hold_out(
     held = is_held[codes]
     if not held.any():
         raise DataFileError(
-            f"No row can be held out: of {len(reviews)} rows with "
-            f"{len(np.unique(labels))} labels, --test-size {test_size:g} leaves none "
+            f"No row can be held out: of {how_many(len(reviews), 'row')} with "
+            f"{how_many(len(np.unique(labels)), 'label')}, --test-size "
+            f"{test_size:g} leaves none "
             "to evaluate on. Give more rows for each label, a larger --test-size, or "
             "a --test file."
         )
@@ -239,9 +241,11 @@ def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
         notes += _unseen_values(schema, held_out)
     leaked = np.isin(held_out.digests, train.digests)
     if leaked.any():
+        flatters = "it flatters" if leaked.sum() == 1 else "they flatter"
         notes.append(
-            f"{leaked.sum()} of the {len(held_out)} held-out texts are also in the "
-            f"training data ({_ids(held_out, leaked)}); they flatter every model."
+            f"{leaked.sum()} of the {how_many(len(held_out), 'held-out text')} "
+            f"{is_or_are(leaked.sum())} also in the "
+            f"training data ({_ids(held_out, leaked)}); {flatters} every model."
         )
     single = [c for c in classes if not np.isin(c, held_out.labels)]
     if single:
@@ -319,7 +323,7 @@ def _unseen_values(schema: ConceptSchema, held_out: Reviews) -> list[str]:
             notes.append(
                 f"Concept {name!r} has the value {plain_value(unseen.iloc[0])!r} in "
                 "held-out rows but never in training; it cannot be predicted and "
-                f"counts as a mistake of the concept ({len(unseen)} rows)."
+                f"counts as a mistake of the concept ({how_many(len(unseen), 'row')})."
             )
     return notes
 

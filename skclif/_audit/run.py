@@ -11,6 +11,8 @@ from .decisions import BELIEVED_WRONG
 from .environment import versions
 from .findings import Audit
 from .folder import AuditedRows
+from .revisions import chosen_by_effect, without_intervals
+from .rows import Reviews
 from .trail import last_revision
 from .truth import Truth
 
@@ -23,6 +25,8 @@ class PlantedCounts:
 
     Attributes
     ----------
+    values, left : int
+        Values that were wrong when the rows were audited, and those that still are.
     top_rows : int
         How many of the most harmful training rows were looked at.
     planted_in_top : int
@@ -38,9 +42,12 @@ class PlantedCounts:
         Lines of suggestions.csv that propose a value in place of another, and those
         whose proposed value is the true one.
     suggested_missing, missing_true : int
-        The same of values that are missing.
+        Lines that ask for a value that is missing, and those where the model guesses
+        the true one.
     """
 
+    values: int
+    left: int
     top_rows: int
     planted_in_top: int
     share_of_training_rows: float
@@ -53,8 +60,11 @@ class PlantedCounts:
     missing_true: int
 
     @classmethod
-    def of(cls, found: Audit, truth: Truth, n_top: int) -> PlantedCounts:
-        """Count the planted errors in lists, and in the `n_top` most harmful rows."""
+    def of(cls, found: Audit, truth: Truth, rows: Reviews, n_top: int) -> PlantedCounts:
+        """Count the planted errors in lists, and in the `n_top` most harmful rows.
+
+        `rows` are the training rows as they were audited.
+        """
         overall = found.influence[found.influence["target"] == "all"]
         top = overall[overall["influence"] > 0].head(n_top)
         is_kept = found.training["id"].isin(overall["train_id"])
@@ -64,6 +74,8 @@ class PlantedCounts:
         suggestions = truth.judged(found.suggestions)
         is_missing = found.suggestions["current"].isna().loc[suggestions.index]
         return cls(
+            len(truth.wrong(rows.known())),
+            len(truth.wrong(found.training)),
             len(top),
             int(top["train_id"].isin(list(planted)).sum()),
             len(planted) / len(overall),
@@ -86,7 +98,8 @@ def last_repair(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     last = last_revision(records)
     if last is None or "comparison" not in last:
         return None
-    return {"record": last["number"], **last["comparison"]}
+    found = {"record": last["number"], "chosen_by_effect": False, **last["comparison"]}
+    return without_intervals(found) if chosen_by_effect(last) else found
 
 
 @dataclass(frozen=True, eq=False)

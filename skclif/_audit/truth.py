@@ -84,13 +84,19 @@ class Truth:
         Returns
         -------
         judged : DataFrame
-            Columns: is_wrong (the present value), is_true (the proposed value).
+            Columns: is_wrong (the present value), is_true (the proposed value, or the
+            guess where the present one is missing).
         """
         table = table[table["kind"].isin(_VALUES)]
-        columns = (table[name] for name in ("id", "path", "current", "proposed"))
+        columns = [table[name] for name in ("id", "path", "current", "proposed")]
+        columns.append(table["guess"] if "guess" in table else table["proposed"])
         lines = [
-            (self.is_wrong(i, path, current), self.right(i, path, current) == proposed)
-            for i, path, current, proposed in zip(*columns, strict=True)
+            (
+                self.is_wrong(i, path, current),
+                self.right(i, path, current)
+                == (guess if pd.isna(current) else proposed),
+            )
+            for i, path, current, proposed, guess in zip(*columns, strict=True)
         ]
         judged = pd.DataFrame(lines, table.index, ["is_wrong", "is_true"])
         return judged.astype(bool)
@@ -116,7 +122,7 @@ def mark(truth: Truth | None, line: dict[str, Any], errors: dict[str, str]) -> s
     ----------
     truth : Truth or None
     line : dict
-        With kind, id, path, current and proposed.
+        With kind, id, path, current and proposed; guess where one is missing.
     errors : dict of str to str
         What is wrong in words, by id.
     """
@@ -127,9 +133,15 @@ def mark(truth: Truth | None, line: dict[str, Any], errors: dict[str, str]) -> s
         said = errors.get(i)
         return "nothing was planted in this row" if said is None else f"planted: {said}"
     true = truth.right(i, line["path"], current)
+    if pd.isna(true):  # missing, and nothing is known of it
+        return ""
     if true == current:
         return "right as it is"
-    said = "missing" if pd.isna(current) else "really wrong"
+    if pd.isna(current):
+        guessed = "right" if true == line["guess"] else "wrong"
+        return (
+            f"missing; the true value is {format_value(true)}, the guess is {guessed}"
+        )
     if true == line["proposed"]:
-        return f"{said}, and the proposed value is the true one"
-    return f"{said}, but the true value is {format_value(true)}"
+        return "really wrong, and the proposed value is the true one"
+    return f"really wrong, but the true value is {format_value(true)}"

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from .._results.words import how_many
 from .checks import (
     LARGEST_NUMBER,
     check_annotation_weights,
@@ -186,7 +187,8 @@ class ConceptSchema:
         if not annotations.as_frame:
             if len(given) != len(self.names):
                 raise ValueError(
-                    f"concepts has {len(given)} columns, but the model was fitted "
+                    f"concepts has {how_many(len(given), 'column')}, but the model "
+                    "was fitted "
                     f"with {len(self.names)}: {', '.join(self.names)}."
                 )
             return list(range(len(given)))

@@ -20,6 +20,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from .._results.words import how_many
 from .sklearn import _check_feature_names_in, _check_sample_weight, _num_samples
 
 # Products of a weight, a feature and an annotation or another feature are finite in
@@ -102,7 +103,8 @@ def check_length(argument: str, length: int, n_samples: int, of: str = "X") -> N
     """Refuse an argument that does not have one row for each row of X."""
     if length != n_samples:
         raise ValueError(
-            f"{argument} has {length} rows, but {of} has {n_samples}: inconsistent "
+            f"{argument} has {how_many(length, 'row')}, but {of} has {n_samples}: "
+            "inconsistent "
             "numbers of samples. Rows are matched by position; give one for each of "
             f"{of}."
         )

@@ -32,8 +32,11 @@ def check_concept_C(concept_C: Any, schema: ConceptSchema) -> None:
     for name, C in concept_C.items():
         is_number = isinstance(C, Real) and not isinstance(C, bool)
         if not is_number or not 0 < C < np.inf:
+            hint = ""
+            if isinstance(C, str) and C == "auto":
+                hint = ' "auto" is for all concepts or none: concept_C="auto".'
             raise ValueError(
-                f"concept_C[{name!r}] must be a finite number above 0, got {C!r}."
+                f"concept_C[{name!r}] must be a finite number above 0, got {C!r}.{hint}"
             )
 
 
@@ -114,10 +117,18 @@ def warn_of_edges(C: Any, concept_C: Any, heads: FittedHeads) -> None:
         if names:
             warn_user(
                 f"C={edge:g} was chosen for {', '.join(names)}, at the edge of what is "
-                f"tried (from {GRID[0]:g} to {GRID[-1]:g}). {why}; set C or concept_C "
-                "to a number to go further.",
+                f"tried (from {GRID[0]:g} to {GRID[-1]:g}). {why}; set "
+                f"{_parameters(names)} to a number to go further.",
                 PenaltyWarning,
             )
+
+
+def _parameters(names: list[str]) -> str:
+    """Return the parameters that set the penalties of these heads."""
+    # The label is last: a concept can have any name, but in quotes.
+    has_label = names[-1] == "the label"
+    given = ["concept_C"] * (len(names) > has_label) + ["C"] * has_label
+    return " or ".join(given)
 
 
 def _check_memory(

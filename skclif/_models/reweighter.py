@@ -37,6 +37,7 @@ from .._inputs.sklearn import (
     _routing_enabled,
 )
 from .._inputs.wrapper import AroundEstimatorMixin
+from .._results.words import how_many
 from ..numerics import reweighting
 from ..numerics.bottleneck import TrainingData
 from ..numerics.lockstep import LockstepModels
@@ -537,7 +538,7 @@ def _check_validation(
     n_validation = count_rows(X_val, "X_val")
     if n_validation == n_samples:
         raise ValueError(
-            f"X_val has {n_validation} rows, as many as X. A search or "
+            f"X_val has {how_many(n_validation, 'row')}, as many as X. A search or "
             "cross-validation would slice it as if its rows were those of X; put the "
             "rows into X and mark them by is_clean."
         )

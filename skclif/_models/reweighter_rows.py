@@ -25,6 +25,7 @@ from .._inputs.checks import (
     sorted_values,
 )
 from .._inputs.sklearn import _safe_indexing
+from .._results.words import how_many
 from ..exceptions import ReweightingWarning, warn_user
 
 _MIN_FOLDS = 3  # with two folds, neither could tell whether the other is right
@@ -240,7 +241,8 @@ class Rows:
                     test = np.arange(limit)[np.asarray(test)]
                 except IndexError as error:
                     raise ValueError(
-                        f"its positions must be those of {limit} rows: {error}."
+                        f"its positions must be those of {how_many(limit, 'row')}: "
+                        f"{error}."
                     ) from error
                 yield test + self._offset
             return

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .._audit.proposals import is_asked
+from .._audit.revisions import chosen_by_effect
 from .._audit.rows import LEAST_PROBABILITY
 from .._audit.truth import Truth, mark
 from .._inputs.annotations import format_value as plain
@@ -61,6 +63,7 @@ def _context(
             {**_proposal(line), "truth": mark(truth, line, planted)} for line in lines
         ]
 
+    asked = is_asked(audit.suggestions)
     is_overall = audit.influence["target"] == "all"
     overall, of_rows = audit.influence[is_overall], audit.influence[~is_overall]
     harmful = overall[overall["influence"] > 0].head(N_HARMFUL)
@@ -91,7 +94,10 @@ def _context(
             "n": len(audit.suggestions),
             "worth": audit.suggested,
             "folded": (audit.suggested or {}).get("verdict") == HURTS,
-            "rows": proposals(audit.suggestions),
+            "rows": proposals(audit.suggestions[~asked]),
+            "n_changes": int((~asked).sum()),
+            "asked": proposals(audit.suggestions[asked]),
+            "n_asked": int(asked.sum()),
         },
         "n_rejected": audit.counts.get("rejected_lines", 0),
         "repair": _repair(audit, run.get("repair")),
@@ -106,12 +112,14 @@ def _proposal(line: _Line) -> _Context:
     wrong = line["probability_wrong"]
     words = {"relabel": "label", "annotate": "", "reweight": "weight", "drop": "drop"}
     missing = "not annotated" if kind == "annotate" else None
+    guess = line.get("guess")
     return {
         "id": line["id"],
         "what": words[kind],
         "name": line["path"] if kind == "annotate" else None,
         "current": missing if current is None else plain(current),
-        "proposed": missing if proposed is None else plain(proposed),
+        "proposed": None if proposed is None else plain(proposed),
+        "guess": None if guess is None or pd.isna(guess) else plain(guess),
         "probability": None if pd.isna(wrong) else wrong,
         "effect": line.get("effect"),
         "text_hash": line["text_hash"],
@@ -125,6 +133,7 @@ def _decision(record: dict[str, Any]) -> _Context:
         **{name: record[name] for name in ("number", "when", "by", "why")},
         "what": what_was_done(record),
         "effect": record.get("achieved_effect"),
+        "by_effect": chosen_by_effect(record),
     }
 
 

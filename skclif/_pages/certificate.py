@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._results.words import how_many
+
 _RULE = "=" * 72
 _LINE = "_" * 40
 
@@ -21,7 +23,8 @@ def certificate(record: dict[str, Any]) -> str:
         f"Why       {_said(record['why'])}",
         f"Made with skclif {record['environment']['skclif']}",
         "",
-        f"Removed: {n_train} training rows, {n_held_out} held-out rows",
+        f"Removed: {how_many(n_train, 'training row')}, "
+        f"{how_many(n_held_out, 'held-out row')}",
         "",
         *(f"  training  {i}  (text {digest})" for i, digest in record["forgotten"]),
         *(f"  held out  {i}  (text {digest})" for i, digest in record["held_out"]),

@@ -9,7 +9,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .._inputs.annotations import format_value
-from .words import fold_position, number, percent, signed
+from .._results.words import how_many, is_or_are
+from .words import fold_position, number, percent, points, signed
 
 
 def render(template: str, **context: Any) -> str:
@@ -28,9 +29,12 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "fold_position": fold_position,
+        "how_many": how_many,
+        "is_or_are": is_or_are,
         "number": number,
         "percent": percent,
         "plain": format_value,
+        "points": points,
         "signed": signed,
     }
     environment.tests["missing"] = pd.isna

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from .._audit.corrections import DOUBTFUL, LABEL_HEAD, LEAST, MISREAD
+from .._results.words import how_many
 
 _LONG, _FOLD = 700, 500
 FAILURES = {
@@ -40,6 +41,14 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
+def points(value: float) -> str:
+    """Return a difference of two shares, in percentage points; zero has no sign."""
+    said = f"{100 * value:+.1f}"
+    if float(said) == 0:
+        return "0\N{NO-BREAK SPACE}points"
+    return f"{_typeset(said)}\N{NO-BREAK SPACE}points"
+
+
 def fold_position(text: str) -> int:
     """Return where a long text can be folded away, 0 if it is not long."""
     if len(text) <= _LONG:
@@ -51,10 +60,10 @@ def fold_position(text: str) -> int:
 def what_was_done(record: dict[str, Any]) -> str:
     """Return in a few words what a record of the trail is about."""
     if record["kind"] == "fit":
-        return f"fitted to {len(record['rows']):,} rows"
+        return f"fitted to {how_many(len(record['rows']), 'row')}"
     if record["kind"] == "forget":
         n = len(record["forgotten"]) + len(record["held_out"])
-        return f"{n:,} row{'' if n == 1 else 's'} forgotten"
+        return f"{how_many(n, 'row')} forgotten"
     kinds = Counter(change["kind"] for change in record.get("changes", []))
     parts = [f"{n:,} × {kind}" for kind, n in kinds.items()]
     if record.get("rejected"):

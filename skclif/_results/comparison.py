@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from .words import how_many
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class PairedChange:
     """A mean over rows before and after an edit.
 
@@ -32,6 +34,18 @@ class PairedChange:
     def change(self) -> float:
         """After minus before."""
         return self.after - self.before
+
+    def __repr__(self) -> str:
+        """Return one line: both means, the change and its interval."""
+        return f"<PairedChange from {self.before:.4g} to {self.after:.4g}: {self}>"
+
+    def __str__(self) -> str:
+        """Return the change and its interval."""
+        low, high = self.interval
+        interval = f"[{low:+.2g}, {high:+.2g}]"
+        if low != low:  # NaN
+            interval = "(no interval from one row)"
+        return f"{self.change:+.2g} {interval}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -115,15 +129,11 @@ class EditComparison:
 
     def __repr__(self) -> str:
         """Return one line: both changes, and how many predictions changed."""
-        predictions = "prediction" if self.n_changed == 1 else "predictions"
-        parts = []
-        for one in (self.accuracy, self.log_loss):
-            low, high = one.interval
-            parts.append(f"{one.change:+.2g} [{low:+.2g}, {high:+.2g}]")
         return (
-            f"<EditComparison on {self.n_rows} rows: accuracy {parts[0]}, log-loss "
-            f"{parts[1]} (nats, negative = good); {self.n_changed} {predictions} "
-            f"changed, {self.n_better} for the better, {self.n_worse} for the worse>"
+            f"<EditComparison on {how_many(self.n_rows, 'row')}: accuracy "
+            f"{self.accuracy}, log-loss {self.log_loss} (nats, negative = good); "
+            f"{how_many(self.n_changed, 'prediction')} changed, {self.n_better} for "
+            f"the better, {self.n_worse} for the worse>"
         )
 
     def _repr_html_(self) -> str:

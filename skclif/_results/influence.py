@@ -8,6 +8,8 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
+from .words import how_many
+
 _SHOWN_PATHS = 4
 
 
@@ -186,10 +188,9 @@ class InfluenceResult:
 
     def __repr__(self) -> str:
         """Return one line: what, how many, unit and sign."""
-        kind = "groups" if self.groups is not None else "training rows"
+        kind = "group" if self.groups is not None else "training row"
         n_targets, n_columns = self.values.shape[:2]
-        targets = "target" if n_targets == 1 else "targets"
-        shape = f"{n_targets} {targets} x {n_columns} {kind}"
+        shape = f"{how_many(n_targets, 'target')} x {how_many(n_columns, kind)}"
         good = "helpful" if self.higher_is_better else "harmful"
         paths = ""
         if self.paths is not None:

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
+from .words import how_many
+
 SCORES = ("log_loss", "accuracy")
 _CONFIDENCE = 0.95
 
@@ -153,8 +155,9 @@ class InterventionCurve:
         accuracy, loss = self.accuracy, self.log_loss
         n_samples, last = len(self.n_known), self.n_corrected[-1]
         return (
-            f"<InterventionCurve in order {describe_order(self)}: 0 to {last} concepts "
-            f"corrected in {n_samples} {'row' if n_samples == 1 else 'rows'}; accuracy "
+            f"<InterventionCurve in order {describe_order(self)}: 0 to "
+            f"{how_many(last, 'concept')} "
+            f"corrected in {how_many(n_samples, 'row')}; accuracy "
             f"{accuracy[0]:.3f} to {accuracy[-1]:.3f}, log-loss {loss[0]:.3f} to "
             f"{loss[-1]:.3f}>"
         )

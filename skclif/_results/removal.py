@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .plots import axes
+from .plots import axes, check_drawn
+from .words import how_many
 
 
 # No `from __future__ import annotations` here: `dataclass` would look the strings up in
@@ -60,12 +61,12 @@ class LinearDatamodelingScore:
     def __repr__(self) -> str:
         """Return one line: score, interval, and what it was measured on."""
         n_targets, n_subsets = self.losses.shape
-        targets = "target" if n_targets == 1 else "targets"
         low, high = self.interval
         return (
             f"<LinearDatamodelingScore {self.score:.3f}, 95 % interval {low:.3f} to "
-            f"{high:.3f}: {n_targets} {targets}, {n_subsets} subsets of "
-            f"{self.subsets.shape[1]} rows>"
+            f"{high:.3f}: {how_many(n_targets, 'target')}, "
+            f"{how_many(n_subsets, 'subset')} of "
+            f"{how_many(self.subsets.shape[1], 'row')}>"
         )
 
 
@@ -166,6 +167,7 @@ class RemovalCurveDisplay:
     __module__ = "skclif.metrics"
 
     def __init__(self, curve: RemovalCurve):
+        check_drawn(self, "curve", curve, RemovalCurve, "removal_curve")
         self.curve = curve
 
     def plot(

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from .words import how_many, is_or_are
+
 HELPS, UNSURE, HURTS = "expected to help", "not sure", "expected to hurt"
 
 
@@ -87,7 +89,10 @@ class EditSuggestions:
         """Reasons to doubt the verdict, in words; empty if there are none."""
         doubts = []
         if self.interval is None:
-            doubts.append(f"{self.n_validation} rows are too few for an interval")
+            rows = how_many(self.n_validation, "row")
+            doubts.append(
+                f"{rows} {is_or_are(self.n_validation)} too few for an interval"
+            )
         if self.related is False:
             doubts.append(
                 "the model predicts the labels no better than the same labels in "
@@ -110,7 +115,8 @@ class EditSuggestions:
         """
         if not self.doubts:
             return self.verdict
-        return f"{self.verdict} (reason to doubt it: {', and '.join(self.doubts)})"
+        reasons = "reason" if len(self.doubts) == 1 else "reasons"
+        return f"{self.verdict} ({reasons} to doubt it: {'; '.join(self.doubts)})"
 
     def to_frame(self) -> pd.DataFrame:
         """Return the suggested changes, the best first.
@@ -164,13 +170,13 @@ class EditSuggestions:
     def __repr__(self) -> str:
         """Return one line: how many changes, their effect, and the verdict."""
         good = "positive" if self.higher_is_better else "negative"
-        changes = "change" if self.n_chosen == 1 else "changes"
         interval = ""
         if self.interval is not None:
             low, high = self.interval
             interval = f" [{low:+.2g}, {high:+.2g}]"
         return (
-            f"<EditSuggestions for {self.target}: {self.n_chosen} {changes}; effect of "
+            f"<EditSuggestions for {self.target}: "
+            f"{how_many(self.n_chosen, 'change')}; effect of "
             f"such a list on held-out rows {self.effect:+.2g}{interval} "
             f"({self.unit}, {good} = good): {self.verdict}>"
         )

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .plots import axes
+from .plots import axes, check_drawn
 from .ranks import spearman
+from .words import how_many
 
 # Share of a typical row's effect. Smaller differences can be rounding.
 _RESOLUTION = 1e-4
@@ -206,11 +207,10 @@ class ValidationResult:
             for method in self.methods
         )
         n_targets, n_rows = self.agreements[self.methods[0], "row"].retrained.shape
-        targets = "target" if n_targets == 1 else "targets"
-        rows = "row" if n_rows == 1 else "rows"
         return (
-            f"<ValidationResult on {self.target} ({self.unit}): {n_rows} training "
-            f"{rows} left out, {n_targets} {targets}; relative error {errors}>"
+            f"<ValidationResult on {self.target} ({self.unit}): "
+            f"{how_many(n_rows, 'training row')} left out, "
+            f"{how_many(n_targets, 'target')}; relative error {errors}>"
         )
 
 
@@ -253,6 +253,13 @@ class ValidationDisplay:
     __module__ = "skclif"
 
     def __init__(self, result: ValidationResult):
+        check_drawn(
+            self,
+            "result",
+            result,
+            ValidationResult,
+            "ConceptInfluenceExplainer.validate",
+        )
         self.result = result
 
     def plot(self, *, removed: str = "row", ax: Any = None) -> ValidationDisplay:

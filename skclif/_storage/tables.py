@@ -87,8 +87,8 @@ def check_encoding(encoding: str) -> None:
         "".encode(encoding)
     except LookupError as error:
         raise ValueError(
-            f"encoding={encoding!r} is not known to Python; try 'utf-8', 'cp1252' or "
-            "'utf-16'."
+            f"The encoding {encoding!r} is not known to Python; try 'utf-8', 'cp1252' "
+            "or 'utf-16'."
         ) from error
 
 
@@ -263,8 +263,9 @@ def _opener(path: Path) -> Callable[..., Any]:
 def _encoding_problem(path: Path, encoding: str) -> str:
     return (
         f"{path}{_undecodable_line(path, encoding)} is not written in {encoding!r}. "
-        "Name the encoding of the file, for example encoding='cp1252' for files of "
-        "Windows programs, or encoding='utf-16'."
+        "Name the encoding of the file, for example cp1252 for files of Windows "
+        "programs, or utf-16: it is the argument encoding in Python, and the option "
+        "--encoding of the command."
     )
 
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from .._inputs.devices import resolve_device
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
+from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
 from .encoder import Block, Encoder, unit_length
 from .memory import SHARED
@@ -243,9 +244,9 @@ class SentenceEmbedder(
                 elif block.shape[1] != vectors.shape[1]:
                     raise DataFileError(
                         f"The embedding cache in {str(self.cache_dir)!r} is damaged: "
-                        f"its vectors have {vectors.shape[1]} values where the model "
-                        f"gives {block.shape[1]}. Delete its file; the vectors will be "
-                        "computed again."
+                        f"its vectors have {how_many(vectors.shape[1], 'value')} where "
+                        f"the model gives {block.shape[1]}. Delete its file; the "
+                        "vectors will be computed again."
                     )
                 vectors[rows] = block
                 limits[rows] = [limit or 0 for limit in cut_at]
@@ -373,7 +374,8 @@ def _warn_truncated(limits: np.ndarray) -> None:
     n_cut = np.count_nonzero(limits)
     if n_cut:
         warn_user(
-            f"{n_cut} of {len(limits)} texts are longer than the {limits.max()} tokens "
+            f"{n_cut} of {how_many(len(limits), 'text')} {is_or_are(int(n_cut))} "
+            f"longer than the {limits.max()} tokens "
             "that the model reads; the rest of them is ignored. Use long_text='mean' "
             "to embed such texts in chunks.",
             TruncatedTextWarning,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._results.words import how_many
 from .command import Command
 from .console import Console, embed
 from .options import AUDIT, ENCODING, WHO, Number, options, who_and_why
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .._audit.rows import Reviews
 
     Parts = tuple[Reviews, Reviews]  # to train on, and held out
+    _Records = list[dict[str, Any]]  # of the trail
 
 _OF_MODEL = ("C", "concept_C", "training")
 _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
@@ -146,7 +148,7 @@ def run_audit(
     about: dict[str, Any],
     files: dict[str, Path],
     options: dict[str, Any],
-    earlier: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = list,
+    earlier: Callable[[AuditFolder, _Records], _Records] = lambda _, records: records,
 ) -> Audit:
     """Make an audit in a folder, and say what it found.
 
@@ -164,9 +166,9 @@ def run_audit(
         What was read.
     options : dict
         Of the command.
-    earlier : callable, default=list
-        Returns which of the records in the folder this audit continues. Without any,
-        the trail begins again.
+    earlier : callable
+        Takes the folder and its records; returns the records that this audit continues,
+        by default all of them. Without any, the trail begins again.
     """
     from .._audit.folder import AuditFolder
 
@@ -176,7 +178,7 @@ def run_audit(
     folder = AuditFolder(out)
     with console.showing_warnings(), folder.to_write() as records:
         folder.check_model(records)
-        records = earlier(records)
+        records = earlier(folder, records)
         _refuse_decisions(folder, records)
         console.stage("reading", reading)
         return _audit_rows(console, folder, records, read(), about, files, options)
@@ -208,7 +210,7 @@ def _audit_rows(
     )
     if options["no_text"]:
         train, held_out = train.without_texts(), held_out.without_texts()
-    console.stage("fitting", f"Fitting on {len(train):,} texts")
+    console.stage("fitting", f"Fitting on {how_many(len(train), 'text')}")
     parameters = {name: options[name] for name in _OF_MODEL}
     place = Place.here(options["device"])
     with same_threads(place.threads):
@@ -251,12 +253,28 @@ def _audit_rows(
 def _refuse_decisions(folder: AuditFolder, records: list[dict[str, Any]]) -> None:
     done = [record for record in records if record["kind"] in ("edit", "forget")]
     if done:
-        raise click.ClickException(
-            f"{folder.path} holds a model that was repaired (records "
-            f"{done[0]['number']} to {done[-1]['number']} of {folder.trail.path}). An "
-            "audit would begin again without these repairs: name another --out, or "
-            "continue with skclif apply."
+        kinds = {record["kind"] for record in done}
+        what = " and ".join(
+            words
+            for kind, words in (
+                ("edit", "a model that was repaired"),
+                ("forget", "an audit whose rows were forgotten"),
+            )
+            if kind in kinds
         )
+        raise click.ClickException(
+            f"{folder.path} holds {what} ({which_records(done)} of "
+            f"{folder.trail.path}). An audit would begin again without that: name "
+            "another --out, or continue with skclif apply."
+        )
+
+
+def which_records(records: list[dict[str, Any]]) -> str:
+    """Return the numbers of records of the trail, in words."""
+    *most, last = (str(record["number"]) for record in records)
+    if not most:
+        return f"record {last}"
+    return f"records {', '.join(most)} and {last}"
 
 
 def _embed(
@@ -274,7 +292,9 @@ def _embed(
     from .._text.embedder import SentenceEmbedder
 
     resolve_device(options["device"])  # refuse it before hours of embedding
-    console.stage("embedding", f"Embedding {len(train) + len(held_out):,} texts")
+    console.stage(
+        "embedding", f"Embedding {how_many(len(train) + len(held_out), 'text')}"
+    )
     embedder = SentenceEmbedder(
         options["model"],
         device=options["device"],

@@ -68,9 +68,15 @@ class Console:
         """
         from sklearn.exceptions import ConvergenceWarning
 
-        from ..exceptions import InfluenceWarning, TrailWarning
+        from ..exceptions import (
+            InfluenceWarning,
+            InterventionWarning,
+            PenaltyWarning,
+            TrailWarning,
+        )
 
-        for_users = ConvergenceWarning | InfluenceWarning | TrailWarning
+        for_users = ConvergenceWarning | InfluenceWarning | InterventionWarning
+        for_users |= PenaltyWarning | TrailWarning
         caught: list[warnings.WarningMessage] = []
         try:
             with warnings.catch_warnings(record=True) as caught:
@@ -80,7 +86,9 @@ class Console:
         finally:
             for warning in caught:
                 if issubclass(warning.category, for_users):
-                    self.warn(str(warning.message))
+                    from .._audit.models import in_options
+
+                    self.warn(in_options(str(warning.message)))
                 else:
                     warnings.warn_explicit(
                         warning.message,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .audit import run_audit
+from .._results.words import how_many
+from .audit import run_audit, which_records
 from .command import Command
 from .console import Console
 from .options import AUDIT, WHO, options
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from .._audit.demonstration import Outcome, Reading
     from .._audit.findings import Audit
+    from .._audit.folder import AuditFolder
     from .._audit.rows import Reviews
     from .audit import Parts
 
@@ -28,11 +30,11 @@ _CEBAB_ABOUT = (
     "training on its exclusive training split, evaluation on its test split."
 )
 _GENERATED_ABOUT = (
-    "The reviews are generated, and five people annotated them. In the training part, "
-    "annotator 1 calls the service Positive wherever a review is about a long wait "
-    '({waits} times), and annotators 2 and 3 call food that is "to die for" Negative '
-    "({idioms} times). The other annotations, the labels and the held-out part are "
-    "right."
+    "The reviews are generated, and five people annotated them. Errors were planted in "
+    "the training part: annotator 1 called the service Positive wherever a review is "
+    'about a long wait ({waits} times), and annotators 2 and 3 called food that is "to '
+    'die for" Negative ({idioms} times). The other annotations, the labels and the '
+    "held-out part are right."
 )
 _N_GENERATED = 2400
 _HELD_OUT = 4  # one in so many
@@ -92,7 +94,7 @@ def demo_command(
         return parts
 
     found = run_audit(
-        console, out, "Getting the reviews", read, about, {}, options, _not_of_demos
+        console, out, "Getting the reviews", read, about, {}, options, _continued
     )
     if about["truth"] is not None:
         _repair(console, out, found, options["device"])
@@ -115,16 +117,42 @@ class _Console(Console):
         super().json_result(**self.found)
 
 
-def _not_of_demos(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the records that a new demo continues: none of a demo that went on."""
+def _continued(
+    folder: AuditFolder, records: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the records that a new demo continues: none of a demo that went on.
+
+    Raises
+    ------
+    ClickException
+        If the folder holds anything that no demo wrote.
+    """
     from .._audit.demonstration import BY
 
-    of_demos = all(
-        record.get("source") == {} if record["kind"] == "fit" else record["by"] == BY
-        for record in records
-    )
-    went_on = any(record["kind"] != "fit" for record in records)
-    return [] if of_demos and went_on else records
+    others = [record for record in records if record["kind"] != "fit"]
+    if not _is_of_demos(folder, records):
+        raise click.ClickException(
+            f"{folder.path} holds an audit that no demo made, and a demo would replace "
+            "it. Name another --out."
+        )
+    decided = [record for record in others if record["by"] != BY]
+    if decided:
+        raise click.ClickException(
+            f"{folder.path} holds what people decided ({which_records(decided)} of "
+            f"{folder.trail.path}), and a demo would begin again without it. Name "
+            "another --out."
+        )
+    return [] if others else records
+
+
+def _is_of_demos(folder: AuditFolder, records: list[dict[str, Any]]) -> bool:
+    """Return whether demos, and nothing else, made the audits in a folder."""
+    if records:
+        # An audit records the file that it read, a demo has none.
+        fits = (record for record in records if record["kind"] == "fit")
+        return all(record.get("source") == {} for record in fits)
+    # Without a trail, the report says who wrote it.
+    return folder.command() in (None, "demo")
 
 
 # --- The repair -----------------------------------------------------------------------
@@ -187,7 +215,7 @@ def _what_was_read(reading: Reading) -> str:
     return (
         f"{counts}. {reading.n_accepted:,} of the {reading.n_planted:,} planted errors "
         f"were accepted to be mended ({reading.n_corrected:,} with another value than "
-        f"the proposed one), and {reading.n_rejected:,} lines rejected."
+        f"the proposed one), and {how_many(reading.n_rejected, 'line')} rejected."
     )
 
 

@@ -30,7 +30,7 @@ class Number(click.FloatRange):
 
 
 class Penalty(click.ParamType):  # type: ignore[type-arg]
-    """A finite number above 0, or the word auto."""
+    """A finite number above 0, or the word auto, in any capitals."""
 
     name = "number"
 
@@ -38,9 +38,17 @@ class Penalty(click.ParamType):  # type: ignore[type-arg]
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float | str:
         """Return the number, or "auto"."""
-        if value == "auto":
+        if str(value).strip().casefold() == "auto":
             return "auto"
-        return Number(min=0, min_open=True).convert(value, param, ctx)
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            self.fail(
+                f"{value!r} is neither a finite number above 0 nor auto.", param, ctx
+            )
+        return number
 
 
 FOLDER = click.argument(

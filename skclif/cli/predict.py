@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .._results.words import how_many
 from .command import Command
 from .console import Console, embed
 from .options import DEVICE, ENCODING, MODEL_PLACE, NO_TEXT, QUIET, options
@@ -82,7 +83,7 @@ def predict_command(
         console.stage("reading", f"Reading {file.name}")
         found = load_reviews(file, text=text, label=None, id=id_, encoding=encoding)
         rows = Reviews.from_parts(found.ids, found.data, [0] * len(found.ids))
-        console.stage("embedding", f"Embedding {len(rows):,} texts")
+        console.stage("embedding", f"Embedding {how_many(len(rows), 'text')}")
         embedder = embedder_of(
             stored.embedder, model_place, device=device, verbose=int(console.shows_bars)
         )

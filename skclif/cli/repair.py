@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._results.words import how_many
 from .command import Command, is_mendable
 from .console import Console
 from .options import (
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 _NAMED = 5
 _QUALITY = {"accuracy": "accuracy", "macro_f1": "macro F1", "log_loss": "log-loss"}
 _FLATTERED = (
-    "Some changes were listed by their effect on these very rows, so these numbers "
-    "flatter them. The report says what such a list is worth on other rows."
+    "on texts that chose some of these changes: that flatters them, and is not what "
+    "other texts would show, so there is no interval."
 )
 
 
@@ -275,9 +276,13 @@ def carry_out(
 
     console = audit.console
     before = audit.quality()
-    console.stage("solving", f"Applying {_count(len(found.changes), 'change')}")
+    console.stage("solving", f"Applying {how_many(len(found.changes), 'change')}")
     edited, content = edit(
-        audit.revision, found.changes, audit.place, audit.rows.held_out
+        audit.revision,
+        found.changes,
+        audit.place,
+        audit.rows.held_out,
+        by_effect=found.by_effect,
     )
     content |= _decided(path, found)
     after = replace(audit, revision=edited).quality()
@@ -285,18 +290,18 @@ def carry_out(
     last = audit.records[-1]
     also = f" ({found.n_in_effect:,} in effect already)" if found.n_in_effect else ""
     console.result(
-        f"{_count(len(found.changes), 'change')} made, of "
-        f"{_count(found.n_accepted, 'accepted decision')}{also}: record "
+        f"{how_many(len(found.changes), 'change')} made, of "
+        f"{how_many(found.n_accepted, 'accepted decision')}{also}: record "
         f"{last['number']} of {audit.folder.trail.path}."
     )
+    for line in _without_weight(audit):
+        console.result(line)
     if found.rejections:
         console.result(_rejected(found))
     if not brief:
         _show_quality(audit, before, after)
     for line in _what_changed(last["comparison"]):
         console.result(line)
-    if found.by_effect and not brief:
-        console.result(_FLATTERED)
     return audit, {
         "record": last["number"],
         "hash": last["hash"],
@@ -338,38 +343,53 @@ def _decided(path: Path, found: Decisions) -> dict[str, Any]:
 def _rejected(found: Decisions) -> str:
     n = len(found.rejections)
     return (
-        f"{_count(n, 'rejection')} recorded: {'it is' if n == 1 else 'they are'} not "
+        f"{how_many(n, 'rejection')} recorded: {'it is' if n == 1 else 'they are'} not "
         "listed again until the text or the value changes."
     )
+
+
+def _without_weight(audit: OpenAudit) -> Iterator[str]:
+    """Yield a line about changed values of rows that train nothing."""
+    rows = audit.revision.rows
+    idle = set(rows.ids[rows.weights == 0])
+    changed = {
+        change["id"]
+        for change in audit.records[-1]["changes"]
+        if change["kind"] in ("relabel", "annotate") and change["id"] in idle
+    }
+    if changed:
+        named = ", ".join(map(repr, sorted(changed)[:_NAMED]))
+        more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+        yield (
+            f"Of weight 0, so that new values do not move the model: {named}{more}. "
+            "A line with reweight gives such a row weight again."
+        )
 
 
 def _already(found: Decisions) -> str:
     parts = []
     if found.n_accepted:
-        parts.append(f"{_count(found.n_accepted, 'accepted decision')} in effect")
+        parts.append(f"{how_many(found.n_accepted, 'accepted decision')} in effect")
     if found.n_rejected and not found.rejections:
-        parts.append(f"{_count(found.n_rejected, 'rejection')} recorded")
+        parts.append(f"{how_many(found.n_rejected, 'rejection')} recorded")
     return f"{' and '.join(parts)} already"
 
 
 def _what_changed(comparison: dict[str, Any]) -> Iterator[str]:
     """Yield lines about what an edit changed on the held-out texts."""
-    changes, intervals = [], []
-    for name in ("accuracy", "log_loss"):
-        one = comparison[name]
-        changes.append(one["after"] - one["before"])
-        intervals.append(one["interval"])
-    points = ", ".join(f"{100 * bound:+.1f}" for bound in intervals[0])
-    nats = ", ".join("–" if b is None else f"{b:+.4f}" for b in intervals[1])
-    yield (
-        f"Accuracy changed by {100 * changes[0]:+.1f} points [{points}], log-loss by "
-        f"{changes[1]:+.4f} nats [{nats}] (95 % intervals, each text compared with "
-        "itself)."
-    )
+    points = _change(comparison["accuracy"], "+.1f", "points", 100)
+    nats = _change(comparison["log_loss"], "+.4f", "nats")
+    if comparison["chosen_by_effect"]:
+        how = f", {_FLATTERED}"
+    elif comparison["n_rows"] == 1:
+        how = " (no interval from one text)."
+    else:
+        how = " (95 % intervals, each text compared with itself)."
+    yield f"Accuracy changed by {points}, log-loss by {nats}{how}"
     n_changed = comparison["n_changed"]
     where = " The page names the texts." if n_changed else ""
     yield (
-        f"{_count(n_changed, 'prediction')} changed: {comparison['n_better']:,} for "
+        f"{how_many(n_changed, 'prediction')} changed: {comparison['n_better']:,} for "
         f"the better, {comparison['n_worse']:,} for the worse.{where}"
     )
     concepts = comparison["concepts"]
@@ -382,6 +402,15 @@ def _what_changed(comparison: dict[str, Any]) -> Iterator[str]:
         others = "as before" if not moved else "the others as before"
         rest = [others] * (len(moved) < len(concepts))
         yield f"Accuracy of the concepts: {', '.join([*moved, *rest])}."
+
+
+def _change(one: dict[str, Any], form: str, unit: str, scale: float = 1) -> str:
+    """Return a change with its unit, and with its interval if it has one."""
+    change, interval = scale * (one["after"] - one["before"]), ""
+    if None not in one["interval"]:
+        low, high = (scale * bound for bound in one["interval"])
+        interval = f" [{low:{form}}, {high:{form}}]"
+    return f"{change:{form}} {unit}{interval}"
 
 
 def _forget(audit: OpenAudit, path: Path, encoding: str) -> None:
@@ -397,9 +426,9 @@ def _forget(audit: OpenAudit, path: Path, encoding: str) -> None:
     _refuse_unknown(path, [i for i in ids if i not in known], audit)
     todo = [i for i in ids if i in known]
     if not todo:
-        _nothing_to_do(audit, f"{_count(len(ids), 'row')} forgotten already")
+        _nothing_to_do(audit, f"{how_many(len(ids), 'row')} forgotten already")
         return
-    console.stage("solving", f"Fitting without {_count(len(todo), 'row')}")
+    console.stage("solving", f"Fitting without {how_many(len(todo), 'row')}")
     new, content, left = _without(audit, todo)
     gone = np.isin(rows.held_out.ids, todo)
     content["held_out"] = names(rows.held_out.take(gone))
@@ -410,7 +439,7 @@ def _forget(audit: OpenAudit, path: Path, encoding: str) -> None:
     last = audit.records[-1]
     n_train, n_held = len(last["forgotten"]), len(last["held_out"])
     console.result(
-        f"{_count(n_train, 'training row')} and {_count(n_held, 'held-out row')} "
+        f"{how_many(n_train, 'training row')} and {how_many(n_held, 'held-out row')} "
         f"forgotten: record {last['number']} of {audit.folder.trail.path}."
     )
     _show_quality(audit, before, after)
@@ -503,13 +532,9 @@ def _show_quality(
     """Print how good the model was and is."""
     n_rows = len(audit.rows.held_out)
     left = " that are left" if audit.records[-1]["kind"] == "forget" else ""
-    audit.console.result(f"On the {_count(n_rows, 'held-out text')}{left}:")
+    audit.console.result(f"On the {how_many(n_rows, 'held-out text')}{left}:")
     audit.console.result(f"  {'':<12} {'before':>8} {'after':>8}")
     for name, word in _QUALITY.items():
         form = "{:.4f}" if name == "log_loss" else "{:.1%}"
         old, new = (form.format(one[name]) for one in (before, after))
         audit.console.result(f"  {word:<12} {old:>8} {new:>8}")
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"

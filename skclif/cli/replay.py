@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._results.words import how_many
 from .command import Command
 from .console import Console
 from .options import DEVICE, FOLDER, JSON, QUIET, existing_folder, options
@@ -116,7 +117,7 @@ def do_again(
     if file is not None:
         console.stage("reading", f"Reading {file.name}")
         train = _from_file(file, rows, records)
-    console.stage("replaying", f"Doing again what {len(records)} records say")
+    console.stage("replaying", f"Doing again {how_many(len(records), 'record')}")
     result = replay_rows(records, train, device, recorded)
     if result.environment:
         said = recorded_elsewhere(result.environment)

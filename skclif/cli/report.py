@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from .._results.words import how_many, is_or_are
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
     from .._audit.models import Models
     from .._audit.revisions import Revision
     from .._audit.rows import Reviews
-    from .._audit.run import RunRecord
+    from .._audit.run import PlantedCounts, RunRecord
     from .console import Console
 
 TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
@@ -30,7 +33,9 @@ def evaluate(
     from .._audit.rejections import without_rejected
 
     options = rows.about["options"]
-    console.stage("influence", f"Tracing the mistakes in {len(rows.held_out):,} texts")
+    console.stage(
+        "influence", f"Tracing the mistakes in {how_many(len(rows.held_out), 'text')}"
+    )
     with console.showing_warnings():
         found = audit(
             models,
@@ -62,7 +67,7 @@ def write_report(
     console.stage("writing", "Writing the report")
     truth, counts = Truth.of(rows.about), None
     if truth is not None:
-        counts = PlantedCounts.of(found, truth, N_HARMFUL)
+        counts = PlantedCounts.of(found, truth, rows.train, N_HARMFUL)
     run = RunRecord(found, rows, records, notes, counts, console.timings(), demo)
     content = run.to_dict()
     tables = (found.predictions, found.influence, found.suspects, found.suggestions)
@@ -111,7 +116,7 @@ def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> 
         others.insert(0, f"the black box {quality['black_box']['accuracy']:.1%}")
     console.result(
         f"{who} gets {quality['model']['accuracy']:.1%} of "
-        f"{found.counts['held_out_rows']:,} held-out texts right "
+        f"{how_many(found.counts['held_out_rows'], 'held-out text')} right "
         f"({', '.join(others)})."
     )
     if found.concepts:
@@ -123,23 +128,8 @@ def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> 
     if "auto" in (run.rows.about["options"].get(name) for name in ("C", "concept_C")):
         console.result(_penalties(found.metrics["penalties"]))
     if run.planted is not None:
-        planted = run.planted
-        console.result(
-            f"Of the {planted.top_rows} most harmful training rows, "
-            f"{planted.planted_in_top} carry a planted error; of all training "
-            f"rows, {planted.share_of_training_rows:.0%} do."
-        )
-        console.result(
-            f"Of the {planted.probable_suspects:,} lines of suspects.csv that are "
-            f"probably wrong, {planted.suspects_wrong:,} really are, and "
-            f"{planted.suspects_true:,} propose the true value."
-        )
-        console.result(
-            f"In suggestions.csv, {planted.suggested_true:,} of the "
-            f"{planted.suggested_values:,} values in place of others are the true "
-            f"ones, and {planted.missing_true:,} of the {planted.suggested_missing:,} "
-            "for missing ones."
-        )
+        for line in _what_is_true(run.planted):
+            console.result(line)
     console.result(_what_to_decide(found))
     console.result(f"The report is in {page}")
     console.json_result(
@@ -158,11 +148,40 @@ def _penalties(C: dict[str, Any]) -> str:
     return f"Inverse penalties: {', '.join(words)}."
 
 
+def _what_is_true(planted: PlantedCounts) -> Iterator[str]:
+    """Yield what is known of the lists where errors were planted."""
+    if planted.top_rows:
+        yield (
+            f"Planted errors are in {planted.planted_in_top} of the "
+            f"{how_many(planted.top_rows, 'most harmful training row')}, and in "
+            f"{planted.share_of_training_rows:.0%} of all training rows."
+        )
+    if planted.probable_suspects:
+        yield (
+            f"Of the {how_many(planted.probable_suspects, 'line')} of suspects.csv "
+            f"that {is_or_are(planted.probable_suspects)} probably wrong, "
+            f"{planted.suspects_wrong:,} really {is_or_are(planted.suspects_wrong)}, "
+            f"and the proposed value is true in {planted.suspects_true:,}."
+        )
+    if planted.suggested_values:
+        yield (
+            f"Of {how_many(planted.suggested_values, 'value')} that suggestions.csv "
+            f"proposes, {planted.suggested_true:,} "
+            f"{is_or_are(planted.suggested_true)} true."
+        )
+    if planted.suggested_missing:
+        yield (
+            f"Of {how_many(planted.suggested_missing, 'missing annotation')} that it "
+            f"asks for, the model guesses {planted.missing_true:,} rightly."
+        )
+
+
 def _what_to_decide(found: Audit) -> str:
     n_wrong = int((found.suspects["probability_wrong"] > 0.5).sum())
-    verb = "is" if n_wrong == 1 else "are"
-    line = f"{n_wrong:,} of the labels and annotations in suspects.csv {verb} probably "
-    line += "wrong"
+    line = (
+        f"{n_wrong:,} of the labels and annotations in suspects.csv "
+        f"{is_or_are(n_wrong)} probably wrong"
+    )
     if found.suggested is None:
         return f"{line}; there are too few held-out texts to suggest changes."
     if not len(found.suggestions):
@@ -172,7 +191,22 @@ def _what_to_decide(found: Audit) -> str:
         low, high = worth["interval"]
         interval = f"[{low:+.2g}, {high:+.2g}] "
     return (
-        f"{line}. The {len(found.suggestions):,} changes in suggestions.csv are worth "
-        f"{worth['effect']:+.2g} nats {interval}(negative = good), measured on "
-        f"held-out texts that did not choose them: {worth['words']}."
+        f"{line}. {_what_is_suggested(found)} {worth['effect']:+.2g} nats "
+        f"{interval}(negative = good), measured on held-out texts that did not choose "
+        f"them: {worth['words']}."
+    )
+
+
+def _what_is_suggested(found: Audit) -> str:
+    """Return the beginning of a sentence about the worth of suggestions."""
+    from .._audit.proposals import is_asked
+
+    n, n_asked = len(found.suggestions), int(is_asked(found.suggestions).sum())
+    if not n_asked:
+        changes = how_many(n, "change")
+        return f"The {changes} in suggestions.csv {is_or_are(n)} worth"
+    return (
+        f"suggestions.csv has {how_many(n - n_asked, 'change')}, and asks a person for "
+        f"{how_many(n_asked, 'missing annotation')}. Together, with what the model "
+        "guesses for these, they are worth"
     )

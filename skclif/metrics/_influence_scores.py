@@ -35,6 +35,7 @@ from .._inputs.sklearn import (
 from .._results.influence import InfluenceResult
 from .._results.ranks import spearman
 from .._results.removal import LinearDatamodelingScore, RemovalCurve
+from .._results.words import how_many
 from ._losses import log_losses
 
 _CONFIDENCE = 0.95
@@ -168,7 +169,9 @@ def linear_datamodeling_score(
         for key, value in given.items()
     }
     size = round(subset_fraction * len(y))
-    _check_room(size, y, f"subset_fraction={subset_fraction!r} leaves {size} rows")
+    _check_room(
+        size, y, f"subset_fraction={subset_fraction!r} leaves {how_many(size, 'row')}"
+    )
     rng = check_random_state(random_state)
     subsets = np.stack([_random_order(y, rng)[:size] for _ in range(n_subsets)])
     subsets.sort(axis=1)
@@ -411,7 +414,8 @@ def _check_changed(losses: np.ndarray) -> None:
     """Refuse losses that are the same after every retraining."""
     if not np.ptp(losses, axis=1).any():
         raise ValueError(
-            f"Retraining on {losses.shape[1]} subsets left the loss of every target as "
+            f"Retraining on {how_many(losses.shape[1], 'subset')} left the loss of "
+            "every target as "
             "it was, so there is nothing to predict. Does the estimator learn from "
             "the rows it is given, or is a fitted model frozen inside?"
         )
@@ -525,7 +529,9 @@ def _check_sizes(removal_sizes: ArrayLike, y: np.ndarray) -> np.ndarray:
             "between 0 and 1, or whole numbers of rows, 1 or more."
         )
     left = len(y) - sizes[-1]
-    _check_room(left, y, f"removal_sizes: removing {sizes[-1]} leaves {left} rows")
+    _check_room(
+        left, y, f"removal_sizes: removing {sizes[-1]} leaves {how_many(left, 'row')}"
+    )
     return sizes
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._results.interventions import InterventionCurve, describe_order
-from .._results.plots import axes
+from .._results.plots import axes, check_drawn
 from ._interventions import intervention_curve
 
 _AXIS = {
@@ -62,6 +62,7 @@ class InterventionCurveDisplay:
     __module__ = "skclif.metrics"
 
     def __init__(self, curve: InterventionCurve):
+        check_drawn(self, "curve", curve, InterventionCurve, "intervention_curve")
         self.curve = curve
 
     @classmethod

@@ -91,16 +91,20 @@ REFUSED = {
     ),
     "hash of another text": (
         {"text_hash": "0123456789abcdef"},
-        "is not the one that was decided on: its hash is",
+        "is not the one that was decided on: its hash is h:",
         "Take the line from the present suspects.csv or suggestions.csv",
     ),
     "no hash": ({"text_hash": ""}, "not ''", "decide again"),
     "unknown id": (
         {"id": "nobody"},
-        "of the row 'nobody': there is no such row",
-        "",
+        "of the row 'nobody': there is no such row. id and text_hash of every",
+        "train_text_hash. (Row 1 is the first row of data.)",
     ),
-    "no id": ({"id": ""}, "of the row '': there is no such row", ""),
+    "no id": (
+        {"id": ""},
+        "the column id is empty. id and text_hash of every training row are in",
+        "influence.csv, as train_id and train_text_hash. (Row 1 is the first row of",
+    ),
     "changed since": (
         {"current": "1"},
         "'label' of {id!r} has changed since: decided on was '1', now it is '2'",
@@ -147,31 +151,38 @@ REFUSED = {
     "unknown decision": (
         {"decision": "maybe"},
         "the decision 'maybe' is not known",
-        "Write 'accept', 'reject', or 'skip' or nothing to leave it undecided",
+        "Write 'accept', 'accepted', 'yes' or 'y' to make the change, 'reject', "
+        "'rejected', 'no' or 'n' to record that it is not to be made, or 'skip' or "
+        "'skipped' or nothing to leave it undecided. (Row 1",
     ),
     "a weight that is none": (
         {"kind": "reweight", "path": "row", "current": "1", "proposed": "heavy"},
-        "the weight 'heavy' is no number from 0 to 1e+06",
+        "the weight 'heavy' of {id!r} is neither 0 nor a number from 1e-06 to 1e+06",
         "",
     ),
     "weight below 0": (
         {"kind": "reweight", "path": "row", "current": "1", "proposed": "-1"},
-        "the weight '-1' is no number",
+        "the weight '-1' of {id!r} is neither 0",
         "",
     ),
     "weight too large": (
         {"kind": "reweight", "path": "row", "current": "1", "proposed": "1e7"},
-        "the weight '1e7' is no number",
+        "the weight '1e7' of {id!r} is neither 0",
+        "",
+    ),
+    "weight too small": (
+        {"kind": "reweight", "path": "row", "current": "1", "proposed": "1e-300"},
+        "the weight '1e-300' of {id!r} is neither 0 nor a number from 1e-06 to",
         "",
     ),
     "weight nan": (
         {"kind": "reweight", "path": "row", "current": "1", "proposed": "nan"},
-        "the weight 'nan' is no number",
+        "the weight 'nan' of {id!r} is neither 0",
         "",
     ),
     "no weight": (
         {"kind": "reweight", "path": "row", "current": "1", "proposed": ""},
-        "the weight '' is no number",
+        "the weight '' of {id!r} is neither 0",
         "",
     ),
     "another weight since": (
@@ -200,7 +211,7 @@ def test_a_line_that_is_refused(name, out, line, truth, tmp_path):
     [
         ("Great", "is not known to the model, which has 'Negative', 'Positive'"),
         ("positive", "or write 'unannotated' to take the annotation away"),
-        ("Unannotated", "or write 'unannotated' to take the annotation away"),
+        ("Unannotate", "or write 'unannotated' to take the annotation away"),
     ],
 )
 def test_an_annotation_that_is_refused(proposed, message, out, truth, tmp_path):
@@ -224,6 +235,30 @@ def test_an_empty_cell_takes_no_annotation_away(out, truth, tmp_path):
     assert folders.contents(out) == before
 
 
+def test_only_a_person_can_say_a_missing_annotation(revision, truth, tmp_path):
+    """The model's guess is in another column, which nothing reads."""
+    line = truth.line("annotate", truth.free(food=None)[0], "food", "", effect="-0.1")
+    line["guess"] = "Positive"
+    file = folders.write(tmp_path / "d.csv", [line])
+    message = (
+        f"row 1: 'food' of {line['id']!r} is not annotated, and the column proposed is "
+        "empty in this accepted line. Nobody but a person can say the value: read the "
+        "text or ask somebody who does, and write what is true into proposed "
+        "('Negative', 'Positive'"
+    )
+    with pytest.raises(DataFileError, match=re.escape(message)):
+        read_decisions(file, revision, {})
+    folders.write(file, [{**line, "proposed": "Positive"}])
+    lists = Lists(suggestions={_place(line): ""})
+    found = read_decisions(file, revision, {}, lists=lists)
+    (change,) = found.changes
+    assert (change.old, change.new, change.source) == (None, "Positive", "person")
+    assert found.by_effect  # which chose the row
+    folders.write(file, [{**line, "decision": "reject"}])
+    (rejection,) = read_decisions(file, revision, {}).rejections
+    assert rejection.id == line["id"]
+
+
 def test_a_value_that_reads_like_the_word_is_told_apart(tiny_encoder, tmp_path):
     table = folders.reviews(60)
     table["food"] = table["food"].replace({"unknown": "unannotated"})
@@ -232,8 +267,11 @@ def test_a_value_that_reads_like_the_word_is_told_apart(tiny_encoder, tmp_path):
     line = truth.line("annotate", _positive(truth), "food")
     file = tmp_path / "d.csv"
     for proposed, message in [
-        ("unannotated", "'unannotated' is a value of 'food', and the word that takes"),
-        ("unannotated", "Write 'value:unannotated' for the value, or 'remove:unannot"),
+        (
+            "unannotated",
+            "'unannotated' reads like a value of 'food', and like the word that takes",
+        ),
+        ("UNANNOTATED", "Write 'value:unannotated' for the value, or 'remove:unannot"),
         ("", "or 'remove:unannotated' to take the annotation away"),
         ("odd", "or write 'remove:unannotated' to take the annotation away"),
     ]:
@@ -241,14 +279,17 @@ def test_a_value_that_reads_like_the_word_is_told_apart(tiny_encoder, tmp_path):
         assert message in refused("apply", audited.out, file, "--quiet")
     for proposed, new in [
         ("value:unannotated", "unannotated"),
+        ("Value:Unannotated", "unannotated"),
         ("remove:unannotated", None),
+        ("REMOVE:unannotated", None),
     ]:
         folders.write(file, [{**line, "proposed": proposed}])
         (change,) = _changes(file, revision)
         assert change.new == new
-    other = truth.line("annotate", _positive(truth), "service", "unannotated")
-    (change,) = _changes(folders.write(file, [other]), revision)
-    assert change.new is None
+    for word in ("unannotated", "Unannotated", "UNANNOTATED"):
+        other = truth.line("annotate", _positive(truth), "service", word)
+        (change,) = _changes(folders.write(file, [other]), revision)
+        assert change.new is None
 
 
 def test_a_held_out_row_is_refused(out, truth, tmp_path):
@@ -442,6 +483,30 @@ def test_lines_are_counted(revision, line, truth, tmp_path):
     decisions[0]["effect"] = ""
     found = read_decisions(folders.write(tmp_path / "d.csv", decisions), revision, {})
     assert not found.by_effect
+
+
+def test_what_an_effect_chose(revision, truth, tmp_path):
+    """A suspect is not chosen by its effect, though a suggestion is the same."""
+    line = truth.line("relabel", truth.free(stars=2)[0], "label", 4)
+    key = line["id"], "relabel", "label"
+    lists = Lists({key: "4"}, {key: "4"})
+
+    def by_effect(**more):
+        file = folders.write(tmp_path / "d.csv", [{**line, **more}])
+        wrong = {(line["id"], "label"): 0.9}
+        options = {"lists": lists, "wrong": lambda: wrong}
+        return read_decisions(file, revision, {}, **options).by_effect
+
+    assert by_effect(effect="-0.01", probability_wrong="0.9")
+    assert not by_effect(probability_wrong="0.9")
+    assert not by_effect(probability="0.9")
+    assert by_effect()
+    # A value of one's own: the row is still the one that the effect chose.
+    assert by_effect(proposed="3")
+    assert by_effect(effect="-0.01", proposed="3")
+    assert not read_decisions(
+        folders.write(tmp_path / "d.csv", [line]), revision, {}
+    ).by_effect
 
 
 def test_what_need_not_be_said(revision, truth, tmp_path):
@@ -728,7 +793,7 @@ def test_a_suggestion_for_a_right_value_is_refused(revision, truth, tmp_path):
     message = (
         f"row 2: '2' is believed right as 'label' of {second!r}: its probability of "
         "being wrong is 0.31, and a suggestion needs 0.5 or more. It may help the "
-        "label, but by making 'label' mean something else. One more suggested line is "
+        "label, but by making 'label' mean something else. 1 more suggested line is "
         "like it. Write 'reject', or read the text and write the true value into "
         "proposed. --even-if-right makes such changes, and the trail records it."
     )

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import pickle
+import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit import influence
 from skclif._audit.findings import audit
 from skclif._audit.influence import N_CULPRITS
-from skclif._audit.models import fit_models
+from skclif._audit.models import fit_models, warnings_of
 from skclif._audit.rows import Reviews, check_parts, hold_out, same_kinds, text_hash
 from skclif.exceptions import DataFileError
 
@@ -139,7 +141,7 @@ def test_check_parts_tells_of_values_that_training_lacks():
     held_out = _reviews([1, 2], ["x", "y"], concepts=other)
     (note,) = check_parts(train, held_out)
     assert "'food' has the value 'odd'" in note
-    assert "(1 rows)" in note
+    assert "(1 row)" in note
 
 
 def test_same_kinds_makes_numbers_words_where_one_part_has_words():
@@ -338,6 +340,23 @@ def test_a_concept_without_held_out_annotations_has_no_quality():
     assert mean == pytest.approx(np.mean(others))
 
 
+def test_a_guess_of_what_is_missing_is_not_proposed():
+    train, held_out = _parts()
+    rows = np.arange(0, N_TRAIN, 25)
+    train.concepts.loc[rows, "food"] = None
+    table = _audit(train, held_out).suggestions
+    asked = (table["kind"] == "annotate") & table["current"].isna()
+    assert 0 < asked.sum() < len(table)
+    assert asked.is_monotonic_increasing  # after all changes
+    assert table["proposed"].isna().equals(asked)
+    assert table["guess"].notna().equals(asked)
+    for name in table["path"][asked].unique():
+        of_name = asked & (table["path"] == name)
+        assert set(table["guess"][of_name]) <= set(train.concepts[name].dropna())
+    for part in (table[asked], table[~asked]):
+        assert part["effect"].is_monotonic_increasing  # the best first
+
+
 @pytest.mark.parametrize("n_held_out", [19, 49, 50])
 def test_few_held_out_rows_have_no_interval(n_held_out):
     train, held_out = _parts()
@@ -377,6 +396,29 @@ def test_fingerprints_are_of_what_was_used(found):
     changed = _audit(train, held_out, C=3.0)
     assert changed.fingerprints["training_data"] != found.fingerprints["training_data"]
     assert changed.fingerprints["coefficients"] != found.fingerprints["coefficients"]
+
+
+def test_a_warning_says_whose_penalty_it_is():
+    """On the command line it advises options, not parameters."""
+    train, _ = _parts()
+    rng = np.random.default_rng(0)
+    train = replace(train, labels=rng.permutation(train.labels))
+    train = replace(train, features=rng.normal(size=train.features.shape))
+    said = fit_models(train, C="auto", concept_C=1.0).warnings
+    ending = r"C=0\.0001 was chosen for the label.*; give --C a number to go further\."
+    alone = [text for text in said if re.match(ending, text)]
+    of_other = [text for text in said if re.match(f"The black box: .*{ending}", text)]
+    assert len(alone) == len(of_other) == 1
+    said = fit_models(train, C=1.0, concept_C="auto").warnings
+    (text,) = (text for text in said if "was chosen for" in text)
+    assert text.endswith("give --concept-C a number to go further.")
+    assert text.startswith("C=")
+
+
+def test_warnings_of_other_things_keep_their_words():
+    expected = pytest.warns(UserWarning, match="^about nothing$")
+    with expected, warnings_of("The black box"):
+        warnings.warn("about nothing", UserWarning, stacklevel=1)
 
 
 def test_the_audit_tells_when_a_head_did_not_converge():

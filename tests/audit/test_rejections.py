@@ -368,6 +368,15 @@ def test_a_record_that_skclif_does_not_write_is_refused(content, audited, out):
         ({"kind": "rename"}, "the kind 'rename' is none of"),
         ({"path": "food"}, "'relabel' of 'food'; it goes with 'label'"),
         ({"proposed": "2", "current": "4"}, "has changed since"),
+        (
+            {"proposed": "9"},
+            "the value '9' of 'label' is not known to the model, which has '1', '2', "
+            "'3', '4', '5'. In a rejected line, proposed may be empty. (Row 1 is",
+        ),
+        (
+            {"kind": "reweight", "path": "row", "current": "1", "proposed": "half"},
+            "the weight 'half' of {id!r} is neither 0 nor",
+        ),
     ],
 )
 def test_a_rejection_has_to_fit_the_rows(changes, message, out, truth, tmp_path):

@@ -61,18 +61,46 @@ def test_mended_rows_keep_their_gaps(truth):
     [
         (("annotate", "a", "food", "good", "bad"), "really wrong, and the proposed"),
         (("relabel", "b", "label", 2, 4), "really wrong, but the true value is 5"),
-        (("annotate", "b", "food", None, "good"), "missing, and the proposed value"),
-        (("annotate", "b", "food", None, "bad"), "missing, but the true value is good"),
+        (
+            ("annotate", "b", "food", None, None, "good"),
+            "missing; the true value is good, the guess is right",
+        ),
+        (
+            ("annotate", "b", "food", None, None, "bad"),
+            "missing; the true value is good, the guess is wrong",
+        ),
         (("relabel", "c", "label", 3, 4), "right as it is"),
         (("drop", "a", "row", 1.0, 0.0), "planted: food good instead of bad"),
         (("reweight", "c", "row", 1.0, 2.0), "nothing was planted in this row"),
     ],
 )
 def test_marks(truth, line, said):
-    names = ("kind", "id", "path", "current", "proposed")
-    line = dict(zip(names, line, strict=True))
+    names = ("kind", "id", "path", "current", "proposed", "guess")
+    line = dict(zip(names, line, strict=False))
     assert mark(truth, line, truth.errors(TRAINING)).startswith(said)
     assert mark(None, line, {}) == ""
+
+
+def test_nothing_is_said_of_a_missing_value_that_nobody_knows(truth):
+    line = {"kind": "annotate", "id": "c", "path": "food", "current": None}
+    line |= {"proposed": None, "guess": "bad"}
+    assert mark(truth, line, {}) == ""
+
+
+def test_of_a_missing_value_the_guess_is_judged(truth):
+    table = pd.DataFrame(
+        {
+            "kind": "annotate",
+            "id": ["b", "b", "a"],
+            "path": "food",
+            "current": [None, None, "good"],
+            "proposed": [None, None, "bad"],
+            "guess": ["good", "bad", None],
+        }
+    )
+    judged = truth.judged(table)
+    assert judged["is_true"].tolist() == [True, False, True]
+    assert judged["is_wrong"].tolist() == [False, False, True]
 
 
 def _suspects(lines):

@@ -360,7 +360,7 @@ def test_long_texts_are_warned_of(file, tiny_encoder, tmp_path):
         (None, ["--test", "nowhere.csv"], "There is no file 'nowhere.csv'"),
         (None, ["--model", "./nowhere"], "'./nowhere' is not a directory"),
         (None, ["--device", "abacus"], "device='abacus' is not known"),
-        (None, ["--encoding", "utf-9"], "encoding='utf-9' is not known"),
+        (None, ["--encoding", "utf-9"], "The encoding 'utf-9' is not known"),
         ({"stars": 3}, [], "have the same label, 3"),
         ({"stars": np.linspace(0, 1, 120)}, [], "are numbers that are not whole"),
         ({"stars": [f"s{i}" for i in range(120)]}, [], "No row can be held out"),
@@ -389,7 +389,14 @@ def test_bad_input_is_one_clear_line(change, more, message, tiny_encoder, tmp_pa
             ["audit", "x.csv", "--out", "o", "--test-size", "1"],
             "not in the range 0<x<1",
         ),
-        (["audit", "x.csv", "--out", "o", "--C", "0"], "the range x>0"),
+        *(
+            (
+                ["audit", "x.csv", "--out", "o", option, value],
+                f"'{option}': '{value}' is neither a finite number above 0 nor auto.",
+            )
+            for option in ("--C", "--concept-C")
+            for value in ("0", "-1", "x", "autos", "nan", "inf", "")
+        ),
         (["demo", "--data", "secret"], "'secret' is not one of"),
         (["frobnicate"], "No such command 'frobnicate'"),
     ],
@@ -509,7 +516,7 @@ def _check_planted(out, stdout):
     wrong = {f"row-{i + 1}" for i in np.flatnonzero(is_wrong[:1800])}
     page = out / "as-audited.html"
     share = f"{len(wrong) / 1800:.0%}"
-    assert f"of all training rows, {share} do." in stdout
+    assert f"and in {share} of all training rows." in stdout
     assert f"({reviews.is_wait[:1800].sum()} times)" in stdout
     assert f"({reviews.is_idiom[:1800].sum()} times)" in stdout
     assert "planted error:" in page.read_text(encoding="utf-8")

@@ -134,6 +134,16 @@ def test_the_page_as_audited_is_kept(small):
     after = (out / "audit.html").read_text(encoding="utf-8")
     assert "Planted, found, repaired" not in before
     assert "Planted, found, repaired" in after
+    planted = _run_json(out)["planted"]
+    reading = _run_json(out)["demo"]["reading"]
+    assert planted["values"] == reading["planted"]
+    assert planted["left"] == reading["planted"] - reading["accepted"]
+    words = " ".join(after.split())
+    mended = f"{reading['accepted']} of the {reading['planted']} planted errors are"
+    assert f"{mended} mended by now" in words
+    assert "mended by now" not in before
+    assert "annotator 1 called the service Positive" in words
+    assert "of the 0 " not in words and "of the 0 " not in stdout
     assert "really wrong, " in before or "right as it is" in before
     assert f"The report is in {out / 'as-audited.html'}" in stdout
     assert stdout.splitlines()[-1] == f"The report is in {out / 'audit.html'}"
@@ -164,8 +174,49 @@ def test_a_demo_does_not_replace_what_people_decided(
     line = folders.run(
         "demo", "--data", "generated", "--model", tiny_encoder, "--out", out
     ).stderr
-    assert "holds a model that was repaired" in line
+    assert "holds what people decided (record 3 of " in line
     assert folders.records(out) == before
+
+
+def _contents(folder):
+    """Return the content of every file."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def _refused_demo(out, model):
+    before = _contents(out)
+    result = folders.run("demo", "--data", "generated", "--model", model, "--out", out)
+    assert result.exit_code == 1
+    assert _contents(out) == before
+    return result.stderr
+
+
+def test_a_demo_does_not_replace_a_rejection_by_a_person(small, tiny_encoder, tmp_path):
+    out = shutil.copytree(small[0], tmp_path / "demo")
+    decided = folders.lines(out, "suspects.csv").head(1).assign(decision="reject")
+    decided.to_csv(tmp_path / "decided.csv", index=False)
+    folders.done("apply", out, tmp_path / "decided.csv", "--by", "a person", "--quiet")
+    assert folders.records(out)[-1]["kind"] == "reject"
+    said = _refused_demo(out, tiny_encoder)
+    assert "holds what people decided (record 3 of " in said
+    assert "Name another --out." in said
+
+
+def test_a_demo_does_not_replace_an_audit_of_a_file(tiny_encoder, tmp_path):
+    audited = folders.make_audit(tmp_path, tiny_encoder)
+    assert [record["kind"] for record in folders.records(audited.out)] == ["fit"]
+    said = _refused_demo(audited.out, tiny_encoder)
+    assert "holds an audit that no demo made" in said
+    # Nor one whose trail was lost.
+    (audited.out / "trail.jsonl").unlink()
+    assert "holds an audit that no demo made" in _refused_demo(
+        audited.out, tiny_encoder
+    )
+    (audited.out / "run.json").write_text("[]")
+    assert "holds an audit that no demo made" in _refused_demo(
+        audited.out, tiny_encoder
+    )
 
 
 def test_a_list_without_errors_changes_nothing(tiny_encoder, tmp_path, monkeypatch):

@@ -212,7 +212,21 @@ def test_the_numbers_before_and_after_are_true(applied):
     assert f"{len(changes)} changes made" in result.stdout
     assert "On the 30 held-out texts:" in result.stdout
     _assert_numbers(result, before, truth.quality(truth.fit()))
-    assert "these numbers flatter them" in " ".join(result.stdout.split())
+
+
+def test_rows_that_chose_the_changes_give_no_interval(applied):
+    out, _, _, result, *_ = applied
+    said = folders.records(out)[-1]["comparison"]
+    assert said["chosen_by_effect"]
+    assert said["accuracy"]["interval"] == said["log_loss"]["interval"] == [None, None]
+    (line,) = (s for s in result.stdout.splitlines() if s.startswith("Accuracy ch"))
+    assert "on texts that chose some of these changes: that flatters them" in line
+    assert "[" not in line and "95 %" not in line
+    page = " ".join((out / "audit.html").read_text(encoding="utf-8").split())
+    section = page[page.index('id="repair"') : page.index('id="provenance"')]
+    assert "These texts chose some of the changes" in section
+    assert "the intervals say" not in section
+    assert "Where suggestions were accepted (*), these texts chose" in page
 
 
 def test_the_trail_says_who_did_what_when_and_why(applied):
@@ -307,6 +321,7 @@ def test_what_changed_is_in_trail_run_page_and_output(shaken):
     for name in ("accuracy", "log_loss"):
         expected = [one[name] for one in quality]
         assert [said[name]["before"], said[name]["after"]] == pytest.approx(expected)
+        assert not said["chosen_by_effect"]
         low, high = said[name]["interval"]
         assert low < said[name]["after"] - said[name]["before"] < high
     run_record = json.loads((out / "run.json").read_text(encoding="utf-8"))
@@ -325,6 +340,13 @@ def test_what_changed_is_in_trail_run_page_and_output(shaken):
     old, new = concepts["food"]
     assert f"Accuracy of the concepts: food {old:.1%} → {new:.1%}" in printed
     assert "the others as before." in printed
+    assert "(95 % intervals, each text compared with itself)" in printed
+    assert "flatter" not in printed and "chose" not in section
+    shares = "".join(
+        f'<td class="num">{100 * said["accuracy"][when]:.1f}\xa0%</td>'
+        for when in ("before", "after")
+    )
+    assert shares in (out / "audit.html").read_text(encoding="utf-8")
 
 
 def test_forgetting_takes_what_changed_off_the_page(shaken, tmp_path):
@@ -392,6 +414,25 @@ def test_a_second_round_goes_on_from_the_first(applied, tmp_path):
     assert "flatter" not in result.stdout
     _, second, third = folders.records(out)
     assert third["before"] == second["after"]
+
+
+def test_new_values_of_a_row_without_weight_move_nothing(applied, tmp_path):
+    out = shutil.copytree(applied[0], tmp_path / "report")
+    truth = _copied(applied[2])
+    (dropped,) = truth.weights.index[truth.weights == 0]
+    new = _unlike(truth, "label", truth.table.loc[dropped, "stars"])
+    line = truth.line("relabel", dropped, "label", new)
+    result = done("apply", out, folders.write(tmp_path / "more.csv", [line]))
+    said = f"Of weight 0, so that new values do not move the model: {dropped!r}. A line"
+    assert said in result.stdout
+    assert "0 predictions changed" in result.stdout
+    # Not of a row that gets its weight back by the same file.
+    lines = [
+        truth.line("annotate", dropped, "food", "Negative"),
+        truth.line("reweight", dropped, "row", "1"),
+    ]
+    result = done("apply", out, folders.write(tmp_path / "more.csv", lines))
+    assert "Of weight 0" not in result.stdout
 
 
 def _copied(truth):
@@ -580,7 +621,7 @@ def test_the_certificate_says_what_was_done(forgotten):
     assert record["held_out"] == [[asked[3], hashes[asked[3]]]]
     assert (record["kind"], record["by"], record["why"]) == ("forget", "me", "law")
     assert record["before"] == folders.records(out)[1]["after"]
-    assert "Removed: 3 training rows, 1 held-out rows" in text
+    assert "Removed: 3 training rows, 1 held-out row" in text
     for i in asked:
         assert re.search(f"{i}  \\(text {hashes[i]}\\)", text)
     assert record["hash"] in text
@@ -645,7 +686,10 @@ def test_held_out_rows_alone_can_be_forgotten(out, truth, tmp_path):
     asked, whole = truth.held_out[:2], _copied(truth)
     before = bits(_model(out))
     result = done("forget", out, _ids_file(tmp_path, asked), "--json", "--quiet")
-    assert result.stderr == ""
+    # It chooses penalties again, and says so as the command line puts it.
+    for line in result.stderr.splitlines():
+        assert line.startswith("Warning: ")
+        assert re.search(r"; give --(concept-)?C( or --C)? a number to go", line)
     said = json.loads(result.stdout)
     assert said["forgotten"] == asked
     assert said["certificate"] == str(out / "forgotten-2.txt")
@@ -897,7 +941,7 @@ def test_a_repaired_model_is_not_audited_over(applied, audited, tmp_path):
     out = shutil.copytree(applied[0], tmp_path / "report")
     before = folders.contents(out)
     line = refused(*_audit(audited, out, "--model", audited.model))
-    assert "holds a model that was repaired (records 2 to 2 of" in line
+    assert "holds a model that was repaired (record 2 of" in line
     assert "name another --out, or continue with skclif apply" in line
     assert folders.contents(out) == before
 
@@ -1157,7 +1201,9 @@ def test_every_command_is_quiet_if_asked(out, truth, tmp_path):
     file = folders.write(tmp_path / "d.csv", [truth.line("relabel", i, "label", 4)])
     ids = _ids_file(tmp_path, [i])
     for arguments in (["apply", out, file], ["forget", out, ids], ["replay", out]):
-        assert done(*arguments, "--quiet").stderr == ""
+        said = done(*arguments, "--quiet").stderr
+        # Warnings are not progress: forgetting chooses penalties again.
+        assert all(line.startswith("Warning: ") for line in said.splitlines())
 
 
 EXAMPLES = ("", "demo", "audit", "apply", "forget", "replay", "predict")

@@ -5,16 +5,22 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from skclif.cli.report import _penalties, _what_to_decide
+from skclif._audit.run import PlantedCounts
+from skclif.cli.report import _penalties, _what_is_true, _what_to_decide
 
 
-def say(n_suspects=2, n_changes=12, **worth):
+def say(n_suspects=2, n_changes=12, n_asked=0, **worth):
     suspects = pd.DataFrame({"probability_wrong": [0.9] * n_suspects + [0.2]})
     suggested = {"effect": -0.05, "interval": [-0.085, -0.011], "words": "sure"}
     return _what_to_decide(
         SimpleNamespace(
             suspects=suspects,
-            suggestions=pd.DataFrame({"effect": [-0.1] * n_changes}),
+            suggestions=pd.DataFrame(
+                {
+                    "kind": ["drop"] * n_changes + ["annotate"] * n_asked,
+                    "current": [1.0] * n_changes + [None] * n_asked,
+                }
+            ),
             suggested=None if worth == {"none": True} else suggested | worth,
         )
     )
@@ -26,6 +32,30 @@ def test_the_worth_of_the_changes_is_said_in_the_words_of_the_result():
         "changes in suggestions.csv are worth -0.05 nats [-0.085, -0.011] (negative = "
         "good), measured on held-out texts that did not choose them: expected to help."
     )
+
+
+def test_what_is_missing_is_asked_for():
+    words = {"words": "expected to help"}
+    assert (
+        "suggestions.csv has 12 changes, and asks a person for 3 missing annotations. "
+        "Together, with what the model guesses for these, they are worth -0.05 nats ["
+    ) in say(n_asked=3, **words)
+    one = say(n_changes=1, n_asked=1)
+    assert "has 1 change, and asks a person for 1 missing annotation. To" in one
+    assert ". The 1 change in suggestions.csv is worth -0.05" in say(n_changes=1)
+
+
+def test_what_is_true_leaves_out_what_is_empty():
+    assert list(_what_is_true(PlantedCounts(250, 0, *[0] * 10))) == []
+    counts = PlantedCounts(250, 250, 1, 1, 0.125, 1, 1, 0, 1, 1, 104, 25)
+    assert list(_what_is_true(counts)) == [
+        "Planted errors are in 1 of the 1 most harmful training row, and in 12% of all "
+        "training rows.",
+        "Of the 1 line of suspects.csv that is probably wrong, 1 really is, and the "
+        "proposed value is true in 0.",
+        "Of 1 value that suggestions.csv proposes, 1 is true.",
+        "Of 104 missing annotations that it asks for, the model guesses 25 rightly.",
+    ]
 
 
 def test_without_an_interval_the_reason_is_said():

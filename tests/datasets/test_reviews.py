@@ -313,7 +313,7 @@ def test_refused_json(write, content, message):
 
 def test_unknown_encoding(write):
     with pytest.raises(
-        ValueError, match="encoding='utf-9' is not known to Python; try"
+        ValueError, match="The encoding 'utf-9' is not known to Python; try"
     ):
         load_reviews(write("text,label\nGood,1\n"), encoding="utf-9")
 
@@ -329,6 +329,7 @@ def test_half_a_character(write):
 def test_refused_encoding(write):
     path = write("text,label\nGood,1\ncafé,2\n", encoding="cp1252")
     message = r"reviews.csv, line 3 of the file, is not written in 'utf-8'\. .*cp1252"
+    message += ".* argument encoding in Python, and the option --encoding"
     with pytest.raises(DataFileError, match=message):
         load_reviews(path)
     with pytest.raises(DataFileError, match="reviews.csv is not written in 'utf-16'"):

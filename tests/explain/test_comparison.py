@@ -222,6 +222,11 @@ def test_plain_values_go_into_json(compared, result, held_out):
     assert [one["concept"] for one in plain["concepts"]] == NAMES
     one = result.compare(held_out[0][:1], held_out[1][:1]).to_dict()
     assert one["log_loss"]["interval"] == [None, None]
+    alone = result.compare(held_out[0][:1], held_out[1][:1])
+    assert repr(alone).startswith("<EditComparison on 1 row: accuracy ")
+    assert "(no interval from one row) (nats, negative = good)" in repr(alone)
+    assert repr(alone.log_loss).endswith("(no interval from one row)>")
+    assert "nan" not in repr(alone)
 
 
 HOSTILE = "<script>alert(1)</script>\"'{{7*7}}"

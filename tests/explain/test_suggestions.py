@@ -825,7 +825,7 @@ def test_every_reason_to_doubt_is_named(result):
     few = dataclasses.replace(lost, interval=None, n_validation=31)
     first = "31 rows are too few for an interval"
     assert few.doubts == (first, why)
-    assert few.in_words() == f"not sure (reason to doubt it: {first}, and {why})"
+    assert few.in_words() == f"not sure (reasons to doubt it: {first}; {why})"
     unknown = dataclasses.replace(result, related=None)
     assert unknown.helps
     assert not unknown.doubts

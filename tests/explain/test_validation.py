@@ -432,7 +432,7 @@ def test_a_drawing_without_matplotlib(result, monkeypatch):
         ({"target": "accuracy"}, ValueError, "target='accuracy' is not known"),
         ({"target": ("concept", "taste")}, ValueError, "names the concept 'taste'"),
         ({"y": ["soon"] * 9}, ValueError, "class 'soon', which was not seen in fit"),
-        ({"y": ["never"]}, ValueError, "y has 1 rows, but X has 9|inconsistent num"),
+        ({"y": ["never"]}, ValueError, "y has 1 row, but X has 9|inconsistent num"),
         ({"X": np.zeros((9, 2))}, ValueError, "X has 2 features, but"),
         ({"random_state": "one"}, ValueError, "'one' cannot be used to seed"),
     ],

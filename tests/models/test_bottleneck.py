@@ -327,6 +327,23 @@ def test_labels_that_features_say_nothing_about_end_at_the_edge(data):
     assert clf.C_ == 1e-4
 
 
+@pytest.mark.parametrize(
+    ("C", "concept_C", "advice"),
+    [
+        ("auto", "auto", "set concept_C or C"),
+        (1.0, "auto", "set concept_C"),
+        ("auto", 1.0, "set C"),
+    ],
+)
+def test_the_edge_names_the_parameters_that_can_go_further(C, concept_C, advice):
+    rng = np.random.default_rng(0)
+    X, noise = rng.normal(size=(200, 8)), rng.integers(0, 2, 200)
+    concepts = pd.DataFrame({name: rng.integers(0, 2, 200) for name in "ab"})
+    clf = ConceptBottleneckClassifier(C=C, concept_C=concept_C)
+    with pytest.warns(PenaltyWarning, match=f"; {advice} to a number to go further"):
+        clf.fit(X, noise, concepts=concepts)
+
+
 def test_penalties_of_concepts_by_name(data):
     X, y, concepts = data
     by_name = {"food": 0.1, "quiet": 3.0, "price": 1.0}
@@ -351,7 +368,10 @@ def test_penalties_of_concepts_by_name(data):
         ({"food": 1, "quiet": 1, "cost": 1}, "'cost'.*give one number for each"),
         ({"food": 0, "quiet": 1, "price": 1}, r"concept_C\['food'\] must be a finite"),
         ({"food": 1, "quiet": np.inf, "price": 1}, "above 0, got inf"),
-        ({"food": 1, "quiet": 1, "price": "auto"}, "above 0, got 'auto'"),
+        (
+            {"food": 1, "quiet": 1, "price": "auto"},
+            "above 0, got 'auto'. .* is for all concepts or none: concept_C=\"auto\"",
+        ),
         ({"food": True, "quiet": 1, "price": 1}, "above 0, got True"),
     ],
 )

@@ -133,7 +133,7 @@ def test_penalties_choose_themselves_alike(data, with_concepts):
     assert_same_models(model, dense, X)
 
 
-@pytest.mark.filterwarnings("ignore:The penalty that was chosen is at the edge")
+@pytest.mark.filterwarnings("ignore:C=.* was chosen for")
 @pytest.mark.parametrize("as_sparse", [True, False], ids=["sparse", "dense"])
 @pytest.mark.parametrize("name", ["C", "concept_C"])
 def test_penalties_that_need_too_much_memory_are_refused(data, name, as_sparse):

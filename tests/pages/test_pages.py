@@ -12,6 +12,7 @@ from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.findings import audit
 from skclif._audit.models import fit_models
 from skclif._audit.rows import Reviews
+from skclif._audit.run import last_repair
 from skclif._audit.truth import Truth
 from skclif._inputs.annotations import format_value
 from skclif._pages.audit_page import N_HARMFUL, _context, audit_html
@@ -118,6 +119,8 @@ def make_run(say="plain words"):
         "versions": {"python": f"3 {say}"},
         "timings": {"reading": 0.5},
         "planted": {
+            "values": 30,
+            "left": 30,
             "top_rows": 20,
             "planted_in_top": 7,
             "share_of_training_rows": 0.125,
@@ -160,6 +163,7 @@ def make_repair(found, say="plain words"):
         "n_changed": 3,
         "n_better": 1,
         "n_worse": 1,
+        "chosen_by_effect": False,
         "accuracy": {"before": 0.5, "after": 0.625, "interval": [-0.25, 0.5]},
         "log_loss": {"before": 1.0, "after": 0.75, "interval": [None, None]},
         "concepts": [{"concept": f"concept {say}", "before": 0.5, "after": 0.25}],
@@ -254,10 +258,59 @@ def test_the_page_says_what_a_reader_must_know():
     assert "positive = harmful, without the row the loss would be lower" in text
     assert "Harmful is not the same as wrong." in text
     assert "The black box is the same kind of model without that detour" in text
-    assert "of the 20 most harmful training rows, 7 carry a planted error" in text
-    assert "of all training rows, 12.5 % do" in text
-    assert "of the 11 lines that are probably wrong, 9 really are, and 8" in text
-    assert "5 of the 6 values in place of others are the true ones, and 3 of" in text
+    assert "known: they are in 7 of the 20 most harmful training rows, and in" in text
+    assert "and in 12.5 % of all training rows." in text
+    assert "of the 11 lines that are probably wrong, 9 really are, and the" in text
+    assert "the proposed value is true in 8." in text
+    assert "5 of 6 proposed values are true" in text
+    assert "mended by now" not in text
+
+
+def test_the_page_of_a_repaired_demo_leaves_out_what_is_empty():
+    _, found = make_page()
+    planted = dict.fromkeys(make_run()["planted"], 0)
+    planted |= {"values": 250, "left": 1, "top_rows": 20}
+    text = " ".join(
+        Page(audit_html(found, make_run() | {"planted": planted})).text.split()
+    )
+    assert "249 of the 250 planted errors are mended by now; this page is" in text
+    assert "those that are left are in 0 of the 20 most harmful training" in text
+    assert "What is true is known here" not in text
+    planted |= {"values": 1, "left": 0}
+    text = " ".join(
+        Page(audit_html(found, make_run() | {"planted": planted})).text.split()
+    )
+    assert "1 of the 1 planted error is mended by now" in text
+    assert "are known" not in text
+
+
+def test_missing_annotations_are_asked_for_after_the_changes():
+    _, found = make_page()
+    table = found.suggestions.head(2)
+    line = table.iloc[0].to_dict() | {
+        "kind": "annotate",
+        "path": "concept 0 plain words",
+    }
+    line |= {"current": None, "proposed": None, "guess": "yes plain words"}
+    table = pd.concat([table, pd.DataFrame([line])], ignore_index=True).astype(object)
+    table = table.where(table.notna(), None)
+    asked = pd.Series([False, False, True])
+    found = replace(found, suggestions=table)
+    html = audit_html(found, make_run())
+    text = " ".join(Page(html).text.split())
+    section = text[text.index("Annotations to ask a person for") :]
+    assert "What the model guesses is no annotation: ask somebody" in section
+    line = table[asked].iloc[0]
+    shown = f"{line['path']} not annotated; the model guesses {line['guess']}"
+    assert f"1. {line['id']} · {shown}" in section
+    assert "the model guesses 3 of 4 rightly" in section
+    n = int(asked.sum())
+    assert f"and {n} missing annotation{'s' if n > 1 else ''} to ask a" in text
+    assert " → not annotated" not in text
+    none = replace(found, suggestions=table[~asked])
+    assert "Annotations to ask" not in audit_html(none, make_run())
+    only = audit_html(replace(found, suggestions=table[asked]), make_run())
+    assert "Annotations to ask" in only and "These are the first" not in only
 
 
 def test_the_page_ends_a_demo_with_what_the_repair_was_worth():
@@ -439,9 +492,12 @@ def test_the_page_tells_what_the_last_repair_changed():
     html, found = make_page()
     text = " ".join(Page(html).text.split())
     assert "On 30 held-out texts, before and after record 2" in text
-    assert "Accuracy of the label0.5000.625+0.125−0.250 to +0.500" in text
+    row = "Accuracy of the label50.0 %62.5 %+12.5 points−25.0 points to +50.0 points"
+    assert row in text
     assert "Log-loss of the label1.000.750−0.250–" in text
-    assert "Accuracy of concept plain words0.5000.250−0.250–" in text
+    assert "Accuracy of concept plain words50.0 %25.0 %−25.0 points–" in text
+    assert "the intervals say how far other texts could move the change" in text
+    assert "These texts chose" not in text
     assert (
         "3 predictions changed: 1 for the better, 1 for the worse, the others" in text
     )
@@ -452,8 +508,35 @@ def test_the_page_tells_what_the_last_repair_changed():
     ):
         shown = f"{line['id']} · label {line['label']} · now predicted"
         assert f"{shown} {line['predicted']} {said} {line['text']}" in text
-    colours = re.findall(r'class="(\w+)">([+−][\d.]+)<', html)
-    assert ("help", "+0.125") in colours and ("help", "−0.250") in colours
+    colours = re.findall(r'class="(\w+)">([+−][\d.]+)[\xa0<]', html)
+    assert ("help", "+12.5") in colours and ("help", "−0.250") in colours
+
+
+def test_the_page_gives_no_interval_where_the_texts_chose_the_changes():
+    _, found = make_page()
+    repair = make_repair(found) | {"chosen_by_effect": True}
+    html = audit_html(found, make_run() | {"repair": repair})
+    text = " ".join(Page(html).text.split())
+    assert "These texts chose some of the changes" in text
+    assert "the intervals say" not in text
+    repair |= {"chosen_by_effect": False, "n_rows": 1}
+    html = audit_html(found, make_run() | {"repair": repair})
+    text = " ".join(Page(html).text.split())
+    assert "One text gives no interval of the log-loss." in text
+    assert "the intervals say" not in text
+
+
+def test_old_records_of_suggestions_have_no_intervals():
+    one = {"before": 0.5, "after": 0.6, "interval": [0.0, 0.2]}
+    record = {"kind": "edit", "number": 2, "changes": [{"source": "suggestion"}]}
+    record["comparison"] = {"accuracy": one, "log_loss": one}
+    found = last_repair([record])
+    assert found["chosen_by_effect"]
+    assert found["accuracy"] == one | {"interval": [None, None]}
+    record["changes"] = [{"source": "suspect"}, {}]
+    found = last_repair([record])
+    assert not found["chosen_by_effect"]
+    assert found["log_loss"] == one
 
 
 def test_a_page_says_how_many_lines_were_rejected():
@@ -491,7 +574,7 @@ def test_the_certificate_says_who_was_forgotten(say):
     assert f"training  id {say}  (text ab)" in text
     assert "held out  b  (text cd)" in text
     assert f"Why       why {say}" in text
-    assert "1 training rows, 1 held-out rows" in text
+    assert "1 training row, 1 held-out row" in text
 
 
 def test_a_reason_is_one_line_of_the_certificate():

@@ -276,7 +276,7 @@ def test_a_text_that_just_fits_is_not_long(embedder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         embedder.transform([fits])
-    with pytest.warns(TruncatedTextWarning, match="1 of 1 texts"):
+    with pytest.warns(TruncatedTextWarning, match="1 of 1 text is longer"):
         embedder.transform([fits + " soup"])
 
 

@@ -1,0 +1,20 @@
+"""Numbers of things in words."""
+
+from __future__ import annotations
+
+
+def how_many(n: int, what: str) -> str:
+    """Return a number and what it is a number of: "1 row", "2,000 rows".
+
+    Parameters
+    ----------
+    n : int
+    what : str
+        In the singular; its plural ends in "s".
+    """
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def is_or_are(n: int) -> str:
+    """Return the verb that goes with a number of things."""
+    return "is" if n == 1 else "are"
