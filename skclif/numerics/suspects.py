@@ -13,7 +13,9 @@ value is the true one.
 
 Heads that were trained on wrong values have learned the noise too: evenly spread noise
 at rate r gives each of K values a share of r / K, which is taken off first. A few right
-values surprise every head, so no head's word is taken for more than that allows.
+values surprise every head, so no head's word is taken for more than that allows. A
+head that knows nothing of its values is not asked: each of them is wrong with the
+probability of the rate.
 
 Values that came from different sources can be wrong at different rates, and in
 different ways. Each source has a matrix that says how it confuses values (Dawid and
@@ -36,6 +38,7 @@ from .bottleneck import Bottleneck, TrainingData
 from .heads import CategoricalHead, Head
 from .heads.ridge import studentised
 from .hessians import Factors
+from .knowledge import FAR_MORE_LIKELY, Knowledge, knowledge
 from .leverage import BLOCK_ROWS, remove_terms
 from .products import with_ones
 
@@ -43,8 +46,11 @@ _MAX_ITER = 500
 _START = -2.0  # log-odds of a term being wrong
 # Precision of the normal prior of corrections, whose mean is no correction.
 _CAUTION = 5.0
-# A head gets its own rate if that makes its values more likely by this many nats.
-_FAR_MORE_LIKELY = 6.0
+# Prior of the rate: as if so many more terms were known to be wrong, and to be right.
+# It decides where the terms do not: few of them, or a head that is hardly any use.
+_WRONG, _RIGHT = 1.0, 19.0
+# No rate is higher. Of two values, more would say that all of them are swapped.
+_HIGHEST = 0.5
 # Smoothness with which the share of the noise is taken off: Eq. (29).
 _SMOOTH = 0.25
 # Neighbours that take the place of right values teach a head half of their share. With
@@ -208,12 +214,16 @@ class Verdicts:
         Probability that the proposed code is the true one; NaN for numbers.
     rate : float
         Estimated share of wrong values in the whole group.
+    known : Knowledge
+        What the head knows of its values. If it knows nothing, all of them are wrong
+        with the probability of the rate.
     """
 
     log_odds: Tensor
     proposed: Tensor
     probability: Tensor
     rate: float
+    known: Knowledge
 
 
 def judge(
@@ -223,7 +233,8 @@ def judge(
 ) -> list[Verdicts]:
     """Fit the noise model to heads whose values are wrong at about one rate.
 
-    A head gets its own rate if that makes its values far more likely.
+    A head gets its own rate if that makes its values far more likely. A head that knows
+    nothing of its values has no part in the rate, and takes that of the others.
 
     Parameters
     ----------
@@ -239,32 +250,46 @@ def judge(
     verdicts : list of Verdicts
     """
     orders = [None] * len(group) if orders is None else orders
-    pairs = list(zip(group, orders, strict=True))
-    shared = [_noise_model(*pair) for pair in pairs]
-    rate = _fit(shared)
-    verdicts = []
-    for model, pair in zip(shared, pairs, strict=True):
-        own = _noise_model(*pair)
-        own_rate = _fit([own]) if len(group) > 1 else rate
-        with torch.no_grad():
-            gain = own.log_likelihood(own_rate) - model.log_likelihood(rate)
-            chosen = (own, own_rate) if gain > _FAR_MORE_LIKELY else (model, rate)
-            verdicts.append(_verdicts(*chosen, sources))
-    return verdicts
+    models = [_noise_model(*pair) for pair in zip(group, orders, strict=True)]
+    rate = _fit([model for model in models if model.known.is_any], models[0])
+    return [
+        _verdicts(*_own_or_shared(model, rate, terms, order, len(group)), sources)
+        for model, terms, order in zip(models, group, orders, strict=True)
+    ]
 
 
-def _fit(models: Sequence["_NoiseModel"]) -> Tensor:
-    """Fit the parameters of all models in place; return log-odds of wrong values."""
-    log_odds = torch.full_like(models[0].parameters[0], _START).requires_grad_()
-    parameters = [log_odds, *(model.parameters for model in models)]
-    n_terms = sum(model.n_terms for model in models)
+def _own_or_shared(
+    model: "_NoiseModel",
+    rate: Tensor,
+    terms: LeftOut,
+    order: Tensor | None,
+    n_heads: int,
+) -> tuple["_NoiseModel", Tensor]:
+    """Return the model and the rate that a head gets."""
+    if n_heads == 1 or not model.known.is_any:
+        return model, rate
+    own = _noise_model(terms, order)
+    own_rate = _fit([own], own)
+    with torch.no_grad():
+        gain = own.log_likelihood(own_rate) - model.log_likelihood(rate)
+    return (own, own_rate) if gain > FAR_MORE_LIKELY else (model, rate)
+
+
+def _fit(models: Sequence["_NoiseModel"], like: "_NoiseModel") -> Tensor:
+    """Fit the parameters of all models in place; return the rate.
+
+    Without models, the prior alone says the rate.
+    """
+    strength = torch.full_like(like.parameters[0], _START).requires_grad_()
+    parameters = [strength, *(model.parameters for model in models)]
+    n_terms = max(1, sum(model.n_terms for model in models))
 
     def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
         _assign(parameters, values)
-        # As if one more term were known to be right, and one more to be wrong.
-        value = -_log(log_odds) - _log(-log_odds)
+        rate = _HIGHEST * strength.sigmoid()
+        value = -_WRONG * rate.log() - _RIGHT * (1 - rate).log()
         for model in models:
-            value = value - model.log_likelihood(log_odds)
+            value = value - model.log_likelihood(rate)
         value = value / n_terms
         return float(value.detach()), _flat(torch.autograd.grad(value, parameters))
 
@@ -278,7 +303,7 @@ def _fit(models: Sequence["_NoiseModel"]) -> Tensor:
             options={"maxiter": _MAX_ITER, "gtol": 1e-9, "ftol": 1e-15},
         )
     _assign(parameters, found.x)
-    return log_odds.detach()
+    return _HIGHEST * strength.detach().sigmoid()
 
 
 def _flat(tensors: Sequence[Tensor]) -> np.ndarray:
@@ -295,13 +320,14 @@ def _assign(parameters: Sequence[Tensor], values: np.ndarray) -> None:
 
 
 def _verdicts(
-    model: "_NoiseModel", log_odds: Tensor, sources: Tensor | None
+    model: "_NoiseModel", rate: Tensor, sources: Tensor | None
 ) -> Verdicts:
-    rate = log_odds.sigmoid()
-    return Verdicts(*model.verdicts(rate, sources), float(rate))
-
-
-_log = torch.nn.functional.logsigmoid
+    found = (
+        model.verdicts(rate, sources)
+        if model.known.is_any
+        else model.verdicts_of_nobody(rate)
+    )
+    return Verdicts(*found, float(rate), model.known)
 
 
 class _NoiseModel:
@@ -309,13 +335,19 @@ class _NoiseModel:
 
     Attributes
     ----------
-    n_terms : int
+    known : Knowledge
+        What the head knows of its values.
     parameters : Tensor
         Parameters of the correction; 0 is no correction.
     """
 
-    n_terms: int
+    known: Knowledge
     parameters: Tensor
+
+    @property
+    def n_terms(self) -> int:
+        """Number of values."""
+        return self.known.n_terms
 
     def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         """Return log p(observed) if it is right, and if it is wrong, (n,)."""
@@ -327,11 +359,19 @@ class _NoiseModel:
         """Return log-odds of being wrong, the proposed value, and its probability."""
         raise NotImplementedError
 
-    def log_likelihood(self, log_odds: Tensor) -> Tensor:
+    def verdicts_of_nobody(self, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the same if the head knows nothing: every value is like the next."""
+        raise NotImplementedError
+
+    def log_likelihood(self, rate: Tensor) -> Tensor:
         """Return log p(observed) minus the penalty of the correction: Eq. (32)."""
-        right, wrong = self.evidence(log_odds.sigmoid())
-        terms = torch.logaddexp(_log(-log_odds) + right, _log(log_odds) + wrong)
+        right, wrong = self.evidence(rate)
+        terms = torch.logaddexp((1 - rate).log() + right, rate.log() + wrong)
         return terms.sum() - _CAUTION * (self.parameters**2).sum() / 2
+
+
+def _knowledge(terms: LeftOut) -> Knowledge:
+    return knowledge(terms.head, terms.scores, terms.without, terms.codes)
 
 
 def _noise_model(terms: LeftOut, order: Tensor | None) -> _NoiseModel:
@@ -348,7 +388,7 @@ class _CategoricalNoise(_NoiseModel):
 
     def __init__(self, head: CategoricalHead, terms: LeftOut, order: Tensor | None):
         self.log_p = head.log_probabilities(terms.without)
-        self.n_terms = len(terms.codes)
+        self.known = _knowledge(terms)
         self.rows = terms.rows
         self.own, self.uniform = terms.codes.long()[:, None], order is None
         m = self.log_p.shape[1]
@@ -382,6 +422,12 @@ class _CategoricalNoise(_NoiseModel):
         wrong, (best, proposed) = others.sum(dim=1), others.max(dim=1)
         return wrong.log() - right.log(), proposed, best / (right + wrong)
 
+    def verdicts_of_nobody(self, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        others = self.log_p.exp().scatter(1, self.own, 0.0)
+        best, proposed = others.max(dim=1)
+        every = torch.ones_like(best)
+        return every * rate.logit(), proposed, rate * best / others.sum(dim=1)
+
     def _confusions(
         self, q: Tensor, common: Tensor, source: Tensor, n_sources: int
     ) -> Tensor:
@@ -411,7 +457,7 @@ class _CategoricalNoise(_NoiseModel):
         gains.index_add_(0, source, (likelihoods[0] / likelihoods[1]).log())
         ratio = torch.where(everywhere > 0, matrices / everywhere, 1.0)
         gains = gains + _COMMON * (common * ratio.log()).sum(dim=(1, 2))
-        is_own = gains > _FAR_MORE_LIKELY
+        is_own = gains > FAR_MORE_LIKELY
         return torch.where(is_own[:, None, None], matrices, everywhere)
 
     def _right(self, rate: Tensor) -> Tensor:
@@ -443,7 +489,7 @@ class _ContinuousNoise(_NoiseModel):
     """
 
     def __init__(self, terms: LeftOut):
-        self.n_terms = len(terms.codes)
+        self.known = _knowledge(terms)
         self.predicted, numbers = terms.without[:, 0], terms.codes
         self.spread = numbers.std(correction=0)
         self.residual = (
@@ -463,3 +509,7 @@ class _ContinuousNoise(_NoiseModel):
         right, wrong = self.evidence(rate)
         nowhere = torch.full_like(self.predicted, torch.nan)
         return rate.logit() + wrong - right, self.predicted, nowhere
+
+    def verdicts_of_nobody(self, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        every = torch.ones_like(self.predicted)
+        return every * rate.logit(), self.predicted, every * torch.nan
