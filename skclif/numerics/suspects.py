@@ -322,11 +322,12 @@ def _assign(parameters: Sequence[Tensor], values: np.ndarray) -> None:
 def _verdicts(
     model: "_NoiseModel", rate: Tensor, sources: Tensor | None
 ) -> Verdicts:
-    found = (
-        model.verdicts(rate, sources)
-        if model.known.is_any
-        else model.verdicts_of_nobody(rate)
-    )
+    with torch.no_grad():
+        found = (
+            model.verdicts(rate, sources)
+            if model.known.is_any
+            else model.verdicts_of_nobody(rate)
+        )
     return Verdicts(*found, float(rate), model.known)
 
 
