@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import torch
 from scipy.optimize import minimize
 from torch import Tensor
 

@@ -24,6 +24,7 @@ Eqs. (28) to (34) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -48,9 +49,10 @@ _START = -2.0  # log-odds of a term being wrong
 _CAUTION = 5.0
 # Prior of the rate: as if so many more terms were known to be wrong, and to be right.
 # It decides where the terms do not: few of them, or a head that is hardly any use.
-_WRONG, _RIGHT = 1.0, 19.0
+_WRONG, _RIGHT = 1.0, 9.0
 # No rate is higher. Of two values, more would say that all of them are swapped.
 _HIGHEST = 0.5
+_HARDLY = 1e-4  # of the values are wrong where people make hardly any mistake
 # Smoothness with which the share of the noise is taken off: Eq. (29).
 _SMOOTH = 0.25
 # Neighbours that take the place of right values teach a head half of their share. With
@@ -251,45 +253,78 @@ def judge(
     """
     orders = [None] * len(group) if orders is None else orders
     models = [_noise_model(*pair) for pair in zip(group, orders, strict=True)]
-    rate = _fit([model for model in models if model.known.is_any], models[0])
-    return [
-        _verdicts(*_own_or_shared(model, rate, terms, order, len(group)), sources)
-        for model, terms, order in zip(models, group, orders, strict=True)
-    ]
+    useful = [model for model in models if model.known.is_any]
+    rate = _fit(useful, models[0])
+    is_proven = len(useful) < len(models) and _is_proven(useful, rate)
+    verdicts = []
+    for model in models:
+        if model.known.is_any:
+            judged, own = model, rate
+            if len(useful) > 1:
+                judged, own = _own_or_shared(model, rate)
+            found = judged.verdicts(own, sources)
+        elif is_proven and (shares := _by_shares(model, rate)) is not None:
+            own, found = rate, shares.verdicts(rate, sources)
+        else:
+            own = _fit([], model)
+            found = model.verdicts_of_nobody(own)
+        verdicts.append(Verdicts(*found, float(own), model.known))
+    return verdicts
 
 
-def _own_or_shared(
-    model: "_NoiseModel",
-    rate: Tensor,
-    terms: LeftOut,
-    order: Tensor | None,
-    n_heads: int,
-) -> tuple["_NoiseModel", Tensor]:
+def _own_or_shared(model: "_NoiseModel", rate: Tensor) -> tuple["_NoiseModel", Tensor]:
     """Return the model and the rate that a head gets."""
-    if n_heads == 1 or not model.known.is_any:
-        return model, rate
-    own = _noise_model(terms, order)
+    own = model.unfitted()
     own_rate = _fit([own], own)
-    with torch.no_grad():
-        gain = own.log_likelihood(own_rate) - model.log_likelihood(rate)
+    gain = _value([own], own_rate) - _value([model], rate)
     return (own, own_rate) if gain > FAR_MORE_LIKELY else (model, rate)
 
 
-def _fit(models: Sequence["_NoiseModel"], like: "_NoiseModel") -> Tensor:
-    """Fit the parameters of all models in place; return the rate.
+def _is_proven(models: Sequence["_NoiseModel"], rate: Tensor) -> bool:
+    """Return whether a rate makes the values far more likely than hardly any."""
+    if not models:
+        return False
+    clean = [model.unfitted() for model in models]
+    hardly = torch.full_like(rate, _HARDLY)
+    _fit(clean, clean[0], hardly)
+    return _value(models, rate) - _value(clean, hardly) > FAR_MORE_LIKELY
+
+
+def _by_shares(model: "_NoiseModel", rate: Tensor) -> "_NoiseModel | None":
+    """Return a model of the shares alone, or None if they speak against the rate."""
+    shared, own = model.of_shares(), model.of_shares()
+    if shared is None or own is None:
+        return None
+    _fit([shared], shared, rate)
+    own_rate = _fit([own], own)
+    gain = _value([own], own_rate) - _value([shared], rate)
+    return None if gain > FAR_MORE_LIKELY else shared
+
+
+def _value(models: Sequence["_NoiseModel"], rate: Tensor) -> float:
+    with torch.no_grad():
+        return float(sum(model.log_likelihood(rate) for model in models))
+
+
+def _fit(
+    models: Sequence["_NoiseModel"], like: "_NoiseModel", rate: Tensor | None = None
+) -> Tensor:
+    """Fit the parameters of all models in place; return the rate, if it is not given.
 
     Without models, the prior alone says the rate.
     """
     strength = torch.full_like(like.parameters[0], _START).requires_grad_()
-    parameters = [strength, *(model.parameters for model in models)]
+    parameters = [model.parameters for model in models]
+    if rate is None:
+        parameters = [strength, *parameters]
     n_terms = max(1, sum(model.n_terms for model in models))
 
     def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
         _assign(parameters, values)
-        rate = _HIGHEST * strength.sigmoid()
-        value = -_WRONG * rate.log() - _RIGHT * (1 - rate).log()
+        current = _HIGHEST * strength.sigmoid() if rate is None else rate
+        value = -_WRONG * current.log() - _RIGHT * (1 - current).log()
         for model in models:
-            value = value - model.log_likelihood(rate)
+            value = value - model.log_likelihood(current)
         value = value / n_terms
         return float(value.detach()), _flat(torch.autograd.grad(value, parameters))
 
@@ -303,7 +338,7 @@ def _fit(models: Sequence["_NoiseModel"], like: "_NoiseModel") -> Tensor:
             options={"maxiter": _MAX_ITER, "gtol": 1e-9, "ftol": 1e-15},
         )
     _assign(parameters, found.x)
-    return _HIGHEST * strength.detach().sigmoid()
+    return _HIGHEST * strength.detach().sigmoid() if rate is None else rate
 
 
 def _flat(tensors: Sequence[Tensor]) -> np.ndarray:
@@ -317,18 +352,6 @@ def _assign(parameters: Sequence[Tensor], values: np.ndarray) -> None:
             part = torch.from_numpy(values[start : start + parameter.numel()])
             parameter.copy_(part.reshape(parameter.shape))
             start += parameter.numel()
-
-
-def _verdicts(
-    model: "_NoiseModel", rate: Tensor, sources: Tensor | None
-) -> Verdicts:
-    with torch.no_grad():
-        found = (
-            model.verdicts(rate, sources)
-            if model.known.is_any
-            else model.verdicts_of_nobody(rate)
-        )
-    return Verdicts(*found, float(rate), model.known)
 
 
 class _NoiseModel:
@@ -349,6 +372,16 @@ class _NoiseModel:
     def n_terms(self) -> int:
         """Number of values."""
         return self.known.n_terms
+
+    def unfitted(self) -> "_NoiseModel":
+        """Return the same model without corrections."""
+        again = copy(self)
+        again.parameters = torch.zeros_like(self.parameters).requires_grad_()
+        return again
+
+    def of_shares(self) -> "_NoiseModel | None":
+        """Return a model that knows the values' shares alone; None for numbers."""
+        return None
 
     def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         """Return log p(observed) if it is right, and if it is wrong, (n,)."""
@@ -401,11 +434,21 @@ class _CategoricalNoise(_NoiseModel):
         self.replaced = replaced / replaced.sum(dim=1, keepdim=True)
         self.parameters = self.log_p.new_zeros(1 + m).requires_grad_()
 
+    def of_shares(self) -> "_NoiseModel":
+        again = self.unfitted()
+        counts = self.log_p.new_zeros(self.log_p.shape[1])
+        counts.index_add_(0, self.own[:, 0], torch.ones_like(self.log_p[:, 0]))
+        # Half a value more of each: no share is 0.
+        shares = (counts + 0.5) / (counts + 0.5).sum()
+        again.log_p = shares.log().expand_as(self.log_p)
+        return again
+
     def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         q = self._right(rate)
         right = q.gather(1, self.own)[:, 0]
         return right.log(), (q * self.replaced.T[self.own[:, 0]]).sum(dim=1).log()
 
+    @torch.no_grad()
     def verdicts(
         self, rate: Tensor, sources: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -423,6 +466,7 @@ class _CategoricalNoise(_NoiseModel):
         wrong, (best, proposed) = others.sum(dim=1), others.max(dim=1)
         return wrong.log() - right.log(), proposed, best / (right + wrong)
 
+    @torch.no_grad()
     def verdicts_of_nobody(self, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         others = self.log_p.exp().scatter(1, self.own, 0.0)
         best, proposed = others.max(dim=1)
@@ -504,6 +548,7 @@ class _ContinuousNoise(_NoiseModel):
         right = -(self.residual**2) / (2 * variance) - variance.log() / 2
         return right, -(self.deviation**2) / 2
 
+    @torch.no_grad()
     def verdicts(
         self, rate: Tensor, sources: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
