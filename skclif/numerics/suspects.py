@@ -45,11 +45,12 @@ from .products import with_ones
 
 _MAX_ITER = 500
 _START = -2.0  # log-odds of a term being wrong
-# Precision of the normal prior of corrections, whose mean is no correction.
-_CAUTION = 5.0
+# Precision of the normal prior of corrections, whose mean is no correction. Heads of
+# few rows can be far too sure, and rather that than noise has to explain surprises.
+_CAUTION, _CAUTION_OF_POWER = 5.0, 1.0
 # Prior of the rate: as if so many more terms were known to be wrong, and to be right.
 # It decides where the terms do not: few of them, or a head that is hardly any use.
-_WRONG, _RIGHT = 1.0, 9.0
+_WRONG, _RIGHT = 1.5, 18.5
 # No rate is higher. Of two values, more would say that all of them are swapped.
 _HIGHEST = 0.5
 _HARDLY = 1e-4  # of the values are wrong where people make hardly any mistake
@@ -60,7 +61,7 @@ _SMOOTH = 0.25
 _FEW_VALUES, _TAUGHT_BY_NEIGHBOURS = 3, 0.5
 # Share of right values that no head foretells, spread over all values: Eq. (30). It
 # bounds how sure a suspicion can be.
-_SURPRISING = 0.0175
+_SURPRISING = 0.025
 # How many values the common rate counts for in the matrix of a source: Eq. (33).
 _COMMON = 20.0
 _SOURCE_ITER, _SOURCE_TOL = 100, 1e-4
@@ -217,8 +218,10 @@ class Verdicts:
     rate : float
         Estimated share of wrong values in the whole group.
     known : Knowledge
-        What the head knows of its values. If it knows nothing, all of them are wrong
-        with the probability of the rate.
+        What the head knows of its values.
+    is_known : bool
+        Whether anything is known of which values are wrong. If not, all of them are
+        wrong with the same probability.
     """
 
     log_odds: Tensor
@@ -226,6 +229,7 @@ class Verdicts:
     probability: Tensor
     rate: float
     known: Knowledge
+    is_known: bool
 
 
 def judge(
@@ -236,7 +240,8 @@ def judge(
     """Fit the noise model to heads whose values are wrong at about one rate.
 
     A head gets its own rate if that makes its values far more likely. A head that knows
-    nothing of its values has no part in the rate, and takes that of the others.
+    nothing of its values has no part in the rate. If the others prove one, it says with
+    the shares of the values which of them are wrong; else nothing does.
 
     Parameters
     ----------
@@ -258,17 +263,20 @@ def judge(
     is_proven = len(useful) < len(models) and _is_proven(useful, rate)
     verdicts = []
     for model in models:
+        judged: _NoiseModel | None = None
+        own = rate
         if model.known.is_any:
-            judged, own = model, rate
+            judged = model
             if len(useful) > 1:
                 judged, own = _own_or_shared(model, rate)
-            found = judged.verdicts(own, sources)
-        elif is_proven and (shares := _by_shares(model, rate)) is not None:
-            own, found = rate, shares.verdicts(rate, sources)
-        else:
+        elif is_proven:
+            judged = _by_shares(model, rate)
+        if judged is None:
             own = _fit([], model)
             found = model.verdicts_of_nobody(own)
-        verdicts.append(Verdicts(*found, float(own), model.known))
+        else:
+            found = judged.verdicts(own, sources)
+        verdicts.append(Verdicts(*found, float(own), model.known, judged is not None))
     return verdicts
 
 
@@ -363,10 +371,13 @@ class _NoiseModel:
         What the head knows of its values.
     parameters : Tensor
         Parameters of the correction; 0 is no correction.
+    caution : Tensor
+        Precision of their prior.
     """
 
     known: Knowledge
     parameters: Tensor
+    caution: Tensor
 
     @property
     def n_terms(self) -> int:
@@ -401,7 +412,7 @@ class _NoiseModel:
         """Return log p(observed) minus the penalty of the correction: Eq. (32)."""
         right, wrong = self.evidence(rate)
         terms = torch.logaddexp((1 - rate).log() + right, rate.log() + wrong)
-        return terms.sum() - _CAUTION * (self.parameters**2).sum() / 2
+        return terms.sum() - (self.caution * self.parameters**2).sum() / 2
 
 
 def _knowledge(terms: LeftOut) -> Knowledge:
@@ -433,6 +444,8 @@ class _CategoricalNoise(_NoiseModel):
         # p(observed | right value, replaced); the row is the right value.
         self.replaced = replaced / replaced.sum(dim=1, keepdim=True)
         self.parameters = self.log_p.new_zeros(1 + m).requires_grad_()
+        self.caution = self.log_p.new_full((1 + m,), _CAUTION)
+        self.caution[0] = _CAUTION_OF_POWER
 
     def of_shares(self) -> "_NoiseModel":
         again = self.unfitted()
@@ -542,6 +555,7 @@ class _ContinuousNoise(_NoiseModel):
         )
         self.deviation = (numbers - numbers.mean()) / self.spread
         self.parameters = torch.zeros_like(self.predicted[:1]).requires_grad_()
+        self.caution = torch.full_like(self.parameters, _CAUTION, requires_grad=False)
 
     def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         variance = self.parameters.exp() ** 2 + _FINEST**2
