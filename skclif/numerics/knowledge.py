@@ -2,7 +2,7 @@
 
 A head that cannot foretell its values cannot say which of them are wrong either. It is
 compared with the shares of the values, which know no row from another. Both say how
-probable each value is; the head without having seen it. See Eq. (36) of
+probable each value is; the head without having seen it. See Eq. (32) of
 docs/mathematics.rst.
 """
 
@@ -68,8 +68,8 @@ def knowledge(head: Head, scores: Tensor, without: Tensor, codes: Tensor) -> Kno
         log_p = cast(CategoricalHead, head).log_probabilities(without)
         return _of_categories(log_p.cpu().numpy(), codes.long().cpu().numpy())
     squares = studentised(scores, without, codes) ** 2
-    losses = [float(squares.mean().log()) / 2, float(codes.var(correction=0).log()) / 2]
-    return Knowledge(*losses, len(codes))
+    loss = float(squares.mean().log()) / 2
+    return Knowledge(loss, float(codes.var(correction=0).log()) / 2, len(codes))
 
 
 def _of_categories(log_p: np.ndarray, codes: np.ndarray) -> Knowledge:

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -384,7 +384,7 @@ class _NoiseModel:
         """Number of values."""
         return self.known.n_terms
 
-    def unfitted(self) -> "_NoiseModel":
+    def unfitted(self) -> Self:
         """Return the same model without corrections."""
         again = copy(self)
         again.parameters = torch.zeros_like(self.parameters).requires_grad_()
@@ -447,7 +447,7 @@ class _CategoricalNoise(_NoiseModel):
         self.caution = self.log_p.new_full((1 + m,), _CAUTION)
         self.caution[0] = _CAUTION_OF_POWER
 
-    def of_shares(self) -> "_NoiseModel":
+    def of_shares(self) -> "_CategoricalNoise":
         again = self.unfitted()
         counts = self.log_p.new_zeros(self.log_p.shape[1])
         counts.index_add_(0, self.own[:, 0], torch.ones_like(self.log_p[:, 0]))
