@@ -11,7 +11,6 @@ from sklearn.frozen import FrozenEstimator
 
 from .._explain.explainer import ConceptInfluenceExplainer
 from .._explain.suggestions.arguments import LEAST_ROWS
-from .._explain.suspects import UNKNOWN
 from .._models.bottleneck import ConceptBottleneckClassifier
 from ..exceptions import SuggestionWarning, SuspectWarning
 from .models import messages
@@ -23,10 +22,7 @@ def suspects_table(
     known: pd.DataFrame,
     groups: np.ndarray | None,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return labels and annotations that may be wrong, and reasons to doubt them.
-
-    A path whose head knows nothing of its values has no line.
-    """
+    """Return labels and annotations that may be wrong, and reasons to doubt them."""
     columns = ["probability_wrong", "probability_proposed"]
     columns += ["loss", "margin", "self_influence"]
     try:
@@ -37,8 +33,7 @@ def suspects_table(
         return _decisions(known, [], [], [], [], [], {c: [] for c in columns}), [
             f"Nothing is listed as suspect. {error}"
         ]
-    is_known = ~found["path"].isin(found.attrs[UNKNOWN])
-    found = found[is_known & (found["probability_wrong"] >= LEAST_PROBABILITY)]
+    found = found[found["probability_wrong"] >= LEAST_PROBABILITY]
     kinds = np.where(found["path"] == "label", "relabel", "annotate")
     names = ["row", "path", "current", "proposed"]
     row, path, current, proposed = (found[name].to_numpy() for name in names)
