@@ -5,6 +5,9 @@ suspects states two probabilities of each value: that it is wrong, and that the 
 value is the true one. They are put into ten bins of equal width and compared with the
 share that is really wrong, or really true.
 
+A second table has rows of which little can be known: values that the features do not
+foretell, and few rows.
+
     python -m benchmarks.calibration [--seeds 5]
 """
 
@@ -13,14 +16,29 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from skclif import SentenceEmbedder
+from skclif.datasets import make_concept_reviews
+
 from .advice import ORDER, parts_of, trained
 from .noise import binned_gap
 from .results import BenchmarkParser, write_table
+from .tasks import _CACHE, Part
 
 TASKS = ["cebab-published", "yelp", "reviews"]
 NOISES = [("none", 0.0)]
 NOISES += product(["uniform", "adjacent", "annotator", "keyword"], [0.1, 0.2])
+# Rows of which little can be known: how many, and the rates of changed values.
+LITTLE = {
+    "two labels of chance": ([200, 1000], [0.0]),
+    "five labels of chance": ([200, 1000], [0.0]),
+    "labels of a feature that no concept has": ([200, 1000], [0.0]),
+    "rare labels of chance": ([1000], [0.0]),
+    "a concept of chance": ([200, 1000], [0.0]),
+    "reviews": ([30, 100, 300, 1000], [0.0, 0.1]),
+}
+LITTLE_SEEDS = 10
 SMALL = {"seeds": 1, "tasks": ["generated"], "noises": NOISES[:6:2]}
+SMALL |= {"little": dict(list(LITTLE.items())[:1]), "little_seeds": 1}
 _STATED = ["probability_wrong", "probability_proposed"]
 _TOP = 0.9  # of the last bin
 _FEWEST = 20  # values in the last bin for its gap to say anything
@@ -43,9 +61,52 @@ NOTES = [
 ]
 
 
-def judged(task, kind, rate, seed):
+LITTLE_COLUMNS = ["rows of", "rows", "rate", "what", "draws", "wrong", "expected"]
+LITTLE_COLUMNS += ["error", "error above .9", "suspects", "of them wrong"]
+LITTLE_COLUMNS += ["draws with a suspect"]
+_WANTED = {
+    "labels": lambda path: path == "label",
+    "annotations": lambda path: path not in ("label", "chance"),
+    "values of chance": lambda path: path == "chance",
+}
+LITTLE_NOTES = [
+    "30 features, and a concept of two values that one feature and noise decide. "
+    "Labels or the values of a second concept are drawn without looking at them, or "
+    "with a look at a feature that the concept does not carry. reviews are skclif's "
+    "generated reviews, of which labels and annotations are replaced by any others at "
+    "the rate that is stated.",
+    "draws with a suspect: share of draws in which any value is wrong with a "
+    "probability above .5. The other columns are those of the other table.",
+]
+
+
+def little(what, n, seed):
+    """Return rows of which little can be known."""
+    rng = np.random.default_rng(seed)
+    if what == "reviews":
+        reviews = make_concept_reviews(n, missing=0.1, random_state=seed)
+        X = SentenceEmbedder(cache_dir=_CACHE).transform(reviews.data)
+        concepts = reviews.clean_concepts.mask(reviews.annotation_missing)
+        return Part(reviews.data, X, reviews.clean_target.to_numpy(), concepts)
+    X = rng.normal(size=(n, 30))
+    seen = X[:, 1] + rng.normal(0, 0.7, n) > 0
+    concepts = pd.DataFrame({"seen": np.where(seen, "Positive", "Negative")})
+    y = (X[:, 1] + rng.normal(size=n) > 0).astype(int)
+    if what == "a concept of chance":
+        concepts = pd.DataFrame({"chance": rng.choice(ORDER, n), **concepts})
+    elif what == "two labels of chance":
+        y = rng.integers(0, 2, n)
+    elif what == "five labels of chance":
+        y = rng.integers(0, 5, n)
+    elif what == "rare labels of chance":
+        y = (rng.random(n) < 0.07).astype(int)
+    else:
+        y = (X[:, 0] + rng.normal(size=n) > 0).astype(int)
+    return Part(pd.Series([""] * n), X, y, concepts)
+
+
+def judged(train, kind, rate, seed):
     """Return the lines of all labels and annotations, with the truth."""
-    train = parts_of(task, seed)[0]
     explainer, (_, y, concepts), sources = trained(train, kind, rate, seed)
     ordinal = None
     if kind == "adjacent":
@@ -58,6 +119,7 @@ def judged(task, kind, rate, seed):
     return pd.DataFrame(
         {
             "label": lines["path"] == "label",
+            "path": lines["path"],
             "wrong": lines["current"].to_numpy() != right,
             "proposed_true": lines["proposed"].to_numpy() == right,
             **{name: lines[name] for name in _STATED},
@@ -81,16 +143,46 @@ def calibration(draws):
     return [None if np.isnan(value) else float(value) for value in found]
 
 
+def of_little(situations, n_seeds):
+    """Yield how true the probabilities are where little can be known, by line."""
+    for what, (sizes, rates) in situations.items():
+        for n, rate in product(sizes, rates):
+            kind = "uniform" if rate else "none"
+            parts = [little(what, n, seed) for seed in range(n_seeds)]
+            draws = [judged(p, kind, rate, seed) for seed, p in enumerate(parts)]
+            for name, wanted in _WANTED.items():
+                own = [draw[draw["path"].map(wanted)] for draw in draws]
+                own = [draw for draw in own if len(draw)]
+                if not own or (what != "reviews" and name == "annotations"):
+                    continue
+                if what == "a concept of chance" and name == "labels":
+                    continue
+                found = calibration(own)
+                suspicious = [(draw[_STATED[0]] > 0.5).any() for draw in own]
+                row = [what, n, f"{rate:.0%}", name, len(own), *found[:4]]
+                yield [*row, *found[6:8], float(np.mean(suspicious))]
+
+
 def main(argv=None):
     parser = BenchmarkParser("calibration", __doc__, **SMALL)
     parser.add_argument("--seeds", type=int, default=5)
     parser.set_defaults(tasks=TASKS, noises=NOISES)
+    parser.set_defaults(little=LITTLE, little_seeds=LITTLE_SEEDS)
     options = parser.parse_args(argv)
     options_of = {"adjacent": "ordinal", "annotator": "groups", "keyword": "groups"}
+    write_table(
+        "calibration_little",
+        "What is said where little can be known",
+        LITTLE_COLUMNS,
+        list(of_little(options.little, options.little_seeds)),
+        [f"Over {options.little_seeds} draws.", *LITTLE_NOTES],
+        options=options,
+    )
     rows = []
     for task, (kind, rate) in product(options.tasks, options.noises):
         n_seeds = 1 if not rate and task != "reviews" else options.seeds
-        draws = [judged(task, kind, rate, seed) for seed in range(n_seeds)]
+        parts = [parts_of(task, seed)[0] for seed in range(n_seeds)]
+        draws = [judged(p, kind, rate, seed) for seed, p in enumerate(parts)]
         for what, is_label in (("labels", True), ("annotations", False)):
             own = [draw[draw["label"] == is_label] for draw in draws]
             settings = [task, what, kind, f"{rate:.0%}", options_of.get(kind, "-")]

@@ -11,6 +11,7 @@ __all__ = [
     "PenaltyWarning",
     "ReweightingWarning",
     "SuggestionWarning",
+    "SuspectWarning",
     "TrailError",
     "TrailWarning",
     "TruncatedTextWarning",
@@ -43,6 +44,10 @@ class ReweightingWarning(UserWarning):
 
 class SuggestionWarning(UserWarning):
     """Suggested changes may not help rows other than those that chose them."""
+
+
+class SuspectWarning(UserWarning):
+    """Little or nothing can be said of which labels or annotations are wrong."""
 
 
 class TrailError(ValueError):

@@ -1082,22 +1082,27 @@ def no_groups(detail, error=ValueError):
 GROUP_KINDS = {
     "wrong type": {
         "None": (lambda: None, Right(lambda made: None)),
-        "a text": (lambda: "a", no_groups("")),
-        "a dict": (lambda: {0: "a"}, no_groups("")),
-        "a set": (lambda: {"a"}, no_groups("")),
-        "generator": (lambda: iter(Y), no_groups("")),
+        "a text": (lambda: "a", no_groups("one column, got 'a'")),
+        "a dict": (lambda: {0: "a"}, no_groups("one column, got {0: 'a'}")),
+        "a set": (lambda: {"a"}, no_groups("one column, got {'a'}")),
+        "generator": (lambda: iter(Y), no_groups("one column, got <")),
         "list in a cell": (label([1]), no_groups("unhashable", TypeError)),
         "complex": (lambda: CODES * 1j, no_groups("Complex data not supported")),
         "mixed": (label(3), Right(lambda made: made.copy())),
     },
     "wrong shape": {
         "column": (lambda: Y[:, None], GROUPS),
-        "2-D": (lambda: np.c_[Y, Y], no_groups("")),
+        "2-D": (lambda: np.c_[Y, Y], no_groups(r"got an array of shape \(24, 2\)")),
+        "lists": (lambda: np.c_[Y, Y].tolist(), no_groups(r"array of shape \(24, 2\)")),
     },
     "NaN or inf": {
-        "None": (label(None), Right(lambda made: label("z")())),
-        "NaN": (label(np.nan), Right(lambda made: label("z")())),
-        "pandas.NA": (label(pd.NA), Right(lambda made: label("z")())),
+        **{
+            str(missing): (
+                label(missing),
+                Refused(r"groups has no value for training row .* \(. of 24 are"),
+            )
+            for missing in (None, np.nan, pd.NA)
+        },
         "masked": (lambda: masked(CODES), Refused("groups is a masked array with 2")),
     },
     "empty": {"empty": (lambda: [], Refused("groups has 0 entries, but there are 24"))},

@@ -18,7 +18,7 @@ from .influence import influence_table, trace
 from .models import Models, messages
 from .predictions import held_out_predictions
 from .proposals import suggestions_table, suspects_table
-from .quality import groups_table, metrics_of
+from .quality import doubts_of, groups_table, metrics_of
 from .rows import Reviews
 
 
@@ -81,7 +81,7 @@ class Audit:
     fingerprints : dict
         SHA-256 of the training data as used and of the fitted coefficients.
     warnings : tuple of str
-        Reasons to trust the numbers less.
+        Reasons to trust the numbers less; what concerns all of them comes first.
     """
 
     classes: tuple[Any, ...]
@@ -184,6 +184,7 @@ def audit(
             "coefficients": model_fingerprint(model),
         },
         warnings=(
+            *doubts_of(used.labels, predictions, bool(len(model.concept_names_in_))),
             *models.warnings,
             *messages([*of_model, *caught]),
             *suspect_notes,

@@ -14,7 +14,12 @@ from sklearn.frozen import FrozenEstimator
 from .._explain.explainer import ConceptInfluenceExplainer
 from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
-from ..exceptions import InfluenceWarning, InterventionWarning, PenaltyWarning
+from ..exceptions import (
+    InfluenceWarning,
+    InterventionWarning,
+    PenaltyWarning,
+    SuspectWarning,
+)
 from .corrections import GoldModel
 from .rows import Reviews
 
@@ -23,6 +28,7 @@ _ABOUT_NUMBERS = (
     InfluenceWarning,
     InterventionWarning,
     PenaltyWarning,
+    SuspectWarning,
 )
 # How warnings name a parameter, and the option that sets it.
 _OPTIONS = {

@@ -12,7 +12,8 @@ from sklearn.frozen import FrozenEstimator
 from .._explain.explainer import ConceptInfluenceExplainer
 from .._explain.suggestions.arguments import LEAST_ROWS
 from .._models.bottleneck import ConceptBottleneckClassifier
-from ..exceptions import SuggestionWarning
+from ..exceptions import SuggestionWarning, SuspectWarning
+from .models import messages
 from .rows import LEAST_PROBABILITY, Reviews, tidy
 
 
@@ -21,11 +22,13 @@ def suspects_table(
     known: pd.DataFrame,
     groups: np.ndarray | None,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return labels and annotations that may be wrong, or the reason for none."""
+    """Return labels and annotations that may be wrong, and reasons to doubt them."""
     columns = ["probability_wrong", "probability_proposed"]
     columns += ["loss", "margin", "self_influence"]
     try:
-        found = explainer.suspect_labels(groups=groups)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = explainer.suspect_labels(groups=groups)
     except ValueError as error:  # a term that holds a head cannot be left out
         return _decisions(known, [], [], [], [], [], {c: [] for c in columns}), [
             f"Nothing is listed as suspect. {error}"
@@ -35,7 +38,8 @@ def suspects_table(
     names = ["row", "path", "current", "proposed"]
     row, path, current, proposed = (found[name].to_numpy() for name in names)
     evidence = {name: found[name].to_numpy() for name in columns}
-    return _decisions(known, row, kinds, path, current, proposed, evidence), []
+    table = _decisions(known, row, kinds, path, current, proposed, evidence)
+    return table, list(messages(caught))
 
 
 def suggestions_table(
@@ -58,6 +62,7 @@ def suggestions_table(
     with warnings.catch_warnings():
         # What it warns of is in `words`, which everything that shows suggestions says.
         warnings.simplefilter("ignore", SuggestionWarning)
+        warnings.simplefilter("ignore", SuspectWarning)  # the suspects have said it
         found = explainer.suggest_edits(
             held_out.features, held_out.labels, groups=groups, random_state=seed
         )
@@ -102,7 +107,7 @@ def wrong_probabilities(
     concepts = train.concepts if train.concepts.shape[1] else None
     explainer.fit(train.features, train.labels, train.weights, concepts=concepts)
     table, notes = suspects_table(explainer, train.known(), train.groups)
-    if notes:
+    if notes and not len(table):
         return None
     columns = (table[column] for column in ("id", "path", "probability_wrong"))
     return {(i, path): float(p) for i, path, p in zip(*columns, strict=True)}

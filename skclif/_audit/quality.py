@@ -14,6 +14,9 @@ from .models import Models
 from .predictions import label_columns
 from .rows import Reviews
 
+_CHANCE = 1.96  # standard errors
+_FEWEST_ROWS = 50  # of training
+
 
 def quality(model: ConceptBottleneckClassifier, held_out: Reviews) -> dict[str, float]:
     """Return accuracy, macro F1 and log-loss (nats) of a model on held-out rows."""
@@ -21,6 +24,48 @@ def quality(model: ConceptBottleneckClassifier, held_out: Reviews) -> dict[str, 
     columns = label_columns(model.classes_, proba, held_out, "")
     rows = pd.DataFrame({"label": held_out.labels, **columns})
     return _label_quality(rows, model.classes_)
+
+
+def doubts_of(
+    labels: np.ndarray, predictions: pd.DataFrame, has_concepts: bool
+) -> list[str]:
+    """Return why a model as a whole explains little, in words; empty if it does not.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_training_rows,)
+        Of the rows that have weight.
+    predictions : DataFrame
+        What the models say of the held-out rows.
+    has_concepts : bool
+        Whether the model is a bottleneck.
+    """
+    who = "The bottleneck" if has_concepts else "The black box"
+    doubts = []
+    values, counts = np.unique(labels, return_counts=True)
+    true = predictions["label"].to_numpy()
+    right = (predictions["predicted"].to_numpy() == true).astype(float)
+    always = (true == values[counts.argmax()]).astype(float)
+    gain = right - always
+    error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+    if gain.mean() <= _CHANCE * error:
+        how = (
+            "no better than"
+            if gain.mean() <= 0
+            else "better only by chance, if so, than"
+        )
+        doubts.append(
+            f"{who} is {how} always saying the most common label "
+            f"({right.mean():.1%} and {always.mean():.1%} of {len(gain):,} held-out "
+            "texts right). What it learned of the labels, and so influence, suspect "
+            "labels and suggestions, means little."
+        )
+    if len(labels) < _FEWEST_ROWS:
+        doubts.append(
+            f"There are only {len(labels)} training rows. With fewer than "
+            f"{_FEWEST_ROWS}, all numbers are guesses."
+        )
+    return doubts
 
 
 def metrics_of(

@@ -147,7 +147,7 @@ class RunRecord:
             "counts": found.counts,
             "metrics": found.metrics,
             "suggestions": found.suggested,
-            "warnings": [*self.notes, *about["cut"], *found.warnings],
+            "warnings": [*found.warnings, *self.notes, *about["cut"]],
             "fingerprints": {**about["files"], **found.fingerprints},
             "trail": {"records": last["number"], "hash": last["hash"]},
             "repair": last_repair(self.records),

@@ -552,6 +552,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             - rank: from 1, by `probability_wrong`;
             - the texts of the row, if the explainer was fitted to texts.
 
+            ``suspects.attrs["unknown"]`` lists the paths of which nothing can be said.
+
             The former names `suggested` and `probability` of two columns still work,
             with a `FutureWarning`.
 
@@ -564,6 +566,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             If a path is unknown, an order does not have each value once, `groups` does
             not have one entry for each training row, or a head is determined by one
             value alone.
+
+        Warns
+        -----
+        SuspectWarning
+            If the head of a path predicts its values no better than their shares do, so
+            that all of them get the same probability; or a path has fewer than 50
+            values.
 
         Notes
         -----
@@ -671,6 +680,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             If the list may not help: the interval of its effect is not on the good side
             of 0, there are fewer than 50 validation rows and so no interval, or the
             model predicts `y` no better than the same labels in another order.
+        SuspectWarning
+            If a head predicts its values no better than their shares do. None of them
+            is replaced then.
         InfluenceWarning
             If annotations act through hard activations, whose flips are not seen.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
@@ -136,20 +137,39 @@ def check_sources(groups: Any, n_samples: int) -> np.ndarray | None:
 
 
 def check_groups(groups: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the code of every training row's group, and the names of the groups.
-
-    Rows without a group are one group.
-    """
+    """Return the code of every training row's group, and the names of the groups."""
     refuse_masked("groups", groups)
     with error_context("groups", "one group for each training row"):
-        groups = column_or_1d(groups, input_name="groups")
-        codes, names = pd.factorize(groups, sort=True, use_na_sentinel=False)
+        groups = _one_column(groups)
+        codes, names = pd.factorize(groups, sort=True)
+    missing = codes < 0
+    if missing.any():
+        raise ValueError(
+            f"groups has no value for training row {int(missing.argmax())} "
+            f"({int(missing.sum())} of {len(codes)} are missing). Name a group for "
+            "each row, such as 'unknown'."
+        )
     if len(groups) != n_samples:
         raise ValueError(
             f"groups has {len(groups)} entries, but there are {n_samples} "
             "training rows; it needs one for each."
         )
     return codes, np.asarray(names)
+
+
+def _one_column(groups: Any) -> Any:
+    try:
+        return column_or_1d(groups, input_name="groups")
+    except ValueError as error:
+        if "1d array" not in str(error):
+            raise
+        # scikit-learn speaks of y.
+        shape = np.shape(groups)
+        got = f"an array of shape {shape}" if shape else reprlib.repr(groups)
+        raise ValueError(
+            "groups must be one group for each training row, in a list, an array or "
+            f"one column, got {got}."
+        ) from error
 
 
 def _concept_target(

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from .._models.fitted import FittedHeads
-from ..exceptions import warn_user
+from ..exceptions import SuspectWarning, warn_user
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
 from .engine import Solved
 
@@ -18,6 +18,9 @@ from .engine import Solved
 Values: TypeAlias = dict[str, np.ndarray | None]
 
 LABEL = "label"
+UNKNOWN = "unknown"  # in the frame's attrs: paths whose heads know nothing
+# Of a path, for the rate of wrong values and the corrections to say much.
+LEAST_VALUES = 50
 _SEQUENCES = (list, tuple, np.ndarray, pd.Index, pd.Series)
 COLUMNS = [
     "row",
@@ -105,6 +108,39 @@ def left_out_terms(solved: Solved, values: Values) -> dict[str, LeftOut]:
     return dict(zip(values, terms, strict=True))
 
 
+def warn_of_unknown(verdicts: Mapping[str, Verdicts]) -> None:
+    """Warn of paths whose heads know nothing of their values."""
+    unknown = {path: found for path, found in verdicts.items() if not found.is_known}
+    if not unknown:
+        return
+    losses = ", ".join(
+        f"{path!r} {found.known.loss:.3g} and {found.known.loss_of_shares:.3g}"
+        for path, found in unknown.items()
+    )
+    warn_user(
+        "Which values are wrong cannot be said of these paths, because their values "
+        "are hardly more likely by the head, when each is left out, than by the shares "
+        f"of the values (mean log-loss of the head and of the shares: {losses}). "
+        "probability_wrong is the same for all values of such a path. Are the rows of "
+        "X, y and concepts in the same order, and do the features say anything of "
+        "these values?",
+        SuspectWarning,
+    )
+
+
+def warn_of_few(verdicts: Mapping[str, Verdicts]) -> None:
+    """Warn of paths with few values."""
+    few = {path: v.known.n_terms for path, v in verdicts.items()}
+    few = {path: n for path, n in few.items() if n < LEAST_VALUES}
+    if few:
+        counts = ", ".join(f"{path!r} {n}" for path, n in few.items())
+        warn_user(
+            "Some paths have few values, so their probability_wrong means little "
+            f"({counts}; at least {LEAST_VALUES} are needed).",
+            SuspectWarning,
+        )
+
+
 def judge_values(
     terms: dict[str, LeftOut],
     values: Values,
@@ -162,16 +198,24 @@ def find_suspects(
     for path, term in terms.items():
         _refuse_undefined(path, term)
     verdicts = judge_values(terms, values, asked, ranks, groups)
+    named = {path: verdicts[path] for path in asked}
+    warn_of_unknown(named)
+    warn_of_few(named)
     parts = [_lines(path, values[path], terms[path], verdicts[path]) for path in asked]
     frame = pd.concat(parts, ignore_index=True)
-    # By log-odds, because probabilities near 1 are all the same number.
-    order = np.argsort(-frame.pop("log_odds").to_numpy(), kind="stable")
+    unknown = [path for path in asked if not verdicts[path].is_known]
+    # By log-odds, because probabilities near 1 are all the same number. Where the head
+    # knows nothing, all are alike.
+    log_odds = frame.pop("log_odds").to_numpy()
+    order = np.lexsort([-frame["loss"].to_numpy(), -log_odds])
     frame = frame.iloc[order].reset_index(drop=True)
     frame = frame.assign(rank=np.arange(1, len(frame) + 1))[COLUMNS]
     for name, column in texts.items():
         name = f"text {name}" if name in COLUMNS else name
         frame[name] = column[frame["row"].to_numpy()]
-    return SuspectFrame(frame)
+    suspects = SuspectFrame(frame)
+    suspects.attrs[UNKNOWN] = unknown
+    return suspects
 
 
 def _groups(values: Values) -> list[list[str]]:

@@ -75,9 +75,10 @@ class EditSuggestions:
         """Where the interval lies, in words.
 
         "expected to help" if all of it is on the good side of 0, "expected to hurt" if
-        all of it is on the bad side, "not sure" otherwise or without an interval.
+        all of it is on the bad side, "not sure" otherwise, without an interval, or if
+        the labels are not related to the predictions.
         """
-        if self.interval is None:
+        if self.interval is None or self.related is False:
             return UNSURE
         low, high = self.interval
         if not self.higher_is_better:
@@ -102,8 +103,8 @@ class EditSuggestions:
 
     @property
     def helps(self) -> bool:
-        """Whether the list is expected to help, and the labels are related."""
-        return self.verdict == HELPS and self.related is not False
+        """Whether the list is expected to help."""
+        return self.verdict == HELPS
 
     def in_words(self) -> str:
         """Return the verdict, and the reasons to doubt it.

@@ -13,7 +13,9 @@ value is the true one.
 
 Heads that were trained on wrong values have learned the noise too: evenly spread noise
 at rate r gives each of K values a share of r / K, which is taken off first. A few right
-values surprise every head, so no head's word is taken for more than that allows.
+values surprise every head, so no head's word is taken for more than that allows. A
+head that knows nothing of its values is not asked: each of them is wrong with the
+probability of the rate.
 
 Values that came from different sources can be wrong at different rates, and in
 different ways. Each source has a matrix that says how it confuses values (Dawid and
@@ -22,9 +24,10 @@ Eqs. (28) to (34) of docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -36,15 +39,21 @@ from .bottleneck import Bottleneck, TrainingData
 from .heads import CategoricalHead, Head
 from .heads.ridge import studentised
 from .hessians import Factors
+from .knowledge import FAR_MORE_LIKELY, Knowledge, knowledge
 from .leverage import BLOCK_ROWS, remove_terms
 from .products import with_ones
 
 _MAX_ITER = 500
 _START = -2.0  # log-odds of a term being wrong
-# Precision of the normal prior of corrections, whose mean is no correction.
-_CAUTION = 5.0
-# A head gets its own rate if that makes its values more likely by this many nats.
-_FAR_MORE_LIKELY = 6.0
+# Precision of the normal prior of corrections, whose mean is no correction. Heads of
+# few rows can be far too sure, and rather that than noise has to explain surprises.
+_CAUTION, _CAUTION_OF_POWER = 5.0, 1.0
+# Prior of the rate: as if so many more terms were known to be wrong, and to be right.
+# It decides where the terms do not: few of them, or a head that is hardly any use.
+_WRONG, _RIGHT = 1.5, 18.5
+# No rate is higher. Of two values, more would say that all of them are swapped.
+_HIGHEST = 0.5
+_HARDLY = 1e-4  # of the values are wrong where people make hardly any mistake
 # Smoothness with which the share of the noise is taken off: Eq. (29).
 _SMOOTH = 0.25
 # Neighbours that take the place of right values teach a head half of their share. With
@@ -52,7 +61,7 @@ _SMOOTH = 0.25
 _FEW_VALUES, _TAUGHT_BY_NEIGHBOURS = 3, 0.5
 # Share of right values that no head foretells, spread over all values: Eq. (30). It
 # bounds how sure a suspicion can be.
-_SURPRISING = 0.0175
+_SURPRISING = 0.025
 # How many values the common rate counts for in the matrix of a source: Eq. (33).
 _COMMON = 20.0
 _SOURCE_ITER, _SOURCE_TOL = 100, 1e-4
@@ -208,12 +217,19 @@ class Verdicts:
         Probability that the proposed code is the true one; NaN for numbers.
     rate : float
         Estimated share of wrong values in the whole group.
+    known : Knowledge
+        What the head knows of its values.
+    is_known : bool
+        Whether anything is known of which values are wrong. If not, all of them are
+        wrong with the same probability.
     """
 
     log_odds: Tensor
     proposed: Tensor
     probability: Tensor
     rate: float
+    known: Knowledge
+    is_known: bool
 
 
 def judge(
@@ -223,7 +239,9 @@ def judge(
 ) -> list[Verdicts]:
     """Fit the noise model to heads whose values are wrong at about one rate.
 
-    A head gets its own rate if that makes its values far more likely.
+    A head gets its own rate if that makes its values far more likely. A head that knows
+    nothing of its values has no part in the rate. If the others prove one, it says with
+    the shares of the values which of them are wrong; else nothing does.
 
     Parameters
     ----------
@@ -239,32 +257,82 @@ def judge(
     verdicts : list of Verdicts
     """
     orders = [None] * len(group) if orders is None else orders
-    pairs = list(zip(group, orders, strict=True))
-    shared = [_noise_model(*pair) for pair in pairs]
-    rate = _fit(shared)
+    models = [_noise_model(*pair) for pair in zip(group, orders, strict=True)]
+    useful = [model for model in models if model.known.is_any]
+    rate = _fit(useful, models[0])
+    is_proven = len(useful) < len(models) and _is_proven(useful, rate)
     verdicts = []
-    for model, pair in zip(shared, pairs, strict=True):
-        own = _noise_model(*pair)
-        own_rate = _fit([own]) if len(group) > 1 else rate
-        with torch.no_grad():
-            gain = own.log_likelihood(own_rate) - model.log_likelihood(rate)
-            chosen = (own, own_rate) if gain > _FAR_MORE_LIKELY else (model, rate)
-            verdicts.append(_verdicts(*chosen, sources))
+    for model in models:
+        judged: _NoiseModel | None = None
+        own = rate
+        if model.known.is_any:
+            judged = model
+            if len(useful) > 1:
+                judged, own = _own_or_shared(model, rate)
+        elif is_proven:
+            judged = _by_shares(model, rate)
+        if judged is None:
+            own = _fit([], model)
+            found = model.verdicts_of_nobody(own)
+        else:
+            found = judged.verdicts(own, sources)
+        verdicts.append(Verdicts(*found, float(own), model.known, judged is not None))
     return verdicts
 
 
-def _fit(models: Sequence["_NoiseModel"]) -> Tensor:
-    """Fit the parameters of all models in place; return log-odds of wrong values."""
-    log_odds = torch.full_like(models[0].parameters[0], _START).requires_grad_()
-    parameters = [log_odds, *(model.parameters for model in models)]
-    n_terms = sum(model.n_terms for model in models)
+def _own_or_shared(model: "_NoiseModel", rate: Tensor) -> tuple["_NoiseModel", Tensor]:
+    """Return the model and the rate that a head gets."""
+    own = model.unfitted()
+    own_rate = _fit([own], own)
+    gain = _value([own], own_rate) - _value([model], rate)
+    return (own, own_rate) if gain > FAR_MORE_LIKELY else (model, rate)
+
+
+def _is_proven(models: Sequence["_NoiseModel"], rate: Tensor) -> bool:
+    """Return whether a rate makes the values far more likely than hardly any."""
+    if not models:
+        return False
+    clean = [model.unfitted() for model in models]
+    hardly = torch.full_like(rate, _HARDLY)
+    _fit(clean, clean[0], hardly)
+    return _value(models, rate) - _value(clean, hardly) > FAR_MORE_LIKELY
+
+
+def _by_shares(model: "_NoiseModel", rate: Tensor) -> "_NoiseModel | None":
+    """Return a model of the shares alone, or None if they speak against the rate."""
+    shared, own = model.of_shares(), model.of_shares()
+    if shared is None or own is None:
+        return None
+    _fit([shared], shared, rate)
+    own_rate = _fit([own], own)
+    gain = _value([own], own_rate) - _value([shared], rate)
+    return None if gain > FAR_MORE_LIKELY else shared
+
+
+def _value(models: Sequence["_NoiseModel"], rate: Tensor) -> float:
+    with torch.no_grad():
+        return float(sum(model.log_likelihood(rate) for model in models))
+
+
+def _fit(
+    models: Sequence["_NoiseModel"], like: "_NoiseModel", rate: Tensor | None = None
+) -> Tensor:
+    """Fit the parameters of all models in place; return the rate, if it is not given.
+
+    Without models, the prior alone says the rate.
+    """
+    strength = torch.full_like(like.parameters[0], _START).requires_grad_()
+    parameters = [model.parameters for model in models]
+    if rate is None:
+        parameters = [strength, *parameters]
+    n_terms = max(1, sum(model.n_terms for model in models))
 
     def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
         _assign(parameters, values)
-        # As if one more term were known to be right, and one more to be wrong.
-        value = -_log(log_odds) - _log(-log_odds)
+        current = _HIGHEST * strength.sigmoid() if rate is None else rate
+        value = -_WRONG * current.log() - _RIGHT * (1 - current).log()
         for model in models:
-            value = value - model.log_likelihood(log_odds)
+            value = value - model.log_likelihood(current)
         value = value / n_terms
         return float(value.detach()), _flat(torch.autograd.grad(value, parameters))
 
@@ -278,7 +346,7 @@ def _fit(models: Sequence["_NoiseModel"]) -> Tensor:
             options={"maxiter": _MAX_ITER, "gtol": 1e-9, "ftol": 1e-15},
         )
     _assign(parameters, found.x)
-    return log_odds.detach()
+    return _HIGHEST * strength.detach().sigmoid() if rate is None else rate
 
 
 def _flat(tensors: Sequence[Tensor]) -> np.ndarray:
@@ -294,28 +362,37 @@ def _assign(parameters: Sequence[Tensor], values: np.ndarray) -> None:
             start += parameter.numel()
 
 
-def _verdicts(
-    model: "_NoiseModel", log_odds: Tensor, sources: Tensor | None
-) -> Verdicts:
-    rate = log_odds.sigmoid()
-    return Verdicts(*model.verdicts(rate, sources), float(rate))
-
-
-_log = torch.nn.functional.logsigmoid
-
-
 class _NoiseModel:
     """How probable the observed values of one head are, if right and if wrong.
 
     Attributes
     ----------
-    n_terms : int
+    known : Knowledge
+        What the head knows of its values.
     parameters : Tensor
         Parameters of the correction; 0 is no correction.
+    caution : Tensor
+        Precision of their prior.
     """
 
-    n_terms: int
+    known: Knowledge
     parameters: Tensor
+    caution: Tensor
+
+    @property
+    def n_terms(self) -> int:
+        """Number of values."""
+        return self.known.n_terms
+
+    def unfitted(self) -> Self:
+        """Return the same model without corrections."""
+        again = copy(self)
+        again.parameters = torch.zeros_like(self.parameters).requires_grad_()
+        return again
+
+    def of_shares(self) -> "_NoiseModel | None":
+        """Return a model that knows the values' shares alone; None for numbers."""
+        return None
 
     def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         """Return log p(observed) if it is right, and if it is wrong, (n,)."""
@@ -327,11 +404,19 @@ class _NoiseModel:
         """Return log-odds of being wrong, the proposed value, and its probability."""
         raise NotImplementedError
 
-    def log_likelihood(self, log_odds: Tensor) -> Tensor:
+    def verdicts_of_nobody(self, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the same if the head knows nothing: every value is like the next."""
+        raise NotImplementedError
+
+    def log_likelihood(self, rate: Tensor) -> Tensor:
         """Return log p(observed) minus the penalty of the correction: Eq. (32)."""
-        right, wrong = self.evidence(log_odds.sigmoid())
-        terms = torch.logaddexp(_log(-log_odds) + right, _log(log_odds) + wrong)
-        return terms.sum() - _CAUTION * (self.parameters**2).sum() / 2
+        right, wrong = self.evidence(rate)
+        terms = torch.logaddexp((1 - rate).log() + right, rate.log() + wrong)
+        return terms.sum() - (self.caution * self.parameters**2).sum() / 2
+
+
+def _knowledge(terms: LeftOut) -> Knowledge:
+    return knowledge(terms.head, terms.scores, terms.without, terms.codes)
 
 
 def _noise_model(terms: LeftOut, order: Tensor | None) -> _NoiseModel:
@@ -348,7 +433,7 @@ class _CategoricalNoise(_NoiseModel):
 
     def __init__(self, head: CategoricalHead, terms: LeftOut, order: Tensor | None):
         self.log_p = head.log_probabilities(terms.without)
-        self.n_terms = len(terms.codes)
+        self.known = _knowledge(terms)
         self.rows = terms.rows
         self.own, self.uniform = terms.codes.long()[:, None], order is None
         m = self.log_p.shape[1]
@@ -359,12 +444,24 @@ class _CategoricalNoise(_NoiseModel):
         # p(observed | right value, replaced); the row is the right value.
         self.replaced = replaced / replaced.sum(dim=1, keepdim=True)
         self.parameters = self.log_p.new_zeros(1 + m).requires_grad_()
+        self.caution = self.log_p.new_full((1 + m,), _CAUTION)
+        self.caution[0] = _CAUTION_OF_POWER
+
+    def of_shares(self) -> "_CategoricalNoise":
+        again = self.unfitted()
+        counts = self.log_p.new_zeros(self.log_p.shape[1])
+        counts.index_add_(0, self.own[:, 0], torch.ones_like(self.log_p[:, 0]))
+        # Half a value more of each: no share is 0.
+        shares = (counts + 0.5) / (counts + 0.5).sum()
+        again.log_p = shares.log().expand_as(self.log_p)
+        return again
 
     def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         q = self._right(rate)
         right = q.gather(1, self.own)[:, 0]
         return right.log(), (q * self.replaced.T[self.own[:, 0]]).sum(dim=1).log()
 
+    @torch.no_grad()
     def verdicts(
         self, rate: Tensor, sources: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -381,6 +478,13 @@ class _CategoricalNoise(_NoiseModel):
         others = joint.scatter(1, self.own, 0.0)
         wrong, (best, proposed) = others.sum(dim=1), others.max(dim=1)
         return wrong.log() - right.log(), proposed, best / (right + wrong)
+
+    @torch.no_grad()
+    def verdicts_of_nobody(self, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        others = self.log_p.exp().scatter(1, self.own, 0.0)
+        best, proposed = others.max(dim=1)
+        every = torch.ones_like(best)
+        return every * rate.logit(), proposed, rate * best / others.sum(dim=1)
 
     def _confusions(
         self, q: Tensor, common: Tensor, source: Tensor, n_sources: int
@@ -411,7 +515,7 @@ class _CategoricalNoise(_NoiseModel):
         gains.index_add_(0, source, (likelihoods[0] / likelihoods[1]).log())
         ratio = torch.where(everywhere > 0, matrices / everywhere, 1.0)
         gains = gains + _COMMON * (common * ratio.log()).sum(dim=(1, 2))
-        is_own = gains > _FAR_MORE_LIKELY
+        is_own = gains > FAR_MORE_LIKELY
         return torch.where(is_own[:, None, None], matrices, everywhere)
 
     def _right(self, rate: Tensor) -> Tensor:
@@ -443,7 +547,7 @@ class _ContinuousNoise(_NoiseModel):
     """
 
     def __init__(self, terms: LeftOut):
-        self.n_terms = len(terms.codes)
+        self.known = _knowledge(terms)
         self.predicted, numbers = terms.without[:, 0], terms.codes
         self.spread = numbers.std(correction=0)
         self.residual = (
@@ -451,15 +555,21 @@ class _ContinuousNoise(_NoiseModel):
         )
         self.deviation = (numbers - numbers.mean()) / self.spread
         self.parameters = torch.zeros_like(self.predicted[:1]).requires_grad_()
+        self.caution = torch.full_like(self.parameters, _CAUTION, requires_grad=False)
 
     def evidence(self, rate: Tensor) -> tuple[Tensor, Tensor]:
         variance = self.parameters.exp() ** 2 + _FINEST**2
         right = -(self.residual**2) / (2 * variance) - variance.log() / 2
         return right, -(self.deviation**2) / 2
 
+    @torch.no_grad()
     def verdicts(
         self, rate: Tensor, sources: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         right, wrong = self.evidence(rate)
         nowhere = torch.full_like(self.predicted, torch.nan)
         return rate.logit() + wrong - right, self.predicted, nowhere
+
+    def verdicts_of_nobody(self, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        every = torch.ones_like(self.predicted)
+        return every * rate.logit(), self.predicted, every * torch.nan

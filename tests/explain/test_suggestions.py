@@ -820,7 +820,9 @@ def test_every_reason_to_doubt_is_named(result):
     why = (
         "the model predicts the labels no better than the same labels in another order"
     )
-    assert lost.in_words() == f"expected to help (reason to doubt it: {why})"
+    assert lost.in_words() == f"not sure (reason to doubt it: {why})"
+    harmful = dataclasses.replace(lost, interval=HIGH)
+    assert harmful.verdict == "not sure"
     assert not lost.helps
     few = dataclasses.replace(lost, interval=None, n_validation=31)
     first = "31 rows are too few for an interval"

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, logsumexp
 from torch.func import hessian, jacrev, jvp
 
 from skclif._explain.suggestions.selection import ListEffects, folds
 from skclif.numerics.bottleneck import TrainingData, concept_problem
 from skclif.numerics.first_order import first_order, solve_adjoint
 from skclif.numerics.heads import RidgeHead, SoftmaxHead
+from skclif.numerics.heads.ridge import studentised
 from skclif.numerics.hessians import factorise
+from skclif.numerics.knowledge import knowledge
 from skclif.numerics.leverage import leverage
 from skclif.numerics.suggestions import ClosedForm
 from skclif.numerics.suspects import LeftOut, _fit, _noise_model, judge
@@ -458,7 +460,7 @@ def test_the_noise_model(ordinal):  # Eqs. (29) to (33)
     seen /= seen.sum(axis=1, keepdims=True)  # T, the right value by rows
 
     def evidence(parameters):
-        rate, (alpha, *beta) = expit(parameters[0]), parameters[1:]
+        rate, (alpha, *beta) = expit(parameters[0]) / 2, parameters[1:]
         eta = rate / N_CLASSES
         rest = p - eta
         if ordinal:  # three values
@@ -469,20 +471,21 @@ def test_the_noise_model(ordinal):  # Eqs. (29) to (33)
         hat = hat / hat.sum(axis=1, keepdims=True)
         q = np.exp(beta) * hat ** np.exp(alpha)
         q /= q.sum(axis=1, keepdims=True)
-        q = (1 - 0.0175) * q + 0.0175 / N_CLASSES
+        q = (1 - 0.025) * q + 0.025 / N_CLASSES
         wrong = seen[:, c].T * q
         return rate, q[np.arange(len(c)), c], wrong
 
     def objective(parameters):
         rate, right, wrong = evidence(parameters)
         observed = (1 - rate) * right + rate * wrong.sum(axis=1)
-        price = 2.5 * (parameters[1:] ** 2).sum() - np.log(rate * (1 - rate))
+        price = 0.5 * parameters[1] ** 2 + 2.5 * (parameters[2:] ** 2).sum()
+        price -= 1.5 * np.log(rate) + 18.5 * np.log(1 - rate)
         return price - np.log(observed).sum()
 
     start = np.concatenate([[-2.0], np.zeros(1 + N_CLASSES)])
     found = minimize(objective, start, method="BFGS", options={"gtol": 1e-6})
     rate, right, wrong = evidence(found.x)
-    log_odds = found.x[0] + np.log(wrong.sum(axis=1) / right)
+    log_odds = np.log(rate / (1 - rate)) + np.log(wrong.sum(axis=1) / right)
     # Two searches for the same maximum, by numerical and by exact gradients.
     assert ours.rate == pytest.approx(rate, rel=1e-3)
     np.testing.assert_allclose(ours.log_odds, log_odds, atol=1e-3)
@@ -490,6 +493,43 @@ def test_the_noise_model(ordinal):  # Eqs. (29) to (33)
     observed = (1 - rate) * right + rate * wrong.sum(axis=1)
     probability = rate * wrong.max(axis=1) / observed
     np.testing.assert_allclose(ours.probability, probability, atol=1e-3)
+
+
+@pytest.mark.parametrize("related", [0.0, 0.02, 1.0])
+def test_what_a_head_knows(related):  # Eq. (32)
+    rng, head = np.random.default_rng(0), SoftmaxHead(N_CLASSES)
+    scores = torch.from_numpy(rng.normal(scale=3, size=(300, 2)))
+    codes = head.probabilities(scores).argmax(dim=1).numpy()
+    other = rng.choice(3, p=[0.6, 0.3, 0.1], size=300)
+    codes = np.where(rng.random(300) < related, codes, other)
+    ours = knowledge(head, scores, scores, torch.from_numpy(codes))
+    log_p, shares = head.log_probabilities(scores).numpy(), np.bincount(codes) / 300
+
+    def loss(power, *beta):
+        q = power**2 * log_p + np.array(beta)
+        return -(q[np.arange(300), codes] - logsumexp(q, axis=1)).mean()
+
+    start = [0.5, *np.log(shares)]
+    found = minimize(lambda x: loss(*x), start, method="BFGS")
+    of_shares = -(shares * np.log(shares)).sum()
+    assert ours.loss == pytest.approx(found.fun, abs=1e-5)
+    assert ours.loss_of_shares == pytest.approx(of_shares)
+    assert ours.gain == pytest.approx(300 * (of_shares - found.fun), abs=2e-3)
+    assert ours.is_any == (ours.gain > 6) == (related > 0.1)
+
+
+def test_what_a_head_of_numbers_knows():  # Eqs. (32) and (34)
+    rng = np.random.default_rng(0)
+    numbers = torch.from_numpy(rng.normal(3, 5, size=200))
+    without = numbers[:, None] + torch.from_numpy(rng.normal(0, 4, size=(200, 1)))
+    fitted = (numbers[:, None] + 3 * without) / 4
+    t = studentised(fitted, without, numbers).numpy()
+    ours = knowledge(RidgeHead(), fitted, without, numbers)
+    gain = 200 * np.log(numbers.numpy().std() / np.sqrt((t**2).mean()))
+    assert ours.gain == pytest.approx(gain)
+    assert ours.is_any
+    shuffled = numbers[torch.from_numpy(rng.permutation(200))]
+    assert not knowledge(RidgeHead(), fitted, without, shuffled).is_any
 
 
 def test_the_matrix_of_a_source():  # Eq. (33)
@@ -502,8 +542,7 @@ def test_the_matrix_of_a_source():  # Eq. (33)
     codes = torch.from_numpy(codes).double()
     terms = LeftOut(head, torch.arange(600), codes, scores, scores)
     model = _noise_model(terms, None)
-    log_odds = _fit([model])
-    rate, sources = log_odds.sigmoid(), torch.from_numpy(source)
+    rate, sources = _fit([model], model), torch.from_numpy(source)
     with torch.no_grad():
         found, proposed, probability = model.verdicts(rate, sources)
         q, seen = model._right(rate).numpy(), model.replaced.numpy()

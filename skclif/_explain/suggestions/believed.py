@@ -12,7 +12,13 @@ import numpy as np
 import torch
 
 from ..engine import Solved
-from ..suspects import Values, judge_values, left_out_terms, undefined_terms
+from ..suspects import (
+    Values,
+    judge_values,
+    left_out_terms,
+    undefined_terms,
+    warn_of_unknown,
+)
 
 # A present value is replaced only where it is wrong with more than this probability,
 WRONG = 0.5
@@ -51,7 +57,8 @@ def believe(
     """Return what is believed of all present values.
 
     Nothing is believed of a path with a value that determines its head alone: the head
-    says nothing without it.
+    says nothing without it. Where the head knows nothing of its values, none of them
+    is replaceable.
 
     Parameters
     ----------
@@ -66,6 +73,7 @@ def believe(
     terms = left_out_terms(solved, values)
     known = {p: values[p] for p in values if not undefined_terms(terms[p]).any()}
     verdicts = judge_values(terms, known, list(known), ranks, groups)
+    warn_of_unknown(verdicts)
     shape = len(solved.data), len(values)
     wrong, proposed, true = (np.full(shape, np.nan) for _ in range(3))
     for j, path in enumerate(values):
