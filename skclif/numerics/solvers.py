@@ -18,6 +18,8 @@ from .sparse import Features, SparseFeatures
 
 _MAX_HALVINGS = 40
 _MAX_CG = 500
+# Curvature of a column, relative to the median, from where on it is one of scale.
+_LARGE = 1e3
 # Share of the largest score above which rounding decides predictions.
 _MAX_UNCERTAINTY = 1e-3
 
@@ -231,11 +233,13 @@ class Preconditioner:
 
 
 class DiagonalPreconditioner:
-    """Inverse of the diagonal of every head's Hessian, for sparse features.
+    """A power of the diagonal of every head's Hessian, for sparse features.
 
-    Their columns differ in how often they are not 0, and so in their curvature. Other
-    directions are left to conjugate gradients, because nothing of shape (n_features,
-    n_features) fits the memory.
+    Nothing of shape (n_features, n_features) fits the memory. Columns that are scaled
+    otherwise, such as numbers beside words, are scaled back: the inverse of their
+    diagonal. Among words, which differ in how often they occur, that spreads the
+    eigenvalues, and the inverse square root takes half as many steps or fewer (measured
+    on counts and TF-IDF of CEBaB and Yelp, C of 1 and 100).
 
     Parameters
     ----------
@@ -253,8 +257,10 @@ class DiagonalPreconditioner:
         diagonal[:, :-1] += problem.penalties[:, None]
         # A column of zeros has no curvature without a penalty, and no gradient.
         least = torch.finfo(diagonal.dtype).eps * diagonal.amax(dim=1, keepdim=True)
-        heads = problem.stack.head_of_score
-        inverse = diagonal.clamp(min=least).reciprocal()[heads]
+        diagonal = diagonal.clamp(min=least)
+        large = _LARGE * diagonal.median(dim=1, keepdim=True).values
+        scale = torch.where(diagonal < large, diagonal.sqrt(), diagonal / large.sqrt())
+        inverse = scale.reciprocal()[problem.stack.head_of_score]
         without = problem.without_missing_biases
         return lambda v: without(inverse * v)
 
