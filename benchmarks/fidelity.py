@@ -4,6 +4,8 @@ Every method, for whole rows and for every single loss term of them, over tasks,
 strengths of the penalties, both ways of training, and hard activations.
 
     python -m benchmarks.fidelity [--seed 0] [--rows 100] [--targets 100] [--jobs 1]
+
+With ``--training mixed`` only such models are measured, into tables of their own.
 """
 
 import itertools
@@ -66,8 +68,11 @@ class Cell:
         )
 
 
-def cells(tasks, strengths):
-    """Return all cells: hard activations only where C and concept_C are the same."""
+def cells(tasks, strengths, only=None):
+    """Return all cells: hard activations only where C and concept_C are the same.
+
+    `only` is one kind of training.
+    """
     kinds = [
         ("mixed", "soft"),
         ("sequential", "soft"),
@@ -79,7 +84,7 @@ def cells(tasks, strengths):
         for (task, n_concepts), (training, bottleneck), C, concept_C in (
             itertools.product(tasks, kinds, strengths, strengths)
         )
-        if bottleneck == "soft" or concept_C == C
+        if (bottleneck == "soft" or concept_C == C) and only in (None, training)
     ]
 
 
@@ -302,13 +307,16 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--targets", type=int, default=100)
+    parser.add_argument(
+        "--training", choices=["mixed", "sequential", "independent"], help="only this"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="cells measured at a time")
     parser.set_defaults(tasks=TASKS, strengths=STRENGTHS)
     options = parser.parse_args(argv)
     verbose = 0 if options.small else 10
     jobs = Parallel(options.jobs, verbose=verbose)(
         delayed(measure)(cell, options.rows, options.targets, options.seed)
-        for cell in cells(options.tasks, options.strengths)
+        for cell in cells(options.tasks, options.strengths, options.training)
     )
     columns = [*_CELL, "method", "target", "removed", *_MEASURES, "share"]
     data = pd.DataFrame([record for job in jobs for record in job], columns=columns)
@@ -331,8 +339,9 @@ def main(argv=None):
         "rows and for every path.",
     ]
     share = "interaction's share"
+    start = "fidelity" if options.training is None else f"fidelity_{options.training}"
     write_table(
-        "fidelity_cells",
+        f"{start}_cells",
         "Influence against leave-one-out retraining, every cell",
         [*_CELL, "method", "target", *_MEASURES, *_OF_PATHS, share],
         _grid(data),
@@ -343,8 +352,8 @@ def main(argv=None):
     of_model = ["training", "activations", "method", "target"]
     tasks = ", ".join(f"{task} with {n} concepts" for task, n in options.tasks)
     for name, worst, by in [
-        ("fidelity_tasks", "penalties", ["task", "concepts", *of_model]),
-        ("fidelity", "tasks and penalties", of_model),
+        (f"{start}_tasks", "penalties", ["task", "concepts", *of_model]),
+        (start, "tasks and penalties", of_model),
     ]:
         write_table(
             name,
@@ -355,7 +364,7 @@ def main(argv=None):
             options=options,
         )
     write_table(
-        "fidelity_misses",
+        f"{start}_misses",
         "What newton removes further from the truth than it is meant to",
         [*_CELL, "target", "removed", *_MEASURES],
         misses(data),
