@@ -52,7 +52,7 @@ def doubts_of(
         how = (
             "no better than"
             if gain.mean() <= 0
-            else "better only by chance, if so, than"
+            else "not clearly better than"
         )
         doubts.append(
             f"{who} is {how} always saying the most common label "

@@ -654,7 +654,7 @@ def test_the_recorded_model_is_compared(by, fit_here, monkeypatch):
     )
     result = replay(**written)
     assert (result.same, result.close, result.differs_at) == (False, False, None)
-    assert repr(result).endswith("; 1 records, the model cannot be compared>")
+    assert repr(result).endswith("; 1 record, the model cannot be compared>")
 
 
 def test_in_the_same_environment_every_bit_counts(fit_here, monkeypatch):

@@ -245,7 +245,8 @@ def test_the_trail_says_who_audited_and_why(file, tiny_encoder, tmp_path):
 def test_quiet_says_only_the_result(file, tiny_encoder, tmp_path):
     more = ["--quiet", "--long-text", "mean", "--concept-C", "1"]
     result = _run(_arguments(file, tmp_path, tiny_encoder, *more))
-    assert result.stderr == ""
+    # Warnings are no progress: the features of these tests say nothing of the labels.
+    assert all(line.startswith("Warning: ") for line in result.stderr.splitlines())
     assert len(result.stdout.splitlines()) == 5
 
 
@@ -312,7 +313,7 @@ def test_texts_in_both_files_are_warned_of(file, tiny_encoder, tmp_path):
     run = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert run["counts"]["held_out_texts_in_training"] == 7
     assert run["counts"]["training_rows"] == 120
-    assert run["warnings"][0].startswith(note)
+    assert any(warning.startswith(note) for warning in run["warnings"])
     expected = sha256(test_file.read_bytes()).hexdigest()
     assert run["fingerprints"]["test_file"] == expected
     predictions, influence = (
@@ -345,7 +346,7 @@ def test_long_texts_are_warned_of(file, tiny_encoder, tmp_path):
     assert note in (tmp_path / "audit.html").read_text(encoding="utf-8")
     more = ["--long-text", "mean", "--concept-C", "1"]
     result = _run(_arguments(file, tmp_path, tiny_encoder, *more))
-    assert "Warning" not in result.stderr
+    assert "tokens" not in result.stderr
 
 
 # --- Refusals -------------------------------------------------------------------------

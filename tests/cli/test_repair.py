@@ -468,7 +468,8 @@ def test_apply_says_as_json_what_it_did(out, truth, tmp_path):
     line = truth.line("relabel", i, "label", 4, why="typo")
     file = folders.write(tmp_path / "decisions.csv", [line])
     result = done("apply", out, file, "--json", "--quiet")
-    assert result.stderr == ""
+    # The features of these tests say nothing of labels and some concepts.
+    assert all(line.startswith("Warning: ") for line in result.stderr.splitlines())
     said = json.loads(result.stdout)
     truth.change("relabel", i, "label", 4)
     last = folders.records(out)[-1]
@@ -478,7 +479,7 @@ def test_apply_says_as_json_what_it_did(out, truth, tmp_path):
     assert said["before"] == pytest.approx(before, abs=1e-6)
     assert said["after"] == pytest.approx(truth.quality(truth.fit()), abs=1e-6)
     assert said["converged"] is True
-    assert said["warnings"] == []
+    assert said["warnings"] == [line[9:] for line in result.stderr.splitlines()]
     assert said["rejected"] == []
     assert said["comparison"] == last["comparison"]
 
@@ -689,7 +690,7 @@ def test_held_out_rows_alone_can_be_forgotten(out, truth, tmp_path):
     # It chooses penalties again, and says so as the command line puts it.
     for line in result.stderr.splitlines():
         assert line.startswith("Warning: ")
-        assert re.search(r"; give --(concept-)?C( or --C)? a number to go", line)
+        assert "set C" not in line and "set concept_C" not in line
     said = json.loads(result.stdout)
     assert said["forgotten"] == asked
     assert said["certificate"] == str(out / "forgotten-2.txt")
@@ -973,7 +974,7 @@ def test_an_audit_says_as_json_where_its_report_is(audited, out):
     result = done(*_audit(audited, out, "--model", audited.model, "--json"))
     # The features of these tests say nothing of some concepts.
     lines = result.stderr.splitlines()
-    assert all(line.startswith("Warning: The penalty that was") for line in lines)
+    assert all(line.startswith("Warning: ") for line in lines)
     said = json.loads(result.stdout)
     assert said["report"] == str(out / "audit.html")
     assert said["counts"]["held_out_rows"] == 30
@@ -1206,7 +1207,7 @@ def test_every_command_is_quiet_if_asked(out, truth, tmp_path):
         assert all(line.startswith("Warning: ") for line in said.splitlines())
 
 
-EXAMPLES = ("", "demo", "audit", "apply", "forget", "replay", "predict")
+EXAMPLES = ("", "demo", "audit", "baseline", "apply", "forget", "replay", "predict")
 
 
 def _examples():
@@ -1238,7 +1239,7 @@ def test_the_examples_of_the_help_run(tiny_encoder, tmp_path, monkeypatch):
     for command, example in _examples():
         program, *arguments = shlex.split(example)
         assert program == "skclif"
-        if command in ("demo", "audit", "predict"):
+        if command in ("demo", "audit", "baseline", "predict"):
             arguments += ["--model", tiny_encoder]
         if command == "demo":
             arguments += ["--max-mistakes", "0", "--method", "first_order"]

@@ -67,7 +67,7 @@ def test_what_changes_a_vector_is_told_apart(tiny_encoder, computed):
 def test_a_text_that_is_cut_warns_each_time(tiny_encoder, computed):
     long = [" ".join(["good soup and bad service"] * 20)]
     for _ in range(2):
-        with pytest.warns(match="1 of 1 texts are longer than the 32 tokens"):
+        with pytest.warns(match="1 of 1 text is longer than the 32 tokens"):
             SentenceEmbedder(tiny_encoder).transform(long)
     assert len(computed) == 1
 
