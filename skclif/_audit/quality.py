@@ -49,11 +49,7 @@ def doubts_of(
     gain = right - always
     error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
     if gain.mean() <= _CHANCE * error:
-        how = (
-            "no better than"
-            if gain.mean() <= 0
-            else "not clearly better than"
-        )
+        how = "no better than" if gain.mean() <= 0 else "not clearly better than"
         doubts.append(
             f"{who} is {how} always saying the most common label "
             f"({right.mean():.1%} and {always.mean():.1%} of {len(gain):,} held-out "

@@ -5,7 +5,8 @@ Influence functions through a concept bottleneck: CLIF, arXiv 2605.19848.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ from .._results.validation import ValidationResult
 from ..numerics.bottleneck import concept_effects, mean_activations
 from ..numerics.hessians import Factors
 from ..numerics.sparse import Matrix
+from ..numerics.targets import Target
 from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps, check_validation
 from .edits.compare import annotation_codes, compare_heads
@@ -70,6 +72,7 @@ from .suspects import (
     find_suspects,
     paths_and_values,
 )
+from .words import feature_names, word_effects, words_frame
 
 
 class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEstimator):
@@ -404,6 +407,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             groups=group_names,
             training=self._training_frame(),
             explained=pd.DataFrame(explained),
+            _words=partial(self._words, solved, features, about, shares),
         )
 
     def validate(
@@ -944,6 +948,31 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             return self._nearby
         inverse = self._solved_model().inverse
         return inverse if isinstance(inverse, Factors) else None
+
+    def _words(
+        self,
+        solved: Solved,
+        features: Matrix,
+        about: Callable[[slice], Target],
+        shares: np.ndarray | None,
+        row: int,
+        target: int,
+    ) -> pd.DataFrame:
+        """Return the words through which a training row acts on a target."""
+        if shares is None:
+            one = slice(target, target + 1)
+            questions = solved.questions(
+                features[one], lambda _: about(one), np.ones((1, 1))
+            )
+        else:
+            questions = solved.questions(features, about, shares[target : target + 1])
+        rows = TrainingRows(**self._training)
+        values, effects, constant, label = word_effects(solved, rows, questions, row)
+        names = feature_names(self.estimator_, len(values))
+        has_concepts = len(self.concept_names_in_) > 0
+        return words_frame(
+            names, values, effects, constant, label if has_concepts else None
+        )
 
     def _texts(self) -> dict[str, np.ndarray]:
         """Return the texts of the training rows by column name."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,6 +63,11 @@ class InfluenceResult:
     groups: np.ndarray | None = None
     training: pd.DataFrame = field(default_factory=pd.DataFrame)
     explained: pd.DataFrame = field(default_factory=pd.DataFrame)
+    _words: Callable[[int, int], pd.DataFrame] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what asks the model: it belongs to this process."""
+        return {**vars(self), "_words": None}
 
     @property
     def totals(self) -> np.ndarray:
@@ -117,6 +124,46 @@ class InfluenceResult:
         """
         totals = self._benefit()
         return self._ranked(k, totals, keep=totals < 0)
+
+    def words(self, row: int, target: int = 0) -> pd.DataFrame:
+        """Return the words through which a training row acts on a target.
+
+        Heads on word counts are linear in them, so the first-order influence of a row
+        is a sum over its words. It is to first order whatever `method` is.
+
+        Parameters
+        ----------
+        row : int
+            Position of the training row.
+        target : int, default=0
+            Position of the target.
+
+        Returns
+        -------
+        frame : DataFrame
+            Columns: word (name of the feature), value (of the feature in this row) and
+            influence, by magnitude; in the unit of the target, with the sign of
+            `values`. Features that are 0 are left out. The last lines are what no word
+            carries: "(constant)" of the biases, and in a bottleneck "(label)", which
+            acts on concepts. All lines add up to the row's first-order influence.
+
+        Raises
+        ------
+        ValueError
+            If there is no such row or target, or the result was loaded from a pickle.
+        """
+        if self._words is None:
+            raise ValueError(
+                "This result was loaded without its model, so its words cannot be "
+                "told. Ask the explainer for the influence again."
+            )
+        n_targets, n_train = len(self.values), len(self.training)
+        for name, value, n in (("row", row, n_train), ("target", target, n_targets)):
+            if not isinstance(value, Integral) or not 0 <= value < n:
+                raise ValueError(
+                    f"{name}={value!r} must be a position from 0 to {n - 1}."
+                )
+        return self._words(int(row), int(target))
 
     def to_frame(self) -> pd.DataFrame:
         """Return every value, one per line.

@@ -1,0 +1,122 @@
+"""The words of a training row: their parts add up to its first-order influence."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif.datasets import make_concept_reviews
+
+from ..data import make_concept_data
+
+
+@pytest.fixture(scope="module")
+def reviews():
+    found = make_concept_reviews(80, random_state=0)
+    return list(found.data), np.asarray(found.target), found.concepts
+
+
+def _explainer(reviews, *, with_concepts=True, min_df=1):
+    texts, y, concepts = reviews
+    clf = ConceptBottleneckClassifier() if with_concepts else LogisticRegression()
+    pipeline = make_pipeline(TfidfVectorizer(min_df=min_df), clf)
+    explainer = ConceptInfluenceExplainer(pipeline, method="first_order")
+    return explainer.fit(texts, y, **({"concepts": concepts} if with_concepts else {}))
+
+
+@pytest.mark.parametrize("memory", [1024, 0.01])  # with factors, and without
+@pytest.mark.parametrize("min_df", [1, 20])  # more words than texts, and fewer
+@pytest.mark.parametrize("with_concepts", [True, False])
+def test_words_add_up_to_the_influence(reviews, with_concepts, min_df, memory):
+    texts, y, _ = reviews
+    with sklearn.config_context(working_memory=memory):
+        explainer = _explainer(reviews, with_concepts=with_concepts, min_df=min_df)
+        single = explainer.influence(texts[:3], y[:3])
+        mean = explainer.influence(texts[:30], y[:30], reduce="mean")
+        for row in (0, 17):
+            for result, target in ((single, 0), (single, 2), (mean, 0)):
+                frame = result.words(row, target)
+                assert frame["influence"].sum() == pytest.approx(
+                    result.values[target, row], rel=1e-6, abs=1e-12
+                )
+    counts = explainer.estimator_[0].transform([texts[17]])
+    names = explainer.estimator_[0].get_feature_names_out()[counts.indices]
+    is_word = ~frame["word"].str.startswith("(")
+    assert set(frame["word"][is_word]) == set(names)
+    assert frame["word"].tolist()[is_word.sum() :] == (
+        ["(constant)", "(label)"] if with_concepts else ["(constant)"]
+    )
+    sizes = frame["influence"][is_word].abs()
+    assert sizes.is_monotonic_decreasing
+    np.testing.assert_allclose(sorted(frame["value"][is_word]), sorted(counts.data))
+
+
+def test_a_word_has_the_part_that_its_column_has(reviews):
+    """Without the word's column in the gradient of the row, by finite differences."""
+    texts, y, _ = reviews
+    explainer = _explainer(reviews, with_concepts=False, min_df=5)
+    result = explainer.influence(texts[:1], y[:1])
+    model, X = explainer.estimator_[-1], explainer.estimator_[0].transform(texts)
+    frame, row = result.words(9).set_index("word"), 9
+    word = frame.index[0]
+    column = list(explainer.estimator_[0].get_feature_names_out()).index(word)
+    # The gradient's part along one column, and no other, gets a little more weight.
+    X, codes = X.toarray(), np.searchsorted(model.classes_, y)
+    Z = np.column_stack([X, np.ones(len(X))])
+    theta = np.column_stack([model.coef_, model.intercept_])
+
+    def proba(theta):
+        scores = Z @ theta.T
+        if len(theta) == 1:
+            scores = np.column_stack([np.zeros(len(Z)), scores])
+        exp = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return exp / exp.sum(axis=1, keepdims=True)
+
+    p = proba(theta)
+    one_hot = np.eye(p.shape[1])[codes]
+    residual = (p - one_hot)[:, -len(theta) :]
+    part = np.zeros_like(theta)
+    part[:, column] = residual[row] * X[row, column]
+    shares = p[:, -len(theta) :]
+    k, d = theta.shape
+    hessian = np.zeros((k * d, k * d))
+    for i, z in enumerate(Z):
+        curvature = np.diag(shares[i]) - np.outer(shares[i], shares[i])
+        hessian += np.kron(curvature, np.outer(z, z))
+    hessian += np.kron(np.eye(k), np.diag(np.r_[np.ones(d - 1) / model.C, 0]))
+    step = -np.linalg.lstsq(hessian, part.ravel(), rcond=None)[0].reshape(k, d)
+    gradient = residual[0][:, None] * Z[0]
+    assert (gradient * step).sum() == pytest.approx(frame.loc[word, "influence"], 1e-4)
+
+
+def test_dense_features_have_names_too():
+    X, y, concepts = make_concept_data(60)
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    result = explainer.fit(frame, y, concepts=concepts).influence(frame[:2], y[:2])
+    assert set(result.words(3)["word"]) == {*"abcdef", "(constant)", "(label)"}
+    result = explainer.fit(X, y, concepts=concepts).influence(X[:2], y[:2])
+    assert set(result.words(3)["word"][:-2]) == {f"x{j}" for j in range(6)}
+
+
+def test_what_is_refused(reviews):
+    texts, y, _ = reviews
+    result = _explainer(reviews).influence(texts[:2], y[:2])
+    for arguments, match in (
+        ({"row": 80}, "row=80 must be a position from 0 to 79"),
+        ({"row": -1}, "row=-1 must be"),
+        ({"row": 1.5}, "row=1.5 must be"),
+        ({"row": 0, "target": 2}, "target=2 must be a position from 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            result.words(**arguments)
+    loaded = pickle.loads(pickle.dumps(result))
+    np.testing.assert_array_equal(loaded.values, result.values)
+    with pytest.raises(ValueError, match="loaded without its model"):
+        loaded.words(0)
