@@ -445,8 +445,7 @@ class _CategoricalNoise(_NoiseModel):
         self.replaced = replaced / replaced.sum(dim=1, keepdim=True)
         self.parameters = self.log_p.new_zeros(1 + m).requires_grad_()
         self.caution = self.log_p.new_full((1 + m,), _CAUTION)
-        if self.uniform:
-            self.caution[0] = _CAUTION_OF_POWER
+        self.caution[0] = _CAUTION_OF_POWER
 
     def of_shares(self) -> "_CategoricalNoise":
         again = self.unfitted()

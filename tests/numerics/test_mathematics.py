@@ -478,8 +478,7 @@ def test_the_noise_model(ordinal):  # Eqs. (29) to (33)
     def objective(parameters):
         rate, right, wrong = evidence(parameters)
         observed = (1 - rate) * right + rate * wrong.sum(axis=1)
-        caution = 2.5 if ordinal else 0.5
-        price = caution * parameters[1] ** 2 + 2.5 * (parameters[2:] ** 2).sum()
+        price = 0.5 * parameters[1] ** 2 + 2.5 * (parameters[2:] ** 2).sum()
         price -= 1.5 * np.log(rate) + 18.5 * np.log(1 - rate)
         return price - np.log(observed).sum()
 
