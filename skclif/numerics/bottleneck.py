@@ -9,11 +9,8 @@ from torch import Tensor
 from .heads import Head, HeadsProblem, HeadStack, SoftmaxHead
 from .products import affine, affine_adjoint, dense_rows
 from .row_space import RowSpace, row_space
-from .solvers import Convergence, joined, newton_cg
+from .solvers import Convergence, head_groups, joined, newton_cg
 from .sparse import Features, SparseFeatures
-
-# Scores that are solved together where features are sparse.
-_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -436,7 +433,14 @@ def solve_heads(
         nothing = features.new_empty(0)
         return start, Convergence(0, *[nothing] * 5)
     if isinstance(features, SparseFeatures):
-        return _solve_in_groups(problem, start, tol=tol, max_iter=max_iter)
+        solved, fits = torch.empty_like(start), []
+        for group in head_groups(problem):
+            columns, part = stack.columns(group), problem.of_heads(group)
+            solved[columns], fit = newton_cg(
+                part, start[columns], tol=tol, max_iter=max_iter
+            )
+            fits.append(fit)
+        return solved, joined(fits)
     span = row_space(features)
     if span is None:
         return newton_cg(problem, start, tol=tol, max_iter=max_iter)
@@ -445,26 +449,3 @@ def solve_heads(
         problem, span.into(start), tol=tol, max_iter=max_iter
     )
     return span.out_of(parameters), convergence
-
-
-def _solve_in_groups(
-    problem: HeadsProblem, start: Tensor, *, tol: float, max_iter: int
-) -> tuple[Tensor, Convergence]:
-    """Solve some heads at a time: as many scores as make products efficient.
-
-    With more columns, sparse products and steps of conjugate gradients leave the cache.
-    """
-    stack, solved, fits = problem.stack, torch.empty_like(start), []
-    groups: list[list[int]] = [[]]
-    for j, head in enumerate(stack.heads):
-        n_scores = sum(stack.heads[k].n_scores for k in groups[-1])
-        if groups[-1] and n_scores + head.n_scores > _COLUMNS:
-            groups.append([])
-        groups[-1].append(j)
-    for group in groups:
-        columns = stack.columns(group)
-        solved[columns], fit = newton_cg(
-            problem.of_heads(group), start[columns], tol=tol, max_iter=max_iter
-        )
-        fits.append(fit)
-    return solved, joined(fits)

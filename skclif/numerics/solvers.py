@@ -18,6 +18,8 @@ from .sparse import Features, SparseFeatures
 
 _MAX_HALVINGS = 40
 _MAX_CG = 500
+# Scores that are solved together where features are sparse.
+_COLUMNS = 8
 # Curvature of a column, relative to the median, from where on it is one of scale.
 _LARGE = 1e3
 # Share of the largest score above which rounding decides predictions.
@@ -85,6 +87,25 @@ class Solve:
     solution: Tensor
     residual: Tensor
     n_iter: int
+
+
+def head_groups(problem: HeadsProblem) -> list[list[int]]:
+    """Return which heads to solve together: all, or few if features are sparse.
+
+    With more columns, sparse products and steps of conjugate gradients leave the cache.
+    """
+    heads = problem.stack.heads
+    if not isinstance(problem.features, SparseFeatures):
+        return [list(range(len(heads)))]
+    groups: list[list[int]] = [[]]
+    n_columns = 0
+    for j, head in enumerate(heads):
+        if groups[-1] and n_columns + head.n_scores > _COLUMNS:
+            groups.append([])
+            n_columns = 0
+        groups[-1].append(j)
+        n_columns += head.n_scores
+    return groups
 
 
 class Preconditions(Protocol):
@@ -331,6 +352,23 @@ def solve_hessian(
     The Hessian is taken at `parameters` and is never formed. The right-hand side and
     the solution have the shape of the parameters. `tol` bounds the relative residual.
     """
+    groups = head_groups(problem)
+    if len(groups) > 1:
+        found, stack = [], problem.stack
+        solution = torch.empty_like(right_hand_side)
+        for group in groups:
+            columns = stack.columns(group)
+            part = solve_hessian(
+                problem.of_heads(group),
+                parameters[columns],
+                right_hand_side[columns],
+                tol=tol,
+                preconditioner=preconditioner,
+            )
+            solution[columns] = part.solution
+            found.append(part)
+        residual = torch.cat([part.residual for part in found])
+        return Solve(solution, residual, max(part.n_iter for part in found))
     probabilities = problem.probabilities(problem.scores(parameters))
     return _conjugate_gradients(
         problem,
