@@ -30,6 +30,9 @@ from .products import affine, affine_adjoint, outer, with_ones
 from .sparse import Features, SparseFeatures
 from .targets import TargetDerivatives
 
+# Most numbers in the gradients of a block of rows: 256 MiB.
+_LARGEST_ARRAY = 2**25
+
 
 @dataclass(frozen=True)
 class Adjoint:
@@ -130,6 +133,8 @@ def first_order(
     label_dtype = data.features.dtype if bottleneck.concepts else dtype
     concepts = tuple(part.to(dtype) for part in adjoint.concepts)
     adjoint = Adjoint(adjoint.label.to(label_dtype), concepts)
+    largest = max(part.shape[1] for part in (adjoint.label, *adjoint.concepts))
+    block_rows = min(block_rows, max(1, _LARGEST_ARRAY // largest))
     yield from map_rows(
         partial(_influence, bottleneck, adjoint, dtype), data, block_rows
     )
