@@ -53,7 +53,7 @@ explainer = ConceptInfluenceExplainer(
     ConceptBottleneckClassifier(), method="first_order"
 ).fit(X, y, concepts=concepts)
 fitted = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-explainer.influence(X[:20], y[:20])
+explainer.influence(X[:4], y[:4])
 asked = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print((fitted - before) / 1024, (asked - before) / 1024)
 """
@@ -206,36 +206,43 @@ def main(argv=None):
     parser.add_argument("--texts", type=int, default=20_000)
     parser.add_argument("--words", type=int, default=100_000)
     parser.add_argument("--targets", type=int, default=256)
+    parser.add_argument("--only", choices=["texts", "memory"], help="some tables")
     parser.set_defaults(large=LARGE, memory=1024)
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
-    X, y, concepts = made_up(options.texts, options.words)
-    size = f"{options.texts:,} texts x {options.words:,} words, {X.nnz:,} not 0"
-    how = (
-        f"Made-up texts: {size}; {N_CONCEPTS} 3-valued concepts, a fifth of the "
-        "annotations missing, and a 5-valued label; C = 1; one thread, processor time."
-    )
-    write_table(
-        "sparse",
-        "Sparse fits",
-        ["solver", "seconds", "largest gradient norm", "skclif's time over it"],
-        fits(X, y, concepts),
-        [
-            how,
-            "scikit-learn loops over the same heads, the label's with its inputs and "
-            "weights given, each with the loosest tolerance that reaches "
-            f"{GRADIENT:g}. Meant: at most 1.2 of its fastest solver.",
-        ],
-        options=options,
-    )
-    write_table(
-        "sparse_influence",
-        "First-order influence by conjugate gradients",
-        ["targets", "seconds", "of them sparse products", "ratio"],
-        [influence(X, y, concepts, options.targets, options.memory)],
-        [how, "Influence of every text on each target. Meant: a ratio of at most 3."],
-        options=options,
-    )
+    if options.only != "memory":
+        X, y, concepts = made_up(options.texts, options.words)
+        size = f"{options.texts:,} texts x {options.words:,} words, {X.nnz:,} not 0"
+        how = (
+            f"Made-up texts: {size}; {N_CONCEPTS} 3-valued concepts, a fifth of the "
+            "annotations missing, and a 5-valued label; C = 1; one thread, processor time."
+        )
+        write_table(
+            "sparse",
+            "Sparse fits",
+            ["solver", "seconds", "largest gradient norm", "skclif's time over it"],
+            fits(X, y, concepts),
+            [
+                how,
+                "scikit-learn loops over the same heads, the label's with its inputs and "
+                "weights given, each with the loosest tolerance that reaches "
+                f"{GRADIENT:g}. Meant: at most 1.2 of its fastest solver.",
+            ],
+            options=options,
+        )
+        write_table(
+            "sparse_influence",
+            "First-order influence by conjugate gradients",
+            ["targets", "seconds", "of them sparse products", "ratio"],
+            [influence(X, y, concepts, options.targets, options.memory)],
+            [
+                how,
+                "Influence of every text on each target. Meant: a ratio of at most 3.",
+            ],
+            options=options,
+        )
+    if options.only == "texts":
+        return
     write_table(
         "sparse_memory",
         "Many classes and values: memory of a fit and of influence",
@@ -247,7 +254,7 @@ def main(argv=None):
         [
             "Dense features. Growth of the process's largest memory over what it held "
             "with the data; the working_memory of scikit-learn is 1,024 MiB. Influence "
-            "of all rows on 20 targets, first_order.",
+            "of all rows on 4 targets, first_order.",
         ],
         options=options,
     )

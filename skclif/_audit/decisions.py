@@ -395,6 +395,8 @@ def _chosen(pairs: list[tuple[dict[str, str], Change]]) -> dict[_Value, Change]:
 
 def _source(line: dict[str, str], kind: str, path: str, new: Any, lists: Lists) -> str:
     """Return which list proposed a value, or "person" if somebody wrote it in."""
+    if line.get("guess") is not None and not line.get("probability_wrong"):
+        return "person"  # the list asks for an annotation, and proposes none
     key = line["id"], kind, path
     listed = lists.suggestions.get(key)
     if listed is not None and (kind == "drop" or _is_word(listed, new)):

@@ -46,15 +46,19 @@ def doubts_of(
     true = predictions["label"].to_numpy()
     right = (predictions["predicted"].to_numpy() == true).astype(float)
     always = (true == values[counts.argmax()]).astype(float)
-    gain = right - always
-    error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
-    if gain.mean() <= _CHANCE * error:
-        how = "no better than" if gain.mean() <= 0 else "not clearly better than"
+    shares = dict(zip(values, counts / counts.sum(), strict=True))
+    surprise = -np.log([shares[label] for label in true])
+    better = [
+        _is_clear(gain) for gain in (right - always, surprise - predictions["loss"])
+    ]
+    if not any(better):
+        is_worse = right.mean() <= always.mean()
+        how = "no better than" if is_worse else "not clearly better than"
         doubts.append(
             f"{who} is {how} always saying the most common label "
-            f"({right.mean():.1%} and {always.mean():.1%} of {len(gain):,} held-out "
-            "texts right). What it learned of the labels, and so influence, suspect "
-            "labels and suggestions, means little."
+            f"({right.mean():.1%} and {always.mean():.1%} of {len(true):,} held-out "
+            "texts right). What it learned of the labels, and so influence on them, "
+            "suspect labels and suggestions, means little."
         )
     if len(labels) < _FEWEST_ROWS:
         doubts.append(
@@ -62,6 +66,13 @@ def doubts_of(
             f"{_FEWEST_ROWS}, all numbers are guesses."
         )
     return doubts
+
+
+def _is_clear(gain: np.ndarray) -> bool:
+    """Return whether a gain over rows is more than chance would give."""
+    gain = np.asarray(gain, dtype=float)
+    error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+    return bool(gain.mean() > _CHANCE * error)
 
 
 def metrics_of(

@@ -77,7 +77,8 @@ def compare_baselines(
         Annotations; None or NaN where one is missing. With them, bottlenecks and the
         label from annotations alone are part of the table.
     cv : int or splitter, default=5
-        Number of stratified folds, drawn by `random_state`, or a splitter.
+        Number of stratified folds, drawn by `random_state`, or a splitter, which tests
+        no row twice. Rows that it does not test only train.
     vectors : bool or transformer, default=True
         Sentence vectors, as in :func:`make_text_pipeline`. False compares words alone,
         in seconds.
@@ -116,9 +117,18 @@ def compare_baselines(
     """
     texts = _texts(X)
     y = check_labels(y, len(texts))
+    if len(np.unique(y)) < 2:
+        raise ValueError(
+            f"y has one label only, {y.tolist()[0]!r}: nothing to compare."
+        )
     annotations = None if concepts is None else concept_table(concepts)
     if annotations is not None:
         check_length("concepts", len(annotations), len(texts))
+        for name, column in annotations.items():
+            if column.nunique() < 2:
+                raise ValueError(
+                    f"Concept {name!r} has fewer than two values; leave it out."
+                )
     rng = check_random_state(random_state)
     folds = _folds(cv, texts, y, groups, rng)
     seed = int(rng.randint(2**31))
@@ -131,7 +141,8 @@ def compare_baselines(
             on_model(row)
         rows.append(row)
     frame = pd.DataFrame(rows).reset_index(drop=True)
-    return BaselineComparison(frame, len(texts), len(folds))
+    n_tested = sum(len(test) for _, test in folds)
+    return BaselineComparison(frame, n_tested, len(folds))
 
 
 compare_baselines.__module__ = "skclif"
@@ -170,7 +181,7 @@ def _measured(
     inputs, fit = texts, {}
     if baseline.sees == GOLD:
         inputs = _indicators(annotations)
-    for train, test in folds:
+    for fold, (train, test) in enumerate(folds):
         model = clone(baseline.estimator)
         if annotations is not None and baseline.uses_concepts:
             fit = _fit_params(model, annotations.iloc[train])
@@ -180,11 +191,18 @@ def _measured(
             warnings.simplefilter("ignore", ConvergenceWarning)
             # It is said once, of all texts, and not for every model and fold.
             warnings.simplefilter("ignore", TruncatedTextWarning)
-            model.fit(inputs[train], y[train], **fit)
+            try:
+                model.fit(inputs[train], y[train], **fit)
+            except ValueError as error:
+                raise ValueError(
+                    f"The model {baseline.name!r} cannot be fitted without fold "
+                    f"{fold + 1} of {len(folds)}: {error}"
+                ) from error
             columns = np.searchsorted(classes, model.classes_)
             proba[np.ix_(test, columns)] = model.predict_proba(inputs[test])
     seconds = time.perf_counter() - start
-    scores = _scores(proba, y, classes, seed)
+    tested = np.sort(np.concatenate([test for _, test in folds]))
+    scores = _scores(proba[tested], y[tested], classes, seed)
     about = {"model": baseline.name, "sees": baseline.sees}
     return pd.Series({**about, **scores, "seconds": seconds})
 
@@ -205,9 +223,26 @@ def _fit_params(model: Any, annotations: pd.DataFrame) -> dict[str, Any]:
 def _indicators(annotations: pd.DataFrame | None) -> np.ndarray:
     """Return a column for each value of each concept; a gap is a value."""
     assert annotations is not None
-    words = annotations.astype(object).where(annotations.notna(), "")
-    indicators = pd.get_dummies(words.map(str), prefix_sep="=", dtype=float)
-    return np.asarray(indicators)
+    parts = []
+    for name, column in annotations.items():
+        if _is_continuous(column):
+            known = column.notna().to_numpy()
+            numbers = column.astype(float).to_numpy()
+            numbers = (numbers - numbers[known].mean()) / (numbers[known].std() or 1)
+            parts += [np.where(known, numbers, 0.0)[:, None], known[:, None] * 1.0]
+        else:
+            words = column.astype(object).where(column.notna(), "").map(str)
+            parts.append(pd.get_dummies(words, prefix=name, dtype=float).to_numpy())
+    return np.hstack(parts)
+
+
+def _is_continuous(column: pd.Series) -> bool:
+    """Return whether a concept has numbers that are not whole, as a bottleneck asks."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    is_number = numbers.notna() | column.isna()
+    if not is_number.all() or column.map(lambda v: isinstance(v, str)).any():
+        return False
+    return bool((numbers.dropna() % 1 != 0).any())
 
 
 def _scores(
@@ -243,6 +278,8 @@ def _texts(X: Any) -> np.ndarray:
     if isinstance(X, str):
         raise TypeError(f"X is a single text, {X!r}; put the texts in a list.")
     texts = np.asarray(X, dtype=object)
+    if not texts.size:
+        raise ValueError("X has no texts.")
     if texts.ndim == 2 and texts.shape[1] == 1:
         texts = texts[:, 0]
     if texts.ndim != 1:
@@ -259,17 +296,53 @@ def _folds(
     cv: Any, texts: np.ndarray, y: np.ndarray, groups: Any, rng: np.random.RandomState
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return rows to train on and to test, for each fold."""
+    if groups is not None:
+        groups = _checked_groups(groups, len(texts))
     if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
-        fewest = np.unique(y, return_counts=True)[1].min()
-        if not 2 <= cv <= fewest:
+        labels, counts = np.unique(y, return_counts=True)
+        fewest, rarest = counts.min(), labels.tolist()[counts.argmin()]
+        if cv < 2:
+            raise ValueError(f"cv={cv} must be 2 or more folds.")
+        if cv > fewest:
             raise ValueError(
-                f"cv={cv} must be from 2 to {fewest}, the rows of the rarest label; "
-                "use fewer folds, or leave out labels that are so rare."
+                f"cv={cv} folds need as many rows of every label, and {rarest!r} has "
+                f"{fewest}. Use fewer folds (at least 2), or leave out labels that are "
+                "so rare."
+            )
+        if groups is not None and cv > len(np.unique(groups)):
+            raise ValueError(
+                f"cv={cv} folds need as many groups, and there are "
+                f"{len(np.unique(groups))}; use fewer folds, or no groups."
             )
         kind = StratifiedKFold if groups is None else StratifiedGroupKFold
         cv = kind(int(cv), shuffle=True, random_state=rng)
+    elif isinstance(cv, bool | float | str):
+        raise TypeError(f"cv must be a number of folds or a splitter, got {cv!r}.")
     folds = list(check_cv(cv, y, classifier=True).split(texts, y, groups))
-    tested = np.sort(np.concatenate([test for _, test in folds]))
-    if not np.array_equal(tested, np.arange(len(y))):
-        raise ValueError("cv must test every row once.")
+    for fold, (train, test) in enumerate(folds):
+        unseen = np.setdiff1d(y[test], y[train])
+        if len(unseen):
+            raise ValueError(
+                f"Without fold {fold + 1} of {len(folds)} there is no row of the label "
+                f"{unseen.tolist()[0]!r}, which then has no probability: all its rows "
+                "are in one group or part. Leave this label out, or cut the rows in "
+                "another way."
+            )
+    tested = np.concatenate([test for _, test in folds])
+    if len(np.unique(tested)) < len(tested):
+        raise ValueError("cv must test no row twice.")
     return folds
+
+
+def _checked_groups(given: Any, n_rows: int) -> np.ndarray:
+    groups: np.ndarray = np.asarray(given)
+    if groups.ndim != 1:
+        raise ValueError(f"groups must be one column, got the shape {groups.shape}.")
+    check_length("groups", len(groups), n_rows)
+    missing = np.flatnonzero(pd.isna(groups))
+    if len(missing):
+        raise ValueError(
+            f"groups has no value in row {missing[0]} (counted from 0). Name the "
+            "group, or give the row one of its own."
+        )
+    return groups

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from sklearn.base import clone
-from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
@@ -136,28 +137,71 @@ def _text_features(embedder: Any, words: bool) -> Any:
 
 def _beside(texts: Any, text: str, columns: Sequence[str]) -> ColumnTransformer:
     """Return features of texts and of tabular columns, by the kind of each column."""
-    if isinstance(columns, str) or not all(isinstance(name, str) for name in columns):
+    is_names = not isinstance(columns, str) and all(
+        isinstance(name, str) for name in columns
+    )
+    if not is_names:
         raise TypeError(
             f"columns must be names of columns in a list, got {columns!r}, or None."
         )
     if not isinstance(text, str):
         raise TypeError(f"text must be the name of a column, got {text!r}.")
+    columns = list(columns)
     if text in columns or not columns or len(set(columns)) < len(columns):
         raise ValueError(
-            f"columns={list(columns)} must name different columns beside that of the "
+            f"columns={columns} must name different columns beside that of the "
             f"texts, {text!r}."
         )
-    pattern = f"^(?:{'|'.join(map(re.escape, columns))})$"
-    numbers = make_pipeline(SimpleImputer(), StandardScaler())
+    numbers = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
     categories = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=2)
     return ColumnTransformer(
         [
             ("text", texts, text),
-            ("numbers", numbers, make_column_selector(pattern, dtype_include="number")),
-            (
-                "categories",
-                categories,
-                make_column_selector(pattern, dtype_exclude="number"),
-            ),
+            ("numbers", numbers, _Columns(tuple(columns), numbers=True)),
+            ("categories", categories, _Columns(tuple(columns), numbers=False)),
         ]
     )
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Choose the columns of numbers, or the others, among columns that must be there.
+
+    Attributes
+    ----------
+    names : tuple of str
+    numbers : bool
+    """
+
+    names: tuple[str, ...]
+    numbers: bool
+
+    def __call__(self, table: pd.DataFrame) -> list[str]:
+        """Return the names of the columns of this kind."""
+        missing = [name for name in self.names if name not in table.columns]
+        if missing:
+            raise ValueError(
+                f"X has no column {', '.join(map(repr, missing))}; its columns are "
+                f"{list(map(str, table.columns))}."
+            )
+        for name in self.names:
+            if _is_date(table[name]):
+                raise ValueError(
+                    f"The column {name!r} holds dates. Turn them into numbers, for "
+                    "example days since the first, or leave the column out."
+                )
+        return [name for name in self.names if _is_number(table[name]) is self.numbers]
+
+
+def _is_number(column: pd.Series) -> bool:
+    kinds = pd.api.types
+    is_number = kinds.is_numeric_dtype(column.dtype)
+    return bool(is_number and not kinds.is_bool_dtype(column.dtype))
+
+
+def _is_date(column: pd.Series) -> bool:
+    """Return whether a column holds dates, times or durations."""
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return True
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    return str(kind).startswith(("date", "time", "period"))

@@ -102,12 +102,12 @@ class Solved:
         needed = factors_size(self.bottleneck, min(self.data.features.shape)) / 2**20
         n_features, allowed = self.data.features.shape[1], _working_memory() / 2**20
         raise ValueError(
-            f"This needs the factorised Hessians of all heads, about {needed:,.0f} MiB "
+            f"This needs the factorised Hessians of all heads, about {needed:,.3g} MiB "
             f"for {len(self.data):,} rows and {n_features:,} features, and the "
-            f"working_memory of scikit-learn is {allowed:,.0f} MiB. Use "
-            "method='first_order', which needs no factors; allow more by "
-            "sklearn.set_config(working_memory=...); or use fewer features, for "
-            "example TfidfVectorizer(max_features=...) or TruncatedSVD."
+            f"working_memory of scikit-learn is {allowed:,.3g} MiB, or was so at fit. "
+            "Influence by method='first_order' needs no factors. Else allow more by "
+            "sklearn.set_config(working_memory=...) before fit, or use fewer features, "
+            "for example TfidfVectorizer(max_features=...) or TruncatedSVD."
         )
 
     @property

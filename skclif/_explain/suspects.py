@@ -118,12 +118,11 @@ def warn_of_unknown(verdicts: Mapping[str, Verdicts]) -> None:
         for path, found in unknown.items()
     )
     warn_user(
-        "Which values are wrong cannot be said of these paths, because their values "
-        "are hardly more likely by the head, when each is left out, than by the shares "
-        f"of the values (mean log-loss of the head and of the shares: {losses}). "
-        "probability_wrong is the same for all values of such a path. Are the rows of "
-        "X, y and concepts in the same order, and do the features say anything of "
-        "these values?",
+        "Nothing can be said of which values of these paths are wrong: the model "
+        "hardly tells them from chance (mean log-loss of its predictions, each value "
+        f"left out, and of the shares of the values: {losses}). probability_wrong is "
+        "the same for all values of such a path. Do texts, labels and annotations "
+        "belong together row by row, and do the features say anything of these values?",
         SuspectWarning,
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from .._inputs.pipelines import final_step
@@ -78,10 +80,12 @@ def word_effects(
 
 def feature_names(estimator: Any, n_features: int) -> np.ndarray:
     """Return the names of the features that the final step sees."""
+    if isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
-        leading = estimator[:-1]
-        if hasattr(leading, "get_feature_names_out"):
-            return np.asarray(leading.get_feature_names_out(), dtype=object)
+        # Hashed words have no names.
+        with suppress(AttributeError):
+            return np.asarray(estimator[:-1].get_feature_names_out(), dtype=object)
     given = getattr(final_step(estimator), "feature_names_in_", None)
     if given is not None:
         return np.asarray(given, dtype=object)

@@ -26,7 +26,7 @@ class BaselineComparison:
         (what of a text it sees); accuracy, macro_f1 and log_loss (nats), each with the
         ends of a 95 % interval over rows in …_low and …_high; seconds for all folds.
     n_samples : int
-        Number of rows.
+        Number of rows that were predicted.
     n_folds : int
         Number of parts that the rows were cut into.
 

@@ -13,6 +13,7 @@ import pandas as pd
 from .words import how_many
 
 _SHOWN_PATHS = 4
+NOT_FIRST_ORDER = "(not first order)"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,7 +130,8 @@ class InfluenceResult:
         """Return the words through which a training row acts on a target.
 
         Heads on word counts are linear in them, so the first-order influence of a row
-        is a sum over its words. It is to first order whatever `method` is.
+        is a sum over its words. What another `method` adds to that belongs to no word,
+        and has a line of its own.
 
         Parameters
         ----------
@@ -144,8 +146,10 @@ class InfluenceResult:
             Columns: word (name of the feature), value (of the feature in this row) and
             influence, by magnitude; in the unit of the target, with the sign of
             `values`. Features that are 0 are left out. The last lines are what no word
-            carries: "(constant)" of the biases, and in a bottleneck "(label)", which
-            acts on concepts. All lines add up to the row's first-order influence.
+            carries: "(constant)" of the biases, in a bottleneck "(label)", which acts
+            on concepts, and "(not first order)" if `method` is another. All lines add
+            up to the influence that this result shows for the row; if it shows none, to
+            that of first order.
 
         Raises
         ------
@@ -159,11 +163,27 @@ class InfluenceResult:
             )
         n_targets, n_train = len(self.values), len(self.training)
         for name, value, n in (("row", row, n_train), ("target", target, n_targets)):
-            if not isinstance(value, Integral) or not 0 <= value < n:
+            is_number = isinstance(value, Integral) and not isinstance(value, bool)
+            if not is_number or not 0 <= value < n:
                 raise ValueError(
                     f"{name}={value!r} must be a position from 0 to {n - 1}."
                 )
-        return self._words(int(row), int(target))
+        frame = self._words(int(row), int(target))
+        shown = self._of_row(int(row), int(target))
+        if self.method == "first_order" or shown is None:
+            return frame
+        rest = {"word": NOT_FIRST_ORDER, "value": np.nan}
+        rest["influence"] = shown - frame["influence"].sum()
+        return pd.concat([frame, pd.DataFrame([rest])], ignore_index=True)
+
+    def _of_row(self, row: int, target: int) -> float | None:
+        """Return the influence of a training row, if this result shows it."""
+        if self.groups is not None:
+            return None
+        if self.rows is None:
+            return float(self.totals[target, row])
+        (places,) = np.nonzero(self.rows[target] == row)
+        return float(self.totals[target, places[0]]) if len(places) else None
 
     def to_frame(self) -> pd.DataFrame:
         """Return every value, one per line.

@@ -9,12 +9,13 @@ from skclif._audit.quality import doubts_of
 LABELS = np.array(["bad"] * 20 + ["good"] * 40)
 
 
-def predictions(n_right, n=40):
+def predictions(n_right, n=40, loss=0.7):
     """Return held-out rows, half of them bad, of which so many bad ones are right."""
     label = np.array(["bad", "good"] * (n // 2))
     predicted = np.full(n, "good", dtype=object)
     predicted[np.flatnonzero(label == "bad")[:n_right]] = "bad"
-    return pd.DataFrame({"label": label, "predicted": predicted})
+    losses = loss + np.random.default_rng(0).normal(0, 0.2, n)
+    return pd.DataFrame({"label": label, "predicted": predicted, "loss": losses})
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,11 @@ def test_a_model_no_better_than_the_majority_is_called_that(n_right, match):
     if match is not None:
         with pytest.raises(ValueError, match=match):
             raise ValueError(doubts[0])
+
+
+def test_a_clear_gain_in_log_loss_is_enough():
+    """Shares of 1/3 and 2/3 have a log-loss of 0.75 on these rows."""
+    assert doubts_of(LABELS, predictions(2, loss=0.5), True) == []
 
 
 def test_few_training_rows_are_named():

@@ -5,7 +5,11 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import (
+    StratifiedKFold,
+    TimeSeriesSplit,
+    cross_val_predict,
+)
 
 from skclif import SentenceEmbedder, compare_baselines, make_text_pipeline
 from skclif.datasets import make_concept_reviews
@@ -120,6 +124,38 @@ def test_folds_and_intervals_are_drawn_by_the_random_state(reviews):
     np.testing.assert_array_equal(before, np.random.get_state()[1])
 
 
+def test_a_label_that_lives_in_one_group_is_named(reviews):
+    texts, y, _ = reviews
+    rare = np.where(np.arange(150) < 12, 9, y)
+    groups = np.where(np.arange(150) < 12, 0, np.arange(150) % 20 + 1)
+    with pytest.raises(ValueError, match="no row of the label 9, .* one group or part"):
+        compare_baselines(texts, rare, vectors=False, groups=groups, random_state=0)
+
+
+def test_rows_that_a_splitter_does_not_test_only_train(reviews):
+    texts, y, _ = reviews
+    found = compare_baselines(texts, y, cv=TimeSeriesSplit(2), vectors=False)
+    assert (found.n_samples, found.n_folds) == (100, 2)
+    majority = found.frame.set_index("model").loc["majority"]
+    tested = y[50:]
+    first, second = (pd.Series(y[:n]).mode()[0] for n in (50, 100))
+    right = np.r_[tested[:50] == first, tested[50:] == second]
+    assert majority["accuracy"] == pytest.approx(right.mean(), abs=0.1)
+
+
+def test_numbers_are_read_as_numbers():
+    """A label that is a function of one number, with gaps."""
+    rng = np.random.default_rng(0)
+    number = rng.normal(size=200)
+    y = (number > 0).astype(int)
+    number[::9] = np.nan
+    texts = [f"text {i % 7}" for i in range(200)]
+    frame = compare_baselines(
+        texts, y, pd.DataFrame({"n": number}), vectors=False, random_state=0
+    ).frame.set_index("model")
+    assert frame.loc["label from annotations", "accuracy"] > 0.9
+
+
 def test_groups_stay_in_one_fold(reviews):
     texts, y, _ = reviews
     # Each text stands twice, so that without groups its label is known.
@@ -163,9 +199,35 @@ def test_views(comparison):
         ({"X": ["a"] * 149 + [None]}, TypeError, "row 149 .* holds None"),
         ({"y": [1] * 3}, ValueError, "y"),
         ({"concepts": [["a"]] * 3}, ValueError, "concepts"),
-        ({"cv": 1}, ValueError, "cv=1 must be from 2 to"),
-        ({"cv": 100}, ValueError, "cv=100 must be from 2 to .* rarest label"),
-        ({"cv": [([0, 1], [2, 3])]}, ValueError, "cv must test every row once"),
+        ({"X": []}, ValueError, "X has no texts"),
+        ({"y": [1] * 150}, ValueError, "y has one label only, 1"),
+        ({"cv": 1}, ValueError, "cv=1 must be 2 or more"),
+        ({"cv": 100}, ValueError, "cv=100 folds need as many rows of every label, and"),
+        ({"cv": True}, TypeError, "cv must be a number of folds .* got True"),
+        ({"cv": "5"}, TypeError, "cv must be a number of folds .* got '5'"),
+        (
+            {"cv": [(range(100), range(100, 150)), (range(50), range(50, 120))]},
+            ValueError,
+            "cv must test no row twice",
+        ),
+        ({"groups": [1, 2]}, ValueError, "groups"),
+        (
+            {"groups": [[1]] * 150},
+            ValueError,
+            r"groups must be one column, got .*150, 1",
+        ),
+        ({"groups": [1] * 149 + [None]}, ValueError, "groups has no value in row 149"),
+        (
+            {"groups": [1, 2] * 75},
+            ValueError,
+            "cv=5 folds need as many groups, and .* 2",
+        ),
+        (
+            {"concepts": [["a"]] * 150},
+            ValueError,
+            "fewer than two values; leave it out",
+        ),
+        ({"X": ["..."] * 150}, ValueError, "'words' cannot be fitted without fold 1"),
         ({"vectors": "MiniLM"}, TypeError, "vectors must be True, False"),
     ],
 )

@@ -93,12 +93,33 @@ def test_tables_beside_texts(reviews):
     )
     assert pipeline.fit(X, y).score(X, y) > 0.9
     features = pipeline["features"]
-    assert features.transformers_[1][2] == ["stars."]
-    assert features.transformers_[2][2] == ["city", "open"]
+    assert list(features.transformers_[1][2]) == ["stars."]
+    assert list(features.transformers_[2][2]) == ["city", "open"]
     scaled = features.named_transformers_["numbers"].transform(X[["stars."]])
     assert abs(scaled.std() - 1) < 0.01
     new = X.head(2).assign(city="unseen")
     assert pipeline.predict_proba(new).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("columns", "match"),
+    [
+        (["price", "ctiy"], "X has no column 'ctiy'; its columns are"),
+        (["price", "when"], "The column 'when' holds dates"),
+        (["price", "day"], "The column 'day' holds dates"),
+    ],
+)
+def test_columns_that_cannot_be_used_are_named(reviews, columns, match):
+    when = pd.date_range("2026-01-01", periods=120)
+    X = pd.DataFrame({"text": reviews[0], "price": 1.0, "when": when, "day": when.date})
+    with pytest.raises(ValueError, match=match):
+        make_text_pipeline(vectors=False, columns=columns).fit(X, reviews[1])
+
+
+def test_an_empty_column_and_an_index_of_names(reviews):
+    X = pd.DataFrame({"text": reviews[0], "empty": np.nan, "city": ["a", "b"] * 60})
+    pipeline = make_text_pipeline(vectors=False, columns=X.columns[1:])
+    assert pipeline.fit(X, reviews[1]).predict(X).shape == (120,)
 
 
 def test_it_is_cloned_searched_explained_and_reweighted(reviews):

@@ -61,7 +61,7 @@ def test_json_for_programs_and_a_picture(file, tiny_encoder, tmp_path):
     [
         (["--plot", "table.docx"], "must end in .png, .svg or .pdf"),
         (["--plot", "nowhere/table.png"], "the folder of 'nowhere/table.png'"),
-        (["--cv", "80"], "cv=80 must be from 2 to"),
+        (["--cv", "80"], "cv=80 folds need as many rows"),
         (["--cv", "1"], "1 is not in the range"),
         (["--concept", "service"], "service"),
     ],

@@ -71,9 +71,9 @@ def test_paths_that_nobody_knows_are_named_with_both_losses():
     X, concepts, rng = features_and_concept(300, 0)
     y = rng.integers(0, 2, 300)
     match = (
-        r"Which values are wrong cannot be said of these paths, .* \(mean log-loss of "
-        r"the head and of the shares: 'label' 0\.69\d? and 0\.69\d?\)\. probability_"
-        "wrong is the same for all .* in the same order"
+        r"Nothing can be said of which values of these paths are wrong: .* \(mean "
+        r"log-loss of .* shares of the values: 'label' 0\.69\d? and 0\.69\d?\)\. "
+        "probability_wrong is the same for all .* belong together row by row"
     )
     clf = ConceptBottleneckClassifier(C="auto", concept_C="auto")
     explainer = ConceptInfluenceExplainer(clf).fit(X, y, concepts=concepts)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -100,9 +101,40 @@ def test_dense_features_have_names_too():
     explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
     frame = pd.DataFrame(X, columns=list("abcdef"))
     result = explainer.fit(frame, y, concepts=concepts).influence(frame[:2], y[:2])
-    assert set(result.words(3)["word"]) == {*"abcdef", "(constant)", "(label)"}
+    others = ["(constant)", "(label)", "(not first order)"]
+    assert set(result.words(3)["word"]) == {*"abcdef", *others}
     result = explainer.fit(X, y, concepts=concepts).influence(X[:2], y[:2])
-    assert set(result.words(3)["word"][:-2]) == {f"x{j}" for j in range(6)}
+    assert set(result.words(3)["word"][:-3]) == {f"x{j}" for j in range(6)}
+
+
+@pytest.mark.parametrize("top", [None, 5])
+def test_what_words_do_not_carry_has_a_line(reviews, top):
+    texts, y, concepts = reviews
+    pipeline = make_pipeline(TfidfVectorizer(), ConceptBottleneckClassifier())
+    explainer = ConceptInfluenceExplainer(pipeline, method="newton")
+    explainer.fit(texts, y, concepts=concepts)
+    result = explainer.influence(texts[:2], y[:2], top=top)
+    column = 3
+    row = column if top is None else int(result.rows[1, column])
+    frame = result.words(row, 1)
+    assert frame["word"].iloc[-1] == "(not first order)"
+    assert frame["influence"].sum() == pytest.approx(result.values[1, column])
+    if top is not None:  # rows that are not shown
+        hidden = next(i for i in range(80) if i not in result.rows[1])
+        assert "(not first order)" not in set(result.words(hidden, 1)["word"])
+
+
+def test_names_behind_a_frozen_pipeline_and_a_hash(reviews):
+    texts, y, concepts = reviews
+    fitted = make_pipeline(TfidfVectorizer(), ConceptBottleneckClassifier())
+    fitted.fit(texts, y, conceptbottleneckclassifier__concepts=concepts)
+    frozen = ConceptInfluenceExplainer(FrozenEstimator(fitted), method="first_order")
+    result = frozen.fit(texts, y, concepts=concepts).influence(texts[:1], y[:1])
+    assert set(result.words(2)["word"]) & set(fitted[0].get_feature_names_out())
+    hashed = make_pipeline(HashingVectorizer(n_features=64), LogisticRegression())
+    explainer = ConceptInfluenceExplainer(hashed).fit(texts, y)
+    frame = explainer.influence(texts[:1], y[:1]).words(2)
+    assert frame["word"].str.match(r"x\d+$|\(").all()
 
 
 def test_what_is_refused(reviews):
@@ -112,6 +144,7 @@ def test_what_is_refused(reviews):
         ({"row": 80}, "row=80 must be a position from 0 to 79"),
         ({"row": -1}, "row=-1 must be"),
         ({"row": 1.5}, "row=1.5 must be"),
+        ({"row": True}, "row=True must be"),
         ({"row": 0, "target": 2}, "target=2 must be a position from 0 to 1"),
     ):
         with pytest.raises(ValueError, match=match):
