@@ -215,7 +215,8 @@ def main(argv=None):
         size = f"{options.texts:,} texts x {options.words:,} words, {X.nnz:,} not 0"
         how = (
             f"Made-up texts: {size}; {N_CONCEPTS} 3-valued concepts, a fifth of the "
-            "annotations missing, and a 5-valued label; C = 1; one thread, processor time."
+            "annotations missing, and a 5-valued label; C = 1; one thread, processor "
+            "time."
         )
         write_table(
             "sparse",
@@ -224,8 +225,8 @@ def main(argv=None):
             fits(X, y, concepts),
             [
                 how,
-                "scikit-learn loops over the same heads, the label's with its inputs and "
-                "weights given, each with the loosest tolerance that reaches "
+                "scikit-learn loops over the same heads, the label's with its inputs "
+                "and weights given, each with the loosest tolerance that reaches "
                 f"{GRADIENT:g}. Meant: at most 1.2 of its fastest solver.",
             ],
             options=options,
