@@ -65,6 +65,10 @@ def test_small_sizes_run(name, tmp_path, monkeypatch):
     tables = {path.name: read_table(path) for path in tmp_path.glob("*.json")}
     assert any(table["rows"] for table in tables.values())
     known = documented(name)
+    # Tables of one kind of training alone, by an option.
+    known = {
+        f: table for f, table in known.items() if not f.startswith("fidelity_mixed")
+    }
     assert not known or known.keys() == tables.keys()
     for file, table in tables.items():
         assert table["command"].startswith(f"python -m benchmarks.{name} --small")
