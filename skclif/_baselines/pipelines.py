@@ -20,8 +20,7 @@ from .._text.embedder import SentenceEmbedder
 
 # Components of the words next to sentence vectors; more hardly help.
 _COMPONENTS = 200
-# Penalties for word counts, whose factors may not fit the memory: the best of 1, 3, 10
-# and 30 on the development parts of CEBaB (3 of four) and Yelp (3).
+# For word counts alone, whose Hessians may not fit the memory that "auto" needs.
 _C_OF_WORDS = 3.0
 
 
