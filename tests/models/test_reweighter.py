@@ -1,6 +1,7 @@
 """Reweighting inside and around scikit-learn's own estimators, and its contract."""
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -454,7 +455,15 @@ def test_auto_tells_every_round_and_the_one_it_chose(data):
     reweighter = _reweighter(strength="auto", n_rounds=3).fit(X, y, is_clean=IS_CLEAN)
     history = reweighter.history_
     assert {len(column) for column in history.values()} == {4}
-    assert list(history) == ["strength", "signal", "log_loss", "std_error", "accuracy"]
+    assert list(history) == [
+        "strength",
+        "suspects",
+        "signal",
+        "log_loss",
+        "std_error",
+        "accuracy",
+        "accuracy_std_error",
+    ]
     np.testing.assert_array_equal(history["strength"], [0, 1, 2, 3])
     assert reweighter.strength_ == reweighter.n_rounds_ > 0
     best = history["log_loss"][reweighter.n_rounds_]
@@ -465,15 +474,31 @@ def test_auto_tells_every_round_and_the_one_it_chose(data):
 def test_auto_does_nothing_where_labels_are_noise(data):
     X, _, _ = data
     y = np.random.default_rng(1).permutation(np.arange(N) % 2)
-    reweighter = _reweighter(strength="auto").fit(X, y, is_clean=IS_CLEAN)
+    reweighter = _reweighter(strength="auto")
+    with pytest.warns(ReweightingWarning, match="Weights stay as given") as caught:
+        reweighter.fit(X, y, is_clean=IS_CLEAN)
+    assert caught[0].filename == __file__
     assert reweighter.strength_ == reweighter.n_rounds_ == 0
+    assert not reweighter.used_suspects_
+    number = r"[+-]\d\.\d{3}"
+    interval = rf"{number} \[{number}, {number}\]"
+    assert re.fullmatch(
+        "No label seems to be wrong. The best of 1 round of influence, strength=1, "
+        rf"changed the log-loss of held-out clean rows by {interval} and their "
+        rf"accuracy by {interval}: not taken\.",
+        reweighter.reason_,
+    )
     np.testing.assert_array_equal(reweighter.sample_weight_, np.ones(N))
 
 
 def test_a_fixed_strength_is_spread_over_the_rounds(data):
     X, y, _ = data
     reweighter = _reweighter(strength=1.5, n_rounds=3).fit(X, y, is_clean=IS_CLEAN)
-    assert list(reweighter.history_) == ["strength", "signal"]
+    assert list(reweighter.history_) == ["strength", "suspects", "signal"]
+    assert not reweighter.history_["suspects"].any()
+    assert reweighter.reason_ == (
+        "Strength=1.5 in 3 rounds of influence was asked for."
+    )
     np.testing.assert_allclose(reweighter.history_["strength"], [0, 0.5, 1, 1.5])
     assert reweighter.strength_ == 1.5
     assert reweighter.n_rounds_ == 3
@@ -487,6 +512,7 @@ def test_strength_zero_is_the_classifier_itself(data):
     np.testing.assert_array_equal(reweighter.estimator_.coef_, alone.coef_)
     assert reweighter.strength_ == reweighter.n_rounds_ == 0
     assert reweighter.history_ == {}
+    assert reweighter.reason_ == "strength=0 was asked for."
 
 
 def test_fitting_twice_is_fitting_once(data):
