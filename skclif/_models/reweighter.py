@@ -7,11 +7,10 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.utils import Tags, check_random_state, column_or_1d, get_tags, indexable
+from sklearn.utils import Tags, check_random_state, get_tags, indexable
 from sklearn.utils.metadata_routing import UNUSED, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
@@ -19,12 +18,11 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
+    check_flags,
     check_labels,
-    check_length,
     check_weights,
     count_rows,
     error_context,
-    refuse_masked,
 )
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features, check_size
@@ -321,7 +319,9 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         _check_inner(self.estimator, concepts, concept_sample_weight)
         y = check_labels(y, count_rows(X), warn=True)
         (X,) = indexable(X)
-        clean = _check_clean(is_clean, len(y))
+        clean = None
+        if is_clean is not None:
+            clean = check_flags("is_clean", is_clean, len(y))
         y_val = _check_validation(X_val, y_val, clean, len(y))
         metadata = {
             "sample_weight": sample_weight,
@@ -561,21 +561,6 @@ def _check_inner(estimator: Any, concepts: Any, concept_sample_weight: Any) -> N
             f"concept_sample_weight was given, but {name} takes none; use "
             "ConceptBottleneckClassifier, or leave it out."
         )
-
-
-def _check_clean(is_clean: Any, n_samples: int) -> np.ndarray | None:
-    """Return which rows are clean, or None if that is not known."""
-    if is_clean is None:
-        return None
-    refuse_masked("is_clean", is_clean)
-    with error_context("is_clean", "one True or False for each row of X"):
-        is_clean = column_or_1d(is_clean, input_name="is_clean")
-        check_length("is_clean", len(is_clean), n_samples)
-        odd = pd.isna(is_clean)  # pandas.NA cannot be compared
-        odd[~odd] = ~np.isin(is_clean[~odd], [0, 1])
-        if odd.any():
-            raise ValueError(f"it contains {is_clean[odd].tolist()[0]!r}.")
-    return is_clean.astype(bool)
 
 
 def _check_validation(
