@@ -96,7 +96,10 @@ class Trials:
             self.all.append(suspected)
             self.base = int(forced or folds is None or self._nothing_against_suspects())
         self._first = len(self.all)
-        self.all += search.rounds(self.all[self.base], dose=dose, n_rounds=n_rounds)
+        for trial in search.rounds(self.all[self.base], dose=dose, n_rounds=n_rounds):
+            self.all.append(trial)
+            if folds is not None and self._is_worse_than_the_last():
+                break
         last = len(self.all) - 1 if n_rounds else self.base
         self.taken = last if folds is None else self._best()
 
@@ -114,6 +117,11 @@ class Trials:
     def strength(self) -> float:
         """How far they move weights."""
         return self._dose * self.n_rounds
+
+    @property
+    def n_tried(self) -> int:
+        """Number of rounds that were tried."""
+        return len(self.all) - self._first
 
     @property
     def rounds(self) -> list[Round]:
@@ -154,7 +162,7 @@ class Trials:
                 f"{self._verdict('weights by suspects', 1, self.used_suspects)}"
             )
         if self.rounds:
-            rounds = f"{how_many(len(self.rounds), 'round')} of influence"
+            rounds = f"{how_many(self.n_tried, 'round')} of influence"
             if self._folds is None:
                 parts.append(f"strength={self.strength:g} in {rounds} was asked for.")
             else:
@@ -187,6 +195,12 @@ class Trials:
             folds.change(before.losses, after.losses),
             folds.change(before.hits, after.hits),
         )
+
+    def _is_worse_than_the_last(self) -> bool:
+        """Return whether the last round raised the loss: others will raise it more."""
+        before = self.all[-2] if self.n_tried > 1 else self.all[self.base]
+        folds = cast(Folds, self._folds)
+        return folds.mean(self.all[-1].losses) > folds.mean(before.losses)
 
     def _nothing_against_suspects(self) -> bool:
         """Return whether held-out rows let suspects lose weight.
