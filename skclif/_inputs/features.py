@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 from scipy import sparse
+from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from ..numerics.sparse import Matrix, SparseFeatures
@@ -50,3 +52,69 @@ def check_size(name: str, X: Any) -> None:
             f"{LARGEST_FEATURE:g} they cannot be computed with in double precision. "
             "Divide the features by a constant, or clip them."
         )
+
+
+def refuse_unreadable(model: Any, X: Any, *, texts: bool) -> None:
+    """Refuse features that the classifier at the end of a pipeline cannot read.
+
+    Parameters
+    ----------
+    model : classifier
+    X : array-like or sparse matrix of shape (n_samples, n_features)
+        What its `fit` is to be given.
+    texts : bool
+        Whether to refuse texts.
+
+    Raises
+    ------
+    TypeError
+        If `X` is sparse, and the model is one of scikit-learn's that takes only dense
+        features; others may not say what they take.
+    ValueError
+        If `X` holds texts.
+    """
+    name = type(model).__name__
+    ours = type(model).__module__.partition(".")[0] in ("sklearn", "skclif")
+    if sparse.issparse(X) and ours and not get_tags(model).input_tags.sparse:
+        raise TypeError(
+            f"{name} takes no sparse features, which is what the steps before it or X "
+            "give. Put TruncatedSVD(n_components=100) before it, or use a classifier "
+            "that takes them (LogisticRegression, LinearSVC, MultinomialNB, "
+            "RandomForestClassifier ...)."
+        )
+    where = _texts_in(X) if texts else ""
+    if where:
+        raise ValueError(
+            f"{where}, but weights are learned from numbers. Put a step that makes "
+            f"them before {name}, for example make_pipeline(TfidfVectorizer(), "
+            f"{name}()), with a ColumnTransformer if there are several columns; or "
+            "give a surrogate that reads X."
+        )
+
+
+def _texts_in(X: Any) -> str:
+    """Return where X holds texts, or nothing."""
+    frame = nw.from_native(X, pass_through=True, eager_only=True)
+    if isinstance(frame, nw.DataFrame):
+        for column in frame.iter_columns():
+            if _is_text(column.to_numpy()):
+                return f"The column {column.name!r} of X holds texts"
+        return ""
+    return "X holds texts" if _is_text(X) else ""
+
+
+def _is_text(values: Any) -> bool:
+    """Return whether the first entries are strings that are no numbers."""
+    if getattr(getattr(values, "dtype", None), "kind", "O") not in "OUST":
+        return False
+    first = values.iloc[0] if hasattr(values, "iloc") else values[0]
+    entries = [first] if isinstance(first, str) or not np.ndim(first) else first
+    return any(isinstance(entry, str) and not _is_number(entry) for entry in entries)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

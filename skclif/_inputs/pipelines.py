@@ -6,6 +6,7 @@ from copy import copy
 from typing import Any
 
 from sklearn.base import clone
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
@@ -76,6 +77,7 @@ def fit_leading(estimator: Any, X: Any, y: Any, **params: Any) -> Any:
         process_routing(estimator, "fit", **params)
     if len(estimator) > 1:
         leading = estimator[:-1]
+        _refuse_tables_of_texts(leading[0], X)
         X = leading.fit_transform(X, y, **_requested(leading, params))
         estimator.steps[:-1] = leading.steps
     return fit_leading(estimator.steps[-1][1], X, y, **params)
@@ -103,6 +105,20 @@ def _refuse_samplers(estimator: Any) -> None:
                     "InfluenceReweighter."
                 )
         estimator = _inside(estimator)
+
+
+def _refuse_tables_of_texts(step: Any, X: Any) -> None:
+    """Refuse a table where a vectoriser would read the names of its columns."""
+    if not isinstance(step, CountVectorizer | HashingVectorizer):
+        return
+    shape = getattr(X, "shape", ())
+    if len(shape) == 2:
+        name = type(step).__name__
+        raise ValueError(
+            f"X has shape {tuple(shape)}, but {name} reads one column of texts. Pass "
+            "that column, for example X['text'], or put a ColumnTransformer with a "
+            f"{name} for each column of texts before the classifier."
+        )
 
 
 def _inside(estimator: Any) -> Any:

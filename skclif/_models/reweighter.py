@@ -27,7 +27,7 @@ from .._inputs.checks import (
     refuse_masked,
 )
 from .._inputs.devices import resolve_device
-from .._inputs.features import check_features, check_size
+from .._inputs.features import check_features, check_size, refuse_unreadable
 from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_parts
 from .._inputs.sklearn import (
     HasMethods,
@@ -36,6 +36,7 @@ from .._inputs.sklearn import (
     _fit_context,
     _routing_enabled,
 )
+from .._inputs.weighted import check_weighted
 from .._inputs.wrapper import AroundEstimatorMixin
 from .._results.words import how_many
 from ..numerics import reweighting
@@ -185,7 +186,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     __module__ = "skclif"
 
     _parameter_constraints: dict[str, Any] = {
-        "estimator": [HasMethods(["fit", "predict"])],
+        "estimator": [HasMethods(["fit"])],  # a stack predicts only when fitted
         "strength": [
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="left"),
@@ -306,6 +307,8 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         check_class_weights(self.estimator, y, weights)
         self.estimator_ = clone(self.estimator)
         features = fit_leading(self.estimator_, X, y, **metadata)
+        reads_texts = self.surrogate is not None or self.strength == 0
+        refuse_unreadable(final_step(self.estimator_), features, texts=not reads_texts)
         check_annotations(concepts, concept_sample_weight, len(y))
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
         if y_val is not None:
@@ -483,15 +486,9 @@ def _check_inner(estimator: Any, concepts: Any, concept_sample_weight: Any) -> N
     if not is_classifier(estimator):
         raise TypeError(
             f"estimator must be a classifier, or a pipeline that ends in one, got "
-            f"{name}."
+            f"{name if hasattr(model, 'fit') else repr(model)}."
         )
-    if not has_fit_parameter(model, "sample_weight"):
-        raise TypeError(
-            f"estimator must take sample_weight in fit, but {name} does not; use a "
-            "classifier that does (LogisticRegression, LinearSVC, "
-            "HistGradientBoostingClassifier ...). Put a search around the reweighter, "
-            "not into it."
-        )
+    check_weighted(model)
     if concepts is not None and not has_fit_parameter(model, "concepts"):
         raise TypeError(
             f"concepts were given, but {name} takes none; use "
