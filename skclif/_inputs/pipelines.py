@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any
 
+import narwhals.stable.v2 as nw
 from sklearn.base import clone
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.frozen import FrozenEstimator
@@ -77,6 +78,7 @@ def fit_leading(estimator: Any, X: Any, y: Any, **params: Any) -> Any:
         process_routing(estimator, "fit", **params)
     if len(estimator) > 1:
         leading = estimator[:-1]
+        _refuse_texts_in_arrow(X)
         _refuse_tables_of_texts(leading[0], X)
         X = leading.fit_transform(X, y, **_requested(leading, params))
         estimator.steps[:-1] = leading.steps
@@ -118,6 +120,19 @@ def _refuse_tables_of_texts(step: Any, X: Any) -> None:
             f"X has shape {tuple(shape)}, but {name} reads one column of texts. Pass "
             "that column, for example X['text'], or put a ColumnTransformer with a "
             f"{name} for each column of texts before the classifier."
+        )
+
+
+def _refuse_texts_in_arrow(X: Any) -> None:
+    """Refuse texts of pyarrow, which are no strings of Python for a vectoriser."""
+    table = nw.from_native(X, pass_through=True, eager_only=True, allow_series=True)
+    if not isinstance(table, nw.DataFrame | nw.Series):
+        return
+    types = [table.dtype] if isinstance(table, nw.Series) else table.schema.dtypes()
+    if table.implementation.is_pyarrow() and nw.String in types:
+        raise TypeError(
+            f"X is a {type(X).__name__} of pyarrow with texts, which the steps of "
+            "scikit-learn do not read. Pass X.to_pandas()."
         )
 
 
