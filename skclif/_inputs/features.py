@@ -11,7 +11,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from ..numerics.sparse import Matrix, SparseFeatures
-from .checks import error_context, refuse_dates, refuse_masked
+from .checks import COMPLEX, error_context, refuse_dates, refuse_masked
 
 # Beyond this, rounding is larger than the gradient near the optimum, and a fit ends
 # anywhere.
@@ -54,16 +54,8 @@ def check_size(name: str, X: Any) -> None:
         )
 
 
-def refuse_unreadable(model: Any, X: Any, *, texts: bool) -> None:
+def refuse_unreadable(model: Any, X: Any) -> None:
     """Refuse features that the classifier at the end of a pipeline cannot read.
-
-    Parameters
-    ----------
-    model : classifier
-    X : array-like or sparse matrix of shape (n_samples, n_features)
-        What its `fit` is to be given.
-    texts : bool
-        Whether to refuse texts.
 
     Raises
     ------
@@ -71,7 +63,7 @@ def refuse_unreadable(model: Any, X: Any, *, texts: bool) -> None:
         If `X` is sparse, and the model is one of scikit-learn's that takes only dense
         features; others may not say what they take.
     ValueError
-        If `X` holds texts.
+        If `X` holds complex numbers.
     """
     name = type(model).__name__
     ours = type(model).__module__.partition(".")[0] in ("sklearn", "skclif")
@@ -82,13 +74,39 @@ def refuse_unreadable(model: Any, X: Any, *, texts: bool) -> None:
             "that takes them (LogisticRegression, LinearSVC, MultinomialNB, "
             "RandomForestClassifier ...)."
         )
-    where = _texts_in(X) if texts else ""
-    if where:
+    types = [X.dtype] if hasattr(X, "dtype") else list(getattr(X, "dtypes", []))
+    if any(getattr(dtype, "kind", "") == "c" for dtype in types):
         raise ValueError(
-            f"{where}, but weights are learned from numbers. Put a step that makes "
-            f"them before {name}, for example make_pipeline(TfidfVectorizer(), "
-            f"{name}()), with a ColumnTransformer if there are several columns; or "
-            "give a surrogate that reads X."
+            f"{COMPLEX} by {name}: X holds complex numbers. Pass their real and "
+            "imaginary parts as features."
+        )
+
+
+def refuse_texts(X: Any, model: Any, reader: str, otherwise: str = "") -> None:
+    """Refuse texts among features that are to be numbers.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_samples, n_features)
+    model : classifier
+        Where a step can be put before.
+    reader : str
+        What needs numbers.
+    otherwise : str
+        What else people can do.
+
+    Raises
+    ------
+    ValueError
+        If `X` holds texts that are no numbers.
+    """
+    where = _texts_in(X)
+    if where:
+        name = type(model).__name__
+        raise ValueError(
+            f"{where}, but {reader} needs numbers. Put a step that makes them before "
+            f"{name}, for example make_pipeline(TfidfVectorizer(), {name}()), with a "
+            f"ColumnTransformer if there are several columns{otherwise}."
         )
 
 

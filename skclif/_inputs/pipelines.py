@@ -9,10 +9,12 @@ import narwhals.stable.v2 as nw
 from sklearn.base import clone
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from .features import refuse_texts, refuse_unreadable
 from .sklearn import _routing_enabled
 
 
@@ -52,7 +54,11 @@ def fit_parts(estimator: Any, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:
     estimator = clone(estimator)
     features = fit_leading(estimator, X, y, **params)
     if not is_frozen(estimator):
-        final_step(estimator).fit(features, y, **params)
+        model = final_step(estimator)
+        if isinstance(model, LogisticRegression):  # ours says so by itself
+            refuse_unreadable(model, features)
+            refuse_texts(features, model, type(model).__name__)
+        model.fit(features, y, **params)
     return estimator, features
 
 

@@ -27,7 +27,12 @@ from .._inputs.checks import (
     refuse_masked,
 )
 from .._inputs.devices import resolve_device
-from .._inputs.features import check_features, check_size, refuse_unreadable
+from .._inputs.features import (
+    check_features,
+    check_size,
+    refuse_texts,
+    refuse_unreadable,
+)
 from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_parts
 from .._inputs.sklearn import (
     HasMethods,
@@ -307,8 +312,14 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         check_class_weights(self.estimator, y, weights)
         self.estimator_ = clone(self.estimator)
         features = fit_leading(self.estimator_, X, y, **metadata)
-        reads_texts = self.surrogate is not None or self.strength == 0
-        refuse_unreadable(final_step(self.estimator_), features, texts=not reads_texts)
+        refuse_unreadable(final_step(self.estimator_), features)
+        if self.surrogate is None and self.strength != 0:
+            refuse_texts(
+                features,
+                final_step(self.estimator_),
+                "the model that weights are learned from",
+                "; or give a surrogate that reads X",
+            )
         check_annotations(concepts, concept_sample_weight, len(y))
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
         if y_val is not None:

@@ -359,7 +359,7 @@ WORKING = {
     ),
 }
 
-NUMBERS = "X holds texts, but weights are learned from numbers. Put a step that makes"
+LEARNED = "but the model that weights are learned from needs numbers. Put a step"
 SPARSE = "takes no sparse features, .* Put TruncatedSVD"
 REFUSED = {
     "RW(GridSearchCV(LR))": Row(
@@ -439,9 +439,9 @@ REFUSED = {
     "RW(tfidf | GaussianNB)": Row(
         lambda: RW(tfidf(GaussianNB())), TEXTS, no=f"GaussianNB {SPARSE}"
     ),
-    "RW(LR), texts": Row(lambda: RW(LR()), TEXTS, no=NUMBERS),
+    "RW(LR), texts": Row(lambda: RW(LR()), TEXTS, no=f"X holds texts, {LEARNED}"),
     "RW(LR), a column of texts": Row(
-        lambda: RW(LR()), FRAME, no="The column 'text' of X holds texts, but weights"
+        lambda: RW(LR()), FRAME, no=f"The column 'text' of X holds texts, {LEARNED}"
     ),
     "RW(tfidf | LR), a data frame": Row(
         lambda: RW(tfidf(LR())),
@@ -488,6 +488,7 @@ UNEXPLAINED = {
         "got InfluenceReweighter at the end. Fit it, and explain its estimator_ with "
         "its sample_weight_ as sample_weight",
     ),
+    "EX(LR), texts": (LR, "X holds texts, but LogisticRegression needs"),
     "EX(GridSearchCV(tfidf | LR))": (
         lambda: _searched(),
         "got GridSearchCV at the end. Fit the search, and explain its best_estimator_",
@@ -782,7 +783,7 @@ def test_what_can_be_explained(name, routing):
 @pytest.mark.parametrize("name", UNEXPLAINED)
 def test_what_cannot_be_explained(name, routing):
     make, match = UNEXPLAINED[name]
-    with pytest.raises(TypeError, match=match):
+    with pytest.raises((TypeError, ValueError), match=match):
         ConceptInfluenceExplainer(make()).fit(TEXTS, Y)
 
 
