@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.validation import check_is_fitted
 
-from .features import refuse_texts, refuse_unreadable
+from .readable import refuse_texts, refuse_unreadable
 from .sklearn import _routing_enabled
 
 

@@ -27,13 +27,9 @@ from .._inputs.checks import (
     refuse_masked,
 )
 from .._inputs.devices import resolve_device
-from .._inputs.features import (
-    check_features,
-    check_size,
-    refuse_texts,
-    refuse_unreadable,
-)
+from .._inputs.features import check_features, check_size
 from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_parts
+from .._inputs.readable import refuse_texts, refuse_unreadable
 from .._inputs.sklearn import (
     HasMethods,
     Interval,
