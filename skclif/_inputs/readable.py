@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import narwhals.stable.v2 as nw
-import numpy as np
 from scipy import sparse
 from sklearn.utils import get_tags
 
@@ -84,10 +83,12 @@ def _texts_in(X: Any) -> str:
 
 def _is_text(values: Any) -> bool:
     """Return whether the first entries are strings that are no numbers."""
-    if getattr(getattr(values, "dtype", None), "kind", "O") not in "OUST":
+    kind = getattr(getattr(values, "dtype", None), "kind", "O")
+    if kind not in "OUST" or not len(values):
         return False
     first = values.iloc[0] if hasattr(values, "iloc") else values[0]
-    entries = [first] if isinstance(first, str) or not np.ndim(first) else first
+    is_row = isinstance(first, list | tuple) or getattr(first, "ndim", 0)
+    entries = first if is_row else [first]
     return any(isinstance(entry, str) and not _is_number(entry) for entry in entries)
 
 

@@ -279,11 +279,13 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            If the estimator is not a classifier, takes no `sample_weight`, is frozen,
-            or is given `concepts` that it does not take.
+            If the estimator is not a classifier, takes no `sample_weight` or does not
+            hand it on, is frozen, is a search, does not take sparse features and gets
+            them, or is given `concepts` that it does not take.
         ValueError
-            If lengths differ, clean rows are given twice, `X_val` is as long as `X`, or
-            `cv` does not test every row whose loss counts exactly once.
+            If lengths differ, clean rows are given twice, `X_val` is as long as `X`,
+            `cv` does not test every row whose loss counts exactly once, or there are
+            texts where numbers are needed.
 
         Warns
         -----

@@ -85,7 +85,8 @@ class SentenceEmbedder(
     never run. The network is not used if the weights are on this machine: in a
     directory, in the package, or in the cache of the Hub's client. For a name without a
     revision, the revision in that cache is used. Clones and pickles hold no weights;
-    they are loaded on first use, and again after `model`, `device` or `dtype` changed.
+    they are loaded on first use, if no embedder that shares vectors holds them, and
+    again after `model`, `device` or `dtype` changed.
 
     *Long texts.* With ``long_text="mean"`` the tokens of a text are cut into chunks of
     the length that the model reads. The vectors of the chunks are averaged, weighted by
@@ -98,11 +99,13 @@ class SentenceEmbedder(
     a vector depends on the other texts in its batch by rounding only, about 1e-6 of its
     length. With `cache_dir`, the vector that was computed first is returned from then
     on. It is found by the contents of the model's files, `dtype`, `long_text` and the
-    text, not by the model's name; `normalize` is applied after the cache.
+    text, not by the model's name; `normalize` is applied after the cache. In memory the
+    kind of device counts too.
 
-    *Searches.* Clones in one process share vectors, in threads too. Processes do not:
-    for ``n_jobs`` above 1 give `cache_dir`, which they share on disk, or embed the
-    texts before the search; a process that embeds without it warns.
+    *Searches.* Clones in one process share vectors and the loaded model, in threads
+    too. Processes do not: for ``n_jobs`` above 1 give `cache_dir`, which they share on
+    disk, or embed the texts before the search; a process that embeds without it warns
+    once.
 
     Examples
     --------

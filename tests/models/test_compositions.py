@@ -449,6 +449,11 @@ REFUSED = {
         no=r"X has shape \(160, 1\), but TfidfVectorizer reads one column of texts. "
         r"Pass that column, for example X\['text'\], or put a ColumnTransformer",
     ),
+    "tfidf | RW(LR), a data frame": Row(
+        lambda: tfidf(RW(LR())),
+        FRAME[["text"]],
+        no="y has 160 rows, but X has 1: inconsistent numbers of samples",
+    ),
     "RW(LR), missing values": Row(
         lambda: RW(LR()),
         GAPS,
@@ -711,6 +716,20 @@ def test_given_weights_arrive_where_they_are_asked_for(inside, routing):
     estimator.fit(TEXTS, Y, **prefixed(estimator, routing, **given))
     (found,) = reweighters(estimator)
     np.testing.assert_array_equal(found.sample_weight_ == 0, weights == 0)
+
+
+def test_pipelines_in_an_ensemble_with_routing():
+    """They can be asked there for weights, and a surrogate reads what they read."""
+    surrogate = tfidf(LR())
+    with sklearn.config_context(enable_metadata_routing=True):
+        both = [("a", tfidf(asked(LR()))), ("b", tfidf(asked(LinearSVC())))]
+        found = RW(VotingClassifier(both), surrogate=surrogate)
+        found.fit(TEXTS, Y, is_clean=CLEAN)
+        plain = RW(VotingClassifier(both), strength=0).fit(TEXTS, Y, is_clean=CLEAN)
+    check_weighing(found)
+    members = [fitted.estimator_.estimators_ for fitted in (found, plain)]
+    for one, other in zip(*members, strict=True):
+        assert not np.allclose(one[-1].coef_, other[-1].coef_)
 
 
 def test_what_is_frozen_inside_is_not_asked_for_weights(routing):
