@@ -5,9 +5,12 @@ This module needs no torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
 from scipy import sparse
 from sklearn.utils import get_tags
 
@@ -72,13 +75,21 @@ def refuse_texts(X: Any, model: Any, reader: str, otherwise: str = "") -> None:
 
 def _texts_in(X: Any) -> str:
     """Return where X holds texts, or nothing."""
-    frame = nw.from_native(X, pass_through=True, eager_only=True)
-    if isinstance(frame, nw.DataFrame):
-        for column in frame.iter_columns():
-            if _is_text(column.to_numpy()):
-                return f"The column {column.name!r} of X holds texts"
-        return ""
-    return "X holds texts" if _is_text(X) else ""
+    if not hasattr(X, "columns"):
+        return "X holds texts" if _is_text(X) else ""
+    for name, values in _columns(X):
+        if _is_text(values):
+            return f"The column {name!r} of X holds texts"
+    return ""
+
+
+def _columns(X: Any) -> Iterator[tuple[Any, np.ndarray]]:
+    if isinstance(X, pd.DataFrame):  # names may be there twice
+        for position, name in enumerate(X.columns):
+            yield name, X.iloc[:, position].to_numpy()
+        return
+    for column in nw.from_native(X, eager_only=True).iter_columns():
+        yield column.name, column.to_numpy()
 
 
 def _is_text(values: Any) -> bool:
@@ -87,7 +98,7 @@ def _is_text(values: Any) -> bool:
     if kind not in "OUST" or not len(values):
         return False
     first = values.iloc[0] if hasattr(values, "iloc") else values[0]
-    is_row = isinstance(first, list | tuple) or getattr(first, "ndim", 0)
+    is_row = isinstance(first, list | tuple) or getattr(first, "ndim", 0) > 0
     entries = first if is_row else [first]
     return any(isinstance(entry, str) and not _is_number(entry) for entry in entries)
 

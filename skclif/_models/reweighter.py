@@ -310,14 +310,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         check_class_weights(self.estimator, y, weights)
         self.estimator_ = clone(self.estimator)
         features = fit_leading(self.estimator_, X, y, **metadata)
-        refuse_unreadable(final_step(self.estimator_), features)
-        if self.surrogate is None and self.strength != 0:
-            refuse_texts(
-                features,
-                final_step(self.estimator_),
-                "the model that weights are learned from",
-                "; or give a surrogate that reads X",
-            )
+        self._check_readable(features)
         check_annotations(concepts, concept_sample_weight, len(y))
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
         if y_val is not None:
@@ -369,6 +362,20 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return self.estimator_.decision_function(X)
+
+    def _check_readable(self, features: Any) -> None:
+        """Refuse what no model here can read, before weights are learned."""
+        model = final_step(self.estimator_)
+        if isinstance(model, ConceptBottleneckClassifier):  # says so by itself
+            return
+        refuse_unreadable(model, features)
+        if self.surrogate is None and self.strength != 0:
+            refuse_texts(
+                features,
+                model,
+                "the model that weights are learned from",
+                "; or give a surrogate that reads X",
+            )
 
     def _learn(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Return multipliers and influence; store the rounds that led to them."""

@@ -536,6 +536,16 @@ def test_numbers_written_as_texts_are_numbers(X):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_columns_of_one_name():
+    found = reweighter().fit(pd.DataFrame(X, columns=list("aabbc")), Y)
+    np.testing.assert_allclose(
+        found.sample_weight_, reweighter().fit(X, Y).sample_weight_
+    )
+    texts = pd.DataFrame({"a": X[:, 0], "b": "soup"})[["a", "b", "b"]]
+    with pytest.raises(ValueError, match="The column 'b' of X holds texts"):
+        reweighter().fit(texts, Y)
+
+
 def test_entries_that_no_surrogate_reads():
     match = "X must be a dense table of numbers, or a surrogate must be given: float"
     with pytest.raises(TypeError, match=match):
