@@ -1449,7 +1449,7 @@ X_VAL_KINDS = validation_kinds(
         "columns": replace(SPARSE_VAL, frame=True),
     },
 )
-FEW_CLEAN = "has 0 clean rows, but reweighting needs at least 2 of every class, so"
+FEW_CLEAN = "has 0 clean rows, but reweighting needs at least 2 of every class."
 OTHER_TYPE = Refused(r"y with y_val mixes values that cannot be ordered \(int, str\)")
 Y_VAL_KINDS = validation_kinds(
     Y_KINDS,
@@ -1783,6 +1783,7 @@ PARAMETERS = {
     InfluenceReweighter: {
         "estimator": {},
         "strength": ("zero", "huge", "a fraction", "True"),
+        "use_suspects": FLAG,
         "n_rounds": ("huge", "True"),
         "cv": {
             "None": None,

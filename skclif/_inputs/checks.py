@@ -219,6 +219,19 @@ def check_annotation_weights(
     return weights
 
 
+def check_flags(name: str, flags: Any, n_samples: int) -> np.ndarray:
+    """Return one bool for each row."""
+    refuse_masked(name, flags)
+    with error_context(name, "one True or False for each row of X"):
+        flags = column_or_1d(flags, input_name=name)
+        check_length(name, len(flags), n_samples)
+        odd = pd.isna(flags)  # pandas.NA cannot be compared
+        odd[~odd] = ~np.isin(flags[~odd], [0, 1])
+        if odd.any():
+            raise ValueError(f"it contains {flags[odd].tolist()[0]!r}.")
+    return flags.astype(bool)
+
+
 def check_input_features(estimator: Any, input_features: Any) -> np.ndarray:
     """Return the names of the features seen in `fit`, or those given."""
     with error_context(

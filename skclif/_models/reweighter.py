@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.utils import Tags, check_random_state, column_or_1d, get_tags, indexable
+from sklearn.utils import Tags, check_random_state, get_tags, indexable
 from sklearn.utils.metadata_routing import UNUSED, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
@@ -19,12 +18,11 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
+    check_flags,
     check_labels,
-    check_length,
     check_weights,
     count_rows,
     error_context,
-    refuse_masked,
 )
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features, check_size
@@ -40,6 +38,7 @@ from .._inputs.sklearn import (
 from .._inputs.weighted import check_weighted
 from .._inputs.wrapper import AroundEstimatorMixin
 from .._results.words import how_many
+from ..exceptions import ReweightingWarning, warn_user
 from ..numerics import reweighting
 from ..numerics.bottleneck import TrainingData
 from ..numerics.lockstep import LockstepModels
@@ -48,6 +47,7 @@ from .bottleneck import ConceptBottleneckClassifier
 from .fitted import FittedHeads
 from .linear import check_class_weights, check_explainable, training_rows
 from .reweighter_rows import Rows, check_annotations
+from .reweighter_trials import Folds, Trials, numpy
 
 _DEFAULT_FOLDS = 5
 
@@ -65,12 +65,15 @@ def _inner_has(method: str) -> Callable[[Any], bool]:
 class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     """Fit a classifier with sample weights that lower the loss of held-out rows.
 
-    Rows whose presence raises the loss of clean rows lose weight, other rows gain
-    weight, and the total stays the same. This takes several rounds. Each round computes
-    influence at the weights of the last round. ``strength="auto"`` stops after the
-    round that is best on rows that had no part in the weights. If no round is better
-    than the start, the classifier is fitted with the given weights. See
-    :doc:`/reweighting`.
+    Rows whose labels are probably wrong lose their weight. Then rows whose presence
+    raises the loss of clean rows lose weight, other rows gain weight, and the total
+    stays the same. This takes several rounds. Each round computes influence at the
+    weights of the last round. ``strength="auto"`` takes only what is better on rows
+    that had no part in the weights. If nothing is, the classifier is fitted with the
+    given weights, and a warning and `reason_` say why. See :doc:`/reweighting`.
+
+    A search that judges by wrong labels prefers ``strength=0``. Let it judge by clean
+    rows: :func:`skclif.metrics.make_clean_scorer`.
 
     Parameters
     ----------
@@ -81,8 +84,13 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         own influence; any other classifier needs a `surrogate`.
     strength : "auto" or float, default="auto"
         How far all rounds together move weights: by ``2 * strength`` in log-odds for a
-        standard score of 1. 0 keeps the given weights. "auto" adds 1 per round and
-        chooses the round.
+        standard score of 1. 0 takes no round. "auto" adds 1 per round and chooses the
+        round.
+    use_suspects : "auto" or bool, default="auto"
+        Whether rows start with the probability that their label is right times their
+        weight, and rows that are probably wrong with none. Then also ``strength=0``
+        changes weights. "auto" does this with ``strength="auto"``, if some labels seem
+        to be wrong and held-out rows do not speak against it.
     n_rounds : int, default=5
         Maximum number of rounds.
     cv : int, splitter, iterable of splits or None, default=5
@@ -90,7 +98,9 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         rows, or all rows if no row is known to be clean. An int is the number of
         shuffled, stratified folds, and None is 5. An iterable holds (train, test)
         positions in `X`, or in `X_val` if that is given; every row whose loss counts
-        must be in exactly one test part.
+        must be in exactly one test part. Labels of other rows are suspected by models
+        of the same folds if each is in one test part too, and otherwise by five
+        shuffled folds of their own.
     max_weight : float, default=2.0
         Upper bound on the multipliers of weights, before they are scaled to keep the
         total weight.
@@ -116,17 +126,28 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         rows (nats; positive = harmful) before the first round; without clean rows, on
         the mean probability of error. NaN for clean rows and for rows of weight 0, and
         for all rows if there was no round.
+    probability_wrong_ : ndarray of shape (n_samples,)
+        Probability that the row's label is wrong, in the eyes of models that were not
+        trained on it. NaN for clean rows and for rows of weight 0, and for all rows if
+        no label seems to be wrong.
+    used_suspects_ : bool
+        Whether these probabilities changed the weights.
     strength_ : float
         The strength that was used.
     n_rounds_ : int
         Number of rounds that were used.
-    history_ : dict of str to ndarray of shape (n_rounds + 1,)
-        The start and every round: "strength", and "signal", the share of the variance
-        of harm over rows that is not disagreement between folds. With "auto" also
-        "log_loss" (nats) and "accuracy" on rows that had no part in the weights, and
-        "std_error", the standard error over folds of the difference in log-loss to the
-        start. Without clean rows also "noise", the share of labels that seem to be
-        wrong. Empty if there was no round.
+    reason_ : str
+        Why these weights: what was tried, and its effect on held-out rows with 95 %
+        intervals (t over folds).
+    history_ : dict of str to ndarray of shape (n_tried,)
+        The start, then suspects alone if any label seems to be wrong, then every
+        round: "strength"; "suspects", whether suspects lost weight; and "signal", the
+        share of the variance of harm over rows that is not disagreement between folds.
+        With "auto" also "log_loss" (nats) and "accuracy" on rows that had no part in
+        the weights, and "std_error" and "accuracy_std_error", the standard errors over
+        folds of the differences to what it started from: the start, and for rounds
+        suspects alone if these were taken. Without clean rows also "noise", the share
+        of labels that seem to be wrong. Empty if nothing was tried.
     estimator_ : estimator
         The fitted clone.
     classes_ : ndarray of shape (n_classes,)
@@ -154,9 +175,12 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     not its direction [2]_. "log_loss" is then that of the labels after such noise, at
     the rate that makes them most likely.
 
-    "auto" takes the round of least out-of-fold log-loss among the rounds with at least
-    as many correct predictions as the start, if it is better than the start by more
-    than a standard error over folds.
+    "auto" takes suspects if the noise model of :meth:`~ConceptInfluenceExplainer.\
+suspect_labels` makes the labels more likely with wrong ones than without, if
+    out-of-fold log-loss falls, and if the 95 % interval of its change does not lie
+    below 0. Then it takes the round of least out-of-fold
+    log-loss among the rounds with at least as many correct predictions as before, if it
+    is better by more than a standard error over folds.
 
     References
     ----------
@@ -192,6 +216,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="left"),
         ],
+        "use_suspects": [StrOptions({"auto"}), "boolean"],
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
         "cv": ["cv_object"],
         "max_weight": [Interval(Real, 1, None, closed="neither")],
@@ -214,6 +239,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         estimator: Any,
         *,
         strength: float | str = "auto",
+        use_suspects: bool | str = "auto",
         n_rounds: int = 5,
         cv: Any = 5,
         max_weight: float = 2.0,
@@ -223,6 +249,7 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     ):
         self.estimator = estimator
         self.strength = strength
+        self.use_suspects = use_suspects
         self.n_rounds = n_rounds
         self.cv = cv
         self.max_weight = max_weight
@@ -290,12 +317,15 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         Warns
         -----
         ReweightingWarning
-            If a class has too few clean rows. The weights then stay as given.
+            If weights stay as given although others were asked for: a class has too few
+            clean rows, or nothing that was tried helped. `reason_` says the same.
         """
         _check_inner(self.estimator, concepts, concept_sample_weight)
         y = check_labels(y, count_rows(X), warn=True)
         (X,) = indexable(X)
-        clean = _check_clean(is_clean, len(y))
+        clean = None
+        if is_clean is not None:
+            clean = check_flags("is_clean", is_clean, len(y))
         y_val = _check_validation(X_val, y_val, clean, len(y))
         metadata = {
             "sample_weight": sample_weight,
@@ -320,12 +350,13 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             rows = rows.extended(added, y_val, get_tags(model).input_tags.allow_nan)
             if isinstance(model, ConceptBottleneckClassifier):
                 check_size("X_val", added)
-        multipliers, influence = self._learn(rows)
+        multipliers, influence, wrong = self._learn(rows)
         weights = rows.weights * multipliers
         if not self.include_validation:
             weights[~rows.adapted & ~rows.alone_in_class()] = 0
         rows.fit(final_step(self.estimator_), weights)
         self.sample_weight_, self.influence_ = weights[: len(y)], influence[: len(y)]
+        self.probability_wrong_ = wrong[: len(y)]
         self.classes_ = self.estimator_.classes_
         return self
 
@@ -369,7 +400,8 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         if isinstance(model, ConceptBottleneckClassifier):  # says so by itself
             return
         refuse_unreadable(model, features)
-        if self.surrogate is None and self.strength != 0:
+        learned = self.strength != 0 or self.use_suspects is True
+        if self.surrogate is None and learned:
             refuse_texts(
                 features,
                 model,
@@ -377,42 +409,68 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
                 "; or give a surrogate that reads X",
             )
 
-    def _learn(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-        """Return multipliers and influence; store the rounds that led to them."""
-        multipliers, influence = np.ones(len(rows.y)), np.full(len(rows.y), np.nan)
-        self.strength_, self.n_rounds_, self.history_ = 0.0, 0, {}
+    def _learn(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return multipliers, influence, and probabilities; store what led to them."""
+        unknown = np.full(len(rows.y), np.nan)
+        unchanged = np.ones(len(rows.y)), unknown, unknown
+        self.strength_, self.n_rounds_, self.used_suspects_ = 0.0, 0, False
+        self.history_, automatic = {}, self.strength == "auto"
+        suspecting = self.use_suspects is True or (
+            automatic and self.use_suspects == "auto"
+        )
+        n_rounds = self.n_rounds if automatic or self.strength else 0
+        if not n_rounds and not suspecting:
+            self.reason_ = "strength=0 was asked for."
+            return unchanged
         cv = _DEFAULT_FOLDS if self.cv is None else self.cv
-        if self.strength == 0 or rows.warn_if_too_few(cv):
-            return multipliers, influence
-        fold, n_folds = rows.folds(cv, check_random_state(self.random_state))
+        self.reason_ = rows.too_few(cv)
+        if self.reason_:
+            _warn_unchanged(self.reason_)
+            return unchanged
+        trials = self._trials(rows, suspecting, automatic, n_rounds)
+        self.history_, self.reason_ = trials.history(), trials.reason()
+        self.strength_, self.n_rounds_ = trials.strength, trials.n_rounds
+        self.used_suspects_ = trials.used_suspects
+        if not trials.taken:
+            _warn_unchanged(self.reason_)
+        multipliers, influence, wrong = (part.copy() for part in unchanged)
         kept = rows.weights > 0
-        fold, weights = fold[kept], rows.weights[kept]
-        automatic = self.strength == "auto"
-        dose = 1.0 if automatic else float(self.strength) / self.n_rounds
-        rounds = self._rounds(rows.take(kept), fold, n_folds, dose, automatic)
-        self.history_ = {
-            "strength": dose * np.arange(len(rounds)),
-            "signal": np.array([r.signal for r in rounds]),
-        }
-        self.n_rounds_ = self.n_rounds
-        if automatic:
-            self.history_ |= _out_of_fold(rounds, fold[fold >= 0], weights[fold >= 0])
-            if rows.clean is None:
-                self.history_["noise"] = np.array([r.noise for r in rounds])
-            self.n_rounds_ = _best_round(self.history_)
-        self.strength_ = float(dose * self.n_rounds_)
-        multipliers[kept] = rounds[self.n_rounds_].multipliers.cpu().numpy()
-        influence[kept] = _numpy(rounds[1].influence)
-        return multipliers, influence
+        multipliers[kept] = numpy(trials.all[trials.taken].multipliers)
+        if trials.rounds:
+            influence[kept] = numpy(trials.rounds[0].influence)
+        if trials.suspicion is not None:
+            wrong[kept] = numpy(trials.suspicion.probability_wrong)
+        return multipliers, influence, wrong
 
-    def _rounds(
+    def _trials(
+        self, rows: Rows, suspecting: bool, automatic: bool, n_rounds: int
+    ) -> Trials:
+        """Try what was asked for on the rows that have weight."""
+        cv = _DEFAULT_FOLDS if self.cv is None else self.cv
+        random_state = check_random_state(self.random_state)
+        fold, n_folds, own_fold = rows.folds(cv, random_state)
+        kept = rows.weights > 0
+        rows, fold = rows.take(kept), fold[kept]
+        counted = fold >= 0
+        own_fold = None if own_fold is None else own_fold[kept]
+        return Trials(
+            self._reweighting(rows, fold, n_folds, own_fold, automatic),
+            Folds(fold[counted], rows.weights[counted]) if automatic else None,
+            suspecting=suspecting,
+            forced=self.use_suspects is True,
+            dose=1.0 if automatic else float(self.strength) / self.n_rounds,
+            n_rounds=n_rounds,
+            noisy=rows.clean is None,
+        )
+
+    def _reweighting(
         self,
         rows: Rows,
         fold: np.ndarray,
         n_folds: int,
-        dose: float,
-        automatic: bool,
-    ) -> list[reweighting.Round]:
+        own_fold: np.ndarray | None,
+        evaluate: bool,
+    ) -> reweighting.Reweighting:
         model, data = self._influence_model(rows)
         heads = FittedHeads.of(model)
         device = resolve_device(_device_of(model), data.features)
@@ -426,18 +484,18 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
             weights,
             **heads.penalties,
         )
-        adapted = torch.from_numpy(rows.adapted).to(device)
-        folds = torch.from_numpy(fold).to(device)
-        return list(
-            reweighting.reweight(
-                models,
-                reweighting.Rows(weights, adapted, folds, n_folds),
-                dose=dose,
-                n_rounds=self.n_rounds,
-                max_weight=float(self.max_weight),
-                evaluate=automatic,
-                keep_clean=self.include_validation,
-            )
+        return reweighting.Reweighting(
+            models,
+            reweighting.Rows(
+                weights,
+                torch.from_numpy(rows.adapted).to(device),
+                torch.from_numpy(fold).to(device),
+                n_folds,
+                None if own_fold is None else torch.from_numpy(own_fold).to(device),
+            ),
+            max_weight=float(self.max_weight),
+            evaluate=evaluate,
+            keep_clean=self.include_validation,
         )
 
     def _influence_model(self, rows: Rows) -> tuple[Any, TrainingData]:
@@ -519,21 +577,6 @@ def _check_inner(estimator: Any, concepts: Any, concept_sample_weight: Any) -> N
         )
 
 
-def _check_clean(is_clean: Any, n_samples: int) -> np.ndarray | None:
-    """Return which rows are clean, or None if that is not known."""
-    if is_clean is None:
-        return None
-    refuse_masked("is_clean", is_clean)
-    with error_context("is_clean", "one True or False for each row of X"):
-        is_clean = column_or_1d(is_clean, input_name="is_clean")
-        check_length("is_clean", len(is_clean), n_samples)
-        odd = pd.isna(is_clean)  # pandas.NA cannot be compared
-        odd[~odd] = ~np.isin(is_clean[~odd], [0, 1])
-        if odd.any():
-            raise ValueError(f"it contains {is_clean[odd].tolist()[0]!r}.")
-    return is_clean.astype(bool)
-
-
 def _check_validation(
     X_val: Any, y_val: Any, clean: np.ndarray | None, n_samples: int
 ) -> np.ndarray | None:
@@ -566,36 +609,6 @@ def _has_influence(model: Any) -> bool:
     return True
 
 
-def _out_of_fold(
-    rounds: list[reweighting.Round], fold: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Return losses and hits on held-out rows, round by round."""
-    losses = np.stack([_numpy(r.losses) for r in rounds])
-    hits = np.stack([_numpy(r.hits) for r in rounds])
-    fold_weights: np.ndarray = np.bincount(fold, weights)
-    shares = fold_weights / weights.sum()
-    change = losses - losses[0]
-    sums: np.ndarray = np.stack([np.bincount(fold, weights * row) for row in change])
-    by_fold = sums / fold_weights
-    deviation = by_fold - by_fold @ shares[:, None]
-    return {
-        "log_loss": np.average(losses, axis=1, weights=weights),
-        "std_error": np.sqrt(deviation**2 @ shares / (len(shares) - 1)),
-        "accuracy": np.average(hits, axis=1, weights=weights),
-    }
-
-
-def _best_round(history: dict[str, np.ndarray]) -> int:
-    """Return the round to stop after, 0 if no round is better beyond doubt.
-
-    Eq. (39) of docs/mathematics.rst.
-    """
-    losses, accuracy = history["log_loss"], history["accuracy"]
-    best = int(np.argmin(np.where(accuracy >= accuracy[0], losses, np.inf)))
-    certain = losses[best] < losses[0] - history["std_error"][best]
-    return best if certain else 0
-
-
-def _numpy(tensor: torch.Tensor | None) -> np.ndarray:
-    """Return what a round measured; only what was not asked for is None."""
-    return cast(torch.Tensor, tensor).cpu().numpy()
+def _warn_unchanged(reason: str) -> None:
+    """Warn that weights stay as given."""
+    warn_user(f"Weights stay as given. {reason}", ReweightingWarning)

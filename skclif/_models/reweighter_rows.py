@@ -26,13 +26,13 @@ from .._inputs.checks import (
 )
 from .._inputs.sklearn import _safe_indexing
 from .._results.words import how_many
-from ..exceptions import ReweightingWarning, warn_user
 
 _MIN_FOLDS = 3  # with two folds, neither could tell whether the other is right
 _MIN_CLEAN = 2  # rows of every class: one row to learn from, and one to hold out
 _SPLITS = (
     "an int, a splitter that needs no groups, or an iterable of (train, test) positions"
 )
+_OWN_FOLDS = 5  # of rows to suspect
 _MIN_OWN = 3  # without clean rows, two folds are out at a time
 
 
@@ -164,17 +164,9 @@ class Rows:
         """Return which rows are of classes without a row whose weight is learned."""
         return ~np.isin(self.y, self.y[self.adapted & (self.weights > 0)])
 
-    def warn_if_too_few(self, cv: Any) -> bool:
-        """Warn and return True if held-out rows cannot guide the weights."""
-        reason = self._too_few(int(cv) if isinstance(cv, int | np.integer) else 0)
-        if reason:
-            warn_user(
-                f"{reason}, so that weights stay as given (strength_=0).",
-                ReweightingWarning,
-            )
-        return bool(reason)
-
-    def _too_few(self, n_folds: int) -> str:
+    def too_few(self, cv: Any) -> str:
+        """Return why held-out rows cannot guide the weights; nothing if they can."""
+        n_folds = int(cv) if isinstance(cv, int | np.integer) else 0
         kept = self.weights > 0
         kind = "rows" if self.clean is None else "clean rows"
         least = _MIN_OWN if self.clean is None else _MIN_CLEAN
@@ -186,20 +178,29 @@ class Rows:
             if n_counted < least:
                 return (
                     f"Class {label!r} has {n_counted} {kind}, but reweighting needs at "
-                    f"least {least} of every class"
+                    f"least {least} of every class."
                 )
             if not (own & self.adapted).any():
-                return f"Class {label!r} has clean rows only"
+                return f"Class {label!r} has clean rows only."
         if largest < n_folds:
-            return f"No class has as many {kind} as there are folds, cv={n_folds}"
+            return f"No class has as many {kind} as there are folds, cv={n_folds}."
         return ""
 
     def folds(
         self, cv: Any, random_state: np.random.RandomState
-    ) -> tuple[np.ndarray, int]:
-        """Return the fold that tests every row, or -1, and the number of folds.
+    ) -> tuple[np.ndarray, int, np.ndarray | None]:
+        """Return the folds of rows whose loss counts, and of rows to suspect.
 
-        Rows of weight 0 and rows whose loss does not count have no fold.
+        Rows of weight 0 have no fold.
+
+        Returns
+        -------
+        fold : ndarray of shape (n,)
+            The fold that tests each row whose loss counts; -1 for other rows.
+        n_folds : int
+        own_fold : ndarray of shape (n,), or None
+            The fold of each row with learned weights; -1 for other rows. None if all
+            rows have both.
         """
         counted = np.flatnonzero(self.counted & (self.weights > 0))
         n_tests = np.zeros(len(self.y), int)
@@ -221,9 +222,40 @@ class Rows:
                 f"cv={cv!r} gives {len(used)} folds of rows whose loss counts, but "
                 f"at least {_MIN_FOLDS} are needed to tell what the folds agree on."
             )
-        fold = np.full(len(self.y), -1)
-        fold[counted] = codes
-        return fold, len(used)
+        of_counted = np.full(len(self.y), -1)
+        of_counted[counted] = codes
+        if self.clean is None:
+            return of_counted, len(used), None
+        adapted = np.flatnonzero(self.adapted & (self.weights > 0))
+        own_fold = np.full(len(self.y), -1)
+        if (n_tests[adapted] == 1).all() and self._spread(adapted, fold[adapted]):
+            own_fold[adapted] = np.unique(fold[adapted], return_inverse=True)[1]
+        else:
+            own_fold[adapted] = self._dealt(adapted, random_state)
+        return of_counted, len(used), own_fold
+
+    def _spread(self, rows: np.ndarray, fold: np.ndarray) -> bool:
+        """Return whether all classes of some rows are in several folds."""
+        labels = self.y[rows]
+        return all(
+            len(np.unique(fold[labels == label])) > 1 for label in np.unique(labels)
+        )
+
+    def _dealt(
+        self, rows: np.ndarray, random_state: np.random.RandomState
+    ) -> np.ndarray:
+        """Return folds of some rows: each class is dealt out like cards.
+
+        A row that is alone in its class gets -1: no model can do without it.
+        """
+        _, codes, counts = np.unique(
+            self.y[rows], return_inverse=True, return_counts=True
+        )
+        shuffled = random_state.permutation(len(rows))
+        order = shuffled[np.argsort(codes[shuffled], kind="stable")]
+        fold = np.empty(len(rows), int)
+        fold[order] = np.arange(len(rows)) % _OWN_FOLDS
+        return np.where(counts[codes] > 1, fold, -1)
 
     @property
     def _offset(self) -> int:

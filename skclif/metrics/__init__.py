@@ -6,6 +6,7 @@ from .._results.removal import (
     RemovalCurve,
     RemovalCurveDisplay,
 )
+from ._clean_scorer import make_clean_scorer
 from ._influence_scores import linear_datamodeling_score, removal_curve
 from ._intervention_display import InterventionCurveDisplay
 from ._interventions import intervention_curve
@@ -18,5 +19,6 @@ __all__ = [
     "RemovalCurveDisplay",
     "intervention_curve",
     "linear_datamodeling_score",
+    "make_clean_scorer",
     "removal_curve",
 ]

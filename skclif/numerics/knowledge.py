@@ -34,13 +34,13 @@ class Knowledge:
         nats. For numbers, up to a constant.
     loss_of_shares : float
         The same by the shares of the values; by mean and spread of numbers.
-    n_terms : int
-        Number of values.
+    n_terms : int or float
+        Number of values, as often as they count.
     """
 
     loss: float
     loss_of_shares: float
-    n_terms: int
+    n_terms: float
 
     @property
     def gain(self) -> float:
@@ -53,7 +53,13 @@ class Knowledge:
         return self.gain > FAR_MORE_LIKELY
 
 
-def knowledge(head: Head, scores: Tensor, without: Tensor, codes: Tensor) -> Knowledge:
+def knowledge(
+    head: Head,
+    scores: Tensor,
+    without: Tensor,
+    codes: Tensor,
+    counts: Tensor | None = None,
+) -> Knowledge:
     """Return what a head knows of its values, which were left out one at a time.
 
     Parameters
@@ -63,20 +69,27 @@ def knowledge(head: Head, scores: Tensor, without: Tensor, codes: Tensor) -> Kno
         Scores of the head, with the term and without it.
     codes : Tensor of shape (n_terms,)
         Codes of the values, or numbers.
+    counts : Tensor of shape (n_terms,), default=None
+        How often each category counts; None is once.
     """
     if head.is_categorical:
         log_p = cast(CategoricalHead, head).log_probabilities(without)
-        return _of_categories(log_p.cpu().numpy(), codes.long().cpu().numpy())
+        often = None if counts is None else counts.cpu().numpy()
+        return _of_categories(log_p.cpu().numpy(), codes.long().cpu().numpy(), often)
     squares = studentised(scores, without, codes) ** 2
     loss = float(squares.mean().log()) / 2
     return Knowledge(loss, float(codes.var(correction=0).log()) / 2, len(codes))
 
 
-def _of_categories(log_p: np.ndarray, codes: np.ndarray) -> Knowledge:
+def _of_categories(
+    log_p: np.ndarray, codes: np.ndarray, counts: np.ndarray | None
+) -> Knowledge:
     """Fit a power and a factor for each value; the power 0 gives the shares."""
     seen, codes = np.unique(codes, return_inverse=True)
-    log_p, n, m = log_p[:, seen], len(codes), len(seen)
-    shares = np.bincount(codes, minlength=m) / n
+    log_p, m = log_p[:, seen], len(seen)
+    often = np.ones(len(codes)) if counts is None else counts
+    n = len(codes) if counts is None else float(counts.sum())
+    shares = np.bincount(codes, often, minlength=m) / n
     own = np.eye(m)[codes]
 
     def loss(corrections: np.ndarray) -> tuple[float, np.ndarray]:
@@ -84,9 +97,9 @@ def _of_categories(log_p: np.ndarray, codes: np.ndarray) -> Knowledge:
         scores = scores - scores.max(axis=1, keepdims=True)
         q = np.exp(scores)
         total = q.sum(axis=1, keepdims=True)
-        error = q / total - own
+        error = often[:, None] * (q / total - own)
         slope = [(error * log_p).sum(), *error.sum(axis=0)]
-        value = np.log(total).sum() - (scores * own).sum()
+        value = often @ np.log(total[:, 0]) - often @ (scores * own).sum(axis=1)
         return float(value) / n, np.array(slope) / n
 
     of_shares = -float(shares @ np.log(shares))

@@ -14,6 +14,11 @@ the probability of error: wrong labels that are spread evenly over all classes o
 change its scale (Ghosh et al., 2017). Rounds are compared by the log-loss of labels
 after such noise, at the rate that fits best.
 
+Labels can also be suspected: models that were not trained on a row say how probable its
+label is, and a noise model says how probable it is that the label is wrong. Rows that
+are probably wrong lose their weight, and other rows keep as much of it as the
+probability that they are right. That is a place for rounds to start from.
+
 Many models are fitted to the same rows under different weights, so that there are rows
 that no weight has seen. See Eqs. (35) to (40) of docs/mathematics.rst.
 """
@@ -28,11 +33,13 @@ from torch import Tensor
 
 from .bottleneck import Bottleneck
 from .lockstep import LockstepModels
+from .suspects import LeftOut, judge_if_noisy
 
 # Least mean multiplier of a class, relative to the overall mean.
 _LEAST_CLASS_SHARE = 0.1
 # Least multiplier of a row: almost nothing, but no weight becomes 0 or underflows.
 _LEAST_ROW_SHARE = 1e-12
+_PROBABLY = 0.5  # wrong at this probability: the row loses its weight
 _RATE_TOL = 1e-15  # of a rate of noise
 _NO_FOLD = -1  # of rows that are never held out
 _NOTHING = -2  # held out by the models of the answer itself
@@ -52,12 +59,16 @@ class Rows:
         The fold that holds a row out, or -1. Rows with a fold are the rows whose loss
         counts: the clean rows or, without clean rows, all rows.
     n_folds : int
+    own_fold : Tensor of shape (n_samples,), int64, or None
+        The fold that is left out to suspect the labels of the rows with learned
+        weights, or -1. None if they are the rows with a fold.
     """
 
     weights: Tensor
     adapted: Tensor
     fold: Tensor
     n_folds: int
+    own_fold: Tensor | None = None
 
     @property
     def noisy(self) -> bool:
@@ -94,6 +105,11 @@ class Round:
         whose training rows and weights do not depend on the target's fold.
     noise : float
         Share of the targets' labels that seem to be wrong; 0 for clean labels.
+    kept : Tensor of shape (n_samples, n_groups)
+        The share of its weight that suspicion leaves to a row, for every group of
+        models.
+    suspicion : Suspicion or None
+        What is suspected, if anything is and was asked for.
     """
 
     multipliers: Tensor
@@ -102,28 +118,39 @@ class Round:
     losses: Tensor | None
     hits: Tensor | None
     noise: float
+    kept: Tensor
+    suspicion: "Suspicion | None" = None
 
 
-def reweight(
-    models: LockstepModels,
-    rows: Rows,
-    *,
-    dose: float,
-    n_rounds: int,
-    max_weight: float,
-    evaluate: bool,
-    keep_clean: bool,
-) -> Iterator[Round]:
-    """Yield the start, then every round.
+@dataclass(frozen=True)
+class Suspicion:
+    """How probable it is that labels are wrong.
+
+    Attributes
+    ----------
+    probability_wrong : Tensor of shape (n_samples,)
+        NaN for clean rows.
+    rate : float
+        Estimated share of wrong labels among rows with learned weights.
+    """
+
+    probability_wrong: Tensor
+    rate: float
+
+    @property
+    def kept(self) -> Tensor:
+        """The share of its weight that a row keeps: 0 if it is probably wrong."""
+        right = 1 - self.probability_wrong
+        return torch.where(right.isnan(), 1.0, right * (right >= _PROBABLY))
+
+
+class Reweighting:
+    """The start, what suspicion makes of it, and rounds of influence.
 
     Parameters
     ----------
     models : LockstepModels
     rows : Rows
-    dose : float
-        How far a round moves a weight: by ``2 * dose`` in log-odds for a standard score
-        of 1.
-    n_rounds : int
     max_weight : float
         Upper bound on multipliers, before they are scaled to keep the total weight.
     evaluate : bool
@@ -131,28 +158,150 @@ def reweight(
     keep_clean : bool
         Whether clean rows train the models that are evaluated.
     """
-    groups = [_NOTHING, *(range(rows.n_folds) if evaluate else ())]
-    plan = _Plan(rows, groups)
-    sought = rows.weights * rows.adapted
-    sought = torch.stack([sought * (rows.fold != out) for out in groups], dim=1)
-    log_odds = torch.zeros(len(rows.weights), len(groups), dtype=rows.weights.dtype)
-    log_odds = log_odds.to(rows.weights.device)
-    multipliers = torch.ones_like(log_odds)
-    judge = _Judge(models, rows, groups, keep_clean) if evaluate else None
-    yield Round(multipliers[:, 0], None, 0.0, *_judged(judge, multipliers))
-    start = None
-    for _ in range(n_rounds):
-        weights = plan.trained * multipliers[:, plan.group]
-        start = models.fit(weights, start)
-        evidence = _Evidence(rows, len(groups))
-        for group, fold, harm, seen in plan.harms(models, start, weights):
-            evidence.add(group, rows.total(fold), harm, seen)
-        scores, signal = evidence.scores()
-        log_odds = log_odds - 2 * dose * scores
-        multipliers = _multipliers(log_odds, models.data.labels, sought, max_weight)
-        influence = rows.weights * evidence.mean()[:, 0]
-        judged = _judged(judge, multipliers)
-        yield Round(multipliers[:, 0], influence, float(signal[0]), *judged)
+
+    def __init__(
+        self,
+        models: LockstepModels,
+        rows: Rows,
+        *,
+        max_weight: float,
+        evaluate: bool,
+        keep_clean: bool,
+    ):
+        groups = [_NOTHING, *(range(rows.n_folds) if evaluate else ())]
+        sought = rows.weights * rows.adapted
+        self._models, self._rows, self._max_weight = models, rows, max_weight
+        self._sought = torch.stack([sought * (rows.fold != g) for g in groups], dim=1)
+        self._plan = _Plan(rows, groups)
+        self._fitted: list[Bottleneck] | None = None
+        self._judge = _Judge(models, rows, groups, keep_clean) if evaluate else None
+
+    def start(self) -> Round:
+        """Return the weights as they are given."""
+        everything = torch.ones_like(self._sought)
+        return self._round(everything, everything)
+
+    def suspect(self) -> Round | None:
+        """Return weights by suspicion alone; None if no label seems wrong."""
+        n_groups = self._sought.shape[1]
+        own_fold, plan = self._rows.own_fold, self._plan
+        if own_fold is None:
+            scores = self._left_out_scores(
+                self._rows.fold, plan.trained, plan.own, plan.group
+            )
+        else:  # clean rows train no model, so one group is as good as all of them
+            out = list(range(int(own_fold.max()) + 1))
+            trained = [
+                self._rows.weights * self._rows.adapted * (own_fold != o) for o in out
+            ]
+            if not out:
+                return None
+            scores = self._left_out_scores(
+                own_fold, torch.stack(trained, dim=1), out, [0] * len(out)
+            )
+        found = [self._suspicion(*pair) for pair in enumerate(scores)]
+        if found[0] is None:
+            return None
+        columns = [
+            torch.ones_like(self._sought[:, 0]) if one is None else one.kept
+            for one in found
+        ]
+        kept = torch.stack(columns, dim=1).expand(-1, n_groups)
+        multipliers = self._multipliers(torch.zeros_like(kept), kept)
+        return self._round(multipliers, kept, suspicion=found[0])
+
+    def _suspicion(self, group: int, scores: Tensor) -> "Suspicion | None":
+        """Suspect the labels of the rows with learned weights that a group may use."""
+        own_fold = self._rows.own_fold
+        left_out = (self._rows.fold if own_fold is None else own_fold) != _NO_FOLD
+        asked = (left_out & (self._sought[:, group] > 0)).nonzero()[:, 0]
+        verdicts = judge_if_noisy(
+            LeftOut(
+                self._models.template.label,
+                asked,
+                self._models.data.labels[asked],
+                scores[asked],
+                scores[asked],
+                self._rows.weights[asked],
+            )
+        )
+        if verdicts is None:
+            return None
+        wrong = torch.full_like(self._rows.weights, torch.nan)
+        wrong[asked] = verdicts.log_odds.sigmoid()
+        return Suspicion(wrong, verdicts.rate)
+
+    def rounds(self, start: Round, *, dose: float, n_rounds: int) -> Iterator[Round]:
+        """Yield one round of influence after the other.
+
+        Parameters
+        ----------
+        start : Round
+            What the rounds start from.
+        dose : float
+            How far a round moves a weight: by ``2 * dose`` in log-odds for a standard
+            score of 1.
+        n_rounds : int
+        """
+        plan, rows, log_odds = self._plan, self._rows, torch.zeros_like(start.kept)
+        multipliers = self._multipliers(log_odds, start.kept)
+        for _ in range(n_rounds):
+            weights = plan.trained * multipliers[:, plan.group]
+            self._fitted = self._models.fit(weights, self._fitted)
+            evidence = _Evidence(rows, start.kept)
+            for group, fold, harm, seen in plan.harms(
+                self._models, self._fitted, weights
+            ):
+                evidence.add(group, rows.total(fold), harm, seen)
+            scores, signal = evidence.scores()
+            log_odds = log_odds - 2 * dose * scores
+            multipliers = self._multipliers(log_odds, start.kept)
+            influence = rows.weights * evidence.mean()[:, 0]
+            yield self._round(multipliers, start.kept, influence, float(signal[0]))
+
+    def _multipliers(self, log_odds: Tensor, kept: Tensor) -> Tensor:
+        labels = self._models.data.labels
+        return _multipliers(log_odds, labels, self._sought, self._max_weight, kept)
+
+    def _round(
+        self,
+        multipliers: Tensor,
+        kept: Tensor,
+        influence: Tensor | None = None,
+        signal: float = 0.0,
+        suspicion: Suspicion | None = None,
+    ) -> Round:
+        losses: Tensor | None = None
+        hits: Tensor | None = None
+        noise = 0.0
+        if self._judge is not None:
+            losses, hits, noise = self._judge(multipliers)
+        own = multipliers[:, 0]
+        return Round(own, influence, signal, losses, hits, noise, kept, suspicion)
+
+    def _left_out_scores(
+        self, fold: Tensor, trained: Tensor, out: list[int], groups: list[int]
+    ) -> list[Tensor]:
+        """Return scores of all rows by models not trained on them, for every group.
+
+        Rows that no model of the group left out have scores of 0.
+
+        Parameters
+        ----------
+        fold : Tensor of shape (n_samples,)
+        trained : Tensor of shape (n_samples, n_models)
+            Weights of the rows that train each model.
+        out, groups : list of int
+            The fold that each model left out, and its group.
+        """
+        data, fitted = self._models.data, self._models.fit(trained, None)
+        shape = (1 + max(groups), len(fold), fitted[0].label.n_scores)
+        scores = trained.new_zeros(shape)
+        for model, group, own in zip(fitted, groups, out, strict=True):
+            asked = (self._rows.adapted & (fold == own)).nonzero()[:, 0]
+            activations = model.activations(data.features[asked])
+            scores[group, asked] = model.label_scores(activations)
+        return list(scores)
 
 
 class _Plan:
@@ -166,6 +315,8 @@ class _Plan:
     ----------
     group : list of int
         Position of every model's group.
+    own : list of int
+        The fold on which every model measures harm, if it trains on the others.
     trained : Tensor of shape (n_samples, n_models)
         The given weights of the rows that train each model; 0 for other rows.
     """
@@ -181,7 +332,7 @@ class _Plan:
         ]
         self.group = [g for g, _, _ in models]
         self._held_out = [held_out for _, held_out, _ in models]
-        self._own = [own for _, _, own in models]
+        self.own = [own for _, _, own in models]
         self.trained = torch.stack(
             [
                 rows.weights
@@ -201,7 +352,7 @@ class _Plan:
             [rows.weights * (rows.fold == f) / rows.total(f) for f in folds], dim=1
         )[targets]
         if self._own_fold:
-            measured = [[own] for own in self._own]
+            measured = [[own] for own in self.own]
         else:
             measured = [list(folds)] * len(fitted)
         shares = torch.stack([by_fold[:, own] for own in measured], dim=1)
@@ -217,9 +368,9 @@ class _Plan:
 class _Evidence:
     """Harm on several folds: its mean, its standard score and its signal."""
 
-    def __init__(self, rows: Rows, n_groups: int):
-        self._rows = rows
-        nothing = rows.weights.new_zeros(len(rows.weights), n_groups)
+    def __init__(self, rows: Rows, kept: Tensor):
+        self._weights = rows.weights[:, None] * kept
+        nothing = torch.zeros_like(kept)
         self._share, self._sum = nothing.clone(), nothing.clone()
         self._squares, self._folds = nothing.clone(), nothing.clone()
 
@@ -245,7 +396,7 @@ class _Evidence:
         seen = self._share > 0
         mean = torch.where(seen, self.mean(), 0.0)
         variance = torch.where(seen, self._squares / self._share, 0.0) - mean**2
-        weights = self._rows.weights[:, None] * seen
+        weights = self._weights * seen
         weights = weights / weights.sum(dim=0)
         deviation = mean - (weights * mean).sum(dim=0)
         spread = (weights * deviation**2).sum(dim=0)
@@ -298,12 +449,6 @@ class _Judge:
         return losses, hits, noise
 
 
-def _judged(
-    judge: _Judge | None, multipliers: Tensor
-) -> tuple[Tensor, Tensor, float] | tuple[None, None, float]:
-    return (None, None, 0.0) if judge is None else judge(multipliers)
-
-
 def _through_noise(
     losses: Tensor, weights: Tensor, n_classes: int
 ) -> tuple[Tensor, float]:
@@ -325,14 +470,19 @@ def _through_noise(
 
 
 def _multipliers(
-    log_odds: Tensor, labels: Tensor, weights: Tensor, max_weight: float
+    log_odds: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    max_weight: float,
+    kept: Tensor | float = 1.0,
 ) -> Tensor:
-    """Return the multipliers of weights: 1 at log-odds of 0, and for weight 0.
+    """Return the multipliers of weights: 1 for weight 0.
 
-    Eqs. (37) and (38) of docs/mathematics.rst.
+    Where all is kept, they are 1 at log-odds of 0. Eqs. (37) and (38) of
+    docs/mathematics.rst.
     """
     total = weights.sum(dim=0)
-    values = max_weight * torch.sigmoid(log_odds - log(max_weight - 1))
+    values = kept * max_weight * torch.sigmoid(log_odds - log(max_weight - 1))
     values = values * total / (weights * values).sum(dim=0)
     values = values.clamp(min=_LEAST_ROW_SHARE)
     # The lift of classes raises the mean by a factor of at most 1 + least.

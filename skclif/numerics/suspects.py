@@ -86,6 +86,8 @@ class LeftOut:
         Scores of the fitted head.
     without : Tensor of shape (n_terms, n_scores)
         Scores of the head with only that term left out.
+    counts : Tensor of shape (n_terms,), or None
+        How many values each term stands for, of a categorical head; None is one.
     """
 
     head: Head
@@ -93,6 +95,7 @@ class LeftOut:
     codes: Tensor
     scores: Tensor
     without: Tensor
+    counts: Tensor | None = None
 
     @property
     def loss(self) -> Tensor:
@@ -280,6 +283,21 @@ def judge(
     return verdicts
 
 
+def judge_if_noisy(terms: LeftOut) -> Verdicts | None:
+    """Fit the noise model to one head; None if nothing speaks for wrong values.
+
+    They are spoken for if the estimated rate makes the values more likely than a rate
+    of almost 0 does, by a head that knows something of them.
+    """
+    model = _noise_model(terms, None)
+    if not model.known.is_any:
+        return None
+    rate = _fit([model], model)
+    if _gain([model], rate) <= 0:
+        return None
+    return Verdicts(*model.verdicts(rate, None), float(rate), model.known, True)
+
+
 def _own_or_shared(model: "_NoiseModel", rate: Tensor) -> tuple["_NoiseModel", Tensor]:
     """Return the model and the rate that a head gets."""
     own = model.unfitted()
@@ -290,12 +308,15 @@ def _own_or_shared(model: "_NoiseModel", rate: Tensor) -> tuple["_NoiseModel", T
 
 def _is_proven(models: Sequence["_NoiseModel"], rate: Tensor) -> bool:
     """Return whether a rate makes the values far more likely than hardly any."""
-    if not models:
-        return False
+    return bool(models) and _gain(models, rate) > FAR_MORE_LIKELY
+
+
+def _gain(models: Sequence["_NoiseModel"], rate: Tensor) -> float:
+    """Return by how many nats a rate makes values more likely than hardly any."""
     clean = [model.unfitted() for model in models]
     hardly = torch.full_like(rate, _HARDLY)
     _fit(clean, clean[0], hardly)
-    return _value(models, rate) - _value(clean, hardly) > FAR_MORE_LIKELY
+    return _value(models, rate) - _value(clean, hardly)
 
 
 def _by_shares(model: "_NoiseModel", rate: Tensor) -> "_NoiseModel | None":
@@ -373,15 +394,18 @@ class _NoiseModel:
         Parameters of the correction; 0 is no correction.
     caution : Tensor
         Precision of their prior.
+    counts : Tensor of shape (n_terms,), or None
+        How many values each term stands for; None is one.
     """
 
     known: Knowledge
     parameters: Tensor
     caution: Tensor
+    counts: Tensor | None = None
 
     @property
-    def n_terms(self) -> int:
-        """Number of values."""
+    def n_terms(self) -> float:
+        """Number of values, as often as they count."""
         return self.known.n_terms
 
     def unfitted(self) -> Self:
@@ -412,11 +436,13 @@ class _NoiseModel:
         """Return log p(observed) minus the penalty of the correction: Eq. (32)."""
         right, wrong = self.evidence(rate)
         terms = torch.logaddexp((1 - rate).log() + right, rate.log() + wrong)
+        if self.counts is not None:
+            terms = self.counts * terms
         return terms.sum() - (self.caution * self.parameters**2).sum() / 2
 
 
 def _knowledge(terms: LeftOut) -> Knowledge:
-    return knowledge(terms.head, terms.scores, terms.without, terms.codes)
+    return knowledge(terms.head, terms.scores, terms.without, terms.codes, terms.counts)
 
 
 def _noise_model(terms: LeftOut, order: Tensor | None) -> _NoiseModel:
@@ -433,7 +459,7 @@ class _CategoricalNoise(_NoiseModel):
 
     def __init__(self, head: CategoricalHead, terms: LeftOut, order: Tensor | None):
         self.log_p = head.log_probabilities(terms.without)
-        self.known = _knowledge(terms)
+        self.known, self.counts = _knowledge(terms), terms.counts
         self.rows = terms.rows
         self.own, self.uniform = terms.codes.long()[:, None], order is None
         m = self.log_p.shape[1]
@@ -450,7 +476,10 @@ class _CategoricalNoise(_NoiseModel):
     def of_shares(self) -> "_CategoricalNoise":
         again = self.unfitted()
         counts = self.log_p.new_zeros(self.log_p.shape[1])
-        counts.index_add_(0, self.own[:, 0], torch.ones_like(self.log_p[:, 0]))
+        often = torch.ones_like(self.log_p[:, 0])
+        counts.index_add_(
+            0, self.own[:, 0], often if self.counts is None else self.counts
+        )
         # Half a value more of each: no share is 0.
         shares = (counts + 0.5) / (counts + 0.5).sum()
         again.log_p = shares.log().expand_as(self.log_p)

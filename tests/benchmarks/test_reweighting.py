@@ -46,7 +46,7 @@ def measured(tmp_path, monkeypatch):
     records = [
         (
             ["logistic regression, C=1", "yelp", "uniform", 0.2, seed, 0, method],
-            [0.5 + gain + 0.01 * seed, 0.4, 1.0 - gain, 0.1, None],
+            [0.5 + gain + 0.01 * seed, 0.4, 1.0 - gain, 0.1, 1.0, True],
         )
         for seed in range(2)
         for method, gain in gains.items()
@@ -71,7 +71,24 @@ def test_the_summary_has_a_row_a_comparison_that_was_measured(measured):
     assert rows[0][4] == "+0.050 ± 0.000"
 
 
+def test_the_share_that_is_recovered_is_of_the_gain_of_right_rows(tmp_path):
+    store = tmp_path / "measures.jsonl"
+    losses = {"clean rows added": 1.2, "oracle": 1.0, "reweighted": 1.05}
+    records = [
+        (
+            ["boosting", "yelp", "uniform", rate, 0, 100, method],
+            [0.5, 0.4, loss - rate * (method == "reweighted"), 0.1, 1.0, True],
+        )
+        for rate in (0.1, 0.2, 0.3)
+        for method, loss in losses.items()
+    ]
+    store.write_text("".join(json.dumps(record) + "\n" for record in records))
+    shares = reweighting.recovered(reweighting.frame(store), 100)
+    np.testing.assert_allclose(sorted(shares), [0.35 / 0.2, 0.45 / 0.2])
+
+
 def test_cells_are_averages_over_seeds(measured):
     (row,) = reweighting.cells(measured)
     assert row[:4] == ["logistic regression, C=1", "yelp", "uniform 20%", "0"]
     assert row[4] == "0.505 / 1.000"
+    assert row[-2:] == ["1.0", "1.0"]

@@ -1,6 +1,7 @@
 """Reweighting inside and around scikit-learn's own estimators, and its contract."""
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -454,7 +455,15 @@ def test_auto_tells_every_round_and_the_one_it_chose(data):
     reweighter = _reweighter(strength="auto", n_rounds=3).fit(X, y, is_clean=IS_CLEAN)
     history = reweighter.history_
     assert {len(column) for column in history.values()} == {4}
-    assert list(history) == ["strength", "signal", "log_loss", "std_error", "accuracy"]
+    assert list(history) == [
+        "strength",
+        "suspects",
+        "signal",
+        "log_loss",
+        "std_error",
+        "accuracy",
+        "accuracy_std_error",
+    ]
     np.testing.assert_array_equal(history["strength"], [0, 1, 2, 3])
     assert reweighter.strength_ == reweighter.n_rounds_ > 0
     best = history["log_loss"][reweighter.n_rounds_]
@@ -465,15 +474,31 @@ def test_auto_tells_every_round_and_the_one_it_chose(data):
 def test_auto_does_nothing_where_labels_are_noise(data):
     X, _, _ = data
     y = np.random.default_rng(1).permutation(np.arange(N) % 2)
-    reweighter = _reweighter(strength="auto").fit(X, y, is_clean=IS_CLEAN)
+    reweighter = _reweighter(strength="auto")
+    with pytest.warns(ReweightingWarning, match="Weights stay as given") as caught:
+        reweighter.fit(X, y, is_clean=IS_CLEAN)
+    assert caught[0].filename == __file__
     assert reweighter.strength_ == reweighter.n_rounds_ == 0
+    assert not reweighter.used_suspects_
+    number = r"[+-]\d\.\d{3}"
+    interval = rf"{number} \[{number}, {number}\]"
+    assert re.fullmatch(
+        "No label seems to be wrong. The best of 1 round of influence, strength=1, "
+        rf"changed the log-loss of held-out clean rows by {interval} and their "
+        rf"accuracy by {interval}: not taken\.",
+        reweighter.reason_,
+    )
     np.testing.assert_array_equal(reweighter.sample_weight_, np.ones(N))
 
 
 def test_a_fixed_strength_is_spread_over_the_rounds(data):
     X, y, _ = data
     reweighter = _reweighter(strength=1.5, n_rounds=3).fit(X, y, is_clean=IS_CLEAN)
-    assert list(reweighter.history_) == ["strength", "signal"]
+    assert list(reweighter.history_) == ["strength", "suspects", "signal"]
+    assert not reweighter.history_["suspects"].any()
+    assert reweighter.reason_ == (
+        "Strength=1.5 in 3 rounds of influence was asked for."
+    )
     np.testing.assert_allclose(reweighter.history_["strength"], [0, 0.5, 1, 1.5])
     assert reweighter.strength_ == 1.5
     assert reweighter.n_rounds_ == 3
@@ -487,6 +512,7 @@ def test_strength_zero_is_the_classifier_itself(data):
     np.testing.assert_array_equal(reweighter.estimator_.coef_, alone.coef_)
     assert reweighter.strength_ == reweighter.n_rounds_ == 0
     assert reweighter.history_ == {}
+    assert reweighter.reason_ == "strength=0 was asked for."
 
 
 def test_fitting_twice_is_fitting_once(data):
@@ -579,3 +605,99 @@ def test_a_reweighter_ends_a_pipeline_that_gives_tables(data):
     pipe.fit(X, y, influencereweighter__is_clean=IS_CLEAN)
     assert pipe[-1].n_features_in_ == 4
     assert set(pipe.predict(X)) == {"down", "up"}
+
+
+# --- Suspects -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def replaced():
+    """Return rows of three classes, a fifth of whose labels are others."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 4))
+    right = np.digitize(X[:, 0], [-0.5, 0.5])
+    clean = np.arange(600) < 100
+    wrong = ~clean & (rng.random(600) < 0.2)
+    y = np.where(wrong, (right + rng.integers(1, 3, 600)) % 3, right)
+    return X, y, clean, wrong
+
+
+@pytest.mark.parametrize("with_clean", [True, False])
+def test_suspects_lose_weight_and_reason_says_so(replaced, with_clean):
+    X, y, clean, wrong = replaced
+    reweighter = InfluenceReweighter(LogisticRegression(), random_state=0)
+    reweighter.fit(X, y, is_clean=clean if with_clean else None)
+    assert reweighter.used_suspects_
+    probability, weights = reweighter.probability_wrong_, reweighter.sample_weight_
+    assert np.isnan(probability).tolist() == (clean & with_clean).tolist()
+    assert probability[wrong].mean() > 0.7 > 0.1 > np.nanmean(probability[~wrong])
+    assert weights[probability > 0.5].max() < 1e-6
+    assert weights.sum() == pytest.approx(600)
+    assert (weights[clean] == 1).all() == with_clean
+    rows = "held-out clean rows" if with_clean else "held-out rows"
+    change = r"-0\.\d+ \[.*\]"
+    assert re.match(
+        r"About 0\.\d+ of the labels seem to be wrong; weights by suspects changed "
+        rf"the log-loss of {rows} by {change} and their accuracy by .*: taken\. The",
+        reweighter.reason_,
+    )
+    history = reweighter.history_
+    assert history["suspects"].tolist() == [False] + [True] * 6
+    assert history["strength"].tolist() == [0, 0, 1, 2, 3, 4, 5]
+    assert history["log_loss"][1] < history["log_loss"][0]
+    assert history["std_error"][0] == 0 < history["std_error"][1]
+
+
+def test_suspects_can_be_left_alone(replaced):
+    X, y, clean, _ = replaced
+    reweighter = InfluenceReweighter(
+        LogisticRegression(), use_suspects=False, random_state=0
+    )
+    reweighter.fit(X, y, is_clean=clean)
+    assert not reweighter.used_suspects_
+    assert np.isnan(reweighter.probability_wrong_).all()
+    assert not reweighter.history_["suspects"].any()
+    assert "seem" not in reweighter.reason_
+
+
+@pytest.mark.parametrize("strength", [0, 1.0, "auto"])
+def test_suspects_can_be_asked_for(replaced, strength):
+    X, y, clean, wrong = replaced
+    reweighter = InfluenceReweighter(
+        LogisticRegression(), strength=strength, use_suspects=True, random_state=0
+    )
+    reweighter.fit(X, y, is_clean=clean)
+    assert reweighter.used_suspects_
+    assert reweighter.sample_weight_[wrong].mean() < 0.3
+    if strength == 0:
+        assert reweighter.strength_ == reweighter.n_rounds_ == 0
+        assert reweighter.history_["strength"].tolist() == [0, 0]
+        kept = 1 - reweighter.probability_wrong_[~clean]
+        kept[kept < 0.5] = 0
+        np.testing.assert_allclose(
+            reweighter.sample_weight_[~clean], kept / kept.mean(), atol=1e-9
+        )
+
+
+def test_suspects_that_were_asked_for_in_vain(data):
+    X, _, _ = data
+    y = (X[:, 0] > 0).astype(int)
+    reweighter = InfluenceReweighter(
+        LogisticRegression(), strength=0, use_suspects=True, random_state=0
+    )
+    match = "Weights stay as given. No label seems to be wrong."
+    with pytest.warns(ReweightingWarning, match=match):
+        reweighter.fit(X, y, is_clean=IS_CLEAN)
+    np.testing.assert_array_equal(reweighter.sample_weight_, np.ones(N))
+
+
+def test_held_out_rows_can_speak_against_suspects(replaced):
+    """Clean rows that are wrong like the others like what believes them."""
+    X, y, clean, _ = replaced
+    rng = np.random.default_rng(1)
+    y = np.where(clean, rng.permutation(y), y)
+    reweighter = InfluenceReweighter(LogisticRegression(), random_state=0)
+    reweighter.fit(X, y, is_clean=clean)
+    assert not reweighter.used_suspects_
+    assert re.search(r"by suspects changed .* by \+.*: not taken", reweighter.reason_)
+    assert reweighter.history_["suspects"].tolist() == [False, True] + [False] * 5

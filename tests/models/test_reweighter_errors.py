@@ -334,7 +334,7 @@ def test_labels_of_clean_rows_take_the_type_of_y(kind):
 def test_a_class_that_only_clean_rows_have(include_validation):
     """It is learned, and weights stay as given: there is no row of it to weigh."""
     model = reweighter(include_validation=include_validation)
-    with pytest.warns(ReweightingWarning, match="Class 7 has clean rows only, so that"):
+    with pytest.warns(ReweightingWarning, match="Class 7 has clean rows only."):
         model.fit(X, Y, X_val=X[:12], y_val=np.where(np.arange(12) < 3, 7, Y[:12]))
     np.testing.assert_array_equal(model.classes_, [0, 1, 7])
     np.testing.assert_array_equal(model.sample_weight_, 1)
@@ -349,7 +349,7 @@ def test_a_class_that_only_clean_rows_have(include_validation):
         (
             {"y": np.where(np.arange(N) < 2, 7, Y)},
             3,
-            "Class 7 has 2 rows, but reweighting needs at least 3 of every class, so",
+            "Class 7 has 2 rows, but reweighting needs at least 3 of every class.",
         ),
         (
             {"sample_weight": (Y == 0) | (np.arange(N) % 20 == np.flatnonzero(Y)[0])},
@@ -366,13 +366,13 @@ def test_a_class_that_only_clean_rows_have(include_validation):
             3,
             "Class 1 has 1 clean rows, but reweighting needs at least 2 of every class",
         ),
-        ({"is_clean": np.ones(N, bool)}, 3, "Class 0 has clean rows only, so that"),
+        ({"is_clean": np.ones(N, bool)}, 3, "Class 0 has clean rows only."),
         (
             {},
             30,
-            "No class has as many rows as there are folds, cv=30, so that weights",
+            "No class has as many rows as there are folds, cv=30.",
         ),
-        ({"is_clean": CLEAN}, 15, "No class has as many clean rows as .* cv=15, so"),
+        ({"is_clean": CLEAN}, 15, "No class has as many clean rows as .* cv=15."),
     ],
 )
 @pytest.mark.parametrize("strength", ["auto", 1.0])
@@ -384,6 +384,7 @@ def test_too_few_rows_leave_weights_as_given(arguments, cv, match, strength):
         model.fit(X, **arguments)
     assert (caught[0].filename, caught[0].lineno) == (__file__, line)
     assert (model.strength_, model.n_rounds_, model.history_) == (0, 0, {})
+    assert str(caught[0].message) == f"Weights stay as given. {model.reason_}"
     weights = arguments.get("sample_weight", np.ones(N))
     np.testing.assert_array_equal(model.sample_weight_, weights)
 

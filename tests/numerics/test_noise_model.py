@@ -1,10 +1,14 @@
 """What wrong labels teach a model is not held against the right ones."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
+from scipy.special import softmax
 
 from skclif.numerics.heads import SoftmaxHead
-from skclif.numerics.suspects import LeftOut, _noise_model
+from skclif.numerics.suspects import LeftOut, _noise_model, judge, judge_if_noisy
 
 
 def test_predictions_are_freed_of_what_replaced_values_taught():
@@ -22,3 +26,49 @@ def test_predictions_are_freed_of_what_replaced_values_taught():
     # Probabilities near 0 are smoothed, which costs the others some hundredths.
     assert error.max() < 0.05
     assert error.mean() < 0.25 * np.abs(as_predicted - own).mean()
+
+
+def _noisy_terms(rate, n=900, seed=0):
+    rng = np.random.default_rng(seed)
+    p = softmax(rng.normal(scale=6, size=(n, 3)) * rng.random((n, 1)), axis=1)
+    right = np.array([rng.choice(3, p=row) for row in p])
+    replaced = rng.random(n) < rate
+    codes = np.where(replaced, rng.integers(0, 3, n), right)
+    # The head was taught by right values, and is never quite sure.
+    log_p = torch.tensor(0.98 * p + 0.02 / 3).log()
+    head = SoftmaxHead(3)
+    scores = log_p @ head.contrasts(log_p).T
+    return LeftOut(head, torch.arange(n), torch.tensor(codes), scores, scores)
+
+
+def test_labels_are_noisy_where_wrong_ones_make_them_more_likely():
+    assert judge_if_noisy(_noisy_terms(0.0)) is None
+    noisy = _noisy_terms(0.4)
+    verdicts = judge_if_noisy(noisy)
+    assert 0.15 < verdicts.rate < 0.4  # two thirds of the replaced labels are wrong
+    torch.testing.assert_close(verdicts.log_odds, judge([noisy])[0].log_odds)
+
+
+def test_a_head_that_knows_nothing_finds_no_noise():
+    terms = _noisy_terms(0.4)
+    shuffled = terms.codes[torch.randperm(900, generator=torch.Generator())]
+    assert judge_if_noisy(replace(terms, codes=shuffled)) is None
+
+
+def test_a_term_that_counts_twice_is_two_terms():
+    terms = _noisy_terms(0.4)
+    counts = torch.arange(900) % 3 + 1
+    copies = torch.arange(900).repeat_interleave(counts)
+    own = judge_if_noisy(replace(terms, counts=counts.double()))
+    other = judge_if_noisy(
+        LeftOut(
+            terms.head,
+            torch.arange(len(copies)),
+            *(part[copies] for part in (terms.codes, terms.scores, terms.without)),
+        )
+    )
+    assert own.rate == pytest.approx(other.rate, rel=1e-4)
+    np.testing.assert_allclose(own.log_odds[copies], other.log_odds, atol=1e-3)
+    assert own.known.gain == pytest.approx(other.known.gain, rel=1e-6)
+    plain = judge_if_noisy(terms)
+    assert abs(own.rate - plain.rate) > 1e-3

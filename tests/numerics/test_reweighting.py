@@ -1,5 +1,7 @@
 """Harm against retraining, its evidence against loops, and what weights promise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,17 @@ from skclif._models.linear import training_rows
 from skclif.numerics import lockstep as weighted_models
 from skclif.numerics import reweighting
 from skclif.numerics.first_order import first_order, solve_adjoint
+from skclif.numerics.heads.softmax import SoftmaxHead
 from skclif.numerics.hessians import factorise
 from skclif.numerics.lockstep import LockstepModels
-from skclif.numerics.reweighting import Rows, _Evidence, _multipliers, _Plan
+from skclif.numerics.reweighting import (
+    Reweighting,
+    Rows,
+    _Evidence,
+    _multipliers,
+    _Plan,
+)
+from skclif.numerics.suspects import LeftOut, judge
 from skclif.numerics.targets import LabelTarget
 
 from ..data import make_concept_data
@@ -233,7 +243,7 @@ def _evidence(harm, seen, fold_weights, row_weights):
         torch.zeros(len(row_weights), dtype=torch.int64),
         len(harm),
     )
-    evidence = _Evidence(rows, 1)
+    evidence = _Evidence(rows, torch.ones(len(row_weights), 1).double())
     for values, who, weight in zip(harm, seen, fold_weights, strict=True):
         evidence.add(0, torch.tensor(weight), torch.tensor(values), torch.tensor(who))
     scores, signal = evidence.scores()
@@ -372,8 +382,7 @@ def test_no_class_loses_more_than_nine_tenths_beside_the_average_row(max_weight)
     assert multipliers[0] < multipliers[1] < multipliers[2]
 
 
-def _rounds(X, y, fold, clean, keep_clean=True):
-    """Return three rounds so strong that class weights reach their bound."""
+def _search(X, y, fold, clean, keep_clean=True):
     clf = ConceptBottleneckClassifier(tol=1e-12).fit(X, y)
     ones = torch.ones(len(y), dtype=torch.float64)
     data = training_rows(clf, X, y, ones.numpy(), None).data()
@@ -384,17 +393,24 @@ def _rounds(X, y, fold, clean, keep_clean=True):
         penalty=1.0,
         concept_penalties=torch.ones(clf.n_concepts_),
     )
-    rows = Rows(ones, torch.tensor(~clean), torch.tensor(fold), 5)
-    rounds = reweighting.reweight(
-        models,
-        rows,
-        dose=8.0,
-        n_rounds=3,
-        max_weight=4.0,
-        evaluate=True,
-        keep_clean=keep_clean,
+    own = torch.tensor(np.where(clean, -1, np.arange(len(y)) % 5))
+    rows = Rows(
+        ones,
+        torch.tensor(~clean),
+        torch.tensor(fold),
+        5,
+        own if clean.any() else None,
     )
-    return torch.stack([r.losses for r in rounds]).numpy()
+    return Reweighting(
+        models, rows, max_weight=4.0, evaluate=True, keep_clean=keep_clean
+    )
+
+
+def _losses(search, suspecting):
+    """Return losses of three rounds so strong that class weights reach their bound."""
+    start = search.suspect() if suspecting else search.start()
+    trials = [search.start(), start, *search.rounds(start, dose=8.0, n_rounds=3)]
+    return torch.stack([trial.losses for trial in trials]).numpy()
 
 
 def _polluted(with_clean, n_samples=150, seed=0):
@@ -410,27 +426,81 @@ def _polluted(with_clean, n_samples=150, seed=0):
     return X, y, clean, fold
 
 
+@pytest.mark.parametrize("suspecting", [True, False])
 @pytest.mark.parametrize("keep_clean", [True, False])
 @pytest.mark.parametrize("with_clean", [True, False])
 def test_held_out_rows_have_no_part_in_what_predicts_them(
-    with_clean, keep_clean, exact, monkeypatch
+    with_clean, keep_clean, suspecting, exact, monkeypatch
 ):
+    # Suspects lose weight, whether the labels speak for it or not.
+    monkeypatch.setattr(reweighting, "judge_if_noisy", lambda terms: judge([terms])[0])
     # The rate of noise is one number for all rows: a part in how they are judged.
     monkeypatch.setattr(reweighting, "_through_noise", lambda losses, *_: (losses, 0.0))
     X, y, clean, fold = _polluted(with_clean)
     held_out = fold == 0
-    before = _rounds(X, y, fold, clean, keep_clean)
+    before = _losses(_search(X, y, fold, clean, keep_clean), suspecting)
     changed = held_out & (np.cumsum(held_out) > 1)
     rng = np.random.default_rng(1)
     X_2, y_2 = X.copy(), y.copy()
     X_2[changed] = 3 * rng.normal(size=(changed.sum(), 4))
     y_2[changed] = (y[changed] + 1) % 3
-    after = _rounds(X_2, y_2, fold, clean, keep_clean)
+    after = _losses(_search(X_2, y_2, fold, clean, keep_clean), suspecting)
     # Of those held out the first is what it was: only its judge could change.
     np.testing.assert_allclose(after[:, 0], before[:, 0], rtol=1e-8)
     others = fold[fold >= 0] > 0
-    assert (np.abs(after - before)[1:, others] > 1e-9).all()
+    assert (np.abs(after - before)[2:, others] > 1e-9).all()
     assert np.ptp(before[:, 0]) > 1e-3
+
+
+@pytest.mark.parametrize("with_clean", [True, False])
+def test_suspects_keep_the_probability_that_models_of_other_folds_give(
+    with_clean, exact
+):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    clean = with_clean & (np.arange(300) < 60)
+    y[~clean & (rng.random(300) < 0.3)] = 2
+    fold = np.where(clean | (not with_clean), np.arange(300) % 5, -1)
+    trial = _search(X, y, fold, clean).suspect()
+
+    noisy = np.flatnonzero(~clean)
+    log_p = np.empty((len(noisy), 3))
+    for out in range(5):
+        asked = noisy % 5 == out
+        clf = ConceptBottleneckClassifier(tol=1e-12).fit(
+            X[noisy][~asked], y[noisy][~asked]
+        )
+        log_p[asked] = np.log(clf.predict_proba(X[noisy][asked]))
+    codes, scores = torch.tensor(y[noisy]), torch.tensor(log_p)
+
+    class Head(SoftmaxHead):
+        def log_probabilities(self, scores):
+            return scores
+
+    terms = LeftOut(Head(3), torch.arange(len(noisy)), codes, scores, scores)
+    wrong = judge([terms])[0].log_odds.sigmoid().numpy()
+    found = trial.suspicion.probability_wrong.numpy()
+    np.testing.assert_allclose(found[noisy], wrong, rtol=1e-6, atol=1e-9)
+    assert np.isnan(found[clean]).all()
+    assert 0.1 < trial.suspicion.rate < 0.3
+    kept = np.where(wrong > 0.5, 0.0, 1 - wrong)
+    multipliers = trial.multipliers.numpy()
+    assert (multipliers[clean] == 1).all()
+    np.testing.assert_allclose(
+        multipliers[noisy], kept / kept.mean(), rtol=1e-6, atol=1e-11
+    )
+    assert 10 < (kept == 0).sum() < 100
+
+
+def test_rows_that_are_alone_in_their_class_are_not_suspected():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    y, clean = (X[:, 0] > 0).astype(int), np.arange(60) < 20
+    search = _search(X, y, np.where(clean, np.arange(60) % 5, -1), clean)
+    own = torch.full((60,), -1)
+    search._rows = replace(search._rows, own_fold=own)
+    assert search.suspect() is None
 
 
 def test_labels_of_rows_that_are_held_out_do_not_lift_a_class():

@@ -1,0 +1,226 @@
+"""What a reweighter tries, how that does on held-out rows, and what it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from scipy import stats
+
+from .._results.words import how_many
+from ..numerics.reweighting import Reweighting, Round, Suspicion
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The rows whose loss counts: their folds and their weights.
+
+    Attributes
+    ----------
+    fold : ndarray of shape (n_targets,)
+    weights : ndarray of shape (n_targets,)
+    """
+
+    fold: np.ndarray
+    weights: np.ndarray
+
+    def mean(self, values: torch.Tensor | None) -> float:
+        """Return the weighted mean of a value for each row."""
+        return float(np.average(numpy(values), weights=self.weights))
+
+    def change(
+        self, before: torch.Tensor | None, after: torch.Tensor | None
+    ) -> tuple[float, float]:
+        """Return the mean change of a value, and its standard error over folds.
+
+        Eq. (39) of docs/mathematics.rst.
+        """
+        change = numpy(after).astype(float) - numpy(before)
+        fold_weights: np.ndarray = np.bincount(self.fold, self.weights)
+        shares = fold_weights / fold_weights.sum()
+        by_fold = np.bincount(self.fold, self.weights * change) / fold_weights
+        mean = float(by_fold @ shares)
+        variance = (by_fold - mean) ** 2 @ shares / (len(shares) - 1)
+        return mean, float(variance) ** 0.5
+
+    @property
+    def quantile(self) -> float:
+        """Number of standard errors in half a 95 % interval."""
+        return float(stats.t.ppf(0.975, len(np.unique(self.fold)) - 1))
+
+
+class Trials:
+    """The start, suspects alone, and rounds of influence from one of them.
+
+    Parameters
+    ----------
+    search : Reweighting
+    folds : Folds or None
+        None if nothing is compared: then the last trial is taken.
+    suspecting, forced : bool
+        Whether labels are suspected, and whether that is taken without comparing.
+    dose : float
+    n_rounds : int
+    noisy : bool
+        Whether the labels of held-out rows may be wrong.
+
+    Attributes
+    ----------
+    all : list of Round
+        In order.
+    base : int
+        The trial that the rounds start from.
+    taken : int
+    """
+
+    def __init__(
+        self,
+        search: Reweighting,
+        folds: Folds | None,
+        *,
+        suspecting: bool,
+        forced: bool,
+        dose: float,
+        n_rounds: int,
+        noisy: bool,
+    ):
+        self._folds, self._dose, self._noisy = folds, dose, noisy
+        self._suspecting, self.base = suspecting, 0
+        self.all = [search.start()]
+        self.suspicion: Suspicion | None = None
+        suspected = search.suspect() if suspecting else None
+        if suspected is not None:
+            self.suspicion = suspected.suspicion
+            self.all.append(suspected)
+            self.base = int(forced or folds is None or self._nothing_against_suspects())
+        self._first = len(self.all)
+        self.all += search.rounds(self.all[self.base], dose=dose, n_rounds=n_rounds)
+        last = len(self.all) - 1 if n_rounds else self.base
+        self.taken = last if folds is None else self._best()
+
+    @property
+    def used_suspects(self) -> bool:
+        """Whether suspects lose weight."""
+        return self.base > 0
+
+    @property
+    def n_rounds(self) -> int:
+        """Number of rounds that are taken."""
+        return max(0, self.taken - self._first + 1)
+
+    @property
+    def strength(self) -> float:
+        """How far they move weights."""
+        return self._dose * self.n_rounds
+
+    @property
+    def rounds(self) -> list[Round]:
+        """The rounds of influence."""
+        return self.all[self._first :]
+
+    def history(self) -> dict[str, np.ndarray]:
+        """Return what is told of every trial."""
+        n_before = self._first
+        strengths = self._dose * np.arange(1, 1 + len(self.rounds))
+        suspects = [False, True][:n_before] + [self.used_suspects] * len(self.rounds)
+        told = {
+            "strength": np.concatenate([np.zeros(n_before), strengths]),
+            "suspects": np.array(suspects),
+            "signal": np.array([trial.signal for trial in self.all]),
+        }
+        if self._folds is None:
+            return told
+        changes = [self._changes(position) for position in range(len(self.all))]
+        told |= {
+            "log_loss": np.array([self._folds.mean(t.losses) for t in self.all]),
+            "std_error": np.array([loss[1] for loss, _ in changes]),
+            "accuracy": np.array([self._folds.mean(t.hits) for t in self.all]),
+            "accuracy_std_error": np.array([hits[1] for _, hits in changes]),
+        }
+        if self._noisy:
+            told["noise"] = np.array([trial.noise for trial in self.all])
+        return told
+
+    def reason(self) -> str:
+        """Return what was tried, its effect, and what of it is taken."""
+        parts = []
+        if self._suspecting and self.suspicion is None:
+            parts.append("No label seems to be wrong.")
+        elif self.suspicion is not None:
+            parts.append(
+                f"About {self.suspicion.rate:.2g} of the labels seem to be wrong; "
+                f"{self._verdict('weights by suspects', 1, self.used_suspects)}"
+            )
+        if self.rounds:
+            rounds = f"{how_many(len(self.rounds), 'round')} of influence"
+            if self._folds is None:
+                parts.append(f"strength={self.strength:g} in {rounds} was asked for.")
+            else:
+                strength = self._dose * (self._shown - self._first + 1)
+                tried = f"the best of {rounds}, strength={strength:g},"
+                parts.append(self._verdict(tried, self._shown, self.n_rounds > 0))
+        return " ".join(part[0].upper() + part[1:] for part in parts)
+
+    def _verdict(self, what: str, position: int, is_taken: bool) -> str:
+        if self._folds is None:
+            return f"{what} were asked for."
+        loss, hits = self._changes(position)
+        rows = "held-out rows" if self._noisy else "held-out clean rows"
+        return (
+            f"{what} changed the log-loss of {rows} by {self._interval(loss)} and "
+            f"their accuracy by {self._interval(hits)}: "
+            f"{'taken' if is_taken else 'not taken'}."
+        )
+
+    def _interval(self, change: tuple[float, float]) -> str:
+        mean, error = change
+        half = cast(Folds, self._folds).quantile * error
+        return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+
+    def _changes(self, position: int) -> tuple[tuple[float, float], ...]:
+        """Return changes of loss and hits, each with its standard error."""
+        before = self.all[self.base if position >= self._first else 0]
+        after, folds = self.all[position], cast(Folds, self._folds)
+        return (
+            folds.change(before.losses, after.losses),
+            folds.change(before.hits, after.hits),
+        )
+
+    def _nothing_against_suspects(self) -> bool:
+        """Return whether held-out rows let suspects lose weight.
+
+        All rows together say that some labels are wrong, so held-out rows need not
+        prove it again: fewer right predictions count only beyond doubt.
+        """
+        self._first = len(self.all)
+        (loss, _), (hits, error) = self._changes(1)
+        return loss < 0 and hits >= -cast(Folds, self._folds).quantile * error
+
+    def _best(self) -> int:
+        """Return the trial to take: the base if no round is better beyond doubt.
+
+        Eq. (39) of docs/mathematics.rst.
+        """
+        if not self.rounds:
+            return self.base
+        (loss, error), (hits, _) = self._changes(self._shown)
+        return self._shown if hits >= 0 and loss < -error else self.base
+
+    @property
+    def _shown(self) -> int:
+        """The round of least loss among those that predict no fewer rows right."""
+        positions = range(self._first, len(self.all))
+        losses, hits = [], []
+        for position in positions:
+            loss, hit = self._changes(position)
+            losses.append(loss[0])
+            hits.append(hit[0])
+        allowed = [p for p, hit in zip(positions, hits, strict=True) if hit >= 0]
+        return min(allowed or positions, key=lambda p: losses[p - self._first])
+
+
+def numpy(tensor: torch.Tensor | None) -> np.ndarray:
+    """Return what was measured; only what was not asked for is None."""
+    return cast(torch.Tensor, tensor).cpu().numpy()

@@ -1,0 +1,170 @@
+"""A scorer that looks only at rows whose labels can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.metrics import get_scorer
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from .._inputs.checks import check_flags, count_rows
+
+_ROUTING = (
+    "With sklearn.set_config(enable_metadata_routing=True) it goes to fit of the "
+    "search. Without routing, pass make_clean_scorer(scoring, is_clean=...) a Series "
+    "with the index of y."
+)
+
+
+def make_clean_scorer(
+    scoring: str | Callable[..., float], *, is_clean: pd.Series | None = None
+) -> Callable[..., float]:
+    """Make a scorer that looks only at clean rows, for searches and cross-validation.
+
+    Wrong labels prefer wrong models: a search over an
+    :class:`~skclif.InfluenceReweighter` that is scored on all rows picks ``strength=0``
+    most of the time. Which rows are clean comes with the rows: by metadata routing as
+    ``is_clean``, or without it by the index of `y`.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        A name of :func:`sklearn.metrics.get_scorer_names`, or a scorer with the
+        signature ``scorer(estimator, X, y, *, sample_weight)``. Clean rows have weight
+        1, other rows weight 0; so every class of the fold is known to the score.
+    is_clean : Series of bool, default=None
+        Which rows are clean, with the index of `y`, for use without metadata routing.
+
+    Returns
+    -------
+    scorer : callable
+        With the signature ``scorer(estimator, X, y, *, is_clean=None)``. It asks for
+        ``is_clean`` by metadata routing.
+
+    Raises
+    ------
+    TypeError
+        If the score takes no weights, or `is_clean` is not a Series.
+    ValueError
+        If `scoring` is unknown, or `is_clean` is not bool or has an index label twice.
+        When scoring: if it is not known which rows are clean, or none of them is.
+
+    See Also
+    --------
+    skclif.InfluenceReweighter : Whose strength this can choose.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skclif.metrics import make_clean_scorer
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> y = pd.Series([0, 0, 1, 0], index=["a", "b", "c", "d"])
+    >>> is_clean = pd.Series([True, True, True, False], index=["a", "b", "c", "d"])
+    >>> clf = LogisticRegression(C=100).fit(X, [0, 0, 1, 1])
+    >>> clf.score(X, y)
+    0.75
+    >>> make_clean_scorer("accuracy", is_clean=is_clean)(clf, X, y)
+    1.0
+    """
+    scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    if not callable(scorer):
+        raise TypeError(
+            f"scoring must be the name of a score or a scorer, got "
+            f"{type(scoring).__name__}."
+        )
+    if not _takes_weights(scorer):
+        raise TypeError(
+            f"scoring={scoring!r} takes no sample_weight, so it cannot be told which "
+            "rows are clean; use a score that takes weights, such as 'neg_log_loss'."
+        )
+    if is_clean is not None:
+        is_clean = _checked(is_clean)
+    return _CleanScorer(scorer, is_clean)
+
+
+@dataclass(frozen=True)
+class _CleanScorer:
+    """What `make_clean_scorer` returns."""
+
+    scorer: Callable[..., float]
+    is_clean: pd.Series | None
+
+    def __call__(
+        self, estimator: Any, X: Any, y: ArrayLike, *, is_clean: ArrayLike | None = None
+    ) -> float:
+        """Return the score of the clean rows."""
+        n_rows = count_rows(y, "y")
+        if is_clean is not None:
+            clean = check_flags("is_clean", is_clean, n_rows)
+        elif self.is_clean is not None:
+            clean = _looked_up(self.is_clean, y)
+        else:
+            raise ValueError(f"is_clean is missing. {_ROUTING}")
+        if not clean.any():
+            raise ValueError(
+                f"is_clean marks none of the {n_rows} rows to score; use fewer folds, "
+                "or folds that are stratified by is_clean."
+            )
+        return self.scorer(estimator, X, y, sample_weight=clean.astype(float))
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Ask for ``is_clean``, if it is not known already."""
+        request = MetadataRequest(owner=self)
+        if self.is_clean is None:
+            request.score.add_request(param="is_clean", alias=True)
+        return request
+
+    def __repr__(self) -> str:
+        return f"make_clean_scorer({self.scorer!r})"
+
+
+def _takes_weights(scorer: Any) -> bool:
+    """Return whether a scorer takes `sample_weight`; those of scikit-learn say so."""
+    function = getattr(scorer, "_score_func", scorer)
+    parameters = signature(function).parameters.values()
+    return any(
+        p.name == "sample_weight" or p.kind is Parameter.VAR_KEYWORD for p in parameters
+    )
+
+
+def _checked(is_clean: Any) -> pd.Series:
+    if not isinstance(is_clean, pd.Series):
+        raise TypeError(
+            f"is_clean must be a Series with the index of y, got "
+            f"{type(is_clean).__name__}. {_ROUTING}"
+        )
+    if not is_clean.index.is_unique:
+        label = is_clean.index[is_clean.index.duplicated()].tolist()[0]
+        raise ValueError(
+            f"The index of is_clean must not have a label twice, but has {label!r}; "
+            "use reset_index(drop=True) on data, labels and is_clean."
+        )
+    flags = check_flags("is_clean", is_clean, len(is_clean))
+    return pd.Series(flags, index=is_clean.index)
+
+
+def _looked_up(is_clean: pd.Series, y: Any) -> np.ndarray:
+    index = getattr(y, "index", None)
+    if not isinstance(index, pd.Index):
+        raise TypeError(
+            f"y must be a Series, so that is_clean can be found by its index, got "
+            f"{type(y).__name__}. {_ROUTING}"
+        )
+    unknown = index[~index.isin(is_clean.index)].tolist()
+    if unknown:
+        raise ValueError(
+            f"The index of is_clean lacks {unknown[0]!r}, which is in y; give is_clean "
+            "the index of all of y."
+        )
+    return is_clean.reindex(index).to_numpy(bool)
+
+
+make_clean_scorer.__module__ = "skclif.metrics"
