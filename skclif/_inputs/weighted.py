@@ -38,8 +38,9 @@ def check_weighted(model: Any) -> None:
         raise TypeError(
             f"estimator ends in a search, {name}, which would choose by its score on "
             "rows whose labels may be wrong. Put the search around the reweighter and "
-            f"judge on clean rows: {name}(InfluenceReweighter(...), ...), with "
-            "'estimator__' in front of the names of parameters."
+            f"judge on clean rows: {name}(InfluenceReweighter(...), ..., "
+            "scoring=make_clean_scorer(...)), with 'estimator__' in front of the names "
+            "of parameters."
         )
     if isinstance(model, MultiOutputClassifier):
         raise TypeError(
