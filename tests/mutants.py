@@ -826,8 +826,8 @@ MUTANTS = [
     ),
     Mutant(
         "_text",
-        "[model, self.dtype, self.long_text]",
-        "[model, self.dtype]",
+        "[model, self.dtype, self.long_text, *more]",
+        "[model, self.dtype, *more]",
         "vectors of whole texts and of their beginnings have other keys",
     ),
     Mutant(

@@ -23,6 +23,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from .._results.words import how_many
 from .sklearn import _check_feature_names_in, _check_sample_weight, _num_samples
 
+COMPLEX = "Complex data not supported"  # what scikit-learn says, before all of the data
 # Products of a weight, a feature and an annotation or another feature are finite in
 # float64 up to this, and so are their sums over rows.
 LARGEST = 1e100
@@ -87,10 +88,13 @@ def error_context(argument: str, expected: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        if re.search(rf"\b{argument}\b", str(error)):
+        message = str(error)
+        if message.startswith(COMPLEX):
+            message = f"{COMPLEX}."  # not all of the data
+        if re.search(rf"\b{argument}\b", message):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{argument} must be {expected}: {error}") from error
+        raise kind(f"{argument} must be {expected}: {message}") from error
 
 
 def count_rows(X: Any, name: str = "X") -> int:

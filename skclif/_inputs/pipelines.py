@@ -5,12 +5,16 @@ from __future__ import annotations
 from copy import copy
 from typing import Any
 
+import narwhals.stable.v2 as nw
 from sklearn.base import clone
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from .readable import refuse_texts, refuse_unreadable
 from .sklearn import _routing_enabled
 
 
@@ -50,7 +54,11 @@ def fit_parts(estimator: Any, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:
     estimator = clone(estimator)
     features = fit_leading(estimator, X, y, **params)
     if not is_frozen(estimator):
-        final_step(estimator).fit(features, y, **params)
+        model = final_step(estimator)
+        if isinstance(model, LogisticRegression):  # ours says so by itself
+            refuse_unreadable(model, features)
+            refuse_texts(features, model, type(model).__name__)
+        model.fit(features, y, **params)
     return estimator, features
 
 
@@ -76,6 +84,8 @@ def fit_leading(estimator: Any, X: Any, y: Any, **params: Any) -> Any:
         process_routing(estimator, "fit", **params)
     if len(estimator) > 1:
         leading = estimator[:-1]
+        _refuse_texts_in_arrow(X)
+        _refuse_tables_of_texts(leading[0], X)
         X = leading.fit_transform(X, y, **_requested(leading, params))
         estimator.steps[:-1] = leading.steps
     return fit_leading(estimator.steps[-1][1], X, y, **params)
@@ -103,6 +113,33 @@ def _refuse_samplers(estimator: Any) -> None:
                     "InfluenceReweighter."
                 )
         estimator = _inside(estimator)
+
+
+def _refuse_tables_of_texts(step: Any, X: Any) -> None:
+    """Refuse a table where a vectoriser would read the names of its columns."""
+    if not isinstance(step, CountVectorizer | HashingVectorizer):
+        return
+    shape = getattr(X, "shape", ())
+    if len(shape) == 2:
+        name = type(step).__name__
+        raise ValueError(
+            f"X has shape {tuple(shape)}, but {name} reads one column of texts. Pass "
+            "that column, for example X['text'], or put a ColumnTransformer with a "
+            f"{name} for each column of texts before the classifier."
+        )
+
+
+def _refuse_texts_in_arrow(X: Any) -> None:
+    """Refuse texts of pyarrow, which are no strings of Python for a vectoriser."""
+    if type(X).__module__.partition(".")[0] != "pyarrow":
+        return
+    table = nw.from_native(X, eager_only=True, allow_series=True)
+    types = [table.dtype] if isinstance(table, nw.Series) else table.schema.dtypes()
+    if nw.String in types:
+        raise TypeError(
+            f"X is a {type(X).__name__} of pyarrow with texts, which the steps of "
+            "scikit-learn do not read. Pass X.to_pandas()."
+        )
 
 
 def _inside(estimator: Any) -> Any:

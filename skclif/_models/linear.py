@@ -16,7 +16,9 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
 from .._inputs.annotations import Annotations
 from .._inputs.pipelines import final_step, is_frozen
+from .._inputs.sklearn import BaseSearchCV
 from .._inputs.training_rows import TrainingRows
+from .._inputs.wrapper import AroundEstimatorMixin
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import TrainingData, fit_label, relative_gradients
 from ..numerics.products import dense_rows
@@ -54,6 +56,13 @@ def check_explainable(estimator: Any, concepts: Any = None) -> None:
         remedy = ""
         if isinstance(model, LogisticRegressionCV):
             remedy = " Choose C with it, then explain LogisticRegression(C=...)."
+        elif isinstance(model, AroundEstimatorMixin):
+            remedy = (
+                " Fit it, and explain its estimator_ with its sample_weight_ as "
+                "sample_weight."
+            )
+        elif isinstance(model, BaseSearchCV):
+            remedy = " Fit the search, and explain its best_estimator_."
         raise TypeError(
             "estimator must be a ConceptBottleneckClassifier or a LogisticRegression, "
             "a FrozenEstimator around such a model, or a Pipeline that ends in such a "

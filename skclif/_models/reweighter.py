@@ -27,6 +27,7 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features, check_size
 from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_parts
+from .._inputs.readable import refuse_texts, refuse_unreadable
 from .._inputs.sklearn import (
     HasMethods,
     Interval,
@@ -34,6 +35,7 @@ from .._inputs.sklearn import (
     _fit_context,
     _routing_enabled,
 )
+from .._inputs.weighted import check_weighted
 from .._inputs.wrapper import AroundEstimatorMixin
 from .._results.words import how_many
 from ..exceptions import ReweightingWarning, warn_user
@@ -209,7 +211,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
     __module__ = "skclif"
 
     _parameter_constraints: dict[str, Any] = {
-        "estimator": [HasMethods(["fit", "predict"])],
+        "estimator": [HasMethods(["fit"])],  # a stack predicts only when fitted
         "strength": [
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="left"),
@@ -304,11 +306,13 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         Raises
         ------
         TypeError
-            If the estimator is not a classifier, takes no `sample_weight`, is frozen,
-            or is given `concepts` that it does not take.
+            If the estimator is not a classifier, takes no `sample_weight` or does not
+            hand it on, is frozen, is a search, does not take sparse features and gets
+            them, or is given `concepts` that it does not take.
         ValueError
-            If lengths differ, clean rows are given twice, `X_val` is as long as `X`, or
-            `cv` does not test every row whose loss counts exactly once.
+            If lengths differ, clean rows are given twice, `X_val` is as long as `X`,
+            `cv` does not test every row whose loss counts exactly once, or there are
+            texts where numbers are needed.
 
         Warns
         -----
@@ -336,6 +340,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         check_class_weights(self.estimator, y, weights)
         self.estimator_ = clone(self.estimator)
         features = fit_leading(self.estimator_, X, y, **metadata)
+        self._check_readable(features)
         check_annotations(concepts, concept_sample_weight, len(y))
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
         if y_val is not None:
@@ -388,6 +393,21 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         """
         check_is_fitted(self)
         return self.estimator_.decision_function(X)
+
+    def _check_readable(self, features: Any) -> None:
+        """Refuse what no model here can read, before weights are learned."""
+        model = final_step(self.estimator_)
+        if isinstance(model, ConceptBottleneckClassifier):  # says so by itself
+            return
+        refuse_unreadable(model, features)
+        learned = self.strength != 0 or self.use_suspects is True
+        if self.surrogate is None and learned:
+            refuse_texts(
+                features,
+                model,
+                "the model that weights are learned from",
+                "; or give a surrogate that reads X",
+            )
 
     def _learn(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return multipliers, influence, and probabilities; store what led to them."""
@@ -540,15 +560,9 @@ def _check_inner(estimator: Any, concepts: Any, concept_sample_weight: Any) -> N
     if not is_classifier(estimator):
         raise TypeError(
             f"estimator must be a classifier, or a pipeline that ends in one, got "
-            f"{name}."
+            f"{name if hasattr(model, 'fit') else repr(model)}."
         )
-    if not has_fit_parameter(model, "sample_weight"):
-        raise TypeError(
-            f"estimator must take sample_weight in fit, but {name} does not; use a "
-            "classifier that does (LogisticRegression, LinearSVC, "
-            "HistGradientBoostingClassifier ...). Put a search around the reweighter, "
-            "not into it."
-        )
+    check_weighted(model)
     if concepts is not None and not has_fit_parameter(model, "concepts"):
         raise TypeError(
             f"concepts were given, but {name} takes none; use "

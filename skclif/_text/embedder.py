@@ -85,7 +85,8 @@ class SentenceEmbedder(
     never run. The network is not used if the weights are on this machine: in a
     directory, in the package, or in the cache of the Hub's client. For a name without a
     revision, the revision in that cache is used. Clones and pickles hold no weights;
-    they are loaded on first use, and again after `model`, `device` or `dtype` changed.
+    they are loaded on first use, if no embedder that shares vectors holds them, and
+    again after `model`, `device` or `dtype` changed.
 
     *Long texts.* With ``long_text="mean"`` the tokens of a text are cut into chunks of
     the length that the model reads. The vectors of the chunks are averaged, weighted by
@@ -98,11 +99,13 @@ class SentenceEmbedder(
     a vector depends on the other texts in its batch by rounding only, about 1e-6 of its
     length. With `cache_dir`, the vector that was computed first is returned from then
     on. It is found by the contents of the model's files, `dtype`, `long_text` and the
-    text, not by the model's name; `normalize` is applied after the cache.
+    text, not by the model's name; `normalize` is applied after the cache. In memory the
+    kind of device counts too.
 
-    *Searches.* Clones in one process share vectors, in threads too. Processes do not:
-    for ``n_jobs`` above 1 give `cache_dir`, which they share on disk, or embed the
-    texts before the search; a process that embeds without it warns.
+    *Searches.* Clones in one process share vectors and the loaded model, in threads
+    too. Processes do not: for ``n_jobs`` above 1 give `cache_dir`, which they share on
+    disk, or embed the texts before the search; a process that embeds without it warns
+    once.
 
     Examples
     --------
@@ -231,7 +234,7 @@ class SentenceEmbedder(
         model, n_features = self.__dict__.get("_width", (None, None))
         if model != self.model:
             raise AttributeError("_n_features_out")
-        return n_features or self._encoder().n_features
+        return n_features or self._count_features()
 
     def _collect(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         vectors = None
@@ -251,7 +254,7 @@ class SentenceEmbedder(
                 vectors[rows] = block
                 limits[rows] = [limit or 0 for limit in cut_at]
         if vectors is None:
-            vectors = np.empty((0, self._encoder().n_features), dtype=np.float32)
+            vectors = np.empty((0, self._count_features()), dtype=np.float32)
         self._width = (self.model, vectors.shape[1])
         return vectors, limits
 
@@ -279,9 +282,13 @@ class SentenceEmbedder(
                 yield rows, vectors, limits
 
     def _from_memory(self, texts: list[str]) -> Iterator[Block]:
+        kind = "cpu"
         if self.device != "cpu":  # it may be there, or not
-            self._check_precision(resolve_device(self.device).type)
-        keys = self._keys(texts)
+            kind = resolve_device(self.device).type
+            self._check_precision(kind)
+        # Devices round differently. On disk the first vector stays, whoever computed
+        # it; in memory each kind of device has its own.
+        keys = self._keys(texts, kind)
         found, missing = _remembered(keys, range(len(texts)))
         yield from found
         if not missing:
@@ -294,9 +301,9 @@ class SentenceEmbedder(
                 SHARED.add([keys[row] for row in rows], vectors, limits)
                 yield rows, vectors, limits
 
-    def _keys(self, texts: list[str]) -> list[bytes]:
+    def _keys(self, texts: list[str], *more: str) -> list[bytes]:
         model = fingerprint(model_files(find_model(self.model, self.verbose)))
-        return text_keys([model, self.dtype, self.long_text], texts)
+        return text_keys([model, self.dtype, self.long_text, *more], texts)
 
     def _compute(self, texts: list[str], rows: Sequence[int]) -> Iterator[Block]:
         if not rows:
@@ -317,13 +324,23 @@ class SentenceEmbedder(
 
     def _encoder(self) -> Encoder:
         folder = find_model(self.model, self.verbose)
-        key = (model_files(folder), self.device, self.dtype)
+        # Clones that share vectors compute in turn, so they can share weights too.
+        sharing = self.share_vectors and self.cache_dir is None
+        key = (model_files(folder), self.device, self.dtype, sharing)
         if self.__dict__.get("_loaded", (None,))[0] != key:
             device = resolve_device(self.device)
             self._check_precision(device.type)
-            model = load_model(folder, device, self.dtype, self.verbose)
-            self._loaded = (key, Encoder(model))
+            encoder = SHARED.encoders.get(key) if sharing else None
+            if encoder is None:
+                encoder = Encoder(load_model(folder, device, self.dtype, self.verbose))
+            if sharing:
+                SHARED.encoders[key] = encoder
+            self._loaded = (key, encoder)
         return self._loaded[1]
+
+    def _count_features(self) -> int:
+        with SHARED.computing:  # another clone may use the same weights
+            return self._encoder().n_features
 
     def _check_precision(self, device: str) -> None:
         if device == "cpu" and self.dtype != "float32":
@@ -359,11 +376,16 @@ def _remembered(
 
 
 def _warn_of_processes(n_texts: int) -> None:
-    """Warn a process of a search that others cannot use what it computes."""
-    if n_texts and current_process().name != "MainProcess":
+    """Warn a process of a search, once, that others cannot use what it computes.
+
+    scikit-learn sets the filters of warnings anew for every fit of a search, so that
+    Python itself would repeat the warning for each.
+    """
+    if n_texts and current_process().name != "MainProcess" and not SHARED.warned:
+        SHARED.warned = True
         warn_user(
-            f"{n_texts} texts are embedded in a process of its own, and the other "
-            "processes of the search embed them again. Give "
+            f"{how_many(n_texts, 'text')} {is_or_are(n_texts)} embedded in a process "
+            "of its own, and the other processes of the search embed them again. Give "
             "SentenceEmbedder(cache_dir=...), which processes share, or embed the "
             "texts before the search.",
             RuntimeWarning,

@@ -8,8 +8,11 @@ option or text is another vector.
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 import numpy as np
+
+from .encoder import Encoder
 
 LIMIT = 256 * 2**20  # bytes
 # What a vector takes beside its values: its key, its place and two objects.
@@ -28,11 +31,18 @@ class VectorMemory:
     ----------
     computing : threading.RLock
         Held by who computes vectors, so that threads do not compute the same ones.
+    encoders : mapping of tuple to Encoder
+        Loaded models, while an embedder holds them. Only who holds `computing` may use
+        one: tokenisers are not made for several threads.
+    warned : bool
+        Whether this process was told that it shares nothing with others.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
         self.computing = threading.RLock()
+        self.encoders: WeakValueDictionary[object, Encoder] = WeakValueDictionary()
+        self.warned = False
         self._lock = threading.Lock()
         self._vectors: OrderedDict[bytes, tuple[np.ndarray, int | None]] = OrderedDict()
         self._size = 0

@@ -30,6 +30,7 @@ NEED_CLEANLAB = {"clif", "detection", "reweighting", "reweighting_cost"}
 MARKS = {
     "compare": [needs_git, needs_model],
     "embedding": [needs_model],
+    "embedding_search": [needs_model],
 }
 
 

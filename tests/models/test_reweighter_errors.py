@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import (
     LinearRegression,
@@ -77,13 +80,14 @@ def frozen():
             make_pipeline(StandardScaler(), LinearRegression()),
             "estimator must be a classifier, .* got LinearRegression",
         ),
+        (StandardScaler(), "estimator must be a classifier, .* got StandardScaler"),
         (
             KNeighborsClassifier(),
             "take sample_weight in fit, but KNeighborsClassifier does not; use a",
         ),
         (
             GridSearchCV(LogisticRegression(), {"C": [1]}),
-            "but GridSearchCV does not; .* Put a search around the reweighter",
+            "a search, GridSearchCV, .* Put the search around the reweighter",
         ),
     ],
 )
@@ -92,9 +96,9 @@ def test_estimators_that_cannot_be_fitted_with_weights(estimator, match):
         reweighter(estimator).fit(X, Y)
 
 
-@pytest.mark.parametrize("estimator", [None, 3, "svm", StandardScaler()], ids=str)
+@pytest.mark.parametrize("estimator", [None, 3, "svm"], ids=str)
 def test_what_is_no_estimator_is_refused(estimator):
-    match = "The 'estimator' parameter .* must be an object implementing 'fit' and 'pr"
+    match = "The 'estimator' parameter .* must be an object implementing 'fit'. Got "
     with pytest.raises(ValueError, match=match):
         InfluenceReweighter(estimator).fit(X, Y)
 
@@ -479,7 +483,8 @@ def test_surrogates_without_influence(surrogate, error, match):
 
 def test_a_classifier_that_does_not_take_sparse_features():
     model = reweighter(HistGradientBoostingClassifier())
-    with pytest.raises(TypeError, match="Sparse data was passed for X"):
+    match = "HistGradientBoostingClassifier takes no sparse features, .* TruncatedSVD"
+    with pytest.raises(TypeError, match=match):
         model.fit(sparse.csr_array(X), Y)
 
 
@@ -502,11 +507,67 @@ def test_stored_values_that_are_not_finite(estimator, surrogate, value):
 
 
 def test_texts_need_a_surrogate_that_reads_them():
-    match = (
-        "X must be a dense table of numbers, or a surrogate must be given: could not"
-    )
+    match = r"X holds texts, .* make_pipeline\(TfidfVectorizer\(\), SGDClassifier\(\)\)"
     with pytest.raises(ValueError, match=match):
         reweighter(SGDClassifier()).fit(["soup"] * N, Y)
+    texts = np.where(Y == 1, "warm soup", "cold soup")
+    read = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    model = reweighter(make_pipeline(TfidfVectorizer(), SGDClassifier()))
+    model.set_params(surrogate=read.named_steps["logisticregression"]).fit(texts, Y)
+    calibrated = CalibratedClassifierCV(frozen_reader(texts))
+    assert reweighter(calibrated, surrogate=read).fit(texts, Y).strength_ == 1
+
+
+def frozen_reader(texts):
+    reader = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    return FrozenEstimator(reader.fit(texts, Y))
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.where(X > 0, "1.5", "2"),
+        pd.DataFrame(np.where(X > 0, "1.5", "2"), columns=list("abcde")),
+    ],
+    ids=["array", "frame"],
+)
+def test_numbers_written_as_texts_are_numbers(X):
+    found = reweighter(GaussianNB()).fit(X.astype(object), Y).sample_weight_
+    expected = reweighter(GaussianNB()).fit(X.astype(float), Y).sample_weight_
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_columns_of_one_name():
+    with pytest.raises(ValueError, match="Expected unique column names"):
+        reweighter().fit(pd.DataFrame(X, columns=list("aabbc")), Y)
+    texts = pd.DataFrame({"a": X[:, 0], "b": "soup"})[["a", "b", "b"]]
+    with pytest.raises(ValueError, match="The column 'b' of X holds texts"):
+        reweighter().fit(texts, Y)
+
+
+def test_entries_that_no_surrogate_reads():
+    match = "X must be a dense table of numbers, or a surrogate must be given: float"
+    with pytest.raises(TypeError, match=match):
+        reweighter(DummyClassifier()).fit(np.array([[{"a": 1}]] * N), Y)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array, pd.DataFrame])
+@pytest.mark.parametrize(
+    "model",
+    [
+        reweighter(),
+        reweighter(SGDClassifier()),
+        reweighter(GaussianNB()),
+        ConceptBottleneckClassifier(),
+        ConceptInfluenceExplainer(LogisticRegression()),
+    ],
+    ids=["influence", "surrogate", "dense", "bottleneck", "explainer"],
+)
+def test_complex_numbers_are_not_printed(model, make):
+    with pytest.raises((TypeError, ValueError), match="X ") as error:
+        model.fit(make(X + 1j), Y)
+    assert len(str(error.value)) < 300
+    assert "Complex data" in str(error.value) or "takes no sparse" in str(error.value)
 
 
 # --- Numbers --------------------------------------------------------------------------

@@ -1,8 +1,14 @@
 """Vectors in memory: shared by clones and threads, bounded, and off on request."""
 
+import gc
+import json
 import pickle
+import shutil
 import threading
 import warnings
+import weakref
+from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +19,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from skclif import SentenceEmbedder
+from skclif._text import embedder as embedder_module
 from skclif._text import memory
 from skclif._text.encoder import Encoder
 from skclif._text.memory import SHARED, VectorMemory
@@ -64,6 +71,68 @@ def test_what_changes_a_vector_is_told_apart(tiny_encoder, computed):
     assert len(computed) == 2
 
 
+@pytest.fixture
+def prompted(tiny_encoder, tmp_path):
+    """The same weights, with words that are put in front of every text."""
+    prompt = {"prompts": {"review": "the food: "}, "default_prompt_name": "review"}
+    return _changed(tiny_encoder, tmp_path, "config_sentence_transformers", prompt)
+
+
+@pytest.fixture
+def shorter(tiny_encoder, tmp_path):
+    """The same weights, which read less of a text."""
+    limit = {"max_seq_length": 4}
+    return _changed(tiny_encoder, tmp_path, "sentence_bert_config", limit)
+
+
+def _changed(model, tmp_path, name, content):
+    folder = tmp_path / name
+    shutil.copytree(model, folder)
+    (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_settings_never_share_a_vector(tiny_encoder, prompted, shorter, monkeypatch):
+    """Not even where vectors differ by rounding only, as between kinds of devices."""
+    asked = []
+
+    def remembered(keys, rows):
+        asked.append(keys[0])
+        return [([0], np.ones((1, 2)), [None])], []
+
+    def resolved(device):
+        return SimpleNamespace(type=device.partition(":")[0])
+
+    monkeypatch.setattr(embedder_module, "_remembered", remembered)
+    monkeypatch.setattr(embedder_module, "resolve_device", resolved)
+    settings = [
+        {},
+        {"device": "cuda"},
+        {"device": "cuda", "dtype": "float16"},
+        {"device": "cuda", "dtype": "bfloat16"},
+        {"long_text": "mean"},
+        {"model": prompted},
+        {"model": shorter},
+    ]
+    same = [{"device": "cuda:1"}, {"batch_size": 3}]  # changes no vector
+    for own in [*settings, *same]:
+        SentenceEmbedder(**{"model": tiny_encoder, **own}).transform(TEXTS[:1])
+    assert len(set(asked)) == len(settings)
+    assert asked[len(settings) :] == [asked[1], asked[0]]
+
+
+@pytest.mark.filterwarnings("ignore::skclif.exceptions.TruncatedTextWarning")
+def test_other_models_of_the_same_weights_have_their_own_vectors(
+    tiny_encoder, prompted, shorter
+):
+    models = [tiny_encoder, prompted, shorter]
+    first = [SentenceEmbedder(model).transform(["good soup, bad"]) for model in models]
+    again = [SentenceEmbedder(model).transform(["good soup, bad"]) for model in models]
+    np.testing.assert_array_equal(again, first)
+    for one, other in combinations(first, 2):
+        assert not np.allclose(one, other)
+
+
 def test_a_text_that_is_cut_warns_each_time(tiny_encoder, computed):
     long = [" ".join(["good soup and bad service"] * 20)]
     for _ in range(2):
@@ -102,24 +171,60 @@ def test_a_search_computes_every_text_once(tiny_encoder, computed, n_jobs):
     assert sorted(computed) == sorted(set(texts))
 
 
+@pytest.mark.parametrize(("share", "n_loads"), [(True, 1), (False, 2)])
+def test_clones_that_share_vectors_share_the_weights(
+    tiny_encoder, monkeypatch, share, n_loads
+):
+    loaded, load = [], embedder_module.load_model
+
+    def counted(*args):
+        loaded.append(args)
+        return load(*args)
+
+    monkeypatch.setattr(embedder_module, "load_model", counted)
+    first = SentenceEmbedder(tiny_encoder, share_vectors=share)
+    first.transform(TEXTS)
+    second = clone(first)
+    second.transform(["warm soup"])
+    assert len(loaded) == n_loads
+    # Who no longer shares must not use what others use at the same time.
+    second.set_params(share_vectors=False).transform(["cold soup"])
+    assert len(loaded) == 2
+
+
+def test_weights_go_with_the_last_embedder(shorter):
+    embedder = SentenceEmbedder(shorter)
+    embedder.transform(["soup"])
+    weights = weakref.ref(embedder._loaded[1])
+    del embedder
+    gc.collect()
+    assert weights() is None
+
+
 def _threads():
     from joblib import parallel_config
 
     return parallel_config(backend="threading")
 
 
-def test_processes_are_told_of_the_store_that_they_can_share(tiny_encoder):
+@pytest.mark.parametrize("share", [True, False])
+def test_a_process_is_told_once_of_the_store_that_it_can_share(tiny_encoder, share):
     def run(folder):
+        # Not by the module's name, which would be this process's object.
+        from skclif._text.memory import SHARED
+
+        SHARED.clear()
+        SHARED.warned = False
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            SentenceEmbedder(folder).transform(["warm soup"])
+            for text in ("warm soup", "cold soup"):
+                warnings.simplefilter("always")
+                SentenceEmbedder(folder, share_vectors=share).transform([text])
         return [str(warning.message) for warning in caught]
 
     (messages,) = Parallel(n_jobs=2)([delayed(run)(tiny_encoder)])
-    assert any(
-        "1 texts are embedded in a process of its own" in m and "cache_dir=" in m
-        for m in messages
-    )
+    told = [m for m in messages if "is embedded in a process of its own" in m]
+    assert len(told) == 1
+    assert "1 text is embedded" in told[0] and "cache_dir=" in told[0]
     assert run(tiny_encoder) == []
 
 
