@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 from joblib import parallel_config
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.pipeline import Pipeline
 
 from skclif import InfluenceReweighter, SentenceEmbedder
@@ -25,8 +25,8 @@ from skclif.exceptions import ReweightingWarning
 from .results import BenchmarkParser, write_table
 
 BOUND = 1.3
-STRENGTHS = [0, 1.0, 2.0, "auto"]
-PENALTIES = [0.1, 1.0, 10.0]
+GRID = {"strength": [0, 1.0, 2.0, "auto"], "estimator__clf__C": [0.1, 1.0, 10.0]}
+SMALL_GRID = {"strength": [0, 1.0]}
 FOLDS = 3
 ONCE = "embedding once"
 FITS = "its fits: the search over vectors"
@@ -38,13 +38,14 @@ OFF = "the search over texts, share_vectors=False"
 BOUNDED = [PLAIN, THREADS]
 
 
-def measure(texts, y, repeat):
+def measure(texts, y, grid, repeat):
     """Return what every way to embed and to search takes, run by run.
 
     Parameters
     ----------
     texts : list of str
     y : ndarray of shape (n_samples,)
+    grid : dict
     repeat : int
         Runs of each way, in turn. What shares nothing runs once: it is slow.
 
@@ -54,10 +55,10 @@ def measure(texts, y, repeat):
         Seconds, and seconds of this process on a processor.
     """
     vectors = SentenceEmbedder().transform(texts)
-    reference = _search(None).fit(vectors, y)
+    reference = _search(grid).fit(vectors, y)
 
     def search(embedder, n_jobs=None, backend="loky"):
-        estimator = _search(embedder, n_jobs)
+        estimator = _search(grid, embedder, n_jobs)
         with parallel_config(backend=backend):
             spent = _spent(lambda: estimator.fit(texts, y))
         _check_same(estimator, reference, len(y))
@@ -65,7 +66,7 @@ def measure(texts, y, repeat):
 
     ways = {
         ONCE: lambda: _spent(lambda: SentenceEmbedder().transform(texts)),
-        FITS: lambda: _spent(lambda: _search(None).fit(vectors, y)),
+        FITS: lambda: _spent(lambda: _search(grid).fit(vectors, y)),
         PLAIN: lambda: search(SentenceEmbedder()),
         THREADS: lambda: search(SentenceEmbedder(), 2, "threading"),
         STORED: lambda: _in_folder(lambda f: search(SentenceEmbedder(cache_dir=f), 2)),
@@ -79,12 +80,12 @@ def measure(texts, y, repeat):
     return {name: np.array(own) for name, own in runs.items()}
 
 
-def _search(embedder, n_jobs=None):
+def _search(grid, embedder=None, n_jobs=None):
     steps = [] if embedder is None else [("embed", embedder)]
     pipe = Pipeline([*steps, ("clf", LogisticRegression(max_iter=1000))])
     return GridSearchCV(
         InfluenceReweighter(pipe, random_state=0),
-        {"strength": STRENGTHS, "estimator__clf__C": PENALTIES},
+        grid,
         cv=FOLDS,
         n_jobs=n_jobs,
     )
@@ -113,9 +114,12 @@ def _check_same(search, reference, n):
 
 
 def main(argv=None):
-    parser = BenchmarkParser("embedding_search", __doc__, repeat=1, texts=60)
+    parser = BenchmarkParser(
+        "embedding_search", __doc__, repeat=1, texts=60, grid=SMALL_GRID
+    )
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--texts", type=int, default=400)
+    parser.set_defaults(grid=GRID)
     options = parser.parse_args(argv)
     source = "made-up" if options.small else "CEBaB"
     reviews = make_concept_reviews(200) if options.small else fetch_cebab("train")
@@ -123,7 +127,7 @@ def main(argv=None):
     chosen = np.random.default_rng(0).permutation(len(texts))[: options.texts]
     texts, y = texts[chosen].tolist(), np.asarray(reviews.target)[kept[chosen]]
     y = y > np.median(y)  # enough rows of every class, also in few texts
-    runs = measure(texts, y, options.repeat)
+    runs = measure(texts, y, options.grid, options.repeat)
     rows = []
     for name in [ONCE, FITS, BOTH, PLAIN, THREADS, STORED, OFF]:
         own = runs[name]
@@ -149,7 +153,7 @@ def main(argv=None):
         ],
         rows,
         [
-            f"{len(STRENGTHS) * len(PENALTIES)} candidates in {FOLDS} folds, and a "
+            f"{len(ParameterGrid(options.grid))} candidates in {FOLDS} folds, and a "
             "last fit: GridSearchCV over InfluenceReweighter around SentenceEmbedder "
             "(MiniLM, CPU) and LogisticRegression. Two classes. Ratios are to both, "
             "one after the other.",

@@ -84,8 +84,8 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         own influence; any other classifier needs a `surrogate`.
     strength : "auto" or float, default="auto"
         How far all rounds together move weights: by ``2 * strength`` in log-odds for a
-        standard score of 1. 0 takes no round. "auto" adds 1 per round until a round makes things worse, and chooses
-        the round.
+        standard score of 1. 0 takes no round. "auto" adds 1 per round until a round
+        makes things worse, and chooses the round.
     use_suspects : "auto" or bool, default="auto"
         Whether rows start with the probability that their label is right times their
         weight, and rows that are probably wrong with none. Then also ``strength=0``
