@@ -1,0 +1,358 @@
+"""Quick baselines beside SetFit, skrub and plain recipes of scikit-learn.
+
+Models are fitted to the training part of CEBaB (*masked*), Yelp and the NHS feedback,
+and measured on the test part, each in a process of its own on one thread. Peers get an
+environment of their own in ``.cache/peers-baselines``, and the sentence encoder that
+ours have. Bottlenecks are compared with the label from annotations alone, and the time
+to the first lines of ``skclif baseline`` is taken.
+
+    python -m benchmarks.baselines [--part dev]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score
+
+from skclif import ConceptBottleneckClassifier, make_text_pipeline
+from skclif._baselines.indicators import Indicators
+from skclif._text.weights import DEFAULT_MODEL, find_model
+from skclif.datasets import make_concept_reviews
+
+from .results import BenchmarkParser, interval, write_table
+from .tasks import read_task
+
+REQUIREMENTS = """\
+torch==2.13.0
+setfit==1.2.0
+skrub==0.11.0
+scikit-learn==1.9.1
+"""
+PEERS = {  # what each is called
+    "tfidf": "TF-IDF, LogisticRegression",
+    "tfidf_tuned": "TF-IDF of words and characters, tuned C",
+    "svc": "TF-IDF of words and characters, calibrated LinearSVC",
+    "minilm": "MiniLM, tuned C",
+    "tabular": "skrub's tabular_pipeline",
+    "string_encoder": "skrub's StringEncoder(200), tuned C",
+    "text_encoder": "skrub's TextEncoder(MiniLM), LogisticRegression",
+    "text_encoder_tuned": "skrub's TextEncoder(MiniLM, all), tuned C",
+    "both_encoders": "both encoders of skrub side by side, tuned C",
+    "setfit": "SetFit, 16 texts a class",
+}
+BEST = "vectors and words"  # make_text_pipeline(); the best on every development part
+FEATURES = {
+    "words": {"vectors": False},
+    "vectors": {"words": False},
+    BEST: {},
+}
+BOTTLENECKS = {f"bottleneck on {sees}": sees for sees in ("vectors", BEST)}
+# Models whose answers are two, one after the other.
+TWICE = {model: f"{model}, sequential" for model in BOTTLENECKS}
+TWICE["setfit"] = "SetFit, 16 texts a class, its head on all rows"
+GOLD = "label from annotations"
+_PEERS = Path(__file__).parent.parent / ".cache" / "peers-baselines"
+_NAMES = {"cebab-masked": "CEBaB", "yelp": "Yelp", "nhs": "NHS feedback"}
+_COLUMNS = ["task", "model", "library", "accuracy", "macro F1", "log-loss"]
+_COLUMNS += ["log-loss minus ours", "seconds"]
+
+
+# --- Tasks ----------------------------------------------------------------------------
+
+
+def problem(task, part):
+    """Return what a model gets: texts and labels to train on, and texts to predict."""
+    (texts, y, concepts), (test, y_test, test_concepts) = _parts(task, part)
+    return {
+        "folder": str(find_model(DEFAULT_MODEL)),
+        "train": list(texts),
+        "labels": [str(label) for label in y],
+        "concepts": _plain(concepts),
+        "test": list(test),
+        "test_labels": [str(label) for label in y_test],
+        "test_concepts": _plain(test_concepts),
+    }
+
+
+def _parts(task, part):
+    if task != "generated":
+        return [read_task(task, name) for name in ("train", part)]
+    found = make_concept_reviews(300, random_state=0)
+    rows = np.split(np.arange(300), [200])
+    tables = (found.data, found.target, found.concepts)
+    return [[table.iloc[some] for table in tables] for some in rows]
+
+
+def _plain(concepts):
+    concepts = concepts.astype(object).where(concepts.notna(), None)
+    return {name: column.tolist() for name, column in concepts.items()}
+
+
+# --- One answer in a process ----------------------------------------------------------
+
+
+def answer(model, path, out):
+    """Fit one of our models, write its probabilities, and print what else is known."""
+    given = json.loads(Path(path).read_text(encoding="utf-8"))
+    texts, test = (np.asarray(given[name], dtype=object) for name in ("train", "test"))
+    y, found = np.asarray(given["labels"]), {}
+    concepts, test_concepts = (
+        pd.DataFrame(given[name], dtype=object)
+        for name in ("concepts", "test_concepts")
+    )
+    start = time.process_time()
+    if model in BOTTLENECKS:
+        pipeline = make_text_pipeline(**FEATURES[BOTTLENECKS[model]])
+        answers, found["concept_f1"] = [], []
+        for training in ("mixed", "sequential"):
+            pipeline.set_params(classifier__training=training)
+            pipeline.fit(texts, y, classifier__concepts=concepts)
+            answers.append(pipeline.predict_proba(test))
+            found.setdefault("seconds", time.process_time() - start)  # of the first
+            says = pipeline["classifier"].predict_concepts(
+                pipeline["features"].transform(test)
+            )
+            found["concept_f1"].append(_concept_f1(test_concepts, says))
+        np.save(out, answers)
+    else:
+        if model == GOLD:
+            indicators = Indicators.learn(concepts)
+            texts, test = indicators.encode(concepts), indicators.encode(test_concepts)
+            fitted = ConceptBottleneckClassifier(C="auto").fit(texts, y)
+        else:
+            fitted = make_text_pipeline(**FEATURES[model]).fit(texts, y)
+        np.save(out, fitted.predict_proba(test))
+        found["seconds"] = time.process_time() - start
+    print(json.dumps(found))
+
+
+def _concept_f1(known, predicted):
+    """Return the mean over concepts of macro-F1, over rows that are annotated."""
+    scores = []
+    for name in known:
+        rows = known[name].notna().to_numpy()
+        truth, says = known[name].to_numpy()[rows], predicted[name].to_numpy()[rows]
+        scores.append(f1_score(truth.astype(str), says.astype(str), average="macro"))
+    return float(np.mean(scores))
+
+
+def run(command, given, folder):
+    """Return probabilities and what a process prints, given a problem and an answer."""
+    path, out = folder / "problem.json", folder / "answer.npy"
+    path.write_text(json.dumps(given), encoding="utf-8")
+    threads = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
+    offline = ["HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM"]
+    environment = {**os.environ, **dict.fromkeys(threads, "1")}
+    environment |= dict(zip(offline, ("1", "false"), strict=True))
+    command = [*map(str, command), str(path), str(out)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    return np.load(out), json.loads(done.stdout.splitlines()[-1])
+
+
+def peers_python():
+    """Return the interpreter of the peers' environment, made where it is missing."""
+    environment, installed = _PEERS / "env", _PEERS / "requirements.txt"
+    python = environment / "bin" / "python"
+    if not installed.exists() or installed.read_text() != REQUIREMENTS:
+        make = [sys.executable, "-m", "venv", "--clear", environment]
+        subprocess.run(make, check=True)
+        wanted = _PEERS / "wanted.txt"
+        wanted.write_text(REQUIREMENTS)
+        install = [python, "-m", "pip", "install", "--quiet", "-r", wanted]
+        subprocess.run(install, check=True)
+        os.replace(wanted, installed)
+    return python
+
+
+# --- Tables ---------------------------------------------------------------------------
+
+
+def measure(task, part, peers):
+    """Return every model's probabilities and what it printed, and what it was given."""
+    given = problem(task, part)
+    ours = [sys.executable, "-m", "benchmarks.baselines", "--answer"]
+    commands = {model: [*ours, model] for model in (*FEATURES, *BOTTLENECKS, GOLD)}
+    program = Path(__file__).with_name("_baseline_peers.py")
+    commands |= {peer: [peers_python(), program, peer] for peer in peers}
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="skclif-baselines-") as folder:
+        for model, command in commands.items():
+            proba, about = run(command, given, Path(folder))
+            both = proba if model in TWICE else [proba]
+            for name, one in zip((model, TWICE.get(model)), both, strict=False):
+                found[name] = one, about
+            print(f"{task}: {model}, {about['seconds']:.0f} s", file=sys.stderr)
+    return found, given
+
+
+def scores(proba, given):
+    """Return accuracy, macro-F1 and the log-loss of every row."""
+    classes, codes = np.unique(given["labels"]), np.asarray(given["test_labels"])
+    codes = np.searchsorted(classes, codes)
+    predicted = proba.argmax(axis=1)
+    least = np.finfo(float).tiny
+    losses = -np.log(np.maximum(proba[np.arange(len(codes)), codes], least))
+    macro = float(f1_score(codes, predicted, average="macro"))
+    return float((predicted == codes).mean()), macro, losses
+
+
+def rows_of_models(name, found, given):
+    """Return a row for each model that gives probabilities of the label."""
+    ours = scores(found[BEST][0], given)[2]
+    rows = []
+    for model, (proba, about) in found.items():
+        is_sequential = model.endswith(", sequential")  # it is in the other table
+        if is_sequential:
+            continue
+        accuracy, macro, losses = scores(proba, given)
+        difference = "-" if model == BEST else interval(losses - ours)
+        rows.append(
+            [name, PEERS.get(model, model), _library(model), accuracy, macro]
+            + [float(losses.mean()), difference, about["seconds"]]
+        )
+    return rows
+
+
+def _library(model):
+    if model in (*FEATURES, *BOTTLENECKS, GOLD):
+        return "skclif"
+    is_tuned = model in ("setfit", TWICE["setfit"])
+    return "peer, tunes the encoder" if is_tuned else "peer"
+
+
+def rows_of_bottlenecks(name, found, given):
+    """Return a row for each bottleneck beside what its concepts can reach."""
+    ceiling = scores(found[GOLD][0], given)
+    rows = []
+    for model, sees in BOTTLENECKS.items():
+        box = scores(found[sees][0], given)
+        for i, training in enumerate(("mixed", "sequential")):
+            proba, about = found[TWICE[model] if i else model]
+            ours = scores(proba, given)
+            rows.append(
+                [name, sees, training, about["concept_f1"][i]]
+                + [one[0] for one in (ours, ceiling, box)]
+                + [float(one[2].mean()) for one in (ours, ceiling, box)]
+            )
+    return rows
+
+
+def first_lines(task, repeat):
+    """Return seconds from start to the first line and to the next, of every run."""
+    (texts, y, concepts), _ = _parts(task, "test")
+    table = concepts.assign(text=list(texts), label=list(y))
+    with tempfile.TemporaryDirectory(prefix="skclif-baselines-") as folder:
+        path = Path(folder) / "texts.csv"
+        table.to_csv(path, index=False)
+        return [_timed_lines(path, list(concepts)) for _ in range(repeat)]
+
+
+def _timed_lines(path, concepts):
+    start_command = "from skclif.cli import main; main()"
+    command = [sys.executable, "-c", start_command, "baseline", str(path), "--quiet"]
+    command += [part for name in concepts for part in ("--concept", name)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    start, seconds = time.perf_counter(), []
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if line.startswith(("majority", "words")):
+                seconds.append(time.perf_counter() - start)
+            if len(seconds) == 2:
+                process.kill()
+                break
+    return seconds
+
+
+def main(argv=None):
+    parser = BenchmarkParser(
+        "baselines", __doc__, tasks=["generated"], peers=[], repeat=1
+    )
+    parser.add_argument("--tasks", nargs="+", default=list(_NAMES))
+    parser.add_argument(
+        "--part", default="test", choices=["dev", "test"], help="to measure on"
+    )
+    parser.add_argument("--repeat", type=int, default=3, help="runs to a first line")
+    parser.add_argument("--answer", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    options = parser.parse_args(argv)
+    if options.answer:
+        warnings.simplefilter("ignore")
+        answer(*options.answer)
+        return
+    if options.peers:
+        peers_python()  # now, not after minutes
+    models, bottlenecks = [], []
+    for task in options.tasks:
+        found, given = measure(task, options.part, options.peers)
+        name = _NAMES.get(task, task)
+        models += rows_of_models(name, found, given)
+        bottlenecks += rows_of_bottlenecks(name, found, given)
+    write_table(
+        "baselines",
+        f"Baselines and peers on the {options.part} part",
+        _COLUMNS,
+        models,
+        [
+            "Fitted to the training part. Differences of log-loss (nats) are paired, "
+            f"with 95 % t intervals; ours is {BEST!r}, which make_text_pipeline() "
+            "returns. Below 0 the other is better.",
+            "Seconds are those of the processor, from texts to probabilities, with the "
+            "sentence encoder and without imports, on one thread, one run.",
+            "Tuned C: LogisticRegressionCV by log-loss, five folds (three on word "
+            "counts), seven values from 0.1 to 100.",
+            "SetFit: 16 texts of each class, 2 right and 2 wrong pairs of each, one "
+            "epoch. Then its logistic regression sees the same texts, or all rows.",
+        ],
+        options=options,
+    )
+    write_table(
+        "baselines_bottlenecks",
+        f"Bottlenecks beside what annotations alone reach, on the {options.part} part",
+        ["task", "sees", "training", "macro F1 of concepts"]
+        + ["accuracy", "from annotations", "black box"]
+        + ["log-loss", "log-loss from annotations", "log-loss of the black box"],
+        bottlenecks,
+        [
+            "From annotations: a model of the label that sees the true concepts of the "
+            "test rows and no text. The black box sees what the bottleneck sees, "
+            "without concepts in between.",
+            "Macro F1 of concepts is the mean over concepts, where people annotated.",
+        ],
+        options=options,
+    )
+    lines = first_lines(options.tasks[0], options.repeat)
+    write_table(
+        "baselines_first",
+        "Seconds to the first lines of skclif baseline",
+        ["line", "median seconds", "longest"],
+        [
+            [line, median(seconds), max(seconds)]
+            for line, seconds in zip(
+                ("the first: majority", "the second: words"),
+                zip(*lines, strict=True),
+                strict=True,
+            )
+        ],
+        [
+            f"{options.repeat} runs on the training part of "
+            f"{_NAMES.get(options.tasks[0], 'made-up reviews')}, from the start of the "
+            "process, imports included, one thread."
+        ],
+        options=options,
+    )
+
+
+if __name__ == "__main__":
+    main()
