@@ -1,10 +1,11 @@
-"""One answer by a peer, in the environment that `benchmarks.baselines` makes for them.
+"""Answers by peers, in the environment that `benchmarks.baselines` makes for them.
 
-    python _baseline_peers.py PEER PROBLEM.json ANSWER.npy
+    python _baseline_peers.py PROBLEM.json FOLDER PEER ...
 
-Probabilities of the test texts, (n_texts, n_classes), go to ANSWER.npy, classes in
-sorted order, those of two heads one after the other; seconds of processor time from
-texts to probabilities are printed as JSON.
+Probabilities of the test texts, (n_texts, n_classes), go to PEER.npy, classes in sorted
+order, those of two heads one after the other; seconds of processor time from texts to
+probabilities are printed as JSON, a line for each peer. What the untuned encoder says
+of the same texts is computed once, and its seconds are added for everyone who asks.
 """
 
 import json
@@ -12,6 +13,7 @@ import logging
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -51,16 +53,6 @@ def tfidf_tuned(folder):
 
 def svc(folder):
     return make_pipeline(_counts(), CalibratedClassifierCV(LinearSVC()))
-
-
-def minilm(folder):
-    def embed(texts):
-        from sentence_transformers import SentenceTransformer
-
-        model = SentenceTransformer(folder, device="cpu", local_files_only=True)
-        return model.encode(list(texts), show_progress_bar=False)
-
-    return make_pipeline(FunctionTransformer(embed), _tuned())
 
 
 def _text_encoder(folder, n_components):
@@ -147,23 +139,55 @@ def setfit(folder):
     return SetFit(folder)
 
 
+class EncodeOnce:
+    """Take the place of `SentenceTransformer.encode`, and remember its answers.
+
+    Attributes
+    ----------
+    seconds : float
+        Processor time of the answers that were asked for again, so far.
+    """
+
+    def __init__(self):
+        from sentence_transformers import SentenceTransformer
+
+        self.answers, self.seconds = {}, 0.0
+        encode = SentenceTransformer.encode
+
+        def once(model, texts, **options):
+            key = tuple(texts)
+            if key in self.answers:
+                vectors, seconds = self.answers[key]
+                self.seconds += seconds
+                return vectors.copy()
+            start = time.process_time()
+            vectors = encode(model, texts, **options)
+            self.answers[key] = vectors.copy(), time.process_time() - start
+            return vectors
+
+        SentenceTransformer.encode = once
+
+
 def main():
     import pandas as pd
 
-    peer, problem, path = sys.argv[1:]
+    problem, folder, *peers = sys.argv[1:]
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    with open(problem, encoding="utf-8") as file:
-        given = json.load(file)
+    given = json.loads(Path(problem).read_text(encoding="utf-8"))
     train, test = pd.Series(given["train"]), pd.Series(given["test"])
     labels = np.asarray(given["labels"])
-    model = globals()[peer](given["folder"])
-    start = time.process_time()
-    proba = model.fit(train, labels).predict_proba(test)
-    seconds = time.process_time() - start
-    np.save(path, np.asarray(proba))
-    sys.stdout.write("\n" + json.dumps({"seconds": seconds}))
+    encoder = EncodeOnce()
+    for peer in peers:
+        model = globals()[peer](given["folder"])
+        if peer == "setfit":  # whose encoder changes
+            encoder.answers.clear()
+        start, before = time.process_time(), encoder.seconds
+        proba = model.fit(train, labels).predict_proba(test)
+        seconds = time.process_time() - start + encoder.seconds - before
+        np.save(Path(folder) / f"{peer}.npy", np.asarray(proba))
+        print("\n" + json.dumps({"model": peer, "seconds": seconds}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1968,6 +1968,57 @@ def test_what_is_not_a_text_is_refused_in_a_pipeline(of_texts, case, method):
     assert fingerprint(made) == before
 
 
+# --- Baselines ------------------------------------------------------------------------
+# Labels, annotations and groups of `compare_baselines` are asked about by the tables
+# above; here is what it answers otherwise, because it fits models itself, by folds.
+
+REVIEWS = [f"{one} {other}" for one in ("good", "bad", "no") for other in "abcdefgh"]
+BASELINE_ANSWERS = {}
+
+
+def baseline_cells():
+    for argument in ("y", "concepts", "groups"):
+        for family, kinds in TABLES[argument].items():
+            met = set()
+            for kind in kinds if isinstance(kinds, dict) else ():
+                answer = BASELINE_ANSWERS.get((argument, kind), kinds[kind][1])
+                marks = [pytest.mark.full] if type(answer) in met else []
+                met.add(type(answer))
+                yield pytest.param(argument, family, kind, marks=marks)
+
+
+def compared(**arguments):
+    given = {"X": REVIEWS, "y": Y, "cv": 2, "vectors": False, "random_state": 0}
+    frame = skclif.compare_baselines(**{**given, **arguments}).frame
+    return contents(frame.drop(columns="seconds"))
+
+
+@pytest.mark.parametrize(("argument", "family", "kind"), [*baseline_cells()])
+def test_baselines(argument, family, kind):
+    made, answer, *_ = TABLES[argument][family][kind]
+    answer = BASELINE_ANSWERS.get((argument, kind), answer)
+    made = made()
+    before = fingerprint(made)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if isinstance(answer, Refused):
+            with pytest.raises(answer.error, match=f"(?s){answer.match}"):
+                compared(**{argument: made})
+        else:
+            found = compared(**{argument: made})
+            assert_same(found, compared(**{argument: answer.plain(made)}))
+    assert fingerprint(made) == before
+
+
+@pytest.mark.parametrize("case", NOT_TEXTS)
+def test_baselines_of_what_is_no_text(case):
+    made, error, match = NOT_TEXTS[case]
+    before = fingerprint(made)
+    with pytest.raises(error, match=match):
+        compared(X=made)
+    assert fingerprint(made) == before
+
+
 # --- Sizes, against another way to the same model -------------------------------------
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-7}  # tol bounds the gradient, not the answer
