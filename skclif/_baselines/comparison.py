@@ -18,8 +18,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
-from .._inputs.annotations import concept_table
-from .._inputs.checks import check_labels, check_length
+from .._inputs.annotations import Annotations
+from .._inputs.checks import check_labels
 from .._inputs.devices import resolve_device
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.words import how_many
@@ -136,14 +136,11 @@ def compare_baselines(
     texts = _texts(X)
     y = _classes(y, len(texts))
     _check_vectors(vectors)
-    annotations = None if concepts is None else concept_table(concepts)
-    if annotations is not None:
-        check_length("concepts", len(annotations), len(texts))
-        for name, column in annotations.items():
-            if column.nunique() < 2:
-                raise ValueError(
-                    f"Concept {name!r} has fewer than two values; leave it out."
-                )
+    annotations = _annotations(concepts, len(texts))
+    if on_model is not None and not callable(on_model):
+        raise TypeError(
+            f"on_model must be a function of a line of the table, got {on_model!r}."
+        )
     rng = check_random_state(random_state)
     folds = _folds(cv, texts, y, groups, rng)
     seed = int(rng.randint(2**31))
@@ -297,6 +294,15 @@ def _classes(y: Any, n_rows: int) -> np.ndarray:
     return y
 
 
+def _annotations(concepts: Any, n_rows: int) -> pd.DataFrame | None:
+    """Return annotations that bottlenecks can learn."""
+    read = Annotations.read(concepts, None, n_rows)
+    if read is None:
+        return None
+    read.learn(np.ones(n_rows))  # says what is wrong with a concept
+    return read.table
+
+
 def _check_vectors(vectors: Any) -> None:
     """Refuse sentence vectors that cannot be had before any model is fitted."""
     embedder = sentence_vectors(vectors)
@@ -311,7 +317,9 @@ def _folds(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return rows to train on and to test, for each fold."""
     if groups is not None:
-        groups = _checked_groups(groups, len(texts))
+        from .._explain.requests import check_groups  # loads torch
+
+        groups, _ = check_groups(groups, len(texts))
     if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
         folds = _drawn_folds(int(cv), texts, y, groups, rng)
         return _checked_folds(folds, texts, y)
@@ -386,17 +394,3 @@ def _checked_folds(
             RepeatedTextWarning,
         )
     return folds
-
-
-def _checked_groups(given: Any, n_rows: int) -> np.ndarray:
-    groups: np.ndarray = np.asarray(given)
-    if groups.ndim != 1:
-        raise ValueError(f"groups must be one column, got the shape {groups.shape}.")
-    check_length("groups", len(groups), n_rows)
-    missing = np.flatnonzero(pd.isna(groups))
-    if len(missing):
-        raise ValueError(
-            f"groups has no value in row {missing[0]} (counted from 0). Name the "
-            "group, or give the row one of its own."
-        )
-    return groups

@@ -32,7 +32,8 @@ class Indicators:
     def learn(cls, concepts: pd.DataFrame) -> Indicators:
         """Return the columns that annotations have."""
         values, scales = {}, {}
-        for name, column in concepts.items():
+        for name, given in concepts.items():
+            column = pd.Series([*given], dtype=object)  # sparse columns too
             if _is_continuous(column):
                 known = column.dropna().to_numpy(float)
                 scales[str(name)] = float(known.mean()), float(known.std()) or 1.0
@@ -57,9 +58,9 @@ class Indicators:
             words = _words(concepts[name])[:, None]
             parts.append(words == np.asarray(values, dtype=object))
         for name, (mean, deviation) in self.scales.items():
-            numbers = pd.to_numeric(concepts[name], errors="coerce").to_numpy(
-                float, na_value=np.nan
-            )
+            column = pd.Series([*concepts[name]], dtype=object)
+            numbers = pd.to_numeric(column, errors="coerce")
+            numbers = numbers.to_numpy(float, na_value=np.nan)
             is_known = ~np.isnan(numbers)
             scaled = np.where(is_known, (numbers - mean) / deviation, 0.0)
             parts.append(np.stack([scaled, is_known], axis=1))

@@ -266,13 +266,22 @@ def test_vectors_that_cannot_be_had_are_refused_first(reviews, vectors, error, m
             ValueError,
             "cv must test no row twice",
         ),
+        (
+            {"on_model": "print"},
+            TypeError,
+            "on_model must be a function .* got 'print'",
+        ),
         ({"groups": [1, 2]}, ValueError, "groups"),
         (
-            {"groups": [[1]] * 150},
+            {"groups": [[1, 2]] * 150},
             ValueError,
-            r"groups must be one column, got .*150, 1",
+            r"groups must be one group for each .*\(150, 2\)",
         ),
-        ({"groups": [1] * 149 + [None]}, ValueError, "groups has no value in row 149"),
+        (
+            {"groups": [1] * 149 + [None]},
+            ValueError,
+            "groups has no value for training row 149",
+        ),
         (
             {"groups": [1, 2] * 75},
             ValueError,
@@ -281,7 +290,7 @@ def test_vectors_that_cannot_be_had_are_refused_first(reviews, vectors, error, m
         (
             {"concepts": [["a"]] * 150},
             ValueError,
-            "fewer than two values; leave it out",
+            "'concept0' has fewer than two observed values",
         ),
         (
             {"X": ["." * n for n in range(150)]},
