@@ -1,5 +1,8 @@
 """The table of baselines against scikit-learn, its order, and what it refuses."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,6 +60,24 @@ def test_the_table_begins_with_the_cheapest(comparison):
     assert found.frame["sees"].tolist()[-1] == "annotations"
     assert [line["model"] for line in lines] == found.frame["model"].tolist()
     assert (found.n_samples, found.n_folds) == (150, 3)
+
+
+def test_the_first_line_needs_no_torch():
+    code = """
+import sys
+from skclif import compare_baselines
+texts = [f"{word} {n}" for word in ("good", "bad") for n in range(10)]
+loaded = []
+compare_baselines(
+    texts, [1] * 10 + [0] * 10, vectors=False, random_state=0,
+    on_model=lambda row: loaded.append("torch" in sys.modules),
+)
+print(loaded)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[False, True]"
 
 
 def test_every_score_lies_in_its_interval(comparison):

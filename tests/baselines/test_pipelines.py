@@ -54,6 +54,8 @@ def test_vectors_stand_next_to_components_of_words(reviews, tiny_encoder):
     vectors = embedder.transform(texts)
     assert features.shape[1] > vectors.shape[1] + 50
     np.testing.assert_allclose(features[:, : vectors.shape[1]], vectors, atol=1e-6)
+    words = pipeline["features"].transformer_list[1][1].transform(texts)
+    np.testing.assert_allclose(features[:, vectors.shape[1] :], 1.5 * words, atol=1e-6)
     classifier = pipeline["classifier"]
     assert classifier.C == "auto" and classifier.n_concepts_ == concepts.shape[1]
     assert pipeline["features"].transformer_list[0][1] is not embedder
