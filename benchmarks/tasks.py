@@ -2,7 +2,8 @@
 
 ``cebab-masked`` comes from the official release, where an aspect without a majority is
 not annotated. ``cebab-published`` and ``yelp`` are the tables of Tan et al. (2023),
-which write "not annotated" as "unknown". ``generated`` is made up, for small sizes. A
+which write "not annotated" as "unknown". ``nhs`` are comments of patients with themes,
+"yes" or "no", and the sentiment as label. ``generated`` is made up, for small sizes. A
 name that ends in ``.csv`` is a file of yours.
 """
 
@@ -47,17 +48,27 @@ def load_task(name: str, part: str, n_concepts: int = 10) -> Part:
     """Return the "train", "dev" or "test" part of a task, embedded with MiniLM."""
     if name == "generated":
         return _generate(part, n_concepts)
-    if name.endswith(".csv"):
-        texts, y, concepts = _own(name, part)
-    elif name == "cebab-masked":
-        bunch = fetch_cebab(part)
-        texts, y, concepts = bunch.data, bunch.target, bunch.concepts
-    else:
-        frame = _published(name, part)
-        texts, y = frame["description"], frame["review_majority"].astype(int)
-        concepts = frame[CONCEPTS[:n_concepts]]
+    texts, y, concepts = read_task(name, part, n_concepts)
     X = SentenceEmbedder(cache_dir=_CACHE).transform(texts)
     return Part(texts, X.astype(np.float64), np.asarray(y), concepts)
+
+
+def read_task(
+    name: str, part: str, n_concepts: int = 10
+) -> tuple[pd.Series, pd.Series, pd.DataFrame]:
+    """Return texts, labels and annotations of a part of a task, not embedded."""
+    if name.endswith(".csv"):
+        return _own(name, part)
+    if name == "cebab-masked":
+        bunch = fetch_cebab(part)
+        return bunch.data, bunch.target, bunch.concepts
+    if name == "nhs":
+        frame = pd.read_csv(_data("nhs_feedback") / f"{part}.csv", dtype=str)
+        themes = frame.loc[:, "gratitude":"food and drink"]
+        return frame["text"], frame["label"], themes
+    frame = _published(name, part)
+    concepts = frame[CONCEPTS[:n_concepts]]
+    return frame["description"], frame["review_majority"].astype(int), concepts
 
 
 def _generate(part: str, n_concepts: int) -> Part:
@@ -94,12 +105,16 @@ def _own(path: str, part: str) -> tuple[pd.Series, pd.Series, pd.DataFrame]:
 
 def _published(name: str, part: str) -> pd.DataFrame:
     stem = "cebab" if name == "cebab-published" else "yelp"
-    if "SKCLIF_DATA" not in os.environ:
-        raise SystemExit("Set SKCLIF_DATA to the folder that holds concept_reviews/.")
-    folder = Path(os.environ["SKCLIF_DATA"]) / "concept_reviews"
+    folder = _data("concept_reviews")
     frame = pd.read_csv(folder / f"{stem}_{part}.csv", keep_default_na=False, dtype=str)
     frame = frame.rename(columns=lambda column: column.removesuffix("_aspect_majority"))
     frame = frame[frame["review_majority"] != "no majority"].reset_index(drop=True)
     return frame.replace(
         dict.fromkeys(CONCEPTS, {"no majority": "unknown", "": "unknown"})
     )
+
+
+def _data(folder: str) -> Path:
+    if "SKCLIF_DATA" not in os.environ:
+        raise SystemExit(f"Set SKCLIF_DATA to the folder that holds {folder}/.")
+    return Path(os.environ["SKCLIF_DATA"]) / folder

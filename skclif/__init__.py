@@ -72,13 +72,16 @@ _HOMES = {
     "save_model": "_models.files",
 }
 
-# Parts of results. Nobody constructs them, and pickles of results name them.
+# Parts of results and of text pipelines. Nobody constructs them; pickles name them.
 _PARTS = {
     "Agreement": "_results.validation",
+    "ColumnsOfKind": "_baselines.features",
     "EditRecord": "_results.edits",
     "HeadRecord": "_results.edits",
     "PairedChange": "_results.comparison",
     "ReplayStep": "_audit.replay",
+    "TextFeatures": "_baselines.features",
+    "WordComponents": "_baselines.features",
 }
 
 

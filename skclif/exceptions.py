@@ -9,6 +9,7 @@ __all__ = [
     "InterventionWarning",
     "ModelFileError",
     "PenaltyWarning",
+    "RepeatedTextWarning",
     "ReweightingWarning",
     "SuggestionWarning",
     "SuspectWarning",
@@ -36,6 +37,10 @@ class ModelFileError(ValueError):
 
 class PenaltyWarning(UserWarning):
     """A penalty was chosen at the edge of what was tried."""
+
+
+class RepeatedTextWarning(UserWarning):
+    """Texts to predict stand among those to train on: scores are too good."""
 
 
 class ReweightingWarning(UserWarning):

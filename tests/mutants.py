@@ -422,6 +422,30 @@ MUTANTS = [
         "if False:",
         "the label from annotations sees no text",
     ),
+    Mutant(
+        "_baselines",
+        "n_components = min(int(n_components), X.shape[1])",
+        "n_components = int(n_components)",
+        "there are no more components than words",
+    ),
+    Mutant(
+        "_baselines",
+        "    if seen:\n",
+        "    if False:\n",
+        "equal texts on both sides of a split are said",
+    ),
+    Mutant(
+        "_baselines",
+        'transformer_weights={"words": _WEIGHT}',
+        "transformer_weights=None",
+        "words have their weight beside vectors",
+    ),
+    Mutant(
+        "_baselines",
+        "(numbers - mean) / deviation",
+        "(numbers - mean) * deviation",
+        "annotations that are numbers are standardised",
+    ),
     # --- _models ----------------------------------------------------------------------
     Mutant(
         "_models",

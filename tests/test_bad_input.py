@@ -1969,6 +1969,123 @@ def test_what_is_not_a_text_is_refused_in_a_pipeline(of_texts, case, method):
     assert fingerprint(made) == before
 
 
+# --- Baselines ------------------------------------------------------------------------
+# Labels, annotations and groups of `compare_baselines` are asked about by the tables
+# above; here is what it answers otherwise, because it fits models itself, by folds.
+
+REVIEWS = [f"{one} {other}" for one in ("good", "bad", "no") for other in "abcdefgh"]
+BASELINE_ANSWERS = {
+    ("y", "one class"): Refused("y has one label only, 'a': nothing to compare"),
+    ("groups", "one group"): Refused("cv=2 folds need as many groups, and .* are 1"),
+}
+
+
+def baseline_cells():
+    for argument in ("y", "concepts", "groups"):
+        for family, kinds in TABLES[argument].items():
+            met = set()
+            for kind in kinds if isinstance(kinds, dict) else ():
+                answer = BASELINE_ANSWERS.get((argument, kind), kinds[kind][1])
+                marks = [pytest.mark.full] if type(answer) in met else []
+                met.add(type(answer))
+                yield pytest.param(argument, family, kind, marks=marks)
+
+
+def compared(**arguments):
+    given = {"X": REVIEWS, "y": Y, "cv": 2, "vectors": False, "random_state": 0}
+    if "groups" in arguments:  # in each of which must be every label
+        given["y"] = ["a", "b"] * 12
+    frame = skclif.compare_baselines(**{**given, **arguments}).frame
+    return contents(frame.drop(columns="seconds"))
+
+
+@pytest.mark.parametrize(("argument", "family", "kind"), [*baseline_cells()])
+def test_baselines(argument, family, kind):
+    made, answer, *_ = TABLES[argument][family][kind]
+    answer = BASELINE_ANSWERS.get((argument, kind), answer)
+    made = made()
+    before = fingerprint(made)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if isinstance(answer, Refused):
+            with pytest.raises(answer.error, match=f"(?s){answer.match}"):
+                compared(**{argument: made})
+        else:
+            found = compared(**{argument: made})
+            assert_same(found, compared(**{argument: answer.plain(made)}))
+    assert fingerprint(made) == before
+
+
+@pytest.mark.parametrize("case", NOT_TEXTS)
+def test_baselines_of_what_is_no_text(case):
+    made, error, match = NOT_TEXTS[case]
+    before = fingerprint(made)
+    with pytest.raises(error, match=match):
+        compared(X=made)
+    assert fingerprint(made) == before
+
+
+# What odd values of their other parameters answer; all others are right.
+FUNCTIONS = {
+    skclif.make_text_pipeline: {
+        "vectors": dict.fromkeys({*ODD} - {"True"}, "vectors must be True, False or a"),
+        "words": dict.fromkeys({*ODD} - {"True"}, "words must be True or False, got "),
+        "columns": {
+            **dict.fromkeys(
+                {*ODD} - {"None"}, "columns must be names of columns in a l"
+            ),
+            "a dict": r"columns=\[\] must name different columns beside that of the t",
+        },
+        "text": dict.fromkeys({*ODD} - {"a text"}, "text must be the name of a column"),
+        "classifier": dict.fromkeys(
+            {*ODD} - {"None"}, "classifier must be an estimato"
+        ),
+    },
+    skclif.compare_baselines: {
+        "cv": {
+            **dict.fromkeys(ODD, "cv must be a number of folds or a splitter, got "),
+            "zero": "cv=0 must be 2 or more folds",
+            "negative": "cv=-1 must be 2 or more folds",
+            "huge": "cv=1000000000000000000000000000000 folds need as many different t",
+        },
+        "vectors": dict.fromkeys({*ODD} - {"True"}, "vectors must be True, False or a"),
+        "random_state": dict.fromkeys(
+            {*ODD} - {"None", "zero", "True"},
+            "cannot be used to seed|Seed must be between 0 and",
+        ),
+        "on_model": dict.fromkeys({*ODD} - {"None"}, "on_model must be a function"),
+    },
+}
+
+
+def odd_arguments():
+    for function, arguments in FUNCTIONS.items():
+        for argument, answers in arguments.items():
+            for kind in ODD:
+                if kind != "True" or kind in answers:  # True embeds with a real model
+                    yield pytest.param(function, argument, kind, answers.get(kind))
+
+
+@pytest.mark.parametrize(("function", "argument", "kind", "match"), [*odd_arguments()])
+def test_odd_arguments_of_functions(function, argument, kind, match):
+    call = compared
+    if function is skclif.make_text_pipeline:
+        columns = {} if argument != "text" else {"columns": ["price"]}
+        call = partial(function, **columns)
+    if match is None:
+        call(**{argument: ODD[kind]})
+        return
+    with pytest.raises((TypeError, ValueError), match=match):
+        call(**{argument: ODD[kind]})
+
+
+def test_every_argument_of_functions_has_cells():
+    by_tables = {"X", "y", "concepts", "groups"}
+    for function, arguments in FUNCTIONS.items():
+        names = set(inspect.signature(function).parameters)
+        assert {*arguments} == names - by_tables
+
+
 # --- Sizes, against another way to the same model -------------------------------------
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-7}  # tol bounds the gradient, not the answer

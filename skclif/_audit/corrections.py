@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._baselines.indicators import Indicators
 from .._models.bottleneck import ConceptBottleneckClassifier
 from ..exceptions import PenaltyWarning
 from .rows import Reviews
@@ -32,34 +33,29 @@ class GoldModel:
     ----------
     classifier : ConceptBottleneckClassifier
         Fitted to indicators of the values, without a bottleneck.
-    columns : Index
-        The indicators.
+    indicators : Indicators
+        The columns that it sees.
     """
 
     classifier: ConceptBottleneckClassifier
-    columns: pd.Index
+    indicators: Indicators
 
     @classmethod
     def fit(cls, train: Reviews, C: float | str) -> GoldModel:
         """Fit the model to training rows."""
-        indicators = _indicators(train.concepts)
+        indicators = Indicators.learn(train.concepts)
         classifier = ConceptBottleneckClassifier(C=C)
         with warnings.catch_warnings():
             # Values that settle the label need no penalty; nobody has to act on that.
             warnings.simplefilter("ignore", PenaltyWarning)
-            classifier.fit(indicators.to_numpy(), train.labels, train.weights)
-        return cls(classifier, indicators.columns)
+            classifier.fit(
+                indicators.encode(train.concepts), train.labels, train.weights
+            )
+        return cls(classifier, indicators)
 
     def predict_proba(self, rows: Reviews) -> np.ndarray:
         """Return probabilities of the labels, (n_rows, n_classes)."""
-        indicators = _indicators(rows.concepts)
-        indicators = indicators.reindex(columns=self.columns, fill_value=0.0)
-        return self.classifier.predict_proba(indicators.to_numpy())
-
-
-def _indicators(concepts: pd.DataFrame) -> pd.DataFrame:
-    words = concepts.astype(object).where(concepts.notna(), "")
-    return pd.get_dummies(words.map(str), prefix_sep="=", dtype=float)
+        return self.classifier.predict_proba(self.indicators.encode(rows.concepts))
 
 
 def value_codes(

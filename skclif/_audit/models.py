@@ -132,7 +132,7 @@ def in_options(message: str) -> str:
         message = message.replace(
             f"set {parameters} to a number", f"give {options} a number"
         )
-    return message
+    return message.replace("Use long_text='mean'", "Use --long-text mean")
 
 
 def messages(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:

@@ -18,13 +18,21 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
-from .._inputs.annotations import concept_table
-from .._inputs.checks import check_labels, check_length
-from .._models.bottleneck import ConceptBottleneckClassifier
+from .._inputs.annotations import Annotations
+from .._inputs.checks import check_labels
+from .._inputs.devices import resolve_device
 from .._results.baselines import SCORES, BaselineComparison
-from .._text.embedder import SentenceEmbedder
-from ..exceptions import PenaltyWarning, TruncatedTextWarning
-from .pipelines import make_text_pipeline
+from .._results.words import how_many
+from .._text.embedder import SentenceEmbedder, as_texts
+from .._text.weights import find_model
+from ..exceptions import (
+    PenaltyWarning,
+    RepeatedTextWarning,
+    TruncatedTextWarning,
+    warn_user,
+)
+from .indicators import Indicators
+from .pipelines import make_text_pipeline, sentence_vectors
 
 _BOOTSTRAPS = 500
 GOLD = "annotations"
@@ -78,7 +86,8 @@ def compare_baselines(
         label from annotations alone are part of the table.
     cv : int or splitter, default=5
         Number of stratified folds, drawn by `random_state`, or a splitter, which tests
-        no row twice. Rows that it does not test only train.
+        no row twice. Rows that it does not test only train. Equal texts stay in one
+        fold; a splitter, or `groups`, that parts them is obeyed with a warning.
     vectors : bool or transformer, default=True
         Sentence vectors, as in :func:`make_text_pipeline`. False compares words alone,
         in seconds.
@@ -97,8 +106,17 @@ def compare_baselines(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of another kind, lengths differ, or a class has fewer rows
-        than there are folds.
+        If an argument is of another kind, lengths differ, a class has fewer rows than
+        there are folds, or most labels are of one row.
+    OSError
+        If the embedding model cannot be found; before anything is fitted.
+
+    Warns
+    -----
+    RepeatedTextWarning
+        If equal texts lie in several folds.
+    TruncatedTextWarning
+        If texts are longer than the embedding model reads.
 
     See Also
     --------
@@ -116,19 +134,13 @@ def compare_baselines(
     ['majority', 'words']
     """
     texts = _texts(X)
-    y = check_labels(y, len(texts))
-    if len(np.unique(y)) < 2:
-        raise ValueError(
-            f"y has one label only, {y.tolist()[0]!r}: nothing to compare."
+    y = _classes(y, len(texts))
+    _check_vectors(vectors)
+    annotations = _annotations(concepts, len(texts))
+    if on_model is not None and not callable(on_model):
+        raise TypeError(
+            f"on_model must be a function of a line of the table, got {on_model!r}."
         )
-    annotations = None if concepts is None else concept_table(concepts)
-    if annotations is not None:
-        check_length("concepts", len(annotations), len(texts))
-        for name, column in annotations.items():
-            if column.nunique() < 2:
-                raise ValueError(
-                    f"Concept {name!r} has fewer than two values; leave it out."
-                )
     rng = check_random_state(random_state)
     folds = _folds(cv, texts, y, groups, rng)
     seed = int(rng.randint(2**31))
@@ -142,7 +154,8 @@ def compare_baselines(
         rows.append(row)
     frame = pd.DataFrame(rows).reset_index(drop=True)
     n_tested = sum(len(test) for _, test in folds)
-    return BaselineComparison(frame, n_tested, len(folds))
+    n_repeated = len(texts) - len(np.unique(texts))
+    return BaselineComparison(frame, n_tested, len(folds), n_repeated)
 
 
 compare_baselines.__module__ = "skclif"
@@ -162,6 +175,8 @@ def baselines(vectors: Any, has_concepts: bool) -> Iterator[Baseline]:
     for sees, pipeline in seen.items():
         name = f"bottleneck on {sees}"
         yield Baseline(name, sees, pipeline, uses_concepts=True)
+    from .._models.bottleneck import ConceptBottleneckClassifier  # loads torch
+
     gold = ConceptBottleneckClassifier(C="auto")
     yield Baseline("label from annotations", GOLD, gold, uses_concepts=True)
 
@@ -180,7 +195,9 @@ def _measured(
     proba = np.zeros((len(y), len(classes)))
     inputs, fit = texts, {}
     if baseline.sees == GOLD:
-        inputs = _indicators(annotations)
+        assert annotations is not None
+        # Values and scales of all rows; there is no label in them.
+        inputs = Indicators.learn(annotations).encode(annotations)
     for fold, (train, test) in enumerate(folds):
         model = clone(baseline.estimator)
         if annotations is not None and baseline.uses_concepts:
@@ -220,31 +237,6 @@ def _fit_params(model: Any, annotations: pd.DataFrame) -> dict[str, Any]:
     return {}  # annotations are its features
 
 
-def _indicators(annotations: pd.DataFrame | None) -> np.ndarray:
-    """Return a column for each value of each concept; a gap is a value."""
-    assert annotations is not None
-    parts = []
-    for name, column in annotations.items():
-        if _is_continuous(column):
-            known = column.notna().to_numpy()
-            numbers = column.astype(float).to_numpy()
-            numbers = (numbers - numbers[known].mean()) / (numbers[known].std() or 1)
-            parts += [np.where(known, numbers, 0.0)[:, None], known[:, None] * 1.0]
-        else:
-            words = column.astype(object).where(column.notna(), "").map(str)
-            parts.append(pd.get_dummies(words, prefix=name, dtype=float).to_numpy())
-    return np.hstack(parts)
-
-
-def _is_continuous(column: pd.Series) -> bool:
-    """Return whether a concept has numbers that are not whole, as a bottleneck asks."""
-    numbers = pd.to_numeric(column, errors="coerce")
-    is_number = numbers.notna() | column.isna()
-    if not is_number.all() or column.map(lambda v: isinstance(v, str)).any():
-        return False
-    return bool((numbers.dropna() % 1 != 0).any())
-
-
 def _scores(
     proba: np.ndarray, y: np.ndarray, classes: np.ndarray, seed: int
 ) -> dict[str, float]:
@@ -275,21 +267,49 @@ def _scores(
 
 
 def _texts(X: Any) -> np.ndarray:
-    if isinstance(X, str):
-        raise TypeError(f"X is a single text, {X!r}; put the texts in a list.")
-    texts = np.asarray(X, dtype=object)
-    if not texts.size:
+    texts = np.asarray(as_texts(X), dtype=object)
+    if not len(texts):
         raise ValueError("X has no texts.")
-    if texts.ndim == 2 and texts.shape[1] == 1:
-        texts = texts[:, 0]
-    if texts.ndim != 1:
-        raise ValueError(f"X must be a column of texts, got the shape {texts.shape}.")
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(
-                f"X must hold texts only; row {row} (counted from 0) holds {text!r}."
-            )
     return texts
+
+
+def _classes(y: Any, n_rows: int) -> np.ndarray:
+    """Return labels that can be classes."""
+    with warnings.catch_warnings():
+        # Said below, as an error that names y.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        y = check_labels(y, n_rows)
+    labels = np.unique(y)
+    if len(labels) < 2:
+        raise ValueError(
+            f"y has one label only, {labels.tolist()[0]!r}: nothing to compare."
+        )
+    if len(labels) > len(y) / 2:
+        raise ValueError(
+            f"y has {len(labels)} different labels in {len(y)} rows, such as "
+            f"{labels.tolist()[0]!r}: it seems to name the rows or to measure, not to "
+            "be a class. Choose another column of labels, or cut numbers into a few "
+            "classes."
+        )
+    return y
+
+
+def _annotations(concepts: Any, n_rows: int) -> pd.DataFrame | None:
+    """Return annotations that bottlenecks can learn."""
+    read = Annotations.read(concepts, None, n_rows)
+    if read is None:
+        return None
+    read.learn(np.ones(n_rows))  # says what is wrong with a concept
+    return read.table
+
+
+def _check_vectors(vectors: Any) -> None:
+    """Refuse sentence vectors that cannot be had before any model is fitted."""
+    embedder = sentence_vectors(vectors)
+    if isinstance(embedder, SentenceEmbedder):
+        if embedder.device != "cpu":  # to look for others loads torch
+            resolve_device(embedder.device)
+        find_model(embedder.model, embedder.verbose)
 
 
 def _folds(
@@ -297,28 +317,61 @@ def _folds(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return rows to train on and to test, for each fold."""
     if groups is not None:
-        groups = _checked_groups(groups, len(texts))
+        from .._explain.requests import check_groups  # loads torch
+
+        groups, _ = check_groups(groups, len(texts))
     if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
-        labels, counts = np.unique(y, return_counts=True)
-        fewest, rarest = counts.min(), labels.tolist()[counts.argmin()]
-        if cv < 2:
-            raise ValueError(f"cv={cv} must be 2 or more folds.")
-        if cv > fewest:
-            raise ValueError(
-                f"cv={cv} folds need as many rows of every label, and {rarest!r} has "
-                f"{fewest}. Use fewer folds (at least 2), or leave out labels that are "
-                "so rare."
-            )
-        if groups is not None and cv > len(np.unique(groups)):
-            raise ValueError(
-                f"cv={cv} folds need as many groups, and there are "
-                f"{len(np.unique(groups))}; use fewer folds, or no groups."
-            )
-        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-        cv = kind(int(cv), shuffle=True, random_state=rng)
-    elif isinstance(cv, bool | float | str):
+        folds = _drawn_folds(int(cv), texts, y, groups, rng)
+        return _checked_folds(folds, texts, y)
+    if isinstance(cv, bool | float | str):
         raise TypeError(f"cv must be a number of folds or a splitter, got {cv!r}.")
     folds = list(check_cv(cv, y, classifier=True).split(texts, y, groups))
+    return _checked_folds(folds, texts, y)
+
+
+def _drawn_folds(
+    n_folds: int,
+    texts: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray | None,
+    rng: np.random.RandomState,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return stratified folds of groups, or of different texts."""
+    if n_folds < 2:
+        raise ValueError(f"cv={n_folds} must be 2 or more folds.")
+    if groups is not None:
+        _check_rarest(n_folds, y, "rows")
+        if n_folds > len(np.unique(groups)):
+            raise ValueError(
+                f"cv={n_folds} folds need as many groups, and there are "
+                f"{len(np.unique(groups))}; use fewer folds, or no groups."
+            )
+        by_group = StratifiedGroupKFold(n_folds, shuffle=True, random_state=rng)
+        return list(by_group.split(texts, y, groups))
+    # Equal texts are one, with the label of the first of them.
+    codes, different = pd.factorize(texts)
+    labels = y[~pd.Series(texts).duplicated().to_numpy()]
+    _check_rarest(n_folds, labels, "different texts")
+    by_text = StratifiedKFold(n_folds, shuffle=True, random_state=rng)
+    parts = [np.isin(codes, test) for _, test in by_text.split(different, labels)]
+    return [(np.flatnonzero(~part), np.flatnonzero(part)) for part in parts]
+
+
+def _check_rarest(n_folds: int, y: np.ndarray, what: str) -> None:
+    labels, counts = np.unique(y, return_counts=True)
+    fewest, rarest = counts.min(), labels.tolist()[counts.argmin()]
+    if n_folds > fewest:
+        raise ValueError(
+            f"cv={n_folds} folds need as many {what} of every label, and {rarest!r} "
+            f"has {fewest}. Use fewer folds (at least 2), or leave out labels that are "
+            "so rare."
+        )
+
+
+def _checked_folds(
+    folds: list[tuple[np.ndarray, np.ndarray]], texts: np.ndarray, y: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return folds that every model can be measured on; warn of texts in several."""
     for fold, (train, test) in enumerate(folds):
         unseen = np.setdiff1d(y[test], y[train])
         if len(unseen):
@@ -331,18 +384,13 @@ def _folds(
     tested = np.concatenate([test for _, test in folds])
     if len(np.unique(tested)) < len(tested):
         raise ValueError("cv must test no row twice.")
-    return folds
-
-
-def _checked_groups(given: Any, n_rows: int) -> np.ndarray:
-    groups: np.ndarray = np.asarray(given)
-    if groups.ndim != 1:
-        raise ValueError(f"groups must be one column, got the shape {groups.shape}.")
-    check_length("groups", len(groups), n_rows)
-    missing = np.flatnonzero(pd.isna(groups))
-    if len(missing):
-        raise ValueError(
-            f"groups has no value in row {missing[0]} (counted from 0). Name the "
-            "group, or give the row one of its own."
+    seen = sum(np.isin(texts[test], texts[train]).sum() for train, test in folds)
+    if seen:
+        warn_user(
+            f"{how_many(int(seen), 'text')} of {len(tested)} to predict also "
+            f"{'stands' if seen == 1 else 'stand'} among the rows to train on, so that "
+            "all scores are too good. Give equal texts one group, or leave out all but "
+            "one of them.",
+            RepeatedTextWarning,
         )
-    return groups
+    return folds

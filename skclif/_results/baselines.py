@@ -29,6 +29,8 @@ class BaselineComparison:
         Number of rows that were predicted.
     n_folds : int
         Number of parts that the rows were cut into.
+    n_repeated : int
+        Number of rows whose text stands in an earlier row too.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class BaselineComparison:
     frame: pd.DataFrame
     n_samples: int
     n_folds: int
+    n_repeated: int = 0
 
     @property
     def best(self) -> str:

@@ -180,7 +180,7 @@ class SentenceEmbedder(
             As for `transform`.
         """
         self._check_precision(self.device)
-        _as_texts(X)
+        as_texts(X)
         if self.__dict__.get("_width", (None,))[0] != self.model:
             self._width = (self.model, None)
         return self
@@ -218,7 +218,7 @@ class SentenceEmbedder(
         """
         self._validate_params()
         self._check_precision(self.device)
-        texts = _as_texts(X)
+        texts = as_texts(X)
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         vectors, limits = self._collect(list(distinct))
         if len(distinct) < len(texts):
@@ -404,7 +404,7 @@ def _warn_truncated(limits: np.ndarray) -> None:
         )
 
 
-def _as_texts(X: Any) -> list[str]:
+def as_texts(X: Any) -> list[str]:
     """Return the column of texts `X` as a list of str, or say what is wrong with it."""
     texts = list(X) if isinstance(X, (list, tuple)) else _as_column(X)
     for row, text in enumerate(texts):

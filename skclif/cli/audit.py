@@ -11,7 +11,17 @@ import click
 from .._results.words import how_many
 from .command import Command
 from .console import Console, embed
-from .options import AUDIT, ENCODING, WHO, Number, options, who_and_why
+from .options import (
+    AUDIT,
+    ENCODING,
+    LABEL,
+    TEXT,
+    WHO,
+    Number,
+    concept_option,
+    options,
+    who_and_why,
+)
 from .report import evaluate, show_summary, write_report
 from .reviews import read_reviews
 
@@ -29,18 +39,9 @@ _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
 
 @click.command("audit", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--text", default="text", show_default=True, help="Column of the texts.")
-@click.option(
-    "--label", default="label", show_default=True, help="Column of the labels."
-)
-@click.option(
-    "--concept",
-    "concepts",
-    multiple=True,
-    metavar="COLUMN",
-    help="Column of a concept's annotations; repeat it for each. Empty cells are not "
-    "annotated. Without any, the black box itself is audited.",
-)
+@TEXT
+@LABEL
+@concept_option("Without any, the black box itself is audited.")
 @click.option(
     "--id",
     "id_",

@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._text.weights import DEFAULT_MODEL
+from .._results.words import how_many
 from .command import Command
 from .console import Console
-from .options import DEVICE, ENCODING, JSON, QUIET
+from .options import (
+    DEVICE,
+    ENCODING,
+    JSON,
+    LABEL,
+    LONG_TEXT,
+    MODEL,
+    QUIET,
+    SEED,
+    TEXT,
+    concept_option,
+)
 from .reviews import read_reviews
 
 if TYPE_CHECKING:
@@ -21,18 +32,9 @@ _WIDTH = 32
 
 @click.command("baseline", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--text", default="text", show_default=True, help="Column of the texts.")
-@click.option(
-    "--label", default="label", show_default=True, help="Column of the labels."
-)
-@click.option(
-    "--concept",
-    "concepts",
-    multiple=True,
-    metavar="COLUMN",
-    help="Column of a concept's annotations; repeat it for each. Empty cells are not "
-    "annotated.",
-)
+@TEXT
+@LABEL
+@concept_option("With any, bottlenecks are compared too.")
 @click.option(
     "--group", metavar="COLUMN", help="Column of groups that stay in one fold."
 )
@@ -44,22 +46,16 @@ _WIDTH = 32
     help="Number of folds.",
 )
 @click.option("--words-only", is_flag=True, help="Compute no sentence vectors.")
-@click.option(
-    "--model",
-    default=DEFAULT_MODEL,
-    show_default=True,
-    help="Embedding model: a local directory, or a name on the Hub.",
-)
+@MODEL
 @DEVICE
+@LONG_TEXT
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Draw the table into this file (.png, .svg, .pdf).",
 )
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Draws the folds."
-)
+@SEED
 @ENCODING
 @QUIET
 @JSON
@@ -69,6 +65,7 @@ def baseline_command(
     words_only: bool,
     model: str,
     device: str,
+    long_text: str,
     plot: Path | None,
     seed: int,
     quiet: bool,
@@ -91,13 +88,15 @@ def baseline_command(
     console = Console(quiet, as_json)
     console.stage("read", f"Reading {file.name}")
     reviews = read_reviews(file, {**columns, "id": None})
-    console.result(_line("", "accuracy", "macro F1", "log-loss", "95 %", "seconds"))
     from .._baselines.comparison import compare_baselines
     from .._text.embedder import SentenceEmbedder
 
     vectors: Any = False
     if not words_only:
-        vectors = SentenceEmbedder(model, device=device, verbose=console.shows_bars)
+        vectors = SentenceEmbedder(
+            model, device=device, long_text=long_text, verbose=int(console.shows_bars)
+        )
+    lines = _Lines(console)
     with console.showing_warnings():
         comparison = compare_baselines(
             reviews.texts,
@@ -107,7 +106,13 @@ def baseline_command(
             vectors=vectors,
             groups=reviews.groups,
             random_state=seed,
-            on_model=lambda row: console.result(_scores(row)),
+            on_model=lines.add,
+        )
+    if comparison.n_repeated and reviews.groups is None:
+        n_repeated = comparison.n_repeated
+        console.warn(
+            f"{how_many(n_repeated, 'row')} {'has' if n_repeated == 1 else 'have'} the "
+            "text of an earlier row; equal texts stayed in one fold."
         )
     if plot is not None:
         comparison.plot().figure.savefig(plot)
@@ -115,22 +120,41 @@ def baseline_command(
         models=comparison.frame.to_dict(orient="records"),
         n_texts=comparison.n_samples,
         n_folds=comparison.n_folds,
+        n_repeated=comparison.n_repeated,
     )
 
 
-def _scores(row: pd.Series) -> str:
-    return _line(
-        row["model"],
-        f"{row['accuracy']:.1%}",
-        f"{row['macro_f1']:.3f}",
-        f"{row['log_loss']:.3f}",
-        f"{row['log_loss_low']:.3f} to {row['log_loss_high']:.3f}",
-        f"{row['seconds']:.1f}",
-    )
+class _Lines:
+    """The table for people, which begins with its first line.
+
+    Parameters
+    ----------
+    console : Console
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.n_lines = 0
+
+    def add(self, row: pd.Series) -> None:
+        """Show the line of one model."""
+        if not self.n_lines:
+            head = ("accuracy", "macro F1", "log-loss", "its 95 % interval", "seconds")
+            self.console.result(_line("", *head))
+        self.n_lines += 1
+        line = _line(
+            row["model"],
+            f"{row['accuracy']:.1%}",
+            f"{row['macro_f1']:.3f}",
+            f"{row['log_loss']:.3f}",
+            f"{row['log_loss_low']:.3f} to {row['log_loss_high']:.3f}",
+            f"{row['seconds']:.1f}",
+        )
+        self.console.result(line)
 
 
 def _line(model: str, *cells: str) -> str:
-    widths = (10, 10, 10, 18, 10)
+    widths = (10, 10, 10, 20, 10)
     return f"{model:<{_WIDTH}}" + "".join(
         f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)
     )

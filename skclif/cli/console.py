@@ -72,11 +72,14 @@ class Console:
             InfluenceWarning,
             InterventionWarning,
             PenaltyWarning,
+            RepeatedTextWarning,
             TrailWarning,
+            TruncatedTextWarning,
         )
 
         for_users = ConvergenceWarning | InfluenceWarning | InterventionWarning
-        for_users |= PenaltyWarning | TrailWarning
+        for_users |= PenaltyWarning | RepeatedTextWarning | TrailWarning
+        for_users |= TruncatedTextWarning
         caught: list[warnings.WarningMessage] = []
         try:
             with warnings.catch_warnings(record=True) as caught:

@@ -54,6 +54,12 @@ class Penalty(click.ParamType):  # type: ignore[type-arg]
 FOLDER = click.argument(
     "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False)
 )
+TEXT = click.option(
+    "--text", default="text", show_default=True, help="Column of the texts."
+)
+LABEL = click.option(
+    "--label", default="label", show_default=True, help="Column of the labels."
+)
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON, for machines."
@@ -66,6 +72,27 @@ DEVICE = click.option(
 )
 ENCODING = click.option(
     "--encoding", default="utf-8", show_default=True, help="Encoding of the files."
+)
+MODEL = click.option(
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="Embedding model: a local directory, or a name on the Hub.",
+)
+LONG_TEXT = click.option(
+    "--long-text",
+    type=click.Choice(["truncate", "mean"]),
+    default="truncate",
+    show_default=True,
+    help="Texts longer than the model reads: read their beginning only, or "
+    "average over chunks.",
+)
+SEED = click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of every random choice.",
 )
 NO_TEXT = click.option(
     "--no-text", is_flag=True, help="Keep texts out of every file written."
@@ -86,21 +113,9 @@ MODEL_PLACE = click.option(
     "[default: what it was called]",
 )
 AUDIT = (
-    click.option(
-        "--model",
-        default=DEFAULT_MODEL,
-        show_default=True,
-        help="Embedding model: a local directory, or a name on the Hub.",
-    ),
+    MODEL,
     DEVICE,
-    click.option(
-        "--long-text",
-        type=click.Choice(["truncate", "mean"]),
-        default="truncate",
-        show_default=True,
-        help="Texts longer than the model reads: read their beginning only, or "
-        "average over chunks.",
-    ),
+    LONG_TEXT,
     click.option(
         "--training",
         type=click.Choice(["mixed", "sequential", "independent"]),
@@ -137,13 +152,7 @@ AUDIT = (
         "first_order fastest. auto takes newton for up to some thousand texts to "
         "train on, then leverage.",
     ),
-    click.option(
-        "--seed",
-        type=click.IntRange(min=0, max=2**32 - 1),
-        default=0,
-        show_default=True,
-        help="Of every random choice.",
-    ),
+    SEED,
     click.option(
         "--max-mistakes",
         type=click.IntRange(min=0),
@@ -155,6 +164,24 @@ AUDIT = (
     JSON,
     QUIET,
 )
+
+
+def concept_option(without: str = "") -> Callable[[_F], _F]:
+    """Return the option of the columns of annotations.
+
+    Parameters
+    ----------
+    without : str
+        What happens without any.
+    """
+    return click.option(
+        "--concept",
+        "concepts",
+        multiple=True,
+        metavar="COLUMN",
+        help="Column of a concept's annotations; repeat it for each. Empty cells are "
+        f"not annotated. {without}".strip(),
+    )
 
 
 def options(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:

@@ -1,5 +1,8 @@
 """The table of baselines against scikit-learn, its order, and what it refuses."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,8 +15,9 @@ from sklearn.model_selection import (
 )
 
 from skclif import SentenceEmbedder, compare_baselines, make_text_pipeline
+from skclif._baselines.comparison import _folds
 from skclif.datasets import make_concept_reviews
-from skclif.exceptions import TruncatedTextWarning
+from skclif.exceptions import RepeatedTextWarning, TruncatedTextWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* texts are longer")
 
@@ -56,6 +60,24 @@ def test_the_table_begins_with_the_cheapest(comparison):
     assert found.frame["sees"].tolist()[-1] == "annotations"
     assert [line["model"] for line in lines] == found.frame["model"].tolist()
     assert (found.n_samples, found.n_folds) == (150, 3)
+
+
+def test_the_first_line_needs_no_torch():
+    code = """
+import sys
+from skclif import compare_baselines
+texts = [f"{word} {n}" for word in ("good", "bad") for n in range(10)]
+loaded = []
+compare_baselines(
+    texts, [1] * 10 + [0] * 10, vectors=False, random_state=0,
+    on_model=lambda row: loaded.append("torch" in sys.modules),
+)
+print(loaded)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[False, True]"
 
 
 def test_every_score_lies_in_its_interval(comparison):
@@ -149,26 +171,56 @@ def test_numbers_are_read_as_numbers():
     number = rng.normal(size=200)
     y = (number > 0).astype(int)
     number[::9] = np.nan
-    texts = [f"text {i % 7}" for i in range(200)]
+    texts = [f"text {i % 7} {i}" for i in range(200)]
     frame = compare_baselines(
         texts, y, pd.DataFrame({"n": number}), vectors=False, random_state=0
     ).frame.set_index("model")
     assert frame.loc["label from annotations", "accuracy"] > 0.9
 
 
-def test_groups_stay_in_one_fold(reviews):
+@pytest.fixture(scope="module")
+def twice(reviews):
+    """Each text twice; its label is only known from the other."""
     texts, y, _ = reviews
-    # Each text stands twice, so that without groups its label is known.
-    rng = np.random.default_rng(0)
-    odd = rng.permutation(y)
-    twice, labels = texts + texts, np.concatenate([odd, odd])
-    kwargs = {"cv": 3, "vectors": False, "random_state": 0}
-    groups = np.tile(np.arange(150), 2)
-    leaky, honest = (
-        compare_baselines(twice, labels, groups=g, **kwargs).frame.set_index("model")
-        for g in (None, groups)
-    )
-    assert leaky.loc["words", "accuracy"] > honest.loc["words", "accuracy"] + 0.15
+    odd = np.random.default_rng(0).permutation(y)
+    return texts + texts, np.concatenate([odd, odd])
+
+
+def test_equal_texts_stay_in_one_fold(twice):
+    texts, labels = twice
+    kwargs = {"vectors": False, "random_state": 0}
+    honest = compare_baselines(texts, labels, cv=3, **kwargs)
+    assert honest.n_repeated == 150
+    grouped = np.tile(np.arange(150), 2)
+    with pytest.warns(RepeatedTextWarning, match="^1.. texts of 300 .* also stand"):
+        leaky = compare_baselines(
+            texts, labels, cv=StratifiedKFold(3, shuffle=True, random_state=0), **kwargs
+        )
+    lines = [found.frame.set_index("model").loc["words"] for found in (honest, leaky)]
+    assert lines[1]["accuracy"] > lines[0]["accuracy"] + 0.15
+    by_groups = compare_baselines(texts, labels, cv=3, groups=grouped, **kwargs)
+    by_groups = by_groups.frame.set_index("model").loc["words"]
+    assert abs(by_groups["accuracy"] - lines[0]["accuracy"]) < 0.1
+
+
+def test_one_text_that_groups_part_is_said(reviews):
+    texts, y, _ = reviews
+    texts = [texts[1], *texts[1:]]
+    with pytest.warns(RepeatedTextWarning, match="2 texts of 150 to predict also stan"):
+        compare_baselines(
+            texts, y, groups=np.arange(150), vectors=False, random_state=0
+        )
+
+
+def test_folds_of_different_texts_are_stratified_as_rows_are(reviews):
+    texts, y, _ = reviews
+    rng = np.random.RandomState(0)
+    plain = StratifiedKFold(3, shuffle=True, random_state=np.random.RandomState(0))
+    expected = [test for _, test in plain.split(texts, y)]
+    found = _folds(3, np.asarray(texts, dtype=object), y, None, rng)
+    for (train, test), rows in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(test, rows)
+        np.testing.assert_array_equal(np.sort(np.r_[train, test]), np.arange(150))
 
 
 def test_the_plot_shows_every_model(comparison):
@@ -192,17 +244,42 @@ def test_views(comparison):
 
 
 @pytest.mark.parametrize(
+    ("vectors", "error", "match"),
+    [
+        ("MiniLM", TypeError, "vectors must be True, False"),
+        (
+            SentenceEmbedder("./nowhere"),
+            OSError,
+            "model='./nowhere' is not a directory",
+        ),
+        (SentenceEmbedder(device="tpu"), ValueError, "device='tpu' is not known"),
+    ],
+)
+def test_vectors_that_cannot_be_had_are_refused_first(reviews, vectors, error, match):
+    lines = []
+    with pytest.raises(error, match=match):
+        compare_baselines(*reviews, vectors=vectors, on_model=lines.append)
+    assert not lines
+
+
+@pytest.mark.filterwarnings("error:The number of unique classes")
+@pytest.mark.parametrize(
     ("change", "error", "match"),
     [
         ({"X": "good soup"}, TypeError, "X is a single text"),
-        ({"X": np.ones((150, 2))}, ValueError, r"column of texts, got the shape \(150"),
-        ({"X": ["a"] * 149 + [None]}, TypeError, "row 149 .* holds None"),
+        ({"X": np.ones((150, 2))}, ValueError, r"X has shape \(150, 2\).*column of te"),
+        ({"X": ["a"] * 149 + [None]}, ValueError, "row 149 .* holds None"),
         ({"y": [1] * 3}, ValueError, "y"),
         ({"concepts": [["a"]] * 3}, ValueError, "concepts"),
         ({"X": []}, ValueError, "X has no texts"),
         ({"y": [1] * 150}, ValueError, "y has one label only, 1"),
         ({"cv": 1}, ValueError, "cv=1 must be 2 or more"),
-        ({"cv": 100}, ValueError, "cv=100 folds need as many rows of every label, and"),
+        ({"cv": 100}, ValueError, "cv=100 folds need as many different texts of eve"),
+        (
+            {"cv": 100, "groups": range(150)},
+            ValueError,
+            "cv=100 folds need as many rows of every label, and .* has",
+        ),
         ({"cv": True}, TypeError, "cv must be a number of folds .* got True"),
         ({"cv": "5"}, TypeError, "cv must be a number of folds .* got '5'"),
         (
@@ -210,13 +287,22 @@ def test_views(comparison):
             ValueError,
             "cv must test no row twice",
         ),
+        (
+            {"on_model": "print"},
+            TypeError,
+            "on_model must be a function .* got 'print'",
+        ),
         ({"groups": [1, 2]}, ValueError, "groups"),
         (
-            {"groups": [[1]] * 150},
+            {"groups": [[1, 2]] * 150},
             ValueError,
-            r"groups must be one column, got .*150, 1",
+            r"groups must be one group for each .*\(150, 2\)",
         ),
-        ({"groups": [1] * 149 + [None]}, ValueError, "groups has no value in row 149"),
+        (
+            {"groups": [1] * 149 + [None]},
+            ValueError,
+            "groups has no value for training row 149",
+        ),
         (
             {"groups": [1, 2] * 75},
             ValueError,
@@ -225,10 +311,20 @@ def test_views(comparison):
         (
             {"concepts": [["a"]] * 150},
             ValueError,
-            "fewer than two values; leave it out",
+            "'concept0' has fewer than two observed values",
         ),
-        ({"X": ["..."] * 150}, ValueError, "'words' cannot be fitted without fold 1"),
-        ({"vectors": "MiniLM"}, TypeError, "vectors must be True, False"),
+        (
+            {"X": ["." * n for n in range(150)]},
+            ValueError,
+            "'words' cannot be fitted without fold 1",
+        ),
+        ({"X": ["a", "b"] * 75}, ValueError, "cv=5 folds need as many different texts"),
+        (
+            {"y": [f"review-{i:03}" for i in range(150)]},
+            ValueError,
+            "y has 150 different labels in 150 rows, such as 'review-000': .*another",
+        ),
+        ({"y": np.linspace(0, 1, 150)}, ValueError, "continuous"),
     ],
 )
 def test_what_is_refused(reviews, change, error, match):

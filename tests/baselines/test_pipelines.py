@@ -1,9 +1,14 @@
 """The text pipeline: its parts, with tables beside texts, and what it refuses."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
+from sklearn.decomposition import TruncatedSVD
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
@@ -14,7 +19,10 @@ from skclif import (
     SentenceEmbedder,
     make_text_pipeline,
 )
+from skclif._baselines.features import WordComponents
 from skclif.datasets import make_concept_reviews
+
+from ..text.test_embedder import NOT_TEXTS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* texts are longer")
 
@@ -46,6 +54,8 @@ def test_vectors_stand_next_to_components_of_words(reviews, tiny_encoder):
     vectors = embedder.transform(texts)
     assert features.shape[1] > vectors.shape[1] + 50
     np.testing.assert_allclose(features[:, : vectors.shape[1]], vectors, atol=1e-6)
+    words = pipeline["features"].transformer_list[1][1].transform(texts)
+    np.testing.assert_allclose(features[:, vectors.shape[1] :], 1.5 * words, atol=1e-6)
     classifier = pipeline["classifier"]
     assert classifier.C == "auto" and classifier.n_concepts_ == concepts.shape[1]
     assert pipeline["features"].transformer_list[0][1] is not embedder
@@ -114,6 +124,117 @@ def test_columns_that_cannot_be_used_are_named(reviews, columns, match):
     X = pd.DataFrame({"text": reviews[0], "price": 1.0, "when": when, "day": when.date})
     with pytest.raises(ValueError, match=match):
         make_text_pipeline(vectors=False, columns=columns).fit(X, reviews[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        (
+            ["a", 3],
+            r"'city' holds 3 \(numbers\) and 'a' \(texts\); .*X\['city'\].astype",
+        ),
+        ([True, "yes"], "'yes'.* and True .truth values"),
+        (
+            [["a"], ["b"]],
+            r"holds \['b'\] \(list\); a column must hold texts, numbers or",
+        ),
+    ],
+)
+@pytest.mark.parametrize("dtype", [object, "category"])
+def test_columns_of_several_kinds_are_named(reviews, values, match, dtype):
+    if dtype == "category" and isinstance(values[0], list):
+        pytest.skip("lists are no categories")
+    city = pd.Series([*values, None] * 40, dtype=dtype)
+    X = pd.DataFrame({"text": reviews[0], "city": city})
+    with pytest.raises(ValueError, match=match):
+        make_text_pipeline(vectors=False, columns=["city"]).fit(X, reviews[1])
+
+
+def test_tables_that_are_not_as_the_pipeline_was_made(reviews):
+    texts, y, _ = reviews
+    X = pd.DataFrame({"text": texts, "city": ["a", "b"] * 60})
+    alone = make_text_pipeline(vectors=False)
+    with pytest.raises(
+        ValueError, match=r"columns \['text', 'city'\], .*columns=\[\.\."
+    ):
+        alone.fit(X, y)
+    beside = make_text_pipeline(vectors=False, columns=["city"])
+    with pytest.raises(
+        TypeError, match=r"DataFrame of pandas .*\['text', 'city'\], got"
+    ):
+        beside.fit(X.to_numpy(), y)
+    with pytest.raises(ValueError, match="X has no column 'text'; its columns are"):
+        beside.fit(X[["city"]], y)
+    double = pd.concat([X, X[["city"]]], axis=1)
+    with pytest.raises(ValueError, match="(?s)unique column names.*'city' 2 times"):
+        beside.fit(double, y)
+    # One column is a column of texts, in whatever it comes.
+    expected = alone.fit(texts, y).predict_proba(texts)
+    for one in (X["text"], X[["text"]], np.asarray(texts)[:, None]):
+        np.testing.assert_allclose(alone.fit(one, y).predict_proba(one), expected)
+
+
+@pytest.mark.parametrize("case", NOT_TEXTS)
+def test_what_is_not_a_text_is_refused(reviews, case):
+    X, error, match = NOT_TEXTS[case]
+    if case == "two columns":
+        match = r"DataFrame with the columns \['a', 'b'\]"
+    pipeline = make_text_pipeline(vectors=False)
+    with pytest.raises(error, match=match):
+        pipeline.fit(X, [0, 1])
+    pipeline.fit(reviews[0], reviews[1])
+    with pytest.raises(error, match=match):
+        pipeline.predict(X)
+
+
+# --- Components of words --------------------------------------------------------------
+
+
+def test_components_are_those_of_scikit_learn():
+    X = sparse.random(40, 30, density=0.3, format="csr", random_state=0)
+    ours = WordComponents(10).fit(X)
+    plain = TruncatedSVD(10, random_state=0).fit(X)
+    np.testing.assert_allclose(ours.transform(X), plain.transform(X), atol=1e-12)
+    assert ours.get_feature_names_out().tolist()[-1] == "wordcomponents9"
+
+
+@pytest.mark.parametrize("n_words", [2, 9, 10, 11])
+def test_no_more_components_than_words(n_words):
+    X = sparse.csr_array(np.random.default_rng(0).random((20, n_words)))
+    components = WordComponents(10).fit(X)
+    found = components.transform(X)
+    assert found.shape == (20, min(10, n_words))
+    if n_words <= 10:  # nothing is lost
+        np.testing.assert_allclose(found @ found.T, (X @ X.T).toarray(), atol=1e-10)
+    again = pickle.loads(pickle.dumps(components))
+    np.testing.assert_array_equal(again.transform(X), found)
+
+
+@pytest.mark.parametrize("n_components", [0, -1, 2.5, "all", None])
+def test_numbers_of_components_that_are_none(n_components):
+    with pytest.raises(ValueError, match="n_components"):
+        WordComponents(n_components).fit(sparse.csr_array(np.eye(3)))
+
+
+@pytest.mark.filterwarnings("ignore:C=.* was chosen for")
+def test_few_short_texts_have_components_and_can_be_searched(tiny_encoder):
+    texts = ["good soup", "bad soup", "good", "bad"] * 5
+    pipeline = make_text_pipeline(vectors=SentenceEmbedder(tiny_encoder))
+    name = "features__words__components__n_components"
+    search = GridSearchCV(pipeline, {name: [2, 500]}, cv=2).fit(texts, [1, 0, 1, 0] * 5)
+    assert search.predict(["good soup", "bad"]).tolist() == [1, 0]
+    assert not np.isnan(search.cv_results_["mean_test_score"]).any()
+    assert pickle.loads(pickle.dumps(search)).predict(["good"]).tolist() == [1]
+
+
+def test_one_word_has_no_components():
+    with pytest.raises(ValueError, match=r"one word between them.*words=False"):
+        WordComponents().fit(sparse.csr_array(np.ones((5, 1))))
+
+
+def test_components_ask_for_a_fit():
+    with pytest.raises(NotFittedError, match="WordComponents instance is not fitted"):
+        WordComponents().transform(np.eye(3))
 
 
 def test_an_empty_column_and_an_index_of_names(reviews):

@@ -28,6 +28,7 @@ needs_git = pytest.mark.skipif(
 )
 NEED_CLEANLAB = {"clif", "detection", "reweighting", "reweighting_cost"}
 MARKS = {
+    "baselines": [needs_model],
     "compare": [needs_git, needs_model],
     "embedding": [needs_model],
     "embedding_search": [needs_model],

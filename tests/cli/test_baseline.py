@@ -61,12 +61,55 @@ def test_json_for_programs_and_a_picture(file, tiny_encoder, tmp_path):
     [
         (["--plot", "table.docx"], "must end in .png, .svg or .pdf"),
         (["--plot", "nowhere/table.png"], "the folder of 'nowhere/table.png'"),
-        (["--cv", "80"], "cv=80 folds need as many rows"),
+        (["--cv", "80"], "cv=80 folds need as many different texts"),
         (["--cv", "1"], "1 is not in the range"),
         (["--concept", "service"], "service"),
+        (["--label", "who"], "y has 90 different labels in 90 rows, such as 0: it"),
     ],
 )
 def test_what_is_refused(file, options, match):
     result = run(file, "--words-only", *options)
     assert result.exit_code != 0 and match in result.stderr
-    assert "Traceback" not in result.stderr
+    assert "Traceback" not in result.stderr and "UserWarning" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--model", "./nowhere"], "model='./nowhere' is not a directory"),
+        (["--device", "tpu"], "device='tpu' is not known"),
+    ],
+)
+def test_embedders_that_cannot_be_had_are_refused_before_the_table(
+    file, options, match
+):
+    result = run(file, *options)
+    assert result.exit_code == 1 and match in result.stderr
+    assert not result.stdout
+
+
+def test_the_head_says_what_the_interval_is_of(file):
+    head = run(file, "--words-only").stdout.splitlines()[0]
+    assert head.split("  ")[-3:-1] != [] and "log-loss   its 95 % interval" in head
+
+
+def test_equal_texts_are_said(file, tmp_path):
+    frame = pd.read_csv(file)
+    frame.loc[[3, 8], "review"] = frame.loc[0, "review"]
+    twice = tmp_path / "twice.csv"
+    frame.to_csv(twice, index=False)
+    result = run(twice, "--words-only", "--json")
+    said = "2 rows have the text of an earlier row; equal texts stayed in one fold."
+    assert f"Warning: {said}" in result.stderr
+    found = json.loads(result.stdout)
+    assert found["warnings"] == [said] and found["n_repeated"] == 2
+    grouped = run(twice, "--words-only", "--group", "who")
+    assert "Warning: 3 texts of 90 to predict also stand" in grouped.stderr
+    assert "earlier row" not in grouped.stderr
+
+
+def test_long_texts_are_said_with_the_option_that_reads_them(file, tiny_encoder):
+    cut = run(file, "--model", tiny_encoder)
+    assert "Use --long-text mean to embed such texts in chunks" in cut.stderr
+    whole = run(file, "--model", tiny_encoder, "--long-text", "mean")
+    assert "longer" not in whole.stderr and "Warning" not in whole.stderr
