@@ -31,6 +31,7 @@ from sklearn.svm import LinearSVC
 
 from skclif import InfluenceReweighter, SentenceEmbedder
 from skclif.datasets import make_concept_reviews
+from skclif.metrics import make_clean_scorer
 
 reviews = make_concept_reviews(1300, random_state=0)
 truth = np.where(reviews.target >= 4, "praise", "complaint")
@@ -54,8 +55,9 @@ print(
 # with a cache only once in total.
 #
 # Accuracy on wrong labels would be a poor judge, so candidates are scored on clean rows
-# only. With metadata routing, a scorer can ask for any metadata as its weights, and
-# ``is_clean`` is a weight of 1 or 0. The table shows the accuracy on clean rows.
+# only: :func:`~skclif.metrics.make_clean_scorer`. With metadata routing, which rows are
+# clean goes to the reweighter and to the scorer. The table shows the accuracy on clean
+# rows.
 
 sklearn.set_config(enable_metadata_routing=True)
 
@@ -64,11 +66,12 @@ text_clf = make_pipeline(
     SentenceEmbedder(cache_dir=cache.name), LogisticRegression(max_iter=1000)
 )
 reweighter = InfluenceReweighter(text_clf, random_state=0)
-reweighter.set_score_request(sample_weight="is_clean")
+clean_accuracy = make_clean_scorer("accuracy")
 folds = StratifiedKFold(3, shuffle=True, random_state=0)
 penalties = {"estimator__logisticregression__C": [1, 3]}
 
-search = GridSearchCV(reweighter, {"strength": [0, 1, 4], **penalties}, cv=folds)
+strengths = {"strength": [0, 1, 4], **penalties}
+search = GridSearchCV(reweighter, strengths, cv=folds, scoring=clean_accuracy)
 search.fit(texts, y, is_clean=is_clean)
 
 pd.DataFrame(search.cv_results_).pivot(
@@ -121,7 +124,8 @@ rows.nsmallest(5, "weight").round(2)
 # times gives an interval for the mean difference. A difference in accuracy is good if
 # it is positive, a difference in log-loss (nats) if it is negative.
 
-plain = GridSearchCV(reweighter, {"strength": [0], **penalties}, cv=folds)
+unchanged = {"strength": [0], **penalties}
+plain = GridSearchCV(reweighter, unchanged, cv=folds, scoring=clean_accuracy)
 plain.fit(texts, y, is_clean=is_clean)
 
 
@@ -163,5 +167,5 @@ for name, given in [("as given", None), ("learned", weights)]:
 #
 # If labels are wrong in a systematic way and some rows are known to be right, learned
 # weights recover much of what was lost, and any classifier can use them. If there is
-# nothing to gain, ``strength="auto"`` leaves the weights as they are; ``strength_`` is
-# then 0.
+# nothing to gain, ``strength="auto"`` leaves the weights as they are; ``reason_`` then
+# says what was tried.
