@@ -2043,7 +2043,9 @@ FUNCTIONS = {
     },
     skclif.compare_baselines: {
         "cv": {
-            **dict.fromkeys(ODD, "cv must be a number of folds or a splitter, got "),
+            **dict.fromkeys(
+                {*ODD} - {"None"}, "cv must be a number of folds or a splitter, got "
+            ),
             "zero": "cv=0 must be 2 or more folds",
             "negative": "cv=-1 must be 2 or more folds",
             "huge": "cv=1000000000000000000000000000000 folds need as many different t",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,10 +84,11 @@ def compare_baselines(
     concepts : DataFrame or array-like of shape (n_samples, n_concepts), default=None
         Annotations; None or NaN where one is missing. With them, bottlenecks and the
         label from annotations alone are part of the table.
-    cv : int or splitter, default=5
-        Number of stratified folds, drawn by `random_state`, or a splitter, which tests
-        no row twice. Rows that it does not test only train. Equal texts stay in one
-        fold; a splitter, or `groups`, that parts them is obeyed with a warning.
+    cv : int, splitter or iterable of splits, default=5
+        Number of stratified folds, drawn by `random_state` (None is 5), or a splitter
+        or (train, test) positions, which test no row twice. Rows that are not tested
+        only train. Equal texts stay in one fold; what parts them, also `groups`, is
+        obeyed with a warning.
     vectors : bool or transformer, default=True
         Sentence vectors, as in :func:`make_text_pipeline`. False compares words alone,
         in seconds.
@@ -320,13 +321,28 @@ def _folds(
         from .._explain.requests import check_groups  # loads torch
 
         groups, _ = check_groups(groups, len(texts))
+    cv = 5 if cv is None else cv
     if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
         folds = _drawn_folds(int(cv), texts, y, groups, rng)
         return _checked_folds(folds, texts, y)
-    if isinstance(cv, bool | float | str):
-        raise TypeError(f"cv must be a number of folds or a splitter, got {cv!r}.")
-    folds = list(check_cv(cv, y, classifier=True).split(texts, y, groups))
-    return _checked_folds(folds, texts, y)
+    return _checked_folds(_split(cv, texts, y, groups), texts, y)
+
+
+def _split(
+    cv: Any, texts: np.ndarray, y: np.ndarray, groups: np.ndarray | None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the folds of a splitter, or of an iterable of splits."""
+    is_iterable = isinstance(cv, Iterable) and not isinstance(cv, str)
+    splits: Any = cv if is_iterable and not hasattr(cv, "split") else None
+    if splits is None and hasattr(cv, "split") and not isinstance(cv, str):
+        splits = check_cv(cv).split(texts, y, groups)
+    splits = [] if splits is None else list(splits)
+    if not splits or not all(hasattr(s, "__len__") and len(s) == 2 for s in splits):
+        raise TypeError(
+            f"cv must be a number of folds or a splitter, got {cv!r}; or an iterable "
+            "of (train, test) positions."
+        )
+    return [(np.asarray(train), np.asarray(test)) for train, test in splits]
 
 
 def _drawn_folds(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sklearn.base import clone
@@ -145,10 +145,8 @@ def _text_features(embedder: Any, words: bool) -> Any:
 
 def _beside(texts: Any, text: str, columns: Sequence[str]) -> ColumnTransformer:
     """Return features of texts and of tabular columns, by the kind of each column."""
-    is_names = not isinstance(columns, str) and all(
-        isinstance(name, str) for name in columns
-    )
-    if not is_names:
+    is_names = isinstance(columns, Iterable) and not isinstance(columns, str)
+    if not is_names or not all(isinstance(name, str) for name in columns):
         raise TypeError(
             f"columns must be names of columns in a list, got {columns!r}, or None."
         )
