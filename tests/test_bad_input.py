@@ -272,7 +272,7 @@ X_KINDS = {
                 "suggest_edits": Refused("X has 1 validation rows, but suggestions"),
                 # A warning, which is an error here, and then that of the others.
                 "InfluenceReweighter.fit": Refused(
-                    "has 1 rows, but rew", ReweightingWarning
+                    "has 1 row, but rew", ReweightingWarning
                 ),
             },
         ),

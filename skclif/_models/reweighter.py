@@ -88,9 +88,9 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         makes things worse, and chooses the round.
     use_suspects : "auto" or bool, default="auto"
         Whether rows start with the probability that their label is right times their
-        weight, and rows that are probably wrong with none. Then also ``strength=0``
-        changes weights. "auto" does this with ``strength="auto"``, if some labels seem
-        to be wrong and held-out rows do not speak against it.
+        weight, and rows that are probably wrong with almost none (1e-12). Then also
+        ``strength=0`` changes weights. "auto" does this with ``strength="auto"``, if
+        some labels seem to be wrong and held-out rows do not speak against it.
     n_rounds : int, default=5
         Maximum number of rounds.
     cv : int, splitter, iterable of splits or None, default=5
@@ -147,7 +147,8 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         the weights, and "std_error" and "accuracy_std_error", the standard errors over
         folds of the differences to what it started from: the start, and for rounds
         suspects alone if these were taken. Without clean rows also "noise", the share
-        of labels that seem to be wrong. Empty if nothing was tried.
+        of labels that noise changes, at the rate that makes held-out labels most
+        likely. Empty if nothing was tried.
     estimator_ : estimator
         The fitted clone.
     classes_ : ndarray of shape (n_classes,)
@@ -322,6 +323,8 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         """
         _check_inner(self.estimator, concepts, concept_sample_weight)
         y = check_labels(y, count_rows(X), warn=True)
+        if not len(y):
+            raise ValueError("X has 0 sample(s), but at least 1 is needed.")
         (X,) = indexable(X)
         clean = None
         if is_clean is not None:
@@ -345,7 +348,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
         if y_val is not None:
             with error_context("X_val", "rows like those of X"):
-                added = transform_parts(self.estimator_, X_val)
+                added = _transformed(self.estimator_, X_val, len(y_val))
             model = final_step(self.estimator_)
             rows = rows.extended(added, y_val, get_tags(model).input_tags.allow_nan)
             if isinstance(model, ConceptBottleneckClassifier):
@@ -451,6 +454,8 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         fold, n_folds, own_fold = rows.folds(cv, random_state)
         kept = rows.weights > 0
         rows, fold = rows.take(kept), fold[kept]
+        if self.surrogate is None:
+            rows = rows.without_empty_columns()
         counted = fold >= 0
         own_fold = None if own_fold is None else own_fold[kept]
         return Trials(
@@ -599,6 +604,21 @@ def _check_validation(
             "rows into X and mark them by is_clean."
         )
     return check_labels(y_val, n_validation, name="y_val", of="X_val")
+
+
+def _transformed(estimator: Any, X_val: Any, n_validation: int) -> Any:
+    """Return the features of clean rows, or say what their steps cannot read."""
+    try:
+        added = transform_parts(estimator, X_val)
+    except AttributeError as error:  # of what is no text
+        raise TypeError(f"{error}.") from error
+    if count_rows(added, "X_val") != n_validation:
+        raise ValueError(
+            "the steps before the classifier make "
+            f"{how_many(count_rows(added), 'row')} of {n_validation}. Texts are a "
+            "list or a Series, not a table."
+        )
+    return added
 
 
 def _has_influence(model: Any) -> bool:

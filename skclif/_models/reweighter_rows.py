@@ -110,6 +110,17 @@ class Rows:
             n_extra,
         )
 
+    def without_empty_columns(self) -> Rows:
+        """Return these rows with the columns of sparse features that are not all 0.
+
+        Nothing is learned of the others, and a hashing vectoriser has a million.
+        """
+        if not sparse.issparse(self.X):
+            return self
+        X = self.X.tocsr()
+        seen = np.unique(X.indices[X.data != 0])
+        return self if len(seen) == X.shape[1] else replace(self, X=X[:, seen])
+
     def standardised(self) -> Any:
         """Return features with weighted mean 0, in rows with mean squared length 1.
 
@@ -168,7 +179,7 @@ class Rows:
         """Return why held-out rows cannot guide the weights; nothing if they can."""
         n_folds = int(cv) if isinstance(cv, int | np.integer) else 0
         kept = self.weights > 0
-        kind = "rows" if self.clean is None else "clean rows"
+        kind = "row" if self.clean is None else "clean row"
         least = _MIN_OWN if self.clean is None else _MIN_CLEAN
         largest = 0
         for label in np.unique(self.y[kept]).tolist():
@@ -176,14 +187,26 @@ class Rows:
             n_counted = int((own & self.counted).sum())
             largest = max(largest, n_counted)
             if n_counted < least:
+                advice = (
+                    ""
+                    if self.clean is None
+                    else (
+                        " Check more of its rows, or leave is_clean out: then the rows "
+                        "judge themselves."
+                    )
+                )
                 return (
-                    f"Class {label!r} has {n_counted} {kind}, but reweighting needs at "
-                    f"least {least} of every class."
+                    f"Class {label!r} has {how_many(n_counted, kind)}, but reweighting "
+                    f"needs at least {least} of every class.{advice}"
                 )
             if not (own & self.adapted).any():
-                return f"Class {label!r} has clean rows only."
+                return (
+                    f"Class {label!r} has clean rows only, and none whose weight could "
+                    "be learned. Mark fewer rows as clean, or leave out what other "
+                    "rows do not have."
+                )
         if largest < n_folds:
-            return f"No class has as many {kind} as there are folds, cv={n_folds}."
+            return f"No class has as many {kind}s as there are folds, cv={n_folds}."
         return ""
 
     def folds(

@@ -157,30 +157,34 @@ class Trials:
         if self._suspecting and self.suspicion is None:
             parts.append("No label seems to be wrong.")
         elif self.suspicion is not None:
-            parts.append(
-                f"About {self.suspicion.rate:.2g} of the labels seem to be wrong; "
-                f"{self._verdict('weights by suspects', 1, self.used_suspects)}"
-            )
-        if self.rounds:
+            parts.append(f"About {self.suspicion.rate:.2g} of the labels seem wrong.")
+            parts.append(self._verdict("Weights by suspects", 1, self.used_suspects))
+        if self.rounds and self._folds is None:
             rounds = f"{how_many(self.n_tried, 'round')} of influence"
-            if self._folds is None:
-                parts.append(f"strength={self.strength:g} in {rounds} was asked for.")
-            else:
-                strength = self._dose * (self._shown - self._first + 1)
-                tried = f"the best of {rounds}, strength={strength:g},"
-                parts.append(self._verdict(tried, self._shown, self.n_rounds > 0))
-        return " ".join(part[0].upper() + part[1:] for part in parts)
+            parts.append(f"strength={self.strength:g} in {rounds} was asked for.")
+        elif self.rounds:
+            strength = self._dose * (self._shown - self._first + 1)
+            tried = f"The best of {how_many(self.n_tried, 'round')} of influence"
+            tried += f", strength={strength:g},"
+            parts.append(self._verdict(tried, self._shown, self.n_rounds > 0))
+        return " ".join(parts)
 
     def _verdict(self, what: str, position: int, is_taken: bool) -> str:
         if self._folds is None:
             return f"{what} were asked for."
         loss, hits = self._changes(position)
         rows = "held-out rows" if self._noisy else "held-out clean rows"
-        return (
+        told = (
             f"{what} changed the log-loss of {rows} by {self._interval(loss)} and "
             f"their accuracy by {self._interval(hits)}: "
-            f"{'taken' if is_taken else 'not taken'}."
         )
+        if is_taken:
+            return f"{told}taken."
+        if loss[0] >= 0:
+            return f"{told}not taken, because the log-loss did not fall."
+        if loss[0] >= -loss[1] and position >= self._first:
+            return f"{told}not taken, because that is less than a standard error."
+        return f"{told}not taken, because fewer rows are predicted right."
 
     def _interval(self, change: tuple[float, float]) -> str:
         mean, error = change

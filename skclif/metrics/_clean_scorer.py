@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from .._inputs.checks import check_flags, count_rows
 
+_OF_METRICS = ("y_true", "y")  # what metrics take first; scorers take an estimator
 _ROUTING = (
     "With sklearn.set_config(enable_metadata_routing=True) it goes to fit of the "
     "search. Without routing, pass make_clean_scorer(scoring, is_clean=...) a Series "
@@ -45,7 +46,9 @@ def make_clean_scorer(
     -------
     scorer : callable
         With the signature ``scorer(estimator, X, y, *, is_clean=None)``. It asks for
-        ``is_clean`` by metadata routing.
+        ``is_clean`` by metadata routing. In a search, also give
+        ``error_score="raise"``: otherwise a search that is not told of clean rows has
+        NaN as every score, and takes the first candidate with a warning.
 
     Raises
     ------
@@ -79,6 +82,11 @@ def make_clean_scorer(
         raise TypeError(
             f"scoring must be the name of a score or a scorer, got "
             f"{type(scoring).__name__}."
+        )
+    if next(iter(signature(scorer).parameters), "") in _OF_METRICS:
+        raise TypeError(
+            f"scoring={scoring!r} is a metric of labels and predictions, not a scorer; "
+            "use the name of a score, or make_scorer(...) around it."
         )
     if not _takes_weights(scorer):
         raise TypeError(

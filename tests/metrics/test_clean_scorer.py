@@ -127,6 +127,11 @@ def test_a_scorer_of_ones_own(data):
             "takes no sample_weight, so it cannot be told which rows are clean; use a",
         ),
         ((lambda e, X, y: 0,), TypeError, "takes no sample_weight"),
+        (
+            (accuracy_score,),
+            TypeError,
+            "is a metric of labels and predictions, not a s",
+        ),
     ],
 )
 def test_scoring_that_is_no_weighted_score(arguments, error, match):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import TruncatedSVD
@@ -375,9 +376,7 @@ def test_too_few_clean_rows_of_a_class_leave_weights_as_given(data, strength):
     clean[np.flatnonzero(y == "up")[0]] = True
     given = np.linspace(0.5, 2, N)
     reweighter = _reweighter(strength=strength)
-    with pytest.warns(
-        ReweightingWarning, match="Class 'up' has 1 clean rows"
-    ) as caught:
+    with pytest.warns(ReweightingWarning, match="Class 'up' has 1 clean row") as caught:
         reweighter.fit(X, y, given, is_clean=clean)
     assert caught[0].filename == __file__
     assert reweighter.strength_ == reweighter.n_rounds_ == 0
@@ -485,7 +484,7 @@ def test_auto_does_nothing_where_labels_are_noise(data):
     assert re.fullmatch(
         "No label seems to be wrong. The best of 1 round of influence, strength=1, "
         rf"changed the log-loss of held-out clean rows by {interval} and their "
-        rf"accuracy by {interval}: not taken\.",
+        rf"accuracy by {interval}: not taken, because the log-loss did not fall.",
         reweighter.reason_,
     )
     np.testing.assert_array_equal(reweighter.sample_weight_, np.ones(N))
@@ -496,9 +495,7 @@ def test_a_fixed_strength_is_spread_over_the_rounds(data):
     reweighter = _reweighter(strength=1.5, n_rounds=3).fit(X, y, is_clean=IS_CLEAN)
     assert list(reweighter.history_) == ["strength", "suspects", "signal"]
     assert not reweighter.history_["suspects"].any()
-    assert reweighter.reason_ == (
-        "Strength=1.5 in 3 rounds of influence was asked for."
-    )
+    assert reweighter.reason_ == "strength=1.5 in 3 rounds of influence was asked for."
     np.testing.assert_allclose(reweighter.history_["strength"], [0, 0.5, 1, 1.5])
     assert reweighter.strength_ == 1.5
     assert reweighter.n_rounds_ == 3
@@ -637,7 +634,7 @@ def test_suspects_lose_weight_and_reason_says_so(replaced, with_clean):
     rows = "held-out clean rows" if with_clean else "held-out rows"
     change = r"-0\.\d+ \[.*\]"
     assert re.match(
-        r"About 0\.\d+ of the labels seem to be wrong; weights by suspects changed "
+        r"About 0\.\d+ of the labels seem wrong. Weights by suspects changed "
         rf"the log-loss of {rows} by {change} and their accuracy by .*: taken\. The",
         reweighter.reason_,
     )
@@ -699,5 +696,38 @@ def test_held_out_rows_can_speak_against_suspects(replaced):
     reweighter = InfluenceReweighter(LogisticRegression(), random_state=0)
     reweighter.fit(X, y, is_clean=clean)
     assert not reweighter.used_suspects_
-    assert re.search(r"by suspects changed .* by \+.*: not taken", reweighter.reason_)
+    assert re.search(
+        r"by suspects changed .*: not taken, because the log-loss", reweighter.reason_
+    )
     assert reweighter.history_["suspects"].tolist() == [False, True] + [False] * 5
+
+
+def test_columns_without_a_word_change_nothing_and_cost_nothing(replaced):
+    X, y, clean, _ = replaced
+    words = sparse.csr_array(np.where(np.abs(X) > 0.7, X, 0.0))
+    wide = sparse.csr_array((words.data, 5 * words.indices, words.indptr), (600, 2**20))
+    narrow = InfluenceReweighter(LogisticRegression(), random_state=0)
+    other = InfluenceReweighter(LogisticRegression(), random_state=0)
+    narrow.fit(words, y, is_clean=clean)
+    other.fit(wide, y, is_clean=clean)
+    np.testing.assert_allclose(
+        other.sample_weight_, narrow.sample_weight_, rtol=1e-3, atol=1e-6
+    )
+    assert other.estimator_.coef_.shape == (3, 2**20)
+
+
+@pytest.mark.parametrize(
+    ("extra", "match"),
+    [
+        ([None] * 50, "X_val must be rows like those of X: 'NoneType' object has no"),
+        (
+            pd.DataFrame({"text": ["good"] * 50}),
+            "X_val must be rows like those of X: the steps before the classifier make "
+            "1 row of 50. Texts are a list or a Series, not a table",
+        ),
+    ],
+)
+def test_validation_rows_that_the_steps_cannot_read(data, texts, extra, match):
+    _, y, _ = data
+    with pytest.raises((TypeError, ValueError), match=match):
+        _reweighter(_text_pipe()).fit(texts, y, X_val=extra, y_val=y[:50])

@@ -334,7 +334,9 @@ def test_labels_of_clean_rows_take_the_type_of_y(kind):
 def test_a_class_that_only_clean_rows_have(include_validation):
     """It is learned, and weights stay as given: there is no row of it to weigh."""
     model = reweighter(include_validation=include_validation)
-    with pytest.warns(ReweightingWarning, match="Class 7 has clean rows only."):
+    with pytest.warns(
+        ReweightingWarning, match="Class 7 has clean rows only, and none"
+    ):
         model.fit(X, Y, X_val=X[:12], y_val=np.where(np.arange(12) < 3, 7, Y[:12]))
     np.testing.assert_array_equal(model.classes_, [0, 1, 7])
     np.testing.assert_array_equal(model.sample_weight_, 1)
@@ -354,7 +356,7 @@ def test_a_class_that_only_clean_rows_have(include_validation):
         (
             {"sample_weight": (Y == 0) | (np.arange(N) % 20 == np.flatnonzero(Y)[0])},
             3,
-            "Class 1 has [12] rows, but reweighting needs at least 3 of every class",
+            "Class 1 has [12] rows?, but reweighting needs at least 3 of every class",
         ),
         (
             {"is_clean": CLEAN & (Y == 0)},
@@ -364,9 +366,9 @@ def test_a_class_that_only_clean_rows_have(include_validation):
         (
             {"X_val": X[:12], "y_val": np.r_[1, np.zeros(11, int)]},
             3,
-            "Class 1 has 1 clean rows, but reweighting needs at least 2 of every class",
+            "Class 1 has 1 clean row, but reweighting needs at least 2 of every class",
         ),
-        ({"is_clean": np.ones(N, bool)}, 3, "Class 0 has clean rows only."),
+        ({"is_clean": np.ones(N, bool)}, 3, "Class 0 has clean rows only, and none"),
         (
             {},
             30,
@@ -657,3 +659,10 @@ def test_a_failed_fit_changes_nothing(arguments):
     with pytest.raises(ValueError):
         model.fit(**arguments)
     np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
+def test_no_rows_are_told_as_such():
+    with pytest.raises(
+        ValueError, match=r"X has 0 sample\(s\), but at least 1 is need"
+    ):
+        reweighter().fit(X[:0], [])
