@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +99,7 @@ def baseline_command(
             model, device=device, long_text=long_text, verbose=int(console.shows_bars)
         )
     lines = _Lines(console)
-    with console.showing_warnings():
+    with console.showing_warnings(), _naming_the_column(columns["label"]):
         comparison = compare_baselines(
             reviews.texts,
             reviews.labels,
@@ -122,6 +124,23 @@ def baseline_command(
         n_folds=comparison.n_folds,
         n_repeated=comparison.n_repeated,
     )
+
+
+@contextmanager
+def _naming_the_column(label: str) -> Iterator[None]:
+    """Say of labels that cannot be used which column they are."""
+    try:
+        yield
+    except ValueError as error:
+        before, found, problem = str(error).partition("y ")
+        if before or not found:
+            raise
+        if "Unknown label type: continuous" in problem:
+            problem = (
+                "has numbers that are not whole, which are no labels. Cut them into a "
+                "few classes with a name each, or choose another column of labels."
+            )
+        raise click.ClickException(f"The column {label!r} {problem}") from error
 
 
 class _Lines:

@@ -15,6 +15,7 @@ def file(tmp_path_factory):
     reviews = make_concept_reviews(90, random_state=0)
     frame = pd.DataFrame({"review": reviews.data, "stars": reviews.target})
     frame = frame.assign(food=reviews.concepts["food"], who=range(90))
+    frame = frame.assign(half=frame["stars"] / 2, same="x")
     path = tmp_path_factory.mktemp("baseline") / "reviews.csv"
     frame.to_csv(path, index=False)
     return path
@@ -64,7 +65,18 @@ def test_json_for_programs_and_a_picture(file, tiny_encoder, tmp_path):
         (["--cv", "80"], "cv=80 folds need as many different texts"),
         (["--cv", "1"], "1 is not in the range"),
         (["--concept", "service"], "service"),
-        (["--label", "who"], "y has 90 different labels in 90 rows, such as 0: it"),
+        (
+            ["--label", "who"],
+            "The column 'who' has 90 different labels in 90 rows, suc",
+        ),
+        (
+            ["--label", "half"],
+            "The column 'half' has numbers that are not whole, which",
+        ),
+        (
+            ["--label", "same"],
+            "The column 'same' has one label only, 'x': nothing to c",
+        ),
     ],
 )
 def test_what_is_refused(file, options, match):
