@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from .._inputs.annotations import Annotations
-from .._inputs.checks import check_labels
+from .._inputs.checks import check_labels, error_context
 from .._inputs.devices import resolve_device
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.words import how_many
@@ -335,7 +335,8 @@ def _split(
     is_iterable = isinstance(cv, Iterable) and not isinstance(cv, str)
     splits: Any = cv if is_iterable and not hasattr(cv, "split") else None
     if splits is None and hasattr(cv, "split") and not isinstance(cv, str):
-        splits = check_cv(cv).split(texts, y, groups)
+        with error_context("cv", "a number of folds or a splitter for these rows"):
+            splits = list(check_cv(cv).split(texts, y, groups))
     splits = [] if splits is None else list(splits)
     if not splits or not all(hasattr(s, "__len__") and len(s) == 2 for s in splits):
         raise TypeError(

@@ -146,7 +146,8 @@ def _takes_weights(scorer: Any) -> bool:
 def _checked(is_clean: Any) -> pd.Series:
     if not isinstance(is_clean, pd.Series):
         raise TypeError(
-            f"is_clean must be a Series with the index of y, got "
+            "is_clean must be a Series of pandas with the index of y, got "
+            f"{type(is_clean).__module__.partition('.')[0]}."
             f"{type(is_clean).__name__}. {_ROUTING}"
         )
     if not is_clean.index.is_unique:
@@ -163,8 +164,8 @@ def _looked_up(is_clean: pd.Series, y: Any) -> np.ndarray:
     index = getattr(y, "index", None)
     if not isinstance(index, pd.Index):
         raise TypeError(
-            f"y must be a Series, so that is_clean can be found by its index, got "
-            f"{type(y).__name__}. {_ROUTING}"
+            "y must be a Series of pandas, so that is_clean can be found by its index, "
+            f"got {type(y).__module__.partition('.')[0]}.{type(y).__name__}. {_ROUTING}"
         )
     unknown = index[~index.isin(is_clean.index)].tolist()
     if unknown:

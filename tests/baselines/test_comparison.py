@@ -9,6 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss
 from sklearn.model_selection import (
+    GroupKFold,
     StratifiedKFold,
     TimeSeriesSplit,
     cross_val_predict,
@@ -281,6 +282,11 @@ def test_vectors_that_cannot_be_had_are_refused_first(reviews, vectors, error, m
             "cv=100 folds need as many rows of every label, and .* has",
         ),
         ({"cv": True}, TypeError, "cv must be a number of folds .* got True"),
+        (
+            {"cv": GroupKFold(3)},
+            ValueError,
+            "cv must be a number of folds or a splitter for these rows: The 'groups' pa",
+        ),
         ({"cv": "5"}, TypeError, "cv must be a number of folds .* got '5'"),
         (
             {"cv": [(range(100), range(100, 150)), (range(50), range(50, 120))]},

@@ -142,7 +142,11 @@ def test_scoring_that_is_no_weighted_score(arguments, error, match):
 @pytest.mark.parametrize(
     ("is_clean", "error", "match"),
     [
-        ([True], TypeError, "is_clean must be a Series with the index of y, got list"),
+        (
+            [True],
+            TypeError,
+            "is_clean must be a Series of pandas with the index of y, got builtins.list",
+        ),
         (
             pd.Series([True, False], index=[1, 1]),
             ValueError,
@@ -170,7 +174,9 @@ def test_rows_of_which_nothing_is_known(data):
     with pytest.raises(ValueError, match="is_clean has 3 rows, but X has 400"):
         make_clean_scorer("accuracy")(clf, X, y, is_clean=clean[:3])
     scorer = make_clean_scorer("accuracy", is_clean=pd.Series(clean))
-    with pytest.raises(TypeError, match="y must be a Series, so that is_clean can be"):
+    with pytest.raises(
+        TypeError, match="y must be a Series of pandas, so that is_clean"
+    ):
         scorer(clf, X, y)
     with pytest.raises(
         ValueError, match="The index of is_clean lacks 400, which is in"
