@@ -285,7 +285,7 @@ def test_vectors_that_cannot_be_had_are_refused_first(reviews, vectors, error, m
         (
             {"cv": GroupKFold(3)},
             ValueError,
-            "cv must be a number of folds or a splitter for these rows: The 'groups' pa",
+            "cv must be a number of folds or a splitter for these rows: The 'groups'",
         ),
         ({"cv": "5"}, TypeError, "cv must be a number of folds .* got '5'"),
         (

@@ -145,7 +145,7 @@ def test_scoring_that_is_no_weighted_score(arguments, error, match):
         (
             [True],
             TypeError,
-            "is_clean must be a Series of pandas with the index of y, got builtins.list",
+            "is_clean must be a Series of pandas with the index of y, got builtins",
         ),
         (
             pd.Series([True, False], index=[1, 1]),
