@@ -37,7 +37,11 @@ print(status("VmHWM") - before)
     ("method", "most"),
     # One block of rows is about 10. Newton, which "auto" confirms with, moves all rows
     # for some removals at once, in arrays of up to 2**22 numbers: 32 each.
-    [("first_order", 50), ("leverage", 50), ("auto", 150)],
+    [
+        ("first_order", 50),
+        ("leverage", 50),
+        pytest.param("auto", 150, marks=pytest.mark.full),
+    ],
 )
 def test_top_streams_over_training_rows(method, most):
     done = subprocess.run(
