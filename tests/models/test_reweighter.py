@@ -490,6 +490,17 @@ def test_auto_does_nothing_where_labels_are_noise(data):
     np.testing.assert_array_equal(reweighter.sample_weight_, np.ones(N))
 
 
+def test_a_round_that_makes_things_worse_is_the_last(data):
+    X, _, _ = data
+    y = np.random.default_rng(1).permutation(np.arange(N) % 2)
+    reweighter = _reweighter(strength="auto", n_rounds=5)
+    with pytest.warns(ReweightingWarning, match="The best of 1 round of influence"):
+        reweighter.fit(X, y, is_clean=IS_CLEAN)
+    losses = reweighter.history_["log_loss"]
+    assert len(losses) == 2
+    assert losses[1] > losses[0]
+
+
 def test_a_fixed_strength_is_spread_over_the_rounds(data):
     X, y, _ = data
     reweighter = _reweighter(strength=1.5, n_rounds=3).fit(X, y, is_clean=IS_CLEAN)
@@ -708,7 +719,7 @@ def test_columns_without_a_word_change_nothing_and_cost_nothing(replaced):
     wide = sparse.csr_array((words.data, 5 * words.indices, words.indptr), (600, 2**20))
     narrow = InfluenceReweighter(LogisticRegression(), random_state=0)
     other = InfluenceReweighter(LogisticRegression(), random_state=0)
-    narrow.fit(words, y, is_clean=clean)
+    narrow.fit(words.toarray(), y, is_clean=clean)
     other.fit(wide, y, is_clean=clean)
     np.testing.assert_allclose(
         other.sample_weight_, narrow.sample_weight_, rtol=1e-3, atol=1e-6
