@@ -91,11 +91,11 @@ class Trials:
         self.all = [search.start()]
         self.suspicion: Suspicion | None = None
         suspected = search.suspect() if suspecting else None
+        self.all += [] if suspected is None else [suspected]
+        self._first = len(self.all)
         if suspected is not None:
             self.suspicion = suspected.suspicion
-            self.all.append(suspected)
             self.base = int(forced or folds is None or self._nothing_against_suspects())
-        self._first = len(self.all)
         for trial in search.rounds(self.all[self.base], dose=dose, n_rounds=n_rounds):
             self.all.append(trial)
             if folds is not None and self._is_worse_than_the_last():
@@ -212,7 +212,6 @@ class Trials:
         All rows together say that some labels are wrong, so held-out rows need not
         prove it again: fewer right predictions count only beyond doubt.
         """
-        self._first = len(self.all)
         (loss, _), (hits, error) = self._changes(1)
         return loss < 0 and hits >= -cast(Folds, self._folds).quantile * error
 
