@@ -33,6 +33,7 @@ from skclif._baselines.indicators import Indicators
 from skclif._text.weights import DEFAULT_MODEL, find_model
 from skclif.datasets import make_concept_reviews
 
+from ._peers import peers_python
 from .results import ROOT, BenchmarkParser, interval, write_table
 from .tasks import read_task
 
@@ -169,21 +170,6 @@ def run(command, *arguments):
         raise SystemExit(f"{' '.join(command[:3])} … failed.")
 
 
-def peers_python():
-    """Return the interpreter of the peers' environment, made where it is missing."""
-    environment, installed = _PEERS / "env", _PEERS / "requirements.txt"
-    python = environment / "bin" / "python"
-    if not installed.exists() or installed.read_text() != REQUIREMENTS:
-        make = [sys.executable, "-m", "venv", "--clear", environment]
-        subprocess.run(make, check=True)
-        wanted = _PEERS / "wanted.txt"
-        wanted.write_text(REQUIREMENTS)
-        install = [python, "-m", "pip", "install", "--quiet", "-r", wanted]
-        subprocess.run(install, check=True)
-        os.replace(wanted, installed)
-    return python
-
-
 # --- Tables ---------------------------------------------------------------------------
 
 
@@ -197,7 +183,9 @@ def measure(task, part, peers):
         commands = [(*ours, path, folder)]
         if peers:
             program = Path(__file__).with_name("_baseline_peers.py")
-            commands.append((peers_python(), program, path, folder, *peers))
+            commands.append(
+                (peers_python(_PEERS, REQUIREMENTS), program, path, folder, *peers)
+            )
         for command in commands:
             for line in run(command):
                 if not line.startswith('{"model"'):
@@ -301,7 +289,7 @@ def main(argv=None):
         answers(*options.answers)
         return
     if options.peers:
-        peers_python()  # now, not after minutes
+        peers_python(_PEERS, REQUIREMENTS)  # now, not after minutes
     lines = first_lines(options.tasks[0], options.repeat)
     write_table(
         "baselines_first",

@@ -31,6 +31,7 @@ from skclif.numerics.hessians import _add_square, factorise
 from skclif.numerics.targets import LabelTarget
 
 from ._influence_peers import status, timed
+from ._peers import peers_python
 from .results import BenchmarkParser, write_table
 from .tasks import load_task
 
@@ -48,22 +49,6 @@ C = 10.0
 N_TARGETS = 256
 _NOISE = 0.02  # of a feature; embeddings have length 1
 _PEERS = Path(__file__).parent.parent / ".cache" / "peers"
-
-
-def peers_python():
-    """Return the interpreter of the peers' environment, made where it is missing."""
-    environment, installed = _PEERS / "env", _PEERS / "requirements.txt"
-    python = environment / "bin" / "python"
-    if not installed.exists() or installed.read_text() != REQUIREMENTS:
-        subprocess.run(
-            [sys.executable, "-m", "venv", "--clear", environment], check=True
-        )
-        wanted = _PEERS / "wanted.txt"
-        wanted.write_text(REQUIREMENTS)
-        install = [python, "-m", "pip", "install", "--quiet", "-r", wanted]
-        subprocess.run(install, check=True)
-        os.replace(wanted, installed)
-    return python
 
 
 def problem(task, n_rows, n_classes):
@@ -108,7 +93,14 @@ def run_peer(peer, given, explainer, folder, repeat):
     coef, intercept = clf.coef_.astype(dtype), clf.intercept_.astype(dtype)
     np.savez(path, **arrays, coef=coef, intercept=intercept, C=C)
     program = Path(__file__).with_name("_influence_peers.py")
-    command = [peers_python(), program, peer, path, answer, str(PYDVL_BATCH)]
+    command = [
+        peers_python(_PEERS, REQUIREMENTS),
+        program,
+        peer,
+        path,
+        answer,
+        str(PYDVL_BATCH),
+    ]
     runs = [_in_a_process(command) for _ in range(repeat)]
     if None in [run["seconds"] for run in runs]:
         return None, {"seconds": None, "memory": None}
@@ -314,7 +306,7 @@ def main(argv=None):
         answer(*options.answer)
         return
     if options.peers:
-        peers_python()
+        peers_python(_PEERS, REQUIREMENTS)
     torch.set_num_threads(1)
     libraries, parts = [], []
     for n_rows in options.sizes:
