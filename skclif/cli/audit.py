@@ -13,17 +13,13 @@ from .command import Command
 from .console import Console, embed
 from .options import (
     AUDIT,
-    ENCODING,
-    LABEL,
-    TEXT,
     WHO,
     Number,
-    concept_option,
     options,
     who_and_why,
 )
 from .report import evaluate, show_summary, write_report
-from .reviews import read_reviews
+from .reviews import how_read, read_reviews, reading
 
 if TYPE_CHECKING:
     from .._audit.findings import Audit
@@ -39,18 +35,16 @@ _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
 
 @click.command("audit", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
-@TEXT
-@LABEL
-@concept_option("Without any, the black box itself is audited.")
+@reading(
+    "Without any, the black box itself is audited.",
+    "Column of groups to report on separately.",
+)
 @click.option(
     "--id",
     "id_",
     metavar="COLUMN",
     help="Column that names the rows.  [default: row-1, row-2, …; of a --test file "
     "test-row-1, …]",
-)
-@click.option(
-    "--group", metavar="COLUMN", help="Column of groups to report on separately."
 )
 @click.option(
     "--test",
@@ -66,7 +60,6 @@ _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
     show_default=True,
     help="Share of the texts to hold out.",
 )
-@ENCODING
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -120,13 +113,8 @@ def audit_command(
             "about": None,
         },
         "options": {
-            "text": options["text"],
-            "label": options["label"],
-            "concepts": list(options["concepts"]),
-            "id": options["id_"],
-            "group": options["group"],
+            **how_read(options),
             "test_size": test_size if test_file is None else None,
-            "encoding": options["encoding"],
         },
         "truth": None,
     }

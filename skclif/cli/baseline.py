@@ -14,17 +14,13 @@ from .command import Command
 from .console import Console
 from .options import (
     DEVICE,
-    ENCODING,
     JSON,
-    LABEL,
     LONG_TEXT,
     MODEL,
     QUIET,
     SEED,
-    TEXT,
-    concept_option,
 )
-from .reviews import read_reviews
+from .reviews import how_read, read_reviews, reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +30,9 @@ _WIDTH = 32
 
 @click.command("baseline", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
-@TEXT
-@LABEL
-@concept_option("With any, bottlenecks are compared too.")
-@click.option(
-    "--group", metavar="COLUMN", help="Column of groups that stay in one fold."
+@reading(
+    "With any, bottlenecks are compared too.",
+    "Column of groups that stay in one fold.",
 )
 @click.option(
     "--cv",
@@ -58,7 +52,6 @@ _WIDTH = 32
     help="Draw the table into this file (.png, .svg, .pdf).",
 )
 @SEED
-@ENCODING
 @QUIET
 @JSON
 def baseline_command(
@@ -89,7 +82,7 @@ def baseline_command(
         _check_plot(plot)
     console = Console(quiet, as_json)
     console.stage("read", f"Reading {file.name}")
-    reviews = read_reviews(file, {**columns, "id": None})
+    reviews = read_reviews(file, how_read(columns))
     from .._baselines.comparison import compare_baselines
     from .._text.embedder import SentenceEmbedder
 

@@ -54,12 +54,6 @@ class Penalty(click.ParamType):  # type: ignore[type-arg]
 FOLDER = click.argument(
     "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False)
 )
-TEXT = click.option(
-    "--text", default="text", show_default=True, help="Column of the texts."
-)
-LABEL = click.option(
-    "--label", default="label", show_default=True, help="Column of the labels."
-)
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON, for machines."
@@ -164,24 +158,6 @@ AUDIT = (
     JSON,
     QUIET,
 )
-
-
-def concept_option(without: str = "") -> Callable[[_F], _F]:
-    """Return the option of the columns of annotations.
-
-    Parameters
-    ----------
-    without : str
-        What happens without any.
-    """
-    return click.option(
-        "--concept",
-        "concepts",
-        multiple=True,
-        metavar="COLUMN",
-        help="Column of a concept's annotations; repeat it for each. Empty cells are "
-        f"not annotated. {without}".strip(),
-    )
 
 
 def options(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:

@@ -12,6 +12,7 @@ from .._results.words import how_many
 from .command import Command
 from .console import Console, embed
 from .options import DEVICE, ENCODING, MODEL_PLACE, NO_TEXT, QUIET, options
+from .reviews import TEXT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ _AS_AUDITED = "The audit of this model treated long texts in the same way."
 @click.command("predict", cls=Command)
 @click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--text", default="text", show_default=True, help="Column of the texts.")
+@TEXT
 @click.option(
     "--id",
     "id_",
