@@ -123,7 +123,7 @@ class InfluenceDisplay:
         ax.set_xlabel(self._x_label())
         ax.spines[["top", "right"]].set_visible(False)
         title = self._title(int(target), int(width))
-        show_as_text([ax.set_title(title, fontsize="medium", loc="left")])
+        show_as_text([ax.set_title(title, fontsize="medium", loc="right")])
         return self
 
     def _rows(self, target: int, k: int, width: int) -> tuple[pd.DataFrame, list[str]]:

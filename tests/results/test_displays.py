@@ -120,7 +120,7 @@ def test_texts_of_users_are_no_formulas_and_are_cut_between_words():
         *("1  b  [x]", "3  d  [z]", "0  costs $5_a$ and $6^$  [w]"),
         "2  word word word…  [y]",
     ]
-    title = display.ax_.get_title(loc="left")
+    title = display.ax_.get_title(loc="right")
     assert title == "rows behind target 0: why $\\frac{1}$  [x]"
 
 
