@@ -11,8 +11,8 @@ that had no part in it.
 # Suspects
 # --------
 #
-# One label in five and one annotation in five is wrong. Every label and annotation gets a
-# probability of being wrong, by what the other rows say of it.
+# One label in five and one annotation in five is wrong. Every label and annotation gets
+# a probability of being wrong, by what the other rows say of it.
 
 import matplotlib.pyplot as plt
 from sklearn.feature_extraction.text import TfidfVectorizer
