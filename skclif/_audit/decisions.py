@@ -17,6 +17,7 @@ from .._results.words import how_many, is_or_are
 from .._storage.cells import HASH_PREFIX, unescape_cell
 from .._storage.tables import check_encoding, is_whole_text, read_columns
 from ..exceptions import DataFileError
+from .kinds import as_floats
 from .lists import Lists
 from .rejections import Key, Rejection, value_hash
 from .revisions import CHANGES, Change, Revision, current_value
@@ -595,6 +596,11 @@ def _value(line: dict[str, str], kind: str, path: str, revision: Revision) -> An
     value = _known_value(kind, path, said, revision)
     if value is not None:
         return value
+    if _is_amount(kind, path, revision):
+        raise DataFileError(
+            f"{where}: the value {said!r} of {path!r} is no finite number. Write one, "
+            f"or {word!r} to take the annotation away."
+        )
     words = _known_words(kind, path, revision)
     hint = "."
     if kind == "annotate":
@@ -687,15 +693,21 @@ def _key(change: Change) -> _Value:
 def _is_word(said: str, value: Any) -> bool:
     """Return whether a cell says a value.
 
-    A spreadsheet can write 4 as 4.0, and True as TRUE.
+    A spreadsheet can write 4 as 4.0, 4.5 as 4.50, and True as TRUE. The label 4.5 is a
+    word, because a classifier has no such classes.
     """
     word = _word(value)
     is_logical = said.casefold() in ("true", "false")
     return (
         said == word
-        or (not isinstance(value, str) and _equal(said, value))
+        or (_is_number(value) and _equal(said, value))
         or (is_logical and said.casefold() == word.casefold())
     )
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number, or a word for one: "4.5" and not "007"."""
+    return not isinstance(value, str) or as_floats([value]) is not None
 
 
 def _word(value: Any) -> str:

@@ -80,7 +80,8 @@ def make_page(
     X = rng.normal(size=(n_samples, 4))
     filling = " and so on" * 120 if long else ""
     texts = [f"text {i} {say}{filling}" for i in range(n_samples)]
-    labels = np.where(X[:, 0] + rng.normal(size=n_samples) > 0, f"good {say}", say)
+    noise = 0.7 * rng.normal(size=n_samples)
+    labels = np.where(X[:, 0] + noise > 0, f"good {say}", say)
     concepts = {
         f"concept {j} {say}": np.where(X[:, j] > 0, f"yes {say}", f"no {say}")
         for j in range(n_concepts)
