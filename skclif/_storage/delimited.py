@@ -39,7 +39,7 @@ def read_delimited(
     rows up to the next one.
     """
     separator = _separator(source, layout, choose.wanted)
-    quoted = separator != "\t" if layout.quoted is None else layout.quoted
+    quoted = _is_quoted(separator, layout)
     with source.text(layout.encoding) as file:
         lines = _Lines(file, separator)
         # A strict reader refuses a quote left open.
@@ -48,6 +48,10 @@ def read_delimited(
         columns = table.read(rows, choose)
         notes += table.notes()
         return columns
+
+
+def _is_quoted(separator: str, layout: Layout) -> bool:
+    return separator != "\t" if layout.quoted is None else layout.quoted
 
 
 def _reader(
@@ -65,7 +69,7 @@ def _separator(source: Source, layout: Layout, wanted: Mapping[str, str]) -> str
     """Return the separator with which the file has the columns, or the most."""
 
     def fitness(separator: str) -> tuple[int, ...]:
-        quoted = separator != "\t" if layout.quoted is None else layout.quoted
+        quoted = _is_quoted(separator, layout)
         rows = _first_rows(source, layout.encoding, separator, quoted)
         first = rows[0] if rows else []
         if not layout.column_names:

@@ -18,7 +18,7 @@ from .._storage.values import as_word
 from ..exceptions import DataFileError
 from ._columns import Column, as_cells, as_ids, as_texts, rows_in_words
 from ._times import as_times, time_cells
-from ._values import typed, warn_of_one_value
+from ._values import Doubts, typed
 
 # What software writes for "nothing here". Words that people choose, above all "None"
 # and "unknown", are no markers: they may name a value of a concept.
@@ -366,16 +366,18 @@ def _bunch(path: str, table: Table, parts: _Parts, left_out: list[int]) -> Bunch
     ids = pd.Index(numbered, name="id")
     if _ID in named:
         ids = pd.Index(as_ids(named[_ID]), name=named[_ID].name)
+    doubts = Doubts(path)
     kinds: dict[str, list[str]] = {}
     series = {text_key: pd.Series(texts.cells, index=ids, name=texts.name)}
     for (use, name), column in others:
         if use in (_LABEL, _CONCEPT, _GROUP):
-            values, kind = typed(column)
+            values, kind = typed(column, doubts)
             if use is _CONCEPT:
-                warn_of_one_value(column, values)
+                doubts.of_one_value(column, values)
             kinds.setdefault(kind, []).append(name)
             cells = [np.nan if value is None else value for value in values]
             series[use, name] = pd.Series(cells, index=ids, name=name)
+    doubts.warn()
 
     def of(use: str) -> pd.Series | None:
         return series.get((use, named[use].name)) if use in named else None
