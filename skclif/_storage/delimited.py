@@ -78,7 +78,9 @@ def _separator(source: Source, layout: Layout, wanted: Mapping[str, str]) -> str
         enough = len(first) >= max(layout.column_names)
         widths = Counter(map(len, rows)).values()
         named = source.suffix == ".tsv" and separator == "\t"
-        return enough, max(widths, default=0), named, len(first)
+        # The lines of a .txt file may be texts with commas.
+        n_fields = -len(first) if source.suffix == ".txt" else len(first)
+        return enough, max(widths, default=0), named, n_fields
 
     return max(_SEPARATORS, key=fitness)
 

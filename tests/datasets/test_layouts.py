@@ -227,6 +227,19 @@ def test_a_file_without_a_header(content, name, write):
     assert found.ids.tolist() == ["row-1", "row-2"]
 
 
+def test_lines_of_text_are_a_table_of_one_column(write):
+    lines = ["Good, but late", "Bad; cold", "Long | wait, so long"]
+    found = quiet(
+        write("\n".join(lines), "r.txt"), column_names={1: "text"}, label=None
+    )
+    assert found.data.tolist() == lines
+    path = write("\n".join(["Good, but late", "Bad, cold"]), "r.txt")
+    found = quiet(path, column_names={1: "text"}, label=None)
+    assert found.data.tolist() == ["Good, but late", "Bad, cold"]
+    found = quiet(path, column_names={1: "text", 2: "label"})
+    assert found.data.tolist() == ["Good", "Bad"]
+
+
 def test_a_file_without_a_header_says_so(write):
     path = write("1,a,Good\n2,b,Bad\n")
     with pytest.raises(DataFileError, match="first row is no header, number") as caught:

@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import json
+import uuid
 import warnings
 
 import numpy as np
@@ -386,6 +387,17 @@ def test_refused_kinds_of_parquet(cells, problem, tmp_path):
     _of_parquet(tmp_path / "r.parquet", c=cells)
     with pytest.raises(DataFileError, match=f"column 'c', rows? 1.*: {problem}"):
         load_reviews(tmp_path / "r.parquet", concepts=["c"])
+
+
+def test_identifiers_may_be_uuids(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    ids = [uuid.UUID(int=k) for k in (1, 2)]
+    storage = pa.array([i.bytes for i in ids], pa.binary(16))
+    if not hasattr(pa, "uuid"):
+        pytest.skip("this pyarrow knows no UUIDs")
+    path = tmp_path / "r.parquet"
+    _of_parquet(path, i=pa.ExtensionArray.from_storage(pa.uuid(), storage))
+    assert load_reviews(path, id="i").ids.tolist() == list(map(str, ids))
 
 
 def test_identifiers_and_texts_are_written_as_in_csv(tmp_path):
