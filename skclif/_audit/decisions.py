@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .._inputs.annotations import format_value
+from .._inputs.annotations import format_value, plain_value
+from .._inputs.checks import LARGEST_NUMBER
 from .._results.words import how_many, is_or_are
 from .._storage.cells import HASH_PREFIX, unescape_cell
 from .._storage.tables import check_encoding, is_whole_text, read_columns
@@ -502,6 +503,8 @@ def _to_be_asked(line: dict[str, str], path: str, revision: Revision) -> DataFil
 
 
 def _known_words(kind: str, path: str, revision: Revision) -> str:
+    if _is_amount(kind, path, revision):
+        return "a finite number"
     return ", ".join(repr(format_value(v)) for v in _values(kind, path, revision))
 
 
@@ -630,6 +633,8 @@ def _like_the_word(path: str, revision: Revision) -> list[Any]:
 
 def _known_value(kind: str, path: str, said: str, revision: Revision) -> Any:
     """Return the value that a cell names, None if the model does not know it."""
+    if _is_amount(kind, path, revision):
+        return _amount(said)
     known = _values(kind, path, revision)
     for value in known:
         if format_value(value) == said:
@@ -642,11 +647,27 @@ def _values(kind: str, path: str, revision: Revision) -> list[Any]:
     model = revision.model
     if kind == "relabel":
         return list(model.classes_.tolist())
-    if kind != "annotate":
-        return []  # of weights
+    if kind != "annotate" or _is_amount(kind, path, revision):
+        return []  # of weights, and of amounts
     known = model.concept_classes_[list(model.concept_names_in_).index(path)]
-    assert known is not None  # an audit takes no continuous concepts
-    return list(known.tolist())
+    return [plain_value(value) for value in known]
+
+
+def _is_amount(kind: str, path: str, revision: Revision) -> bool:
+    """Return whether a value is a number of a continuous concept."""
+    model = revision.model
+    if kind != "annotate":
+        return False
+    return model.concept_classes_[list(model.concept_names_in_).index(path)] is None
+
+
+def _amount(said: str) -> Any:
+    """Return the number that a cell says, None if it says none."""
+    try:
+        value = float(said)
+    except ValueError:
+        return None
+    return plain_value(value) if abs(value) <= LARGEST_NUMBER else None
 
 
 def _refuse_contradictions(path: Path, changes: list[Change]) -> None:
