@@ -61,7 +61,9 @@ def reviews(n_samples=120, seed=0):
 
 def _words(row):
     """Return a review of few words, from which even the tiny encoder can learn."""
-    said = ["the"] + [["bad", "slow", "good"][(row["stars"] > 2) + (row["stars"] > 3)]] * 4
+    said = ["the"] + [
+        ["bad", "slow", "good"][(row["stars"] > 2) + (row["stars"] > 3)]
+    ] * 4
     for name, words in _SAID.items():
         said += [words[row[name]]] * 3 if row[name] in words else []
     return " ".join(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sklearn.utils import Bunch
 from .._inputs.sklearn import StrOptions, validate_params
 from .._results.words import how_many
 from .._storage.tables import Layout, Table, read_table
-from .._storage.values import as_word
+from .._storage.values import as_word, is_number
 from ..exceptions import DataFileError
 from ._columns import Column, as_cells, as_ids, as_texts, rows_in_words
 from ._times import as_times, time_cells
@@ -346,7 +347,8 @@ def _complete(parts: _Parts, incomplete: str) -> tuple[_Parts, list[int]]:
     }
     if incomplete == "raise":
         for key, is_lacking in lacks.items():
-            parts[key].refuse(is_lacking, needed[key[0]], **_SKIP)
+            advice = _ticked(parts[key]) if key[0] is _LABEL else {}
+            parts[key].refuse(is_lacking, needed[key[0]], **(advice or _SKIP))
         return parts, []
     keep = [not any(row) for row in zip(*lacks.values(), strict=True)]
     numbers = next(iter(parts.values())).numbers
@@ -357,6 +359,20 @@ def _complete(parts: _Parts, incomplete: str) -> tuple[_Parts, list[int]]:
             f"{column.source}: every row lacks {_in_words([use for use, _ in lacks])}."
         )
     return {key: column.take(keep) for key, column in parts.items()}, left_out
+
+
+def _ticked(column: Column) -> dict[str, str]:
+    """Return the advice for labels that are one value or empty, as ticked boxes are."""
+    values = {as_word(cell) for cell in column.cells if cell is not None}
+    if len(values) != 1:
+        return {}
+    (value,) = values
+    other = 0 if is_number(value) else "no"
+    about = f"All others are {value!r}. If empty means another label, say which:"
+    return {
+        "python": f"{about} empty={{{column.name!r}: {other!r}}}.",
+        "command": f"{about} --empty {shlex.quote(f'{column.name}={other}')}.",
+    }
 
 
 def _bunch(path: str, table: Table, parts: _Parts, left_out: list[int]) -> Bunch:

@@ -162,7 +162,7 @@ def command(tmp_path):
             "'label', asked for as the label. Did you mean 'lab'? It",
         ),
         ("text,label\n,1\na,2\n", [], "leave such rows out with --skip-incomplete."),
-        ("text,label\na,1\nb,\n", [], "column 'label', row 2: no value."),
+        ("text,label\na,1\nb,\nc,2\n", [], "column 'label', row 2: no value."),
         ("a,1\nb,2\n", [], "number the columns with --column."),
         ('text\tlabel\n"a\nb"\t1\n', [], "Use --quoted if fields are quoted."),
         (

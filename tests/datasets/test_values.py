@@ -309,6 +309,22 @@ def test_ticked_or_empty(read, cells, python, command):
     )
 
 
+@pytest.mark.parametrize(("value", "other"), [("1", "0"), ("spam", "'no'")])
+def test_a_label_that_is_ticked_or_empty(value, other, tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text(f"text,spam\na,{value}\nb,\nc,{value}\n")
+    message = (
+        f"column 'spam', row 2: no value.*All others are '{value}'. If empty means"
+    )
+    with pytest.raises(DataFileError, match=message) as caught:
+        load_reviews(path, label="spam")
+    assert str(caught.value).endswith(f"empty={{'spam': {other}}}.")
+    plain = other.strip("'")
+    assert caught.value.for_command.endswith(f"--empty spam={plain}.")
+    found = load_reviews(path, label="spam", empty={"spam": plain}).target
+    assert [str(label) for label in found] == [value, plain, value]
+
+
 def test_a_warning_is_of_all_columns(tmp_path):
     path = tmp_path / "r.csv"
     columns = {f"late {k}": ["x", "", "?", "a"] for k in range(7)}
