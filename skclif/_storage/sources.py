@@ -155,7 +155,7 @@ def check_size(source: Source, size: int, compressed: int) -> None:
             f"{source} unpacks to {size / 2**30:.1f} GiB or more, "
             f"{size / max(compressed, 1):.0f} times its size. At most "
             f"{_LARGEST / 2**30:.0f} GiB, and {_DENSEST} times its size, are "
-            "unpacked. If that is a table, unpack it first."
+            "unpacked. If that is a table, unpack it first, or save a workbook as CSV."
         )
 
 

@@ -4,12 +4,15 @@ import datetime
 import gzip
 import io
 import os
+import re
 import sys
 import warnings
 import zipfile
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from skclif._storage import sources
 from skclif.datasets import load_reviews
@@ -138,6 +141,25 @@ def test_strict_quotes_name_the_option(write):
     assert load_reviews(path, quoted=False).data.tolist() == ['"Go"od']
     with pytest.raises(DataFileError, match="not doubled inside a quoted field.$"):
         load_reviews(path, quoted=True)
+
+
+@given(texts=st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=4))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_line_survives_between_tabs(texts, write):
+    texts = ["a" + re.sub(r"[\t\r\n]", " ", text) + "b" for text in texts]
+    content = "".join(f"{text}\t{i}\n" for i, text in enumerate(texts))
+    assert quiet(write("text\tlabel\n" + content, "r.tsv")).data.tolist() == texts
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"'])
+def test_a_line_that_names_the_separator_is_no_row(first, write):
+    path = write(f'{first}\r\ntext;label\r\n"Good, or\r\nso";1\r\nx;2\r\n')
+    found = quiet(path)
+    assert found.data.tolist() == ["Good, or\r\nso", "x"]
+    assert "separated by semicolons" in found.reading[0]
+    found = quiet(write("sep=,\n1,a\n2,b\n"), column_names={2: "text"}, label=None)
+    assert found.data.tolist() == ["a", "b"]
+    assert quiet(write("sep=x\na\n"), text="sep=x", label=None).data.tolist() == ["a"]
 
 
 @pytest.mark.parametrize("tail", ["\n,,\n,,\n", "\n\n\n"])
