@@ -436,9 +436,9 @@ def test_a_file_that_cannot_be_read(content, more, message, out, tmp_path):
 
 
 def test_a_file_of_unknown_kind(out, line, tmp_path):
-    file = tmp_path / "decisions.xlsx"
+    file = tmp_path / "decisions.docx"
     file.write_bytes(b"PK")
-    assert "the suffix '.xlsx' is none of" in refused("apply", out, file, "-q")
+    assert "the suffix '.docx' is none of" in refused("apply", out, file, "-q")
 
 
 def test_a_reason_that_no_file_can_hold(out, line, tmp_path):
