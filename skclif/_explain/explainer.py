@@ -25,6 +25,7 @@ from .._inputs.checks import (
     check_count,
     check_input_features,
     check_labels,
+    check_row_order,
     check_weights,
     count_rows,
 )
@@ -212,7 +213,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Annotations; see :meth:`ConceptBottleneckClassifier.fit`.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
-            Weights of the annotations.
+            Weights of the annotations, by name if both have names; see
+            :meth:`ConceptBottleneckClassifier.fit`.
 
         Returns
         -------
@@ -225,7 +227,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             If the estimator cannot be explained, or takes no `concepts`.
         ValueError
             If a LogisticRegression has no smooth optimum, a frozen model is not at the
-            optimum of these data, or a Hessian is singular.
+            optimum of these data, a Hessian is singular, or pandas objects have the
+            same index in another order.
 
         Warns
         -----
@@ -233,6 +236,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             If a Hessian is so nearly singular that digits of influence are lost.
         """
         check_explainable(self.estimator, concepts)
+        check_row_order(
+            X=X,
+            y=y,
+            sample_weight=sample_weight,
+            concepts=concepts,
+            concept_sample_weight=concept_sample_weight,
+        )
         y = check_labels(y, count_rows(X), warn=True)
         (X,) = indexable(X)
         weights = check_weights(sample_weight, y)
@@ -372,6 +382,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         if not isinstance(paths, bool | np.bool_):
             raise ValueError(f"paths={paths!r} must be True or False.")
+        check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, higher_is_better = describe_target(heads, target, reduce)
         codes = explained_codes(heads, features, y)
@@ -485,6 +496,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         True
         """
         check_is_fitted(self)
+        check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, _ = describe_target(heads, target, None)
         codes = explained_codes(heads, features, y)
@@ -711,6 +723,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         'expected to help'
         """
         check_is_fitted(self)
+        check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, higher_is_better = describe_target(heads, target, "mean")
         kinds = check_kinds(kinds, heads.n_concepts)
@@ -896,6 +909,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self, result: EditResult, X: Any, y: Any, concepts: Any
     ) -> EditComparison:
         """Compare both models of an edit, of which this explainer has the later one."""
+        check_row_order(X=X, y=y, concepts=concepts)
         before, after = heads_of_edit(result)
         features = self._features(X)
         labels = class_codes(before.classes, features, y)

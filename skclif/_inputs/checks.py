@@ -54,6 +54,7 @@ class CheckedScoreMixin(ClassifierMixin):
         score : float
             Share of the rows, by weight, whose label is predicted.
         """
+        check_row_order(X=X, y=y, sample_weight=sample_weight)
         predicted = self.predict(X)
         y = check_labels(y, len(predicted))
         if sample_weight is not None:
@@ -194,20 +195,35 @@ def check_weight_values(name: str, weights: np.ndarray) -> None:
 
 
 def check_annotation_weights(
-    concept_sample_weight: Any, table: pd.DataFrame
+    concept_sample_weight: Any, table: pd.DataFrame, *, by_name: bool = False
 ) -> np.ndarray:
-    """Return weights of annotations in float64; 1 if none are given."""
+    """Return weights of annotations in float64; 1 if none are given.
+
+    A missing weight of a missing annotation counts as 1.
+
+    Parameters
+    ----------
+    concept_sample_weight : array-like of shape (n_samples, n_concepts) or None
+    table : DataFrame of shape (n_samples, n_concepts)
+        The annotations.
+    by_name : bool, default=False
+        Whether the annotations came with their names, so that columns of weights that
+        have names are matched by them.
+    """
     name = "concept_sample_weight"
     if concept_sample_weight is None:
         return np.ones(table.shape)
     refuse_masked(name, concept_sample_weight)
     with error_context(name, f"one number for each annotation, of shape {table.shape}"):
         refuse_dates(concept_sample_weight)
+        if by_name:
+            concept_sample_weight = _in_order(concept_sample_weight, list(table))
         weights = check_array(
             concept_sample_weight,
             dtype=np.float64,
             order="C",
             input_name=name,
+            ensure_all_finite="allow-nan",
             ensure_non_negative=True,
         )
     if weights.shape != table.shape:
@@ -215,8 +231,85 @@ def check_annotation_weights(
             f"concept_sample_weight has shape {weights.shape}, but concepts has shape "
             f"{table.shape}; it needs one weight for every annotation."
         )
+    weights = _without_missing(weights, table)
     check_weight_values(name, weights)
     return weights
+
+
+def _in_order(weights: Any, names: list[str]) -> Any:
+    """Return the columns of weights in the order of these names, if they have names."""
+    frame = nw.from_native(weights, pass_through=True, eager_only=True)
+    if not isinstance(frame, nw.DataFrame):
+        return weights
+    given = (
+        list(weights.columns) if isinstance(weights, pd.DataFrame) else frame.columns
+    )
+    if not any(isinstance(name, str) for name in given):
+        return weights  # an array that pandas has numbered
+    unknown = [name for name in given if name not in names]
+    missing = [name for name in names if name not in given]
+    if unknown or missing:
+        problems = {"unknown": unknown, "missing": missing}
+        found = "; ".join(
+            f"{what}: {those}" for what, those in problems.items() if those
+        )
+        raise ValueError(
+            "concept_sample_weight must have the columns of concepts "
+            f"({', '.join(names)}), in any order; {found}. Rename the columns, or pass "
+            "an array to match them by position."
+        )
+    return (
+        weights[names] if isinstance(weights, pd.DataFrame) else frame[names].to_numpy()
+    )
+
+
+def _without_missing(weights: np.ndarray, table: pd.DataFrame) -> np.ndarray:
+    """Return weights with 1 for missing weights of missing annotations."""
+    missing = np.isnan(weights)
+    if not missing.any():
+        return weights
+    annotated = missing & table.notna().to_numpy()
+    if annotated.any():
+        row, j = (int(place) for place in np.argwhere(annotated)[0])
+        raise ValueError(
+            f"concept_sample_weight has no weight (NaN) in row {row} for concept "
+            f"{table.columns[j]!r}, which has the annotation {table.iloc[row, j]!r} "
+            f"there ({how_many(int(annotated.sum()), 'such annotation')}). Give it a "
+            "weight; 0 leaves the annotation out."
+        )
+    return np.where(missing, 1.0, weights)
+
+
+def check_row_order(**given: Any) -> None:
+    """Refuse pandas objects whose indexes have the same labels in another order.
+
+    Rows are matched by position, as in scikit-learn, which is surely not meant there.
+    Other indexes say nothing of the rows.
+
+    Parameters
+    ----------
+    **given
+        Arguments of a method, by name.
+    """
+    indexes = {
+        name: value.index
+        for name, value in given.items()
+        if isinstance(value, pd.DataFrame | pd.Series)
+    }
+    first, *others = indexes or [""]
+    for name in others:
+        index, other = indexes[first], indexes[name]
+        if len(index) != len(other) or index.equals(other):
+            continue
+        if index.is_unique and other.is_unique and other.isin(index).all():
+            row = int(np.argmax(np.asarray(index != other)))
+            raise ValueError(
+                f"{first} and {name} have the same index in another order: row {row} "
+                f"is {index[row]!r} in {first} and {other[row]!r} in {name}, and rows "
+                f"are matched by position. Pass {name}.loc[{first}.index] if the index "
+                "says what belongs together, or reset_index(drop=True) on both if the "
+                "position does."
+            )
 
 
 def check_flags(name: str, flags: Any, n_samples: int) -> np.ndarray:
