@@ -31,6 +31,7 @@ from .._inputs.checks import (
 )
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features
+from .._inputs.orders import order_of
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
 from .._inputs.training_rows import TrainingRows, as_features, as_tensor, own_copy
@@ -68,6 +69,7 @@ from .suggestions.selection import suggest
 from .suggestions.table import frame_of, warn_of_hard_suggestions, warn_unless_helpful
 from .suggestions.validation import Validation
 from .suspects import (
+    LABEL,
     check_ordinal,
     check_which,
     find_suspects,
@@ -243,10 +245,12 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             concepts=concepts,
             concept_sample_weight=concept_sample_weight,
         )
+        orders = {LABEL: order_of(y)}
         y = check_labels(y, count_rows(X), warn=True)
         (X,) = indexable(X)
         weights = check_weights(sample_weight, y)
         annotations = Annotations.read(concepts, concept_sample_weight, len(y))
+        orders |= {} if annotations is None else annotations.orders
         check_class_weights(self.estimator, y, weights)
         metadata = {
             "sample_weight": sample_weight,
@@ -261,6 +265,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         features = self._checked(features)
         rows = training_rows(self.estimator_, features, y, weights, annotations)
         self._settle(rows, texts_of(X))
+        self._orders = {path: o for path, o in orders.items() if o is not None}
         self._at_optimum = True
         self._solved = self._solve(rows)
         return self
@@ -539,7 +544,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         ordinal : str, sequence of str or dict, default=None
             Paths whose values have an order, if wrong values are next to the right
             value: 2 instead of 1, and never 5. A dict gives the values of each path in
-            their order. Without a dict, the order is that of sorting.
+            their order. Without a dict, the order is that of an ordered categorical
+            type in `fit`, or of numbers, also if they are texts; otherwise letters
+            decide, with a warning.
         groups : array-like of shape (n_samples,), default=None
             The source of each training row, such as its annotator. A source that is far
             more likely to confuse values in its own way is judged by its own rates,
@@ -587,8 +594,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         -----
         SuspectWarning
             If the head of a path predicts its values no better than their shares do, so
-            that all of them get the same probability; or a path has fewer than 50
-            values.
+            that all of them get the same probability; a path has fewer than 50 values;
+            or letters decide the order of a path in `ordinal`.
 
         Notes
         -----
@@ -619,7 +626,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
-        ranks = check_ordinal(ordinal, values)
+        ranks = check_ordinal(ordinal, values, self._orders)
         sources = check_sources(groups, self.n_samples_)
         return find_suspects(
             self._solved_model(), values, asked, ranks, sources, self._texts()
@@ -697,8 +704,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             of 0, there are fewer than 50 validation rows and so no interval, or the
             model predicts `y` no better than the same labels in another order.
         SuspectWarning
-            If a head predicts its values no better than their shares do. None of them
-            is replaced then.
+            If a head predicts its values no better than their shares do: none of them
+            is replaced then. If letters decide the order of a path in `ordinal`.
         InfluenceWarning
             If annotations act through hard activations, whose flips are not seen.
 
@@ -744,7 +751,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         training = TrainingRows(**self._training)
         values = paths_and_values(heads)
-        ranks = check_ordinal(ordinal, values)
+        ranks = check_ordinal(ordinal, values, self._orders)
         sources = check_sources(groups, self.n_samples_)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
@@ -933,6 +940,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """Return an explainer of the edited model on the edited rows."""
         explainer = clone(self).set_params(estimator=clone(edited.estimator))
         explainer.estimator_, explainer._dtype = edited.estimator, self._dtype
+        explainer._orders = self._orders
         texts = self._texts()
         if add is not None:
             n_added = len(edited.rows.labels) - self.n_samples_
@@ -1007,6 +1015,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         rows = TrainingRows(**self._training)
         annotations = annotations_of(self._heads(), rows)
         return pd.DataFrame({**self._readable, **annotations})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"_orders": {}, **state})  # of older versions
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out factors and tensors on a device, which can be computed again."""

@@ -19,6 +19,7 @@ from .checks import (
     check_row_order,
     sorted_values,
 )
+from .orders import order_of
 
 RESERVED_NAMES = ("label", "interaction")
 KINDS = ("categorical", "continuous")
@@ -63,6 +64,12 @@ class Annotations:
         check_row_order(concepts=concepts, concept_sample_weight=weights)
         weights = check_annotation_weights(weights, table, by_name=named)
         return cls(table, weights, isinstance(concepts, pd.DataFrame), named)
+
+    @property
+    def orders(self) -> dict[str, list[Any]]:
+        """The order of the values of each concept whose type has an order."""
+        orders = {name: order_of(column) for name, column in self.table.items()}
+        return {str(name): o for name, o in orders.items() if o is not None}
 
     def learn(
         self, sample_weight: np.ndarray, kinds: dict[str, str] | None = None
