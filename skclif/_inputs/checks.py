@@ -30,6 +30,7 @@ LARGEST = 1e100
 # Beyond this the label head stops far from its optimum: the predictions of continuous
 # concepts are its features, and the products of two of them lose the others.
 LARGEST_NUMBER = 1e50
+_UNKNOWN_TO_NUMPY = (nw.Int128, nw.UInt128)
 
 
 class CheckedScoreMixin(ClassifierMixin):
@@ -137,7 +138,7 @@ def check_labels(
         )
     refuse_masked(name, y)
     with error_context(name, "a column of labels, of shape (n_samples,)"):
-        y = column_or_1d(y, input_name=name, warn=warn)
+        y = column_or_1d(_as_given(y), input_name=name, warn=warn)
         if y.dtype.kind == "V":
             raise TypeError(f"it is a structured array with the fields {y.dtype.names}")
         check_length(name, len(y), n_samples, of)
@@ -150,8 +151,58 @@ def check_labels(
         if y.dtype.kind == "f":
             assert_all_finite(y, input_name=name)
         sorted_values(y, name)
+        if len(y) and y.dtype.kind == "O" and not isinstance(y[0], str | bytes):
+            raise ValueError(
+                f"labels are strings, bools or whole numbers, got {y[0]!r}, a "
+                f"{type(y[0]).__name__}. Use .astype(str)"
+            )
         check_classification_targets(y)
     return y
+
+
+def _as_given(y: Any) -> Any:
+    """Return labels of types that NumPy does not know as the values that they hold.
+
+    NumPy would read the nullable types of pandas as floats: True as 1.0, and two whole
+    numbers of 19 digits as one.
+    """
+    if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
+        is_known = isinstance(y.dtypes.iloc[0], np.dtype)
+        return y if is_known else _as_given(y.iloc[:, 0])[:, None]
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtypes.StringDType):
+        return y.astype(object)
+    if isinstance(dtype, pd.api.extensions.ExtensionDtype) or dtype == np.dtype(object):
+        return _plainest(np.asarray(y, dtype=object))
+    column = nw.from_native(y, pass_through=True, series_only=True)
+    if isinstance(column, nw.Series) and column.dtype in _UNKNOWN_TO_NUMPY:
+        return _plainest(np.array(column.to_list(), dtype=object))
+    return y
+
+
+def _plainest(values: np.ndarray) -> np.ndarray:
+    """Return bools, whole numbers and other numbers as such; the rest as it is."""
+    kinds = {type(value) for value in values.flat}
+    if kinds and all(issubclass(kind, bool | np.bool_) for kind in kinds):
+        return values.astype(bool)
+    if kinds and not any(issubclass(kind, bool) for kind in kinds):
+        if all(issubclass(kind, int | np.integer) for kind in kinds):
+            return _whole_numbers(values)
+        if all(issubclass(kind, float | np.floating) for kind in kinds):
+            return values.astype(np.float64)
+    return values
+
+
+def _whole_numbers(values: np.ndarray) -> np.ndarray:
+    for dtype in (np.int64, np.uint64):
+        try:
+            return values.astype(dtype)
+        except OverflowError:
+            continue
+    raise ValueError(
+        "it holds whole numbers that are too large for 64 bits. Use .astype(str) if "
+        "they are codes"
+    )
 
 
 def sorted_values(values: np.ndarray, subject: str) -> np.ndarray:
