@@ -100,7 +100,7 @@ class TruncatedTextWarning(UserWarning):
 _PASSED_THROUGH = {"skclif", "sklearn", "joblib", "contextlib", "functools"}
 
 
-def for_command(message: BaseException) -> str:
+def for_command(message: BaseException | str) -> str:
     """Return the text of an error or a warning, with advice for the command line."""
     return getattr(message, "for_command", None) or str(message)
 
