@@ -270,7 +270,7 @@ MUTANTS = [
     ),
     Mutant(
         "_audit",
-        'if not _same_hash(line["text_hash"], short_hash(digest)):',
+        'if not same_hash(line["text_hash"], short_hash(digest)):',
         "if False:",
         "a decision on another text is refused",
     ),

@@ -200,6 +200,9 @@ def _flattened(
         records = read_records(source, layout)
     else:
         whole = Choose(source, choose.wanted, all=True)
-        records = records_of(reader(source, layout, whole, notes))
+        columns = reader(source, layout, whole, notes)
+        if not next(iter(columns.values())):  # records without rows have no names
+            return {name: [] for name in choose([*columns])}
+        records = records_of(columns)
     flat = flatten(records)
     return columns_of(records if flat is None else flat, choose)

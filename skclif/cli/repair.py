@@ -416,7 +416,7 @@ def _change(one: dict[str, Any], form: str, unit: str, scale: float = 1) -> str:
 def _forget(audit: OpenAudit, path: Path, encoding: str) -> None:
     import numpy as np
 
-    from .._audit.decisions import read_ids
+    from .._audit.decision_lines import read_ids
     from .._audit.revisions import names
 
     console, rows = audit.console, audit.rows
