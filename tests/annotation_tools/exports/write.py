@@ -5,7 +5,7 @@ the environment of the tests. Written with label-studio-sdk 2.1.2 and datasets 5
 
     python -m venv TOOLS
     TOOLS/bin/pip install label-studio-sdk==2.1.2 datasets==5.2.0
-    TOOLS/bin/python tests/annotation_tools/exports/write.py
+    PYTHONPATH=. TOOLS/bin/python tests/annotation_tools/exports/write.py
 """
 
 import json
@@ -17,6 +17,9 @@ from pathlib import Path
 from datasets import Dataset
 from label_studio_sdk.converter import Converter
 from label_studio_sdk.label_interface import LabelInterface
+
+from skclif._annotation_tools.questions import label_config, tasks
+from tests.annotation_tools.made_up import TEXTS, questions
 
 FOLDER = Path(__file__).parent
 CONFIG = """<View>
@@ -35,13 +38,6 @@ CONFIG = """<View>
   <TextArea name="remark" toName="text"/>
   <Labels name="span" toName="text"><Label value="dish"/></Labels>
 </View>"""
-TEXTS = [
-    'Good soup, "to die for", but cold.',
-    "Cold; late.\nAnd dear.",
-    "Two hours for nothing",
-    "Nobody annotated this one",
-    "This one was skipped",
-]
 
 
 def _result(name, kind, value):
@@ -142,13 +138,18 @@ def write_label_studio(name, tasks):
     LabelInterface(CONFIG).validate()
     source = FOLDER / f"label_studio_{name}.json"
     source.write_text(json.dumps(tasks, indent=1) + "\n", encoding="utf-8")
-    for format, suffix in (("JSON_MIN", "min.json"), ("CSV", "csv")):
+    _convert(source, CONFIG)
+
+
+def _convert(source, config):
+    """Write other exports of tasks beside them."""
+    for format, suffix in (("JSON_MIN", ".min.json"), ("CSV", ".csv")):
         with tempfile.TemporaryDirectory() as place:
-            Converter(CONFIG, project_dir=None).convert(
+            Converter(config, project_dir=None).convert(
                 str(source), place, format, is_dir=False, sep=","
             )
             (found,) = Path(place).iterdir()
-            shutil.copy(found, FOLDER / f"label_studio_{name}.{suffix}")
+            shutil.copy(found, source.with_suffix(suffix))
 
 
 def write_argilla():
@@ -179,7 +180,37 @@ def write_argilla():
     found.to_parquet(FOLDER / "argilla.parquet")
 
 
+def write_finished():
+    """Validate tasks with the parser of Label Studio, and write them as finished."""
+    asked = questions()
+    written, config = tasks(asked, "skclif"), label_config(asked)
+    (FOLDER / "tasks.xml").write_text(config, encoding="utf-8")
+    (FOLDER / "tasks.json").write_text(json.dumps(written, indent=1) + "\n")
+    interface = LabelInterface(config)
+    interface.validate()
+    assert [control.name for control in interface.controls] == ["value", "number"]
+    results = [
+        [_result("value", "choices", {"choices": ["bad"]})],
+        [_result("number", "number", {"number": 4.25})],
+        [],
+        [_result("value", "choices", {"choices": ["1"]})],
+    ]
+    for k, (task, result) in enumerate(zip(written, results, strict=True)):
+        assert interface.validate_task({"data": task["data"]})
+        for prediction in task.get("predictions", []):
+            assert not interface.validate_prediction(prediction, return_errors=True)
+        task["id"] = 500 + k
+        task["annotations"] = [
+            _annotation(1, {"id": 1}, result, was_cancelled=not result)
+        ]
+        assert interface.validate_annotation(task["annotations"][0])
+    source = FOLDER / "finished.json"
+    source.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    _convert(source, config)
+
+
 if __name__ == "__main__":
+    write_finished()
     write_label_studio("one", _tasks())
     write_label_studio("several", _several(_tasks()))
     write_argilla()
