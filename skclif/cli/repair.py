@@ -63,7 +63,8 @@ def apply_command(
 ) -> None:
     """Apply accepted DECISIONS to the model in DIR, and remember rejected ones.
 
-    DECISIONS is a copy of suspects.csv or suggestions.csv, or lines of both. Write
+    DECISIONS is a copy of suspects.csv or suggestions.csv, or lines of both; or the
+    tasks of `skclif tasks`, finished in Label Studio and exported as JSON. Write
     "accept" into the column decision of each change that is to be made and, if need be,
     another value into the column proposed. Write "reject" where nothing is to change:
     the trail records it, and the lists leave it out until its text or value changes.
