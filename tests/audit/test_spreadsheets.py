@@ -105,6 +105,9 @@ def test_a_cell_means_one_word_or_none():
     assert meant("WAHR", ["True", "False"]) == "True"
     assert meant("Oct-19", ["10-19", "20-29"]) == "10-19"
     assert meant("4,5", ["4", "4.5", "5"]) == "4.5"
+    # Rounded is what a cell says, and not the word.
+    assert meant("1.2E+19", ["12345678901234567890"]) == "12345678901234567890"
+    assert meant("12345678901234567890", ["1.2E+19"]) is None
     assert meant("maybe", ["True", "False"]) is None
     assert changed_ids("4", ["4", "04", "004", "5"]) == ["04", "004"]
 
