@@ -1826,7 +1826,11 @@ PARAMETERS = {
     },
     datasets.load_reviews: {
         "path": {"a text": "There is no file 'no such'"},
-        "text": {"a text": "has no column 'no such', asked for as the text"},
+        "text": {
+            "a text": "has no column 'no such', asked for as the text",
+            "a list": "named by a string; got 1 as the text",
+            "a dict": "text must name a column at least",
+        },
         "label": {"None": None, "a text": "has no column 'no such'.*as the label"},
         "concepts": {
             "None": None,
@@ -1837,6 +1841,12 @@ PARAMETERS = {
         "group": {"None": None, "a text": "has no column 'no such'.*as the group"},
         "encoding": {"a text": "The encoding 'no such' is not known to Python"},
         "na_values": ("None", "a list", "a dict"),
+        "split_by": {"None": None, "a text": "has no column 'no such'.*rows together"},
+        "time": {"None": None, "a text": "has no column 'no such'.*as the time"},
+        "empty": ("None", "a dict"),
+        "quoted": ("None", "True"),
+        "sheet": {"None": None, "a text": "is no workbook and has no sheets"},
+        "column_names": ("None", "a dict"),
     },
 }
 # What gives the same answer as an odd value that is right: the same in another type, or
@@ -1853,7 +1863,7 @@ EQUAL = {
 }
 EQUAL_OF = {("cv", "None"): 5, **{(name, "huge"): 1e30 for name in REALS}}
 EQUAL_OF |= {(name, "True"): np.True_ for name in FLAGS}
-EQUAL_OF |= {("n_samples", "True"): 1}
+EQUAL_OF |= {("n_samples", "True"): 1, ("quoted", "True"): np.True_}
 FAR_FROM_TOL = {
     "C": ("huge",),
     "tol": ("huge", "a fraction", "True"),

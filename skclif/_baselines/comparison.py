@@ -367,6 +367,11 @@ def _drawn_folds(
         return list(by_group.split(texts, y, groups))
     # Equal texts are one, with the label of the first of them.
     codes, different = pd.factorize(texts)
+    if len(different) < n_folds:
+        raise ValueError(
+            f"cv={n_folds} folds need as many different texts, and {len(texts)} rows "
+            f"have {len(different)}. Are these the texts?"
+        )
     labels = y[~pd.Series(texts).duplicated().to_numpy()]
     _check_rarest(n_folds, labels, "different texts")
     by_text = StratifiedKFold(n_folds, shuffle=True, random_state=rng)

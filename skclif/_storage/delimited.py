@@ -103,6 +103,7 @@ class _Lines:
         self._lines, self._separator = iter(lines), separator
         self.number = 0
         self.n_separators: list[int] = []
+        self.begins_quoted = False  # then quotes enclose fields
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -110,6 +111,8 @@ class _Lines:
     def __next__(self) -> str:
         line = next(self._lines)
         self.number += 1
+        if self.number == 1:
+            self.begins_quoted = line.startswith('"')
         if line.strip("\r\n"):
             self.n_separators.append(line.count(self._separator))
         else:
@@ -205,12 +208,12 @@ class _Rows:
         """Say if another reading of the quotes gives other rows or texts."""
         if self.layout.quoted is not None:
             return
-        if self.swallowing:
+        if self.swallowing and not self.lines.begins_quoted:
             self._doubt_quotes()
         n_quoted = self.quotes["quoted"]
         if n_quoted and not self.quotes["bare"]:
             message = (
-                f"{self.source}: {n_quoted} fields are in double quotes, which were "
+                f"{self.source}: fields are in double quotes ({n_quoted}), which were "
                 "kept: a file with tabs is read as it is written."
             )
             meaning = (
@@ -247,7 +250,8 @@ class _Rows:
         """Return how the table was read, in words."""
         notes = [f"separated by {_NAMES[self.separator]}"]
         if self.n_broken:
-            notes.append(f"{self.n_broken} rows with line breaks")
+            n_lines = self.lines.number
+            notes.append(f"{n_lines} lines, because texts have line breaks")
         return notes
 
 

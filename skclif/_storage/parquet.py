@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,7 +53,7 @@ def _read_folder(source: Source, choose: Choose, notes: list[str]) -> Columns:
     for path in files:
         try:
             found = pyarrow.parquet.read_schema(path)
-            part = _read(path, choose)
+            part = _read(path, replace(choose, source=Source(path, path.name)))
         except pyarrow.ArrowException as error:
             raise DataFileError(f"{path} is not a Parquet file: {error}") from error
         found = {name: str(found.field(name).type) for name in part}

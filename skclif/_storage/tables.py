@@ -130,6 +130,12 @@ def read_table(
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     source = Source.of(path)
     reader = _reader(source)
+    if layout.sheet is not None and reader is not read_excel:
+        raise DataFileError(
+            f"{source} is no workbook and has no sheets.",
+            python="Leave out sheet=.",
+            command="Leave out --sheet.",
+        )
     choose = Choose(source, roles, optional, options or {})
     notes: list[str] = []
     try:
