@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def answers(path: Path) -> Callable[[list[Record]], list[Record] | None]:
     """
 
     def lines(records: list[Record]) -> list[Record] | None:
-        if records and all(record.keys() >= _OF_A_QUESTION for record in records):
+        if records and all(map(is_export, records)):
             raise DataFileError(
                 f"{path} has tasks of skclif, not exported as JSON. Other exports of "
                 "Label Studio do not say what was skipped: export them as JSON."
@@ -48,6 +48,11 @@ def answers(path: Path) -> Callable[[list[Record]], list[Record] | None]:
         return [line for line, _ in decided]
 
     return lines
+
+
+def is_export(names: Iterable[str]) -> bool:
+    """Return whether a table has the columns of a task of skclif."""
+    return set(names) >= _OF_A_QUESTION
 
 
 def _is_question(record: Record) -> bool:

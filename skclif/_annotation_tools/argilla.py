@@ -6,6 +6,7 @@ are no annotations.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from ..exceptions import DataFileError
@@ -22,13 +23,16 @@ def read_records(records: list[Record], request: Request) -> list[Task] | None:
         return [_nested(record) for record in records]
     names = dict.fromkeys(name for record in records for name in record)
     questions = [
-        name.removesuffix(_RESPONSES)
-        for name in names
-        if name.endswith(_RESPONSES) and f"{name}.users" in names
+        name.removesuffix(_RESPONSES) for name in names if is_of_argilla(name, names)
     ]
     if not questions:
         return None
     return [_flat(record, questions, request) for record in records]
+
+
+def is_of_argilla(name: str, names: Collection[str]) -> bool:
+    """Return whether a column holds responses; another one has their annotators."""
+    return name.endswith(_RESPONSES) and f"{name}.users" in names
 
 
 def _is_nested(record: Record) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..exceptions import DataFileError
 from .annotated import Reader, Record, Request
-from .argilla import read_records
+from .argilla import is_of_argilla, read_records
 from .doccano import read_lists
 from .label_studio import read_tasks
 from .nested import read_nested
-from .repeated import read_label_studio_rows, read_repeated_rows
+from .repeated import (
+    is_of_label_studio,
+    read_label_studio_rows,
+    read_repeated_rows,
+)
 from .rows import flat_rows
 
 # The first that knows the structure reads it.
@@ -25,32 +30,46 @@ _READERS: tuple[Reader, ...] = (
 ANNOTATORS = ("majority", "all")
 
 
-def flattener(request: Request) -> Callable[[list[Record]], list[Record] | None]:
-    """Return what makes rows of the records of a file.
+@dataclass(frozen=True)
+class Flattener:
+    """Makes rows of the records of a file.
 
-    Parameters
+    Attributes
     ----------
     request : Request
-
-    Returns
-    -------
-    flatten : callable
-        Takes all records of a file, and returns rows with one value in each column that
-        is asked for; None if the records are of no tool that is known.
     """
 
-    def flatten(records: list[Record]) -> list[Record] | None:
+    request: Request
+
+    def __call__(self, records: list[Record]) -> list[Record] | None:
+        """Return rows with one value in each column that is asked for.
+
+        None if the records are of no tool that is known.
+        """
         for read in _READERS:
-            tasks = read(records, request)
+            tasks = read(records, self.request)
             if tasks is not None:
-                return flat_rows(tasks, request)
-        if request.annotators is not None:
+                return flat_rows(tasks, self.request)
+        if self.request.annotators is not None:
             raise DataFileError(
-                f"{request.path}: what becomes of several annotators was said "
-                f"({request.annotators!r}), and no text has several. The rows of one "
-                "text have to share their identifier in a column that is named as "
+                f"{self.request.path}: what becomes of several annotators was said "
+                f"({self.request.annotators!r}), and no text has several. The rows of "
+                "one text have to share their identifier in a column that is named as "
                 "such, or be an export of Label Studio, doccano or Argilla."
             )
         return None
 
-    return flatten
+    def is_export(self, names: Sequence[str]) -> bool:
+        """Return whether a table with these columns may be an export."""
+        request = self.request
+        return (
+            request.annotators is not None
+            or is_of_label_studio(names)
+            or any(is_of_argilla(name, names) for name in names)
+            or any(is_part(value, names) for value in request.values)
+        )
+
+
+def is_part(value: str, names: Sequence[str]) -> bool:
+    """Return whether a column such as "topic:food" is a part of another."""
+    return value not in names and any(value.startswith(f"{name}:") for name in names)

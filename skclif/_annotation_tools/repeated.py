@@ -7,6 +7,7 @@ annotated is known by being asked for.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from ..exceptions import DataFileError
@@ -34,9 +35,14 @@ def read_label_studio_rows(
     records: list[Record], request: Request
 ) -> list[Task] | None:
     """Return the tasks of Label Studio's JSON-MIN or CSV, None for other records."""
-    if not records or not all(record.keys() >= _LABEL_STUDIO for record in records):
+    if not records or not all(map(is_of_label_studio, records)):
         return None
     return _grouped(records, request, "id" if "id" in records[0] else request.id)
+
+
+def is_of_label_studio(names: Iterable[str]) -> bool:
+    """Return whether there are the columns of Label Studio's JSON-MIN and CSV."""
+    return set(names) >= _LABEL_STUDIO
 
 
 def read_repeated_rows(records: list[Record], request: Request) -> list[Task] | None:

@@ -151,7 +151,8 @@ def _refuse_several(
         )
         raise DataFileError(
             f"{request.path}: several people annotated the same text in "
-            f"{_ids(several)}. Say what becomes of them:",
+            f"{_ids(several)}, and a list of values is no value. Say what becomes of "
+            "them:",
             python=f"{what} Pass one as annotators.",
             command=f"{what} Give one with --annotators.",
         )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .._annotation_tools.answers import TASK, answers
+from .._annotation_tools.answers import TASK, answers, is_export
 from .._inputs.annotations import format_value
 from .._storage.cells import unescape_cell
 from .._storage.tables import check_encoding, is_whole_text, read_columns
@@ -54,7 +54,14 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[Line]:
         If the file is neither.
     """
     encoding = _encoding(path, encoding)
-    columns = read_columns(path, _ROLES, encoding, _OPTIONAL, flatten=answers(path))
+    columns = read_columns(
+        path,
+        _ROLES,
+        encoding,
+        _OPTIONAL,
+        flatten=answers(path),
+        is_export=is_export,
+    )
     return [
         _line(path, number, columns, cells)
         for number, cells in enumerate(zip(*columns.values(), strict=True), 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from skclif._annotation_tools.annotated import Request
-from skclif._annotation_tools.exports import flattener
+from skclif._annotation_tools.exports import Flattener
 from skclif._annotation_tools.rows import WEIGHT
 from skclif.exceptions import DataFileError, DataFileWarning
 
@@ -43,7 +43,7 @@ def flat(found, values, **more):
         path, found = Path(found), records(found)
     else:
         path = Path("file.json")
-    return flattener(Request(path, values, **more))(found)
+    return Flattener(Request(path, values, **more))(found)
 
 
 def columns(rows, names):
