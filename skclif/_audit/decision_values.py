@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .._inputs.annotations import format_value
+from .._inputs.annotations import format_value, plain_value
+from .._inputs.checks import LARGEST_NUMBER
 from ..exceptions import DataFileError
 from .decision_lines import Line
 from .revisions import Revision
@@ -65,7 +66,7 @@ def known_words(kind: str, path: str, revision: Revision) -> str:
     """Return what a line may propose, in words."""
     known = known_values(kind, path, revision)
     if known is None:
-        return "numbers, such as 2.5"
+        return "a finite number"
     return ", ".join(repr(format_value(value)) for value in known)
 
 
@@ -80,7 +81,7 @@ def known_values(kind: str, path: str, revision: Revision) -> list[Any] | None:
     if kind != "annotate":
         return []  # of weights
     known = model.concept_classes_[list(model.concept_names_in_).index(path)]
-    return None if known is None else list(known.tolist())
+    return None if known is None else [plain_value(value) for value in known]
 
 
 def removal_word(path: str, revision: Revision) -> str:
@@ -160,7 +161,9 @@ def _known_value(kind: str, path: str, said: str, revision: Revision) -> Any:
     """Return the value that a cell names, None if the model does not know it."""
     known = known_values(kind, path, revision)
     if known is None:
-        return _number(said)
+        amount = _number(said)
+        is_finite = amount is not None and abs(amount) <= LARGEST_NUMBER
+        return plain_value(amount) if is_finite else None
     words = [format_value(value) for value in known]
     word = meant(said, words)
     return None if word is None else known[words.index(word)]

@@ -17,7 +17,8 @@ from skclif._audit import influence
 from skclif._audit.findings import audit
 from skclif._audit.influence import N_CULPRITS
 from skclif._audit.models import fit_models, warnings_of
-from skclif._audit.rows import Reviews, check_parts, hold_out, same_kinds, text_hash
+from skclif._audit.rows import Reviews, check_parts, same_kinds, text_hash
+from skclif._audit.splits import hold_out
 from skclif.exceptions import DataFileError
 
 from ..data import make_concept_data
