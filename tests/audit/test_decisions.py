@@ -22,6 +22,7 @@ from skclif._audit.decisions import Decisions, read_decisions
 from skclif._audit.folder import AuditFolder
 from skclif._audit.lists import Lists, read_lists
 from skclif._audit.spreadsheets import same_hash
+from skclif._storage.cells import escape_cell
 from skclif.exceptions import DataFileError
 
 from .. import folders
@@ -354,26 +355,14 @@ def test_a_contradiction_is_refused(name, out, truth, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "kind", "message"),
-    [
-        ({"stars": 4}, "drop", "leaves the class 4 without a row that has weight"),
-        ({"stars": 4}, "relabel", "leaves the class 4 without a row"),
-        (
-            {"food": "Negative"},
-            "annotate",
-            "leaves the value 'Negative' of concept 'food' without an annotation",
-        ),
-    ],
+    ("kind", "path", "new"), [("drop", "row", ""), ("relabel", "label", 5)]
 )
-def test_a_class_or_value_left_without_rows(
-    wanted, kind, message, out, truth, tmp_path
-):
-    path = {"drop": "row", "relabel": "label", "annotate": "food"}[kind]
-    new = {"drop": "", "relabel": 5, "annotate": "Positive"}[kind]
-    decisions = [truth.line(kind, i, path, new) for i in truth.free(**wanted)]
+def test_a_class_left_without_rows(kind, path, new, out, truth, tmp_path):
+    decisions = [truth.line(kind, i, path, new) for i in truth.free(stars=4)]
     file = folders.write(tmp_path / "d.csv", decisions)
     before = folders.contents(out)
-    assert message in refused("apply", out, file, "--quiet")
+    said = refused("apply", out, file, "--quiet")
+    assert "After these changes no row to train on would have the label 4" in said
     assert folders.contents(out) == before
 
 
@@ -561,7 +550,15 @@ def test_annotations_are_made_changed_and_taken_away(revision, truth, tmp_path):
 @pytest.fixture(scope="module")
 def listed(audited):
     """The list of suspects, all accepted, with odd texts in it."""
-    table = folders.lines(audited.out, "suspects.csv")
+    table, truth = folders.lines(audited.out, "suspects.csv"), Truth(audited)
+    more = []
+    for i in truth.train:
+        if truth.table.loc[i, "review"] in folders.ODD_TEXTS:
+            stars = truth.value(i, "label")
+            line = truth.line("relabel", i, "label", str(stars % 5 + 1))
+            line["text"] = escape_cell(truth.table.loc[i, "review"])
+            more.append({**table.iloc[0], **line, "current": str(stars)})
+    table = pd.concat([pd.DataFrame(more), table], ignore_index=True)
     table = table.drop_duplicates(["id", "path"])
     assert table["text"].str.startswith("'").any()
     assert table["text"].str.contains("\n").any()
@@ -627,7 +624,7 @@ def test_a_file_as_other_programs_save_it(form, listed, revision, tmp_path):
 
 
 def test_line_ends_of_several_kinds_in_one_text(tiny_encoder, tmp_path):
-    table = folders.reviews(60)
+    table = folders.reviews(120)
     table["review"] += "\nthe soup\r\nthe waiter\rthe room"
     audited = folders.make_audit(tmp_path, tiny_encoder, table=table)
     decisions = folders.lines(audited.out, "suspects.csv").iloc[:3]
@@ -670,23 +667,27 @@ def test_a_table_of_parquet(listed, revision, tmp_path):
 
 def test_a_long_text_can_be_decided_on(tiny_encoder, tmp_path):
     """Of more characters than Python's reader of CSV takes by itself."""
-    table = folders.reviews(60)
+    table = folders.reviews(120)
     table.loc[[5, 15, 25], "review"] += " the soup" * 20_000
-    rows = table.iloc[:30].rename(columns={"review": "text", "stars": "label"})
+    rows = table.iloc[:120].rename(columns={"review": "text", "stars": "label"})
     file, out = tmp_path / "reviews.jsonl", tmp_path / "out"
     names = ["text", "label", "food"]
     rows[names].to_json(file, orient="records", lines=True)
     places = ["--out", out, "--model", tiny_encoder, "--quiet"]
     done("audit", file, "--concept", "food", *places)
-    decisions = folders.lines(out, "suspects.csv")
-    assert decisions["text"].str.len().max() > 131_072
-    decisions.loc[decisions.index[0], "decision"] = "accept"
-    done("apply", out, folders.write(tmp_path / "decisions.csv", decisions))
+    train = {row[0] for row in folders.records(out)[0]["rows"]}
+    k = next(k for k in (5, 15, 25) if f"row-{k + 1}" in train)
+    text, stars = rows["text"][k], rows["label"][k]
+    assert len(text) > 131_072
+    line = {"decision": "accept", "kind": "relabel", "id": f"row-{k + 1}"}
+    line |= {"text_hash": folders.short_hash(text), "path": "label", "text": text}
+    line |= {"current": stars, "proposed": stars % 5 + 1}
+    done("apply", out, folders.write(tmp_path / "decisions.csv", [line]))
 
 
 def test_ids_and_texts_that_look_like_formulas(tiny_encoder, tmp_path):
-    table = folders.reviews(60)
-    table["review_id"] = [f"=1+{k}" if k % 2 else f"@{k}" for k in range(60)]
+    table = folders.reviews(120)
+    table["review_id"] = [f"=1+{k}" if k % 2 else f"@{k}" for k in range(120)]
     table["food"] = table["food"].replace({"Positive": "+", "Negative": "-"})
     audited = folders.make_audit(tmp_path, tiny_encoder, table=table)
     decisions = folders.lines(audited.out, "suspects.csv").drop_duplicates("id")
