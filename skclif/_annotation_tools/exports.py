@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..exceptions import DataFileError
+from ..exceptions import DataFileWarning, warn_user
 from .annotated import Reader, Record, Request
 from .argilla import is_of_argilla, read_records
 from .doccano import read_lists
@@ -51,11 +51,12 @@ class Flattener:
             if tasks is not None:
                 return flat_rows(tasks, self.request)
         if self.request.annotators is not None:
-            raise DataFileError(
-                f"{self.request.path}: what becomes of several annotators was said "
-                f"({self.request.annotators!r}), and no text has several. The rows of "
-                "one text have to share their identifier in a column that is named as "
-                "such, or be an export of Label Studio, doccano or Argilla."
+            warn_user(
+                f"{self.request.path}: no text has several annotators, so "
+                f"{self.request.annotators!r} changes nothing. The rows of one text "
+                "have to share their identifier, in a column that is named as such, or "
+                "be an export of Label Studio, doccano or Argilla.",
+                DataFileWarning,
             )
         return None
 

@@ -389,8 +389,9 @@ def test_rows_of_one_text_by_their_identifier():
 def test_of_several_annotators_nothing_can_be_said_in_a_plain_file():
     rows = [{"id": "1", "text": "a", "label": "x"}]
     assert flat(rows, ["label"], id="id") is None
-    said = refusal(rows, ["label"], id="id", annotators="majority")
-    assert "was said ('majority'), and no text has several" in said
+    message = "no text has several annotators, so 'majority' changes nothing"
+    with pytest.warns(DataFileWarning, match=message):
+        assert flat(rows, ["label"], id="id", annotators="majority") is None
 
 
 @pytest.mark.parametrize(
