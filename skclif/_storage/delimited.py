@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from .sources import Source
 _SEPARATORS = (",", ";", "\t", "|")
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _LONGEST_FIELD = 2**31 - 1
+_DECLARATION = 20  # characters of the line that may name the separator
 _LOOKED_AT = 20  # rows of a file without a header
 
 
@@ -38,16 +40,31 @@ def read_delimited(
     quoted. With quoted fields, rows are compared with lines: a quote left open swallows
     rows up to the next one.
     """
-    separator = _separator(source, layout, choose.wanted)
-    quoted = separator != "\t" if layout.quoted is None else layout.quoted
+    declared = _declared(source, layout.encoding)
+    separator = declared or _separator(source, layout, choose.wanted)
+    quoted = _is_quoted(separator, layout)
     with source.text(layout.encoding) as file:
         lines = _Lines(file, separator)
+        if declared:
+            next(lines)
+            lines.take()
         # A strict reader refuses a quote left open.
         rows = filter(None, _reader(lines, separator, quoted, strict=True))
         table = _Rows(source, separator, quoted, layout, lines)
         columns = table.read(rows, choose)
         notes += table.notes()
         return columns
+
+
+def _declared(source: Source, encoding: str) -> str | None:
+    """Return the separator that Excel writes as "sep=;" in a line before the header."""
+    with source.text(encoding) as file:
+        found = re.fullmatch(r'"?sep=(.)"?\s*', file.readline(_DECLARATION))
+    return found[1] if found and found[1] in _SEPARATORS else None
+
+
+def _is_quoted(separator: str, layout: Layout) -> bool:
+    return separator != "\t" if layout.quoted is None else layout.quoted
 
 
 def _reader(
@@ -65,7 +82,7 @@ def _separator(source: Source, layout: Layout, wanted: Mapping[str, str]) -> str
     """Return the separator with which the file has the columns, or the most."""
 
     def fitness(separator: str) -> tuple[int, ...]:
-        quoted = separator != "\t" if layout.quoted is None else layout.quoted
+        quoted = _is_quoted(separator, layout)
         rows = _first_rows(source, layout.encoding, separator, quoted)
         first = rows[0] if rows else []
         if not layout.column_names:
@@ -74,7 +91,9 @@ def _separator(source: Source, layout: Layout, wanted: Mapping[str, str]) -> str
         enough = len(first) >= max(layout.column_names)
         widths = Counter(map(len, rows)).values()
         named = source.suffix == ".tsv" and separator == "\t"
-        return enough, max(widths, default=0), named, len(first)
+        # The lines of a .txt file may be texts with commas.
+        n_fields = -len(first) if source.suffix == ".txt" else len(first)
+        return enough, max(widths, default=0), named, n_fields
 
     return max(_SEPARATORS, key=fitness)
 

@@ -64,20 +64,21 @@ class Source:
     @contextmanager
     def bytes(self) -> Iterator[BinaryIO]:
         """Open the table as bytes."""
+        if not self.packed:
+            with open(self.path, "rb") as stream:
+                yield stream
+            return
         with _whole_archive(self.path):
             if self.packed == ".zip":
                 with zipfile.ZipFile(self.path) as archive:
                     info = archive.getinfo(self.name)
                     check_size(self, info.file_size, info.compress_size)
-                    with archive.open(info) as stream:
-                        yield cast(BinaryIO, stream)
-            elif self.packed == ".gz":
-                with gzip.open(self.path) as stream:
-                    counted = _Counted(self, cast(BinaryIO, stream))
-                    yield cast(BinaryIO, io.BufferedReader(counted))
+                    with archive.open(info) as member:
+                        yield cast(BinaryIO, member)
             else:
-                with open(self.path, "rb") as stream:
-                    yield stream
+                with gzip.open(self.path) as unpacked:
+                    counted = _Counted(self, cast(BinaryIO, unpacked))
+                    yield cast(BinaryIO, io.BufferedReader(counted))
 
     @contextmanager
     def text(self, encoding: str) -> Iterator[TextIO]:
@@ -154,7 +155,7 @@ def check_size(source: Source, size: int, compressed: int) -> None:
             f"{source} unpacks to {size / 2**30:.1f} GiB or more, "
             f"{size / max(compressed, 1):.0f} times its size. At most "
             f"{_LARGEST / 2**30:.0f} GiB, and {_DENSEST} times its size, are "
-            "unpacked. If that is a table, unpack it first."
+            "unpacked. If that is a table, unpack it first, or save a workbook as CSV."
         )
 
 

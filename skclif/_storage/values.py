@@ -6,6 +6,7 @@ import datetime
 import decimal
 import math
 import re
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,6 +58,8 @@ def plain(value: Any) -> Any:
         if not value.is_finite():
             return None
         value = int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, uuid.UUID):
+        return str(value)
     if isinstance(value, float) and math.isnan(value):
         return None
     is_not_a_time = isinstance(value, datetime.date) and value != value

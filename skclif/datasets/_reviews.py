@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from .._annotation_tools.rows import WEIGHT
 from .._inputs.sklearn import StrOptions, validate_params
 from .._results.words import how_many
 from .._storage.tables import Layout, Table, read_table
-from .._storage.values import as_word
+from .._storage.values import as_word, is_number
 from ..exceptions import DataFileError
 from ._columns import Column, as_cells, as_ids, as_texts, rows_in_words
 from ._times import as_times, time_cells
-from ._values import typed, warn_of_one_value
+from ._values import Doubts, typed
 
 # What software writes for "nothing here". Words that people choose, above all "None"
 # and "unknown", are no markers: they may name a value of a concept.
@@ -376,7 +377,8 @@ def _complete(parts: _Parts, incomplete: str) -> tuple[_Parts, list[int]]:
     }
     if incomplete == "raise":
         for key, is_lacking in lacks.items():
-            parts[key].refuse(is_lacking, needed[key[0]], **_SKIP)
+            advice = _ticked(parts[key]) if key[0] is _LABEL else {}
+            parts[key].refuse(is_lacking, needed[key[0]], **(advice or _SKIP))
         return parts, []
     keep = [not any(row) for row in zip(*lacks.values(), strict=True)]
     numbers = next(iter(parts.values())).numbers
@@ -389,6 +391,20 @@ def _complete(parts: _Parts, incomplete: str) -> tuple[_Parts, list[int]]:
     return {key: column.take(keep) for key, column in parts.items()}, left_out
 
 
+def _ticked(column: Column) -> dict[str, str]:
+    """Return the advice for labels that are one value or empty, as ticked boxes are."""
+    values = {as_word(cell) for cell in column.cells if cell is not None}
+    if len(values) != 1:
+        return {}
+    (value,) = values
+    other = 0 if is_number(value) else "no"
+    about = f"All others are {value!r}. If empty means another label, say which:"
+    return {
+        "python": f"{about} empty={{{column.name!r}: {other!r}}}.",
+        "command": f"{about} --empty {shlex.quote(f'{column.name}={other}')}.",
+    }
+
+
 def _bunch(path: str, table: Table, parts: _Parts, left_out: list[int]) -> Bunch:
     (text_key, texts), *others = parts.items()
     named = {use: column for (use, _), column in others if use is not _CONCEPT}
@@ -396,16 +412,18 @@ def _bunch(path: str, table: Table, parts: _Parts, left_out: list[int]) -> Bunch
     ids = pd.Index(numbered, name="id")
     if _ID in named:
         ids = pd.Index(as_ids(named[_ID]), name=named[_ID].name)
+    doubts = Doubts(path)
     kinds: dict[str, list[str]] = {}
     series = {text_key: pd.Series(texts.cells, index=ids, name=texts.name)}
     for (use, name), column in others:
         if use in (_LABEL, _CONCEPT, _GROUP):
-            values, kind = typed(column)
+            values, kind = typed(column, doubts)
             if use is _CONCEPT:
-                warn_of_one_value(column, values)
+                doubts.of_one_value(column, values)
             kinds.setdefault(kind, []).append(name)
             cells = [np.nan if value is None else value for value in values]
             series[use, name] = pd.Series(cells, index=ids, name=name)
+    doubts.warn()
 
     def of(use: str) -> pd.Series | None:
         return series.get((use, named[use].name)) if use in named else None

@@ -17,7 +17,7 @@ _COMMA = re.compile(r"[+-]?(0|[1-9]\d{0,14}),\d+", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}([.,]\d{3})+([.,]\d+)?", re.ASCII)
 _TRUTHS = {"true": "True", "false": "False"}
-_RARE = 0.2  # share of the values of the other kind that are named
+_FEW = 0.02  # share of values that may be typing errors
 # What people and programs write where there is no value. "None", "none" and "unknown"
 # are not among them: they are values of many concepts.
 _SEEM_MISSING = frozenset(
@@ -60,13 +60,13 @@ _SEEM_MISSING = frozenset(
 )
 _SIGNS = frozenset("?-–—_./\\*#…")
 _SENTINELS = (-9, -99, -999, -9999, 99, 999, 9999)
-_NAMED = 3
+_NAMED = 5
 
 WORDS, WHOLE, NUMBERS = "words", "whole numbers", "numbers"
 COMMAS, TRUTHS = "numbers with decimal commas", "True or False"
 
 
-def typed(column: Column) -> tuple[list[Any], str]:
+def typed(column: Column, doubts: Doubts) -> tuple[list[Any], str]:
     """Return the values of cells, None where there is none, and their kind.
 
     Every format gives the same: numbers if all values are numbers, whatever they were
@@ -74,15 +74,17 @@ def typed(column: Column) -> tuple[list[Any], str]:
     no float holds are words, because they are codes.
     """
     present = [cell for cell in column.cells if cell is not None]
-    values, kind = _of_one_kind(column, present)
+    values, kind = _of_one_kind(column, present, doubts)
     if kind is WORDS:
-        _warn_of_spellings(column, values)
-    _warn_of_missing(column, values)
+        doubts.of_spellings(column, values)
+    doubts.of_missing(column, values)
     known = iter(values)
     return [None if cell is None else next(known) for cell in column.cells], kind
 
 
-def _of_one_kind(column: Column, values: list[Any]) -> tuple[list[Any], str]:
+def _of_one_kind(
+    column: Column, values: list[Any], doubts: Doubts
+) -> tuple[list[Any], str]:
     is_native = all(isinstance(v, int | float) for v in values)
     if is_native and not any(isinstance(v, bool) for v in values):
         if all(map(is_exact, values)):
@@ -96,7 +98,7 @@ def _of_one_kind(column: Column, values: list[Any]) -> tuple[list[Any], str]:
     if any("," in word for word in words) and _are_amounts(words):
         _refuse_doubtful(column, words)
         return as_numbers([word.replace(",", ".") for word in words]), COMMAS
-    _warn_of_kinds(column, values, words)
+    doubts.of_kinds(column, values, words)
     return words, WORDS
 
 
@@ -141,79 +143,134 @@ def _refuse_doubtful(column: Column, words: list[str]) -> None:
 # --- What looks odd -------------------------------------------------------------------
 
 
-def _warn(column: Column, message: str, python: str, command: str) -> None:
-    about = f"{column.source}, column {column.name!r}: {message}"
-    warn_user(DataFileWarning(about, python=python, command=command), DataFileWarning)
+class Doubts:
+    """What looks odd in the columns of a file; one warning for each kind.
+
+    Parameters
+    ----------
+    source : str
+        The file.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.mixed: list[str] = []
+        self.alike: list[str] = []
+        self.missing: dict[str, list[str]] = {}  # by value
+        self.ticked: dict[str, Any] = {}  # by column
+
+    def of_kinds(self, column: Column, values: list[Any], words: list[str]) -> None:
+        """Note a few words among numbers, or a few numbers among words."""
+        is_numeral = [is_number(word) for word in words]
+        # Digits that are no number, as in "007", are codes among codes.
+        is_word = [not word.isdigit() and not is_number(word) for word in words]
+        odd = min(is_word, is_numeral, key=sum)
+        is_mixed = len({isinstance(value, str) for value in values}) == 2
+        is_rare = sum(odd) <= _FEW * len(words) or (1 == sum(odd) <= len(words) / 5)
+        strange = {word for word, is_odd in zip(words, odd, strict=True) if is_odd}
+        if (
+            not strange
+            or not (is_rare or is_mixed)
+            or all(map(_seems_missing, strange))
+        ):
+            return
+        present = [cell is not None for cell in column.cells]
+        numbers = column.take(present).take(odd).numbers
+        first = next(word for word in words if word in strange)
+        self.mixed.append(f"{column.name!r} ({first!r} in {rows_in_words(numbers)})")
+
+    def of_spellings(self, column: Column, words: list[str]) -> None:
+        """Note words that differ only in capitals, blanks or forms of characters."""
+        counts = Counter(words)
+        spellings: dict[str, list[str]] = {}
+        for word in counts:
+            folded = unicodedata.normalize("NFKC", "".join(word.split())).casefold()
+            spellings.setdefault(folded, []).append(word)
+        named = [
+            " and ".join(f"{word!r} ({counts[word]})" for word in words)
+            for words in spellings.values()
+            if len(words) > 1
+        ]
+        if named:
+            self.alike.append(f"{column.name!r}: {_listed(named, '; ')}")
+
+    def of_missing(self, column: Column, values: list[Any]) -> None:
+        """Note values that people write where there is none."""
+        counts = Counter(values)
+        has_plus = "+" in counts
+        odd = [v for v in counts if _seems_missing(v) and not (has_plus and v == "-")]
+        for value in odd or _sentinels(counts):
+            columns = self.missing.setdefault(as_word(value), [])
+            columns.append(f"{counts[value]} in {column.name!r}")
+
+    def of_one_value(self, column: Column, values: list[Any]) -> None:
+        """Note a concept that is one value or empty, as ticked boxes are."""
+        present = {value for value in values if value is not None}
+        if len(present) == 1 and None in values:
+            (self.ticked[column.name],) = present
+
+    def warn(self) -> None:
+        """Warn of what was noted."""
+        correct = "If that is an error, correct these rows."
+        if self.mixed:
+            self._warn(
+                f"words and numbers are mixed in {_listed(self.mixed)}, and are all "
+                "read as words.",
+                correct,
+                correct,
+            )
+        if self.alike:
+            once = "If one value is meant, write it in one way in the file."
+            self._warn(
+                "values differ only in capitals or blanks, and are read as different "
+                f"values: {_listed(self.alike, '; ')}.",
+                once,
+                once,
+            )
+        if self.missing:
+            self._warn_of_missing()
+        if self.ticked:
+            self._warn_of_ticked()
+
+    def _warn(self, message: str, python: str, command: str) -> None:
+        about = f"{self.source}: {message}"
+        warn_user(
+            DataFileWarning(about, python=python, command=command), DataFileWarning
+        )
+
+    def _warn_of_missing(self) -> None:
+        named = [f"{word!r} ({_listed(cs)})" for word, cs in self.missing.items()]
+        options = " ".join(f"--missing {shlex.quote(word)}" for word in self.missing)
+        is_one = len(self.missing) == 1
+        advice = f"If {'it means' if is_one else 'they mean'} that there is no value,"
+        self._warn(
+            f"{', '.join(named)} {'is read as a value' if is_one else 'are values'}.",
+            f"{advice} add {', '.join(map(repr, self.missing))} to na_values.",
+            f"{advice} give {options}.",
+        )
+
+    def _warn_of_ticked(self) -> None:
+        named = [f"{name!r} ({value!r})" for name, value in self.ticked.items()]
+        empty = {
+            name: 0 if isinstance(value, int | float) else "no"
+            for name, value in self.ticked.items()
+        }
+        options = " ".join(
+            f"--empty {shlex.quote(f'{name}={value}')}" for name, value in empty.items()
+        )
+        advice = "If empty means another value, say which:"
+        self._warn(
+            f"{_listed(named)} {'has' if len(named) == 1 else 'have'} one value and "
+            "empty cells, which mean not annotated.",
+            f"{advice} empty={empty!r}.",
+            f"{advice} {options}.",
+        )
 
 
-def _warn_of_kinds(column: Column, values: list[Any], words: list[str]) -> None:
-    """Warn of a few words among numbers, or a few numbers among words."""
-    is_numeral = [is_number(word) for word in words]
-    # Digits that are no number, as in "007", are codes among codes.
-    is_word = [not word.isdigit() and not is_number(word) for word in words]
-    odd = min(is_word, is_numeral, key=sum)
-    is_mixed = len({isinstance(value, str) for value in values}) == 2
-    if not any(odd) or (sum(odd) > _RARE * len(words) and not is_mixed):
-        return
-    present = [cell is not None for cell in column.cells]
-    numbers = column.take(present).take(odd).numbers
-    first = next(word for word, is_odd in zip(words, odd, strict=True) if is_odd)
-    advice = "If that is an error, correct these rows."
-    _warn(
-        column,
-        f"words and numbers are mixed ({first!r} in {rows_in_words(numbers)}), and all "
-        "are read as words.",
-        advice,
-        advice,
-    )
-
-
-def _warn_of_spellings(column: Column, words: list[str]) -> None:
-    """Warn of words that differ only in capitals, blanks or forms of characters."""
-    counts = Counter(words)
-    spellings: dict[str, list[str]] = {}
-    for word in counts:
-        folded = unicodedata.normalize("NFKC", "".join(word.split())).casefold()
-        spellings.setdefault(folded, []).append(word)
-    alike = [words for words in spellings.values() if len(words) > 1]
-    if not alike:
-        return
-    named = "; ".join(
-        " and ".join(f"{word!r} ({counts[word]})" for word in words)
-        for words in alike[:_NAMED]
-    )
-    more = f"; and {len(alike) - _NAMED} more" if len(alike) > _NAMED else ""
-    advice = "If one value is meant, write it in one way in the file."
-    _warn(
-        column,
-        f"values differ only in capitals or blanks: {named}{more}. They are read as "
-        "different values.",
-        advice,
-        advice,
-    )
-
-
-def _warn_of_missing(column: Column, values: list[Any]) -> None:
-    """Warn of values that people write where there is none."""
-    counts = Counter(values)
-    has_plus = "+" in counts
-    odd = [v for v in counts if _seems_missing(v) and not (has_plus and v == "-")]
-    if not odd:
-        odd = _sentinels(counts)
-    if not odd:
-        return
-    named = ", ".join(f"{as_word(v)!r} ({counts[v]})" for v in odd[:_NAMED])
-    words = [as_word(value) for value in odd[:_NAMED]]
-    options = " ".join(f"--missing {shlex.quote(word)}" for word in words)
-    is_one = len(odd) == 1
-    they = "it means" if is_one else "they mean"
-    advice = f"If {they} that there is no value,"
-    _warn(
-        column,
-        f"{named} {'is read as a value' if is_one else 'are read as values'}.",
-        f"{advice} add {', '.join(map(repr, words))} to na_values.",
-        f"{advice} give {options}.",
-    )
+def _listed(words: Sequence[str], separator: str = ", ") -> str:
+    more = len(words) - _NAMED
+    named = separator.join(words[:_NAMED])
+    return f"{named}{separator}and {more} more" if more > 0 else named
 
 
 def _seems_missing(value: Any) -> bool:
@@ -229,21 +286,3 @@ def _sentinels(counts: Counter[Any]) -> list[Any]:
     odd = [value for value in counts if value in _SENTINELS]
     others = [value for value in counts if value not in _SENTINELS]
     return odd if others and all(0 <= value <= 10 for value in others) else []
-
-
-def warn_of_one_value(column: Column, values: list[Any]) -> None:
-    """Warn of a concept that is one value or empty, as ticked boxes are."""
-    present = {value for value in values if value is not None}
-    n_empty = sum(value is None for value in values)
-    if len(present) != 1 or not n_empty:
-        return
-    (value,) = present
-    other = 0 if isinstance(value, int | float) else "no"
-    advice = "If empty means another value, say which:"
-    _warn(
-        column,
-        f"{value!r} is its only value; empty cells ({n_empty}) mean that it is not "
-        "annotated.",
-        f"{advice} empty={{{column.name!r}: {other!r}}}.",
-        f"{advice} --empty {shlex.quote(f'{column.name}={other}')}.",
-    )

@@ -65,7 +65,7 @@ def test_what_is_said_is_said_to_people_only_if_not_quiet(file, capsys):
     read_reviews(file, given(*OPTIONS[:-7], "--skip-incomplete"), console)
     said = capsys.readouterr().err.splitlines()
     assert all(line.startswith("Warning: ") for line in said)
-    assert "'?' (1) is read as a value" in said[0]
+    assert "'?' (1 in 'food') is read as a value" in said[0]
     assert said[0].endswith("that there is no value, give --missing '?'.")
     assert console.warnings and "--empty late=0" in console.warnings[1]
 
@@ -162,7 +162,7 @@ def command(tmp_path):
             "'label', asked for as the label. Did you mean 'lab'? It",
         ),
         ("text,label\n,1\na,2\n", [], "leave such rows out with --skip-incomplete."),
-        ("text,label\na,1\nb,\n", [], "column 'label', row 2: no value."),
+        ("text,label\na,1\nb,\nc,2\n", [], "column 'label', row 2: no value."),
         ("a,1\nb,2\n", [], "number the columns with --column."),
         ('text\tlabel\n"a\nb"\t1\n', [], "Use --quoted if fields are quoted."),
         (

@@ -4,12 +4,15 @@ import datetime
 import gzip
 import io
 import os
+import re
 import sys
 import warnings
 import zipfile
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from skclif._storage import sources
 from skclif.datasets import load_reviews
@@ -140,6 +143,25 @@ def test_strict_quotes_name_the_option(write):
         load_reviews(path, quoted=True)
 
 
+@given(texts=st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=4))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_line_survives_between_tabs(texts, write):
+    texts = ["a" + re.sub(r"[\t\r\n]", " ", text) + "b" for text in texts]
+    content = "".join(f"{text}\t{i}\n" for i, text in enumerate(texts))
+    assert quiet(write("text\tlabel\n" + content, "r.tsv")).data.tolist() == texts
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"'])
+def test_a_line_that_names_the_separator_is_no_row(first, write):
+    path = write(f'{first}\r\ntext;label\r\n"Good, or\r\nso";1\r\nx;2\r\n')
+    found = quiet(path)
+    assert found.data.tolist() == ["Good, or\r\nso", "x"]
+    assert "separated by semicolons" in found.reading[0]
+    found = quiet(write("sep=,\n1,a\n2,b\n"), column_names={2: "text"}, label=None)
+    assert found.data.tolist() == ["a", "b"]
+    assert quiet(write("sep=x\na\n"), text="sep=x", label=None).data.tolist() == ["a"]
+
+
 @pytest.mark.parametrize("tail", ["\n,,\n,,\n", "\n\n\n"])
 def test_empty_rows_that_spreadsheets_leave_at_the_end_are_none(tail, write):
     assert len(quiet(write("text,label,n\na,1,2\nb,2,3" + tail)).data) == 2
@@ -225,6 +247,19 @@ def test_a_file_without_a_header(content, name, write):
     assert found.target.tolist() == [1, 2]
     assert [text[:3] for text in found.data] == ["Goo", "Bad"]
     assert found.ids.tolist() == ["row-1", "row-2"]
+
+
+def test_lines_of_text_are_a_table_of_one_column(write):
+    lines = ["Good, but late", "Bad; cold", "Long | wait, so long"]
+    found = quiet(
+        write("\n".join(lines), "r.txt"), column_names={1: "text"}, label=None
+    )
+    assert found.data.tolist() == lines
+    path = write("\n".join(["Good, but late", "Bad, cold"]), "r.txt")
+    found = quiet(path, column_names={1: "text"}, label=None)
+    assert found.data.tolist() == ["Good, but late", "Bad, cold"]
+    found = quiet(path, column_names={1: "text", 2: "label"})
+    assert found.data.tolist() == ["Good", "Bad"]
 
 
 def test_a_file_without_a_header_says_so(write):

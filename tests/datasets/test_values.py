@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import json
+import uuid
 import warnings
 
 import numpy as np
@@ -226,14 +227,14 @@ def _write_cells(path, cells):
 @pytest.mark.parametrize(
     "cells, named",
     [
-        (["CS", "cs", "cs", "wt"], r"'CS' \(1\) and 'cs' \(2\)\. They"),
+        (["CS", "cs", "cs", "wt"], r"'c': 'CS' \(1\) and 'cs' \(2\)\. If one value is"),
         (["New York", "New  York", "NewYork"], "'New York' .* and 'New  York'"),
-        (["caf\u00e9", "cafe\u0301", "x"], "differ only"),
-        (["Straße", "STRASSE", "x"], "differ only"),
+        (["caf\u00e9", "cafe\u0301", "x"], "'c': "),
+        (["Straße", "STRASSE", "x"], "'c': "),
     ],
 )
 def test_values_that_differ_in_capitals_or_blanks_are_named(read, cells, named):
-    with pytest.warns(DataFileWarning, match=f"column 'c': .*{named}"):
+    with pytest.warns(DataFileWarning, match=f"values differ only .*{named}"):
         assert read(cells) == cells
 
 
@@ -246,7 +247,7 @@ def test_values_that_mean_missing_are_named(read, word):
     with pytest.warns(DataFileWarning) as caught:
         assert read(cells, na_values=na_values)[1] == word.strip()
     (said,) = [w.message for w in caught]
-    assert f"column 'c': {word.strip()!r} (2) is read as a value. If" in str(said)
+    assert f"{word.strip()!r} (2 in 'c') is read as a value. If it means" in str(said)
     assert f"add {word.strip()!r} to na_values" in str(said)
     assert "give --missing " in said.for_command and "na_values" not in said.for_command
     found = read(cells, na_values=[word.strip()])
@@ -268,11 +269,13 @@ def test_numbers_that_mean_missing(read, cells, is_named):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read(cells)
-    assert any("is read as a value" in str(w.message) for w in caught) == is_named
+    assert (
+        any("in 'c') is read as a value" in str(w.message) for w in caught) == is_named
+    )
 
 
 def test_words_among_numbers_are_named(read):
-    message = r"words and numbers are mixed \('l' in row 3\), and all are read as words"
+    message = r"words and numbers are mixed in 'c' \('l' in row 3\), and are all read"
     with pytest.warns(DataFileWarning, match=message):
         assert read(["1", "2", "l", "3", "2", "1"])[2] == "l"
     with warnings.catch_warnings():
@@ -284,7 +287,7 @@ def test_words_among_numbers_are_named(read):
 def test_a_row_of_json_may_mix_numbers_and_words(tmp_path):
     path = tmp_path / "r.json"
     _write_cells(path, [1, "two", "three"])
-    with pytest.warns(DataFileWarning, match=r"mixed \('1' in row 1\)"):
+    with pytest.warns(DataFileWarning, match=r"mixed in 'c' \('1' in row 1\)"):
         found = load_reviews(path, concepts=["c"]).concepts["c"]
     assert found.tolist() == ["1", "two", "three"]
 
@@ -301,7 +304,41 @@ def test_ticked_or_empty(read, cells, python, command):
         read(cells)
     (said,) = [w.message for w in caught]
     assert str(said).endswith(f"{python}.") and said.for_command.endswith(command)
-    assert "is its only value; empty cells (2) mean" in str(said)
+    assert f"'c' ({1 if cells[0] == '1' else 'x'!r}) has one value and empty" in str(
+        said
+    )
+
+
+@pytest.mark.parametrize(("value", "other"), [("1", "0"), ("spam", "'no'")])
+def test_a_label_that_is_ticked_or_empty(value, other, tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text(f"text,spam\na,{value}\nb,\nc,{value}\n")
+    message = (
+        f"column 'spam', row 2: no value.*All others are '{value}'. If empty means"
+    )
+    with pytest.raises(DataFileError, match=message) as caught:
+        load_reviews(path, label="spam")
+    assert str(caught.value).endswith(f"empty={{'spam': {other}}}.")
+    plain = other.strip("'")
+    assert caught.value.for_command.endswith(f"--empty spam={plain}.")
+    found = load_reviews(path, label="spam", empty={"spam": plain}).target
+    assert [str(label) for label in found] == [value, plain, value]
+
+
+def test_a_warning_is_of_all_columns(tmp_path):
+    path = tmp_path / "r.csv"
+    columns = {f"late {k}": ["x", "", "?", "a"] for k in range(7)}
+    columns |= {"tick 1": [1, None, 1, 1], "tick 2": ["y", None, "y", "y"]}
+    table = pd.DataFrame({"text": [*"abcd"], "label": [0, 1, 0, 1], **columns})
+    table.to_csv(path, index=False)
+    with pytest.warns(DataFileWarning) as caught:
+        load_reviews(path, concepts=[*columns])
+    missing, ticked = (w.message for w in caught)
+    assert "'?' (1 in 'late 0', 1 in 'late 1', " in str(missing)
+    assert "and 2 more) is read" in str(missing)
+    assert "'tick 1' (1), 'tick 2' ('y') have one value and empty" in str(ticked)
+    assert str(ticked).endswith("empty={'tick 1': 0, 'tick 2': 'no'}.")
+    assert ticked.for_command.endswith("--empty 'tick 1=0' --empty 'tick 2=no'.")
 
 
 def test_empty_cells_have_the_value_that_is_given(read, tmp_path):
@@ -366,6 +403,17 @@ def test_refused_kinds_of_parquet(cells, problem, tmp_path):
     _of_parquet(tmp_path / "r.parquet", c=cells)
     with pytest.raises(DataFileError, match=f"column 'c', rows? 1.*: {problem}"):
         load_reviews(tmp_path / "r.parquet", concepts=["c"])
+
+
+def test_identifiers_may_be_uuids(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    ids = [uuid.UUID(int=k) for k in (1, 2)]
+    storage = pa.array([i.bytes for i in ids], pa.binary(16))
+    if not hasattr(pa, "uuid"):
+        pytest.skip("this pyarrow knows no UUIDs")
+    path = tmp_path / "r.parquet"
+    _of_parquet(path, i=pa.ExtensionArray.from_storage(pa.uuid(), storage))
+    assert load_reviews(path, id="i").ids.tolist() == list(map(str, ids))
 
 
 def test_identifiers_and_texts_are_written_as_in_csv(tmp_path):
