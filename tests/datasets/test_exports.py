@@ -15,6 +15,7 @@ from .. import folders
 EXPORTS = Path(__file__).parents[1] / "annotation_tools" / "exports"
 
 
+@pytest.mark.filterwarnings("ignore:.*is its only value")  # of four made-up rows
 def test_exports_of_one_project_are_one_table():
     options = {"label": "mood", "id": "review_id", "incomplete": "skip"}
     options["concepts"] = ["stars", "minutes", "topic:food"]
