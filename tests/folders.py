@@ -46,7 +46,10 @@ def reviews(n_samples=120, seed=0):
         n_samples, label_noise=0.1, missing=0.3, random_state=seed
     )
     table = found.frame.rename(columns={"text": "review", "label": "stars"})
-    table["review"] = [f"{_words(row)} {k}" for k, row in table.iterrows()]
+    table["review"] = [
+        f"{_words(row)}.\nIt was table {k}, seat {k}, by door {k}. {_words(row)}!"
+        for k, row in table.iterrows()
+    ]
     table = table.drop(columns="noise")
     table.insert(0, "review_id", [f"007-{i:03d}" for i in range(n_samples)])
     price = np.asarray([1, 2, 3])[
@@ -61,9 +64,8 @@ def reviews(n_samples=120, seed=0):
 
 def _words(row):
     """Return a review of few words, from which even the tiny encoder can learn."""
-    said = ["the"] + [
-        ["bad", "slow", "good"][(row["stars"] > 2) + (row["stars"] > 3)]
-    ] * 4
+    grade = int(row["stars"] > 2) + int(row["stars"] > 3)
+    said = ["the", *[("bad", "slow", "good")[grade]] * 4]
     for name, words in _SAID.items():
         said += [words[row[name]]] * 3 if row[name] in words else []
     return " ".join(said)

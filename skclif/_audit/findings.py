@@ -78,6 +78,9 @@ class Audit:
         of all held-out rows that the training rows of the group have together.
     mistakes : ndarray of shape (n_shown,)
         Positions in `predictions` of the mistakes with culprits, worst first.
+    spreads : dict of str to float
+        Standard deviation of the annotations of every concept of amounts, beyond which
+        a prediction is a misreading.
     metrics, counts : dict
         Numbers that follow from the tables.
     fingerprints : dict
@@ -100,6 +103,7 @@ class Audit:
     suggested: dict[str, Any] | None
     groups: pd.DataFrame | None
     mistakes: np.ndarray
+    spreads: dict[str, float]
     metrics: dict[str, Any]
     counts: dict[str, int]
     fingerprints: dict[str, str]
@@ -202,6 +206,7 @@ def audit(
         suggested=suggested,
         groups=groups,
         mistakes=mistakes,
+        spreads=models.spreads,
         metrics=metrics_of(models, used, predictions, groups),
         counts=counts,
         fingerprints={

@@ -179,8 +179,9 @@ def doubts_of(learned: list[Learning], advice: str = "") -> list[str]:
             "and suggestions, means little."
         )
         if label.is_none:
+            through = "Through these concepts, nothing" if concepts else "Nothing"
             little = (
-                "Nothing was learned of the labels. So suspects.csv lists no label, "
+                f"{through} was learned of the labels. So suspects.csv lists no label, "
                 "and influence on them and suggestions mean little."
             )
         doubts.append(

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from .._inputs.annotations import Annotations
-from .._inputs.checks import check_labels, error_context
+from .._inputs.checks import check_labels, check_row_order, error_context
 from .._inputs.devices import resolve_device
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.words import how_many
@@ -134,6 +134,7 @@ def compare_baselines(
     >>> comparison.frame["model"].tolist()
     ['majority', 'words']
     """
+    check_row_order(X=X, y=y, concepts=concepts, groups=groups)
     texts = _texts(X)
     y = _classes(y, len(texts))
     _check_vectors(vectors)

@@ -16,8 +16,10 @@ from .checks import (
     LARGEST_NUMBER,
     check_annotation_weights,
     check_length,
+    check_row_order,
     sorted_values,
 )
+from .orders import order_of
 
 RESERVED_NAMES = ("label", "interaction")
 KINDS = ("categorical", "continuous")
@@ -35,11 +37,14 @@ class Annotations:
         Of the annotations by themselves.
     as_frame : bool
         Whether they came as a DataFrame of pandas.
+    named : bool
+        Whether their columns had names, in a table of any library.
     """
 
     table: pd.DataFrame
     weights: np.ndarray
     as_frame: bool
+    named: bool
 
     @classmethod
     def read(cls, concepts: Any, weights: Any, n_samples: int) -> Annotations | None:
@@ -54,10 +59,17 @@ class Annotations:
             if weights is not None:
                 raise ValueError("concept_sample_weight was given without concepts.")
             return None
-        table = concept_table(concepts)
+        table, named = concept_table(concepts), has_names(concepts)
         check_length("concepts", len(table), n_samples)
-        weights = check_annotation_weights(weights, table)
-        return cls(table, weights, isinstance(concepts, pd.DataFrame))
+        check_row_order(concepts=concepts, concept_sample_weight=weights)
+        weights = check_annotation_weights(weights, table, by_name=named)
+        return cls(table, weights, isinstance(concepts, pd.DataFrame), named)
+
+    @property
+    def orders(self) -> dict[str, list[Any]]:
+        """The order of the values of each concept whose type has an order."""
+        orders = {name: order_of(column) for name, column in self.table.items()}
+        return {str(name): o for name, o in orders.items() if o is not None}
 
     def learn(
         self, sample_weight: np.ndarray, kinds: dict[str, str] | None = None
@@ -125,7 +137,7 @@ class ConceptSchema:
         sample_weight : ndarray of shape (n_samples,), default=None
             None for 1.
         partial : bool, default=False
-            Whether a DataFrame may leave out concepts.
+            Whether a table with names may leave out concepts.
 
         Raises
         ------
@@ -184,7 +196,7 @@ class ConceptSchema:
     def _columns(self, annotations: Annotations, partial: bool) -> list[int | None]:
         """Return the column of every concept, by name where columns are named."""
         given = list(annotations.table.columns)
-        if not annotations.as_frame:
+        if not annotations.named:
             if len(given) != len(self.names):
                 raise ValueError(
                     f"concepts has {how_many(len(given), 'column')}, but the model "
@@ -232,10 +244,9 @@ def concept_table(concepts: Any) -> pd.DataFrame:
             f"(n_samples, n_concepts), got {type(concepts).__name__}. Searches cannot "
             "slice it; pass pandas.DataFrame(concepts) instead."
         )
-    if isinstance(concepts, pd.DataFrame):
-        return _check_names(concepts)
-    if hasattr(concepts, "to_pandas"):
-        return _check_names(concepts.to_pandas())
+    if has_names(concepts):
+        is_frame = isinstance(concepts, pd.DataFrame)
+        return _check_names(concepts if is_frame else concepts.to_pandas())
     ndim = np.ndim(concepts) if hasattr(concepts, "shape") else _list_ndim(concepts)
     if ndim != 2:
         raise ValueError(
@@ -248,6 +259,11 @@ def concept_table(concepts: Any) -> pd.DataFrame:
     table = pd.DataFrame(concepts)
     table.columns = [f"concept{j}" for j in range(table.shape[1])]
     return _check_names(table)
+
+
+def has_names(concepts: Any) -> bool:
+    """Return whether annotations are a table of pandas, polars, Arrow … with names."""
+    return isinstance(concepts, pd.DataFrame) or hasattr(concepts, "to_pandas")
 
 
 def plain_value(value: Any) -> Any:

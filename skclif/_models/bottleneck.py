@@ -24,6 +24,7 @@ from .._inputs.checks import (
     all_or_nothing,
     check_input_features,
     check_labels,
+    check_row_order,
     check_weight_values,
     check_weights,
     error_context,
@@ -263,13 +264,15 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows, in every head. None is 1.
         concepts : array-like of shape (n_samples, n_concepts), default=None
-            Annotations, by position. NaN, None and ``pandas.NA`` mean *not annotated*:
-            the row is left out of that concept's head. Without `concepts` there is no
-            bottleneck.
+            Annotations; rows are matched by position. NaN, None and ``pandas.NA`` mean
+            *not annotated*: the row is left out of that concept's head. Without
+            `concepts` there is no bottleneck.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
             Non-negative weights of the annotations, which multiply `sample_weight`.
-            None is 1.
+            None is 1. If it and `concepts` are tables with names (pandas, polars,
+            Arrow), columns are matched by name, otherwise by position. NaN is for
+            annotations that are missing.
 
         Returns
         -------
@@ -281,10 +284,18 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         TypeError
             If `concepts` is a dict, which searches cannot slice.
         ValueError
-            If data are not finite, have unequal lengths or only one class, or if a
-            concept has fewer than two observed values.
+            If data are not finite, have unequal lengths or only one class, if a
+            concept has fewer than two observed values, if weights have other columns
+            than `concepts`, or if pandas objects have the same index in another order.
         """
         self._intervention_prob()  # may be refused
+        check_row_order(
+            X=X,
+            y=y,
+            sample_weight=sample_weight,
+            concepts=concepts,
+            concept_sample_weight=concept_sample_weight,
+        )
         X = check_features(self, X, reset=True)
         y = check_labels(y, len(X), warn=True)
         classes = np.unique(y)
@@ -520,6 +531,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                 "intervene needs bottleneck='soft' or 'hard': a known value has no "
                 "logit to put in its place."
             )
+        check_row_order(X=X, concepts=concepts)
         self._warn_if_correcting_hurts()
         bottleneck, features = self._on_device(X)
         annotations = Annotations.read(concepts, None, len(features))

@@ -199,6 +199,8 @@ def _what_to_decide(found: Audit) -> str:
         f"{n_wrong:,} of the labels and annotations in suspects.csv "
         f"{is_or_are(n_wrong)} probably wrong"
     )
+    if found.nothing_learned:
+        line += f" (none listed of {', '.join(found.nothing_learned)}: nothing learned)"
     if found.suggested is None:
         return f"{line}; there are too few held-out texts to suggest changes."
     if not len(found.suggestions):
