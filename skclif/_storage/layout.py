@@ -54,28 +54,30 @@ class Choose:
         Columns that may be missing.
     options : dict of str to tuple of (str, str)
         The argument and the option that name the column, by what it is used as.
-    all : bool
-        Whether all columns are read, whatever is wanted.
+    all : callable
+        Takes the names of the columns, and returns whether all of them are read,
+        whatever is wanted.
     """
 
     source: Source
     wanted: Mapping[str, str]
     optional: Collection[str] = frozenset()
     options: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    all: bool = False
+    all: Callable[[Sequence[str]], bool] = lambda names: False
 
     def __call__(self, names: Sequence[str]) -> list[str]:
         """Return the columns to read; refuse the table if a required one is missing."""
         if not any(names):
             raise DataFileError(f"{self.source} is empty.")
-        if self.all:
-            return list(dict.fromkeys(names))
         for name, role in self.wanted.items():
             if names.count(name) > 1:
                 raise DataFileError(
                     f"{self.source} has {names.count(name)} columns named {name!r}, "
                     f"asked for as {role}; rename all except one."
                 )
+        if self.all(names):
+            return list(dict.fromkeys(names))
+        for name, role in self.wanted.items():
             if name not in names and name not in self.optional:
                 raise self._missing(name, role, names)
         return [name for name in self.wanted if name in names]

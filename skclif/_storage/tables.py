@@ -6,8 +6,8 @@ data, whatever number of lines it fills.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..exceptions import DataFileError
@@ -61,6 +61,7 @@ def read_columns(
     quoted: bool | None = True,
     sheet: str | None = None,
     flatten: Flatten | None = None,
+    is_export: Callable[[Sequence[str]], bool] | None = None,
 ) -> Columns:
     """Return the raw values of some columns, one list per column.
 
@@ -78,7 +79,7 @@ def read_columns(
         do, except between tabs.
     sheet : str, default=None
         The sheet of a workbook; None for the only one.
-    flatten : callable, default=None
+    flatten, is_export : callable, default=None
         See `read_table`.
 
     Raises
@@ -93,7 +94,10 @@ def read_columns(
         If Python does not know the encoding.
     """
     layout = Layout(encoding, quoted, sheet)
-    return read_table(path, roles, layout, optional=optional, flatten=flatten).columns
+    table = read_table(
+        path, roles, layout, optional=optional, flatten=flatten, is_export=is_export
+    )
+    return table.columns
 
 
 def read_table(
@@ -104,6 +108,7 @@ def read_table(
     optional: Collection[str] = frozenset(),
     options: Mapping[str, tuple[str, str]] | None = None,
     flatten: Flatten | None = None,
+    is_export: Callable[[Sequence[str]], bool] | None = None,
 ) -> Table:
     """Return some columns of a file, and how it was read.
 
@@ -142,7 +147,10 @@ def read_table(
         if flatten is None:
             columns = reader(source, layout, choose, notes)
         else:
-            columns = _flattened(source, layout, choose, notes, reader, flatten)
+            is_export = is_export or (lambda names: True)
+            columns = _flattened(
+                source, layout, choose, notes, reader, flatten, is_export
+            )
     except UnicodeError as error:
         raise source.encoding_error(layout.encoding) from error
     if not next(iter(columns.values())):
@@ -201,11 +209,19 @@ def _flattened(
     notes: list[str],
     reader: _Reader,
     flatten: Flatten,
+    is_export: Callable[[Sequence[str]], bool],
 ) -> Columns:
     if reader is read_json:
         records = read_records(source, layout)
     else:
-        whole = Choose(source, choose.wanted, all=True)
-        records = records_of(reader(source, layout, whole, notes))
+        columns = reader(source, layout, replace(choose, all=is_export), notes)
+        names = [*columns]
+        if not is_export(names):
+            return columns  # those that were asked for
+        if not columns[names[0]]:  # records without rows have no names
+            return {name: [] for name in choose(names)}
+        records = records_of(columns)
     flat = flatten(records)
+    if flat is not None:
+        notes.append("an export of an annotation tool")
     return columns_of(records if flat is None else flat, choose)

@@ -104,7 +104,20 @@ _VALUES = (
         "ticked or empty; repeat it for each.",
     ),
 )
+_ANNOTATORS = click.option(
+    "--annotators",
+    type=click.Choice(["majority", "all"]),
+    help="What becomes of several annotators of a text: the value that most of them "
+    "chose, or a row for each, with weights that add up to 1.",
+)
+_MAJORITY = click.option(
+    "--annotators",
+    type=click.Choice(["majority"]),
+    help="What becomes of several annotators of a text: the value that most of them "
+    "chose.",
+)
 _SPLITS = (
+    _ANNOTATORS,
     click.option(
         "--split-by",
         metavar="COLUMN",
@@ -151,7 +164,7 @@ def reading(concepts: str, group: str, *, splits: bool = True) -> Callable[[_F],
     group : str
         What groups are for, in the help.
     splits : bool, default=True
-        Whether the command splits the rows.
+        Whether the command splits the rows, and weighs them.
     """
     concept = click.option(
         "--concept",
@@ -162,7 +175,7 @@ def reading(concepts: str, group: str, *, splits: bool = True) -> Callable[[_F],
         f"not annotated. {concepts}",
     )
     groups = click.option("--group", metavar="COLUMN", help=group)
-    more = _SPLITS if splits else ()
+    more = _SPLITS if splits else (_MAJORITY,)
     return options(_TEXT, _LABEL, concept, groups, *more, *_VALUES, *_LAYOUT)
 
 
@@ -189,6 +202,7 @@ def how_read(options: dict[str, Any]) -> dict[str, Any]:
         "quoted": options["quoted"],
         "sheet": options["sheet"],
         # JSON has no numbers as names.
+        "annotators": options.get("annotators"),
         "columns": {str(n): name for n, name in options["column_names"].items()},
         "reading": _READING,
     }
@@ -248,6 +262,7 @@ def _load(file: Path, options: dict[str, Any]) -> Any:
         quoted=options["quoted"],
         sheet=options["sheet"],
         column_names={int(n): name for n, name in options["columns"].items()},
+        annotators=options.get("annotators"),  # which earlier audits lack
     )
 
 

@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from .._annotation_tools.annotated import Request
+from .._annotation_tools.exports import Flattener
+from .._annotation_tools.rows import WEIGHT
 from .._inputs.sklearn import StrOptions, validate_params
 from .._results.words import how_many
 from .._storage.tables import Layout, Table, read_table
@@ -27,6 +30,7 @@ NA_VALUES = ("NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "<NA>")
 # What a column is used as, and the argument and the option that name it.
 _TEXT, _LABEL, _ID, _GROUP = "the text", "the label", "the identifier", "the group"
 _CONCEPT, _SPLIT, _TIME = "a concept", "what keeps rows together", "the time"
+_WEIGHT = "the weight"
 _OPTIONS = {
     _TEXT: ("text=", "--text"),
     _LABEL: ("label=", "--label"),
@@ -59,6 +63,7 @@ _SKIP = {
         "quoted": ["boolean", None],
         "sheet": [str, None],
         "column_names": [dict, None],
+        "annotators": [StrOptions({"majority", "all"}), None],
     },
     prefer_skip_nested_validation=True,
 )
@@ -79,6 +84,7 @@ def load_reviews(
     quoted: bool | None = None,
     sheet: str | None = None,
     column_names: Mapping[int, str] | None = None,
+    annotators: str | None = None,
 ) -> Bunch:
     r"""Load texts, labels and concept annotations from a file of your own.
 
@@ -95,6 +101,8 @@ def load_reviews(
 
     Files of text may be compressed, with `.gz` at the end of the name; a `.zip` holds
     one file of any format. The same table gives the same values in every format.
+
+    Exports of Label Studio, doccano and Argilla are recognised by their structure.
 
     Parameters
     ----------
@@ -156,6 +164,12 @@ def load_reviews(
         For a file without a header, the names of its columns by their number, from 1:
         `{1: "label", 2: "text"}`.
 
+    annotators : {"majority", "all"}, default=None
+        What becomes of several annotators of a text: the value that most of them chose,
+        or a row for each of them, whose weights add up to 1. The rows of a text share
+        the identifier, or are in the structure of an annotation tool. None refuses
+        several.
+
     Returns
     -------
     reviews : :class:`~sklearn.utils.Bunch`
@@ -176,6 +190,8 @@ def load_reviews(
             What `split_by` says.
         times : Series of float64 or datetime64 of shape (n_samples,) or None
             The times; those with a zone in UTC.
+        weights : Series of float64 of shape (n_samples,) or None
+            With `annotators="all"` the weights of the rows; None is 1 for all.
         ids : Index of str of shape (n_samples,)
             The identifiers of the rows.
         frame : DataFrame
@@ -248,7 +264,19 @@ def load_reviews(
     roles = _roles([*((_TEXT, name) for name in texts), *uses])
     fill = _checked_empty(empty, [label, *concepts, group])
     layout = Layout(encoding, quoted, sheet, _checked_names(column_names))
-    table = read_table(Path(path), roles, layout, options=_OPTIONS)
+    values = [name for use, name in uses if use in (_LABEL, _CONCEPT)]
+    others = [name for name in roles if name not in values and name != id]
+    request = Request(Path(path), values, others, id, annotators)
+    flattener = Flattener(request)
+    table = read_table(
+        Path(path),
+        {**roles, WEIGHT: _WEIGHT},
+        layout,
+        optional=(WEIGHT,),
+        options=_OPTIONS,
+        flatten=flattener,
+        is_export=flattener.is_export,
+    )
     missing = {"", *map(str, NA_VALUES if na_values is None else na_values)}
     parts = _parts(str(path), table, texts, uses, missing, fill)
     parts, left_out = _complete(parts, incomplete)
@@ -331,6 +359,8 @@ def _parts(
         elif use is not _ID:
             column = as_cells(column, missing, fill.get(name))
         parts[use, name] = column
+    if WEIGHT in columns:
+        parts[_WEIGHT, WEIGHT] = columns[WEIGHT]
     return parts
 
 
@@ -400,7 +430,7 @@ def _bunch(path: str, table: Table, parts: _Parts, left_out: list[int]) -> Bunch
 
     concepts = [column for (use, _), column in series.items() if use is _CONCEPT]
     shown = [series[text_key], of(_LABEL), *concepts, of(_GROUP)]
-    split, time = named.get(_SPLIT), named.get(_TIME)
+    split, time, weight = (named.get(use) for use in (_SPLIT, _TIME, _WEIGHT))
     return Bunch(
         data=series[text_key],
         target=of(_LABEL),
@@ -412,6 +442,9 @@ def _bunch(path: str, table: Table, parts: _Parts, left_out: list[int]) -> Bunch
         times=None
         if time is None
         else pd.Series(as_times(time), index=ids, name=time.name),
+        weights=None
+        if weight is None
+        else pd.Series(weight.cells, index=ids, name="weight", dtype=float),
         ids=ids,
         frame=pd.concat([part for part in shown if part is not None], axis=1),
         path=path,
