@@ -281,6 +281,8 @@ def test_a_file_without_a_header_says_so(write):
     json = write('{"text": "a", "label": 1}', "r.json")
     with pytest.raises(DataFileError, match="a .json file names its columns itself"):
         load_reviews(json, column_names={1: "text"})
+    with pytest.raises(DataFileError, match="Name another with text=.$"):
+        load_reviews(json, text="x", label=None)
 
 
 @pytest.mark.parametrize(
@@ -446,7 +448,9 @@ def test_formulas_without_a_value_are_refused(named, workbook):
     rows = [["text", "label"], ["a", "x"], ["b", None], ["c", '=IF(1,"y")']]
     path = workbook(rows[named:])
     given = {"column_names": {1: "text", 2: "label"}} if named else {}
-    message = "column 'label', row 3: a formula without a value. Open the workbook"
+    message = (
+        r"""column 'label', row 3: the formula '=IF\(1,"y"\)' has no stored value"""
+    )
     with pytest.raises(DataFileError, match=message):
         load_reviews(path, **given, incomplete="skip")
     assert len(load_reviews(path, **given, label=None).data) == 3
