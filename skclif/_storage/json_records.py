@@ -41,7 +41,7 @@ def _lines(source: Source, file: TextIO) -> Records:
         except (ValueError, RecursionError) as error:
             raise DataFileError(
                 f"{source}, {where} is not JSON: {error}. A file holds one whole "
-                'object on each line, or one array of objects (pandas: orient="records").'
+                "object on each line, or one array (orient='records' in pandas)."
             ) from error
         records.append(_object(source, where, record))
     return records
