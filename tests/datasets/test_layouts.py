@@ -109,6 +109,14 @@ def test_an_open_quote_that_swallows_rows_is_refused(separator, write):
     assert len(quiet(path, quoted=True).data) == 3
 
 
+def test_an_open_quote_in_a_file_without_a_header_is_refused(write):
+    path = write('"Best soup,1\ncold,0\nawful",0\nfine,1\n,\n,\n')
+    names = {1: "text", 2: "label"}
+    with pytest.raises(DataFileError, match=r"in row 1 \(lines 1 to 3\), and each"):
+        load_reviews(path, column_names=names)
+    assert len(quiet(path, column_names=names, quoted=False).data) == 4
+
+
 def test_an_open_quote_beside_texts_with_line_breaks_is_named(write):
     lines = [line.replace("\t", ",") for line in BARE]
     path = write("\n".join([*lines, '"two\nlines",1']) + "\n")
