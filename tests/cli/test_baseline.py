@@ -16,7 +16,6 @@ def file(tmp_path_factory):
     frame = pd.DataFrame({"review": reviews.data, "stars": reviews.target})
     frame = frame.assign(food=reviews.concepts["food"], who=range(90))
     frame = frame.assign(half=frame["stars"] / 2, same="x")
-    frame = frame.assign(score=[k % 40 + 0.5 for k in range(90)])
     frame["gap"] = ["", *frame["review"][1:]]
     path = tmp_path_factory.mktemp("baseline") / "reviews.csv"
     frame.to_csv(path, index=False)
@@ -75,10 +74,6 @@ def test_json_for_programs_and_a_picture(file, tiny_encoder, tmp_path):
             "The column 'who' has 90 different labels in 90 rows, suc",
         ),
         (
-            ["--label", "score"],
-            "The column 'score' has numbers that are not whole, which",
-        ),
-        (
             ["--label", "same"],
             "The column 'same' has one label only, 'x': nothing to c",
         ),
@@ -123,6 +118,12 @@ def test_embedders_that_cannot_be_had_are_refused_before_the_table(
     result = run(file, *options)
     assert result.exit_code == 1 and match in result.stderr
     assert not result.stdout
+
+
+def test_half_points_are_classes(file):
+    result = run(file, "--label", "half", "--words-only")
+    assert result.exit_code == 0, result.output
+    assert "numbers: half" in result.stderr
 
 
 def test_incomplete_rows_are_left_out_if_asked_for(file):
