@@ -10,9 +10,6 @@ from typing import Any
 
 from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError
-<<<<<<< HEAD
-from .kinds import as_floats
-=======
 from .decision_lines import (
     ACCEPT,
     REJECT,
@@ -23,7 +20,6 @@ from .decision_lines import (
 )
 from .decision_rows import Rows
 from .decision_values import is_word, known_words, value_of, word_of
->>>>>>> h-tools
 from .lists import Lists
 from .rejections import Key, Rejection, value_hash
 from .revisions import Change, Revision
@@ -343,182 +339,6 @@ def _to_be_asked(line: Line, path: str, revision: Revision) -> DataFileError:
     )
 
 
-<<<<<<< HEAD
-def _known_words(kind: str, path: str, revision: Revision) -> str:
-    if _is_amount(kind, path, revision):
-        return "a finite number"
-    return ", ".join(repr(format_value(v)) for v in _values(kind, path, revision))
-
-
-def _check_text(line: dict[str, str], digest: str, audited: str | None) -> None:
-    where = line["where"]
-    if not _same_hash(line["text_hash"], short_hash(digest)):
-        raise DataFileError(
-            f"{where}: the text of {line['id']!r} is not the one that was decided on: "
-            f"its hash is {HASH_PREFIX}{short_hash(digest)}, not "
-            f"{line['text_hash']!r}. Take the line from the present suspects.csv or "
-            "suggestions.csv, and decide again."
-        )
-    text = line.get("text")
-    if text and digest not in _digests(text) and not _same_text(text, audited):
-        raise DataFileError(
-            f"{where}: the text of {line['id']!r} in this file is not the one that "
-            "was audited. If it was changed by mistake, restore it or leave out the "
-            "column text; if the review itself is to change, audit it again."
-        )
-
-
-def _same_hash(said: str, known: str) -> bool:
-    """Return whether a hash is the known one, or what a spreadsheet makes of it.
-
-    Files of older versions have no prefix, so that some hashes are numbers to one.
-    """
-    if said == f"{HASH_PREFIX}{known}":
-        return True
-    if said == known or not _LIKE_A_NUMBER.fullmatch(known):
-        return said == known
-    try:
-        return math.isclose(float(said), float(known), rel_tol=1e-4)
-    except ValueError:
-        return False
-
-
-def _same_text(text: str, audited: str | None) -> bool:
-    return audited is not None and _unix(text) == _unix(audited)
-
-
-def _unix(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _digests(text: str) -> set[str]:
-    """Return the hashes of a text with each kind of line end."""
-    unix = _unix(text)
-    forms = (text, unix, unix.replace("\n", "\r\n"), unix.replace("\n", "\r"))
-    return {hashlib.sha256(form.encode()).hexdigest() for form in forms}
-
-
-def _path(where: str, kind: str, path: str, revision: Revision) -> str:
-    concepts = [str(name) for name in revision.model.concept_names_in_]
-    known = {"relabel": ["label"], "annotate": concepts}.get(kind, ["row"])
-    path = path or (known[0] if kind != "annotate" else path)
-    if path not in known:
-        raise DataFileError(
-            f"{where}: {kind!r} of {path!r}; it goes with "
-            f"{', '.join(map(repr, known)) or 'concepts, of which there are none'}."
-        )
-    return path
-
-
-def _value(line: dict[str, str], kind: str, path: str, revision: Revision) -> Any:
-    """Return the value that a line proposes."""
-    where, said = line["where"], line["proposed"]
-    if kind == "drop":
-        return 0.0
-    if kind == "reweight":
-        try:
-            weight = float(said)
-        except ValueError:
-            weight = -1.0
-        if weight != 0 and not _LEAST_WEIGHT <= weight <= _LARGEST_WEIGHT:
-            raise DataFileError(
-                f"{where}: the weight {said!r} of {line['id']!r} is neither 0 nor a "
-                f"number from {_LEAST_WEIGHT:g} to {_LARGEST_WEIGHT:g}."
-            )
-        return weight
-    if kind == "annotate":
-        word = _removal_word(where, path, said, revision)
-        if said.casefold() == word:
-            return None
-        if said.casefold() == _AS_VALUE and word == _AS_REMOVAL:
-            alike = _like_the_word(path, revision)
-            written = [f"value:{format_value(value)}" for value in alike]
-            return alike[written.index(said) if said in written else 0]
-    value = _known_value(kind, path, said, revision)
-    if value is not None:
-        return value
-    if _is_amount(kind, path, revision):
-        raise DataFileError(
-            f"{where}: the value {said!r} of {path!r} is no finite number. Write one, "
-            f"or {word!r} to take the annotation away."
-        )
-    words = _known_words(kind, path, revision)
-    hint = "."
-    if kind == "annotate":
-        hint = f", or write {word!r} to take the annotation away."
-    raise DataFileError(
-        f"{where}: the value {said!r} of {path!r} is not known to the model, which "
-        f"has {words}{hint}"
-    )
-
-
-def _removal_word(where: str, path: str, said: str, revision: Revision) -> str:
-    """Return the word that takes an annotation away; refuse a cell that is unclear."""
-    word = _AS_REMOVAL if _like_the_word(path, revision) else UNANNOTATED
-    if not said:
-        raise DataFileError(
-            f"{where}: the column proposed is empty, in an accepted line for {path!r}. "
-            f"Write the value, or {word!r} to take the annotation away."
-        )
-    if said.casefold() == UNANNOTATED != word:
-        raise DataFileError(
-            f"{where}: {said!r} reads like a value of {path!r}, and like the word that "
-            f"takes an annotation away. Write {_AS_VALUE!r} for the value, or "
-            f"{_AS_REMOVAL!r} to take the annotation away."
-        )
-    return word
-
-
-def _like_the_word(path: str, revision: Revision) -> list[Any]:
-    """Return the values of a concept that read like the word that takes one away."""
-    return [
-        value
-        for value in _values("annotate", path, revision)
-        if format_value(value).casefold() == UNANNOTATED
-    ]
-
-
-def _known_value(kind: str, path: str, said: str, revision: Revision) -> Any:
-    """Return the value that a cell names, None if the model does not know it."""
-    if _is_amount(kind, path, revision):
-        return _amount(said)
-    known = _values(kind, path, revision)
-    for value in known:
-        if format_value(value) == said:
-            return value
-    return next((value for value in known if _is_word(said, value)), None)
-
-
-def _values(kind: str, path: str, revision: Revision) -> list[Any]:
-    """Return the values that the model knows of the label or a concept."""
-    model = revision.model
-    if kind == "relabel":
-        return list(model.classes_.tolist())
-    if kind != "annotate" or _is_amount(kind, path, revision):
-        return []  # of weights, and of amounts
-    known = model.concept_classes_[list(model.concept_names_in_).index(path)]
-    return [plain_value(value) for value in known]
-
-
-def _is_amount(kind: str, path: str, revision: Revision) -> bool:
-    """Return whether a value is a number of a continuous concept."""
-    model = revision.model
-    if kind != "annotate":
-        return False
-    return model.concept_classes_[list(model.concept_names_in_).index(path)] is None
-
-
-def _amount(said: str) -> Any:
-    """Return the number that a cell says, None if it says none."""
-    try:
-        value = float(said)
-    except ValueError:
-        return None
-    return plain_value(value) if abs(value) <= LARGEST_NUMBER else None
-
-
-=======
->>>>>>> h-tools
 def _refuse_contradictions(path: Path, changes: list[Change]) -> None:
     dropped = {change.id for change in changes if change.kind == "drop"}
     for change in changes:
@@ -533,33 +353,6 @@ def _key(change: Change) -> _Value:
     return change.id, change.kind == "annotate", change.path
 
 
-<<<<<<< HEAD
-def _is_word(said: str, value: Any) -> bool:
-    """Return whether a cell says a value.
-
-    A spreadsheet can write 4 as 4.0, 4.5 as 4.50, and True as TRUE. The label 4.5 is a
-    word, because a classifier has no such classes.
-    """
-    word = _word(value)
-    is_logical = said.casefold() in ("true", "false")
-    return (
-        said == word
-        or (_is_number(value) and _equal(said, value))
-        or (is_logical and said.casefold() == word.casefold())
-    )
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether a value is a number, or a word for one: "4.5" and not "007"."""
-    return not isinstance(value, str) or as_floats([value]) is not None
-
-
-def _word(value: Any) -> str:
-    return "" if value is None else format_value(value)
-
-
-=======
->>>>>>> h-tools
 def _is_so(change: Change) -> bool:
     return _same(change.old, change.new)
 

@@ -355,7 +355,6 @@ def test_a_contradiction_is_refused(name, out, truth, tmp_path):
 
 
 @pytest.mark.parametrize(
-<<<<<<< HEAD
     ("wanted", "kind", "message"),
     [
         ({"stars": 4}, "drop", "no row to train on would have the label 4 (changes"),
@@ -376,16 +375,9 @@ def test_a_class_or_value_left_without_rows(
     values = values if isinstance(values, list) else [values]
     free = [i for value in values for i in truth.free(**{name: value})]
     decisions = [truth.line(kind, i, path, new) for i in free]
-=======
-    ("kind", "path", "new"), [("drop", "row", ""), ("relabel", "label", 5)]
-)
-def test_a_class_left_without_rows(kind, path, new, out, truth, tmp_path):
-    decisions = [truth.line(kind, i, path, new) for i in truth.free(stars=4)]
->>>>>>> h-tools
     file = folders.write(tmp_path / "d.csv", decisions)
     before = folders.contents(out)
-    said = refused("apply", out, file, "--quiet")
-    assert "After these changes no row to train on would have the label 4" in said
+    assert message in refused("apply", out, file, "--quiet")
     assert folders.contents(out) == before
 
 
@@ -690,16 +682,9 @@ def test_a_table_of_parquet(listed, revision, tmp_path):
 
 def test_a_long_text_can_be_decided_on(tiny_encoder, tmp_path):
     """Of more characters than Python's reader of CSV takes by itself."""
-<<<<<<< HEAD
-    table = folders.reviews(100)
-    table.loc[::5, "review"] += " the soup" * 16_000
-    table["stars"] = (table["stars"] > 2).astype(int)
-    rows = table.rename(columns={"review": "text", "stars": "label"})
-=======
     table = folders.reviews(120)
     table.loc[[5, 15, 25], "review"] += " the soup" * 20_000
     rows = table.iloc[:120].rename(columns={"review": "text", "stars": "label"})
->>>>>>> h-tools
     file, out = tmp_path / "reviews.jsonl", tmp_path / "out"
     names = ["text", "label", "food"]
     rows[names].to_json(file, orient="records", lines=True)
@@ -716,13 +701,8 @@ def test_a_long_text_can_be_decided_on(tiny_encoder, tmp_path):
 
 
 def test_ids_and_texts_that_look_like_formulas(tiny_encoder, tmp_path):
-<<<<<<< HEAD
-    table = folders.reviews(100)
-    table["review_id"] = [f"=1+{k}" if k % 2 else f"@{k}" for k in range(100)]
-=======
     table = folders.reviews(120)
     table["review_id"] = [f"=1+{k}" if k % 2 else f"@{k}" for k in range(120)]
->>>>>>> h-tools
     table["food"] = table["food"].replace({"Positive": "+", "Negative": "-"})
     audited = folders.make_audit(tmp_path, tiny_encoder, table=table)
     decisions = folders.lines(audited.out, "suspects.csv").drop_duplicates("id")
