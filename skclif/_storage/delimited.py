@@ -122,7 +122,7 @@ class _Lines:
         self._lines, self._separator = iter(lines), separator
         self.number = 0
         self.n_separators: list[int] = []
-        self.begins_quoted = False  # then quotes enclose fields
+        self.begins_quoted = False
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -185,6 +185,7 @@ class _Rows:
         for column in columns.values():
             del column[len(column) - n_empty :]
         self.n_rows -= n_empty
+        self.n_plain -= n_empty
         self._check_lines()
         return columns
 
@@ -227,7 +228,9 @@ class _Rows:
         """Say if another reading of the quotes gives other rows or texts."""
         if self.layout.quoted is not None:
             return
-        if self.swallowing and not self.lines.begins_quoted:
+        # A header in quotes says that quotes enclose fields.
+        has_quoted_header = self.lines.begins_quoted and not self.layout.column_names
+        if self.swallowing and not has_quoted_header:
             self._doubt_quotes()
         n_quoted = self.quotes["quoted"]
         if n_quoted and not self.quotes["bare"]:

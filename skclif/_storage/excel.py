@@ -15,6 +15,7 @@ from .layout import Choose, Columns, Layout, header_of
 from .sources import Source, check_size
 
 _Row = tuple[Any, ...]
+_SHOWN = 40  # characters of a formula
 
 
 def read_excel(
@@ -130,7 +131,8 @@ def _refuse_uncomputed(
                 continue
             if columns[name][number - 1 : number] in ([], [None]):
                 raise DataFileError(
-                    f"{source}, column {name!r}, row {number}: a formula without a "
-                    "value. Open the workbook in a spreadsheet program, save it, "
-                    "and try again."
+                    f"{source}, column {name!r}, row {number}: the formula "
+                    f"{str(cell.value)[:_SHOWN]!r} has no stored value. Open the "
+                    "workbook in a spreadsheet program and save it; if the cell is a "
+                    "text, format it as one."
                 )

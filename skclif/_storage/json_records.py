@@ -40,8 +40,8 @@ def _lines(source: Source, file: TextIO) -> Records:
             record = json.loads(line, object_pairs_hook=_unique_names)
         except (ValueError, RecursionError) as error:
             raise DataFileError(
-                f"{source}, {where} is not JSON: {error}. A file holds one whole JSON "
-                "object on each line, or one array of objects."
+                f"{source}, {where} is not JSON: {error}. A file holds one whole "
+                "object on each line, or one array (orient='records' in pandas)."
             ) from error
         records.append(_object(source, where, record))
     return records

@@ -17,6 +17,7 @@ Flatten = Callable[[Records], Records | None]
 
 _SHOWN = 80  # characters of a column's name
 _NAMED = 30  # columns
+_HEADED = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm")  # which may lack a header
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class Choose:
         python, command = self.options.get(role, ("", ""))
         advice = "Name another with {}." if python else ""
         headless = ""
-        if not set(self.wanted) & set(names) and self.options:
+        is_named = self.source.suffix not in _HEADED  # its format names the columns
+        if not (is_named or set(self.wanted) & set(names)) and self.options:
             headless = " If its first row is no header, number the columns with {}."
         if f'"{name}"' in names:
             advice, headless = "Its names are in double quotes; use {}.", ""
@@ -131,7 +133,7 @@ def refuse_names(source: Source, layout: Layout) -> None:
     """Refuse names for columns that have names."""
     if layout.column_names:
         raise DataFileError(
-            f"{source}: a {source.suffix} file names its columns itself.",
+            f"{source}: a {source.suffix or 'Parquet'} file names its columns itself.",
             python="Leave out column_names=.",
             command="Leave out --column.",
         )

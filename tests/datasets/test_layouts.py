@@ -109,6 +109,14 @@ def test_an_open_quote_that_swallows_rows_is_refused(separator, write):
     assert len(quiet(path, quoted=True).data) == 3
 
 
+def test_an_open_quote_in_a_file_without_a_header_is_refused(write):
+    path = write('"Best soup,1\ncold,0\nawful",0\nfine,1\n,\n,\n')
+    names = {1: "text", 2: "label"}
+    with pytest.raises(DataFileError, match=r"in row 1 \(lines 1 to 3\), and each"):
+        load_reviews(path, column_names=names)
+    assert len(quiet(path, column_names=names, quoted=False).data) == 4
+
+
 def test_an_open_quote_beside_texts_with_line_breaks_is_named(write):
     lines = [line.replace("\t", ",") for line in BARE]
     path = write("\n".join([*lines, '"two\nlines",1']) + "\n")
@@ -281,6 +289,8 @@ def test_a_file_without_a_header_says_so(write):
     json = write('{"text": "a", "label": 1}', "r.json")
     with pytest.raises(DataFileError, match="a .json file names its columns itself"):
         load_reviews(json, column_names={1: "text"})
+    with pytest.raises(DataFileError, match="Name another with text=.$"):
+        load_reviews(json, text="x", label=None)
 
 
 @pytest.mark.parametrize(
@@ -446,7 +456,9 @@ def test_formulas_without_a_value_are_refused(named, workbook):
     rows = [["text", "label"], ["a", "x"], ["b", None], ["c", '=IF(1,"y")']]
     path = workbook(rows[named:])
     given = {"column_names": {1: "text", 2: "label"}} if named else {}
-    message = "column 'label', row 3: a formula without a value. Open the workbook"
+    message = (
+        r"""column 'label', row 3: the formula '=IF\(1,"y"\)' has no stored value"""
+    )
     with pytest.raises(DataFileError, match=message):
         load_reviews(path, **given, incomplete="skip")
     assert len(load_reviews(path, **given, label=None).data) == 3
