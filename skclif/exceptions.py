@@ -7,6 +7,7 @@ __all__ = [
     "DataFileError",
     "InfluenceWarning",
     "InterventionWarning",
+    "ManyValuesWarning",
     "ModelFileError",
     "PenaltyWarning",
     "RepeatedTextWarning",
@@ -29,6 +30,10 @@ class InfluenceWarning(UserWarning):
 
 class InterventionWarning(UserWarning):
     """To correct concepts may make the label of a model worse."""
+
+
+class ManyValuesWarning(UserWarning):
+    """A concept or a label has so many values that they seem to be no categories."""
 
 
 class ModelFileError(ValueError):
