@@ -8,6 +8,7 @@ __all__ = [
     "DataFileWarning",
     "InfluenceWarning",
     "InterventionWarning",
+    "ManyValuesWarning",
     "ModelFileError",
     "PenaltyWarning",
     "RepeatedTextWarning",
@@ -57,6 +58,10 @@ class InfluenceWarning(UserWarning):
 
 class InterventionWarning(UserWarning):
     """To correct concepts may make the label of a model worse."""
+
+
+class ManyValuesWarning(UserWarning):
+    """A concept or a label has so many values that they seem to be no categories."""
 
 
 class ModelFileError(ValueError):
