@@ -147,6 +147,7 @@ class RunRecord:
             "counts": found.counts,
             "metrics": found.metrics,
             "suggestions": found.suggested,
+            "nothing_learned": list(found.nothing_learned),
             "warnings": [*found.warnings, *self.notes, *about["cut"]],
             "fingerprints": {**about["files"], **found.fingerprints},
             "trail": {"records": last["number"], "hash": last["hash"]},

@@ -14,7 +14,7 @@ from .._audit.truth import Truth, mark
 from .._inputs.annotations import format_value as plain
 from .._results.suggestions import HURTS
 from .rendering import render
-from .words import FAILURES, what_was_done
+from .words import FAILURES, number, what_was_done
 
 if TYPE_CHECKING:
     from .._audit.findings import Audit
@@ -63,6 +63,11 @@ def _context(
             {**_proposal(line), "truth": mark(truth, line, planted)} for line in lines
         ]
 
+    amounts = {
+        name: quality
+        for name, quality in audit.metrics.get("concepts", {}).items()
+        if "mean" in quality
+    }
     asked = is_asked(audit.suggestions)
     is_overall = audit.influence["target"] == "all"
     overall, of_rows = audit.influence[is_overall], audit.influence[~is_overall]
@@ -74,6 +79,9 @@ def _context(
         "run": run,
         "has_text": "text" in audit.predictions,
         "concepts": audit.concepts,
+        "nothing_learned": audit.nothing_learned,
+        "amounts": amounts,
+        "n_categorical": len(audit.concepts) - len(amounts),
         "method": audit.method,
         "classes": [plain(value) for value in audit.classes],
         "metrics": audit.metrics,
@@ -170,12 +178,17 @@ def _mistakes(
     for line in influence.to_dict("records"):
         culprits[line["target_id"]].append(_culprit(line, training, planted))
     return [
-        {**_mistake(row, audit.concepts), "culprits": culprits[row["id"]]}
+        {
+            **_mistake(row, audit.concepts, audit.spreads),
+            "culprits": culprits[row["id"]],
+        }
         for row in rows
     ]
 
 
-def _mistake(row: _Line, concepts: Sequence[str]) -> _Context:
+def _mistake(
+    row: _Line, concepts: Sequence[str], spreads: dict[str, float]
+) -> _Context:
     mistake: _Context = {
         "id": row["id"],
         "text_hash": row["text_hash"],
@@ -198,12 +211,16 @@ def _mistake(row: _Line, concepts: Sequence[str]) -> _Context:
         annotated, predicted = row[f"annotated:{name}"], row[f"predicted:{name}"]
         is_known = annotated is not None and annotated == annotated
         instead = row[f"label_if_corrected:{name}"]
+        differs, shown = plain(annotated) != plain(predicted), plain(predicted)
+        if name in spreads:
+            differs = is_known and abs(annotated - predicted) > spreads[name]
+            shown = number(predicted)
         mistake["concepts"].append(
             {
                 "name": name,
                 "annotated": plain(annotated) if is_known else None,
-                "predicted": plain(predicted),
-                "differs": is_known and plain(annotated) != plain(predicted),
+                "predicted": shown,
+                "differs": is_known and differs,
                 "p_annotated": row[f"p_annotated:{name}"],
                 "label_if_corrected": None if pd.isna(instead) else plain(instead),
             }

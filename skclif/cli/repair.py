@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .._audit.revisions import Place, Revision
 
 _NAMED = 5
+_MEASURES = {"accuracy": ".1%", "mean absolute error": ".3g"}  # of concepts
 _QUALITY = {"accuracy": "accuracy", "macro_f1": "macro F1", "log_loss": "log-loss"}
 _FLATTERED = (
     "on texts that chose some of these changes: that flatters them, and is not what "
@@ -63,7 +64,8 @@ def apply_command(
 ) -> None:
     """Apply accepted DECISIONS to the model in DIR, and remember rejected ones.
 
-    DECISIONS is a copy of suspects.csv or suggestions.csv, or lines of both. Write
+    DECISIONS is a copy of suspects.csv or suggestions.csv, or lines of both; or the
+    tasks of `skclif tasks`, finished in Label Studio and exported as JSON. Write
     "accept" into the column decision of each change that is to be made and, if need be,
     another value into the column proposed. Write "reject" where nothing is to change:
     the trail records it, and the lists leave it out until its text or value changes.
@@ -209,7 +211,10 @@ class OpenAudit:
             lists=read_lists(self.folder.path),
             rejected=standing(self.records),
             wrong=lambda: wrong_probabilities(
-                revision.model, revision.rows, self.place.device
+                revision.model,
+                revision.rows,
+                self.place.device,
+                self.rows.about["options"].get("ordinal", ()),
             ),
             even_if_right=even_if_right,
         )
@@ -239,7 +244,8 @@ def _apply(audit: OpenAudit, path: Path, encoding: str, even_if_right: bool) -> 
     if not found.n_accepted and not found.n_rejected:
         raise click.ClickException(
             f"{path} decides nothing. Write 'accept' into the column decision of the "
-            "lines that are to be applied, and 'reject' where nothing is to change."
+            "lines that are to be applied, and 'reject' where nothing is to change; or "
+            "answer the tasks in Label Studio, and export them as JSON."
         )
     if found.changes:
         audit, result = carry_out(audit, path, found)
@@ -294,7 +300,7 @@ def carry_out(
         f"{how_many(found.n_accepted, 'accepted decision')}{also}: record "
         f"{last['number']} of {audit.folder.trail.path}."
     )
-    for line in _without_weight(audit):
+    for line in [*_emptied(last), *_without_weight(audit)]:
         console.result(line)
     if found.rejections:
         console.result(_rejected(found))
@@ -348,6 +354,15 @@ def _rejected(found: Decisions) -> str:
     )
 
 
+def _emptied(record: dict[str, Any]) -> Iterator[str]:
+    """Yield lines about values that went from the model."""
+    for path, value in record.get("emptied", []):
+        yield (
+            f"No row has the {'label' if path == 'label' else path} {value!r} any "
+            "more, so the value went from the model."
+        )
+
+
 def _without_weight(audit: OpenAudit) -> Iterator[str]:
     """Yield a line about changed values of rows that train nothing."""
     rows = audit.revision.rows
@@ -392,16 +407,18 @@ def _what_changed(comparison: dict[str, Any]) -> Iterator[str]:
         f"{how_many(n_changed, 'prediction')} changed: {comparison['n_better']:,} for "
         f"the better, {comparison['n_worse']:,} for the worse.{where}"
     )
-    concepts = comparison["concepts"]
-    moved = [
-        f"{one['concept']} {one['before']:.1%} → {one['after']:.1%}"
-        for one in concepts
-        if one["before"] != one["after"]
-    ]
-    if concepts:
-        others = "as before" if not moved else "the others as before"
-        rest = [others] * (len(moved) < len(concepts))
-        yield f"Accuracy of the concepts: {', '.join([*moved, *rest])}."
+    for measure, form in _MEASURES.items():
+        concepts = [o for o in comparison["concepts"] if o["measure"] == measure]
+        moved = [
+            f"{one['concept']} {one['before']:{form}} → {one['after']:{form}}"
+            for one in concepts
+            if one["before"] != one["after"]
+        ]
+        if concepts:
+            others = "as before" if not moved else "the others as before"
+            rest = [others] * (len(moved) < len(concepts))
+            said = f"{measure[0].upper()}{measure[1:]}"
+            yield f"{said} of the concepts: {', '.join([*moved, *rest])}."
 
 
 def _change(one: dict[str, Any], form: str, unit: str, scale: float = 1) -> str:
@@ -416,7 +433,7 @@ def _change(one: dict[str, Any], form: str, unit: str, scale: float = 1) -> str:
 def _forget(audit: OpenAudit, path: Path, encoding: str) -> None:
     import numpy as np
 
-    from .._audit.decisions import read_ids
+    from .._audit.decision_lines import read_ids
     from .._audit.revisions import names
 
     console, rows = audit.console, audit.rows
@@ -476,7 +493,9 @@ def _without(
             raise ValueError("No row is held out, so its quality would be unknown.")
         if not len(used):
             raise ValueError("No row is left to train on.")
-        check_parts(used, left.held_out)
+        check_parts(
+            used, left.held_out, audit.rows.about["options"].get("concept_kinds")
+        )
         lost = set(rows.labels[stay]).difference(used.labels)
         if lost:
             raise ValueError(

@@ -18,6 +18,7 @@ from .bottleneck import Bottleneck, TrainingData, concept_problem, solve_heads
 from .first_order import add_adjoints, solve_adjoint
 from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
+from .inverses import Cholesky, Inverse
 from .matrix_free import MatrixFree
 from .solvers import FactoredHessians, newton_cg
 from .sparse import Features
@@ -112,6 +113,8 @@ def solve_edit(
     concept_penalties: Tensor,
     limits: Limits,
     dropped: Sequence[int] = (),
+    reshaped: Sequence[int] = (),
+    label_reshaped: bool = False,
     settled: bool = True,
 ) -> Edited:
     """Solve both stages for edited rows.
@@ -132,6 +135,11 @@ def solve_edit(
     limits : Limits
     dropped : sequence of int
         Positions of concepts that `new` no longer has.
+    reshaped : sequence of int
+        Positions of concepts, counted before any is dropped, that have lost values.
+        `bottleneck` is already without these values, and is far from the optimum.
+    label_reshaped : bool
+        Whether the label has lost classes.
     settled : bool
         Whether `bottleneck` is at the optimum, so that unchanged heads are too.
     """
@@ -139,12 +147,14 @@ def solve_edit(
         bottleneck, old, factors = _without(bottleneck, old, factors, dropped)
         left = [j for j in range(len(concept_penalties)) if j not in dropped]
         concept_penalties = concept_penalties[left]
+        reshaped = [left.index(j) for j in reshaped]
     stack, old = bottleneck.concepts, _padded(old, new.features)
     changed, share = _changes(
         stack,
         (old.concepts, new.concepts),
         (old.concept_weights, new.concept_weights),
     )
+    share[list(reshaped)] = 1
     way = Way()
     if stack:
         parameters, way = _solve_again(
@@ -163,7 +173,9 @@ def solve_edit(
     )
     # What the label head sees moves with the concepts.
     moved = bool(dropped) or not settled or changed.any()
-    if ZERO in way.start:  # the inputs moved so far that this is a new problem
+    if (
+        label_reshaped or ZERO in way.start
+    ):  # the inputs moved so far that this is a new problem
         share = torch.ones_like(share)
     parameters, label_way = _solve_again(
         bottleneck.label_problem(new, penalty),
@@ -233,7 +245,7 @@ def _solve_again(
     parameters: Tensor,
     changed: Tensor,
     share: Tensor,
-    factors: Sequence[Tensor] | None,
+    factors: Sequence[Inverse] | None,
     limits: Limits,
 ) -> tuple[Tensor, Way]:
     """Solve changed heads, each from the start that is faster."""
@@ -339,14 +351,15 @@ def _without(
         annotated=data.annotated[:, kept],
         concept_weights=data.concept_weights[:, kept],
     )
-    if factors is None:
+    if factors is None or not isinstance(factors.label, Cholesky):
         return rest, data, None
     flat = torch.arange(bottleneck.label.n_scores)[:, None] * n_inputs + inputs
-    flat = flat.flatten().to(factors.label.device)
-    hessian = factors.label.tril() @ factors.label.tril().T
+    label = factors.label.factor.tril()
+    flat = flat.flatten().to(label.device)
+    label = torch.linalg.cholesky((label @ label.T)[flat][:, flat])
     factors = replace(
         factors,
-        label=torch.linalg.cholesky(hessian[flat][:, flat]),
+        label=Cholesky(label, bottleneck.label.n_scores),
         concepts=tuple(factors.concepts[j] for j in kept),
         cross=tuple(factors.cross[j][flat] for j in kept),
         concept_penalties=factors.concept_penalties[kept],

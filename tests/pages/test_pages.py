@@ -15,7 +15,7 @@ from skclif._audit.rows import Reviews
 from skclif._audit.run import last_repair
 from skclif._audit.truth import Truth
 from skclif._inputs.annotations import format_value
-from skclif._pages.audit_page import N_HARMFUL, _context, audit_html
+from skclif._pages.audit_page import N_HARMFUL, _context, _mistake, audit_html
 from skclif._pages.certificate import certificate
 from skclif._pages.notebook import influence_html
 from skclif._pages.words import fold_position, number, percent, signed
@@ -69,7 +69,7 @@ class Page(HTMLParser):
 
 def make_page(
     say="plain words",
-    n_samples=80,
+    n_samples=120,
     n_concepts=3,
     long=False,
     keep_text=True,
@@ -80,9 +80,12 @@ def make_page(
     X = rng.normal(size=(n_samples, 4))
     filling = " and so on" * 120 if long else ""
     texts = [f"text {i} {say}{filling}" for i in range(n_samples)]
-    labels = np.where(X[:, 0] + rng.normal(size=n_samples) > 0, f"good {say}", say)
+    is_wrong = rng.random((n_samples, 1 + n_concepts)) < 0.13
+    labels = np.where((X[:, 0] > 0) ^ is_wrong[:, 0], f"good {say}", say)
     concepts = {
-        f"concept {j} {say}": np.where(X[:, j] > 0, f"yes {say}", f"no {say}")
+        f"concept {j} {say}": np.where(
+            (X[:, j] > 0) ^ is_wrong[:, 1 + j], f"yes {say}", f"no {say}"
+        )
         for j in range(n_concepts)
     }
     table = pd.DataFrame(concepts, dtype=object) if concepts else None
@@ -91,7 +94,7 @@ def make_page(
     groups = np.where(X[:, 3] > 0, f"group {say}", f"other {say}")
     ids = [f"id{i} {say}" for i in range(n_samples)]
     reviews = Reviews.from_parts(ids, texts, labels, table, groups).embedded(X)
-    is_held = np.arange(n_samples) >= 50
+    is_held = np.arange(n_samples) >= 90
     if not keep_text:
         reviews = reviews.without_texts()
     train, held_out = reviews.take(~is_held), reviews.take(is_held)
@@ -366,7 +369,7 @@ def test_the_page_shows_the_mistakes_with_their_culprits():
 
 
 def test_what_is_shown_of_rows_follows_from_the_tables():
-    _, found = make_page()
+    _, found = make_page(max_mistakes=40)
     shown = _context(found, make_run(), None, make_records("plain words"))
     overall = found.influence[found.influence["target"] == "all"]
     worst = overall.nlargest(N_HARMFUL, "influence").query("influence > 0")
@@ -652,3 +655,69 @@ def test_long_texts_are_folded_between_words():
     assert text[fold_position(text)] == " "
     assert 250 <= fold_position(text) <= 500
     assert fold_position("x" * 1000) == 500
+
+
+# --- Numbers, and what was not learned ------------------------------------------------
+
+
+def make_page_of_numbers():
+    """Return the page of an audit with a concept of amounts and one of half points."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 4))
+    labels = np.where(X[:, 0] + 0.5 * rng.normal(size=120) > 0, 1.5, 2.5)
+    table = pd.DataFrame({"minutes": 30 + 10 * X[:, 0], "noise": rng.normal(size=120)})
+    table["half"] = np.where(X[:, 1] > 0, 1.5, 2.5)
+    texts = [f"text {i}" for i in range(120)]
+    reviews = Reviews.from_parts(range(120), texts, labels, table).embedded(X)
+    is_held = np.arange(120) >= 60
+    train, held_out = reviews.take(~is_held), reviews.take(is_held)
+    kinds = {"half": "categorical"}
+    found = audit(fit_models(train, concept_kinds=kinds), train, held_out)
+    repair = make_repair(found) | {
+        "concepts": [
+            {
+                "concept": "minutes",
+                "measure": "mean absolute error",
+                "before": 2.5,
+                "after": 1.25,
+            }
+        ]
+    }
+    options = {"concept_kinds": {"half": "categorical"}, "ordinal": []}
+    run = make_run() | {"repair": repair, "options": options}
+    return audit_html(found, run), found
+
+
+def test_amounts_have_errors_in_their_unit():
+    html, found = make_page_of_numbers()
+    text = " ".join(Page(html).text.split())
+    quality = found.metrics["concepts"]["minutes"]
+    errors = [number(quality[who]["mean_absolute_error"]) for who in ("model", "mean")]
+    row = ["minutes", "60", *errors, number(quality["model"]["r2"], 2)]
+    assert "".join(row) in text.replace(" ", "")
+    assert "Mean absolute error of minutes 2.50 1.25 −1.25" in text
+    assert "half: categorical" in text
+    assert found.classes == ("1.5", "2.5")
+
+
+def test_amounts_are_misread_where_they_are_far_off():
+    _, found = make_page_of_numbers()
+    row = found.predictions.iloc[found.mistakes[0]].to_dict()
+    near = _mistake(row, found.concepts, found.spreads)["concepts"][0]
+    assert not near["differs"]
+    assert near["predicted"] == number(row["predicted:minutes"])
+    row["annotated:minutes"] += 1.5 * found.spreads["minutes"]
+    assert _mistake(row, found.concepts, found.spreads)["concepts"][0]["differs"]
+
+
+def test_the_page_says_of_what_nothing_was_learned():
+    html, found = make_page_of_numbers()
+    assert found.nothing_learned == ("noise",)
+    text = " ".join(Page(html).text.split())
+    assert "Nothing is listed of noise." in text
+    assert "would call rare values wrong because they are rare" in text
+    assert "noise nothing learned" in text
+    label = replace(found, nothing_learned=("label", "noise"))
+    text = " ".join(Page(audit_html(label, make_run())).text.split())
+    assert "Nothing is listed of the label, noise." in text
+    assert "Nothing is listed" not in Page(make_page()[0]).text
