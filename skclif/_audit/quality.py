@@ -65,10 +65,9 @@ class Learning:
     @property
     def is_none(self) -> bool:
         """Whether nothing was learned; few rows cannot tell it from a little."""
-        few = self.n_rows < _ENOUGH
-        return (
-            bool(self.n_rows) and not self.is_clear and (self.is_no_better or not few)
-        )
+        if self.is_clear or not self.n_rows:
+            return False
+        return self.is_no_better or self.n_rows >= _ENOUGH
 
 
 def what_was_learned(
