@@ -222,9 +222,10 @@ def check_parts(
         )
     kinds = {} if kinds is None else kinds
     notes = _notes_on_size(train, held_out)
+    tables = train.concepts, held_out.concepts
+    notes += notes_on_numbers(train.labels, tables, kinds)
     if train.concepts.shape[1]:
         _refuse_single_values(train.concepts)
-        notes += notes_on_numbers((train, held_out), kinds)
         notes += _unseen_values(_schema(train, kinds), held_out)
     leaked = np.isin(held_out.digests, train.digests)
     if leaked.any():
