@@ -195,6 +195,20 @@ MUTANTS = [
         "an edit has converged if every head has",
         ("tests/results", "tests/explain/test_edits.py"),
     ),
+    # --- names of tables, and heads of many values -----------------------------------
+    Mutant(
+        "_inputs",
+        "return weights[names]",
+        "return weights",
+        "weights of annotations find their concepts by name",
+    ),
+    Mutant(
+        "numerics",
+        "inner = _identity(len(gram), gram) - gram",
+        "inner = _identity(len(gram), gram) + gram",
+        "the inverse value by value is the inverse of the Hessian",
+        ("tests/numerics/test_inverses.py",),
+    ),
     # --- _pages -----------------------------------------------------------------------
     Mutant(
         "_pages",
