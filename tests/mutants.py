@@ -218,8 +218,8 @@ MUTANTS = [
     ),
     Mutant(
         "_pages",
-        "is_known and plain(annotated) != plain(predicted)",
-        "plain(annotated) != plain(predicted)",
+        '"differs": is_known and differs,',
+        '"differs": differs,',
         "what is not annotated does not differ from what is predicted",
     ),
     Mutant(
@@ -253,6 +253,48 @@ MUTANTS = [
         "long texts are folded between words",
     ),
     # --- _audit -----------------------------------------------------------------------
+    Mutant(
+        "_audit",
+        "return self.is_no_better or self.n_rows >= _ENOUGH",
+        "return False",
+        "a model that learned nothing lists no suspects",
+        ("tests/audit/test_doubts.py",),
+    ),
+    Mutant(
+        "_audit",
+        "relabel=LABEL not in nothing,",
+        "relabel=True,",
+        "where no label was learned, no other label is suggested",
+        ("tests/audit/test_doubts.py",),
+    ),
+    Mutant(
+        "_audit",
+        'return [values[k] for k in np.argsort(numbers, kind="stable")]',
+        "return sorted(values)",
+        "numbers that are words are ordered by size",
+        ("tests/audit/test_kinds.py",),
+    ),
+    Mutant(
+        "_audit",
+        "return known & (errors > spread)",
+        "return known & (errors > 0)",
+        "an amount that is nearly right is not misread",
+        ("tests/pages/test_pages.py", "tests/audit/test_corrections.py"),
+    ),
+    Mutant(
+        "_audit",
+        "if is_nearer and (more < total).all():",
+        "if is_nearer:",
+        "the last rows of a label are trained on, whatever their group",
+        ("tests/audit/test_splits.py",),
+    ),
+    Mutant(
+        "_audit",
+        "held: np.ndarray = all_times >= cut",
+        "held: np.ndarray = all_times > cut",
+        "rows of one time stay together",
+        ("tests/audit/test_splits.py",),
+    ),
     Mutant(
         "_audit",
         "if said != number or before != previous:",
@@ -321,8 +363,8 @@ MUTANTS = [
     ),
     Mutant(
         "_audit",
-        "codes >= 0, proba[name]",
-        "codes > 0, proba[name]",
+        "np.where(codes[name] >= 0, found, 0.0)",
+        "np.where(codes[name] > 0, found, 0.0)",
         "the probability of an annotation is that of its own value",
     ),
     Mutant(

@@ -237,8 +237,10 @@ def _audit_rows(
 
     who = who_and_why(options["by"], options["why"])
     train, held_out = same_kinds(*parts)
-    kinds = choose_kinds((train, held_out), options.get("concept_kinds", {}))
-    ordinal = ordered_paths(train, kinds, options.get("ordinal", ()))
+    tables = train.concepts, held_out.concepts
+    kinds = choose_kinds(tables, options.get("concept_kinds", {}))
+    asked = options.get("ordinal", ())
+    ordinal = ordered_paths(train.labels, train.concepts, kinds, asked)
     notes = check_parts(train, held_out, kinds)
     for note in notes:
         console.warn(note)
