@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from .._inputs.annotations import plain_value
+from .evidence import Evidence, evidence
 from .fingerprints import data_fingerprint, model_fingerprint
-from .influence import influence_table, trace
+from .influence import N_TRACED, influence_table, most_at_once, trace
 from .models import Models, messages
 from .predictions import held_out_predictions
 from .proposals import suggestions_table, suspects_table
@@ -50,8 +51,9 @@ class Audit:
     influence : DataFrame
         One line a target and training row. target "all" is the mean loss of the
         held-out rows, on which every training row has a line; target "row" is the
-        loss of the row that target_id and target_text_hash name, with its culprits.
-        rank 1 is the most harmful; path carries most of the influence; the columns
+        loss of the row that target_id and target_text_hash name, with the rows that
+        raise it most and those that lower it most. rank 1 is the most harmful, the
+        number of rows the most helpful; path carries most of the influence; the columns
         ``path:`` add up to it.
     suspects : DataFrame
         Labels and annotations of training rows that may be wrong with a probability of
@@ -75,9 +77,11 @@ class Audit:
         Quality on the held-out rows of each group, and the influence on the mean loss
         of all held-out rows that the training rows of the group have together.
     mistakes : ndarray of shape (n_shown,)
-        Positions in `predictions` of the mistakes with culprits, worst first.
+        Positions in `predictions` of the mistakes that were traced, worst first.
     metrics, counts : dict
         Numbers that follow from the tables.
+    evidence : Evidence
+        What the page shows besides.
     fingerprints : dict
         SHA-256 of the training data as used and of the fitted coefficients.
     warnings : tuple of str
@@ -97,6 +101,7 @@ class Audit:
     mistakes: np.ndarray
     metrics: dict[str, Any]
     counts: dict[str, int]
+    evidence: Evidence
     fingerprints: dict[str, str]
     warnings: tuple[str, ...]
 
@@ -106,7 +111,7 @@ def audit(
     train: Reviews,
     held_out: Reviews,
     *,
-    max_mistakes: int = 10,
+    max_mistakes: int | None = None,
     seed: int = 0,
 ) -> Audit:
     """Evaluate models, trace their errors to training rows, and list what could change.
@@ -118,8 +123,9 @@ def audit(
     train, held_out : Reviews
         Rows that `check_parts` accepted, with features. Tables hold their texts if the
         rows do.
-    max_mistakes : int, default=10
-        Number of mistakes that are traced to training rows, the worst first.
+    max_mistakes : int, default=None
+        Number of mistakes that are traced to training rows, the worst first. None for
+        up to `N_TRACED`, as many as one pass over the training rows takes.
     seed : int, default=0
         Of the folds of held-out rows that choose and measure suggestions.
 
@@ -134,7 +140,10 @@ def audit(
         predictions = held_out_predictions(models, held_out)
     is_mistake = predictions["label"] != predictions["predicted"]
     order = np.argsort(-predictions["loss"].to_numpy(), kind="stable")
-    mistakes = order[is_mistake.to_numpy()[order]][:max_mistakes]
+    wrong = order[is_mistake.to_numpy()[order]]
+    if max_mistakes is None:
+        max_mistakes = min(N_TRACED, most_at_once(explainer))
+    mistakes = wrong[:max_mistakes]
     known = train.known()
     kept = train.weights > 0
     with warnings.catch_warnings(record=True) as caught:
@@ -179,6 +188,7 @@ def audit(
         mistakes=mistakes,
         metrics=metrics_of(models, used, predictions, groups),
         counts=counts,
+        evidence=evidence(models, used, held_out, predictions, wrong, seed),
         fingerprints={
             "training_data": data_fingerprint(train),
             "coefficients": model_fingerprint(model),
