@@ -294,8 +294,8 @@ MUTANTS = [
     ),
     Mutant(
         "_audit",
-        "order = order[total[order] > 0]",
-        "",
+        "harmful[total[harmful] > 0], helpful",
+        "harmful, helpful",
         "culprits are rows that do harm",
     ),
     Mutant(

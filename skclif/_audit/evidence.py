@@ -179,7 +179,7 @@ def scores_of(
 def confusion_of(predictions: pd.DataFrame) -> dict[str, Any]:
     """Return how often each label was predicted for each true label."""
     true, said = (predictions[name].map(plain_value) for name in ("label", "predicted"))
-    labels = _in_order([*true, *said])
+    labels = in_order([*true, *said])
     place = {label: k for k, label in enumerate(labels)}
     pairs = Counter(zip(true.map(place), said.map(place), strict=True))
     counts = [[int(a), int(b), n] for (a, b), n in sorted(pairs.items())]
@@ -248,7 +248,7 @@ def _ranks(labels: Iterable[Any]) -> dict[Any, int] | None:
     return {values[k]: rank for rank, k in enumerate(np.argsort(numbers))}
 
 
-def _in_order(labels: Iterable[Any]) -> list[Any]:
+def in_order(labels: Iterable[Any]) -> list[Any]:
     """Return the distinct labels, numbers by size."""
     values = list(dict.fromkeys(labels))
     numbers = _numbers(values)
