@@ -25,6 +25,11 @@ CONCEPTS = ["food", "ambiance", "service", "price"]
 COLUMNS = ["--text", "review", "--label", "stars", "--id", "review_id"]
 COLUMNS += [part for name in CONCEPTS for part in ("--concept", name)]
 OPTIONS = ["--max-mistakes", "2", "--long-text", "mean", "--group", "city", "--quiet"]
+_SAID = {
+    "food": {"Positive": "tasty", "Negative": "cold"},
+    "ambiance": {"Positive": "warm", "Negative": "never"},
+    "service": {"Positive": "great", "Negative": "rude"},
+}
 ODD_TEXTS = [
     "=SUM(soup) was tasty, and never cold",
     "The soup was cold.\nThe waiter was rude.\nNever the warm food!",
@@ -41,6 +46,10 @@ def reviews(n_samples=120, seed=0):
         n_samples, label_noise=0.1, missing=0.3, random_state=seed
     )
     table = found.frame.rename(columns={"text": "review", "label": "stars"})
+    table["review"] = [
+        f"{_words(row)}.\nIt was table {k}, seat {k}, by door {k}. {_words(row)}!"
+        for k, row in table.iterrows()
+    ]
     table = table.drop(columns="noise")
     table.insert(0, "review_id", [f"007-{i:03d}" for i in range(n_samples)])
     price = np.asarray([1, 2, 3])[
@@ -51,6 +60,15 @@ def reviews(n_samples=120, seed=0):
     for k, text in enumerate(ODD_TEXTS):
         table.loc[7 * k, "review"] = text
     return table
+
+
+def _words(row):
+    """Return a review of few words, from which even the tiny encoder can learn."""
+    grade = int(row["stars"] > 2) + int(row["stars"] > 3)
+    said = ["the", *[("bad", "slow", "good")[grade]] * 4]
+    for name, words in _SAID.items():
+        said += [words[row[name]]] * 3 if row[name] in words else []
+    return " ".join(said)
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,11 @@ class GoldModel:
     indicators: Indicators
 
     @classmethod
-    def fit(cls, train: Reviews, C: float | str) -> GoldModel:
-        """Fit the model to training rows."""
-        indicators = Indicators.learn(train.concepts)
+    def fit(
+        cls, train: Reviews, C: float | str, kinds: dict[str, str] | None = None
+    ) -> GoldModel:
+        """Fit the model to training rows; `kinds` are those of their concepts."""
+        indicators = Indicators.learn(train.concepts, kinds)
         classifier = ConceptBottleneckClassifier(C=C)
         with warnings.catch_warnings():
             # Values that settle the label need no penalty; nobody has to act on that.
@@ -63,7 +65,8 @@ def value_codes(
 ) -> dict[str, np.ndarray]:
     """Return the codes of annotations by concept, -1 if the model knows no such value.
 
-    A code is the position among the values in `concept_classes_`.
+    A code is the position among the values in `concept_classes_`. A concept of amounts
+    has no codes.
     """
     return {
         name: pd.Index(values).get_indexer(
@@ -72,6 +75,7 @@ def value_codes(
         for name, values in zip(
             model.concept_names_in_, model.concept_classes_, strict=True
         )
+        if values is not None
     }
 
 
@@ -79,17 +83,53 @@ def known_concepts(
     model: ConceptBottleneckClassifier, concepts: pd.DataFrame
 ) -> pd.DataFrame:
     """Return annotations that the model knows the value of; the others are None."""
-    known = {}
-    for name, codes in value_codes(model, concepts).items():
-        given = np.where(codes >= 0, concepts[name].to_numpy(dtype=object), None)
+    known, codes = {}, value_codes(model, concepts)
+    for name in model.concept_names_in_:
+        given = concepts[name].to_numpy(dtype=object)
+        if name in codes:
+            given = np.where(codes[name] >= 0, given, None)
         known[name] = pd.Series(given, dtype=object)
     return pd.DataFrame(known)
 
 
+def spreads_of(model: ConceptBottleneckClassifier, train: Reviews) -> dict[str, float]:
+    """Return the standard deviation of the annotations of every concept of amounts."""
+    concepts = zip(model.concept_names_in_, model.concept_classes_, strict=True)
+    used = train.used().concepts
+    return {
+        str(name): float(used[name].dropna().astype(float).std(ddof=0))
+        for name, values in concepts
+        if values is None
+    }
+
+
+def is_misread(
+    annotated: pd.Series, predicted: pd.Series, spread: float | None
+) -> pd.Series:
+    """Return where a model reads a concept otherwise than people do.
+
+    An amount is misread if it is further off than its annotations are from their mean
+    as a rule, by their standard deviation `spread`: whoever always says the mean is as
+    near as that. None for categories, which are misread if they differ.
+    """
+    known = annotated.notna()
+    if spread is None:
+        return known & (annotated != predicted)
+    errors = (annotated.astype(float) - predicted.astype(float)).abs()
+    return known & (errors > spread)
+
+
 def correct(
-    model: ConceptBottleneckClassifier, rows: Reviews
+    model: ConceptBottleneckClassifier, rows: Reviews, spreads: dict[str, float]
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Return what the model says with annotations in place of its predictions.
+
+    Parameters
+    ----------
+    model : ConceptBottleneckClassifier
+    rows : Reviews
+    spreads : dict of str to float
+        Of the concepts of amounts, as `spreads_of` returns them.
 
     Returns
     -------
@@ -106,7 +146,12 @@ def correct(
     predicted = pd.DataFrame(
         model.predict_concepts(rows.features), columns=model.concept_names_in_
     )
-    misread = known.notna() & (known != predicted)
+    misread = pd.DataFrame(
+        {
+            name: is_misread(known[name], predicted[name], spreads.get(name))
+            for name in model.concept_names_in_
+        }
+    )
     labels = {}
     for name in model.concept_names_in_:
         proba = model.intervene(rows.features, known[[name]])

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .._inputs.annotations import format_value
+from .._inputs.annotations import format_value, plain_value
+from .._inputs.checks import LARGEST_NUMBER
 from .._results.words import how_many, is_or_are
 from .._storage.cells import HASH_PREFIX, unescape_cell
 from .._storage.tables import check_encoding, is_whole_text, read_columns
 from ..exceptions import DataFileError
+from .kinds import as_floats
 from .lists import Lists
 from .rejections import Key, Rejection, value_hash
 from .revisions import CHANGES, Change, Revision, current_value
@@ -502,6 +504,8 @@ def _to_be_asked(line: dict[str, str], path: str, revision: Revision) -> DataFil
 
 
 def _known_words(kind: str, path: str, revision: Revision) -> str:
+    if _is_amount(kind, path, revision):
+        return "a finite number"
     return ", ".join(repr(format_value(v)) for v in _values(kind, path, revision))
 
 
@@ -592,6 +596,11 @@ def _value(line: dict[str, str], kind: str, path: str, revision: Revision) -> An
     value = _known_value(kind, path, said, revision)
     if value is not None:
         return value
+    if _is_amount(kind, path, revision):
+        raise DataFileError(
+            f"{where}: the value {said!r} of {path!r} is no finite number. Write one, "
+            f"or {word!r} to take the annotation away."
+        )
     words = _known_words(kind, path, revision)
     hint = "."
     if kind == "annotate":
@@ -630,6 +639,8 @@ def _like_the_word(path: str, revision: Revision) -> list[Any]:
 
 def _known_value(kind: str, path: str, said: str, revision: Revision) -> Any:
     """Return the value that a cell names, None if the model does not know it."""
+    if _is_amount(kind, path, revision):
+        return _amount(said)
     known = _values(kind, path, revision)
     for value in known:
         if format_value(value) == said:
@@ -642,11 +653,27 @@ def _values(kind: str, path: str, revision: Revision) -> list[Any]:
     model = revision.model
     if kind == "relabel":
         return list(model.classes_.tolist())
-    if kind != "annotate":
-        return []  # of weights
+    if kind != "annotate" or _is_amount(kind, path, revision):
+        return []  # of weights, and of amounts
     known = model.concept_classes_[list(model.concept_names_in_).index(path)]
-    assert known is not None  # an audit takes no continuous concepts
-    return list(known.tolist())
+    return [plain_value(value) for value in known]
+
+
+def _is_amount(kind: str, path: str, revision: Revision) -> bool:
+    """Return whether a value is a number of a continuous concept."""
+    model = revision.model
+    if kind != "annotate":
+        return False
+    return model.concept_classes_[list(model.concept_names_in_).index(path)] is None
+
+
+def _amount(said: str) -> Any:
+    """Return the number that a cell says, None if it says none."""
+    try:
+        value = float(said)
+    except ValueError:
+        return None
+    return plain_value(value) if abs(value) <= LARGEST_NUMBER else None
 
 
 def _refuse_contradictions(path: Path, changes: list[Change]) -> None:
@@ -666,15 +693,21 @@ def _key(change: Change) -> _Value:
 def _is_word(said: str, value: Any) -> bool:
     """Return whether a cell says a value.
 
-    A spreadsheet can write 4 as 4.0, and True as TRUE.
+    A spreadsheet can write 4 as 4.0, 4.5 as 4.50, and True as TRUE. The label 4.5 is a
+    word, because a classifier has no such classes.
     """
     word = _word(value)
     is_logical = said.casefold() in ("true", "false")
     return (
         said == word
-        or (not isinstance(value, str) and _equal(said, value))
+        or (_is_number(value) and _equal(said, value))
         or (is_logical and said.casefold() == word.casefold())
     )
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number, or a word for one: "4.5" and not "007"."""
+    return not isinstance(value, str) or as_floats([value]) is not None
 
 
 def _word(value: Any) -> str:

@@ -19,6 +19,7 @@ from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.fitted import FittedHeads
 from ..metrics import intervention_curve
 from .corrections import known_concepts
+from .kinds import as_floats, in_order
 from .models import Models
 from .rows import Reviews
 
@@ -179,7 +180,7 @@ def scores_of(
 def confusion_of(predictions: pd.DataFrame) -> dict[str, Any]:
     """Return how often each label was predicted for each true label."""
     true, said = (predictions[name].map(plain_value) for name in ("label", "predicted"))
-    labels = in_order([*true, *said])
+    labels = distinct([*true, *said])
     place = {label: k for k, label in enumerate(labels)}
     pairs = Counter(zip(true.map(place), said.map(place), strict=True))
     counts = [[int(a), int(b), n] for (a, b), n in sorted(pairs.items())]
@@ -241,28 +242,12 @@ def _corrections(
 
 def _ranks(labels: Iterable[Any]) -> dict[Any, int] | None:
     """Return the place of every label if they are ordered numbers, else None."""
-    values = list(dict.fromkeys(labels))
-    numbers = _numbers(values)
-    if numbers is None or len(values) < _FEWEST_ORDERED:
+    values = distinct(labels)
+    if as_floats(values) is None or len(values) < _FEWEST_ORDERED:
         return None
-    return {values[k]: rank for rank, k in enumerate(np.argsort(numbers))}
+    return {value: rank for rank, value in enumerate(values)}
 
 
-def in_order(labels: Iterable[Any]) -> list[Any]:
-    """Return the distinct labels, numbers by size."""
-    values = list(dict.fromkeys(labels))
-    numbers = _numbers(values)
-    return (
-        sorted(values) if numbers is None else [values[k] for k in np.argsort(numbers)]
-    )
-
-
-def _numbers(values: list[Any]) -> list[float] | None:
-    """Return values as numbers if all of them are, or are words for numbers."""
-    if any(isinstance(value, bool | np.bool_) for value in values):
-        return None
-    try:
-        numbers = [float(value) for value in values]
-    except ValueError:
-        return None
-    return numbers if np.isfinite(numbers).all() else None
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """Return every value once, numbers by size and words by spelling."""
+    return in_order(sorted(dict.fromkeys(values), key=str))

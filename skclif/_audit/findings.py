@@ -6,6 +6,7 @@ Data in, data out. Other modules read files, embed texts and write pages.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,11 @@ from .._inputs.annotations import plain_value
 from .evidence import Evidence, evidence
 from .fingerprints import data_fingerprint, model_fingerprint
 from .influence import N_TRACED, influence_table, most_at_once, trace
+from .kinds import LABEL, in_order, orders
 from .models import Models, messages
 from .predictions import held_out_predictions
-from .proposals import suggestions_table, suspects_table
-from .quality import doubts_of, groups_table, metrics_of
+from .proposals import suggestions_table, suspects_table, without_paths
+from .quality import doubts_of, groups_table, metrics_of, what_was_learned
 from .rows import Reviews
 
 
@@ -78,12 +80,18 @@ class Audit:
         of all held-out rows that the training rows of the group have together.
     mistakes : ndarray of shape (n_shown,)
         Positions in `predictions` of the mistakes that were traced, worst first.
+    spreads : dict of str to float
+        Standard deviation of the annotations of every concept of amounts, beyond which
+        a prediction is a misreading.
     metrics, counts : dict
         Numbers that follow from the tables.
     evidence : Evidence
         What the page shows besides.
     fingerprints : dict
         SHA-256 of the training data as used and of the fitted coefficients.
+    nothing_learned : tuple of str
+        "label" and concepts of which the model learned nothing. No suspects of these
+        are listed, because rare values would be called wrong for being rare.
     warnings : tuple of str
         Reasons to trust the numbers less; what concerns all of them comes first.
     """
@@ -99,10 +107,12 @@ class Audit:
     suggested: dict[str, Any] | None
     groups: pd.DataFrame | None
     mistakes: np.ndarray
+    spreads: dict[str, float]
     metrics: dict[str, Any]
     counts: dict[str, int]
     evidence: Evidence
     fingerprints: dict[str, str]
+    nothing_learned: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -113,6 +123,8 @@ def audit(
     *,
     max_mistakes: int | None = None,
     seed: int = 0,
+    ordinal: Collection[str] = (),
+    advice: str = "",
 ) -> Audit:
     """Evaluate models, trace their errors to training rows, and list what could change.
 
@@ -128,6 +140,11 @@ def audit(
         up to `N_TRACED`, as many as one pass over the training rows takes.
     seed : int, default=0
         Of the folds of held-out rows that choose and measure suggestions.
+    ordinal : collection of str, default=()
+        The label and concepts whose values are ordered numbers, if wrong values are
+        next to the right ones.
+    advice : str, default=""
+        What to do if nothing was learned.
 
     Returns
     -------
@@ -150,11 +167,23 @@ def audit(
         warnings.simplefilter("always")
         traced = trace(explainer, held_out, mistakes)
     influence = influence_table(traced, known, kept, held_out, mistakes)
-    suspects, suspect_notes = suspects_table(explainer, known, train.groups)
-    suggestions, suggested = suggestions_table(
-        explainer, known, held_out, train.groups, seed
+    used, order_of = train.used(), orders(model, ordinal)
+    learned = what_was_learned(used, predictions, models.spreads)
+    suspects, suspect_notes, unknown = suspects_table(
+        explainer, known, train.groups, order_of, models.spreads
     )
-    used = train.used()
+    nothing = {one.path for one in learned if one.is_none} | set(unknown)
+    suspects = without_paths(suspects, nothing)
+    suggestions, suggested = suggestions_table(
+        explainer,
+        known,
+        held_out,
+        train.groups,
+        seed,
+        order_of,
+        relabel=LABEL not in nothing,
+        spreads=models.spreads,
+    )
     groups = None
     if train.groups is not None:
         groups = groups_table(
@@ -175,7 +204,7 @@ def audit(
         ),
     }
     return Audit(
-        classes=tuple(map(plain_value, model.classes_)),
+        classes=tuple(in_order(map(plain_value, model.classes_))),
         concepts=tuple(map(str, model.concept_names_in_)),
         method=traced.method,
         training=known,
@@ -186,6 +215,7 @@ def audit(
         suggested=suggested,
         groups=groups,
         mistakes=mistakes,
+        spreads=models.spreads,
         metrics=metrics_of(models, used, predictions, groups),
         counts=counts,
         evidence=evidence(models, used, held_out, predictions, wrong, seed),
@@ -193,8 +223,9 @@ def audit(
             "training_data": data_fingerprint(train),
             "coefficients": model_fingerprint(model),
         },
+        nothing_learned=tuple(one.path for one in learned if one.path in nothing),
         warnings=(
-            *doubts_of(used.labels, predictions, bool(len(model.concept_names_in_))),
+            *doubts_of(learned, advice),
             *models.warnings,
             *messages([*of_model, *caught]),
             *suspect_notes,

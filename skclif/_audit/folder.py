@@ -360,6 +360,8 @@ def _columns(rows: Reviews) -> dict[str, Any]:
         "labels": plain(rows.labels),
         "groups": plain(rows.groups),
         "concepts": {name: plain(values) for name, values in rows.concepts.items()},
+        # Only where weights were read, so that other files stay as they were.
+        **({} if (rows.weights == 1).all() else {"weights": rows.weights.tolist()}),
     }
 
 
@@ -380,7 +382,7 @@ def _reviews(table: dict[str, Any]) -> Reviews:
         pd.DataFrame(concepts, index=index),
         None if table["groups"] is None else _typed(table["groups"]),
         np.empty((len(index), 0), dtype=np.float32),
-        np.ones(len(index)),
+        np.array(table.get("weights", np.ones(len(index))), dtype=float),
     )
 
 

@@ -20,7 +20,7 @@ from ..exceptions import (
     PenaltyWarning,
     SuspectWarning,
 )
-from .corrections import GoldModel
+from .corrections import GoldModel, spreads_of
 from .rows import Reviews
 
 _ABOUT_NUMBERS = (
@@ -36,6 +36,14 @@ _OPTIONS = {
     "concept_C": "--concept-C",
     "C": "--C",
 }
+# Other words of warnings and errors, and what they mean to users of the command.
+_IN_AN_AUDIT = {
+    "Use long_text='mean'": "Use --long-text mean",
+    "Lower its weight, or lower C and concept_C.": "Lower its weight, or give --C and "
+    "--concept-C lower numbers.",
+    "probability_wrong is the same for all values of such a path.": "suspects.csv "
+    "lists no value of such a path.",
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,6 +58,8 @@ class Models:
         Fitted without concepts; None if the audited model has none either.
     gold : GoldModel or None
         Fitted to annotations alone; None if there are none.
+    spreads : dict of str to float
+        Standard deviation of the annotations of every concept of amounts.
     warnings : tuple of str
         About heads that did not converge, and Hessians that are nearly singular.
     """
@@ -57,6 +67,7 @@ class Models:
     explainer: ConceptInfluenceExplainer
     black_box: ConceptBottleneckClassifier | None
     gold: GoldModel | None
+    spreads: dict[str, float]
     warnings: tuple[str, ...]
 
     @property
@@ -72,6 +83,7 @@ def fit_models(
     *,
     training: str = "mixed",
     concept_C: float = 1.0,
+    concept_kinds: dict[str, str] | None = None,
     method: str = "auto",
     device: str = "cpu",
     **options: Any,
@@ -84,14 +96,14 @@ def fit_models(
         Rows that `check_parts` accepted, with features.
     model : ConceptBottleneckClassifier, default=None
         Already fitted to these rows, to be audited as it is.
-    training, concept_C, device, **options
+    training, concept_C, concept_kinds, device, **options
         Of :class:`ConceptBottleneckClassifier`; `options` are the black box's too.
     method : {"auto", "newton", "leverage", "first_order"}
         Of :class:`ConceptInfluenceExplainer`.
     """
     options["device"] = device
     audited = ConceptBottleneckClassifier(
-        training=training, concept_C=concept_C, **options
+        training=training, concept_C=concept_C, concept_kinds=concept_kinds, **options
     )
     if model is not None:
         audited = FrozenEstimator(model)
@@ -105,10 +117,11 @@ def fit_models(
             with warnings_of("The black box"):
                 black_box = ConceptBottleneckClassifier(**options).fit(*data)
             with warnings_of("The model of gold concepts"):
-                gold = GoldModel.fit(train, options.get("C", 1.0))
+                gold = GoldModel.fit(train, options.get("C", 1.0), concept_kinds)
         else:
             explainer.fit(*data)
-    return Models(explainer, black_box, gold, messages(caught))
+    spreads = spreads_of(final_step(explainer.estimator_), train)
+    return Models(explainer, black_box, gold, spreads, messages(caught))
 
 
 @contextmanager
@@ -132,7 +145,9 @@ def in_options(message: str) -> str:
         message = message.replace(
             f"set {parameters} to a number", f"give {options} a number"
         )
-    return message.replace("Use long_text='mean'", "Use --long-text mean")
+    for words, instead in _IN_AN_AUDIT.items():
+        message = message.replace(words, instead)
+    return message
 
 
 def messages(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import pandas as pd
 from .._inputs.annotations import format_value
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .corrections import correct, value_codes, what_failed
+from .kinds import in_order
 from .models import Models
 from .rows import Reviews, tidy
 
@@ -28,7 +29,7 @@ def held_out_predictions(models: Models, held_out: Reviews) -> pd.DataFrame:
     table |= label_columns(classes, proba, held_out, "")
     if models.black_box is None or models.gold is None:
         return pd.DataFrame(table)
-    corrected, mended, labels = correct(model, held_out)
+    corrected, mended, labels = correct(model, held_out, models.spreads)
     gold = models.gold.predict_proba(held_out)
     for prefix, other in {
         "black_box_": models.black_box.predict_proba(X),
@@ -52,8 +53,7 @@ def predicted_table(model: ConceptBottleneckClassifier, rows: Reviews) -> pd.Dat
     if rows.texts is not None:
         table["text"] = rows.texts
     table["predicted"] = model.classes_[proba.argmax(axis=1)]
-    for k, value in enumerate(model.classes_):
-        table[f"p={format_value(value)}"] = proba[:, k]
+    table |= _probabilities(model.classes_, proba, "")
     if model.n_concepts_:
         predicted = pd.DataFrame(
             model.predict_concepts(rows.features), columns=model.concept_names_in_
@@ -77,9 +77,15 @@ def label_columns(
         f"{prefix}predicted": classes[proba.argmax(axis=1)],
         f"{prefix}loss": -np.log(true),
     }
-    for k, value in enumerate(classes):
-        columns[f"{prefix}p={format_value(value)}"] = proba[:, k]
-    return columns
+    return columns | _probabilities(classes, proba, prefix)
+
+
+def _probabilities(
+    classes: np.ndarray, proba: np.ndarray, prefix: str
+) -> dict[str, np.ndarray]:
+    """Return a column for each class; numbers by size, also where they are words."""
+    of = dict(zip(classes.tolist(), proba.T, strict=True))
+    return {f"{prefix}p={format_value(v)}": of[v] for v in in_order(of)}
 
 
 def _concept_columns(
@@ -88,9 +94,13 @@ def _concept_columns(
     predicted = model.predict_concepts(rows.features)
     proba = model.predict_concept_proba(rows.features)
     columns: dict[str, Any] = {}
-    for name, codes in value_codes(model, rows.concepts).items():
+    codes = value_codes(model, rows.concepts)
+    for name in model.concept_names_in_:
         given = rows.concepts[name]
-        p = np.where(codes >= 0, proba[name][np.arange(len(rows)), codes], 0.0)
+        p = np.full(len(rows), np.nan)  # no single amount has a probability
+        if name in codes:
+            found = proba[name][np.arange(len(rows)), codes[name]]
+            p = np.where(codes[name] >= 0, found, 0.0)
         columns[f"annotated:{name}"] = given.to_numpy()
         columns[f"predicted:{name}"] = tidy(predicted[name])
         columns[f"p_annotated:{name}"] = np.where(given.notna(), p, np.nan)

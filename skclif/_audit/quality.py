@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from .._inputs.annotations import format_value, plain_value
 from .._models.bottleneck import ConceptBottleneckClassifier
+from .._results.words import how_many
 from .models import Models
 from .predictions import label_columns
 from .rows import Reviews
 
 _CHANCE = 1.96  # standard errors
-_FEWEST_ROWS = 50  # of training
+# With so many held-out values, a gain that is not clear is hardly any.
+_ENOUGH = 50
 
 
 def quality(model: ConceptBottleneckClassifier, held_out: Reviews) -> dict[str, float]:
@@ -26,53 +29,186 @@ def quality(model: ConceptBottleneckClassifier, held_out: Reviews) -> dict[str, 
     return _label_quality(rows, model.classes_)
 
 
-def doubts_of(
-    labels: np.ndarray, predictions: pd.DataFrame, has_concepts: bool
-) -> list[str]:
-    """Return why a model as a whole explains little, in words; empty if it does not.
+@dataclass(frozen=True)
+class Learning:
+    """Whether a model learned anything of the label, or of a concept.
+
+    Attributes
+    ----------
+    path : str
+        "label" or the name of a concept.
+    score, score_of_guess : float
+        Of the model on the held-out rows, and of always saying the most common value
+        (share of right values) or the mean of amounts (mean absolute error).
+    n_rows : int
+        Held-out rows with a value.
+    is_clear : bool
+        Whether the model is better by more than chance, in right values or log-loss
+        (in squared error, of amounts).
+    is_amount : bool
+    """
+
+    path: str
+    score: float
+    score_of_guess: float
+    n_rows: int
+    is_clear: bool
+    is_amount: bool = False
+
+    @property
+    def is_no_better(self) -> bool:
+        """Whether the score is no better than that of a guess."""
+        if self.is_amount:
+            return self.score >= self.score_of_guess
+        return self.score <= self.score_of_guess
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing was learned; few rows cannot tell it from a little."""
+        few = self.n_rows < _ENOUGH
+        return (
+            bool(self.n_rows) and not self.is_clear and (self.is_no_better or not few)
+        )
+
+
+def what_was_learned(
+    train: Reviews, predictions: pd.DataFrame, spreads: dict[str, float]
+) -> list[Learning]:
+    """Return whether anything was learned of the label and of each concept.
 
     Parameters
     ----------
-    labels : ndarray of shape (n_training_rows,)
-        Of the rows that have weight.
+    train : Reviews
+        The rows that have weight.
     predictions : DataFrame
         What the models say of the held-out rows.
-    has_concepts : bool
-        Whether the model is a bottleneck.
+    spreads : dict of str to float
+        Of the concepts of amounts.
     """
-    who = "The bottleneck" if has_concepts else "The black box"
-    doubts = []
-    values, counts = np.unique(labels, return_counts=True)
-    true = predictions["label"].to_numpy()
-    right = (predictions["predicted"].to_numpy() == true).astype(float)
-    always = (true == values[counts.argmax()]).astype(float)
-    shares = dict(zip(values, counts / counts.sum(), strict=True))
-    surprise = -np.log([shares[label] for label in true])
-    better = [
-        _is_clear(gain) for gain in (right - always, surprise - predictions["loss"])
+    found = [
+        _of_categories(
+            "label",
+            train.labels,
+            predictions["label"],
+            predictions["predicted"],
+            predictions["loss"],
+        )
     ]
-    if not any(better):
-        is_worse = right.mean() <= always.mean()
-        how = "no better than" if is_worse else "not clearly better than"
-        doubts.append(
-            f"{who} is {how} always saying the most common label "
-            f"({right.mean():.1%} and {always.mean():.1%} of {len(true):,} held-out "
-            "texts right). What it learned of the labels, and so influence on them, "
-            "suspect labels and suggestions, means little."
+    for name, values in train.concepts.items():
+        known = predictions[predictions[f"annotated:{name}"].notna()]
+        annotated, predicted = known[f"annotated:{name}"], known[f"predicted:{name}"]
+        given = values.dropna()
+        if name in spreads:
+            numbers = (given, annotated, predicted)
+            found.append(_of_amounts(str(name), *(n.astype(float) for n in numbers)))
+            continue
+        p = known[f"p_annotated:{name}"].clip(lower=np.finfo(float).eps)
+        words = (
+            given.map(str).to_numpy(object),
+            annotated.map(str),
+            predicted.map(str),
         )
-    if len(labels) < _FEWEST_ROWS:
-        doubts.append(
-            f"There are only {len(labels)} training rows. With fewer than "
-            f"{_FEWEST_ROWS}, all numbers are guesses."
-        )
-    return doubts
+        found.append(_of_categories(str(name), *words, -np.log(p)))
+    return found
+
+
+def _of_categories(
+    path: str,
+    training: np.ndarray,
+    true: pd.Series,
+    predicted: pd.Series,
+    loss: pd.Series,
+) -> Learning:
+    values, counts = np.unique(training, return_counts=True)
+    shares = dict(zip(values, counts / counts.sum(), strict=True))
+    right = (predicted.to_numpy() == true.to_numpy()).astype(float)
+    always = (true.to_numpy() == values[counts.argmax()]).astype(float)
+    # A value that training lacks surprises both without bound: it says nothing.
+    seen = true.isin(list(shares)).to_numpy()
+    surprise = -np.log([shares[value] for value in true[seen]])
+    gains = [right - always, surprise - loss.to_numpy()[seen]]
+    return Learning(
+        path,
+        float(right.mean()) if len(right) else np.nan,
+        float(always.mean()) if len(right) else np.nan,
+        len(right),
+        any(map(_is_clear, gains)),
+    )
+
+
+def _of_amounts(
+    path: str, training: pd.Series, true: pd.Series, predicted: pd.Series
+) -> Learning:
+    error, error_of_mean = true - predicted, true - training.mean()
+    return Learning(
+        path,
+        float(error.abs().mean()),
+        float(error_of_mean.abs().mean()),
+        len(true),
+        _is_clear((error_of_mean**2 - error**2).to_numpy()),
+        is_amount=True,
+    )
 
 
 def _is_clear(gain: np.ndarray) -> bool:
     """Return whether a gain over rows is more than chance would give."""
     gain = np.asarray(gain, dtype=float)
-    error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+    if len(gain) < 2:
+        return False
+    error = gain.std(ddof=1) / np.sqrt(len(gain))
     return bool(gain.mean() > _CHANCE * error)
+
+
+def doubts_of(learned: list[Learning], advice: str = "") -> list[str]:
+    """Return why a model explains little, in words; empty if it does not.
+
+    Parameters
+    ----------
+    learned : list of Learning
+        Of the label first.
+    advice : str, default=""
+        What to do if nothing was learned.
+    """
+    label, *concepts = learned
+    doubts = []
+    if not label.is_clear:
+        who = "The bottleneck" if concepts else "The black box"
+        how = "no better than" if label.is_no_better else "not clearly better than"
+        little = (
+            "What it learned of the labels, and so influence on them, suspect labels "
+            "and suggestions, means little."
+        )
+        if label.is_none:
+            through = "Through these concepts, nothing" if concepts else "Nothing"
+            little = (
+                f"{through} was learned of the labels. So suspects.csv lists no label, "
+                "and influence on them and suggestions mean little."
+            )
+        doubts.append(
+            f"{who} is {how} always saying the most common label "
+            f"({label.score:.1%} and {label.score_of_guess:.1%} of {label.n_rows:,} "
+            f"held-out texts right). {little}"
+        )
+    nothing = [one for one in concepts if one.is_none]
+    if nothing:
+        scores = ", ".join(_in_words(one) for one in nothing)
+        doubts.append(
+            f"Nothing was learned of {how_many(len(nothing), 'concept')}: "
+            f"{scores}. So suspects.csv lists no annotation of "
+            f"{'it' if len(nothing) == 1 else 'them'}, and paths through "
+            f"{'it' if len(nothing) == 1 else 'them'} mean little."
+        )
+    if doubts and advice and any(one.is_none for one in learned):
+        doubts[-1] += f" {advice}"
+    return doubts
+
+
+def _in_words(one: Learning) -> str:
+    scores = f"{one.score:.1%} and {one.score_of_guess:.1%} of {one.n_rows:,} right"
+    if one.is_amount:
+        scores = f"off by {one.score:.3g} and {one.score_of_guess:.3g} on average"
+    guess = "the mean" if one.is_amount else "the most common value"
+    return f"{one.path!r} ({scores}, by the model and by always saying {guess})"
 
 
 def metrics_of(
@@ -102,12 +238,15 @@ def metrics_of(
     metrics: dict[str, Any] = {"label": label}
     if black_box is not None:
         concepts = {
-            name: _concept_quality(train.concepts[name], predictions, name)
+            name: _amount_quality(train.concepts[name], predictions, name)
+            if name in models.spreads
+            else _concept_quality(train.concepts[name], predictions, name)
             for name in model.concept_names_in_
         }
         metrics["concepts"] = concepts
+        categories = [concepts[n] for n in concepts if n not in models.spreads]
         metrics["concepts_mean"] = {
-            who: _mean([quality[who] for quality in concepts.values()])
+            who: _mean([quality[who] for quality in categories])
             for who in ("model", "majority")
         }
     metrics["penalties"] = _penalties(models)
@@ -211,6 +350,31 @@ def _concept_quality(
     }
 
 
+def _amount_quality(
+    annotations: pd.Series, predictions: pd.DataFrame, name: str
+) -> dict[str, Any]:
+    """Return the quality of predicted amounts, and of the mean of the annotations."""
+    rows = predictions[predictions[f"annotated:{name}"].notna()]
+    true = rows[f"annotated:{name}"].astype(float)
+    mean = pd.Series(annotations.dropna().astype(float).mean(), index=rows.index)
+    return {
+        "annotated_held_out_rows": len(rows),
+        "model": _closeness(true, rows[f"predicted:{name}"].astype(float)),
+        "mean": _closeness(true, mean),
+    }
+
+
+def _closeness(true: pd.Series, predicted: pd.Series) -> dict[str, float | None]:
+    """Return the mean absolute error, and the share of the variance explained."""
+    if not len(true):
+        return {"mean_absolute_error": None, "r2": None}
+    error, squares = true - predicted, ((true - true.mean()) ** 2).sum()
+    return {
+        "mean_absolute_error": float(error.abs().mean()),
+        "r2": float(1 - (error**2).sum() / squares) if squares else None,
+    }
+
+
 def _agreement(true: pd.Series, predicted: pd.Series) -> dict[str, float | None]:
     if not len(true):
         return {"accuracy": None, "macro_f1": None}
@@ -222,8 +386,8 @@ def _agreement(true: pd.Series, predicted: pd.Series) -> dict[str, float | None]
 
 def _mean(qualities: list[dict[str, Any]]) -> dict[str, float | None]:
     """Average over the concepts that are annotated on held-out rows."""
-    means = {}
-    for key in qualities[0]:
+    means: dict[str, float | None] = {}
+    for key in ("accuracy", "macro_f1"):
         known = [quality[key] for quality in qualities if quality[key] is not None]
         means[key] = float(np.mean(known)) if known else None
     return means

@@ -233,7 +233,12 @@ def replay(
     first = last_fit(records)
     check_content(first)
     rows = Reviews.from_parts(
-        data.ids, data.data, data.target, data.concepts, data.groups
+        data.ids,
+        data.data,
+        data.target,
+        data.concepts,
+        data.groups,
+        weights=getattr(data, "weights", None),
     )
     named = [row[0] for row in [*first["rows"], *first["held_out"]]]
     order = dict(zip(reversed(named), reversed(range(len(named))), strict=True))

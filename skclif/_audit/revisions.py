@@ -22,18 +22,20 @@ from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._results.edits import EditResult
 from .._storage.tables import as_numbers
-from ..exceptions import TrailError
+from ..exceptions import DataFileError, TrailError
 from .fingerprints import (
     array_fingerprint,
     data_fingerprint,
     model_fingerprint,
     row_fingerprints,
 )
+from .kinds import LABEL
 from .rejections import Rejection
-from .rows import Reviews, short_hash
+from .rows import Reviews, short_hash, some_ids
 from .trail import REVISIONS
 
 _MOST_THREADS = 4096
+_NAMED = 5
 _PARTS = ("data", "features", "weights", "model")
 _OF_REVISIONS = {"changes", "forgotten", "files", "before", "after", "parameters"}
 # Kinds of changes, in the order that they are written down in.
@@ -168,13 +170,19 @@ def edit(
         X_val, y_val = held_out.features, held_out.labels
     changes = _in_order(changes, rows)
     arguments = _arguments(changes, rows.positions())
+    changed = apply_changes(rows, changes)
+    emptied = _emptied(revision.model, rows, changed)
+    _refuse_too_few(emptied, changed, changes, held_out)
     with same_threads(place.threads):
         explainer.fit(rows.features, rows.labels, rows.weights, concepts=concepts)
-        result = explainer.edit(**arguments, X_val=X_val, y_val=y_val)
-    edited = Revision(final_step(result.estimator), apply_changes(rows, changes))
+        result = explainer.edit(
+            **arguments, empty_values="drop", X_val=X_val, y_val=y_val
+        )
+    edited = Revision(final_step(result.estimator), changed)
     record = result.record
     content = {
         "changes": [asdict(change) for change in changes],
+        **({"emptied": [list(one) for one in emptied]} if emptied else {}),
         "heads": [asdict(head) for head in record.heads],
         "converged": record.converged,
         "predicted_effect": record.predicted_effect,
@@ -185,6 +193,78 @@ def edit(
         "after": edited.fingerprints(),
     }
     return edited, content
+
+
+def _emptied(
+    model: ConceptBottleneckClassifier, before: Reviews, after: Reviews
+) -> list[tuple[str, Any]]:
+    """Return label and concept values that no row of weight has any more.
+
+    Returns
+    -------
+    emptied : list of (str, object)
+        "label" or the name of a concept, and the value.
+    """
+    old, new = before.used(), after.used()
+    lost = [(LABEL, plain_value(v)) for v in np.unique(old.labels)]
+    lost = [(LABEL, v) for _, v in lost if v not in set(new.labels.tolist())]
+    for name, values in zip(
+        model.concept_names_in_, model.concept_classes_, strict=True
+    ):
+        if values is not None:
+            left = set(new.concepts[name].dropna())
+            had = set(old.concepts[name].dropna())
+            gone = [plain_value(v) for v in values if v in had and v not in left]
+            lost += [(str(name), value) for value in gone]
+    return lost
+
+
+def _refuse_too_few(
+    emptied: list[tuple[str, Any]],
+    after: Reviews,
+    changes: list[Change],
+    held_out: Reviews | None,
+) -> None:
+    """Refuse changes after which there is nothing to predict, or no way to judge it."""
+    for path, value in emptied:
+        used = after.used()
+        values = used.labels if path == LABEL else used.concepts[path].dropna()
+        whose = "label" if path == LABEL else f"concept {path!r}"
+        named = _whose_changes(path, changes)
+        if len(set(values)) < 2:
+            instead = (
+                "audit the corrected file again"
+                if path == LABEL
+                else f"audit the corrected file again without --concept {path}"
+            )
+            raise DataFileError(
+                f"After these changes the {whose} would have fewer than two values: "
+                f"{value!r} would be gone ({named}). Leave a row with it as it is, or "
+                f"{instead}."
+            )
+        if path == LABEL and held_out is not None:
+            still = held_out.labels == value
+            if still.any():
+                raise DataFileError(
+                    f"After these changes no row to train on would have the label "
+                    f"{value!r} ({named}), but held-out rows have it "
+                    f"({some_ids(held_out, still)}), and no model could predict it. "
+                    "Leave a row with it as it is, or correct those rows in the file "
+                    "and audit it again."
+                )
+
+
+def _whose_changes(path: str, changes: list[Change]) -> str:
+    """Name the rows whose changes can have taken a value away."""
+    kind = "relabel" if path == LABEL else "annotate"
+    ids = [
+        change.id
+        for change in changes
+        if change.kind in ("drop", "reweight")
+        or (change.kind, change.path) == (kind, path)
+    ]
+    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+    return f"changes of {', '.join(map(repr, ids[:_NAMED]))}{more}"
 
 
 def _compared(
@@ -199,6 +279,9 @@ def _compared(
     for name, values in zip(
         model.concept_names_in_, model.concept_classes_, strict=True
     ):
+        if values is None:  # any number
+            n_unseen[name] = 0
+            continue
         unseen = concepts[name].notna() & ~concepts[name].isin(values)
         concepts.loc[unseen, name] = None
         n_unseen[name] = int(unseen.sum())
@@ -210,7 +293,7 @@ def _compared(
         # A value that training lacks is a mistake of both models, as in the report.
         n_known, more = line["n_rows"], n_unseen[line["concept"]]
         line["n_rows"] = n_known + more
-        for when in ("before", "after"):
+        for when in ("before", "after") if more else ():
             line[when] *= n_known / (n_known + more)
     named, frame = names(held_out), compared.to_frame()
     changed = zip(frame["row"], frame["outcome"], strict=True)

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_random_state
 
 from .._inputs.annotations import Annotations, ConceptSchema, format_value, plain_value
 from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError
+from .kinds import as_classes, notes_on_numbers, refuse_amounts
 
 LEAST_PROBABILITY = 0.05  # of being wrong, for a label or annotation to be listed
+FEWEST_ROWS = 50  # to train on, for figures to mean anything
 _HASH_DIGITS = 16
 _NAMED = 5
 
@@ -37,7 +38,10 @@ class Reviews:
     features : ndarray of shape (n_rows, n_features)
         Vectors of the texts; without columns before the texts are embedded.
     weights : ndarray of shape (n_rows,), float64
-        1 for every row as it was read, 0 for a row that was dropped.
+        As they were read, 1 if nothing was said; 0 for a row that was dropped.
+    split_groups, times : ndarray of shape (n_rows,) or None
+        What decides which rows are held out: groups that stay together, and times.
+        Forgotten once that is done.
     """
 
     ids: np.ndarray
@@ -48,6 +52,8 @@ class Reviews:
     groups: np.ndarray | None
     features: np.ndarray
     weights: np.ndarray
+    split_groups: np.ndarray | None = None
+    times: np.ndarray | None = None
 
     @classmethod
     def from_parts(
@@ -57,6 +63,10 @@ class Reviews:
         labels: Any,
         concepts: pd.DataFrame | None = None,
         groups: Any = None,
+        *,
+        split_groups: Any = None,
+        times: Any = None,
+        weights: Any = None,
     ) -> Reviews:
         """Return the rows that the loaders of `skclif.datasets` return in parts."""
         if concepts is None:
@@ -66,11 +76,13 @@ class Reviews:
             np.asarray([str(i) for i in ids], dtype=object),
             np.asarray(texts, dtype=object),
             np.asarray(digests, dtype=object),
-            _whole(np.asarray(labels)),
+            as_classes(np.asarray(labels)),
             _tidy_table(concepts),
             None if groups is None else np.asarray(groups),
             np.empty((len(texts), 0), dtype=np.float32),
-            np.ones(len(texts)),
+            np.ones(len(texts)) if weights is None else np.array(weights, float),
+            None if split_groups is None else np.asarray(split_groups),
+            None if times is None else np.asarray(times),
         )
 
     def __len__(self) -> int:
@@ -87,6 +99,8 @@ class Reviews:
             None if self.groups is None else self.groups[rows],
             self.features[rows],
             self.weights[rows],
+            None if self.split_groups is None else self.split_groups[rows],
+            None if self.times is None else self.times[rows],
         )
 
     def renamed(self, ids: list[str]) -> Reviews:
@@ -154,44 +168,6 @@ def short_hash(digest: str) -> str:
     return digest[:_HASH_DIGITS]
 
 
-def hold_out(
-    reviews: Reviews, test_size: float, random_state: Any
-) -> tuple[Reviews, Reviews]:
-    """Split at random into rows to train on and rows to evaluate on.
-
-    Every label is split in the same proportion, equal texts are kept together, and at
-    least one row of every label remains for training.
-
-    Raises
-    ------
-    DataFileError
-        If labels are not classes, or no row can be held out.
-    """
-    check_labels(reviews.labels)
-    rng = check_random_state(random_state)
-    codes, _ = pd.factorize(reviews.digests)
-    _, first = np.unique(codes, return_index=True)
-    labels = reviews.labels[first]
-    is_held = np.zeros(len(first), dtype=bool)
-    for label in np.unique(labels):
-        texts = rng.permutation(np.flatnonzero(labels == label))
-        n_held = min(int(test_size * len(texts) + 0.5), len(texts) - 1)
-        is_held[texts[:n_held]] = True
-    # A text can have several labels, and one of them may occur with no other text.
-    orphaned = ~np.isin(reviews.labels, reviews.labels[~is_held[codes]])
-    is_held[codes[orphaned]] = False
-    held = is_held[codes]
-    if not held.any():
-        raise DataFileError(
-            f"No row can be held out: of {how_many(len(reviews), 'row')} with "
-            f"{how_many(len(np.unique(labels)), 'label')}, --test-size "
-            f"{test_size:g} leaves none "
-            "to evaluate on. Give more rows for each label, a larger --test-size, or "
-            "a --test file."
-        )
-    return reviews.take(~held), reviews.take(held)
-
-
 def same_kinds(train: Reviews, held_out: Reviews) -> tuple[Reviews, Reviews]:
     """Make 5 equal to "5" if one file has only numbers and the other has words too."""
     parts = (train, held_out)
@@ -211,8 +187,17 @@ def same_kinds(train: Reviews, held_out: Reviews) -> tuple[Reviews, Reviews]:
     return first, second
 
 
-def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
+def check_parts(
+    train: Reviews, held_out: Reviews, kinds: dict[str, str] | None = None
+) -> list[str]:
     """Refuse data that cannot be audited, before the long embedding.
+
+    Parameters
+    ----------
+    train, held_out : Reviews
+    kinds : dict of str to str, default=None
+        Kinds of concepts that `choose_kinds` returned; None for those of older audits,
+        which had none.
 
     Returns
     -------
@@ -230,22 +215,23 @@ def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
     if unseen.any():
         raise DataFileError(
             f"The held-out label {plain_value(held_out.labels[unseen][0])!r} "
-            f"({_ids(held_out, unseen)}) does not occur in the training data, which "
-            f"has {_listing(classes)}. Correct it, or add such rows to the training "
-            "data."
+            f"({some_ids(held_out, unseen)}) does not occur in the training data, "
+            f"which has {_listing(classes)}. Correct it, or add such rows to the "
+            "training data."
         )
-    notes = []
+    kinds = {} if kinds is None else kinds
+    notes = _notes_on_size(train, held_out)
     if train.concepts.shape[1]:
-        schema = _schema(train)
-        _refuse_continuous(schema)
-        notes += _unseen_values(schema, held_out)
+        _refuse_single_values(train.concepts)
+        notes += notes_on_numbers((train, held_out), kinds)
+        notes += _unseen_values(_schema(train, kinds), held_out)
     leaked = np.isin(held_out.digests, train.digests)
     if leaked.any():
         flatters = "it flatters" if leaked.sum() == 1 else "they flatter"
         notes.append(
             f"{leaked.sum()} of the {how_many(len(held_out), 'held-out text')} "
             f"{is_or_are(leaked.sum())} also in the "
-            f"training data ({_ids(held_out, leaked)}); {flatters} every model."
+            f"training data ({some_ids(held_out, leaked)}); {flatters} every model."
         )
     single = [c for c in classes if not np.isin(c, held_out.labels)]
     if single:
@@ -258,12 +244,7 @@ def check_parts(train: Reviews, held_out: Reviews) -> list[str]:
 
 def check_labels(labels: np.ndarray) -> np.ndarray:
     """Return the distinct labels; refuse what a classifier cannot learn."""
-    if labels.dtype.kind == "f" and (labels % 1 != 0).any():
-        raise DataFileError(
-            f"Labels are numbers that are not whole, such as "
-            f"{labels[labels % 1 != 0][0]:g}; a classifier needs classes. Round or bin "
-            "them."
-        )
+    refuse_amounts(labels)
     classes = np.unique(labels)
     if len(classes) < 2:
         raise DataFileError(
@@ -271,13 +252,6 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
             f"{plain_value(classes[0])!r}; a classifier needs at least two."
         )
     return classes
-
-
-def _whole(labels: np.ndarray) -> np.ndarray:
-    """Return whole numbers as integers."""
-    if labels.dtype.kind == "f" and (labels % 1 == 0).all():
-        return labels.astype(np.int64)
-    return labels
 
 
 def _same_kind(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -296,27 +270,57 @@ def _as_words(values: np.ndarray) -> np.ndarray:
     return np.asarray(words, dtype=object)
 
 
-def _schema(train: Reviews) -> ConceptSchema:
+def _notes_on_size(train: Reviews, held_out: Reviews) -> list[str]:
+    if len(train) >= FEWEST_ROWS:
+        return []
+    return [
+        f"There are only {how_many(len(train), 'text')} to train on and "
+        f"{len(held_out):,} to evaluate on. With fewer than {FEWEST_ROWS} to train on, "
+        "the figures and lists of an audit mean nothing: other texts of the same kind "
+        "would give other ones. Take this as a rehearsal, and audit more texts."
+    ]
+
+
+def _refuse_single_values(concepts: pd.DataFrame) -> None:
+    """Refuse a concept without two values to tell apart."""
+    for name, column in concepts.items():
+        given = column.dropna()
+        if given.nunique() > 1:
+            continue
+        if not len(given):
+            raise DataFileError(
+                f"Concept {name!r} has no annotation in the rows to train on. Leave "
+                f"out --concept {name}, or annotate rows."
+            )
+        value, n_empty = given.iloc[0], len(column) - len(given)
+        ticked = ""
+        if n_empty:
+            ticked = (
+                f" {how_many(n_empty, 'cell')} {is_or_are(n_empty)} empty, which means "
+                "not annotated. If empty means a value, because people ticked where "
+                "something applies, name that value: --empty "
+                f"{name}={0 if value == 1 else 'no'}."
+            )
+        raise DataFileError(
+            f"Concept {name!r} has one value only, {value!r}, in the rows to train on; "
+            f"it needs at least two.{ticked} Otherwise leave out --concept {name}, or "
+            "annotate rows with another value."
+        )
+
+
+def _schema(train: Reviews, kinds: dict[str, str]) -> ConceptSchema:
     """Return the concepts that a model of these rows would know."""
     annotations = Annotations.read(train.concepts, None, len(train))
     if annotations is None:
         return ConceptSchema()
-    return annotations.learn(np.ones(len(train)))[0]
-
-
-def _refuse_continuous(schema: ConceptSchema) -> None:
-    for name, values in zip(schema.names, schema.classes, strict=True):
-        if values is None:
-            raise DataFileError(
-                f"Concept {name!r} is continuous (it has numbers that are not whole), "
-                "and an audit takes categories. Bin it first, for example into low, "
-                "medium and high."
-            )
+    return annotations.learn(np.ones(len(train)), kinds)[0]
 
 
 def _unseen_values(schema: ConceptSchema, held_out: Reviews) -> list[str]:
     notes = []
     for name, values in zip(schema.names, schema.classes, strict=True):
+        if values is None:
+            continue
         given = held_out.concepts[name].dropna()
         unseen = given[~given.isin(values)]
         if len(unseen):
@@ -328,7 +332,8 @@ def _unseen_values(schema: ConceptSchema, held_out: Reviews) -> list[str]:
     return notes
 
 
-def _ids(reviews: Reviews, mask: np.ndarray) -> str:
+def some_ids(reviews: Reviews, mask: np.ndarray) -> str:
+    """Name the first rows of a mask by their ids."""
     ids = [str(i) for i in reviews.ids[mask]]
     word = "id" if len(ids) == 1 else "ids"
     more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""

@@ -150,6 +150,7 @@ class RunRecord:
             "confusion": found.evidence.confusion,
             "corrections": found.evidence.corrections,
             "suggestions": found.suggested,
+            "nothing_learned": list(found.nothing_learned),
             "warnings": [*found.warnings, *self.notes, *about["cut"]],
             "fingerprints": {**about["files"], **found.fingerprints},
             "trail": {"records": last["number"], "hash": last["hash"]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,12 +30,23 @@ class Indicators:
     scales: dict[str, tuple[float, float]]
 
     @classmethod
-    def learn(cls, concepts: pd.DataFrame) -> Indicators:
-        """Return the columns that annotations have."""
+    def learn(
+        cls, concepts: pd.DataFrame, kinds: Mapping[str, str] | None = None
+    ) -> Indicators:
+        """Return the columns that annotations have.
+
+        Parameters
+        ----------
+        concepts : DataFrame of shape (n_rows, n_concepts)
+        kinds : mapping of str to {"categorical", "continuous"}, default=None
+            Overrides, as :class:`ConceptBottleneckClassifier` takes them.
+        """
+        kinds = {} if kinds is None else kinds
         values, scales = {}, {}
         for name, given in concepts.items():
             column = pd.Series([*given], dtype=object)  # sparse columns too
-            if _is_continuous(column):
+            kind = kinds.get(str(name))
+            if _is_continuous(column) if kind is None else kind == "continuous":
                 known = column.dropna().to_numpy(float)
                 scales[str(name)] = float(known.mean()), float(known.std()) or 1.0
             else:

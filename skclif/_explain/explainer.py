@@ -50,7 +50,7 @@ from .edits.arguments import check_edit, check_steps, check_validation
 from .edits.compare import annotation_codes, compare_heads
 from .edits.solve import Edited, edit_model, effects, heads_of_edit, write_record
 from .engine import METHODS, Solved, path_names, warn_of_hard_activations
-from .readable import annotations_of, texts_of, with_texts_below
+from .readable import annotations_of, labels_of, texts_of, with_texts_below
 from .requests import (
     check_sources,
     class_codes,
@@ -767,6 +767,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         drop: Sequence[int] | None = None,
         add: dict[str, Any] | None = None,
         drop_concepts: Sequence[str] | None = None,
+        empty_values: str = "raise",
         n_steps: int | None = None,
         X_val: Any = None,
         y_val: ArrayLike | None = None,
@@ -792,6 +793,11 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             concept_sample_weight, each as in `fit`. They come after the other rows.
         drop_concepts : list of str, default=None
             Concepts to remove from the model.
+        empty_values : {"raise", "drop"}, default="raise"
+            What happens if a class, or a value of a concept, is left without any row of
+            positive weight, such as a typing error that is corrected. "raise" refuses
+            the edit. "drop" removes the class or value from the model, and the result
+            is what a fit without it gives, at the same penalties. Two must be left.
         n_steps : int, default=None
             Maximum number of Newton steps per stage, starting from the current
             parameters. None runs to convergence.
@@ -813,7 +819,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             If an argument has another form, or a row is not named by a whole number.
         ValueError
             If a row, concept, label or value is unknown, a row is dropped and changed
-            too, or a class or a value of a concept would be left without weight.
+            too, or a class or a value of a concept would be left without weight. With
+            ``empty_values="drop"``, if fewer than two would be left, or `y_val` has a
+            class that goes.
 
         Warns
         -----
@@ -858,8 +866,12 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             drop=drop,
             add=add,
             drop_concepts=drop_concepts,
+            empty_values=empty_values,
         )
         validation = check_validation(heads, self._features, X_val, y_val)
+        _, empty = edit.apply(heads, rows)
+        if validation is not None:
+            empty.check_validation(heads, validation[1])
         spanned = rows.features.shape[0] >= rows.features.shape[1]
         factors = self._factors() if spanned or edit.added is None else None
         edited = edit_model(
@@ -876,8 +888,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         explainer._nearby = None if from_zero else edited.factors
         effect: tuple[float | None, float | None] = None, None
         if validation is not None:
-            solved, after = self._solved_model(), explainer._heads()
-            effect = effects(solved, heads, after, edit, edited.rows, *validation)
+            effect = effects(self._solved_model(), heads, edit, edited, *validation)
         record = write_record(self.estimator_, rows, edit, edited, n_steps, effect)
         return EditResult(edited.estimator, explainer, record, self.estimator_)
 
@@ -898,7 +909,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self.concept_names_in_ = np.asarray(heads.names, dtype=object)
         self.n_samples_ = len(rows.features)
         self._training = rows.arrays()
-        self._readable = {**texts, "label": self.classes_[rows.labels]}
+        self._readable = {**texts, "label": labels_of(heads, rows)}
         mean = mean_activations(heads.tensors(), rows.data(), as_tensor(rows.weights))
         self.mean_activations_ = mean.numpy()
 

@@ -39,6 +39,16 @@ def with_texts_below(
     }
 
 
+def labels_of(heads: FittedHeads, rows: TrainingRows) -> np.ndarray:
+    """Return the labels of training rows; None if the model lost the class."""
+    known: np.ndarray = heads.classes[np.maximum(rows.labels, 0)]
+    if (rows.labels >= 0).all():
+        return known
+    labels = known.astype(object)
+    labels[rows.labels < 0] = None
+    return labels
+
+
 def annotations_of(heads: FittedHeads, rows: TrainingRows) -> dict[str, np.ndarray]:
     """Return the annotations of training rows by concept; None if it has no weight."""
     weights = rows.concept_weights * rows.weights[:, None]

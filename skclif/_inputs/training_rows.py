@@ -23,7 +23,7 @@ class TrainingRows:
     ----------
     features : ndarray or SparseFeatures of shape (n_samples, n_features)
     labels : ndarray of shape (n_samples,), int64
-        Codes.
+        Codes. -1 for a row of weight 0 whose class the model does not know.
     weights : ndarray of shape (n_samples,)
         0 for a row that was dropped.
     codes : ndarray of shape (n_samples, n_concepts)
@@ -45,9 +45,10 @@ class TrainingRows:
         """Return the rows with effective weights, as the numerics take them."""
         weights = self.concept_weights * self.weights[:, None]
         annotated = ~np.isnan(self.codes) & (weights > 0)
+        labels = np.maximum(self.labels, 0)
         arrays = (
-            self.labels,
-            self.weights * self.class_weight[self.labels],
+            labels,
+            self.weights * self.class_weight[labels],
             np.where(annotated, self.codes, 0.0),
             annotated,
             np.where(annotated, weights, 0.0),

@@ -12,7 +12,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 
-from .._inputs.annotations import Annotations, ConceptSchema
+from .._inputs.annotations import Annotations, ConceptSchema, value_code
 from .._inputs.training_rows import TrainingRows, as_tensor
 from ..numerics.bottleneck import Bottleneck
 from ..numerics.heads import Head, HeadStack, RidgeHead, SoftmaxHead
@@ -196,13 +196,20 @@ class FittedHeads:
         sample_weight: np.ndarray,
         annotations: Annotations | None,
     ) -> TrainingRows:
-        """Return checked rows, coded as this model codes."""
+        """Return checked rows, coded as this model codes.
+
+        A row of weight 0 may have a label that the model does not know.
+        """
         shape = (len(X), self.n_concepts)
         codes, weights = np.full(shape, np.nan), np.ones(shape)
         if annotations is not None:
             codes = self.schema.encode(annotations, sample_weight)
             weights = self.schema.arrange(annotations)
-        labels = np.searchsorted(self.classes, y)
+        labels, counted = np.full(len(y), -1), sample_weight > 0
+        labels[counted] = np.searchsorted(self.classes, y[counted])
+        for row in np.flatnonzero(~counted):
+            code = value_code(self.classes, y[row])
+            labels[row] = -1 if code is None else code
         return TrainingRows(X, labels, sample_weight, codes, weights, self.class_weight)
 
     def with_parameters(

@@ -130,7 +130,7 @@ def training_rows(
     heads = FittedHeads.of(model)
     frozen = is_frozen(estimator)
     if frozen:
-        _check_known(heads, y, annotations)
+        _check_known(heads, y[sample_weight > 0], annotations)
     is_linear = isinstance(model, LogisticRegression)
     if is_linear:
         weights = class_weights(model.class_weight, heads.classes, y, sample_weight)

@@ -77,6 +77,7 @@ def _context(
         "run": run,
         "has_text": data["text"],
         "concepts": audit.concepts,
+        "nothing_learned": audit.nothing_learned,
         "method": audit.method,
         "metrics": audit.metrics,
         "counts": audit.counts,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from .._audit.decisions import UNANNOTATED
-from .._audit.evidence import MOST_LISTED, LabelHead, in_order
+from .._audit.evidence import MOST_LISTED, LabelHead, distinct
+from .._audit.kinds import in_order
 from .._audit.proposals import is_asked
 from .._audit.truth import Truth, mark
 from .._inputs.annotations import format_value
-from .words import FAILURES
+from .words import FAILURES, number
 
 if TYPE_CHECKING:
     from .._audit.findings import Audit
@@ -143,7 +144,7 @@ def _mistakes(audit: Audit, training: _Training) -> list[_Dict]:
         str(i): training.behind(lines)
         for i, lines in audit.influence[is_row].groupby("target_id", sort=False)
     }
-    found = [_mistake(row, audit.classes, audit.concepts) for row in rows]
+    found = [_mistake(row, audit) for row in rows]
     for k, mistake in enumerate(found):
         mistake["behind"] = behind.get(mistake["id"], [])
         mistake["traced"] = k < len(audit.mistakes)
@@ -152,7 +153,7 @@ def _mistakes(audit: Audit, training: _Training) -> list[_Dict]:
     return found
 
 
-def _mistake(row: _Dict, classes: Sequence[Any], concepts: Sequence[str]) -> _Dict:
+def _mistake(row: _Dict, audit: Audit) -> _Dict:
     says = row.get("black_box_predicted")
     return {
         "id": row["id"],
@@ -162,7 +163,8 @@ def _mistake(row: _Dict, classes: Sequence[Any], concepts: Sequence[str]) -> _Di
         "label": format_value(row["label"]),
         "predicted": format_value(row["predicted"]),
         "probabilities": [
-            _number(row[f"p={format_value(value)}"]) for value in in_order(classes)
+            _number(row[f"p={format_value(value)}"])
+            for value in in_order(audit.classes)
         ],
         "loss": _short(row["loss"]),
         "box": None if says is None else format_value(says),
@@ -173,10 +175,13 @@ def _mistake(row: _Dict, classes: Sequence[Any], concepts: Sequence[str]) -> _Di
         "read": [
             {
                 "annotated": word(row[f"annotated:{name}"]),
-                "predicted": word(row[f"predicted:{name}"]),
+                # An amount is predicted to more digits than anybody reads.
+                "predicted": number(row[f"predicted:{name}"])
+                if name in audit.spreads
+                else word(row[f"predicted:{name}"]),
                 "instead": word(row[f"label_if_corrected:{name}"]),
             }
-            for name in concepts
+            for name in audit.concepts
         ],
     }
 
@@ -266,8 +271,9 @@ def _head(head: LabelHead | None) -> _Dict | None:
 def _groups(audit: Audit) -> list[str]:
     tables = (audit.predictions, audit.suspects, audit.suggestions)
     found = [table["group"] for table in tables if "group" in table]
-    values = pd.unique(pd.concat(found)) if found else []
-    return [format_value(value) for value in in_order(values)]
+    return (
+        [format_value(value) for value in distinct(pd.concat(found))] if found else []
+    )
 
 
 def _paths(influence: pd.DataFrame) -> list[str]:

@@ -51,9 +51,11 @@ class EditRecord:
     Attributes
     ----------
     changes : DataFrame
-        A line for every change: kind ("relabel", "annotate", "reweight", "drop", "add"
-        or "drop_concept"), row (position; -1 for a concept), concept, old, new. None
-        is a missing annotation. A new value that equals the old one is left out.
+        A line for every change: kind ("relabel", "annotate", "reweight", "drop",
+        "add", "drop_concept" or "drop_value"), row (position; -1 for a concept or a
+        value that went from the model), concept, old, new. None is a missing
+        annotation, and the concept of a label. A new value that equals the old one is
+        left out.
     n_steps : int or None
         The maximum number of Newton steps that was asked for; None for no maximum.
     heads : tuple of HeadRecord
@@ -163,7 +165,8 @@ class EditResult:
         ------
         TypeError, ValueError
             If an argument has another form than in `fit`, a label or value is unknown,
-            or one of the two models was fitted again after the edit.
+            a label went from the model with the edit, or one of the two models was
+            fitted again after the edit.
 
         Notes
         -----

@@ -14,6 +14,7 @@ from .console import Console, embed
 from .options import (
     AUDIT,
     WHO,
+    ConceptKind,
     Number,
     options,
     who_and_why,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _OF_MODEL = ("C", "concept_C", "training")
 _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
+_SPLITS = {"split_by": "--split-by", "time": "--time"}
 
 
 @click.command("audit", cls=Command)
@@ -61,6 +63,24 @@ _SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
     help="Share of the texts to hold out.",
 )
 @click.option(
+    "--concept-kind",
+    "concept_kinds",
+    multiple=True,
+    type=ConceptKind(),
+    metavar="NAME=KIND",
+    help="Take a concept as categorical (each value is one of a few) or continuous "
+    "(amounts); repeat it for each.  [default: continuous if it has many numbers, some "
+    "of them not whole]",
+)
+@click.option(
+    "--ordinal",
+    multiple=True,
+    metavar="NAME",
+    help='The numbers of a concept, or of "label", are grades, and wrong ones are next '
+    "to the right one, such as 4 for 5; repeat it for each. Grades that are not whole "
+    "are taken so anyway.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
@@ -73,6 +93,8 @@ def audit_command(
     test_file: Path | None,
     test_size: float,
     out: Path,
+    concept_kinds: tuple[tuple[str, str], ...],
+    ordinal: tuple[str, ...],
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -105,6 +127,8 @@ def audit_command(
     files = {"training_file": file}
     if test_file is not None:
         files["test_file"] = test_file
+        _refuse_splits(options)
+    kinds = _kinds_by_name(concept_kinds)
     about: dict[str, Any] = {
         "command": "audit",
         "data": {
@@ -123,7 +147,29 @@ def audit_command(
         seed, columns = options["seed"], about["options"]
         return _load(file, test_file, test_size, seed, columns)
 
+    options |= {"concept_kinds": kinds, "ordinal": ordinal}
     run_audit(console, out, f"Reading {file.name}", read, about, files, options)
+
+
+def _kinds_by_name(given: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    kinds = dict(given)
+    for name, kind in given:
+        if kinds[name] != kind:
+            raise click.UsageError(
+                f"--concept-kind says that {name!r} is {kind}, and that it is "
+                f"{kinds[name]}. Give one of them."
+            )
+    return kinds
+
+
+def _refuse_splits(options: dict[str, Any]) -> None:
+    """Refuse options about a split where a file says what is held out."""
+    for name, option in _SPLITS.items():
+        if options.get(name) is not None:
+            raise click.UsageError(
+                f"{option} says which rows of FILE are held out, and --test names a "
+                "file that is held out. Give one of them."
+            )
 
 
 # --- The one way from reviews to a report ---------------------------------------------
@@ -183,6 +229,7 @@ def _audit_rows(
     options: dict[str, Any],
 ) -> Audit:
     from .._audit.folder import AuditedRows, sha256
+    from .._audit.kinds import choose_kinds, ordered_paths
     from .._audit.models import fit_models
     from .._audit.revisions import Place, Revision, fit_content
     from .._audit.rows import check_parts, same_kinds
@@ -190,7 +237,9 @@ def _audit_rows(
 
     who = who_and_why(options["by"], options["why"])
     train, held_out = same_kinds(*parts)
-    notes = check_parts(train, held_out)
+    kinds = choose_kinds((train, held_out), options.get("concept_kinds", {}))
+    ordinal = ordered_paths(train, kinds, options.get("ordinal", ()))
+    notes = check_parts(train, held_out, kinds)
     for note in notes:
         console.warn(note)
     digests = {name: sha256(file.read_bytes()) for name, file in files.items()}
@@ -201,6 +250,8 @@ def _audit_rows(
         train, held_out = train.without_texts(), held_out.without_texts()
     console.stage("fitting", f"Fitting on {how_many(len(train), 'text')}")
     parameters = {name: options[name] for name in _OF_MODEL}
+    if kinds:
+        parameters["concept_kinds"] = kinds
     place = Place.here(options["device"])
     with same_threads(place.threads):
         models = fit_models(
@@ -216,6 +267,8 @@ def _audit_rows(
             "model": embedder["model"],
             "device": options["device"],
             **{name: options[name] for name in _SHOWN},
+            "concept_kinds": kinds,
+            "ordinal": ordinal,
         },
         "cut": cut,
         "files": digests,
@@ -314,7 +367,7 @@ def _load(
     seed: int,
     options: dict[str, Any],
 ) -> Parts:
-    from .._audit.rows import hold_out
+    from .._audit.splits import hold_out
 
     reviews = read_reviews(file, options)
     if test_file is None:

@@ -29,6 +29,29 @@ class Number(click.FloatRange):
         return number
 
 
+class ConceptKind(click.ParamType):  # type: ignore[type-arg]
+    """The name of a concept and its kind, such as rating=continuous."""
+
+    name = "name=kind"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Return name and kind."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, kind = str(value).rpartition("=")
+        kind = kind.strip().casefold()
+        if not equals or not name or kind not in ("categorical", "continuous"):
+            self.fail(
+                f"{value!r} is not NAME=KIND, with a concept and its kind, categorical "
+                "or continuous: --concept-kind rating=continuous.",
+                param,
+                ctx,
+            )
+        return name, kind
+
+
 class Penalty(click.ParamType):  # type: ignore[type-arg]
     """A finite number above 0, or the word auto, in any capitals."""
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .._audit.revisions import Place, Revision
 
 _NAMED = 5
+_MEASURES = {"accuracy": ".1%", "mean absolute error": ".3g"}  # of concepts
 _QUALITY = {"accuracy": "accuracy", "macro_f1": "macro F1", "log_loss": "log-loss"}
 _FLATTERED = (
     "on texts that chose some of these changes: that flatters them, and is not what "
@@ -209,7 +210,10 @@ class OpenAudit:
             lists=read_lists(self.folder.path),
             rejected=standing(self.records),
             wrong=lambda: wrong_probabilities(
-                revision.model, revision.rows, self.place.device
+                revision.model,
+                revision.rows,
+                self.place.device,
+                self.rows.about["options"].get("ordinal", ()),
             ),
             even_if_right=even_if_right,
         )
@@ -294,7 +298,7 @@ def carry_out(
         f"{how_many(found.n_accepted, 'accepted decision')}{also}: record "
         f"{last['number']} of {audit.folder.trail.path}."
     )
-    for line in _without_weight(audit):
+    for line in [*_emptied(last), *_without_weight(audit)]:
         console.result(line)
     if found.rejections:
         console.result(_rejected(found))
@@ -348,6 +352,15 @@ def _rejected(found: Decisions) -> str:
     )
 
 
+def _emptied(record: dict[str, Any]) -> Iterator[str]:
+    """Yield lines about values that went from the model."""
+    for path, value in record.get("emptied", []):
+        yield (
+            f"No row has the {'label' if path == 'label' else path} {value!r} any "
+            "more, so the value went from the model."
+        )
+
+
 def _without_weight(audit: OpenAudit) -> Iterator[str]:
     """Yield a line about changed values of rows that train nothing."""
     rows = audit.revision.rows
@@ -392,16 +405,18 @@ def _what_changed(comparison: dict[str, Any]) -> Iterator[str]:
         f"{how_many(n_changed, 'prediction')} changed: {comparison['n_better']:,} for "
         f"the better, {comparison['n_worse']:,} for the worse.{where}"
     )
-    concepts = comparison["concepts"]
-    moved = [
-        f"{one['concept']} {one['before']:.1%} → {one['after']:.1%}"
-        for one in concepts
-        if one["before"] != one["after"]
-    ]
-    if concepts:
-        others = "as before" if not moved else "the others as before"
-        rest = [others] * (len(moved) < len(concepts))
-        yield f"Accuracy of the concepts: {', '.join([*moved, *rest])}."
+    for measure, form in _MEASURES.items():
+        concepts = [o for o in comparison["concepts"] if o["measure"] == measure]
+        moved = [
+            f"{one['concept']} {one['before']:{form}} → {one['after']:{form}}"
+            for one in concepts
+            if one["before"] != one["after"]
+        ]
+        if concepts:
+            others = "as before" if not moved else "the others as before"
+            rest = [others] * (len(moved) < len(concepts))
+            said = f"{measure[0].upper()}{measure[1:]}"
+            yield f"{said} of the concepts: {', '.join([*moved, *rest])}."
 
 
 def _change(one: dict[str, Any], form: str, unit: str, scale: float = 1) -> str:
@@ -476,7 +491,9 @@ def _without(
             raise ValueError("No row is held out, so its quality would be unknown.")
         if not len(used):
             raise ValueError("No row is left to train on.")
-        check_parts(used, left.held_out)
+        check_parts(
+            used, left.held_out, audit.rows.about["options"].get("concept_kinds")
+        )
         lost = set(rows.labels[stay]).difference(used.labels)
         if lost:
             raise ValueError(

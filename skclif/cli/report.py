@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .._results.words import how_many, is_or_are
+from .._text.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .._audit.run import PlantedCounts, RunRecord
     from .console import Console
 
+MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
 
 
@@ -43,10 +45,23 @@ def evaluate(
             rows.held_out,
             max_mistakes=options["max_mistakes"],
             seed=options["seed"],
+            ordinal=options.get("ordinal", ()),  # of older audits, none
+            advice=_advice(rows.about),
         )
     for note in found.warnings:
         console.warn(note)
     return without_rejected(found, train, records)
+
+
+def _advice(about: dict[str, Any]) -> str:
+    """Return what to do if a model learned nothing."""
+    if about["embedder"]["model"] != DEFAULT_MODEL:
+        return ""
+    return (
+        "The default embedding model reads English: if the texts are in another "
+        "language, name a model that reads it with --model, for example "
+        f"{MULTILINGUAL}. Otherwise look whether the columns are the right ones."
+    )
 
 
 def write_report(
@@ -95,12 +110,14 @@ def renew_report(
     from .._audit.rows import check_parts
 
     options = rows.about["options"]
-    notes = check_parts(revision.rows.used(), rows.held_out)
+    kinds = options.get("concept_kinds")  # of older audits, none
+    notes = check_parts(revision.rows.used(), rows.held_out, kinds)
     models = fit_models(
         revision.rows,
         revision.model,
         C=options["C"],
         method=options["method"],
+        concept_kinds=kinds,
         device=device,
     )
     found = evaluate(console, models, revision.rows, rows, records)
@@ -182,6 +199,8 @@ def _what_to_decide(found: Audit) -> str:
         f"{n_wrong:,} of the labels and annotations in suspects.csv "
         f"{is_or_are(n_wrong)} probably wrong"
     )
+    if found.nothing_learned:
+        line += f" (none listed of {', '.join(found.nothing_learned)}: nothing learned)"
     if found.suggested is None:
         return f"{line}; there are too few held-out texts to suggest changes."
     if not len(found.suggestions):

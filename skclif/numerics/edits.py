@@ -112,6 +112,8 @@ def solve_edit(
     concept_penalties: Tensor,
     limits: Limits,
     dropped: Sequence[int] = (),
+    reshaped: Sequence[int] = (),
+    label_reshaped: bool = False,
     settled: bool = True,
 ) -> Edited:
     """Solve both stages for edited rows.
@@ -132,6 +134,11 @@ def solve_edit(
     limits : Limits
     dropped : sequence of int
         Positions of concepts that `new` no longer has.
+    reshaped : sequence of int
+        Positions of concepts, counted before any is dropped, that have lost values.
+        `bottleneck` is already without these values, and is far from the optimum.
+    label_reshaped : bool
+        Whether the label has lost classes.
     settled : bool
         Whether `bottleneck` is at the optimum, so that unchanged heads are too.
     """
@@ -139,12 +146,14 @@ def solve_edit(
         bottleneck, old, factors = _without(bottleneck, old, factors, dropped)
         left = [j for j in range(len(concept_penalties)) if j not in dropped]
         concept_penalties = concept_penalties[left]
+        reshaped = [left.index(j) for j in reshaped]
     stack, old = bottleneck.concepts, _padded(old, new.features)
     changed, share = _changes(
         stack,
         (old.concepts, new.concepts),
         (old.concept_weights, new.concept_weights),
     )
+    share[list(reshaped)] = 1
     way = Way()
     if stack:
         parameters, way = _solve_again(
@@ -163,7 +172,9 @@ def solve_edit(
     )
     # What the label head sees moves with the concepts.
     moved = bool(dropped) or not settled or changed.any()
-    if ZERO in way.start:  # the inputs moved so far that this is a new problem
+    if (
+        label_reshaped or ZERO in way.start
+    ):  # the inputs moved so far that this is a new problem
         share = torch.ones_like(share)
     parameters, label_way = _solve_again(
         bottleneck.label_problem(new, penalty),

@@ -111,7 +111,7 @@ def test_a_value_that_the_model_does_not_know_is_no_correction(parts):
     given = concepts[other].notna().to_numpy()
     assert (known[other].notna().to_numpy() == given).all()
     rows = type(held_out)(*(vars(held_out) | {"concepts": concepts}).values())
-    _, _, labels = correct(model, rows)
+    _, _, labels = correct(model, rows, {})
     assert labels[name].isna().all()
 
 

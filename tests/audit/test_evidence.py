@@ -12,8 +12,8 @@ from skclif import ConceptBottleneckClassifier
 from skclif._audit.evidence import (
     LabelHead,
     confusion_of,
+    distinct,
     evidence,
-    in_order,
     scores_of,
     wilson,
 )
@@ -119,9 +119,9 @@ def test_confusion_counts_every_pair(found):
 
 
 def test_labels_are_in_order_by_size_and_words_by_spelling():
-    assert in_order(["10", "9.5", "0.5", "10"]) == ["0.5", "9.5", "10"]
-    assert in_order(["good", "bad"]) == ["bad", "good"]
-    assert in_order([3, 1, 2]) == [1, 2, 3]
+    assert distinct(["10", "9.5", "0.5", "10"]) == ["0.5", "9.5", "10"]
+    assert distinct(["good", "bad"]) == ["bad", "good"]
+    assert distinct([3, 1, 2]) == [1, 2, 3]
     table = pd.DataFrame({"label": ["10", "9"], "predicted": ["9", "9"]})
     assert confusion_of(table)["labels"] == ["9", "10"]
 

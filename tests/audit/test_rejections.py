@@ -294,7 +294,7 @@ def test_replay_passes_it_over(rejected, audited, tmp_path):
 
 def test_forgetting_leaves_no_value_of_a_rejection(out, truth, tmp_path):
     table = lines(out, "suspects.csv")
-    line = table[(table["path"] == "food") & (table["current"] != "")].iloc[[0]]
+    line = table[(table["path"] == "service") & (table["current"] != "")].iloc[[0]]
     i, text = line["id"].iloc[0], truth.table.loc[line["id"].iloc[0], "review"]
     done("apply", out, _rejecting(tmp_path, line))
     ids = tmp_path / "ids.txt"
@@ -307,7 +307,7 @@ def test_forgetting_leaves_no_value_of_a_rejection(out, truth, tmp_path):
     assert text not in said
     (rejection,) = record["rejected"]
     for value in ("Positive", "Negative", "unknown", None):  # nobody can try them
-        guessed = value_hash(rejection["text_hash"], "food", value)
+        guessed = value_hash(rejection["text_hash"], "service", value)
         assert guessed not in (rejection["current_hash"], rejection["proposed_hash"])
     for name in ("audit.html", "run.json", *LISTS):
         assert i not in (out / name).read_text(encoding="utf-8")

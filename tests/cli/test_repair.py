@@ -728,7 +728,7 @@ def test_ids_in_another_encoding(tiny_encoder, tmp_path):
     ("leave", "message"),
     [
         ("a class", "the same label|does not occur in the training data"),
-        ("a value", "'food' has fewer than two observed values"),
+        ("a value", "'food' has one value only, 'Positive', in the rows to train on"),
         ("nothing held out", "No row is held out, so its quality would be unknown"),
     ],
 )

@@ -137,7 +137,7 @@ CASES = {
     "class that goes": (
         {"y": dict.fromkeys(np.flatnonzero(Y == "never").tolist(), "again")},
         ValueError,
-        "leaves the class 'never' without a row that has weight, so .* fit again",
+        "leaves the class 'never' without a row that has .* empty_values='drop'",
     ),
     "class that is dropped": (
         {"drop": np.flatnonzero(Y == "never")},

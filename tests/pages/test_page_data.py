@@ -60,12 +60,14 @@ def test_every_mistake_is_listed_worst_first_with_the_rows_behind_it(found, data
 
 
 def test_annotations_of_a_mistake_are_words_or_missing(found, data):
-    name = found.concepts[0]
-    known = found.predictions.set_index("id")[f"annotated:{name}"]
-    said = {row["id"]: row["read"][0]["annotated"] for row in data["mistakes"]["rows"]}
-    assert None in said.values()
-    for i, value in said.items():
-        assert value == (None if pd.isna(known[i]) else known[i])
+    known, said = found.predictions.set_index("id"), []
+    for row in data["mistakes"]["rows"]:
+        for name, one in zip(found.concepts, row["read"], strict=True):
+            value = known.loc[row["id"], f"annotated:{name}"]
+            said.append(one["annotated"])
+            assert said[-1] == (None if pd.isna(value) else value)
+            assert one["predicted"] == known.loc[row["id"], f"predicted:{name}"]
+    assert None in said
 
 
 def test_each_training_row_is_there_once(data):
@@ -133,12 +135,12 @@ def _concepts(found, values):
 
 
 def test_values_can_be_chosen_as_a_file_of_decisions_names_them(found):
-    assert _concepts(found, ["b", "a"])[0]["values"] == [
+    assert _concepts(found, ["a", "b"])[0]["values"] == [
         ["a", "a"],
         ["b", "b"],
         ["", "unannotated"],
     ]
-    assert _concepts(found, ["a", "Unannotated"])[0]["values"] == [
+    assert _concepts(found, ["Unannotated", "a"])[0]["values"] == [
         ["Unannotated", "value:Unannotated"],
         ["a", "a"],
         ["", "remove:unannotated"],

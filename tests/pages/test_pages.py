@@ -91,11 +91,12 @@ def make_page(
     X = rng.normal(size=(n_samples, 4))
     filling = " and so on" * 120 if long else ""
     texts = [f"text {i} {say}{filling}" for i in range(n_samples)]
-    labels = np.where(
-        X[:, 0] + rng.normal(size=n_samples) > 0, f"good {say}", f"poor {say}"
-    )
+    is_wrong = rng.random((n_samples, 1 + n_concepts)) < 0.16
+    labels = np.where((X[:, 0] > 0) ^ is_wrong[:, 0], f"good {say}", f"poor {say}")
     concepts = {
-        f"concept {j} {say}": np.where(X[:, j] > 0, f"yes {say}", f"no {say}")
+        f"concept {j} {say}": np.where(
+            (X[:, j] > 0) ^ is_wrong[:, 1 + j], f"yes {say}", f"no {say}"
+        )
         for j in range(n_concepts)
     }
     table = pd.DataFrame(concepts, dtype=object) if concepts else None
@@ -569,6 +570,7 @@ def test_a_page_with_nothing_to_decide():
         found,
         suspects=found.suspects.head(0),
         suggestions=found.suggestions.head(0),
+        nothing_learned=(),
     )
     run = make_run()
     text = " ".join(Page(audit_html(nothing, run)).text.split())
@@ -577,6 +579,12 @@ def test_a_page_with_nothing_to_decide():
     assert "Nothing yet. Decide on suspects, download the decisions" in text
     text = Page(audit_html(replace(nothing, suggested=None), run)).text
     assert "There are too few held-out texts to say." in text
+    name = found.concepts[0]
+    nothing = replace(nothing, nothing_learned=("label", name))
+    text = " ".join(Page(audit_html(nothing, run)).text.split())
+    assert f"Nothing is listed of the label, {name}. The model learned nothing" in text
+    assert "No other value is wrong with a probability of 5.0 %" in text
+    assert f"{name} nothing learned" in text
 
 
 @pytest.mark.parametrize("say", HOSTILE)

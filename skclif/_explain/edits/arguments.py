@@ -22,6 +22,7 @@ from ..._models.fitted import FittedHeads
 from ...numerics.sparse import Matrix
 from ..requests import class_codes
 from .edit import Edit
+from .empty import check_empty_values
 
 _ADDED = ("X", "y", "concepts", "sample_weight", "concept_sample_weight")
 _AS_FIT = "a dict of X, y, concepts … as fit takes them"
@@ -38,6 +39,7 @@ def check_edit(
     drop: Any,
     add: Any,
     drop_concepts: Any,
+    empty_values: Any,
 ) -> Edit:
     """Return an edit whose arguments fit the model, its rows, and each other.
 
@@ -47,7 +49,7 @@ def check_edit(
     rows : TrainingRows
     read_features : callable
         Maps new rows, in the form that the estimator takes, to checked features.
-    y, concepts, sample_weight, drop, add, drop_concepts
+    y, concepts, sample_weight, drop, add, drop_concepts, empty_values
         As in :meth:`ConceptInfluenceExplainer.edit`.
 
     Raises
@@ -68,6 +70,7 @@ def check_edit(
         _dropped(rows, drop),
         _added(heads, rows, read_features, add),
         _dropped_concepts(heads, drop_concepts),
+        check_empty_values(empty_values),
     )
     dropped = set(edit.dropped)
     others: dict[str, Iterable[int]] = {
@@ -82,6 +85,7 @@ def check_edit(
             raise ValueError(
                 f"Row {both[0]} is in drop and in {name}; leave it out of one of them."
             )
+    _check_labelled(edit, rows)
     for j in edit.dropped_concepts:
         if j in edit.codes:
             name = heads.names[j]
@@ -90,6 +94,17 @@ def check_edit(
                 "of one of them."
             )
     return edit
+
+
+def _check_labelled(edit: Edit, rows: TrainingRows) -> None:
+    """Refuse to give a row weight whose class went from the model in another edit."""
+    for row, weight in edit.weights.items():
+        if weight and rows.labels[row] < 0 and row not in edit.labels:
+            raise ValueError(
+                f"sample_weight gives weight to row {row}, whose class went from the "
+                "model when it was left without weight. Give the row a label in y, or "
+                "fit again."
+            )
 
 
 def _labels(heads: FittedHeads, rows: TrainingRows, y: Any) -> dict[int, int]:

@@ -32,7 +32,7 @@ def compare_heads(
     Parameters
     ----------
     before, after : FittedHeads
-        Of the same classes; the second may lack concepts.
+        The second may lack classes, concepts, and values of concepts.
     features : ndarray of shape (n_rows, n_features)
     labels : ndarray of shape (n_rows,)
         Codes.
@@ -41,9 +41,10 @@ def compare_heads(
     readable : dict of str to ndarray of shape (n_rows,)
         Columns to show rows with, such as their texts.
     """
-    (old, old_loss), (new, new_loss) = (
-        _judged(heads, features, labels) for heads in (before, after)
-    )
+    classes = _codes_before(before.classes, after.classes)
+    old, old_loss = _judged(before, features, labels)
+    new, new_loss = _judged(after, features, _codes_after(classes, before, labels))
+    new = classes[new]
     was_right, is_right = old == labels, new == labels
     n_better = int((is_right & ~was_right).sum())
     n_worse = int((was_right & ~is_right).sum())
@@ -135,6 +136,29 @@ def annotation_codes(
     return dict(zip(heads.names, codes.T, strict=True))
 
 
+def _codes_before(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the codes, before the edit, of values that the model has after it."""
+    known = before.tolist()
+    return np.array([known.index(value) for value in after.tolist()], dtype=int)
+
+
+def _codes_after(
+    classes: np.ndarray, before: FittedHeads, labels: np.ndarray
+) -> np.ndarray:
+    """Return the codes of labels after the edit, all of which the model must have."""
+    codes = np.full(len(before.classes), -1)
+    codes[classes] = np.arange(len(classes))
+    new: np.ndarray = codes[labels]
+    if (new < 0).any():
+        row = int((new < 0).argmax())
+        raise ValueError(
+            f"y has the class {before.classes.tolist()[labels[row]]!r} in row {row}, "
+            "which went from the model with the edit, so that its log-loss is infinite "
+            "there. Compare on rows of the other classes."
+        )
+    return new
+
+
 def _judged(
     heads: FittedHeads, features: Matrix, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -154,6 +178,11 @@ def _concept_quality(
 ) -> pd.DataFrame:
     columns = ["concept", "measure", "n_rows", "before", "after"]
     predicted = [_predicted_concepts(heads, features) for heads in (before, after)]
+    for name, classes in zip(after.names, after.values, strict=True):
+        known_before = before.values[before.names.index(name)]
+        if classes is not None and known_before is not None:
+            codes = _codes_before(known_before, classes)
+            predicted[1][name] = codes[predicted[1][name]]
     lines = []
     for name, classes in zip(before.names, before.values, strict=True):
         true = annotations.get(name)

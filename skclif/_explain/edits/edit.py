@@ -12,6 +12,7 @@ import pandas as pd
 from ..._inputs.annotations import plain_value
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
+from .empty import Empty
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Edit:
         Rows.
     added : TrainingRows or None
     dropped_concepts : list of int
+    drops_empty : bool
+        Whether classes and values that are left without weight go from the model.
     """
 
     labels: dict[int, int] = field(default_factory=dict)
@@ -38,14 +41,18 @@ class Edit:
     dropped: tuple[int, ...] = ()
     added: TrainingRows | None = None
     dropped_concepts: list[int] = field(default_factory=list)
+    drops_empty: bool = False
 
-    def apply(self, heads: FittedHeads, rows: TrainingRows) -> TrainingRows:
-        """Return the edited rows, with all concepts.
+    def apply(
+        self, heads: FittedHeads, rows: TrainingRows
+    ) -> tuple[TrainingRows, Empty]:
+        """Return the edited rows, with all concepts, and what they leave empty.
 
         Raises
         ------
         ValueError
-            If the edit leaves a class or a value of a concept without weight.
+            If the edit leaves a class or a value of a concept without weight, and these
+            are not to be dropped, or fewer than two are left.
         """
         labels, weights = rows.labels.copy(), rows.weights.copy()
         codes = rows.codes.copy()
@@ -57,10 +64,15 @@ class Edit:
         edited = replace(rows, labels=labels, weights=weights, codes=codes)
         if self.added is not None:
             edited = self.added.below(edited)
-        self._check_held(heads, rows, edited)
-        return edited
+        empty = Empty.of(heads, rows, edited, self.dropped_concepts)
+        if not self.drops_empty:
+            empty.refuse(heads)
+        empty.check_enough(heads)
+        return edited, empty
 
-    def changes(self, heads: FittedHeads, old: TrainingRows) -> pd.DataFrame:
+    def changes(
+        self, heads: FittedHeads, old: TrainingRows, empty: Empty
+    ) -> pd.DataFrame:
         """Return a table with a line for each difference that the edit makes."""
         classes = heads.classes.tolist()
         columns: dict[str, list[Any]] = {
@@ -81,7 +93,8 @@ class Edit:
                 column.extend(part)
 
         rows = [row for row, code in self.labels.items() if code != old.labels[row]]
-        labels = [classes[old.labels[row]] for row in rows]
+        # The class of a row of weight 0 may have gone from the model.
+        labels = [classes[c] if c >= 0 else None for c in old.labels[rows].tolist()]
         new_labels = [classes[self.labels[row]] for row in rows]
         write("relabel", rows, None, labels, new_labels)
         for j, new in self.codes.items():
@@ -107,41 +120,14 @@ class Edit:
         for j in self.dropped_concepts:
             name = str(heads.names[j])
             write("drop_concept", [-1], name, [None], [None])
+        for concept, value in empty.named(heads):
+            write("drop_value", [-1], concept, [value], [None])
         return pd.DataFrame(
             {
                 name: pd.Series(part, dtype=np.int64 if name == "row" else object)
                 for name, part in columns.items()
             }
         )
-
-    def _check_held(
-        self, heads: FittedHeads, old: TrainingRows, new: TrainingRows
-    ) -> None:
-        """Refuse an edit that leaves an unpenalised bias without an optimum."""
-        lost = _without_weight(old.labels, old.weights, new.labels, new.weights)
-        if lost is not None:
-            raise ValueError(
-                f"The edit leaves the class {heads.classes.tolist()[lost]!r} without "
-                "a row that has weight, so the model has no optimum. Keep such a row, "
-                "or fit again without the class."
-            )
-        for j, values in enumerate(heads.values):
-            if values is None or j in self.dropped_concepts:
-                continue
-            parts = []
-            for rows in (old, new):
-                known = ~np.isnan(rows.codes[:, j])
-                parts.append(rows.codes[known, j].astype(int))
-                parts.append((rows.weights * rows.concept_weights[:, j])[known])
-            lost = _without_weight(*parts)
-            if lost is not None:
-                name = heads.names[j]
-                raise ValueError(
-                    f"The edit leaves the value {values.tolist()[lost]!r} of concept "
-                    f"{name!r} without an annotation that has weight, so its head has "
-                    f"no optimum. Keep such an annotation, use "
-                    f"drop_concepts=[{name!r}], or fit again."
-                )
 
 
 def _values(classes: np.ndarray | None, codes: np.ndarray) -> list[Any]:
@@ -150,17 +136,3 @@ def _values(classes: np.ndarray | None, codes: np.ndarray) -> list[Any]:
         return [None if np.isnan(code) else code for code in codes.tolist()]
     known = [*map(plain_value, classes.tolist()), None]
     return [known[int(code)] for code in np.where(np.isnan(codes), -1, codes)]
-
-
-def _without_weight(
-    old_codes: np.ndarray,
-    old_weights: np.ndarray,
-    new_codes: np.ndarray,
-    new_weights: np.ndarray,
-) -> int | None:
-    """Return a code that had weight and has lost all of it."""
-    n = 1 + max(old_codes.max(initial=0), new_codes.max(initial=0))
-    old = np.bincount(old_codes, weights=old_weights, minlength=n)
-    new = np.bincount(new_codes, weights=new_weights, minlength=n)
-    lost = np.flatnonzero((old > 0) & ~(new > 0))
-    return int(lost[0]) if len(lost) else None

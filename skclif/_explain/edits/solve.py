@@ -25,6 +25,7 @@ from ...numerics.targets import LabelTarget, evaluate
 from ..engine import Solved
 from ..requests import numeric_targets, shares_of
 from .edit import Edit
+from .empty import Empty
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Edited:
     factors : numerics.hessians.Factors or None
         The given factors, without those of dropped concepts.
     seconds : float
+    empty : Empty
+        Values that went from the model.
     """
 
     estimator: Any
@@ -46,6 +49,7 @@ class Edited:
     heads: tuple[HeadRecord, ...]
     factors: Factors | None
     seconds: float
+    empty: Empty
 
 
 def edit_model(
@@ -75,6 +79,11 @@ def edit_model(
     settled : bool
         Whether every head is at its optimum for `old`.
 
+    Raises
+    ------
+    ValueError
+        If the edit leaves a class or a value of a concept without weight.
+
     Warns
     -----
     ConvergenceWarning
@@ -83,7 +92,10 @@ def edit_model(
     start = time.perf_counter()
     last = final_step(estimator)
     heads = FittedHeads.of(last)
-    new = edit.apply(heads, old)
+    new, empty = edit.apply(heads, old)
+    if empty:  # in the codes of the model without these values
+        old, new = empty.recode(heads, old), empty.recode(heads, new)
+        heads, factors = empty.remove_from(heads), None
     if edit.dropped_concepts:
         new = new.without_concepts(edit.dropped_concepts)
     data, span = new.data().to(device), None
@@ -97,6 +109,8 @@ def edit_model(
         **heads.penalties,
         limits=Limits(float(heads.tol), heads.max_iter, n_steps),
         dropped=edit.dropped_concepts,
+        reshaped=list(empty.concepts),
+        label_reshaped=bool(empty.labels),
         settled=settled,
     )
     way = solution.way
@@ -114,15 +128,14 @@ def edit_model(
         model._note_correction(edited.tensors(device), new.data())
     seconds = time.perf_counter() - start
     whole = with_final_step(estimator, model)
-    return Edited(whole, new, records, solution.factors, seconds)
+    return Edited(whole, new, records, solution.factors, seconds, empty)
 
 
 def effects(
     solved: Solved,
     heads: FittedHeads,
-    edited: FittedHeads,
     edit: Edit,
-    new: TrainingRows,
+    edited: Edited,
     features: Matrix,
     codes: np.ndarray,
 ) -> tuple[float | None, float]:
@@ -132,22 +145,24 @@ def effects(
     ----------
     solved : Solved
         The model before the edit.
-    heads, edited : FittedHeads
-        Before and after the edit.
+    heads : FittedHeads
+        Before the edit.
     edit : Edit
-    new : TrainingRows
-        Rows after the edit.
+    edited : Edited
     features : ndarray or SparseFeatures of shape (n_targets, n_features)
     codes : ndarray of shape (n_targets,)
         Codes of the labels.
     """
     about = numeric_targets(heads, "loss", codes, solved.device)
-    before, after = (_mean_loss(model, features, codes) for model in (heads, edited))
+    after_heads = FittedHeads.of(final_step(edited.estimator))
+    new_codes = edited.empty.new_labels(heads, codes)
+    before = _mean_loss(heads, features, codes)
+    after = _mean_loss(after_heads, features, new_codes)
     # Features of added rows may leave the span that the factors belong to.
     outside = solved.span is not None and edit.added is not None
-    if edit.dropped_concepts or outside:
+    if edit.dropped_concepts or edited.empty or outside:
         return None, after - before
-    data = new.data().to(solved.device)
+    data = edited.rows.data().to(solved.device)
     if solved.span is not None:
         data, _ = data.in_row_space()
     questions = solved.questions(features, about, shares_of("mean", len(features)))
@@ -178,7 +193,7 @@ def write_record(
         )
     )
     return EditRecord(
-        changes=edit.changes(before, old),
+        changes=edit.changes(before, old, edited.empty),
         n_steps=n_steps,
         heads=edited.heads,
         predicted_effect=effect[0],
