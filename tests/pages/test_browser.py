@@ -576,6 +576,21 @@ def test_keys_can_be_turned_off_and_do_nothing_while_one_types(visit, file):
     assert _decided(page).startswith("0 of")
 
 
+def test_a_list_that_is_folded_away_is_not_decided_by_keys(visit, tmp_path):
+    _, found = make_page()
+    worth = found.suggested | dict.fromkeys(["verdict", "words"], "expected to hurt")
+    path = tmp_path / "audit.html"
+    html = audit_html(replace(found, suggested=worth), make_run())
+    path.write_text(html, encoding="utf-8")
+    page = visit(path, "suggestions")
+    page.keyboard.press("r")
+    page.get_by_text("The changes, which are expected to hurt").click()
+    assert _decided(page, "suggestions").startswith("0 of")
+    assert page.locator("#suggestions .item").first.is_visible()
+    page.keyboard.press("r")
+    assert _decided(page, "suggestions").startswith("1 of")
+
+
 def test_the_list_can_be_used_with_arrows_and_says_where_one_is(visit, file, data):
     page = visit(file, "suspects")
     box = page.get_by_role("listbox", name="What may be wrong")

@@ -469,18 +469,21 @@ def test_the_page_lists_what_may_be_wrong_and_what_would_help():
     assert f"a whole list like this {whole}" in text
     assert f"negative is good): {worth['words']}." in text
     assert f"what would help this model: {worth['words']}" in text
-    assert "Better leave" not in text
+    assert "expected to hurt" not in text
 
 
 @pytest.mark.parametrize("verdict", ["expected to help", "not sure"])
-def test_the_page_says_that_a_list_is_expected_to_hurt(verdict):
+def test_the_page_folds_away_what_is_expected_to_hurt(verdict):
     _, found = make_page()
     worth = dict.fromkeys(["verdict", "words"], "expected to hurt")
     html = audit_html(replace(found, suggested=found.suggested | worth), make_run())
-    assert "<strong>expected to hurt</strong>. Better leave these changes alone" in html
+    shown = html[html.index('id="suggestions"') :]
+    folded = shown[shown.index("<details>") : shown.index("</details>")]
+    assert "<summary>The changes, which are expected to hurt</summary>" in folded
+    assert '<div class="app">' in folded and '<li class="card' in folded
     worth = dict.fromkeys(["verdict", "words"], verdict)
     html = audit_html(replace(found, suggested=found.suggested | worth), make_run())
-    assert "Better leave" not in html
+    assert "The changes, which are" not in html
 
 
 def test_the_page_without_an_interval():

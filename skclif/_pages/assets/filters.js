@@ -45,6 +45,11 @@ class Filters {
     if (sort.selectedIndex < 0) sort.selectedIndex = 0;
   }
 
+  search() {
+    this.element.open = true;
+    this.inputs.get("search").focus();
+  }
+
   clear() {
     this.set(new URLSearchParams());
   }

@@ -28,12 +28,13 @@ function onKey(event, work) {
     return;
   }
   if (!keysOn && event.key !== "?") return;
-  const { view, queue } = work;
+  // A list that is folded away is not acted on.
+  const { view, queue } = work.view?.element.checkVisibility() === false ? {} : work;
   const acts = {
     "?": showHelp,
     j: () => view?.next(1),
     k: () => view?.next(-1),
-    "/": () => view?.filters.element.setAttribute("open", "") ?? view?.filters.inputs.get("search").focus(),
+    "/": () => view?.filters.search(),
     a: () => queue?.act("accept"),
     r: () => queue?.act("reject"),
     e: () => queue?.act("edit"),
