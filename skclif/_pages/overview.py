@@ -59,6 +59,7 @@ def concepts_table(audit: Audit) -> list[_Dict]:
     lines = []
     for name, quality in audit.metrics.get("concepts", {}).items():
         line = {"name": name, "rows": quality["annotated_held_out_rows"]}
+        line["accuracy"] = None
         line["is_number"] = "majority" not in quality
         line["model"] = quality["model"]
         line["baseline"] = quality["mean" if line["is_number"] else "majority"]

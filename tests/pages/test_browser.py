@@ -62,7 +62,7 @@ def visit(browser):
         page.on("console", lambda m: events.append(f"console {m.text}"))
         page.on("pageerror", lambda e: events.append(f"error {e}"))
         page.on("request", lambda r: events.append(f"request {r.url}"))
-        page.goto(f"{file.as_uri()}#{view}")
+        page.goto(f"{file.as_uri()}#{view}" if view else file.as_uri())
         return page
 
     yield open_page
@@ -268,6 +268,15 @@ def test_a_number_of_the_matrix_opens_those_mistakes(visit, file, data):
     assert n == sum((r["label"], r["predicted"]) == (label, predicted) for r in rows)
     page.go_back()
     assert page.locator("#overview").is_visible()
+
+
+@pytest.mark.parametrize("address", [None, "nowhere", "harmful", "mistakes?label=?&id"])
+def test_any_address_opens_a_view(visit, file, address):
+    page = visit(file, address)
+    shown = [name for name in VIEWS if page.locator(f"#{name}").is_visible()]
+    assert shown == ["mistakes" if address and "mistakes" in address else "overview"]
+    current = page.locator("nav a[aria-current=page]")
+    assert current.get_attribute("href") == f"#{shown[0]}"
 
 
 def test_the_address_of_a_mistake_opens_it(visit, file, data):
@@ -509,6 +518,20 @@ def test_decisions_are_kept_and_can_be_taken_from_a_file(visit, file, data, tmp_
         "document.querySelector('#suggestions .tools').innerText.includes('no column')",
     )
     assert "no column decision, kind, id, path" in notice.inner_text()
+
+
+def test_the_queues_are_not_mixed(visit, tmp_path):
+    _, found = make_page()
+    table = found.suspects.assign(guess=None, effect=-0.1, std_error=0.1)
+    path = tmp_path / "audit.html"
+    html = audit_html(replace(found, suggestions=table), make_run())
+    path.write_text(html, encoding="utf-8")
+    page = visit(path, "suspects")
+    page.keyboard.press("a")
+    assert _decided(page).startswith("1 of")
+    _open_view(page, "Suggestions")
+    page.locator("#suggestions .progress").wait_for()
+    assert _decided(page, "suggestions").startswith("0 of")
 
 
 REFUSES = """

@@ -79,7 +79,7 @@ const WORDS = new Map([
 const NEEDED = ["decision", "kind", "id", "path"];
 
 // Take decisions from a file; returns in words what became of them.
-function importDecisions(text, queue) {
+function importDecisions(text, queue, name) {
   const [names = [], ...rows] = parseTable(text);
   const columns = names.map((name) => unescapeCell(name).trim());
   const missing = NEEDED.filter((name) => !columns.includes(name));
@@ -89,10 +89,10 @@ function importDecisions(text, queue) {
   const known = new Map(queue.lines.map((line) => [keyOf(line), line]));
   let taken = 0, unknown = 0, unclear = 0;
   for (const row of rows) {
-    const cells = Object.fromEntries(columns.map((name, k) => [name, unescapeCell(row[k] ?? "")]));
+    const cells = Object.fromEntries(columns.map((column, k) => [column, unescapeCell(row[k] ?? "")]));
     const word = cells.decision.trim().toLowerCase();
     if (word === "") continue;
-    const line = known.get(keyOf({ kind: cells.kind, id: cells.id, path: cells.path }));
+    const line = known.get(keyOf({ queue: name, kind: cells.kind, id: cells.id, path: cells.path }));
     const isSame = line && (cells.text_hash ?? "").replace(/^h:/, "") === TRAINING[line.row].hash;
     if (!isSame) unknown += 1;
     else if (!WORDS.has(word)) unclear += 1;

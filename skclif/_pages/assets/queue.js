@@ -89,7 +89,7 @@ class Queue {
     const file = h("input", { type: "file", accept: ".csv,.tsv,.txt,text/csv", class: "unseen", tabindex: "-1", "aria-label": "File of earlier decisions",
       on: { change: async () => {
         if (!file.files.length) return;
-        this.notice.textContent = importDecisions(await file.files[0].text(), this.queue);
+        this.notice.textContent = importDecisions(await file.files[0].text(), this.queue, this.name);
         file.value = "";
         this.changed();
       } } });

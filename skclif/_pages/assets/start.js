@@ -23,7 +23,7 @@ let current = {};
 
 function visit() {
   const [name, parameters, inside] = address();
-  const place = inside && document.getElementById(inside);
+  const place = inside ? document.getElementById(inside) : null;
   const shown = place?.closest(".view")?.id ?? name;
   for (const other of VIEWS) document.getElementById(other).hidden = other !== shown;
   for (const link of document.querySelectorAll("nav a")) {
@@ -41,12 +41,20 @@ function visit() {
   else window.scrollTo(0, 0);
 }
 
-restore();
 document.documentElement.classList.add("scripted");
 for (const link of document.querySelectorAll("a[data-filter]")) link.hash = `${link.hash}?${link.dataset.filter}`;
-for (const line of [DATA.mistakes.rows].flat()) line.ref = line.id;
-for (const queue of Object.values(DATA.queues)) for (const line of queue.lines) line.ref = `${line.id} ${line.kind} ${line.path}`;
-for (const button of document.querySelectorAll("[data-help]")) { button.hidden = false; button.addEventListener("click", showHelp); }
+for (const one of DATA.mistakes.rows) one.ref = one.id;
+for (const [name, queue] of Object.entries(DATA.queues)) {
+  for (const line of queue.lines) {
+    line.queue = name;
+    line.ref = `${line.id} ${line.kind} ${line.path}`;
+  }
+}
+for (const button of document.querySelectorAll("[data-help]")) {
+  button.hidden = false;
+  button.addEventListener("click", showHelp);
+}
+restore();
 document.addEventListener("keydown", (event) => onKey(event, current));
 window.addEventListener("hashchange", visit);
 visit();

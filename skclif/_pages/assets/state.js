@@ -7,8 +7,9 @@ const TRAINING = DATA.training;
 const decisions = new Map(); // by key of a line: {decision, proposed, why}
 let keeps = true; // whether this browser keeps them
 
+// The same change can be in both queues, which ask different questions.
 function keyOf(line) {
-  return JSON.stringify([line.kind, line.id, line.path]);
+  return JSON.stringify([line.queue, line.kind, line.id, line.path]);
 }
 
 function decided(line) {
