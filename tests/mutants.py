@@ -203,15 +203,15 @@ MUTANTS = [
     ),
     Mutant(
         "_pages",
-        "is_known and plain(annotated) != plain(predicted)",
-        "plain(annotated) != plain(predicted)",
-        "what is not annotated does not differ from what is predicted",
+        "return text.translate(_ESCAPES)",
+        "return text",
+        "no text of a user ends the data of the scripts",
     ),
     Mutant(
         "_pages",
-        "key=lambda name: -abs(parts[name])",
-        "key=lambda name: -parts[name]",
-        "paths are listed by magnitude",
+        'f"value:{value}" if value in alike else value',
+        "value",
+        "decisions name values that read like the word for none",
     ),
     Mutant(
         "_pages",
