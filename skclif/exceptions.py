@@ -5,8 +5,10 @@ import warnings
 
 __all__ = [
     "DataFileError",
+    "DataFileWarning",
     "InfluenceWarning",
     "InterventionWarning",
+    "ManyValuesWarning",
     "ModelFileError",
     "PenaltyWarning",
     "RepeatedTextWarning",
@@ -19,8 +21,35 @@ __all__ = [
 ]
 
 
-class DataFileError(ValueError):
+class _Advising(Exception):
+    """A message whose advice differs between Python and the command line.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    python : str, default=""
+        What to do in Python.
+    command : str, default=""
+        What to do on the command line.
+
+    Attributes
+    ----------
+    for_command : str
+        The message with the advice for the command line.
+    """
+
+    def __init__(self, message: str, *, python: str = "", command: str = "") -> None:
+        super().__init__(f"{message} {python}".strip())
+        self.for_command = f"{message} {command}".strip()
+
+
+class DataFileError(_Advising, ValueError):
     """A data file cannot be read; the message names file, column and row."""
+
+
+class DataFileWarning(_Advising, UserWarning):
+    """A data file may not mean what was read; the message names what it is about."""
 
 
 class InfluenceWarning(UserWarning):
@@ -29,6 +58,10 @@ class InfluenceWarning(UserWarning):
 
 class InterventionWarning(UserWarning):
     """To correct concepts may make the label of a model worse."""
+
+
+class ManyValuesWarning(UserWarning):
+    """A concept or a label has so many values that they seem to be no categories."""
 
 
 class ModelFileError(ValueError):
@@ -72,7 +105,12 @@ class TruncatedTextWarning(UserWarning):
 _PASSED_THROUGH = {"skclif", "sklearn", "joblib", "contextlib", "functools"}
 
 
-def warn_user(message: str, category: type[Warning]) -> None:
+def for_command(message: BaseException | str) -> str:
+    """Return the text of an error or a warning, with advice for the command line."""
+    return getattr(message, "for_command", None) or str(message)
+
+
+def warn_user(message: str | Warning, category: type[Warning]) -> None:
     """Warn at the first frame outside skclif and scikit-learn."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and _package(frame.f_globals) in _PASSED_THROUGH:

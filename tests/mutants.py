@@ -34,6 +34,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 HOMES = {
+    "_annotation_tools": ("tests/annotation_tools",),
     "_audit": ("tests/audit",),
     "_baselines": ("tests/baselines",),
     "_explain": ("tests/explain",),
@@ -270,7 +271,7 @@ MUTANTS = [
     ),
     Mutant(
         "_audit",
-        'if not _same_hash(line["text_hash"], short_hash(digest)):',
+        'if not same_hash(line["text_hash"], short_hash(digest)):',
         "if False:",
         "a decision on another text is refused",
     ),
@@ -1006,6 +1007,51 @@ MUTANTS = [
         "text among numbers is refused",
     ),
     Mutant(
+        "datasets",
+        "if all(map(_THOUSANDS.fullmatch, with_comma)):",
+        "if False:",
+        "a number that can be two is refused",
+    ),
+    Mutant(
+        "datasets",
+        "if all(map(is_exact, values)):",
+        "if True:",
+        "a code of many digits is a word in every format",
+    ),
+    Mutant(
+        "datasets",
+        "several = [value is not None and len(value) > 1 for value in values]",
+        "several = [False for value in values]",
+        "several values in one cell are refused",
+    ),
+    Mutant(
+        "datasets",
+        "if use in (_LABEL, _CONCEPT, _GROUP):\n            values",
+        "if use in (_LABEL, _CONCEPT):\n            values",
+        "groups are read",
+    ),
+    Mutant(
+        "_storage",
+        'return separator != "\\t" if layout.quoted is None else layout.quoted',
+        "return True if layout.quoted is None else layout.quoted",
+        "tabs separate fields as they are written",
+        ("tests/datasets/test_layouts.py",),
+    ),
+    Mutant(
+        "_storage",
+        "if self.n_plain == self.n_rows:",
+        "if False:",
+        "an open quote that swallows rows is refused",
+        ("tests/datasets/test_layouts.py",),
+    ),
+    Mutant(
+        "_storage",
+        "size > _SMALL and size > _DENSEST * compressed",
+        "False",
+        "what would fill the memory is refused",
+        ("tests/datasets/test_layouts.py",),
+    ),
+    Mutant(
         "_storage",
         "if len(record) < len(pairs):",
         "if False:",
@@ -1021,8 +1067,8 @@ MUTANTS = [
     ),
     Mutant(
         "_storage",
-        "names.count(name) > 1:\n            raise DataFileError(",
-        "names.count(name) > 2:\n            raise DataFileError(",
+        "names.count(name) > 1:\n                raise DataFileError(",
+        "names.count(name) > 2:\n                raise DataFileError(",
         "a column that stands twice is refused",
         ("tests/datasets/test_reviews.py",),
     ),
@@ -1106,6 +1152,48 @@ MUTANTS = [
         "known=self.known & np.isin(self.names, names)",
         "known=self.known",
         "a concept that the order does not name stays as predicted",
+    ),
+    Mutant(
+        "_annotation_tools",
+        "if isinstance(one, dict) and not is_skipped(one)",
+        "if isinstance(one, dict)",
+        "a skipped annotation is no annotation",
+    ),
+    Mutant(
+        "_annotation_tools",
+        "return ranked[0][0] if ranked and not is_tie else None",
+        "return ranked[0][0] if ranked else None",
+        "a tie of annotators leaves no value",
+    ),
+    Mutant(
+        "_annotation_tools",
+        "return [{**row, WEIGHT: 1 / len(found)} for row in found]",
+        "return [{**row, WEIGHT: 1.0} for row in found]",
+        "the rows of one text weigh 1 together",
+    ),
+    Mutant(
+        "_annotation_tools",
+        'if word == data["current"]:',
+        'if word == data["proposed"]:',
+        "the present value rejects, another one is accepted",
+    ),
+    Mutant(
+        "_annotation_tools",
+        'if state in (None, "submitted")',
+        "if True",
+        "a discarded response does not count",
+    ),
+    Mutant(
+        "_audit",
+        "if len(alike) == 1:",
+        "if alike:",
+        "an id that a spreadsheet changed is taken only if one row can be meant",
+    ),
+    Mutant(
+        "_audit",
+        "close = [word for word in words if can_become(word, said)]",
+        "close = [word for word in words if can_become(said, word)]",
+        "numbers are compared as exactly as the cell says them",
     ),
 ]
 

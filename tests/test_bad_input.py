@@ -602,6 +602,9 @@ COARSE = "learns little or nothing: its numbers times weights add up to"
 def weight_kinds(name, base, expected, wrong_shape):
     """Return the kinds that weights of rows and of annotations have in common."""
     value = partial(put, base)
+    missing = Refused(f"Input {name} contains NaN")
+    if base.ndim > 1:
+        missing = Refused(rf"{name} has no weight \(NaN\) in row 2 for concept 'food'")
 
     def no_weights(detail, error=ValueError):
         return Refused(f"{name} must be {expected}.*{detail}", error)
@@ -631,12 +634,9 @@ def weight_kinds(name, base, expected, wrong_shape):
             ),
         },
         "NaN or inf": {
-            "NaN": (lambda: value(np.nan), Refused(f"Input {name} contains NaN")),
+            "NaN": (lambda: value(np.nan), missing),
             "inf": (lambda: value(np.inf), Refused(f"Input {name} contains infinity")),
-            "None": (
-                lambda: value(None, object),
-                Refused(f"Input {name} contains NaN"),
-            ),
+            "None": (lambda: value(None, object), missing),
             "pandas.NA": (
                 lambda: value(pd.NA, object),
                 no_weights("NAType", TypeError),
@@ -718,6 +718,7 @@ SAMPLE_WEIGHT_KINDS = {
     },
 }
 SHAPES_DIFFER = r"concept_sample_weight has shape .*, but concepts has shape \(24, 3\)"
+NAMED_WEIGHTS = pd.DataFrame(ANNOTATION_WEIGHTS, columns=list(CONCEPTS))
 NO_ANNOTATION_WEIGHT = "concept_sample_weight must be one number for each annotation"
 CONCEPT_WEIGHT_KINDS = {
     **weight_kinds(
@@ -744,6 +745,24 @@ CONCEPT_WEIGHT_KINDS = {
             Refused(NO_ANNOTATION_WEIGHT + r".*0 sample\(s\)"),
         ),
     },
+    "column names": {
+        "in another order": (
+            lambda: NAMED_WEIGHTS[["heat", "food", "price"]],
+            Right(lambda made: made[["food", "price", "heat"]].to_numpy()),
+        ),
+        "of polars": (
+            lambda: pl.from_pandas(NAMED_WEIGHTS[["price", "heat", "food"]]),
+            Right(lambda made: ANNOTATION_WEIGHTS),
+        ),
+        "unknown": (
+            lambda: NAMED_WEIGHTS.rename(columns={"food": "taste"}),
+            Refused(r"concept_sample_weight must have .*unknown: \['taste'\]; missing"),
+        ),
+        "missing": (
+            lambda: NAMED_WEIGHTS[["food", "heat"]],
+            Refused(r"concept_sample_weight must have .*missing: \['price'\]"),
+        ),
+    },
     "one row": {
         "one row": (lambda: ANNOTATION_WEIGHTS[:1], Refused(SHAPES_DIFFER)),
     },
@@ -766,8 +785,9 @@ CONCEPT_WEIGHT_KINDS = {
     },
     "container": {
         "lists": (ANNOTATION_WEIGHTS.tolist, Right()),
-        "DataFrame": (lambda: frame(ANNOTATION_WEIGHTS), Right()),
-        "Float64": (lambda: frame(ANNOTATION_WEIGHTS).astype("Float64"), Right()),
+        "DataFrame": (lambda: NAMED_WEIGHTS, Right()),
+        "numbered": (lambda: pd.DataFrame(ANNOTATION_WEIGHTS), Right()),
+        "Float64": (lambda: NAMED_WEIGHTS.astype("Float64"), Right()),
         "torch": (lambda: torch.tensor(ANNOTATION_WEIGHTS), Right()),
     },
 }
@@ -1826,7 +1846,11 @@ PARAMETERS = {
     },
     datasets.load_reviews: {
         "path": {"a text": "There is no file 'no such'"},
-        "text": {"a text": "has no column 'no such', asked for as the text"},
+        "text": {
+            "a text": "has no column 'no such', asked for as the text",
+            "a list": "named by a string; got 1 as the text",
+            "a dict": "text must name a column at least",
+        },
         "label": {"None": None, "a text": "has no column 'no such'.*as the label"},
         "concepts": {
             "None": None,
@@ -1837,6 +1861,12 @@ PARAMETERS = {
         "group": {"None": None, "a text": "has no column 'no such'.*as the group"},
         "encoding": {"a text": "The encoding 'no such' is not known to Python"},
         "na_values": ("None", "a list", "a dict"),
+        "split_by": {"None": None, "a text": "has no column 'no such'.*rows together"},
+        "time": {"None": None, "a text": "has no column 'no such'.*as the time"},
+        "empty": ("None", "a dict"),
+        "quoted": ("None", "True"),
+        "sheet": {"None": None, "a text": "is no workbook and has no sheets"},
+        "column_names": ("None", "a dict"),
     },
 }
 # What gives the same answer as an odd value that is right: the same in another type, or
@@ -1853,7 +1883,7 @@ EQUAL = {
 }
 EQUAL_OF = {("cv", "None"): 5, **{(name, "huge"): 1e30 for name in REALS}}
 EQUAL_OF |= {(name, "True"): np.True_ for name in FLAGS}
-EQUAL_OF |= {("n_samples", "True"): 1}
+EQUAL_OF |= {("n_samples", "True"): 1, ("quoted", "True"): np.True_}
 FAR_FROM_TOL = {
     "C": ("huge",),
     "tol": ("huge", "a fraction", "True"),

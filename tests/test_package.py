@@ -30,8 +30,8 @@ LAYERS = [
         "metrics",
         "_models",
     ),
-    *("_text", "datasets", "_inputs", "numerics", "_results", "_storage"),
-    *("exceptions", "_version"),
+    *("_text", "datasets", "_annotation_tools", "_inputs", "numerics", "_results"),
+    *("_storage", "exceptions", "_version"),
 ]
 PUBLIC_FOLDERS = {"datasets", "metrics"}  # with private files
 

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from .._inputs.annotations import Annotations
-from .._inputs.checks import check_labels, error_context
+from .._inputs.checks import check_labels, check_row_order, error_context
 from .._inputs.devices import resolve_device
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.words import how_many
@@ -134,6 +134,7 @@ def compare_baselines(
     >>> comparison.frame["model"].tolist()
     ['majority', 'words']
     """
+    check_row_order(X=X, y=y, concepts=concepts, groups=groups)
     texts = _texts(X)
     y = _classes(y, len(texts))
     _check_vectors(vectors)
@@ -367,6 +368,11 @@ def _drawn_folds(
         return list(by_group.split(texts, y, groups))
     # Equal texts are one, with the label of the first of them.
     codes, different = pd.factorize(texts)
+    if len(different) < n_folds:
+        raise ValueError(
+            f"cv={n_folds} folds need as many different texts, and {len(texts)} rows "
+            f"have {len(different)}. Are these the texts?"
+        )
     labels = y[~pd.Series(texts).duplicated().to_numpy()]
     _check_rarest(n_folds, labels, "different texts")
     by_text = StratifiedKFold(n_folds, shuffle=True, random_state=rng)

@@ -80,7 +80,8 @@ class Solved:
             Of the products over rows.
         """
         data, bottleneck = rows.data().to(device), heads.tensors(device)
-        if factors_size(bottleneck, min(data.features.shape)) > _working_memory():
+        n_coordinates = min(data.features.shape)
+        if factors_size(bottleneck, n_coordinates, len(data)) > _working_memory():
             inverse = MatrixFree.of(bottleneck, data, **heads.penalties)
             return cls(bottleneck, data, inverse, None)
         data, span = data.in_row_space()
@@ -99,7 +100,8 @@ class Solved:
         """
         if isinstance(self.inverse, Factors):
             return self.inverse
-        needed = factors_size(self.bottleneck, min(self.data.features.shape)) / 2**20
+        n_coordinates = min(self.data.features.shape)
+        needed = factors_size(self.bottleneck, n_coordinates, len(self.data)) / 2**20
         n_features, allowed = self.data.features.shape[1], _working_memory() / 2**20
         raise ValueError(
             f"This needs the factorised Hessians of all heads, about {needed:,.3g} MiB "

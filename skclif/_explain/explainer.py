@@ -25,11 +25,13 @@ from .._inputs.checks import (
     check_count,
     check_input_features,
     check_labels,
+    check_row_order,
     check_weights,
     count_rows,
 )
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features
+from .._inputs.orders import order_of
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
 from .._inputs.training_rows import TrainingRows, as_features, as_tensor, own_copy
@@ -67,6 +69,7 @@ from .suggestions.selection import suggest
 from .suggestions.table import frame_of, warn_of_hard_suggestions, warn_unless_helpful
 from .suggestions.validation import Validation
 from .suspects import (
+    LABEL,
     check_ordinal,
     check_which,
     find_suspects,
@@ -212,7 +215,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Annotations; see :meth:`ConceptBottleneckClassifier.fit`.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
-            Weights of the annotations.
+            Weights of the annotations, by name if both have names; see
+            :meth:`ConceptBottleneckClassifier.fit`.
 
         Returns
         -------
@@ -225,7 +229,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             If the estimator cannot be explained, or takes no `concepts`.
         ValueError
             If a LogisticRegression has no smooth optimum, a frozen model is not at the
-            optimum of these data, or a Hessian is singular.
+            optimum of these data, a Hessian is singular, or pandas objects have the
+            same index in another order.
 
         Warns
         -----
@@ -233,10 +238,19 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             If a Hessian is so nearly singular that digits of influence are lost.
         """
         check_explainable(self.estimator, concepts)
+        check_row_order(
+            X=X,
+            y=y,
+            sample_weight=sample_weight,
+            concepts=concepts,
+            concept_sample_weight=concept_sample_weight,
+        )
+        orders = {LABEL: order_of(y)}
         y = check_labels(y, count_rows(X), warn=True)
         (X,) = indexable(X)
         weights = check_weights(sample_weight, y)
         annotations = Annotations.read(concepts, concept_sample_weight, len(y))
+        orders |= {} if annotations is None else annotations.orders
         check_class_weights(self.estimator, y, weights)
         metadata = {
             "sample_weight": sample_weight,
@@ -251,6 +265,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         features = self._checked(features)
         rows = training_rows(self.estimator_, features, y, weights, annotations)
         self._settle(rows, texts_of(X))
+        self._orders = {path: o for path, o in orders.items() if o is not None}
         self._at_optimum = True
         self._solved = self._solve(rows)
         return self
@@ -372,6 +387,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         if not isinstance(paths, bool | np.bool_):
             raise ValueError(f"paths={paths!r} must be True or False.")
+        check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, higher_is_better = describe_target(heads, target, reduce)
         codes = explained_codes(heads, features, y)
@@ -485,6 +501,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         True
         """
         check_is_fitted(self)
+        check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, _ = describe_target(heads, target, None)
         codes = explained_codes(heads, features, y)
@@ -527,7 +544,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         ordinal : str, sequence of str or dict, default=None
             Paths whose values have an order, if wrong values are next to the right
             value: 2 instead of 1, and never 5. A dict gives the values of each path in
-            their order. Without a dict, the order is that of sorting.
+            their order. Without a dict, the order is that of an ordered categorical
+            type in `fit`, or of numbers, also if they are texts; otherwise letters
+            decide, with a warning.
         groups : array-like of shape (n_samples,), default=None
             The source of each training row, such as its annotator. A source that is far
             more likely to confuse values in its own way is judged by its own rates,
@@ -575,8 +594,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         -----
         SuspectWarning
             If the head of a path predicts its values no better than their shares do, so
-            that all of them get the same probability; or a path has fewer than 50
-            values.
+            that all of them get the same probability; a path has fewer than 50 values;
+            or letters decide the order of a path in `ordinal`.
 
         Notes
         -----
@@ -607,7 +626,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
-        ranks = check_ordinal(ordinal, values)
+        ranks = check_ordinal(ordinal, values, self._orders)
         sources = check_sources(groups, self.n_samples_)
         return find_suspects(
             self._solved_model(), values, asked, ranks, sources, self._texts()
@@ -685,8 +704,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             of 0, there are fewer than 50 validation rows and so no interval, or the
             model predicts `y` no better than the same labels in another order.
         SuspectWarning
-            If a head predicts its values no better than their shares do. None of them
-            is replaced then.
+            If a head predicts its values no better than their shares do: none of them
+            is replaced then. If letters decide the order of a path in `ordinal`.
         InfluenceWarning
             If annotations act through hard activations, whose flips are not seen.
 
@@ -711,6 +730,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         'expected to help'
         """
         check_is_fitted(self)
+        check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, higher_is_better = describe_target(heads, target, "mean")
         kinds = check_kinds(kinds, heads.n_concepts)
@@ -731,7 +751,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         training = TrainingRows(**self._training)
         values = paths_and_values(heads)
-        ranks = check_ordinal(ordinal, values)
+        ranks = check_ordinal(ordinal, values, self._orders)
         sources = check_sources(groups, self.n_samples_)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
@@ -896,6 +916,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self, result: EditResult, X: Any, y: Any, concepts: Any
     ) -> EditComparison:
         """Compare both models of an edit, of which this explainer has the later one."""
+        check_row_order(X=X, y=y, concepts=concepts)
         before, after = heads_of_edit(result)
         features = self._features(X)
         labels = class_codes(before.classes, features, y)
@@ -919,6 +940,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """Return an explainer of the edited model on the edited rows."""
         explainer = clone(self).set_params(estimator=clone(edited.estimator))
         explainer.estimator_, explainer._dtype = edited.estimator, self._dtype
+        explainer._orders = self._orders
         texts = self._texts()
         if add is not None:
             n_added = len(edited.rows.labels) - self.n_samples_
@@ -993,6 +1015,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         rows = TrainingRows(**self._training)
         annotations = annotations_of(self._heads(), rows)
         return pd.DataFrame({**self._readable, **annotations})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"_orders": {}, **state})  # of older versions
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out factors and tensors on a device, which can be computed again."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from .._inputs.orders import sorted_order
 from .._models.fitted import FittedHeads
 from ..exceptions import SuspectWarning, warn_user
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
@@ -90,8 +91,20 @@ def check_which(which: Any, paths: Collection[str]) -> list[str]:
     return [path for path in paths if path in asked]
 
 
-def check_ordinal(ordinal: Any, values: Values) -> dict[str, np.ndarray]:
-    """Return the ranks of the values of every path that is ordered."""
+def check_ordinal(
+    ordinal: Any, values: Values, orders: Mapping[str, list[Any]]
+) -> dict[str, np.ndarray]:
+    """Return the ranks of the values of every path that is ordered.
+
+    Parameters
+    ----------
+    ordinal
+        As in :meth:`ConceptInfluenceExplainer.suspect_labels`.
+    values : dict of str to ndarray or None
+        By path.
+    orders : dict of str to list
+        The order of the values by their type, of the paths that have such a type.
+    """
     if ordinal is None:
         return {}
     if isinstance(ordinal, Mapping):
@@ -99,7 +112,7 @@ def check_ordinal(ordinal: Any, values: Values) -> dict[str, np.ndarray]:
         return {path: _ranks(path, o, values[path]) for path, o in ordinal.items()}
     named = _as_names("ordinal", ordinal)
     _check_known("ordinal", named, values)
-    return {path: _ranks(path, values[path], values[path]) for path in named}
+    return {path: _own_ranks(path, values[path], orders.get(path)) for path in named}
 
 
 def left_out_terms(solved: Solved, values: Values) -> dict[str, LeftOut]:
@@ -304,22 +317,55 @@ def _check_known(argument: str, names: list[Any], paths: Collection[str]) -> Non
         )
 
 
-def _ranks(path: str, order: Any, values: np.ndarray | None) -> np.ndarray:
-    """Return the rank of every value in an order that has each value once."""
+def _own_ranks(
+    path: str, values: np.ndarray | None, order: list[Any] | None
+) -> np.ndarray:
+    """Return the rank of every value in the order of its type, or of sorting."""
+    values = _categories(path, values)
+    known: list[Any] = values.tolist()
+    if order is not None:  # of a type, whose values need not all be there
+        order = [value for value in order if value in known]
+    if order is None or len(order) != len(known):
+        order, is_order = sorted_order(values)
+        if not is_order and len(order) > 2:
+            warn_user(
+                f"ordinal names {path!r}, but nothing says in which order its values "
+                f"are, so letters decide: {' < '.join(map(str, order))}. If that is "
+                f"wrong, pass ordinal={{{path!r}: [...]}} with the values in their "
+                "order, or fit to an ordered categorical type.",
+                SuspectWarning,
+            )
+    return np.array([order.index(value) for value in known])
+
+
+def _categories(path: str, values: np.ndarray | None) -> np.ndarray:
     if values is None:
         raise ValueError(
             f"ordinal names {path!r}, which is continuous; leave it out: numbers are "
             "judged by their distance from the prediction."
         )
+    return values
+
+
+def _ranks(path: str, order: Any, values: np.ndarray | None) -> np.ndarray:
+    """Return the rank of every value in an order that has each value once."""
+    values = _categories(path, values)
     known: list[Any] = values.tolist()
     listed: list[Any] = []
     if isinstance(order, _SEQUENCES):
         listed = order.tolist() if hasattr(order, "tolist") else list(order)
     hashable = all(isinstance(value, Hashable) for value in listed)
     if not hashable or len(listed) != len(known) or set(listed) != set(known):
+        able = [value for value in listed if isinstance(value, Hashable)]
+        wrong = {
+            "unknown": [v for v in able if v not in known],
+            "missing": [v for v in known if v not in able],
+            "repeated": [v for v in known if able.count(v) > 1],
+        }
+        found = "; ".join(f"{what}: {those}" for what, those in wrong.items() if those)
         raise ValueError(
             f"ordinal gives {path!r} the order {order!r}, but it must be a list that "
-            f"has each of the values once: {known}."
+            f"has each of the values once: {known}. {found.capitalize()}."
         )
     return np.array([listed.index(value) for value in known])
 

@@ -12,15 +12,76 @@ import pandas as pd
 from scipy import sparse
 
 from .._results.words import how_many
+from ..exceptions import ManyValuesWarning, warn_user
 from .checks import (
     LARGEST_NUMBER,
     check_annotation_weights,
     check_length,
+    check_row_order,
     sorted_values,
 )
+from .orders import order_of
 
 RESERVED_NAMES = ("label", "interaction")
 KINDS = ("categorical", "continuous")
+# More different whole numbers look like amounts, and not like grades.
+MOST_GRADES = 20
+# Fewer values are nothing to speak of, however few the rows.
+_MANY = 10
+
+
+@dataclass(frozen=True)
+class ManyValues:
+    """Values of a concept that seem to be no categories.
+
+    Attributes
+    ----------
+    concept : str
+    n_values : int
+        Different values.
+    n_rows : int
+        Annotated rows.
+    example : object
+        One of the values.
+    are_numbers : bool
+        Whether they are whole numbers: amounts, perhaps. Otherwise there are nearly as
+        many values as rows, as with free text, names, ids and dates.
+    """
+
+    concept: str
+    n_values: int
+    n_rows: int
+    example: Any
+    are_numbers: bool
+
+    @classmethod
+    def of(cls, concept: str, values: np.ndarray) -> ManyValues | None:
+        """Return what is odd about the annotated values of a concept, if anything."""
+        if values.dtype.kind not in "iufUO" or not len(values):
+            return None
+        different = sorted_values(values, f"Concept {concept!r}")
+        n, are_numbers = len(different), values.dtype.kind in "iuf"
+        if not (are_numbers and n > MOST_GRADES) and n <= max(_MANY, len(values) / 2):
+            return None
+        return cls(concept, n, len(values), plain_value(different[0]), are_numbers)
+
+    def __str__(self) -> str:
+        """Return what is odd, and what to do in Python."""
+        if self.are_numbers:
+            return (
+                f"Concept {self.concept!r} has {self.n_values} different whole numbers "
+                f"in {self.n_rows} annotated rows, and each is a category of its own. "
+                "If they are amounts, use "
+                f"concept_kinds={{{self.concept!r}: 'continuous'}}; if not, "
+                f"{{{self.concept!r}: 'categorical'}} says so."
+            )
+        return (
+            f"Concept {self.concept!r} has {self.n_values} different values in "
+            f"{self.n_rows} annotated rows, such as {self.example!r}: it seems to hold "
+            "free text, names or dates, which no head can learn as categories. Leave "
+            "it out, or group its values; if it is right, "
+            f"concept_kinds={{{self.concept!r}: 'categorical'}} says so."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +96,14 @@ class Annotations:
         Of the annotations by themselves.
     as_frame : bool
         Whether they came as a DataFrame of pandas.
+    named : bool
+        Whether their columns had names, in a table of any library.
     """
 
     table: pd.DataFrame
     weights: np.ndarray
     as_frame: bool
+    named: bool
 
     @classmethod
     def read(cls, concepts: Any, weights: Any, n_samples: int) -> Annotations | None:
@@ -54,10 +118,29 @@ class Annotations:
             if weights is not None:
                 raise ValueError("concept_sample_weight was given without concepts.")
             return None
-        table = concept_table(concepts)
+        table, named = concept_table(concepts), has_names(concepts)
         check_length("concepts", len(table), n_samples)
-        weights = check_annotation_weights(weights, table)
-        return cls(table, weights, isinstance(concepts, pd.DataFrame))
+        check_row_order(concepts=concepts, concept_sample_weight=weights)
+        weights = check_annotation_weights(weights, table, by_name=named)
+        return cls(table, weights, isinstance(concepts, pd.DataFrame), named)
+
+    @property
+    def orders(self) -> dict[str, list[Any]]:
+        """The order of the values of each concept whose type has an order."""
+        orders = {name: order_of(column) for name, column in self.table.items()}
+        return {str(name): o for name, o in orders.items() if o is not None}
+
+    def many_values(self) -> list[ManyValues]:
+        """Return the concepts whose values seem to be no categories.
+
+        Concepts with numbers that are not whole are left out: they are continuous.
+        """
+        found = []
+        for name, column in self.table.items():
+            values = _plain(column[column.notna()])
+            if _is_categorical(values):
+                found.append(ManyValues.of(str(name), values))
+        return [one for one in found if one is not None]
 
     def learn(
         self, sample_weight: np.ndarray, kinds: dict[str, str] | None = None
@@ -76,6 +159,12 @@ class Annotations:
         ------
         ValueError
             If a concept has fewer than two observed values, or `kinds` does not fit.
+
+        Warns
+        -----
+        ManyValuesWarning
+            If the values of a concept seem to be no categories, and `kinds` does not
+            say that they are.
         """
         kinds = _check_kinds(kinds, list(self.table.columns))
         counted = self.weights * sample_weight[:, None] > 0
@@ -85,6 +174,10 @@ class Annotations:
             values = _plain(self.table.iloc[observed, j])
             known, codes[observed, j] = _learn_column(name, values, kinds.get(name))
             classes.append(known)
+            if known is not None and name not in kinds:
+                many = ManyValues.of(name, values)
+                if many is not None:
+                    warn_user(str(many), ManyValuesWarning)
         names = tuple(self.table.columns)
         return ConceptSchema(names, tuple(classes), self.as_frame), codes
 
@@ -125,7 +218,7 @@ class ConceptSchema:
         sample_weight : ndarray of shape (n_samples,), default=None
             None for 1.
         partial : bool, default=False
-            Whether a DataFrame may leave out concepts.
+            Whether a table with names may leave out concepts.
 
         Raises
         ------
@@ -184,7 +277,7 @@ class ConceptSchema:
     def _columns(self, annotations: Annotations, partial: bool) -> list[int | None]:
         """Return the column of every concept, by name where columns are named."""
         given = list(annotations.table.columns)
-        if not annotations.as_frame:
+        if not annotations.named:
             if len(given) != len(self.names):
                 raise ValueError(
                     f"concepts has {how_many(len(given), 'column')}, but the model "
@@ -232,10 +325,9 @@ def concept_table(concepts: Any) -> pd.DataFrame:
             f"(n_samples, n_concepts), got {type(concepts).__name__}. Searches cannot "
             "slice it; pass pandas.DataFrame(concepts) instead."
         )
-    if isinstance(concepts, pd.DataFrame):
-        return _check_names(concepts)
-    if hasattr(concepts, "to_pandas"):
-        return _check_names(concepts.to_pandas())
+    if has_names(concepts):
+        is_frame = isinstance(concepts, pd.DataFrame)
+        return _check_names(concepts if is_frame else concepts.to_pandas())
     ndim = np.ndim(concepts) if hasattr(concepts, "shape") else _list_ndim(concepts)
     if ndim != 2:
         raise ValueError(
@@ -248,6 +340,11 @@ def concept_table(concepts: Any) -> pd.DataFrame:
     table = pd.DataFrame(concepts)
     table.columns = [f"concept{j}" for j in range(table.shape[1])]
     return _check_names(table)
+
+
+def has_names(concepts: Any) -> bool:
+    """Return whether annotations are a table of pandas, polars, Arrow … with names."""
+    return isinstance(concepts, pd.DataFrame) or hasattr(concepts, "to_pandas")
 
 
 def plain_value(value: Any) -> Any:
@@ -333,8 +430,7 @@ def _learn_column(
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """Return the sorted values of a concept, None if continuous, and all codes."""
     if kind is None:
-        whole = values.dtype.kind != "f" or np.all(values == np.floor(values))
-        kind = "categorical" if whole else "continuous"
+        kind = "categorical" if _is_categorical(values) else "continuous"
     if kind == "continuous":
         values = _numbers(name, values)
     observed = sorted_values(values, f"Concept {name!r}")
@@ -347,6 +443,10 @@ def _learn_column(
     if kind == "continuous":
         return None, values
     return observed, np.searchsorted(observed, values)
+
+
+def _is_categorical(values: np.ndarray) -> bool:
+    return values.dtype.kind != "f" or bool(np.all(values == np.floor(values)))
 
 
 def _known_codes(classes: np.ndarray | None, values: pd.Series) -> np.ndarray:

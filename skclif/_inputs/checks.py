@@ -30,6 +30,7 @@ LARGEST = 1e100
 # Beyond this the label head stops far from its optimum: the predictions of continuous
 # concepts are its features, and the products of two of them lose the others.
 LARGEST_NUMBER = 1e50
+_UNKNOWN_TO_NUMPY = (nw.Int128, nw.UInt128)
 
 
 class CheckedScoreMixin(ClassifierMixin):
@@ -54,6 +55,7 @@ class CheckedScoreMixin(ClassifierMixin):
         score : float
             Share of the rows, by weight, whose label is predicted.
         """
+        check_row_order(X=X, y=y, sample_weight=sample_weight)
         predicted = self.predict(X)
         y = check_labels(y, len(predicted))
         if sample_weight is not None:
@@ -136,7 +138,7 @@ def check_labels(
         )
     refuse_masked(name, y)
     with error_context(name, "a column of labels, of shape (n_samples,)"):
-        y = column_or_1d(y, input_name=name, warn=warn)
+        y = column_or_1d(_as_given(y), input_name=name, warn=warn)
         if y.dtype.kind == "V":
             raise TypeError(f"it is a structured array with the fields {y.dtype.names}")
         check_length(name, len(y), n_samples, of)
@@ -149,8 +151,58 @@ def check_labels(
         if y.dtype.kind == "f":
             assert_all_finite(y, input_name=name)
         sorted_values(y, name)
+        if len(y) and y.dtype.kind == "O" and not isinstance(y[0], str | bytes):
+            raise ValueError(
+                f"labels are strings, bools or whole numbers, got {y[0]!r}, a "
+                f"{type(y[0]).__name__}. Use .astype(str)"
+            )
         check_classification_targets(y)
     return y
+
+
+def _as_given(y: Any) -> Any:
+    """Return labels of types that NumPy does not know as the values that they hold.
+
+    NumPy would read the nullable types of pandas as floats: True as 1.0, and two whole
+    numbers of 19 digits as one.
+    """
+    if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
+        is_known = isinstance(y.dtypes.iloc[0], np.dtype)
+        return y if is_known else _as_given(y.iloc[:, 0])[:, None]
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtypes.StringDType):
+        return y.astype(object)
+    if isinstance(dtype, pd.api.extensions.ExtensionDtype) or dtype == np.dtype(object):
+        return _plainest(np.asarray(y, dtype=object))
+    column = nw.from_native(y, pass_through=True, series_only=True)
+    if isinstance(column, nw.Series) and column.dtype in _UNKNOWN_TO_NUMPY:
+        return _plainest(np.array(column.to_list(), dtype=object))
+    return y
+
+
+def _plainest(values: np.ndarray) -> np.ndarray:
+    """Return bools, whole numbers and other numbers as such; the rest as it is."""
+    kinds = {type(value) for value in values.flat}
+    if kinds and all(issubclass(kind, bool | np.bool_) for kind in kinds):
+        return values.astype(bool)
+    if kinds and not any(issubclass(kind, bool) for kind in kinds):
+        if all(issubclass(kind, int | np.integer) for kind in kinds):
+            return _whole_numbers(values)
+        if all(issubclass(kind, float | np.floating) for kind in kinds):
+            return values.astype(np.float64)
+    return values
+
+
+def _whole_numbers(values: np.ndarray) -> np.ndarray:
+    for dtype in (np.int64, np.uint64):
+        try:
+            return values.astype(dtype)
+        except OverflowError:
+            continue
+    raise ValueError(
+        "it holds whole numbers that are too large for 64 bits. Use .astype(str) if "
+        "they are codes"
+    )
 
 
 def sorted_values(values: np.ndarray, subject: str) -> np.ndarray:
@@ -194,20 +246,35 @@ def check_weight_values(name: str, weights: np.ndarray) -> None:
 
 
 def check_annotation_weights(
-    concept_sample_weight: Any, table: pd.DataFrame
+    concept_sample_weight: Any, table: pd.DataFrame, *, by_name: bool = False
 ) -> np.ndarray:
-    """Return weights of annotations in float64; 1 if none are given."""
+    """Return weights of annotations in float64; 1 if none are given.
+
+    A missing weight of a missing annotation counts as 1.
+
+    Parameters
+    ----------
+    concept_sample_weight : array-like of shape (n_samples, n_concepts) or None
+    table : DataFrame of shape (n_samples, n_concepts)
+        The annotations.
+    by_name : bool, default=False
+        Whether the annotations came with their names, so that columns of weights that
+        have names are matched by them.
+    """
     name = "concept_sample_weight"
     if concept_sample_weight is None:
         return np.ones(table.shape)
     refuse_masked(name, concept_sample_weight)
     with error_context(name, f"one number for each annotation, of shape {table.shape}"):
         refuse_dates(concept_sample_weight)
+        if by_name:
+            concept_sample_weight = _in_order(concept_sample_weight, list(table))
         weights = check_array(
             concept_sample_weight,
             dtype=np.float64,
             order="C",
             input_name=name,
+            ensure_all_finite="allow-nan",
             ensure_non_negative=True,
         )
     if weights.shape != table.shape:
@@ -215,8 +282,85 @@ def check_annotation_weights(
             f"concept_sample_weight has shape {weights.shape}, but concepts has shape "
             f"{table.shape}; it needs one weight for every annotation."
         )
+    weights = _without_missing(weights, table)
     check_weight_values(name, weights)
     return weights
+
+
+def _in_order(weights: Any, names: list[str]) -> Any:
+    """Return the columns of weights in the order of these names, if they have names."""
+    frame = nw.from_native(weights, pass_through=True, eager_only=True)
+    if not isinstance(frame, nw.DataFrame):
+        return weights
+    given = (
+        list(weights.columns) if isinstance(weights, pd.DataFrame) else frame.columns
+    )
+    if not any(isinstance(name, str) for name in given):
+        return weights  # an array that pandas has numbered
+    unknown = [name for name in given if name not in names]
+    missing = [name for name in names if name not in given]
+    if unknown or missing:
+        problems = {"unknown": unknown, "missing": missing}
+        found = "; ".join(
+            f"{what}: {those}" for what, those in problems.items() if those
+        )
+        raise ValueError(
+            "concept_sample_weight must have the columns of concepts "
+            f"({', '.join(names)}), in any order; {found}. Rename the columns, or pass "
+            "an array to match them by position."
+        )
+    return (
+        weights[names] if isinstance(weights, pd.DataFrame) else frame[names].to_numpy()
+    )
+
+
+def _without_missing(weights: np.ndarray, table: pd.DataFrame) -> np.ndarray:
+    """Return weights with 1 for missing weights of missing annotations."""
+    missing = np.isnan(weights)
+    if not missing.any():
+        return weights
+    annotated = missing & table.notna().to_numpy()
+    if annotated.any():
+        row, j = (int(place) for place in np.argwhere(annotated)[0])
+        raise ValueError(
+            f"concept_sample_weight has no weight (NaN) in row {row} for concept "
+            f"{table.columns[j]!r}, which has the annotation {table.iloc[row, j]!r} "
+            f"there ({how_many(int(annotated.sum()), 'such annotation')}). Give it a "
+            "weight; 0 leaves the annotation out."
+        )
+    return np.where(missing, 1.0, weights)
+
+
+def check_row_order(**given: Any) -> None:
+    """Refuse pandas objects whose indexes have the same labels in another order.
+
+    Rows are matched by position, as in scikit-learn, which is surely not meant there.
+    Other indexes say nothing of the rows.
+
+    Parameters
+    ----------
+    **given
+        Arguments of a method, by name.
+    """
+    indexes = {
+        name: value.index
+        for name, value in given.items()
+        if isinstance(value, pd.DataFrame | pd.Series)
+    }
+    first, *others = indexes or [""]
+    for name in others:
+        index, other = indexes[first], indexes[name]
+        if len(index) != len(other) or index.equals(other):
+            continue
+        if index.is_unique and other.is_unique and other.isin(index).all():
+            row = int(np.argmax(np.asarray(index != other)))
+            raise ValueError(
+                f"{first} and {name} have the same index in another order: row {row} "
+                f"is {index[row]!r} in {first} and {other[row]!r} in {name}, and rows "
+                f"are matched by position. Pass {name}.loc[{first}.index] if the index "
+                "says what belongs together, or reset_index(drop=True) on both if the "
+                "position does."
+            )
 
 
 def check_flags(name: str, flags: Any, n_samples: int) -> np.ndarray:

@@ -18,12 +18,13 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from .._inputs.annotations import Annotations, ConceptSchema
+from .._inputs.annotations import MOST_GRADES, Annotations, ConceptSchema
 from .._inputs.checks import (
     CheckedScoreMixin,
     all_or_nothing,
     check_input_features,
     check_labels,
+    check_row_order,
     check_weight_values,
     check_weights,
     error_context,
@@ -32,7 +33,7 @@ from .._inputs.devices import resolve_device
 from .._inputs.features import check_features
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_features
-from ..exceptions import InterventionWarning, warn_user
+from ..exceptions import InterventionWarning, ManyValuesWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
     TrainingData,
@@ -263,13 +264,15 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows, in every head. None is 1.
         concepts : array-like of shape (n_samples, n_concepts), default=None
-            Annotations, by position. NaN, None and ``pandas.NA`` mean *not annotated*:
-            the row is left out of that concept's head. Without `concepts` there is no
-            bottleneck.
+            Annotations; rows are matched by position. NaN, None and ``pandas.NA`` mean
+            *not annotated*: the row is left out of that concept's head. Without
+            `concepts` there is no bottleneck.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
             Non-negative weights of the annotations, which multiply `sample_weight`.
-            None is 1.
+            None is 1. If it and `concepts` are tables with names (pandas, polars,
+            Arrow), columns are matched by name, otherwise by position. NaN is for
+            annotations that are missing.
 
         Returns
         -------
@@ -281,10 +284,24 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         TypeError
             If `concepts` is a dict, which searches cannot slice.
         ValueError
-            If data are not finite, have unequal lengths or only one class, or if a
-            concept has fewer than two observed values.
+            If data are not finite, have unequal lengths or only one class, if a
+            concept has fewer than two observed values, if weights have other columns
+            than `concepts`, or if pandas objects have the same index in another order.
+
+        Warns
+        -----
+        ManyValuesWarning
+            If the values of a concept, or the labels, seem to be no categories: many
+            whole numbers, or nearly as many values as rows.
         """
         self._intervention_prob()  # may be refused
+        check_row_order(
+            X=X,
+            y=y,
+            sample_weight=sample_weight,
+            concepts=concepts,
+            concept_sample_weight=concept_sample_weight,
+        )
         X = check_features(self, X, reset=True)
         y = check_labels(y, len(X), warn=True)
         classes = np.unique(y)
@@ -293,6 +310,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                 "y needs at least 2 classes, but the data contains only one class: "
                 f"{classes.tolist()[0]!r}."
             )
+        _warn_of_amounts(classes, len(y))
         sample_weight = check_weights(sample_weight, X)
         class_weight = self._class_weights(classes, y, sample_weight)
         annotations = Annotations.read(concepts, concept_sample_weight, len(X))
@@ -520,6 +538,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                 "intervene needs bottleneck='soft' or 'hard': a known value has no "
                 "logit to put in its place."
             )
+        check_row_order(X=X, concepts=concepts)
         self._warn_if_correcting_hurts()
         bottleneck, features = self._on_device(X)
         annotations = Annotations.read(concepts, None, len(features))
@@ -697,6 +716,18 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
                 f"{method} needs a model with concepts, but this one was fitted "
                 "without; pass concepts= to fit."
             )
+
+
+def _warn_of_amounts(classes: np.ndarray, n_rows: int) -> None:
+    """Warn of so many whole numbers that they are amounts rather than classes."""
+    # scikit-learn speaks of labels of which there are nearly as many as rows.
+    if classes.dtype.kind in "iuf" and MOST_GRADES < len(classes) <= n_rows / 2:
+        warn_user(
+            f"y has {len(classes)} different numbers in {n_rows} rows, and each is a "
+            "class of its own. If they are amounts, cut them into a few classes, for "
+            "example by pandas.cut, or use them as a continuous concept.",
+            ManyValuesWarning,
+        )
 
 
 def _short(C: Any) -> str:

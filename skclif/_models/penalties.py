@@ -139,8 +139,9 @@ def _check_memory(
 ) -> None:
     """Refuse to choose a penalty if Hessians do not fit scikit-learn's memory."""
     n_activations = sum(head.n_activations for head in on_features)
-    needed = curvature_size(on_features, min(data.features.shape) + 1)
-    needed += curvature_size(on_activations, n_activations + 1)
+    n_inputs, n_rows = min(data.features.shape) + 1, len(data)
+    needed = curvature_size(on_features, n_inputs, n_rows)
+    needed += curvature_size(on_activations, n_activations + 1, 2 * n_rows)
     allowed = get_config()["working_memory"]
     if needed <= allowed * 2**20:
         return

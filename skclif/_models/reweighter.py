@@ -20,6 +20,7 @@ from .._inputs.checks import (
     all_or_nothing,
     check_flags,
     check_labels,
+    check_row_order,
     check_weights,
     count_rows,
     error_context,
@@ -287,7 +288,8 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             Annotations; see :meth:`ConceptBottleneckClassifier.fit`.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
-            Weights of the annotations.
+            Weights of the annotations, by name if both have names; see
+            :meth:`ConceptBottleneckClassifier.fit`.
         is_clean : array-like of shape (n_samples,), dtype bool, default=None
             Rows whose labels can be trusted. Searches and pipelines slice it with the
             rows. Without clean rows, influence on the rows themselves is used, always
@@ -312,8 +314,9 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             them, or is given `concepts` that it does not take.
         ValueError
             If lengths differ, clean rows are given twice, `X_val` is as long as `X`,
-            `cv` does not test every row whose loss counts exactly once, or there are
-            texts where numbers are needed.
+            `cv` does not test every row whose loss counts exactly once, there are
+            texts where numbers are needed, or pandas objects have the same index in
+            another order.
 
         Warns
         -----
@@ -322,6 +325,15 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             clean rows, or nothing that was tried helped. `reason_` says the same.
         """
         _check_inner(self.estimator, concepts, concept_sample_weight)
+        check_row_order(
+            X=X,
+            y=y,
+            sample_weight=sample_weight,
+            concepts=concepts,
+            concept_sample_weight=concept_sample_weight,
+            is_clean=is_clean,
+        )
+        check_row_order(X_val=X_val, y_val=y_val)
         y = check_labels(y, count_rows(X), warn=True)
         if not len(y):
             raise ValueError("X has 0 sample(s), but at least 1 is needed.")

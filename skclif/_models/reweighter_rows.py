@@ -15,10 +15,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_array
 from sklearn.utils.validation import has_fit_parameter
 
-from .._inputs.annotations import concept_table
+from .._inputs.annotations import Annotations
 from .._inputs.checks import (
-    check_annotation_weights,
-    check_length,
     error_context,
     refuse_dates,
     refuse_masked,
@@ -316,13 +314,8 @@ def check_annotations(
     concepts: Any, concept_weights: Any, n_samples: int
 ) -> tuple[pd.DataFrame, np.ndarray] | None:
     """Return a table of annotations, and their weights; None without annotations."""
-    if concepts is None:
-        if concept_weights is not None:
-            raise ValueError("concept_sample_weight was given without concepts.")
-        return None
-    table = concept_table(concepts)
-    check_length("concepts", len(table), n_samples)
-    return table, check_annotation_weights(concept_weights, table)
+    annotations = Annotations.read(concepts, concept_weights, n_samples)
+    return None if annotations is None else (annotations.table, annotations.weights)
 
 
 def _stacked(first: Any, second: Any, allow_nan: bool) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from .._audit.decisions import UNANNOTATED
+from .._audit.decision_values import UNANNOTATED
 from .._audit.evidence import MOST_LISTED, LabelHead, distinct
 from .._audit.kinds import in_order
 from .._audit.proposals import is_asked
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 N_HARMFUL = 20  # training rows, on the mean loss
 MOST_CHARACTERS = 20_000  # of one text; the tables have all of it
 _DIGITS = 9  # of numbers that the page computes with
-_FEW_DIGITS = 4  # of numbers that it shows
+_FEW_DIGITS = 6  # of numbers that it shows
 # What may not stand in a script element, and is as well said by its number.
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 # Cells of a list that the page knows by themselves.

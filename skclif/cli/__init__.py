@@ -12,6 +12,7 @@ from .demo import demo_command
 from .predict import predict_command
 from .repair import apply_command, forget_command
 from .replay import replay_command
+from .tasks import tasks_command
 
 __all__ = ["main"]
 
@@ -23,6 +24,7 @@ def main() -> None:
 
     `skclif baseline` says in seconds what quick models reach on your file.
     `skclif demo` shows what an audit is; `skclif audit` makes one of your own file.
+    `skclif tasks` hands its questions to annotators.
     `skclif apply` carries out what you then decide, and records it. `skclif replay`
     does everything again and compares. `skclif forget` removes rows of people.
     `skclif predict` uses the model.
@@ -37,6 +39,7 @@ for command in (
     demo_command,
     audit_command,
     baseline_command,
+    tasks_command,
     apply_command,
     forget_command,
     replay_command,

@@ -103,7 +103,7 @@ def audit_command(
 
     Embeds the texts, fits a concept bottleneck, compares it with a black box on a
     held-out part, traces its mistakes to training rows, and lists what may be wrong and
-    what would help. FILE is CSV, TSV, JSON Lines or Parquet, with one row per text.
+    what would help. FILE is CSV, TSV, JSON, Excel or Parquet, with one row per text.
 
     \b
     DIR then holds
@@ -145,7 +145,7 @@ def audit_command(
 
     def read() -> Parts:
         seed, columns = options["seed"], about["options"]
-        return _load(file, test_file, test_size, seed, columns)
+        return _load(console, file, test_file, test_size, seed, columns)
 
     options |= {"concept_kinds": kinds, "ordinal": ordinal}
     run_audit(console, out, f"Reading {file.name}", read, about, files, options)
@@ -361,6 +361,7 @@ def _embed(
 
 
 def _load(
+    console: Console,
     file: Path,
     test_file: Path | None,
     test_size: float,
@@ -369,10 +370,10 @@ def _load(
 ) -> Parts:
     from .._audit.splits import hold_out
 
-    reviews = read_reviews(file, options)
+    reviews = read_reviews(file, options, console)
     if test_file is None:
         return hold_out(reviews, test_size, seed)
-    held_out = read_reviews(test_file, options)
+    held_out = read_reviews(test_file, options, console)
     if options["id"] is None:  # the rows of both files are numbered from 1
         held_out = held_out.renamed([f"test-{i}" for i in held_out.ids])
     return reviews, held_out

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from .._results.words import how_many
 from .command import Command
@@ -33,6 +34,7 @@ _WIDTH = 32
 @reading(
     "With any, bottlenecks are compared too.",
     "Column of groups that stay in one fold.",
+    splits=False,
 )
 @click.option(
     "--cv",
@@ -78,11 +80,13 @@ def baseline_command(
     Example:
       skclif baseline reviews.csv --text review --label stars --concept food
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
+    if words_only:
+        _refuse_unused("model", "device", "long_text")
     if plot is not None:
         _check_plot(plot)
     console = Console(quiet, as_json)
     console.stage("read", f"Reading {file.name}")
-    reviews = read_reviews(file, how_read(columns))
+    reviews = read_reviews(file, how_read(columns), console)
     from .._baselines.comparison import compare_baselines
     from .._text.embedder import SentenceEmbedder
 
@@ -92,7 +96,7 @@ def baseline_command(
             model, device=device, long_text=long_text, verbose=int(console.shows_bars)
         )
     lines = _Lines(console)
-    with console.showing_warnings(), _naming_the_column(columns["label"]):
+    with console.showing_warnings(), _in_options(columns, cv):
         comparison = compare_baselines(
             reviews.texts,
             reviews.labels,
@@ -119,20 +123,35 @@ def baseline_command(
     )
 
 
+def _refuse_unused(*names: str) -> None:
+    """Refuse options of sentence vectors where none are computed."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(
+                f"{option} is about sentence vectors, and --words-only computes none. "
+                "Leave out one of them."
+            )
+
+
 @contextmanager
-def _naming_the_column(label: str) -> Iterator[None]:
-    """Say of labels that cannot be used which column they are."""
+def _in_options(columns: dict[str, Any], cv: int) -> Iterator[None]:
+    """Say of labels and folds that cannot be used which option they are of."""
     try:
         yield
     except ValueError as error:
-        before, found, problem = str(error).partition("y ")
-        if before or not found:
+        name, _, problem = str(error).partition(" ")
+        if name == f"cv={cv}":
+            raise click.ClickException(f"--cv {cv}: {cv} {problem}") from error
+        if name != "y":
             raise
         if "Unknown label type: continuous" in problem:
             problem = (
                 "has numbers that are not whole, which are no labels. Cut them into a "
                 "few classes with a name each, or choose another column of labels."
             )
+        label = columns["label"]
         raise click.ClickException(f"The column {label!r} {problem}") from error
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from ..exceptions import for_command
+
 _PACKAGE = Path(__file__).parent.parent
 _INTERRUPTED = (
     "Interrupted. No file is half-written, and what was finished is kept. Run the same "
@@ -46,7 +48,7 @@ class Command(click.Command):
                 click.echo("".join(traceback.format_exception(error)), err=True)
             if isinstance(error, click.ClickException):
                 raise
-            message = " ".join(str(error).split()) or type(error).__name__
+            message = " ".join(for_command(error).split()) or type(error).__name__
             raise click.ClickException(message) from error
 
 

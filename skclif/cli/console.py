@@ -46,6 +46,11 @@ class Console:
         if not self.quiet:
             click.echo(f"{message} …", err=True)
 
+    def note(self, message: str) -> None:
+        """Show a line on what was read, unless quiet."""
+        if not self.quiet:
+            click.echo(f"  {message}", err=True)
+
     def timings(self) -> dict[str, float]:
         """Return the seconds of every stage except the one that is running."""
         seconds: dict[str, float] = {}
@@ -69,17 +74,19 @@ class Console:
         from sklearn.exceptions import ConvergenceWarning
 
         from ..exceptions import (
+            DataFileWarning,
             InfluenceWarning,
             InterventionWarning,
             PenaltyWarning,
             RepeatedTextWarning,
             TrailWarning,
             TruncatedTextWarning,
+            for_command,
         )
 
         for_users = ConvergenceWarning | InfluenceWarning | InterventionWarning
         for_users |= PenaltyWarning | RepeatedTextWarning | TrailWarning
-        for_users |= TruncatedTextWarning
+        for_users |= TruncatedTextWarning | DataFileWarning
         caught: list[warnings.WarningMessage] = []
         try:
             with warnings.catch_warnings(record=True) as caught:
@@ -91,7 +98,8 @@ class Console:
                 if issubclass(warning.category, for_users):
                     from .._audit.models import in_options
 
-                    self.warn(in_options(str(warning.message)))
+                    said = for_command(warning.message)
+                    self.warn(in_options(said))
                 else:
                     warnings.warn_explicit(
                         warning.message,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .._results.words import how_many
 from .command import Command
 from .console import Console, embed
-from .options import DEVICE, ENCODING, MODEL_PLACE, NO_TEXT, QUIET, options
-from .reviews import TEXT
+from .options import DEVICE, MODEL_PLACE, NO_TEXT, QUIET, options
+from .reviews import how_read, read_reviews, reading_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,13 +24,7 @@ _AS_AUDITED = "The audit of this model treated long texts in the same way."
 @click.command("predict", cls=Command)
 @click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("file", type=click.Path(path_type=Path))
-@TEXT
-@click.option(
-    "--id",
-    "id_",
-    metavar="COLUMN",
-    help="Column that names the rows.  [default: row-1, row-2, …]",
-)
+@reading_texts()
 @click.option(
     "--out",
     metavar="FILE",
@@ -40,19 +34,17 @@ _AS_AUDITED = "The audit of this model treated long texts in the same way."
 @click.option(
     "--json", "as_json", is_flag=True, help="Write JSON Lines instead of CSV."
 )
-@options(MODEL_PLACE, DEVICE, ENCODING, NO_TEXT, QUIET)
+@options(MODEL_PLACE, DEVICE, NO_TEXT, QUIET)
 def predict_command(
     model: Path,
     file: Path,
-    text: str,
-    id_: str | None,
     out: Path | None,
     as_json: bool,
     model_place: str | None,
     device: str,
-    encoding: str,
     no_text: bool,
     quiet: bool,
+    **columns: Any,
 ) -> None:
     """Predict label and concepts of the texts in FILE with a stored MODEL.
 
@@ -68,11 +60,9 @@ def predict_command(
     with console.showing_warnings():
         from .._audit.folder import MODEL
         from .._audit.predictions import predicted_table
-        from .._audit.rows import Reviews
         from .._models.files import embedder_of, read_model
         from .._storage.cells import table_csv
         from .._storage.files import write_whole
-        from ..datasets import load_reviews
         from ..exceptions import ModelFileError
 
         stored = read_model(model / MODEL if model.is_dir() else model)
@@ -82,13 +72,13 @@ def predict_command(
                 "skclif.load_model in Python."
             )
         console.stage("reading", f"Reading {file.name}")
-        found = load_reviews(file, text=text, label=None, id=id_, encoding=encoding)
-        rows = Reviews.from_parts(found.ids, found.data, [0] * len(found.ids))
+        rows = read_reviews(file, how_read(columns), console)
         console.stage("embedding", f"Embedding {how_many(len(rows), 'text')}")
         embedder = embedder_of(
             stored.embedder, model_place, device=device, verbose=int(console.shows_bars)
         )
-        X, _ = embed(console, embedder, found.data.to_numpy(object), _AS_AUDITED)
+        assert rows.texts is not None
+        X, _ = embed(console, embedder, rows.texts, _AS_AUDITED)
         rows = rows.embedded(X)
         table = predicted_table(
             stored.classifier, rows.without_texts() if no_text else rows

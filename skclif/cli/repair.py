@@ -64,7 +64,8 @@ def apply_command(
 ) -> None:
     """Apply accepted DECISIONS to the model in DIR, and remember rejected ones.
 
-    DECISIONS is a copy of suspects.csv or suggestions.csv, or lines of both. Write
+    DECISIONS is a copy of suspects.csv or suggestions.csv, or lines of both; or the
+    tasks of `skclif tasks`, finished in Label Studio and exported as JSON. Write
     "accept" into the column decision of each change that is to be made and, if need be,
     another value into the column proposed. Write "reject" where nothing is to change:
     the trail records it, and the lists leave it out until its text or value changes.
@@ -431,7 +432,7 @@ def _change(one: dict[str, Any], form: str, unit: str, scale: float = 1) -> str:
 def _forget(audit: OpenAudit, path: Path, encoding: str) -> None:
     import numpy as np
 
-    from .._audit.decisions import read_ids
+    from .._audit.decision_lines import read_ids
     from .._audit.revisions import names
 
     console, rows = audit.console, audit.rows

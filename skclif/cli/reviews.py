@@ -8,24 +8,154 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .console import Console
 from .options import ENCODING, options
 
 if TYPE_CHECKING:
     from .._audit.rows import Reviews
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_NAMES = ("text", "label", "concepts", "id", "group", "encoding")
+# Audits that recorded no way of reading were read in an earlier one.
+_READING = 2
 
-TEXT = click.option(
-    "--text", default="text", show_default=True, help="Column of the texts."
+
+class Pair(click.ParamType):  # type: ignore[type-arg]
+    """Two words with an equals sign between them.
+
+    Parameters
+    ----------
+    numbered : bool, default=False
+        Whether the first is the number of a column.
+    """
+
+    def __init__(self, numbered: bool = False) -> None:
+        self.numbered = numbered
+        self.name = "N=NAME" if numbered else "NAME=VALUE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, str]:
+        """Return both words."""
+        first, second = map(str.strip, str(value).partition("=")[::2])
+        if not first or not second:
+            self.fail(f"{value!r} is not {self.name}.", param, ctx)
+        if not self.numbered:
+            return first, second
+        if not first.isdecimal() or int(first) < 1:
+            self.fail(
+                f"{value!r} is not {self.name}: columns are numbered from 1.",
+                param,
+                ctx,
+            )
+        return int(first), second
+
+
+def _each_once(
+    ctx: click.Context, param: click.Parameter, pairs: tuple[tuple[Any, str], ...]
+) -> dict[Any, str]:
+    """Return pairs as a dict; refuse the same first word twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs) or (
+        param.name == "column_names" and len(set(found.values())) < len(found)
+    ):
+        raise click.BadParameter(
+            f"{', '.join(f'{a}={b}' for a, b in pairs)}: each column is named once.",
+            ctx,
+            param,
+        )
+    return found
+
+
+_TEXT = click.option(
+    "--text",
+    multiple=True,
+    default=("text",),
+    show_default=True,
+    metavar="COLUMN",
+    help="Column of the texts; repeat it to join several, with their names.",
+)
+_ID = click.option(
+    "--id",
+    "id_",
+    metavar="COLUMN",
+    help="Column that names the rows.  [default: row-1, row-2, …]",
 )
 _LABEL = click.option(
-    "--label", default="label", show_default=True, help="Column of the labels."
+    "--label",
+    default="label",
+    show_default=True,
+    metavar="COLUMN",
+    help="Column of the labels.",
+)
+_VALUES = (
+    click.option(
+        "--missing",
+        multiple=True,
+        metavar="VALUE",
+        help="A value that means that there is none, besides what software writes (NA, "
+        "NaN, null …); repeat it for each.",
+    ),
+    click.option(
+        "--empty",
+        type=Pair(),
+        multiple=True,
+        callback=_each_once,
+        help="What empty cells of a column mean, such as late=0 where boxes are "
+        "ticked or empty; repeat it for each.",
+    ),
+)
+_ANNOTATORS = click.option(
+    "--annotators",
+    type=click.Choice(["majority", "all"]),
+    help="What becomes of several annotators of a text: the value that most of them "
+    "chose, or a row for each, with weights that add up to 1.",
+)
+_MAJORITY = click.option(
+    "--annotators",
+    type=click.Choice(["majority"]),
+    help="What becomes of several annotators of a text: the value that most of them "
+    "chose.",
+)
+_SPLITS = (
+    _ANNOTATORS,
+    click.option(
+        "--split-by",
+        metavar="COLUMN",
+        help="Column, such as the author, whose rows stay together in the split.",
+    ),
+    click.option(
+        "--time",
+        metavar="COLUMN",
+        help="Column of times (2026-11-29, or numbers); the latest rows are held out.",
+    ),
+)
+_LAYOUT = (
+    ENCODING,
+    click.option(
+        "--skip-incomplete",
+        is_flag=True,
+        help="Leave out rows without a text, or another value that each row needs.",
+    ),
+    click.option(
+        "--quoted/--unquoted",
+        default=None,
+        help="Whether double quotes enclose fields.  [default: yes, except between "
+        "tabs]",
+    ),
+    click.option("--sheet", metavar="NAME", help="Sheet of a workbook."),
+    click.option(
+        "--column",
+        "column_names",
+        type=Pair(numbered=True),
+        multiple=True,
+        callback=_each_once,
+        help="Name of a column, in a file without a header; repeat it for each.",
+    ),
 )
 
 
-def reading(concepts: str, group: str) -> Callable[[_F], _F]:
-    """Return the options that say how a file is read.
+def reading(concepts: str, group: str, *, splits: bool = True) -> Callable[[_F], _F]:
+    """Return the options that say how a file of labelled texts is read.
 
     Parameters
     ----------
@@ -33,6 +163,8 @@ def reading(concepts: str, group: str) -> Callable[[_F], _F]:
         What concepts are for, in the help.
     group : str
         What groups are for, in the help.
+    splits : bool, default=True
+        Whether the command splits the rows, and weighs them.
     """
     concept = click.option(
         "--concept",
@@ -43,28 +175,78 @@ def reading(concepts: str, group: str) -> Callable[[_F], _F]:
         f"not annotated. {concepts}",
     )
     groups = click.option("--group", metavar="COLUMN", help=group)
-    return options(TEXT, _LABEL, concept, groups, ENCODING)
+    more = _SPLITS if splits else (_MAJORITY,)
+    return options(_TEXT, _LABEL, concept, groups, *more, *_VALUES, *_LAYOUT)
+
+
+def reading_texts() -> Callable[[_F], _F]:
+    """Return the options that say how a file of texts without labels is read."""
+    return options(_TEXT, _ID, *_LAYOUT)
 
 
 def how_read(options: dict[str, Any]) -> dict[str, Any]:
     """Return how a file is read, by the names that reports and trails keep."""
-    given = {name: options.get(name) for name in _NAMES}
-    return {**given, "concepts": list(options["concepts"]), "id": options.get("id_")}
+    text = list(options["text"])
+    return {
+        "text": text[0] if len(text) == 1 else text,
+        "label": options.get("label"),
+        "concepts": list(options.get("concepts", ())),
+        "id": options.get("id_"),
+        "group": options.get("group"),
+        "encoding": options["encoding"],
+        "missing": list(options.get("missing", ())),
+        "empty": dict(options.get("empty", {})),
+        "split_by": options.get("split_by"),
+        "time": options.get("time"),
+        "skip_incomplete": options["skip_incomplete"],
+        "quoted": options["quoted"],
+        "sheet": options["sheet"],
+        # JSON has no numbers as names.
+        "annotators": options.get("annotators"),
+        "columns": {str(n): name for n, name in options["column_names"].items()},
+        "reading": _READING,
+    }
 
 
-def read_reviews(file: Path, options: dict[str, Any]) -> Reviews:
+def read_reviews(
+    file: Path, options: dict[str, Any], console: Console | None = None
+) -> Reviews:
     """Return the rows of a file.
 
     Parameters
     ----------
     file : Path
     options : dict
-        The columns, text, label, concepts, id and group, and the encoding.
+        As `how_read` returns them; those of earlier audits lack some.
+    console : Console, default=None
+        Shows how the file was read.
     """
     from .._audit.rows import Reviews
-    from ..datasets import load_reviews
 
-    found = load_reviews(
+    load = _load if "reading" in options else _as_before
+    if console is None:
+        found = load(file, options)
+    else:
+        with console.showing_warnings():
+            found = load(file, options)
+        for line in found.get("reading", ()):
+            console.note(line)
+    labels = [0] * len(found.ids) if found.target is None else found.target
+    more = {
+        name: found[name]
+        for name in ("split_groups", "times", "weights")
+        if found.get(name) is not None
+    }
+    return Reviews.from_parts(
+        found.ids, found.data, labels, found.concepts, found.groups, **more
+    )
+
+
+def _load(file: Path, options: dict[str, Any]) -> Any:
+    from ..datasets import load_reviews
+    from ..datasets._reviews import NA_VALUES
+
+    return load_reviews(
         file,
         text=options["text"],
         label=options["label"],
@@ -72,7 +254,20 @@ def read_reviews(file: Path, options: dict[str, Any]) -> Reviews:
         id=options["id"],
         group=options["group"],
         encoding=options["encoding"],
+        na_values=[*NA_VALUES, *options["missing"]],
+        split_by=options["split_by"],
+        time=options["time"],
+        empty=options["empty"],
+        incomplete="skip" if options["skip_incomplete"] else "raise",
+        quoted=options["quoted"],
+        sheet=options["sheet"],
+        column_names={int(n): name for n, name in options["columns"].items()},
+        annotators=options.get("annotators"),  # which earlier audits lack
     )
-    return Reviews.from_parts(
-        found.ids, found.data, found.target, found.concepts, found.groups
-    )
+
+
+def _as_before(file: Path, options: dict[str, Any]) -> Any:
+    from ..datasets._before import reviews_as_before
+
+    names = ("text", "label", "concepts", "id", "group", "encoding")
+    return reviews_as_before(file, **{name: options[name] for name in names})

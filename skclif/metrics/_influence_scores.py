@@ -22,7 +22,13 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._inputs.checks import check_labels, count_rows, error_context, refuse_masked
+from .._inputs.checks import (
+    check_labels,
+    check_row_order,
+    count_rows,
+    error_context,
+    refuse_masked,
+)
 from .._inputs.pipelines import is_frozen
 from .._inputs.sklearn import (
     HasMethods,
@@ -465,6 +471,8 @@ def _check_data(
             "estimator is frozen, so it cannot be retrained. Give the estimator inside "
             "the FrozenEstimator."
         )
+    check_row_order(X=X, y=y)
+    check_row_order(X_test=X_test, y_test=y_test)
     y = check_labels(y, count_rows(X))
     n_test = count_rows(X_test, "X_test")
     y_test = check_labels(y_test, n_test, name="y_test", of="X_test")

@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._inputs.annotations import Annotations
-from .._inputs.checks import check_labels, check_weights
+from .._inputs.checks import check_labels, check_row_order, check_weights
 from .._inputs.pipelines import final_step, transform_parts
 from .._inputs.sklearn import Interval, validate_params
 from .._results.interventions import InterventionCurve
@@ -155,6 +155,7 @@ def intervention_curve(
     3            3      1.00      0.02
     """
     model = _bottleneck(estimator)
+    check_row_order(X=X, y=y, concepts=concepts, sample_weight=sample_weight)
     features = transform_parts(estimator, X)
     predicted = model.transform(features)
     codes = _codes(model.classes_, y, len(predicted))

@@ -18,6 +18,7 @@ from .bottleneck import Bottleneck, TrainingData, concept_problem, solve_heads
 from .first_order import add_adjoints, solve_adjoint
 from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
+from .inverses import Cholesky, Inverse
 from .matrix_free import MatrixFree
 from .solvers import FactoredHessians, newton_cg
 from .sparse import Features
@@ -244,7 +245,7 @@ def _solve_again(
     parameters: Tensor,
     changed: Tensor,
     share: Tensor,
-    factors: Sequence[Tensor] | None,
+    factors: Sequence[Inverse] | None,
     limits: Limits,
 ) -> tuple[Tensor, Way]:
     """Solve changed heads, each from the start that is faster."""
@@ -350,14 +351,15 @@ def _without(
         annotated=data.annotated[:, kept],
         concept_weights=data.concept_weights[:, kept],
     )
-    if factors is None:
+    if factors is None or not isinstance(factors.label, Cholesky):
         return rest, data, None
     flat = torch.arange(bottleneck.label.n_scores)[:, None] * n_inputs + inputs
-    flat = flat.flatten().to(factors.label.device)
-    hessian = factors.label.tril() @ factors.label.tril().T
+    label = factors.label.factor.tril()
+    flat = flat.flatten().to(label.device)
+    label = torch.linalg.cholesky((label @ label.T)[flat][:, flat])
     factors = replace(
         factors,
-        label=torch.linalg.cholesky(hessian[flat][:, flat]),
+        label=Cholesky(label, bottleneck.label.n_scores),
         concepts=tuple(factors.concepts[j] for j in kept),
         cross=tuple(factors.cross[j][flat] for j in kept),
         concept_penalties=factors.concept_penalties[kept],

@@ -19,6 +19,13 @@ from ..exceptions import InfluenceWarning, warn_user
 from .blocks import BLOCK_ROWS, row_blocks, sum_rows
 from .bottleneck import Bottleneck, LabelRows, TrainingData, concept_problem
 from .heads import Head, HeadsProblem
+from .inverses import (
+    Cholesky,
+    Inverse,
+    by_value_size,
+    invert_by_value,
+    is_by_value,
+)
 from .products import with_ones
 
 # Reciprocal condition below which rounding can reach the sixth digit of an influence.
@@ -27,6 +34,8 @@ _ILL_CONDITIONED = 1e-10
 _SINGLE_ENOUGH = 7e-6
 # If a larger share of the rows has weight in a head, all rows are multiplied.
 _MOST_COUNTED = 0.9
+# Most numbers in the Jacobians of a block of rows: 256 MB.
+_MOST_VALUES = 2**25
 _REMEDY = "Centre and rescale the features, or lower C and concept_C."
 
 
@@ -39,10 +48,10 @@ class Factors:
 
     Attributes
     ----------
-    label : Tensor of shape (p, p)
-        Cholesky factor of the label head's Hessian.
-    concepts : tuple of Tensor of shape (p_j, p_j)
-        Cholesky factor of every concept head's Hessian.
+    label : Inverse
+        Of the label head's Hessian, (p, p).
+    concepts : tuple of Inverse
+        Of every concept head's Hessian, (p_j, p_j).
     cross : tuple of Tensor of shape (p, p_j)
         The cross term, in one part for each concept head.
     penalty : float
@@ -53,8 +62,8 @@ class Factors:
         Type of the products with the features. The factors themselves are float64.
     """
 
-    label: Tensor
-    concepts: tuple[Tensor, ...]
+    label: Inverse
+    concepts: tuple[Inverse, ...]
     cross: tuple[Tensor, ...]
     penalty: float
     concept_penalties: Tensor
@@ -77,15 +86,17 @@ class Factors:
         label, concepts : Tensor and tuple of Tensor
             The solutions, shaped like the arguments.
         """
-        label = torch.cholesky_solve(label.T, self.label).T
+        label = self.label.solve(label.T).T
         triples = zip(concepts, self.cross, self.concepts, strict=True)
         return label, tuple(
-            torch.cholesky_solve((part - label @ cross).T, factor).T
-            for part, cross, factor in triples
+            inverse.solve((part - label @ cross).T).T
+            for part, cross, inverse in triples
         )
 
 
-def factors_size(bottleneck: Bottleneck, n_features: int) -> int:
+def factors_size(
+    bottleneck: Bottleneck, n_features: int, n_rows: int | None = None
+) -> int:
     """Return about how many bytes `factorise` takes, and what follows from factors.
 
     Products for every edge of a head's curvature and its Hessian are there at the same
@@ -97,14 +108,20 @@ def factors_size(bottleneck: Bottleneck, n_features: int) -> int:
     bottleneck : Bottleneck
     n_features : int
         Features, or coordinates, that the heads on the features see.
+    n_rows : int, default=None
+        Number of rows. None is so many that no head is inverted value by value.
     """
     label = bottleneck.label
     inputs = n_features + 1
     label_inputs = bottleneck.n_label_inputs if bottleneck.concepts else inputs
-    heads: list[tuple[Head, int]] = [(label, label_inputs)]
-    heads += [(head, inputs) for head in bottleneck.concepts.heads]
+    of_label = None if n_rows is None else n_rows * len(bottleneck.copies)
+    heads: list[tuple[Head, int, int | None]] = [(label, label_inputs, of_label)]
+    heads += [(head, inputs, n_rows) for head in bottleneck.concepts.heads]
     kept = passing = 0
-    for head, width in heads:
+    for head, width, n in heads:
+        if n is not None and is_by_value(head, n, width):
+            kept += by_value_size(head, n, width) // 8
+            continue
         hessian = (head.n_scores * width) ** 2
         n_edges = head.n_scores * (head.n_scores + 1) // 2
         passing = max(passing, n_edges * width**2 + hessian)
@@ -113,7 +130,7 @@ def factors_size(bottleneck: Bottleneck, n_features: int) -> int:
     return 8 * (kept + passing)
 
 
-def curvature_size(heads: Sequence[Head], n_inputs: int) -> int:
+def curvature_size(heads: Sequence[Head], n_inputs: int, n_rows: int) -> int:
     """Return about how many bytes `factor_heads` takes: curvature and factors.
 
     Parameters
@@ -121,11 +138,16 @@ def curvature_size(heads: Sequence[Head], n_inputs: int) -> int:
     heads : sequence of Head
     n_inputs : int
         Inputs of these heads, with the constant.
+    n_rows : int
     """
-    n_blocks = sum(
-        head.n_scores * (head.n_scores + 1) // 2 + head.n_scores**2 for head in heads
-    )
-    return 8 * n_blocks * n_inputs**2
+    size = 0
+    for head in heads:
+        if is_by_value(head, n_rows, n_inputs):
+            size += by_value_size(head, n_rows, n_inputs)
+        else:
+            n_edges = head.n_scores * (head.n_scores + 1) // 2
+            size += 8 * (n_edges + head.n_scores**2) * n_inputs**2
+    return size
 
 
 def factorise(
@@ -168,21 +190,30 @@ def factorise(
     if max(penalties) > torch.finfo(dtype).max:
         dtype = data.features.dtype
     counted = data.counted()
+    heads = [bottleneck.label, *bottleneck.concepts.heads]
+    by_value = _heads_by_value(bottleneck, counted)
     sums = sum_rows(
         partial(_add_rows, bottleneck, dtype),
-        _Sums.zeros(bottleneck, data.label_weights, data.features.shape[1], dtype),
+        _Sums.zeros(
+            bottleneck, by_value, data.label_weights, data.features.shape[1], dtype
+        ),
         counted,
-        block_rows,
+        _rows_at_once(bottleneck, block_rows),
     )
-    heads = [bottleneck.label, *bottleneck.concepts.heads]
     products = [sums.label, *sums.concepts]
     cross = tuple(_cross_term(bottleneck, p, data.features.dtype) for p in sums.cross)
     del sums
-    factors, remaining = [], []
-    for head, own_penalty in zip(heads, penalties, strict=True):
+    factors: list[Inverse] = []
+    remaining = []
+    for j, (head, own_penalty) in enumerate(zip(heads, penalties, strict=True)):
         # One at a time, so that factors take the memory of their products.
-        factor, left = _cholesky(_hessian(head, products.pop(0), own_penalty))
-        factors.append(factor)
+        product = products.pop(0)
+        if by_value[j]:
+            inverse, left = _by_value(bottleneck, counted, j, own_penalty)
+        else:
+            factor, left = _cholesky(_hessian(head, product, own_penalty))
+            inverse = Cholesky(factor, head.n_scores)
+        factors.append(inverse)
         remaining.append(left)
     if dtype != data.features.dtype:
         on_features = factors[1:] if bottleneck.concepts else factors
@@ -199,8 +230,8 @@ def factorise(
                 block_rows=block_rows,
             )
     stages = ["label"] + ["concept"] * len(bottleneck.concepts)
-    for stage, factor, left in zip(stages, factors, remaining, strict=True):
-        _check_condition(stage, len(factor), left)
+    for stage, inverse, left in zip(stages, factors, remaining, strict=True):
+        _check_condition(stage, len(inverse), left)
     return Factors(
         factors[0],
         tuple(factors[1:]),
@@ -211,10 +242,53 @@ def factorise(
     )
 
 
+def _heads_by_value(bottleneck: Bottleneck, data: TrainingData) -> list[bool]:
+    """Return which heads, the label's first, are inverted value by value."""
+    inputs = data.features.shape[1] + 1
+    label_inputs = bottleneck.n_label_inputs if bottleneck.concepts else inputs
+    n_label = int((data.label_weights > 0).sum()) * len(bottleneck.copies)
+    found = [is_by_value(bottleneck.label, n_label, label_inputs)]
+    counts = (data.concept_weights > 0).sum(dim=0).tolist()
+    pairs = zip(bottleneck.concepts.heads, counts, strict=True)
+    return found + [is_by_value(head, n, inputs) for head, n in pairs]
+
+
+def _by_value(
+    bottleneck: Bottleneck, data: TrainingData, position: int, penalty: float
+) -> tuple[Inverse, float]:
+    """Return the inverse of one head's Hessian value by value: 0 is the label's."""
+    if position == 0:
+        rows = bottleneck.label_rows(data)
+        scores = bottleneck.label_scores(rows.activations)
+        probabilities = bottleneck.label.probabilities(scores)
+        inputs = with_ones(rows.activations)
+        return invert_by_value(
+            bottleneck.label, probabilities, rows.weights, inputs, penalty
+        )
+    stack = bottleneck.concepts
+    head = stack.heads[position - 1]
+    scores = stack.split(bottleneck.concept_scores(data.features))[position - 1]
+    return invert_by_value(
+        head,
+        head.probabilities(scores),
+        data.concept_weights[:, position - 1],
+        with_ones(data.features),
+        penalty,
+    )
+
+
+def _rows_at_once(bottleneck: Bottleneck, block_rows: int) -> int:
+    """Return how many rows to take together, so that their Jacobians fit."""
+    most = max((head.n_scores for head in bottleneck.concepts.heads), default=0)
+    width = bottleneck.label.n_scores * most * bottleneck.n_label_inputs
+    copies = max(1, len(bottleneck.copies))
+    return max(1, min(block_rows, _MOST_VALUES // max(1, copies * width)))
+
+
 def factor_heads(
     problem: HeadsProblem, parameters: Tensor, block_rows: int = BLOCK_ROWS
-) -> list[Tensor | None]:
-    """Return the Cholesky factor of every head's Hessian, without a cross term.
+) -> list[Inverse | None]:
+    """Return the inverse of every head's Hessian, without a cross term.
 
     It is None if the Hessian is not positive definite to working precision.
 
@@ -227,24 +301,47 @@ def factor_heads(
     """
     stack, features = problem.stack, problem.features
     n_inputs = features.shape[1] + 1
+    counts = (problem.weights > 0).sum(dim=0).tolist()
+    pairs = zip(stack.heads, counts, strict=True)
+    by_value = [is_by_value(head, n, n_inputs) for head, n in pairs]
     sums = [
-        features.new_zeros(
-            len(head.curvature_edges(problem.weights)), n_inputs, n_inputs
-        )
-        for head in stack.heads
+        _no_sums(head, problem.weights, n_inputs, by_value=own)
+        for head, own in zip(stack.heads, by_value, strict=True)
     ]
     scores = stack.split(problem.scores(parameters))
     for block in row_blocks(len(features), block_rows):
         inputs = with_ones(features[block])
         for j, (head, total) in enumerate(zip(stack.heads, sums, strict=True)):
+            if by_value[j]:
+                continue
             probabilities = head.probabilities(scores[j][block])
             weights = problem.weights[block, j]
             _add_curvature(total, head, probabilities, weights, inputs)
-    factors: list[Tensor | None] = []
-    for head, penalty in zip(stack.heads, problem.penalties.tolist(), strict=True):
-        factor, left = _cholesky(_hessian(head, sums.pop(0), penalty))
-        factors.append(factor if _is_definite(len(factor), left) else None)
+    factors: list[Inverse | None] = []
+    for j, (head, penalty) in enumerate(
+        zip(stack.heads, problem.penalties.tolist(), strict=True)
+    ):
+        total = sums.pop(0)
+        inverse: Inverse
+        if by_value[j]:
+            inverse, left = invert_by_value(
+                head,
+                head.probabilities(scores[j]),
+                problem.weights[:, j],
+                with_ones(features),
+                penalty,
+            )
+        else:
+            factor, left = _cholesky(_hessian(head, total, penalty))
+            inverse = Cholesky(factor, head.n_scores)
+        factors.append(inverse if _is_definite(len(inverse), left) else None)
     return factors
+
+
+def _no_sums(head: Head, like: Tensor, n_inputs: int, *, by_value: bool) -> Tensor:
+    """Return sums over no rows for each edge of a head's curvature."""
+    n_edges = 0 if by_value else len(head.curvature_edges(like))
+    return like.new_zeros(n_edges, n_inputs, n_inputs)
 
 
 @dataclass(frozen=True)
@@ -271,6 +368,7 @@ class _Sums:
     def zeros(
         cls,
         bottleneck: Bottleneck,
+        by_value: Sequence[bool],
         like: Tensor,
         n_features: int,
         dtype: torch.dtype,
@@ -279,10 +377,12 @@ class _Sums:
         label, n_inputs = bottleneck.label, bottleneck.n_label_inputs
         n_features += 1
         heads = bottleneck.concepts.heads
-        n_edges = [len(head.curvature_edges(like)) for head in (label, *heads)]
         return cls(
-            like.new_zeros(n_edges[0], n_inputs, n_inputs),
-            tuple(like.new_zeros(n, n_features, n_features) for n in n_edges[1:]),
+            _no_sums(label, like, n_inputs, by_value=by_value[0]),
+            tuple(
+                _no_sums(head, like, n_features, by_value=own)
+                for head, own in zip(heads, by_value[1:], strict=True)
+            ),
             tuple(
                 like.new_zeros(
                     label.n_scores * head.n_scores * n_inputs, n_features, dtype=dtype
@@ -326,6 +426,8 @@ def _add_curvature(
     Eq. (7) of docs/mathematics.rst. Inputs have shape (n_rows, n_inputs) and the type
     of the products.
     """
+    if not len(total):  # the head is inverted value by value
+        return
     counted = weights > 0
     if counted.sum() < _MOST_COUNTED * len(weights):  # pays for copies
         probabilities, inputs = probabilities[counted], inputs[counted]
@@ -451,7 +553,7 @@ def _cholesky(matrix: Tensor) -> tuple[Tensor, float]:
 def _error_along_noise(
     bottleneck: Bottleneck,
     data: TrainingData,
-    factors: Sequence[Tensor],
+    inverses: Sequence[Inverse],
     penalties: Sequence[float],
     block_rows: int,
 ) -> float:
@@ -462,17 +564,15 @@ def _error_along_noise(
     directions like ``L'^-1 noise``, because gradients are spread as ``H`` is.
     """
     like, generator = data.features, torch.Generator().manual_seed(0)
-    noise = [
-        torch.randn(len(factor), 1, generator=generator, dtype=like.dtype).to(factor)
-        for factor in factors
-    ]
     n_inputs = like.shape[1] + 1
-    direction = torch.cat(
-        [
-            torch.linalg.solve_triangular(factor.T, part, upper=True).view(-1, n_inputs)
-            for factor, part in zip(factors, noise, strict=True)
-        ]
-    )
+    directions = []
+    for inverse in inverses:
+        noise = torch.randn(len(inverse), 1, generator=generator, dtype=like.dtype)
+        noise = noise.to(like.device)
+        if isinstance(inverse, Cholesky):
+            noise = torch.linalg.solve_triangular(inverse.factor.T, noise, upper=True)
+        directions.append(noise.view(-1, n_inputs))
+    direction = torch.cat(directions)
 
     def add(total: Tensor, rows: TrainingData) -> None:
         share = len(rows) / n
@@ -482,12 +582,15 @@ def _error_along_noise(
 
     n = len(data)
     product = sum_rows(add, torch.zeros_like(direction), data, block_rows)
-    errors, start = [], 0
-    for factor, part in zip(factors, noise, strict=True):
-        stop = start + len(factor) // n_inputs
-        difference = factor @ part - product[start:stop].view(-1, 1)
-        solved = torch.linalg.solve_triangular(factor, difference, upper=False)
-        errors.append(float(solved.norm() / part.norm()))
+    errors, start = [0.0], 0
+    for inverse, part in zip(inverses, directions, strict=True):
+        stop = start + len(part)
+        if isinstance(inverse, Cholesky):  # others are in double precision
+            factor = inverse.factor
+            noise = factor.T @ part.view(-1, 1)
+            difference = factor @ noise - product[start:stop].view(-1, 1)
+            solved = torch.linalg.solve_triangular(factor, difference, upper=False)
+            errors.append(float(solved.norm() / noise.norm()))
         start = stop
     return max(errors)
 

@@ -15,7 +15,7 @@ the new activations. See Eqs. (12) to (18) of docs/mathematics.rst.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from .blocks import row_blocks, sum_rows
 from .bottleneck import Bottleneck, LabelRows, TrainingData
 from .heads import Head
 from .hessians import Factors, label_gradient_jacobian
+from .inverses import Inverse
 from .products import outer, with_ones
 from .removal import Answers, Removals, refuse_undefined
 from .targets import Question
@@ -32,6 +33,8 @@ from .targets import Question
 BLOCK_ROWS = 256
 # A Newton step assumes constant curvature; along 4 logits it changes fiftyfold.
 _REACH = 4.0
+# Of so many label inputs and scores by row, moves of rows take less than a map.
+_FEW = 2
 
 
 def leverage(
@@ -114,8 +117,8 @@ class _Step:
     def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):
         self.bottleneck, self.factors = bottleneck, factors
         self.to_label = [
-            torch.cholesky_solve(cross.T, factor).T
-            for cross, factor in zip(factors.cross, factors.concepts, strict=True)
+            inverse.solve(cross.T).T
+            for cross, inverse in zip(factors.cross, factors.concepts, strict=True)
         ]
         self.drift = _Drift(bottleneck, data, factors)
 
@@ -129,18 +132,19 @@ class _Step:
         scores = bottleneck.concepts.split(bottleneck.concept_scores(rows.features))
         inputs = with_ones(rows.features)
         for j, part in enumerate(scores):
-            head, factor = bottleneck.concepts.heads[j], self.factors.concepts[j]
+            head, inverse = bottleneck.concepts.heads[j], self.factors.concepts[j]
             codes, weights = rows.concepts[:, j], rows.concept_weights[:, j]
             terms_removed, shift = remove_terms(
-                head, part[:, None], codes, weights[:, None], inputs[:, None], factor
+                head, part[:, None], codes, weights[:, None], inputs[:, None], inverse
             )
             if not head.is_quadratic:  # otherwise one step is exact
                 shifts.append(shift)
             jacobian = label.gradient_jacobian(j, part)
             pulls.append(terms_removed @ self.to_label[j].T - _times(jacobian, shift))
             own = label.linear_move(j, part, shift)
-            drifts.append(drift.of(j, terms_removed) - drift.share(label, own))
-            concepts.append(torch.cholesky_solve(terms_removed.T, factor).T)
+            change = inverse.solve(terms_removed.T).T
+            drifts.append(drift.of(j, terms_removed, change) - drift.share(label, own))
+            concepts.append(change)
             if paths:
                 own = label.own_move(j, part + shift)
                 step = label.step_moved(j, own, pulls[j])
@@ -171,7 +175,7 @@ def remove_terms(
     codes: Tensor,
     weights: Tensor,
     inputs: Tensor,
-    factor: Tensor,
+    inverse: Inverse,
 ) -> tuple[Tensor, Tensor]:
     """Return ``w r~ (x) x`` of every row, and how its removal moves the row's scores.
 
@@ -185,7 +189,8 @@ def remove_terms(
     codes : Tensor of shape (n_rows,)
     weights : Tensor of shape (n_rows, n_copies)
     inputs : Tensor of shape (n_rows, n_copies, n_inputs)
-    factor : Tensor of shape (p, p)
+    inverse : Inverse
+        Of the head's Hessian, (p, p).
 
     Returns
     -------
@@ -193,8 +198,7 @@ def remove_terms(
         Summed over the copies.
     shift : Tensor of shape (n_rows, n_copies * n_scores)
     """
-    half = _half_solved(inputs, head.n_scores, factor)
-    hat = half @ half.transpose(1, 2)
+    hat = inverse.hat(inputs)
     probabilities = head.probabilities(scores)
     curvature = weights[:, :, None, None] * head.curvature(probabilities)
     identity = torch.eye(hat.shape[1], dtype=inputs.dtype, device=inputs.device)
@@ -222,25 +226,6 @@ def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
     return (matrices @ vectors[:, :, None]).squeeze(-1)
 
 
-def _half_solved(inputs: Tensor, n_scores: int, factor: Tensor) -> Tensor:
-    """Return ``(L^-1 (e_a (x) x))'`` of every row, copy and score.
-
-    Inputs have shape (n_rows, n_copies, n_inputs), the result (n_rows, n_copies *
-    n_scores, p).
-    """
-    n_rows, n_copies = inputs.shape[:2]
-    columns = _unit_columns(inputs.flatten(0, 1), n_scores)
-    half: Tensor = torch.linalg.solve_triangular(factor, columns, upper=False)
-    return half.T.reshape(n_rows, n_copies * n_scores, len(factor))
-
-
-def _unit_columns(inputs: Tensor, n_scores: int) -> Tensor:
-    """Return ``e_a (x) x`` for every row and score, (p, n_rows * n_scores)."""
-    identity = torch.eye(n_scores, dtype=inputs.dtype, device=inputs.device)
-    columns = identity[None, :, :, None] * inputs[:, None, None, :]
-    return columns.reshape(len(inputs) * n_scores, n_scores * inputs.shape[1]).T
-
-
 class _Terms(NamedTuple):
     """The label's terms of some rows, copy by copy.
 
@@ -248,19 +233,16 @@ class _Terms(NamedTuple):
     ----------
     gradients : Tensor of shape (n_rows, n_copies, p)
     curvature : Tensor of shape (n_rows, n_copies, k, k)
-    half : Tensor of shape (n_rows, n_copies * k, p)
+    inputs : Tensor of shape (n_rows, n_copies, n_inputs)
     """
 
     gradients: Tensor
     curvature: Tensor
-    half: Tensor
+    inputs: Tensor
 
     def of(self, copies: slice) -> "_Terms":
         """Return the terms of some of the copies."""
-        half = self.half.reshape(*self.curvature.shape[:3], -1)[:, copies]
-        return _Terms(
-            self.gradients[:, copies], self.curvature[:, copies], half.flatten(1, 2)
-        )
+        return _Terms(*(part[:, copies] for part in self))
 
 
 class _LabelTerms:
@@ -271,7 +253,7 @@ class _LabelTerms:
     """
 
     def __init__(self, bottleneck: Bottleneck, rows: TrainingData, factors: Factors):
-        self.bottleneck, self.factor = bottleneck, factors.label
+        self.bottleneck, self.inverse = bottleneck, factors.label
         self.rows = bottleneck.label_rows(rows)
         self.inputs = bottleneck.label.inputs(self.rows.activations)
         self.here = self._at(self.inputs, slice(None))
@@ -280,6 +262,11 @@ class _LabelTerms:
         # the concept heads, there is no annotation to remove.
         n_predicted = sum(not known for _, known in bottleneck.copies)
         self.predicted = slice(0, n_predicted)
+
+    @cached_property
+    def hat(self) -> Tensor:
+        """``U' H^-1 U`` of all copies of each row."""
+        return self.inverse.hat(self.here.inputs)
 
     @cached_property
     def probabilities(self) -> Tensor:
@@ -303,8 +290,8 @@ class _LabelTerms:
         others : Tensor of shape (n_block, p)
             Change of the gradient of the other rows.
         """
-        here = self.here
-        return self._solve(self.gradient - others, here.half, -here.curvature)
+        here, right = self.here, self.gradient - others
+        return self._solve(right, here.inputs, -here.curvature, self.hat)
 
     def own_move(self, concept: int, scores: Tensor) -> Tensor:
         """Return how the row's activations move if a concept has other scores."""
@@ -330,7 +317,7 @@ class _LabelTerms:
         after = self._at(inputs, self.predicted)
         return self._solve(
             (before.gradients - after.gradients).sum(dim=1) - others,
-            torch.cat([before.half, after.half], dim=1),
+            torch.cat([before.inputs, after.inputs], dim=1),
             torch.cat([-before.curvature, after.curvature], dim=1),
         )
 
@@ -359,26 +346,36 @@ class _LabelTerms:
         return _Terms(
             gradients.flatten(2),
             weights[:, :, None, None] * head.curvature(probabilities),
-            _half_solved(inputs, head.n_scores, self.factor),
+            inputs,
         )
 
-    def _solve(self, right: Tensor, half: Tensor, curvature: Tensor) -> Tensor:
+    def _solve(
+        self,
+        right: Tensor,
+        inputs: Tensor,
+        curvature: Tensor,
+        hat: Tensor | None = None,
+    ) -> Tensor:
         """Solve with the Hessian plus each row's low-rank change (Woodbury).
 
-        The curvature has shape (n_rows, n_changes, k, k).
+        The inputs have shape (n_rows, n_changes, n_inputs), the curvature (n_rows,
+        n_changes, k, k).
         """
+        hat = self.inverse.hat(inputs) if hat is None else hat
         curvature = block_diagonal(curvature)
-        solved = torch.linalg.solve_triangular(self.factor, right.T, upper=False).T
-        along = half @ solved[:, :, None]
-        hat = half @ half.transpose(1, 2)
+        solved = self.inverse.solve(right.T).T
+        by_score = solved.reshape(len(solved), -1, inputs.shape[2])
+        along = (inputs @ by_score.mT).flatten(1)[:, :, None]
         identity = torch.eye(hat.shape[-1], dtype=hat.dtype, device=hat.device)
         changed = identity + curvature @ hat
         inner = torch.linalg.solve_ex(changed, curvature @ along).result
-        solved = solved - (half.transpose(1, 2) @ inner).squeeze(-1)
-        step: Tensor = torch.linalg.solve_triangular(
-            self.factor.T, solved.T, upper=True
-        )
-        return step.T
+        k = self.bottleneck.label.n_scores
+        change = inner.reshape(*inputs.shape[:2], k).mT @ inputs
+        return solved - self.inverse.solve(change.flatten(1).T).T
+
+
+# Features with a constant, Jacobians of activations, and weighted inputs, of every row.
+_Moves: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 class _Drift:
@@ -395,20 +392,31 @@ class _Drift:
         self.bottleneck, stack = bottleneck, bottleneck.concepts
         if not stack:
             return  # the inputs of the label head do not move
+        counted = data.counted()
         n_inputs, n_features = bottleneck.n_label_inputs, data.features.shape[1] + 1
         gram = data.features.new_zeros(n_inputs, n_inputs)
-        moments = [
-            gram.new_zeros(head.n_activations * head.n_scores * n_inputs, n_features)
-            for head in stack.heads
+        # The map of a head of many values is larger than the moves of a few rows.
+        self.moves = [
+            self._moves(counted, j)
+            if len(counted) * _FEW < head.n_scores * n_inputs
+            else None
+            for j, head in enumerate(stack.heads)
         ]
-        sum_rows(self._add_rows, (gram, moments), data.counted())
+        moments = [
+            gram.new_zeros(
+                0 if moves else head.n_activations * head.n_scores * n_inputs,
+                n_features,
+            )
+            for head, moves in zip(stack.heads, self.moves, strict=True)
+        ]
+        sum_rows(self._add_rows, (gram, moments), counted)
         penalised = torch.full_like(gram[0], factors.penalty)
         penalised[-1] = 0
         self.factor = torch.linalg.cholesky(gram + torch.diag(penalised))
         self.maps = [
-            self._map(moment, head, factor)
-            for moment, head, factor in zip(
-                moments, stack.heads, factors.concepts, strict=True
+            None if moves else self._map(moment, head, inverse)
+            for moment, head, inverse, moves in zip(
+                moments, stack.heads, factors.concepts, self.moves, strict=True
             )
         ]
 
@@ -422,14 +430,41 @@ class _Drift:
         features = with_ones(rows.features)
         scores = stack.split(self.bottleneck.concept_scores(rows.features))
         for j, (head, part) in enumerate(zip(stack.heads, scores, strict=True)):
+            if self.moves[j]:
+                continue
             jacobian = label_rows.activation_jacobian(head, j, part).flatten(1)
             moments[j] += label_rows.total(outer(jacobian, weighted)).T @ features
 
-    def of(self, concept: int, removed: Tensor) -> Tensor:
-        """Return K, to first order, of removals, (n_block, n_inputs, n_activations)."""
-        n_activations = self.bottleneck.concepts.heads[concept].n_activations
-        drift = removed @ self.maps[concept]
-        return drift.reshape(len(removed), -1, n_activations)
+    def of(self, concept: int, removed: Tensor, change: Tensor) -> Tensor:
+        """Return K, to first order, of removals, (n_block, n_inputs, n_activations).
+
+        Parameters
+        ----------
+        concept : int
+        removed : Tensor of shape (n_block, p)
+            ``w r~ (x) x`` of every row.
+        change : Tensor of shape (n_block, p)
+            ``H^-1 removed``.
+        """
+        n_activations, moves = (
+            self.bottleneck.concepts.heads[concept].n_activations,
+            self.moves[concept],
+        )
+        mapped = self.maps[concept]
+        if moves is None:
+            assert mapped is not None
+            return (removed @ mapped).reshape(len(removed), -1, n_activations)
+        features, jacobian, weighted = moves
+        by_score = change.reshape(len(change), -1, features.shape[1])
+        n_copies = len(jacobian) // len(features)
+        # Of every row, the moves by all removals in one product.
+        scores = (features @ by_score.flatten(0, 1).T).reshape(
+            len(features), len(change), -1
+        )
+        moved = jacobian @ scores.mT.repeat(n_copies, 1, 1)
+        total = weighted.T @ moved.flatten(1)
+        solved = torch.cholesky_solve(total, self.factor)
+        return solved.reshape(-1, n_activations, len(change)).permute(2, 0, 1)
 
     def share(self, label: "_LabelTerms", moves: Tensor) -> Tensor:
         """Return what the moves of the block's own rows add to K."""
@@ -452,11 +487,19 @@ class _Drift:
         curvature = label.mean_curvature(label.probabilities(scores))
         return (rows.weights * curvature)[:, None] * inputs
 
-    def _map(self, moment: Tensor, head: Head, factor: Tensor) -> Tensor:
+    def _moves(self, rows: TrainingData, concept: int) -> "_Moves":
+        """Return what moves the activations of rows with a concept's parameters."""
+        stack, label_rows = self.bottleneck.concepts, self.bottleneck.label_rows(rows)
+        inputs = self.bottleneck.label.inputs(label_rows.activations)
+        scores = stack.split(self.bottleneck.concept_scores(rows.features))[concept]
+        jacobian = label_rows.activation_jacobian(stack.heads[concept], concept, scores)
+        return with_ones(rows.features), jacobian, self._weighted(label_rows, inputs)
+
+    def _map(self, moment: Tensor, head: Head, inverse: Inverse) -> Tensor:
         """Return the map from removals ``w r~ (x) x`` to K, flattened."""
         moment = moment.reshape(
             head.n_activations, head.n_scores, *self.factor[0].shape, -1
         )
         solved = torch.cholesky_solve(moment.movedim(2, 0).flatten(1), self.factor)
         solved = solved.reshape(-1, *moment.shape[:2], moment.shape[3])
-        return torch.cholesky_solve(solved.flatten(0, 1).flatten(1).T, factor)
+        return inverse.solve(solved.flatten(0, 1).flatten(1).T)

@@ -19,6 +19,7 @@ from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
 from .heads import Head
 from .hessians import Factors
+from .inverses import Inverse
 from .leverage import block_diagonal
 from .products import affine_adjoint, with_ones
 from .removal import Answers, Removals, refuse_undefined
@@ -186,7 +187,7 @@ class _SolvedHead:
         scores: Tensor,
         codes: Tensor,
         weights: Tensor,
-        factor: Tensor,
+        inverse: Inverse,
         penalty: float,
     ):
         dtype, probabilities = inputs.dtype, head.probabilities(scores)
@@ -197,7 +198,7 @@ class _SolvedHead:
         self.probabilities = probabilities.T.contiguous().to(dtype)
         self.residual = (weights[:, None] * residual).T.contiguous().to(dtype)
         self.curvature = curvature.to(dtype)
-        self.inverse = torch.cholesky_inverse(factor).to(dtype)
+        self.inverse = inverse.dense().to(dtype)
         self.penalty = torch.full_like(self.parameters[0], penalty)
         self.penalty[-1] = 0
 

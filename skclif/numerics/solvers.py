@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .heads import HeadsProblem
+from .inverses import Inverse
 from .products import affine_adjoint, with_ones
 from .sparse import Features, SparseFeatures
 
@@ -308,11 +309,11 @@ class FactoredHessians:
 
     Parameters
     ----------
-    factors : sequence of Tensor
-        Cholesky factor of every head's Hessian.
+    factors : sequence of Inverse
+        Of every head's Hessian.
     """
 
-    def __init__(self, factors: Sequence[Tensor]):
+    def __init__(self, factors: Sequence[Inverse]):
         self.factors = factors
 
     def at(
@@ -326,7 +327,7 @@ class FactoredHessians:
         def solve(direction: Tensor) -> Tensor:
             copies = direction.reshape(n_copies, sum(sizes), -1)
             parts = [
-                torch.cholesky_solve(part.flatten(1).T, factor).T.reshape(part.shape)
+                factor.solve(part.flatten(1).T).T.reshape(part.shape)
                 for part, factor in zip(
                     torch.split(copies, sizes, dim=1), self.factors, strict=True
                 )

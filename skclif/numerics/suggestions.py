@@ -27,6 +27,7 @@ from .bottleneck import Bottleneck, TrainingData
 from .first_order import Adjoint
 from .heads import Head
 from .hessians import Factors, label_gradient_jacobian
+from .inverses import Inverse
 from .leverage import block_diagonal
 from .products import outer, with_ones
 
@@ -45,16 +46,10 @@ class ClosedForm:
 
     def __init__(self, bottleneck: Bottleneck, factors: Factors):
         self.bottleneck = bottleneck
-        heads = [bottleneck.label, *bottleneck.concepts.heads]
-        self.inverses = [
-            _by_score(torch.cholesky_inverse(factor), head.n_scores)
-            for head, factor in zip(
-                heads, (factors.label, *factors.concepts), strict=True
-            )
-        ]
+        self.inverses: list[Inverse] = [factors.label, *factors.concepts]
         self.to_label = [
-            torch.cholesky_solve(cross.T, factor).T
-            for cross, factor in zip(factors.cross, factors.concepts, strict=True)
+            inverse.solve(cross.T).T
+            for cross, inverse in zip(factors.cross, factors.concepts, strict=True)
         ]
 
     def of(self, rows: TrainingData, adjoint: Adjoint) -> "RowChanges":
@@ -187,11 +182,11 @@ class RowChanges:
             The other changes of the gradient.
         """
         inverse = self.changes.inverses[0]
-        solved = drift @ inverse.flatten(2).flatten(0, 1)
+        solved = inverse.solve(drift.T).T
         solved = solved.reshape(len(inputs), -1, inputs.shape[2])
         along = (inputs @ solved.transpose(1, 2)).flatten(1)
         change = change - (curvature @ along[:, :, None]).squeeze(-1)
-        left = _solve(curvature @ _hat(inputs, inverse), change)
+        left = _solve(curvature @ inverse.hat(inputs), change)
         pull = _pull(self.adjoint.label, inputs)
         return -(pull * left).sum(dim=2)
 
@@ -210,7 +205,7 @@ class _Term:
         scores: Tensor,
         codes: Tensor,
         weights: Tensor,
-        inverse: Tensor,
+        inverse: Inverse,
         adjoint: Tensor,
         shares: Sequence[float] = (1.0,),
     ):
@@ -229,7 +224,7 @@ class _Term:
     @cached_property
     def hat(self) -> Tensor:
         """``A``, (n_rows, n_copies * k, n_copies * k)."""
-        return _hat(self.inputs, self.inverse)
+        return self.inverse.hat(self.inputs)
 
     def total_curvature(self, weights: Tensor) -> Tensor:
         """Return ``w D`` of all copies, for weights (n_rows,) of the whole term."""
@@ -262,22 +257,6 @@ class _Term:
     def effect(self, left: Tensor) -> Tensor:
         """Return the effect of a step on the targets, (n_targets, n_rows)."""
         return -(self.pull * left).sum(dim=2)
-
-
-def _by_score(matrix: Tensor, k: int) -> Tensor:
-    """Return a matrix of all parameters as (k, n_inputs, k, n_inputs)."""
-    return matrix.reshape(k, len(matrix) // k, k, len(matrix) // k)
-
-
-def _hat(inputs: Tensor, inverse: Tensor) -> Tensor:
-    """Return ``U' H^-1 U`` for ``U = (I (x) x_1, I (x) x_2, ...)`` of every row.
-
-    Inputs have shape (n_rows, n_terms, n_inputs), the inverse (k, n_inputs, k,
-    n_inputs), the result (n_rows, n_terms * k, n_terms * k).
-    """
-    half = torch.einsum("nsi,aibj->nsabj", inputs, inverse)
-    hat = torch.einsum("nsabj,ntj->nsatb", half, inputs)
-    return hat.flatten(3).flatten(1, 2)
 
 
 def _pull(adjoint: Tensor, inputs: Tensor) -> Tensor:

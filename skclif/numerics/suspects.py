@@ -39,6 +39,7 @@ from .bottleneck import Bottleneck, TrainingData
 from .heads import CategoricalHead, Head
 from .heads.ridge import studentised
 from .hessians import Factors
+from .inverses import Inverse
 from .knowledge import FAR_MORE_LIKELY, Knowledge, knowledge
 from .leverage import BLOCK_ROWS, remove_terms
 from .products import with_ones
@@ -166,10 +167,9 @@ def _left_out_scores(
     """Return the scores of every head for some rows, fitted and left out."""
     heads = [bottleneck.label, *bottleneck.concepts.heads]
     scores, without = [], []
-    for head, (part, *term) in zip(
-        heads, _parts(bottleneck, rows, factors), strict=True
-    ):
-        _, shift = remove_terms(head, part, *term)
+    parts = _parts(bottleneck, rows, factors)
+    for head, (part, codes, weights, inputs, inverse) in zip(heads, parts, strict=True):
+        _, shift = remove_terms(head, part, codes, weights, inputs, inverse)
         # All copies of a row are left out, and judged where they are predicted.
         scores.append(part[:, 0])
         without.append(part[:, 0] + shift[:, : head.n_scores])
@@ -178,8 +178,8 @@ def _left_out_scores(
 
 def _parts(
     bottleneck: Bottleneck, rows: TrainingData, factors: Factors
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
-    """Yield scores, codes, weights, inputs and factor of every head.
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Inverse]]:
+    """Yield scores, codes, weights, inputs and inverse Hessian of every head.
 
     Scores have shape (n_rows, n_copies, n_scores), and so on; only the label head has
     more than one copy.

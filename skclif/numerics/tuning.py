@@ -138,19 +138,19 @@ def left_out_scores(
         Share of every row's weight that is left out.
     """
     stack = problem.stack
-    factors = factor_heads(problem, parameters)
+    inverses = factor_heads(problem, parameters)
     without = [part.clone() for part in stack.split(problem.scores(parameters))]
     for block in row_blocks(len(units), BLOCK_ROWS):
         inputs = with_ones(problem.features[block])[:, None]
-        for j, (head, factor) in enumerate(zip(stack.heads, factors, strict=True)):
-            if factor is None:
+        for j, (head, inverse) in enumerate(zip(stack.heads, inverses, strict=True)):
+            if inverse is None:
                 without[j][block] = torch.nan
                 continue
             weights = units[block] * problem.weights[block, j]
             scores = without[j][block]
             codes = problem.codes[block, j]
             _, shift = remove_terms(
-                head, scores[:, None], codes, weights[:, None], inputs, factor
+                head, scores[:, None], codes, weights[:, None], inputs, inverse
             )
             scores += shift
     return without
@@ -165,8 +165,8 @@ def _label_scores(
     held_out: Tensor | None,
 ) -> Tensor:
     """Return scores of each row, left out of both stages: Eq. (49)."""
-    (factor,) = factor_heads(problem, parameters)
-    if factor is None:
+    (inverse,) = factor_heads(problem, parameters)
+    if inverse is None:
         return rows.by_row(problem.scores(parameters))[:, 0] * torch.nan
     inputs = with_ones(rows.activations)
     copies, weights = rows.by_row(inputs), rows.by_row(rows.weights)
@@ -180,12 +180,12 @@ def _label_scores(
             rows.labels[block],
             weights[block],
             copies[block],
-            factor,
+            inverse,
         )
         if held_out is None:  # the inputs are the features, which do not move
             result[block] = scores[block, 0] + shift
             continue
-        step = torch.cholesky_solve(removed.T, factor).T
+        step = inverse.solve(removed.T).T
         moved = parameters + step.reshape(len(step), *parameters.shape)
         there = with_ones(held_out[block])
         result[block] = (moved @ there[:, :, None]).squeeze(2)

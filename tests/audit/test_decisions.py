@@ -5,26 +5,24 @@ A refused file leaves every byte of the folder as it was.
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import re
+from copy import copy
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skclif._audit.decisions import (
-    ACCEPT,
-    REJECT,
-    SKIP,
-    Decisions,
-    _same_hash,
-    read_decisions,
-    read_ids,
-)
+from skclif._audit.decision_lines import ACCEPT, REJECT, SKIP, read_ids
+from skclif._audit.decisions import Decisions, read_decisions
 from skclif._audit.folder import AuditFolder
 from skclif._audit.lists import Lists, read_lists
+from skclif._audit.spreadsheets import same_hash
+from skclif._storage.cells import escape_cell
 from skclif.exceptions import DataFileError
 
 from .. import folders
@@ -436,9 +434,9 @@ def test_a_file_that_cannot_be_read(content, more, message, out, tmp_path):
 
 
 def test_a_file_of_unknown_kind(out, line, tmp_path):
-    file = tmp_path / "decisions.xlsx"
+    file = tmp_path / "decisions.docx"
     file.write_bytes(b"PK")
-    assert "the suffix '.xlsx' is none of" in refused("apply", out, file, "-q")
+    assert "the suffix '.docx' is none of" in refused("apply", out, file, "-q")
 
 
 def test_a_reason_that_no_file_can_hold(out, line, tmp_path):
@@ -567,7 +565,15 @@ def test_annotations_are_made_changed_and_taken_away(revision, truth, tmp_path):
 @pytest.fixture(scope="module")
 def listed(audited):
     """The list of suspects, all accepted, with odd texts in it."""
-    table = folders.lines(audited.out, "suspects.csv")
+    table, truth = folders.lines(audited.out, "suspects.csv"), Truth(audited)
+    more = []
+    for i in truth.train:
+        if truth.table.loc[i, "review"] in folders.ODD_TEXTS:
+            stars = truth.value(i, "label")
+            line = truth.line("relabel", i, "label", str(stars % 5 + 1))
+            line["text"] = escape_cell(truth.table.loc[i, "review"])
+            more.append({**table.iloc[0], **line, "current": str(stars)})
+    table = pd.concat([pd.DataFrame(more), table], ignore_index=True)
     table = table.drop_duplicates(["id", "path"])
     assert table["text"].str.startswith("'").any()
     assert table["text"].str.contains("\n").any()
@@ -633,7 +639,7 @@ def test_a_file_as_other_programs_save_it(form, listed, revision, tmp_path):
 
 
 def test_line_ends_of_several_kinds_in_one_text(tiny_encoder, tmp_path):
-    table = folders.reviews(60)
+    table = folders.reviews(120)
     table["review"] += "\nthe soup\r\nthe waiter\rthe room"
     audited = folders.make_audit(tmp_path, tiny_encoder, table=table)
     decisions = folders.lines(audited.out, "suspects.csv").iloc[:3]
@@ -651,7 +657,17 @@ def test_a_file_in_another_encoding(listed, revision, out, tmp_path):
         file.write_bytes(listed.to_csv(index=False).encode(encoding))
         found = _changes(file, revision, encoding=encoding)
         assert found == expected
-        assert "is not written in" in refused("apply", out, file, "--quiet")
+    assert "is not written in" in refused("apply", out, file, "--quiet")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_unicode_text_of_excel_says_its_encoding(encoding, listed, revision, tmp_path):
+    """It separates by tabs, and quotes fields that hold quotes or line breaks."""
+    expected = _changes(folders.write(tmp_path / "plain.csv", listed), revision)
+    file = tmp_path / "decisions.txt"
+    text = "\ufeff" + listed.to_csv(index=False, sep="\t", lineterminator="\r\n")
+    file.write_bytes(text.encode(encoding))
+    assert _changes(file, revision) == expected
 
 
 def test_a_table_of_parquet(listed, revision, tmp_path):
@@ -666,24 +682,27 @@ def test_a_table_of_parquet(listed, revision, tmp_path):
 
 def test_a_long_text_can_be_decided_on(tiny_encoder, tmp_path):
     """Of more characters than Python's reader of CSV takes by itself."""
-    table = folders.reviews(100)
-    table.loc[::5, "review"] += " the soup" * 16_000
-    table["stars"] = (table["stars"] > 2).astype(int)
-    rows = table.rename(columns={"review": "text", "stars": "label"})
+    table = folders.reviews(120)
+    table.loc[[5, 15, 25], "review"] += " the soup" * 20_000
+    rows = table.iloc[:120].rename(columns={"review": "text", "stars": "label"})
     file, out = tmp_path / "reviews.jsonl", tmp_path / "out"
     names = ["text", "label", "food"]
     rows[names].to_json(file, orient="records", lines=True)
     places = ["--out", out, "--model", tiny_encoder, "--quiet"]
     done("audit", file, "--concept", "food", *places)
-    decisions = folders.lines(out, "suspects.csv")
-    assert decisions["text"].str.len().max() > 131_072
-    decisions.loc[decisions.index[0], "decision"] = "accept"
-    done("apply", out, folders.write(tmp_path / "decisions.csv", decisions))
+    train = {row[0] for row in folders.records(out)[0]["rows"]}
+    k = next(k for k in (5, 15, 25) if f"row-{k + 1}" in train)
+    text, stars = rows["text"][k], rows["label"][k]
+    assert len(text) > 131_072
+    line = {"decision": "accept", "kind": "relabel", "id": f"row-{k + 1}"}
+    line |= {"text_hash": folders.short_hash(text), "path": "label", "text": text}
+    line |= {"current": stars, "proposed": stars % 5 + 1}
+    done("apply", out, folders.write(tmp_path / "decisions.csv", [line]))
 
 
 def test_ids_and_texts_that_look_like_formulas(tiny_encoder, tmp_path):
-    table = folders.reviews(100)
-    table["review_id"] = [f"=1+{k}" if k % 2 else f"@{k}" for k in range(100)]
+    table = folders.reviews(120)
+    table["review_id"] = [f"=1+{k}" if k % 2 else f"@{k}" for k in range(120)]
     table["food"] = table["food"].replace({"Positive": "+", "Negative": "-"})
     audited = folders.make_audit(tmp_path, tiny_encoder, table=table)
     decisions = folders.lines(audited.out, "suspects.csv").drop_duplicates("id")
@@ -719,7 +738,7 @@ def test_hashes_with_and_without_their_prefix(revision, line, tmp_path):
     ],
 )
 def test_hashes_that_a_spreadsheet_took_for_numbers(said, known, is_same):
-    assert _same_hash(said, known) == is_same
+    assert same_hash(said, known) == is_same
 
 
 # --- What spreadsheets make of ids and words ------------------------------------------
@@ -763,7 +782,7 @@ def test_an_id_without_its_zeros_and_another_text_is_refused(coded, tmp_path):
     file = folders.write(tmp_path / "d.csv", [line])
     said = refused("apply", out, file, "--quiet")
     assert f"of the row '{int(first)}': there is no such row. A spreadsheet can" in said
-    assert f"is '{first}' meant?" in said
+    assert f"can take '{first}' for a number and write this" in said
     assert "Restore id and text_hash" in said
 
 
@@ -774,6 +793,159 @@ def test_labels_that_a_spreadsheet_wrote_in_capitals(coded, tmp_path):
     line = _coded_line(table, i, **changes, proposed="FALSE")
     (change,) = _changes(folders.write(tmp_path / "d.csv", [line]), _revision(out))
     assert (change.old, change.new) == ("True", "False")
+
+
+# The ids that LibreOffice 7.4 changed when it opened and saved a list.
+ODD_IDS = {
+    "1E5": "100000",
+    "1/2": "2026-01-02",
+    "+1": "1",
+    "12345678901234567890": "1.23456789012346E+019",
+    "1.10": "1.1",
+    "12:30": "12:30:00 PM",
+    "'007": "007",
+    "1,234": "1234",
+    "$5": "5",
+    "0x1F": "0x1F",
+    "-": "-",
+    "@a": "'@a",
+}
+
+
+@pytest.fixture(scope="module")
+def odd(revision):
+    """The rows of an audit, with ids that a spreadsheet changes."""
+    rows = revision.rows
+    ids = [*ODD_IDS, *rows.ids[len(ODD_IDS) :]]
+    digests = rows.digests.copy()
+    digests[1] = digests[1][:4] + "5e10" + digests[1][8:]
+    assert len(set(digests[: len(ODD_IDS)])) == len(ODD_IDS)
+    return replace(revision, rows=replace(rows.renamed(ids), digests=digests))
+
+
+def _of_row(revision, position, **changes):
+    rows = revision.rows
+    return {
+        "decision": "accept",
+        "kind": "drop",
+        "id": rows.ids[position],
+        "text_hash": f"h:{rows.digests[position][:16]}",
+        "path": "row",
+        "current": "",
+        "proposed": "",
+        **changes,
+    }
+
+
+def test_ids_as_a_spreadsheet_writes_them(odd, tmp_path):
+    lines = [_of_row(odd, k, id=said) for k, said in enumerate(ODD_IDS.values())]
+    found = _changes(folders.write(tmp_path / "d.csv", lines), odd)
+    assert [change.id for change in found] == list(ODD_IDS)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("100000", "can take '1E5' for a number and write this: is that row meant?"),
+        ("1/2/2026", "can take '1/2' for a date and write this"),
+        ("###", "there is no such row. A spreadsheet writes this for a column that is"),
+        ("7", 'can take "\'007" for a cell marked as text and write this'),
+        ("nobody", "there is no such row. id and text_hash of every training row"),
+    ],
+)
+def test_what_a_spreadsheet_did_to_an_id_is_said(said, message, odd, tmp_path):
+    file = folders.write(tmp_path / "d.csv", [_of_row(odd, 20, id=said)])
+    with pytest.raises(DataFileError, match=re.escape(message)):
+        read_decisions(file, odd, {})
+
+
+def test_two_rows_that_a_changed_id_can_mean(revision, tmp_path):
+    """Their texts are equal, so nothing tells them from each other."""
+    rows, digests = revision.rows, revision.rows.digests.copy()
+    digests[:3] = digests[0]
+    ids = ["004", "04", "1", *rows.ids[3:]]
+    twins = replace(revision, rows=replace(rows.renamed(ids), digests=digests))
+    file = folders.write(tmp_path / "d.csv", [_of_row(twins, 0, id="4")])
+    message = "took the id for a number: '004', '04' can be meant, and all have this"
+    with pytest.raises(DataFileError, match=re.escape(message)):
+        read_decisions(file, twins, {})
+    folders.write(file, [_of_row(twins, 0, id="04")])
+    message = "the row '04' can be meant, or '004' as a spreadsheet writes it"
+    with pytest.raises(DataFileError, match=re.escape(message)):
+        read_decisions(file, twins, {})
+    folders.write(file, [_of_row(twins, 2)])
+    assert read_decisions(file, twins, {}).changes[0].id == "1"
+
+
+def test_a_changed_id_that_is_the_id_of_another_row(revision, tmp_path):
+    ids = ["004", "4", *revision.rows.ids[2:]]
+    both = replace(revision, rows=revision.rows.renamed(ids))
+    file = folders.write(tmp_path / "d.csv", [_of_row(both, 0, id="4")])
+    assert read_decisions(file, both, {}).changes[0].id == "004"
+    held_out = replace(revision, rows=revision.rows.renamed(["004", *ids[2:], "x"]))
+    folders.write(file, [_of_row(held_out, 0, id="4")])
+    assert read_decisions(file, held_out, {"4": "it is held out"}).changes[0].id == (
+        "004"
+    )
+
+
+def test_a_hash_that_a_spreadsheet_took_for_a_number_names_its_row(odd, tmp_path):
+    digests = odd.rows.digests.copy()
+    digests[4] = "1234567890123e10" + digests[4][16:]
+    odd = replace(odd, rows=replace(odd.rows, digests=digests))
+    for said in ("1.23456789E+22", "1,23457E+22"):
+        line = _of_row(odd, 4, id="1.1", text_hash=said)
+        file = folders.write(tmp_path / "d.csv", [line])
+        assert read_decisions(file, odd, {}).changes[0].id == "1.10"
+
+
+def test_texts_as_spreadsheets_write_them(revision, tmp_path):
+    """The hash says that it is the text; Excel cuts long ones, and drops a quote."""
+    long = "'Good' " + 6000 * "soup ok "
+    texts = revision.rows.texts.copy()
+    texts[0], texts[1] = long, "1-2"
+    digests = revision.rows.digests.copy()
+    for k in (0, 1):
+        digests[k] = hashlib.sha256(texts[k].encode()).hexdigest()
+    rows = replace(revision.rows, texts=texts, digests=digests)
+    odd = replace(revision, rows=rows)
+    for position, said in [(0, long[:32767]), (0, long[1:]), (1, "2026-01-02")]:
+        file = folders.write(tmp_path / "d.csv", [_of_row(odd, position, text=said)])
+        assert len(read_decisions(file, odd, {}).changes) == 1
+    file = folders.write(tmp_path / "d.csv", [_of_row(odd, 0, text=long[:300])])
+    with pytest.raises(DataFileError, match="is not the one that was audited"):
+        read_decisions(file, odd, {})
+
+
+def test_weights_with_a_decimal_comma(revision, tmp_path):
+    line = _of_row(revision, 0, kind="reweight", proposed="0,5")
+    file = folders.write(tmp_path / "d.csv", [line])
+    assert read_decisions(file, revision, {}).changes[0].new == 0.5
+    folders.write(file, [{**line, "proposed": "1,234"}])  # or a thousand
+    with pytest.raises(DataFileError, match="the weight '1,234' of"):
+        read_decisions(file, revision, {})
+
+
+def test_numbers_are_proposed_for_a_concept_of_numbers(revision, tmp_path):
+    """A model with a continuous concept knows no list of its values."""
+    model = copy(revision.model)
+    model.concept_classes_ = [*model.concept_classes_[:3], None]
+    concepts = revision.rows.concepts.copy()
+    concepts["price"] = [2.5] * len(concepts)
+    rows = replace(revision.rows, concepts=concepts)
+    numbers = replace(revision, model=model, rows=rows)
+    line = _of_row(numbers, 0, kind="annotate", path="price", current="2,50")
+    file = tmp_path / "d.csv"
+    for said, value in {"3.25": 3.25, "3,25": 3.25, "4": 4.0, "1e3": 1000.0}.items():
+        folders.write(file, [{**line, "proposed": said}])
+        (change,) = read_decisions(file, numbers, {}).changes
+        assert (change.old, change.new) == (2.5, value)
+    for said in ("much", "nan", "inf", "1,234", "1e300"):
+        folders.write(file, [{**line, "proposed": said}])
+        message = f"the value {said!r} of 'price' is not known to the model, which has "
+        message += "a finite number, or write 'unannotated' to take"
+        with pytest.raises(DataFileError, match=re.escape(message)):
+            read_decisions(file, numbers, {})
 
 
 # --- Suggested values -----------------------------------------------------------------

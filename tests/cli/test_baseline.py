@@ -16,6 +16,7 @@ def file(tmp_path_factory):
     frame = pd.DataFrame({"review": reviews.data, "stars": reviews.target})
     frame = frame.assign(food=reviews.concepts["food"], who=range(90))
     frame = frame.assign(half=frame["stars"] / 2, same="x")
+    frame["gap"] = ["", *frame["review"][1:]]
     path = tmp_path_factory.mktemp("baseline") / "reviews.csv"
     frame.to_csv(path, index=False)
     return path
@@ -62,7 +63,13 @@ def test_json_for_programs_and_a_picture(file, tiny_encoder, tmp_path):
     [
         (["--plot", "table.docx"], "must end in .png, .svg or .pdf"),
         (["--plot", "nowhere/table.png"], "the folder of 'nowhere/table.png'"),
-        (["--cv", "80"], "cv=80 folds need as many different texts"),
+        (["--cv", "80"], "--cv 80: 80 folds need as many different texts of every"),
+        (["--text", "same"], "need as many different texts, and 90 rows have 1. Are"),
+        (["--model", "m"], "--model is about sentence vectors, and --words-only comp"),
+        (["--long-text", "mean"], "--long-text is about sentence vectors"),
+        (["--text", "gap"], "row 1: the text is empty. (Row 1 is the first row of da"),
+        (["--text", "gap"], "Complete them, or leave such rows out with --skip-incomp"),
+        (["--split-by", "who"], "No such option: --split-by"),
         (["--cv", "1"], "1 is not in the range"),
         (["--concept", "service"], "service"),
         (
@@ -98,6 +105,16 @@ def test_embedders_that_cannot_be_had_are_refused_before_the_table(
     result = run(file, *options)
     assert result.exit_code == 1 and match in result.stderr
     assert not result.stdout
+
+
+def test_incomplete_rows_are_left_out_if_asked_for(file):
+    options = ["--text", "gap", "--skip-incomplete", "--json"]
+    result = CliRunner().invoke(
+        main, ["baseline", str(file), *options, "--label", "stars", "--words-only"]
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["n_texts"] == 89
+    assert "1 incomplete row left out: row 1\n" in result.stderr
 
 
 def test_the_head_says_what_the_interval_is_of(file):

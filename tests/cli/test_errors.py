@@ -48,7 +48,7 @@ def test_traceback_shows_where_it_comes_from(tmp_path):
     assert result.exit_code == 1
     first, *_, last = result.stderr.splitlines()
     assert first == "Traceback (most recent call last):"
-    assert "in _check_names" in result.stderr
+    assert "in read_table" in result.stderr
     assert re.match("Error: .*reviews.csv has no column 'text'", last)
 
 

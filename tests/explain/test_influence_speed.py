@@ -91,7 +91,7 @@ def test_single_precision_is_within_2e_5(params, n_rows):
     exact, _ = _influence(*prepared, torch.float64)
     single, factors = _influence(*prepared, torch.float32)
     assert factors.dtype == single.dtype == torch.float32
-    assert factors.label.dtype == torch.float64
+    assert factors.label.factor.dtype == torch.float64
     assert _distance(single, exact) < 2e-5
     for path in range(exact.shape[2]):
         assert _distance(single[:, :, path], exact[:, :, path]) < 2e-5

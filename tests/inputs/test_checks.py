@@ -59,7 +59,7 @@ def read_weights(made, named):
 
 
 def read_annotation_weights(made, named):
-    return [check_annotation_weights(made, CONCEPTS)]
+    return [check_annotation_weights(made, CONCEPTS, by_name=True)]
 
 
 def read_annotations(made, named):

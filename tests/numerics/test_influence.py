@@ -221,7 +221,7 @@ def test_hessian_and_cross_term_equal_dense_derivatives(intervention_prob):
     at = (bottleneck.label_parameters, bottleneck.concept_parameters)
     hessian, cross = torch.func.jacrev(gradient, argnums=(0, 1))(*at)
     exact = {"rtol": 1e-12, "atol": 1e-12}
-    label = factors.label @ factors.label.T
+    label = factors.label.factor @ factors.label.factor.T
     torch.testing.assert_close(label, hessian.flatten(1), **exact)
     for j, columns in enumerate(bottleneck.concepts.scores):
         piece = cross[:, columns].flatten(1)
@@ -242,7 +242,7 @@ def test_concept_hessians_equal_dense_derivatives():
 
         at = bottleneck.concept_parameters[bottleneck.concepts.scores[j]]
         hessian = torch.func.hessian(objective)(at).flatten(2).flatten(0, 1)
-        factor = factors.concepts[j]
+        factor = factors.concepts[j].factor
         torch.testing.assert_close(factor @ factor.T, hessian, rtol=1e-12, atol=1e-12)
 
 

@@ -80,7 +80,7 @@ class Page(HTMLParser):
 @cache
 def make_page(
     say="plain words",
-    n_samples=80,
+    n_samples=120,
     n_concepts=3,
     long=False,
     keep_text=True,
@@ -91,7 +91,7 @@ def make_page(
     X = rng.normal(size=(n_samples, 4))
     filling = " and so on" * 120 if long else ""
     texts = [f"text {i} {say}{filling}" for i in range(n_samples)]
-    is_wrong = rng.random((n_samples, 1 + n_concepts)) < 0.16
+    is_wrong = rng.random((n_samples, 1 + n_concepts)) < 0.13
     labels = np.where((X[:, 0] > 0) ^ is_wrong[:, 0], f"good {say}", f"poor {say}")
     concepts = {
         f"concept {j} {say}": np.where(
@@ -105,7 +105,7 @@ def make_page(
     groups = np.where(X[:, 3] > 0, f"group {say}", f"other {say}")
     ids = [f"id{i} {say}" for i in range(n_samples)]
     reviews = Reviews.from_parts(ids, texts, labels, table, groups).embedded(X)
-    is_held = np.arange(n_samples) >= 50
+    is_held = np.arange(n_samples) >= 90
     if not keep_text:
         reviews = reviews.without_texts()
     train, held_out = reviews.take(~is_held), reviews.take(is_held)
@@ -122,7 +122,7 @@ def make_truth(ids, say="plain words"):
 
 def _short(value):
     """Return a number as the page writes it, from the digits that it holds."""
-    return signed(float(f"{value:.4g}"))
+    return signed(float(f"{value:.6g}"))
 
 
 def read_data(html):
@@ -677,3 +677,69 @@ def test_long_texts_are_folded_between_words():
     assert text[fold_position(text)] == " "
     assert 250 <= fold_position(text) <= 500
     assert fold_position("x" * 1000) == 500
+
+
+# --- Numbers, and what was not learned ------------------------------------------------
+
+
+def make_page_of_numbers():
+    """Return the page of an audit with a concept of amounts and one of half points."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 4))
+    labels = np.where(X[:, 0] + 0.5 * rng.normal(size=120) > 0, 1.5, 2.5)
+    table = pd.DataFrame({"minutes": 30 + 10 * X[:, 0], "noise": rng.normal(size=120)})
+    table["half"] = np.where(X[:, 1] > 0, 1.5, 2.5)
+    texts = [f"text {i}" for i in range(120)]
+    reviews = Reviews.from_parts(range(120), texts, labels, table).embedded(X)
+    is_held = np.arange(120) >= 60
+    train, held_out = reviews.take(~is_held), reviews.take(is_held)
+    kinds = {"half": "categorical"}
+    found = audit(fit_models(train, concept_kinds=kinds), train, held_out)
+    repair = make_repair(found) | {
+        "concepts": [
+            {
+                "concept": "minutes",
+                "measure": "mean absolute error",
+                "before": 2.5,
+                "after": 1.25,
+            }
+        ]
+    }
+    options = {"concept_kinds": {"half": "categorical"}, "ordinal": []}
+    run = make_run() | {"repair": repair, "options": options}
+    return audit_html(found, run), found
+
+
+def test_amounts_have_errors_in_their_unit():
+    html, found = make_page_of_numbers()
+    text = " ".join(Page(html).text.split())
+    quality = found.metrics["concepts"]["minutes"]
+    errors = [number(quality[who]["mean_absolute_error"]) for who in ("model", "mean")]
+    row = ["minutes", "60", *errors, number(quality["model"]["r2"], 2)]
+    assert "".join(row) in text.replace(" ", "")
+    assert "Mean absolute error of minutes2.501.25−1.25" in text
+    assert "half: categorical" in text
+    assert found.classes == ("1.5", "2.5")
+
+
+def test_amounts_are_predicted_to_a_few_digits():
+    html, found = make_page_of_numbers()
+    data = read_data(html)
+    assert [one["values"] for one in data["concepts"]][:2] == [None, None]
+    predictions = found.predictions.set_index("id")
+    for row in data["mistakes"]["rows"]:
+        said = number(predictions.loc[row["id"], "predicted:minutes"])
+        assert row["read"][0]["predicted"] == said
+
+
+def test_the_page_says_of_what_nothing_was_learned():
+    html, found = make_page_of_numbers()
+    assert found.nothing_learned == ("noise",)
+    text = " ".join(Page(html).text.split())
+    assert "Nothing is listed of noise." in text
+    assert "would call rare values wrong because they are rare" in text
+    assert "noise nothing learned" in text
+    label = replace(found, nothing_learned=("label", "noise"))
+    text = " ".join(Page(audit_html(label, make_run())).text.split())
+    assert "Nothing is listed of the label, noise." in text
+    assert "Nothing is listed" not in Page(make_page()[0]).text

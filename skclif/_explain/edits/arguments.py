@@ -13,6 +13,7 @@ from ..._inputs.annotations import Annotations, plain_value, value_code
 from ..._inputs.checks import (
     LARGEST,
     check_labels,
+    check_row_order,
     check_weights,
     count_rows,
     error_context,
@@ -242,6 +243,7 @@ def _added(
         raise ValueError(f"add must be {_AS_FIT}; it has no {missing[0]}.")
     with error_context("add", _AS_FIT):
         n = count_rows(add["X"])
+        check_row_order(**{name: add.get(name) for name in _ADDED})
         labels = check_labels(add["y"], n)
         features = read_features(add["X"])
         weights = check_weights(add.get("sample_weight"), features)
@@ -340,6 +342,7 @@ def check_validation(
         raise ValueError(f"{given} was given without {missing}; pass both or neither.")
     if X is None:
         return None
+    check_row_order(X_val=X, y_val=y)
     with error_context("X_val", "what X is in fit"):
         features = read_features(X)
     return features, class_codes(heads.classes, features, y, name="y_val")

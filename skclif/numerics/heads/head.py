@@ -64,6 +64,13 @@ class Head(Protocol):
     def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
         """Multiply a direction of the scores by the loss's second derivative."""
 
+    def value_contrasts(self, like: Tensor) -> Tensor | None:
+        """Return the map U from scores to values, (n_scores, n_values), or None.
+
+        It is there if the curvature is ``U (diag p - pp') U'``, and the rows of U are
+        orthonormal or there are two values.
+        """
+
     def mean_curvature(self, probabilities: Tensor) -> Tensor:
         """Return the mean of the curvature's diagonal, (...,)."""
 

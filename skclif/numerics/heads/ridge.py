@@ -66,6 +66,10 @@ class RidgeHead:
         """Return 1 for every row, (..., 1)."""
         return torch.ones_like(probabilities)
 
+    def value_contrasts(self, like: Tensor) -> Tensor | None:
+        """Return None: there are no values."""
+        return None
+
     def mean_curvature(self, probabilities: Tensor) -> Tensor:
         """Return the curvature, of shape (...,)."""
         return torch.ones_like(probabilities).squeeze(-1)

@@ -11,6 +11,8 @@ from ..sparse import Features
 
 # Relative change of the normaliser below which differences lose digits.
 _OVERTAKEN = -0.9
+# Pairs of more values than these take more time and memory than they save digits.
+_MANY = 8
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class SoftmaxHead:
         columns = torch.arange(m, dtype=like.dtype, device=like.device)[None, :]
         helmert = (columns < rows).to(like.dtype) - rows * (columns == rows)
         return helmert / torch.sqrt(rows * (rows + 1))
+
+    def value_contrasts(self, like: Tensor) -> Tensor | None:
+        """Return the map from scores to values."""
+        return self.contrasts(like)
 
     def to_logit_weights(self, parameters: Tensor) -> Tensor:
         """Return scikit-learn's weights: one row for two values, else one per value."""
@@ -115,12 +121,24 @@ class SoftmaxHead:
 
     def curvature(self, probabilities: Tensor) -> Tensor:
         """Return the loss's second derivative, (..., n_scores, n_scores)."""
+        if self.n_values > _MANY:
+            return self._curvature_of_many(probabilities)
         # The sum over edges equals U (diag p - p p') U', but without cancellation.
         edges = self.curvature_edges(probabilities)
         # The memory of this product grows with pairs or with squared scores, not both.
         squares = (edges[:, :, None] * edges[:, None, :]).flatten(1)
         shape = (*probabilities.shape[:-1], self.n_scores, self.n_scores)
         return (self.edge_weights(probabilities) @ squares).reshape(shape)
+
+    def _curvature_of_many(self, probabilities: Tensor) -> Tensor:
+        """Return the curvature without a product for each pair of values."""
+        contrasts = self.contrasts(probabilities)
+        by_value = -probabilities[..., :, None] * probabilities[..., None, :]
+        # The sum of the others is 1 - p to the last digit.
+        by_value.diagonal(dim1=-2, dim2=-1).zero_()
+        own = -by_value.sum(dim=-1)
+        by_value.diagonal(dim1=-2, dim2=-1).copy_(own)
+        return contrasts @ by_value @ contrasts.T
 
     def curvature_edges(self, like: Tensor) -> Tensor:
         """Return the differences of the values' contrasts, (n_pairs, n_scores).

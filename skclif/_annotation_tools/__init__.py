@@ -1,0 +1,1 @@
+"""Annotation tools: their exports as rows, and decisions as tasks for people."""

@@ -1,0 +1,76 @@
+"""Exports of annotation tools, recognised by their structure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..exceptions import DataFileWarning, warn_user
+from .annotated import Reader, Record, Request
+from .argilla import is_of_argilla, read_records
+from .doccano import read_lists
+from .label_studio import read_tasks
+from .nested import read_nested
+from .repeated import (
+    is_of_label_studio,
+    read_label_studio_rows,
+    read_repeated_rows,
+)
+from .rows import flat_rows
+
+# The first that knows the structure reads it.
+_READERS: tuple[Reader, ...] = (
+    read_tasks,
+    read_label_studio_rows,
+    read_records,
+    read_nested,
+    read_lists,
+    read_repeated_rows,
+)
+ANNOTATORS = ("majority", "all")
+
+
+@dataclass(frozen=True)
+class Flattener:
+    """Makes rows of the records of a file.
+
+    Attributes
+    ----------
+    request : Request
+    """
+
+    request: Request
+
+    def __call__(self, records: list[Record]) -> list[Record] | None:
+        """Return rows with one value in each column that is asked for.
+
+        None if the records are of no tool that is known.
+        """
+        for read in _READERS:
+            tasks = read(records, self.request)
+            if tasks is not None:
+                return flat_rows(tasks, self.request)
+        if self.request.annotators is not None:
+            warn_user(
+                f"{self.request.path}: no text has several annotators, so "
+                f"{self.request.annotators!r} changes nothing. The rows of one text "
+                "have to share their identifier, in a column that is named as such, or "
+                "be an export of Label Studio, doccano or Argilla.",
+                DataFileWarning,
+            )
+        return None
+
+    def is_export(self, names: Sequence[str]) -> bool:
+        """Return whether a table with these columns may be an export."""
+        request = self.request
+        return (
+            request.annotators is not None
+            or is_of_label_studio(names)
+            or any(is_of_argilla(name, names) for name in names)
+            or any(is_part(value, names) for value in request.values)
+        )
+
+
+def is_part(value: str, names: Sequence[str]) -> bool:
+    """Return whether a column such as "topic:food" is a part of another."""
+    return value not in names and any(value.startswith(f"{name}:") for name in names)
