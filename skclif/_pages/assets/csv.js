@@ -51,23 +51,36 @@ function decisionsFile(queue) {
 function parseTable(text) {
   const source = text.replace(/^\ufeff/, "");
   const first = source.split(/\r|\n/, 1)[0];
-  const separator = [",", ";", "\t"].find((mark) => first.split(mark).length > 3) ?? ",";
+  const separator =
+    [",", ";", "\t"].find((mark) => first.split(mark).length > 3) ?? ",";
   const lines = [];
-  let cells = [], cell = "", inQuotes = false;
+  let cells = [],
+    cell = "",
+    inQuotes = false;
   for (let i = 0; i < source.length; i += 1) {
     const c = source[i];
     if (inQuotes) {
       if (c !== '"') cell += c;
-      else if (source[i + 1] === '"') { cell += '"'; i += 1; }
-      else inQuotes = false;
+      else if (source[i + 1] === '"') {
+        cell += '"';
+        i += 1;
+      } else inQuotes = false;
     } else if (c === '"' && cell === "") inQuotes = true;
-    else if (c === separator) { cells.push(cell); cell = ""; }
-    else if (c === "\n" || c === "\r") {
+    else if (c === separator) {
+      cells.push(cell);
+      cell = "";
+    } else if (c === "\n" || c === "\r") {
       if (c === "\r" && source[i + 1] === "\n") i += 1;
-      cells.push(cell); lines.push(cells); cells = []; cell = "";
+      cells.push(cell);
+      lines.push(cells);
+      cells = [];
+      cell = "";
     } else cell += c;
   }
-  if (cell !== "" || cells.length) { cells.push(cell); lines.push(cells); }
+  if (cell !== "" || cells.length) {
+    cells.push(cell);
+    lines.push(cells);
+  }
   return lines.filter((one) => one.length > 1 || one[0] !== "");
 }
 
@@ -87,30 +100,49 @@ function importDecisions(text, queue, name) {
     return `Nothing was read: the file has no column ${missing.join(", ")}. A file of decisions has the columns of the list, in CSV.`;
   }
   const known = new Map(queue.lines.map((line) => [keyOf(line), line]));
-  let taken = 0, unknown = 0, unclear = 0;
+  let taken = 0,
+    unknown = 0,
+    unclear = 0;
   for (const row of rows) {
-    const cells = Object.fromEntries(columns.map((column, k) => [column, unescapeCell(row[k] ?? "")]));
+    const cells = Object.fromEntries(
+      columns.map((column, k) => [column, unescapeCell(row[k] ?? "")]),
+    );
     const word = cells.decision.trim().toLowerCase();
     if (word === "") continue;
-    const line = known.get(keyOf({ queue: name, kind: cells.kind, id: cells.id, path: cells.path }));
-    const isSame = line && (cells.text_hash ?? "").replace(/^h:/, "") === TRAINING[line.row].hash;
+    const line = known.get(
+      keyOf({ queue: name, kind: cells.kind, id: cells.id, path: cells.path }),
+    );
+    const isSame =
+      line && (cells.text_hash ?? "").replace(/^h:/, "") === TRAINING[line.row].hash;
     if (!isSame) unknown += 1;
     else if (!WORDS.has(word)) unclear += 1;
     else {
       const proposed = cells.proposed ?? "";
       const isOwn = WORDS.get(word) === "accept" && proposed !== (line.proposed ?? "");
-      decide(line, { decision: WORDS.get(word), proposed: isOwn ? proposed : null, why: cells.why ?? "" });
+      decide(line, {
+        decision: WORDS.get(word),
+        proposed: isOwn ? proposed : null,
+        why: cells.why ?? "",
+      });
       taken += 1;
     }
   }
   const parts = [`${many(taken, "decision")} read.`];
-  if (unknown) parts.push(`${many(unknown, "line")} left out: not in this list, or of another text.`);
-  if (unclear) parts.push(`${many(unclear, "line")} left out: the decision is none of accept, reject and skip.`);
+  if (unknown)
+    parts.push(
+      `${many(unknown, "line")} left out: not in this list, or of another text.`,
+    );
+  if (unclear)
+    parts.push(
+      `${many(unclear, "line")} left out: the decision is none of accept, reject and skip.`,
+    );
   return parts.join(" ");
 }
 
 function download(name, content) {
-  const url = URL.createObjectURL(new Blob([content], { type: "text/csv;charset=utf-8" }));
+  const url = URL.createObjectURL(
+    new Blob([content], { type: "text/csv;charset=utf-8" }),
+  );
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }

@@ -6,7 +6,8 @@ function put(element, properties, children) {
   for (const [name, value] of Object.entries(properties ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name === "on") {
-      for (const [event, act] of Object.entries(value)) element.addEventListener(event, act);
+      for (const [event, act] of Object.entries(value))
+        element.addEventListener(event, act);
     } else if (name === "text") {
       element.textContent = value;
     } else if (name === "share") {
@@ -17,7 +18,11 @@ function put(element, properties, children) {
       element.setAttribute(name, value === true ? "" : value);
     }
   }
-  element.append(...children.flat(9).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children
+      .flat(9)
+      .filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -34,7 +39,11 @@ function hidden(words) {
 }
 
 function fill(element, ...children) {
-  element.replaceChildren(...children.flat(9).filter((child) => child !== null && child !== undefined && child !== false));
+  element.replaceChildren(
+    ...children
+      .flat(9)
+      .filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -57,7 +66,9 @@ function markedText(text, spans) {
   let from = 0;
   for (const span of spans) {
     pieces.push(text.slice(from, span.start));
-    pieces.push(h("mark", { title: span.concept, text: text.slice(span.start, span.end) }));
+    pieces.push(
+      h("mark", { title: span.concept, text: text.slice(span.start, span.end) }),
+    );
     from = span.end;
   }
   pieces.push(text.slice(from));
@@ -69,15 +80,25 @@ function spansOf() {
   return [];
 }
 
-const LONG = 900, FOLD = 600;
+const LONG = 900,
+  FOLD = 600;
 
 function passage(row, className = "passage") {
   if (row.text === null) {
-    return h("p", { class: "muted" }, "Text withheld; its hash is ", h("code", { text: row.hash }), ".");
+    return h(
+      "p",
+      { class: "muted" },
+      "Text withheld; its hash is ",
+      h("code", { text: row.hash }),
+      ".",
+    );
   }
   const block = h("blockquote", { class: className, dir: "auto" });
   const cut = row.length
-    ? h("p", { class: "muted small", text: `The first ${count(row.text.length)} of ${count(row.length)} characters; the tables have all of them.` })
+    ? h("p", {
+        class: "muted small",
+        text: `The first ${count(row.text.length)} of ${count(row.length)} characters; the tables have all of them.`,
+      })
     : null;
   const whole = () => fill(block, markedText(row.text, spansOf(row)));
   if (row.text.length <= LONG) {
@@ -85,7 +106,26 @@ function passage(row, className = "passage") {
     return [block, cut];
   }
   const space = row.text.lastIndexOf(" ", FOLD);
-  const more = h("button", { type: "button", class: "quiet", on: { click: () => { whole(); block.tabIndex = -1; block.focus(); } } }, "Read on");
-  fill(block, markedText(row.text.slice(0, space > FOLD / 2 ? space : FOLD), spansOf(row)), "… ", more);
+  const more = h(
+    "button",
+    {
+      type: "button",
+      class: "quiet",
+      on: {
+        click: () => {
+          whole();
+          block.tabIndex = -1;
+          block.focus();
+        },
+      },
+    },
+    "Read on",
+  );
+  fill(
+    block,
+    markedText(row.text.slice(0, space > FOLD / 2 ? space : FOLD), spansOf(row)),
+    "… ",
+    more,
+  );
   return [block, cut];
 }

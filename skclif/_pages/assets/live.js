@@ -23,7 +23,9 @@ function withValues(activations, known) {
     const values = HEAD.values[j];
     if (values === null) result[start] = Number(value);
     else if (values.length === 2) result[start] = values.indexOf(value);
-    else for (let k = start; k < stop; k += 1) result[k] = values[k - start] === value ? 1 : 0;
+    else
+      for (let k = start; k < stop; k += 1)
+        result[k] = values[k - start] === value ? 1 : 0;
   }
   return result;
 }
@@ -33,9 +35,14 @@ function withValues(activations, known) {
 function contributions(activations, one, other) {
   const weights = (name) => {
     const k = HEAD.classes.indexOf(name);
-    return HEAD.coef.length > 1 ? [HEAD.coef[k], HEAD.intercept[k]] : k === 1 ? [HEAD.coef[0], HEAD.intercept[0]] : [HEAD.coef[0].map(() => 0), 0];
+    return HEAD.coef.length > 1
+      ? [HEAD.coef[k], HEAD.intercept[k]]
+      : k === 1
+        ? [HEAD.coef[0], HEAD.intercept[0]]
+        : [HEAD.coef[0].map(() => 0), 0];
   };
-  const [a, a0] = weights(one), [b, b0] = weights(other);
+  const [a, a0] = weights(one),
+    [b, b0] = weights(other);
   const parts = HEAD.columns.map(([start, stop]) => {
     let sum = 0;
     for (let k = start; k < stop; k += 1) sum += (a[k] - b[k]) * activations[k];

@@ -5,8 +5,16 @@ const made = new Map(); // by name: {view, queue}, made when first visited
 
 function make(name) {
   if (name === "mistakes") return { view: mistakesView() };
-  if (name === "suspects") return of(new Queue(name, "What may be wrong", "No label and no annotation is probably enough wrong to be listed."));
-  if (name === "suggestions") return of(new Queue(name, "What would help", "No change is suggested."));
+  if (name === "suspects")
+    return of(
+      new Queue(
+        name,
+        "What may be wrong",
+        "No label and no annotation is probably enough wrong to be listed.",
+      ),
+    );
+  if (name === "suggestions")
+    return of(new Queue(name, "What would help", "No change is suggested."));
   return {};
 }
 
@@ -16,7 +24,11 @@ function of(queue) {
 
 function address() {
   const [name, query = ""] = location.hash.slice(1).split("?");
-  return [VIEWS.includes(name) ? name : "overview", new URLSearchParams(query), VIEWS.includes(name) ? null : name];
+  return [
+    VIEWS.includes(name) ? name : "overview",
+    new URLSearchParams(query),
+    VIEWS.includes(name) ? null : name,
+  ];
 }
 
 let current = {};
@@ -33,7 +45,8 @@ function visit() {
   if (!made.has(shown)) {
     const work = make(shown);
     made.set(shown, work);
-    if (work.view) document.getElementById(shown).querySelector(".app").append(work.view.element);
+    if (work.view)
+      document.getElementById(shown).querySelector(".app").append(work.view.element);
   }
   current = made.get(shown);
   current.view?.visit(parameters);
@@ -42,7 +55,8 @@ function visit() {
 }
 
 document.documentElement.classList.add("scripted");
-for (const link of document.querySelectorAll("a[data-filter]")) link.hash = `${link.hash}?${link.dataset.filter}`;
+for (const link of document.querySelectorAll("a[data-filter]"))
+  link.hash = `${link.hash}?${link.dataset.filter}`;
 for (const one of DATA.mistakes.rows) one.ref = one.id;
 for (const [name, queue] of Object.entries(DATA.queues)) {
   for (const line of queue.lines) {

@@ -58,6 +58,7 @@ function isDecided(line) {
 // number can.
 function choicesOf(line) {
   if (line.kind === "relabel") return DATA.classes.map((value) => [value, value]);
-  if (line.kind === "annotate") return DATA.concepts.find((one) => one.name === line.path).values;
+  if (line.kind === "annotate")
+    return DATA.concepts.find((one) => one.name === line.path).values;
   return line.kind === "drop" ? [] : null;
 }

@@ -1,6 +1,7 @@
 // Numbers as people read them.
 
-const NARROW = "\u00a0", MINUS = "\u2212";
+const NARROW = "\u00a0",
+  MINUS = "\u2212";
 
 function count(n) {
   return n.toLocaleString("en-US");
@@ -25,7 +26,9 @@ function fromTo(before, after) {
 function signed(value, digits = 3) {
   if (value === 0) return "0";
   const small = Math.abs(value) < 0.0001;
-  const said = small ? Math.abs(value).toExponential(1) : String(Number(Math.abs(value).toPrecision(digits)));
+  const said = small
+    ? Math.abs(value).toExponential(1)
+    : String(Number(Math.abs(value).toPrecision(digits)));
   return `${value < 0 ? MINUS : "+"}${said.replace("e-", `·10^${MINUS}`)}`;
 }
 
