@@ -20,6 +20,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "changelog",
+    "figures",
     "mathml",
     "results",
     "sklearn_links",
@@ -40,6 +41,7 @@ copybutton_prompt_is_regexp = True
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "generated/gallery",
+    "within_subsection_order": "gallery_order.InOrderOfLearning",
     "backreferences_dir": None,
     "abort_on_example_error": True,
     "download_all_examples": False,

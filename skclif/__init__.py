@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from ._models.reweighter import InfluenceReweighter
     from ._results.baselines import BaselineComparison
     from ._results.comparison import EditComparison
+    from ._results.edit_display import EditDisplay
     from ._results.edits import EditResult
     from ._results.influence import InfluenceResult
+    from ._results.influence_display import InfluenceDisplay
     from ._results.suggestions import EditSuggestions
     from ._results.validation import ValidationDisplay, ValidationResult
     from ._text.embedder import SentenceEmbedder
@@ -33,8 +35,10 @@ __all__ = [
     "ConceptBottleneckClassifier",
     "ConceptInfluenceExplainer",
     "EditComparison",
+    "EditDisplay",
     "EditResult",
     "EditSuggestions",
+    "InfluenceDisplay",
     "InfluenceResult",
     "InfluenceReweighter",
     "ReplayResult",
@@ -57,8 +61,10 @@ _HOMES = {
     "ConceptBottleneckClassifier": "_models.bottleneck",
     "ConceptInfluenceExplainer": "_explain.explainer",
     "EditComparison": "_results.comparison",
+    "EditDisplay": "_results.edit_display",
     "EditResult": "_results.edits",
     "EditSuggestions": "_results.suggestions",
+    "InfluenceDisplay": "_results.influence_display",
     "InfluenceResult": "_results.influence",
     "InfluenceReweighter": "_models.reweighter",
     "ReplayResult": "_audit.replay",

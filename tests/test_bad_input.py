@@ -38,8 +38,10 @@ from skclif import (
     ConceptBottleneckClassifier,
     ConceptInfluenceExplainer,
     EditComparison,
+    EditDisplay,
     EditResult,
     EditSuggestions,
+    InfluenceDisplay,
     InfluenceResult,
     InfluenceReweighter,
     ReplayResult,
@@ -2351,6 +2353,8 @@ ELSEWHERE = {
     ("InfluenceResult", "words"): "tests/explain/test_words.py",
     ("BaselineComparison", "plot"): "tests/baselines/test_comparison.py",
     ("EditComparison", "to_dict"): "takes no argument",
+    ("EditDisplay", "plot"): "tests/results/test_displays.py",
+    ("InfluenceDisplay", "plot"): "tests/results/test_displays.py",
     ("EditComparison", "to_frame"): "takes no argument",
     ("EditSuggestions", "to_frame"): "takes no argument",
     ("EditSuggestions", "in_words"): "takes no argument",
@@ -2394,7 +2398,7 @@ def test_every_argument_of_every_method_has_cells():
 def test_every_parameter_has_cells():
     made_by_us = {
         *(BaselineComparison, EditComparison, EditResult, EditSuggestions),
-        InfluenceResult,
+        *(EditDisplay, InfluenceDisplay, InfluenceResult),
         *(ValidationResult, ValidationDisplay, ReplayResult),
         AuditTrail,  # whose path is checked in tests/audit/test_trail.py
     }

@@ -155,12 +155,15 @@ def test_links_between_pages_lead_somewhere(path):
         assert any(file.is_file() for file in found), link
 
 
-def test_results_are_complete():
-    sys.path.insert(0, str(DOCS / "_ext"))
-    try:
-        from results import read_results
-    finally:
-        sys.path.pop(0)
+@pytest.fixture
+def extension(monkeypatch):
+    """Return what imports an extension of the documentation."""
+    monkeypatch.syspath_prepend(DOCS / "_ext")
+    return importlib.import_module
+
+
+def test_results_are_complete(extension):
+    read_results = extension("results").read_results
     names = re.findall(
         r"^\.\. results:: (\w+)$", (DOCS / "results.rst").read_text(), re.M
     )
@@ -284,6 +287,64 @@ def test_results_are_shown_with_their_origin(build):
     ]
     for part in [*expected, "python -m benchmarks.speed on 2026-01-02; python 3.11."]:
         assert part in page
+
+
+def test_a_folded_table_has_its_title_on_the_outside(build, tmp_path):
+    table = {**TABLE, "title": "Less < more"}
+    done, page = build(".. results:: speed\n   :fold:", speed=json.dumps(table))
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "html" / "index.html").read_text()
+    (folded,) = re.findall(r"<details.*?</details>", written, re.DOTALL)
+    assert "<summary>Less &lt; more</summary>" in folded
+    assert "<table" in folded
+    assert "benchmarks.speed" in folded
+
+
+def test_a_sentence_takes_its_number_from_a_table(build):
+    asked = {
+        "solver=ours | error": "7.12·10⁻⁸",
+        "solver=theirs; rows=20000 | share %": "100 %",
+        " | rows | largest": "20,000",
+        " | error | smallest": "7.12·10⁻⁸",
+        " | rows | median": "10,732",  # halves go to the even number
+    }
+    cells = ", ".join(f":cell:`speed | {one}`" for one in asked)
+    done, page = build(f"It is {cells}.", speed=json.dumps(TABLE))
+    assert done.returncode == 0, done.stderr
+    assert f"It is {', '.join(asked.values())}." in page
+
+
+def test_a_sentence_without_its_number_ends_the_build(build):
+    done, _ = build("It is :cell:`speed | | error`.", speed=json.dumps(TABLE))
+    assert done.returncode != 0
+    assert "2 lines of the table 'A table' have ''" in done.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("solver=none", "0 lines of the table 'A table' have 'solver=none'"),
+        ("sover=ours", "has no column 'sover'; it has solver, rows, error, share"),
+    ],
+)
+def test_cells_that_are_not_there(extension, where, message):
+    with pytest.raises(Exception, match=re.escape(message)):
+        extension("results").cell(TABLE, where, "error")
+
+
+def test_the_figures_of_the_results_are_drawn(extension, tmp_path):
+    figures = extension("figures")
+    figures.draw_all(DOCS / "results", tmp_path)
+    shown = re.findall(
+        r"^\.\. figure:: generated/figures/(\w+)\.svg$",
+        (DOCS / "results.rst").read_text(),
+        re.M,
+    )
+    assert shown == list(figures.FIGURES)
+    first = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
+    assert len(first) == 5
+    figures.draw_all(DOCS / "results", tmp_path)
+    assert first == {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
 
 
 def test_a_table_of_nothing_says_so(build):

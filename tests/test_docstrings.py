@@ -51,6 +51,7 @@ for result in (
     "InfluenceResult",
     "ReplayResult",
     "ValidationResult",
+    "metrics.ConceptEffects",
     "metrics.InterventionCurve",
     "metrics.LinearDatamodelingScore",
     "metrics.RemovalCurve",

@@ -1,11 +1,21 @@
-"""The directive ``results``: a table that a benchmark wrote, with how it was made."""
+"""What benchmarks wrote: whole tables, and single cells inside sentences.
 
+The directive ``results`` shows a table with how it was made, folded away with
+``:fold:``. The role ``cell`` puts a number of a table into a sentence, so that it is
+never older than the table: ``:cell:`NAME | column=value; column=value | column |
+smallest``` takes the smallest of the cells in the lines that match. Without a last
+part, one line must match.
+"""
+
+import html
+import statistics
 import sys
 from pathlib import Path
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.errors import ExtensionError
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.results import read_table  # the one reader of what benchmarks write
@@ -13,23 +23,91 @@ from benchmarks.results import read_table  # the one reader of what benchmarks w
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+_OF_SEVERAL = {"smallest": min, "largest": max, "median": statistics.median}
+
+
 class Results(SphinxDirective):
     """Render ``NAME.json`` of the folder `results_dir`."""
 
     required_arguments = 1
+    option_spec = {"fold": directives.flag}  # noqa: RUF012 - as docutils has it
 
     def run(self):
         """Return the table, its notes and its origin."""
-        path = Path(
-            self.env.srcdir, self.config.results_dir, f"{self.arguments[0]}.json"
-        )
-        self.env.note_dependency(path)
-        found = read_results(path)
-        return [
+        found = read_results(_path(self, self.arguments[0]))
+        shown = [
             _table(found),
             *(nodes.paragraph(text=note) for note in found["notes"]),
             _origin(found),
         ]
+        if "fold" not in self.options:
+            return shown
+        summary = f"<summary>{html.escape(found['title'])}</summary>"
+        return [
+            nodes.raw("", f'<details class="results-fold">{summary}', format="html"),
+            *shown,
+            nodes.raw("", "</details>", format="html"),
+        ]
+
+
+class Cell(SphinxRole):
+    """A number of a table, in a sentence."""
+
+    def run(self):
+        """Return the number as tables show it."""
+        name, *rest = (part.strip() for part in self.text.split("|"))
+        found = read_results(_path(self, name))
+        return [nodes.Text(typeset(cell(found, *rest)))], []
+
+
+def cell(found, where, column, of_several=None):
+    """Return a cell of a table.
+
+    Parameters
+    ----------
+    found : dict
+        The table.
+    where : str
+        ``column=value`` for each column that the line must match, with semicolons
+        between; nothing for all lines.
+    column : str
+        The column of the cell; with ``%`` at its end, it is shown as a percentage.
+    of_several : {"smallest", "largest", "median"}, default=None
+        Which of the cells. None if there is only one.
+
+    Raises
+    ------
+    ExtensionError
+        If there is no such column or line, or several and none is chosen.
+    """
+    columns, is_share = found["columns"], column.endswith("%")
+    column = column.removesuffix("%").strip()
+    asked = [pair.split("=", 1) for pair in where.split("; ") if pair]
+    unknown = [name for name, _ in [*asked, (column, None)] if name not in columns]
+    if unknown:
+        raise ExtensionError(
+            f"the table {found['title']!r} has no column {unknown[0]!r}; it has "
+            f"{', '.join(columns)}"
+        )
+    cells = [
+        row[columns.index(column)]
+        for row in found["rows"]
+        if all(str(row[columns.index(name)]) == value for name, value in asked)
+    ]
+    cells = [value for value in cells if not _is_none(value)]
+    if not cells or (len(cells) > 1 and of_several is None):
+        raise ExtensionError(
+            f"{len(cells)} lines of the table {found['title']!r} have {where!r}"
+        )
+    value = cells[0] if of_several is None else _OF_SEVERAL[of_several](cells)
+    return f"{value:.0%}".replace("%", " %") if is_share else value
+
+
+def _path(asker, name):
+    """Return the path of a table, and remember that the page depends on it."""
+    path = Path(asker.env.srcdir, asker.config.results_dir, f"{name}.json")
+    asker.env.note_dependency(path)
+    return path
 
 
 def read_results(path):
@@ -105,7 +183,8 @@ def _origin(found):
 
 
 def setup(app):
-    """Register the directive."""
+    """Register directive and role."""
     app.add_config_value("results_dir", "results", "env")
     app.add_directive("results", Results)
+    app.add_role("cell", Cell())
     return {"parallel_read_safe": True}

@@ -101,7 +101,7 @@ Reader = Callable[[list[Record], Request], list[Task] | None]
 
 def options_of(value: Any) -> Chosen:
     """Return the values in a cell: a word, a number, or a list of them."""
-    if value is None or value == "":
+    if value is None or value == "" or value != value:  # of JSON: NaN
         return []
     if isinstance(value, str | int | float):
         return [value]

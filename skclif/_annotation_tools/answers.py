@@ -56,7 +56,9 @@ def is_export(names: Iterable[str]) -> bool:
 
 
 def _is_question(record: Record) -> bool:
-    return is_task(record) and record["data"].keys() >= _OF_A_LINE | _OF_A_QUESTION
+    data = record.get("data")
+    is_known = isinstance(data, dict) and data.keys() >= _OF_A_LINE | _OF_A_QUESTION
+    return is_known and (is_task(record) or "annotations" not in record)
 
 
 def _line(path: Path, record: Record) -> tuple[Record, bool]:

@@ -37,7 +37,18 @@ def is_of_argilla(name: str, names: Collection[str]) -> bool:
 
 def _is_nested(record: Record) -> bool:
     fields, responses = record.get("fields"), record.get("responses")
-    return isinstance(fields, dict) and isinstance(responses, dict)
+    return (
+        isinstance(fields, dict)
+        and isinstance(responses, dict)
+        and isinstance(record.get("metadata"), dict | None)
+        and all(map(_are_responses, responses.values()))
+    )
+
+
+def _are_responses(found: Any) -> bool:
+    return found is None or (
+        isinstance(found, list) and all(isinstance(one, dict) for one in found)
+    )
 
 
 def _nested(record: Record) -> Task:
@@ -56,7 +67,9 @@ def _flat(record: Record, questions: list[str], request: Request) -> Task:
         name = f"{question}{_RESPONSES}"
         values = record.get(name) or []
         users = record.get(f"{name}.users") or []
-        states = record.get(f"{name}.status") or [None] * len(values)
+        states: Any = record.get(f"{name}.status")
+        if states is None and isinstance(users, list):
+            states = [None] * len(users)
         for column in (values, users, states):
             if not isinstance(column, list) or len(column) != len(values):
                 raise DataFileError(

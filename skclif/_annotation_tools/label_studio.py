@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from .annotated import (
@@ -12,6 +13,7 @@ from .annotated import (
     Request,
     Task,
     joined,
+    options_of,
     person,
 )
 
@@ -33,10 +35,25 @@ def read_tasks(records: list[Record], request: Request) -> list[Task] | None:
 
 def is_task(record: Record) -> bool:
     """Return whether a record has the structure of a task."""
-    lists = [record.get(name) for name in ("annotations", "completions", "predictions")]
-    return isinstance(record.get("data"), dict) and any(
-        isinstance(found, list) for found in lists
+    names = ("annotations", "completions", "predictions")
+    lists = [record[name] for name in names if record.get(name) is not None]
+    return (
+        isinstance(record.get("data"), dict)
+        and bool(lists)
+        and all(map(_are_objects, lists))
+        and all(_has_results(one) for one in chain(*lists))
     )
+
+
+def _has_results(annotation: Record) -> bool:
+    results = annotation.get("result") or []
+    return _are_objects(results) and all(
+        isinstance(result.get("from_name"), str | None) for result in results
+    )
+
+
+def _are_objects(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(one, dict) for one in found)
 
 
 def annotations_of(record: Record) -> list[Annotation]:
@@ -49,7 +66,7 @@ def annotations_of(record: Record) -> list[Annotation]:
             str(one.get("updated_at") or one.get("created_at") or ""),
         )
         for one in given
-        if isinstance(one, dict) and not is_skipped(one)
+        if not is_skipped(one)
     ]
 
 
@@ -82,9 +99,14 @@ def result_options(value: Any) -> Chosen:
     if _OF_A_PART & value.keys():
         return NoValue("marks a part of the text, and says nothing of the whole")
     if "taxonomy" in value:
-        return [" > ".join(map(str, path)) for path in value["taxonomy"]]
+        return _taxonomy(value["taxonomy"])
     for name in _VALUES:
         if name in value:
-            said = value[name]
-            return list(said) if isinstance(said, list) else [said]
+            return options_of(value[name])
     return NoValue(f"holds {', '.join(map(repr, value)) or 'nothing'}, and no value")
+
+
+def _taxonomy(paths: Any) -> Chosen:
+    if not isinstance(paths, list) or not all(isinstance(path, list) for path in paths):
+        return NoValue("holds no path of a taxonomy")
+    return [" > ".join(map(str, path)) for path in paths]

@@ -97,10 +97,10 @@ def _asked(question: Question) -> str:
 
 def _result(question: Question) -> dict[str, Any] | None:
     """Return the prediction of a question, None without one."""
-    if not question.guess:
-        return None
     name, kind = CHOICE, "choices"
     value: dict[str, Any] = {"choices": [question.guess]}
     if question.guess not in question.words:
+        if not question.guess or not question.is_number:
+            return None
         name, kind, value = NUMBER, "number", {"number": float(question.guess)}
     return {"from_name": name, "to_name": "text", "type": kind, "value": value}

@@ -51,6 +51,11 @@ def value_of(line: Line, kind: str, path: str, revision: Revision) -> Any:
     value = _known_value(kind, path, said, revision)
     if value is not None:
         return value
+    if known_values(kind, path, revision) is None:
+        raise DataFileError(
+            f"{line['where']}: the value {said!r} of {path!r} is no finite number. "
+            f"Write one, or {removal_word(path, revision)!r} to take it away."
+        )
     words = known_words(kind, path, revision)
     hint = "."
     if kind == "annotate":

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import format_value, plain_value
+from .._inputs.annotations import MOST_GRADES as MANY_NUMBERS
+from .._inputs.annotations import format_value, is_nearly_one_each, plain_value
 from .._results.words import how_many
 from .._storage.tables import as_numbers
 from ..exceptions import DataFileError
@@ -34,10 +35,6 @@ MOST_GRADES = 12
 MOST_CLASSES = 30
 # Of a kind with fewer rows for each number, numbers are amounts.
 _FEWEST_ROWS = 2
-# More different whole numbers look like amounts.
-_MANY_NUMBERS = 20
-# More values, in more than this share of the rows, name rows and say nothing of them.
-_FEW_VALUES, _SHARE_OF_ROWS = 10, 0.5
 
 
 def as_classes(labels: np.ndarray) -> np.ndarray:
@@ -140,20 +137,19 @@ def _kind(name: str, values: pd.Series, given: str | None) -> str | None:
     if given is None and is_fraction:
         is_few = n_values <= MOST_GRADES and len(values) >= _FEWEST_ROWS * n_values
         return CATEGORICAL if is_few else CONTINUOUS
-    _refuse_names(name, values, n_values, has_words=bool(len(words)))
+    if is_nearly_one_each(n_values, len(values)):
+        raise _name_rows(name, values, n_values, has_words=bool(len(words)))
     return given
 
 
-def _refuse_names(
+def _name_rows(
     name: str, values: pd.Series, n_values: int, *, has_words: bool
-) -> None:
-    """Refuse free text, names, dates and numbers of rows."""
-    if n_values <= max(_FEW_VALUES, _SHARE_OF_ROWS * len(values)):
-        return
+) -> DataFileError:
+    """Return why free text, names, dates and numbers of rows are no concept."""
     as_amounts = ""
     if not has_words:
         as_amounts = f" If they are amounts, add --concept-kind {name}={CONTINUOUS}."
-    raise DataFileError(
+    return DataFileError(
         f"Concept {name!r} has {n_values:,} different values in "
         f"{how_many(len(values), 'annotated row')}, such as {values.iloc[0]!r}: as "
         "free text, names, dates or numbers of rows have. Nearly every value occurs "
@@ -163,8 +159,14 @@ def _refuse_names(
 
 
 def notes_on_numbers(parts: Sequence[Reviews], kinds: dict[str, str]) -> list[str]:
-    """Return warnings about concepts of whole numbers that may be amounts."""
+    """Return warnings about labels and concepts whose numbers may be amounts."""
     notes = []
+    labels = as_floats(np.unique(parts[0].labels))
+    if labels is not None and len(labels) > MANY_NUMBERS:
+        notes.append(
+            f"The labels are {len(labels)} different numbers, each of which is a class "
+            "by itself. If they are amounts, round or bin them in the file."
+        )
     for name in parts[0].concepts:
         if name in kinds:
             continue
@@ -172,7 +174,7 @@ def notes_on_numbers(parts: Sequence[Reviews], kinds: dict[str, str]) -> list[st
         if any(isinstance(value, str | bool) for value in values):
             continue
         n_values = values.nunique()
-        if n_values > _MANY_NUMBERS:
+        if n_values > MANY_NUMBERS:
             notes.append(
                 f"Concept {name!r} has {n_values} different whole numbers, each of "
                 "which is a category by itself. If they are amounts, add "

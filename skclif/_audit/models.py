@@ -17,6 +17,7 @@ from .._models.bottleneck import ConceptBottleneckClassifier
 from ..exceptions import (
     InfluenceWarning,
     InterventionWarning,
+    ManyValuesWarning,
     PenaltyWarning,
     SuspectWarning,
 )
@@ -111,6 +112,7 @@ def fit_models(
     black_box = gold = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ManyValuesWarning)  # the checks have said it
         data = train.features, train.labels, train.weights
         if train.concepts.shape[1]:
             explainer.fit(*data, concepts=train.concepts)

@@ -7,6 +7,7 @@ why a replay gives the same bits.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -22,7 +23,7 @@ from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._results.edits import EditResult
 from .._storage.tables import as_numbers
-from ..exceptions import DataFileError, TrailError
+from ..exceptions import DataFileError, ManyValuesWarning, TrailError
 from .fingerprints import (
     array_fingerprint,
     data_fingerprint,
@@ -126,7 +127,8 @@ def fit(rows: Reviews, parameters: dict[str, Any], place: Place) -> Revision:
     """Return a model that is fitted to rows from zero."""
     model = ConceptBottleneckClassifier(**parameters, device=place.device)
     concepts = rows.concepts if rows.concepts.shape[1] else None
-    with same_threads(place.threads):
+    with same_threads(place.threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ManyValuesWarning)  # the checks have said it
         model.fit(rows.features, rows.labels, rows.weights, concepts=concepts)
     return Revision(model, rows)
 

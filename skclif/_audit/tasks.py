@@ -122,13 +122,18 @@ def _question(line: _Line, revision: Revision, text: str) -> Question:
         words.append(present)
     if present and is_concept:
         words.append(removal_word(path, revision))
+    guess = line["proposed"] or line.get("guess", "")
+    if guess not in words and f"value:{guess}" in words:
+        guess = f"value:{guess}"
+    if line["proposed"]:
+        line = {**line, "proposed": guess}
     score = line.get("probability_proposed") or line.get("probability_guess")
     return Question(
         {name: line[name] for name in (*_OF_A_LINE, *_EVIDENCE) if name in line},
         text,
         words,
         is_number=known is None,
-        guess=line["proposed"] or line.get("guess", ""),
+        guess=guess,
         score=float(score) if score else None,
     )
 

@@ -131,10 +131,13 @@ class ColumnsOfKind:
         """Return the names of the columns of this kind; of texts the name alone."""
         names = [self.text, *self.names]
         if not isinstance(table, pd.DataFrame):
+            library = type(table).__module__.partition(".")[0]
+            remedy = "For texts alone, make the pipeline without columns=."
+            if hasattr(table, "to_pandas"):
+                remedy = "Pass X.to_pandas()."
             raise TypeError(
-                f"X must be a DataFrame of pandas with the columns {names}, got "
-                f"{type(table).__name__}. For texts alone, make the pipeline without "
-                "columns=."
+                f"X must be a DataFrame of pandas with the columns {names}, got a "
+                f"{type(table).__name__} of {library}. {remedy}"
             )
         missing = [name for name in names if name not in table.columns]
         if missing:

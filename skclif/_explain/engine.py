@@ -236,6 +236,8 @@ class Solved:
         if method == "first_order":
             yield from self._first_order(questions, positions)
             return
+        if method == "newton":
+            self._check_dense()
         remove = {"newton": newton, "leverage": leverage, "retraining": retraining}
         paths = (
             paths and len(self.bottleneck.concepts) > 0
@@ -272,6 +274,18 @@ class Solved:
             ):
                 yield answers, block, part.cpu().numpy()
 
+    def _check_dense(self) -> None:
+        """Refuse to make matrices of inverses that do not fit the memory."""
+        needed, allowed = self.factors.dense_size, _working_memory()
+        if needed > allowed:
+            raise ValueError(
+                "method='newton' needs the inverse Hessians of all heads as matrices, "
+                f"{needed / 2**20:,.0f} MiB, and the working_memory of scikit-learn is "
+                f"{allowed / 2**20:,.0f} MiB: a concept or the label has many values. "
+                "Use method='leverage', which does not, or allow more by "
+                "sklearn.set_config(working_memory=...)."
+            )
+
     def possible(self, method: str) -> str:
         """Return "first_order" for "auto" where nothing else fits the memory."""
         if method == "auto" and not isinstance(self.inverse, Factors):
@@ -281,7 +295,8 @@ class Solved:
     def choose_method(self, questions: Sequence[Question], *, paths: bool) -> str:
         """Return "newton" if it can remove every row in little time, or "leverage"."""
         work = self._work(len(self.data.features), questions, paths)
-        return "newton" if work <= _MOST_WORK else "leverage"
+        fits = self.factors.dense_size <= _working_memory()
+        return "newton" if fits and work <= _MOST_WORK else "leverage"
 
     def confirmed(
         self, questions: Sequence[Question], n_answers: int, top: int, *, paths: bool
@@ -298,6 +313,7 @@ class Solved:
         rows, positions = np.unique(screen.rows, return_inverse=True)
         positions = positions.reshape(screen.rows.shape)
         bearable = self._work(len(rows), questions, paths) <= _MOST_WORK
+        bearable = bearable and self.factors.dense_size <= _working_memory()
         method = "newton" if bearable else "leverage"
         exact = np.empty(0)
         for _, block, part in self.blocks(method, questions, paths=paths, rows=rows):

@@ -30,6 +30,11 @@ MOST_GRADES = 20
 _MANY = 10
 
 
+def is_nearly_one_each(n_values: int, n_rows: int) -> bool:
+    """Return whether there are nearly as many values as rows, as with free text."""
+    return n_values > max(_MANY, n_rows / 2)
+
+
 @dataclass(frozen=True)
 class ManyValues:
     """Values of a concept that seem to be no categories.
@@ -61,7 +66,8 @@ class ManyValues:
             return None
         different = sorted_values(values, f"Concept {concept!r}")
         n, are_numbers = len(different), values.dtype.kind in "iuf"
-        if not (are_numbers and n > MOST_GRADES) and n <= max(_MANY, len(values) / 2):
+        is_many = are_numbers and n > MOST_GRADES
+        if not is_many and not is_nearly_one_each(n, len(values)):
             return None
         return cls(concept, n, len(values), plain_value(different[0]), are_numbers)
 

@@ -136,7 +136,8 @@ def check_labels(
             f"This estimator requires {name} to be passed, but the target {name} is "
             f"None. Give one label for each row of {of}."
         )
-    refuse_masked(name, y)
+    if not isinstance(y, pd.api.extensions.ExtensionArray):  # below, by its row
+        refuse_masked(name, y)
     with error_context(name, "a column of labels, of shape (n_samples,)"):
         y = column_or_1d(_as_given(y), input_name=name, warn=warn)
         if y.dtype.kind == "V":
@@ -386,12 +387,27 @@ def check_input_features(estimator: Any, input_features: Any) -> np.ndarray:
 
 def refuse_masked(name: str, value: Any) -> None:
     """Refuse masked entries: their values would be read as if they were not."""
-    if np.ma.is_masked(value):
+    if isinstance(value, pd.api.extensions.ExtensionArray):
+        missing = np.flatnonzero(pd.isna(value))
+        if len(missing):
+            raise ValueError(
+                f"{name} has no value ({value[missing[0]]!r}) in row {missing[0]} and "
+                f"{len(missing)} missing values in all. Drop those rows, or fill them, "
+                f"for example with {name}.fillna({_filler(value)})."
+            )
+    elif np.ma.is_masked(value):
         raise ValueError(
             f"{name} is a masked array with {np.ma.count_masked(value)} masked "
             "entries, whose values would be read all the same. Drop those rows, or "
             "fill them, for example with .filled(0)."
         )
+
+
+def _filler(values: Any) -> str:
+    """Return a value that fills the gaps of an array of pandas, as people write it."""
+    if pd.api.types.is_bool_dtype(values.dtype):
+        return "False"
+    return "0" if pd.api.types.is_numeric_dtype(values.dtype) else "'unknown'"
 
 
 def refuse_dates(value: Any) -> None:

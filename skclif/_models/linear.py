@@ -32,8 +32,17 @@ STATIONARY = 1e-3
 _MAX_ITER = 100
 
 
-def check_explainable(estimator: Any, concepts: Any = None) -> None:
+def check_explainable(
+    estimator: Any, concepts: Any = None, *, name: str = "estimator"
+) -> None:
     """Refuse by name what cannot be explained.
+
+    Parameters
+    ----------
+    estimator : estimator
+    concepts : array-like, default=None
+    name : str, default="estimator"
+        Of the argument.
 
     Raises
     ------
@@ -45,7 +54,7 @@ def check_explainable(estimator: Any, concepts: Any = None) -> None:
     model = final_step(estimator)
     if isinstance(model, type):
         raise TypeError(
-            f"estimator must be an instance, got the class {model.__name__}; pass "
+            f"{name} must be an instance, got the class {model.__name__}; pass "
             f"{model.__name__}()."
         )
     if isinstance(model, ConceptBottleneckClassifier):
@@ -64,7 +73,7 @@ def check_explainable(estimator: Any, concepts: Any = None) -> None:
         elif isinstance(model, BaseSearchCV):
             remedy = " Fit the search, and explain its best_estimator_."
         raise TypeError(
-            "estimator must be a ConceptBottleneckClassifier or a LogisticRegression, "
+            f"{name} must be a ConceptBottleneckClassifier or a LogisticRegression, "
             "a FrozenEstimator around such a model, or a Pipeline that ends in such a "
             f"model, got {type(model).__name__} at the end.{remedy}"
         )

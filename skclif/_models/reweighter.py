@@ -524,7 +524,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
                     "here; pass the estimator itself. Steps before it may be frozen."
                 )
             with error_context("surrogate", "a model with influence"):
-                check_explainable(self.surrogate)
+                check_explainable(self.surrogate, name="surrogate")
             estimator = clone(self.surrogate)
             features = fit_leading(estimator, rows.X, rows.y)
         elif _has_influence(final_step(self.estimator_)):

@@ -100,7 +100,7 @@ class InterventionCurve:
                 f"since={since!r} is not known; use 'previous' or 'start'."
             )
         before = values[:-1] if since == "previous" else values[:1]
-        change, reach = _paired(values[1:] - before, self.sample_weight)
+        change, reach = paired_mean(values[1:] - before, self.sample_weight)
         return pd.DataFrame(
             {
                 "n_corrected": self.n_corrected[1:],
@@ -171,7 +171,7 @@ def describe_order(curve: InterventionCurve) -> str:
     return curve.order + repeats
 
 
-def _paired(
+def paired_mean(
     differences: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return weighted means over rows, and half the width of their intervals."""

@@ -406,7 +406,9 @@ def _warn_truncated(limits: np.ndarray) -> None:
 
 def as_texts(X: Any) -> list[str]:
     """Return the column of texts `X` as a list of str, or say what is wrong with it."""
-    texts = list(X) if isinstance(X, (list, tuple)) else _as_column(X)
+    # A column of the library datasets is a sequence that is read when it is needed.
+    is_sequence = isinstance(X, Sequence) and not isinstance(X, str | bytes)
+    texts = list(X) if is_sequence else _as_column(X)
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise _not_a_text(row, text)
@@ -417,7 +419,8 @@ def as_texts(X: Any) -> list[str]:
 
 def _as_column(X: Any) -> list[Any]:
     accepted = (
-        "a list, a tuple, a Series, an array of strings or a DataFrame of one column"
+        "a list or another sequence, a Series, an array of strings or a DataFrame of "
+        "one column"
     )
     if isinstance(X, (str, bytes)):
         raise TypeError(
@@ -425,8 +428,11 @@ def _as_column(X: Any) -> list[Any]:
             "Put it in a list: [text]."
         )
     if issparse(X) or not hasattr(X, "__array__"):
+        choose = ""
+        if hasattr(X, "column_names"):  # a table of datasets or pyarrow
+            choose = f" Choose the column of texts, e.g. X[{X.column_names[0]!r}]."
         raise TypeError(
-            f"X is of type {type(X).__name__}; the texts must be {accepted}."
+            f"X is of type {type(X).__name__}; the texts must be {accepted}.{choose}"
         )
     values = np.asarray(X, dtype=object)
     if values.ndim == 0:

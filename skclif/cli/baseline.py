@@ -146,11 +146,6 @@ def _in_options(columns: dict[str, Any], cv: int) -> Iterator[None]:
             raise click.ClickException(f"--cv {cv}: {cv} {problem}") from error
         if name != "y":
             raise
-        if "Unknown label type: continuous" in problem:
-            problem = (
-                "has numbers that are not whole, which are no labels. Cut them into a "
-                "few classes with a name each, or choose another column of labels."
-            )
         label = columns["label"]
         raise click.ClickException(f"The column {label!r} {problem}") from error
 

@@ -244,7 +244,8 @@ def _apply(audit: OpenAudit, path: Path, encoding: str, even_if_right: bool) -> 
     if not found.n_accepted and not found.n_rejected:
         raise click.ClickException(
             f"{path} decides nothing. Write 'accept' into the column decision of the "
-            "lines that are to be applied, and 'reject' where nothing is to change."
+            "lines that are to be applied, and 'reject' where nothing is to change; or "
+            "answer the tasks in Label Studio, and export them as JSON."
         )
     if found.changes:
         audit, result = carry_out(audit, path, found)

@@ -38,7 +38,8 @@ class Pair(click.ParamType):  # type: ignore[type-arg]
         """Return both words."""
         first, second = map(str.strip, str(value).partition("=")[::2])
         if not first or not second:
-            self.fail(f"{value!r} is not {self.name}.", param, ctx)
+            example = "1=text" if self.numbered else "late=0"
+            self.fail(f"{value!r} is not {self.name}, such as {example}.", param, ctx)
         if not self.numbered:
             return first, second
         if not first.isdecimal() or int(first) < 1:

@@ -1,5 +1,6 @@
 """How well influence predicts retraining, and what correcting concepts is worth."""
 
+from .._results.effects import ConceptEffectDisplay, ConceptEffects
 from .._results.interventions import InterventionCurve
 from .._results.removal import (
     LinearDatamodelingScore,
@@ -7,16 +8,20 @@ from .._results.removal import (
     RemovalCurveDisplay,
 )
 from ._clean_scorer import make_clean_scorer
+from ._concept_effects import concept_effects
 from ._influence_scores import linear_datamodeling_score, removal_curve
 from ._intervention_display import InterventionCurveDisplay
 from ._interventions import intervention_curve
 
 __all__ = [
+    "ConceptEffectDisplay",
+    "ConceptEffects",
     "InterventionCurve",
     "InterventionCurveDisplay",
     "LinearDatamodelingScore",
     "RemovalCurve",
     "RemovalCurveDisplay",
+    "concept_effects",
     "intervention_curve",
     "linear_datamodeling_score",
     "make_clean_scorer",

@@ -46,7 +46,8 @@ def make_clean_scorer(
     -------
     scorer : callable
         With the signature ``scorer(estimator, X, y, *, is_clean=None)``. It asks for
-        ``is_clean`` by metadata routing. In a search, also give
+        ``is_clean`` by metadata routing; ``set_score_request(is_clean="name")`` asks
+        for it by another name, that of ``set_fit_request``. In a search, also give
         ``error_score="raise"``: otherwise a search that is not told of clean rows has
         NaN as every score, and takes the first candidate with a warning.
 
@@ -104,6 +105,22 @@ class _CleanScorer:
 
     scorer: Callable[..., float]
     is_clean: pd.Series | None
+    request: bool | str = True
+
+    def set_score_request(self, *, is_clean: bool | str) -> _CleanScorer:
+        """Say by which name a search hands ``is_clean`` on, as scikit-learn's scorers.
+
+        Parameters
+        ----------
+        is_clean : bool or str
+            The name that ``set_fit_request(is_clean=...)`` has; True is "is_clean".
+        """
+        if not isinstance(is_clean, bool | str):
+            raise TypeError(
+                f"is_clean must be True, False or a name, got {is_clean!r}."
+            )
+        object.__setattr__(self, "request", is_clean)
+        return self
 
     def __call__(
         self, estimator: Any, X: Any, y: ArrayLike, *, is_clean: ArrayLike | None = None
@@ -115,7 +132,10 @@ class _CleanScorer:
         elif self.is_clean is not None:
             clean = _looked_up(self.is_clean, y)
         else:
-            raise ValueError(f"is_clean is missing. {_ROUTING}")
+            raise ValueError(
+                f"is_clean is missing. {_ROUTING} If it goes to fit by another name, "
+                "say so: make_clean_scorer(scoring).set_score_request(is_clean=name)."
+            )
         if not clean.any():
             raise ValueError(
                 f"is_clean marks none of the {n_rows} rows to score; use fewer folds, "
@@ -127,7 +147,7 @@ class _CleanScorer:
         """Ask for ``is_clean``, if it is not known already."""
         request = MetadataRequest(owner=self)
         if self.is_clean is None:
-            request.score.add_request(param="is_clean", alias=True)
+            request.score.add_request(param="is_clean", alias=self.request)
         return request
 
     def __repr__(self) -> str:

@@ -154,7 +154,7 @@ def intervention_curve(
     2            2      0.92      0.21
     3            3      1.00      0.02
     """
-    model = _bottleneck(estimator)
+    model = bottleneck_of(estimator, "intervention_curve")
     check_row_order(X=X, y=y, concepts=concepts, sample_weight=sample_weight)
     features = transform_parts(estimator, X)
     predicted = model.transform(features)
@@ -269,8 +269,20 @@ class _Rows:
         return self.bottleneck.label.log_probabilities(scores).numpy()
 
 
-def _bottleneck(estimator: Any) -> ConceptBottleneckClassifier:
-    """Return the fitted bottleneck with concepts at the end of an estimator."""
+def bottleneck_of(estimator: Any, asker: str) -> ConceptBottleneckClassifier:
+    """Return the fitted bottleneck at the end of an estimator, to set concepts of.
+
+    Parameters
+    ----------
+    estimator : object
+    asker : str
+        What needs it, for messages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it ends in something else, or its concepts cannot be set.
+    """
     from .._models.bottleneck import ConceptBottleneckClassifier
 
     model = final_step(estimator)
@@ -286,12 +298,12 @@ def _bottleneck(estimator: Any) -> ConceptBottleneckClassifier:
     check_is_fitted(model)
     if not model.n_concepts_:
         raise ValueError(
-            "intervention_curve needs a model with concepts, but this one was fitted "
-            "without; pass concepts= to fit."
+            f"{asker} needs a model with concepts, but this one was fitted without; "
+            "pass concepts= to fit."
         )
     if model.bottleneck == "logit":
         raise ValueError(
-            "intervention_curve needs bottleneck='soft' or 'hard', but this model has "
+            f"{asker} needs bottleneck='soft' or 'hard', but this model has "
             "bottleneck='logit': a known value has no logit to put in its place."
         )
     return model

@@ -69,6 +69,11 @@ class Factors:
     concept_penalties: Tensor
     dtype: torch.dtype = torch.float64
 
+    @property
+    def dense_size(self) -> int:
+        """How many bytes the inverses take as matrices, which newton makes of them."""
+        return 8 * sum(len(inverse) ** 2 for inverse in (self.label, *self.concepts))
+
     def solve(
         self, label: Tensor, concepts: Sequence[Tensor]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -171,7 +171,13 @@ class ByValue:
 
     def dense(self) -> Tensor:
         """Return ``H^-1``."""
-        return self.solve(_identity(len(self), self.inputs))
+        size = len(self)
+        inverse = self.inputs.new_empty(size, size)
+        for block in _blocks(size, len(self.blocks) * len(self.inputs) + size):
+            unit = inverse.new_zeros(size, min(block.stop, size) - block.start)
+            unit[block].fill_diagonal_(1.0)
+            inverse[:, block] = self.solve(unit)
+        return inverse
 
     def _half(self, inputs: Tensor) -> Tensor:
         """Return ``L_v^-1 x`` of rows, (n_values, n_inputs, n_rows)."""

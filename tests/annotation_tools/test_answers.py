@@ -147,6 +147,10 @@ def test_other_exports_of_tasks_are_refused(suffix):
         lines(found, path)
 
 
+def test_tasks_that_nobody_answered_decide_nothing(asked):
+    assert {line["decision"] for line in lines(tasks(asked, "v1"))} == {""}
+
+
 def test_what_is_no_task_of_ours_is_left_alone():
     assert lines([]) is None
     assert lines([{"decision": "accept", "id": "1", "text_hash": "h:1"}]) is None

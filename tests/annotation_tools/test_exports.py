@@ -3,8 +3,11 @@
 ``exports/write.py`` made the files with the packages of the tools.
 """
 
+import contextlib
+import copy
 import csv
 import json
+import random
 import re
 import warnings
 from pathlib import Path
@@ -411,3 +414,44 @@ def test_files_of_no_tool_are_left_alone(record):
         warnings.simplefilter("error")
         assert flat([record], ["label"], id="text") is None
     assert flat([], ["label"]) is None
+
+
+# --- Files that are damaged -----------------------------------------------------------
+
+CELLS = [None, "", 0, 1.5, True, [], {}, "x", ["x"], [["x"]], {"a": 1}, [{"a": 1}]]
+CELLS += [float("nan"), "[1", '{"choices": 3}', [None]]
+
+
+def _places(found, place=()):
+    yield place
+    names = found if isinstance(found, dict) else range(len(found))
+    for name in names if isinstance(found, dict | list) else ():
+        if isinstance(found[name], dict | list):
+            yield from _places(found[name], (*place, name))
+        else:
+            yield (*place, name)
+
+
+@pytest.mark.filterwarnings("ignore::skclif.exceptions.DataFileWarning")
+@pytest.mark.parametrize("seed", range(4))
+def test_exports_with_odd_values_are_read_or_refused(seed):
+    """No surprise comes out, such as an attribute that a number does not have."""
+    rng = random.Random(seed)
+    names = ["label_studio_one.json", "label_studio_several.min.json", "argilla.jsonl"]
+    sources = [*map(records, names), DOCCANO, [NESTED], [_nested(("A", "good"))]]
+    fields = [["mood"], ["label"], ["topic:food", "stars"], ["annotations"]]
+    fields += [["cuisine", "minutes"]]
+    n_read = 0
+    for _ in range(150):
+        found = copy.deepcopy(rng.choice(sources))
+        for _ in range(rng.choice([1, 2])):
+            *place, last = rng.choice([p for p in _places(found) if len(p) > 1])
+            inner = found
+            for name in place:
+                inner = inner[name]
+            inner[last] = copy.deepcopy(rng.choice(CELLS))
+        ways = {"annotators": rng.choice([None, "majority", "all"]), "id": "id"}
+        with contextlib.suppress(DataFileError):
+            rows = flat(found, rng.choice(fields), others=["text"], **ways)
+            n_read += rows is not None
+    assert n_read > 10

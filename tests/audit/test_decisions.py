@@ -775,6 +775,25 @@ def test_an_id_that_a_spreadsheet_took_for_a_number(form, coded, tmp_path):
     assert found.rejections[0].id == i
 
 
+def test_cells_of_a_workbook_have_types(coded, tmp_path):
+    """Excel has numbers, logical values and dates; an id was all text before."""
+    openpyxl = pytest.importorskip("openpyxl")
+    out, table, train = coded
+    ids = [i for i in train if i.startswith("0") and table.loc[i, "stars"] == "True"]
+    book = openpyxl.Workbook()
+    changes = {"kind": "relabel", "path": "label", "current": True, "proposed": False}
+    lines = [_coded_line(table, i, **changes, id=int(i)) for i in ids[:2]]
+    lines[0]["decision"] = "Reject"
+    book.active.append([*lines[0]])
+    for line in lines:
+        book.active.append([*line.values()])
+    book.save(tmp_path / "d.xlsx")
+    found = read_decisions(tmp_path / "d.xlsx", _revision(out), {})
+    ((change,), (rejected,)) = found.changes, found.rejections
+    assert (change.id, change.old, change.new) == (ids[1], "True", "False")
+    assert rejected.id == ids[0]
+
+
 def test_an_id_without_its_zeros_and_another_text_is_refused(coded, tmp_path):
     out, table, train = coded
     first, other = [i for i in train if i.startswith("0") and i != "000"][:2]

@@ -86,6 +86,7 @@ def test_defaults_are_those_of_python(file):
         "skip_incomplete": False,
         "quoted": None,
         "sheet": None,
+        "annotators": None,
         "columns": {},
         "reading": 2,
     }

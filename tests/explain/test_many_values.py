@@ -81,14 +81,21 @@ def test_leverage_of_many_values_is_near_retraining():
     assert errors["newton"] < 0.01
 
 
-@pytest.mark.filterwarnings("ignore::skclif.exceptions.InfluenceWarning")
-def test_memory_decides_by_what_is_needed():
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_memory_decides_by_what_is_needed(monkeypatch):
+    monkeypatch.setattr("skclif.numerics.inverses._MOST_VALUES", 2**14)
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(120, 119))
-    many = rng.permutation(120) // 3
+    X = rng.normal(size=(60, 59))
+    many = rng.permutation(60) // 3
     y = (X[:, 0] > 0).astype(int)
-    clf = ConceptBottleneckClassifier()
-    with sklearn.config_context(working_memory=200):  # one factor takes 260 MiB
-        explainer = ConceptInfluenceExplainer(clf, method="leverage")
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    # As a matrix, the inverse takes 10 MiB; one factor and its products take 16.
+    with sklearn.config_context(working_memory=13):
         explainer.fit(X, y, concepts=pd.DataFrame({"many": many}))
-        assert explainer.influence(X[:2], y[:2]).method == "leverage"
+        assert explainer.influence(X[:1], y[:1]).method == "newton"
+    with sklearn.config_context(working_memory=9):
+        assert explainer.influence(X[:1], y[:1]).method == "leverage"
+        assert explainer.influence(X[:1], y[:1], top=3).method == "leverage"
+        explainer.method = "newton"
+        with pytest.raises(ValueError, match="method='newton' needs .*Use method='lev"):
+            explainer.influence(X[:1], y[:1])

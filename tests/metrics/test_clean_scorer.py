@@ -67,6 +67,31 @@ def test_a_search_by_clean_rows_chooses_weights_that_noise_refuses(data, routing
     assert search.best_params_ == {"strength": 2.0}
 
 
+def test_clean_rows_can_have_another_name(data, routing):
+    X, y, clean = data
+    reweighter = InfluenceReweighter(LogisticRegression(), strength=0)
+    reweighter = reweighter.set_fit_request(is_clean="trusted")
+    scorer = make_clean_scorer("accuracy")
+    search = GridSearchCV(
+        reweighter, {"strength": [0]}, scoring=scorer, error_score="raise"
+    )
+    with pytest.raises(ValueError, match=r"is_clean is missing.*set_score_request"):
+        search.fit(X, y, trusted=clean)
+    for part in (scorer, pickle.loads(pickle.dumps(scorer))):
+        named = part.set_score_request(is_clean="trusted")
+        found = search.set_params(scoring=named).fit(X, y, trusted=clean).best_score_
+        expected = GridSearchCV(
+            reweighter.set_fit_request(is_clean="trusted"),
+            {"strength": [0]},
+            scoring=make_clean_scorer("accuracy").set_score_request(is_clean="trusted"),
+        )
+        assert found == expected.fit(X, y, trusted=clean).best_score_
+    with pytest.raises(
+        TypeError, match="is_clean must be True, False or a name, got 3"
+    ):
+        scorer.set_score_request(is_clean=3)
+
+
 def test_scores_of_several_kinds_and_processes(data, routing):
     X, y, clean = data
     scoring = {"clean": make_clean_scorer("accuracy"), "all": "accuracy"}

@@ -3,8 +3,12 @@
 import pandas as pd
 import pytest
 
-from skclif import ValidationDisplay
-from skclif.metrics import InterventionCurveDisplay, RemovalCurveDisplay
+from skclif import EditDisplay, InfluenceDisplay, ValidationDisplay
+from skclif.metrics import (
+    ConceptEffectDisplay,
+    InterventionCurveDisplay,
+    RemovalCurveDisplay,
+)
 
 
 @pytest.mark.parametrize(
@@ -12,6 +16,12 @@ from skclif.metrics import InterventionCurveDisplay, RemovalCurveDisplay
     [
         (InterventionCurveDisplay, "curve", "intervention_curve", "InterventionCurve"),
         (RemovalCurveDisplay, "curve", "removal_curve", "RemovalCurve"),
+        (ConceptEffectDisplay, "effects", "concept_effects", "ConceptEffects"),
+        (EditDisplay, "comparison", "EditResult.compare", "EditComparison"),
+        (
+            *(InfluenceDisplay, "result"),
+            *("ConceptInfluenceExplainer.influence", "InfluenceResult"),
+        ),
         (
             *(ValidationDisplay, "result"),
             *("ConceptInfluenceExplainer.validate", "ValidationResult"),

@@ -1,0 +1,200 @@
+"""The five figures of the page Results, drawn from the tables that benchmarks wrote.
+
+They are drawn anew with every build, into ``generated/figures``.
+"""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from results import read_results
+
+OURS, PEER, THIRD = "#0072B2", "#E69F00", "#009E73"  # told apart in grey, too
+_STYLE = {
+    "svg.hashsalt": "skclif",  # two builds give the same file
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "x",
+    "grid.color": "0.9",
+    "axes.axisbelow": True,
+}
+
+
+def lines(results, name):
+    """Return the lines of a table as dicts."""
+    found = read_results(results / f"{name}.json")
+    return [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
+
+
+def baselines(results):
+    """Draw the log-loss of quick models beside peers."""
+    table = lines(results, "baselines")
+    tasks = list(dict.fromkeys(line["task"] for line in table))
+    names = list(dict.fromkeys(line["model"] for line in table))
+    peers = {line["model"] for line in table if line["library"] != "skclif"}
+    names = [n for n in names if n not in peers] + [n for n in names if n in peers]
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    for ax, task in zip(
+        figure.subplots(1, len(tasks), sharey=True), tasks, strict=True
+    ):
+        own = {
+            line["model"]: line["log-loss"] for line in table if line["task"] == task
+        }
+        values = [own.get(name, np.nan) for name in names]
+        colors = [PEER if name in peers else OURS for name in names]
+        ax.scatter(values, range(len(names)), c=colors, s=42)
+        ax.axvline(own["vectors and words"], color=OURS, linewidth=0.8, linestyle="--")
+        ax.set_title(task, fontsize="medium")
+        ax.set_xlabel("log-loss (nats)")
+        ax.set_yticks(range(len(names)), names)
+    figure.axes[0].invert_yaxis()
+    return figure
+
+
+def fidelity(results):
+    """Draw how far each method is from retraining."""
+    table = [line for line in lines(results, "fidelity") if line["target"] == "loss"]
+    table += [
+        line for line in lines(results, "fidelity_mixed") if line["target"] == "loss"
+    ]
+    kinds = list(dict.fromkeys((one["training"], one["activations"]) for one in table))
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    ax = figure.subplots()
+    marks = {
+        "newton": (OURS, "o"),
+        "leverage": (THIRD, "s"),
+        "first_order": (PEER, "^"),
+    }
+    for method, (color, marker) in marks.items():
+        own = [one for one in table if one["method"] == method]
+        y = [kinds.index((one["training"], one["activations"])) for one in own]
+        x = [one["relative error"] for one in own]
+        ax.scatter(x, y, color=color, marker=marker, s=48, label=method)
+    ax.set_xscale("log")
+    ax.set_xlabel(
+        "relative error against retraining without the row,\n"
+        "the worst over tasks and penalties"
+    )
+    names = [f"{training}, {activations}" for training, activations in kinds]
+    ax.set_yticks(range(len(kinds)), names)
+    ax.invert_yaxis()
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def detection(results):
+    """Draw how well changed values are found, beside cleanlab."""
+    table = [
+        line
+        for line in lines(results, "detection")
+        if line["what"] in ("labels", "annotations")
+    ]
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    ax = figure.subplots()
+    y = np.arange(len(table))
+    scores = {
+        "probability of being wrong": ("probability", OURS, "o"),
+        "the same, values have an order": ("probability, ordinal", OURS, "D"),
+        "cleanlab, self-confidence": ("self_confidence", PEER, "^"),
+        "cleanlab, normalized margin": ("normalized_margin", PEER, "v"),
+    }
+    for label, (column, color, marker) in scores.items():
+        # The order says something only where values slipped to a neighbour.
+        x = [
+            np.nan
+            if column.endswith("ordinal") and one["noise"] != "adjacent"
+            else one[column]
+            for one in table
+        ]
+        face = "white" if column.endswith("ordinal") else color
+        ax.scatter(x, y, c=face, edgecolor=color, marker=marker, s=44, label=label)
+    names = [
+        f"{one['task'].split('-')[0]}: {one['what']}, {one['noise']} {one['rate']:.0%}"
+        for one in table
+    ]
+    ax.set_yticks(y, names)
+    ax.invert_yaxis()
+    ax.set_xlabel("average precision (1: all changed values come first)")
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def repair(results):
+    """Draw what a repair wins back, seed by seed."""
+    table = lines(results, "demo")
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    ax = figure.subplots()
+    y = np.arange(len(table))
+    columns = {
+        "as audited": ("log-loss as audited", PEER, "^"),
+        "repaired": ("log-loss repaired", OURS, "o"),
+        "without errors": ("log-loss without errors", "0.4", "|"),
+    }
+    ax.hlines(
+        y,
+        [one["log-loss repaired"] for one in table],
+        [one["log-loss as audited"] for one in table],
+        color="0.8",
+    )
+    for label, (column, color, marker) in columns.items():
+        x = [one[column] for one in table]
+        ax.scatter(x, y, color=color, marker=marker, s=60, label=label, zorder=3)
+    ax.set_yticks(y, [f"seed {one['seed']}" for one in table])
+    ax.set_xlabel("log-loss of held-out reviews (nats)")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def speed(results):
+    """Draw the time of other libraries over ours."""
+    table = [line for line in lines(results, "influence") if line["times ours"]]
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    ax = figure.subplots()
+    names = [
+        f"{one['library']}, {one['model'].removeprefix('one head, ')}, "
+        f"{one['training rows']:,} rows"
+        for one in table
+    ]
+    ax.barh(range(len(table)), [one["times ours"] for one in table], color=PEER)
+    ax.axvline(1, color=OURS, linewidth=1.5)
+    ax.set_yticks(range(len(table)), names)
+    ax.invert_yaxis()
+    ax.set_xlabel("processor time of first-order influence, times skclif's (line)")
+    return figure
+
+
+FIGURES = {
+    draw.__name__: draw for draw in (baselines, fidelity, detection, repair, speed)
+}
+
+
+def draw_all(results, folder):
+    """Write all figures as SVG.
+
+    Parameters
+    ----------
+    results : Path
+        The folder of the tables.
+    folder : Path
+        Where the figures go.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(_STYLE):
+        for name, draw in FIGURES.items():
+            draw(results).savefig(folder / f"{name}.svg", metadata={"Date": None})
+
+
+def setup(app):
+    """Draw the figures before pages are read."""
+    app.connect(
+        "builder-inited",
+        lambda app: draw_all(
+            Path(app.srcdir, app.config.results_dir),
+            Path(app.srcdir, "generated", "figures"),
+        ),
+    )
+    return {"parallel_read_safe": True}
