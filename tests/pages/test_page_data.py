@@ -14,7 +14,7 @@ from skclif._audit.evidence import LabelHead
 from skclif._pages import bundle, page_data
 from skclif._pages.overview import MOST_CLASSES, confusion_table
 from skclif._pages.page_data import as_script
-from skclif._storage.cells import table_csv
+from skclif._storage.cells import escape_cell, table_csv
 
 from .test_pages import make_page, make_run, make_truth
 
@@ -185,6 +185,54 @@ def test_scripts_are_sound():
     for name in bundle.SCRIPTS:
         path = files("skclif").joinpath("_pages", "assets", name)
         subprocess.run([node, "--check", str(path)], check=True, timeout=60)
+
+
+ODD_CELLS = [
+    "=1",
+    "'=1",
+    "''=1",
+    " =1",
+    "-1",
+    "-1.5e3",
+    "-a",
+    "+",
+    "@x",
+    "\uff1d2",
+    "'a",
+]
+ODD_CELLS += [
+    "\x1c=1",
+    "\ufeff=1",
+    "\x85-x",
+    "\u3000@",
+    "\t",
+    "'\r",
+    "a=1",
+    "",
+    "'",
+    '"',
+    "1\n",
+]
+
+
+def test_cells_are_escaped_as_tables_escape_them():
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no node on the PATH")
+    path = files("skclif").joinpath("_pages", "assets", "csv.js")
+    script = (
+        path.read_text(encoding="utf-8")
+        + """
+        const cells = JSON.parse(process.argv[1]);
+        const written = cells.map(escapeCell);
+        console.log(JSON.stringify([written, written.map(unescapeCell)]));
+    """
+    )
+    run = [node, "-e", script, json.dumps(ODD_CELLS)]
+    found = subprocess.run(run, check=True, capture_output=True, timeout=60)
+    written, read = json.loads(found.stdout)
+    assert written == [escape_cell(cell) for cell in ODD_CELLS]
+    assert read == ODD_CELLS
 
 
 def test_scripts_put_no_text_into_the_page_as_html():

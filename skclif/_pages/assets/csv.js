@@ -1,7 +1,12 @@
 // Decisions as a file that `skclif apply` reads, and back.
 
-// What a spreadsheet takes for the beginning of a formula; as in _storage/cells.py.
-const FORMULA = /^(?:[\s']*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n])/u;
+// What a spreadsheet takes for the beginning of a formula; as in _storage/cells.py, with
+// the white space of Python.
+const SPACE =
+  "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const FORMULA = new RegExp(
+  `^(?:[${SPACE}']*[=+\\-@\\uff1d\\uff0b\\uff0d\\uff20]|'*[\\t\\r\\n])`,
+);
 const NUMBER = /^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$/;
 
 function isFormula(cell) {

@@ -357,55 +357,56 @@ class Queue {
     this.input = null;
     if (choices !== null && !choices.length) return null;
     const chosen = decided(line).proposed ?? "";
-    if (choices === null) {
-      const isWeight = line.kind === "reweight";
-      this.input = h("input", {
-        type: "number",
-        step: "any",
-        min: isWeight ? "0" : null,
-        max: isWeight ? "1000000" : null,
-        value: chosen,
-        on: {
-          change: () => {
-            if (this.input.value !== "" && this.input.checkValidity())
-              this.edit(this.input.value);
-          },
-        },
-      });
-    } else {
-      const others = choices.filter(
-        ([value, written]) => written !== line.proposed && (value || !isAsked(line)),
-      );
-      this.input = h(
-        "select",
-        {
-          on: {
-            change: () => {
-              if (this.input.value !== "") this.edit(this.input.value);
-            },
-          },
-        },
-        option("", "choose …"),
-        others.map(([value, written]) =>
-          option(
-            written,
-            value === ""
-              ? "no annotation: take it away"
-              : value === line.current
-                ? `${value} (as it is)`
-                : value,
-            written === chosen,
-          ),
-        ),
-      );
-    }
-    return field(
-      [
-        isAsked(line) ? "Its value, as the text says it" : "Another value",
-        " ",
-        h("kbd", { text: "e" }),
-      ],
-      this.input,
+    this.input =
+      choices === null
+        ? this.numberInput(line, chosen)
+        : this.valueSelect(line, choices, chosen);
+    const key = h("kbd", { text: "e" });
+    const words = isAsked(line) ? "Its value, as the text says it" : "Another value";
+    const picker = field([words, " ", key], this.input);
+    if (choices !== null || line.kind !== "annotate" || isAsked(line)) return picker;
+    const takeAway = h(
+      "button",
+      { type: "button", class: "quiet", on: { click: () => this.edit("unannotated") } },
+      "No annotation: take it away",
+    );
+    return [picker, h("div", {}, takeAway)];
+  }
+
+  numberInput(line, chosen) {
+    const isWeight = line.kind === "reweight";
+    const change = () => {
+      if (this.input.value !== "" && this.input.checkValidity())
+        this.edit(this.input.value);
+    };
+    return h("input", {
+      type: "number",
+      step: "any",
+      min: isWeight ? "0" : null,
+      max: isWeight ? "1000000" : null,
+      value: chosen,
+      on: { change },
+    });
+  }
+
+  valueSelect(line, choices, chosen) {
+    const others = choices.filter(
+      ([value, written]) => written !== line.proposed && (value || !isAsked(line)),
+    );
+    const words = (value) => {
+      if (value === "") return "no annotation: take it away";
+      return value === line.current ? `${value} (as it is)` : value;
+    };
+    const change = () => {
+      if (this.input.value !== "") this.edit(this.input.value);
+    };
+    return h(
+      "select",
+      { on: { change } },
+      option("", "choose …"),
+      others.map(([value, written]) =>
+        option(written, words(value), written === chosen),
+      ),
     );
   }
 
