@@ -172,7 +172,11 @@ def audit(
     suspects, suspect_notes, unknown = suspects_table(
         explainer, known, train.groups, order_of, models.spreads
     )
-    nothing = {one.path for one in learned if one.is_none} | set(unknown)
+    nothing = {
+        one.path
+        for one in learned
+        if one.is_none or (one.can_tell and one.path in unknown)
+    }
     suspects = without_paths(suspects, nothing)
     suggestions, suggested = suggestions_table(
         explainer,

@@ -43,7 +43,7 @@ _IN_AN_AUDIT = {
     "Lower its weight, or lower C and concept_C.": "Lower its weight, or give --C and "
     "--concept-C lower numbers.",
     "probability_wrong is the same for all values of such a path.": "suspects.csv "
-    "lists no value of such a path.",
+    "lists no value of such a path or, with few held-out texts, all of them alike.",
 }
 
 

@@ -19,6 +19,8 @@ from .rows import Reviews
 _CHANCE = 1.96  # standard errors
 # With so many held-out values, a gain that is not clear is hardly any.
 _ENOUGH = 50
+# With fewer, not even a score that is no better than a guess says that nothing was.
+_LEAST = 30
 
 
 def quality(model: ConceptBottleneckClassifier, held_out: Reviews) -> dict[str, float]:
@@ -66,9 +68,12 @@ class Learning:
     def is_none(self) -> bool:
         """Whether nothing was learned; few rows cannot tell it from a little."""
         few = self.n_rows < _ENOUGH
-        return (
-            bool(self.n_rows) and not self.is_clear and (self.is_no_better or not few)
-        )
+        return self.can_tell and not self.is_clear and (self.is_no_better or not few)
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there are enough held-out rows to say that nothing was learned."""
+        return self.n_rows >= _LEAST
 
 
 def what_was_learned(

@@ -39,6 +39,9 @@ def doubts(found, advice=""):
         # With so many rows, what is not clear is hardly anything.
         (predictions(1, n=60), r"is not clearly .* Nothing was learned", True),
         (predictions(15), None, False),
+        # Too few to say that nothing was learned.
+        (predictions(0, n=28), r"is no better .* of 28 .* learned .* means lit", False),
+        (predictions(0, n=30), r"is no better .* of 30 .* Nothing was learned", True),
     ],
 )
 def test_a_model_no_better_than_the_majority_is_called_that(found, match, is_none):
