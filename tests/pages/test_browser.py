@@ -194,6 +194,21 @@ def test_a_page_without_texts_works_by_ids(visit, tmp_path):
     assert "1 of" in page.locator("#suspects .progress").inner_text()
 
 
+def test_a_black_box_has_mistakes_without_concepts(visit, tmp_path):
+    html, found = make_page(n_concepts=0)
+    path = tmp_path / "audit.html"
+    path.write_text(html, encoding="utf-8")
+    page = visit(path, "mistakes")
+    pane = page.locator("#mistakes .pane")
+    assert "What the model says" in pane.inner_text()
+    shown = [
+        bar.get_attribute("data-value") for bar in pane.locator(".bars .num").all()
+    ]
+    row = found.predictions.iloc[found.mistakes[0]]
+    expected = row[[f"p={value}" for value in found.classes]].astype(float)
+    np.testing.assert_allclose(np.array(shown, dtype=float), expected, atol=1e-8)
+
+
 # --- Finding --------------------------------------------------------------------------
 
 
