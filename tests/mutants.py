@@ -195,6 +195,20 @@ MUTANTS = [
         "an edit has converged if every head has",
         ("tests/results", "tests/explain/test_edits.py"),
     ),
+    # --- names of tables, and heads of many values -----------------------------------
+    Mutant(
+        "_inputs",
+        "return weights[names]",
+        "return weights",
+        "weights of annotations find their concepts by name",
+    ),
+    Mutant(
+        "numerics",
+        "inner = _identity(len(gram), gram) - gram",
+        "inner = _identity(len(gram), gram) + gram",
+        "the inverse value by value is the inverse of the Hessian",
+        ("tests/numerics/test_inverses.py",),
+    ),
     # --- _pages -----------------------------------------------------------------------
     Mutant(
         "_pages",
@@ -239,6 +253,48 @@ MUTANTS = [
         "long texts are folded between words",
     ),
     # --- _audit -----------------------------------------------------------------------
+    Mutant(
+        "_audit",
+        "return self.is_no_better or self.n_rows >= _ENOUGH",
+        "return False",
+        "a model that learned nothing lists no suspects",
+        ("tests/audit/test_doubts.py",),
+    ),
+    Mutant(
+        "_audit",
+        "relabel=LABEL not in nothing,",
+        "relabel=True,",
+        "where no label was learned, no other label is suggested",
+        ("tests/audit/test_doubts.py",),
+    ),
+    Mutant(
+        "_audit",
+        'return [values[k] for k in np.argsort(numbers, kind="stable")]',
+        "return sorted(values)",
+        "numbers that are words are ordered by size",
+        ("tests/audit/test_kinds.py",),
+    ),
+    Mutant(
+        "_audit",
+        "return known & (errors > spread)",
+        "return known & (errors > 0)",
+        "an amount that is nearly right is not misread",
+        ("tests/pages/test_pages.py", "tests/audit/test_corrections.py"),
+    ),
+    Mutant(
+        "_audit",
+        "if is_nearer and (more < total).all():",
+        "if is_nearer:",
+        "the last rows of a label are trained on, whatever their group",
+        ("tests/audit/test_splits.py",),
+    ),
+    Mutant(
+        "_audit",
+        "held: np.ndarray = all_times >= cut",
+        "held: np.ndarray = all_times > cut",
+        "rows of one time stay together",
+        ("tests/audit/test_splits.py",),
+    ),
     Mutant(
         "_audit",
         "if said != number or before != previous:",
@@ -307,8 +363,8 @@ MUTANTS = [
     ),
     Mutant(
         "_audit",
-        "codes >= 0, proba[name]",
-        "codes > 0, proba[name]",
+        "np.where(codes[name] >= 0, found, 0.0)",
+        "np.where(codes[name] > 0, found, 0.0)",
         "the probability of an annotation is that of its own value",
     ),
     Mutant(

@@ -24,7 +24,6 @@ from ..exceptions import DataFileError
 
 if TYPE_CHECKING:
     from .._models.bottleneck import ConceptBottleneckClassifier
-    from .rows import Reviews
 
 CATEGORICAL, CONTINUOUS = "categorical", "continuous"
 LABEL = "label"
@@ -90,13 +89,15 @@ def refuse_amounts(labels: np.ndarray) -> None:
     )
 
 
-def choose_kinds(parts: Sequence[Reviews], given: dict[str, str]) -> dict[str, str]:
+def choose_kinds(
+    parts: Sequence[pd.DataFrame], given: dict[str, str]
+) -> dict[str, str]:
     """Return the kinds of concepts whose values do not say it, or that were given.
 
     Parameters
     ----------
-    parts : sequence of Reviews
-        All rows that will be audited.
+    parts : sequence of DataFrame
+        The annotations of all rows that will be audited.
     given : dict of str to str
         Kinds by concept, from the option --concept-kind.
 
@@ -105,7 +106,7 @@ def choose_kinds(parts: Sequence[Reviews], given: dict[str, str]) -> dict[str, s
     DataFileError
         If a kind does not fit, or a concept has about one value a row.
     """
-    names = [str(name) for name in parts[0].concepts]
+    names = [str(name) for name in parts[0]]
     unknown = [name for name in given if name not in names]
     if unknown:
         raise DataFileError(
@@ -114,7 +115,7 @@ def choose_kinds(parts: Sequence[Reviews], given: dict[str, str]) -> dict[str, s
         )
     found = {}
     for name in names:
-        values = pd.concat([part.concepts[name].dropna() for part in parts])
+        values = pd.concat([part[name].dropna() for part in parts])
         kind = _kind(name, values, given.get(name))
         if kind is not None:
             found[name] = kind
@@ -158,19 +159,21 @@ def _name_rows(
     )
 
 
-def notes_on_numbers(parts: Sequence[Reviews], kinds: dict[str, str]) -> list[str]:
+def notes_on_numbers(
+    labels: np.ndarray, parts: Sequence[pd.DataFrame], kinds: dict[str, str]
+) -> list[str]:
     """Return warnings about labels and concepts whose numbers may be amounts."""
     notes = []
-    labels = as_floats(np.unique(parts[0].labels))
-    if labels is not None and len(labels) > MANY_NUMBERS:
+    classes = as_floats(np.unique(labels))
+    if classes is not None and len(classes) > MANY_NUMBERS:
         notes.append(
-            f"The labels are {len(labels)} different numbers, each of which is a class "
-            "by itself. If they are amounts, round or bin them in the file."
+            f"The labels are {len(classes)} different numbers, each of which is a "
+            "class by itself. If they are amounts, round or bin them in the file."
         )
-    for name in parts[0].concepts:
+    for name in parts[0]:
         if name in kinds:
             continue
-        values = pd.concat([part.concepts[name].dropna() for part in parts])
+        values = pd.concat([part[name].dropna() for part in parts])
         if any(isinstance(value, str | bool) for value in values):
             continue
         n_values = values.nunique()
@@ -185,7 +188,10 @@ def notes_on_numbers(parts: Sequence[Reviews], kinds: dict[str, str]) -> list[st
 
 
 def ordered_paths(
-    train: Reviews, kinds: dict[str, str], asked: Collection[str]
+    labels: np.ndarray,
+    concepts: pd.DataFrame,
+    kinds: dict[str, str],
+    asked: Collection[str],
 ) -> list[str]:
     """Return the label and concepts of which wrong values are next to the right one.
 
@@ -197,8 +203,8 @@ def ordered_paths(
     DataFileError
         If what was asked for is unknown, or has other values than numbers.
     """
-    columns: dict[str, Any] = {LABEL: train.labels}
-    columns |= {str(name): values.dropna() for name, values in train.concepts.items()}
+    columns: dict[str, Any] = {LABEL: labels}
+    columns |= {str(name): values.dropna() for name, values in concepts.items()}
     for name in asked:
         _refuse_unordered(name, columns, kinds)
     found = []

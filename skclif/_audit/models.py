@@ -22,6 +22,7 @@ from ..exceptions import (
     SuspectWarning,
 )
 from .corrections import GoldModel, spreads_of
+from .option_names import in_options
 from .rows import Reviews
 
 _ABOUT_NUMBERS = (
@@ -31,20 +32,6 @@ _ABOUT_NUMBERS = (
     PenaltyWarning,
     SuspectWarning,
 )
-# How warnings name a parameter, and the option that sets it.
-_OPTIONS = {
-    "concept_C or C": "--concept-C or --C",
-    "concept_C": "--concept-C",
-    "C": "--C",
-}
-# Other words of warnings and errors, and what they mean to users of the command.
-_IN_AN_AUDIT = {
-    "Use long_text='mean'": "Use --long-text mean",
-    "Lower its weight, or lower C and concept_C.": "Lower its weight, or give --C and "
-    "--concept-C lower numbers.",
-    "probability_wrong is the same for all values of such a path.": "suspects.csv "
-    "lists no value of such a path or, with few held-out texts, all of them alike.",
-}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -139,17 +126,6 @@ def warnings_of(model: str) -> Iterator[None]:
         warnings.warn_explicit(
             message, warning.category, warning.filename, warning.lineno
         )
-
-
-def in_options(message: str) -> str:
-    """Return a message with options of the command in place of parameters."""
-    for parameters, options in _OPTIONS.items():
-        message = message.replace(
-            f"set {parameters} to a number", f"give {options} a number"
-        )
-    for words, instead in _IN_AN_AUDIT.items():
-        message = message.replace(words, instead)
-    return message
 
 
 def messages(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:

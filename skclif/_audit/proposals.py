@@ -18,7 +18,8 @@ from .._explain.suspects import UNKNOWN
 from .._models.bottleneck import ConceptBottleneckClassifier
 from ..exceptions import SuggestionWarning, SuspectWarning
 from .kinds import orders
-from .models import in_options, messages
+from .models import messages
+from .option_names import in_options
 from .rows import LEAST_PROBABILITY, Reviews, tidy
 
 # Values of ordered paths in their order.

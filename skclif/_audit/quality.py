@@ -67,8 +67,9 @@ class Learning:
     @property
     def is_none(self) -> bool:
         """Whether nothing was learned; few rows cannot tell it from a little."""
-        few = self.n_rows < _ENOUGH
-        return self.can_tell and not self.is_clear and (self.is_no_better or not few)
+        if self.is_clear or not self.can_tell:
+            return False
+        return self.is_no_better or self.n_rows >= _ENOUGH
 
     @property
     def can_tell(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 
 from .._inputs.annotations import Annotations, ConceptSchema, format_value, plain_value
 from .._results.words import how_many, is_or_are
-from ..exceptions import DataFileError
+from ..exceptions import DataFileError, ManyValuesWarning
 from .kinds import as_classes, notes_on_numbers, refuse_amounts
 
 LEAST_PROBABILITY = 0.05  # of being wrong, for a label or annotation to be listed
@@ -221,9 +222,10 @@ def check_parts(
         )
     kinds = {} if kinds is None else kinds
     notes = _notes_on_size(train, held_out)
+    tables = train.concepts, held_out.concepts
+    notes += notes_on_numbers(train.labels, tables, kinds)
     if train.concepts.shape[1]:
         _refuse_single_values(train.concepts)
-        notes += notes_on_numbers((train, held_out), kinds)
         notes += _unseen_values(_schema(train, kinds), held_out)
     leaked = np.isin(held_out.digests, train.digests)
     if leaked.any():
@@ -313,7 +315,9 @@ def _schema(train: Reviews, kinds: dict[str, str]) -> ConceptSchema:
     annotations = Annotations.read(train.concepts, None, len(train))
     if annotations is None:
         return ConceptSchema()
-    return annotations.learn(np.ones(len(train)), kinds)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ManyValuesWarning)  # in words of the command
+        return annotations.learn(np.ones(len(train)), kinds)[0]
 
 
 def _unseen_values(schema: ConceptSchema, held_out: Reviews) -> list[str]:

@@ -310,9 +310,9 @@ def _in_order(weights: Any, names: list[str]) -> Any:
             f"({', '.join(names)}), in any order; {found}. Rename the columns, or pass "
             "an array to match them by position."
         )
-    return (
-        weights[names] if isinstance(weights, pd.DataFrame) else frame[names].to_numpy()
-    )
+    if isinstance(weights, pd.DataFrame):
+        return weights[names]
+    return frame[names].to_numpy()
 
 
 def _without_missing(weights: np.ndarray, table: pd.DataFrame) -> np.ndarray:

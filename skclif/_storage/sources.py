@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import zipfile
 import zlib
@@ -175,3 +176,16 @@ class _Counted(io.RawIOBase):
         check_size(self._source, self._size, self._compressed)
         buffer[: len(content)] = content
         return len(content)
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal.
+
+    That of a folder is of the names of its files and their own, in order of the names.
+    """
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = sorted(inner for inner in path.iterdir() if inner.is_file())
+    lines = "".join(f"{inner.name}\0{digest_of(inner)}\n" for inner in files)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()

@@ -228,21 +228,24 @@ def _audit_rows(
     files: dict[str, Path],
     options: dict[str, Any],
 ) -> Audit:
-    from .._audit.folder import AuditedRows, sha256
+    from .._audit.folder import AuditedRows
     from .._audit.kinds import choose_kinds, ordered_paths
     from .._audit.models import fit_models
     from .._audit.revisions import Place, Revision, fit_content
     from .._audit.rows import check_parts, same_kinds
     from .._inputs.devices import same_threads
+    from .._storage.sources import digest_of
 
     who = who_and_why(options["by"], options["why"])
     train, held_out = same_kinds(*parts)
-    kinds = choose_kinds((train, held_out), options.get("concept_kinds", {}))
-    ordinal = ordered_paths(train, kinds, options.get("ordinal", ()))
+    tables = train.concepts, held_out.concepts
+    kinds = choose_kinds(tables, options.get("concept_kinds", {}))
+    asked = options.get("ordinal", ())
+    ordinal = ordered_paths(train.labels, train.concepts, kinds, asked)
     notes = check_parts(train, held_out, kinds)
     for note in notes:
         console.warn(note)
-    digests = {name: sha256(file.read_bytes()) for name, file in files.items()}
+    digests = {name: digest_of(file) for name, file in files.items()}
     train, held_out, cut, embedder = _embed(
         console, train, held_out, folder.path, options
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from .._audit.option_names import in_options
 from ..exceptions import for_command
 
 _PACKAGE = Path(__file__).parent.parent
@@ -48,7 +49,8 @@ class Command(click.Command):
                 click.echo("".join(traceback.format_exception(error)), err=True)
             if isinstance(error, click.ClickException):
                 raise
-            message = " ".join(for_command(error).split()) or type(error).__name__
+            said = in_options(for_command(error))
+            message = " ".join(said.split()) or type(error).__name__
             raise click.ClickException(message) from error
 
 

@@ -96,7 +96,7 @@ class Console:
         finally:
             for warning in caught:
                 if issubclass(warning.category, for_users):
-                    from .._audit.models import in_options
+                    from .._audit.option_names import in_options
 
                     said = for_command(warning.message)
                     self.warn(in_options(said))

@@ -1,5 +1,7 @@
 """What known concepts would change, row by row and for the whole held-out part."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,10 @@ from skclif._audit.corrections import (
     MISREAD,
     GoldModel,
     correct,
+    is_misread,
     known_concepts,
+    spreads_of,
+    value_codes,
     what_failed,
 )
 
@@ -128,3 +133,25 @@ def test_gold_concepts_see_annotations_alone(parts):
     concepts.iloc[0] = "never seen"  # like a row without any of the known values
     rows = type(held_out)(*(vars(held_out) | {"concepts": concepts}).values())
     assert np.isfinite(gold.predict_proba(rows)).all()
+
+
+@pytest.mark.parametrize(("error", "expected"), [(0.5, False), (1.5, True)])
+def test_an_amount_is_misread_if_it_is_off_by_more_than_the_spread(error, expected):
+    annotated = pd.Series([10.0, None, 10.0], dtype=object)
+    predicted = pd.Series([10 + error, 50.0, 10 - error])
+    found = is_misread(annotated, predicted, 1.0)
+    assert found.tolist() == [expected, False, expected]
+
+
+def test_amounts_are_known_whatever_they_are(parts):
+    train, held_out = parts
+    amounts = np.linspace(0, 1, len(train))
+    concepts = train.concepts.assign(share=amounts)
+    model = ConceptBottleneckClassifier()
+    model.fit(train.features, train.labels, concepts=concepts)
+    rows = held_out.concepts.assign(share=5.5)
+    known = known_concepts(model, rows)
+    assert (known["share"] == 5.5).all()
+    assert "share" not in value_codes(model, rows)
+    train = replace(train, concepts=concepts)
+    assert spreads_of(model, train) == {"share": pytest.approx(amounts.std())}

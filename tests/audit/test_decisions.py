@@ -961,8 +961,8 @@ def test_numbers_are_proposed_for_a_concept_of_numbers(revision, tmp_path):
         assert (change.old, change.new) == (2.5, value)
     for said in ("much", "nan", "inf", "1,234", "1e300"):
         folders.write(file, [{**line, "proposed": said}])
-        message = f"the value {said!r} of 'price' is not known to the model, which has "
-        message += "a finite number, or write 'unannotated' to take"
+        message = f"the value {said!r} of 'price' is no finite number. Write one, or "
+        message += "'unannotated' to take it away"
         with pytest.raises(DataFileError, match=re.escape(message)):
             read_decisions(file, numbers, {})
 

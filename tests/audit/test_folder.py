@@ -1,14 +1,19 @@
 """The folder of an audit, as readers see it while others write, and after kills."""
 
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from skclif import AuditTrail
-from skclif._audit.folder import AuditFolder
+from skclif import AuditTrail, ConceptBottleneckClassifier
+from skclif._audit.folder import AuditedRows, AuditFolder, sha256
+from skclif._audit.revisions import Change, Place, apply_changes, edit, fit
+from skclif._audit.rows import Reviews
 from skclif.exceptions import TrailError
 
 from .. import folders
+from ..data import make_concept_data
 from ..folders import Truth, bits, done
 
 
@@ -130,3 +135,47 @@ def test_a_model_that_is_not_the_recorded_one_is_none(old, new, tmp_path):
     assert len(records) == 1
     (out / "model.safetensors").unlink()
     assert AuditFolder(out).snapshot()[2] is None
+
+
+# --- Weights of rows ------------------------------------------------------------------
+
+
+def _weighted(weights):
+    """Return an audit's rows of which some count less, their fit and its content."""
+    X, y, concepts = make_concept_data(60)
+    ids, texts = zip(*((f"id{i}", f"text {i}") for i in range(60)), strict=True)
+    rows = Reviews.from_parts(ids, texts, y, concepts, weights=weights)
+    rows = rows.embedded(np.float32(X))
+    return rows.take(np.arange(60) < 45), rows.take(np.arange(60) >= 45)
+
+
+def test_weights_of_rows_are_kept_and_count(tmp_path):
+    weights = np.where(np.arange(60) % 2, 1 / 3, 1.0)
+    train, held_out = _weighted(weights)
+    about = {"embedder": {"model": "m"}}
+    revision = fit(train, {}, Place("cpu", 1))
+    expected = ConceptBottleneckClassifier().fit(
+        train.features, train.labels, weights[:45], concepts=train.concepts
+    )
+    assert (revision.model.coef_ == expected.coef_).all()
+    content = AuditedRows(train, held_out, about).content()
+    (tmp_path / "rows.safetensors").write_bytes(content)
+    record = {"number": 1, "files": {"rows.safetensors": sha256(content)}}
+    stored = AuditFolder(tmp_path).rows([record])
+    assert (stored.train.weights == weights[:45]).all()
+    assert (stored.held_out.weights == weights[45:]).all()
+    # A row of a third, dropped and taken back by a person.
+    change = Change("reweight", "id1", "", "row", 1 / 3, 0.0)
+    edited, content = edit(revision, [change], Place("cpu", 1), held_out)
+    assert edited.rows.weights[1] == 0
+    again = apply_changes(edited.rows, [replace(change, new=1 / 3)])
+    assert (again.weights == train.weights).all()
+    assert content["before"]["weights"] != content["after"]["weights"]
+
+
+def test_files_of_rows_without_weights_are_as_they_were():
+    one, _ = _weighted(None)
+    explicit, _ = _weighted(np.ones(60))
+    contents = [AuditedRows(rows, rows, {}).content() for rows in (one, explicit)]
+    assert contents[0] == contents[1]
+    assert b'"weights"' not in contents[0]

@@ -29,7 +29,7 @@ def reviews(labels=None, **concepts):
 
 
 def kinds_of(values, given=None):
-    return choose_kinds([reviews(c=values)], given or {}).get("c")
+    return choose_kinds([reviews(c=values).concepts], given or {}).get("c")
 
 
 # --- Labels ---------------------------------------------------------------------------
@@ -100,8 +100,8 @@ def test_few_numbers_are_grades_and_many_are_amounts(values, kind):
 
 def test_both_parts_say_what_a_concept_is():
     """Whole numbers in one part are amounts if the other part has fractions."""
-    whole = reviews(c=np.arange(40))
-    parts = whole, reviews(c=np.arange(40) + 0.5)
+    whole = reviews(c=np.arange(40)).concepts
+    parts = whole, reviews(c=np.arange(40) + 0.5).concepts
     assert choose_kinds(parts, {}) == {"c": "continuous"}
 
 
@@ -182,17 +182,25 @@ def test_a_concept_with_one_value_is_refused_with_what_empty_may_mean(values, me
         check_parts(train, train)
 
 
+def test_many_numbers_as_labels_are_warned_of():
+    rows = reviews([k % 25 for k in range(100)])
+    note = next(n for n in check_parts(rows, rows) if "labels are" in n)
+    assert note.startswith("The labels are 25 different numbers, each of which is a cl")
+    rows = reviews([k % 20 for k in range(100)])
+    assert not [n for n in check_parts(rows, rows) if "labels are" in n]
+
+
 # --- Orders ---------------------------------------------------------------------------
 
 
 def test_grades_that_are_not_whole_are_ordered_and_whole_numbers_if_asked():
     train = reviews(HALVES * 2, half=HALVES * 2, whole=[1, 2, 3] * 6)
-    kinds = {"half": "categorical"}
-    assert ordered_paths(train, kinds, []) == ["label", "half"]
-    assert ordered_paths(train, kinds, ["whole"]) == ["label", "half", "whole"]
-    assert ordered_paths(train, {"half": "continuous"}, []) == ["label"]
+    kinds, given = {"half": "categorical"}, (train.labels, train.concepts)
+    assert ordered_paths(*given, kinds, []) == ["label", "half"]
+    assert ordered_paths(*given, kinds, ["whole"]) == ["label", "half", "whole"]
+    assert ordered_paths(*given, {"half": "continuous"}, []) == ["label"]
     two = reviews([0.5, 1.5] * 4)
-    assert ordered_paths(two, {}, []) == []
+    assert ordered_paths(two.labels, two.concepts, {}, []) == []
 
 
 @pytest.mark.parametrize(
@@ -206,4 +214,4 @@ def test_grades_that_are_not_whole_are_ordered_and_whole_numbers_if_asked():
 def test_what_has_no_order_is_refused(asked, message):
     train = reviews(c=["good", "bad"] * 6, amount=np.linspace(0, 1, 12))
     with pytest.raises(DataFileError, match=message):
-        ordered_paths(train, {"amount": "continuous"}, [asked])
+        ordered_paths(train.labels, train.concepts, {"amount": "continuous"}, [asked])

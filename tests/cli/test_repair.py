@@ -1208,7 +1208,8 @@ def test_every_command_is_quiet_if_asked(out, truth, tmp_path):
         assert all(line.startswith("Warning: ") for line in said.splitlines())
 
 
-EXAMPLES = ("", "demo", "audit", "baseline", "apply", "forget", "replay", "predict")
+EXAMPLES = ("", "demo", "audit", "baseline", "tasks", "apply", "forget", "replay")
+EXAMPLES += ("predict",)
 
 
 def _examples():

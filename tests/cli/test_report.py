@@ -9,7 +9,7 @@ from skclif._audit.run import PlantedCounts
 from skclif.cli.report import _penalties, _what_is_true, _what_to_decide
 
 
-def say(n_suspects=2, n_changes=12, n_asked=0, **worth):
+def say(n_suspects=2, n_changes=12, n_asked=0, nothing_learned=(), **worth):
     suspects = pd.DataFrame({"probability_wrong": [0.9] * n_suspects + [0.2]})
     suggested = {"effect": -0.05, "interval": [-0.085, -0.011], "words": "sure"}
     return _what_to_decide(
@@ -22,6 +22,7 @@ def say(n_suspects=2, n_changes=12, n_asked=0, **worth):
                 }
             ),
             suggested=None if worth == {"none": True} else suggested | worth,
+            nothing_learned=nothing_learned,
         )
     )
 
@@ -32,6 +33,13 @@ def test_the_worth_of_the_changes_is_said_in_the_words_of_the_result():
         "changes in suggestions.csv are worth -0.05 nats [-0.085, -0.011] (negative = "
         "good), measured on held-out texts that did not choose them: expected to help."
     )
+
+
+def test_of_what_nothing_was_learned_nothing_is_listed():
+    said = say(n_suspects=0, nothing_learned=("label", "food"))
+    ending = "probably wrong (none listed of label, food: nothing learned). The 12"
+    assert ending in said
+    assert "nothing learned" not in say()
 
 
 def test_what_is_missing_is_asked_for():

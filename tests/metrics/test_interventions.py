@@ -295,7 +295,7 @@ def test_containers(soft, rows):
     for values in (concepts[["quiet", "price", "food"]], table, table.tolist()):
         found = intervention_curve(soft, X.tolist(), list(y), values, order="influence")
         _same(found, expected)
-    labels = pd.Series(y, index=np.arange(30)[::-1])
+    labels = pd.Series(y, index=np.arange(30) + 5)
     _same(intervention_curve(soft, X, labels, concepts, order="influence"), expected)
     expected = intervention_curve(soft, X, y, concepts, order=["food", "price"])
     for order in (

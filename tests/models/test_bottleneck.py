@@ -780,7 +780,7 @@ def test_an_intervention_needs_values(fitted, data):
         (np.ones(120), "Expected 2D array"),
         (np.ones((120, 2)), r"shape \(120, 2\), but concepts has shape \(120, 3\)"),
         (-np.ones((120, 3)), "Negative values"),
-        (np.full((120, 3), np.nan), "concept_sample_weight contains NaN"),
+        (np.full((120, 3), np.nan), r"has no weight \(NaN\) in row"),
         (np.zeros((120, 3)), "'food' has fewer than two observed values"),
     ],
 )

@@ -92,9 +92,9 @@ def reads(monkeypatch):
     def counting(name):
         original = getattr(module, name)
 
-        def counted(*args):
+        def counted(*args, **more):
             counts[name] += 1
-            return original(*args)
+            return original(*args, **more)
 
         return counted
 
@@ -131,7 +131,7 @@ def _codes(classes, *values):
     schema = module.ConceptSchema(("a",), (None if classes is None else classes,), True)
     table = pd.DataFrame({"a": pd.Series(values, dtype=object)})
     weights = np.zeros((len(values), 1))
-    return schema.encode(Annotations(table, weights, True))[:, 0].tolist()
+    return schema.encode(Annotations(table, weights, True, True))[:, 0].tolist()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Tables of every format: what the readers themselves promise."""
 
+import hashlib
 import json
 
 import pytest
 
+from skclif._storage.sources import digest_of
 from skclif._storage.tables import read_columns
 from skclif.exceptions import DataFileError
 
@@ -57,3 +59,19 @@ def test_rows_of_a_table_can_be_an_export(tmp_path):
 
     found = read_columns(path, ROLES, flatten=of_rows)
     assert found == {"text": ["Good"], "mood": ["glad"]}
+
+
+def test_the_digest_of_a_folder_is_of_names_and_contents(tmp_path):
+    single, folder = tmp_path / "a", tmp_path / "b"
+    single.write_bytes(b"a table")
+    assert digest_of(single) == hashlib.sha256(b"a table").hexdigest()
+    folder.mkdir()
+    found = [digest_of(folder)]
+    for name, content in (("1", b"x"), ("2", b"y"), ("1", b"z")):
+        (folder / name).write_bytes(content)
+        found.append(digest_of(folder))
+    (folder / "2").rename(folder / "3")
+    found.append(digest_of(folder))
+    assert len(set(found)) == 5
+    (folder / "3").rename(folder / "2")
+    assert digest_of(folder) == found[3]
