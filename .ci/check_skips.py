@@ -3,8 +3,8 @@
 import sys
 from xml.etree import ElementTree
 
-# What a machine may lack: a GPU, the right to mount a file system.
-UNAVOIDABLE = ("CUDA", "lets a process mount")
+# What a machine may lack: a GPU, the right to mount a file system, node, axe of npm.
+UNAVOIDABLE = ("CUDA", "lets a process mount", "no node on the PATH", "SKCLIF_AXE")
 
 
 def main(path):

@@ -83,7 +83,7 @@ def judged(explainer, kind, concepts, groups):
     sources = None
     if kind == "annotator":
         sources, _ = check_groups(groups, len(concepts))
-    ranks = check_ordinal(ordinal, values)
+    ranks = check_ordinal(ordinal, values, {})
     return believe(explainer._solved_model(), values, ranks, sources)
 
 

@@ -62,7 +62,7 @@ class Said:
     def of(cls, models, rows):
         """Return what fitted models say."""
         model = models.model
-        corrected, mended, if_corrected = correct(model, rows)
+        corrected, mended, if_corrected = correct(model, rows, {})
         return cls(
             model.classes_,
             model.predict_proba(rows.features),

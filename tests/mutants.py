@@ -218,15 +218,15 @@ MUTANTS = [
     ),
     Mutant(
         "_pages",
-        '"differs": is_known and differs,',
-        '"differs": differs,',
-        "what is not annotated does not differ from what is predicted",
+        "return text.translate(_ESCAPES)",
+        "return text",
+        "no text of a user ends the data of the scripts",
     ),
     Mutant(
         "_pages",
-        "key=lambda name: -abs(parts[name])",
-        "key=lambda name: -parts[name]",
-        "paths are listed by magnitude",
+        'f"value:{value}" if value in alike else value',
+        "value",
+        "decisions name values that read like the word for none",
     ),
     Mutant(
         "_pages",
@@ -351,8 +351,8 @@ MUTANTS = [
     ),
     Mutant(
         "_audit",
-        "order = order[total[order] > 0]",
-        "",
+        "harmful[total[harmful] > 0], helpful",
+        "harmful, helpful",
         "culprits are rows that do harm",
     ),
     Mutant(

@@ -1869,6 +1869,8 @@ PARAMETERS = {
         "quoted": ("None", "True"),
         "sheet": {"None": None, "a text": "is no workbook and has no sheets"},
         "column_names": ("None", "a dict"),
+        "annotators": ("None",),
+        "incomplete": (),
     },
 }
 # What gives the same answer as an odd value that is right: the same in another type, or

@@ -11,6 +11,7 @@ import pandas as pd
 
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .decisions import BELIEVED_WRONG
+from .evidence import wilson
 from .findings import Audit
 from .models import warnings_of
 from .quality import quality
@@ -25,7 +26,6 @@ _DECIDED = ["decision", "why", "kind", "id", "text_hash", "path", "current", "pr
 _DECIDED += ["probability_wrong"]  # which says that it is a suspect
 # How often a mistake has to be found, by one person or several, to be a pattern.
 _PATTERN = 2
-_Z = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -228,11 +228,3 @@ def _penalties(model: ConceptBottleneckClassifier) -> dict[str, Any]:
     names = map(str, model.concept_names_in_)
     concept_C = dict(zip(names, model.concept_C_.tolist(), strict=True))
     return {"C": model.C_, "concept_C": concept_C}
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of `n`, of Wilson (1927)."""
-    middle = share + _Z**2 / (2 * n)
-    half = _Z * float(np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)))
-    total = 1 + _Z**2 / n
-    return (middle - half) / total, (middle + half) / total

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from .._inputs.annotations import plain_value
+from .evidence import Evidence, evidence
 from .fingerprints import data_fingerprint, model_fingerprint
-from .influence import influence_table, trace
+from .influence import N_TRACED, influence_table, most_at_once, trace
 from .kinds import LABEL, in_order, orders
 from .models import Models, messages
 from .predictions import held_out_predictions
@@ -52,8 +53,9 @@ class Audit:
     influence : DataFrame
         One line a target and training row. target "all" is the mean loss of the
         held-out rows, on which every training row has a line; target "row" is the
-        loss of the row that target_id and target_text_hash name, with its culprits.
-        rank 1 is the most harmful; path carries most of the influence; the columns
+        loss of the row that target_id and target_text_hash name, with the rows that
+        raise it most and those that lower it most. rank 1 is the most harmful, the
+        number of rows the most helpful; path carries most of the influence; the columns
         ``path:`` add up to it.
     suspects : DataFrame
         Labels and annotations of training rows that may be wrong with a probability of
@@ -77,12 +79,14 @@ class Audit:
         Quality on the held-out rows of each group, and the influence on the mean loss
         of all held-out rows that the training rows of the group have together.
     mistakes : ndarray of shape (n_shown,)
-        Positions in `predictions` of the mistakes with culprits, worst first.
+        Positions in `predictions` of the mistakes that were traced, worst first.
     spreads : dict of str to float
         Standard deviation of the annotations of every concept of amounts, beyond which
         a prediction is a misreading.
     metrics, counts : dict
         Numbers that follow from the tables.
+    evidence : Evidence
+        What the page shows besides.
     fingerprints : dict
         SHA-256 of the training data as used and of the fitted coefficients.
     nothing_learned : tuple of str
@@ -106,6 +110,7 @@ class Audit:
     spreads: dict[str, float]
     metrics: dict[str, Any]
     counts: dict[str, int]
+    evidence: Evidence
     fingerprints: dict[str, str]
     nothing_learned: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -116,7 +121,7 @@ def audit(
     train: Reviews,
     held_out: Reviews,
     *,
-    max_mistakes: int = 10,
+    max_mistakes: int | None = None,
     seed: int = 0,
     ordinal: Collection[str] = (),
     advice: str = "",
@@ -130,8 +135,9 @@ def audit(
     train, held_out : Reviews
         Rows that `check_parts` accepted, with features. Tables hold their texts if the
         rows do.
-    max_mistakes : int, default=10
-        Number of mistakes that are traced to training rows, the worst first.
+    max_mistakes : int, default=None
+        Number of mistakes that are traced to training rows, the worst first. None for
+        up to `N_TRACED`, as many as one pass over the training rows takes.
     seed : int, default=0
         Of the folds of held-out rows that choose and measure suggestions.
     ordinal : collection of str, default=()
@@ -151,7 +157,10 @@ def audit(
         predictions = held_out_predictions(models, held_out)
     is_mistake = predictions["label"] != predictions["predicted"]
     order = np.argsort(-predictions["loss"].to_numpy(), kind="stable")
-    mistakes = order[is_mistake.to_numpy()[order]][:max_mistakes]
+    wrong = order[is_mistake.to_numpy()[order]]
+    if max_mistakes is None:
+        max_mistakes = min(N_TRACED, most_at_once(explainer))
+    mistakes = wrong[:max_mistakes]
     known = train.known()
     kept = train.weights > 0
     with warnings.catch_warnings(record=True) as caught:
@@ -213,6 +222,7 @@ def audit(
         spreads=models.spreads,
         metrics=metrics_of(models, used, predictions, groups),
         counts=counts,
+        evidence=evidence(models, used, held_out, predictions, wrong, seed),
         fingerprints={
             "training_data": data_fingerprint(train),
             "coefficients": model_fingerprint(model),

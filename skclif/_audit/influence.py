@@ -15,7 +15,8 @@ from .._results.influence import dominant_paths
 from ..exceptions import InfluenceWarning
 from .rows import Reviews
 
-N_CULPRITS = 5
+N_CULPRITS = 5  # rows that raise the loss of a mistake most, and as many that lower it
+N_TRACED = 500  # mistakes, unless another number is asked for
 _VALUES_AT_ONCE = 20_000_000
 
 
@@ -28,15 +29,27 @@ class Traced:
     method : str
     paths : tuple of str
     mean : ndarray of shape (n_train, n_paths)
-    culprits : list of (ndarray, ndarray)
-        Of every mistake, positions of training rows, the most harmful first, and their
-        influence, (n_culprits, n_paths).
+    culprits, helpers : list of (ndarray, ndarray)
+        Of every mistake, positions of training rows and their influence, (n_culprits,
+        n_paths): the rows that harm it, the most harmful first, and the rows that help,
+        the most helpful last.
     """
 
     method: str
     paths: tuple[str, ...]
     mean: np.ndarray
     culprits: list[tuple[np.ndarray, np.ndarray]]
+    helpers: list[tuple[np.ndarray, np.ndarray]]
+
+
+def most_at_once(explainer: ConceptInfluenceExplainer) -> int:
+    """Return how many mistakes can be traced in one pass over the training rows.
+
+    The removal of training rows takes most of the time, and is done once a pass. So
+    this many mistakes cost little more than one.
+    """
+    n_values = explainer.n_samples_ * (2 + len(explainer.concept_names_in_))
+    return max(1, _VALUES_AT_ONCE // n_values)
 
 
 def trace(
@@ -45,11 +58,10 @@ def trace(
     """Return influence on the mean and on mistakes: one method, rows removed once."""
     X, labels = held_out.features, held_out.labels
     everywhere = np.full((1, len(X)), 1 / len(X))
-    n_values = explainer.n_samples_ * (2 + len(explainer.concept_names_in_))
-    step = max(1, _VALUES_AT_ONCE // n_values)
+    step = most_at_once(explainer)
     first = np.concatenate([everywhere, _one_each(mistakes[:step], len(X))])
     method, paths, values = influence_on_shares(explainer, X, labels, first)
-    mean, culprits = values[0], [_culprits(part) for part in values[1:]]
+    mean, found = values[0], [_culprits(part) for part in values[1:]]
     for start in range(step, len(mistakes), step):
         block = mistakes[start : start + step]
         with warnings.catch_warnings():
@@ -58,8 +70,9 @@ def trace(
             *_, values = influence_on_shares(
                 explainer, X[block], labels[block], np.eye(len(block)), method
             )
-        culprits += [_culprits(part) for part in values]
-    return Traced(method, paths, mean, culprits)
+        found += [_culprits(part) for part in values]
+    culprits, helpers = ([pair[k] for pair in found] for k in (0, 1))
+    return Traced(method, paths, mean, culprits, helpers)
 
 
 def _one_each(rows: np.ndarray, n_rows: int) -> np.ndarray:
@@ -68,11 +81,13 @@ def _one_each(rows: np.ndarray, n_rows: int) -> np.ndarray:
     return shares
 
 
-def _culprits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _culprits(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows that harm most and those that help most, with influence."""
     total = values.sum(axis=1)
-    order = np.argsort(-total, kind="stable")[:N_CULPRITS]
-    order = order[total[order] > 0]
-    return order, values[order]
+    order = np.argsort(-total, kind="stable")
+    harmful, helpful = order[:N_CULPRITS], order[-N_CULPRITS:]
+    harmful, helpful = harmful[total[harmful] > 0], helpful[total[helpful] < 0]
+    return [(rows, values[rows]) for rows in (harmful, helpful)]
 
 
 def influence_table(
@@ -102,8 +117,15 @@ def influence_table(
     tables[0].insert(1, "target_id", None)
     tables[0].insert(2, "target_text_hash", None)
     hashes = held_out.hashes()
-    for row, (culprits, values) in zip(mistakes, traced.culprits, strict=True):
-        lines = _influence_lines(known, culprits, values, traced.paths)
+    found = zip(mistakes, traced.culprits, traced.helpers, strict=True)
+    for row, culprits, helpers in found:
+        rows, values = (
+            np.concatenate(pair) for pair in zip(culprits, helpers, strict=True)
+        )
+        lines = _influence_lines(known, rows, values, traced.paths)
+        # Among all rows: the most helpful of them is the last.
+        n_helpers = len(helpers[0])
+        lines.loc[len(rows) - n_helpers :, "rank"] += len(order) - len(rows)
         lines.insert(0, "target", "row")
         lines.insert(1, "target_id", held_out.ids[row])
         lines.insert(2, "target_text_hash", hashes[row])

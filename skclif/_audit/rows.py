@@ -226,7 +226,7 @@ def check_parts(
     notes += notes_on_numbers(train.labels, tables, kinds)
     if train.concepts.shape[1]:
         _refuse_single_values(train.concepts)
-        notes += _unseen_values(_schema(train, kinds), held_out)
+        notes += _unseen_values(schema_of(train, kinds), held_out)
     leaked = np.isin(held_out.digests, train.digests)
     if leaked.any():
         flatters = "it flatters" if leaked.sum() == 1 else "they flatter"
@@ -310,7 +310,7 @@ def _refuse_single_values(concepts: pd.DataFrame) -> None:
         )
 
 
-def _schema(train: Reviews, kinds: dict[str, str]) -> ConceptSchema:
+def schema_of(train: Reviews, kinds: dict[str, str]) -> ConceptSchema:
     """Return the concepts that a model of these rows would know."""
     annotations = Annotations.read(train.concepts, None, len(train))
     if annotations is None:

@@ -247,7 +247,7 @@ def _audit_rows(
         console.warn(note)
     digests = {name: digest_of(file) for name, file in files.items()}
     train, held_out, cut, embedder = _embed(
-        console, train, held_out, folder.path, options
+        console, train, held_out, folder.path, options, kinds
     )
     if options["no_text"]:
         train, held_out = train.without_texts(), held_out.without_texts()
@@ -328,10 +328,12 @@ def _embed(
     held_out: Reviews,
     out: Path,
     options: dict[str, Any],
+    kinds: dict[str, str],
 ) -> tuple[Reviews, Reviews, list[str], dict[str, Any]]:
     """Return both parts with vectors, warnings, and a description of the embedder."""
     import numpy as np
 
+    from .._audit.costs import memory_note
     from .._inputs.devices import resolve_device
     from .._models.files import describe_embedder
     from .._text.embedder import SentenceEmbedder
@@ -347,6 +349,9 @@ def _embed(
         cache_dir=out,
         verbose=int(console.shows_bars),
     )
+    note = memory_note(train, kinds, len(embedder.get_feature_names_out()))
+    if note is not None:
+        console.note(note)
     texts = np.concatenate([train.texts, held_out.texts])
     advice = "Use --long-text mean to embed such texts in chunks."
     X, notes = embed(console, embedder, texts, advice)

@@ -173,9 +173,9 @@ AUDIT = (
     click.option(
         "--max-mistakes",
         type=click.IntRange(min=0),
-        default=10,
-        show_default=True,
-        help="For how many mistakes, the worst first, to name culprits.",
+        default=None,
+        help="How many mistakes, the worst first, to trace to the training rows behind "
+        "them.  [default: up to 500, as many as take hardly longer than one]",
     ),
     NO_TEXT,
     JSON,

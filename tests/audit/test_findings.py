@@ -13,7 +13,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._audit import influence
+from skclif._audit import findings, influence
 from skclif._audit.findings import audit
 from skclif._audit.influence import N_CULPRITS
 from skclif._audit.models import fit_models, warnings_of
@@ -200,9 +200,15 @@ def test_it_is_what_the_explainer_says_and_the_explainer_is_not_changed(
     each = explainer.influence(*asked).totals
     for row in found.mistakes:
         lines = table[table["target_id"] == held_out.ids[row]]
-        best = np.sort(each[row])[::-1][: len(lines)]
-        np.testing.assert_allclose(lines["influence"], best, atol=1e-9)
-        assert len(lines) == N_CULPRITS
+        best = np.sort(each[row])[::-1]
+        np.testing.assert_allclose(
+            lines["influence"], best[lines["rank"] - 1], atol=1e-9
+        )
+        ends = [
+            *range(1, N_CULPRITS + 1),
+            *range(N_TRAIN - N_CULPRITS + 1, N_TRAIN + 1),
+        ]
+        assert lines["rank"].tolist() == ends
 
 
 @pytest.mark.parametrize(
@@ -254,11 +260,26 @@ def test_mistakes_are_the_worst_and_culprits_the_most_harmful(found):
     of_rows = found.influence[found.influence["target"] == "row"]
     assert of_rows["target_id"].unique().tolist() == worst
     for target, lines in of_rows.groupby("target_id"):
-        assert len(lines) == N_CULPRITS
-        assert (lines["influence"] > 0).all()
+        assert (lines["influence"] > 0).sum() == N_CULPRITS
+        assert (lines["influence"] < 0).sum() == N_CULPRITS
         assert lines["influence"].is_monotonic_decreasing
         text = predictions.set_index("id").loc[target, "text_hash"]
         assert set(lines["target_text_hash"]) == {text}
+
+
+def test_all_mistakes_of_one_pass_are_traced_unless_a_number_is_given(monkeypatch):
+    train, held_out = _parts(with_concepts=False)
+    models = fit_models(train)
+    assert influence.most_at_once(models.explainer) > 1000
+    found = audit(models, train, held_out)
+    assert len(found.mistakes) == found.counts["mistakes"] > 5
+    monkeypatch.setattr(findings, "N_TRACED", 4)
+    assert len(audit(models, train, held_out).mistakes) == 4
+    monkeypatch.setattr(influence, "_VALUES_AT_ONCE", 3 * 2 * len(train))
+    assert len(audit(models, train, held_out).mistakes) == 3
+    found = audit(models, train, held_out, max_mistakes=5)
+    assert len(found.mistakes) == 5
+    assert len(found.evidence.listed) == found.counts["mistakes"]
 
 
 @pytest.mark.parametrize("training", ["mixed", "sequential", "independent"])

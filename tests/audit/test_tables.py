@@ -27,12 +27,24 @@ def _table(weights=None, n_train=12):
     return dict(iter(table.groupby("target")))
 
 
-def test_culprits_do_harm():
+def test_culprits_do_harm_and_helpers_help():
     found = _table(n_train=7)["row"]
-    assert (found["influence"] > 0).all()
-    sizes = found.groupby("target_id").size()
-    assert sizes.max() <= N_CULPRITS
-    assert sizes.min() < N_CULPRITS
+    harms = found[found["influence"] > 0].groupby("target_id")["rank"]
+    helps = found[found["influence"] < 0].groupby("target_id")["rank"]
+    assert len(harms.size()) + len(helps.size()) > 0
+    assert harms.size().max() <= N_CULPRITS and harms.size().min() < N_CULPRITS
+    assert helps.size().max() <= N_CULPRITS and helps.size().min() < N_CULPRITS
+    assert (harms.min() == 1).all()
+    assert (helps.max() == 7).all()
+    assert (found["influence"] != 0).all()
+
+
+def test_rows_that_were_dropped_have_no_rank():
+    weights = np.where(np.arange(12) < 3, 0.0, 1.0)
+    found = _table(weights)["row"]
+    assert found["rank"].max() == 9
+    ranks = found.sort_values(["target_id", "rank"]).groupby("target_id")["influence"]
+    assert ranks.apply(lambda values: values.is_monotonic_decreasing).all()
 
 
 def test_rows_that_were_dropped_have_no_line():

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skclif._audit.demonstration import read_carefully, wilson
+from skclif._audit.demonstration import read_carefully
+from skclif._audit.evidence import wilson
 from skclif._audit.rows import Reviews
 from skclif._audit.truth import Truth, mark
 

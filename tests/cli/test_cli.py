@@ -285,7 +285,7 @@ def test_a_file_of_an_office_program(tiny_encoder, tmp_path):
     assert predictions.loc[row, "text"] == expected
     page = (out / "audit.html").read_text(encoding="utf-8")
     assert "avis d&#39;été.csv" in page
-    assert "none were asked for here" in page
+    assert "None was traced to training rows;" in page
 
 
 def test_without_concepts_the_black_box_is_audited(file, tiny_encoder, tmp_path):

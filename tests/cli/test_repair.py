@@ -343,7 +343,8 @@ def test_what_changed_is_in_trail_run_page_and_output(shaken):
     assert "(95 % intervals, each text compared with itself)" in printed
     assert "flatter" not in printed and "chose" not in section
     shares = "".join(
-        f'<td class="num">{100 * said["accuracy"][when]:.1f}\xa0%</td>'
+        f'<td data-name="{when.capitalize()}" class="num">'
+        f"{100 * said['accuracy'][when]:.1f}\xa0%</td>"
         for when in ("before", "after")
     )
     assert shares in (out / "audit.html").read_text(encoding="utf-8")

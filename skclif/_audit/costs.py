@@ -1,0 +1,67 @@
+"""How much memory an audit takes, before anything is embedded."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from .._models.costs import explained_size
+from .._results.words import how_many
+from ..exceptions import DataFileError
+from .rows import Reviews, schema_of
+
+_WORTH_SAYING = 2**29  # bytes
+
+
+def memory_note(
+    train: Reviews,
+    kinds: dict[str, str],
+    n_features: int,
+    available: int | None = None,
+) -> str | None:
+    """Return how much memory influence on these rows takes; None if it is little.
+
+    Parameters
+    ----------
+    train : Reviews
+        The rows to train on.
+    kinds : dict of str to {"categorical", "continuous"}
+        Of the concepts that are numbers.
+    n_features : int
+        Length of the vectors of texts.
+    available : int, default=None
+        Bytes of memory that there are; None for those of this machine.
+
+    Raises
+    ------
+    DataFileError
+        If it takes more than there is.
+    """
+    schema, classes = schema_of(train, kinds), np.unique(train.labels)
+    size = explained_size(schema, len(classes), len(train), n_features)
+    if size < _WORTH_SAYING:
+        return None
+    counts = {"the label": len(classes)}
+    for name, values in zip(schema.names, schema.classes, strict=True):
+        if values is not None:
+            counts[repr(name)] = len(values)
+    most = max(counts, key=lambda name: counts[name])
+    about = (
+        f"Influence, suspects and suggestions take {size / 2**30:.1f} GiB of memory or "
+        f"more: {how_many(len(train), 'text')}, and {most} has "
+        f"{how_many(counts[most], 'value')}."
+    )
+    if size > (_physical() if available is None else available):
+        raise DataFileError(
+            f"{about} This machine has less. Sort the values into fewer in the file, "
+            "or give fewer texts."
+        )
+    return about
+
+
+def _physical() -> float:
+    """Return the bytes of memory of this machine; any number where it does not say."""
+    if not hasattr(os, "sysconf"):
+        return float("inf")
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

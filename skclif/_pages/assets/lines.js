@@ -1,0 +1,85 @@
+// A line of a queue: its state, what it would change, and how it looks in the list.
+
+const STATES = {
+  "": ["·", "undecided"],
+  accept: ["✓", "accepted"],
+  edit: ["✎", "accepted with another value"],
+  reject: ["✗", "rejected"],
+  skip: ["↷", "skipped"],
+};
+
+function stateOf(line) {
+  const own = decided(line);
+  return own.decision === "accept" && own.proposed !== null ? "edit" : own.decision;
+}
+
+function isAsked(line) {
+  return line.kind === "annotate" && line.current === null;
+}
+
+function changeWords(line) {
+  if (line.kind === "drop") return ["leave the row out"];
+  const what =
+    line.kind === "annotate"
+      ? bdi(line.path)
+      : line.kind === "relabel"
+        ? "label"
+        : "weight";
+  if (isAsked(line)) return [what, " is missing"];
+  return [what, ": ", bdi(line.current), " → ", h("b", {}, bdi(line.proposed))];
+}
+
+function score(line) {
+  if (line.effect !== null)
+    return [
+      h("span", {
+        class: "num",
+        title:
+          "effect on the mean log-loss of the held-out texts, nats; negative = good",
+        text: signed(line.effect, 2),
+      }),
+    ];
+  return [
+    h("span", {
+      class: "num",
+      title: "probability of being wrong",
+      text: percent(line.p, 0),
+    }),
+  ];
+}
+
+function lineItem(line) {
+  const state = stateOf(line);
+  return [
+    h(
+      "div",
+      { class: "line" },
+      h(
+        "span",
+        {},
+        h("span", {
+          class: `state ${state}`,
+          "aria-hidden": "true",
+          text: STATES[state][0],
+        }),
+        hidden(STATES[state][1]),
+        " ",
+        h("strong", {}, bdi(line.id)),
+      ),
+      score(line),
+    ),
+    h("div", { class: "line change" }, h("span", {}, changeWords(line))),
+    h("div", { class: "snippet", dir: "auto", text: snippet(TRAINING[line.row]) }),
+  ];
+}
+
+const KINDS = {
+  relabel: "another label",
+  annotate: "another annotation",
+  reweight: "another weight",
+  drop: "leave out",
+};
+
+function stateInWords(line) {
+  return STATES[decided(line).decision][1];
+}

@@ -1,0 +1,67 @@
+// The label head again: probabilities with some concepts set to known values, as
+// ConceptBottleneckClassifier.intervene gives them.
+
+function probabilities(activations) {
+  const scores = HEAD.coef.map((row, k) => dot(row, activations) + HEAD.intercept[k]);
+  const logits = scores.length === 1 ? [0, scores[0]] : scores;
+  const top = Math.max(...logits);
+  const weights = logits.map((value) => Math.exp(value - top));
+  const sum = weights.reduce((a, b) => a + b, 0);
+  const byClass = new Map(HEAD.classes.map((name, k) => [name, weights[k] / sum]));
+  return DATA.classes.map((name) => byClass.get(name));
+}
+
+function dot(a, b) {
+  return a.reduce((sum, value, k) => sum + value * b[k], 0);
+}
+
+// Activations with known values (by place of the concept) in place of predictions.
+function withValues(activations, known) {
+  const result = [...activations];
+  for (const [j, value] of known) {
+    const [start, stop] = HEAD.columns[j];
+    const values = HEAD.values[j];
+    if (values === null) result[start] = Number(value);
+    else if (values.length === 2) result[start] = values.indexOf(value);
+    else
+      for (let k = start; k < stop; k += 1)
+        result[k] = values[k - start] === value ? 1 : 0;
+  }
+  return result;
+}
+
+// What every concept, and last the intercept, adds to the log-odds of one class over
+// another.
+function contributions(activations, one, other) {
+  const weights = (name) => {
+    const k = HEAD.classes.indexOf(name);
+    return HEAD.coef.length > 1
+      ? [HEAD.coef[k], HEAD.intercept[k]]
+      : k === 1
+        ? [HEAD.coef[0], HEAD.intercept[0]]
+        : [HEAD.coef[0].map(() => 0), 0];
+  };
+  const [a, a0] = weights(one),
+    [b, b0] = weights(other);
+  const parts = HEAD.columns.map(([start, stop]) => {
+    let sum = 0;
+    for (let k = start; k < stop; k += 1) sum += (a[k] - b[k]) * activations[k];
+    return sum;
+  });
+  return [...parts, a0 - b0];
+}
+
+// The values of a concept with their activations; null for a number.
+function readings(activations, j) {
+  const values = HEAD.values[j];
+  if (values === null) return null;
+  const [start, stop] = HEAD.columns[j];
+  const found = activations.slice(start, stop);
+  const shares = values.length === 2 ? [1 - found[0], found[0]] : found;
+  if (HEAD.bottleneck !== "logit") return values.map((value, k) => [value, shares[k]]);
+  const logits = values.length === 2 ? [0, found[0]] : found;
+  const top = Math.max(...logits);
+  const weights = logits.map((value) => Math.exp(value - top));
+  const sum = weights.reduce((a, b) => a + b, 0);
+  return values.map((value, k) => [value, weights[k] / sum]);
+}

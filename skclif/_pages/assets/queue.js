@@ -1,0 +1,455 @@
+// A queue of lines to decide on: accept, reject, edit or skip each, and take the file.
+
+class Queue {
+  constructor(name, title, empty) {
+    this.name = name;
+    this.queue = DATA.queues[name];
+    this.fileName = name === "suspects" ? "decisions.csv" : `decisions-${name}.csv`;
+    this.notice = h("p", { class: "small", role: "status" });
+    this.progress = h("span", { class: "progress" });
+    this.meter = h("span", { class: "bar" });
+    const lines = this.queue.lines;
+    this.view = new View(name, {
+      title,
+      items: lines,
+      empty,
+      measure: name === "suspects" ? "p of being wrong" : "effect, nats",
+      item: lineItem,
+      detail: (line) => this.detail(line),
+      tools: this.tools(),
+      filters: this.filters(lines),
+      orders: this.orders(),
+    });
+    this.count();
+  }
+
+  filters(lines) {
+    const row = (line) => TRAINING[line.row];
+    const found = [
+      {
+        name: "search",
+        words: "Search text or id",
+        search: true,
+        of: (line) => [line.id, row(line).text],
+      },
+      {
+        name: "state",
+        words: "Decision",
+        of: stateInWords,
+        values: ["undecided", "accepted", "rejected", "skipped"],
+      },
+      {
+        name: "kind",
+        words: "Change",
+        of: (line) => line.kind,
+        values: distinct(lines, (line) => line.kind),
+        name_of: (kind) => KINDS[kind],
+      },
+      {
+        name: "path",
+        words: "Of",
+        of: (line) => line.path,
+        values: distinct(lines, (line) => line.path),
+      },
+      {
+        name: "label",
+        words: "Label of the row",
+        of: (line) => row(line).label,
+        values: DATA.classes,
+      },
+      {
+        name: "current",
+        words: "Value now",
+        of: (line) => line.current,
+        values: distinct(lines, (line) =>
+          line.kind === "reweight" || line.kind === "drop" ? null : line.current,
+        ),
+      },
+      {
+        name: "group",
+        words: "Group",
+        of: (line) => row(line).group,
+        values: DATA.groups,
+      },
+    ];
+    if (lines.some((line) => line.p !== null)) {
+      found.push({
+        name: "p",
+        words: "Probability of being wrong",
+        slider: true,
+        all: 0,
+        say: (limit) => (limit ? `≥ ${limit} %` : "any"),
+        passes: (line, limit) => line.p !== null && line.p >= limit,
+      });
+    }
+    return found;
+  }
+
+  orders() {
+    const isEffect = this.name === "suggestions";
+    return [
+      {
+        name: "list",
+        words: isEffect ? "as listed: most helpful first" : "most probably wrong first",
+      },
+      {
+        name: "path",
+        words: "what it is about",
+        by: (line) => `${line.path} ${line.current}`,
+      },
+      { name: "group", words: "group", by: (line) => TRAINING[line.row].group ?? "" },
+      { name: "row", words: "id", by: (line) => line.id },
+    ];
+  }
+
+  tools() {
+    const file = h("input", {
+      type: "file",
+      accept: ".csv,.tsv,.txt,text/csv",
+      class: "unseen",
+      tabindex: "-1",
+      "aria-label": "File of earlier decisions",
+      on: {
+        change: async () => {
+          if (!file.files.length) return;
+          this.notice.textContent = importDecisions(
+            await file.files[0].text(),
+            this.queue,
+            this.name,
+          );
+          file.value = "";
+          this.changed();
+        },
+      },
+    });
+    return h(
+      "div",
+      { class: "tools" },
+      h(
+        "div",
+        { class: "done" },
+        this.progress,
+        h("span", { class: "track", "aria-hidden": "true" }, this.meter),
+      ),
+      h(
+        "div",
+        { class: "buttons" },
+        h(
+          "button",
+          { type: "button", class: "first", on: { click: () => this.save() } },
+          `Download ${this.fileName}`,
+        ),
+        h(
+          "button",
+          { type: "button", on: { click: () => file.click() } },
+          "Import decisions",
+        ),
+        file,
+      ),
+      this.notice,
+    );
+  }
+
+  save() {
+    const done = this.queue.lines.filter(isDecided).length;
+    if (!done) {
+      this.notice.textContent =
+        "Nothing is decided yet: accept or reject a line first.";
+      return;
+    }
+    download(this.fileName, decisionsFile(this.queue));
+    this.notice.textContent = `${many(done, "decision")} saved. Next: skclif apply DIR ${this.fileName} – DIR is the folder of this page.`;
+  }
+
+  count() {
+    const done = this.queue.lines.filter(isDecided).length;
+    const all = this.queue.lines.length;
+    this.progress.textContent = `${count(done)} of ${count(all)} decided`;
+    this.meter.style.width = `${all ? (100 * done) / all : 0}%`;
+    if (done && !keeps)
+      this.notice.textContent =
+        "This browser keeps nothing of this page: download the file before you close it.";
+  }
+
+  changed() {
+    this.count();
+    this.view.redraw();
+  }
+
+  // --- One line -----------------------------------------------------------------------
+
+  detail(line) {
+    const row = TRAINING[line.row];
+    return [
+      h(
+        "header",
+        {},
+        h("h3", {}, changeWords(line)),
+        h(
+          "p",
+          { class: "muted" },
+          "in row ",
+          bdi(line.id),
+          row.group !== null ? [" · group ", bdi(row.group)] : null,
+        ),
+      ),
+      passage(row),
+      this.known(line, row),
+      this.evidence(line),
+      line.truth
+        ? h("p", {}, h("span", { class: "chip note" }, bdi(line.truth)))
+        : null,
+      this.panel(line),
+    ];
+  }
+
+  // What else people said of the row.
+  known(line, row) {
+    const fact = (name, value, isIt) =>
+      h(
+        "div",
+        { class: isIt ? "it" : "" },
+        h("dt", {}, bdi(name)),
+        h(
+          "dd",
+          {},
+          value === null
+            ? h("span", { class: "muted", text: "not annotated" })
+            : bdi(value),
+        ),
+      );
+    return h(
+      "dl",
+      { class: "facts" },
+      fact("label", row.label, line.path === "label"),
+      DATA.concepts.map((concept, j) =>
+        fact(
+          concept.name,
+          row.annotated[j],
+          line.kind === "annotate" && line.path === concept.name,
+        ),
+      ),
+    );
+  }
+
+  evidence(line) {
+    const said = [];
+    if (line.p !== null)
+      said.push(
+        h(
+          "span",
+          {},
+          "Wrong with a probability of ",
+          h("strong", { text: percent(line.p) }),
+          ".",
+        ),
+      );
+    if (line.effect !== null)
+      said.push(
+        " ",
+        h(
+          "span",
+          { title: `${signed(line.effect)} nats` },
+          isAsked(line) ? "If the guess is right, knowing it changes" : "It changes",
+          " the mean loss on the held-out texts by ",
+          h("strong", { text: signed(line.effect, 2) }),
+          line.effect < 0 ? " (better)." : " (worse).",
+        ),
+      );
+    if (line.guess !== null)
+      said.push(
+        " ",
+        h(
+          "span",
+          {},
+          "The model guesses ",
+          h("strong", {}, bdi(line.guess)),
+          ", and is often wrong: only who reads the text can say.",
+        ),
+      );
+    return h("p", {}, said);
+  }
+
+  panel(line) {
+    const own = decided(line),
+      state = stateOf(line);
+    const button = (name, words, key, act, isDisabled) =>
+      h(
+        "button",
+        {
+          type: "button",
+          class: `decide ${name}`,
+          "aria-pressed": state === name ? "true" : "false",
+          disabled: isDisabled,
+          "aria-keyshortcuts": key,
+          on: { click: act },
+        },
+        words,
+        " ",
+        h("kbd", { text: key }),
+      );
+    const picker = this.picker(line);
+    const why = h("input", {
+      type: "text",
+      value: own.why,
+      autocomplete: "off",
+      on: {
+        change: () => {
+          decide(line, { why: why.value });
+          this.count();
+        },
+      },
+    });
+    this.why = why;
+    return h(
+      "section",
+      { class: "panel", "aria-label": "Decide" },
+      h(
+        "p",
+        { class: "said", role: "status" },
+        h("span", {
+          class: `state ${state}`,
+          "aria-hidden": "true",
+          text: STATES[state][0],
+        }),
+        " ",
+        STATES[state][1],
+        own.proposed !== null && state === "edit"
+          ? [": ", bdi(this.nameOf(line, own.proposed))]
+          : null,
+      ),
+      h(
+        "div",
+        { class: "buttons" },
+        button("accept", this.acceptWords(line), "a", () => this.act("accept"), false),
+        button("reject", this.rejectWords(line), "r", () => this.act("reject"), false),
+        button("skip", "Skip", "s", () => this.act("skip"), false),
+        own.decision
+          ? button("undo", "Undo", "u", () => this.act("undo"), false)
+          : null,
+      ),
+      picker,
+      field("Why (goes into the trail)", why),
+    );
+  }
+
+  acceptWords(line) {
+    if (line.kind === "drop") return ["Leave it out"];
+    return line.proposed === null
+      ? ["Accept the value below"]
+      : ["Accept ", bdi(line.proposed)];
+  }
+
+  rejectWords(line) {
+    return line.current === null || line.kind === "drop"
+      ? ["Reject"]
+      : ["Keep ", bdi(line.current)];
+  }
+
+  nameOf(line, written) {
+    const found = choicesOf(line)?.find((pair) => pair[1] === written);
+    return found ? found[0] || "no annotation" : written;
+  }
+
+  // Another value than the proposed one: of those that the model knows, or any number.
+  picker(line) {
+    const choices = choicesOf(line);
+    this.input = null;
+    if (choices !== null && !choices.length) return null;
+    const chosen = decided(line).proposed ?? "";
+    this.input =
+      choices === null
+        ? this.numberInput(line, chosen)
+        : this.valueSelect(line, choices, chosen);
+    const key = h("kbd", { text: "e" });
+    const words = isAsked(line) ? "Its value, as the text says it" : "Another value";
+    const picker = field([words, " ", key], this.input);
+    if (choices !== null || line.kind !== "annotate" || isAsked(line)) return picker;
+    const takeAway = h(
+      "button",
+      { type: "button", class: "quiet", on: { click: () => this.edit("unannotated") } },
+      "No annotation: take it away",
+    );
+    return [picker, h("div", {}, takeAway)];
+  }
+
+  numberInput(line, chosen) {
+    const isWeight = line.kind === "reweight";
+    const change = () => {
+      if (this.input.value !== "" && this.input.checkValidity())
+        this.edit(this.input.value);
+    };
+    return h("input", {
+      type: "number",
+      step: "any",
+      min: isWeight ? "0" : null,
+      max: isWeight ? "1000000" : null,
+      value: chosen,
+      on: { change },
+    });
+  }
+
+  valueSelect(line, choices, chosen) {
+    const others = choices.filter(
+      ([value, written]) => written !== line.proposed && (value || !isAsked(line)),
+    );
+    const words = (value) => {
+      if (value === "") return "no annotation: take it away";
+      return value === line.current ? `${value} (as it is)` : value;
+    };
+    const change = () => {
+      if (this.input.value !== "") this.edit(this.input.value);
+    };
+    return h(
+      "select",
+      { on: { change } },
+      option("", "choose …"),
+      others.map(([value, written]) =>
+        option(written, words(value), written === chosen),
+      ),
+    );
+  }
+
+  edit(written) {
+    const line = this.view.shown;
+    const current =
+      (choicesOf(line) ?? []).find((pair) => pair[0] === line.current)?.[1] ??
+      line.current;
+    if (line.current !== null && written === current)
+      this.take(line, { decision: "reject", proposed: null });
+    else
+      this.take(line, {
+        decision: "accept",
+        proposed: written === line.proposed ? null : written,
+      });
+    this.view.element.querySelector(".decide").focus();
+  }
+
+  act(what) {
+    const line = this.view.shown;
+    if (!line) return;
+    if (
+      what === "edit" ||
+      (what === "accept" && line.proposed === null && decided(line).proposed === null)
+    ) {
+      if (this.input) this.input.focus();
+      return;
+    }
+    if (what === "undo") {
+      this.take(line, { decision: "", proposed: null });
+      return;
+    }
+    const proposed =
+      what === "accept" && line.proposed === null ? decided(line).proposed : null;
+    this.take(line, { decision: what, proposed });
+    this.view.next(1);
+  }
+
+  take(line, change) {
+    const hadFocus = this.view.pane.contains(document.activeElement);
+    decide(line, { ...change, why: this.why?.value ?? "" });
+    this.notice.textContent = "";
+    this.changed();
+    if (hadFocus) this.view.pane.querySelector(".decide")?.focus();
+  }
+}
