@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,12 +13,13 @@ from ..exceptions import DataFileError
 from .rows import Reviews, schema_of
 
 _WORTH_SAYING = 2**29  # bytes
+_FEW = 10  # values never take much, whatever the number of texts
 
 
 def memory_note(
     train: Reviews,
     kinds: dict[str, str],
-    n_features: int,
+    n_features: Callable[[], int],
     available: int | None = None,
 ) -> str | None:
     """Return how much memory influence on these rows takes; None if it is little.
@@ -28,8 +30,8 @@ def memory_note(
         The rows to train on.
     kinds : dict of str to {"categorical", "continuous"}
         Of the concepts that are numbers.
-    n_features : int
-        Length of the vectors of texts.
+    n_features : callable
+        Returns the length of the vectors of texts; that may load a model.
     available : int, default=None
         Bytes of memory that there are; None for those of this machine.
 
@@ -39,14 +41,16 @@ def memory_note(
         If it takes more than there is.
     """
     schema, classes = schema_of(train, kinds), np.unique(train.labels)
-    size = explained_size(schema, len(classes), len(train), n_features)
-    if size < _WORTH_SAYING:
-        return None
     counts = {"the label": len(classes)}
     for name, values in zip(schema.names, schema.classes, strict=True):
         if values is not None:
             counts[repr(name)] = len(values)
     most = max(counts, key=lambda name: counts[name])
+    if counts[most] <= _FEW:
+        return None
+    size = explained_size(schema, len(classes), len(train), n_features())
+    if size < _WORTH_SAYING:
+        return None
     about = (
         f"Influence, suspects and suggestions take {size / 2**30:.1f} GiB of memory or "
         f"more: {how_many(len(train), 'text')}, and {most} has "

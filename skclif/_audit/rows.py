@@ -312,9 +312,10 @@ def _refuse_single_values(concepts: pd.DataFrame) -> None:
 
 def schema_of(train: Reviews, kinds: dict[str, str]) -> ConceptSchema:
     """Return the concepts that a model of these rows would know."""
-    annotations = Annotations.read(train.concepts, None, len(train))
-    if annotations is None:
+    if not train.concepts.shape[1]:
         return ConceptSchema()
+    annotations = Annotations.read(train.concepts, None, len(train))
+    assert annotations is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ManyValuesWarning)  # in words of the command
         return annotations.learn(np.ones(len(train)), kinds)[0]

@@ -349,10 +349,14 @@ def _embed(
         cache_dir=out,
         verbose=int(console.shows_bars),
     )
-    note = memory_note(train, kinds, len(embedder.get_feature_names_out()))
+    texts = np.concatenate([train.texts, held_out.texts])
+
+    def n_features() -> int:
+        return len(embedder.fit(texts).get_feature_names_out())
+
+    note = memory_note(train, kinds, n_features)
     if note is not None:
         console.note(note)
-    texts = np.concatenate([train.texts, held_out.texts])
     advice = "Use --long-text mean to embed such texts in chunks."
     X, notes = embed(console, embedder, texts, advice)
     about = describe_embedder(embedder)

@@ -10,6 +10,10 @@ from skclif._models.costs import explained_size
 from skclif.exceptions import DataFileError
 
 
+def width():
+    return 384
+
+
 def rows(n_values, n=3000):
     codes = np.arange(n) % n_values
     return Reviews.from_parts(
@@ -20,13 +24,14 @@ def rows(n_values, n=3000):
     )
 
 
-def test_little_is_not_worth_a_word():
-    assert memory_note(rows(3), {}, 384) is None
+def test_little_is_not_worth_a_word_and_no_model():
+    assert memory_note(rows(10), {}, lambda: pytest.fail("a model is loaded")) is None
+    assert memory_note(rows(11), {}, width) is None
 
 
 def test_many_values_are_named_with_their_memory():
     train = rows(100)
-    said = memory_note(train, {}, 384)
+    said = memory_note(train, {}, width)
     assert "3,000 texts, and 'topic' has 100 values." in said
     gib = float(said.split("take ")[1].split(" GiB")[0])
     # What the model of these concepts takes by itself.
@@ -39,4 +44,4 @@ def test_more_than_there_is_is_refused():
     with pytest.raises(
         DataFileError, match="'topic' has 100 values. This machine has less. Sort the"
     ):
-        memory_note(rows(100), {}, 384, available=2**29)
+        memory_note(rows(100), {}, width, available=2**29)
