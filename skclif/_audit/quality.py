@@ -200,7 +200,8 @@ def doubts_of(learned: list[Learning], advice: str = "") -> list[str]:
         scores = ", ".join(_in_words(one) for one in nothing)
         doubts.append(
             f"Nothing was learned of {how_many(len(nothing), 'concept')}: "
-            f"{scores}. So suspects.csv lists no annotation of "
+            f"{scores}; no more than chance could give. "
+            f"So suspects.csv lists no annotation of "
             f"{'it' if len(nothing) == 1 else 'them'}, and paths through "
             f"{'it' if len(nothing) == 1 else 'them'} mean little."
         )

@@ -144,16 +144,20 @@ def _next(
     """Return lines about missing annotations, the most useful first."""
     missing = _missing(revision, records)
     asked = {
-        (line["id"], line["path"]): line["effect"]
+        (line["id"], line["path"]): line
         for line in _read(folder / SUGGESTIONS)
         if line["kind"] == "annotate" and not line["current"]
     }
-    wanted = [key for key in asked if key in missing]
+    # The model says of no amount how unsure it is: only suggestions ask for some.
+    wanted = [
+        {**missing[key], "effect": line["effect"]} if key in missing else line
+        for key, line in asked.items()
+    ]
     rest = sorted(
         missing.keys() - asked.keys(),
         key=lambda key: (float(missing[key]["probability_guess"]), key),
     )
-    return [{**missing[key], "effect": asked.get(key, "")} for key in [*wanted, *rest]]
+    return [*wanted, *({**missing[key], "effect": ""} for key in rest)]
 
 
 def _missing(

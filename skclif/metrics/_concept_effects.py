@@ -133,7 +133,7 @@ def _values(
     pairs = []
     for j, (name, known) in enumerate(zip(names, model.concept_classes_, strict=True)):
         if name in given:
-            chosen = list(given[name])
+            chosen = _listed(name, given[name])
         elif known is not None:
             chosen = known.tolist()
         else:
@@ -142,6 +142,15 @@ def _values(
             chosen = np.quantile(np.asarray(column, dtype=float), _QUANTILES).tolist()
         pairs += [(name, value) for value in chosen]
     return pairs
+
+
+def _listed(name: str, values: Any) -> list[Any]:
+    is_listed = not isinstance(values, str | bytes) and hasattr(values, "__iter__")
+    if not is_listed or not len(listed := list(values)):
+        raise ValueError(
+            f"values[{name!r}] must be a list of one value or more, got {values!r}."
+        )
+    return listed
 
 
 def _constant(name: str, value: Any, n_rows: int) -> pd.DataFrame:

@@ -103,6 +103,8 @@ def test_a_pipeline_is_taken_apart_and_nothing_is_warned_of(clf):
             ValueError,
             "the value .*7.* for concept 'food'.*never seen in fit",
         ),
+        ({"open": "yes"}, ValueError, r"values\['open'\] must be a list .* got 'yes'"),
+        ({"food": []}, ValueError, r"values\['food'\] must be a list .* or more"),
         ([("food", 1)], TypeError, "values must be a dict from the names .* got list"),
     ],
 )

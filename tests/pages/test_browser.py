@@ -584,11 +584,12 @@ def test_a_missing_annotation_needs_a_value_to_be_accepted(visit, tmp_path):
     picker.select_option("no plain words")
     assert _decided(page, "suggestions") == "1 of 2 decided"
     page.keyboard.press("j")
-    number = page.locator("#suggestions .panel input[type=number]")
-    number.fill("-1")
-    number.press("Tab")
-    assert _decided(page, "suggestions") == "1 of 2 decided"
-    number.fill("0.5")
+    number = page.locator("#suggestions .panel input[inputmode=decimal]")
+    for wrong in ("-1", "0,5,5", "half", "1,000.5"):
+        number.fill(wrong)
+        number.press("Tab")
+        assert _decided(page, "suggestions") == "1 of 2 decided"
+    number.fill("0,5")  # as half of Europe writes it
     number.press("Tab")
     assert _decided(page, "suggestions") == "2 of 2 decided"
     file = tmp_path / "decisions.csv"

@@ -109,17 +109,10 @@ function conceptRow(one, concept, j, changed, inputs) {
   const name = `Value of ${concept.name}`;
   let input;
   if (found === null) {
-    const entered = () => {
-      if (input.checkValidity()) changed(input.value);
-    };
-    input = h("input", {
-      type: "number",
-      step: "any",
-      placeholder: predicted,
-      "aria-label": name,
-      disabled: isLogit,
-      on: { input: entered },
-    });
+    input = numberField(
+      { placeholder: predicted, "aria-label": name, disabled: isLogit, event: "input" },
+      changed,
+    );
   } else {
     const values = concept.values.slice(0, -1).map(([value]) => value);
     input = h(

@@ -56,6 +56,35 @@ function field(words, input, className = "field") {
   return h("div", { class: className }, h("label", { for: input.id }, words), input);
 }
 
+const WRITTEN_NUMBER = /^[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?$/i;
+
+// A number as people write it, with a point or a comma; null for anything else.
+function writtenNumber(text) {
+  const word = text.trim();
+  return WRITTEN_NUMBER.test(word) ? word.replace(",", ".") : null;
+}
+
+// A field for a number. Browsers drop the comma of 2,5 from a field of the type number.
+function numberField(properties, entered, low = -Infinity, high = Infinity) {
+  const { event = "change", ...rest } = properties;
+  const check = () => {
+    const isEmpty = input.value.trim() === "";
+    const found = writtenNumber(input.value);
+    const fits = found !== null && Number(found) >= low && Number(found) <= high;
+    const range = low > -Infinity ? ` from ${low} to ${high}` : "";
+    input.setCustomValidity(isEmpty || fits ? "" : `Write a number${range}, such as 2.5.`);
+    if (isEmpty || fits) entered(isEmpty ? "" : found);
+    else if (event === "change") input.reportValidity();
+  };
+  const input = h("input", {
+    type: "text",
+    inputmode: "decimal",
+    ...rest,
+    on: { [event]: check },
+  });
+  return input;
+}
+
 function option(value, words, isChosen) {
   return h("option", { value, selected: isChosen, text: words });
 }

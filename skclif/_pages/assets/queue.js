@@ -375,18 +375,14 @@ class Queue {
 
   numberInput(line, chosen) {
     const isWeight = line.kind === "reweight";
-    const change = () => {
-      if (this.input.value !== "" && this.input.checkValidity())
-        this.edit(this.input.value);
+    const change = (written) => {
+      if (written !== "") this.edit(written);
     };
-    return h("input", {
-      type: "number",
-      step: "any",
-      min: isWeight ? "0" : null,
-      max: isWeight ? "1000000" : null,
-      value: chosen,
-      on: { change },
-    });
+    return numberField(
+      { value: chosen },
+      change,
+      ...(isWeight ? [0, 1000000] : []),
+    );
   }
 
   valueSelect(line, choices, chosen) {
