@@ -332,6 +332,8 @@ def archive(**contents):
         (archive(a_csv=TABLE * 9).replace(TABLE[:4].encode(), b"TEXT"), None),
         (b"no archive", "r.zip is not a whole zip file"),
     ],
+    # An archive holds the time, and names of tests must be the same in all processes.
+    ids=["none", "two", "suffix", "column", "cut", "altered", "no archive"],
 )
 def test_refused_archives(content, message, write):
     path = write(content, "r.zip")
