@@ -1,4 +1,4 @@
-"""How much memory an audit takes, before anything is embedded."""
+"""How much memory and time an audit takes, before anything is embedded."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .._models.costs import explained_size
+from .._models.costs import explained_seconds, explained_size
 from .._results.words import how_many
 from ..exceptions import DataFileError
 from .rows import Reviews, schema_of
 
 _WORTH_SAYING = 2**29  # bytes
+_LONG = 20.0  # seconds
 _FEW = 10  # values never take much, whatever the number of texts
 
 
-def memory_note(
+def cost_note(
     train: Reviews,
     kinds: dict[str, str],
     n_features: Callable[[], int],
     available: int | None = None,
 ) -> str | None:
-    """Return how much memory influence on these rows takes; None if it is little.
+    """Return how much memory and time these rows take; None if both are little.
 
     Parameters
     ----------
@@ -48,12 +49,14 @@ def memory_note(
     most = max(counts, key=lambda name: counts[name])
     if counts[most] <= _FEW:
         return None
-    size = explained_size(schema, len(classes), len(train), n_features())
-    if size < _WORTH_SAYING:
+    sizes = (schema, len(classes), len(train), n_features())
+    size, seconds = explained_size(*sizes), explained_seconds(*sizes)
+    if size < _WORTH_SAYING and seconds < _LONG:
         return None
     about = (
         f"Influence, suspects and suggestions take {size / 2**30:.1f} GiB of memory or "
-        f"more: {how_many(len(train), 'text')}, and {most} has "
+        f"more, and about {_in_words(seconds)} of a processor: "
+        f"{how_many(len(train), 'text')}, and {most} has "
         f"{how_many(counts[most], 'value')}."
     )
     if size > (_physical() if available is None else available):
@@ -62,6 +65,15 @@ def memory_note(
             "or give fewer texts."
         )
     return about
+
+
+def _in_words(seconds: float) -> str:
+    """Return a time as roughly as it is known."""
+    if seconds < 90:
+        return f"{max(round(seconds, -1), 10):.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.0f} hours"
 
 
 def _physical() -> float:

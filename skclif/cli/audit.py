@@ -333,7 +333,7 @@ def _embed(
     """Return both parts with vectors, warnings, and a description of the embedder."""
     import numpy as np
 
-    from .._audit.costs import memory_note
+    from .._audit.costs import cost_note
     from .._inputs.devices import resolve_device
     from .._models.files import describe_embedder
     from .._text.embedder import SentenceEmbedder
@@ -354,7 +354,7 @@ def _embed(
     def n_features() -> int:
         return len(embedder.fit(texts).get_feature_names_out())
 
-    note = memory_note(train, kinds, n_features)
+    note = cost_note(train, kinds, n_features)
     if note is not None:
         console.note(note)
     advice = "Use --long-text mean to embed such texts in chunks."
