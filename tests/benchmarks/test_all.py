@@ -29,7 +29,8 @@ needs_git = pytest.mark.skipif(
 NEED_CLEANLAB = {"clif", "detection", "reweighting", "reweighting_cost"}
 MARKS = {
     "baselines": [needs_model],
-    "compare": [needs_git, needs_model],
+    # It runs an earlier commit too, and is the longest of all.
+    "compare": [needs_git, needs_model, pytest.mark.full],
     "embedding": [needs_model],
     "embedding_search": [needs_model],
 }
