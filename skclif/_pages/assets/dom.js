@@ -1,7 +1,5 @@
 // Elements are made from tags, properties and children; text is only ever text.
 
-const SVG = "http://www.w3.org/2000/svg";
-
 function put(element, properties, children) {
   for (const [name, value] of Object.entries(properties ?? {})) {
     if (value === null || value === undefined || value === false) continue;
