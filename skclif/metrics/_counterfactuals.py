@@ -86,7 +86,7 @@ def counterfactual_pairs(
             "the name of its original; a text without versions is a group by itself."
         )
     is_edit = ~pd.isna(names)
-    if unknown := [name for name in names[is_edit] if name not in table.columns]:
+    if unknown := [n for n in names[is_edit] if n not in list(table.columns)]:
         raise ValueError(
             f"edited names the concept {unknown[0]!r}, but concepts has "
             f"{', '.join(map(repr, table.columns))}."
@@ -285,6 +285,8 @@ def _with_concept_set(
     concepts = pd.DataFrame(
         {name: values.where(pairs["concept"] == name) for name in set(pairs["concept"])}
     )
+    if isinstance(features, pd.DataFrame):
+        concepts.index = features.index  # rows are matched by position
     with warnings.catch_warnings(), error_context("pairs", "of values the model knows"):
         # Of corrections that hurt: nothing is corrected here.
         warnings.simplefilter("ignore", InterventionWarning)

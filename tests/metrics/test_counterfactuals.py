@@ -88,6 +88,10 @@ def test_pairs_of_an_array_and_of_other_missing_values():
             {"edited": ["price", *[None] * 7]},
             "edited names the concept 'price', but concepts has 'food', 'noise'.",
         ),
+        (
+            {"edited": pd.Series([["food"], *[None] * 7])},
+            r"edited names the concept \['food'\], but",
+        ),
         ({"groups": range(8)}, "There is no pair: no two rows with the same value"),
         (
             {"edited": VERSIONS["edited"][::-1]},
@@ -188,6 +192,16 @@ def test_estimates_are_interventions_on_each_base(linear, fitted):
         as_is = clf.predict_proba(x)
         np.testing.assert_allclose(found["predicted"][[i]], after - as_is, atol=1e-12)
         np.testing.assert_allclose(found["known"][[i]], after - before, atol=1e-12)
+
+
+def test_features_with_an_index_are_matched_by_position(linear, fitted):
+    X, concepts, pairs, _ = linear
+    clf = ConceptBottleneckClassifier().fit(
+        pd.DataFrame(X).add_prefix("x"), fitted[1], concepts=concepts
+    )
+    for some in (pairs[:2], pairs[:2].iloc[::-1], pairs[9:30]):
+        found = estimate_icace(clf, pd.DataFrame(X).add_prefix("x"), some)
+        np.testing.assert_allclose(found, estimate_icace(fitted[0], X, some))
 
 
 def test_counterfactuals_are_not_looked_at(linear, fitted):
