@@ -13,8 +13,11 @@ from benchmarks.cebab_causal import (
     at_random,
     conditional_expectation,
     generate,
+    indicators,
+    new_value_shares,
     s_learner,
     soft_s_learner,
+    softer_s_learner,
 )
 from skclif.metrics import cace, counterfactual_pairs, icace_error, order_faithfulness
 
@@ -71,7 +74,15 @@ def case(part, pairs):
         return np.column_stack([share, 1 - share])
 
     base = part.concepts.iloc[pairs["base"]].reset_index(drop=True)
-    return Case(train, pairs, proba(train.concepts), proba(base), train.concepts, base)
+    return Case(
+        train=train,
+        pairs=pairs,
+        train_proba=proba(train.concepts),
+        base_proba=proba(base),
+        train_predicted=train.concepts,
+        base_predicted=base,
+        base_shares=indicators(base),
+    )
 
 
 def test_explainers_of_a_model_of_concepts(case, part, pairs):
@@ -88,7 +99,9 @@ def test_explainers_of_a_model_of_concepts(case, part, pairs):
     assert 0.5 < np.mean(has_alike) < 1
     np.testing.assert_allclose(found[has_alike], truth[has_alike], atol=1e-12)
     # The learner on probabilities is close, and that on labels knows only the sign.
-    np.testing.assert_allclose(soft_s_learner(case, rng)[:, 0], truth, atol=0.1)
+    soft = soft_s_learner(case, rng)
+    np.testing.assert_allclose(soft[:, 0], truth, atol=0.1)
+    np.testing.assert_array_equal(softer_s_learner(case, rng), soft)  # all is sure here
     on_labels = s_learner(case, rng)[:, 0]
     assert (np.sign(on_labels) == np.sign(truth))[np.abs(truth) > 0.3].all()
     own = pairs["concept"] == "food"
@@ -108,6 +121,13 @@ def test_rows_that_are_alike(case):
     # Nothing is like a base with values that no row has.
     rows = alike(case, ("no", "no", "no", "no"), "noise", "Positive")
     assert list(rows) == list(np.flatnonzero(concepts["noise"] == "Positive"))
+
+
+def test_the_share_of_the_new_value(case, part, pairs):
+    after = part.concepts.iloc[pairs["counterfactual"]]
+    for concepts, expected in [(after, 1), (case.base_predicted, 0)]:
+        found = new_value_shares(indicators(concepts), pairs, case.train)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_probabilities_as_labels():
