@@ -1,4 +1,4 @@
-"""How well influence predicts retraining, and what correcting concepts is worth."""
+"""How well influence predicts retraining, and what concepts do to the label."""
 
 from .._results.effects import ConceptEffectDisplay, ConceptEffects
 from .._results.interventions import InterventionCurve
