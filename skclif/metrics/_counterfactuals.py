@@ -89,12 +89,13 @@ def counterfactual_pairs(
     if unknown := [n for n in names[is_edit] if n not in list(table.columns)]:
         raise ValueError(
             f"edited names the concept {unknown[0]!r}, but concepts has "
-            f"{', '.join(map(repr, table.columns))}."
+            f"{', '.join(map(repr, table.columns))}. Name its columns as edited does."
         )
+    values = {name: table[name].to_numpy(dtype=object) for name in table.columns}
     lines = [
         line
         for _, rows in pd.Series(range(len(table))).groupby(owners, sort=False)
-        for line in _pairs_of_one_text(table, names, is_edit, rows.tolist())
+        for line in _pairs_of_one_text(values, names, is_edit, rows.tolist())
     ]
     if not lines:
         raise ValueError(
@@ -109,7 +110,10 @@ counterfactual_pairs.__module__ = "skclif.metrics"
 
 
 def _pairs_of_one_text(
-    table: pd.DataFrame, names: np.ndarray, is_edit: np.ndarray, rows: list[int]
+    values: dict[str, np.ndarray],
+    names: np.ndarray,
+    is_edit: np.ndarray,
+    rows: list[int],
 ) -> list[tuple[int, int, str, Any, Any]]:
     pairs = []
     for base in rows:
@@ -118,7 +122,7 @@ def _pairs_of_one_text(
             if base == other or len(concepts) != 1:  # two originals, or two concepts
                 continue
             (concept,) = concepts
-            before, after = table[concept].iloc[base], table[concept].iloc[other]
+            before, after = values[concept][[base, other]]
             if not pd.isna(before) and not pd.isna(after) and before != after:
                 pairs.append((base, other, concept, before, after))
     return pairs

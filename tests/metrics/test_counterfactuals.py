@@ -86,7 +86,7 @@ def test_pairs_of_an_array_and_of_other_missing_values():
         ),
         (
             {"edited": ["price", *[None] * 7]},
-            "edited names the concept 'price', but concepts has 'food', 'noise'.",
+            "edited names the concept 'price', but concepts has 'food', 'noise'. Name",
         ),
         (
             {"edited": pd.Series([["food"], *[None] * 7])},
