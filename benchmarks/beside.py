@@ -8,9 +8,11 @@ the same heads. captum gets an environment of its own in ``.cache/peers-beside``
     python -m benchmarks.beside [--seeds 3]
 """
 
+import re
 import subprocess
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -324,6 +326,7 @@ def main(argv=None):
         measure(options.task, seed, options.n_rows, options.peers)
         for seed in range(options.seeds)
     ]
+    captum = re.search("captum==(.+)", REQUIREMENTS)[1]
     write_table(
         "beside",
         "What people ask, beside cleanlab, captum and LogisticRegression",
@@ -331,7 +334,8 @@ def main(argv=None):
         table(draws),
         [
             f"Means over {options.seeds} draws of the errors: {RATE:.0%} of labels and "
-            "annotations became any other value. '-': it has no answer.",
+            "annotations became any other value. '-': it has no answer. cleanlab "
+            f"{version('cleanlab')}, captum {captum}.",
             "Wrong values: skclif's suspects; cleanlab's label quality scores, of "
             "probabilities of five folds; captum's self-influence; the probability of "
             "the value by LogisticRegression, on the rows that it was fitted to.",
