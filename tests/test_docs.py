@@ -122,6 +122,14 @@ def test_the_other_commands_of_the_readme_run_in_order(tmp_path, monkeypatch):
     assert "Bit for bit" in printed["replay"]
 
 
+def test_made_reviews_replace_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.csv").write_text("Mine.")
+    with pytest.raises(SystemExit, match="reviews.csv is here already and was not rep"):
+        runpy.run_path(str(ROOT / "examples" / "make_reviews.py"))
+    assert (tmp_path / "reviews.csv").read_text() == "Mine."
+
+
 def test_the_table_of_the_readme_was_measured(extension):
     results = extension("results")
     measured = results.read_results(DOCS / "results" / "beside.json")
