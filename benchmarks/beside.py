@@ -38,8 +38,8 @@ captum==0.9.0
 PLAIN = LogisticRegression(tol=1e-8, max_iter=10_000)  # C=1, as in all that follows
 RATE = 0.2
 N_MISTAKES = 20
-BEFORE = "How good is the model on new texts?"
-AFTER = "How good is {} after the head of the list was read?"
+BEFORE = "How good on new texts?"
+AFTER = "And after a list was read?"
 LIBRARIES = ["skclif", "cleanlab", "captum", "LogisticRegression"]
 _ORDER = ["Negative", "unknown", "Positive"]
 _PEERS = ROOT / ".cache" / "peers-beside"
@@ -182,7 +182,7 @@ def which_row_caused(draw, plain, answers, n_rows):
     one = (time.process_time() - start) / len(found.rows[:10])
     seconds["LogisticRegression"] = one * len(draw.X)
     said["LogisticRegression"] = real
-    question = "Which rows caused a mistake of LogisticRegression?"
+    question = "Which rows caused a mistake?"
     yield (
         (question, "correlation with retraining"),
         {
@@ -191,7 +191,7 @@ def which_row_caused(draw, plain, answers, n_rows):
         },
     )
     yield (
-        (question, "error, as a share of the effects"),
+        (question, "relative error"),
         {
             name: np.linalg.norm(one - real) / np.linalg.norm(real)
             for name, one in said.items()
@@ -219,7 +219,7 @@ def through_what(draw, explainer, n_rows):
     )
     measure = "correlation with retraining"
     yield (
-        ("Which rows caused a mistake of the bottleneck?", measure),
+        ("And one of a bottleneck?", measure),
         {"skclif": found.agreements["newton", "row"].pearson},
     )
     yield (
@@ -246,10 +246,10 @@ def how_good(draw, plain, explainer, suspicious):
             changes = draw.changes(("label", row) for row in rows[: draw.n_read])
             y, _ = draw.corrected(changes)
             losses[name] = draw.scores(clone(PLAIN).fit(draw.X, y))[1]
-    yield (AFTER.format("LogisticRegression"), "log-loss"), losses
+    yield (AFTER, "log-loss of LogisticRegression"), losses
     edited = explainer.edit(**draw.changes(worst(suspicious)[: draw.n_read])).estimator
     yield (
-        (AFTER.format("the bottleneck"), "log-loss"),
+        (AFTER, "log-loss of the bottleneck"),
         {"skclif": draw.scores(edited)[1]},
     )
 
@@ -339,14 +339,15 @@ def main(argv=None):
             "Wrong values: skclif's suspects; cleanlab's label quality scores, of "
             "probabilities of five folds; captum's self-influence; the probability of "
             "the value by LogisticRegression, on the rows that it was fitted to.",
-            f"Mistakes: the first {N_MISTAKES} of the test part, and {options.n_rows} "
+            f"Mistakes: the first {N_MISTAKES} of LogisticRegression, then of the "
+            f"bottleneck, on the test part, and {options.n_rows} "
             "training rows, half of them the most influential. skclif's newton, and "
             "captum's exact NaiveInfluenceFunction with the penalty as its "
             "regularisation. Seconds are of the processor, on one thread, from a "
             "fitted model to the influence of all training rows. Those of "
             "LogisticRegression are of fits without each row, estimated from ten.",
-            "The head of a list: as many lines as labels are wrong. Its wrong values "
-            "are corrected, for LogisticRegression labels alone.",
+            "A list is read for as many lines as labels are wrong, and what is wrong in "
+            "them corrected; for LogisticRegression, lists of labels.",
         ],
         options=options,
     )
