@@ -340,14 +340,14 @@ def main(argv=None):
             "probabilities of five folds; captum's self-influence; the probability of "
             "the value by LogisticRegression, on the rows that it was fitted to.",
             f"Mistakes: the first {N_MISTAKES} of LogisticRegression, then of the "
-            f"bottleneck, on the test part, and {options.n_rows} "
-            "training rows, half of them the most influential. skclif's newton, and "
-            "captum's exact NaiveInfluenceFunction with the penalty as its "
-            "regularisation. Seconds are of the processor, on one thread, from a "
-            "fitted model to the influence of all training rows. Those of "
-            "LogisticRegression are of fits without each row, estimated from ten.",
-            "A list is read for as many lines as labels are wrong, and what is wrong in "
-            "them corrected; for LogisticRegression, lists of labels.",
+            f"bottleneck, on the test part, and {options.n_rows} training rows, half "
+            "of them the most influential. skclif's newton, and captum's exact "
+            "NaiveInfluenceFunction with the penalty as its regularisation. Seconds "
+            "are of the processor, on one thread, from a fitted model to the influence "
+            "of all training rows. Those of LogisticRegression are of fits without "
+            "each row, estimated from ten.",
+            "A list is read for as many lines as labels are wrong, and what is wrong "
+            "in them corrected; for LogisticRegression, lists of labels.",
         ],
         options=options,
     )
