@@ -80,6 +80,10 @@ def _commands():
     return [line.removeprefix("$ ") for line in lines]
 
 
+def _words(command):
+    return shlex.split(command, comments=True)
+
+
 def test_what_the_readme_installs_and_makes_is_there():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     about = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -93,10 +97,6 @@ def test_what_the_readme_installs_and_makes_is_there():
             assert " ".join(options) in known, command
 
 
-def _words(command):
-    return shlex.split(command, comments=True)
-
-
 @pytest.mark.slow
 @needs_model
 def test_the_other_commands_of_the_readme_run_in_order(tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ def test_the_other_commands_of_the_readme_run_in_order(tmp_path, monkeypatch):
     for command in _commands():
         name, *words = _words(command)
         if name in ("make", "source", "pip"):
-            continue
+            continue  # CI does that itself
         if name == "skclif":  # here, because a process would import torch again
             done = CliRunner().invoke(main, words, catch_exceptions=False)
             assert done.exit_code == 0, done.output
