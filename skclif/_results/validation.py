@@ -11,6 +11,7 @@ import pandas as pd
 
 from .plots import axes, check_drawn
 from .ranks import spearman
+from .shown import Shown
 from .words import how_many
 
 # Share of a typical row's effect. Smaller differences can be rounding.
@@ -99,7 +100,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ValidationResult:
+class ValidationResult(Shown):
     """How close influence comes to real leave-one-out retraining.
 
     What :meth:`ConceptInfluenceExplainer.validate` returns. Effects are those of the
@@ -199,6 +200,9 @@ class ValidationResult:
             If nothing of that name was removed.
         """
         return ValidationDisplay(self).plot(removed=removed, ax=ax)
+
+    def _table(self) -> pd.DataFrame:
+        return self.to_frame()
 
     def __repr__(self) -> str:
         """Return one line: how many rows, and each method's relative error."""

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.findings import audit
 from skclif._audit.models import fit_models
 from skclif._audit.rows import Reviews
@@ -21,7 +20,6 @@ from skclif._audit.truth import Truth
 from skclif._inputs.annotations import format_value
 from skclif._pages.audit_page import audit_html
 from skclif._pages.certificate import certificate
-from skclif._pages.notebook import influence_html
 from skclif._pages.words import fold_position, number, percent, signed
 
 HOSTILE = (
@@ -610,38 +608,6 @@ def test_a_reason_is_one_line_of_the_certificate():
     text = certificate(record)
     assert "Why       asked for By somebody else\n" in text
     assert "not said" in certificate({**record, "by": None})
-
-
-# --- Influence ------------------------------------------------------------------------
-
-
-def _influence(reduce=None, say="words"):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(40, 3))
-    concepts = pd.DataFrame({f"food {say}": np.where(X[:, 0] > 0, f"a {say}", "b")})
-    concepts.iloc[:4] = None
-    y = np.where(X[:, 1] > 0, f"good {say}", "bad")
-    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
-    explainer.fit(X, y, concepts=concepts)
-    return explainer.influence(X[:5], y[:5], paths=True, reduce=reduce)
-
-
-@pytest.mark.parametrize("say", HOSTILE)
-def test_influence_is_escaped(say):
-    page = Page(influence_html(_influence(say=say), k=40))
-    assert {name for name, _ in page.elements} <= ALLOWED
-    assert f"food {say}" in page.text
-    assert f"label good {say}" in page.text
-
-
-def test_influence_page_says_what_is_left_out():
-    page = Page(influence_html(_influence(), n_targets=2))
-    assert len(page.all("table")) == len(page.all("caption")) == 2
-    assert "and 3 more targets" in page.text
-    assert "target 1, label" in page.text
-    mean = Page(influence_html(_influence(reduce="mean")))
-    assert "target 0, mean log-loss" in mean.text
-    assert "more targets" not in mean.text
 
 
 # --- Words ----------------------------------------------------------------------------
