@@ -47,6 +47,11 @@ _INSTEAD = (
         _FEWER,
     ),
     (r"^method='newton' needs", "--method newton needs"),
+    (r"^device=('[^']*') (is not known|was asked for)", r"--device \1 \2"),
+    (
+        r"; use device='cpu' or 'auto', or install a CUDA build",
+        "; use --device cpu or auto, or install a CUDA build",
+    ),
     (
         r"Use method='leverage', which does not, or allow more by .*$",
         "Use --method leverage, which does not.",

@@ -306,9 +306,10 @@ class ConceptSchema:
             return _numbers(self.names[j], _plain(values))
         codes = pd.Index(classes).get_indexer(pd.Index(_plain(values)))
         if (codes < 0).any():
-            position = int(np.flatnonzero(codes < 0)[0])
+            unknown = values.iloc[int(np.flatnonzero(codes < 0)[0])]
+            unknown = unknown.item() if isinstance(unknown, np.generic) else unknown
             raise ValueError(
-                f"concepts has the value {values.iloc[position]!r} for concept "
+                f"concepts has the value {unknown!r} for concept "
                 f"{self.names[j]!r}, which was never seen in fit; known values: "
                 f"{', '.join(repr(v) for v in classes.tolist())}."
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .._audit.amounts import range_of
 from .._audit.decision_values import UNANNOTATED
 from .._audit.evidence import MOST_LISTED, LabelHead, distinct
 from .._audit.kinds import in_order
@@ -60,6 +61,7 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
         # Decisions that a browser keeps are about this very state of the folder.
         "key": f"skclif {run['trail']['hash'][:16]}",
         "text": "text" in audit.predictions,
+        "loss": _short(audit.metrics["label"]["model"]["log_loss"]),
         "groups": _groups(audit),
         "classes": [format_value(value) for value in in_order(audit.classes)],
         "concepts": _concepts(audit),
@@ -235,7 +237,14 @@ def _concepts(audit: Audit) -> list[_Dict]:
     if head is None:
         return []
     return [
-        {"name": name, "values": _choices(values)}
+        {
+            "name": name,
+            "values": _choices(values),
+            # Of amounts: those far outside are asked about.
+            "range": None
+            if values is not None
+            else range_of(audit.training[f"annotated:{name}"]),
+        }
         for name, values in zip(head.names, head.values, strict=True)
     ]
 

@@ -47,8 +47,7 @@ function mistakesView() {
   return new View("mistakes", {
     title: "Mistakes",
     items,
-    measure: "p of the true label",
-    empty: "No held-out text is predicted wrongly.",
+    measure: "probability of the true label",
     item: mistakeItem,
     detail: mistakeDetail,
     filters: [
@@ -80,15 +79,20 @@ function mistakesView() {
         name: "concept",
         words: "Misread concept",
         of: misreadConcepts,
-        values: distinct(items, misreadConcepts),
+        values: inPlace(distinct(items, misreadConcepts)),
       },
       {
         name: "path",
         words: "Harmed most through",
         of: mainPath,
-        values: distinct(items, mainPath),
+        values: inPlace(distinct(items, mainPath)),
       },
-      { name: "group", words: "Group", of: (one) => one.group, values: DATA.groups },
+      {
+        name: "group",
+        words: "Group",
+        of: (one) => one.group,
+        values: inOrder(DATA.groups),
+      },
       {
         name: "p",
         words: "Probability of the prediction",

@@ -3,19 +3,13 @@
 const VIEWS = ["overview", "mistakes", "suspects", "suggestions", "trail"];
 const made = new Map(); // by name: {view, queue}, made when first visited
 
+// Where nothing is listed, the heading says so, and there is nothing to do.
 function make(name) {
-  if (name === "mistakes") return { view: mistakesView() };
-  if (name === "suspects")
-    return of(
-      new Queue(
-        name,
-        "What may be wrong",
-        "No label and no annotation is probably enough wrong to be listed.",
-      ),
-    );
-  if (name === "suggestions")
-    return of(new Queue(name, "What would help", "No change is suggested."));
-  return {};
+  if (name === "mistakes" && DATA.mistakes.rows.length) return { view: mistakesView() };
+  if (!DATA.queues[name]?.lines.length) return {};
+  return of(
+    new Queue(name, name === "suspects" ? "What may be wrong" : "What would help"),
+  );
 }
 
 function of(queue) {

@@ -54,6 +54,8 @@ function isDecided(line) {
   return decided(line).decision !== "";
 }
 
+const UNANNOTATED = "unannotated"; // what takes an amount away, in a file
+
 // The values that can be chosen for a line, each with how a file names it; null if any
 // number can.
 function choicesOf(line) {
