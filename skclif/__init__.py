@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._models.bottleneck import ConceptBottleneckClassifier
     from ._models.files import load_model, save_model
     from ._models.reweighter import InfluenceReweighter
+    from ._results.audit_report import AuditReport
     from ._results.baselines import BaselineComparison
     from ._results.comparison import EditComparison
     from ._results.edit_display import EditDisplay
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ._text.embedder import SentenceEmbedder
 
 __all__ = [
+    "AuditReport",
     "AuditTrail",
     "BaselineComparison",
     "ConceptBottleneckClassifier",
@@ -57,6 +59,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AuditReport": "_results.audit_report",
     "AuditTrail": "_audit.trail",
     "BaselineComparison": "_results.baselines",
     "ConceptBottleneckClassifier": "_models.bottleneck",

@@ -33,6 +33,7 @@ from sklearn.utils.validation import _num_samples
 
 import skclif
 from skclif import (
+    AuditReport,
     AuditTrail,
     BaselineComparison,
     ConceptBottleneckClassifier,
@@ -2367,6 +2368,9 @@ ELSEWHERE = {
     ("AuditTrail", "append"): "tests/audit/test_trail.py",
     ("AuditTrail", "read"): "takes no argument",
     ("ReplayResult", "to_frame"): "takes no argument",
+    ("AuditReport", "to_frame"): "takes no argument",
+    ("AuditReport", "save"): "tests/explain/test_report.py",
+    ("ConceptInfluenceExplainer", "report"): "tests/explain/test_report.py",
 }
 # y and fit_params of fit_transform: handed to fit; concepts among them.
 PASSED_ON = {"fit_params", "self"}
@@ -2400,7 +2404,7 @@ def test_every_argument_of_every_method_has_cells():
 def test_every_parameter_has_cells():
     made_by_us = {
         *(BaselineComparison, EditComparison, EditResult, EditSuggestions),
-        *(EditDisplay, InfluenceDisplay, InfluenceResult),
+        *(EditDisplay, InfluenceDisplay, InfluenceResult, AuditReport),
         *(ValidationResult, ValidationDisplay, ReplayResult),
         AuditTrail,  # whose path is checked in tests/audit/test_trail.py
     }

@@ -28,6 +28,23 @@ if TYPE_CHECKING:
 
 __all__ = ["N_HARMFUL", "audit_html"]
 
+# What holds all lines of a table, and what traces more mistakes.
+_WHERE = {
+    "folder": {
+        "predictions": "predictions.csv",
+        "suspects": "suspects.csv",
+        "suggestions": "suggestions.csv",
+        "scores": "run.json",
+        "max_mistakes": "--max-mistakes of skclif audit",
+    },
+    "report": {
+        "predictions": "report.predictions",
+        "suspects": "report.suspects",
+        "suggestions": "report.suggestions",
+        "scores": "report.metrics",
+        "max_mistakes": "max_mistakes",
+    },
+}
 N_STATIC = 10  # of each list, for those who read without scripts, or on paper
 
 _Context = dict[str, Any]  # of a template
@@ -74,6 +91,7 @@ def _context(
         "policy": policy(),
         "page": data,
         "n_static": N_STATIC,
+        "where": _WHERE["folder" if data["folder"] else "report"],
         "run": run,
         "has_text": data["text"],
         "concepts": audit.concepts,

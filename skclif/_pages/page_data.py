@@ -59,7 +59,8 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
     helpful = overall[overall["influence"] < 0]
     return {
         # Decisions that a browser keeps are about this very state of the folder.
-        "key": f"skclif {run['trail']['hash'][:16]}",
+        "key": f"skclif {state_of(run)[:16]}",
+        "folder": run["trail"] is not None,
         "text": "text" in audit.predictions,
         "loss": _short(audit.metrics["label"]["model"]["log_loss"]),
         "groups": _groups(audit),
@@ -84,6 +85,12 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
         # Last, when all that is shown has been looked up.
         "training": training.rows,
     }
+
+
+def state_of(run: _Dict) -> str:
+    """Return the digest of what a page is about: of its trail, or of its model."""
+    trail = run["trail"]
+    return str(run["fingerprints"]["coefficients"] if trail is None else trail["hash"])
 
 
 def as_script(data: _Dict) -> str:

@@ -15,6 +15,7 @@ from skclif._audit.evidence import LabelHead
 from skclif._audit.folder import AuditFolder
 from skclif._pages.audit_page import audit_html
 from skclif._pages.page_data import as_script
+from skclif._results.audit_report import AuditReport
 
 from .. import folders
 from ..data import make_concept_data
@@ -849,3 +850,32 @@ def test_two_thousand_rows_are_as_quick_as_two_hundred(visit, tmp_path):
     for few, many in zip(times[200], times[2000], strict=True):
         assert many <= 3 * few + 1, times
         assert many < 60, times
+
+
+# --- In a notebook --------------------------------------------------------------------
+
+
+def test_a_page_in_a_cell_shows_its_views_and_leaves_the_notebook_alone(
+    visit, tmp_path
+):
+    found = make_page(SAY)[1]
+    run = make_run(SAY) | {"trail": None, "planted": None}
+    tables = (found.predictions, found.influence, found.suspects, found.suggestions)
+    report = AuditReport(audit_html(found, run), found.metrics, *tables, ())
+    cell = tmp_path / "cell.html"
+    cell.write_text(f"<!doctype html><p id=before>{report._repr_html_()}", "utf-8")
+    page = visit(cell, None, color_scheme="dark")
+    frame = page.frame_locator("iframe")
+    frame.locator("nav a", has_text="Suspects").click()
+    frame.locator("#suspects .item").nth(1).click()
+    page.keyboard.press("a")
+    assert "1 of" in frame.locator("#suspects .progress").inner_text()
+    frame.get_by_role("button", name="Download decisions.csv").click()
+    notice = frame.locator("#suspects").get_by_role("status").first.inner_text()
+    assert "pass the changes to explainer.edit" in notice
+    frame.locator("nav a", has_text="Overview").click()
+    confused = frame.locator(".matrix a").first
+    n_mistakes = int(confused.inner_text())
+    confused.click()
+    assert frame.locator("#mistakes .item").count() == n_mistakes
+    assert page.url.endswith("cell.html")

@@ -167,7 +167,7 @@ function behindMistake(one) {
   if (!one.traced)
     return h("p", {
       class: "muted",
-      text: "This mistake was not traced to training rows; --max-mistakes of skclif audit traces more.",
+      text: `This mistake was not traced to training rows; ${DATA.folder ? "--max-mistakes of skclif audit" : "max_mistakes"} traces more.`,
     });
   const p = pOf(one, one.label);
   const words = ([, influence]) => {

@@ -162,7 +162,10 @@ class Queue {
       return;
     }
     download(this.fileName, decisionsFile(this.queue));
-    this.notice.textContent = `${many(done, "decision")} saved. Next: skclif apply DIR ${this.fileName} – DIR is the folder of this page.`;
+    const next = DATA.folder
+      ? `Next: skclif apply DIR ${this.fileName} – DIR is the folder of this page.`
+      : "This report has no folder to apply them in: read the file with pandas, and pass the changes to explainer.edit.";
+    this.notice.textContent = `${many(done, "decision")} saved. ${next}`;
   }
 
   count() {

@@ -17,7 +17,7 @@ function of(queue) {
 }
 
 function address() {
-  const [name, query = ""] = location.hash.slice(1).split("?");
+  const [name, query = ""] = shownHash().slice(1).split("?");
   return [
     VIEWS.includes(name) ? name : "overview",
     new URLSearchParams(query),
@@ -65,4 +65,11 @@ for (const button of document.querySelectorAll("[data-help]")) {
 restore();
 document.addEventListener("keydown", (event) => onKey(event, current));
 window.addEventListener("hashchange", visit);
+document.addEventListener("click", (event) => {
+  const link = FRAMED && event.target.closest("a[href]");
+  if (!link || link.download || !link.hash) return;
+  event.preventDefault(); // it would open the notebook, whose address it is relative to
+  setHash(link.hash);
+  visit();
+});
 visit();

@@ -1,5 +1,18 @@
 // What the page was given, and what was decided on it.
 
+// The address says what is shown. A frame of a notebook has none, so it is kept here.
+const FRAMED = location.protocol === "about:";
+let framedHash = "";
+
+function shownHash() {
+  return FRAMED ? framedHash : location.hash;
+}
+
+function setHash(hash) {
+  if (FRAMED) framedHash = hash;
+  else history.replaceState(null, "", hash);
+}
+
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const HEAD = DATA.head;
 const TRAINING = DATA.training;

@@ -105,7 +105,7 @@ class View {
     if (this.shown && this.shown !== this.list.items[0])
       parameters.set("id", this.shown.ref);
     const query = parameters.toString();
-    history.replaceState(null, "", `#${this.name}${query ? `?${query}` : ""}`);
+    setHash(`#${this.name}${query ? `?${query}` : ""}`);
   }
 
   next(step) {
