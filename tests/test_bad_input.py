@@ -2370,6 +2370,7 @@ ELSEWHERE = {
     ("ReplayResult", "to_frame"): "takes no argument",
     ("AuditReport", "to_frame"): "takes no argument",
     ("AuditReport", "save"): "tests/explain/test_report.py",
+    ("AuditReport", "as_edit"): "tests/explain/test_report.py",
     ("ConceptInfluenceExplainer", "report"): "tests/explain/test_report.py",
 }
 # y and fit_params of fit_transform: handed to fit; concepts among them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,11 @@ from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.fitted import FittedHeads
 from ..numerics.sparse import SparseFeatures
 from .corrections import GoldModel, spreads_of
+from .decisions import read_decisions
 from .findings import Audit, audit
 from .models import Models, messages, warnings_of
 from .option_names import arguments_kept
+from .revisions import Revision, as_arguments
 from .rows import Reviews, notes_on_size, notes_on_split, tidy
 
 NO_ANNOTATIONS = (
@@ -107,6 +110,23 @@ def audit_explained(
     if found.concepts and not held_out.concepts.notna().to_numpy().any():
         notes.append(NO_ANNOTATIONS)
     return found, notes
+
+
+def accepted(
+    revision: Revision, elsewhere: dict[str, str], path: Path
+) -> dict[str, Any]:
+    """Return what a file of decisions accepts, as arguments of `edit`.
+
+    Parameters
+    ----------
+    revision : Revision
+        The explained model and its training rows.
+    elsewhere : dict of str to str
+        Ids of other rows, and why they are not meant.
+    path : Path
+    """
+    found = read_decisions(path, revision, elsewhere)
+    return as_arguments(found.changes, revision.rows.positions())
 
 
 def _models(explainer: ConceptInfluenceExplainer, used: Reviews) -> Models:

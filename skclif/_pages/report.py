@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from .._audit.environment import versions
-from .._audit.explained import audit_explained, rows_of
+from .._audit.explained import accepted, audit_explained, rows_of
 from .._audit.findings import Audit
+from .._audit.revisions import Revision
 from .._explain.explainer import ConceptInfluenceExplainer
 from .._inputs.training_rows import TrainingRows
 from .._results.audit_report import AuditReport
@@ -40,12 +42,10 @@ def make_report(
         As `audit_explained` takes them.
     """
     heads = explainer._heads()
-    found, notes = audit_explained(
-        explainer,
-        rows_of("row", train[0], heads, train[1]),
-        rows_of("held-out row", held_out[0], heads, held_out[1]),
-        **settings,
-    )
+    rows = rows_of("row", train[0], heads, train[1])
+    others = rows_of("held-out row", held_out[0], heads, held_out[1])
+    found, notes = audit_explained(explainer, rows, others, **settings)
+    elsewhere = dict.fromkeys(others.ids, "it is held out, and trains nothing")
     options = {**options, "method": found.method, "random state": settings["seed"]}
     run = _run(found, [*found.warnings, *notes], options)
     return AuditReport(
@@ -56,6 +56,7 @@ def make_report(
         found.suspects,
         found.suggestions,
         tuple(run["warnings"]),
+        partial(accepted, Revision(explainer.estimator_, rows), elsewhere),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,47 @@ class AuditReport(Shown):
     suspects: pd.DataFrame
     suggestions: pd.DataFrame
     warnings: tuple[str, ...]
+    _accepted: Callable[[Path], dict[str, Any]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what knows the training rows: it belongs to this process."""
+        return {**vars(self), "_accepted": None}
+
+    def as_edit(self, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Return what was accepted on the page as arguments of `edit`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file that the page lets you download, ``decisions.csv``, or
+            `suspects` or `suggestions` as a table with "accept" in the column decision.
+
+        Returns
+        -------
+        arguments : dict
+            With those of "y", "concepts", "sample_weight" and "drop" that change, for
+            :meth:`ConceptInfluenceExplainer.edit`. Rejected and skipped lines change
+            nothing, and are recorded nowhere.
+
+        Raises
+        ------
+        TypeError
+            If `path` is no path.
+        FileNotFoundError
+            If there is no such file.
+        DataFileError
+            If a line cannot be read, or names a row, a text or a value that is not
+            there. The message names the line.
+        ValueError
+            If the report was loaded from a pickle.
+        """
+        path = _checked(path, "decisions.csv")
+        if self._accepted is None:
+            raise ValueError(
+                "This report was loaded without its model, so decisions cannot be "
+                "compared with its rows. Ask the explainer for the report again."
+            )
+        return self._accepted(path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page into a file, which is whole or as before.
@@ -71,12 +113,7 @@ class AuditReport(Shown):
         OSError
             If the file cannot be written, for example because there is no such folder.
         """
-        if not isinstance(path, str | os.PathLike):
-            raise TypeError(
-                "path must be a str or a path such as 'report.html', got "
-                f"{type(path).__name__}."
-            )
-        write_whole(Path(path), self.page.encode())
+        write_whole(_checked(path, "report.html"), self.page.encode())
 
     def to_frame(self) -> pd.DataFrame:
         """Return the scores of every model on the held-out rows.
@@ -120,3 +157,12 @@ class AuditReport(Shown):
             f'srcdoc="{html.escape(self.page)}" width="100%" height="{_HEIGHT}" '
             'style="border: 1px solid #8886; border-radius: 6px"></iframe>'
         )
+
+
+def _checked(path: Any, example: str) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"path must be a str or a path such as {example!r}, got "
+            f"{type(path).__name__}."
+        )
+    return Path(path)

@@ -1,6 +1,7 @@
 """The page of an audit from a fitted explainer: the same as that of a folder."""
 
 import html
+import pickle
 import re
 import warnings
 
@@ -17,6 +18,7 @@ from skclif._audit.findings import audit
 from skclif._audit.models import fit_models
 from skclif._audit.rows import Reviews
 from skclif._results import audit_report
+from skclif.exceptions import DataFileError
 
 HOSTILE = "</script></iframe><script>alert(1)</script>\"'{{7*7}}"
 RNG = np.random.default_rng(0)
@@ -258,6 +260,58 @@ def test_it_is_saved_whole(report, tmp_path):
         report.save(tmp_path / "nowhere" / "report.html")
     with pytest.raises(TypeError, match=r"path must be a str or a path .*, got int\."):
         report.save(3)
+
+
+# --- Decisions ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["report", "plain"])
+def test_accepted_lines_are_arguments_of_edit(kind, request, tmp_path):
+    report = request.getfixturevalue(kind)
+    table = report.suspects.head(4).copy()
+    table["decision"] = ["accept", "reject", "", "accept"]
+    path = tmp_path / "decisions.csv"
+    table.to_csv(path, index=False)
+    found = report.as_edit(path)
+    wanted = {"y": {}, "concepts": {}}
+    for line in table.iloc[[0, 3]].to_dict("records"):
+        row = int(line["id"].removeprefix("row "))
+        of = wanted["y"] if line["path"] == "label" else wanted["concepts"]
+        if line["path"] != "label":
+            of = of.setdefault(line["path"], {})
+        of[row] = line["proposed"]
+    assert found == {name: changes for name, changes in wanted.items() if changes}
+    edited = fitted().edit(**report.as_edit(str(path)))
+    assert len(edited.record.changes) == 2
+
+
+def test_suggestions_are_accepted_too(plain, tmp_path):
+    table = plain.suggestions.assign(decision="accept").query("kind != 'annotate'")
+    path = tmp_path / "decisions.csv"
+    table.to_csv(path, index=False)
+    changes = fitted().edit(**plain.as_edit(path)).record.changes
+    assert sorted(changes["kind"]) == sorted(table["kind"])
+
+
+def test_decisions_that_do_not_fit_are_refused(plain, tmp_path):
+    path = tmp_path / "decisions.csv"
+    with pytest.raises(FileNotFoundError):
+        plain.as_edit(path)
+    with pytest.raises(TypeError, match=r"path must be a str or .*'decisions.csv'"):
+        plain.as_edit(plain.suspects)
+    table = plain.suspects.head(1).assign(decision="accept")
+    for changed, match in (
+        ({"id": "row 99", "text_hash": "0" * 16}, "there is no such row"),
+        ({"id": "held-out row 3", "text_hash": "0" * 16}, "it is held out"),
+        ({"proposed": "odd"}, "odd"),
+    ):
+        table.assign(**changed).to_csv(path, index=False)
+        with pytest.raises(DataFileError, match=match):
+            plain.as_edit(path)
+    loaded = pickle.loads(pickle.dumps(plain))
+    assert loaded.page == plain.page
+    with pytest.raises(ValueError, match="loaded without its model"):
+        loaded.as_edit(path)
 
 
 # --- Bad input ------------------------------------------------------------------------

@@ -872,7 +872,7 @@ def test_a_page_in_a_cell_shows_its_views_and_leaves_the_notebook_alone(
     assert "1 of" in frame.locator("#suspects .progress").inner_text()
     frame.get_by_role("button", name="Download decisions.csv").click()
     notice = frame.locator("#suspects").get_by_role("status").first.inner_text()
-    assert "pass the changes to explainer.edit" in notice
+    assert 'explainer.edit(**report.as_edit("decisions.csv"))' in notice
     frame.locator("nav a", has_text="Overview").click()
     confused = frame.locator(".matrix a").first
     n_mistakes = int(confused.inner_text())

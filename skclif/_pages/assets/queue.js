@@ -164,7 +164,7 @@ class Queue {
     download(this.fileName, decisionsFile(this.queue));
     const next = DATA.folder
       ? `Next: skclif apply DIR ${this.fileName} – DIR is the folder of this page.`
-      : "This report has no folder to apply them in: read the file with pandas, and pass the changes to explainer.edit.";
+      : `Next, in the notebook: explainer.edit(**report.as_edit("${this.fileName}")), with the path of the file.`;
     this.notice.textContent = `${many(done, "decision")} saved. ${next}`;
   }
 
