@@ -9,13 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from skclif import ConceptBottleneckClassifier
+from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.evidence import LabelHead
 from skclif._audit.folder import AuditFolder
 from skclif._pages.audit_page import audit_html
 from skclif._pages.page_data import as_script
-from skclif._results.audit_report import AuditReport
 
 from .. import folders
 from ..data import make_concept_data
@@ -855,27 +856,53 @@ def test_two_thousand_rows_are_as_quick_as_two_hundred(visit, tmp_path):
 # --- In a notebook --------------------------------------------------------------------
 
 
-def test_a_page_in_a_cell_shows_its_views_and_leaves_the_notebook_alone(
-    visit, tmp_path
+@pytest.fixture(scope="module")
+def report():
+    """A report of an explainer, with hostile words in texts, names and values."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 3))
+    wrong = rng.random((90, 2)) < 0.2
+    y = np.where((X[:, 0] > 0) ^ wrong[:, 0], f"good {SAY}", f"poor {SAY}")
+    values = np.where((X[:, 1] > 0) ^ wrong[:, 1], f"yes {SAY}", f"no {SAY}")
+    concepts = pd.DataFrame({f"food {SAY}": values})
+    texts = np.array([f"text {i} {SAY}" for i in range(90)], dtype=object)
+    row_of = {text: row for row, text in enumerate(texts)}
+    embed = FunctionTransformer(lambda given: X[[row_of[text] for text in given]])
+    explainer = ConceptInfluenceExplainer(
+        make_pipeline(embed, ConceptBottleneckClassifier()), method="leverage"
+    )
+    explainer.fit(texts[:60], y[:60], concepts=concepts[:60])
+    given = texts[60:], y[60:], concepts[60:]
+    return explainer, explainer.report(*given, random_state=0)
+
+
+def test_a_page_in_a_cell_is_decided_on_and_leaves_the_notebook_alone(
+    visit, report, tmp_path
 ):
-    found = make_page(SAY)[1]
-    run = make_run(SAY) | {"trail": None, "planted": None}
-    tables = (found.predictions, found.influence, found.suspects, found.suggestions)
-    report = AuditReport(audit_html(found, run), found.metrics, *tables, ())
+    explainer, report = report
     cell = tmp_path / "cell.html"
-    cell.write_text(f"<!doctype html><p id=before>{report._repr_html_()}", "utf-8")
+    cell.write_text(f"<!doctype html>{report._repr_html_()}", encoding="utf-8")
     page = visit(cell, None, color_scheme="dark")
     frame = page.frame_locator("iframe")
     frame.locator("nav a", has_text="Suspects").click()
     frame.locator("#suspects .item").nth(1).click()
     page.keyboard.press("a")
     assert "1 of" in frame.locator("#suspects .progress").inner_text()
-    frame.get_by_role("button", name="Download decisions.csv").click()
+    with page.expect_download() as download:
+        frame.get_by_role("button", name="Download decisions.csv").click()
     notice = frame.locator("#suspects").get_by_role("status").first.inner_text()
     assert 'explainer.edit(**report.as_edit("decisions.csv"))' in notice
+    file = tmp_path / "decisions.csv"
+    download.value.save_as(file)
+    (change,) = explainer.edit(**report.as_edit(file)).record.changes.to_dict("records")
+    line = report.suspects.iloc[1]
+    assert f"row {change['row']}" == line["id"]
+    assert (change["old"], change["new"]) == (line["current"], line["proposed"])
+
     frame.locator("nav a", has_text="Overview").click()
     confused = frame.locator(".matrix a").first
     n_mistakes = int(confused.inner_text())
     confused.click()
-    assert frame.locator("#mistakes .item").count() == n_mistakes
+    shown = frame.locator("#mistakes").inner_text()
+    assert re.search(rf"\b{n_mistakes} (of \d+ )?listed", shown)
     assert page.url.endswith("cell.html")
