@@ -121,6 +121,32 @@ def test_every_kind_of_features(plain, kind):
         np.testing.assert_allclose(found.predictions[column], first, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "concepts",
+    [
+        np.where(X[:, :2] > 0, "yes", "no"),
+        (X[:, :2] > 0).astype(int),
+        (X[:, :2] > 0),
+        np.column_stack([X[:, 0].round(1), X[:, 1] > 0]),
+        np.array([["yes" if a > 0 else "no", int(b > 0)] for a, b in X[:, :2]], object),
+    ],
+    ids=["words", "numbers", "flags", "amounts", "mixed"],
+)
+def test_annotations_without_names(concepts):
+    explainer = ConceptInfluenceExplainer(
+        ConceptBottleneckClassifier(), method="leverage"
+    )
+    explainer.fit(X[OLD], Y[OLD], concepts=concepts[OLD])
+    shown = explainer.report(X[FEW], Y[FEW], concepts[FEW]).predictions
+    assert shown["annotated:concept1"].map(type).nunique() == 1
+    for name in ("concept0", "concept1"):
+        same = shown[f"annotated:{name}"].map(type) == shown[f"predicted:{name}"].map(
+            type
+        )
+        assert same.all() or shown[f"annotated:{name}"].nunique() > 2
+    assert (shown["annotated:concept1"] == shown["predicted:concept1"]).mean() > 0.8
+
+
 def test_several_columns_of_texts_are_told_by_name():
     table = pd.DataFrame({"title": TEXTS, "body": [f"body {i}" for i in range(N)]})
     pipeline = make_pipeline(
