@@ -963,8 +963,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             If the estimator is no :class:`ConceptBottleneckClassifier`, or an argument
             has another form than in `fit`.
         ValueError
-            If there is no row, a label or value is unknown, or `max_mistakes` is below
-            0.
+            If there is no row, a label or value is unknown, `max_mistakes` is below
+            0, or the bottleneck is made of logits.
 
         Examples
         --------
@@ -993,6 +993,12 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
                 "ConceptBottleneckClassifier is a logistic regression too: fit the "
                 "explainer with it."
             )
+        if model.n_concepts_ and model.bottleneck == "logit":
+            raise ValueError(
+                "report puts annotations in place of predicted concepts, to say where "
+                "a mistake begins, and a known value has no logit. Use "
+                "bottleneck='soft' or 'hard' instead of 'logit'."
+            )
         heads, features = self._heads(), self._features(X)
         held_out = coded_rows(
             heads,
@@ -1003,7 +1009,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         values = paths_and_values(heads)
         ranks = check_ordinal(ordinal, values, self._orders)
         if max_mistakes is not None:
-            max_mistakes = check_count("max_mistakes", max_mistakes, 0, len(features))
+            max_mistakes = check_count(
+                "max_mistakes", max_mistakes, 0, None, "mistakes"
+            )
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
         # Pages are above explainers, and what a page needs is loaded only for one.
         from .._pages.report import make_report

@@ -353,7 +353,11 @@ def test_decisions_that_do_not_fit_are_refused(plain, tmp_path):
         ({"concepts": [["odd", "yes"]] * 60}, ValueError, "value 'odd' for concept"),
         ({"concepts": {"food": ["yes"] * 60}}, TypeError, "concepts"),
         ({"ordinal": "price"}, ValueError, "ordinal names 'price', but the paths are"),
-        ({"max_mistakes": -1}, ValueError, "max_mistakes=-1 must be from 0 to 60"),
+        (
+            {"max_mistakes": -1},
+            ValueError,
+            "max_mistakes=-1 must be 0 or more: how many mistakes",
+        ),
         ({"max_mistakes": 1.5}, TypeError, "max_mistakes must be a whole number"),
         ({"random_state": "a"}, ValueError, "cannot be used to seed"),
         ({"X": X[:0], "y": Y[:0]}, ValueError, "0 sample"),
@@ -369,6 +373,12 @@ def test_a_logistic_regression_is_sent_to_a_bottleneck():
     explainer = ConceptInfluenceExplainer(LogisticRegression()).fit(X[OLD], Y[OLD])
     with pytest.raises(TypeError, match="report needs a ConceptBottleneckClassifier"):
         explainer.report(X[NEW], Y[NEW])
+
+
+def test_logits_have_no_known_values():
+    explainer = fitted(X, ConceptBottleneckClassifier(bottleneck="logit"))
+    with pytest.raises(ValueError, match="Use bottleneck='soft' or 'hard' instead"):
+        explainer.report(X[FEW], Y[FEW])
 
 
 def test_annotations_of_a_model_without_concepts_are_refused():
