@@ -173,18 +173,39 @@ def test_the_page_follows_the_colour_scheme(visit, file):
     assert grounds["dark"] < 100
 
 
-def test_axe_finds_nothing(visit, file):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit, varied, file, scheme):
     axe = os.environ.get("SKCLIF_AXE")
     if not axe:
         pytest.skip("SKCLIF_AXE names no axe.min.js")
-    page = visit(file, bypass_csp=True, reduced_motion="reduce")
+    about = {"bypass_csp": True, "reduced_motion": "reduce", "color_scheme": scheme}
     with open(axe, encoding="utf-8") as script:
-        page.evaluate(script.read())
-    for name in VIEWS:
+        script = script.read()
+
+    def check(page):
+        # In the dark, only colours are different.
+        only = "runOnly: ['color-contrast']," if scheme == "dark" else ""
+        options = f"{{{only} resultTypes: ['violations']}}"
+        found = page.evaluate(f"axe.run(document, {options})")
+        assert [(v["id"], v["nodes"][0]["html"]) for v in found["violations"]] == []
+
+    page = visit(file, **about)
+    page.evaluate(script)
+    for name in VIEWS if scheme == "light" else ["mistakes", "suspects"]:
         page.goto(f"{file.as_uri()}#{name}")
         page.wait_for_selector(f"#{name}:not([hidden])")
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert [(v["id"], v["nodes"][0]["html"]) for v in found["violations"]] == []
+        check(page)
+    # What opens, and what has been decided.
+    page = visit(varied, "suspects?p=5", **about)
+    page.evaluate(script)
+    page.keyboard.press("r")
+    page.locator("#suspects .panel input[inputmode=decimal]").fill("99")
+    page.keyboard.press("Tab")
+    _open_filters(page.locator("#suspects"))
+    check(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    check(page)
 
 
 def test_a_page_without_texts_works_by_ids(visit, tmp_path):

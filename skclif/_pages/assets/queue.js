@@ -242,7 +242,7 @@ class Queue {
         h(
           "span",
           {},
-          line.p < 0.5 ? "Probably right as it is: wrong" : "Probably wrong:",
+          line.p < 0.5 ? "Probably right as it is: wrong" : "Probably wrong,",
           " with a probability of ",
           h("strong", { text: percent(line.p) }),
           ".",
