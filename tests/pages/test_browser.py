@@ -161,6 +161,7 @@ def test_paper_has_all_views(visit, file):
         assert page.locator(f"#{name}").is_visible()
     assert page.locator("#mistakes article").first.is_visible()
     assert not page.locator("nav").is_visible()
+    assert page.locator("#trail details dl").last.is_visible()  # of what is folded
 
 
 def test_the_page_follows_the_colour_scheme(visit, file):
@@ -655,7 +656,7 @@ def test_a_queue_is_decided_by_keyboard_and_applied(
     _wait_for(page, "document.querySelector('#suspects .progress')")
     assert _decided(page).startswith("0 of")
     _open_view(page, "Trail")
-    assert "1 × reject" in page.locator("#trail").inner_text()
+    assert "1 line rejected" in page.locator("#trail").inner_text()
 
 
 def test_decisions_are_kept_and_can_be_taken_from_a_file(visit, file, data, tmp_path):
