@@ -586,6 +586,8 @@ def test_rows_behind_a_mistake_are_told_in_words(visit, file, data):
         assert before == pytest.approx(p, abs=6e-4)
         assert after == pytest.approx(p * np.exp(influence), abs=6e-4)
         assert (after > before) == (influence > 0)
+        for concept, value in zip(data["concepts"], known["annotated"], strict=True):
+            assert value is None or f"{concept['name']} = {value}" in said
 
 
 # --- Deciding -------------------------------------------------------------------------
