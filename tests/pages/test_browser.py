@@ -319,6 +319,7 @@ def varied(tmp_path_factory):
     lines[0] |= {"path": paths[2], "current": "no plain words"}
     lines[0] |= {"proposed": "yes plain words"}
     lines[3] |= {"kind": "relabel"}
+    data["training"][lines[0]["row"]]["text"] = "The soup was cold. " * 200
     path = tmp_path_factory.mktemp("varied") / "audit.html"
     path.write_text(_with_data(html, data), encoding="utf-8")
     return path
@@ -384,6 +385,14 @@ def test_an_edited_line_says_its_value_and_arrows_reach_every_value(visit, varie
     section.locator(".panel select").select_option("spare")  # by the mouse
     keys.press("j")
     assert section.locator(".item").nth(1).get_attribute("aria-selected") == "true"
+
+
+def test_what_can_be_decided_stays_in_sight_under_a_long_text(visit, varied):
+    page = visit(varied, "suspects", viewport={"width": 1000, "height": 700})
+    page.get_by_role("button", name="Read on").click()
+    assert page.locator("#suspects .pane .passage").bounding_box()["height"] > 700
+    box = page.locator("#suspects .panel").bounding_box()
+    assert box["y"] + box["height"] <= 700
 
 
 def test_an_amount_far_outside_is_asked_about_and_taken(visit, varied):
@@ -632,6 +641,8 @@ def test_a_queue_is_decided_by_keyboard_and_applied(
     assert _decided(page) == f"3 of {len(lines)} decided"
     download = _download(page)
     assert download.suggested_filename == "decisions.csv"
+    said = page.locator("#suspects .tools").inner_text()
+    assert f"skclif apply {out} decisions.csv" in said
     path = tmp_path / "decisions.csv"
     download.save_as(path)
     table = pd.read_csv(path, dtype=str, keep_default_na=False)

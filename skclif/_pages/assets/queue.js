@@ -162,7 +162,7 @@ class Queue {
       return;
     }
     download(this.fileName, decisionsFile(this.queue));
-    this.notice.textContent = `${many(done, "decision")} saved. Next: skclif apply DIR ${this.fileName} – DIR is the folder of this page.`;
+    this.notice.textContent = `${many(done, "decision")} saved, where the browser keeps downloads. Next, in a terminal there: skclif apply ${folderWords()} ${this.fileName}`;
   }
 
   count() {
@@ -353,8 +353,9 @@ class Queue {
   }
 
   rejectWords(line) {
-    return line.current === null || line.kind === "drop"
-      ? ["Reject"]
+    if (line.kind === "drop") return ["Keep the row"];
+    return line.current === null
+      ? ["The text does not say"]
       : ["Keep ", bdi(line.current)];
   }
 
