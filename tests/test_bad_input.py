@@ -1030,7 +1030,11 @@ CONCEPT_KINDS = {
     "dtype": {
         "object": (lambda: CONCEPTS.astype(object), AS_GIVEN),
         "Categorical": (
-            concept(food=pd.Categorical(FOOD, ["good", "bad", "never"], ordered=True)),
+            concept(food=pd.Categorical(FOOD, ["good", "bad", "never"])),
+            AS_GIVEN,
+        ),
+        "ordered Categorical": (
+            concept(food=pd.Categorical(FOOD, ["bad", "good", "never"], ordered=True)),
             AS_GIVEN,
         ),
         "string": (concept(food=pd.array(FOOD, dtype="string")), AS_GIVEN),

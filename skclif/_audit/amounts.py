@@ -7,14 +7,17 @@ from collections.abc import Iterable
 import pandas as pd
 
 from .._inputs.annotations import format_value
+from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileWarning, warn_user
 from .revisions import Change, Revision
 
 
 def range_of(values: pd.Series) -> tuple[float, float] | None:
-    """Return the least and the largest of annotated amounts; None without any."""
+    """Return the least and the largest amount; None if there are no two of them."""
     known = pd.to_numeric(values.dropna())
-    return (float(known.min()), float(known.max())) if len(known) else None
+    if known.nunique() < 2:
+        return None
+    return float(known.min()), float(known.max())
 
 
 def is_far(value: float, low: float, high: float) -> bool:
@@ -41,7 +44,10 @@ def warn_of_far_amounts(changes: Iterable[Change], revision: Revision) -> None:
         far = [one for one in new if one.new is not None and is_far(one.new, *known)]
         if far:
             low, high = (format_value(value) for value in known)
-            others = f", and so are {len(far) - 1} other new values" * (len(far) > 1)
+            n = len(far) - 1
+            others = (
+                f", and so {is_or_are(n)} {how_many(n, 'other new value')}" if n else ""
+            )
             warn_user(
                 f"{name!r} of {far[0].id!r} becomes {format_value(far[0].new)}, which "
                 f"is far outside the values that are there, {low} to {high}{others}. "

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from .._audit.revisions import chosen_by_effect
+from .._results.words import how_many
 from .page_data import word
 from .words import what_was_done
 
 MOST_ROWS = 50  # of a record; the trail has all of them
 _WHAT = {"relabel": "label", "reweight": "weight", "drop": "the row was left out"}
+_DONE = {
+    "relabel": ("label", "changed"),
+    "annotate": ("annotation", "changed"),
+    "reweight": ("weight", "changed"),
+    "drop": ("row", "left out"),
+}
 _SOURCES = {
     "person": "a person",
     "suspect": "the suspects",
@@ -39,12 +47,27 @@ def _decided(record: _Dict, forgotten: set[str]) -> _Dict:
     lines = [line for line in lines if line["id"] not in forgotten]
     return {
         **{name: record[name] for name in ("number", "when", "by", "why")},
-        "what": what_was_done(record),
+        "what": _what(record),
         "effect": record.get("achieved_effect"),
         "by_effect": chosen_by_effect(record),
         "lines": lines[:MOST_ROWS],
         "n_lines": len(lines),
     }
+
+
+def _what(record: _Dict) -> str:
+    """Return in words what a record did."""
+    if record["kind"] == "forget":
+        return what_was_done(record)
+    kinds = Counter(change["kind"] for change in record.get("changes", []))
+    done = [
+        f"{how_many(n, thing)} {verb}"
+        for kind, (thing, verb) in _DONE.items()
+        if (n := kinds[kind])
+    ]
+    if record.get("rejected"):
+        done.append(f"{how_many(len(record['rejected']), 'line')} rejected")
+    return ", ".join(done)
 
 
 def _change(change: _Dict) -> _Dict:

@@ -407,8 +407,8 @@ def test_an_export_without_several_annotators_is_named():
 
 def test_a_value_that_nobody_chose_is_named():
     message = (
-        r"field 'label': nobody chose 'goood', so 'label:goood' is 'no' everywhere. The "
-        "values are 'good', 'bad'"
+        "field 'label': nobody chose 'goood', so 'label:goood' is 'no' everywhere. "
+        "The values are 'good', 'bad'"
     )
     with pytest.warns(DataFileWarning, match=message):
         rows = flat(DOCCANO, ["label:bad", "label:goood"])

@@ -163,6 +163,7 @@ def test_paper_has_all_views(visit, file):
         assert page.locator(f"#{name}").is_visible()
     assert page.locator("#mistakes article").first.is_visible()
     assert not page.locator("nav").is_visible()
+    assert page.locator("#trail details dl").last.is_visible()  # of what is folded
 
 
 def test_the_page_follows_the_colour_scheme(visit, file):
@@ -175,18 +176,39 @@ def test_the_page_follows_the_colour_scheme(visit, file):
     assert grounds["dark"] < 100
 
 
-def test_axe_finds_nothing(visit, file):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit, varied, file, scheme):
     axe = os.environ.get("SKCLIF_AXE")
     if not axe:
         pytest.skip("SKCLIF_AXE names no axe.min.js")
-    page = visit(file, bypass_csp=True, reduced_motion="reduce")
+    about = {"bypass_csp": True, "reduced_motion": "reduce", "color_scheme": scheme}
     with open(axe, encoding="utf-8") as script:
-        page.evaluate(script.read())
-    for name in VIEWS:
+        script = script.read()
+
+    def check(page):
+        # In the dark, only colours are different.
+        only = "runOnly: ['color-contrast']," if scheme == "dark" else ""
+        options = f"{{{only} resultTypes: ['violations']}}"
+        found = page.evaluate(f"axe.run(document, {options})")
+        assert [(v["id"], v["nodes"][0]["html"]) for v in found["violations"]] == []
+
+    page = visit(file, **about)
+    page.evaluate(script)
+    for name in VIEWS if scheme == "light" else ["mistakes", "suspects"]:
         page.goto(f"{file.as_uri()}#{name}")
         page.wait_for_selector(f"#{name}:not([hidden])")
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert [(v["id"], v["nodes"][0]["html"]) for v in found["violations"]] == []
+        check(page)
+    # What opens, and what has been decided.
+    page = visit(varied, "suspects?p=5", **about)
+    page.evaluate(script)
+    page.keyboard.press("r")
+    page.locator("#suspects .panel input[inputmode=decimal]").fill("99")
+    page.keyboard.press("Tab")
+    _open_filters(page.locator("#suspects"))
+    check(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    check(page)
 
 
 def test_a_page_without_texts_works_by_ids(visit, tmp_path):
@@ -299,6 +321,7 @@ def varied(tmp_path_factory):
     lines[0] |= {"path": paths[2], "current": "no plain words"}
     lines[0] |= {"proposed": "yes plain words"}
     lines[3] |= {"kind": "relabel"}
+    data["training"][lines[0]["row"]]["text"] = "The soup was cold. " * 200
     path = tmp_path_factory.mktemp("varied") / "audit.html"
     path.write_text(_with_data(html, data), encoding="utf-8")
     return path
@@ -364,6 +387,14 @@ def test_an_edited_line_says_its_value_and_arrows_reach_every_value(visit, varie
     section.locator(".panel select").select_option("spare")  # by the mouse
     keys.press("j")
     assert section.locator(".item").nth(1).get_attribute("aria-selected") == "true"
+
+
+def test_what_can_be_decided_stays_in_sight_under_a_long_text(visit, varied):
+    page = visit(varied, "suspects", viewport={"width": 1000, "height": 700})
+    page.get_by_role("button", name="Read on").click()
+    assert page.locator("#suspects .pane .passage").bounding_box()["height"] > 700
+    box = page.locator("#suspects .panel").bounding_box()
+    assert box["y"] + box["height"] <= 700
 
 
 def test_an_amount_far_outside_is_asked_about_and_taken(visit, varied):
@@ -566,6 +597,8 @@ def test_rows_behind_a_mistake_are_told_in_words(visit, file, data):
         assert before == pytest.approx(p, abs=6e-4)
         assert after == pytest.approx(p * np.exp(influence), abs=6e-4)
         assert (after > before) == (influence > 0)
+        for concept, value in zip(data["concepts"], known["annotated"], strict=True):
+            assert value is None or f"{concept['name']} = {value}" in said
 
 
 # --- Deciding -------------------------------------------------------------------------
@@ -610,6 +643,8 @@ def test_a_queue_is_decided_by_keyboard_and_applied(
     assert _decided(page) == f"3 of {len(lines)} decided"
     download = _download(page)
     assert download.suggested_filename == "decisions.csv"
+    said = page.locator("#suspects .tools").inner_text()
+    assert f"skclif apply {out} decisions.csv" in said
     path = tmp_path / "decisions.csv"
     download.save_as(path)
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -636,7 +671,7 @@ def test_a_queue_is_decided_by_keyboard_and_applied(
     _wait_for(page, "document.querySelector('#suspects .progress')")
     assert _decided(page).startswith("0 of")
     _open_view(page, "Trail")
-    assert "1 × reject" in page.locator("#trail").inner_text()
+    assert "1 line rejected" in page.locator("#trail").inner_text()
 
 
 def test_decisions_are_kept_and_can_be_taken_from_a_file(visit, file, data, tmp_path):

@@ -498,9 +498,12 @@ def test_the_page_without_an_interval():
 def test_the_page_tells_what_was_decided():
     (table,) = re.findall("<table [^>]*>.*?</table>", _one_line(make_page()[0]))[:1]
     cells = re.sub(r"(<[^>]*>\s*)+", "|", table)
-    assert "|2|2030-01-02|by plain words|2 × relabel, 1 × drop|why plain" in cells
+    assert (
+        "|2|2030-01-02|by plain words|2 labels changed, 1 row left out|why plain"
+        in cells
+    )
     assert "|−0.0123|3|2030-01-02|by plain words|2 rows forgotten|why" in cells
-    assert "|–|4|2030-01-02|by plain words|2 × reject|why plain words|–|" in cells
+    assert "|–|4|2030-01-02|by plain words|2 lines rejected|why plain words|–|" in cells
 
 
 def _one_line(html):

@@ -162,10 +162,10 @@ class Queue {
       return;
     }
     download(this.fileName, decisionsFile(this.queue));
-    const next = DATA.folder
-      ? `Next: skclif apply DIR ${this.fileName} – DIR is the folder of this page.`
-      : `Next, in the notebook: explainer.edit(**report.as_edit("${this.fileName}")), with the path of the file.`;
-    this.notice.textContent = `${many(done, "decision")} saved. ${next}`;
+    const saved = `${many(done, "decision")} saved, where the browser keeps downloads.`;
+    this.notice.textContent = DATA.folder
+      ? `${saved} Next, in a terminal there: skclif apply ${folderWords()} ${this.fileName}`
+      : `${saved} Next, in the notebook: explainer.edit(**report.as_edit("${this.fileName}")), with the path of the file.`;
   }
 
   count() {
@@ -245,7 +245,7 @@ class Queue {
         h(
           "span",
           {},
-          line.p < 0.5 ? "Probably right as it is: wrong" : "Probably wrong:",
+          line.p < 0.5 ? "Probably right as it is: wrong" : "Probably wrong,",
           " with a probability of ",
           h("strong", { text: percent(line.p) }),
           ".",
@@ -356,8 +356,9 @@ class Queue {
   }
 
   rejectWords(line) {
-    return line.current === null || line.kind === "drop"
-      ? ["Reject"]
+    if (line.kind === "drop") return ["Keep the row"];
+    return line.current === null
+      ? ["The text does not say"]
       : ["Keep ", bdi(line.current)];
   }
 
