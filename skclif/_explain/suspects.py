@@ -78,14 +78,6 @@ def check_ordinal(
     return {path: _own_ranks(path, values[path], orders.get(path)) for path in named}
 
 
-def in_order(ranks: Mapping[str, np.ndarray], values: Values) -> dict[str, list[Any]]:
-    """Return the values of ordered paths in their order, as `ordinal` gives them."""
-    return {
-        path: _categories(path, values[path])[np.argsort(rank)].tolist()
-        for path, rank in ranks.items()
-    }
-
-
 def left_out_terms(solved: Solved, values: Values) -> dict[str, LeftOut]:
     """Leave out every value of all paths, one at a time."""
     terms = leave_out(solved.bottleneck, solved.data, solved.factors)
@@ -316,6 +308,14 @@ def _categories(path: str, values: np.ndarray | None) -> np.ndarray:
             "judged by their distance from the prediction."
         )
     return values
+
+
+def in_order(ranks: Mapping[str, np.ndarray], values: Values) -> dict[str, list[Any]]:
+    """Return the values of ordered paths in their order, as `ordinal` gives them."""
+    return {
+        path: _categories(path, values[path])[np.argsort(rank)].tolist()
+        for path, rank in ranks.items()
+    }
 
 
 def _ranks(path: str, order: Any, values: np.ndarray | None) -> np.ndarray:

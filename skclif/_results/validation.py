@@ -28,7 +28,7 @@ def resolution(retrained: np.ndarray) -> np.ndarray:
     return _RESOLUTION * typical
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Agreement:
     """Influence and retraining, on the same targets and removals.
 
@@ -87,6 +87,15 @@ class Agreement:
             return float("nan")
         right = np.sign(self.estimated) == np.sign(self.retrained)
         return float(size[right].sum() / size.sum())
+
+    def __repr__(self) -> str:
+        """Return one line: how much is compared, and how close it is."""
+        n_targets, n_removals = self.retrained.shape
+        return (
+            f"<Agreement on {how_many(n_removals, 'removal')} and "
+            f"{how_many(n_targets, 'target')}: relative error "
+            f"{self.relative_error:.2g}, Spearman {self.spearman:.2g}>"
+        )
 
     def _ranked(self) -> tuple[np.ndarray, np.ndarray]:
         """Return both sides, rounded to multiples of the resolution."""

@@ -404,6 +404,13 @@ def test_print_adds_lines_to_the_one_of_repr(name):
     assert "\n" not in repr(result)
 
 
+def test_an_agreement_is_one_line():
+    one = make_validation().agreements["leverage", "row"]
+    assert repr(one) == (
+        "<Agreement on 3 removals and 1 target: relative error 0.1, Spearman 1>"
+    )
+
+
 def test_printed_texts_speak_to_no_terminal():
     result = make_influence(
         say="a\x1b[31m\u202e b\nc\x00", target="a", paths=tuple("abc")
