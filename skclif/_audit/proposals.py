@@ -14,8 +14,8 @@ from sklearn.frozen import FrozenEstimator
 from .._explain.explainer import ConceptInfluenceExplainer
 from .._explain.suggestions.arguments import LEAST_ROWS
 from .._explain.suggestions.candidates import KINDS
-from .._explain.suspects import UNKNOWN
 from .._models.bottleneck import ConceptBottleneckClassifier
+from .._results.suspects import UNKNOWN
 from ..exceptions import SuggestionWarning, SuspectWarning
 from .kinds import orders
 from .models import messages

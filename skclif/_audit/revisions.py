@@ -171,7 +171,7 @@ def edit(
     if held_out is not None:
         X_val, y_val = held_out.features, held_out.labels
     changes = _in_order(changes, rows)
-    arguments = _arguments(changes, rows.positions())
+    arguments = as_arguments(changes, rows.positions())
     changed = apply_changes(rows, changes)
     emptied = _emptied(revision.model, rows, changed)
     _refuse_too_few(emptied, changed, changes, held_out)
@@ -531,7 +531,7 @@ def _in_order(changes: list[Change], rows: Reviews) -> list[Change]:
     )
 
 
-def _arguments(changes: list[Change], positions: dict[str, int]) -> dict[str, Any]:
+def as_arguments(changes: list[Change], positions: dict[str, int]) -> dict[str, Any]:
     """Return changes as arguments of `ConceptInfluenceExplainer.edit`."""
     y: dict[int, Any] = {}
     concepts: dict[str, dict[int, Any]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 
 from .._inputs.orders import sorted_order
 from .._models.fitted import FittedHeads
+from .._results.suspects import UNKNOWN, SuspectFrame
 from ..exceptions import SuspectWarning, warn_user
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
 from .engine import Solved
@@ -19,7 +20,6 @@ from .engine import Solved
 Values: TypeAlias = dict[str, np.ndarray | None]
 
 LABEL = "label"
-UNKNOWN = "unknown"  # in the frame's attrs: paths whose heads know nothing
 # Of a path, for the rate of wrong values and the corrections to say much.
 LEAST_VALUES = 50
 _SEQUENCES = (list, tuple, np.ndarray, pd.Index, pd.Series)
@@ -35,43 +35,6 @@ COLUMNS = [
     "probability_proposed",
     "rank",
 ]
-_RENAMED = {"suggested": "proposed", "probability": "probability_wrong"}
-
-
-class SuspectFrame(pd.DataFrame):
-    """A frame that still answers to the former names of two columns.
-
-    Whatever is made of it is an ordinary frame, without the former names.
-    """
-
-    @property
-    def _constructor(self) -> Callable[..., pd.DataFrame]:
-        return pd.DataFrame
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):
-            return super().__getitem__(_present(key))
-        if isinstance(key, list) and not _RENAMED.keys().isdisjoint(
-            name for name in key if isinstance(name, str)
-        ):
-            found = super().__getitem__([_present(name) for name in key])
-            return found.set_axis(key, axis=1)
-        return super().__getitem__(key)
-
-    def __getattr__(self, name: str) -> Any:
-        return super().__getattr__(_present(name) if name in _RENAMED else name)
-
-
-def _present(name: Any) -> Any:
-    """Return the present name of a column, with a warning of the former name."""
-    if not isinstance(name, str) or name not in _RENAMED:
-        return name
-    warn_user(
-        f"The column {name!r} of suspect_labels is now called {_RENAMED[name]!r}; the "
-        "former name will be removed in 0.3.",
-        FutureWarning,
-    )
-    return _RENAMED[name]
 
 
 def paths_and_values(heads: FittedHeads) -> Values:
@@ -345,6 +308,14 @@ def _categories(path: str, values: np.ndarray | None) -> np.ndarray:
             "judged by their distance from the prediction."
         )
     return values
+
+
+def in_order(ranks: Mapping[str, np.ndarray], values: Values) -> dict[str, list[Any]]:
+    """Return the values of ordered paths in their order, as `ordinal` gives them."""
+    return {
+        path: _categories(path, values[path])[np.argsort(rank)].tolist()
+        for path, rank in ranks.items()
+    }
 
 
 def _ranks(path: str, order: Any, values: np.ndarray | None) -> np.ndarray:

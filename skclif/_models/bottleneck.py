@@ -125,7 +125,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     n_concepts_ : int
         Number of concepts; 0 if fitted without concepts.
     concept_classes_ : list of ndarray or None
-        The values of each categorical concept, sorted; None for a continuous one.
+        The values of each categorical concept, in the order of an ordered categorical
+        type, and otherwise sorted; None for a continuous one.
     coef_ : ndarray of shape (n_classes, n_activations) or (1, n_activations)
         Weights of the label head; one row if there are two classes.
     intercept_ : ndarray of shape (n_classes,) or (1,)

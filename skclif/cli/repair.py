@@ -240,7 +240,8 @@ def _apply(audit: OpenAudit, path: Path, encoding: str, even_if_right: bool) -> 
     console = audit.console
     console.stage("reading", f"Reading {path.name}")
     _refuse_report(path, audit)
-    found = audit.decisions(path, encoding, even_if_right)
+    with console.showing_warnings():  # before anything is done
+        found = audit.decisions(path, encoding, even_if_right)
     if not found.n_accepted and not found.n_rejected:
         raise click.ClickException(
             f"{path} decides nothing. Write 'accept' into the column decision of the "
