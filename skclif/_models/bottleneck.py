@@ -33,6 +33,7 @@ from .._inputs.devices import resolve_device
 from .._inputs.features import check_features
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_features
+from .._results.contributions import INTERCEPT, ConceptContributions
 from ..exceptions import InterventionWarning, ManyValuesWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
@@ -555,7 +556,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         scores = bottleneck.label_scores(activations)
         return _numpy(bottleneck.label.probabilities(scores))
 
-    def contributions(self, X: Any) -> np.ndarray:
+    def contributions(self, X: Any) -> ConceptContributions:
         """Return how much of every logit comes through each concept.
 
         Parameters
@@ -565,18 +566,26 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Returns
         -------
-        contributions : ndarray of shape (n_samples, n_classes, n_concepts + 1), float64
-            Centred over the classes; the intercept is last. Their sum over the last
+        contributions : ConceptContributions
+            Its `values` have shape (n_samples, n_classes, n_concepts + 1). They are
+            centred over the classes; the intercept is last. Their sum over the last
             axis is the centred logit.
         """
         check_is_fitted(self)
         self._require_concepts("contributions")
-        activations = self.transform(X)
+        bottleneck, features = self._on_device(X)
+        activations = _numpy(dense_rows(bottleneck.activations(features)))
         coef, intercept = _centred(self.coef_), _centred(self.intercept_)
-        columns = FittedHeads.of(self).tensors().concepts.activations
+        columns = bottleneck.concepts.activations
         parts = [activations[:, c] @ coef[:, c].T for c in columns]
         parts.append(np.broadcast_to(intercept, parts[0].shape))
-        return np.stack(parts, axis=2)
+        index = _index_of(X)
+        return ConceptContributions(
+            np.stack(parts, axis=2),
+            self.classes_,
+            (*map(str, self.concept_names_in_), INTERCEPT),
+            pd.RangeIndex(len(activations)) if index is None else index,
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
