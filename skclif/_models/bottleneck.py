@@ -30,6 +30,7 @@ from .._inputs.checks import (
     error_context,
 )
 from .._inputs.devices import resolve_device
+from .._inputs.documentation import DocumentedMixin
 from .._inputs.features import check_features
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_features
@@ -67,7 +68,9 @@ class _Solution(NamedTuple):
     concept_C: np.ndarray
 
 
-class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstimator):
+class ConceptBottleneckClassifier(
+    DocumentedMixin, CheckedScoreMixin, TransformerMixin, BaseEstimator
+):
     """Classify by way of human concepts.
 
     One linear softmax head per concept predicts the concept's value from the features.
