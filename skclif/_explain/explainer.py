@@ -109,6 +109,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         The result's `method` says which method was used.
     device : str, default="cpu"
         Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
+    verbose : int, default=0
+        If positive, all methods show progress on stderr, with the time left: what takes
+        more than two seconds. That of `fit` is the estimator's own.
 
     Attributes
     ----------
@@ -181,14 +184,23 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         "estimator": [HasMethods(["fit", "predict_proba"])],
         "method": [StrOptions(set(METHODS))],
         "device": [str],
+        "verbose": ["verbose"],
     }
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
 
-    def __init__(self, estimator: Any, *, method: str = "auto", device: str = "cpu"):
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        method: str = "auto",
+        device: str = "cpu",
+        verbose: int = 0,
+    ):
         self.estimator = estimator
         self.method = method
         self.device = device
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
@@ -405,7 +417,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         about = numeric_targets(heads, target, codes, solved.device)
         questions = solved.questions(features, about, shares)
-        method, values, rows = solved.answers(method, questions, kept, top, paths=paths)
+        method, values, rows = solved.answers(
+            method, questions, kept, top, paths=paths, verbose=self.verbose
+        )
         if isinstance(target, str):
             warn_of_hard_activations(heads, method)
         explained = {"value": solved.values(questions)}
@@ -521,6 +535,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             random_state=check_random_state(random_state),
             target=name,
             unit=unit,
+            verbose=self.verbose,
         )
 
     def suspect_labels(
@@ -629,7 +644,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         ranks = check_ordinal(ordinal, values, self._orders)
         sources = check_sources(groups, self.n_samples_)
         return find_suspects(
-            self._solved_model(), values, asked, ranks, sources, self._texts()
+            self._solved_model(),
+            values,
+            asked,
+            ranks,
+            sources,
+            self._texts(),
+            self.verbose,
         )
 
     def suggest_edits(
@@ -755,9 +776,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         sources = check_sources(groups, self.n_samples_)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
-            believed = believe(solved, values, ranks, sources)
+            believed = believe(solved, values, ranks, sources, self.verbose)
         candidates = candidate_edits(
-            solved, kinds, training, higher_is_better, believed
+            solved, kinds, training, higher_is_better, believed, self.verbose
         )
         found = suggest(
             candidates, validation, budget, check_random_state(random_state)
@@ -902,6 +923,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             resolve_device(self.device, rows.features),
             n_steps,
             settled=self._at_optimum,
+            verbose=self.verbose,
         )
         explainer = self._edited(edited, add)
         from_zero = any(head.start == "zero" for head in edited.heads)
@@ -1017,7 +1039,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return pd.DataFrame({**self._readable, **annotations})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({"_orders": {}, **state})  # of older versions
+        super().__setstate__(
+            {"_orders": {}, "verbose": 0, **state}
+        )  # of older versions
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out factors and tensors on a device, which can be computed again."""

@@ -54,6 +54,8 @@ def influence_on_shares(
     paths = path_names(heads, method)
     kept = KeepAll(len(shares), explainer.n_samples_, len(paths), paths=True)
     questions = solved.questions(features, about, shares)
-    method, values, _ = solved.answers(method, questions, kept, paths=True)
+    method, values, _ = solved.answers(
+        method, questions, kept, paths=True, verbose=explainer.verbose
+    )
     warn_of_hard_activations(heads, method)
     return method, paths, values

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from .._inputs.orders import sorted_order
+from .._inputs.progress import progress
 from .._models.fitted import FittedHeads
 from ..exceptions import SuspectWarning, warn_user
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
@@ -115,9 +116,12 @@ def check_ordinal(
     return {path: _own_ranks(path, values[path], orders.get(path)) for path in named}
 
 
-def left_out_terms(solved: Solved, values: Values) -> dict[str, LeftOut]:
+def left_out_terms(solved: Solved, values: Values, verbose: int) -> dict[str, LeftOut]:
     """Leave out every value of all paths, one at a time."""
-    terms = leave_out(solved.bottleneck, solved.data, solved.factors)
+    with progress("Leaving values out", len(solved.data), verbose=verbose) as advance:
+        terms = leave_out(
+            solved.bottleneck, solved.data, solved.factors, advance=advance
+        )
     return dict(zip(values, terms, strict=True))
 
 
@@ -189,6 +193,7 @@ def find_suspects(
     ranks: dict[str, np.ndarray],
     groups: np.ndarray | None,
     texts: dict[str, np.ndarray],
+    verbose: int,
 ) -> pd.DataFrame:
     """Return a line for every label and annotation, the most suspect first.
 
@@ -205,8 +210,10 @@ def find_suspects(
         Codes of the sources of the training rows.
     texts : dict of str to ndarray of shape (n_samples,)
         Texts of the training rows, by name.
+    verbose : int
+        Whether to show progress.
     """
-    terms = left_out_terms(solved, values)
+    terms = left_out_terms(solved, values, verbose)
     for path, term in terms.items():
         _refuse_undefined(path, term)
     verdicts = judge_values(terms, values, asked, ranks, groups)

@@ -32,6 +32,7 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.documentation import DocumentedMixin
 from .._inputs.features import check_features
+from .._inputs.progress import progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_features
 from .._results.contributions import INTERCEPT, ConceptContributions
@@ -52,6 +53,7 @@ from .convergence import warn_if_tol_is_coarse, warn_unless_converged
 from .fitted import FittedHeads, class_weights, concept_heads
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
 
+_STEPS, _TRIED = "Newton steps", "values tried"
 # The default share of true annotations in the label head.
 _INTERVENTION_PROB = 0.4
 # Models whose users were warned of correcting concepts.
@@ -119,6 +121,8 @@ class ConceptBottleneckClassifier(
     device : str, default="cpu"
         Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Fitted attributes are
         NumPy arrays wherever they were computed.
+    verbose : int, default=0
+        If positive, show progress on stderr: what takes more than two seconds.
 
     Attributes
     ----------
@@ -217,6 +221,7 @@ class ConceptBottleneckClassifier(
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
+        "verbose": ["verbose"],
     }
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
@@ -234,6 +239,7 @@ class ConceptBottleneckClassifier(
         tol: float = 1e-8,
         max_iter: int = 100,
         device: str = "cpu",
+        verbose: int = 0,
     ):
         self.training = training
         self.bottleneck = bottleneck
@@ -245,6 +251,7 @@ class ConceptBottleneckClassifier(
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
@@ -668,19 +675,34 @@ class ConceptBottleneckClassifier(
         """Fit one stage after the other, each with the penalties that it is to have."""
         heads = concept_heads(schema, self.bottleneck)
         limits: dict[str, Any] = {"tol": float(self.tol), "max_iter": self.max_iter}
-        concept_C = find_concept_C(
-            self.concept_C, schema, HeadStack(heads), data, sample_weight
-        )
-        bottleneck, concepts = fit_concepts(
-            data,
-            heads,
-            n_classes,
-            intervention_prob=self._intervention_prob(),
-            concept_penalties=1 / concept_C,
-            **limits,
-        )
-        C = find_label_C(self.C, bottleneck, data, sample_weight, concept_C)
-        bottleneck, label = fit_label(bottleneck, data, penalty=1 / C, **limits)
+        with progress(
+            "Choosing concept_C", unit=_TRIED, verbose=self.verbose
+        ) as advance:
+            concept_C = find_concept_C(
+                self.concept_C, schema, HeadStack(heads), data, sample_weight, advance
+            )
+        with progress(
+            "Fitting the concepts", unit=_STEPS, verbose=self.verbose
+        ) as advance:
+            bottleneck, concepts = fit_concepts(
+                data,
+                heads,
+                n_classes,
+                intervention_prob=self._intervention_prob(),
+                concept_penalties=1 / concept_C,
+                advance=advance,
+                **limits,
+            )
+        with progress("Choosing C", unit=_TRIED, verbose=self.verbose) as advance:
+            C = find_label_C(
+                self.C, bottleneck, data, sample_weight, concept_C, advance
+            )
+        with progress(
+            "Fitting the label", unit=_STEPS, verbose=self.verbose
+        ) as advance:
+            bottleneck, label = fit_label(
+                bottleneck, data, penalty=1 / C, advance=advance, **limits
+            )
         return _Solution(bottleneck, concepts, label, C, concept_C.numpy())
 
     def _note_correction(self, bottleneck: Bottleneck, data: TrainingData) -> None:
@@ -748,7 +770,7 @@ def _short(C: Any) -> str:
 
 def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of a model, with what older versions of skclif did not keep."""
-    state = {"intervention_prob": None, **state}
+    state = {"intervention_prob": None, "verbose": 0, **state}
     if "coef_" in state and "C_" not in state:
         state["C_"] = float(state["C"])
         state["concept_C_"] = np.full(state["n_concepts_"], float(state["concept_C"]))

@@ -53,6 +53,7 @@ def believe(
     values: Values,
     ranks: dict[str, np.ndarray],
     groups: np.ndarray | None,
+    verbose: int = 0,
 ) -> Believed:
     """Return what is believed of all present values.
 
@@ -69,8 +70,10 @@ def believe(
         Ranks of the values of ordered paths.
     groups : ndarray of shape (n_samples,) or None
         Codes of the sources of the training rows.
+    verbose : int, default=0
+        Whether to show progress.
     """
-    terms = left_out_terms(solved, values)
+    terms = left_out_terms(solved, values, verbose)
     known = {p: values[p] for p in values if not undefined_terms(terms[p]).any()}
     verdicts = judge_values(terms, known, list(known), ranks, groups)
     warn_of_unknown(verdicts)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from ..._inputs.progress import progress
 from ...numerics.bottleneck import TrainingData
 from ...numerics.edits import Limits, solve_edit
 from ..engine import Solved
@@ -164,10 +165,12 @@ def _measure(
     before = candidates.solved.values(questions)
     # Most rows are the same for any two folds, so short lists are often equal.
     found: dict[frozenset[tuple[float, ...]], np.ndarray] = {}
-    for changes in lists:
-        if _as_set(changes) not in found:
-            after = solve_edited(candidates.solved, candidates.edited(changes))
-            found[_as_set(changes)] = after.values(questions) - before
+    with progress("Measuring lists", len(lists), verbose=candidates.verbose) as advance:
+        for changes in lists:
+            if _as_set(changes) not in found:
+                after = solve_edited(candidates.solved, candidates.edited(changes))
+                found[_as_set(changes)] = after.values(questions) - before
+            advance(1)
     return np.stack([found[_as_set(changes)] for changes in lists])
 
 

@@ -1,0 +1,67 @@
+"""Progress bars on stderr, with the time left, for work of more than two seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..numerics.steps import Advance, unseen
+
+# Seconds before a bar appears, and between two of its updates.
+DELAY, INTERVAL = 2.0, 0.1
+_WITH_END = (
+    "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
+)
+_WITHOUT_END = "{desc}: {n_fmt} {unit} [{elapsed}]"
+
+
+@contextmanager
+def progress(
+    doing: str, total: int | None = None, unit: str = "steps", *, verbose: Any
+) -> Iterator[Advance]:
+    """Show how far a piece of work is, and remove the bar at its end.
+
+    Parameters
+    ----------
+    doing : str
+        What is done, as in "Retraining".
+    total : int, default=None
+        Number of steps. None if nobody knows it: then steps are counted, and no time
+        left is shown.
+    unit : str, default="steps"
+        What is counted, in the plural.
+    verbose : int or bool
+        Whether to show anything.
+
+    Yields
+    ------
+    advance : callable
+        To be called with the number of steps that were made.
+    """
+    if not verbose:
+        yield unseen
+        return
+    with tqdm(
+        desc=doing,
+        total=total,
+        unit=unit,
+        bar_format=_WITHOUT_END if total is None else _WITH_END,
+        delay=DELAY,
+        mininterval=INTERVAL,
+        leave=False,
+    ) as bar:
+        yield bar.update
+
+
+def check_verbose(verbose: Any) -> None:
+    """Refuse what does not say whether to show progress, as scikit-learn does."""
+    if not isinstance(verbose, Integral | np.bool_) or verbose < 0:
+        raise ValueError(
+            f"verbose={verbose!r} must be True, False or a whole number, 0 or more: "
+            "whether to show progress."
+        )
