@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 from ..numerics.steps import Advance, unseen
+
+_Item = TypeVar("_Item")
 
 # Seconds before a bar appears, and between two of its updates.
 DELAY, INTERVAL = 2.0, 0.1
@@ -56,6 +58,13 @@ def progress(
         leave=False,
     ) as bar:
         yield bar.update
+
+
+def counted(items: Iterable[_Item], advance: Advance) -> Iterator[_Item]:
+    """Yield items; each is a step, made when the next one is asked for."""
+    for item in items:
+        yield item
+        advance(1)
 
 
 def check_verbose(verbose: Any) -> None:

@@ -30,7 +30,7 @@ from .._inputs.checks import (
     refuse_masked,
 )
 from .._inputs.pipelines import is_frozen
-from .._inputs.progress import progress
+from .._inputs.progress import counted, progress
 from .._inputs.sklearn import (
     HasMethods,
     Interval,
@@ -386,12 +386,8 @@ def _retrain(
         delayed(_fit_and_measure)(clone(estimator), X, y, rows, params, measure, on)
         for rows in subsets
     )
-    found = []
     with progress("Retraining", len(subsets), verbose=verbose) as advance:
-        for one in measured:
-            found.append(one)
-            advance(1)
-    return found
+        return list(counted(measured, advance))
 
 
 def _route(estimator: Any, params: dict[str, Any], caller: str) -> dict[str, Any]:

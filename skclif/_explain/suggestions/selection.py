@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from ..._inputs.progress import progress
+from ..._inputs.progress import counted, progress
 from ...numerics.bottleneck import TrainingData
 from ...numerics.edits import Limits, solve_edit
 from ..engine import Solved
@@ -166,11 +166,10 @@ def _measure(
     # Most rows are the same for any two folds, so short lists are often equal.
     found: dict[frozenset[tuple[float, ...]], np.ndarray] = {}
     with progress("Measuring lists", len(lists), verbose=candidates.verbose) as advance:
-        for changes in lists:
+        for changes in counted(lists, advance):
             if _as_set(changes) not in found:
                 after = solve_edited(candidates.solved, candidates.edited(changes))
                 found[_as_set(changes)] = after.values(questions) - before
-            advance(1)
     return np.stack([found[_as_set(changes)] for changes in lists])
 
 
