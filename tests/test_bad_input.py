@@ -1785,6 +1785,7 @@ NUMBER = ("huge", "a fraction", "True")
 SHARE = ("zero", "a fraction", "True")
 FLAG = ("True",)
 TEXT = ("a text",)
+VERBOSE = ("zero", "huge", "True")
 PARAMETERS = {
     ConceptBottleneckClassifier: {
         "training": {},
@@ -1800,11 +1801,13 @@ PARAMETERS = {
         "tol": NUMBER,
         "max_iter": ("huge", "True"),
         "device": {"a text": DEVICE},
+        "verbose": VERBOSE,
     },
     ConceptInfluenceExplainer: {
         "estimator": {},
         "method": {},
         "device": {"a text": DEVICE},
+        "verbose": VERBOSE,
     },
     InfluenceReweighter: {
         "estimator": {},
@@ -1821,6 +1824,7 @@ PARAMETERS = {
         "surrogate": ("None",),
         "include_validation": FLAG,
         "random_state": ("None", "zero", "True"),
+        "verbose": VERBOSE,
     },
     SentenceEmbedder: {
         "model": {"a text": "no such' is not on this machine"},
@@ -1831,7 +1835,7 @@ PARAMETERS = {
         "long_text": {},
         "cache_dir": ("None", "a text"),
         "share_vectors": FLAG,
-        "verbose": ("zero", "huge", "True"),
+        "verbose": VERBOSE,
     },
     datasets.make_concept_reviews: {
         "n_samples": FLAG,

@@ -13,7 +13,7 @@ from sklearn.utils import check_array
 
 from .._inputs.checks import check_length
 from .._inputs.pipelines import final_step
-from .._inputs.progress import counted, progress
+from .._inputs.progress import Progress, counted
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.files import embedder_of
 from .._results.words import how_many
@@ -285,7 +285,7 @@ def replay_rows(
     revision, differs_at = None, None
     now = {**environment(), "device": device}
     left = records[begin - 1 :]
-    with progress("Doing again", len(left), verbose=verbose) as advance:
+    with Progress(verbose).stage("Doing again", len(left)) as advance:
         for record in counted(left, advance):
             said = record["number"], record["kind"]
             if record["kind"] not in REVISIONS:

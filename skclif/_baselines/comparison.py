@@ -21,7 +21,7 @@ from sklearn.utils import check_random_state
 from .._inputs.annotations import Annotations
 from .._inputs.checks import check_labels, check_row_order, error_context
 from .._inputs.devices import resolve_device
-from .._inputs.progress import check_verbose, progress
+from .._inputs.progress import Progress, check_verbose
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.words import how_many
 from .._text.embedder import SentenceEmbedder, as_texts
@@ -155,7 +155,8 @@ def compare_baselines(
     seed = int(rng.randint(2**31))
     rows = []
     for baseline in baselines(vectors, annotations is not None):
-        with progress(f"Model {baseline.name!r}", len(folds), verbose=verbose) as done:
+        progress = Progress(verbose)
+        with progress.stage(f"Model {baseline.name!r}", len(folds)) as done:
             row = _measured(baseline, texts, y, annotations, folds, seed, done)
         if baseline.name == "vectors":
             _warn_of_long_texts(baseline.estimator, texts)

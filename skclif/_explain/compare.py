@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._inputs.progress import Progress
 from .._results.validation import Agreement, ValidationResult, resolution
 from ..numerics.targets import Question
 from .engine import METHODS, Solved
@@ -38,15 +39,15 @@ def compare_with_retraining(
     random_state: np.random.RandomState,
     target: str,
     unit: str,
-    verbose: int,
+    progress: Progress,
 ) -> ValidationResult:
     """Leave out rows, and single terms of some rows, by retraining and by each method.
 
     `paths` are the names of the loss terms. The other arguments are the checked
     arguments of :meth:`ConceptInfluenceExplainer.validate`.
     """
-    timed = partial(_timed, solved, questions=questions, verbose=verbose)
-    rows = _influential_and_random(solved, questions, n_rows, random_state, verbose)
+    timed = partial(_timed, solved, questions=questions, progress=progress)
+    rows = _influential_and_random(solved, questions, n_rows, random_state, progress)
     path_rows = np.sort(random_state.permutation(rows)[:n_paths])
     agreements: dict[tuple[str, str], Agreement] = {}
     ratios: dict[tuple[str, str], float] = {}
@@ -87,12 +88,12 @@ def _influential_and_random(
     questions: Sequence[Question],
     n_rows: int,
     random_state: np.random.RandomState,
-    verbose: int,
+    progress: Progress,
 ) -> np.ndarray:
     """Return rows: first the most influential over all targets, then random others."""
     total = np.zeros(len(solved.data.features))
     for _, block, part in solved.blocks(
-        "leverage", questions, paths=False, verbose=verbose
+        "leverage", questions, paths=False, progress=progress
     ):
         total[block] += np.abs(part.sum(axis=2)).sum(axis=0)
     order = np.argsort(-total, kind="stable")
@@ -108,12 +109,12 @@ def _timed(
     questions: Sequence[Question],
     rows: np.ndarray,
     paths: bool,
-    verbose: int,
+    progress: Progress,
 ) -> tuple[np.ndarray, float]:
     """Return influence of rows, (n_answers, n_rows, n_paths), and seconds."""
     start = time.perf_counter()
     blocks = list(
-        solved.blocks(method, questions, paths=paths, rows=rows, verbose=verbose)
+        solved.blocks(method, questions, paths=paths, rows=rows, progress=progress)
     )
     n_answers = max(answers.stop for answers, _, _ in blocks)
     values = np.empty((n_answers, len(rows), blocks[0][2].shape[2]))

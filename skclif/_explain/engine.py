@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn import get_config
 
-from .._inputs.progress import progress
+from .._inputs.progress import SILENT, Progress
 from .._inputs.training_rows import TrainingRows, as_features
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
@@ -190,7 +190,7 @@ class Solved:
         top: int | None = None,
         *,
         paths: bool,
-        verbose: int,
+        progress: Progress,
     ) -> tuple[str, np.ndarray, np.ndarray | None]:
         """Return the method that was used, the influence kept, and its rows.
 
@@ -205,17 +205,17 @@ class Solved:
             Number of rows to keep for each answer; None if `kept` keeps all.
         paths : bool
             Whether the paths are wanted by themselves.
-        verbose : int
-            Whether to show progress.
+        progress : Progress
+            Shows its bars.
         """
         if method == "auto":
             method = self.choose_method(questions, paths=paths)
             if top is not None and method == "leverage":
                 return self.confirmed(
-                    questions, len(kept.values), top, paths=paths, verbose=verbose
+                    questions, len(kept.values), top, paths=paths, progress=progress
                 )
         for answers, block, part in self.blocks(
-            method, questions, paths=paths, verbose=verbose
+            method, questions, paths=paths, progress=progress
         ):
             kept.add(answers, block, part)
         return method, kept.values, kept.rows if isinstance(kept, KeepTop) else None
@@ -227,7 +227,7 @@ class Solved:
         *,
         paths: bool,
         rows: np.ndarray | None = None,
-        verbose: int = 0,
+        progress: Progress = SILENT,
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Yield influence as blocks of answers and of training rows.
 
@@ -239,8 +239,8 @@ class Solved:
             Whether the paths are wanted by themselves. If not, there may be only one.
         rows : ndarray of shape (n_rows,), default=None
             Positions of training rows. None is all rows.
-        verbose : int, default=0
-            Whether to show progress.
+        progress : Progress
+            Shows its bars.
 
         Yields
         ------
@@ -254,7 +254,7 @@ class Solved:
             n_passes = len(questions)  # over all rows
         n_rows = n_passes * (len(self.data) if rows is None else len(rows))
         found = self._blocks(method, questions, paths=paths, rows=rows)
-        with progress(_DOING[method], n_rows, verbose=verbose) as advance:
+        with progress.stage(_DOING[method], n_rows) as advance:
             for answers, block, part in found:
                 advance(block.stop - block.start)
                 yield answers, block, part
@@ -340,7 +340,7 @@ class Solved:
         top: int,
         *,
         paths: bool,
-        verbose: int,
+        progress: Progress,
     ) -> tuple[str, np.ndarray, np.ndarray]:
         """Return the method, and influence and positions of the top rows.
 
@@ -350,7 +350,7 @@ class Solved:
         n = len(self.data.features)
         screen = KeepTop(n_answers, n, _CANDIDATES * top, 1, paths=False)
         for answers, block, part in self.blocks(
-            "leverage", questions, paths=False, verbose=verbose
+            "leverage", questions, paths=False, progress=progress
         ):
             screen.add(answers, block, part)
         rows, positions = np.unique(screen.rows, return_inverse=True)
@@ -360,7 +360,7 @@ class Solved:
         method = "newton" if bearable else "leverage"
         exact = np.empty(0)
         for _, block, part in self.blocks(
-            method, questions, paths=paths, rows=rows, verbose=verbose
+            method, questions, paths=paths, rows=rows, progress=progress
         ):
             if not exact.size:
                 exact = np.empty((*positions.shape, part.shape[2]))

@@ -33,6 +33,7 @@ from .._inputs.devices import resolve_device
 from .._inputs.features import check_features
 from .._inputs.orders import order_of
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
+from .._inputs.progress import Progress
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
 from .._inputs.training_rows import TrainingRows, as_features, as_tensor, own_copy
 from .._inputs.wrapper import AroundEstimatorMixin
@@ -397,6 +398,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             "first_order" and "leverage" do not see.
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         if not isinstance(paths, bool | np.bool_):
             raise ValueError(f"paths={paths!r} must be True or False.")
         check_row_order(X=X, y=y)
@@ -418,7 +420,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         about = numeric_targets(heads, target, codes, solved.device)
         questions = solved.questions(features, about, shares)
         method, values, rows = solved.answers(
-            method, questions, kept, top, paths=paths, verbose=self.verbose
+            method, questions, kept, top, paths=paths, progress=progress
         )
         if isinstance(target, str):
             warn_of_hard_activations(heads, method)
@@ -515,6 +517,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         True
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, _ = describe_target(heads, target, None)
@@ -535,7 +538,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             random_state=check_random_state(random_state),
             target=name,
             unit=unit,
-            verbose=self.verbose,
+            progress=progress,
         )
 
     def suspect_labels(
@@ -639,6 +642,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         1   59  concept1     yes       no
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
         ranks = check_ordinal(ordinal, values, self._orders)
@@ -650,7 +654,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             ranks,
             sources,
             self._texts(),
-            self.verbose,
+            progress,
         )
 
     def suggest_edits(
@@ -751,6 +755,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         'expected to help'
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, higher_is_better = describe_target(heads, target, "mean")
@@ -776,9 +781,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         sources = check_sources(groups, self.n_samples_)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
-            believed = believe(solved, values, ranks, sources, self.verbose)
+            believed = believe(solved, values, ranks, sources, progress)
         candidates = candidate_edits(
-            solved, kinds, training, higher_is_better, believed, self.verbose
+            solved, kinds, training, higher_is_better, believed, progress
         )
         found = suggest(
             candidates, validation, budget, check_random_state(random_state)
@@ -895,6 +900,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         True
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         rows, heads = TrainingRows(**self._training), self._heads()
         n_steps = check_steps(n_steps)
         edit = check_edit(
@@ -923,7 +929,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             resolve_device(self.device, rows.features),
             n_steps,
             settled=self._at_optimum,
-            verbose=self.verbose,
+            progress=progress,
         )
         explainer = self._edited(edited, add)
         from_zero = any(head.start == "zero" for head in edited.heads)

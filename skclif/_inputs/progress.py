@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -22,42 +23,59 @@ _WITH_END = (
 _WITHOUT_END = "{desc}: {n_fmt} {unit} [{elapsed}]"
 
 
-@contextmanager
-def progress(
-    doing: str, total: int | None = None, unit: str = "steps", *, verbose: Any
-) -> Iterator[Advance]:
-    """Show how far a piece of work is, and remove the bar at its end.
+class Progress:
+    """The bars of a piece of work, one for each of its stages.
+
+    They appear when the whole work takes more than two seconds, and each is removed at
+    the end of its stage.
 
     Parameters
     ----------
-    doing : str
-        What is done, as in "Retraining".
-    total : int, default=None
-        Number of steps. None if nobody knows it: then steps are counted, and no time
-        left is shown.
-    unit : str, default="steps"
-        What is counted, in the plural.
     verbose : int or bool
         Whether to show anything.
-
-    Yields
-    ------
-    advance : callable
-        To be called with the number of steps that were made.
     """
-    if not verbose:
-        yield unseen
-        return
-    with tqdm(
-        desc=doing,
-        total=total,
-        unit=unit,
-        bar_format=_WITHOUT_END if total is None else _WITH_END,
-        delay=DELAY,
-        mininterval=INTERVAL,
-        leave=False,
-    ) as bar:
-        yield bar.update
+
+    def __init__(self, verbose: Any) -> None:
+        self._start = time.monotonic() if verbose else None
+
+    @contextmanager
+    def stage(
+        self, doing: str, total: int | None = None, unit: str = "steps"
+    ) -> Iterator[Advance]:
+        """Show how far a stage is.
+
+        Parameters
+        ----------
+        doing : str
+            What is done, as in "Retraining".
+        total : int, default=None
+            Number of steps. None if nobody knows it: then steps are counted, and no
+            time left is shown.
+        unit : str, default="steps"
+            What is counted where nobody knows the number, in the plural.
+
+        Yields
+        ------
+        advance : callable
+            To be called with the number of steps that were made.
+        """
+        if self._start is None:
+            yield unseen
+            return
+        with tqdm(
+            desc=doing,
+            total=total,
+            unit=unit,
+            bar_format=_WITHOUT_END if total is None else _WITH_END,
+            delay=max(0.0, DELAY - (time.monotonic() - self._start)),
+            mininterval=INTERVAL,
+            miniters=1,  # the last block of rows may be a small one
+            leave=False,
+        ) as bar:
+            yield bar.update
+
+
+SILENT = Progress(0)
 
 
 def counted(items: Iterable[_Item], advance: Advance) -> Iterator[_Item]:

@@ -32,7 +32,7 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.documentation import DocumentedMixin
 from .._inputs.features import check_features
-from .._inputs.progress import progress
+from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_features
 from .._results.contributions import INTERCEPT, ConceptContributions
@@ -675,15 +675,12 @@ class ConceptBottleneckClassifier(
         """Fit one stage after the other, each with the penalties that it is to have."""
         heads = concept_heads(schema, self.bottleneck)
         limits: dict[str, Any] = {"tol": float(self.tol), "max_iter": self.max_iter}
-        with progress(
-            "Choosing concept_C", unit=_TRIED, verbose=self.verbose
-        ) as advance:
+        progress = Progress(self.verbose)
+        with progress.stage("Choosing concept_C", unit=_TRIED) as advance:
             concept_C = find_concept_C(
                 self.concept_C, schema, HeadStack(heads), data, sample_weight, advance
             )
-        with progress(
-            "Fitting the concepts", unit=_STEPS, verbose=self.verbose
-        ) as advance:
+        with progress.stage("Fitting the concepts", unit=_STEPS) as advance:
             bottleneck, concepts = fit_concepts(
                 data,
                 heads,
@@ -693,13 +690,11 @@ class ConceptBottleneckClassifier(
                 advance=advance,
                 **limits,
             )
-        with progress("Choosing C", unit=_TRIED, verbose=self.verbose) as advance:
+        with progress.stage("Choosing C", unit=_TRIED) as advance:
             C = find_label_C(
                 self.C, bottleneck, data, sample_weight, concept_C, advance
             )
-        with progress(
-            "Fitting the label", unit=_STEPS, verbose=self.verbose
-        ) as advance:
+        with progress.stage("Fitting the label", unit=_STEPS) as advance:
             bottleneck, label = fit_label(
                 bottleneck, data, penalty=1 / C, advance=advance, **limits
             )

@@ -28,7 +28,7 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features, check_size
 from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_parts
-from .._inputs.progress import progress
+from .._inputs.progress import Progress
 from .._inputs.readable import refuse_texts, refuse_unreadable
 from .._inputs.sklearn import (
     HasMethods,
@@ -479,7 +479,8 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         own_fold = None if own_fold is None else own_fold[kept]
         search = self._reweighting(rows, fold, n_folds, own_fold, automatic)
         n_trials = 1 + suspecting + n_rounds
-        with progress("Learning weights", n_trials, verbose=self.verbose) as advance:
+        progress = Progress(self.verbose)
+        with progress.stage("Learning weights", n_trials) as advance:
             return Trials(
                 search,
                 Folds(fold[counted], rows.weights[counted]) if automatic else None,

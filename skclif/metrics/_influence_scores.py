@@ -30,7 +30,7 @@ from .._inputs.checks import (
     refuse_masked,
 )
 from .._inputs.pipelines import is_frozen
-from .._inputs.progress import counted, progress
+from .._inputs.progress import Progress, counted
 from .._inputs.sklearn import (
     HasMethods,
     Interval,
@@ -386,7 +386,7 @@ def _retrain(
         delayed(_fit_and_measure)(clone(estimator), X, y, rows, params, measure, on)
         for rows in subsets
     )
-    with progress("Retraining", len(subsets), verbose=verbose) as advance:
+    with Progress(verbose).stage("Retraining", len(subsets)) as advance:
         return list(counted(measured, advance))
 
 

@@ -12,7 +12,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from ..._inputs.pipelines import final_step, with_final_step
-from ..._inputs.progress import progress
+from ..._inputs.progress import Progress
 from ..._inputs.training_rows import TrainingRows, as_features
 from ..._models.fitted import FittedHeads
 from ..._results.edits import EditRecord, EditResult, HeadRecord
@@ -62,7 +62,7 @@ def edit_model(
     n_steps: int | None,
     *,
     settled: bool,
-    verbose: int,
+    progress: Progress,
 ) -> Edited:
     """Apply an edit and solve both stages again.
 
@@ -80,8 +80,8 @@ def edit_model(
         Maximum number of Newton steps per stage. None runs to convergence.
     settled : bool
         Whether every head is at its optimum for `old`.
-    verbose : int
-        Whether to show progress.
+    progress : Progress
+        Shows its bars.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def edit_model(
     data, span = new.data().to(device), None
     if factors is not None or not isinstance(data.features, SparseFeatures):
         data, span = data.in_row_space()
-    with progress("Solving again", unit="Newton steps", verbose=verbose) as advance:
+    with progress.stage("Solving again", unit="Newton steps") as advance:
         solution = solve_edit(
             heads.tensors(device).inside(span),
             old.data().to(device),

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from ..._inputs.progress import progress
+from ..._inputs.progress import SILENT, Progress
 from ..._inputs.training_rows import TrainingRows
 from ...numerics import suggestions
 from ...numerics.blocks import map_rows
@@ -74,8 +74,8 @@ class CandidateEdits:
     believed : Believed or None
         What is believed of present values. None lets every value take the place of any
         other, whatever is true: to measure what believing is worth.
-    verbose : int
-        Whether to show progress.
+    progress : Progress
+        Shows its bars.
     """
 
     solved: Solved
@@ -85,7 +85,7 @@ class CandidateEdits:
     class_weights: torch.Tensor
     higher_is_better: bool
     believed: Believed | None = None
-    verbose: int = 0
+    progress: Progress = SILENT
 
     def best(self, adjoint: Adjoint) -> tuple[list[Changes], int]:
         """Return the best change of each row and path, and how many were compared.
@@ -93,7 +93,7 @@ class CandidateEdits:
         The list has one entry for each target of the adjoint.
         """
         n_rows = len(self.solved.data)
-        with progress("Comparing changes", n_rows, verbose=self.verbose) as advance:
+        with self.progress.stage("Comparing changes", n_rows) as advance:
             return self._best(adjoint, advance)
 
     def _best(self, adjoint: Adjoint, advance: Advance) -> tuple[list[Changes], int]:
@@ -279,7 +279,7 @@ def candidate_edits(
     training: TrainingRows,
     higher_is_better: bool,
     believed: Believed | None = None,
-    verbose: int = 0,
+    progress: Progress = SILENT,
 ) -> CandidateEdits:
     """Return the possible changes, with the class weights that `fit` computed."""
     weights = training.weights
@@ -293,7 +293,7 @@ def candidate_edits(
         as_tensor(training.class_weight),
         higher_is_better,
         believed,
-        verbose,
+        progress,
     )
 
 

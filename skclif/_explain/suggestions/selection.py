@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from ..._inputs.progress import counted, progress
+from ..._inputs.progress import counted
 from ...numerics.bottleneck import TrainingData
 from ...numerics.edits import Limits, solve_edit
 from ..engine import Solved
@@ -165,7 +165,7 @@ def _measure(
     before = candidates.solved.values(questions)
     # Most rows are the same for any two folds, so short lists are often equal.
     found: dict[frozenset[tuple[float, ...]], np.ndarray] = {}
-    with progress("Measuring lists", len(lists), verbose=candidates.verbose) as advance:
+    with candidates.progress.stage("Measuring lists", len(lists)) as advance:
         for changes in counted(lists, advance):
             if _as_set(changes) not in found:
                 after = solve_edited(candidates.solved, candidates.edited(changes))
