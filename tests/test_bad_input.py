@@ -1920,7 +1920,7 @@ def call(tiny_encoder, tmp_path_factory):
             return owner(**parameters).fit(X, Y, concepts=CONCEPTS).predict_proba(X)
         if owner is ConceptInfluenceExplainer:
             inner = {"estimator": ConceptBottleneckClassifier(), **parameters}
-            return owner(**inner).fit(X, Y, concepts=CONCEPTS)
+            return owner(**inner).fit(X, Y, concepts=CONCEPTS).predict_proba(X)
         if owner is InfluenceReweighter:
             inner = {"estimator": ConceptBottleneckClassifier(), "strength": 1.0}
             if parameters.get("n_rounds") in (ODD["huge"], LARGE):
@@ -2101,6 +2101,7 @@ FUNCTIONS = {
             "cannot be used to seed|Seed must be between 0 and",
         ),
         "on_model": dict.fromkeys({*ODD} - {"None"}, "on_model must be a function"),
+        "verbose": dict.fromkeys({*ODD} - {*VERBOSE}, "verbose=.* must be True, False"),
     },
 }
 
