@@ -46,16 +46,23 @@ def test_the_file_of_a_model_says_nothing_of_progress(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "n_trials"), [({}, 7), ({"strength": 1.0, "n_rounds": 2}, 3)]
+    ("options", "is_clean", "n_trials", "n_needed"),
+    [
+        ({}, np.arange(60) < 30, 7, 2),  # the first round makes things worse
+        ({"strength": 1.0, "n_rounds": 2}, None, 3, 3),
+    ],
 )
-def test_a_reweighter_counts_its_trials(options, n_trials, bars, capfd):
+def test_a_reweighter_counts_its_trials(
+    options, is_clean, n_trials, n_needed, bars, capfd
+):
     """Rounds that are not needed are done, too."""
     model = ConceptBottleneckClassifier()
     reweighter = InfluenceReweighter(model, cv=3, random_state=0, **options)
-    silent = clone(reweighter).fit(X, Y)
+    silent = clone(reweighter).fit(X, Y, is_clean=is_clean)
     assert capfd.readouterr() == ("", "")
-    watched = reweighter.set_params(verbose=1).fit(X, Y)
+    watched = reweighter.set_params(verbose=1).fit(X, Y, is_clean=is_clean)
     assert bars() == [("Learning weights", n_trials, n_trials)]
+    assert len(watched.history_["strength"]) == n_needed
     np.testing.assert_array_equal(watched.sample_weight_, silent.sample_weight_)
 
 
