@@ -37,6 +37,7 @@ from skclif import (
     AuditTrail,
     BaselineComparison,
     ConceptBottleneckClassifier,
+    ConceptContributions,
     ConceptInfluenceExplainer,
     EditComparison,
     EditDisplay,
@@ -1565,6 +1566,7 @@ ENTRY_POINTS = {
     "InfluenceReweighter.predict_proba": ("X",),
     "InfluenceReweighter.decision_function": ("X",),
     "InfluenceReweighter.score": ("X", "y", "sample_weight"),
+    "ConceptContributions.top": ("k",),
     "InfluenceResult.top": ("k",),
     "InfluenceResult.helpful": ("k",),
     "InfluenceResult.harmful": ("k",),
@@ -1620,6 +1622,8 @@ def estimator(owner):
 @cache
 def fitted(owner, codes=False, named=False):
     """Return a fitted estimator, or the result of one, whose state is never changed."""
+    if owner == "ConceptContributions":
+        return fitted("ConceptBottleneckClassifier").contributions(X)
     if owner == "InfluenceResult":
         return fitted("ConceptInfluenceExplainer").influence(X[:4], Y[:4], paths=True)
     if owner == "EditSuggestions":
@@ -1786,6 +1790,7 @@ NUMBER = ("huge", "a fraction", "True")
 SHARE = ("zero", "a fraction", "True")
 FLAG = ("True",)
 TEXT = ("a text",)
+VERBOSE = ("zero", "huge", "True")
 PARAMETERS = {
     ConceptBottleneckClassifier: {
         "training": {},
@@ -1801,11 +1806,13 @@ PARAMETERS = {
         "tol": NUMBER,
         "max_iter": ("huge", "True"),
         "device": {"a text": DEVICE},
+        "verbose": VERBOSE,
     },
     ConceptInfluenceExplainer: {
         "estimator": {},
         "method": {},
         "device": {"a text": DEVICE},
+        "verbose": VERBOSE,
     },
     InfluenceReweighter: {
         "estimator": {},
@@ -1822,6 +1829,7 @@ PARAMETERS = {
         "surrogate": ("None",),
         "include_validation": FLAG,
         "random_state": ("None", "zero", "True"),
+        "verbose": VERBOSE,
     },
     SentenceEmbedder: {
         "model": {"a text": "no such' is not on this machine"},
@@ -1832,7 +1840,7 @@ PARAMETERS = {
         "long_text": {},
         "cache_dir": ("None", "a text"),
         "share_vectors": FLAG,
-        "verbose": ("zero", "huge", "True"),
+        "verbose": VERBOSE,
     },
     datasets.make_concept_reviews: {
         "n_samples": FLAG,
@@ -1927,7 +1935,7 @@ def call(tiny_encoder, tmp_path_factory):
             return owner(**parameters).fit(X, Y, concepts=CONCEPTS).predict_proba(X)
         if owner is ConceptInfluenceExplainer:
             inner = {"estimator": ConceptBottleneckClassifier(), **parameters}
-            return owner(**inner).fit(X, Y, concepts=CONCEPTS)
+            return owner(**inner).fit(X, Y, concepts=CONCEPTS).predict_proba(X)
         if owner is InfluenceReweighter:
             inner = {"estimator": ConceptBottleneckClassifier(), "strength": 1.0}
             if parameters.get("n_rounds") in (ODD["huge"], LARGE):
@@ -2108,6 +2116,7 @@ FUNCTIONS = {
             "cannot be used to seed|Seed must be between 0 and",
         ),
         "on_model": dict.fromkeys({*ODD} - {"None"}, "on_model must be a function"),
+        "verbose": dict.fromkeys({*ODD} - {*VERBOSE}, "verbose=.* must be True, False"),
     },
 }
 
@@ -2372,6 +2381,7 @@ ELSEWHERE = {
     ("EditComparison", "to_dict"): "takes no argument",
     ("EditDisplay", "plot"): "tests/results/test_displays.py",
     ("InfluenceDisplay", "plot"): "tests/results/test_displays.py",
+    ("ConceptContributions", "to_frame"): "takes no argument",
     ("EditComparison", "to_frame"): "takes no argument",
     ("EditSuggestions", "to_frame"): "takes no argument",
     ("EditSuggestions", "in_words"): "takes no argument",
@@ -2419,7 +2429,7 @@ def test_every_argument_of_every_method_has_cells():
 def test_every_parameter_has_cells():
     made_by_us = {
         *(BaselineComparison, EditComparison, EditResult, EditSuggestions),
-        *(EditDisplay, InfluenceDisplay, InfluenceResult),
+        *(ConceptContributions, EditDisplay, InfluenceDisplay, InfluenceResult),
         *(ValidationResult, ValidationDisplay, ReplayResult),
         AuditReport,
         AuditTrail,  # whose path is checked in tests/audit/test_trail.py

@@ -46,6 +46,7 @@ PUBLIC = dict(_public())
 for result in (
     "AuditReport",
     "BaselineComparison",
+    "ConceptContributions",
     "EditComparison",
     "EditResult",
     "EditSuggestions",
