@@ -217,6 +217,13 @@ MUTANTS = [
     # --- names of tables, and heads of many values -----------------------------------
     Mutant(
         "_inputs",
+        "np.argsort(places)[codes]",
+        "places[codes]",
+        "codes follow the order of an ordered type",
+        ("tests/explain/test_orders.py",),
+    ),
+    Mutant(
+        "_inputs",
         "return weights[names]",
         "return weights",
         "weights of annotations find their concepts by name",
@@ -271,7 +278,20 @@ MUTANTS = [
         "space = -text.rfind",
         "long texts are folded between words",
     ),
+    Mutant(
+        "_pages",
+        'if line["id"] not in forgotten',
+        'if line["id"]',
+        "the trail on the page names no row that was forgotten",
+    ),
     # --- _audit -----------------------------------------------------------------------
+    Mutant(
+        "_audit",
+        "not 2 * low - high <= value <= 2 * high - low",
+        "not low <= value <= high",
+        "amounts near the others are not asked about",
+        ("tests/audit/test_decisions.py",),
+    ),
     Mutant(
         "_audit",
         "return self.is_no_better or self.n_rows >= _ENOUGH",
