@@ -1085,7 +1085,7 @@ MUTANTS = [
     ),
     Mutant(
         "datasets",
-        "if found != _SHA256:",
+        "if found != self.sha256:",
         "if False:",
         "only the official file is read",
     ),
