@@ -188,7 +188,8 @@ class _Found:
         known = Estimate.of((prior - box) * (1 if score == "log_loss" else -1))
         if not known.low > 0:
             return Estimate(np.nan, np.nan, np.nan)
-        return Estimate.of((prior - own) / (prior - box))
+        with np.errstate(divide="ignore", invalid="ignore"):  # then no interval
+            return Estimate.of((prior - own) / (prior - box))
 
     def scores(self) -> pd.DataFrame:
         lines = []
