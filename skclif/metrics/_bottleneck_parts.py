@@ -302,20 +302,41 @@ def leakage(
         spread = reading.std(axis=0)
         reading = (reading - reading.mean(axis=0)) / np.where(spread > 0, spread, 1)
         inputs[kind] = np.hstack([gold, reading])
-    reader = _without_concepts(classifier).set_params(C="auto", class_weight=None)
-    folds = StratifiedKFold(_READING_FOLDS, shuffle=True, random_state=rng)
     y, weight = y[chosen], weight[chosen]
-    losses = {name: np.empty(len(y)) for name in inputs}
-    with _quiet():
-        for train, test in folds.split(y, y):
-            for name, columns in inputs.items():
-                fitted = clone(reader).fit(columns[train], y[train], weight[train])
-                codes = np.searchsorted(fitted.classes_, y[test])
-                proba = fitted.predict_proba(columns[test])
-                losses[name][test] = log_losses(proba, codes)
+    folds = StratifiedKFold(_READING_FOLDS, shuffle=True, random_state=rng)
+    splits = list(folds.split(y, y))
+    reader = _without_concepts(classifier).set_params(C="auto", class_weight=None)
+    losses = {
+        name: _cross_fitted(reader, columns, y, weight, splits)
+        for name, columns in inputs.items()
+    }
     for kind in KINDS:
         found["leakage", kind][chosen] = losses["gold"] - losses[kind]
     return found
+
+
+def _cross_fitted(
+    reader: Any,
+    X: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    splits: list[tuple[np.ndarray, np.ndarray]],
+) -> np.ndarray:
+    """Return the log-loss of each row, by a model of the rows of other folds.
+
+    The penalty is chosen once, by the leave-one-out loss of all rows: one number of a
+    coarse grid cannot learn their labels by heart.
+    """
+    losses = np.empty(len(y))
+    with _quiet():
+        C = clone(reader).fit(X, y, weight).C_
+        for train, test in splits:
+            fitted = (
+                clone(reader).set_params(C=C).fit(X[train], y[train], weight[train])
+            )
+            codes = np.searchsorted(fitted.classes_, y[test])
+            losses[test] = log_losses(fitted.predict_proba(X[test]), codes)
+    return losses
 
 
 @contextmanager

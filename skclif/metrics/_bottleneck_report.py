@@ -123,8 +123,8 @@ def bottleneck_report(
     *Leakage* is the label information (nats) that the label head reads from the
     activations beyond gold concepts: the log-loss of a linear model of the label on
     gold concepts, minus that of one on gold concepts and the label head's
-    log-probabilities. Both are cross-fitted within the held-out rows, with their
-    penalties chosen by leave-one-out. It is a lower bound, because another reader could
+    log-probabilities. Both are cross-fitted within the held-out rows, with penalties
+    chosen by leave-one-out. It is a lower bound, because another reader could
     find more, and is not clipped: no leakage gives values around or a little below 0,
     because the second model has more to learn. Where the label depends on concepts
     jointly, not as a sum, what linear models miss counts as leakage and as coarseness.
@@ -276,8 +276,8 @@ def _splits(cv: Any, y: np.ndarray, groups: np.ndarray | None, rng: Any) -> list
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         given = list(check_cv(cv, y, classifier=True).split(y, y, groups))
         splits = [(_positions(a, len(y)), _positions(b, len(y))) for a, b in given]
-    if not splits or not all(len(a) and len(b) for a, b in splits):
-        raise ValueError("cv has a split without rows to train on or to test.")
+    if not splits:
+        raise ValueError("cv has no splits; give at least one (train, test).")
     tested = np.concatenate([test for _, test in splits])
     if len(np.unique(tested)) < len(tested):
         twice = pd.Series(tested)[pd.Series(tested).duplicated()].iloc[0]
@@ -310,11 +310,13 @@ def _drawn(n_folds: int, y: np.ndarray, groups: np.ndarray | None, rng: Any) -> 
 
 def _positions(rows: Any, n_rows: int) -> np.ndarray:
     rows = np.asarray(rows)
+    if not rows.size:
+        raise ValueError("a split has no rows to train on or to test.")
     if rows.dtype == bool and rows.shape == (n_rows,):
         rows = np.flatnonzero(rows)
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         raise TypeError(f"positions are whole numbers, got {rows.dtype} {rows.shape}.")
-    if len(rows) and not 0 <= rows.min() <= rows.max() < n_rows:
+    if not 0 <= rows.min() <= rows.max() < n_rows:
         raise ValueError(f"positions must be from 0 to {n_rows - 1}.")
     return rows
 
