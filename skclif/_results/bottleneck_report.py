@@ -176,6 +176,12 @@ class _Found:
     n_units: int
     n_complete: int  # with all annotations
 
+    def models(self) -> list[str]:
+        return [model for model in MODELS if ("log_loss", model) in self.means]
+
+    def kinds(self) -> list[str]:
+        return [kind for kind in KINDS if ("log_loss", kind) in self.means]
+
     def mean(self, *key: str) -> Estimate:
         return Estimate.of(self.means[key])
 
@@ -193,7 +199,7 @@ class _Found:
 
     def scores(self) -> pd.DataFrame:
         lines = []
-        for model in MODELS:
+        for model in self.models():
             line: dict[str, Any] = {"model": model}
             for score in ("accuracy", "log_loss"):
                 line |= _columns(score, self.mean(score, model))
@@ -215,10 +221,11 @@ class _Found:
                     (name, model, Estimate.of(sign * (of_model - of_box)), unit)
                 )
         lines += [
-            ("leakage", kind, self.mean("leakage", kind), "nats") for kind in KINDS
+            ("leakage", kind, self.mean("leakage", kind), "nats")
+            for kind in self.kinds()
         ]
         for score, unit in (("log_loss", "nats"), ("accuracy", "accuracy")):
-            for model in ("gold", "bottleneck", *KINDS):
+            for model in ("gold", "bottleneck", *self.kinds()):
                 share = self.share(score, model)
                 lines.append(("completeness", model, share, f"share of {unit}"))
         return pd.DataFrame(

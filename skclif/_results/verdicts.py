@@ -86,6 +86,12 @@ def leaking(leakage: Estimate, n_complete: int, n_rows: int) -> Verdict:
     if n_complete < FEWEST:
         return _too_few("leakage", question, n_complete, n_rows)
     answer = _answer(leakage, NATS)
+    if leakage.value < -NATS:
+        words = (
+            f"Leakage {_nats(leakage)}{_where(n_complete, n_rows)}: so far below zero, "
+            "the rows are too few to learn what the activations tell."
+        )
+        return Verdict("leakage", question, CANNOT_TELL, words)
     begin = {
         YES: "The activations tell more of the label than the concepts do: leakage",
         NO: "No leakage found:",

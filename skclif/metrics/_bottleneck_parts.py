@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from .._inputs.annotations import Annotations
 from .._inputs.indicators import Indicators
+from .._results.verdicts import FEWEST
 from ..exceptions import InterventionWarning, PenaltyWarning
 from ._interventions import intervention_curve
 from ._losses import log_losses
@@ -23,8 +24,8 @@ from ._losses import log_losses
 # By what is measured, and of what: a value for each row, NaN where it has none.
 Values = dict[tuple[str, ...], np.ndarray]
 KINDS = ("soft", "logit", "hard")
-MODELS = ("prior", "gold", "black_box", "bottleneck", *KINDS)
 _READING_FOLDS = 5
+_READING_TOL = 1e-4  # losses need an optimum, but not to the last digit
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,13 @@ class Rows:
 
 
 def measure(
-    model: Any, train: Rows, test: Rows, classes: np.ndarray, n_repeats: int, rng: Any
+    model: Any,
+    train: Rows,
+    test: Rows,
+    classes: np.ndarray,
+    n_repeats: int,
+    rng: Any,
+    known: Mapping[str, np.ndarray] | None = None,
 ) -> Values:
     """Return what every model says of each held-out row.
 
@@ -60,11 +67,18 @@ def measure(
     n_repeats : int
         Random orders in which concepts are corrected.
     rng : RandomState
+    known : mapping of str to ndarray of shape (n_rows, n_classes), default=None
+        What the black box and gold concepts say, if they were fitted already. Then the
+        estimator's own activations are the only ones.
     """
     codes = np.searchsorted(classes, test.y)
     test = replace(test, concepts=_known(model, test.concepts))
     found: Values = {}
-    for name, proba in _probabilities(model, train, test, classes):
+    proba_of = {"bottleneck": model.predict_proba(test.X)}
+    proba_of[model.bottleneck] = proba_of["bottleneck"]
+    proba_of["prior"] = _shares(train, classes, len(test.y))
+    others = _fitted_beside(model, train, test) if known is None else known
+    for name, proba in {**proba_of, **others}.items():
         found |= _scores(name, proba, codes)
         if name in KINDS:
             logs = np.log(np.clip(proba, np.finfo(float).tiny, None))
@@ -80,34 +94,31 @@ def measure(
     )
 
 
-def _probabilities(
-    model: Any, train: Rows, test: Rows, classes: np.ndarray
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the name of each model, and its probabilities of the labels."""
+def _shares(train: Rows, classes: np.ndarray, n_rows: int) -> np.ndarray:
+    """Return the shares of the training labels, in every row."""
+    shares = np.array([train.weight[train.y == one].sum() for one in classes])
+    return np.tile(shares / shares.sum(), (n_rows, 1))
+
+
+def _fitted_beside(model: Any, train: Rows, test: Rows) -> dict[str, np.ndarray]:
+    """Return what models say that are fitted to be compared with."""
     from .._inputs.features import check_features
     from .._models.activations import with_activations
 
-    shares = np.array([train.weight[train.y == one].sum() for one in classes])
-    yield "prior", np.tile(shares / shares.sum(), (len(test.y), 1))
-    box = _without_concepts(model)
+    found = {}
     with _quiet():
-        yield "black_box", _fit(box, train.X, train).predict_proba(test.X)
-        kinds = kinds_of(model)
-        indicators = Indicators.learn(train.concepts, kinds)
+        box = _fit(_without_concepts(model), train.X, train)
+        found["black_box"] = box.predict_proba(test.X)
+        indicators = Indicators.learn(train.concepts, kinds_of(model))
         gold = _fit(_without_concepts(model), indicators.encode(train.concepts), train)
-        yield "gold", gold.predict_proba(indicators.encode(test.concepts))
-        own = model.predict_proba(test.X)
-        yield "bottleneck", own
+        found["gold"] = gold.predict_proba(indicators.encode(test.concepts))
         annotations = Annotations.read(train.concepts, None, len(train.y))
         assert annotations is not None
-        features = check_features(model, train.X, reset=False)
-        for kind in KINDS:
-            if kind == model.bottleneck:
-                yield kind, own
-                continue
-            rows = (features, train.y, train.weight, annotations)
-            twin = with_activations(model, kind, *rows)
-            yield kind, twin.predict_proba(test.X)
+        rows = check_features(model, train.X, reset=False), train.y, train.weight
+        for kind in {*KINDS} - {model.bottleneck}:
+            twin = with_activations(model, kind, *rows, annotations)
+            found[kind] = twin.predict_proba(test.X)
+    return found
 
 
 def _without_concepts(model: Any) -> Any:
@@ -273,7 +284,7 @@ def leakage(
     It is the log-loss of a model of the label that sees gold concepts, minus that of
     one that sees what the label head makes of the activations, too. Both are fitted to
     other held-out rows. Rows without all annotations have none, nor have rows of labels
-    with fewer other rows than there are folds.
+    with fewer rows than there are folds; nor has any row if they are too few to tell.
 
     Parameters
     ----------
@@ -287,16 +298,17 @@ def leakage(
         Not fitted.
     rng : RandomState
     """
+    kinds_read = [kind for kind in KINDS if ("log_loss", kind) in values]
     counted = concepts.notna().all(axis=1).to_numpy() & (weight > 0)
     labels, counts = np.unique(y[counted], return_counts=True)
     chosen = np.flatnonzero(counted & np.isin(y, labels[counts >= _READING_FOLDS]))
-    found: Values = {("leakage", kind): np.full(len(y), np.nan) for kind in KINDS}
-    if len(np.unique(y[chosen])) < 2:
+    found: Values = {("leakage", k): np.full(len(y), np.nan) for k in kinds_read}
+    if len(np.unique(y[chosen])) < 2 or len(chosen) < FEWEST:
         return found
     concepts = concepts.iloc[chosen]
     gold = Indicators.learn(concepts, kinds).encode(concepts)
     inputs = {"gold": gold}
-    for kind in KINDS:
+    for kind in kinds_read:
         own = [v for key, v in values.items() if key[:2] == ("reading", kind)]
         reading = np.column_stack(own)[chosen]
         spread = reading.std(axis=0)
@@ -305,12 +317,14 @@ def leakage(
     y, weight = y[chosen], weight[chosen]
     folds = StratifiedKFold(_READING_FOLDS, shuffle=True, random_state=rng)
     splits = list(folds.split(y, y))
-    reader = _without_concepts(classifier).set_params(C="auto", class_weight=None)
+    reader = _without_concepts(classifier).set_params(
+        C="auto", class_weight=None, tol=_READING_TOL
+    )
     losses = {
         name: _cross_fitted(reader, columns, y, weight, splits)
         for name, columns in inputs.items()
     }
-    for kind in KINDS:
+    for kind in kinds_read:
         found["leakage", kind][chosen] = losses["gold"] - losses[kind]
     return found
 

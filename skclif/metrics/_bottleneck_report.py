@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -30,6 +30,7 @@ from .._results.words import how_many
 from ._bottleneck_parts import Rows, Values, kinds_of, leakage, measure, of_complete
 
 Split = tuple[np.ndarray, np.ndarray]
+_N_REPEATS, _N_BOOTSTRAPS = 5, 1000
 
 
 @validate_params(
@@ -49,8 +50,8 @@ def bottleneck_report(
     cv: Any = 5,
     groups: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
-    n_repeats: int = 5,
-    n_bootstraps: int = 1000,
+    n_repeats: int = _N_REPEATS,
+    n_bootstraps: int = _N_BOOTSTRAPS,
     random_state: int | np.random.RandomState | None = None,
 ) -> BottleneckReport:
     """Report whether concepts carry a bottleneck's predictions or decorate them.
@@ -176,24 +177,69 @@ def bottleneck_report(
         for number, split in enumerate(splits, 1)
     ]
     tested = np.concatenate([test for _, test in splits])
-    values = _joined([found for found, _ in parts])
-    kinds = parts[0][1]
-    held_out = _named(annotations, tested)
-    values |= of_complete(values, held_out.notna().all(axis=1).to_numpy())
-    values |= leakage(values, held_out, y[tested], weight[tested], kinds, model, rng)
-    return BottleneckReport.of(
-        values,
-        weight=weight[tested],
-        units=pd.factorize(units[tested])[0],
-        bottleneck=model.bottleneck,
-        concepts=tuple(kinds),
-        n_folds=len(splits),
-        n_bootstraps=n_bootstraps,
-        rng=rng,
+    return _report(
+        _joined([found for found, _ in parts]),
+        given.rows(None, tested),
+        units[tested],
+        parts[0][1],
+        model,
+        len(splits),
+        n_bootstraps,
+        rng,
     )
 
 
 bottleneck_report.__module__ = "skclif.metrics"
+
+
+def report_on(
+    model: Any,
+    train: Rows,
+    test: Rows,
+    known: Mapping[str, np.ndarray],
+    random_state: int,
+) -> BottleneckReport:
+    """Report on a fitted bottleneck, where the models beside it are fitted, too.
+
+    Parameters
+    ----------
+    model : ConceptBottleneckClassifier
+        Fitted to the training rows.
+    train, test : Rows
+    known : mapping of str to ndarray of shape (n_rows, n_classes)
+        What the models "black_box" and "gold" say of the rows to test.
+    random_state : int
+    """
+    rng = check_random_state(random_state)
+    values = measure(model, train, test, model.classes_, _N_REPEATS, rng, known)
+    units = np.arange(len(test.y))
+    about = units, kinds_of(model), model, 1, _N_BOOTSTRAPS, rng
+    return _report(values, test, *about)
+
+
+def _report(
+    values: Values,
+    rows: Rows,
+    units: np.ndarray,
+    kinds: dict[str, str],
+    model: Any,
+    n_folds: int,
+    n_bootstraps: int,
+    rng: Any,
+) -> BottleneckReport:
+    """Return the report on what was measured of the held-out rows."""
+    values |= of_complete(values, rows.concepts.notna().all(axis=1).to_numpy())
+    values |= leakage(values, rows.concepts, rows.y, rows.weight, kinds, model, rng)
+    return BottleneckReport.of(
+        values,
+        weight=rows.weight,
+        units=pd.factorize(units)[0],
+        bottleneck=model.bottleneck,
+        concepts=tuple(kinds),
+        n_folds=n_folds,
+        n_bootstraps=n_bootstraps,
+        rng=rng,
+    )
 
 
 @dataclass(frozen=True, eq=False)

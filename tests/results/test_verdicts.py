@@ -36,7 +36,7 @@ def test_what_is_measured_in_nats(estimate, answer):
     minus = Estimate(-estimate.value, -estimate.high, -estimate.low)
     found = [
         coarse(estimate, 0.53, 0.58, 100, 100),
-        leaking(estimate, 100, 100),
+        leaking(estimate if estimate is not BELOW else NEAR, 100, 100),
         relied_on(estimate, (0.6, 0.5, 0.3), 100),
         correctable(minus, (0.6, 0.7), 4, 100),
     ]
@@ -52,6 +52,11 @@ def test_words_say_what_was_measured():
     assert leaking(NEAR, 80, 100).words == (
         "No leakage found: 0.000 nats (95 % interval -0.010 to 0.015) on the 80 of 100 "
         "rows with all annotations."
+    )
+    verdict = leaking(BELOW, 100, 100)  # the second model has too much to learn
+    assert (verdict.answer, "too few to learn" in verdict.words) == (
+        "cannot tell",
+        True,
     )
     assert correctable(ABOVE, (0.6, 0.55), 4, 100).words.startswith("It hurts: with 4")
     assert correctable(NEAR, (0.6, 0.6), 4, 100).words.startswith("It hardly helps")
