@@ -148,20 +148,30 @@ def accuracy_in_pairs(train, test):
 
 
 def read_set(name, n_concepts):
-    """Return training and test rows, and the groups of the latter."""
+    """Return training and held-out rows, and the groups of the latter."""
     if name == "make_concept_reviews":
         reviews = make_concept_reviews(2000, random_state=0)
         X = SentenceEmbedder(cache_dir=_CACHE).transform(reviews.data).astype(float)
         y = reviews.target.to_numpy()
         halves = slice(0, 1000), slice(1000, 2000)
         return [(X[h], y[h], reviews.concepts[h]) for h in halves], None
-    parts = [load_task(name, part, n_concepts) for part in ("train", "test")]
+    train, *held_out = (
+        load_task(name, part, n_concepts) for part in ("train", "dev", "test")
+    )
+    texts, concepts = (
+        pd.concat([getattr(part, what) for part in held_out], ignore_index=True)
+        for what in ("texts", "concepts")
+    )
+    X, y = (np.concatenate([getattr(p, what) for p in held_out]) for what in "Xy")
     groups = None
     if name.startswith("cebab"):
-        bunch = fetch_cebab("test")
-        ids = dict(zip(bunch.data, bunch.metadata["original_id"], strict=True))
-        groups = [ids[text] for text in parts[1].texts]
-    return [(part.X, part.y, part.concepts) for part in parts], groups
+        ids = {}
+        for part in ("dev", "test"):
+            bunch = fetch_cebab(part)
+            originals = bunch.metadata["original_id"]
+            ids.update(zip(bunch.data, originals, strict=True))
+        groups = [ids[text] for text in texts]
+    return [(train.X, train.y, train.concepts), (X, y, concepts)], groups
 
 
 def measure_sets(options):
@@ -259,7 +269,7 @@ def main(argv=None):
         "honesty",
         "Are the concepts too coarse for the label?",
         [
-            *("set", "concepts", "test rows", "annotated in full"),
+            *("set", "concepts", "held-out rows", "annotated in full"),
             *("too coarse?", "leaks?", "coarseness, nats", "leakage, nats"),
             *("gold concepts hold", "bottleneck holds"),
             *(f"accuracy, {who}" for who in scores),
@@ -267,10 +277,10 @@ def main(argv=None):
         ],
         lines,
         [
-            "Fitted to the training part, measured on the test part; all-MiniLM-L6-v2 "
+            "Fitted to the training part, measured on all other rows; all-MiniLM-L6-v2 "
             'embeddings, C and concept_C "auto", soft activations. With 95 % bootstrap '
             "intervals; a CEBaB review and its edits are one draw.",
-            "Coarseness and leakage are of the test rows that are annotated in full; "
+            "Coarseness and leakage are of held-out rows that are annotated in full; "
             "accuracies are of all. What models hold is the share of what the black "
             "box knows. The last column adds every pair of concepts to gold concepts.",
         ],

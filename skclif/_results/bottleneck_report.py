@@ -9,6 +9,7 @@ import pandas as pd
 
 from .bootstrap import Estimate, bootstrapped_means
 from .verdicts import (
+    Sizes,
     Verdict,
     calibrated,
     coarse,
@@ -115,10 +116,12 @@ class BottleneckReport:
             key: int((~np.isnan(v) & (weight > 0)).sum()) for key, v in values.items()
         }
         is_complete = ~np.isnan(values["complete_log_loss", "gold"]) & (weight > 0)
-        n_units = tuple(
+        n_units, n_complete = (
             len(np.unique(units[rows])) for rows in (weight > 0, is_complete)
         )
-        found = _Found(means, counts, concepts, bottleneck, *n_units)
+        unit = "row" if len(np.unique(units)) == len(units) else "group"
+        sizes = Sizes(n_units, n_complete, unit)
+        found = _Found(means, counts, concepts, bottleneck, sizes)
         return cls(
             verdicts=found.verdicts(),
             scores=found.scores(),
@@ -173,8 +176,7 @@ class _Found:
     counts: dict[tuple[str, ...], int]
     concepts: tuple[str, ...]
     bottleneck: str
-    n_units: int
-    n_complete: int  # with all annotations
+    sizes: Sizes
 
     def models(self) -> list[str]:
         return [model for model in MODELS if ("log_loss", model) in self.means]
@@ -317,7 +319,7 @@ class _Found:
         return pd.DataFrame(lines, columns=columns)
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        n, concepts = self.n_units, self.concepts
+        sizes, concepts = self.sizes, self.concepts
         categories = [name for name in concepts if not self.is_amount(name)]
         rows = {
             name: self.counts[
@@ -330,12 +332,13 @@ class _Found:
                 self.difference("complete_log_loss", "gold", "black_box"),
                 self.mean("complete_accuracy", "gold").value,
                 self.mean("complete_accuracy", "black_box").value,
-                self.n_complete,
-                n,
+                sizes,
             ),
-            leaking(self.mean("leakage", self.bottleneck), self.n_complete, n),
+            leaking(self.mean("leakage", self.bottleneck), sizes),
             complete(
-                self.share("log_loss", "bottleneck"), self.share("log_loss", "gold"), n
+                self.share("log_loss", "bottleneck"),
+                self.share("log_loss", "gold"),
+                sizes,
             ),
             learned({name: self.gain(name) for name in concepts}, rows),
         ]
@@ -345,10 +348,10 @@ class _Found:
         last = self.n_steps("corrected")
         if last > 0:
             ends = [self.mean("corrected_accuracy", str(k)).value for k in (0, last)]
-            found.append(correctable(self.change("corrected", last), ends, last, n))
+            found.append(correctable(self.change("corrected", last), ends, last, sizes))
         last = len(concepts)
         ends = [self.mean("deleted_accuracy", str(k)).value for k in (0, 1, last)]
-        found.append(relied_on(self.change("deleted", 1), ends, n))
+        found.append(relied_on(self.change("deleted", 1), ends, sizes))
         return tuple(found)
 
 

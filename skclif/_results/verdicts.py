@@ -47,8 +47,44 @@ class Verdict:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """How many held-out rows speak, or groups of rows that are drawn together.
+
+    Attributes
+    ----------
+    n, n_complete : int
+        All, and those with all annotations.
+    unit : str
+        "row", or "group" of rows.
+    """
+
+    n: int
+    n_complete: int
+    unit: str = "row"
+
+    def too_few(self, name: str, question: str, n: int) -> Verdict | None:
+        """Return that `n` of them cannot tell; None if they are enough."""
+        if n >= FEWEST:
+            return None
+        words = f"{how_many(n, f'held-out {self.unit}')}: too few to tell"
+        if n < self.n:
+            of = how_many(self.n, f"held-out {self.unit}")
+            words = f"{n:,} of {of} {is_or_are(n)} annotated in full: too few to tell"
+        return Verdict(name, question, CANNOT_TELL, f"{words}; {FEWEST} are needed.")
+
+    def where(self) -> str:
+        """Return which of them are complete, if not all are."""
+        if self.n_complete == self.n:
+            return ""
+        return (
+            f" on the {self.n_complete:,} of {how_many(self.n, self.unit)} with all "
+            "annotations"
+        )
+
+
 def coarse(
-    difference: Estimate, gold: float, black_box: float, n_complete: int, n_rows: int
+    difference: Estimate, gold: float, black_box: float, sizes: Sizes
 ) -> Verdict:
     """Judge whether the features tell more of the label than gold concepts do.
 
@@ -59,16 +95,14 @@ def coarse(
         annotations.
     gold, black_box : float
         Accuracies there.
-    n_complete, n_rows : int
-        Such rows, and all.
+    sizes : Sizes
     """
     question = "Are the concepts too coarse for this label?"
-    if n_complete < FEWEST:
-        return _too_few("coarseness", question, n_complete, n_rows)
+    if few := sizes.too_few("coarseness", question, sizes.n_complete):
+        return few
     answer = _answer(difference, NATS)
     reach = (
-        f"gold concepts reach {gold:.1%}, the black box {black_box:.1%}"
-        f"{_where(n_complete, n_rows)}"
+        f"gold concepts reach {gold:.1%}, the black box {black_box:.1%}{sizes.where()}"
     )
     by = f"gold concepts cost {_nats(difference)} against the black box"
     begin = {
@@ -80,15 +114,15 @@ def coarse(
     return Verdict("coarseness", question, answer, words)
 
 
-def leaking(leakage: Estimate, n_complete: int, n_rows: int) -> Verdict:
+def leaking(leakage: Estimate, sizes: Sizes) -> Verdict:
     """Judge whether the activations tell more of the label than gold concepts do."""
     question = "Do the activations tell more of the label than the concepts do?"
-    if n_complete < FEWEST:
-        return _too_few("leakage", question, n_complete, n_rows)
+    if few := sizes.too_few("leakage", question, sizes.n_complete):
+        return few
     answer = _answer(leakage, NATS)
     if leakage.value < -NATS:
         words = (
-            f"Leakage {_nats(leakage)}{_where(n_complete, n_rows)}: so far below zero, "
+            f"Leakage {_nats(leakage)}{sizes.where()}: so far below zero, "
             "the rows are too few to learn what the activations tell."
         )
         return Verdict("leakage", question, CANNOT_TELL, words)
@@ -97,11 +131,11 @@ def leaking(leakage: Estimate, n_complete: int, n_rows: int) -> Verdict:
         NO: "No leakage found:",
         CANNOT_TELL: "Too close to tell from these rows: leakage",
     }
-    words = f"{begin[answer]} {_nats(leakage)}{_where(n_complete, n_rows)}."
+    words = f"{begin[answer]} {_nats(leakage)}{sizes.where()}."
     return Verdict("leakage", question, answer, words)
 
 
-def complete(held: Estimate, gold: Estimate, n_rows: int) -> Verdict:
+def complete(held: Estimate, gold: Estimate, sizes: Sizes) -> Verdict:
     """Judge whether the activations hold what the black box knows of the label.
 
     Parameters
@@ -109,11 +143,11 @@ def complete(held: Estimate, gold: Estimate, n_rows: int) -> Verdict:
     held, gold : Estimate
         Shares of what the black box knows over the shares of the labels (nats), by the
         bottleneck and by gold concepts. NaN if it knows nothing for sure.
-    n_rows : int
+    sizes : Sizes
     """
     question = f"Does the bottleneck hold {COMPLETE:.0%} of what the black box knows?"
-    if n_rows < FEWEST:
-        return _too_few("completeness", question, n_rows, n_rows)
+    if few := sizes.too_few("completeness", question, sizes.n):
+        return few
     if np.isnan(held.low):
         words = (
             "The black box is not clearly better than the shares of the labels, so "
@@ -187,7 +221,7 @@ def calibrated(too_sure: Mapping[str, Estimate], n_rows: Mapping[str, int]) -> V
 
 
 def correctable(
-    loss: Estimate, accuracy: Sequence[float], n_concepts: int, n_rows: int
+    loss: Estimate, accuracy: Sequence[float], n_concepts: int, sizes: Sizes
 ) -> Verdict:
     """Judge whether correcting concepts helps the label.
 
@@ -197,12 +231,13 @@ def correctable(
         Log-loss with all annotations in place, minus that as predicted (nats).
     accuracy : sequence of float
         As predicted, and with all annotations in place.
-    n_concepts, n_rows : int
+    n_concepts : int
+    sizes : Sizes
     """
     question = "Does correcting the concepts help the label?"
     gain = Estimate(-loss.value, -loss.high, -loss.low)
-    if n_rows < FEWEST:
-        return _too_few("interventions", question, n_rows, n_rows)
+    if few := sizes.too_few("interventions", question, sizes.n):
+        return few
     answer = _answer(gain, NATS)
     begin = {
         YES: "It helps",
@@ -217,7 +252,7 @@ def correctable(
     return Verdict("interventions", question, answer, words)
 
 
-def relied_on(loss: Estimate, accuracy: Sequence[float], n_rows: int) -> Verdict:
+def relied_on(loss: Estimate, accuracy: Sequence[float], sizes: Sizes) -> Verdict:
     """Judge whether the label gets worse without the concepts that moved it most.
 
     Parameters
@@ -227,11 +262,11 @@ def relied_on(loss: Estimate, accuracy: Sequence[float], n_rows: int) -> Verdict
         predicted (nats).
     accuracy : sequence of float
         As predicted, without that concept, and without all.
-    n_rows : int
+    sizes : Sizes
     """
     question = "Does the label get worse without the concept that moves it most?"
-    if n_rows < FEWEST:
-        return _too_few("deletion", question, n_rows, n_rows)
+    if few := sizes.too_few("deletion", question, sizes.n):
+        return few
     answer = _answer(loss, NATS)
     begin = {YES: "It does", NO: "Hardly", CANNOT_TELL: "Too close to tell"}
     words = (
@@ -249,22 +284,6 @@ def _answer(amount: Estimate, least: float) -> str:
     if amount.high < least:
         return NO
     return YES if amount.low > 0 else CANNOT_TELL
-
-
-def _too_few(name: str, question: str, n: int, n_rows: int) -> Verdict:
-    words = f"{how_many(n, 'held-out row')}: too few to tell; {FEWEST} are needed."
-    if n < n_rows:
-        words = (
-            f"{n:,} of {how_many(n_rows, 'held-out row')} {is_or_are(n)} annotated in "
-            f"full: too few to tell; {FEWEST} are needed."
-        )
-    return Verdict(name, question, CANNOT_TELL, words)
-
-
-def _where(n_complete: int, n_rows: int) -> str:
-    if n_complete == n_rows:
-        return ""
-    return f" on the {n_complete:,} of {n_rows:,} rows with all annotations"
 
 
 def _nats(amount: Estimate) -> str:

@@ -6,6 +6,7 @@ import pytest
 from skclif._results.bootstrap import Estimate
 from skclif._results.verdicts import (
     FEWEST,
+    Sizes,
     calibrated,
     coarse,
     complete,
@@ -15,6 +16,7 @@ from skclif._results.verdicts import (
     relied_on,
 )
 
+MANY = Sizes(100, 100)
 NONE = Estimate(np.nan, np.nan, np.nan)
 ABOVE = Estimate(0.08, 0.05, 0.11)
 HARDLY = Estimate(0.012, 0.005, 0.018)  # surely above zero, surely too little
@@ -35,48 +37,53 @@ ANSWERS = [
 def test_what_is_measured_in_nats(estimate, answer):
     minus = Estimate(-estimate.value, -estimate.high, -estimate.low)
     found = [
-        coarse(estimate, 0.53, 0.58, 100, 100),
-        leaking(estimate if estimate is not BELOW else NEAR, 100, 100),
-        relied_on(estimate, (0.6, 0.5, 0.3), 100),
-        correctable(minus, (0.6, 0.7), 4, 100),
+        coarse(estimate, 0.53, 0.58, MANY),
+        leaking(estimate if estimate is not BELOW else NEAR, MANY),
+        relied_on(estimate, (0.6, 0.5, 0.3), MANY),
+        correctable(minus, (0.6, 0.7), 4, MANY),
     ]
     assert [verdict.answer for verdict in found] == [answer] * 4
 
 
 def test_words_say_what_was_measured():
-    assert coarse(ABOVE, 0.53, 0.58, 100, 100).words == (
+    assert coarse(ABOVE, 0.53, 0.58, MANY).words == (
         "The concepts are too coarse for this label: gold concepts reach 53.0%, the "
         "black box 58.0%; gold concepts cost 0.080 nats (95 % interval 0.050 to 0.110) "
         "against the black box."
     )
-    assert leaking(NEAR, 80, 100).words == (
+    assert leaking(NEAR, Sizes(100, 80)).words == (
         "No leakage found: 0.000 nats (95 % interval -0.010 to 0.015) on the 80 of 100 "
         "rows with all annotations."
     )
-    verdict = leaking(BELOW, 100, 100)  # the second model has too much to learn
+    verdict = leaking(BELOW, MANY)  # the second model has too much to learn
     assert (verdict.answer, "too few to learn" in verdict.words) == (
         "cannot tell",
         True,
     )
-    assert correctable(ABOVE, (0.6, 0.55), 4, 100).words.startswith("It hurts: with 4")
-    assert correctable(NEAR, (0.6, 0.6), 4, 100).words.startswith("It hardly helps")
-    assert relied_on(ABOVE, (0.6, 0.5, 0.3), 99).words.startswith("It does: accuracy")
+    assert correctable(ABOVE, (0.6, 0.55), 4, MANY).words.startswith("It hurts: with 4")
+    assert correctable(NEAR, (0.6, 0.6), 4, MANY).words.startswith("It hardly helps")
+    assert relied_on(ABOVE, (0.6, 0.5, 0.3), MANY).words.startswith("It does: accuracy")
 
 
 @pytest.mark.parametrize("n", [0, 1, FEWEST - 1])
 def test_few_rows_cannot_tell(n):
+    few = Sizes(n, n)
     found = [
-        coarse(ABOVE, 0.53, 0.58, n, 100),
-        leaking(ABOVE, n, n),
-        complete(ABOVE, ABOVE, n),
-        relied_on(ABOVE, (0.6, 0.5, 0.3), n),
-        correctable(ABOVE, (0.6, 0.5), 4, n),
+        coarse(ABOVE, 0.53, 0.58, Sizes(100, n, "group")),
+        leaking(ABOVE, few),
+        complete(ABOVE, ABOVE, few),
+        relied_on(ABOVE, (0.6, 0.5, 0.3), few),
+        correctable(ABOVE, (0.6, 0.5), 4, few),
         learned({"food": ABOVE}, {"food": n}),
         calibrated({"food": NEAR}, {"food": n}),
     ]
     # Of a concept's gain, "cannot tell" or no claim at all for one without rows.
     assert {verdict.answer for verdict in found} == {"cannot tell"}
-    assert "annotated in full: too few to tell; 50 are needed" in found[0].words
+    words = "annotated in full: too few to tell; 50 are needed."
+    assert found[0].words.endswith(
+        f"100 held-out groups {'is' if n == 1 else 'are'} {words}"
+    )
+    assert "too few to tell; 50 are needed" in found[1].words
 
 
 @pytest.mark.parametrize(
@@ -89,7 +96,7 @@ def test_few_rows_cannot_tell(n):
     ],
 )
 def test_completeness(held, answer):
-    verdict = complete(held, held, 100)
+    verdict = complete(held, held, MANY)
     assert verdict.answer == answer
     nothing = "nothing to compare with" in verdict.words
     assert nothing == np.isnan(held.value)
