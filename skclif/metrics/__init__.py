@@ -13,7 +13,7 @@ from ._clean_scorer import make_clean_scorer
 from ._concept_effects import concept_effects
 from ._influence_scores import linear_datamodeling_score, removal_curve
 from ._intervention_display import InterventionCurveDisplay
-from ._interventions import intervention_curve
+from ._interventions import intervention_curve, next_concept
 
 __all__ = [
     "BottleneckReport",
@@ -29,5 +29,6 @@ __all__ = [
     "intervention_curve",
     "linear_datamodeling_score",
     "make_clean_scorer",
+    "next_concept",
     "removal_curve",
 ]
