@@ -11,7 +11,7 @@ from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import datasets, exceptions, metrics
-    from ._audit.replay import ReplayResult, replay
+    from ._audit.replay import replay
     from ._audit.trail import AuditTrail
     from ._baselines.comparison import compare_baselines
     from ._baselines.pipelines import make_text_pipeline
@@ -19,20 +19,25 @@ if TYPE_CHECKING:
     from ._models.bottleneck import ConceptBottleneckClassifier
     from ._models.files import load_model, save_model
     from ._models.reweighter import InfluenceReweighter
+    from ._results.audit_report import AuditReport
     from ._results.baselines import BaselineComparison
     from ._results.comparison import EditComparison
+    from ._results.contributions import ConceptContributions
     from ._results.edit_display import EditDisplay
     from ._results.edits import EditResult
     from ._results.influence import InfluenceResult
     from ._results.influence_display import InfluenceDisplay
+    from ._results.replay import ReplayResult
     from ._results.suggestions import EditSuggestions
     from ._results.validation import ValidationDisplay, ValidationResult
     from ._text.embedder import SentenceEmbedder
 
 __all__ = [
+    "AuditReport",
     "AuditTrail",
     "BaselineComparison",
     "ConceptBottleneckClassifier",
+    "ConceptContributions",
     "ConceptInfluenceExplainer",
     "EditComparison",
     "EditDisplay",
@@ -56,9 +61,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AuditReport": "_results.audit_report",
     "AuditTrail": "_audit.trail",
     "BaselineComparison": "_results.baselines",
     "ConceptBottleneckClassifier": "_models.bottleneck",
+    "ConceptContributions": "_results.contributions",
     "ConceptInfluenceExplainer": "_explain.explainer",
     "EditComparison": "_results.comparison",
     "EditDisplay": "_results.edit_display",
@@ -67,7 +74,7 @@ _HOMES = {
     "InfluenceDisplay": "_results.influence_display",
     "InfluenceResult": "_results.influence",
     "InfluenceReweighter": "_models.reweighter",
-    "ReplayResult": "_audit.replay",
+    "ReplayResult": "_results.replay",
     "SentenceEmbedder": "_text.embedder",
     "ValidationDisplay": "_results.validation",
     "ValidationResult": "_results.validation",
@@ -85,7 +92,8 @@ _PARTS = {
     "EditRecord": "_results.edits",
     "HeadRecord": "_results.edits",
     "PairedChange": "_results.comparison",
-    "ReplayStep": "_audit.replay",
+    "ReplayStep": "_results.replay",
+    "SuspectFrame": "_results.suspects",
     "TextFeatures": "_baselines.features",
     "WordComponents": "_baselines.features",
 }

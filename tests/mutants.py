@@ -195,7 +195,33 @@ MUTANTS = [
         "an edit has converged if every head has",
         ("tests/results", "tests/explain/test_edits.py"),
     ),
+    # --- progress ----------------------------------------------------------------
+    Mutant(
+        "_inputs",
+        "delay=max(0.0, DELAY - (time.monotonic() - self._start)),",
+        "delay=DELAY,",
+        "the two seconds before a bar are those of all stages",
+    ),
+    Mutant(
+        "_models",
+        "advance(n_rounds - self.n_tried)",
+        "advance(0)",
+        "rounds that are not needed count as done",
+    ),
+    Mutant(
+        "_models",
+        '("device", "class_weight", "verbose")',
+        '("device", "class_weight")',
+        "the file of a model says nothing of progress",
+    ),
     # --- names of tables, and heads of many values -----------------------------------
+    Mutant(
+        "_inputs",
+        "np.argsort(places)[codes]",
+        "places[codes]",
+        "codes follow the order of an ordered type",
+        ("tests/explain/test_orders.py",),
+    ),
     Mutant(
         "_inputs",
         "return weights[names]",
@@ -252,7 +278,20 @@ MUTANTS = [
         "space = -text.rfind",
         "long texts are folded between words",
     ),
+    Mutant(
+        "_pages",
+        'if line["id"] not in forgotten',
+        'if line["id"]',
+        "the trail on the page names no row that was forgotten",
+    ),
     # --- _audit -----------------------------------------------------------------------
+    Mutant(
+        "_audit",
+        "not 2 * low - high <= value <= 2 * high - low",
+        "not low <= value <= high",
+        "amounts near the others are not asked about",
+        ("tests/audit/test_decisions.py",),
+    ),
     Mutant(
         "_audit",
         "return self.is_no_better or self.n_rows >= _ENOUGH",
@@ -1170,6 +1209,27 @@ MUTANTS = [
         "",
         "concepts are ranked given what is known already",
         ("tests/metrics/test_next_concept.py",),
+    ),
+    Mutant(
+        "metrics",
+        "outputs[counterfactual] - outputs[base]",
+        "outputs[base] - outputs[counterfactual]",
+        "an effect is the counterfactual minus the base",
+        ("tests/metrics/test_counterfactuals.py",),
+    ),
+    Mutant(
+        "metrics",
+        "if base == other or len(concepts) != 1:",
+        "if base == other or not concepts:",
+        "edits of two concepts are no pair",
+        ("tests/metrics/test_counterfactuals.py",),
+    ),
+    Mutant(
+        "metrics",
+        "+ 0.5 * (guess[larger] == guess[smaller])",
+        "+ 1.0 * (guess[larger] == guess[smaller])",
+        "equal estimates order nothing",
+        ("tests/metrics/test_counterfactuals.py",),
     ),
     Mutant(
         "metrics",

@@ -33,9 +33,11 @@ from sklearn.utils.validation import _num_samples
 
 import skclif
 from skclif import (
+    AuditReport,
     AuditTrail,
     BaselineComparison,
     ConceptBottleneckClassifier,
+    ConceptContributions,
     ConceptInfluenceExplainer,
     EditComparison,
     EditDisplay,
@@ -1029,7 +1031,11 @@ CONCEPT_KINDS = {
     "dtype": {
         "object": (lambda: CONCEPTS.astype(object), AS_GIVEN),
         "Categorical": (
-            concept(food=pd.Categorical(FOOD, ["good", "bad", "never"], ordered=True)),
+            concept(food=pd.Categorical(FOOD, ["good", "bad", "never"])),
+            AS_GIVEN,
+        ),
+        "ordered Categorical": (
+            concept(food=pd.Categorical(FOOD, ["bad", "good", "never"], ordered=True)),
             AS_GIVEN,
         ),
         "string": (concept(food=pd.array(FOOD, dtype="string")), AS_GIVEN),
@@ -1560,6 +1566,7 @@ ENTRY_POINTS = {
     "InfluenceReweighter.predict_proba": ("X",),
     "InfluenceReweighter.decision_function": ("X",),
     "InfluenceReweighter.score": ("X", "y", "sample_weight"),
+    "ConceptContributions.top": ("k",),
     "InfluenceResult.top": ("k",),
     "InfluenceResult.helpful": ("k",),
     "InfluenceResult.harmful": ("k",),
@@ -1615,6 +1622,8 @@ def estimator(owner):
 @cache
 def fitted(owner, codes=False, named=False):
     """Return a fitted estimator, or the result of one, whose state is never changed."""
+    if owner == "ConceptContributions":
+        return fitted("ConceptBottleneckClassifier").contributions(X)
     if owner == "InfluenceResult":
         return fitted("ConceptInfluenceExplainer").influence(X[:4], Y[:4], paths=True)
     if owner == "EditSuggestions":
@@ -1781,6 +1790,7 @@ NUMBER = ("huge", "a fraction", "True")
 SHARE = ("zero", "a fraction", "True")
 FLAG = ("True",)
 TEXT = ("a text",)
+VERBOSE = ("zero", "huge", "True")
 PARAMETERS = {
     ConceptBottleneckClassifier: {
         "training": {},
@@ -1796,11 +1806,13 @@ PARAMETERS = {
         "tol": NUMBER,
         "max_iter": ("huge", "True"),
         "device": {"a text": DEVICE},
+        "verbose": VERBOSE,
     },
     ConceptInfluenceExplainer: {
         "estimator": {},
         "method": {},
         "device": {"a text": DEVICE},
+        "verbose": VERBOSE,
     },
     InfluenceReweighter: {
         "estimator": {},
@@ -1817,6 +1829,7 @@ PARAMETERS = {
         "surrogate": ("None",),
         "include_validation": FLAG,
         "random_state": ("None", "zero", "True"),
+        "verbose": VERBOSE,
     },
     SentenceEmbedder: {
         "model": {"a text": "no such' is not on this machine"},
@@ -1827,7 +1840,7 @@ PARAMETERS = {
         "long_text": {},
         "cache_dir": ("None", "a text"),
         "share_vectors": FLAG,
-        "verbose": ("zero", "huge", "True"),
+        "verbose": VERBOSE,
     },
     datasets.make_concept_reviews: {
         "n_samples": FLAG,
@@ -1841,6 +1854,15 @@ PARAMETERS = {
         "data_home": ("None", "a text"),
         "download_if_missing": FLAG,
         "drop_no_majority": FLAG,
+        "as_frame": FLAG,
+        "return_X_y": FLAG,
+        "n_retries": ("zero", "huge", "True"),
+        "delay": ("zero", "huge", "a fraction", "True"),
+    },
+    datasets.fetch_patient_feedback: {
+        "subset": {},
+        "data_home": ("None", "a text"),
+        "download_if_missing": FLAG,
         "as_frame": FLAG,
         "return_X_y": FLAG,
         "n_retries": ("zero", "huge", "True"),
@@ -1905,6 +1927,7 @@ def call(tiny_encoder, tmp_path_factory):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     reviews = folder / "reviews.csv"
     (folder / "CEBaB-v1.1.zip").write_text("none")
+    (folder / "v6framework_230831.csv").write_text("none")
     reviews.write_text("text,label\nGreat soup,5\nLong wait,2\n")
 
     def call(owner, **parameters):
@@ -1912,7 +1935,7 @@ def call(tiny_encoder, tmp_path_factory):
             return owner(**parameters).fit(X, Y, concepts=CONCEPTS).predict_proba(X)
         if owner is ConceptInfluenceExplainer:
             inner = {"estimator": ConceptBottleneckClassifier(), **parameters}
-            return owner(**inner).fit(X, Y, concepts=CONCEPTS)
+            return owner(**inner).fit(X, Y, concepts=CONCEPTS).predict_proba(X)
         if owner is InfluenceReweighter:
             inner = {"estimator": ConceptBottleneckClassifier(), "strength": 1.0}
             if parameters.get("n_rounds") in (ODD["huge"], LARGE):
@@ -2093,6 +2116,7 @@ FUNCTIONS = {
             "cannot be used to seed|Seed must be between 0 and",
         ),
         "on_model": dict.fromkeys({*ODD} - {"None"}, "on_model must be a function"),
+        "verbose": dict.fromkeys({*ODD} - {*VERBOSE}, "verbose=.* must be True, False"),
     },
 }
 
@@ -2357,6 +2381,7 @@ ELSEWHERE = {
     ("EditComparison", "to_dict"): "takes no argument",
     ("EditDisplay", "plot"): "tests/results/test_displays.py",
     ("InfluenceDisplay", "plot"): "tests/results/test_displays.py",
+    ("ConceptContributions", "to_frame"): "takes no argument",
     ("EditComparison", "to_frame"): "takes no argument",
     ("EditSuggestions", "to_frame"): "takes no argument",
     ("EditSuggestions", "in_words"): "takes no argument",
@@ -2367,6 +2392,10 @@ ELSEWHERE = {
     ("AuditTrail", "append"): "tests/audit/test_trail.py",
     ("AuditTrail", "read"): "takes no argument",
     ("ReplayResult", "to_frame"): "takes no argument",
+    ("AuditReport", "to_frame"): "takes no argument",
+    ("AuditReport", "save"): "tests/explain/test_report.py",
+    ("AuditReport", "as_edit"): "tests/explain/test_report.py",
+    ("ConceptInfluenceExplainer", "report"): "tests/explain/test_report.py",
 }
 # y and fit_params of fit_transform: handed to fit; concepts among them.
 PASSED_ON = {"fit_params", "self"}
@@ -2400,8 +2429,9 @@ def test_every_argument_of_every_method_has_cells():
 def test_every_parameter_has_cells():
     made_by_us = {
         *(BaselineComparison, EditComparison, EditResult, EditSuggestions),
-        *(EditDisplay, InfluenceDisplay, InfluenceResult),
+        *(ConceptContributions, EditDisplay, InfluenceDisplay, InfluenceResult),
         *(ValidationResult, ValidationDisplay, ReplayResult),
+        AuditReport,
         AuditTrail,  # whose path is checked in tests/audit/test_trail.py
     }
     owners = [cls for cls in public_classes() if cls not in made_by_us]

@@ -44,7 +44,9 @@ def _public():
 PUBLIC = dict(_public())
 # Nobody constructs a result: its fields are documented as attributes.
 for result in (
+    "AuditReport",
     "BaselineComparison",
+    "ConceptContributions",
     "EditComparison",
     "EditResult",
     "EditSuggestions",

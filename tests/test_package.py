@@ -33,6 +33,8 @@ LAYERS = [
     *("_text", "datasets", "_annotation_tools", "_inputs", "numerics", "_results"),
     *("_storage", "exceptions", "_version"),
 ]
+# Presentation is the one import that goes up, and only inside of a function.
+PRESENTED = {"_results", "_explain"}
 PUBLIC_FOLDERS = {"datasets", "metrics"}  # with private files
 
 
@@ -91,6 +93,8 @@ def test_pickles_name_no_private_module():
         explainer.suggest_edits(X, y, random_state=0),
         skclif.InfluenceReweighter(LogisticRegression(), strength=0).fit(X, y),
         skclif.SentenceEmbedder(),
+        explainer.suspect_labels(),
+        explainer.report(X, y, random_state=0),
         skclif.ReplayResult((step,), None),
     ]
     for result in results:
@@ -142,7 +146,7 @@ def _modules(path):
     known = {_dotted(source) for source in SOURCES}
     for module, name in _targets(path):
         found = f"{module}.{name}" if f"{module}.{name}" in known else module
-        lazy = _home(path) == "_results" and found.startswith("skclif._pages")
+        lazy = _home(path) in PRESENTED and found.startswith("skclif._pages")
         if found != "skclif" and found != _dotted(path) and not lazy:
             yield found
 
@@ -160,9 +164,20 @@ def test_imports_go_one_way(path):
     if home == "__init__":
         return  # the lazy front door names everything
     for imported in _imports(path):
-        if (home, imported) == ("_results", "_pages"):
-            continue  # the one lazy import of presentation, in `_repr_html_`
+        if home in PRESENTED and imported == "_pages":
+            continue  # inside of `_repr_html_` and `report`; see the next test
         assert LAYERS.index(imported) >= LAYERS.index(home), f"{home}: {imported}"
+
+
+@pytest.mark.parametrize("home", sorted(PRESENTED))
+def test_presentation_is_imported_when_it_is_asked_for(home):
+    found = []
+    for path in (ROOT / home).rglob("*.py"):
+        top = ast.parse(path.read_text()).body
+        imports = [node for node in top if isinstance(node, ast.ImportFrom)]
+        assert not [node for node in imports if "_pages" in (node.module or "")]
+        found += [m for m, _ in _targets(path) if m.startswith("skclif._pages")]
+    assert found
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

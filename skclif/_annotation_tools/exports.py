@@ -49,16 +49,25 @@ class Flattener:
         for read in _READERS:
             tasks = read(records, self.request)
             if tasks is not None:
+                if all(len(task.annotations) < 2 for task in tasks):
+                    self._warn_of_no_annotators("")
                 return flat_rows(tasks, self.request)
-        if self.request.annotators is not None:
-            warn_user(
-                f"{self.request.path}: no text has several annotators, so "
-                f"{self.request.annotators!r} changes nothing. The rows of one text "
-                "have to share their identifier, in a column that is named as such, or "
-                "be an export of Label Studio, doccano or Argilla.",
-                DataFileWarning,
-            )
+        self._warn_of_no_annotators(
+            " The rows of one text have to share their identifier, in a column that is "
+            "named as such, or be an export of Label Studio, doccano or Argilla."
+        )
         return None
+
+    def _warn_of_no_annotators(self, advice: str) -> None:
+        said = self.request.annotators
+        if said is None:
+            return
+        message = DataFileWarning(
+            f"{self.request.path}: no text has several annotators.",
+            python=f"annotators={said!r} changes nothing.{advice}",
+            command=f"--annotators {said} changes nothing.{advice}",
+        )
+        warn_user(message, DataFileWarning)
 
     def is_export(self, names: Sequence[str]) -> bool:
         """Return whether a table with these columns may be an export."""

@@ -34,6 +34,7 @@ def flat_rows(tasks: list[Task], request: Request) -> list[Record]:
         for name in request.values
         if (reader := _reader(name, fields, request)) is not None
     }
+    _warn_of_unchosen(tasks, list(fields), request)
     tasks = [_latest(task) for task in tasks]
     empty = dict.fromkeys(fields) | dict.fromkeys(readers)
     if request.annotators == "all":
@@ -58,12 +59,39 @@ def _reader(name: str, fields: Iterable[str], request: Request) -> _Value | None
     """Return how a column is read; None if it is no field but a column of the data."""
     if name in fields:
         return lambda task, one: _one_value(task, one, name, request)
-    known = [f for f in fields if name.startswith(f"{f}:")]
-    if not known:
+    field = _field_of(name, fields)
+    if field is None:
         return None
-    field = max(known, key=len)
     option = name.removeprefix(f"{field}:")
     return lambda task, one: _indicator(task, one, field, option, request)
+
+
+def _field_of(name: str, fields: Iterable[str]) -> str | None:
+    """Return the field of a column such as "topic:food"; None if there is none."""
+    known = [field for field in fields if name.startswith(f"{field}:")]
+    return max(known, key=len) if known and name not in fields else None
+
+
+def _warn_of_unchosen(tasks: list[Task], fields: list[str], request: Request) -> None:
+    """Warn of values that were asked for as concepts, and that nobody chose."""
+    for name in request.values:
+        field = _field_of(name, fields)
+        if field is None:
+            continue
+        chosen = dict.fromkeys(
+            str(value)
+            for task in tasks
+            for one in task.annotations
+            for value in _options(task, one, field, request)
+        )
+        option = name.removeprefix(f"{field}:")
+        if option not in chosen:
+            warn_user(
+                f"{request.path}, field {field!r}: nobody chose {option!r}, so "
+                f"{name!r} is {NOT_CHOSEN!r} everywhere. The values are "
+                f"{', '.join(map(repr, chosen)) or 'none'}.",
+                DataFileWarning,
+            )
 
 
 def _one_value(task: Task, one: Annotation, field: str, request: Request) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError
+from .amounts import warn_of_far_amounts
 from .decision_lines import (
     ACCEPT,
     REJECT,
@@ -103,6 +104,11 @@ def read_decisions(
         If a line cannot be read, or names a row, a text or a value that is not there,
         or no longer; or if a suggested value would replace one that is believed right.
         The message names the line, and nothing is changed.
+
+    Warns
+    -----
+    DataFileWarning
+        If an amount is far outside those that are there.
     """
     with rows_explained():
         return _read_decisions(
@@ -139,6 +145,7 @@ def _read_decisions(
     judged = _judged(pairs, wrong, even_if_right)
     changes = [judged[key] for key, change in chosen.items() if not _is_so(change)]
     _refuse_contradictions(path, changes)
+    warn_of_far_amounts(changes, revision)
     rejections: dict[Key, Rejection] = {}
     for line in refused:
         rejection = _rejection(line, rows, chosen)

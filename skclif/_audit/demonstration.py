@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from .._models.bottleneck import ConceptBottleneckClassifier
+from .._results.replay import TOLERANCE
 from .decisions import BELIEVED_WRONG
 from .evidence import wilson
 from .findings import Audit
 from .models import warnings_of
 from .quality import quality
-from .replay import TOLERANCE, last_fit
+from .replay import last_fit
 from .revisions import Place, Revision, fit
 from .rows import Reviews
 from .truth import Truth

@@ -75,7 +75,7 @@ class LabelHead:
             [(int(one.start), int(one.stop)) for one in columns],
             model.coef_,
             model.intercept_,
-            model.transform(features) if len(features) else np.empty((0, 0)),
+            model.transform(features) if features.shape[0] else np.empty((0, 0)),
         )
 
 

@@ -131,7 +131,7 @@ def audit(
     *,
     max_mistakes: int | None = None,
     seed: int = 0,
-    ordinal: Collection[str] = (),
+    ordinal: Collection[str] | dict[str, list[Any]] = (),
     advice: str = "",
 ) -> Audit:
     """Evaluate models, trace their errors to training rows, and list what could change.
@@ -148,9 +148,9 @@ def audit(
         up to `N_TRACED`, as many as one pass over the training rows takes.
     seed : int, default=0
         Of the folds of held-out rows that choose and measure suggestions.
-    ordinal : collection of str, default=()
+    ordinal : collection of str, or dict of str to list, default=()
         The label and concepts whose values are ordered numbers, if wrong values are
-        next to the right ones.
+        next to the right ones; a dict gives the values in their order.
     advice : str, default=""
         What to do if nothing was learned.
 
@@ -175,7 +175,8 @@ def audit(
         warnings.simplefilter("always")
         traced = trace(explainer, held_out, mistakes)
     influence = influence_table(traced, known, kept, held_out, mistakes)
-    used, order_of = train.used(), orders(model, ordinal)
+    used = train.used()
+    order_of = ordinal if isinstance(ordinal, dict) else orders(model, ordinal)
     learned = what_was_learned(used, predictions, models.spreads)
     suspects, suspect_notes, unknown = suspects_table(
         explainer, known, train.groups, order_of, models.spreads

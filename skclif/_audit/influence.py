@@ -57,9 +57,10 @@ def trace(
 ) -> Traced:
     """Return influence on the mean and on mistakes: one method, rows removed once."""
     X, labels = held_out.features, held_out.labels
-    everywhere = np.full((1, len(X)), 1 / len(X))
+    n_rows = len(held_out)
+    everywhere = np.full((1, n_rows), 1 / n_rows)
     step = most_at_once(explainer)
-    first = np.concatenate([everywhere, _one_each(mistakes[:step], len(X))])
+    first = np.concatenate([everywhere, _one_each(mistakes[:step], n_rows)])
     method, paths, values = influence_on_shares(explainer, X, labels, first)
     mean, found = values[0], [_culprits(part) for part in values[1:]]
     for start in range(step, len(mistakes), step):

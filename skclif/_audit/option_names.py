@@ -7,6 +7,9 @@ arguments, which the command set; each is written here again as what to do there
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _FEWER = (
     "Leave out a concept with many values, or sort its values into fewer in the file."
@@ -47,6 +50,11 @@ _INSTEAD = (
         _FEWER,
     ),
     (r"^method='newton' needs", "--method newton needs"),
+    (r"^device=('[^']*') (is not known|was asked for)", r"--device \1 \2"),
+    (
+        r"; use device='cpu' or 'auto', or install a CUDA build",
+        "; use --device cpu or auto, or install a CUDA build",
+    ),
     (
         r"Use method='leverage', which does not, or allow more by .*$",
         "Use --method leverage, which does not.",
@@ -54,8 +62,23 @@ _INSTEAD = (
 )
 
 
+_is_command: ContextVar[bool] = ContextVar("_is_command", default=True)
+
+
+@contextmanager
+def arguments_kept() -> Iterator[None]:
+    """Leave messages as they are: whoever reads them called Python, not a command."""
+    token = _is_command.set(False)
+    try:
+        yield
+    finally:
+        _is_command.reset(token)
+
+
 def in_options(message: str) -> str:
     """Return a message with options of the command in place of arguments."""
+    if not _is_command.get():
+        return message
     for words, instead in _INSTEAD:
         message = re.sub(words, instead, message)
     return message

@@ -91,7 +91,9 @@ def _probabilities(
 def _concept_columns(
     model: ConceptBottleneckClassifier, rows: Reviews, labels: pd.DataFrame
 ) -> dict[str, Any]:
-    predicted = model.predict_concepts(rows.features)
+    predicted = pd.DataFrame(
+        model.predict_concepts(rows.features), columns=model.concept_names_in_
+    )
     proba = model.predict_concept_proba(rows.features)
     columns: dict[str, Any] = {}
     codes = value_codes(model, rows.concepts)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.utils import check_array
 
 from .._inputs.checks import check_length
 from .._inputs.pipelines import final_step
+from .._inputs.progress import Progress, counted
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.files import embedder_of
-from .._results.words import how_many
+from .._results.replay import TOLERANCE, ReplayResult, ReplayStep
 from ..exceptions import TrailError
 from .environment import differences, environment
 from .fingerprints import model_fingerprint, row_fingerprints
@@ -33,9 +32,6 @@ from .revisions import (
 from .rows import Reviews, short_hash
 from .trail import REVISIONS, AuditTrail
 
-# Heads are solved to gradient norms of 1e-8 of their penalty at most, so two solutions
-# of one problem differ by about that; the label head amplifies it, far less than this.
-TOLERANCE = 1e-6
 _DATA = {
     "data": "ids, texts, labels, groups or annotations",
     "features": "the vectors of the texts",
@@ -49,113 +45,6 @@ _NOTHING_TO_COMPARE = (
 
 class _Differs(ValueError):
     """What is found is not what was recorded. Only comparisons raise it."""
-
-
-@dataclass(frozen=True)
-class ReplayStep:
-    """The outcome of repeating one record.
-
-    Attributes
-    ----------
-    number : int
-        Of the record.
-    kind : {"fit", "edit", "forget", "reject"}
-    same : bool or None
-        Whether data and model are bit for bit what was recorded; None if the record
-        was not repeated. Rejections change nothing, so they are not repeated.
-    close : bool or None
-        Whether the data are bit for bit what was recorded, and the numbers of the model
-        equal what was recorded within `TOLERANCE`. It is True without equal bits only
-        if the record was written in another environment. None if the record was not
-        repeated, or its bits differ and no numbers were recorded to compare with.
-    reason : str or None
-        What differs, or why the record was not repeated.
-    environment : tuple of str
-        How the environment differs from the one that wrote the record.
-    """
-
-    __module__ = "skclif"
-
-    number: int
-    kind: str
-    same: bool | None
-    close: bool | None
-    reason: str | None = None
-    environment: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ReplayResult:
-    """The outcome of replaying a trail.
-
-    Attributes
-    ----------
-    steps : tuple of ReplayStep
-        One for each record.
-    estimator : ConceptBottleneckClassifier or None
-        The model after the last step that does not differ; None if there is none.
-    """
-
-    __module__ = "skclif"
-
-    steps: tuple[ReplayStep, ...]
-    estimator: ConceptBottleneckClassifier | None
-
-    @property
-    def environment(self) -> tuple[str, ...]:
-        """How this environment differs from those that wrote the repeated records."""
-        found = [words for step in self.steps for words in step.environment]
-        return tuple(dict.fromkeys(found))
-
-    @property
-    def same(self) -> bool:
-        """Whether the last fit, edit or forget gives the recorded model bit for bit."""
-        return self._last is not None and self._last.same is True
-
-    @property
-    def close(self) -> bool:
-        """Whether the last fit, edit or forget gives it, within the tolerance."""
-        return self._last is not None and self._last.close is True
-
-    @property
-    def _last(self) -> ReplayStep | None:
-        made = [step for step in self.steps if step.kind in REVISIONS]
-        return made[-1] if made else None
-
-    @property
-    def differs_at(self) -> int | None:
-        """Number of the first record with another outcome; None if there is none."""
-        return next((s.number for s in self.steps if s.close is False), None)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return a line for every record.
-
-        Returns
-        -------
-        frame : DataFrame
-            Columns: number, kind, same, close, reason. Where the environment of a
-            record that is not the same bit for bit differs, the reason begins with it.
-        """
-        columns = ["number", "kind", "same", "close", "reason"]
-        frame = pd.DataFrame(map(vars, self.steps), columns=columns, dtype=object)
-        for line, step in enumerate(self.steps):
-            if step.environment and not step.same:
-                elsewhere = recorded_elsewhere(step.environment)
-                frame.loc[line, "reason"] = f"{elsewhere}: {step.reason}"
-        return frame
-
-    def __repr__(self) -> str:
-        """Return one line: the environment if it differs, and the outcome."""
-        elsewhere = f"{recorded_elsewhere(self.environment)}; " * bool(self.environment)
-        if self.differs_at is not None:
-            return f"<ReplayResult: {elsewhere}differs at record {self.differs_at}>"
-        outcome = "the model cannot be compared"
-        if self.same:
-            outcome = "the same bit for bit"
-        elif self.close:
-            outcome = f"the same within {TOLERANCE:g}"
-        records = how_many(len(self.steps), "record")
-        return f"<ReplayResult: {elsewhere}{records}, {outcome}>"
 
 
 def replay(
@@ -269,6 +158,7 @@ def replay_rows(
     rows: Reviews,
     device: str = "cpu",
     recorded: Any = None,
+    verbose: int = 0,
 ) -> ReplayResult:
     """Replay records on training rows, in any order."""
     import torch  # noqa: F401 - what is not loaded is unknown to `environment`
@@ -282,40 +172,37 @@ def replay_rows(
     before = records[first["number"] : begin]
     revision, differs_at = None, None
     now = {**environment(), "device": device}
-    for record in records[begin - 1 :]:
-        said = record["number"], record["kind"]
-        if record["kind"] not in REVISIONS:
-            steps.append(ReplayStep(*said, None, None, _MAKES_NO_MODEL))
-            continue
-        if differs_at is not None:
-            reason = f"record {differs_at} differs"
-            steps.append(ReplayStep(*said, None, None, reason))
-            continue
-        then = {**record["environment"], "device": record["device"]}
-        elsewhere = differences(then, now)
-        place = Place(device, record["threads"])
-        try:
-            if revision is None:
-                done, numbers = _begun(first, before, record, rows, place)
-            else:
-                done, numbers = _again(record, revision, place)
-            same, close = _compare(done, numbers, record, elsewhere, known)
-        except _Differs as error:
-            differs_at = record["number"]
-            steps.append(ReplayStep(*said, False, False, str(error), elsewhere))
-            continue
-        revision, reason = done, None
-        if close is None:
-            reason = _NOTHING_TO_COMPARE
-        elif not same:
-            reason = f"equal within {TOLERANCE:g}"
-        steps.append(ReplayStep(*said, same, close, reason, elsewhere))
+    left = records[begin - 1 :]
+    with Progress(verbose).stage("Doing again", len(left)) as advance:
+        for record in counted(left, advance):
+            said = record["number"], record["kind"]
+            if record["kind"] not in REVISIONS:
+                steps.append(ReplayStep(*said, None, None, _MAKES_NO_MODEL))
+                continue
+            if differs_at is not None:
+                reason = f"record {differs_at} differs"
+                steps.append(ReplayStep(*said, None, None, reason))
+                continue
+            then = {**record["environment"], "device": record["device"]}
+            elsewhere = differences(then, now)
+            place = Place(device, record["threads"])
+            try:
+                if revision is None:
+                    done, numbers = _begun(first, before, record, rows, place)
+                else:
+                    done, numbers = _again(record, revision, place)
+                same, close = _compare(done, numbers, record, elsewhere, known)
+            except _Differs as error:
+                differs_at = record["number"]
+                steps.append(ReplayStep(*said, False, False, str(error), elsewhere))
+                continue
+            revision, reason = done, None
+            if close is None:
+                reason = _NOTHING_TO_COMPARE
+            elif not same:
+                reason = f"equal within {TOLERANCE:g}"
+            steps.append(ReplayStep(*said, same, close, reason, elsewhere))
     return ReplayResult(tuple(steps), None if revision is None else revision.model)
-
-
-def recorded_elsewhere(environment: tuple[str, ...]) -> str:
-    """Say how the environment differs from the one of a record."""
-    return f"recorded elsewhere ({'; '.join(environment)})"
 
 
 def current(records: list[dict[str, Any]], rows: Reviews) -> Reviews:

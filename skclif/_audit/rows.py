@@ -221,12 +221,18 @@ def check_parts(
             "training data."
         )
     kinds = {} if kinds is None else kinds
-    notes = _notes_on_size(train, held_out)
+    notes = notes_on_size(train, held_out)
     tables = train.concepts, held_out.concepts
     notes += notes_on_numbers(train.labels, tables, kinds)
     if train.concepts.shape[1]:
         _refuse_single_values(train.concepts)
         notes += _unseen_values(schema_of(train, kinds), held_out)
+    return notes + notes_on_split(train, held_out)
+
+
+def notes_on_split(train: Reviews, held_out: Reviews) -> list[str]:
+    """Return warnings about held-out rows that say nothing, or flatter a model."""
+    notes = []
     leaked = np.isin(held_out.digests, train.digests)
     if leaked.any():
         flatters = "it flatters" if leaked.sum() == 1 else "they flatter"
@@ -235,7 +241,7 @@ def check_parts(
             f"{is_or_are(leaked.sum())} also in the "
             f"training data ({some_ids(held_out, leaked)}); {flatters} every model."
         )
-    single = [c for c in classes if not np.isin(c, held_out.labels)]
+    single = [c for c in np.unique(train.labels) if not np.isin(c, held_out.labels)]
     if single:
         notes.append(
             f"No held-out row has the label {_listing(single)}: how well it is "
@@ -272,7 +278,8 @@ def _as_words(values: np.ndarray) -> np.ndarray:
     return np.asarray(words, dtype=object)
 
 
-def _notes_on_size(train: Reviews, held_out: Reviews) -> list[str]:
+def notes_on_size(train: Reviews, held_out: Reviews) -> list[str]:
+    """Return a warning if there are few rows."""
     if len(train) >= FEWEST_ROWS:
         return []
     return [

@@ -6,6 +6,7 @@ Influence functions through a concept bottleneck: CLIF, arXiv 2605.19848.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -33,11 +34,14 @@ from .._inputs.devices import resolve_device
 from .._inputs.features import check_features
 from .._inputs.orders import order_of
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
+from .._inputs.progress import Progress
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
 from .._inputs.training_rows import TrainingRows, as_features, as_tensor, own_copy
 from .._inputs.wrapper import AroundEstimatorMixin
+from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.fitted import FittedHeads
 from .._models.linear import check_class_weights, check_explainable, training_rows
+from .._results.audit_report import AuditReport
 from .._results.comparison import EditComparison
 from .._results.edits import EditResult
 from .._results.influence import InfluenceResult
@@ -52,7 +56,7 @@ from .edits.arguments import check_edit, check_steps, check_validation
 from .edits.compare import annotation_codes, compare_heads
 from .edits.solve import Edited, edit_model, effects, heads_of_edit, write_record
 from .engine import METHODS, Solved, path_names, warn_of_hard_activations
-from .readable import annotations_of, labels_of, texts_of, with_texts_below
+from .readable import annotations_of, coded_rows, labels_of, texts_of, with_texts_below
 from .requests import (
     check_sources,
     class_codes,
@@ -73,6 +77,7 @@ from .suspects import (
     check_ordinal,
     check_which,
     find_suspects,
+    in_order,
     paths_and_values,
 )
 from .words import feature_names, word_effects, words_frame
@@ -109,6 +114,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         The result's `method` says which method was used.
     device : str, default="cpu"
         Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
+    verbose : int, default=0
+        If positive, all methods show progress on stderr, with the time left: what takes
+        more than two seconds. That of `fit` is the estimator's own.
 
     Attributes
     ----------
@@ -181,14 +189,23 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         "estimator": [HasMethods(["fit", "predict_proba"])],
         "method": [StrOptions(set(METHODS))],
         "device": [str],
+        "verbose": ["verbose"],
     }
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
 
-    def __init__(self, estimator: Any, *, method: str = "auto", device: str = "cpu"):
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        method: str = "auto",
+        device: str = "cpu",
+        verbose: int = 0,
+    ):
         self.estimator = estimator
         self.method = method
         self.device = device
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
@@ -385,6 +402,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             "first_order" and "leverage" do not see.
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         if not isinstance(paths, bool | np.bool_):
             raise ValueError(f"paths={paths!r} must be True or False.")
         check_row_order(X=X, y=y)
@@ -405,7 +423,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         about = numeric_targets(heads, target, codes, solved.device)
         questions = solved.questions(features, about, shares)
-        method, values, rows = solved.answers(method, questions, kept, top, paths=paths)
+        method, values, rows = solved.answers(
+            method, questions, kept, top, paths=paths, progress=progress
+        )
         if isinstance(target, str):
             warn_of_hard_activations(heads, method)
         explained = {"value": solved.values(questions)}
@@ -501,6 +521,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         True
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, _ = describe_target(heads, target, None)
@@ -521,6 +542,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             random_state=check_random_state(random_state),
             target=name,
             unit=unit,
+            progress=progress,
         )
 
     def suspect_labels(
@@ -624,12 +646,19 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         1   59  concept1     yes       no
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
         ranks = check_ordinal(ordinal, values, self._orders)
         sources = check_sources(groups, self.n_samples_)
         return find_suspects(
-            self._solved_model(), values, asked, ranks, sources, self._texts()
+            self._solved_model(),
+            values,
+            asked,
+            ranks,
+            sources,
+            self._texts(),
+            progress,
         )
 
     def suggest_edits(
@@ -730,6 +759,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         'expected to help'
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, higher_is_better = describe_target(heads, target, "mean")
@@ -755,9 +785,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         sources = check_sources(groups, self.n_samples_)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
-            believed = believe(solved, values, ranks, sources)
+            believed = believe(solved, values, ranks, sources, progress)
         candidates = candidate_edits(
-            solved, kinds, training, higher_is_better, believed
+            solved, kinds, training, higher_is_better, believed, progress
         )
         found = suggest(
             candidates, validation, budget, check_random_state(random_state)
@@ -874,6 +904,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         True
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         rows, heads = TrainingRows(**self._training), self._heads()
         n_steps = check_steps(n_steps)
         edit = check_edit(
@@ -902,6 +933,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             resolve_device(self.device, rows.features),
             n_steps,
             settled=self._at_optimum,
+            progress=progress,
         )
         explainer = self._edited(edited, add)
         from_zero = any(head.start == "zero" for head in edited.heads)
@@ -911,6 +943,124 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             effect = effects(self._solved_model(), heads, edit, edited, *validation)
         record = write_record(self.estimator_, rows, edit, edited, n_steps, effect)
         return EditResult(edited.estimator, explainer, record, self.estimator_)
+
+    def report(
+        self,
+        X: Any,
+        y: ArrayLike,
+        concepts: Any = None,
+        *,
+        ordinal: str | Sequence[str] | dict[str, Any] | None = None,
+        max_mistakes: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> AuditReport:
+        """Return the page of an audit: mistakes, the rows behind them, and suspects.
+
+        It is the page that ``skclif audit`` writes, in a notebook cell or, with
+        :meth:`AuditReport.save`, as a file. Only what needs a folder is not in it: the
+        trail of decisions. See :doc:`/audit_page`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_rows, n_features) or (n_rows,)
+            Held-out rows, none of them a training row. With at least 20, changes that
+            would help are suggested.
+        y : array-like of shape (n_rows,)
+            Their labels.
+        concepts : array-like of shape (n_rows, n_concepts), default=None
+            Their annotations, which say where a mistake begins; None or NaN where there
+            is none. A DataFrame may leave out concepts.
+        ordinal : str, sequence of str or dict, default=None
+            Paths whose wrong values are next to the right value, as in
+            `suspect_labels`.
+        max_mistakes : int, default=None
+            Number of mistakes that are traced to training rows, the worst first. None
+            for up to 500, as many as one pass over the training rows takes.
+        random_state : int, RandomState instance or None, default=None
+            Divides the held-out rows into folds that choose and measure suggestions,
+            and draws the orders in which concepts are corrected.
+
+        Returns
+        -------
+        report : AuditReport
+            The page, and its tables.
+
+        Raises
+        ------
+        TypeError
+            If the estimator is no :class:`ConceptBottleneckClassifier`, or an argument
+            has another form than in `fit`.
+        ValueError
+            If there is no row, a label or value is unknown, `max_mistakes` is below
+            0, or the bottleneck is made of logits.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+        >>> rng = np.random.RandomState(0)
+        >>> X = rng.randn(160, 4)
+        >>> concepts = np.where(X[:, :2] > 0, "yes", "no")
+        >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
+        >>> y[7] = 1 - y[7]
+        >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+        >>> explainer = explainer.fit(X[:80], y[:80], concepts=concepts[:80])
+        >>> report = explainer.report(X[80:], y[80:], concepts[80:], random_state=0)
+        >>> report.suspects[["id", "path", "current", "proposed"]].head(1)
+              id   path current proposed
+        0  row 7  label       0        1
+        >>> report.save("report.html")  # doctest: +SKIP
+        """
+        check_is_fitted(self)
+        check_row_order(X=X, y=y, concepts=concepts)
+        model = final_step(self.estimator_)
+        if not isinstance(model, ConceptBottleneckClassifier):
+            raise TypeError(
+                "report needs a ConceptBottleneckClassifier, and estimator is or ends "
+                f"in a {type(model).__name__}. Without concepts, "
+                "ConceptBottleneckClassifier is a logistic regression too: fit the "
+                "explainer with it."
+            )
+        if model.n_concepts_ and model.bottleneck == "logit":
+            raise ValueError(
+                "report puts annotations in place of predicted concepts, to say where "
+                "a mistake begins, and a known value has no logit. Use "
+                "bottleneck='soft' or 'hard' instead of 'logit'."
+            )
+        heads, features = self._heads(), self._features(X)
+        held_out = coded_rows(
+            heads,
+            features,
+            class_codes(heads.classes, features, y),
+            annotation_codes(heads, concepts, len(features)),
+        )
+        values = paths_and_values(heads)
+        ranks = check_ordinal(ordinal, values, self._orders)
+        if max_mistakes is not None:
+            max_mistakes = check_count(
+                "max_mistakes", max_mistakes, 0, None, "mistakes"
+            )
+        seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+        # Pages are above explainers, and what a page needs is loaded only for one.
+        from .._pages.report import make_report
+
+        return make_report(
+            self._of_features(),
+            (self._texts(), TrainingRows(**self._training)),
+            (texts_of(X), held_out),
+            {"estimator": " ".join(repr(self.estimator).split())},
+            ordinal=in_order(ranks, values),
+            max_mistakes=max_mistakes,
+            seed=int(seed),
+        )
+
+    def _of_features(self) -> ConceptInfluenceExplainer:
+        """Return the same for the last step alone, which takes features."""
+        explainer, model = copy(self), copy(final_step(self.estimator_))
+        vars(model).pop("feature_names_in_", None)
+        explainer.estimator = explainer.estimator_ = model
+        explainer._solved = self._solved_model()
+        return explainer
 
     def _compared(
         self, result: EditResult, X: Any, y: Any, concepts: Any
@@ -1017,7 +1167,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return pd.DataFrame({**self._readable, **annotations})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({"_orders": {}, **state})  # of older versions
+        super().__setstate__(
+            {"_orders": {}, "verbose": 0, **state}
+        )  # of older versions
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out factors and tensors on a device, which can be computed again."""

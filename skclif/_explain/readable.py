@@ -9,6 +9,7 @@ import pandas as pd
 
 from .._inputs.training_rows import TrainingRows
 from .._models.fitted import FittedHeads
+from ..numerics.sparse import Matrix
 
 
 def texts_of(X: Any) -> dict[str, np.ndarray]:
@@ -61,3 +62,21 @@ def annotations_of(heads: FittedHeads, rows: TrainingRows) -> dict[str, np.ndarr
         readable[name] = values.astype(object)
         readable[name][~counted[:, j]] = None
     return readable
+
+
+def coded_rows(
+    heads: FittedHeads,
+    features: Matrix,
+    labels: np.ndarray,
+    codes: dict[str, np.ndarray],
+) -> TrainingRows:
+    """Return rows that no model was trained on, coded as training rows are.
+
+    `labels` are codes, and so are the annotations by concept, which may be left out.
+    """
+    shape = (len(labels), heads.n_concepts)
+    annotated = np.full(shape, np.nan)
+    for j, name in enumerate(heads.names):
+        annotated[:, j] = codes.get(name, np.nan)
+    weights = np.ones(len(labels)), annotated, np.ones(shape)
+    return TrainingRows(features, labels, *weights, heads.class_weight)

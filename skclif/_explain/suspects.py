@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,7 +10,9 @@ import pandas as pd
 import torch
 
 from .._inputs.orders import sorted_order
+from .._inputs.progress import SILENT, Progress, counted
 from .._models.fitted import FittedHeads
+from .._results.suspects import UNKNOWN, SuspectFrame
 from ..exceptions import SuspectWarning, warn_user
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
 from .engine import Solved
@@ -19,7 +21,6 @@ from .engine import Solved
 Values: TypeAlias = dict[str, np.ndarray | None]
 
 LABEL = "label"
-UNKNOWN = "unknown"  # in the frame's attrs: paths whose heads know nothing
 # Of a path, for the rate of wrong values and the corrections to say much.
 LEAST_VALUES = 50
 _SEQUENCES = (list, tuple, np.ndarray, pd.Index, pd.Series)
@@ -35,43 +36,6 @@ COLUMNS = [
     "probability_proposed",
     "rank",
 ]
-_RENAMED = {"suggested": "proposed", "probability": "probability_wrong"}
-
-
-class SuspectFrame(pd.DataFrame):
-    """A frame that still answers to the former names of two columns.
-
-    Whatever is made of it is an ordinary frame, without the former names.
-    """
-
-    @property
-    def _constructor(self) -> Callable[..., pd.DataFrame]:
-        return pd.DataFrame
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):
-            return super().__getitem__(_present(key))
-        if isinstance(key, list) and not _RENAMED.keys().isdisjoint(
-            name for name in key if isinstance(name, str)
-        ):
-            found = super().__getitem__([_present(name) for name in key])
-            return found.set_axis(key, axis=1)
-        return super().__getitem__(key)
-
-    def __getattr__(self, name: str) -> Any:
-        return super().__getattr__(_present(name) if name in _RENAMED else name)
-
-
-def _present(name: Any) -> Any:
-    """Return the present name of a column, with a warning of the former name."""
-    if not isinstance(name, str) or name not in _RENAMED:
-        return name
-    warn_user(
-        f"The column {name!r} of suspect_labels is now called {_RENAMED[name]!r}; the "
-        "former name will be removed in 0.3.",
-        FutureWarning,
-    )
-    return _RENAMED[name]
 
 
 def paths_and_values(heads: FittedHeads) -> Values:
@@ -115,9 +79,14 @@ def check_ordinal(
     return {path: _own_ranks(path, values[path], orders.get(path)) for path in named}
 
 
-def left_out_terms(solved: Solved, values: Values) -> dict[str, LeftOut]:
+def left_out_terms(
+    solved: Solved, values: Values, progress: Progress
+) -> dict[str, LeftOut]:
     """Leave out every value of all paths, one at a time."""
-    terms = leave_out(solved.bottleneck, solved.data, solved.factors)
+    with progress.stage("Leaving values out", len(solved.data)) as advance:
+        terms = leave_out(
+            solved.bottleneck, solved.data, solved.factors, advance=advance
+        )
     return dict(zip(values, terms, strict=True))
 
 
@@ -159,6 +128,7 @@ def judge_values(
     asked: list[str],
     ranks: dict[str, np.ndarray],
     groups: np.ndarray | None,
+    progress: Progress = SILENT,
 ) -> dict[str, Verdicts]:
     """Return what the noise model says of the values of some paths.
 
@@ -174,10 +144,13 @@ def judge_values(
         Ranks of the values of ordered paths.
     groups : ndarray of shape (n_samples,) or None
         Codes of the sources of the training rows.
+    progress : Progress
+        Shows its bars.
     """
     verdicts: dict[str, Verdicts] = {}
-    for group in _groups(values):
-        if not set(group).isdisjoint(asked):
+    together = [group for group in _groups(values) if not set(group).isdisjoint(asked)]
+    with progress.stage("Judging values", len(together)) as advance:
+        for group in counted(together, advance):
             verdicts |= _judge(group, terms, ranks, groups)
     return verdicts
 
@@ -189,6 +162,7 @@ def find_suspects(
     ranks: dict[str, np.ndarray],
     groups: np.ndarray | None,
     texts: dict[str, np.ndarray],
+    progress: Progress,
 ) -> pd.DataFrame:
     """Return a line for every label and annotation, the most suspect first.
 
@@ -205,11 +179,13 @@ def find_suspects(
         Codes of the sources of the training rows.
     texts : dict of str to ndarray of shape (n_samples,)
         Texts of the training rows, by name.
+    progress : Progress
+        Shows its bars.
     """
-    terms = left_out_terms(solved, values)
+    terms = left_out_terms(solved, values, progress)
     for path, term in terms.items():
         _refuse_undefined(path, term)
-    verdicts = judge_values(terms, values, asked, ranks, groups)
+    verdicts = judge_values(terms, values, asked, ranks, groups, progress)
     named = {path: verdicts[path] for path in asked}
     warn_of_unknown(named)
     warn_of_few(named)
@@ -345,6 +321,14 @@ def _categories(path: str, values: np.ndarray | None) -> np.ndarray:
             "judged by their distance from the prediction."
         )
     return values
+
+
+def in_order(ranks: Mapping[str, np.ndarray], values: Values) -> dict[str, list[Any]]:
+    """Return the values of ordered paths in their order, as `ordinal` gives them."""
+    return {
+        path: _categories(path, values[path])[np.argsort(rank)].tolist()
+        for path, rank in ranks.items()
+    }
 
 
 def _ranks(path: str, order: Any, values: np.ndarray | None) -> np.ndarray:

@@ -175,10 +175,13 @@ class Annotations:
         kinds = _check_kinds(kinds, list(self.table.columns))
         counted = self.weights * sample_weight[:, None] > 0
         codes, classes = np.full(self.weights.shape, np.nan), []
+        orders = self.orders
         for j, name in enumerate(self.table.columns):
             observed = counted[:, j] & self.table.iloc[:, j].notna().to_numpy()
             values = _plain(self.table.iloc[observed, j])
-            known, codes[observed, j] = _learn_column(name, values, kinds.get(name))
+            known, codes[observed, j] = _learn_column(
+                name, values, kinds.get(name), orders.get(name)
+            )
             classes.append(known)
             if known is not None and name not in kinds:
                 many = ManyValues.of(name, values)
@@ -196,7 +199,8 @@ class ConceptSchema:
     ----------
     names : tuple of str
     classes : tuple of ndarray or None
-        Sorted observed values of each categorical concept; None for a continuous one.
+        Observed values of each categorical concept, in the order of its type or else
+        sorted; None for a continuous one.
     as_frame : bool
         Whether the annotations came as a DataFrame.
     """
@@ -306,9 +310,10 @@ class ConceptSchema:
             return _numbers(self.names[j], _plain(values))
         codes = pd.Index(classes).get_indexer(pd.Index(_plain(values)))
         if (codes < 0).any():
-            position = int(np.flatnonzero(codes < 0)[0])
+            unknown = values.iloc[int(np.flatnonzero(codes < 0)[0])]
+            unknown = unknown.item() if isinstance(unknown, np.generic) else unknown
             raise ValueError(
-                f"concepts has the value {values.iloc[position]!r} for concept "
+                f"concepts has the value {unknown!r} for concept "
                 f"{self.names[j]!r}, which was never seen in fit; known values: "
                 f"{', '.join(repr(v) for v in classes.tolist())}."
             )
@@ -432,9 +437,12 @@ def _check_kinds(kinds: dict[str, str] | None, names: list[str]) -> dict[str, st
 
 
 def _learn_column(
-    name: str, values: np.ndarray, kind: str | None
+    name: str, values: np.ndarray, kind: str | None, order: list[Any] | None
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return the sorted values of a concept, None if continuous, and all codes."""
+    """Return the values of a concept, None if continuous, and all codes.
+
+    The values are in `order`, and sorted if it is None.
+    """
     if kind is None:
         kind = "categorical" if _is_categorical(values) else "continuous"
     if kind == "continuous":
@@ -448,7 +456,11 @@ def _learn_column(
         )
     if kind == "continuous":
         return None, values
-    return observed, np.searchsorted(observed, values)
+    codes = np.searchsorted(observed, values)
+    if order is None:
+        return observed, codes
+    places = np.argsort(pd.Index(order).get_indexer(pd.Index(observed)))
+    return observed[places], np.argsort(places)[codes]
 
 
 def _is_categorical(values: np.ndarray) -> bool:

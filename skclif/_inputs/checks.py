@@ -116,14 +116,15 @@ def check_length(argument: str, length: int, n_samples: int, of: str = "X") -> N
         )
 
 
-def check_count(name: str, value: Any, low: int, high: int) -> int:
-    """Return a checked whole number of training rows, from low to high."""
+def check_count(
+    name: str, value: Any, low: int, high: int | None, of: str = "training rows"
+) -> int:
+    """Return a checked whole number of rows, from low to high; None for no limit."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, got {value!r}.")
-    if not low <= value <= high:
-        raise ValueError(
-            f"{name}={value} must be from {low} to {high}: how many training rows."
-        )
+    if value < low or (high is not None and value > high):
+        accepted = f"{low} or more" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name}={value} must be {accepted}: how many {of}.")
     return int(value)
 
 

@@ -13,6 +13,7 @@ from .._inputs.devices import resolve_device
 from ..numerics.bottleneck import fit_label
 from ..numerics.heads import HeadStack
 from ..numerics.sparse import Matrix
+from ..numerics.steps import unseen
 from .fitted import FittedHeads, concept_heads
 from .penalties import find_label_C
 
@@ -56,7 +57,7 @@ def with_activations(
         intervention_prob=prob,
     )
     concept_C = torch.from_numpy(heads.concept_C)
-    C = find_label_C(model.C, bottleneck, data, sample_weight, concept_C)
+    C = find_label_C(model.C, bottleneck, data, sample_weight, concept_C, unseen)
     bottleneck, fit = fit_label(
         bottleneck, data, penalty=1 / C, tol=model.tol, max_iter=model.max_iter
     )

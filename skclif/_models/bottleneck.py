@@ -30,9 +30,12 @@ from .._inputs.checks import (
     error_context,
 )
 from .._inputs.devices import resolve_device
+from .._inputs.documentation import DocumentedMixin
 from .._inputs.features import check_features
+from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_features
+from .._results.contributions import INTERCEPT, ConceptContributions
 from ..exceptions import InterventionWarning, ManyValuesWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
@@ -50,6 +53,7 @@ from .convergence import warn_if_tol_is_coarse, warn_unless_converged
 from .fitted import FittedHeads, class_weights, concept_heads
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
 
+_STEPS, _TRIED = "Newton steps", "values tried"
 # The default share of true annotations in the label head.
 _INTERVENTION_PROB = 0.4
 # Models whose users were warned of correcting concepts.
@@ -66,7 +70,9 @@ class _Solution(NamedTuple):
     concept_C: np.ndarray
 
 
-class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstimator):
+class ConceptBottleneckClassifier(
+    DocumentedMixin, CheckedScoreMixin, TransformerMixin, BaseEstimator
+):
     """Classify by way of human concepts.
 
     One linear softmax head per concept predicts the concept's value from the features.
@@ -115,6 +121,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     device : str, default="cpu"
         Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Fitted attributes are
         NumPy arrays wherever they were computed.
+    verbose : int, default=0
+        If positive, show progress on stderr: what takes more than two seconds.
 
     Attributes
     ----------
@@ -125,7 +133,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     n_concepts_ : int
         Number of concepts; 0 if fitted without concepts.
     concept_classes_ : list of ndarray or None
-        The values of each categorical concept, sorted; None for a continuous one.
+        The values of each categorical concept, in the order of an ordered categorical
+        type, and otherwise sorted; None for a continuous one.
     coef_ : ndarray of shape (n_classes, n_activations) or (1, n_activations)
         Weights of the label head; one row if there are two classes.
     intercept_ : ndarray of shape (n_classes,) or (1,)
@@ -213,6 +222,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
+        "verbose": ["verbose"],
     }
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
@@ -230,6 +240,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         tol: float = 1e-8,
         max_iter: int = 100,
         device: str = "cpu",
+        verbose: int = 0,
     ):
         self.training = training
         self.bottleneck = bottleneck
@@ -241,6 +252,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
@@ -555,7 +567,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         scores = bottleneck.label_scores(activations)
         return _numpy(bottleneck.label.probabilities(scores))
 
-    def contributions(self, X: Any) -> np.ndarray:
+    def contributions(self, X: Any) -> ConceptContributions:
         """Return how much of every logit comes through each concept.
 
         Parameters
@@ -565,18 +577,26 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Returns
         -------
-        contributions : ndarray of shape (n_samples, n_classes, n_concepts + 1), float64
-            Centred over the classes; the intercept is last. Their sum over the last
+        contributions : ConceptContributions
+            Its `values` have shape (n_samples, n_classes, n_concepts + 1). They are
+            centred over the classes; the intercept is last. Their sum over the last
             axis is the centred logit.
         """
         check_is_fitted(self)
         self._require_concepts("contributions")
-        activations = self.transform(X)
+        bottleneck, features = self._on_device(X)
+        activations = _numpy(dense_rows(bottleneck.activations(features)))
         coef, intercept = _centred(self.coef_), _centred(self.intercept_)
-        columns = FittedHeads.of(self).tensors().concepts.activations
+        columns = bottleneck.concepts.activations
         parts = [activations[:, c] @ coef[:, c].T for c in columns]
         parts.append(np.broadcast_to(intercept, parts[0].shape))
-        return np.stack(parts, axis=2)
+        index = _index_of(X)
+        return ConceptContributions(
+            np.stack(parts, axis=2),
+            self.classes_,
+            (*map(str, self.concept_names_in_), INTERCEPT),
+            pd.RangeIndex(len(activations)) if index is None else index,
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -656,19 +676,29 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         """Fit one stage after the other, each with the penalties that it is to have."""
         heads = concept_heads(schema, self.bottleneck)
         limits: dict[str, Any] = {"tol": float(self.tol), "max_iter": self.max_iter}
-        concept_C = find_concept_C(
-            self.concept_C, schema, HeadStack(heads), data, sample_weight
-        )
-        bottleneck, concepts = fit_concepts(
-            data,
-            heads,
-            n_classes,
-            intervention_prob=self._intervention_prob(),
-            concept_penalties=1 / concept_C,
-            **limits,
-        )
-        C = find_label_C(self.C, bottleneck, data, sample_weight, concept_C)
-        bottleneck, label = fit_label(bottleneck, data, penalty=1 / C, **limits)
+        progress = Progress(self.verbose)
+        with progress.stage("Choosing concept_C", unit=_TRIED) as advance:
+            concept_C = find_concept_C(
+                self.concept_C, schema, HeadStack(heads), data, sample_weight, advance
+            )
+        with progress.stage("Fitting the concepts", unit=_STEPS) as advance:
+            bottleneck, concepts = fit_concepts(
+                data,
+                heads,
+                n_classes,
+                intervention_prob=self._intervention_prob(),
+                concept_penalties=1 / concept_C,
+                advance=advance,
+                **limits,
+            )
+        with progress.stage("Choosing C", unit=_TRIED) as advance:
+            C = find_label_C(
+                self.C, bottleneck, data, sample_weight, concept_C, advance
+            )
+        with progress.stage("Fitting the label", unit=_STEPS) as advance:
+            bottleneck, label = fit_label(
+                bottleneck, data, penalty=1 / C, advance=advance, **limits
+            )
         return _Solution(bottleneck, concepts, label, C, concept_C.numpy())
 
     def _note_correction(self, bottleneck: Bottleneck, data: TrainingData) -> None:
@@ -736,7 +766,7 @@ def _short(C: Any) -> str:
 
 def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of a model, with what older versions of skclif did not keep."""
-    state = {"intervention_prob": None, **state}
+    state = {"intervention_prob": None, "verbose": 0, **state}
     if "coef_" in state and "C_" not in state:
         state["C_"] = float(state["C"])
         state["concept_C_"] = np.full(state["n_concepts_"], float(state["concept_C"]))

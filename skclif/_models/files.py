@@ -25,8 +25,8 @@ _READABLE = (1, FORMAT_VERSION)
 _DTYPES = {"str": str, "int": np.int64, "uint": np.uint64, "float": np.float64}
 _DTYPES |= {"bool": bool}
 _KINDS = {"U": "str", "i": "int", "u": "uint", "f": "float", "b": "bool"}
-# Parameters that are not kept (device), or are kept as numbers (class_weight).
-_PLACES = ("device", "class_weight")
+# Parameters that are not kept (device, verbose), or are kept as numbers (class_weight).
+_PLACES = ("device", "class_weight", "verbose")
 _MOST_CHARACTERS = 10_000_000
 _OF_EMBEDDER = ("model", "dtype", "normalize", "long_text")
 
@@ -300,7 +300,7 @@ def _classifier(
     for j, concept in enumerate(about["concepts"]):
         names.append(concept["name"])
         values = concept["values"]
-        values = None if values is None else _array(values)
+        values = None if values is None else _array(values, is_sorted=False)
         n_scores = 1 if values is None else _n_scores(values)
         clf.concept_classes_.append(values)
         clf.concept_coef_.append(
@@ -354,7 +354,8 @@ def _values(values: np.ndarray) -> dict[str, Any]:
     return {"kind": kind, "values": listed}
 
 
-def _array(about: dict[str, Any]) -> np.ndarray:
+def _array(about: dict[str, Any], *, is_sorted: bool = True) -> np.ndarray:
+    """Return classes, which are sorted, or values, which may have their own order."""
     kind, listed = about["kind"], about["values"]
     known = {"object": str | int | float, "float": float, "str": str}
     known |= {"int": int, "uint": int, "bool": bool}
@@ -364,7 +365,8 @@ def _array(about: dict[str, Any]) -> np.ndarray:
         raise TypeError(f"values that are not of kind {kind!r}")
     if any(isinstance(value, float) and not isfinite(value) for value in listed):
         raise ValueError("values that are not finite")
-    if len(listed) < 2 or sorted(set(listed)) != listed:
+    in_order = sorted(set(listed))
+    if not 2 <= len(in_order) == len(listed) or (is_sorted and in_order != listed):
         raise ValueError("values that are not two or more different ones in order")
     return np.asarray(listed, dtype=_DTYPES.get(kind, object))
 

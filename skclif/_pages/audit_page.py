@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._audit.proposals import is_asked
-from .._audit.revisions import chosen_by_effect
 from .._audit.rows import LEAST_PROBABILITY
 from .._audit.truth import Truth
 from .._inputs.annotations import format_value as plain
@@ -21,13 +20,31 @@ from .overview import (
 )
 from .page_data import N_HARMFUL, as_script, page_data
 from .rendering import render
-from .words import FAILURES, what_was_done
+from .trail import decided
+from .words import FAILURES
 
 if TYPE_CHECKING:
     from .._audit.findings import Audit
 
 __all__ = ["N_HARMFUL", "audit_html"]
 
+# What holds all lines of a table, and what traces more mistakes.
+_WHERE = {
+    "folder": {
+        "predictions": "predictions.csv",
+        "suspects": "suspects.csv",
+        "suggestions": "suggestions.csv",
+        "scores": "run.json",
+        "max_mistakes": "--max-mistakes of skclif audit",
+    },
+    "report": {
+        "predictions": "report.predictions",
+        "suspects": "report.suspects",
+        "suggestions": "report.suggestions",
+        "scores": "report.metrics",
+        "max_mistakes": "max_mistakes",
+    },
+}
 N_STATIC = 10  # of each list, for those who read without scripts, or on paper
 
 _Context = dict[str, Any]  # of a template
@@ -74,6 +91,7 @@ def _context(
         "policy": policy(),
         "page": data,
         "n_static": N_STATIC,
+        "where": _WHERE["folder" if data["folder"] else "report"],
         "run": run,
         "has_text": data["text"],
         "concepts": audit.concepts,
@@ -108,18 +126,9 @@ def _context(
         },
         "n_rejected": audit.counts.get("rejected_lines", 0),
         "repair": _repair(audit, run.get("repair")),
-        "decisions": [_decision(r) for r in records if r["kind"] != "fit"],
+        "decisions": decided(records),
         "planted": run.get("planted"),
         "demo": run.get("demo"),
-    }
-
-
-def _decision(record: dict[str, Any]) -> _Context:
-    return {
-        **{name: record[name] for name in ("number", "when", "by", "why")},
-        "what": what_was_done(record),
-        "effect": record.get("achieved_effect"),
-        "by_effect": chosen_by_effect(record),
     }
 
 

@@ -22,6 +22,7 @@ SCRIPTS = (
     "mistakes.js",
     "lines.js",
     "queue.js",
+    "glossary.js",
     "keyboard.js",
     "start.js",
 )

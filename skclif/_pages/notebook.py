@@ -1,87 +1,517 @@
-"""Short HTML views of results, for notebooks."""
+"""The views of results in notebooks: one function for each result."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import singledispatch
+from typing import Any
 
-from .._inputs.annotations import format_value
-from .rendering import render
-from .words import number
+import numpy as np
+import pandas as pd
 
-if TYPE_CHECKING:
-    from .._results.bottleneck_report import BottleneckReport
-    from .._results.comparison import EditComparison
-    from .._results.influence import InfluenceResult
-    from .._results.suggestions import EditSuggestions
+from .._results.baselines import SCORES, BaselineComparison
+from .._results.bottleneck_report import BottleneckReport
+from .._results.comparison import EditComparison, PairedChange
+from .._results.edits import EditResult
+from .._results.effects import ConceptEffects
+from .._results.influence import InfluenceResult
+from .._results.interventions import InterventionCurve
+from .._results.removal import LinearDatamodelingScore, RemovalCurve
+from .._results.replay import ReplayResult
+from .._results.suggestions import HELPS, HURTS, EditSuggestions
+from .._results.suspects import (
+    LESS,
+    SHOWN,
+    UNKNOWN,
+    WRONG_IS_NOT_HARMFUL,
+    SuspectFrame,
+    counts_by_path,
+)
+from .._results.validation import ValidationResult
+from .._results.words import how_many
+from .sheets import (
+    HARM,
+    HELP,
+    Cell,
+    Column,
+    Note,
+    Sheet,
+    Table,
+    columns,
+    count,
+    effect,
+    figure,
+    in_short,
+    parts,
+    passage,
+    share,
+    words,
+)
+from .words import number, percent
+
+_LINES = 10
+_FACTS = 12
+_TARGETS, _ROWS = 3, 3  # of an influence: rows that harm, and as many that help
+_OUTCOMES = {"better": HELP, "worse": HARM}
 
 
-def influence_html(result: InfluenceResult, n_targets: int = 3, k: int = 5) -> str:
-    """Return a short HTML view of an influence result."""
-    top = result.top(k)
-    n_shown = min(n_targets, len(result.values))
-    tables = [
-        {
-            "about": _about(result, t),
-            "rows": top[top["target"] == t].drop(columns="target").to_numpy(object),
-        }
-        for t in range(n_shown)
+def html_of(result: Any) -> str:
+    """Return the view of a result: HTML that changes nothing outside it."""
+    return sheet_of(result).html()
+
+
+@singledispatch
+def sheet_of(result: Any) -> Sheet:
+    """Return what a notebook shows of a result."""
+    raise TypeError(f"There is no view of {type(result).__name__}.")
+
+
+# --- Rows and what they do ------------------------------------------------------------
+
+
+@sheet_of.register
+def _(result: InfluenceResult) -> Sheet:
+    good = "positive" if result.higher_is_better else "negative"
+    low, high = ("lower", "higher") if good == "negative" else ("higher", "lower")
+    row = "row" if result.groups is None else "group"
+    notes = [
+        f"Harmful: without the {row} the {in_short(result.target)} would be {low}. "
+        f"Helpful: it would be {high}. Harmful is not the same as wrong."
     ]
-    return render(
-        "influence.html",
-        summary=repr(result),
-        tables=tables,
-        columns=[str(name) for name in top.columns if name != "target"],
-        n_more=len(result.values) - n_shown,
+    n_targets = len(result.values)
+    more = ""
+    if n_targets > _TARGETS:
+        hidden = how_many(n_targets - _TARGETS, "more target")
+        more = f"… and {hidden}; see helpful(), harmful() and to_frame()."
+    tables = [
+        _influence_table(result, t, good) for t in range(min(_TARGETS, n_targets))
+    ]
+    return Sheet.of(
+        repr(result), tables=tables, notes=list(map(Note, notes)), more=more
     )
 
 
-def suggestions_html(suggestions: EditSuggestions, k: int = 10) -> str:
-    """Return a short HTML view of suggested changes."""
-    shown = suggestions.to_frame().head(k)
-    return render(
-        "suggestions.html",
-        summary=repr(suggestions),
-        columns=[str(name) for name in shown.columns],
-        numbers=["effect", "std_error"],
-        rows=shown.to_numpy(object).tolist(),
-        n_more=suggestions.n_chosen - len(shown),
+def _influence_table(result: InfluenceResult, target: int, good: str) -> Table:
+    rows = None if result.rows is None else result.rows[target : target + 1]
+    one = replace(
+        result,
+        values=result.values[target : target + 1],
+        explained=result.explained[target : target + 1],
+        rows=rows,
     )
+    top = pd.concat([one.harmful(_ROWS), one.helpful(_ROWS)], ignore_index=True)
+    axis = top.columns[1]
+    known = top.drop(columns=["target", axis, "influence", "path"], errors="ignore")
+    heads = columns(axis, "influence", numbers=[axis, "influence"])
+    if result.paths is not None:
+        heads.append(Column("through"))
+    if len(known.columns):
+        heads.append(Column("what it is"))
+    pieces = _pieces(one)
+    largest = float(np.abs(pieces).max(initial=0.0))
+    lines = []
+    for k, line in enumerate(top.to_dict("records")):
+        value = effect(line["influence"], good, ("helpful", "harmful"))
+        cells = [words(line[axis]), value]
+        if result.paths is not None:
+            found = dict(zip(result.paths, pieces[k].tolist(), strict=True))
+            cells.append(parts(found, largest, good))
+        if len(known.columns):
+            cells.append(passage(known.iloc[k].to_dict(), _texts(one.training)))
+        lines.append(cells)
+    return Table(_about(one, target), heads, lines)
 
 
-def comparison_html(comparison: EditComparison, k: int = 10) -> str:
-    """Return a short HTML view of what an edit changed."""
-    shown = comparison.to_frame().head(k)
-    return render(
-        "comparison.html",
-        summary=repr(comparison),
-        concepts=comparison.concepts.to_dict("records"),
-        columns=[str(name) for name in shown.columns],
-        numbers=["loss_before", "loss_after"],
-        rows=shown.to_numpy(object).tolist(),
-        n_more=comparison.n_changed - len(shown),
-    )
+def _pieces(one: InfluenceResult) -> np.ndarray:
+    """Return the parts of the rows that harm and help most, (n_rows, n_paths)."""
+    benefit = one.totals[0] if one.higher_is_better else -one.totals[0]
+    harmful = np.argsort(benefit, kind="stable")[:_ROWS]
+    helpful = np.argsort(-benefit, kind="stable")[:_ROWS]
+    places = [*harmful[benefit[harmful] < 0], *helpful[benefit[helpful] > 0]]
+    found: np.ndarray = one.values[0][places].reshape(len(places), -1)
+    return found
 
 
-def _about(result: InfluenceResult, target: int) -> str:
+def _texts(training: pd.DataFrame) -> list[str]:
+    """Return the columns of texts: they come before the label."""
+    names = [str(name) for name in training.columns]
+    return names[: names.index("label")] if "label" in names else ["text"]
+
+
+def _about(one: InfluenceResult, target: int) -> str:
     """Return which target it is, its value and its text."""
-    if len(result.explained) <= target:
+    if not len(one.explained):
         return f"target {target}"
-    known = result.explained.iloc[target]
-    parts = [f"target {target}"]
+    known = one.explained.iloc[0]
+    said = [f"target {target}"]
     if "label" in known:
-        parts.append(f"label {format_value(known['label'])}")
-    parts.append(f"{result.target} {number(known['value'])}")
-    text = f": {known['text']}" if "text" in known else ""
-    return ", ".join(parts) + text
+        said.append(f"label {in_short(known['label'])}")
+    said.append(f"{in_short(one.target)} {number(known['value'])}")
+    texts = {n: v for n, v in known.items() if n not in ("label", "value")}
+    text = passage(texts, texts).text
+    return ", ".join(said) + (f": {text}" if text else "")
 
 
-def report_html(report: BottleneckReport) -> str:
-    """Return the verdicts on a bottleneck, and the scores of the models beside it."""
-    return render(
-        "bottleneck.html",
-        n_samples=report.n_samples,
-        n_folds=report.n_folds,
-        verdicts=report.verdicts,
-        scores=report.scores.to_dict("records"),
-        concepts=report.concepts.to_dict("records"),
+@sheet_of.register
+def _(suspects: SuspectFrame) -> Sheet:
+    counts = counts_by_path(suspects)
+    notes = [Note(WRONG_IS_NOT_HARMFUL)]
+    unknown = suspects.attrs.get(UNKNOWN)
+    if unknown:
+        notes.append(
+            Note(f"Nothing can be said of: {', '.join(map(in_short, unknown))}.", HARM)
+        )
+    facts = [
+        (in_short(path), f"{n:,} of {of:,} probably wrong") for path, n, of in counts
+    ]
+    shown = pd.DataFrame(suspects).head(_LINES)
+    rest = shown.drop(columns=[*SHOWN, *LESS], errors="ignore")
+    heads = columns(*SHOWN, numbers=["row"])
+    if len(rest.columns):
+        heads.append(Column("text"))
+    lines = []
+    for line, known in zip(
+        shown.to_dict("records"), rest.to_dict("records"), strict=True
+    ):
+        cells = [words(line[name]) for name in SHOWN[:-1]]
+        cells.append(share(line["probability_wrong"]))
+        if known:
+            cells.append(passage(known, known))
+        lines.append(cells)
+    first = Table("The most suspect", heads, lines)
+    more = ""
+    if len(suspects) > _LINES:
+        hidden = how_many(len(suspects) - _LINES, "more line")
+        more = f"… and {hidden}. It is a DataFrame: filter and sort it as one."
+    about = f"{how_many(len(suspects), 'value')} judged, the most suspect first"
+    return Sheet("Suspects", about, [first], notes, more, facts[:_FACTS])
+
+
+@sheet_of.register
+def _(suggestions: EditSuggestions) -> Sheet:
+    good = "positive" if suggestions.higher_is_better else "negative"
+    tone = {HELPS: HELP, HURTS: HARM}.get(suggestions.verdict, "")
+    frame = suggestions.to_frame()
+    shown = frame.head(_LINES)
+    names = ["row", "kind", "path", "current", "proposed"]
+    numbers = ["effect", "std_error", "probability_wrong"]
+    known = shown.drop(columns=[*names, *numbers], errors="ignore")
+    figures = ["row", "effect", "std. error", "p wrong"]
+    heads = columns("row", "change", "from", "to", *figures[1:], numbers=figures)
+    if len(known.columns):
+        heads.append(Column("text"))
+    lines = []
+    for line, rest in zip(
+        shown.to_dict("records"), known.to_dict("records"), strict=True
+    ):
+        cells = [words(line["row"]), words(_change(line["kind"], line["path"]))]
+        cells += [words(line["current"]), words(line["proposed"])]
+        cells.append(effect(line["effect"], good, ("helps", "hurts")))
+        cells.append(figure(line["std_error"]))
+        cells.append(figure(None, percent(line["probability_wrong"])))
+        if rest:
+            cells.append(passage(rest, rest))
+        lines.append(cells)
+    more = _more(suggestions.n_chosen - len(shown), "change", "to_frame()")
+    caption = f"Effects of each change alone ({suggestions.unit}, {good} = good)"
+    table = Table(caption, heads, lines)
+    note = Note(f"The whole list: {suggestions.in_words()}.", tone)
+    return Sheet.of(repr(suggestions), tables=[table], notes=[note], more=more)
+
+
+def _change(kind: str, path: str) -> str:
+    """Return what changes: "relabel", "annotate food", "reweight", "drop"."""
+    return f"{kind} {path}" if kind == "annotate" else kind
+
+
+# --- Edits ----------------------------------------------------------------------------
+
+
+@sheet_of.register
+def _(result: EditResult) -> Sheet:
+    record = result.record
+    shown = record.changes.head(_LINES)
+    changes = Table(
+        "Changes",
+        columns("row", "kind", "concept", "old", "new", numbers=["row"]),
+        [
+            [words(line[name]) for name in ("row", "kind", "concept", "old", "new")]
+            for line in shown.to_dict("records")
+        ],
     )
+    heads = Table(
+        "How the heads were solved",
+        columns(
+            "head", "start", "steps", "gradient", "", numbers=["steps", "gradient"]
+        ),
+        [
+            [
+                *(words(head.head), words(head.start), count(head.n_steps)),
+                figure(head.after),
+                words("at the optimum", HELP)
+                if head.converged
+                else words("not at the optimum", HARM),
+            ]
+            for head in record.heads
+        ],
+    )
+    effects = Table(
+        "Effect on the mean log-loss of the validation rows (nats, negative = good)",
+        columns("", "effect", numbers=["effect"]),
+        [
+            [words(name), effect(value, "negative", ("helps", "hurts"))]
+            for name, value in (
+                ("predicted, to first order", record.predicted_effect),
+                ("achieved", record.achieved_effect),
+            )
+            if value is not None
+        ],
+    )
+    more = _more(len(record.changes) - len(shown), "change", "record.changes")
+    note = Note("compare(X, y) says what it changed on rows that did not choose it.")
+    return Sheet.of(
+        repr(result), tables=[effects, changes, heads], notes=[note], more=more
+    )
+
+
+@sheet_of.register
+def _(comparison: EditComparison) -> Sheet:
+    scores = Table(
+        "Each row is compared with itself; intervals are 95 %",
+        columns("score", "before", "after", "change", numbers=["before", "after"]),
+        [
+            _score("accuracy", comparison.accuracy, "positive"),
+            _score("log-loss (nats)", comparison.log_loss, "negative"),
+        ],
+    )
+    numbers = ["rows", "before", "after"]
+    concepts = Table(
+        "The concepts",
+        columns("concept", "measure", "rows", "before", "after", numbers=numbers),
+        [
+            [
+                *(words(one["concept"]), words(one["measure"]), count(one["n_rows"])),
+                *(figure(one["before"]), figure(one["after"])),
+            ]
+            for one in comparison.concepts.to_dict("records")
+        ],
+    )
+    shown = comparison.to_frame().head(_LINES)
+    names = ["row", "label", "before", "after", "outcome"]
+    losses = ["loss_before", "loss_after"]
+    heads = columns(*names, "loss before", "loss after", numbers=["row", *losses])
+    known = shown.drop(columns=[*names, *losses])
+    if len(known.columns):
+        heads.append(Column("text"))
+    lines = []
+    for line, rest in zip(
+        shown.to_dict("records"), known.to_dict("records"), strict=True
+    ):
+        cells = [words(line[name]) for name in names[:-1]]
+        cells.append(words(line["outcome"], _OUTCOMES.get(line["outcome"], "")))
+        cells += [figure(line[name]) for name in losses]
+        if rest:
+            cells.append(passage(rest, rest))
+        lines.append(cells)
+    changed = Table("Predictions that changed", heads, lines)
+    more = _more(comparison.n_changed - len(shown), "prediction", "to_frame()")
+    return Sheet.of(repr(comparison), tables=[scores, concepts, changed], more=more)
+
+
+def _score(name: str, one: PairedChange, good: str) -> list[Cell]:
+    change = effect(one.change, good, ("better", "worse"), one.interval)
+    return [words(name), figure(one.before), figure(one.after), change]
+
+
+@sheet_of.register
+def _(result: ReplayResult) -> Sheet:
+    said = {True: ("yes", HELP), False: ("no", HARM)}
+    steps = Table(
+        "The records",
+        columns("record", "kind", "bit for bit", "same numbers", "reason"),
+        [
+            [
+                *(words(line["number"]), words(line["kind"])),
+                *(words(*said.get(line[name], (None,))) for name in ("same", "close")),
+                passage({"text": line["reason"]}),
+            ]
+            for line in result.to_frame().to_dict("records")
+        ],
+    )
+    return Sheet.of(repr(result), tables=[steps])
+
+
+# --- How well it works ----------------------------------------------------------------
+
+
+@sheet_of.register
+def _(result: ValidationResult) -> Sheet:
+    numbers = ["removals", "relative error", "Spearman", "time ratio"]
+    heads = ["method", "removed", "removals", "relative error", "Spearman"]
+    heads += ["sign agreement", "time ratio"]
+    lines = [
+        [
+            *(words(one["method"]), words(one["removed"]), count(one["removals"])),
+            *(figure(one["relative_error"]), figure(one["spearman"])),
+            *(share(one["sign_agreement"]), figure(one["time_ratio"])),
+        ]
+        for one in result.to_frame().to_dict("records")
+    ]
+    note = Note(
+        "Estimated effects against real retraining: a relative error of 0 and a rank "
+        "correlation of 1 are perfect. The time ratio is seconds of retraining over "
+        "seconds of the method."
+    )
+    table = Table(
+        "By method and what was removed", columns(*heads, numbers=numbers), lines
+    )
+    return Sheet.of(repr(result), tables=[table], notes=[note])
+
+
+@sheet_of.register
+def _(comparison: BaselineComparison) -> Sheet:
+    lines = []
+    for one in comparison.frame.to_dict("records"):
+        tone = HELP if one["model"] == comparison.best else ""
+        cells = [words(one["model"], tone), words(one["sees"])]
+        for name in SCORES:
+            ends = one[f"{name}_low"], one[f"{name}_high"]
+            if name == "log_loss":
+                between = f"{number(ends[0])} to {number(ends[1])}"
+                cells.append(Cell(text=number(one[name]), between=between))
+            else:
+                cells.append(share(one[name], ends))
+        cells.append(figure(one["seconds"]))
+        lines.append(cells)
+    heads = columns(
+        "model", "sees", "accuracy", "macro F1", "log-loss (nats)", "seconds"
+    )
+    caption = f"{how_many(comparison.n_folds, 'fold')}; intervals are 95 %"
+    return Sheet.of(repr(comparison), tables=[Table(caption, heads, lines)])
+
+
+@sheet_of.register
+def _(score: LinearDatamodelingScore) -> Sheet:
+    names = ("lowest", "a quarter below", "median", "a quarter above", "highest")
+    quantiles = np.quantile(score.per_target, [0, 0.25, 0.5, 0.75, 1])
+    spread = Table(
+        "The scores of single targets",
+        columns("targets", "score", numbers=["score"]),
+        [
+            [words(name), figure(value)]
+            for name, value in zip(names, quantiles, strict=True)
+        ],
+    )
+    note = Note(
+        "1 = influence ranks training subsets by the loss they lead to, as "
+        "retraining does; 0 = no better than chance."
+    )
+    return Sheet.of(repr(score), tables=[spread], notes=[note])
+
+
+@sheet_of.register
+def _(curve: RemovalCurve) -> Sheet:
+    tables = []
+    for name, values in curve.scores.items():
+        harmful, helpful, *random = values
+        lines = []
+        for k, n in enumerate(curve.n_removed.tolist()):
+            drawn = [one[k] for one in random]
+            between = f"{number(min(drawn))} to {number(max(drawn))}"
+            lines.append(
+                [
+                    *(count(n), figure(harmful[k]), figure(helpful[k])),
+                    Cell(text=number(float(np.mean(drawn))), between=between),
+                ]
+            )
+        heads = ["removed", "most harmful first", "most helpful first"]
+        heads = [*heads, f"random: mean and range of {len(random)}"]
+        tables.append(
+            Table(
+                f"{in_short(name)}; higher is better",
+                columns(*heads, numbers=heads[:3]),
+                lines,
+            )
+        )
+    note = Note(
+        "If influence is right, the score rises or holds where harmful rows go, and "
+        "falls where helpful ones do, both further than at random."
+    )
+    return Sheet.of(repr(curve), tables=tables, notes=[note])
+
+
+@sheet_of.register
+def _(curve: InterventionCurve) -> Sheet:
+    changes = curve.changes(since="start")
+    ends = [None, *zip(changes["low"], changes["high"], strict=True)]
+    lines = []
+    for k, line in enumerate(curve.to_frame().to_dict("records")):
+        loss = line["log_loss"] - curve.log_loss[0]
+        change = (
+            effect(loss, "negative", ("better", "worse"), ends[k]) if k else words("")
+        )
+        cells = [count(int(line["n_corrected"])), share(line["accuracy"])]
+        lines.append([*cells, figure(line["log_loss"]), change])
+    heads = columns(
+        *(
+            "concepts corrected",
+            "accuracy",
+            "log-loss (nats)",
+            "change since the start",
+        ),
+        numbers=["concepts corrected", "log-loss (nats)"],
+    )
+    caption = "Known values of concepts put in place of predictions; intervals are 95 %"
+    return Sheet.of(repr(curve), tables=[Table(caption, heads, lines)])
+
+
+@sheet_of.register
+def _(effects: ConceptEffects) -> Sheet:
+    frame = effects.to_frame()
+    largest = frame["effect"].abs().sort_values(ascending=False).index[: 2 * _LINES]
+    shown = frame.loc[largest]
+    lines = [
+        [
+            *(words(line["concept"]), words(line["value"]), words(line["label"])),
+            effect(line["effect"], None, interval=(line["low"], line["high"])),
+        ]
+        for line in shown.to_dict("records")
+    ]
+    table = Table(
+        "Mean change of the label's probability if the concept had this value, the "
+        "largest first; intervals are 95 %",
+        columns("concept", "value", "label", "change"),
+        lines,
+    )
+    more = _more(len(frame) - len(shown), "line", "to_frame()")
+    return Sheet.of(repr(effects), tables=[table], more=more)
+
+
+@sheet_of.register
+def _(report: BottleneckReport) -> Sheet:
+    verdicts = [
+        [Cell("words", v.question), words(v.answer), passage({"text": v.words})]
+        for v in report.verdicts
+    ]
+    scores = [
+        [
+            words(line["model"]),
+            share(line["accuracy"], (line["accuracy_low"], line["accuracy_high"])),
+            figure(line["log_loss"]),
+        ]
+        for line in report.scores.to_dict("records")
+    ]
+    tables = [
+        Table("Verdicts", columns("asked", "answer", "because"), verdicts),
+        Table(
+            "Scores of the label on held-out rows; intervals are 95 %",
+            columns("model", "accuracy", "log-loss", numbers=["log-loss"]),
+            scores,
+        ),
+    ]
+    return Sheet.of(repr(report), tables=tables)
+
+
+def _more(n: int, what: str, where: str) -> str:
+    """Return how many lines are not shown, and where they are; "" for none."""
+    return f"… and {how_many(n, f'more {what}')}; see {where}." if n > 0 else ""

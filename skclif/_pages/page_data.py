@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .._audit.amounts import range_of
 from .._audit.decision_values import UNANNOTATED
 from .._audit.evidence import MOST_LISTED, LabelHead, distinct
 from .._audit.kinds import in_order
@@ -58,8 +59,10 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
     helpful = overall[overall["influence"] < 0]
     return {
         # Decisions that a browser keeps are about this very state of the folder.
-        "key": f"skclif {run['trail']['hash'][:16]}",
+        "key": f"skclif {state_of(run)[:16]}",
+        "folder": run["trail"] is not None,
         "text": "text" in audit.predictions,
+        "loss": _short(audit.metrics["label"]["model"]["log_loss"]),
         "groups": _groups(audit),
         "classes": [format_value(value) for value in in_order(audit.classes)],
         "concepts": _concepts(audit),
@@ -82,6 +85,12 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
         # Last, when all that is shown has been looked up.
         "training": training.rows,
     }
+
+
+def state_of(run: _Dict) -> str:
+    """Return the digest of what a page is about: of its trail, or of its model."""
+    trail = run["trail"]
+    return str(run["fingerprints"]["coefficients"] if trail is None else trail["hash"])
 
 
 def as_script(data: _Dict) -> str:
@@ -235,7 +244,14 @@ def _concepts(audit: Audit) -> list[_Dict]:
     if head is None:
         return []
     return [
-        {"name": name, "values": _choices(values)}
+        {
+            "name": name,
+            "values": _choices(values),
+            # Of amounts: those far outside are asked about.
+            "range": None
+            if values is not None
+            else range_of(audit.training[f"annotated:{name}"]),
+        }
         for name, values in zip(head.names, head.values, strict=True)
     ]
 

@@ -14,8 +14,8 @@ _LONG, _FOLD = 700, 500
 FAILURES = {
     MISREAD: "A concept was misread: with every misread concept corrected, the label "
     "is right.",
-    LABEL_HEAD: "The label head: with every misread concept corrected, the label is "
-    "wrong too.",
+    LABEL_HEAD: "The step from concepts to the label (the label head): with every "
+    "misread concept corrected, the label is wrong too.",
     DOUBTFUL: "Perhaps the label itself: the concepts as people read them, and nothing "
     f"else, give it less than {LEAST:.0%}.",
 }

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from .plots import axes
+from .shown import Shown
 
 COLUMNS = ["model", "sees"]
 SCORES = ("accuracy", "macro_f1", "log_loss")
@@ -14,7 +15,7 @@ _NAMES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "log_loss": "Log-loss 
 
 # No `from __future__ import annotations`: see removal.py.
 @dataclass(frozen=True, eq=False, repr=False)
-class BaselineComparison:
+class BaselineComparison(Shown):
     """Scores of several models of the same texts, each on rows it was not fitted to.
 
     It is what :func:`compare_baselines` returns.
@@ -90,12 +91,12 @@ class BaselineComparison:
         ax.grid(axis="x", alpha=0.3)
         return ax
 
+    def _table(self) -> pd.DataFrame:
+        return self.frame[[*COLUMNS, *SCORES]]
+
     def __repr__(self) -> str:
         """Return one line."""
         return (
             f"<BaselineComparison of {len(self.frame)} models on {self.n_samples:,} "
             f"rows: {self.best!r} has the least log-loss>"
         )
-
-    def _repr_html_(self) -> str:
-        return str(self.frame.style.format(precision=3).hide(axis="index").to_html())

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from .bootstrap import Estimate, bootstrapped_means
+from .plots import shorten
+from .shown import Shown, one_line
 from .verdicts import (
     Sizes,
     Verdict,
@@ -23,12 +25,13 @@ from .words import how_many
 
 MODELS = ("prior", "gold", "bottleneck", "black_box", "soft", "logit", "hard")
 KINDS = ("soft", "logit", "hard")
+_LONG = 400  # characters of a verdict, when printed
 
 
 # No `from __future__ import annotations` here: `dataclass` would look the strings up in
 # `skclif.metrics`, which need not be loaded yet.
 @dataclass(frozen=True, eq=False, repr=False)
-class BottleneckReport:
+class BottleneckReport(Shown):
     """Whether concepts carry a bottleneck's predictions, on held-out rows.
 
     Every table has 95 % bootstrap intervals over the held-out rows (low, high), NaN
@@ -154,18 +157,24 @@ class BottleneckReport:
         """
         return pd.DataFrame([verdict.to_dict() for verdict in self.verdicts])
 
+    def _table(self) -> pd.DataFrame:
+        return self.to_frame()
+
     def __repr__(self) -> str:
-        """Return what was measured, and a line for each verdict."""
-        about = f"{how_many(self.n_samples, 'held-out row')}"
+        """Return one line: what was measured, and the answers."""
+        about = how_many(self.n_samples, "held-out row")
         if self.n_folds > 1:
             about += f" of {self.n_folds} folds"
-        lines = [f"  {v.question} {v.answer}. {v.words}" for v in self.verdicts]
-        return "\n".join([f"<BottleneckReport on {about}", *lines]) + ">"
+        answers = ", ".join(f"{v.name} {v.answer}" for v in self.verdicts)
+        return f"<BottleneckReport on {about}: {answers}>"
 
-    def _repr_html_(self) -> str:
-        from .._pages.notebook import report_html
-
-        return report_html(self)
+    def __str__(self) -> str:
+        """Return the line of `repr`, and every verdict below it."""
+        lines = [
+            one_line(f"{v.question} {v.answer.capitalize()}. {shorten(v.words, _LONG)}")
+            for v in self.verdicts
+        ]
+        return "\n".join([repr(self), *lines])
 
 
 @dataclass(frozen=True, eq=False)

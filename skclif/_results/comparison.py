@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from .shown import Shown
 from .words import how_many
 
 
@@ -49,7 +50,7 @@ class PairedChange:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EditComparison:
+class EditComparison(Shown):
     """A model after an edit, compared with the model before it on the same rows.
 
     What :meth:`EditResult.compare` returns. Every change is *after − before*.
@@ -127,6 +128,9 @@ class EditComparison:
             "concepts": concepts.where(concepts.notna(), None).to_dict("records"),
         }
 
+    def _table(self) -> pd.DataFrame:
+        return self.to_frame()
+
     def __repr__(self) -> str:
         """Return one line: both changes, and how many predictions changed."""
         return (
@@ -135,11 +139,6 @@ class EditComparison:
             f"{how_many(self.n_changed, 'prediction')} changed, {self.n_better} for "
             f"the better, {self.n_worse} for the worse>"
         )
-
-    def _repr_html_(self) -> str:
-        from .._pages.notebook import comparison_html
-
-        return comparison_html(self)
 
 
 def _plain(one: PairedChange) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from .comparison import EditComparison
+from .shown import Shown
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class EditRecord:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EditResult:
+class EditResult(Shown):
     """An edited model.
 
     Attributes
@@ -180,6 +181,9 @@ class EditResult:
         the rows: they say nothing of how another training set would differ.
         """
         return self.explainer._compared(self, X, y, concepts)  # type: ignore[no-any-return]
+
+    def _table(self) -> pd.DataFrame:
+        return self.record.changes
 
     def __repr__(self) -> str:
         """Return one line, like that of the record."""

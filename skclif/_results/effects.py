@@ -8,6 +8,7 @@ import pandas as pd
 
 from .interventions import paired_mean
 from .plots import COLORS, axes, check_drawn, show_as_text
+from .shown import Shown
 from .words import how_many
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -16,7 +17,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 # No `from __future__ import annotations` here: `dataclass` would look the strings up in
 # `skclif.metrics`, which need not be loaded yet.
 @dataclass(frozen=True, eq=False, repr=False)
-class ConceptEffects:
+class ConceptEffects(Shown):
     """How the probabilities of the labels change when a concept is set to a value.
 
     Attributes
@@ -59,6 +60,9 @@ class ConceptEffects:
         frame = frame.reset_index(drop=True)
         frame["label"] = np.tile(self.classes, n_values)
         return frame.assign(effect=effect, low=effect - reach, high=effect + reach)
+
+    def _table(self) -> pd.DataFrame:
+        return self.to_frame()
 
     def __repr__(self) -> str:
         """Return one line: how many values, labels and rows."""

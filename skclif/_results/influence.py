@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .shown import Shown
 from .words import how_many
 
 _SHOWN_PATHS = 4
@@ -17,7 +18,7 @@ NOT_FIRST_ORDER = "(not first order)"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class InfluenceResult:
+class InfluenceResult(Shown):
     """The influence of training rows on targets.
 
     Influence is the effect of the row's presence: ``target(trained with the row) -
@@ -253,6 +254,15 @@ class InfluenceResult:
         known = known.rename(columns={n: f"annotated {n}" for n in frame.columns})
         return pd.concat([frame, known], axis=1)
 
+    def _table(self) -> pd.DataFrame:
+        return self._first(1).top()
+
+    def _first(self, n: int) -> InfluenceResult:
+        """Return the same on the first targets alone."""
+        rows = None if self.rows is None else self.rows[:n]
+        first = {"values": self.values[:n], "explained": self.explained[:n]}
+        return replace(self, rows=rows, **first)
+
     def __repr__(self) -> str:
         """Return one line: what, how many, unit and sign."""
         kind = "group" if self.groups is not None else "training row"
@@ -268,11 +278,6 @@ class InfluenceResult:
             f"<InfluenceResult on {self.target} ({self.unit}, positive = {good}) by "
             f"{self.method}: {shape}{paths}>"
         )
-
-    def _repr_html_(self) -> str:
-        from .._pages.notebook import influence_html
-
-        return influence_html(self)
 
 
 def dominant_paths(parts: np.ndarray) -> np.ndarray:

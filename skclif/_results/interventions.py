@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
+from .shown import Shown
 from .words import how_many
 
 SCORES = ("log_loss", "accuracy")
@@ -15,7 +16,7 @@ _CONFIDENCE = 0.95
 # No `from __future__ import annotations` here: `dataclass` would look the strings up in
 # `skclif.metrics`, which need not be loaded yet.
 @dataclass(frozen=True, eq=False, repr=False)
-class InterventionCurve:
+class InterventionCurve(Shown):
     """Accuracy and log-loss of the label as more concepts are set to known values.
 
     Attributes
@@ -162,6 +163,9 @@ class InterventionCurve:
         if (cost := self.cost) is not None:
             columns["cost"] = cost
         return pd.DataFrame(columns)
+
+    def _table(self) -> pd.DataFrame:
+        return self.to_frame()
 
     def __repr__(self) -> str:
         """Return one line: the order, how many rows, and both ends of the curve."""

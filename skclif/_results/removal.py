@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 
 from .plots import axes, check_drawn
+from .shown import Shown
 from .words import how_many
 
 
 # No `from __future__ import annotations` here: `dataclass` would look the strings up in
 # `skclif.metrics`, which need not be loaded yet.
 @dataclass(frozen=True, eq=False, repr=False)
-class LinearDatamodelingScore:
+class LinearDatamodelingScore(Shown):
     """How well influence ranks random training subsets by the loss they lead to.
 
     Attributes
@@ -58,6 +59,9 @@ class LinearDatamodelingScore:
             }
         )
 
+    def _table(self) -> pd.DataFrame:
+        return self.to_frame()
+
     def __repr__(self) -> str:
         """Return one line: score, interval, and what it was measured on."""
         n_targets, n_subsets = self.losses.shape
@@ -71,7 +75,7 @@ class LinearDatamodelingScore:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RemovalCurve:
+class RemovalCurve(Shown):
     """Scores after retraining without rows that were removed in some order.
 
     Attributes
@@ -113,6 +117,9 @@ class RemovalCurve:
                 **{name: values.ravel() for name, values in self.scores.items()},
             }
         ).reset_index(drop=True)
+
+    def _table(self) -> pd.DataFrame:
+        return self.to_frame()
 
     def __repr__(self) -> str:
         """Return one line: scorers, and how much was removed."""

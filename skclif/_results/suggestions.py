@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from .shown import Shown
 from .words import how_many, is_or_are
 
 HELPS, UNSURE, HURTS = "expected to help", "not sure", "expected to hurt"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EditSuggestions:
+class EditSuggestions(Shown):
     """Changes of single training rows that would help a target, the best first.
 
     Effects are ``target after - target before``, in units of the target: on a loss,
@@ -168,6 +169,9 @@ class EditSuggestions:
         given = {"y": y, "concepts": concepts, "sample_weight": weights, "drop": drop}
         return {name: changes for name, changes in given.items() if changes}
 
+    def _table(self) -> pd.DataFrame:
+        return self.to_frame()
+
     def __repr__(self) -> str:
         """Return one line: how many changes, their effect, and the verdict."""
         good = "positive" if self.higher_is_better else "negative"
@@ -181,8 +185,3 @@ class EditSuggestions:
             f"such a list on held-out rows {self.effect:+.2g}{interval} "
             f"({self.unit}, {good} = good): {self.verdict}>"
         )
-
-    def _repr_html_(self) -> str:
-        from .._pages.notebook import suggestions_html
-
-        return suggestions_html(self)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .plots import axes, check_drawn
+from .plots import COLORS, axes, check_drawn, shorten, show_as_text
 from .ranks import spearman
+from .shown import Shown
 from .words import how_many
 
 # Share of a typical row's effect. Smaller differences can be rounding.
@@ -27,7 +28,7 @@ def resolution(retrained: np.ndarray) -> np.ndarray:
     return _RESOLUTION * typical
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Agreement:
     """Influence and retraining, on the same targets and removals.
 
@@ -87,6 +88,15 @@ class Agreement:
         right = np.sign(self.estimated) == np.sign(self.retrained)
         return float(size[right].sum() / size.sum())
 
+    def __repr__(self) -> str:
+        """Return one line: how much is compared, and how close it is."""
+        n_targets, n_removals = self.retrained.shape
+        return (
+            f"<Agreement on {how_many(n_removals, 'removal')} and "
+            f"{how_many(n_targets, 'target')}: relative error "
+            f"{self.relative_error:.2g}, Spearman {self.spearman:.2g}>"
+        )
+
     def _ranked(self) -> tuple[np.ndarray, np.ndarray]:
         """Return both sides, rounded to multiples of the resolution."""
         known = np.asarray(self.resolution) > 0
@@ -99,7 +109,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ValidationResult:
+class ValidationResult(Shown):
     """How close influence comes to real leave-one-out retraining.
 
     What :meth:`ConceptInfluenceExplainer.validate` returns. Effects are those of the
@@ -200,6 +210,9 @@ class ValidationResult:
         """
         return ValidationDisplay(self).plot(removed=removed, ax=ax)
 
+    def _table(self) -> pd.DataFrame:
+        return self.to_frame()
+
     def __repr__(self) -> str:
         """Return one line: how many rows, and each method's relative error."""
         errors = ", ".join(
@@ -212,6 +225,16 @@ class ValidationResult:
             f"{how_many(n_rows, 'training row')} left out, "
             f"{how_many(n_targets, 'target')}; relative error {errors}>"
         )
+
+
+_WIDTH = 36  # of a name, in characters
+_METHODS = ("newton", "leverage", "first_order")
+_TITLES = {
+    "row": "Each point: the presence of one training row, on one target",
+    "label": "Each point: the label of one training row, on one target",
+    "interaction": "Each point: what label and annotations of one training\n"
+    "row do together, on one target",
+}
 
 
 class ValidationDisplay:
@@ -290,26 +313,73 @@ class ValidationDisplay:
             raise ValueError(
                 f"removed={removed!r} was not measured; there are {', '.join(known)}."
             )
-        ax = axes(self, ax)
+        ax = axes(self, ax, size=(6, 5.4))
         self.ax_, self.figure_, self.scatters_ = ax, ax.figure, []
-        # The closest is drawn last, on top.
-        by_error = sorted(
-            result.methods,
-            key=lambda method: -result.agreements[method, removed].relative_error,
-        )
-        for method in by_error:
+        for method in self._by_error(removed):
             one = result.agreements[method, removed]
-            label = f"{method} (relative error {one.relative_error:.2g})"
             points = ax.scatter(
-                one.retrained, one.estimated, s=9, alpha=0.6, linewidths=0, label=label
+                one.retrained,
+                one.estimated,
+                label=f"{method} ({one.relative_error:.2g})",
+                **_points(method),
             )
             self.scatters_.append(points)
         low, high = ax.get_xlim()
-        (self.line_,) = ax.plot([low, high], [low, high], color="0.4", linewidth=0.8)
+        (self.line_,) = ax.plot(
+            [low, high],
+            [low, high],
+            color="0.3",
+            linewidth=0.8,
+            label="equal",
+            zorder=0,
+        )
         ax.set_xlim(low, high)
-        what = "row" if removed == "row" else f"{removed} path"
-        ax.set_xlabel(f"by retraining ({result.unit})")
-        ax.set_ylabel(f"by influence ({result.unit})")
-        ax.set_title(f"Effect of a {what} on {result.target}")
-        ax.legend(frameon=False)
+        self._words(removed)
+        ax.spines[["top", "right"]].set_visible(False)
         return self
+
+    def _by_error(self, removed: str) -> list[str]:
+        """Return the methods; the closest is drawn last, on top.
+
+        To first order there is no interaction.
+        """
+        agreements = self.result.agreements
+        known = [m for m in self.result.methods if (m, removed) in agreements]
+        return sorted(
+            known,
+            key=lambda method: -agreements[method, removed].relative_error,
+        )
+
+    def _words(self, removed: str) -> None:
+        """Say what is drawn: of what, on what, in which unit, and found how."""
+        ax, result = self.ax_, self.result
+        target = f"{shorten(result.target, _WIDTH)} ({shorten(result.unit, _WIDTH)})"
+        ax.set_xlabel(f"retrained without it: effect on {target}")
+        ax.set_ylabel(f"estimated: effect on {target}")
+        title = ax.set_title(_title(removed), loc="left", fontsize="medium")
+        legend = ax.legend(title="method (relative error)", frameon=False)
+        ax.locator_params(axis="x", nbins=6)
+        show_as_text([ax.xaxis.label, ax.yaxis.label, title, *legend.get_texts()])
+
+
+def _title(removed: str) -> str:
+    """Return what every point is: the effect of what, on what."""
+    name = shorten(removed, _WIDTH)
+    return _TITLES.get(removed) or (
+        "Each point: an annotation of one training row,\n"
+        f"of the concept {name}, on one target"
+    )
+
+
+def _points(method: str) -> dict[str, Any]:
+    """Return how the points of a method look: told apart in grey by shape and fill."""
+    number = _METHODS.index(method) if method in _METHODS else 0
+    filled = number == 0
+    return {
+        "marker": "os^"[number],
+        "s": 22,
+        "alpha": 0.75,
+        "facecolors": COLORS[number] if filled else "none",
+        "edgecolors": COLORS[number],
+        "linewidths": 0.4 if filled else 1.1,
+    }

@@ -215,6 +215,7 @@ class OpenAudit:
                 revision.rows,
                 self.place.device,
                 self.rows.about["options"].get("ordinal", ()),
+                int(self.console.shows_bars),
             ),
             even_if_right=even_if_right,
         )
@@ -240,7 +241,8 @@ def _apply(audit: OpenAudit, path: Path, encoding: str, even_if_right: bool) -> 
     console = audit.console
     console.stage("reading", f"Reading {path.name}")
     _refuse_report(path, audit)
-    found = audit.decisions(path, encoding, even_if_right)
+    with console.showing_warnings():  # before anything is done
+        found = audit.decisions(path, encoding, even_if_right)
     if not found.n_accepted and not found.n_rejected:
         raise click.ClickException(
             f"{path} decides nothing. Write 'accept' into the column decision of the "
@@ -289,6 +291,7 @@ def carry_out(
         audit.place,
         audit.rows.held_out,
         by_effect=found.by_effect,
+        verbose=int(console.shows_bars),
     )
     content |= _decided(path, found)
     after = replace(audit, revision=edited).quality()
@@ -501,7 +504,13 @@ def _without(
             raise ValueError(
                 f"Only rows that were dropped would have the label {min(lost)!r}."
             )
-        new, content = forget(audit.revision, ids, parameters, audit.place)
+        new, content = forget(
+            audit.revision,
+            ids,
+            parameters,
+            audit.place,
+            int(audit.console.shows_bars),
+        )
     except ValueError as error:
         if not is_mendable(error):
             raise

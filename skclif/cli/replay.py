@@ -16,8 +16,8 @@ from .reviews import read_reviews
 
 if TYPE_CHECKING:
     from .._audit.folder import AuditedRows, AuditFolder
-    from .._audit.replay import ReplayResult
     from .._audit.rows import Reviews
+    from .._results.replay import ReplayResult
 
 _OUTCOMES = {  # by `same` and `close` of a step
     (True, True): "the same",
@@ -108,8 +108,9 @@ def do_again(
         The description of the embedder.
     """
     from .._audit.folder import MODEL
-    from .._audit.replay import TOLERANCE, recorded_elsewhere, replay_rows
+    from .._audit.replay import replay_rows
     from .._pages.words import what_was_done
+    from .._results.replay import TOLERANCE, recorded_elsewhere
 
     records, rows, recorded = place.snapshot()
     stored = recorded is not None
@@ -118,7 +119,7 @@ def do_again(
         console.stage("reading", f"Reading {file.name}")
         train = _from_file(file, rows, records)
     console.stage("replaying", f"Doing again {how_many(len(records), 'record')}")
-    result = replay_rows(records, train, device, recorded)
+    result = replay_rows(records, train, device, recorded, int(console.shows_bars))
     if result.environment:
         said = recorded_elsewhere(result.environment)
         console.result(f"{said[0].upper()}{said[1:]}.")

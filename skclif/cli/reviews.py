@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 # Audits that recorded no way of reading were read in an earlier one.
-_READING = 2
+_READING = "the second way: cells mean the same in every format"
 
 
 class Pair(click.ParamType):  # type: ignore[type-arg]

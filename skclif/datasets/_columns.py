@@ -111,7 +111,15 @@ def check_ids(column: Column, ids: list[str]) -> None:
     column.refuse([not i for i in ids], "the identifier is empty")
     again, count = Counter(ids).most_common(1)[0]
     if count > 1:
-        column.refuse([i == again for i in ids], f"the same identifier {again!r}")
+        several = "If several people annotated these texts,"
+        column.refuse(
+            [i == again for i in ids],
+            f"the same identifier {again!r}",
+            python=f"{several} say what becomes of them: annotators='majority' or "
+            "'all'.",
+            command=f"{several} say what becomes of them, where the command has the "
+            "option: --annotators majority, or all.",
+        )
 
 
 def as_cells(

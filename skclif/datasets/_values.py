@@ -7,6 +7,7 @@ import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 from .._storage.values import as_numbers, as_word, is_exact, is_number
@@ -168,16 +169,33 @@ class Doubts:
         is_mixed = len({isinstance(value, str) for value in values}) == 2
         is_rare = sum(odd) <= _FEW * len(words) or (1 == sum(odd) <= len(words) / 5)
         strange = {word for word, is_odd in zip(words, odd, strict=True) if is_odd}
-        if (
-            not strange
-            or not (is_rare or is_mixed)
-            or all(map(_seems_missing, strange))
-        ):
+        if not strange or all(map(_seems_missing, strange)):
+            return
+        if not (is_rare or is_mixed):
+            self._of_both_kinds(column, words, is_numeral, is_word)
             return
         present = [cell is not None for cell in column.cells]
         numbers = column.take(present).take(odd).numbers
         first = next(word for word in words if word in strange)
         self.mixed.append(f"{column.name!r} ({first!r} in {rows_in_words(numbers)})")
+
+    def _of_both_kinds(
+        self,
+        column: Column,
+        words: list[str],
+        is_numeral: list[bool],
+        is_word: list[bool],
+    ) -> None:
+        """Note that words keep numbers from being numbers, with examples of both."""
+        numbers, others = (
+            [repr(word) for word in dict.fromkeys(compress(words, chosen))][:2]
+            for chosen in (is_numeral, is_word)
+        )
+        if len(numbers) == 2:  # one number may be a word, as in "Route 66"
+            self.mixed.append(
+                f"{column.name!r} (numbers: {', '.join(numbers)}; "
+                f"words: {', '.join(others)})"
+            )
 
     def of_spellings(self, column: Column, words: list[str]) -> None:
         """Note words that differ only in capitals, blanks or forms of characters."""

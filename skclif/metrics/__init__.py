@@ -1,4 +1,4 @@
-"""How well influence predicts retraining, and what correcting concepts is worth."""
+"""How well influence predicts retraining, and what concepts do to the label."""
 
 from .._results.bottleneck_report import BottleneckReport
 from .._results.effects import ConceptEffectDisplay, ConceptEffects
@@ -11,6 +11,8 @@ from .._results.removal import (
 from ._bottleneck_report import bottleneck_report
 from ._clean_scorer import make_clean_scorer
 from ._concept_effects import concept_effects
+from ._counterfactuals import cace, counterfactual_pairs, estimate_icace, icace
+from ._effect_scores import icace_error, order_faithfulness
 from ._influence_scores import linear_datamodeling_score, removal_curve
 from ._intervention_display import InterventionCurveDisplay
 from ._interventions import intervention_curve, next_concept
@@ -25,10 +27,16 @@ __all__ = [
     "RemovalCurve",
     "RemovalCurveDisplay",
     "bottleneck_report",
+    "cace",
     "concept_effects",
+    "counterfactual_pairs",
+    "estimate_icace",
+    "icace",
+    "icace_error",
     "intervention_curve",
     "linear_datamodeling_score",
     "make_clean_scorer",
     "next_concept",
+    "order_faithfulness",
     "removal_curve",
 ]

@@ -23,6 +23,7 @@ from .hessians import factor_heads
 from .leverage import BLOCK_ROWS, remove_terms
 from .products import with_ones
 from .solvers import Preconditions, newton_cg, preconditioner_of
+from .steps import Advance, unseen
 
 # Half decades: the loss hardly changes between two neighbours.
 GRID = tuple(10.0 ** (k / 2) for k in range(-8, 9))
@@ -49,7 +50,9 @@ class Choice:
     losses: Tensor
 
 
-def choose_concept_C(stack: HeadStack, data: TrainingData, units: Tensor) -> Choice:
+def choose_concept_C(
+    stack: HeadStack, data: TrainingData, units: Tensor, advance: Advance = unseen
+) -> Choice:
     """Choose the inverse penalty of every concept head.
 
     Parameters
@@ -59,6 +62,8 @@ def choose_concept_C(stack: HeadStack, data: TrainingData, units: Tensor) -> Cho
     units : Tensor of shape (n_samples,)
         Share of every row's weight that is left out: 1, or less for rows that count as
         several.
+    advance : callable
+        Called after each value that was tried.
     """
     data, _ = data.in_row_space()
     ones = data.features.new_ones(len(stack))
@@ -79,11 +84,15 @@ def choose_concept_C(stack: HeadStack, data: TrainingData, units: Tensor) -> Cho
         ]
         return torch.stack(means)
 
-    return _walk(losses, len(stack), data.label_weights)
+    return _walk(losses, len(stack), data.label_weights, advance)
 
 
 def choose_label_C(
-    bottleneck: Bottleneck, data: TrainingData, units: Tensor, concept_penalties: Tensor
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    units: Tensor,
+    concept_penalties: Tensor,
+    advance: Advance = unseen,
 ) -> Choice:
     """Choose the inverse penalty of the label head.
 
@@ -95,6 +104,8 @@ def choose_label_C(
     units : Tensor of shape (n_samples,)
         Share of every row's weight that is left out.
     concept_penalties : Tensor of shape (n_concepts,)
+    advance : callable
+        Called after each value that was tried.
     """
     data, span = data.in_row_space()
     bottleneck = replace(bottleneck, label_parameters=data.features.new_empty(0))
@@ -118,7 +129,7 @@ def choose_label_C(
         loss = label.loss(scores, data.labels)
         return _weighted_mean(data.label_weights, loss)[None]
 
-    return _walk(losses, 1, data.label_weights)
+    return _walk(losses, 1, data.label_weights, advance)
 
 
 def left_out_scores(
@@ -208,7 +219,10 @@ def _weighted_mean(weights: Tensor, values: Tensor) -> Tensor:
 
 
 def _walk(
-    losses: Callable[[list[int], Tensor], Tensor], n_heads: int, like: Tensor
+    losses: Callable[[list[int], Tensor], Tensor],
+    n_heads: int,
+    like: Tensor,
+    advance: Advance = unseen,
 ) -> Choice:
     """Walk along the grid, all heads together, until both neighbours are worse.
 
@@ -218,6 +232,8 @@ def _walk(
         Maps positions of heads and one value of C for each to their losses.
     n_heads : int
     like : Tensor
+    advance : callable
+        Called after each step.
     """
     grid = like.new_tensor(GRID)
     found = like.new_full((n_heads, len(grid)), torch.nan)
@@ -227,6 +243,7 @@ def _walk(
             break
         heads, positions = list(wanted), list(wanted.values())
         found[heads, positions] = losses(heads, grid[positions])
+        advance(1)
     return Choice(grid[[_best(row) for row in found]], found)
 
 

@@ -392,9 +392,27 @@ def test_rows_of_one_text_by_their_identifier():
 def test_of_several_annotators_nothing_can_be_said_in_a_plain_file():
     rows = [{"id": "1", "text": "a", "label": "x"}]
     assert flat(rows, ["label"], id="id") is None
-    message = "no text has several annotators, so 'majority' changes nothing"
-    with pytest.warns(DataFileWarning, match=message):
+    message = "no text has several annotators. annotators='majority' changes nothing"
+    with pytest.warns(DataFileWarning, match=message) as caught:
         assert flat(rows, ["label"], id="id", annotators="majority") is None
+    said = caught[0].message.for_command
+    assert "--annotators majority changes nothing. The rows of one text have" in said
+
+
+def test_an_export_without_several_annotators_is_named():
+    message = "no text has several annotators. annotators='all' changes nothing.$"
+    with pytest.warns(DataFileWarning, match=message):
+        assert len(flat(DOCCANO, ["label"], annotators="all")) == 3
+
+
+def test_a_value_that_nobody_chose_is_named():
+    message = (
+        "field 'label': nobody chose 'goood', so 'label:goood' is 'no' everywhere. "
+        "The values are 'good', 'bad'"
+    )
+    with pytest.warns(DataFileWarning, match=message):
+        rows = flat(DOCCANO, ["label:bad", "label:goood"])
+    assert [row["label:goood"] for row in rows] == ["no", "no", None]
 
 
 @pytest.mark.parametrize(

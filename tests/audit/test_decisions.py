@@ -12,6 +12,7 @@ import re
 from copy import copy
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +24,7 @@ from skclif._audit.folder import AuditFolder
 from skclif._audit.lists import Lists, read_lists
 from skclif._audit.spreadsheets import same_hash
 from skclif._storage.cells import escape_cell
-from skclif.exceptions import DataFileError
+from skclif.exceptions import DataFileError, DataFileWarning
 
 from .. import folders
 from ..folders import Truth, done, refused
@@ -965,6 +966,34 @@ def test_numbers_are_proposed_for_a_concept_of_numbers(revision, tmp_path):
         message += "'unannotated' to take it away"
         with pytest.raises(DataFileError, match=re.escape(message)):
             read_decisions(file, numbers, {})
+
+
+@pytest.mark.filterwarnings("error")
+def test_amounts_far_outside_are_named_and_taken(revision, tmp_path):
+    model = copy(revision.model)
+    model.concept_classes_ = [*model.concept_classes_[:3], None]
+    concepts = revision.rows.concepts.copy()
+    concepts["price"] = np.linspace(1, 5, len(concepts))
+    rows = replace(revision.rows, concepts=concepts)
+    numbers = replace(revision, model=model, rows=rows)
+    lines = [
+        _of_row(numbers, row, kind="annotate", path="price", current=str(current))
+        for row, current in enumerate(concepts["price"][:3])
+    ]
+    file = tmp_path / "d.csv"
+
+    def changes(*said):
+        pairs = zip(lines, said, strict=False)
+        folders.write(file, [{**line, "proposed": one} for line, one in pairs])
+        return [change.new for change in read_decisions(file, numbers, {}).changes]
+
+    assert changes("9", "-3", "unannotated") == [9, -3, None]
+    first = re.escape(f"'price' of {lines[0]['id']!r} becomes 1000000000, which is far")
+    with pytest.warns(DataFileWarning, match=f"{first}.* there, 1 to 5. It is taken"):
+        assert changes("1e9", "4.5") == [1e9, 4.5]
+    message = "becomes 9.01, which .*, 1 to 5, and so is 1 other new value. It is taken"
+    with pytest.warns(DataFileWarning, match=message):
+        assert changes("9.01", "-3.01") == [9.01, -3.01]
 
 
 # --- Suggested values -----------------------------------------------------------------

@@ -93,6 +93,16 @@ def test_advice_is_about_options(call, expected):
             "allow more by sklearn.set_config(working_memory=...).",
             "--method newton needs 9 MiB. Use --method leverage, which does not.",
         ),
+        (
+            "device='gpu' is not known; use 'cpu', 'cuda'",
+            "--device 'gpu' is not known; use 'cpu', 'cuda'",
+        ),
+        (
+            "device='cuda' was asked for, but PyTorch sees no CUDA device; use "
+            "device='cpu' or 'auto', or install a CUDA build of PyTorch.",
+            "--device 'cuda' was asked for, but PyTorch sees no CUDA device; use "
+            "--device cpu or auto, or install a CUDA build of PyTorch.",
+        ),
         ("nothing to change here", "nothing to change here"),
     ],
 )

@@ -109,7 +109,7 @@ def test_texts_that_cannot_be_used_are_refused(column, match, file):
     ("options", "match"),
     [
         (["--model", "./nowhere"], "model='./nowhere' is not a directory"),
-        (["--device", "tpu"], "device='tpu' is not known"),
+        (["--device", "tpu"], "--device 'tpu' is not known"),
     ],
 )
 def test_embedders_that_cannot_be_had_are_refused_before_the_table(

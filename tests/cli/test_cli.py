@@ -362,7 +362,7 @@ def test_long_texts_are_warned_of(file, tiny_encoder, tmp_path):
         (None, ["--id", "city"], "the same identifier 'Paris'"),
         (None, ["--test", "nowhere.csv"], "There is no file 'nowhere.csv'"),
         (None, ["--model", "./nowhere"], "'./nowhere' is not a directory"),
-        (None, ["--device", "abacus"], "device='abacus' is not known"),
+        (None, ["--device", "abacus"], "--device 'abacus' is not known"),
         (None, ["--encoding", "utf-9"], "The encoding 'utf-9' is not known"),
         ({"stars": 3}, [], "have the same label, 3"),
         ({"stars": np.linspace(0, 1, 120)}, [], "are numbers that are not whole"),

@@ -144,7 +144,9 @@ def test_decisions_on_numbers_are_made_replayed_and_forgotten(
         _line(table, "annotate", with_style, "style", "4.0"),
     ]
     file = folders.write(tmp_path / "d.csv", decisions)
-    said = done("apply", out, file, "--quiet").stdout
+    result = done("apply", out, file, "--quiet")
+    said = result.stdout
+    assert "far outside" not in result.stderr
     assert re.search(r"Mean absolute error of the concepts: minutes \d", said)
     changes = folders.records(out)[-1]["changes"]
     new = {change["id"]: change["new"] for change in changes}
@@ -161,6 +163,18 @@ def test_decisions_on_numbers_are_made_replayed_and_forgotten(
         "style": "categorical",
         "minutes": "continuous",
     }
+
+
+def test_an_amount_far_outside_is_named_before_it_is_applied(
+    out, table, train, tmp_path
+):
+    line = _line(table, "annotate", train[0], "minutes", "1e9")
+    file = folders.write(tmp_path / "d.csv", [line])
+    result = done("apply", out, file, "--quiet", "--json")
+    (warning,) = [w for w in json.loads(result.stdout)["warnings"] if "far" in w]
+    assert f"'minutes' of {train[0]!r} becomes 1000000000, which is far" in warning
+    assert f"Warning: {warning}" in result.stderr
+    assert folders.records(out)[-1]["changes"][0]["new"] == 1e9
 
 
 @pytest.mark.parametrize(

@@ -365,7 +365,7 @@ def test_the_page_tells_of_what_was_decided(applied):
     page = (out / "audit.html").read_text(encoding="utf-8")
     assert "second reading" in page
     assert "the team" in page
-    assert "1 × drop" in page
+    assert "1 row left out" in page
 
 
 def test_accepted_suspects_are_listed_with_the_values_that_they_have(applied):

@@ -72,8 +72,10 @@ def test_a_tie_leaves_no_label(tmp_path):
     path = tmp_path / "votes.csv"
     rows = [("1", "a", "x"), ("1", "a", "y"), ("2", "b", "y"), ("2", "b", "y")]
     pd.DataFrame(rows, columns=["id", "text", "label"]).to_csv(path, index=False)
-    with pytest.raises(DataFileError, match="the same identifier '1'"):
+    advice = "the same identifier '1'.*annotators='majority' or 'all'"
+    with pytest.raises(DataFileError, match=advice) as caught:
         load_reviews(path, id="id")
+    assert "--annotators majority, or all" in caught.value.for_command
     options = {"id": "id", "annotators": "majority"}
     tie = (
         r"field 'label': as many annotators chose one value as another in 1 task \(1\)"

@@ -284,6 +284,26 @@ def test_words_among_numbers_are_named(read):
         assert read(["1", "x1", "x2"]) == ["1", "x1", "x2"]
 
 
+@pytest.mark.parametrize(
+    "cells, examples",
+    [
+        (["1", "good", "3", "bad", "2", "fine"], "numbers: '1', '3'; words: 'good', "),
+        (["1", "other", "3", "other"], "numbers: '1', '3'; words: 'other'"),
+    ],
+)
+def test_numbers_and_words_half_and_half_are_named(read, cells, examples):
+    message = rf"words and numbers are mixed in 'c' \({examples}.*, and are all read"
+    with pytest.warns(DataFileWarning, match=message):
+        assert read(cells) == cells
+
+
+def test_words_that_hold_a_number_are_words(read):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(["66", "Main Street", "66", "Broadway"])
+        read(["A1", "007", "B2"])
+
+
 def test_a_row_of_json_may_mix_numbers_and_words(tmp_path):
     path = tmp_path / "r.json"
     _write_cells(path, [1, "two", "three"])

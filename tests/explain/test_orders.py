@@ -9,7 +9,12 @@ import polars as pl
 import pytest
 from sklearn.frozen import FrozenEstimator
 
-from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif import (
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    load_model,
+    save_model,
+)
 from skclif.exceptions import SuggestionWarning, SuspectWarning
 
 N = 120
@@ -142,3 +147,47 @@ def test_orders_that_do_not_fit_are_named(order, match, given):
     path, explainer = by_label(graded(given[1]), given)
     with pytest.raises(ValueError, match=f"gives 'label' the order .*{match}"):
         explainer.suspect_labels(ordinal={path: order})
+
+
+@pytest.mark.filterwarnings("ignore::skclif.exceptions.InterventionWarning")
+@pytest.mark.parametrize(
+    "levels", [["never", "sometimes", "always"], ["never", "always"]]
+)
+def test_values_of_a_concept_keep_the_order_of_their_type(given, levels, tmp_path):
+    """The model is the same as with words; only the places of the values differ."""
+    X, code, quiet = given
+    code = np.minimum(code, len(levels) - 1)
+    y = (X[:, 0] + X[:, 1] > 0).astype(int)
+    column = graded(code, [*levels, "spare"])  # which nobody used
+    concepts = pd.DataFrame({"service": column, "quiet": quiet})
+    concepts.loc[:3, "service"] = None
+    clf = ConceptBottleneckClassifier(tol=1e-8).fit(X, y, concepts=concepts)
+    assert clf.concept_classes_[0].tolist() == levels
+    assert clf.concept_classes_[1].tolist() == ["no", "yes"]
+    names = clf.get_feature_names_out().tolist()
+    shown = levels[1:] if len(levels) == 2 else levels
+    assert names[: len(shown)] == [f"service={value}" for value in shown]
+    as_words = concepts.astype(object)
+    words = ConceptBottleneckClassifier(tol=1e-8).fit(X, y, concepts=as_words)
+    assert words.concept_classes_[0].tolist() == sorted(levels)
+    np.testing.assert_allclose(clf.predict_proba(X), words.predict_proba(X), atol=1e-6)
+    pd.testing.assert_frame_equal(clf.predict_concepts(X), words.predict_concepts(X))
+    known = pd.DataFrame({"service": [levels[0]] * N})
+    np.testing.assert_allclose(
+        clf.intervene(X, known), words.intervene(X, known), atol=1e-6
+    )
+    save_model(clf, tmp_path / "m.safetensors")
+    loaded = load_model(tmp_path / "m.safetensors")
+    assert loaded.concept_classes_[0].tolist() == levels
+    np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
+    change = {"service": {7: levels[0], 9: levels[-1]}}
+    edited, other = (
+        explain(X, y, c, ConceptBottleneckClassifier(tol=1e-8))
+        .edit(concepts=change)
+        .estimator
+        for c in (concepts, as_words)
+    )
+    assert edited.concept_classes_[0].tolist() == levels
+    np.testing.assert_allclose(
+        edited.predict_proba(X), other.predict_proba(X), atol=1e-6
+    )

@@ -372,27 +372,48 @@ def test_the_drawing(result):
     assert isinstance(display, ValidationDisplay)
     assert display.ax_ is ax
     assert display.figure_ is ax.figure
-    assert ax.get_xlabel() == "by retraining (nats)"
-    assert ax.get_ylabel() == "by influence (nats)"
-    assert ax.get_title() == "Effect of a row on log-loss"
-    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert ax.get_xlabel() == "retrained without it: effect on log-loss (nats)"
+    assert ax.get_ylabel() == "estimated: effect on log-loss (nats)"
+    assert ax.get_title("left") == (
+        "Each point: the presence of one training row, on one target"
+    )
+    assert ax.get_legend().get_title().get_text() == "method (relative error)"
+    *labels, line = (text.get_text() for text in ax.get_legend().get_texts())
+    assert line == "equal"
     # The closest is drawn last, on top of the others.
     by_error = METHODS[::-1]
     for label, method, points in zip(labels, by_error, display.scatters_, strict=True):
         one = result.agreements[method, "row"]
-        assert label == f"{method} (relative error {one.relative_error:.2g})"
+        assert label == f"{method} ({one.relative_error:.2g})"
         expected = np.column_stack([one.retrained.ravel(), one.estimated.ravel()])
         np.testing.assert_array_equal(points.get_offsets(), expected)
     np.testing.assert_array_equal(display.line_.get_xdata(), display.line_.get_ydata())
     other = ValidationDisplay(result).plot(removed="food")
     assert other.ax_ is not ax
-    assert other.ax_.get_title() == "Effect of a food path on log-loss"
+    assert "of the concept food, on one target" in other.ax_.get_title("left")
     assert len(other.scatters_[0].get_offsets()) == (
         result.agreements["newton", "food"].retrained.size
     )
+    # Methods are told apart without colour; to first order there is no interaction.
+    shapes = {str(one.get_paths()[0].vertices.tolist()) for one in display.scatters_}
+    assert len(shapes) == 3
+    assert len(result.plot(removed="interaction").scatters_) == 2
     known = "there are row, label, food, quiet, price"
     with pytest.raises(ValueError, match=f"removed='taste' was not measured; {known}"):
         result.plot(removed="taste")
+    plt.close("all")
+
+
+def test_long_names_and_dollar_signs_are_drawn_as_they_are(result):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    name, target = "how $guests$ were treated " * 9, "probability of $x_1$ " * 9
+    agreements = {(method, name): one for (method, _), one in result.agreements.items()}
+    drawn = dataclasses.replace(result, agreements=agreements, target=target)
+    ax = drawn.plot(removed=name).ax_
+    texts = [ax.get_title("left"), ax.get_xlabel(), ax.get_ylabel()]
+    assert all("…" in text and "$" in text for text in texts)
+    assert max(len(line) for text in texts for line in text.split("\n")) < 90
+    ax.figure.draw_without_rendering()
     plt.close("all")
 
 

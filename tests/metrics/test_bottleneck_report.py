@@ -388,8 +388,10 @@ def test_the_result_says_what_it_is(report):
         *("calibration", "interventions", "deletion"),
     ]
     assert list(frame) == ["name", "question", "answer", "words"]
-    assert repr(report).startswith("<BottleneckReport on 80 held-out rows\n  Are the")
-    assert report["leakage"].words in repr(report)
+    begin = "<BottleneckReport on 80 held-out rows: coarseness cannot tell, leakage ca"
+    assert repr(report).startswith(begin)
+    assert "\n" not in repr(report)
+    assert report["leakage"].words in str(report)
     with pytest.raises(KeyError, match="no verdict 'truth'; there are coarseness, lea"):
         report["truth"]
 

@@ -537,6 +537,10 @@ for _ in range(700):
         (_set("concepts", 0, "name", to=7), "names that are not strings"),
         (_set("concepts", 0, "name", to="quiet"), "names that are not different"),
         (_set("concepts", 0, "values", to=None), r"in place of \(1, 4\)"),
+        (
+            _set("concepts", 0, "values", to={"kind": "str", "values": ["a", "a"]}),
+            "two or more different ones in order",
+        ),
         (_set("concepts", to=[]), "in place of"),
         (_set("concepts", to=[7]), "TypeError"),
         (_set("feature_names", to=["a"]), "1 names of 4 features"),

@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from skclif import ConceptBottleneckClassifier
+from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.evidence import LabelHead
 from skclif._audit.folder import AuditFolder
 from skclif._pages.audit_page import audit_html
@@ -135,7 +137,9 @@ def test_nothing_scrolls_sideways(visit, file, width):
         page.goto(f"{file.as_uri()}#{name}")
         for summary in page.locator(f"#{name} summary:visible").all():
             summary.click()
+        assert page.evaluate(TOO_WIDE) == []
         if page.locator(f"#{name} .item").count():
+            page.keyboard.press("Escape")  # the filters lie over the list
             page.locator(f"#{name} .item").first.click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(TOO_WIDE) == []
@@ -159,6 +163,7 @@ def test_paper_has_all_views(visit, file):
         assert page.locator(f"#{name}").is_visible()
     assert page.locator("#mistakes article").first.is_visible()
     assert not page.locator("nav").is_visible()
+    assert page.locator("#trail details dl").last.is_visible()  # of what is folded
 
 
 def test_the_page_follows_the_colour_scheme(visit, file):
@@ -171,18 +176,39 @@ def test_the_page_follows_the_colour_scheme(visit, file):
     assert grounds["dark"] < 100
 
 
-def test_axe_finds_nothing(visit, file):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit, varied, file, scheme):
     axe = os.environ.get("SKCLIF_AXE")
     if not axe:
         pytest.skip("SKCLIF_AXE names no axe.min.js")
-    page = visit(file, bypass_csp=True, reduced_motion="reduce")
+    about = {"bypass_csp": True, "reduced_motion": "reduce", "color_scheme": scheme}
     with open(axe, encoding="utf-8") as script:
-        page.evaluate(script.read())
-    for name in VIEWS:
+        script = script.read()
+
+    def check(page):
+        # In the dark, only colours are different.
+        only = "runOnly: ['color-contrast']," if scheme == "dark" else ""
+        options = f"{{{only} resultTypes: ['violations']}}"
+        found = page.evaluate(f"axe.run(document, {options})")
+        assert [(v["id"], v["nodes"][0]["html"]) for v in found["violations"]] == []
+
+    page = visit(file, **about)
+    page.evaluate(script)
+    for name in VIEWS if scheme == "light" else ["mistakes", "suspects"]:
         page.goto(f"{file.as_uri()}#{name}")
         page.wait_for_selector(f"#{name}:not([hidden])")
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert [(v["id"], v["nodes"][0]["html"]) for v in found["violations"]] == []
+        check(page)
+    # What opens, and what has been decided.
+    page = visit(varied, "suspects?p=5", **about)
+    page.evaluate(script)
+    page.keyboard.press("r")
+    page.locator("#suspects .panel input[inputmode=decimal]").fill("99")
+    page.keyboard.press("Tab")
+    _open_filters(page.locator("#suspects"))
+    check(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    check(page)
 
 
 def test_a_page_without_texts_works_by_ids(visit, tmp_path):
@@ -217,6 +243,11 @@ def _listed(page, name="mistakes"):
     return int(said.split()[0].replace(",", ""))
 
 
+def _open_filters(section):
+    if section.locator("details.more[open]").count() == 0:
+        section.locator("details.more summary").click()
+
+
 def test_filters_show_what_they_say(visit, file, data):
     page = visit(file, "mistakes")
     rows = data["mistakes"]["rows"]
@@ -230,10 +261,12 @@ def test_filters_show_what_they_say(visit, file, data):
         "Group": ("group", first["group"]),
     }
     for words, (name, value) in by.items():
+        _open_filters(section)
         section.get_by_label(words, exact=True).select_option(value)
         n = sum(row[name] == value for row in rows)
         _wait_for(page, _n_listed("mistakes", n))
         assert f"{name}=" in page.url
+        assert "Filters (1 active)" in section.locator(".filters").inner_text()
         section.get_by_role("button", name="Clear filters").click()
         _wait_for(page, _n_listed("mistakes", len(rows)))
     section.get_by_label("Search text or id").fill(rows[-1]["id"].upper())
@@ -243,6 +276,7 @@ def test_filters_show_what_they_say(visit, file, data):
     _wait_for(page, _n_listed("mistakes", 0))
     assert "Nothing passes" in section.locator(".pane").inner_text()
     section.get_by_role("button", name="Clear filters").click()
+    _open_filters(section)
     slider = section.get_by_label("Probability of the prediction")
     limit = int(100 * np.median([max(row["probabilities"]) for row in rows]))
     slider.fill(str(limit))
@@ -267,6 +301,141 @@ def _wait_for(page, condition):
 def _n_listed(name, n):
     status = f"document.querySelector('#{name} .found [role=status]').textContent"
     return f"parseInt({status}) === {n}"
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory):
+    """A page whose suspects are of many values, the last of them an amount."""
+    html, _ = make_page()
+    data = read_data(html)
+    lines = data["queues"]["suspects"]["lines"]
+    spare = [["spare", "spare"], ["", "unannotated"]]
+    data["concepts"][0]["values"][-1:] = spare
+    data["concepts"][1] |= {"values": None, "range": [1, 5]}
+    data["groups"] = ["g10", "g2", "b", "g1"]
+    paths = [data["concepts"][k]["name"] for k in (2, 1, 0)]
+    lines = data["queues"]["suspects"]["lines"] = lines[:4]
+    values = ["10", "b", "9.5", "-1"]
+    for line, now, path in zip(lines, values, [*paths, "label"], strict=True):
+        line |= {"kind": "annotate", "current": now, "proposed": "2", "path": path}
+    lines[0] |= {"path": paths[2], "current": "no plain words"}
+    lines[0] |= {"proposed": "yes plain words"}
+    lines[3] |= {"kind": "relabel"}
+    data["training"][lines[0]["row"]]["text"] = "The soup was cold. " * 200
+    path = tmp_path_factory.mktemp("varied") / "audit.html"
+    path.write_text(_with_data(html, data), encoding="utf-8")
+    return path
+
+
+def test_filters_are_one_line_that_names_what_is_on(visit, varied):
+    page = visit(varied, "suspects")
+    section = page.locator("#suspects")
+    bar, more = section.locator(".filters"), section.locator("details.more")
+    assert bar.bounding_box()["height"] < 50
+    _open_filters(section)
+    values = section.get_by_label("Value now").locator("option").all_inner_texts()
+    assert values == ["any", "-1", "9.5", "b", "no plain words"]
+    groups = section.get_by_label("Group").locator("option").all_inner_texts()
+    assert groups == ["any", "b", "g1", "g2", "g10"]
+    about = section.get_by_label("About").locator("option").all_inner_texts()
+    names = [f"concept {k} plain words" for k in range(3)]
+    assert about == ["any", "label", *(name for name in names if name in about)]
+    section.get_by_label("Value now").select_option("b")
+    _wait_for(page, _n_listed("suspects", 1))
+    section.get_by_label("Search text or id").focus()
+    assert not more.evaluate("e => e.open")  # whoever goes on sees the list
+    assert "(1 active)" in bar.inner_text()
+    assert bar.bounding_box()["height"] < 90
+    section.get_by_role("button", name="Turn off Value now: b").click()
+    _wait_for(page, _n_listed("suspects", 4))
+    assert "active" not in bar.inner_text()
+    assert more.locator("summary").evaluate("e => e === document.activeElement")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    assert not more.evaluate("e => e.open")
+    assert more.locator("summary").evaluate("e => e === document.activeElement")
+    _open_filters(section)
+    section.locator("h2").click()
+    assert not more.evaluate("e => e.open")
+    phone = visit(varied, "suspects", viewport=PHONE)
+    _open_filters(phone.locator("#suspects"))
+    phone.locator("#suspects h2").click()
+    assert phone.locator("#suspects .fields").is_visible()  # there it pushes the list
+
+
+def test_an_edited_line_says_its_value_and_arrows_reach_every_value(visit, varied):
+    page = visit(varied, "suspects")
+    section, keys = page.locator("#suspects"), page.keyboard
+    keys.press("e")
+    said = section.locator(".panel .said")
+    keys.press("ArrowDown")
+    keys.press("ArrowDown")
+    assert "another value: spare (proposed was yes plain words)" in said.inner_text()
+    heading = "concept 0 plain words: no plain words → spare"
+    assert section.locator(".pane h3").inner_text() == heading
+    assert heading in section.locator(".item").first.inner_text()
+    keys.press("ArrowDown")
+    assert section.locator(".pane h3").inner_text().endswith("→ no annotation")
+    keys.press("Enter")
+    assert section.locator(".item").nth(1).get_attribute("aria-selected") == "true"
+    keys.press("k")
+    assert section.locator(".pane h3").inner_text().endswith("→ no annotation")
+    keys.press("a")
+    assert "→ yes plain words" in section.locator(".item").first.inner_text()
+    keys.press("k")
+    section.locator(".panel select").select_option("spare")  # by the mouse
+    keys.press("j")
+    assert section.locator(".item").nth(1).get_attribute("aria-selected") == "true"
+
+
+def test_what_can_be_decided_stays_in_sight_under_a_long_text(visit, varied):
+    page = visit(varied, "suspects", viewport={"width": 1000, "height": 700})
+    page.get_by_role("button", name="Read on").click()
+    assert page.locator("#suspects .pane .passage").bounding_box()["height"] > 700
+    box = page.locator("#suspects .panel").bounding_box()
+    assert box["y"] + box["height"] <= 700
+
+
+def test_an_amount_far_outside_is_asked_about_and_taken(visit, varied):
+    page = visit(varied, "suspects")
+    page.keyboard.press("j")
+    number = page.locator("#suspects .panel input[inputmode=decimal]")
+    hint = page.locator("#suspects .panel .hint")
+    for value, is_far in [("9", False), ("9.5", True), ("-3.1", True), ("-3", False)]:
+        number.fill(value)
+        number.press("Tab")
+        said = f"{value} is far outside what people annotated, 1 to 5. Is it meant?"
+        assert hint.inner_text() == (said if is_far else "")
+        assert _decided(page) == "1 of 4 decided"
+    page.get_by_role("button", name="take it away").click()
+    assert page.locator("#suspects .pane h3").inner_text().endswith("no annotation")
+    assert hint.inner_text() == ""
+
+
+def test_where_nothing_is_listed_there_is_nothing_to_decide(visit, tmp_path):
+    html, found = make_page()
+    data = read_data(html)
+    none = {
+        name: table.head(0)
+        for name, table in vars(found).items()
+        if name in ("suspects", "suggestions")
+    }
+    path = tmp_path / "audit.html"
+    html = audit_html(replace(found, **none), make_run() | {"repair": None})
+    data = read_data(html)
+    data["mistakes"]["rows"] = []
+    path.write_text(_with_data(html, data), encoding="utf-8")
+    for name, said in [
+        ("suspects", "No label and no annotation is wrong with a probability of"),
+        ("suggestions", "No single change of a training row would lower"),
+        ("mistakes", "Mistakes"),
+    ]:
+        page = visit(path, name)
+        assert said in page.locator(f"#{name}").inner_text()
+        assert page.locator(f"#{name} button, #{name} .list").count() == 0
+        page.keyboard.press("a")
+        page.keyboard.press("/")
 
 
 def test_a_number_of_the_matrix_opens_those_mistakes(visit, file, data):
@@ -336,7 +505,7 @@ def test_chosen_values_give_what_intervene_gives(visit, audited, file, data):
         page.get_by_role("button", name="As predicted").click()
         shown = np.array(_shown_probabilities(page))[classes]
         np.testing.assert_allclose(shown, model.predict_proba(X)[0], atol=1e-6)
-        found = model.contributions(X)[0]
+        found = model.contributions(X).values[0]
         said, true = (
             model.classes_.astype(str).tolist().index(row[w])
             for w in ("predicted", "label")
@@ -344,6 +513,11 @@ def test_chosen_values_give_what_intervene_gives(visit, audited, file, data):
         bars = page.locator("#mistakes .bench .paths [data-value]").all()
         shown = [float(bar.get_attribute("data-value")) for bar in bars]
         np.testing.assert_allclose(shown, found[said] - found[true], atol=1e-6)
+
+
+def _with_data(html, data):
+    start, end = html.index('id="data">') + 10, html.index("</script>")
+    return html[:start] + as_script(data) + html[end:]
 
 
 @pytest.fixture(scope="module", params=["soft", "hard", "logit"])
@@ -376,8 +550,7 @@ def mixed(request, tmp_path_factory):
     first |= {"probabilities": proba.tolist()}
     data["mistakes"]["rows"] = [first]
     path = tmp_path_factory.mktemp("mixed") / "audit.html"
-    start, end = html.index('id="data">') + 10, html.index("</script>")
-    path.write_text(html[:start] + as_script(data) + html[end:], encoding="utf-8")
+    path.write_text(_with_data(html, data), encoding="utf-8")
     return path, clf, X[:1]
 
 
@@ -389,7 +562,7 @@ def test_numbers_and_values_of_every_kind_can_be_tried(visit, mixed):
     np.testing.assert_allclose(shown, clf.predict_proba(X)[0], atol=1e-6)
     if clf.bottleneck == "logit":
         assert all(one.is_disabled() for one in inputs.values())
-        assert "a known value has none" in page.locator("#mistakes .bench").inner_text()
+        assert "has no such score" in page.locator("#mistakes .bench").inner_text()
         return
     known = {}
     for name, values in zip(clf.concept_names_in_, clf.concept_classes_, strict=True):
@@ -424,6 +597,8 @@ def test_rows_behind_a_mistake_are_told_in_words(visit, file, data):
         assert before == pytest.approx(p, abs=6e-4)
         assert after == pytest.approx(p * np.exp(influence), abs=6e-4)
         assert (after > before) == (influence > 0)
+        for concept, value in zip(data["concepts"], known["annotated"], strict=True):
+            assert value is None or f"{concept['name']} = {value}" in said
 
 
 # --- Deciding -------------------------------------------------------------------------
@@ -468,6 +643,8 @@ def test_a_queue_is_decided_by_keyboard_and_applied(
     assert _decided(page) == f"3 of {len(lines)} decided"
     download = _download(page)
     assert download.suggested_filename == "decisions.csv"
+    said = page.locator("#suspects .tools").inner_text()
+    assert f"skclif apply {out} decisions.csv" in said
     path = tmp_path / "decisions.csv"
     download.save_as(path)
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -494,7 +671,7 @@ def test_a_queue_is_decided_by_keyboard_and_applied(
     _wait_for(page, "document.querySelector('#suspects .progress')")
     assert _decided(page).startswith("0 of")
     _open_view(page, "Trail")
-    assert "1 × reject" in page.locator("#trail").inner_text()
+    assert "1 line rejected" in page.locator("#trail").inner_text()
 
 
 def test_decisions_are_kept_and_can_be_taken_from_a_file(visit, file, data, tmp_path):
@@ -607,6 +784,7 @@ def test_keys_can_be_turned_off_and_do_nothing_while_one_types(visit, file):
     page.keyboard.press("?")
     dialog = page.get_by_role("dialog", name="Keys")
     assert "accept the proposed value" in dialog.inner_text()
+    assert "How surprised a model is" in dialog.inner_text()
     page.keyboard.press("a")  # below the dialog
     dialog.get_by_label("Single keys do something").uncheck()
     dialog.get_by_role("button", name="Close").click()
@@ -643,7 +821,7 @@ def test_the_list_can_be_used_with_arrows_and_says_where_one_is(visit, file, dat
     assert active.get_attribute("aria-setsize") == str(n_lines)
     page.keyboard.press("End")
     last = data["queues"]["suspects"]["lines"][-1]
-    assert f"in row {last['id']}" in page.locator("#suspects .pane").inner_text()
+    assert last["id"] in page.locator("#suspects .pane").inner_text()
 
 
 # --- Size -----------------------------------------------------------------------------
@@ -708,3 +886,58 @@ def test_two_thousand_rows_are_as_quick_as_two_hundred(visit, tmp_path):
     for few, many in zip(times[200], times[2000], strict=True):
         assert many <= 3 * few + 1, times
         assert many < 60, times
+
+
+# --- In a notebook --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def report():
+    """A report of an explainer, with hostile words in texts, names and values."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 3))
+    wrong = rng.random((90, 2)) < 0.2
+    y = np.where((X[:, 0] > 0) ^ wrong[:, 0], f"good {SAY}", f"poor {SAY}")
+    values = np.where((X[:, 1] > 0) ^ wrong[:, 1], f"yes {SAY}", f"no {SAY}")
+    concepts = pd.DataFrame({f"food {SAY}": values})
+    texts = np.array([f"text {i} {SAY}" for i in range(90)], dtype=object)
+    row_of = {text: row for row, text in enumerate(texts)}
+    embed = FunctionTransformer(lambda given: X[[row_of[text] for text in given]])
+    explainer = ConceptInfluenceExplainer(
+        make_pipeline(embed, ConceptBottleneckClassifier()), method="leverage"
+    )
+    explainer.fit(texts[:60], y[:60], concepts=concepts[:60])
+    given = texts[60:], y[60:], concepts[60:]
+    return explainer, explainer.report(*given, random_state=0)
+
+
+def test_a_page_in_a_cell_is_decided_on_and_leaves_the_notebook_alone(
+    visit, report, tmp_path
+):
+    explainer, report = report
+    cell = tmp_path / "cell.html"
+    cell.write_text(f"<!doctype html>{report._repr_html_()}", encoding="utf-8")
+    page = visit(cell, None, color_scheme="dark")
+    frame = page.frame_locator("iframe")
+    frame.locator("nav a", has_text="Suspects").click()
+    frame.locator("#suspects .item").nth(1).click()
+    page.keyboard.press("a")
+    assert "1 of" in frame.locator("#suspects .progress").inner_text()
+    with page.expect_download() as download:
+        frame.get_by_role("button", name="Download decisions.csv").click()
+    notice = frame.locator("#suspects").get_by_role("status").first.inner_text()
+    assert 'explainer.edit(**report.as_edit("decisions.csv"))' in notice
+    file = tmp_path / "decisions.csv"
+    download.value.save_as(file)
+    (change,) = explainer.edit(**report.as_edit(file)).record.changes.to_dict("records")
+    line = report.suspects.iloc[1]
+    assert f"row {change['row']}" == line["id"]
+    assert (change["old"], change["new"]) == (line["current"], line["proposed"])
+
+    frame.locator("nav a", has_text="Overview").click()
+    confused = frame.locator(".matrix a").first
+    n_mistakes = int(confused.inner_text())
+    confused.click()
+    shown = frame.locator("#mistakes").inner_text()
+    assert re.search(rf"\b{n_mistakes} (of \d+ )?listed", shown)
+    assert page.url.endswith("cell.html")

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.findings import audit
 from skclif._audit.models import fit_models
 from skclif._audit.rows import Reviews
@@ -21,7 +20,6 @@ from skclif._audit.truth import Truth
 from skclif._inputs.annotations import format_value
 from skclif._pages.audit_page import audit_html
 from skclif._pages.certificate import certificate
-from skclif._pages.notebook import influence_html
 from skclif._pages.words import fold_position, number, percent, signed
 
 HOSTILE = (
@@ -205,14 +203,17 @@ def make_repair(found, say="plain words"):
 def make_records(say):
     """Return what a trail holds after a fit, an edit and rows that were forgotten."""
     who = {"when": "2030-01-02T03:04:05+00:00", "by": f"by {say}", "why": f"why {say}"}
-    changes = [{"kind": "relabel"}, {"kind": "drop"}, {"kind": "relabel"}]
+    row = {"id": f"row {say}", "path": f"concept {say}", "why": f"why {say}"}
+    values = {"old": None, "new": f"new {say}", "source": "person"}
+    changes = [{"kind": k, **row, **values} for k in ("relabel", "drop", "relabel")]
+    rejected = [{"kind": "annotate", **row}] * 2
     forgotten = {"forgotten": [[f"id {say}", "ab"]], "held_out": [["b", "cd"]]}
     return [
         {"number": 1, "kind": "fit", **who, "rows": [["a", "b", "c"]]},
         {"number": 2, "kind": "edit", **who, "changes": changes}
         | {"achieved_effect": -0.0123},
         {"number": 3, "kind": "forget", **who, **forgotten},
-        {"number": 4, "kind": "reject", **who, "rejected": [{}, {}]},
+        {"number": 4, "kind": "reject", **who, "rejected": rejected},
     ]
 
 
@@ -470,7 +471,7 @@ def test_the_page_lists_what_may_be_wrong_and_what_would_help():
     whole = f"changes the mean loss by {signed(worth['effect'])} nats"
     assert f"a whole list like this {whole}" in text
     assert f"negative is good): {worth['words']}." in text
-    assert f"what would help this model: {worth['words']}" in text
+    assert f"changes that may help this model. All together: {worth['words']}" in text
     assert "expected to hurt" not in text
 
 
@@ -499,9 +500,12 @@ def test_the_page_without_an_interval():
 def test_the_page_tells_what_was_decided():
     (table,) = re.findall("<table [^>]*>.*?</table>", _one_line(make_page()[0]))[:1]
     cells = re.sub(r"(<[^>]*>\s*)+", "|", table)
-    assert "|2|2030-01-02|by plain words|2 × relabel, 1 × drop|why plain" in cells
+    assert (
+        "|2|2030-01-02|by plain words|2 labels changed, 1 row left out|why plain"
+        in cells
+    )
     assert "|−0.0123|3|2030-01-02|by plain words|2 rows forgotten|why" in cells
-    assert "|–|4|2030-01-02|by plain words|2 × reject|why plain words|–|" in cells
+    assert "|–|4|2030-01-02|by plain words|2 lines rejected|why plain words|–|" in cells
 
 
 def _one_line(html):
@@ -514,7 +518,7 @@ def test_the_page_tells_what_the_last_repair_changed():
     assert "On 30 held-out texts, before and after record 2" in text
     row = "Accuracy of the label50.0 %62.5 %+12.5 points−25.0 points to +50.0 points"
     assert row in text
-    assert "Log-loss of the label1.000.750−0.250–" in text
+    assert "Log-loss of the label1.00000.7500−0.250–" in text
     assert "Accuracy of concept plain words50.0 %25.0 %−25.0 points–" in text
     assert "the intervals say how far other texts could move the change" in text
     assert "These texts chose" not in text
@@ -528,8 +532,22 @@ def test_the_page_tells_what_the_last_repair_changed():
     ):
         shown = f"{line['id']} label {line['label']} now predicted"
         assert f"{shown} {line['predicted']} {said} {line['text']}" in text
-    colours = re.findall(r'class="(\w+)">([+−][\d.]+)[\xa0<]', html)
-    assert ("help", "+12.5") in colours and ("help", "−0.250") in colours
+    assert ">+12.5" in html and not _colours(html).keys() & {"+12.5", "−0.250"}
+    repair = make_repair(found)
+    repair["accuracy"] |= {"interval": [0.05, 0.2]}
+    repair["log_loss"] |= {"interval": [-0.4, -0.1]}
+    colours = _colours(audit_html(found, make_run() | {"repair": repair}))
+    assert colours["+12.5"] == colours["−0.250"] == "help"
+    repair["accuracy"] |= {"interval": [-0.2, -0.1], "before": 0.75}
+    repair["log_loss"] |= {"interval": [0.1, 0.4], "before": 0.5}
+    colours = _colours(audit_html(found, make_run() | {"repair": repair}))
+    assert colours["−12.5"] == colours["+0.250"] == "harm"
+
+
+def _colours(html):
+    """Return the class of every number with a sign that has one."""
+    found = re.findall(r'class="(\w+)">([+−][\d.]+)[\xa0<]', html)
+    return {number: name for name, number in found}
 
 
 def test_the_page_gives_no_interval_where_the_texts_chose_the_changes():
@@ -612,38 +630,6 @@ def test_a_reason_is_one_line_of_the_certificate():
     text = certificate(record)
     assert "Why       asked for By somebody else\n" in text
     assert "not said" in certificate({**record, "by": None})
-
-
-# --- Influence ------------------------------------------------------------------------
-
-
-def _influence(reduce=None, say="words"):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(40, 3))
-    concepts = pd.DataFrame({f"food {say}": np.where(X[:, 0] > 0, f"a {say}", "b")})
-    concepts.iloc[:4] = None
-    y = np.where(X[:, 1] > 0, f"good {say}", "bad")
-    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
-    explainer.fit(X, y, concepts=concepts)
-    return explainer.influence(X[:5], y[:5], paths=True, reduce=reduce)
-
-
-@pytest.mark.parametrize("say", HOSTILE)
-def test_influence_is_escaped(say):
-    page = Page(influence_html(_influence(say=say), k=40))
-    assert {name for name, _ in page.elements} <= ALLOWED
-    assert f"food {say}" in page.text
-    assert f"label good {say}" in page.text
-
-
-def test_influence_page_says_what_is_left_out():
-    page = Page(influence_html(_influence(), n_targets=2))
-    assert len(page.all("table")) == len(page.all("caption")) == 2
-    assert "and 3 more targets" in page.text
-    assert "target 1, label" in page.text
-    mean = Page(influence_html(_influence(reduce="mean")))
-    assert "target 0, mean log-loss" in mean.text
-    assert "more targets" not in mean.text
 
 
 # --- Words ----------------------------------------------------------------------------
@@ -745,3 +731,27 @@ def test_the_page_says_of_what_nothing_was_learned():
     text = " ".join(Page(audit_html(label, make_run())).text.split())
     assert "Nothing is listed of the label, noise." in text
     assert "Nothing is listed" not in Page(make_page()[0]).text
+
+
+def test_the_trail_names_rows_but_none_that_was_forgotten():
+    _, found = make_page()
+    first, second = make_records("plain")[:2]
+    first_row = second["changes"][0]
+    second["changes"] = [
+        first_row | {"source": "suspect", "old": 3},
+        {"kind": "annotate", "id": "other", "path": "food", "old": "no", "new": None},
+        {"kind": "drop", "id": "gone", "path": "row", "old": 1, "new": 0},
+    ]
+    records = [first, second]
+    text = " ".join(Page(audit_html(found, make_run(), None, records)).text.split())
+    assert "Record 2, row by row" in text
+    assert "row plainlabel3new plainthe suspectswhy plain" in text
+    assert "otherfoodnonot annotated––" in text
+    assert "gonethe row was left out–––" in text
+    forget = make_records("plain")[2] | {"forgotten": [["other", "ab"]]}
+    records = [first, second, forget]
+    text = " ".join(Page(audit_html(found, make_run(), None, records)).text.split())
+    assert "otherfood" not in text and "row plainlabel3" in text
+    second["changes"] = [first_row] * 60
+    text = " ".join(Page(audit_html(found, make_run(), None, records)).text.split())
+    assert "Record 2, row by row: the first 50 of 60" in text

@@ -120,7 +120,7 @@ class _Tags(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.tags, self.text = [], ""
-        self.feed(html)
+        self.feed(html.partition("</style>")[2])
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)

@@ -9,13 +9,38 @@ function pathWords(path, row) {
   return [bdi(path), " = ", value === null ? "not annotated" : bdi(value)];
 }
 
-// Bars of the paths, to the right what harms, to the left what helps.
-function pathBars(parts, row, scale) {
+// The paths that are drawn, the largest first, each with its influence.
+function drawnPaths(parts) {
   const whole = parts.reduce((sum, value) => sum + Math.abs(value), 0);
-  const drawn = DATA.paths
+  return DATA.paths
     .map((path, k) => [path, parts[k]])
     .filter(([, value]) => Math.abs(value) >= LEAST_SHARE * whole && value !== 0)
     .sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+}
+
+// What people annotated besides, if anything.
+function otherAnnotations(drawn, row) {
+  const shown = drawn.map(([path]) => path);
+  const others = DATA.concepts
+    .map((concept, j) => [concept.name, row.annotated[j]])
+    .filter(([name, value]) => value !== null && !shown.includes(name));
+  return others.length
+    ? h(
+        "p",
+        { class: "muted small" },
+        "also annotated: ",
+        others.map(([name, value], k) => [
+          k ? ", " : null,
+          bdi(name),
+          " = ",
+          bdi(value),
+        ]),
+      )
+    : null;
+}
+
+// Bars of the paths, to the right what harms, to the left what helps.
+function pathBars(drawn, row, scale) {
   return h(
     "ul",
     { class: "paths" },
@@ -41,6 +66,7 @@ function pathBars(parts, row, scale) {
 // One training row; `words` says what it did.
 function behindCard([place, influence, ...parts], words, scale) {
   const row = TRAINING[place];
+  const drawn = drawnPaths(parts);
   return h(
     "li",
     { class: "card" },
@@ -66,7 +92,8 @@ function behindCard([place, influence, ...parts], words, scale) {
       },
       words,
     ),
-    pathBars(parts, row, scale),
+    pathBars(drawn, row, scale),
+    otherAnnotations(drawn, row),
   );
 }
 

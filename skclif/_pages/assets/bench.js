@@ -57,7 +57,7 @@ function workbench(one) {
       h("p", {
         class: "muted small",
         text: isLogit
-          ? "This bottleneck passes on logits: a known value has none, so values cannot be set here."
+          ? "This model passes on scores (logits) in place of probabilities. A value that people know has no such score, so none can be set here."
           : "Choose another value and see what the model would say.",
       }),
       h("div", { class: "concepts" }, rows),
@@ -153,7 +153,7 @@ function conceptRow(one, concept, j, changed, inputs) {
               [
                 bdi(value),
                 value === annotated
-                  ? h("span", { class: "chip", text: "people read" })
+                  ? [" ", h("span", { class: "chip", text: "people read" })]
                   : null,
               ],
               share,
@@ -198,7 +198,9 @@ function probabilityBars(one, now, before) {
       bar(
         [
           bdi(name),
-          name === one.label ? h("span", { class: "chip", text: "true" }) : null,
+          name === one.label
+            ? [" ", h("span", { class: "chip", text: "true" })]
+            : null,
         ],
         now[k],
         percent(now[k]),

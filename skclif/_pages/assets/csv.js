@@ -144,6 +144,14 @@ function importDecisions(text, queue, name) {
   return parts.join(" ");
 }
 
+// The folder of this page as a terminal takes it; DIR where a server shows the page.
+function folderWords() {
+  if (location.protocol !== "file:") return "DIR";
+  const path = decodeURIComponent(location.pathname).replace(/[^/]*$/, "");
+  const folder = path.replace(/^\/(?=[A-Za-z]:)/, "").replace(/(?<=.)\/$/, "");
+  return /^[\w./:-]+$/.test(folder) ? folder : `"${folder}"`;
+}
+
 function download(name, content) {
   const url = URL.createObjectURL(
     new Blob([content], { type: "text/csv;charset=utf-8" }),

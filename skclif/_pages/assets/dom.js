@@ -115,7 +115,9 @@ function passage(row, className = "passage") {
     return h(
       "p",
       { class: "muted" },
-      "Text withheld; its hash is ",
+      DATA.folder
+        ? "Text withheld; its hash is "
+        : "No text: the model was given features. Their hash is ",
       h("code", { text: row.hash }),
       ".",
     );

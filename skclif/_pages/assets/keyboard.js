@@ -5,11 +5,11 @@ const KEYS = [
   ["k", "previous"],
   ["a", "accept the proposed value"],
   ["r", "reject: the value stays"],
-  ["e", "edit: choose another value"],
+  ["e", "edit: choose another value, and go on with Enter"],
   ["s", "skip"],
   ["u", "undo a decision"],
   ["/", "search"],
-  ["?", "this help"],
+  ["?", "this help: keys and words"],
 ];
 let keysOn = true;
 let dialog = null;
@@ -38,6 +38,15 @@ function showHelp() {
         ]),
       ),
       h("p", {}, h("label", {}, on, " Single keys do something")),
+      h("h2", { text: "Words" }),
+      h(
+        "dl",
+        { class: "words" },
+        GLOSSARY.map(([word, meaning]) => [
+          h("dt", { text: word }),
+          h("dd", { text: meaning }),
+        ]),
+      ),
       h(
         "p",
         { class: "buttons" },

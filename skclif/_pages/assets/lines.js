@@ -25,8 +25,36 @@ function changeWords(line) {
       : line.kind === "relabel"
         ? "label"
         : "weight";
-  if (isAsked(line)) return [what, " is missing"];
-  return [what, ": ", bdi(line.current), " → ", h("b", {}, bdi(line.proposed))];
+  const own = decided(line).proposed;
+  const to = own !== null && stateOf(line) === "edit" ? nameOf(line, own) : null;
+  if (isAsked(line))
+    return to === null ? [what, " is missing"] : [what, " = ", h("b", {}, bdi(to))];
+  return [what, ": ", bdi(line.current), " → ", h("b", {}, bdi(to ?? line.proposed))];
+}
+
+// What is odd about an amount that somebody chose; as in _audit/amounts.py.
+function farWords(line) {
+  const concept = DATA.concepts.find((one) => one.name === line.path);
+  const own = decided(line).proposed;
+  if (line.kind !== "annotate" || !concept?.range || own === null) return null;
+  const [low, high] = concept.range,
+    value = Number(own);
+  if (Number.isNaN(value) || (2 * low - high <= value && value <= 2 * high - low))
+    return null;
+  return `${own} is far outside what people annotated, ${low} to ${high}. Is it meant?`;
+}
+
+// The value of now, as a file names it.
+function currentWritten(line) {
+  const found = choicesOf(line)?.find((pair) => pair[0] === line.current);
+  return found ? found[1] : line.current;
+}
+
+// A value in words, as a file names it.
+function nameOf(line, written) {
+  const choices = choicesOf(line) ?? [["", UNANNOTATED]];
+  const found = choices.find((pair) => pair[1] === written);
+  return found ? found[0] || "no annotation" : written;
 }
 
 function score(line) {

@@ -47,8 +47,7 @@ function mistakesView() {
   return new View("mistakes", {
     title: "Mistakes",
     items,
-    measure: "p of the true label",
-    empty: "No held-out text is predicted wrongly.",
+    measure: "probability of the true label",
     item: mistakeItem,
     detail: mistakeDetail,
     filters: [
@@ -80,15 +79,20 @@ function mistakesView() {
         name: "concept",
         words: "Misread concept",
         of: misreadConcepts,
-        values: distinct(items, misreadConcepts),
+        values: inPlace(distinct(items, misreadConcepts)),
       },
       {
         name: "path",
         words: "Harmed most through",
         of: mainPath,
-        values: distinct(items, mainPath),
+        values: inPlace(distinct(items, mainPath)),
       },
-      { name: "group", words: "Group", of: (one) => one.group, values: DATA.groups },
+      {
+        name: "group",
+        words: "Group",
+        of: (one) => one.group,
+        values: inOrder(DATA.groups),
+      },
       {
         name: "p",
         words: "Probability of the prediction",
@@ -163,7 +167,7 @@ function behindMistake(one) {
   if (!one.traced)
     return h("p", {
       class: "muted",
-      text: "This mistake was not traced to training rows; --max-mistakes of skclif audit traces more.",
+      text: `This mistake was not traced to training rows; ${DATA.folder ? "--max-mistakes of skclif audit" : "max_mistakes"} traces more.`,
     });
   const p = pOf(one, one.label);
   const words = ([, influence]) => {

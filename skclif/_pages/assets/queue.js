@@ -1,7 +1,7 @@
 // A queue of lines to decide on: accept, reject, edit or skip each, and take the file.
 
 class Queue {
-  constructor(name, title, empty) {
+  constructor(name, title) {
     this.name = name;
     this.queue = DATA.queues[name];
     this.fileName = name === "suspects" ? "decisions.csv" : `decisions-${name}.csv`;
@@ -12,8 +12,7 @@ class Queue {
     this.view = new View(name, {
       title,
       items: lines,
-      empty,
-      measure: name === "suspects" ? "p of being wrong" : "effect, nats",
+      measure: name === "suspects" ? "probability of being wrong" : "effect on the loss",
       item: lineItem,
       detail: (line) => this.detail(line),
       tools: this.tools(),
@@ -42,14 +41,17 @@ class Queue {
         name: "kind",
         words: "Change",
         of: (line) => line.kind,
-        values: distinct(lines, (line) => line.kind),
+        values: Object.keys(KINDS).filter((kind) =>
+          lines.some((line) => line.kind === kind),
+        ),
         name_of: (kind) => KINDS[kind],
       },
       {
         name: "path",
-        words: "Of",
+        words: "About",
         of: (line) => line.path,
-        values: distinct(lines, (line) => line.path),
+        name_of: (path) => (path === "row" ? "the whole row" : path),
+        values: inPlace(distinct(lines, (line) => line.path)),
       },
       {
         name: "label",
@@ -61,15 +63,17 @@ class Queue {
         name: "current",
         words: "Value now",
         of: (line) => line.current,
-        values: distinct(lines, (line) =>
-          line.kind === "reweight" || line.kind === "drop" ? null : line.current,
+        values: inOrder(
+          distinct(lines, (line) =>
+            line.kind === "reweight" || line.kind === "drop" ? null : line.current,
+          ),
         ),
       },
       {
         name: "group",
         words: "Group",
         of: (line) => row(line).group,
-        values: DATA.groups,
+        values: inOrder(DATA.groups),
       },
     ];
     if (lines.some((line) => line.p !== null)) {
@@ -158,7 +162,10 @@ class Queue {
       return;
     }
     download(this.fileName, decisionsFile(this.queue));
-    this.notice.textContent = `${many(done, "decision")} saved. Next: skclif apply DIR ${this.fileName} – DIR is the folder of this page.`;
+    const saved = `${many(done, "decision")} saved, where the browser keeps downloads.`;
+    this.notice.textContent = DATA.folder
+      ? `${saved} Next, in a terminal there: skclif apply ${folderWords()} ${this.fileName}`
+      : `${saved} Next, in the notebook: explainer.edit(**report.as_edit("${this.fileName}")), with the path of the file.`;
   }
 
   count() {
@@ -188,7 +195,6 @@ class Queue {
         h(
           "p",
           { class: "muted" },
-          "in row ",
           bdi(line.id),
           row.group !== null ? [" · group ", bdi(row.group)] : null,
         ),
@@ -239,7 +245,8 @@ class Queue {
         h(
           "span",
           {},
-          "Wrong with a probability of ",
+          line.p < 0.5 ? "Probably right as it is: wrong" : "Probably wrong,",
+          " with a probability of ",
           h("strong", { text: percent(line.p) }),
           ".",
         ),
@@ -253,7 +260,8 @@ class Queue {
           isAsked(line) ? "If the guess is right, knowing it changes" : "It changes",
           " the mean loss on the held-out texts by ",
           h("strong", { text: signed(line.effect, 2) }),
-          line.effect < 0 ? " (better)." : " (worse).",
+          ` from ${DATA.loss.toFixed(3)}: `,
+          line.effect < 0 ? "better." : "worse.",
         ),
       );
     if (line.guess !== null)
@@ -315,7 +323,13 @@ class Queue {
         " ",
         STATES[state][1],
         own.proposed !== null && state === "edit"
-          ? [": ", bdi(this.nameOf(line, own.proposed))]
+          ? [
+              ": ",
+              h("b", {}, bdi(nameOf(line, own.proposed))),
+              line.proposed !== null && line.kind !== "drop"
+                ? [" (proposed was ", bdi(line.proposed), ")"]
+                : null,
+            ]
           : null,
       ),
       h(
@@ -329,6 +343,7 @@ class Queue {
           : null,
       ),
       picker,
+      h("p", { class: "hint", role: "status" }, farWords(line)),
       field("Why (goes into the trail)", why),
     );
   }
@@ -341,14 +356,10 @@ class Queue {
   }
 
   rejectWords(line) {
-    return line.current === null || line.kind === "drop"
-      ? ["Reject"]
+    if (line.kind === "drop") return ["Keep the row"];
+    return line.current === null
+      ? ["The text does not say"]
       : ["Keep ", bdi(line.current)];
-  }
-
-  nameOf(line, written) {
-    const found = choicesOf(line)?.find((pair) => pair[1] === written);
-    return found ? found[0] || "no annotation" : written;
   }
 
   // Another value than the proposed one: of those that the model knows, or any number.
@@ -356,7 +367,8 @@ class Queue {
     const choices = choicesOf(line);
     this.input = null;
     if (choices !== null && !choices.length) return null;
-    const chosen = decided(line).proposed ?? "";
+    const kept = stateOf(line) === "reject" ? currentWritten(line) : null;
+    const chosen = decided(line).proposed ?? kept ?? "";
     this.input =
       choices === null
         ? this.numberInput(line, chosen)
@@ -367,7 +379,7 @@ class Queue {
     if (choices !== null || line.kind !== "annotate" || isAsked(line)) return picker;
     const takeAway = h(
       "button",
-      { type: "button", class: "quiet", on: { click: () => this.edit("unannotated") } },
+      { type: "button", class: "quiet", on: { click: () => this.edit(UNANNOTATED) } },
       "No annotation: take it away",
     );
     return [picker, h("div", {}, takeAway)];
@@ -393,12 +405,23 @@ class Queue {
       if (value === "") return "no annotation: take it away";
       return value === line.current ? `${value} (as it is)` : value;
     };
+    // Arrows pass through the values, so they keep the picker; Enter goes on.
+    let isPassing = false;
+    const keydown = (event) => {
+      isPassing = /^(Arrow|Page|Home|End|.$)/.test(event.key);
+      if (event.key !== "Enter" || !this.input.value) return;
+      event.preventDefault();
+      this.view.next(1);
+      this.focus();
+    };
     const change = () => {
-      if (this.input.value !== "") this.edit(this.input.value);
+      if (this.input.value === "") return;
+      this.edit(this.input.value);
+      if (isPassing) this.input?.focus();
     };
     return h(
       "select",
-      { on: { change } },
+      { on: { change, keydown, pointerdown: () => { isPassing = false; } } },
       option("", "choose …"),
       others.map(([value, written]) =>
         option(written, words(value), written === chosen),
@@ -408,17 +431,18 @@ class Queue {
 
   edit(written) {
     const line = this.view.shown;
-    const current =
-      (choicesOf(line) ?? []).find((pair) => pair[0] === line.current)?.[1] ??
-      line.current;
-    if (line.current !== null && written === current)
+    if (line.current !== null && written === currentWritten(line))
       this.take(line, { decision: "reject", proposed: null });
     else
       this.take(line, {
         decision: "accept",
         proposed: written === line.proposed ? null : written,
       });
-    this.view.element.querySelector(".decide").focus();
+    this.focus();
+  }
+
+  focus() {
+    this.view.pane.querySelector(".decide")?.focus();
   }
 
   act(what) {
@@ -446,6 +470,6 @@ class Queue {
     decide(line, { ...change, why: this.why?.value ?? "" });
     this.notice.textContent = "";
     this.changed();
-    if (hadFocus) this.view.pane.querySelector(".decide")?.focus();
+    if (hadFocus) this.focus();
   }
 }

@@ -3,19 +3,13 @@
 const VIEWS = ["overview", "mistakes", "suspects", "suggestions", "trail"];
 const made = new Map(); // by name: {view, queue}, made when first visited
 
+// Where nothing is listed, the heading says so, and there is nothing to do.
 function make(name) {
-  if (name === "mistakes") return { view: mistakesView() };
-  if (name === "suspects")
-    return of(
-      new Queue(
-        name,
-        "What may be wrong",
-        "No label and no annotation is probably enough wrong to be listed.",
-      ),
-    );
-  if (name === "suggestions")
-    return of(new Queue(name, "What would help", "No change is suggested."));
-  return {};
+  if (name === "mistakes" && DATA.mistakes.rows.length) return { view: mistakesView() };
+  if (!DATA.queues[name]?.lines.length) return {};
+  return of(
+    new Queue(name, name === "suspects" ? "What may be wrong" : "What would help"),
+  );
 }
 
 function of(queue) {
@@ -23,7 +17,7 @@ function of(queue) {
 }
 
 function address() {
-  const [name, query = ""] = location.hash.slice(1).split("?");
+  const [name, query = ""] = shownHash().slice(1).split("?");
   return [
     VIEWS.includes(name) ? name : "overview",
     new URLSearchParams(query),
@@ -71,4 +65,11 @@ for (const button of document.querySelectorAll("[data-help]")) {
 restore();
 document.addEventListener("keydown", (event) => onKey(event, current));
 window.addEventListener("hashchange", visit);
+document.addEventListener("click", (event) => {
+  const link = FRAMED && event.target.closest("a[href]");
+  if (!link || link.download || !link.hash) return;
+  event.preventDefault(); // it would open the notebook, whose address it is relative to
+  setHash(link.hash);
+  visit();
+});
 visit();

@@ -1,5 +1,18 @@
 // What the page was given, and what was decided on it.
 
+// The address says what is shown. A frame of a notebook has none, so it is kept here.
+const FRAMED = location.protocol === "about:";
+let framedHash = "";
+
+function shownHash() {
+  return FRAMED ? framedHash : location.hash;
+}
+
+function setHash(hash) {
+  if (FRAMED) framedHash = hash;
+  else history.replaceState(null, "", hash);
+}
+
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const HEAD = DATA.head;
 const TRAINING = DATA.training;
@@ -53,6 +66,8 @@ function restore() {
 function isDecided(line) {
   return decided(line).decision !== "";
 }
+
+const UNANNOTATED = "unannotated"; // what takes an amount away, in a file
 
 // The values that can be chosen for a line, each with how a file names it; null if any
 // number can.

@@ -3,30 +3,15 @@
 class View {
   constructor(
     name,
-    { title, items, filters, orders, item, detail, tools = null, empty, measure },
+    { title, items, filters, orders, item, detail, tools = null, measure },
   ) {
     this.name = name;
     this.items = items;
     this.detail = detail;
-    this.empty = empty;
     this.shown = null;
     this.filters = new Filters(filters, orders, () => this.filtered());
     this.list = new List(title, item, (one, isAsked) => this.open(one, isAsked));
     this.summary = h("span", { role: "status" });
-    this.clear = h(
-      "button",
-      {
-        type: "button",
-        class: "quiet small",
-        on: {
-          click: () => {
-            this.filters.clear();
-            this.filtered();
-          },
-        },
-      },
-      "Clear filters",
-    );
     this.pane = h("article", {
       class: "pane",
       tabindex: "-1",
@@ -52,7 +37,6 @@ class View {
             "p",
             { class: "found" },
             this.summary,
-            this.clear,
             h("span", { class: "right", text: measure }),
           ),
           this.list.box,
@@ -88,17 +72,14 @@ class View {
       kept.length === this.items.length
         ? `${count(kept.length)} listed`
         : `${count(kept.length)} of ${count(this.items.length)} listed`;
-    this.clear.hidden = this.filters.parameters().size === 0;
+    this.filters.say();
     this.list.show(kept, place);
     if (place >= 0) this.open(kept[place], isAsked, false);
     else {
       this.shown = null;
       fill(
         this.pane,
-        h("p", {
-          class: "muted",
-          text: this.items.length ? "Nothing passes these filters." : this.empty,
-        }),
+        h("p", { class: "muted", text: "Nothing passes these filters." }),
       );
     }
   }
@@ -124,7 +105,7 @@ class View {
     if (this.shown && this.shown !== this.list.items[0])
       parameters.set("id", this.shown.ref);
     const query = parameters.toString();
-    history.replaceState(null, "", `#${this.name}${query ? `?${query}` : ""}`);
+    setHash(`#${this.name}${query ? `?${query}` : ""}`);
   }
 
   next(step) {

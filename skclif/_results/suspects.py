@@ -1,0 +1,107 @@
+"""Labels and annotations that may be wrong: a frame that reads like a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from ..exceptions import warn_user
+from .shown import with_lines
+from .words import how_many
+
+UNKNOWN = "unknown"  # in the frame's attrs: paths whose heads know nothing
+PROBABLY = 0.5  # probability of being wrong
+WRONG_IS_NOT_HARMFUL = (
+    "Wrong is not the same as harmful: whether a correction would help, suggest_edits "
+    "says."
+)
+_LINES = 10
+_SHOWN_PATHS = 8
+SHOWN = ["row", "path", "current", "proposed", "probability_wrong"]
+LESS = ["loss", "margin", "self_influence", "probability_proposed", "rank"]
+_RENAMED = {"suggested": "proposed", "probability": "probability_wrong"}
+
+
+class SuspectFrame(pd.DataFrame):
+    """A frame of suspects that shows itself as what it is about.
+
+    It still answers to the former names of two columns. Whatever is made of it is an
+    ordinary frame, without either.
+    """
+
+    __module__ = "skclif"
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return pd.DataFrame
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return super().__getitem__(_present(key))
+        if isinstance(key, list) and not _RENAMED.keys().isdisjoint(
+            name for name in key if isinstance(name, str)
+        ):
+            found = super().__getitem__([_present(name) for name in key])
+            return found.set_axis(key, axis=1)
+        return super().__getitem__(key)
+
+    def __getattr__(self, name: str) -> Any:
+        return super().__getattr__(_present(name) if name in _RENAMED else name)
+
+    def __repr__(self) -> str:
+        """Return how many are probably wrong by path, and the first lines."""
+        if not is_whole(self):
+            return super().__repr__()
+        counts = counts_by_path(self)
+        named = [f"{path} {n:,} of {of:,}" for path, n, of in counts[:_SHOWN_PATHS]]
+        if len(counts) > _SHOWN_PATHS:
+            named.append("…")
+        lines = [
+            f"<Suspects: {how_many(len(self), 'value')} judged, the most suspect "
+            f"first; probably wrong: {', '.join(named)}>"
+        ]
+        if self.attrs.get(UNKNOWN):
+            lines.append(f"Nothing can be said of: {', '.join(self.attrs[UNKNOWN])}.")
+        lines.append(WRONG_IS_NOT_HARMFUL)
+        table = pd.DataFrame(self).drop(columns=LESS, errors="ignore")
+        return with_lines("\n".join(lines), table, _LINES)
+
+    def _repr_html_(self) -> str | None:
+        if not is_whole(self):
+            return super()._repr_html_()
+        from .._pages.notebook import html_of
+
+        return html_of(self)
+
+
+def is_whole(suspects: pd.DataFrame) -> bool:
+    """Return whether nobody took away or renamed a column that a view needs."""
+    return set(SHOWN) <= set(suspects.columns)
+
+
+def counts_by_path(suspects: pd.DataFrame) -> list[tuple[str, int, int]]:
+    """Return of every path how many values are probably wrong, and how many there are.
+
+    The paths with the most of them come first. Nothing is counted of paths of which
+    nothing can be said.
+    """
+    unknown = suspects.attrs.get(UNKNOWN, [])
+    frame = pd.DataFrame(suspects)
+    frame = frame[~frame["path"].isin(unknown)]
+    probable = (frame["probability_wrong"] > PROBABLY).groupby(frame["path"])
+    table = probable.agg(["sum", "size"]).sort_values("sum", ascending=False)
+    return [(str(path), int(n), int(of)) for path, n, of in table.itertuples(name=None)]
+
+
+def _present(name: Any) -> Any:
+    """Return the present name of a column, with a warning of the former name."""
+    if not isinstance(name, str) or name not in _RENAMED:
+        return name
+    warn_user(
+        f"The column {name!r} of suspect_labels is now called {_RENAMED[name]!r}; the "
+        "former name will be removed in 0.3.",
+        FutureWarning,
+    )
+    return _RENAMED[name]
