@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .._results.baselines import SCORES, BaselineComparison
+from .._results.bottleneck_report import BottleneckReport
 from .._results.comparison import EditComparison, PairedChange
 from .._results.edits import EditResult
 from .._results.effects import ConceptEffects
@@ -484,6 +485,31 @@ def _(effects: ConceptEffects) -> Sheet:
     )
     more = _more(len(frame) - len(shown), "line", "to_frame()")
     return Sheet.of(repr(effects), tables=[table], more=more)
+
+
+@sheet_of.register
+def _(report: BottleneckReport) -> Sheet:
+    verdicts = [
+        [Cell("words", v.question), words(v.answer), passage({"text": v.words})]
+        for v in report.verdicts
+    ]
+    scores = [
+        [
+            words(line["model"]),
+            share(line["accuracy"], (line["accuracy_low"], line["accuracy_high"])),
+            figure(line["log_loss"]),
+        ]
+        for line in report.scores.to_dict("records")
+    ]
+    tables = [
+        Table("Verdicts", columns("asked", "answer", "because"), verdicts),
+        Table(
+            "Scores of the label on held-out rows; intervals are 95 %",
+            columns("model", "accuracy", "log-loss", numbers=["log-loss"]),
+            scores,
+        ),
+    ]
+    return Sheet.of(repr(report), tables=tables)
 
 
 def _more(n: int, what: str, where: str) -> str:

@@ -51,11 +51,15 @@ def with_lines(summary: str, table: pd.DataFrame, n: int = _LINES) -> str:
     return "\n".join(lines)
 
 
+def one_line(text: str) -> str:
+    """Return a text that cannot break a line or speak to a terminal."""
+    return "".join(c if c.isprintable() else "\N{MIDDLE DOT}" for c in text)
+
+
 def in_one_line(value: Any) -> Any:
     """Return a value as a cell that cannot break a line or speak to a terminal."""
     if isinstance(value, str):
-        line = shorten(value, _CHARACTERS)
-        return "".join(c if c.isprintable() else "\N{MIDDLE DOT}" for c in line)
+        return one_line(shorten(value, _CHARACTERS))
     if value is None or (isinstance(value, float) and value != value):
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else value

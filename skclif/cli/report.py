@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .console import Console
 
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+# Of the verdicts on the bottleneck; all of them are on the page.
+_SAID = ("coarseness", "leakage")
 TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
 
 
@@ -143,6 +145,10 @@ def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> 
             f"read them {quality['corrected']['accuracy']:.1%}; gold concepts alone "
             f"{quality['gold']['accuracy']:.1%}."
         )
+    if found.bottleneck is not None:
+        for verdict in found.bottleneck["verdicts"]:
+            if verdict["name"] in _SAID:
+                console.result(verdict["words"])
     if "auto" in (run.rows.about["options"].get(name) for name in ("C", "concept_C")):
         console.result(_penalties(found.metrics["penalties"]))
     if run.planted is not None:

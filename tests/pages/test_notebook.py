@@ -21,7 +21,9 @@ from skclif import (
 from skclif._pages.notebook import html_of
 from skclif._pages.sheets import parts, style
 from skclif._results.shown import Shown
+from skclif._results.verdicts import Verdict
 from skclif.metrics import (
+    BottleneckReport,
     ConceptEffects,
     InterventionCurve,
     LinearDatamodelingScore,
@@ -148,7 +150,19 @@ def make_effects(say=PLAIN):
     return ConceptEffects(classes, values, changes, np.full((1, 2), 0.5), np.ones(1))
 
 
+def make_report(say=PLAIN):
+    verdict = Verdict(
+        "concepts", "Is every one learned?", "no", f"'food {say}' is not."
+    )
+    scores = {"model": ["gold", "black_box"]}
+    for score in ("accuracy", "log_loss"):
+        scores |= {score: 0.5, f"{score}_low": 0.25, f"{score}_high": np.nan}
+    tables = [pd.DataFrame(scores)] + [pd.DataFrame()] * 4
+    return BottleneckReport((verdict,) * 2, *tables, "soft", 90, 5)
+
+
 MAKERS = {
+    "BottleneckReport": make_report,
     "InfluenceResult": make_influence,
     "SuspectFrame": make_suspects,
     "EditSuggestions": make_suggestions,
