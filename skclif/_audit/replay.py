@@ -555,7 +555,8 @@ def _compare_parameters(
 
 def _parameters(model: ConceptBottleneckClassifier) -> list[np.ndarray]:
     concepts = [*model.concept_coef_, *model.concept_intercept_]
-    return [model.coef_, model.intercept_, *concepts]
+    residual = [] if model.residual_coef_ is None else [model.residual_coef_]
+    return [model.coef_, model.intercept_, *concepts, *residual]
 
 
 def _is_close(new: np.ndarray, old: np.ndarray) -> bool:

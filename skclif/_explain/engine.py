@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn import get_config
 
+from .._inputs.annotations import NOT_IN_CONCEPTS
 from .._inputs.training_rows import TrainingRows, as_features
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
@@ -339,7 +340,7 @@ class Solved:
         concepts += sum(4 * (head.n_scores * n_inputs) ** 2 for head in stack.heads)
         # Softmax takes about a hundred operations per value.
         labels = 100 * label.n_values + 8 * label.n_scores * stack.n_activations
-        if not stack:
+        if not stack or self.bottleneck.residual_scale is not None:
             labels += 6 * n_inputs * label.n_scores
         targets = 2 * n_inputs * (stack.n_scores or label.n_scores)
         return float(
@@ -353,9 +354,18 @@ def _working_memory() -> int:
     return int(get_config()["working_memory"] * 2**20)
 
 
+def term_paths(heads: FittedHeads) -> tuple[str, ...]:
+    """Return the names of the paths that loss terms have by themselves.
+
+    The label's term has two if there is a residual.
+    """
+    residual = () if heads.residual_coef is None else (NOT_IN_CONCEPTS,)
+    return ("label", *heads.names, *residual)
+
+
 def path_names(heads: FittedHeads, method: str) -> tuple[str, ...]:
     """Return the names of the paths of influence by a method."""
-    names = ("label", *heads.names)
+    names = term_paths(heads)
     if method == "first_order" or not heads.n_concepts:
         return names
     return (*names, "interaction")

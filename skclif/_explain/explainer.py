@@ -51,7 +51,13 @@ from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps, check_validation
 from .edits.compare import annotation_codes, compare_heads
 from .edits.solve import Edited, edit_model, effects, heads_of_edit, write_record
-from .engine import METHODS, Solved, path_names, warn_of_hard_activations
+from .engine import (
+    METHODS,
+    Solved,
+    path_names,
+    term_paths,
+    warn_of_hard_activations,
+)
 from .readable import annotations_of, labels_of, texts_of, with_texts_below
 from .requests import (
     check_sources,
@@ -514,7 +520,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return compare_with_retraining(
             solved,
             solved.questions(features, about, None),
-            ("label", *heads.names),
+            term_paths(heads),
             n_rows=n_rows,
             n_paths=n_paths,
             methods=methods,

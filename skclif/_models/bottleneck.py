@@ -45,7 +45,7 @@ from ..numerics.bottleneck import (
 from ..numerics.heads import HeadStack
 from ..numerics.products import dense_rows, largest_size
 from ..numerics.solvers import Convergence
-from ..numerics.sparse import Features, SparseFeatures
+from ..numerics.sparse import Features, Matrix, SparseFeatures
 from .convergence import warn_if_tol_is_coarse, warn_unless_converged
 from .fitted import FittedHeads, class_weights, concept_heads
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
@@ -95,6 +95,12 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     C : float or "auto", default=1.0
         Inverse strength of the L2 penalty on the label head. "auto" takes the value
         from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss.
+    residual_C : float, default=None
+        Lets the label depend on the features directly too, beside the concepts, with
+        this inverse strength of the L2 penalty: the smaller, the less. It is for labels
+        of which the concepts do not say enough, and is reported as "not in the
+        concepts". None: what the concepts do not hold has no part in the label. It
+        needs `concepts` and dense features, and ``C="auto"`` does not change it.
     concept_C : float, "auto" or dict of str to float, default=1.0
         Inverse strength of the L2 penalty on every concept head, or on each by name.
         "auto" chooses a value for each concept in the same way; for a continuous
@@ -130,6 +136,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         Weights of the label head; one row if there are two classes.
     intercept_ : ndarray of shape (n_classes,) or (1,)
         Biases of the label head.
+    residual_coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
+        Weights of the features in the label head, past the concepts; None without
+        `residual_C`.
     concept_coef_ : list of ndarray of shape (n_values, n_features) or (1, n_features)
         Weights of each concept head; one row if the concept has two values or is
         continuous.
@@ -139,6 +148,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         Inverse strength of the L2 penalty on the label head.
     concept_C_ : ndarray of shape (n_concepts,)
         Inverse strength of the L2 penalty on each concept head.
+    residual_C_ : float or None
+        That of the weights past the concepts; None without.
     intervention_prob_ : float
         Share of every row's weight with which the label head was trained on true
         annotations: 0 if `training` is "sequential", 1 if it is "independent".
@@ -165,7 +176,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     has two terms there: one of weight ``(1 - intervention_prob) * w_i`` at its
     predicted concepts, and one of weight ``intervention_prob * w_i`` at its true
     annotations, with predictions where there are none. It is the expectation of the
-    random interventions of [2]_ in training. Biases are not penalised. An
+    random interventions of [2]_ in training. Biases are not penalised. With
+    `residual_C`, the logits have one more term ``R x`` for the features ``x``, and the
+    objective one more penalty, ``||R||^2 / (2 * residual_C)``; it stays convex. An
     annotation of weight 0 counts as missing. The head of a continuous concept is
     :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``. Its loss is half
     the squared error, and its activation is the prediction for every `bottleneck`.
@@ -203,6 +216,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         "bottleneck": [StrOptions({"soft", "logit", "hard"})],
         "intervention_prob": [Interval(Real, 0, 1, closed="both"), None],
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "residual_C": [Interval(Real, 0, None, closed="neither"), None],
         "concept_C": [
             Interval(Real, 0, None, closed="neither"),
             StrOptions({"auto"}),
@@ -224,6 +238,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         bottleneck: str = "soft",
         intervention_prob: float | None = None,
         C: float | str = 1.0,
+        residual_C: float | None = None,
         concept_C: float | str | dict[str, float] = 1.0,
         concept_kinds: dict[str, str] | None = None,
         class_weight: dict[Any, float] | str | None = None,
@@ -235,6 +250,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         self.bottleneck = bottleneck
         self.intervention_prob = intervention_prob
         self.C = C
+        self.residual_C = residual_C
         self.concept_C = concept_C
         self.concept_kinds = concept_kinds
         self.class_weight = class_weight
@@ -314,6 +330,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         sample_weight = check_weights(sample_weight, X)
         class_weight = self._class_weights(classes, y, sample_weight)
         annotations = Annotations.read(concepts, concept_sample_weight, len(X))
+        if self.residual_C is not None:
+            _check_residual(self.residual_C, X, annotations)
         schema, codes = ConceptSchema(), np.empty((len(X), 0))
         if annotations is not None:
             schema, codes = annotations.learn(sample_weight, self.concept_kinds)
@@ -392,10 +410,12 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         """
         check_is_fitted(self)
         logits = self.transform(X) @ self.coef_.T + self.intercept_
+        if self.residual_coef_ is not None:
+            logits += self._residual_logits(X)
         return logits[:, 0] if len(self.classes_) == 2 else logits
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the activations of the concepts: all that the label head sees.
+        """Return the activations of the concepts: all that the label head sees of them.
 
         Parameters
         ----------
@@ -413,7 +433,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         """
         check_is_fitted(self)
         bottleneck, features = self._on_device(X)
-        activations = bottleneck.activations(features)
+        activations = bottleneck.concept_activations(features)
         if isinstance(activations, SparseFeatures):
             return activations.matrix
         return _numpy(activations)
@@ -566,7 +586,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         Returns
         -------
         contributions : ndarray of shape (n_samples, n_classes, n_concepts + 1), float64
-            Centred over the classes; the intercept is last. Their sum over the last
+            Centred over the classes; the intercept is last. With `residual_C` there is
+            one more before it, of what is not in the concepts. Their sum over the last
             axis is the centred logit.
         """
         check_is_fitted(self)
@@ -575,6 +596,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         coef, intercept = _centred(self.coef_), _centred(self.intercept_)
         columns = FittedHeads.of(self).tensors().concepts.activations
         parts = [activations[:, c] @ coef[:, c].T for c in columns]
+        if self.residual_coef_ is not None:
+            parts.append(_centred(self._residual_logits(X).T).T)
         parts.append(np.broadcast_to(intercept, parts[0].shape))
         return np.stack(parts, axis=2)
 
@@ -667,9 +690,22 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             concept_penalties=1 / concept_C,
             **limits,
         )
-        C = find_label_C(self.C, bottleneck, data, sample_weight, concept_C)
+        C = find_label_C(
+            self.C, bottleneck, data, sample_weight, concept_C, self.residual_C
+        )
+        bottleneck = bottleneck.scaled(self.residual_C, C)
         bottleneck, label = fit_label(bottleneck, data, penalty=1 / C, **limits)
         return _Solution(bottleneck, concepts, label, C, concept_C.numpy())
+
+    def _residual_logits(self, X: Any) -> np.ndarray:
+        """Return what goes past the concepts, shaped like `coef_` for every row."""
+        _, features = self._on_device(X)
+        return _numpy(dense_rows(features)) @ self.residual_coef_.T
+
+    def _label_inputs(self, X: Any) -> np.ndarray:
+        """Return the activations, and beside them what the residual sees."""
+        bottleneck, features = self._on_device(X)
+        return _numpy(dense_rows(bottleneck.activations(features)))
 
     def _note_correction(self, bottleneck: Bottleneck, data: TrainingData) -> None:
         """Keep what annotations do to predictions for training rows."""
@@ -718,6 +754,23 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
             )
 
 
+def _check_residual(
+    residual_C: float, X: Matrix, annotations: Annotations | None
+) -> None:
+    if annotations is None:
+        raise ValueError(
+            f"residual_C={residual_C} needs concepts: it is for what they do not hold, "
+            "and without them the label head sees the features as they are. Pass "
+            "concepts= to fit, or leave residual_C=None."
+        )
+    if isinstance(X, SparseFeatures):
+        raise ValueError(
+            f"residual_C={residual_C} needs dense features, got a sparse X of "
+            f"{X.shape[1]:,} features. Put TruncatedSVD before the classifier, convert "
+            "X by X.toarray() if it is small, or leave residual_C=None."
+        )
+
+
 def _warn_of_amounts(classes: np.ndarray, n_rows: int) -> None:
     """Warn of so many whole numbers that they are amounts rather than classes."""
     # scikit-learn speaks of labels of which there are nearly as many as rows.
@@ -736,12 +789,14 @@ def _short(C: Any) -> str:
 
 def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of a model, with what older versions of skclif did not keep."""
-    state = {"intervention_prob": None, **state}
+    state = {"intervention_prob": None, "residual_C": None, **state}
     if "coef_" in state and "C_" not in state:
         state["C_"] = float(state["C"])
         state["concept_C_"] = np.full(state["n_concepts_"], float(state["concept_C"]))
         state["intervention_prob_"] = float(state["training"] == "independent")
         state["_correction"] = None
+    if "coef_" in state:
+        state = {"residual_coef_": None, "residual_C_": None, **state}
     return state
 
 

@@ -215,6 +215,9 @@ def model_bytes(
         arrays[f"concept_intercept.{j}"] = classifier.concept_intercept_[j]
     arrays["class_weight"] = classifier.class_weight_
     arrays["C"] = np.array([classifier.C_], dtype=float)
+    if classifier.residual_coef_ is not None:
+        arrays["residual_coef"] = classifier.residual_coef_
+        arrays["residual_C"] = np.array([classifier.residual_C_], dtype=float)
     arrays["concept_C"] = classifier.concept_C_
     arrays["intervention_prob"] = np.array([classifier.intervention_prob_])
     if classifier._correction is not None:
@@ -285,7 +288,7 @@ def _upgrade(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
 def _classifier(
     arrays: dict[str, np.ndarray], about: dict[str, Any]
 ) -> ConceptBottleneckClassifier:
-    params = dict(about["parameters"])
+    params = {"residual_C": None, **about["parameters"]}  # not in older files
     clf = ConceptBottleneckClassifier(**params)
     if params.keys() != clf.get_params().keys() - set(_PLACES):
         raise ValueError(f"the parameters {sorted(params)}")
@@ -320,6 +323,11 @@ def _classifier(
         clf.class_weight = dict(
             zip(clf.classes_.tolist(), clf.class_weight_.tolist(), strict=True)
         )
+    clf.residual_coef_ = clf.residual_C_ = None
+    if "residual_coef" in arrays:
+        shape = _n_scores(clf.classes_), n_features
+        clf.residual_coef_ = _numbers(arrays.pop("residual_coef"), *shape)
+        clf.residual_C_ = float(_positive(_numbers(arrays.pop("residual_C"), 1))[0])
     clf.C_ = float(_positive(_numbers(arrays.pop("C"), 1))[0])
     clf.concept_C_ = _positive(_numbers(arrays.pop("concept_C"), len(names)))
     prob = float(_numbers(arrays.pop("intervention_prob"), 1)[0])

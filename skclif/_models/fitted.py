@@ -54,6 +54,9 @@ class FittedHeads:
     intervention_prob : float
         Share of every row's weight with which the label head was trained on true
         annotations.
+    residual_coef : ndarray of shape (n_classes, n_features) or (1, n_features), or None
+        What the residual multiplies features by; None without a residual.
+    residual_C : float or None
     label_intercept : bool
         Whether the label head has an intercept.
     tol : float
@@ -72,6 +75,8 @@ class FittedHeads:
     class_weight: np.ndarray
     activation: str = "soft"
     intervention_prob: float = 0.0
+    residual_coef: np.ndarray | None = None
+    residual_C: float | None = None
     label_intercept: bool = True
     tol: float = _TOL
     max_iter: int = _MAX_ITER
@@ -113,6 +118,8 @@ class FittedHeads:
             model.concept_C_,
             model.class_weight_,
             intervention_prob=model.intervention_prob_,
+            residual_coef=model.residual_coef_,
+            residual_C=model.residual_C_,
             **_settings(model),
         )
 
@@ -143,6 +150,7 @@ class FittedHeads:
             concept_C,
             class_weight,
             intervention_prob=bottleneck.intervention_prob,
+            residual_C=model.residual_C,
             **_settings(model),
         ).with_parameters(bottleneck)
 
@@ -179,15 +187,20 @@ class FittedHeads:
                 stack.heads, self.concept_coef, self.concept_intercept, strict=True
             )
         ]
-        parameters = label.from_logit_weights(_join_bias(self.coef, self.intercept))
-        empty = parameters.new_empty(0, self.n_features + 1)
-        return Bottleneck(
+        nothing = torch.empty(0, self.n_features + 1, dtype=torch.float64)
+        bottleneck = Bottleneck(
             stack,
             label,
-            torch.cat([empty, *concepts]).to(device),
-            parameters.to(device),
+            torch.cat([nothing, *concepts]).to(device),
+            nothing,
             intervention_prob=self.intervention_prob,
-        )
+        ).scaled(self.residual_C, self.C)
+        coef = self.coef
+        if bottleneck.residual_scale is not None and self.residual_coef is not None:
+            # Divided as `with_parameters` multiplies.
+            coef = np.hstack([coef, self.residual_coef / bottleneck.residual_scale])
+        parameters = label.from_logit_weights(_join_bias(coef, self.intercept))
+        return replace(bottleneck, label_parameters=parameters.to(device))
 
     def encode(
         self,
@@ -241,10 +254,13 @@ class FittedHeads:
                 zip(left, stack.heads, stack.scores, strict=True)
             )
         ]
-        label = self.coef, self.intercept
+        coef, intercept, residual = self.coef, self.intercept, self.residual_coef
         if not kept[-1]:
             weights = bottleneck.label.to_logit_weights(bottleneck.label_parameters)
-            label = _split_bias(weights)
+            coef, intercept = _split_bias(weights)
+            if bottleneck.residual_scale is not None:
+                residual = bottleneck.residual_scale * coef[:, stack.n_activations :]
+                coef = coef[:, : stack.n_activations].copy()
         return replace(
             self,
             schema=replace(
@@ -252,8 +268,9 @@ class FittedHeads:
                 names=tuple(self.schema.names[j] for j in left),
                 classes=tuple(self.schema.classes[j] for j in left),
             ),
-            coef=label[0],
-            intercept=label[1],
+            coef=coef,
+            intercept=intercept,
+            residual_coef=residual,
             concept_coef=tuple(coef for coef, _ in pairs),
             concept_intercept=tuple(intercept for _, intercept in pairs),
             concept_C=self.concept_C[left],
@@ -269,6 +286,7 @@ class FittedHeads:
         model.class_weight_, model.n_iter_ = self.class_weight, n_iter
         model.C_, model.concept_C_ = self.C, self.concept_C
         model.intervention_prob_ = self.intervention_prob
+        model.residual_coef_, model.residual_C_ = self.residual_coef, self.residual_C
         model.concept_names_in_ = np.asarray(self.schema.names, dtype=object)
         model.concept_classes_ = list(self.schema.classes)
         model.n_concepts_ = self.n_concepts

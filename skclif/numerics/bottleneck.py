@@ -1,5 +1,6 @@
 """The two stages: concept heads on the features, a label head on their activations."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -87,7 +88,8 @@ class LabelRows:
     shares : tuple of float
         Share of a row's weight in each copy. They add up to 1.
     activations : Tensor of shape (n_copies * n_samples, n_activations)
-        The features, perhaps sparse, if there are no concepts.
+        The features, perhaps sparse, if there are no concepts. The inputs of a residual
+        are the last of them, and equal in both copies.
     labels : Tensor of shape (n_copies * n_samples,), int64
     weights : Tensor of shape (n_copies * n_samples,)
         The label's weights times the share of the copy.
@@ -150,10 +152,13 @@ class Bottleneck:
     label : SoftmaxHead
     concept_parameters : Tensor of shape (n_concept_scores, n_features + 1)
     label_parameters : Tensor of shape (n_label_scores, n_activations + 1)
-        Bias last.
+        Bias last; before it the residual's, if there is one.
     intervention_prob : float
         Share of every row's weight with which the label head is trained on true
         annotations, where a row has them. The rest is trained on predictions.
+    residual_scale : float or None
+        If the label head sees the features too, after the activations, what they are
+        multiplied by: Eq. (51) of docs/mathematics.rst.
     """
 
     concepts: HeadStack
@@ -161,6 +166,7 @@ class Bottleneck:
     concept_parameters: Tensor
     label_parameters: Tensor
     intervention_prob: float = 0.0
+    residual_scale: float | None = None
 
     @property
     def n_label_inputs(self) -> int:
@@ -173,9 +179,41 @@ class Bottleneck:
 
     def activations(self, features: Features) -> Features:
         """Return the label head's inputs for new rows, (n_samples, n_activations)."""
+        activations = self.concept_activations(features)
+        if isinstance(activations, SparseFeatures):
+            return activations
+        return self.with_residual(activations, features)
+
+    def concept_activations(self, features: Features) -> Features:
+        """Return the activations of concepts; the features if there are none."""
         if not self.concepts:
             return features
         return self.concepts.predict_activations(self.concept_scores(features))
+
+    def with_residual(self, activations: Tensor, features: Features) -> Tensor:
+        """Return activations of concepts, and what the residual sees beside them.
+
+        No concept moves the inputs of the residual: they are constants of the row.
+        """
+        if self.residual_scale is None:
+            return activations
+        return torch.cat([activations, self.residual_scale * dense_rows(features)], 1)
+
+    def scaled(self, residual_C: float | None, C: float) -> "Bottleneck":
+        """Return the same bottleneck with the residual's inputs scaled to penalties.
+
+        With them, one penalty ``1 / C`` is ``1 / residual_C`` on what the residual
+        multiplies features by: Eq. (51) of docs/mathematics.rst.
+        """
+        if residual_C is None:
+            return self
+        return replace(self, residual_scale=math.sqrt(residual_C / C))
+
+    @property
+    def residual_inputs(self) -> slice:
+        """Which of the label head's inputs are the residual's."""
+        start = self.concepts.n_activations
+        return slice(start, start if self.residual_scale is None else -1)
 
     @property
     def copies(self) -> tuple[tuple[float, bool], ...]:
@@ -243,9 +281,14 @@ class Bottleneck:
     def _with_inputs(self, change: Callable[[Tensor], Tensor]) -> "Bottleneck":
         """Return the same bottleneck with parameters for other features."""
         changed = replace(self, concept_parameters=change(self.concept_parameters))
-        if self.concepts:
+        label = self.label_parameters
+        if not self.concepts:
+            return replace(changed, label_parameters=change(label))
+        if self.residual_scale is None or not label.numel():
             return changed
-        return replace(changed, label_parameters=change(self.label_parameters))
+        n_kept = self.concepts.n_activations
+        label = torch.cat([label[:, :n_kept], change(label[:, n_kept:])], dim=1)
+        return replace(changed, label_parameters=label)
 
 
 def _joined(copies: list[Tensor]) -> Tensor:
@@ -296,7 +339,9 @@ def concept_effects(
 def mean_activations(
     bottleneck: Bottleneck, data: TrainingData, weights: Tensor
 ) -> Tensor:
-    """Return the mean over rows of the label head's inputs in training.
+    """Return the mean over rows of the label head's activations in training.
+
+    It is that of the features if there are no concepts.
 
     Parameters
     ----------
@@ -308,7 +353,8 @@ def mean_activations(
     rows = bottleneck.label_rows(data)
     shares = torch.cat([share * weights for share in rows.shares])
     sums = affine_adjoint(rows.activations, shares[:, None])[0]
-    return sums[:-1] / sums[-1]
+    means = sums[:-1] / sums[-1]
+    return means[: bottleneck.concepts.n_activations] if bottleneck.concepts else means
 
 
 def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:

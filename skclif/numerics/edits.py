@@ -335,9 +335,10 @@ def _without(
     stack = bottleneck.concepts
     kept = [j for j in range(len(stack)) if j not in dropped]
     n_inputs = bottleneck.n_label_inputs
+    positions = torch.arange(n_inputs)
     inputs = torch.cat(
-        [torch.arange(n_inputs)[stack.activations[j]] for j in kept]
-        + [torch.tensor([n_inputs - 1])]
+        [positions[stack.activations[j]] for j in kept]
+        + [positions[stack.n_activations :]]  # of the residual, and the constant
     )
     rest = replace(
         bottleneck,

@@ -74,6 +74,10 @@ class Factors:
         """How many bytes the inverses take as matrices, which newton makes of them."""
         return 8 * sum(len(inverse) ** 2 for inverse in (self.label, *self.concepts))
 
+    def solve_label(self, label: Tensor) -> Tensor:
+        """Solve for derivatives in the label head's parameters alone."""
+        return self.label.solve(label.T).T
+
     def solve(
         self, label: Tensor, concepts: Sequence[Tensor]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -91,7 +95,7 @@ class Factors:
         label, concepts : Tensor and tuple of Tensor
             The solutions, shaped like the arguments.
         """
-        label = self.label.solve(label.T).T
+        label = self.solve_label(label)
         triples = zip(concepts, self.cross, self.concepts, strict=True)
         return label, tuple(
             inverse.solve((part - label @ cross).T).T

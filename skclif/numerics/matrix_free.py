@@ -76,17 +76,7 @@ class MatrixFree:
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Solve the adjoint system; the arguments are those of `Factors.solve`."""
         m, stack = len(label), self.bottleneck.concepts
-        of_label, of_concepts = self.preconditioners
-        shape = m * self.bottleneck.label.n_scores, self.bottleneck.n_label_inputs
-        found = solve_hessian(
-            _copies(self.label_problem, m),
-            self.bottleneck.label_parameters.repeat(m, 1),
-            label.reshape(shape),
-            tol=_TOL,
-            preconditioner=of_label,
-        )
-        _warn_if_open("label", found)
-        label_adjoints = found.solution.reshape(m, -1)
+        label_adjoints, of_concepts = self.solve_label(label), self.preconditioners[1]
         if not stack:
             return label_adjoints, ()
         right = torch.cat(
@@ -110,6 +100,20 @@ class MatrixFree:
         return label_adjoints, tuple(
             parts[:, columns].flatten(1) for columns in stack.scores
         )
+
+    def solve_label(self, label: Tensor) -> Tensor:
+        """Solve for derivatives in the label head's parameters alone."""
+        m = len(label)
+        shape = m * self.bottleneck.label.n_scores, self.bottleneck.n_label_inputs
+        found = solve_hessian(
+            _copies(self.label_problem, m),
+            self.bottleneck.label_parameters.repeat(m, 1),
+            label.reshape(shape),
+            tol=_TOL,
+            preconditioner=self.preconditioners[0],
+        )
+        _warn_if_open("label", found)
+        return found.solution.reshape(m, -1)
 
     def _through_concepts(self, adjoints: Tensor) -> Tensor:
         """Return the cross term times label adjoints, (m * n_concept_scores, d + 1).
@@ -138,8 +142,11 @@ class MatrixFree:
             "ni,mki->nmk", label.inputs(label_rows.activations), matrices
         )
         moved = label.curvature_times(probabilities[:, None], along)
-        in_activations = moved @ bottleneck.label_parameters[:, :-1]
-        in_activations += torch.einsum("nk,mka->nma", residual, matrices[:, :, :-1])
+        concepts = slice(0, bottleneck.concepts.n_activations)
+        in_activations = moved @ bottleneck.label_parameters[:, concepts]
+        in_activations += torch.einsum(
+            "nk,mka->nma", residual, matrices[:, :, concepts]
+        )
         in_activations *= label_rows.weights[:, None, None]
         parts = []
         scores = bottleneck.concepts.split(bottleneck.concept_scores(rows.features))

@@ -111,7 +111,7 @@ class Empty:
     def remove_from(self, heads: FittedHeads) -> FittedHeads:
         """Return heads without the values: among the others, nothing changes."""
         coef, intercept, classes = heads.coef, heads.intercept, heads.classes
-        class_weight = heads.class_weight
+        class_weight, residual = heads.class_weight, heads.residual_coef
         parts: list[np.ndarray] = []
         for j, columns in enumerate(heads.tensors().concepts.activations):
             part = coef[:, columns]
@@ -125,6 +125,8 @@ class Empty:
         coef = np.hstack(parts) if parts else coef
         if self.labels:
             left = _left(len(classes), self.labels)
+            if residual is not None:
+                residual, _ = _among(residual, intercept, left)
             coef, intercept = _among(coef, intercept, left)
             classes, class_weight = _shortest(classes[left]), class_weight[left]
         known = list(heads.schema.classes)
@@ -147,6 +149,7 @@ class Empty:
             class_weight=class_weight,
             coef=coef,
             intercept=intercept,
+            residual_coef=residual,
             concept_coef=tuple(concept_coef),
             concept_intercept=tuple(concept_intercept),
         )
