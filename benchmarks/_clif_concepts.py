@@ -20,7 +20,7 @@ def effect(explainer, X, items):
 
 def contribution(explainer, X, items):
     """Rank by how far what passes through a concept to the logits varies over rows."""
-    parts = explainer.estimator_.contributions(X)[:, :, :-1]
+    parts = explainer.estimator_.contributions(X).values[:, :, :-1]
     return np.abs(parts - parts.mean(axis=0)).mean(axis=(0, 1))
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ._models.reweighter import InfluenceReweighter
     from ._results.baselines import BaselineComparison
     from ._results.comparison import EditComparison
+    from ._results.contributions import ConceptContributions
     from ._results.edit_display import EditDisplay
     from ._results.edits import EditResult
     from ._results.influence import InfluenceResult
@@ -33,6 +34,7 @@ __all__ = [
     "AuditTrail",
     "BaselineComparison",
     "ConceptBottleneckClassifier",
+    "ConceptContributions",
     "ConceptInfluenceExplainer",
     "EditComparison",
     "EditDisplay",
@@ -59,6 +61,7 @@ _HOMES = {
     "AuditTrail": "_audit.trail",
     "BaselineComparison": "_results.baselines",
     "ConceptBottleneckClassifier": "_models.bottleneck",
+    "ConceptContributions": "_results.contributions",
     "ConceptInfluenceExplainer": "_explain.explainer",
     "EditComparison": "_results.comparison",
     "EditDisplay": "_results.edit_display",

@@ -36,6 +36,7 @@ from skclif import (
     AuditTrail,
     BaselineComparison,
     ConceptBottleneckClassifier,
+    ConceptContributions,
     ConceptInfluenceExplainer,
     EditComparison,
     EditDisplay,
@@ -1560,6 +1561,7 @@ ENTRY_POINTS = {
     "InfluenceReweighter.predict_proba": ("X",),
     "InfluenceReweighter.decision_function": ("X",),
     "InfluenceReweighter.score": ("X", "y", "sample_weight"),
+    "ConceptContributions.top": ("k",),
     "InfluenceResult.top": ("k",),
     "InfluenceResult.helpful": ("k",),
     "InfluenceResult.harmful": ("k",),
@@ -1615,6 +1617,8 @@ def estimator(owner):
 @cache
 def fitted(owner, codes=False, named=False):
     """Return a fitted estimator, or the result of one, whose state is never changed."""
+    if owner == "ConceptContributions":
+        return fitted("ConceptBottleneckClassifier").contributions(X)
     if owner == "InfluenceResult":
         return fitted("ConceptInfluenceExplainer").influence(X[:4], Y[:4], paths=True)
     if owner == "EditSuggestions":
@@ -2357,6 +2361,7 @@ ELSEWHERE = {
     ("EditComparison", "to_dict"): "takes no argument",
     ("EditDisplay", "plot"): "tests/results/test_displays.py",
     ("InfluenceDisplay", "plot"): "tests/results/test_displays.py",
+    ("ConceptContributions", "to_frame"): "takes no argument",
     ("EditComparison", "to_frame"): "takes no argument",
     ("EditSuggestions", "to_frame"): "takes no argument",
     ("EditSuggestions", "in_words"): "takes no argument",
@@ -2400,7 +2405,7 @@ def test_every_argument_of_every_method_has_cells():
 def test_every_parameter_has_cells():
     made_by_us = {
         *(BaselineComparison, EditComparison, EditResult, EditSuggestions),
-        *(EditDisplay, InfluenceDisplay, InfluenceResult),
+        *(ConceptContributions, EditDisplay, InfluenceDisplay, InfluenceResult),
         *(ValidationResult, ValidationDisplay, ReplayResult),
         AuditTrail,  # whose path is checked in tests/audit/test_trail.py
     }

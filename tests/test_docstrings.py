@@ -45,6 +45,7 @@ PUBLIC = dict(_public())
 # Nobody constructs a result: its fields are documented as attributes.
 for result in (
     "BaselineComparison",
+    "ConceptContributions",
     "EditComparison",
     "EditResult",
     "EditSuggestions",

@@ -10,9 +10,10 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
 
 from .checks import CheckedScoreMixin
+from .documentation import DocumentedMixin
 
 
-class AroundEstimatorMixin(MetaEstimatorMixin, CheckedScoreMixin):
+class AroundEstimatorMixin(DocumentedMixin, MetaEstimatorMixin, CheckedScoreMixin):
     """A classifier that fits `estimator` as `estimator_`, and predicts with it."""
 
     estimator: Any

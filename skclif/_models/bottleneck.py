@@ -18,7 +18,12 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from .._inputs.annotations import MOST_GRADES, Annotations, ConceptSchema
+from .._inputs.annotations import (
+    MOST_GRADES,
+    NOT_IN_CONCEPTS,
+    Annotations,
+    ConceptSchema,
+)
 from .._inputs.checks import (
     CheckedScoreMixin,
     all_or_nothing,
@@ -30,9 +35,11 @@ from .._inputs.checks import (
     error_context,
 )
 from .._inputs.devices import resolve_device
+from .._inputs.documentation import DocumentedMixin
 from .._inputs.features import check_features
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_features
+from .._results.contributions import INTERCEPT, ConceptContributions
 from ..exceptions import InterventionWarning, ManyValuesWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
@@ -66,7 +73,9 @@ class _Solution(NamedTuple):
     concept_C: np.ndarray
 
 
-class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstimator):
+class ConceptBottleneckClassifier(
+    DocumentedMixin, CheckedScoreMixin, TransformerMixin, BaseEstimator
+):
     """Classify by way of human concepts.
 
     One linear softmax head per concept predicts the concept's value from the features.
@@ -575,7 +584,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         scores = bottleneck.label_scores(activations)
         return _numpy(bottleneck.label.probabilities(scores))
 
-    def contributions(self, X: Any) -> np.ndarray:
+    def contributions(self, X: Any) -> ConceptContributions:
         """Return how much of every logit comes through each concept.
 
         Parameters
@@ -585,21 +594,31 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
 
         Returns
         -------
-        contributions : ndarray of shape (n_samples, n_classes, n_concepts + 1), float64
-            Centred over the classes; the intercept is last. With `residual_C` there is
-            one more before it, of what is not in the concepts. Their sum over the last
-            axis is the centred logit.
+        contributions : ConceptContributions
+            Its `values` have shape (n_samples, n_classes, n_concepts + 1). They are
+            centred over the classes; the intercept is last. With `residual_C` there is
+            one more before it, "not in the concepts". Their sum over the last axis is
+            the centred logit.
         """
         check_is_fitted(self)
         self._require_concepts("contributions")
-        activations = self.transform(X)
+        bottleneck, features = self._on_device(X)
+        activations = _numpy(dense_rows(bottleneck.activations(features)))
         coef, intercept = _centred(self.coef_), _centred(self.intercept_)
-        columns = FittedHeads.of(self).tensors().concepts.activations
+        columns = bottleneck.concepts.activations
         parts = [activations[:, c] @ coef[:, c].T for c in columns]
+        names = [str(name) for name in self.concept_names_in_]
         if self.residual_coef_ is not None:
+            names.append(NOT_IN_CONCEPTS)
             parts.append(_centred(self._residual_logits(X).T).T)
         parts.append(np.broadcast_to(intercept, parts[0].shape))
-        return np.stack(parts, axis=2)
+        index = _index_of(X)
+        return ConceptContributions(
+            np.stack(parts, axis=2),
+            self.classes_,
+            (*names, INTERCEPT),
+            pd.RangeIndex(len(activations)) if index is None else index,
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -23,6 +23,7 @@ from sklearn.utils import Tags
 from tqdm import tqdm
 
 from .._inputs.devices import resolve_device
+from .._inputs.documentation import DocumentedMixin
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
@@ -35,7 +36,7 @@ __all__ = ["SentenceEmbedder"]
 
 
 class SentenceEmbedder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Embed texts with a pretrained sentence-transformers model.
 

@@ -123,7 +123,7 @@ def test_a_continuous_concept_is_scikit_learns_ridge(data, training):
     label = _label_reference(1.0, training, activations, true, y, weights)
     _assert_same_head(clf.coef_, clf.intercept_, label)
     np.testing.assert_allclose(
-        clf.contributions(X).sum(axis=2), clf.decision_function(X), atol=1e-12
+        clf.contributions(X).values.sum(axis=2), clf.decision_function(X), atol=1e-12
     )
 
 
@@ -194,7 +194,7 @@ def test_the_label_head_sees_what_it_is_told(data, bottleneck):
     reference = _reference(1.0, clf.transform(X), y)
     _assert_same_head(clf.coef_, clf.intercept_, reference)
     np.testing.assert_allclose(
-        clf.contributions(X).sum(axis=2), clf.decision_function(X), atol=1e-12
+        clf.contributions(X).values.sum(axis=2), clf.decision_function(X), atol=1e-12
     )
 
 
@@ -596,7 +596,7 @@ def test_intervening_puts_in_the_true_activations(fitted, data):
 
 def test_contributions_sum_to_the_centred_logits(fitted, data):
     X = data[0]
-    contributions = fitted.contributions(X)
+    contributions = fitted.contributions(X).values
     assert contributions.shape == (len(X), 3, 4)
     np.testing.assert_allclose(
         contributions.sum(axis=2), fitted.decision_function(X), atol=1e-12
@@ -608,10 +608,29 @@ def test_contributions_sum_to_the_centred_logits(fitted, data):
     )
 
 
+def test_contributions_have_names_and_the_index(fitted, data):
+    X, _, concepts = data
+    index = pd.Index([f"r{i}" for i in range(len(X))])
+    found = fitted.contributions(pd.DataFrame(X, index=index))
+    assert found.concepts == (*concepts.columns, "intercept")
+    assert found.classes.tolist() == fitted.classes_.tolist()
+    assert found.index.equals(index)
+    assert found.top(1)["class"].tolist() == fitted.predict(X).tolist()
+    assert fitted.contributions(X).index.equals(pd.RangeIndex(len(X)))
+
+
+def test_contributions_do_not_depend_on_the_output_of_transform(data):
+    X, y, concepts = data
+    clf = ConceptBottleneckClassifier().fit(X, y, concepts=concepts)
+    expected = clf.contributions(X).values
+    clf.set_output(transform="pandas")
+    np.testing.assert_array_equal(clf.contributions(X).values, expected)
+
+
 def test_contributions_of_two_classes():
     X, y, concepts = make_concept_data(n_classes=2)
     clf = ConceptBottleneckClassifier().fit(X, y, concepts=concepts)
-    totals = clf.contributions(X).sum(axis=2)
+    totals = clf.contributions(X).values.sum(axis=2)
     np.testing.assert_allclose(totals[:, 1] - totals[:, 0], clf.decision_function(X))
 
 

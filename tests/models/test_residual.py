@@ -119,7 +119,10 @@ def test_correcting_concepts_keeps_the_residual(fitted, data):
 def test_contributions_name_it_before_the_intercept(n_classes):
     X, _, _ = data = make_concept_data(n_classes=n_classes)
     clf = fit(data)
-    found = np.asarray(clf.contributions(X))
+    contributions = clf.contributions(X)
+    assert contributions.concepts[2:] == ("price", "not in the concepts", "intercept")
+    assert "not in the concepts" in contributions.top(4)["concept"].tolist()
+    found = np.asarray(contributions)
     assert found.shape == (len(X), n_classes, 3 + 2)
     logits = clf.decision_function(X)
     if n_classes == 2:

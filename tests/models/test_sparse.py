@@ -427,7 +427,7 @@ def test_a_bottleneck_never_makes_features_dense(never_dense, large):
     with little_memory():
         model = ConceptBottleneckClassifier().fit(X, y, concepts=concepts)
         assert model.predict_proba(X).shape == (3000, 3)
-        assert model.contributions(X).shape == (3000, 3, 4)
+        assert model.contributions(X).values.shape == (3000, 3, 4)
         model.predict_concepts(X)
 
 

@@ -336,7 +336,7 @@ def test_chosen_values_give_what_intervene_gives(visit, audited, file, data):
         page.get_by_role("button", name="As predicted").click()
         shown = np.array(_shown_probabilities(page))[classes]
         np.testing.assert_allclose(shown, model.predict_proba(X)[0], atol=1e-6)
-        found = model.contributions(X)[0]
+        found = model.contributions(X).values[0]
         said, true = (
             model.classes_.astype(str).tolist().index(row[w])
             for w in ("predicted", "label")
