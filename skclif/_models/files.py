@@ -288,9 +288,10 @@ def _upgrade(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
 def _classifier(
     arrays: dict[str, np.ndarray], about: dict[str, Any]
 ) -> ConceptBottleneckClassifier:
-    params = {"residual_C": None, **about["parameters"]}  # not in older files
+    params = dict(about["parameters"])
     clf = ConceptBottleneckClassifier(**params)
-    if params.keys() != clf.get_params().keys() - set(_PLACES):
+    # Older files have no residual_C, and mean None.
+    if params.keys() | {"residual_C"} != clf.get_params().keys() - set(_PLACES):
         raise ValueError(f"the parameters {sorted(params)}")
     clf._validate_params()
     _check_padding([about["classes"], *(c["values"] for c in about["concepts"])])
