@@ -21,7 +21,13 @@ from .kinds import LABEL, in_order, orders
 from .models import Models, messages
 from .predictions import held_out_predictions
 from .proposals import suggestions_table, suspects_table, without_paths
-from .quality import doubts_of, groups_table, metrics_of, what_was_learned
+from .quality import (
+    doubts_of,
+    groups_table,
+    metrics_of,
+    past_concepts,
+    what_was_learned,
+)
 from .rows import Reviews
 
 
@@ -220,7 +226,10 @@ def audit(
         groups=groups,
         mistakes=mistakes,
         spreads=models.spreads,
-        metrics=metrics_of(models, used, predictions, groups),
+        metrics={
+            **metrics_of(models, used, predictions, groups),
+            **past_concepts(model, held_out),
+        },
         counts=counts,
         evidence=evidence(models, used, held_out, predictions, wrong, seed),
         fingerprints={
