@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 from scipy.special import softmax
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
@@ -254,6 +255,11 @@ def test_dense_and_sparse_rows_predict_the_same(fitted, data):
     np.testing.assert_allclose(
         fitted.decision_function(rows), fitted.decision_function(X[:5])
     )
+
+
+def test_its_penalty_is_named_where_a_fit_ends_early(data):
+    with pytest.warns(ConvergenceWarning, match="or lower C, residual_C and concept_C"):
+        fit(data, max_iter=1)
 
 
 @pytest.mark.parametrize("value", [0, -1.0, "auto", np.inf])
