@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from skclif import SentenceEmbedder
-from skclif.datasets import fetch_cebab, load_reviews
+from skclif.datasets import fetch_cebab, fetch_patient_feedback, load_reviews
 
 CONCEPTS = [
     "food",
@@ -63,9 +63,8 @@ def read_task(
         bunch = fetch_cebab(part)
         return bunch.data, bunch.target, bunch.concepts
     if name == "nhs":
-        frame = pd.read_csv(_data("nhs_feedback") / f"{part}.csv", dtype=str)
-        themes = frame.loc[:, "gratitude":"food and drink"]
-        return frame["text"], frame["label"], themes
+        bunch = fetch_patient_feedback(part)
+        return bunch.data, bunch.target, bunch.concepts
     frame = _published(name, part)
     concepts = frame[CONCEPTS[:n_concepts]]
     return frame["description"], frame["review_majority"].astype(int), concepts

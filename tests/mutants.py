@@ -1145,6 +1145,27 @@ MUTANTS = [
     # --- metrics ----------------------------------------------------------------------
     Mutant(
         "metrics",
+        "outputs[counterfactual] - outputs[base]",
+        "outputs[base] - outputs[counterfactual]",
+        "an effect is the counterfactual minus the base",
+        ("tests/metrics/test_counterfactuals.py",),
+    ),
+    Mutant(
+        "metrics",
+        "if base == other or len(concepts) != 1:",
+        "if base == other or not concepts:",
+        "edits of two concepts are no pair",
+        ("tests/metrics/test_counterfactuals.py",),
+    ),
+    Mutant(
+        "metrics",
+        "+ 0.5 * (guess[larger] == guess[smaller])",
+        "+ 1.0 * (guess[larger] == guess[smaller])",
+        "equal estimates order nothing",
+        ("tests/metrics/test_counterfactuals.py",),
+    ),
+    Mutant(
+        "metrics",
         "= -np.log(np.clip(own,",
         "= np.log(np.clip(own,",
         "a loss is minus the log-probability",

@@ -1851,6 +1851,15 @@ PARAMETERS = {
         "n_retries": ("zero", "huge", "True"),
         "delay": ("zero", "huge", "a fraction", "True"),
     },
+    datasets.fetch_patient_feedback: {
+        "subset": {},
+        "data_home": ("None", "a text"),
+        "download_if_missing": FLAG,
+        "as_frame": FLAG,
+        "return_X_y": FLAG,
+        "n_retries": ("zero", "huge", "True"),
+        "delay": ("zero", "huge", "a fraction", "True"),
+    },
     datasets.load_reviews: {
         "path": {"a text": "There is no file 'no such'"},
         "text": {
@@ -1910,6 +1919,7 @@ def call(tiny_encoder, tmp_path_factory):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     reviews = folder / "reviews.csv"
     (folder / "CEBaB-v1.1.zip").write_text("none")
+    (folder / "v6framework_230831.csv").write_text("none")
     reviews.write_text("text,label\nGreat soup,5\nLong wait,2\n")
 
     def call(owner, **parameters):

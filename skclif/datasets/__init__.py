@@ -2,6 +2,12 @@
 
 from ._cebab import fetch_cebab
 from ._generated import make_concept_reviews
+from ._patient_feedback import fetch_patient_feedback
 from ._reviews import load_reviews
 
-__all__ = ["fetch_cebab", "load_reviews", "make_concept_reviews"]
+__all__ = [
+    "fetch_cebab",
+    "fetch_patient_feedback",
+    "load_reviews",
+    "make_concept_reviews",
+]

@@ -1,32 +1,26 @@
 """CEBaB: restaurant reviews annotated and edited by people (Abraham et al., 2022)."""
 
-import hashlib
 import io
 import json
 import os
-import time
 import zipfile
 from collections.abc import Sequence
-from http.client import HTTPException
-from numbers import Integral, Real
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
-from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
-from .._inputs.sklearn import Interval, StrOptions, validate_params
-from ..exceptions import DataFileError, warn_user
+from .._inputs.sklearn import StrOptions, validate_params
+from ._official import FETCHING, OfficialFile
 
 _FILE_NAME = "CEBaB-v1.1.zip"
 _COMMIT = "2a5d2896bd18a5cc30b95e89a45095241954577d"
-_URL = f"https://github.com/CEBaBing/CEBaB/raw/{_COMMIT}/{_FILE_NAME}"
-_SHA256 = "afe8ebcb5d18f33297512cd5c7e05f1590b82fb0683367042454c3eda7d5c6ae"
-_TIMEOUT = 60  # seconds without an answer
+_FILE = OfficialFile(
+    _FILE_NAME,
+    f"https://github.com/CEBaBing/CEBaB/raw/{_COMMIT}/{_FILE_NAME}",
+    "afe8ebcb5d18f33297512cd5c7e05f1590b82fb0683367042454c3eda7d5c6ae",
+)
 
 _CONCEPTS = ("food", "ambiance", "service", "noise")
 _VALUES = ("Negative", "Positive", "unknown")
@@ -67,7 +61,7 @@ https://creativecommons.org/licenses/by/4.0/
 
 Source: https://github.com/CEBaBing/CEBaB, the file {_FILE_NAME}
 at commit {_COMMIT}, SHA-256
-{_SHA256}
+{_FILE.sha256}
 
 Please cite: Eldar David Abraham, Karel D'Oosterlinck, Amir Feder, Yair Gat, Atticus
 Geiger, Christopher Potts, Roi Reichart and Zhengxuan Wu. CEBaB: Estimating the causal
@@ -89,13 +83,8 @@ effects of real-world concepts on NLP model behavior. 2022. arXiv:2205.14140.
                 }
             )
         ],
-        "data_home": [str, os.PathLike, None],
-        "download_if_missing": ["boolean"],
         "drop_no_majority": ["boolean"],
-        "as_frame": ["boolean"],
-        "return_X_y": ["boolean"],
-        "n_retries": [Interval(Integral, 0, None, closed="left")],
-        "delay": [Interval(Real, 0, None, closed="left")],
+        **FETCHING,
     },
     prefer_skip_nested_validation=True,
 )
@@ -214,7 +203,7 @@ def fetch_cebab(
     >>> reviews.concepts.shape  # doctest: +SKIP
     (1673, 4)
     """
-    archive = _archive(data_home, download_if_missing, n_retries, delay)
+    archive = _FILE.read(data_home, download_if_missing, n_retries, delay)
     records = _records(archive, "train_exclusive" if subset == "train" else subset)
     if drop_no_majority:
         records = [r for r in records if r["review_majority"] != _NO_MAJORITY]
@@ -247,73 +236,6 @@ def fetch_cebab(
 
 
 fetch_cebab.__module__ = "skclif.datasets"
-
-
-def _archive(
-    data_home: str | os.PathLike[str] | None,
-    download_if_missing: bool,
-    n_retries: int,
-    delay: float,
-) -> bytes:
-    """Return the content of the official zip file, checked; it fits in memory."""
-    if folder := os.environ.get("SKCLIF_DATA"):
-        path = Path(folder, _FILE_NAME)
-        if path.is_file():
-            return _checked(path.read_bytes(), path, "Replace it by the official one")
-    path = Path(get_data_home(data_home), "skclif", _FILE_NAME)
-    if path.is_file():
-        return _checked(path.read_bytes(), path, "Delete it and fetch it again")
-    if not download_if_missing:
-        raise OSError(
-            f"{_FILE_NAME} is neither in the folder that the environment variable "
-            f"SKCLIF_DATA names ({folder!r}) nor at {str(path)!r}, and "
-            "download_if_missing=False."
-        )
-    content = _download(n_retries, delay)
-    _write(path, content)
-    return content
-
-
-def _checked(content: bytes, source: object, remedy: str) -> bytes:
-    found = hashlib.sha256(content).hexdigest()
-    if found != _SHA256:
-        raise DataFileError(
-            f"{source} is not the official {_FILE_NAME}: expected SHA-256 {_SHA256}, "
-            f"got {found}. {remedy}, from {_URL}"
-        )
-    return content
-
-
-def _download(n_retries: int, delay: float) -> bytes:
-    for _ in range(n_retries):
-        try:
-            return _read_url()
-        except (OSError, DataFileError) as error:
-            warn_user(f"Trying again: {error}", UserWarning)
-            time.sleep(delay)
-    return _read_url()
-
-
-def _read_url() -> bytes:
-    try:
-        with urlopen(_URL, timeout=_TIMEOUT) as response:
-            content: bytes = response.read()
-    except (OSError, HTTPException) as error:
-        raise OSError(
-            f"{_FILE_NAME} could not be downloaded from {_URL} ({error}). Without a "
-            "network, put the file in a folder and name that folder in the environment "
-            "variable SKCLIF_DATA."
-        ) from error
-    return _checked(content, "What was downloaded", "Try again later")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write all or nothing, also when two processes fetch at the same time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent) as folder:
-        part = Path(folder, _FILE_NAME)
-        part.write_bytes(content)
-        os.replace(part, path)
 
 
 def _records(archive: bytes, subset: str) -> list[_Record]:

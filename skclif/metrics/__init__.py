@@ -1,4 +1,4 @@
-"""How well influence predicts retraining, and what correcting concepts is worth."""
+"""How well influence predicts retraining, and what concepts do to the label."""
 
 from .._results.effects import ConceptEffectDisplay, ConceptEffects
 from .._results.interventions import InterventionCurve
@@ -9,6 +9,8 @@ from .._results.removal import (
 )
 from ._clean_scorer import make_clean_scorer
 from ._concept_effects import concept_effects
+from ._counterfactuals import cace, counterfactual_pairs, estimate_icace, icace
+from ._effect_scores import icace_error, order_faithfulness
 from ._influence_scores import linear_datamodeling_score, removal_curve
 from ._intervention_display import InterventionCurveDisplay
 from ._interventions import intervention_curve
@@ -21,9 +23,15 @@ __all__ = [
     "LinearDatamodelingScore",
     "RemovalCurve",
     "RemovalCurveDisplay",
+    "cace",
     "concept_effects",
+    "counterfactual_pairs",
+    "estimate_icace",
+    "icace",
+    "icace_error",
     "intervention_curve",
     "linear_datamodeling_score",
     "make_clean_scorer",
+    "order_faithfulness",
     "removal_curve",
 ]

@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import zipfile
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -89,8 +90,12 @@ def archive(monkeypatch):
         # Large in the official archive, and not parsed unless asked for.
         files.writestr("CEBaB-v1.1/train_inclusive.json", "not JSON")
     content = buffer.getvalue()
-    monkeypatch.setattr(_cebab, "_SHA256", hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(_cebab, "_URL", "http://127.0.0.1:1/unreachable.zip")
+    tiny = replace(
+        _cebab._FILE,
+        url="http://127.0.0.1:1/unreachable.zip",
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+    monkeypatch.setattr(_cebab, "_FILE", tiny)
     monkeypatch.delenv("SKCLIF_DATA", raising=False)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
@@ -121,7 +126,7 @@ def serve(monkeypatch):
         serving.start()
         servers.append(server)
         url = f"http://127.0.0.1:{server.server_port}/CEBaB-v1.1.zip"
-        monkeypatch.setattr(_cebab, "_URL", url)
+        monkeypatch.setattr(_cebab, "_FILE", replace(_cebab._FILE, url=url))
         return left
 
     yield start
@@ -145,11 +150,11 @@ def folder(archive, monkeypatch, tmp_path):
 
 
 def test_official_address_and_checksum():
-    assert _cebab._URL == (
+    assert _cebab._FILE.url == (
         "https://github.com/CEBaBing/CEBaB/raw/"
         "2a5d2896bd18a5cc30b95e89a45095241954577d/CEBaB-v1.1.zip"
     )
-    assert _cebab._SHA256 == (
+    assert _cebab._FILE.sha256 == (
         "afe8ebcb5d18f33297512cd5c7e05f1590b82fb0683367042454c3eda7d5c6ae"
     )
 

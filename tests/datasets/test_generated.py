@@ -40,7 +40,12 @@ def test_import_is_cheap():
 
 
 def test_public_names():
-    assert datasets.__all__ == ["fetch_cebab", "load_reviews", "make_concept_reviews"]
+    assert datasets.__all__ == [
+        "fetch_cebab",
+        "fetch_patient_feedback",
+        "load_reviews",
+        "make_concept_reviews",
+    ]
     assert all(callable(getattr(datasets, name)) for name in datasets.__all__)
 
 
