@@ -29,7 +29,7 @@ from skclif import (
     SentenceEmbedder,
     make_text_pipeline,
 )
-from skclif._baselines.indicators import Indicators
+from skclif._inputs.indicators import Indicators
 from skclif._text.weights import DEFAULT_MODEL, find_model
 from skclif.datasets import make_concept_reviews
 

@@ -15,7 +15,7 @@ import numpy as np
 from skclif import ConceptBottleneckClassifier
 from skclif._results.interventions import paired_mean
 from skclif.exceptions import InterventionWarning, PenaltyWarning
-from skclif.metrics._residual import residual_share
+from skclif.metrics._residual import without_residual
 
 from .results import BenchmarkParser, write_table
 from .tasks import load_task
@@ -76,8 +76,7 @@ def lines(task, n_concepts, residual_C):
         change, reach = paired_mean((loss - reference)[None], np.ones(len(loss)))
         share = [None] * 3
         if value is not None:
-            one = residual_share(clf, test.X, test.y)
-            share = [one.share, one.low, one.high]
+            share = share_past(clf, train, test)
         corrected = None
         if clf.n_concepts_:
             proba = clf.intervene(test.X, test.concepts)
@@ -100,8 +99,29 @@ def lines(task, n_concepts, residual_C):
     return rows
 
 
+def share_past(clf, train, test):
+    """Return the share of what a model knows that goes past its concepts, low, high.
+
+    It is as `bottleneck_report` has it. The interval of a ratio of two means over rows
+    is linearised in both.
+    """
+    weight = np.ones(len(test.y))
+    own = _losses(clf, test)
+    without = _own_losses(without_residual(clf, test.X, weight), clf, test)
+    shares = (train.y[:, None] == clf.classes_).mean(axis=0)
+    prior = _own_losses(np.tile(shares, (len(test.y), 1)), clf, test)
+    known = (prior - own).mean()
+    share = (without - own).mean() / known
+    rest = without - own - share * (prior - own)
+    _, (reach,) = paired_mean(rest[None], weight)
+    return [float(share), float(share - reach / known), float(share + reach / known)]
+
+
 def _losses(clf, part):
-    proba = clf.predict_proba(part.X)
+    return _own_losses(clf.predict_proba(part.X), clf, part)
+
+
+def _own_losses(proba, clf, part):
     return -np.log(proba[np.arange(len(proba)), np.searchsorted(clf.classes_, part.y)])
 
 

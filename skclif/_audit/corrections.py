@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._baselines.indicators import Indicators
+from .._inputs.indicators import Indicators
 from .._models.bottleneck import ConceptBottleneckClassifier
 from ..exceptions import PenaltyWarning
 from .rows import Reviews

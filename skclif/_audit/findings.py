@@ -16,18 +16,13 @@ import pandas as pd
 from .._inputs.annotations import plain_value
 from .evidence import Evidence, evidence
 from .fingerprints import data_fingerprint, model_fingerprint
+from .honesty import as_json, honesty, shares_of_paths
 from .influence import N_TRACED, influence_table, most_at_once, trace
 from .kinds import LABEL, in_order, orders
 from .models import Models, messages
 from .predictions import held_out_predictions
 from .proposals import suggestions_table, suspects_table, without_paths
-from .quality import (
-    doubts_of,
-    groups_table,
-    metrics_of,
-    past_concepts,
-    what_was_learned,
-)
+from .quality import doubts_of, groups_table, metrics_of, what_was_learned
 from .rows import Reviews
 
 
@@ -95,6 +90,12 @@ class Audit:
         What the page shows besides.
     fingerprints : dict
         SHA-256 of the training data as used and of the fitted coefficients.
+    bottleneck : dict or None
+        Whether the concepts carry the predictions: ``verdicts`` (name, question, answer
+        and words), ``estimates`` (name, of, value, low, high, unit), as
+        :class:`skclif.metrics.BottleneckReport` describes them, and
+        ``influence_by_path``, the share of all influence on the mean held-out loss, by
+        size. None without concepts or held-out rows.
     nothing_learned : tuple of str
         "label" and concepts of which the model learned nothing. No suspects of these
         are listed, because rare values would be called wrong for being rare.
@@ -118,6 +119,7 @@ class Audit:
     counts: dict[str, int]
     evidence: Evidence
     fingerprints: dict[str, str]
+    bottleneck: dict[str, Any] | None
     nothing_learned: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -203,6 +205,7 @@ def audit(
             predictions,
             explainer.classes_,
         )
+    report = honesty(models, used, held_out, predictions, seed)
     overall = influence[influence["target"] == "all"]
     counts = {
         "training_rows": len(used),
@@ -226,16 +229,14 @@ def audit(
         groups=groups,
         mistakes=mistakes,
         spreads=models.spreads,
-        metrics={
-            **metrics_of(models, used, predictions, groups),
-            **past_concepts(model, held_out),
-        },
+        metrics=metrics_of(models, used, predictions, groups),
         counts=counts,
         evidence=evidence(models, used, held_out, predictions, wrong, seed),
         fingerprints={
             "training_data": data_fingerprint(train),
             "coefficients": model_fingerprint(model),
         },
+        bottleneck=as_json(report, shares_of_paths(traced.paths, traced.mean[kept])),
         nothing_learned=tuple(one.path for one in learned if one.path in nothing),
         warnings=(
             *doubts_of(learned, advice),

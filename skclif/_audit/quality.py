@@ -12,7 +12,6 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 from .._inputs.annotations import format_value, plain_value
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._results.words import how_many
-from ..metrics._residual import residual_share
 from .models import Models
 from .predictions import label_columns
 from .rows import Reviews
@@ -264,25 +263,6 @@ def metrics_of(
             for line in groups.to_dict("records")
         ]
     return metrics
-
-
-def past_concepts(
-    model: ConceptBottleneckClassifier, held_out: Reviews
-) -> dict[str, Any]:
-    """Return what share of what a model knows goes past its concepts, if anything does.
-
-    As ``not_in_concepts``: ``share`` with its 95 % ``interval``, and the model's
-    ``residual_C``. Both are None if the model knows nothing.
-    """
-    if model.residual_coef_ is None:
-        return {}
-    found = residual_share(model, held_out.features, held_out.labels)
-    share, *interval = (
-        None if np.isnan(part) else part
-        for part in (found.share, found.low, found.high)
-    )
-    about = {"share": share, "interval": interval, "residual_C": model.residual_C_}
-    return {"not_in_concepts": about}
 
 
 def groups_table(

@@ -149,6 +149,7 @@ class RunRecord:
             "scores": found.evidence.scores,
             "confusion": found.evidence.confusion,
             "corrections": found.evidence.corrections,
+            "bottleneck": found.bottleneck,
             "suggestions": found.suggested,
             "nothing_learned": list(found.nothing_learned),
             "warnings": [*found.warnings, *self.notes, *about["cut"]],

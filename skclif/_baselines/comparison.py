@@ -21,6 +21,7 @@ from sklearn.utils import check_random_state
 from .._inputs.annotations import Annotations
 from .._inputs.checks import check_labels, check_row_order, error_context
 from .._inputs.devices import resolve_device
+from .._inputs.indicators import Indicators
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.words import how_many
 from .._text.embedder import SentenceEmbedder, as_texts
@@ -31,7 +32,6 @@ from ..exceptions import (
     TruncatedTextWarning,
     warn_user,
 )
-from .indicators import Indicators
 from .pipelines import make_text_pipeline, sentence_vectors
 
 _BOOTSTRAPS = 500

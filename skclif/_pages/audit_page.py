@@ -87,6 +87,7 @@ def _context(
         "stages": failures_table(audit, FAILURES),
         "confusion": confusion_table(audit.evidence.confusion),
         "curve": curve(audit),
+        "bottleneck": audit.bottleneck,
         "groups": [] if audit.groups is None else audit.groups.to_dict("records"),
         "failures": FAILURES,
         "suspects": {

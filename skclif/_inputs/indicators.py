@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import format_value
+from .annotations import format_value
 
 
 @dataclass(frozen=True)

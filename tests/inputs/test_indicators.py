@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from skclif._baselines.indicators import Indicators
+from skclif._inputs.indicators import Indicators
 
 NONE = None
 
