@@ -42,7 +42,7 @@ from ..numerics.bottleneck import (
     fit_label,
     substitute,
 )
-from ..numerics.heads import HeadStack
+from ..numerics.heads import HeadStack, SoftmaxHead
 from ..numerics.products import dense_rows, largest_size
 from ..numerics.solvers import Convergence
 from ..numerics.sparse import Features, SparseFeatures
@@ -662,7 +662,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         bottleneck, concepts = fit_concepts(
             data,
             heads,
-            n_classes,
+            SoftmaxHead(n_classes),
             intervention_prob=self._intervention_prob(),
             concept_penalties=1 / concept_C,
             **limits,

@@ -6,10 +6,11 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from .heads import Head, HeadsProblem, HeadStack, SoftmaxHead
+from .bounded import minimise
+from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
 from .products import affine, affine_adjoint, dense_rows
 from .row_space import RowSpace, row_space
-from .solvers import Convergence, head_groups, joined, newton_cg
+from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
 
 
@@ -147,7 +148,7 @@ class Bottleneck:
     concepts : HeadStack
         One head per concept. Without heads there is no bottleneck: the label head sees
         the features.
-    label : SoftmaxHead
+    label : CategoricalHead
     concept_parameters : Tensor of shape (n_concept_scores, n_features + 1)
     label_parameters : Tensor of shape (n_label_scores, n_activations + 1)
         Bias last.
@@ -157,7 +158,7 @@ class Bottleneck:
     """
 
     concepts: HeadStack
-    label: SoftmaxHead
+    label: CategoricalHead
     concept_parameters: Tensor
     label_parameters: Tensor
     intervention_prob: float = 0.0
@@ -331,7 +332,7 @@ def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
 def fit_concepts(
     data: TrainingData,
     concept_heads: Sequence[Head],
-    n_classes: int,
+    label: CategoricalHead,
     *,
     intervention_prob: float,
     concept_penalties: Tensor,
@@ -345,7 +346,7 @@ def fit_concepts(
     data : TrainingData
     concept_heads : sequence of Head
         One head per concept. Without heads there is no bottleneck.
-    n_classes : int
+    label : CategoricalHead
     intervention_prob : float
         Share of every row's weight with which the label head is to be trained on true
         annotations, where a row has them.
@@ -361,7 +362,6 @@ def fit_concepts(
         concept_problem(stack, data, concept_penalties), tol=tol, max_iter=max_iter
     )
     nothing = data.features.new_empty(0)
-    label = SoftmaxHead(n_classes)
     bottleneck = Bottleneck(stack, label, parameters, nothing, intervention_prob)
     return bottleneck, convergence
 
@@ -436,16 +436,16 @@ def solve_heads(
         solved, fits = torch.empty_like(start), []
         for group in head_groups(problem):
             columns, part = stack.columns(group), problem.of_heads(group)
-            solved[columns], fit = newton_cg(
+            solved[columns], fit = minimise(
                 part, start[columns], tol=tol, max_iter=max_iter
             )
             fits.append(fit)
         return solved, joined(fits)
-    span = row_space(features)
+    span = None if problem.cones else row_space(features)  # bounds are on features
     if span is None:
-        return newton_cg(problem, start, tol=tol, max_iter=max_iter)
+        return minimise(problem, start, tol=tol, max_iter=max_iter)
     problem = replace(problem, features=span.coordinates(features))
-    parameters, convergence = newton_cg(
+    parameters, convergence = minimise(
         problem, span.into(start), tol=tol, max_iter=max_iter
     )
     return span.out_of(parameters), convergence

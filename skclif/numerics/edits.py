@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from .bottleneck import Bottleneck, TrainingData, concept_problem, solve_heads
+from .bounded import minimise
 from .first_order import add_adjoints, solve_adjoint
 from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
 from .inverses import Cholesky, Inverse
 from .matrix_free import MatrixFree
-from .solvers import FactoredHessians, newton_cg
+from .solvers import FactoredHessians
 from .sparse import Features
 from .targets import Question
 
@@ -270,7 +271,7 @@ def _solve_again(
             nearby = None
             if factors is not None:
                 nearby = FactoredHessians([factors[j] for j in heads])
-            found, fit = newton_cg(
+            found, fit = minimise(
                 part,
                 parameters[columns],
                 tol=limits.tol,

@@ -137,7 +137,9 @@ class MatrixFree:
         along = torch.einsum(
             "ni,mki->nmk", label.inputs(label_rows.activations), matrices
         )
-        moved = label.curvature_times(probabilities[:, None], along)
+        moved = label.curvature_times(
+            probabilities[:, None], label_rows.labels[:, None], along
+        )
         in_activations = moved @ bottleneck.label_parameters[:, :-1]
         in_activations += torch.einsum("nk,mka->nma", residual, matrices[:, :, :-1])
         in_activations *= label_rows.weights[:, None, None]

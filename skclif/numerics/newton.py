@@ -192,9 +192,10 @@ class _SolvedHead:
     ):
         dtype, probabilities = inputs.dtype, head.probabilities(scores)
         residual = head.residual(probabilities, codes)
-        curvature = weights[:, None, None] * head.curvature(probabilities)
+        curvature = weights[:, None, None] * head.curvature(probabilities, codes)
         self.head, self.inputs = head, inputs
         self.parameters, self.weights = parameters.to(dtype), weights.to(dtype)
+        self.codes = codes
         self.probabilities = probabilities.T.contiguous().to(dtype)
         self.residual = (weights[:, None] * residual).T.contiguous().to(dtype)
         self.curvature = curvature.to(dtype)
@@ -361,7 +362,7 @@ class _Problem:
             shift += ((solved.parameters + change)[:, :, columns] @ moves).transpose(
                 0, 1
             )
-        pulls = solved.head.residual_change(solved.probabilities, shift)
+        pulls = solved.head.residual_change(solved.probabilities, solved.codes, shift)
         pulls *= solved.weights
         if self.removed is not None:
             _leave_out(pulls, self.removed[at])

@@ -98,10 +98,10 @@ def test_the_curvature_of_many_values_is_that_of_all_pairs(made):
         probabilities = head.probabilities(size * normal(N, N_VALUES - 1))
         edges = head.curvature_edges(probabilities)
         expected = torch.einsum(
-            "ne,ea,eb->nab", head.edge_weights(probabilities), edges, edges
+            "ne,ea,eb->nab", head.edge_weights(probabilities, None), edges, edges
         )
         torch.testing.assert_close(
-            head.curvature(probabilities), expected, rtol=1e-12, atol=1e-16
+            head.curvature(probabilities, None), expected, rtol=1e-12, atol=1e-16
         )
 
 
