@@ -195,7 +195,7 @@ def factorise(
     penalties = [penalty, *concept_penalties.tolist()]
     if max(penalties) > torch.finfo(dtype).max:
         dtype = data.features.dtype
-    if not bottleneck.concepts and bottleneck.label.cone(1, data.features) is not None:
+    if not bottleneck.concepts and bottleneck.label.missing(1) is not None:
         dtype = (
             data.features.dtype
         )  # the check of single precision needs all directions

@@ -138,7 +138,8 @@ class Restricted:
         columns = self.free.T @ _unit_columns(inputs.flatten(0, 1), self.n_scores)
         half = torch.linalg.solve_triangular(self.factor, columns, upper=False)
         half = half.T.reshape(n_rows, n_terms * self.n_scores, len(self.factor))
-        return half @ half.transpose(1, 2)
+        hat: Tensor = half @ half.transpose(1, 2)
+        return hat
 
     def dense(self) -> Tensor:
         """Return ``H^-1``."""
