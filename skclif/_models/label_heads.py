@@ -114,7 +114,8 @@ class LabelRules:
 
     def _chains(self, schema: ConceptSchema) -> tuple[tuple[int, ...], ...]:
         """Return columns of activations along which weights must not fall."""
-        chains, start, left = [], 0, self._left(schema)
+        chains: list[tuple[int, ...]] = []
+        start, left = 0, self._left(schema)
         for name, values in zip(schema.names, schema.classes, strict=True):
             listed = left.get(str(name))
             one_column = values is None or len(values) == 2

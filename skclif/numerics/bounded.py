@@ -15,8 +15,10 @@ from .products import dense_rows, with_ones
 from .solvers import (
     Convergence,
     Preconditions,
+    Solve,
     joined,
     newton_cg,
+    solve_hessian,
     tolerances,
 )
 
@@ -24,6 +26,7 @@ _MAX_HALVINGS = 40
 _DECREASE = 1e-4
 # Coordinates this near to a bound, beyond which they are pulled, count as at it.
 _NEAR = 1e-3
+_UNDECIDED = 1e-2
 
 
 def minimise(
@@ -61,6 +64,61 @@ def minimise(
         parameters[columns] = solved
         fits.append(fit)
     return parameters, joined(fits)
+
+
+def solve_free(
+    problem: HeadsProblem,
+    parameters: Tensor,
+    right_hand_side: Tensor,
+    *,
+    tol: float,
+    preconditioner: Preconditions,
+) -> Solve:
+    """Solve with every head's Hessian among the directions that its bounds leave free.
+
+    Arguments and result are those of `solve_hessian`, which solves heads without
+    bounds.
+    """
+    right_hand_side = problem.without_missing(right_hand_side)
+    if not problem.cones:
+        return solve_hessian(
+            problem,
+            parameters,
+            right_hand_side,
+            tol=tol,
+            preconditioner=preconditioner,
+        )
+    inputs, solution = (
+        with_ones(dense_rows(problem.features)),
+        torch.zeros_like(parameters),
+    )
+    for j, cone in problem.cones.items():  # a problem has heads of one kind
+        part, columns = problem.of_heads([j]), problem.stack.scores[j]
+        free = cone.free(parameters[columns])
+        probabilities = part.probabilities(part.scores(parameters[columns]))
+        hessian = free.T @ _hessian(part, probabilities, inputs) @ free
+        right = free.T @ right_hand_side[columns].flatten()
+        solved = free @ torch.linalg.solve(hessian, right)
+        solution[columns] = solved.reshape(parameters[columns].shape)
+    return Solve(solution, torch.zeros_like(problem.penalties), 0)
+
+
+def undecided(problem: HeadsProblem, parameters: Tensor) -> Tensor:
+    """Return which coordinates of the only head hardly need their bound, (q,).
+
+    They are at it, but a hundredth of a typical row's gradient would let them go. At
+    such a point influence is another one to each side.
+    """
+    (cone,) = problem.cones.values()
+    (head,), inputs = problem.stack.heads, with_ones(dense_rows(problem.features))
+    probabilities = problem.probabilities(problem.scores(parameters))
+    multipliers = cone.basis.T @ problem.gradient(probabilities, parameters).flatten()
+    weighted = problem.weights * head.residual(
+        probabilities[0][:, 0], problem.codes[:, 0]
+    )
+    by_row = (weighted[:, :, None] * inputs[:, None]).flatten(1) @ cone.basis
+    typical = by_row.square().mean(dim=0).sqrt()
+    return cone.active(parameters) & (multipliers <= _UNDECIDED * typical)
 
 
 def _projected_newton(

@@ -67,10 +67,9 @@ def solve_adjoint(
         Combinations to solve for. None is each target by itself.
     """
     label = _in_parameters(derivatives.activations, derivatives.label_scores, combine)
-    if not bottleneck.label.intercept:
-        label = label.reshape(len(label), bottleneck.label.n_scores, -1)
-        label[:, :, -1] = 0
-        label = label.flatten(1)
+    missing = bottleneck.label.missing(bottleneck.n_label_inputs)
+    if missing is not None:
+        label = label.masked_fill(missing.to(label.device).flatten(), 0.0)
     concepts = [
         _in_parameters(derivatives.features, part, combine)
         for part in bottleneck.concepts.split(derivatives.concept_scores)

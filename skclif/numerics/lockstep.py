@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .blocks import row_blocks, sum_rows
 from .bottleneck import Bottleneck, LabelRows, TrainingData
-from .bounded import minimise
+from .bounded import minimise, solve_free
 from .heads import HeadsProblem, HeadStack
 from .hessians import label_gradient_jacobian
 from .products import affine, affine_adjoint, outer
@@ -202,7 +202,7 @@ class LockstepModels:
         adjoints: list[Tensor] = []
         problems = self._label_problems(weights, fitted, n_losses)
         for problem, preconditioner, block in problems:
-            solution = solve_hessian(
+            solution = solve_free(
                 problem,
                 _copies([model.label_parameters for model in fitted[block]], n_losses),
                 torch.cat(right[block]),

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..exceptions import InfluenceWarning, warn_user
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData, concept_problem
+from .bounded import solve_free
 from .heads import HeadsProblem, HeadStack
 from .products import affine_adjoint
 from .solvers import Preconditions, Solve, preconditioner_of, solve_hessian
@@ -78,7 +79,7 @@ class MatrixFree:
         m, stack = len(label), self.bottleneck.concepts
         of_label, of_concepts = self.preconditioners
         shape = m * self.bottleneck.label.n_scores, self.bottleneck.n_label_inputs
-        found = solve_hessian(
+        found = solve_free(
             _copies(self.label_problem, m),
             self.bottleneck.label_parameters.repeat(m, 1),
             label.reshape(shape),

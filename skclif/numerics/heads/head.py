@@ -1,6 +1,7 @@
 """The protocol of a head: its loss, its curvature, and the values to propose."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, Self
 
 from torch import Tensor
 
@@ -57,6 +58,9 @@ class Head(Protocol):
 
         None if all of them are, except perhaps biases.
         """
+
+    def of_inputs(self, columns: Sequence[int]) -> Self:
+        """Return the same head on some columns of its inputs."""
 
     def to_logit_weights(self, parameters: Tensor) -> Tensor:
         """Return scikit-learn's weights of parameters (n_scores, n_inputs)."""

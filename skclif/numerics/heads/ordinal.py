@@ -10,8 +10,9 @@ thresholds are in order. They have a bias and no weights. See Eqs. (54) and (55)
 docs/mathematics.rst.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -97,6 +98,21 @@ class OrdinalHead:
         others = torch.arange(1, self.n_scores)
         basis[others, -1, n_inputs - 1 + others] = 1
         return Cone(basis.flatten(0, 1), bounded.to(like.device))
+
+    @property
+    def steps(self) -> list[int]:
+        """The coordinate of the cone for each step of the chains, in their order."""
+        steps = []
+        for chain in self.chains:
+            columns = [column for column in chain if column >= 0]
+            steps += columns[1:] if len(columns) == len(chain) else columns
+        return steps
+
+    def of_inputs(self, columns: Sequence[int]) -> Self:
+        """Return the same head on some columns of its inputs."""
+        place = {-1: -1, **{old: new for new, old in enumerate(columns)}}
+        chains = (tuple(place[c] for c in ch if c in place) for ch in self.chains)
+        return replace(self, chains=tuple(ch for ch in chains if len(ch) > 1))
 
     def to_logit_weights(self, parameters: Tensor) -> Tensor:
         """Return the weights of the log-odds above every value but the highest."""

@@ -1,7 +1,8 @@
 """The ridge head: the loss of a number given its prediction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -35,6 +36,10 @@ class RidgeHead:
     def cone(self, n_inputs: int, like: Tensor) -> Cone | None:
         """Return None: no parameter is bound to others."""
         return None
+
+    def of_inputs(self, columns: Sequence[int]) -> Self:
+        """Return the head itself: no input has a part of its own in it."""
+        return self
 
     def to_logit_weights(self, parameters: Tensor) -> Tensor:
         """Return scikit-learn's weights, which are the parameters."""

@@ -1,7 +1,8 @@
 """The softmax head: the loss of one categorical value given its scores."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -69,6 +70,10 @@ class SoftmaxHead:
     def cone(self, n_inputs: int, like: Tensor) -> Cone | None:
         """Return None: no parameter is bound to others."""
         return None
+
+    def of_inputs(self, columns: Sequence[int]) -> Self:
+        """Return the head itself: no input has a part of its own in it."""
+        return self
 
     def contrasts(self, like: Tensor) -> Tensor:
         """Return the (n_scores, n_values) map from scores to logits."""
