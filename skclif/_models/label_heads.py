@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from numbers import Integral
 from types import MappingProxyType
@@ -57,6 +57,11 @@ class LabelRules:
             If labels have no order that is needed, if an order is not one of all
             labels, or if constraints are not about concepts and values of the data.
         """
+        if isinstance(model.label_order, Mapping | Set):
+            raise ValueError(
+                "label_order must be a list or an array of labels, from lowest to "
+                f"highest, got a {type(model.label_order).__name__}."
+            )
         is_ordinal = model.label_head == "ordinal"
         constrained = _asked(model.monotonic_cst)
         if constrained and not schema.names:

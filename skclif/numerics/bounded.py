@@ -4,7 +4,7 @@ Coordinates in which the bounds are "not negative" make a step simple: coordinat
 are at their bound and want to go beyond it stay there, the others take a Newton step,
 and the result is put back inside (Bertsekas, 1982). Once the right coordinates are at
 their bounds, this is Newton's method on the others. Such heads see activations, which
-are few, so their Hessians are formed.
+are few, so their Hessians are formed. See Eq. (53) of docs/mathematics.rst.
 """
 
 import torch

@@ -107,7 +107,7 @@ class Restricted:
 
     It is ``N (N' H N)^-1 N'``, for directions that are the columns of N: 0 for what is
     bound. Solutions move no bound parameter, so influence is that at the active set.
-    See Eq. (57) of docs/mathematics.rst.
+    See Eq. (54) of docs/mathematics.rst.
 
     Attributes
     ----------

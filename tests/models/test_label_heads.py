@@ -252,6 +252,7 @@ def test_thresholds_out_of_order_are_refused(bounded, tmp_path):
         ({"label_order": ORDER[:3]}, "must have each label of y once"),
         ({"label_order": [*ORDER, "poor"]}, "must have each label of y once"),
         ({"label_order": ["a", *ORDER[1:]]}, "must have each label of y once"),
+        ({"label_order": set(ORDER)}, "label_order must be a list .* got a set"),
         ({"label_head": "softmax"}, "needs label_head='ordinal' or two classes, got 4"),
         ({"monotonic_cst": {"service": 1}}, "has the concept 'service', but the conc"),
         ({"monotonic_cst": {"food": 1}}, "values of 'food' are words without an order"),

@@ -6,7 +6,7 @@ convex in both where the thresholds are in order, and infinite elsewhere.
 
 The first score is the log-odds of a value above the lowest. The others are how far the
 next thresholds are above the first, less ``1, 2, ...``: with all parameters 0, the
-thresholds are in order. They have a bias and no weights. See Eqs. (54) and (55) of
+thresholds are in order. They have a bias and no weights. See Eqs. (51) and (52) of
 docs/mathematics.rst.
 """
 
