@@ -58,15 +58,25 @@ def heads(names):
     }
 
 
-def measure(train, test, params):
-    """Return what a head that is fitted to one part does on another."""
-    clf = ConceptBottleneckClassifier(C="auto", concept_C="auto", **params)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PenaltyWarning)
-        clf.fit(train.X, train.y, concepts=train.concepts)
+def fitted(train):
+    """Return a model with every label head, by name; concept heads are the same."""
+    models, concept_C = {}, "auto"
+    for name, params in heads(train.concepts.columns).items():
+        clf = ConceptBottleneckClassifier(C="auto", concept_C=concept_C, **params)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PenaltyWarning)
+            clf.fit(train.X, train.y, concepts=train.concepts)
+        concept_C = dict(zip(clf.concept_names_in_, clf.concept_C_, strict=True))
+        models[name] = clf
+    return models
+
+
+def measure(clf, test):
+    """Return what a model does on every test row."""
     proba = clf.predict_proba(test.X)
     predicted = clf.classes_[proba.argmax(axis=1)]
-    lower = [_steps(clf, test.X, name) < -_ROUNDING for name in train.concepts]
+    names = clf.concept_names_in_
+    lower = [_steps(clf, test.X, name) < -_ROUNDING for name in names]
     return Measured(
         predicted == test.y,
         np.abs(predicted - test.y),
@@ -131,10 +141,7 @@ def main(argv=None):
         name, n_concepts = task.split(":")
         (train, _, test), groups = load(name, int(n_concepts))
         groups = groups[-len(test.y) :]
-        found = {
-            head: measure(train, test, params)
-            for head, params in heads(train.concepts.columns).items()
-        }
+        found = {head: measure(clf, test) for head, clf in fitted(train).items()}
         lines += [
             [name, int(n_concepts), head]
             + line(one, found[SOFTMAX], groups, np.random.default_rng(0))
