@@ -32,7 +32,8 @@ def made(request):
     weights[::5] = 0
     n_edges = N_VALUES * (N_VALUES - 1) // 2
     sums = inputs.new_zeros(n_edges, N_INPUTS, N_INPUTS)
-    _add_curvature(sums, head, probabilities, weights, inputs)
+    codes = torch.zeros(N)
+    _add_curvature(sums, head, probabilities, codes, weights, inputs)
     hessian = _hessian(head, sums, PENALTY)
     hessian = torch.tril(hessian) + torch.tril(hessian, -1).T
     by_value, left = invert_by_value(head, probabilities, weights, inputs, PENALTY)
