@@ -1790,6 +1790,12 @@ PARAMETERS = {
         "training": {},
         "bottleneck": {},
         "intervention_prob": (*SHARE, "None"),
+        "label_head": {},
+        "label_order": {
+            **dict.fromkeys(("None", "a list")),
+            "a dict": "label_order must be a list or an array of labels.* got a dict",
+        },
+        "monotonic_cst": ("None", "a dict"),
         "C": NUMBER,
         "residual_C": ("None", *NUMBER),
         "concept_C": {

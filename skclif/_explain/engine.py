@@ -14,7 +14,9 @@ from .._inputs.training_rows import TrainingRows, as_features
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
+from ..numerics.bounded import undecided
 from ..numerics.first_order import Adjoint, add_adjoints, first_order, solve_adjoint
+from ..numerics.heads import OrdinalHead
 from ..numerics.hessians import Factors, factorise, factors_size
 from ..numerics.leverage import leverage
 from ..numerics.matrix_free import MatrixFree
@@ -81,6 +83,7 @@ class Solved:
             Of the products over rows.
         """
         data, bottleneck = rows.data().to(device), heads.tensors(device)
+        _warn_of_undecided(heads, bottleneck, data)
         n_coordinates = min(data.features.shape)
         if factors_size(bottleneck, n_coordinates, len(data)) > _working_memory():
             inverse = MatrixFree.of(bottleneck, data, **heads.penalties)
@@ -346,6 +349,27 @@ class Solved:
         return float(
             n_rows * (concepts + n_cases * (n + n_targets) * labels)
             + n_rows * n_targets * targets
+        )
+
+
+def _warn_of_undecided(
+    heads: FittedHeads, bottleneck: Bottleneck, data: TrainingData
+) -> None:
+    """Warn of constraints that hold, but that no row would miss."""
+    label = bottleneck.label
+    if not isinstance(label, OrdinalHead) or not label.is_bounded:
+        return
+    problem = bottleneck.label_problem(data.counted(), heads.penalties["penalty"])
+    found = undecided(problem, bottleneck.label_parameters)[label.steps]
+    names = heads.rules.constraints(heads.schema)
+    held = [name for name, is_held in zip(names, found, strict=True) if is_held]
+    if held:
+        warn_user(
+            f"The constraints of monotonic_cst on {', '.join(held)} hold, but hardly "
+            "anything pulls against them: a single row can let them go. Influence by "
+            "'first_order' and 'leverage' takes them as equalities; method='newton' "
+            "solves again where they do not hold.",
+            InfluenceWarning,
         )
 
 

@@ -137,6 +137,7 @@ def _without_concepts(model: Any) -> Any:
         training="mixed",
         bottleneck="soft",
         intervention_prob=None,
+        monotonic_cst=None,
         residual_C=None,
     )
 

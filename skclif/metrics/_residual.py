@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 
 def without_residual(model: Any, X: Any, weight: np.ndarray) -> np.ndarray:
@@ -24,8 +23,10 @@ def without_residual(model: Any, X: Any, weight: np.ndarray) -> np.ndarray:
     if model.residual_coef_ is None:
         proba: np.ndarray = model.predict_proba(X)
         return proba
-    logits = model.transform(X) @ model.coef_.T + model.intercept_
-    logits += np.average(model._residual_logits(X), axis=0, weights=weight)
-    if logits.shape[1] == 1:  # the log-odds of the second of two labels
-        logits = np.hstack([np.zeros_like(logits), logits])
-    return np.asarray(softmax(logits, axis=1))
+    from .._models.fitted import FittedHeads  # skclif.metrics loads without torch
+
+    bottleneck, inputs = FittedHeads.of(model).tensors(), model._label_inputs(X)
+    beside = slice(bottleneck.concepts.n_activations, None)
+    inputs[:, beside] = np.average(inputs[:, beside], axis=0, weights=weight)
+    scores = bottleneck.label_scores(bottleneck.label_parameters.new_tensor(inputs))
+    return np.asarray(bottleneck.label.probabilities(scores))

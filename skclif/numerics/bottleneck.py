@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from .heads import Head, HeadsProblem, HeadStack, SoftmaxHead
+from .bounded import minimise
+from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
 from .products import affine, affine_adjoint, dense_rows
 from .row_space import RowSpace, row_space
-from .solvers import Convergence, head_groups, joined, newton_cg
+from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
 
 
@@ -149,7 +150,7 @@ class Bottleneck:
     concepts : HeadStack
         One head per concept. Without heads there is no bottleneck: the label head sees
         the features.
-    label : SoftmaxHead
+    label : CategoricalHead
     concept_parameters : Tensor of shape (n_concept_scores, n_features + 1)
     label_parameters : Tensor of shape (n_label_scores, n_activations + 1)
         Bias last; before it the residual's, if there is one.
@@ -158,11 +159,11 @@ class Bottleneck:
         annotations, where a row has them. The rest is trained on predictions.
     residual_scale : float or None
         If the label head sees the features too, after the activations, what they are
-        multiplied by: Eq. (51) of docs/mathematics.rst.
+        multiplied by: Eq. (55) of docs/mathematics.rst.
     """
 
     concepts: HeadStack
-    label: SoftmaxHead
+    label: CategoricalHead
     concept_parameters: Tensor
     label_parameters: Tensor
     intervention_prob: float = 0.0
@@ -203,7 +204,7 @@ class Bottleneck:
         """Return the same bottleneck with the residual's inputs scaled to penalties.
 
         With them, one penalty ``1 / C`` is ``1 / residual_C`` on what the residual
-        multiplies features by: Eq. (51) of docs/mathematics.rst.
+        multiplies features by: Eq. (55) of docs/mathematics.rst.
         """
         if residual_C is None:
             return self
@@ -377,7 +378,7 @@ def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
 def fit_concepts(
     data: TrainingData,
     concept_heads: Sequence[Head],
-    n_classes: int,
+    label: CategoricalHead,
     *,
     intervention_prob: float,
     concept_penalties: Tensor,
@@ -391,7 +392,7 @@ def fit_concepts(
     data : TrainingData
     concept_heads : sequence of Head
         One head per concept. Without heads there is no bottleneck.
-    n_classes : int
+    label : CategoricalHead
     intervention_prob : float
         Share of every row's weight with which the label head is to be trained on true
         annotations, where a row has them.
@@ -407,7 +408,6 @@ def fit_concepts(
         concept_problem(stack, data, concept_penalties), tol=tol, max_iter=max_iter
     )
     nothing = data.features.new_empty(0)
-    label = SoftmaxHead(n_classes)
     bottleneck = Bottleneck(stack, label, parameters, nothing, intervention_prob)
     return bottleneck, convergence
 
@@ -482,16 +482,16 @@ def solve_heads(
         solved, fits = torch.empty_like(start), []
         for group in head_groups(problem):
             columns, part = stack.columns(group), problem.of_heads(group)
-            solved[columns], fit = newton_cg(
+            solved[columns], fit = minimise(
                 part, start[columns], tol=tol, max_iter=max_iter
             )
             fits.append(fit)
         return solved, joined(fits)
-    span = row_space(features)
+    span = None if problem.cones else row_space(features)  # bounds are on features
     if span is None:
-        return newton_cg(problem, start, tol=tol, max_iter=max_iter)
+        return minimise(problem, start, tol=tol, max_iter=max_iter)
     problem = replace(problem, features=span.coordinates(features))
-    parameters, convergence = newton_cg(
+    parameters, convergence = minimise(
         problem, span.into(start), tol=tol, max_iter=max_iter
     )
     return span.out_of(parameters), convergence

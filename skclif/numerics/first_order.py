@@ -44,7 +44,7 @@ class Adjoint:
     concepts : tuple of Tensor of shape (n_targets, p_j)
     residual : Tensor of shape (n_targets, p), or None
         The part of `label` that is there because targets move with the weights of the
-        residual, if there is one: Eq. (52) of docs/mathematics.rst.
+        residual, if there is one: Eq. (56) of docs/mathematics.rst.
     """
 
     label: Tensor
@@ -71,10 +71,9 @@ def solve_adjoint(
         Combinations to solve for. None is each target by itself.
     """
     label = _in_parameters(derivatives.activations, derivatives.label_scores, combine)
-    if not bottleneck.label.intercept:
-        label = label.reshape(len(label), bottleneck.label.n_scores, -1)
-        label[:, :, -1] = 0
-        label = label.flatten(1)
+    missing = bottleneck.label.missing(bottleneck.n_label_inputs)
+    if missing is not None:
+        label = label.masked_fill(missing.to(label.device).flatten(), 0.0)
     concepts = [
         _in_parameters(derivatives.features, part, combine)
         for part in bottleneck.concepts.split(derivatives.concept_scores)

@@ -200,7 +200,9 @@ def remove_terms(
     """
     hat = inverse.hat(inputs)
     probabilities = head.probabilities(scores)
-    curvature = weights[:, :, None, None] * head.curvature(probabilities)
+    curvature = weights[:, :, None, None] * head.curvature(
+        probabilities, codes[:, None]
+    )
     identity = torch.eye(hat.shape[1], dtype=inputs.dtype, device=inputs.device)
     residual = weights[:, :, None] * head.residual(probabilities, codes[:, None])
     # A singular matrix gives infinities; `refuse_undefined` names the row later.
@@ -345,7 +347,7 @@ class _LabelTerms:
         gradients = residual[:, :, :, None] * inputs[:, :, None, :]
         return _Terms(
             gradients.flatten(2),
-            weights[:, :, None, None] * head.curvature(probabilities),
+            weights[:, :, None, None] * head.curvature(probabilities, labels),
             inputs,
         )
 
@@ -484,7 +486,7 @@ class _Drift:
     def _weighted(self, rows: LabelRows, inputs: Tensor) -> Tensor:
         label = self.bottleneck.label
         scores = self.bottleneck.label_scores(inputs[:, :-1])
-        curvature = label.mean_curvature(label.probabilities(scores))
+        curvature = label.mean_curvature(label.probabilities(scores), rows.labels)
         return (rows.weights * curvature)[:, None] * inputs
 
     def _moves(self, rows: TrainingData, concept: int) -> "_Moves":

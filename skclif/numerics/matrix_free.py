@@ -18,6 +18,7 @@ from torch import Tensor
 from ..exceptions import InfluenceWarning, warn_user
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData, concept_problem
+from .bounded import solve_free
 from .heads import HeadsProblem, HeadStack
 from .products import affine_adjoint
 from .solvers import Preconditions, Solve, preconditioner_of, solve_hessian
@@ -105,7 +106,7 @@ class MatrixFree:
         """Solve for derivatives in the label head's parameters alone."""
         m = len(label)
         shape = m * self.bottleneck.label.n_scores, self.bottleneck.n_label_inputs
-        found = solve_hessian(
+        found = solve_free(
             _copies(self.label_problem, m),
             self.bottleneck.label_parameters.repeat(m, 1),
             label.reshape(shape),
@@ -141,7 +142,9 @@ class MatrixFree:
         along = torch.einsum(
             "ni,mki->nmk", label.inputs(label_rows.activations), matrices
         )
-        moved = label.curvature_times(probabilities[:, None], along)
+        moved = label.curvature_times(
+            probabilities[:, None], label_rows.labels[:, None], along
+        )
         concepts = slice(0, bottleneck.concepts.n_activations)
         in_activations = moved @ bottleneck.label_parameters[:, concepts]
         in_activations += torch.einsum(

@@ -76,7 +76,7 @@ class Answers:
             ``target with - target without``: the paths of the label and of the
             concepts, and their interaction, which add up to the removal of the whole
             row; or only that removal. Eq. (12) of docs/mathematics.rst. With a
-            residual, its part of the label's path is before the interaction: Eq. (52).
+            residual, its part of the label's path is before the interaction: Eq. (56).
         moved : Tensor of shape (n_rows,)
             The largest change of a target's label scores.
         """

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, LabelRows, TrainingData, concept_problem
+from .bounded import minimise
 from .heads import Head, HeadsProblem, HeadStack
 from .hessians import factor_heads
 from .leverage import BLOCK_ROWS, remove_terms
 from .products import with_ones
-from .solvers import Preconditions, newton_cg, preconditioner_of
+from .solvers import Preconditions, preconditioner_of
 
 # Half decades: the loss hardly changes between two neighbours.
 GRID = tuple(10.0 ** (k / 2) for k in range(-8, 9))
@@ -238,7 +239,7 @@ def _label_scores(
 def _fitted(
     problem: HeadsProblem, start: Tensor, preconditioner: Preconditions
 ) -> Tensor:
-    parameters, _ = newton_cg(
+    parameters, _ = minimise(
         problem, start, tol=_TOL, max_iter=_MAX_ITER, preconditioner=preconditioner
     )
     return parameters

@@ -52,7 +52,15 @@ def parameters(clf):
     return np.concatenate([np.ravel(part) for part in parts])
 
 
-@pytest.mark.parametrize("params", [{}, {"bottleneck": "logit"}, {"C": 0.1}], ids=str)
+ORDERED = {"label_head": "ordinal", "label_order": ["never", "perhaps", "again"]}
+BOUNDED = {**ORDERED, "monotonic_cst": {"quiet": ["no", "yes"]}}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"bottleneck": "logit"}, {"C": 0.1}, ORDERED, BOUNDED],
+    ids=["plain", "logit", "C", "ordinal", "bounded"],
+)
 def test_it_comes_as_close_to_retraining_as_without(params, given, targets):
     report = explain(given, **params).validate(
         *targets, n_rows=6, n_paths=3, random_state=0

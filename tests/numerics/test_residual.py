@@ -30,7 +30,7 @@ def fit(data, intervention_prob=0.3):
     bottleneck, _ = fit_concepts(
         data,
         [SoftmaxHead(m) if m else RidgeHead() for m in SIZES],
-        3,
+        SoftmaxHead(3),
         intervention_prob=intervention_prob,
         concept_penalties=concept_penalties(),
         **limits,

@@ -1,13 +1,15 @@
 """The softmax head: the loss of one categorical value given its scores."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from ..products import dense_rows
 from ..sparse import Features
+from .cone import Cone
 
 # Relative change of the normaliser below which differences lose digits.
 _OVERTAKEN = -0.9
@@ -39,6 +41,8 @@ class SoftmaxHead:
 
     is_categorical: ClassVar[bool] = True
     is_quadratic: ClassVar[bool] = False
+    is_curved_by_codes: ClassVar[bool] = False
+    is_bounded: ClassVar[bool] = False
 
     @property
     def n_scores(self) -> int:
@@ -54,6 +58,22 @@ class SoftmaxHead:
         """Return the inputs of the scores: ``[features, 1]``, or ``[features, 0]``."""
         features = dense_rows(features)
         return torch.nn.functional.pad(features, (0, 1), value=float(self.intercept))
+
+    def missing(self, n_inputs: int) -> Tensor | None:
+        """Return which parameters are always 0: none, or the biases."""
+        if self.intercept:
+            return None
+        missing = torch.zeros(self.n_scores, n_inputs, dtype=torch.bool)
+        missing[:, -1] = True
+        return missing
+
+    def cone(self, n_inputs: int, like: Tensor) -> Cone | None:
+        """Return None: no parameter is bound to others."""
+        return None
+
+    def of_inputs(self, columns: Sequence[int]) -> Self:
+        """Return the head itself: no input has a part of its own in it."""
+        return self
 
     def contrasts(self, like: Tensor) -> Tensor:
         """Return the (n_scores, n_values) map from scores to logits."""
@@ -94,6 +114,15 @@ class SoftmaxHead:
         log_p = torch.log_softmax(self._logits_by_value(scores), dim=0)
         return -log_p.gather(0, codes.long().reshape(1, -1)).reshape(codes.shape)
 
+    def logits(self, scores: Tensor) -> Tensor:
+        """Return the logits, centred over the values, (..., n_values)."""
+        return scores @ self.contrasts(scores)
+
+    def logit_jacobian(self, probabilities: Tensor) -> Tensor:
+        """Return d logits / d scores, (..., n_values, n_scores)."""
+        jacobian = self.contrasts(probabilities).T
+        return jacobian.expand(*probabilities.shape[:-1], *jacobian.shape)
+
     def residual(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the derivative of the loss in the scores, (..., n_scores)."""
         one_hot = torch.nn.functional.one_hot(codes.long(), self.n_values)
@@ -110,16 +139,19 @@ class SoftmaxHead:
         `size` is the size of the terms whose sum is a score.
         """
         residual = self.residual(probabilities, codes).abs().amax(dim=-1)
-        return torch.clamp(residual + self.mean_curvature(probabilities) * size, max=1)
+        curvature = self.mean_curvature(probabilities, codes)
+        return torch.clamp(residual + curvature * size, max=1)
 
-    def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
+    def curvature_times(
+        self, probabilities: Tensor, codes: Tensor, direction: Tensor
+    ) -> Tensor:
         """Multiply a direction of the scores by the loss's second derivative."""
         contrasts = self.contrasts(probabilities)
         logits = direction @ contrasts
         mean = (probabilities * logits).sum(dim=-1, keepdim=True)
         return (probabilities * (logits - mean)) @ contrasts.T
 
-    def curvature(self, probabilities: Tensor) -> Tensor:
+    def curvature(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the loss's second derivative, (..., n_scores, n_scores)."""
         if self.n_values > _MANY:
             return self._curvature_of_many(probabilities)
@@ -128,7 +160,7 @@ class SoftmaxHead:
         # The memory of this product grows with pairs or with squared scores, not both.
         squares = (edges[:, :, None] * edges[:, None, :]).flatten(1)
         shape = (*probabilities.shape[:-1], self.n_scores, self.n_scores)
-        return (self.edge_weights(probabilities) @ squares).reshape(shape)
+        return (self.edge_weights(probabilities, codes) @ squares).reshape(shape)
 
     def _curvature_of_many(self, probabilities: Tensor) -> Tensor:
         """Return the curvature without a product for each pair of values."""
@@ -150,12 +182,12 @@ class SoftmaxHead:
         contrasts = self.contrasts(like).T
         return contrasts[first] - contrasts[second]
 
-    def edge_weights(self, probabilities: Tensor) -> Tensor:
+    def edge_weights(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return ``p_k p_l`` of every pair of values, (..., n_pairs)."""
         first, second = self._pairs(probabilities)
         return probabilities[..., first] * probabilities[..., second]
 
-    def mean_curvature(self, probabilities: Tensor) -> Tensor:
+    def mean_curvature(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the mean of the curvature's diagonal, of shape (...,)."""
         # The trace of U (diag p - p p') U' is 1 - |p|^2, halved for two values.
         trace = 1 - (probabilities**2).sum(dim=-1)
@@ -187,11 +219,11 @@ class SoftmaxHead:
 
     def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
         """Return the activations of values known for certain (one-hot)."""
-        one_hot = torch.nn.functional.one_hot(codes.long(), self.n_values)
-        one_hot = one_hot.to(like.dtype)
-        return one_hot[..., 1:] if self.n_values == 2 else one_hot
+        return one_hot_activations(codes, self.n_values, like)
 
-    def residual_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
+    def residual_change(
+        self, probabilities: Tensor, codes: Tensor, shift: Tensor
+    ) -> Tensor:
         """Return the change of residuals when scores move, to full precision.
 
         Values and scores are the first axis here, which is several times as fast.
@@ -200,6 +232,7 @@ class SoftmaxHead:
         ----------
         probabilities : Tensor of shape (n_values, n)
             Before the move.
+        codes : Tensor of shape (n,)
         shift : Tensor of shape (n_scores, n_moves, n)
 
         Returns
@@ -212,8 +245,8 @@ class SoftmaxHead:
     def activation_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
         """Return the change of activations when scores move.
 
-        The arguments are those of `residual_change`. The result has shape
-        (n_activations, n_moves, n).
+        The arguments are those of `residual_change`, without codes. The result has
+        shape (n_activations, n_moves, n).
         """
         if self.activation == "logit":
             return shift if self.n_values == 2 else _mix(self.contrasts(shift).T, shift)
@@ -236,10 +269,7 @@ class SoftmaxHead:
 
     def margin(self, scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
         """Return p(own value) minus the largest other p, without the term, (n,)."""
-        probabilities = self.probabilities(without)
-        own = codes.long()[:, None]
-        rivals = probabilities.scatter(1, own, -1.0)
-        return probabilities.gather(1, own)[:, 0] - rivals.amax(dim=1)
+        return lead(self.probabilities(without), codes)
 
     def proposals(self, observed: Tensor) -> list[float]:
         """Return the codes of all values."""
@@ -276,6 +306,19 @@ class SoftmaxHead:
         Scores of any leading shape become n rows.
         """
         return self.contrasts(scores).T @ scores.reshape(-1, self.n_scores).T
+
+
+def one_hot_activations(codes: Tensor, n_values: int, like: Tensor) -> Tensor:
+    """Return the activations of values known for certain, (..., n_activations)."""
+    one_hot = torch.nn.functional.one_hot(codes.long(), n_values).to(like.dtype)
+    return one_hot[..., 1:] if n_values == 2 else one_hot
+
+
+def lead(probabilities: Tensor, codes: Tensor) -> Tensor:
+    """Return p(own value) minus the largest other p of every row, (n,)."""
+    own = codes.long()[:, None]
+    rivals = probabilities.scatter(1, own, -1.0)
+    return probabilities.gather(1, own)[:, 0] - rivals.amax(dim=1)
 
 
 def _mix(matrix: Tensor, values: Tensor) -> Tensor:
