@@ -304,8 +304,8 @@ def _classifier(
     params = dict(about["parameters"])
     clf = ConceptBottleneckClassifier(**params)
     # What a model does not have is not named, as before there was such a thing.
-    named = {*params, *UNORDERED, "residual_C"}
-    if named != clf.get_params().keys() - set(_PLACES):
+    known = {*params, *UNORDERED, "residual_C"}
+    if known != clf.get_params().keys() - set(_PLACES):
         raise ValueError(f"the parameters {sorted(params)}")
     clf._validate_params()
     _check_padding([about["classes"], *(c["values"] for c in about["concepts"])])
