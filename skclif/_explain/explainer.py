@@ -128,8 +128,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     n_samples_ : int
         Number of training rows.
     mean_activations_ : ndarray of shape (n_activations,)
-        Mean of the label head's inputs over the training rows, weighted by
-        `sample_weight`.
+        Mean of the activations in training over the training rows, weighted by
+        `sample_weight`; of the features without concepts.
     n_features_in_ : int
         Number of features seen in `fit`, if the estimator knows it.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)

@@ -370,7 +370,8 @@ def _embed(
     def n_features() -> int:
         return len(embedder.fit(texts).get_feature_names_out())
 
-    note = cost_note(train, kinds, n_features)
+    residual = options["residual_C"] is not None
+    note = cost_note(train, kinds, n_features, residual=residual)
     if note is not None:
         console.note(note)
     advice = "Use --long-text mean to embed such texts in chunks."
