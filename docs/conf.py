@@ -41,6 +41,7 @@ copybutton_prompt_is_regexp = True
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "generated/gallery",
+    "ignore_pattern": r"make_reviews\.py",  # a tool, not an example
     "within_subsection_order": "gallery_order.InOrderOfLearning",
     "backreferences_dir": None,
     "abort_on_example_error": True,

@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 STATIC = Path(__file__).parent / "_static"
 PICTURES = {"audit-page.png": "light", "audit-page-dark.png": "dark"}
-SIZE = {"width": 1240, "height": 800}
+SIZE = {"width": 1240, "height": 720}
 VIEW = "#mistakes"
 
 

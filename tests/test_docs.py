@@ -5,12 +5,17 @@ import html
 import importlib.util
 import json
 import re
+import runpy
+import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import skclif
 from skclif import datasets, exceptions, metrics
@@ -63,7 +68,77 @@ def test_pages_run(path, tmp_path, monkeypatch):
 
 
 def test_the_example_of_the_readme_is_short():
-    assert len(re.findall(r"^>>>", _source(ROOT / "README.md"), re.M)) <= 15
+    assert len(re.findall(r"^>>> [^#]", _source(ROOT / "README.md"), re.M)) <= 15
+
+
+def _commands():
+    """Return the commands of the README, one after the other."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```console\n(.*?)^```$", text, re.DOTALL | re.M)
+    lines = "".join(blocks).splitlines()
+    assert all(line.startswith("$ ") for line in lines)
+    return [line.removeprefix("$ ") for line in lines]
+
+
+def _words(command):
+    return shlex.split(command, comments=True)
+
+
+def test_what_the_readme_installs_and_makes_is_there():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    known = {"source .venv/bin/activate"} if "\nVENV ?= .venv\n" in makefile else set()
+    known |= {f"make {name}" for name in re.findall(r"^(\w+):", makefile, re.M)}
+    extras = about["project"]["optional-dependencies"]
+    known |= {f"pip install .[{name}]" for name in extras}
+    for command in map(_words, _commands()):
+        if command[0] in ("make", "source", "pip"):
+            options = [word for word in command if "=" not in word]
+            assert " ".join(options) in known, command
+
+
+@pytest.mark.slow
+@needs_model
+def test_the_other_commands_of_the_readme_run_in_order(tmp_path, monkeypatch):
+    from skclif.cli import main
+
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    printed = {}
+    for command in _commands():
+        name, *words = _words(command)
+        if name in ("make", "source", "pip"):
+            continue  # CI does that itself
+        if name == "skclif":  # here, because a process would import torch again
+            done = CliRunner().invoke(main, words, catch_exceptions=False)
+            assert done.exit_code == 0, done.output
+            printed[words[0]] = done.output
+        elif name == "python":
+            runpy.run_path(words[0], run_name="__main__")
+        else:
+            subprocess.run(["bash", "-c", command], check=True)
+    assert list(printed) == ["audit", "apply", "replay"]
+    assert "10 changes" in printed["apply"]
+    assert "Bit for bit" in printed["replay"]
+
+
+def test_made_reviews_replace_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.csv").write_text("Mine.")
+    with pytest.raises(SystemExit, match="reviews.csv is here already and was not rep"):
+        runpy.run_path(str(ROOT / "examples" / "make_reviews.py"))
+    assert (tmp_path / "reviews.csv").read_text() == "Mine."
+
+
+def test_the_table_of_the_readme_was_measured(extension):
+    results = extension("results")
+    measured = results.read_results(DOCS / "results" / "beside.json")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (.*) \|$", text, re.M)
+    header, *rows = [line.split(" | ") for line in lines]
+    assert header == measured["columns"]
+    shown = [[results.typeset(cell) for cell in row] for row in measured["rows"]]
+    assert rows == shown
 
 
 @pytest.mark.full  # the build of the documentation runs them too

@@ -26,7 +26,7 @@ needs_git = pytest.mark.skipif(
     not (ROOT / ".git").exists() or shutil.which("git") is None,
     reason="needs the repository, to check a commit out",
 )
-NEED_CLEANLAB = {"clif", "detection", "reweighting", "reweighting_cost"}
+NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost"}
 MARKS = {
     "baselines": [needs_model],
     # It runs an earlier commit too, and is the longest of all.
