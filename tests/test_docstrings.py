@@ -52,6 +52,7 @@ for result in (
     "InfluenceResult",
     "ReplayResult",
     "ValidationResult",
+    "metrics.BottleneckReport",
     "metrics.ConceptEffects",
     "metrics.InterventionCurve",
     "metrics.LinearDatamodelingScore",

@@ -33,10 +33,13 @@ class InterventionCurve:
     n_known : ndarray of shape (n_samples,), int
         How many values of each row were known and could be put in place.
     order : str or tuple of str
-        "random", "uncertainty", "influence", or the names of the concepts in the order
-        in which they were corrected.
+        "random", "uncertainty", "gain" ("influence" is its older name), or the names
+        of the concepts in the order in which they were corrected.
     n_repeats : int
         Number of orders of each row: of random orders, otherwise 1.
+    spent : ndarray of shape (n_steps, n_samples), float64, or None
+        What the corrections of every row cost, averaged over the random orders. None
+        if no costs were given.
     """
 
     __module__ = "skclif.metrics"
@@ -48,6 +51,14 @@ class InterventionCurve:
     n_known: np.ndarray
     order: str | tuple[str, ...]
     n_repeats: int
+    spent: np.ndarray | None = None
+
+    @property
+    def cost(self) -> np.ndarray | None:
+        """Weighted mean of `spent` over rows, (n_steps,); None without costs."""
+        if self.spent is None:
+            return None
+        return np.average(self.spent, axis=1, weights=self.sample_weight)
 
     @property
     def log_loss(self) -> np.ndarray:
@@ -140,15 +151,17 @@ class InterventionCurve:
         Returns
         -------
         frame : DataFrame
-            Columns: n_corrected, accuracy, log_loss.
+            Columns: n_corrected, accuracy, log_loss; and with costs cost, the mean
+            over rows of what was spent.
         """
-        return pd.DataFrame(
-            {
-                "n_corrected": self.n_corrected,
-                "accuracy": self.accuracy,
-                "log_loss": self.log_loss,
-            }
-        )
+        columns = {
+            "n_corrected": self.n_corrected,
+            "accuracy": self.accuracy,
+            "log_loss": self.log_loss,
+        }
+        if (cost := self.cost) is not None:
+            columns["cost"] = cost
+        return pd.DataFrame(columns)
 
     def __repr__(self) -> str:
         """Return one line: the order, how many rows, and both ends of the curve."""

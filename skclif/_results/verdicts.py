@@ -104,7 +104,7 @@ def coarse(
     reach = (
         f"gold concepts reach {gold:.1%}, the black box {black_box:.1%}{sizes.where()}"
     )
-    by = f"gold concepts cost {_nats(difference)} against the black box"
+    by = f"their log-loss minus its own is {_nats(difference)}"
     begin = {
         YES: "The concepts are too coarse for this label",
         NO: "The concepts are fine enough for this label",

@@ -15,7 +15,7 @@ from ._counterfactuals import cace, counterfactual_pairs, estimate_icace, icace
 from ._effect_scores import icace_error, order_faithfulness
 from ._influence_scores import linear_datamodeling_score, removal_curve
 from ._intervention_display import InterventionCurveDisplay
-from ._interventions import intervention_curve
+from ._interventions import intervention_curve, next_concept
 
 __all__ = [
     "BottleneckReport",
@@ -36,6 +36,7 @@ __all__ = [
     "intervention_curve",
     "linear_datamodeling_score",
     "make_clean_scorer",
+    "next_concept",
     "order_faithfulness",
     "removal_curve",
 ]

@@ -92,7 +92,7 @@ class InterventionCurveDisplay:
             Labels.
         concepts : array-like of shape (n_samples, n_concepts)
             Known values.
-        order : {"random", "uncertainty", "influence"} or list of str, default="random"
+        order : {"random", "uncertainty", "gain"} or list of str, default="random"
             Which known value comes first.
         n_repeats : int, default=10
             Number of random orders.

@@ -6,9 +6,9 @@ The orders in which concepts are corrected are those of Shin et al. (2023), arXi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._inputs.annotations import Annotations
-from .._inputs.checks import check_labels, check_row_order, check_weights
+from .._inputs.checks import (
+    check_labels,
+    check_row_order,
+    check_weights,
+)
 from .._inputs.pipelines import final_step, transform_parts
 from .._inputs.sklearn import Interval, validate_params
 from .._results.interventions import InterventionCurve
@@ -31,7 +35,8 @@ if TYPE_CHECKING:
     from .._models.bottleneck import ConceptBottleneckClassifier
     from ..numerics.bottleneck import Bottleneck
 
-ORDERS = ("random", "uncertainty", "influence")
+ORDERS = ("random", "uncertainty", "gain")
+_OLDER = ("influence",)  # names of "gain"
 
 
 @validate_params(
@@ -48,6 +53,7 @@ def intervention_curve(
     concepts: Any,
     *,
     order: str | ArrayLike = "random",
+    costs: Mapping[str, float] | None = None,
     n_repeats: int = 10,
     random_state: int | np.random.RandomState | None = None,
     sample_weight: ArrayLike | None = None,
@@ -70,16 +76,20 @@ def intervention_curve(
     concepts : array-like of shape (n_samples, n_concepts)
         Known values. NaN, None and ``pandas.NA`` mean *not known*: that concept of the
         row stays as predicted. A DataFrame may leave out concepts.
-    order : {"random", "uncertainty", "influence"} or list of str, default="random"
+    order : {"random", "uncertainty", "gain"} or list of str, default="random"
         Which known value of a row comes first. Except with names, every row has its
         own order:
 
         - "random": any; scores are averaged over `n_repeats` random orders;
         - "uncertainty": the concept whose predicted probabilities have the largest
           entropy;
-        - "influence": the concept whose correction is expected to change the predicted
-          probabilities of the labels most, see Notes;
+        - "gain": the concept whose correction is expected to tell most of the label
+          (nats), see Notes; "influence" is its older name;
         - names of concepts: in this order. Other concepts stay as predicted.
+    costs : dict of str to float, default=None
+        What it costs to find out the value of each concept, in any unit. Then
+        "uncertainty" and "gain" put first what has most for its cost, and the curve has
+        what was spent. None is the same for all.
     n_repeats : int, default=10
         Number of random orders of every row. Other orders need only one.
     random_state : int, RandomState instance or None, default=None
@@ -96,15 +106,17 @@ def intervention_curve(
     Raises
     ------
     TypeError
-        If the estimator does not end in a ConceptBottleneckClassifier, or if `concepts`
-        or `order` is of no usable kind.
+        If the estimator does not end in a ConceptBottleneckClassifier, or if
+        `concepts`, `costs` or `order` is of no usable kind.
     ValueError
         If the model has no concepts or its bottleneck is "logit"; if lengths differ, or
-        labels, values or names are unknown to the model; if no value is known; or if
-        `order` needs probabilities, but a concept is continuous.
+        labels, values or names are unknown to the model; if no value is known; if a
+        cost is missing or not above 0; or if `order` needs probabilities, but a concept
+        is continuous.
 
     See Also
     --------
+    next_concept : Which concept of each text a person should check first.
     InterventionCurveDisplay : Draws the result.
     ConceptBottleneckClassifier.intervene : Predicts with known values.
 
@@ -115,16 +127,19 @@ def intervention_curve(
     ends. A value that is not known takes no step: known values come first, whatever the
     order.
 
-    "influence" is the expected change in target prediction of Shin et al. [1]_, for any
-    number of values. The score of concept `j` in a row is ``sum_v p_j(v) * KL(q_jv ||
-    q)``, where `q` are the predicted probabilities of the labels, `q_jv` the same with
-    the concept set to `v`, and `p_j(v)` the predicted probability of that value. Scores
-    are computed once, for the prediction without corrections, and are not updated after
-    each correction. Neither they nor the entropies use known values or labels, so that
-    people can follow the order. Equal scores leave concepts in the order of the model.
+    "gain" is the expected change in target prediction of Shin et al. [1]_, for any
+    number of values. Where the label's probabilities are the mean of those with the
+    concept set to each of its values, it is the expected fall of the label's entropy:
+    what the answer tells of the label. The score of concept `j` in a row is ``sum_v
+    p_j(v) * KL(q_jv || q)``, where `q` are the predicted probabilities of the labels,
+    `q_jv` the same with the concept set to `v`, and `p_j(v)` the predicted probability
+    of that value. Scores are computed once, for the prediction without corrections, and
+    are not updated after each correction; :func:`next_concept` can. Neither they nor
+    the entropies use known values or labels, so that people can follow the order. Equal
+    scores leave concepts in the order of the model.
 
-    A continuous concept has no predicted probabilities, so "uncertainty" and
-    "influence" are refused if one of the model's concepts is continuous.
+    A continuous concept has no predicted probabilities, so "uncertainty" and "gain" are
+    refused if one of the model's concepts is continuous.
 
     References
     ----------
@@ -145,7 +160,7 @@ def intervention_curve(
     >>> clf = ConceptBottleneckClassifier(training="independent", C=10)
     >>> clf = clf.fit(X[:200], y[:200], concepts=concepts[:200])
     >>> curve = intervention_curve(
-    ...     clf, X[200:], y[200:], concepts[200:], order="influence"
+    ...     clf, X[200:], y[200:], concepts[200:], order="gain"
     ... )
     >>> curve.to_frame().round(2)
        n_corrected  accuracy  log_loss
@@ -162,17 +177,20 @@ def intervention_curve(
     weight = check_weights(sample_weight, predicted)
     rows = _Rows.read(model, predicted, concepts, weight)
     order = _check_order(order, model)
+    cost = _check_costs(costs, rows.names)
     if isinstance(order, tuple):
         rows = rows.only(order)
     n_steps = 1 + _most_known(rows, order)
-    losses, correct = np.zeros((2, n_steps, len(codes)))
+    losses, correct, spent = np.zeros((3, n_steps, len(codes)))
     n_orders = 0
-    for places in _orders(order, model, features, rows, n_repeats, random_state):
+    for places in _orders(order, model, features, rows, cost, n_repeats, random_state):
         n_orders += 1
         for step in range(n_steps):
-            proba = rows.probabilities(rows.known & (places < step))
+            corrected = rows.known & (places < step)
+            proba = rows.probabilities(corrected)
             losses[step] += log_losses(proba, codes)
             correct[step] += proba.argmax(axis=1) == codes
+            spent[step] += corrected @ cost
     return InterventionCurve(
         n_corrected=np.arange(n_steps),
         losses=losses / n_orders,
@@ -181,10 +199,109 @@ def intervention_curve(
         n_known=rows.known.sum(axis=1),
         order=order,
         n_repeats=n_orders,
+        spent=None if costs is None else spent / n_orders,
     )
 
 
 intervention_curve.__module__ = "skclif.metrics"
+
+
+def next_concept(
+    estimator: Any,
+    X: Any,
+    *,
+    concepts: Any = None,
+    order: str = "gain",
+    costs: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Say which concept of each text a person should check first.
+
+    Parameters
+    ----------
+    estimator : ConceptBottleneckClassifier or pipeline
+        A fitted bottleneck with categorical concepts, or a fitted pipeline that ends in
+        one. Either may be in a :class:`~sklearn.frozen.FrozenEstimator`.
+    X : array-like of shape (n_samples, n_features) or (n_samples,)
+        What the estimator takes, features or texts.
+    concepts : array-like of shape (n_samples, n_concepts), default=None
+        Values that people have checked already. They are put in place of predictions,
+        and these concepts are not named again. NaN, None and ``pandas.NA`` mean *not
+        checked*. None is nothing.
+    order : {"gain", "uncertainty"}, default="gain"
+        What a concept scores: what its value is expected to tell of the label, or the
+        entropy of its predicted values; both in nats. See :func:`intervention_curve`.
+    costs : dict of str to float, default=None
+        What it costs to check each concept. Scores are divided by it.
+
+    Returns
+    -------
+    frame : DataFrame
+        A line for each row of `X` and concept that is not known, best first: row (a
+        position in `X`, from 0), rank (from 1), concept, score (nats, or nats for each
+        unit of cost).
+
+    Raises
+    ------
+    TypeError
+        If the estimator does not end in a ConceptBottleneckClassifier, or `concepts` or
+        `costs` is of no usable kind.
+    ValueError
+        If the model has no concepts, a continuous one, or a bottleneck of "logit"; if
+        `order`, a name or a value is unknown; or a cost is missing or not above 0.
+
+    See Also
+    --------
+    intervention_curve : What such an order is worth on rows with known values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skclif import ConceptBottleneckClassifier
+    >>> from skclif.metrics import next_concept
+    >>> rng = np.random.default_rng(0)
+    >>> values = rng.integers(2, size=(400, 2))
+    >>> X = values + rng.normal(0, 0.7, values.shape)
+    >>> concepts = pd.DataFrame(values, columns=["food", "noise"])
+    >>> y = np.where(values[:, 0] == 1, "again", "never")  # noise does not matter
+    >>> clf = ConceptBottleneckClassifier().fit(X, y, concepts=concepts)
+    >>> next_concept(clf, [[0.5, 0.5]]).round(2)
+       row  rank concept  score
+    0    0     1    food   0.45
+    1    0     2   noise   0.00
+    """
+    model = bottleneck_of(estimator, "next_concept")
+    if order not in ("gain", "uncertainty"):
+        raise ValueError(f"order={order!r} is not known; use 'gain' or 'uncertainty'.")
+    _refuse_continuous(order, model)
+    check_row_order(X=X, concepts=concepts)
+    features = transform_parts(estimator, X)
+    predicted = model.transform(features)
+    weight = np.ones(len(predicted))
+    names = [str(name) for name in model.concept_names_in_]
+    if concepts is None:
+        concepts = pd.DataFrame(None, index=range(len(predicted)), columns=names)
+    rows = _Rows.read(model, predicted, concepts, weight)
+    cost = _check_costs(costs, rows.names)
+    proba = list(model.predict_concept_proba(features).values())
+    rows = replace(rows, predicted=rows.known_values)
+    scores = _scores(order, rows, proba) / cost
+    ranked = np.argsort(np.where(rows.known, np.inf, -scores), axis=1, kind="stable")
+    n_left = (~rows.known).sum(axis=1)
+    row = np.repeat(np.arange(len(scores)), n_left)
+    rank = np.concatenate([np.arange(n) for n in n_left]) if len(n_left) else row
+    place = ranked[row, rank]
+    return pd.DataFrame(
+        {
+            "row": row,
+            "rank": rank + 1,
+            "concept": np.asarray(names, dtype=object)[place],
+            "score": scores[row, place],
+        }
+    )
+
+
+next_concept.__module__ = "skclif.metrics"
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,7 +451,7 @@ def _check_order(
         f"({', '.join(names)})"
     )
     if isinstance(order, str):
-        if order not in ORDERS:
+        if order not in (*ORDERS, *_OLDER):
             raise ValueError(f"order={order!r} is not known; use {accepted}.")
         _refuse_continuous(str(order), model)
         return str(order)
@@ -364,6 +481,29 @@ def _refuse_continuous(order: str, model: ConceptBottleneckClassifier) -> None:
             )
 
 
+def _check_costs(costs: Any, names: Sequence[str]) -> np.ndarray:
+    """Return the cost of each concept, 1 if none are given."""
+    if costs is None:
+        return np.ones(len(names))
+    if not isinstance(costs, Mapping):
+        raise TypeError(
+            "costs must be a dict from the names of concepts to numbers above 0, got "
+            f"{type(costs).__name__}."
+        )
+    if set(costs) != set(names):
+        raise ValueError(
+            f"costs has the names {list(costs)}, but the concepts are "
+            f"{', '.join(map(repr, names))}; give one number for each."
+        )
+    for name, cost in costs.items():
+        is_number = isinstance(cost, Real) and not isinstance(cost, bool)
+        if not is_number or not 0 < cost < np.inf:
+            raise ValueError(
+                f"costs[{name!r}] must be a finite number above 0, got {cost!r}."
+            )
+    return np.array([costs[name] for name in names], dtype=float)
+
+
 def _most_known(rows: _Rows, order: str | tuple[str, ...]) -> int:
     """Return the largest number of known values in a row."""
     most = int(rows.known.sum(axis=1).max())
@@ -381,6 +521,7 @@ def _orders(
     model: ConceptBottleneckClassifier,
     features: Any,
     rows: _Rows,
+    cost: np.ndarray,
     n_repeats: int,
     random_state: Any,
 ) -> Iterator[np.ndarray]:
@@ -394,14 +535,20 @@ def _orders(
         yield _places(np.broadcast_to(first, rows.known.shape), rows.known)
     else:
         proba = list(model.predict_concept_proba(features).values())
-        scores = _entropies(proba) if order == "uncertainty" else _impacts(rows, proba)
-        yield _places(-scores, rows.known)
+        yield _places(-_scores(order, rows, proba) / cost, rows.known)
 
 
 def _places(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return the rank of every concept in its row: smaller keys first, known first."""
     order = np.argsort(np.where(known, keys, np.inf), axis=1, kind="stable")
     return np.argsort(order, axis=1, kind="stable")
+
+
+def _scores(order: str, rows: _Rows, proba: list[np.ndarray]) -> np.ndarray:
+    """Return what every concept scores in every row, (n_samples, n_concepts), nats."""
+    if order == "uncertainty":
+        return _entropies(proba)
+    return _impacts(rows, proba)
 
 
 def _entropies(proba: list[np.ndarray]) -> np.ndarray:

@@ -375,8 +375,8 @@ def test_the_order_of_rows_does_not_matter(soft, rows, random, order):
         (
             {"order": "best"},
             ValueError,
-            r"order='best' is not known; use 'random', 'uncertainty', 'influence', or "
-            r"a list of names of the concepts \(food, quiet, price\)",
+            r"order='best' is not known; use 'random', 'uncertainty', 'gain', or a "
+            r"list of names of the concepts \(food, quiet, price\)",
         ),
         ({"order": None}, TypeError, "order must be 'random', .* got NoneType"),
         ({"order": {"food"}}, TypeError, "order must be 'random', .* got set"),

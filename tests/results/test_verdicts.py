@@ -65,8 +65,8 @@ def test_what_goes_past_the_concepts(estimate, answer):
 def test_words_say_what_was_measured():
     assert coarse(ABOVE, 0.53, 0.58, MANY).words == (
         "The concepts are too coarse for this label: gold concepts reach 53.0%, the "
-        "black box 58.0%; gold concepts cost 0.080 nats (95 % interval 0.050 to 0.110) "
-        "against the black box."
+        "black box 58.0%; their log-loss minus its own is 0.080 nats (95 % interval "
+        "0.050 to 0.110)."
     )
     assert leaking(NEAR, Sizes(100, 80)).words == (
         "No leakage found: 0.000 nats (95 % interval -0.010 to 0.015) on the 80 of 100 "
