@@ -108,8 +108,8 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
         By concept, the values along which the label must not fall, such as
         ``{"food": ["Negative", "unknown", "Positive"]}``. Values that are left out are
         free. 1 is for values that have an order themselves: the label must not fall as
-        the value rises; -1: must not rise; 0: no constraint. Needs
-        ``label_head="ordinal"`` or two labels.
+        the value rises; -1: must not rise; 0: no constraint. A label does not fall if
+        the odds of no label against the next lower one do.
     C : float or "auto", default=1.0
         Inverse strength of the L2 penalty on the label head. "auto" takes the value
         from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss.
