@@ -300,7 +300,7 @@ def _classifier(
     params = {**UNORDERED, **about["parameters"]}
     clf = ConceptBottleneckClassifier(**params)
     if params.keys() != clf.get_params().keys() - set(_PLACES):
-        raise ValueError(f"the parameters {sorted(params)}")
+        raise ValueError(f"the parameters {sorted(about['parameters'])}")
     clf._validate_params()
     _check_padding([about["classes"], *(c["values"] for c in about["concepts"])])
     clf.classes_ = _array(about["classes"])
