@@ -191,7 +191,9 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     predicted concepts, and one of weight ``intervention_prob * w_i`` at its true
     annotations, with predictions where there are none. It is the expectation of the
     random interventions of [2]_ in training. Biases are not penalised. An
-    annotation of weight 0 counts as missing. The head of a continuous concept is
+    annotation of weight 0 counts as missing. With ``label_head="ordinal"`` the label's
+    CE is that of proportional odds [3]_, and thresholds are not penalised;
+    `monotonic_cst` bounds the weights of either label head. The head of a continuous concept is
     :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``. Its loss is half
     the squared error, and its activation is the prediction for every `bottleneck`.
 
@@ -200,6 +202,7 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     .. [1] P. W. Koh et al. (2020). Concept bottleneck models. ICML. arXiv 2007.04612.
     .. [2] M. Espinosa Zarlenga et al. (2022). Concept embedding models. NeurIPS. arXiv
        2209.09056.
+    .. [3] P. McCullagh (1980). Regression models for ordinal data. JRSS B.
 
     Examples
     --------

@@ -7,7 +7,13 @@ from scipy.optimize import minimize
 
 from skclif.numerics import bounded
 from skclif.numerics.bounded import minimise, solve_free, undecided
-from skclif.numerics.heads import HeadsProblem, HeadStack, OrdinalHead, SoftmaxHead
+from skclif.numerics.heads import (
+    Cone,
+    HeadsProblem,
+    HeadStack,
+    OrdinalHead,
+    SoftmaxHead,
+)
 from skclif.numerics.heads.cone import steps_of
 from skclif.numerics.solvers import preconditioner_of
 
@@ -273,6 +279,18 @@ def test_bounds_hold_to_the_last_digit(made):
     assert (multipliers[active] > 0).all()
     assert multipliers[~active].abs().max() < 1e-9
     assert not undecided(problem, parameters)
+
+
+def test_a_bound_holds_only_what_pulls_beyond_it():
+    cone = Cone(
+        torch.eye(4).double(),
+        torch.tensor([True, True, True, False]),
+        torch.arange(4),
+    )
+    coordinates = torch.tensor([0.0, 0.0, 1.0, 0.0]).double()
+    gradient = torch.tensor([1.0, -1.0, 1.0, 1.0]).double()
+    found = cone.open_gradient(coordinates, gradient)
+    assert found.tolist() == [0.0, -1.0, 1.0, 1.0]
 
 
 def test_free_directions_are_solved_alone(made):
