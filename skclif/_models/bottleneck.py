@@ -193,9 +193,10 @@ class ConceptBottleneckClassifier(CheckedScoreMixin, TransformerMixin, BaseEstim
     random interventions of [2]_ in training. Biases are not penalised. An
     annotation of weight 0 counts as missing. With ``label_head="ordinal"`` the label's
     CE is that of proportional odds [3]_, and thresholds are not penalised;
-    `monotonic_cst` bounds the weights of either label head. The head of a continuous concept is
-    :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``. Its loss is half
-    the squared error, and its activation is the prediction for every `bottleneck`.
+    `monotonic_cst` bounds the weights of either label head. The head of a continuous
+    concept is :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``. Its
+    loss is half the squared error, and its activation is the prediction for every
+    `bottleneck`.
 
     References
     ----------
