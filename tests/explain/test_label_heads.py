@@ -322,3 +322,21 @@ def test_constraints_that_nothing_pulls_against_are_named():
     explainer = ConceptInfluenceExplainer(clf)
     with pytest.warns(InfluenceWarning, match="on quiet: 'no' to 'yes' hold, but hard"):
         explainer.fit(X, y, concepts=pd.DataFrame({"quiet": values}))
+
+
+@pytest.mark.parametrize("method", ["newton", "leverage"])
+def test_the_only_row_of_a_label_between_others_is_not_removed(method):
+    X, y, concepts = _data("ordinal")
+    y[y == 2] = 1
+    y[5] = 2
+    clf = ConceptBottleneckClassifier(label_head="ordinal")
+    explainer = ConceptInfluenceExplainer(clf, method=method)
+    explainer.fit(X, y, concepts=concepts)
+    with pytest.raises(ValueError, match="Training row 5 is the only one of its label"):
+        explainer.influence(X_NEW, Y_NEW)
+    explainer.set_params(method="first_order")
+    assert np.isfinite(explainer.influence(X_NEW, Y_NEW).values).all()
+    y[5] = 3  # the highest label needs no row more than a softmax head does
+    y[y == 0] = 1
+    explainer.set_params(method=method).fit(X, y, concepts=concepts)
+    assert np.isfinite(explainer.influence(X_NEW[:3], [1, 3, 1]).values).all()

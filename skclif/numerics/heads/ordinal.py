@@ -67,6 +67,14 @@ class OrdinalHead:
         """Return the inputs of the scores: ``[features, 1]``."""
         return torch.nn.functional.pad(dense_rows(features), (0, 1), value=1.0)
 
+    def needed(self, codes: Tensor) -> Tensor:
+        """Return which codes are between others.
+
+        Without such a value, the thresholds around it would meet.
+        """
+        ranks = self._rank(codes)
+        return (ranks > 0) & (ranks < self.n_values - 1)
+
     def missing(self, n_inputs: int) -> Tensor | None:
         """Return which parameters are always 0: all weights but the first score's."""
         if self.n_values == 2:

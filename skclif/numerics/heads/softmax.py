@@ -70,6 +70,10 @@ class SoftmaxHead:
         features = dense_rows(features)
         return torch.nn.functional.pad(features, (0, 1), value=float(self.intercept))
 
+    def needed(self, codes: Tensor) -> Tensor:
+        """Return that no code is needed: without a value, its probability goes to 0."""
+        return torch.zeros_like(codes, dtype=torch.bool)
+
     def missing(self, n_inputs: int) -> Tensor | None:
         """Return which parameters are always 0: none, or the biases."""
         if self.intercept:
