@@ -46,6 +46,8 @@ def heads(names):
     chains = dict.fromkeys(names, VALUES)
     return {
         SOFTMAX: {},
+        "softmax, Negative <= Positive": {"monotonic_cst": ends},
+        "softmax, Negative <= unknown <= Positive": {"monotonic_cst": chains},
         "ordinal": {"label_head": "ordinal"},
         "ordinal, Negative <= Positive": {
             "label_head": "ordinal",

@@ -16,7 +16,6 @@ from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
 from ..numerics.bounded import undecided
 from ..numerics.first_order import Adjoint, add_adjoints, first_order, solve_adjoint
-from ..numerics.heads import OrdinalHead
 from ..numerics.hessians import Factors, factorise, factors_size
 from ..numerics.leverage import leverage
 from ..numerics.matrix_free import MatrixFree
@@ -356,13 +355,12 @@ def _warn_of_undecided(
     heads: FittedHeads, bottleneck: Bottleneck, data: TrainingData
 ) -> None:
     """Warn of constraints that hold, but that no row would miss."""
-    label = bottleneck.label
-    if not isinstance(label, OrdinalHead) or not label.is_bounded:
+    if not bottleneck.label.is_bounded:
         return
     problem = bottleneck.label_problem(data.counted(), heads.penalties["penalty"])
-    found = undecided(problem, bottleneck.label_parameters)[label.steps]
-    names = heads.rules.constraints(heads.schema)
-    held = [name for name, is_held in zip(names, found, strict=True) if is_held]
+    columns = undecided(problem, bottleneck.label_parameters)
+    constraints = heads.rules.constraints(heads.schema)
+    held = [words for column, words in constraints if column in columns]
     if held:
         warn_user(
             f"The constraints of monotonic_cst on {', '.join(held)} hold, but hardly "

@@ -117,8 +117,8 @@ class ConceptBottleneckClassifier(
         By concept, the values along which the label must not fall, such as
         ``{"food": ["Negative", "unknown", "Positive"]}``. Values that are left out are
         free. 1 is for values that have an order themselves: the label must not fall as
-        the value rises; -1: must not rise; 0: no constraint. Needs
-        ``label_head="ordinal"`` or two labels.
+        the value rises; -1: must not rise; 0: no constraint. A label does not fall if
+        the odds of no label against the next lower one do.
     C : float or "auto", default=1.0
         Inverse strength of the L2 penalty on the label head. "auto" takes the value
         from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss.
@@ -210,18 +210,22 @@ class ConceptBottleneckClassifier(
     has two terms there: one of weight ``(1 - intervention_prob) * w_i`` at its
     predicted concepts, and one of weight ``intervention_prob * w_i`` at its true
     annotations, with predictions where there are none. It is the expectation of the
-    random interventions of [2]_ in training. Biases are not penalised. With
-    `residual_C`, the logits have one more term ``R x`` for the features ``x``, and the
-    objective one more penalty, ``||R||^2 / (2 * residual_C)``; it stays convex. An
-    annotation of weight 0 counts as missing. The head of a continuous concept is
-    :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``. Its loss is half
-    the squared error, and its activation is the prediction for every `bottleneck`.
+    random interventions of [2]_ in training. Biases are not penalised. An
+    annotation of weight 0 counts as missing. With `residual_C`, the logits have one
+    more term ``R x`` for the features ``x``, and the objective one more penalty,
+    ``||R||^2 / (2 * residual_C)``; it stays convex. With ``label_head="ordinal"`` the
+    label's CE is that of proportional odds [3]_, and thresholds are not penalised;
+    `monotonic_cst` bounds the weights of either label head. The head of a continuous
+    concept is :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``. Its
+    loss is half the squared error, and its activation is the prediction for every
+    `bottleneck`.
 
     References
     ----------
     .. [1] P. W. Koh et al. (2020). Concept bottleneck models. ICML. arXiv 2007.04612.
     .. [2] M. Espinosa Zarlenga et al. (2022). Concept embedding models. NeurIPS. arXiv
        2209.09056.
+    .. [3] P. McCullagh (1980). Regression models for ordinal data. JRSS B.
 
     Examples
     --------

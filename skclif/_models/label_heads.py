@@ -13,6 +13,7 @@ import numpy as np
 from .._inputs.annotations import Annotations, ConceptSchema, plain_value, value_code
 from .._inputs.orders import order_of, sorted_order
 from ..numerics.heads import CategoricalHead, OrdinalHead, SoftmaxHead
+from ..numerics.heads.cone import steps_of
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,6 @@ class LabelRules:
                 "monotonic_cst needs concepts, but concepts=None; pass them to fit, or "
                 "leave monotonic_cst=None."
             )
-        if constrained and not is_ordinal and len(classes) > 2:
-            raise ValueError(
-                "monotonic_cst needs label_head='ordinal' or two classes, got "
-                f"{len(classes)} classes and label_head='softmax': a softmax head "
-                "gives every class its own direction. Use label_head='ordinal'."
-            )
         order = None
         if is_ordinal or constrained:
             order = _label_order(
@@ -89,9 +84,12 @@ class LabelRules:
     ) -> CategoricalHead:
         """Return the head. Labels, concepts and values that are gone are left out."""
         chains = self._chains(schema)
-        if self.kind == "softmax" and not chains:
-            return SoftmaxHead(len(classes), intercept=intercept)
-        return OrdinalHead(len(classes), self.ranks(classes), chains)
+        ranks = self.ranks(classes)
+        if self.kind == "softmax":
+            return SoftmaxHead(
+                len(classes), intercept=intercept, ranks=ranks, chains=chains
+            )
+        return OrdinalHead(len(classes), ranks, chains)
 
     def ranks(self, classes: np.ndarray) -> tuple[int, ...]:
         """Return the rank of every class; empty if classes are in order."""
@@ -106,16 +104,17 @@ class LabelRules:
         """Whether several classes share one direction of the activations."""
         return self.kind == "ordinal" and n_classes > 2
 
-    def constraints(self, schema: ConceptSchema) -> list[str]:
-        """Return the constraints in words, in the order of the steps of chains."""
-        words = []
+    def constraints(self, schema: ConceptSchema) -> list[tuple[int, str]]:
+        """Return the steps of constraints: columns of their coordinates, and words."""
+        words: list[str] = []
         for name, listed in self._left(schema).items():
             if isinstance(listed, list):
                 pairs = zip(listed, listed[1:], strict=False)
                 words += [f"{name}: {low!r} to {high!r}" for low, high in pairs]
             else:
                 words.append(name)
-        return words
+        columns = [c for chain in self._chains(schema) for c in steps_of(chain)]
+        return list(zip(columns, words, strict=True))
 
     def _chains(self, schema: ConceptSchema) -> tuple[tuple[int, ...], ...]:
         """Return columns of activations along which weights must not fall."""

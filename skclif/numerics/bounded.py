@@ -103,11 +103,11 @@ def solve_free(
     return Solve(solution, torch.zeros_like(problem.penalties), 0)
 
 
-def undecided(problem: HeadsProblem, parameters: Tensor) -> Tensor:
-    """Return which coordinates of the only head hardly need their bound, (q,).
+def undecided(problem: HeadsProblem, parameters: Tensor) -> set[int]:
+    """Return the inputs with a bound that hardly anything pulls against.
 
-    They are at it, but a hundredth of a typical row's gradient would let them go. At
-    such a point influence is another one to each side.
+    Their coordinates are at it, but a hundredth of a typical row's gradient would let
+    them go. At such a point influence is another one to each side.
     """
     (cone,) = problem.cones.values()
     (head,), inputs = problem.stack.heads, with_ones(dense_rows(problem.features))
@@ -118,7 +118,8 @@ def undecided(problem: HeadsProblem, parameters: Tensor) -> Tensor:
     )
     by_row = (weighted[:, :, None] * inputs[:, None]).flatten(1) @ cone.basis
     typical = by_row.square().mean(dim=0).sqrt()
-    return cone.active(parameters) & (multipliers <= _UNDECIDED * typical)
+    held = cone.active(parameters) & (multipliers <= _UNDECIDED * typical)
+    return set(cone.inputs[held].tolist())
 
 
 def _projected_newton(

@@ -30,6 +30,7 @@ X_NEW, Y_NEW, _ = make_data(40, seed=7)
 MODELS = {
     "ordinal": {"label_head": "ordinal"},
     "bounded": {"label_head": "ordinal", "monotonic_cst": CST},
+    "softmax": {"monotonic_cst": CST},
     "two labels": {"monotonic_cst": CST},
 }
 
@@ -168,14 +169,14 @@ def test_an_edit_is_a_fit(fitted, name):
     assert ("food" in constraints) <= (name != "concepts")
 
 
-@pytest.mark.parametrize("head", ["softmax", "ordinal"])
+@pytest.mark.parametrize("head", ["plain", "softmax", "ordinal"])
 @pytest.mark.parametrize("lost", ["label", "value"])
 def test_values_that_go_leave_the_rules(head, lost):
     X, y, concepts = make_data()
     words = np.array(ORDER)[y]
-    clf = ConceptBottleneckClassifier(label_head=head, label_order=ORDER, tol=1e-10)
-    if head == "ordinal":
-        clf.set_params(monotonic_cst=CST)
+    params = {"label_head": head} if head != "plain" else {}
+    clf = ConceptBottleneckClassifier(**params, label_order=ORDER, tol=1e-10)
+    clf.set_params(monotonic_cst=CST if head != "plain" else None)
     explainer = ConceptInfluenceExplainer(clf).fit(X, words, concepts=concepts)
     keep = np.ones(N, bool)
     if lost == "label":
@@ -188,13 +189,13 @@ def test_values_that_go_leave_the_rules(head, lost):
             food=concepts["food"].where(concepts["food"] != "ok")
         )
     found = explainer.edit(**edit, empty_values="drop").estimator
-    if head == "softmax":
+    if head == "plain":
         found.label_order = None  # of no use
     expected = clone(found).fit(X[keep], words[keep], concepts=concepts[keep])
     np.testing.assert_allclose(
         found.predict_proba(X), expected.predict_proba(X), atol=1e-7
     )
-    if head == "ordinal":
+    if head != "plain":
         assert found.label_order == [v for v in ORDER if v != "fair" or lost != "label"]
         assert ("ok" in found.monotonic_cst["food"]) == (lost == "label")
 
@@ -321,3 +322,21 @@ def test_constraints_that_nothing_pulls_against_are_named():
     explainer = ConceptInfluenceExplainer(clf)
     with pytest.warns(InfluenceWarning, match="on quiet: 'no' to 'yes' hold, but hard"):
         explainer.fit(X, y, concepts=pd.DataFrame({"quiet": values}))
+
+
+@pytest.mark.parametrize("method", ["newton", "leverage"])
+def test_the_only_row_of_a_label_between_others_is_not_removed(method):
+    X, y, concepts = _data("ordinal")
+    y[y == 2] = 1
+    y[5] = 2
+    clf = ConceptBottleneckClassifier(label_head="ordinal")
+    explainer = ConceptInfluenceExplainer(clf, method=method)
+    explainer.fit(X, y, concepts=concepts)
+    with pytest.raises(ValueError, match="Training row 5 is the only one of its label"):
+        explainer.influence(X_NEW, Y_NEW)
+    explainer.set_params(method="first_order")
+    assert np.isfinite(explainer.influence(X_NEW, Y_NEW).values).all()
+    y[5] = 3  # the highest label needs no row more than a softmax head does
+    y[y == 0] = 1
+    explainer.set_params(method=method).fit(X, y, concepts=concepts)
+    assert np.isfinite(explainer.influence(X_NEW[:3], [1, 3, 1]).values).all()

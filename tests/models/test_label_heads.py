@@ -104,14 +104,16 @@ def _expected(clf, proba):
     return proba @ np.array([clf.label_order_.tolist().index(c) for c in clf.classes_])
 
 
+@pytest.mark.filterwarnings("ignore::skclif.exceptions.InterventionWarning")
 @pytest.mark.parametrize("training", ["mixed", "sequential", "independent"])
-@pytest.mark.parametrize("n_labels", [2, 4])
+@pytest.mark.parametrize(
+    ("head", "n_labels"), [("softmax", 2), ("softmax", 4), ("ordinal", 4)]
+)
 def test_interventions_never_move_the_label_against_a_constraint(
-    data, training, n_labels
+    data, training, head, n_labels
 ):
     X, y, concepts = data
     y = y if n_labels == 4 else y > 1
-    head = "ordinal" if n_labels == 4 else "softmax"
     params = {"label_head": head, "training": training}
     free = ConceptBottleneckClassifier(**params).fit(X, y, concepts=concepts)
     bound = clone(free).set_params(monotonic_cst=CST, label_order=np.unique(y))
@@ -122,8 +124,9 @@ def test_interventions_never_move_the_label_against_a_constraint(
             order = clf.classes_ if kind == "free" else clf.label_order_
             ranks = np.searchsorted(order, clf.classes_)
             known = [pd.DataFrame({name: [value] * N}) for value in listed]
-            steps = np.diff([clf.intervene(X, k) @ ranks for k in known], axis=0)
-            wrong[kind] += int((steps < -1e-12).sum())
+            # Of labels above each threshold, and so of expected labels too.
+            above = [clf.intervene(X, k)[:, ranks].cumsum(axis=1) for k in known]
+            wrong[kind] += int((np.diff(above, axis=0) > 1e-12).sum())
     assert wrong["bound"] == 0
     assert wrong["free"] > 0
 
@@ -142,6 +145,24 @@ def test_directions_of_values_with_an_order(data):
     np.testing.assert_array_equal(clf.coef_, same.coef_)
     nothing = clone(clf).set_params(monotonic_cst={"quiet": 0}, label_head="softmax")
     assert nothing.fit(X, y, concepts=table).monotonic_cst_ == {}
+
+
+def test_words_in_another_order_bind_the_same_softmax(data):
+    X, y, concepts = data
+    params = {"monotonic_cst": CST, "tol": 1e-10}
+    numbers = ConceptBottleneckClassifier(**params).fit(X, y, concepts=concepts)
+    words = ConceptBottleneckClassifier(label_order=ORDER, **params)
+    words.fit(X, np.array(ORDER)[y], concepts=concepts)
+    ranks = [ORDER.index(label) for label in words.classes_]
+    proba = numbers.predict_proba(X)[:, ranks]
+    np.testing.assert_allclose(words.predict_proba(X), proba, atol=1e-8)
+    odds = np.diff(numbers.coef_, axis=0)  # against the next lower label
+    bad, good, ok = odds[:, :3].T
+    assert (ok - bad >= -1e-12).all()
+    assert (good - ok >= -1e-12).all()
+    assert (odds[:, 4] <= 1e-12).all()
+    free = ConceptBottleneckClassifier().fit(X, y, concepts=concepts).coef_
+    assert (np.diff(free, axis=0)[:, 1] < np.diff(free, axis=0)[:, 0]).any()
 
 
 def test_values_that_are_left_out_are_free(data):
@@ -253,7 +274,6 @@ def test_thresholds_out_of_order_are_refused(bounded, tmp_path):
         ({"label_order": [*ORDER, "poor"]}, "must have each label of y once"),
         ({"label_order": ["a", *ORDER[1:]]}, "must have each label of y once"),
         ({"label_order": set(ORDER)}, "label_order must be a list .* got a set"),
-        ({"label_head": "softmax"}, "needs label_head='ordinal' or two classes, got 4"),
         ({"monotonic_cst": {"service": 1}}, "has the concept 'service', but the conc"),
         ({"monotonic_cst": {"food": 1}}, "values of 'food' are words without an order"),
         ({"monotonic_cst": {"price": 2}}, r"monotonic_cst\['price'\]=2 must be 1"),

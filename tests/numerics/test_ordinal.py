@@ -7,7 +7,14 @@ from scipy.optimize import minimize
 
 from skclif.numerics import bounded
 from skclif.numerics.bounded import minimise, solve_free, undecided
-from skclif.numerics.heads import HeadsProblem, HeadStack, OrdinalHead, SoftmaxHead
+from skclif.numerics.heads import (
+    Cone,
+    HeadsProblem,
+    HeadStack,
+    OrdinalHead,
+    SoftmaxHead,
+)
+from skclif.numerics.heads.cone import steps_of
 from skclif.numerics.solvers import preconditioner_of
 
 HEADS = [OrdinalHead(2), OrdinalHead(3), OrdinalHead(5), OrdinalHead(4, (2, 0, 3, 1))]
@@ -168,6 +175,60 @@ def _reference(made, chains, penalty=0.7):
     return found.x[:6], thresholds, found.fun
 
 
+def test_the_optimum_of_a_bounded_softmax_is_scipys(made):
+    features, codes, weights = made
+    ranks = (1, 3, 0, 2)
+    head = SoftmaxHead(4, ranks=ranks, chains=CHAINS)
+    problem = problem_of(head, made)
+    parameters, fit = minimise(
+        problem, torch.zeros(3, 7).double(), tol=1e-10, max_iter=100
+    )
+    assert fit.converged.all()
+    order = np.argsort(ranks)
+
+    def objective(free):
+        logits = torch.from_numpy(free).reshape(4, 7)
+        scores = features @ logits[:, :-1].T + logits[:, -1]
+        loss = torch.nn.functional.cross_entropy(scores, codes, reduction="none")
+        return float(weights @ loss + 0.35 * logits[:, :-1].square().sum())
+
+    constraints = [
+        {
+            "type": "ineq",
+            "fun": lambda f, a=a, b=b, k=k: (
+                np.diff(f.reshape(4, 7)[order], axis=0)[k] @ (_unit(b) - _unit(a))
+            ),
+        }
+        for chain in CHAINS
+        for a, b in zip(chain, chain[1:], strict=False)
+        for k in range(3)
+    ]
+    found = minimize(
+        objective,
+        np.zeros(28),
+        method="SLSQP",
+        constraints=constraints,
+        options={"ftol": 1e-13, "maxiter": 500},
+    )
+    logits = head.to_logit_weights(parameters)
+    expected = found.x.reshape(4, 7)
+    np.testing.assert_allclose(logits[:, :-1], expected[:, :-1], atol=2e-4)
+    value = float(problem.objective(problem.scores(parameters), parameters))
+    assert value <= found.fun + 1e-9
+    assert value > found.fun - 1e-6
+    odds = torch.diff(logits[order], dim=0)
+    steps = torch.stack(
+        [odds[:, 2] - odds[:, 0], odds[:, 1] - odds[:, 2], odds[:, 3], -odds[:, 4]]
+    )
+    assert (steps > -1e-12).all()
+    assert (steps.abs() < 1e-12).any()
+    assert (steps > 0.01).any()
+
+
+def _unit(column):
+    return np.eye(7)[column] if column >= 0 else np.zeros(7)
+
+
 def _at(free, column):
     return 0.0 if column < 0 else free[column]
 
@@ -207,8 +268,9 @@ def test_bounds_hold_to_the_last_digit(made):
     assert (steps > 0.01).any()
     cone = problem.cones[0]
     active = cone.active(parameters)
-    assert head.steps == [2, 1, 3, 4]
-    assert active[head.steps].tolist() == (steps == 0).tolist()
+    columns = [c for chain in CHAINS for c in steps_of(chain)]
+    assert columns == [2, 1, 3, 4]
+    assert active[columns].tolist() == (steps == 0).tolist()
     assert float(cone.violation(parameters.flatten()[None])) < 1e-14
     # No multiplier points inside, and nothing pulls in free directions.
     probabilities = problem.probabilities(problem.scores(parameters))
@@ -216,7 +278,19 @@ def test_bounds_hold_to_the_last_digit(made):
     multipliers = cone.basis.T @ gradient
     assert (multipliers[active] > 0).all()
     assert multipliers[~active].abs().max() < 1e-9
-    assert not undecided(problem, parameters).any()
+    assert not undecided(problem, parameters)
+
+
+def test_a_bound_holds_only_what_pulls_beyond_it():
+    cone = Cone(
+        torch.eye(4).double(),
+        torch.tensor([True, True, True, False]),
+        torch.arange(4),
+    )
+    coordinates = torch.tensor([0.0, 0.0, 1.0, 0.0]).double()
+    gradient = torch.tensor([1.0, -1.0, 1.0, 1.0]).double()
+    found = cone.open_gradient(coordinates, gradient)
+    assert found.tolist() == [0.0, -1.0, 1.0, 1.0]
 
 
 def test_free_directions_are_solved_alone(made):

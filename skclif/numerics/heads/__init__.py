@@ -6,7 +6,7 @@ contrasts are orthonormal (Helmert). So the penalty on the weights of the scores
 scikit-learn's penalty on the weights of all m logits, and there is no direction that
 shifts all logits alike, along which the loss would be flat. With two values, the only
 score is the log-odds of the second value. The only score of a ridge head is its
-prediction.
+prediction. An ordinal head has one score that depends on the inputs, and thresholds.
 """
 
 from .cone import Cone

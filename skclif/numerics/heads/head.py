@@ -47,6 +47,9 @@ class Head(Protocol):
     def is_bounded(self) -> bool:
         """Whether some parameters are bound to be on one side of others."""
 
+    def needed(self, codes: Tensor) -> Tensor:
+        """Return which codes need rows with weight for an optimum to be, (n,), bool."""
+
     def missing(self, n_inputs: int) -> Tensor | None:
         """Return which parameters are always 0, (n_scores, n_inputs); None if none.
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..products import dense_rows
 from ..sparse import Features
-from .cone import Cone
+from .cone import Chain, Cone, chains_among, weights_along
 from .softmax import lead, one_hot_activations
 
 # The loss where thresholds are not in order: no number, but 0 times it is 0.
@@ -35,14 +35,13 @@ class OrdinalHead:
     n_values : int
     ranks : tuple of int
         The rank of every code, from 0 for the lowest value. Empty if codes are ranks.
-    chains : tuple of tuple of int
-        Columns of inputs whose weights must not fall along the chain; -1 stands for a
-        weight of 0. A column is in at most one chain, and -1 in chains of two.
+    chains : tuple of Chain
+        Along them the weights of inputs must not fall.
     """
 
     n_values: int
     ranks: tuple[int, ...] = ()
-    chains: tuple[tuple[int, ...], ...] = ()
+    chains: tuple[Chain, ...] = ()
 
     is_categorical: ClassVar[bool] = True
     is_quadratic: ClassVar[bool] = False
@@ -68,6 +67,14 @@ class OrdinalHead:
         """Return the inputs of the scores: ``[features, 1]``."""
         return torch.nn.functional.pad(dense_rows(features), (0, 1), value=1.0)
 
+    def needed(self, codes: Tensor) -> Tensor:
+        """Return which codes are between others.
+
+        Without such a value, the thresholds around it would meet.
+        """
+        ranks = self._rank(codes)
+        return (ranks > 0) & (ranks < self.n_values - 1)
+
     def missing(self, n_inputs: int) -> Tensor | None:
         """Return which parameters are always 0: all weights but the first score's."""
         if self.n_values == 2:
@@ -80,39 +87,20 @@ class OrdinalHead:
         """Return the parameters that the head may have; None if all of them."""
         if self.n_values == 2 and not self.chains:
             return None
-        weights = torch.eye(n_inputs, dtype=like.dtype, device=like.device)
-        bounded = torch.zeros(n_inputs + self.n_scores - 1, dtype=torch.bool)
-        for chain in self.chains:
-            columns = [column for column in chain if column >= 0]
-            steps = columns if chain[0] < 0 else columns[1:]
-            if chain[-1] < 0:  # at most 0
-                weights[columns, columns] = -1
-                steps = columns
-            for k, step in enumerate(steps):
-                weights[steps[k:], step] = weights[step, step]
-                bounded[step] = True
-            if chain[0] >= 0 and chain[-1] >= 0:
-                weights[columns, columns[0]] = 1
-        basis = weights.new_zeros(self.n_scores, n_inputs, len(bounded))
+        weights, bounded = weights_along(self.chains, n_inputs, like)
+        others = torch.arange(1, self.n_scores, device=like.device)
+        basis = weights.new_zeros(self.n_scores, n_inputs, n_inputs + len(others))
         basis[0, :, :n_inputs] = weights
-        others = torch.arange(1, self.n_scores)
         basis[others, -1, n_inputs - 1 + others] = 1
-        return Cone(basis.flatten(0, 1), bounded.to(like.device))
-
-    @property
-    def steps(self) -> list[int]:
-        """The coordinate of the cone for each step of the chains, in their order."""
-        steps = []
-        for chain in self.chains:
-            columns = [column for column in chain if column >= 0]
-            steps += columns[1:] if len(columns) == len(chain) else columns
-        return steps
+        return Cone(
+            basis.flatten(0, 1),
+            torch.cat([bounded, torch.zeros_like(others, dtype=torch.bool)]),
+            torch.cat([torch.arange(n_inputs).to(others), -torch.ones_like(others)]),
+        )
 
     def of_inputs(self, columns: Sequence[int]) -> Self:
         """Return the same head on some columns of its inputs."""
-        place = {-1: -1, **{old: new for new, old in enumerate(columns)}}
-        chains = (tuple(place[c] for c in ch if c in place) for ch in self.chains)
-        return replace(self, chains=tuple(ch for ch in chains if len(ch) > 1))
+        return replace(self, chains=chains_among(self.chains, columns))
 
     def to_logit_weights(self, parameters: Tensor) -> Tensor:
         """Return the weights of the log-odds above every value but the highest."""

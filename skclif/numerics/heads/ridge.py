@@ -29,6 +29,10 @@ class RidgeHead:
     n_activations: int = 1
     intercept: bool = True
 
+    def needed(self, codes: Tensor) -> Tensor:
+        """Return that no number is needed."""
+        return torch.zeros_like(codes, dtype=torch.bool)
+
     def missing(self, n_inputs: int) -> Tensor | None:
         """Return None: the head has all parameters."""
         return None

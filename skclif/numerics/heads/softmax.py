@@ -1,7 +1,7 @@
 """The softmax head: the loss of one categorical value given its scores."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..products import dense_rows
 from ..sparse import Features
-from .cone import Cone
+from .cone import Chain, Cone, chains_among, weights_along
 
 # Relative change of the normaliser below which differences lose digits.
 _OVERTAKEN = -0.9
@@ -33,16 +33,27 @@ class SoftmaxHead:
         value.
     intercept : bool
         Whether scores have a bias. If not, the parameter of the bias is 0.
+    ranks : tuple of int
+        The rank of every value, from 0, if values have an order; empty if codes are
+        ranks. It matters only to chains.
+    chains : tuple of Chain
+        Along them no log-odds of a value against the next lower one may fall.
     """
 
     n_values: int
     activation: str = "soft"
     intercept: bool = True
+    ranks: tuple[int, ...] = ()
+    chains: tuple[Chain, ...] = ()
 
     is_categorical: ClassVar[bool] = True
     is_quadratic: ClassVar[bool] = False
     is_curved_by_codes: ClassVar[bool] = False
-    is_bounded: ClassVar[bool] = False
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there are chains."""
+        return bool(self.chains)
 
     @property
     def n_scores(self) -> int:
@@ -59,6 +70,10 @@ class SoftmaxHead:
         features = dense_rows(features)
         return torch.nn.functional.pad(features, (0, 1), value=float(self.intercept))
 
+    def needed(self, codes: Tensor) -> Tensor:
+        """Return that no code is needed: without a value, its probability goes to 0."""
+        return torch.zeros_like(codes, dtype=torch.bool)
+
     def missing(self, n_inputs: int) -> Tensor | None:
         """Return which parameters are always 0: none, or the biases."""
         if self.intercept:
@@ -68,12 +83,25 @@ class SoftmaxHead:
         return missing
 
     def cone(self, n_inputs: int, like: Tensor) -> Cone | None:
-        """Return None: no parameter is bound to others."""
-        return None
+        """Return the parameters that the head may have; None if all of them.
+
+        The coordinates are the log-odds of every value against the next lower one, each
+        with the chains of its weights. See Eq. (53) of docs/mathematics.rst.
+        """
+        if not self.chains:
+            return None
+        weights, bounded = weights_along(self.chains, n_inputs, like)
+        order = torch.tensor(self.ranks or range(self.n_values)).argsort()
+        odds = self.contrasts(like)[:, order.to(like.device)].diff(dim=1).T
+        return Cone(
+            torch.kron(torch.linalg.inv(odds).contiguous(), weights),
+            bounded.repeat(self.n_scores),
+            torch.arange(n_inputs, device=like.device).repeat(self.n_scores),
+        )
 
     def of_inputs(self, columns: Sequence[int]) -> Self:
-        """Return the head itself: no input has a part of its own in it."""
-        return self
+        """Return the same head on some columns of its inputs."""
+        return replace(self, chains=chains_among(self.chains, columns))
 
     def contrasts(self, like: Tensor) -> Tensor:
         """Return the (n_scores, n_values) map from scores to logits."""
