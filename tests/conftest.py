@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import string
 
 import pytest
@@ -20,6 +21,32 @@ _WORDS += ["service", "slow", "soup", "tasty", "the", "too", "waiter", "warm", "
 
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=0, help="choose rows to leave out")
+
+
+_FRAME = re.compile(r"\r([^\r\n:]+): +(?:\d+%\|[^|]*\| )?(\d+)(?:/(\d+))? [^\r\n]*\[")
+
+
+@pytest.fixture
+def bars(monkeypatch, capfd):
+    """Draw bars at once, and return a function that returns those drawn since.
+
+    A bar is what it says is done, its steps at the end, and their number if that was
+    known.
+    """
+    from skclif._inputs import progress
+
+    monkeypatch.setattr(progress, "DELAY", 0)
+    monkeypatch.setattr(progress, "INTERVAL", 0)
+
+    def drawn():
+        found = []
+        for doing, done, total in _FRAME.findall(capfd.readouterr().err):
+            if done != "0":  # a bar begins with 0
+                found.pop()
+            found.append((doing, int(done), int(total) if total else None))
+        return found
+
+    return drawn
 
 
 @pytest.fixture(scope="session")

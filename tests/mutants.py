@@ -195,6 +195,25 @@ MUTANTS = [
         "an edit has converged if every head has",
         ("tests/results", "tests/explain/test_edits.py"),
     ),
+    # --- progress ----------------------------------------------------------------
+    Mutant(
+        "_inputs",
+        "delay=max(0.0, DELAY - (time.monotonic() - self._start)),",
+        "delay=DELAY,",
+        "the two seconds before a bar are those of all stages",
+    ),
+    Mutant(
+        "_models",
+        "advance(n_rounds - self.n_tried)",
+        "advance(0)",
+        "rounds that are not needed count as done",
+    ),
+    Mutant(
+        "_models",
+        '("device", "class_weight", "verbose")',
+        '("device", "class_weight")',
+        "the file of a model says nothing of progress",
+    ),
     # --- names of tables, and heads of many values -----------------------------------
     Mutant(
         "_inputs",

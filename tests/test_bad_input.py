@@ -1785,6 +1785,7 @@ NUMBER = ("huge", "a fraction", "True")
 SHARE = ("zero", "a fraction", "True")
 FLAG = ("True",)
 TEXT = ("a text",)
+VERBOSE = ("zero", "huge", "True")
 PARAMETERS = {
     ConceptBottleneckClassifier: {
         "training": {},
@@ -1807,11 +1808,13 @@ PARAMETERS = {
         "tol": NUMBER,
         "max_iter": ("huge", "True"),
         "device": {"a text": DEVICE},
+        "verbose": VERBOSE,
     },
     ConceptInfluenceExplainer: {
         "estimator": {},
         "method": {},
         "device": {"a text": DEVICE},
+        "verbose": VERBOSE,
     },
     InfluenceReweighter: {
         "estimator": {},
@@ -1828,6 +1831,7 @@ PARAMETERS = {
         "surrogate": ("None",),
         "include_validation": FLAG,
         "random_state": ("None", "zero", "True"),
+        "verbose": VERBOSE,
     },
     SentenceEmbedder: {
         "model": {"a text": "no such' is not on this machine"},
@@ -1838,7 +1842,7 @@ PARAMETERS = {
         "long_text": {},
         "cache_dir": ("None", "a text"),
         "share_vectors": FLAG,
-        "verbose": ("zero", "huge", "True"),
+        "verbose": VERBOSE,
     },
     datasets.make_concept_reviews: {
         "n_samples": FLAG,
@@ -1933,7 +1937,7 @@ def call(tiny_encoder, tmp_path_factory):
             return owner(**parameters).fit(X, Y, concepts=CONCEPTS).predict_proba(X)
         if owner is ConceptInfluenceExplainer:
             inner = {"estimator": ConceptBottleneckClassifier(), **parameters}
-            return owner(**inner).fit(X, Y, concepts=CONCEPTS)
+            return owner(**inner).fit(X, Y, concepts=CONCEPTS).predict_proba(X)
         if owner is InfluenceReweighter:
             inner = {"estimator": ConceptBottleneckClassifier(), "strength": 1.0}
             if parameters.get("n_rounds") in (ODD["huge"], LARGE):
@@ -2114,6 +2118,7 @@ FUNCTIONS = {
             "cannot be used to seed|Seed must be between 0 and",
         ),
         "on_model": dict.fromkeys({*ODD} - {"None"}, "on_model must be a function"),
+        "verbose": dict.fromkeys({*ODD} - {*VERBOSE}, "verbose=.* must be True, False"),
     },
 }
 

@@ -75,6 +75,7 @@ def fit_models(
     concept_kinds: dict[str, str] | None = None,
     method: str = "auto",
     device: str = "cpu",
+    verbose: int = 0,
     **options: Any,
 ) -> Models:
     """Fit the concept bottleneck to audit, and the black box to compare it with.
@@ -89,8 +90,10 @@ def fit_models(
         Of :class:`ConceptBottleneckClassifier`; `options` are the black box's too.
     method : {"auto", "newton", "leverage", "first_order"}
         Of :class:`ConceptInfluenceExplainer`.
+    verbose : int, default=0
+        Whether all of them show progress.
     """
-    options["device"] = device
+    options |= {"device": device, "verbose": verbose}
     audited = ConceptBottleneckClassifier(
         training=training,
         concept_C=concept_C,
@@ -100,7 +103,9 @@ def fit_models(
     )
     if model is not None:
         audited = FrozenEstimator(model)
-    explainer = ConceptInfluenceExplainer(audited, method=method, device=device)
+    explainer = ConceptInfluenceExplainer(
+        audited, method=method, device=device, verbose=verbose
+    )
     black_box = gold = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

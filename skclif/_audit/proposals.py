@@ -178,13 +178,16 @@ def wrong_probabilities(
     train: Reviews,
     device: str,
     ordinal: Collection[str] = (),
+    verbose: int = 0,
 ) -> dict[tuple[str, str], float] | None:
     """Return the probability of being wrong by id and path, of every suspect.
 
     Labels and annotations that are not there have less than `LEAST_PROBABILITY`. None
     if nothing can be said of any of them. `ordinal` names ordered paths.
     """
-    explainer = ConceptInfluenceExplainer(FrozenEstimator(model), device=device)
+    explainer = ConceptInfluenceExplainer(
+        FrozenEstimator(model), device=device, verbose=verbose
+    )
     concepts = train.concepts if train.concepts.shape[1] else None
     explainer.fit(train.features, train.labels, train.weights, concepts=concepts)
     table, notes, _ = suspects_table(

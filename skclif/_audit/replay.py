@@ -13,6 +13,7 @@ from sklearn.utils import check_array
 
 from .._inputs.checks import check_length
 from .._inputs.pipelines import final_step
+from .._inputs.progress import Progress, counted
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.files import embedder_of
 from .._results.words import how_many
@@ -269,6 +270,7 @@ def replay_rows(
     rows: Reviews,
     device: str = "cpu",
     recorded: Any = None,
+    verbose: int = 0,
 ) -> ReplayResult:
     """Replay records on training rows, in any order."""
     import torch  # noqa: F401 - what is not loaded is unknown to `environment`
@@ -282,34 +284,36 @@ def replay_rows(
     before = records[first["number"] : begin]
     revision, differs_at = None, None
     now = {**environment(), "device": device}
-    for record in records[begin - 1 :]:
-        said = record["number"], record["kind"]
-        if record["kind"] not in REVISIONS:
-            steps.append(ReplayStep(*said, None, None, _MAKES_NO_MODEL))
-            continue
-        if differs_at is not None:
-            reason = f"record {differs_at} differs"
-            steps.append(ReplayStep(*said, None, None, reason))
-            continue
-        then = {**record["environment"], "device": record["device"]}
-        elsewhere = differences(then, now)
-        place = Place(device, record["threads"])
-        try:
-            if revision is None:
-                done, numbers = _begun(first, before, record, rows, place)
-            else:
-                done, numbers = _again(record, revision, place)
-            same, close = _compare(done, numbers, record, elsewhere, known)
-        except _Differs as error:
-            differs_at = record["number"]
-            steps.append(ReplayStep(*said, False, False, str(error), elsewhere))
-            continue
-        revision, reason = done, None
-        if close is None:
-            reason = _NOTHING_TO_COMPARE
-        elif not same:
-            reason = f"equal within {TOLERANCE:g}"
-        steps.append(ReplayStep(*said, same, close, reason, elsewhere))
+    left = records[begin - 1 :]
+    with Progress(verbose).stage("Doing again", len(left)) as advance:
+        for record in counted(left, advance):
+            said = record["number"], record["kind"]
+            if record["kind"] not in REVISIONS:
+                steps.append(ReplayStep(*said, None, None, _MAKES_NO_MODEL))
+                continue
+            if differs_at is not None:
+                reason = f"record {differs_at} differs"
+                steps.append(ReplayStep(*said, None, None, reason))
+                continue
+            then = {**record["environment"], "device": record["device"]}
+            elsewhere = differences(then, now)
+            place = Place(device, record["threads"])
+            try:
+                if revision is None:
+                    done, numbers = _begun(first, before, record, rows, place)
+                else:
+                    done, numbers = _again(record, revision, place)
+                same, close = _compare(done, numbers, record, elsewhere, known)
+            except _Differs as error:
+                differs_at = record["number"]
+                steps.append(ReplayStep(*said, False, False, str(error), elsewhere))
+                continue
+            revision, reason = done, None
+            if close is None:
+                reason = _NOTHING_TO_COMPARE
+            elif not same:
+                reason = f"equal within {TOLERANCE:g}"
+            steps.append(ReplayStep(*said, same, close, reason, elsewhere))
     return ReplayResult(tuple(steps), None if revision is None else revision.model)
 
 

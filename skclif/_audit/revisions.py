@@ -123,9 +123,13 @@ class Change:
     even_if_right: bool = False
 
 
-def fit(rows: Reviews, parameters: dict[str, Any], place: Place) -> Revision:
+def fit(
+    rows: Reviews, parameters: dict[str, Any], place: Place, verbose: int = 0
+) -> Revision:
     """Return a model that is fitted to rows from zero."""
-    model = ConceptBottleneckClassifier(**parameters, device=place.device)
+    model = ConceptBottleneckClassifier(
+        **parameters, device=place.device, verbose=verbose
+    )
     concepts = rows.concepts if rows.concepts.shape[1] else None
     with same_threads(place.threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", ManyValuesWarning)  # the checks have said it
@@ -140,6 +144,7 @@ def edit(
     held_out: Reviews | None = None,
     *,
     by_effect: bool = False,
+    verbose: int = 0,
 ) -> tuple[Revision, dict[str, Any]]:
     """Change rows, and solve for the new optimum from the current parameters.
 
@@ -155,6 +160,8 @@ def edit(
     by_effect : bool, default=False
         Whether changes were chosen by their effect on these rows. The comparison then
         has no intervals: they would not hold for other rows.
+    verbose : int, default=0
+        Whether to show progress.
 
     Returns
     -------
@@ -165,7 +172,7 @@ def edit(
     rows = revision.rows
     concepts = rows.concepts if rows.concepts.shape[1] else None
     explainer = ConceptInfluenceExplainer(
-        FrozenEstimator(revision.model), device=place.device
+        FrozenEstimator(revision.model), device=place.device, verbose=verbose
     )
     X_val, y_val = None, None
     if held_out is not None:
@@ -324,7 +331,11 @@ def without_intervals(comparison: dict[str, Any]) -> dict[str, Any]:
 
 
 def forget(
-    revision: Revision, ids: list[str], parameters: dict[str, Any], place: Place
+    revision: Revision,
+    ids: list[str],
+    parameters: dict[str, Any],
+    place: Place,
+    verbose: int = 0,
 ) -> tuple[Revision, dict[str, Any]]:
     """Remove rows and fit the others from zero, so that nothing of them remains.
 
@@ -336,7 +347,7 @@ def forget(
         Of the record for the trail.
     """
     gone = np.isin(revision.rows.ids, ids)
-    left = fit(revision.rows.take(~gone), parameters, place)
+    left = fit(revision.rows.take(~gone), parameters, place, verbose)
     forgotten = revision.rows.take(gone)
     return left, {
         "forgotten": names(forgotten),

@@ -22,6 +22,7 @@ from .._inputs.annotations import Annotations
 from .._inputs.checks import check_labels, check_row_order, error_context
 from .._inputs.devices import resolve_device
 from .._inputs.indicators import Indicators
+from .._inputs.progress import Progress, check_verbose
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.words import how_many
 from .._text.embedder import SentenceEmbedder, as_texts
@@ -32,6 +33,7 @@ from ..exceptions import (
     TruncatedTextWarning,
     warn_user,
 )
+from ..numerics.steps import Advance
 from .pipelines import make_text_pipeline, sentence_vectors
 
 _BOOTSTRAPS = 500
@@ -68,6 +70,7 @@ def compare_baselines(
     groups: Any = None,
     random_state: Any = None,
     on_model: Callable[[pd.Series], None] | None = None,
+    verbose: int = 0,
 ) -> BaselineComparison:
     """Compare quick baselines for texts, cheapest first.
 
@@ -98,6 +101,9 @@ def compare_baselines(
         Draws folds and the bootstrap samples of intervals.
     on_model : callable, default=None
         Called with each line of the table as soon as it is there.
+    verbose : int, default=0
+        If positive, show the progress of each model on stderr, with the time left: what
+        takes more than two seconds.
 
     Returns
     -------
@@ -144,11 +150,14 @@ def compare_baselines(
             f"on_model must be a function of a line of the table, got {on_model!r}."
         )
     rng = check_random_state(random_state)
+    check_verbose(verbose)
     folds = _folds(cv, texts, y, groups, rng)
     seed = int(rng.randint(2**31))
     rows = []
     for baseline in baselines(vectors, annotations is not None):
-        row = _measured(baseline, texts, y, annotations, folds, seed)
+        progress = Progress(verbose)
+        with progress.stage(f"Model {baseline.name!r}", len(folds)) as done:
+            row = _measured(baseline, texts, y, annotations, folds, seed, done)
         if baseline.name == "vectors":
             _warn_of_long_texts(baseline.estimator, texts)
         if on_model is not None:
@@ -190,6 +199,7 @@ def _measured(
     annotations: pd.DataFrame | None,
     folds: list[tuple[np.ndarray, np.ndarray]],
     seed: int,
+    advance: Advance,
 ) -> pd.Series:
     """Return the line of one model."""
     start = time.perf_counter()
@@ -219,6 +229,7 @@ def _measured(
                 ) from error
             columns = np.searchsorted(classes, model.classes_)
             proba[np.ix_(test, columns)] = model.predict_proba(inputs[test])
+        advance(1)
     seconds = time.perf_counter() - start
     tested = np.sort(np.concatenate([test for _, test in folds]))
     scores = _scores(proba[tested], y[tested], classes, seed)

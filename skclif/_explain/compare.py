@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from .._inputs.progress import Progress
 from .._results.validation import Agreement, ValidationResult, resolution
 from ..numerics.targets import Question
 from .engine import METHODS, Solved
@@ -37,21 +39,23 @@ def compare_with_retraining(
     random_state: np.random.RandomState,
     target: str,
     unit: str,
+    progress: Progress,
 ) -> ValidationResult:
     """Leave out rows, and single terms of some rows, by retraining and by each method.
 
     `paths` are the names of the loss terms. The other arguments are the checked
     arguments of :meth:`ConceptInfluenceExplainer.validate`.
     """
-    rows = _influential_and_random(solved, questions, n_rows, random_state)
+    timed = partial(_timed, solved, questions=questions, progress=progress)
+    rows = _influential_and_random(solved, questions, n_rows, random_state, progress)
     path_rows = np.sort(random_state.permutation(rows)[:n_paths])
     agreements: dict[tuple[str, str], Agreement] = {}
     ratios: dict[tuple[str, str], float] = {}
     shares = {"row": 1.0}
-    truth, seconds = _timed(solved, "retraining", questions, rows, paths=False)
+    truth, seconds = timed("retraining", rows=rows, paths=False)
     least = resolution(truth.sum(axis=2))
     for method in methods:
-        values, own = _timed(solved, method, questions, rows, paths=False)
+        values, own = timed(method, rows=rows, paths=False)
         both = values.sum(axis=2), truth.sum(axis=2)
         agreements[method, "row"] = Agreement(*both, least)
         ratios[method, "row"] = seconds / own
@@ -66,13 +70,13 @@ def compare_with_retraining(
     if solved.bottleneck.residual_scale is not None:  # the label's second path
         present = np.column_stack([present, present[:, 0]])
     present = np.column_stack([present, present.any(axis=1)])
-    truth, seconds = _timed(solved, "retraining", questions, path_rows, paths=True)
+    truth, seconds = timed("retraining", rows=path_rows, paths=True)
     whole = np.linalg.norm(truth.sum(axis=2))
     named = [*paths, "interaction"][: truth.shape[2]]
     for k, path in enumerate(named):
         shares[path] = float(np.linalg.norm(truth[:, :, k]) / whole)
     for method in methods:
-        values, own = _timed(solved, method, questions, path_rows, paths=True)
+        values, own = timed(method, rows=path_rows, paths=True)
         ratios[method, "paths"] = seconds / own
         for k, path in enumerate(named[: values.shape[2]]):
             if present[:, k].any():
@@ -86,10 +90,13 @@ def _influential_and_random(
     questions: Sequence[Question],
     n_rows: int,
     random_state: np.random.RandomState,
+    progress: Progress,
 ) -> np.ndarray:
     """Return rows: first the most influential over all targets, then random others."""
     total = np.zeros(len(solved.data.features))
-    for _, block, part in solved.blocks("leverage", questions, paths=False):
+    for _, block, part in solved.blocks(
+        "leverage", questions, paths=False, progress=progress
+    ):
         total[block] += np.abs(part.sum(axis=2)).sum(axis=0)
     order = np.argsort(-total, kind="stable")
     top = order[: n_rows // 2]
@@ -100,14 +107,17 @@ def _influential_and_random(
 def _timed(
     solved: Solved,
     method: str,
+    *,
     questions: Sequence[Question],
     rows: np.ndarray,
-    *,
     paths: bool,
+    progress: Progress,
 ) -> tuple[np.ndarray, float]:
     """Return influence of rows, (n_answers, n_rows, n_paths), and seconds."""
     start = time.perf_counter()
-    blocks = list(solved.blocks(method, questions, paths=paths, rows=rows))
+    blocks = list(
+        solved.blocks(method, questions, paths=paths, rows=rows, progress=progress)
+    )
     n_answers = max(answers.stop for answers, _, _ in blocks)
     values = np.empty((n_answers, len(rows), blocks[0][2].shape[2]))
     for answers, block, part in blocks:

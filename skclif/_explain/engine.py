@@ -10,6 +10,7 @@ import torch
 from sklearn import get_config
 
 from .._inputs.annotations import NOT_IN_CONCEPTS
+from .._inputs.progress import SILENT, Progress
 from .._inputs.training_rows import TrainingRows, as_features
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
@@ -28,6 +29,12 @@ from .collect import KeepAll, KeepTop, SumGroups
 
 METHODS = ("auto", "newton", "leverage", "first_order")
 CONFIRMED = "leverage, its top rows by newton"
+_DOING = {
+    "newton": "Influence by newton",
+    "leverage": "Influence by leverage",
+    "first_order": "Influence by first order",
+    "retraining": "Retraining without rows",
+}
 
 # What newton may cost under "auto", in floating-point operations: about half a minute
 # of one core. It is a count and not a time, so that the same call always takes the same
@@ -186,6 +193,7 @@ class Solved:
         top: int | None = None,
         *,
         paths: bool,
+        progress: Progress,
     ) -> tuple[str, np.ndarray, np.ndarray | None]:
         """Return the method that was used, the influence kept, and its rows.
 
@@ -200,12 +208,18 @@ class Solved:
             Number of rows to keep for each answer; None if `kept` keeps all.
         paths : bool
             Whether the paths are wanted by themselves.
+        progress : Progress
+            Shows its bars.
         """
         if method == "auto":
             method = self.choose_method(questions, paths=paths)
             if top is not None and method == "leverage":
-                return self.confirmed(questions, len(kept.values), top, paths=paths)
-        for answers, block, part in self.blocks(method, questions, paths=paths):
+                return self.confirmed(
+                    questions, len(kept.values), top, paths=paths, progress=progress
+                )
+        for answers, block, part in self.blocks(
+            method, questions, paths=paths, progress=progress
+        ):
             kept.add(answers, block, part)
         return method, kept.values, kept.rows if isinstance(kept, KeepTop) else None
 
@@ -216,6 +230,7 @@ class Solved:
         *,
         paths: bool,
         rows: np.ndarray | None = None,
+        progress: Progress = SILENT,
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Yield influence as blocks of answers and of training rows.
 
@@ -227,6 +242,8 @@ class Solved:
             Whether the paths are wanted by themselves. If not, there may be only one.
         rows : ndarray of shape (n_rows,), default=None
             Positions of training rows. None is all rows.
+        progress : Progress
+            Shows its bars.
 
         Yields
         ------
@@ -235,6 +252,24 @@ class Solved:
             Of `rows`.
         influence : ndarray of shape (n_answers, n_block, n_paths)
         """
+        n_passes = 1
+        if method == "first_order" and questions[0].combine is None:
+            n_passes = len(questions)  # over all rows
+        n_rows = n_passes * (len(self.data) if rows is None else len(rows))
+        found = self._blocks(method, questions, paths=paths, rows=rows)
+        with progress.stage(_DOING[method], n_rows) as advance:
+            for answers, block, part in found:
+                advance(block.stop - block.start)
+                yield answers, block, part
+
+    def _blocks(
+        self,
+        method: str,
+        questions: Sequence[Question],
+        *,
+        paths: bool,
+        rows: np.ndarray | None,
+    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         positions = None if rows is None else torch.from_numpy(rows).to(self.device)
         if method == "first_order":
             yield from self._first_order(questions, positions)
@@ -302,7 +337,13 @@ class Solved:
         return "newton" if fits and work <= _MOST_WORK else "leverage"
 
     def confirmed(
-        self, questions: Sequence[Question], n_answers: int, top: int, *, paths: bool
+        self,
+        questions: Sequence[Question],
+        n_answers: int,
+        top: int,
+        *,
+        paths: bool,
+        progress: Progress,
     ) -> tuple[str, np.ndarray, np.ndarray]:
         """Return the method, and influence and positions of the top rows.
 
@@ -311,7 +352,9 @@ class Solved:
         """
         n = len(self.data.features)
         screen = KeepTop(n_answers, n, _CANDIDATES * top, 1, paths=False)
-        for answers, block, part in self.blocks("leverage", questions, paths=False):
+        for answers, block, part in self.blocks(
+            "leverage", questions, paths=False, progress=progress
+        ):
             screen.add(answers, block, part)
         rows, positions = np.unique(screen.rows, return_inverse=True)
         positions = positions.reshape(screen.rows.shape)
@@ -319,7 +362,9 @@ class Solved:
         bearable = bearable and self.factors.dense_size <= _working_memory()
         method = "newton" if bearable else "leverage"
         exact = np.empty(0)
-        for _, block, part in self.blocks(method, questions, paths=paths, rows=rows):
+        for _, block, part in self.blocks(
+            method, questions, paths=paths, rows=rows, progress=progress
+        ):
             if not exact.size:
                 exact = np.empty((*positions.shape, part.shape[2]))
             here = (positions >= block.start) & (positions < block.stop)

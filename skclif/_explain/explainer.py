@@ -33,6 +33,7 @@ from .._inputs.devices import resolve_device
 from .._inputs.features import check_features
 from .._inputs.orders import order_of
 from .._inputs.pipelines import final_step, fit_parts, transform_parts
+from .._inputs.progress import Progress
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
 from .._inputs.training_rows import TrainingRows, as_features, as_tensor, own_copy
 from .._inputs.wrapper import AroundEstimatorMixin
@@ -115,6 +116,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         The result's `method` says which method was used.
     device : str, default="cpu"
         Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
+    verbose : int, default=0
+        If positive, all methods show progress on stderr, with the time left: what takes
+        more than two seconds. That of `fit` is the estimator's own.
 
     Attributes
     ----------
@@ -187,14 +191,23 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         "estimator": [HasMethods(["fit", "predict_proba"])],
         "method": [StrOptions(set(METHODS))],
         "device": [str],
+        "verbose": ["verbose"],
     }
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
 
-    def __init__(self, estimator: Any, *, method: str = "auto", device: str = "cpu"):
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        method: str = "auto",
+        device: str = "cpu",
+        verbose: int = 0,
+    ):
         self.estimator = estimator
         self.method = method
         self.device = device
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
@@ -391,6 +404,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             "first_order" and "leverage" do not see.
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         if not isinstance(paths, bool | np.bool_):
             raise ValueError(f"paths={paths!r} must be True or False.")
         check_row_order(X=X, y=y)
@@ -411,7 +425,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         about = numeric_targets(heads, target, codes, solved.device)
         questions = solved.questions(features, about, shares)
-        method, values, rows = solved.answers(method, questions, kept, top, paths=paths)
+        method, values, rows = solved.answers(
+            method, questions, kept, top, paths=paths, progress=progress
+        )
         if isinstance(target, str):
             warn_of_hard_activations(heads, method)
         explained = {"value": solved.values(questions)}
@@ -507,6 +523,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         True
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, _ = describe_target(heads, target, None)
@@ -527,6 +544,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             random_state=check_random_state(random_state),
             target=name,
             unit=unit,
+            progress=progress,
         )
 
     def suspect_labels(
@@ -630,12 +648,19 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         1   59  concept1     yes       no
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
         ranks = check_ordinal(ordinal, values, self._orders)
         sources = check_sources(groups, self.n_samples_)
         return find_suspects(
-            self._solved_model(), values, asked, ranks, sources, self._texts()
+            self._solved_model(),
+            values,
+            asked,
+            ranks,
+            sources,
+            self._texts(),
+            progress,
         )
 
     def suggest_edits(
@@ -736,6 +761,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         'expected to help'
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
         name, unit, higher_is_better = describe_target(heads, target, "mean")
@@ -761,9 +787,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         sources = check_sources(groups, self.n_samples_)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
-            believed = believe(solved, values, ranks, sources)
+            believed = believe(solved, values, ranks, sources, progress)
         candidates = candidate_edits(
-            solved, kinds, training, higher_is_better, believed
+            solved, kinds, training, higher_is_better, believed, progress
         )
         found = suggest(
             candidates, validation, budget, check_random_state(random_state)
@@ -880,6 +906,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         True
         """
         check_is_fitted(self)
+        progress = Progress(self.verbose)
         rows, heads = TrainingRows(**self._training), self._heads()
         n_steps = check_steps(n_steps)
         edit = check_edit(
@@ -908,6 +935,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             resolve_device(self.device, rows.features),
             n_steps,
             settled=self._at_optimum,
+            progress=progress,
         )
         explainer = self._edited(edited, add)
         from_zero = any(head.start == "zero" for head in edited.heads)
@@ -1023,7 +1051,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return pd.DataFrame({**self._readable, **annotations})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({"_orders": {}, **state})  # of older versions
+        super().__setstate__(
+            {"_orders": {}, "verbose": 0, **state}
+        )  # of older versions
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out factors and tensors on a device, which can be computed again."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._inputs.progress import Progress
 from .collect import KeepAll
 from .engine import path_names, warn_of_hard_activations
 from .requests import explained_codes, numeric_targets
@@ -54,6 +55,8 @@ def influence_on_shares(
     paths = path_names(heads, method)
     kept = KeepAll(len(shares), explainer.n_samples_, len(paths), paths=True)
     questions = solved.questions(features, about, shares)
-    method, values, _ = solved.answers(method, questions, kept, paths=True)
+    method, values, _ = solved.answers(
+        method, questions, kept, paths=True, progress=Progress(explainer.verbose)
+    )
     warn_of_hard_activations(heads, method)
     return method, paths, values

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from .._inputs.orders import sorted_order
+from .._inputs.progress import SILENT, Progress, counted
 from .._models.fitted import FittedHeads
 from ..exceptions import SuspectWarning, warn_user
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
@@ -115,9 +116,14 @@ def check_ordinal(
     return {path: _own_ranks(path, values[path], orders.get(path)) for path in named}
 
 
-def left_out_terms(solved: Solved, values: Values) -> dict[str, LeftOut]:
+def left_out_terms(
+    solved: Solved, values: Values, progress: Progress
+) -> dict[str, LeftOut]:
     """Leave out every value of all paths, one at a time."""
-    terms = leave_out(solved.bottleneck, solved.data, solved.factors)
+    with progress.stage("Leaving values out", len(solved.data)) as advance:
+        terms = leave_out(
+            solved.bottleneck, solved.data, solved.factors, advance=advance
+        )
     return dict(zip(values, terms, strict=True))
 
 
@@ -159,6 +165,7 @@ def judge_values(
     asked: list[str],
     ranks: dict[str, np.ndarray],
     groups: np.ndarray | None,
+    progress: Progress = SILENT,
 ) -> dict[str, Verdicts]:
     """Return what the noise model says of the values of some paths.
 
@@ -174,10 +181,13 @@ def judge_values(
         Ranks of the values of ordered paths.
     groups : ndarray of shape (n_samples,) or None
         Codes of the sources of the training rows.
+    progress : Progress
+        Shows its bars.
     """
     verdicts: dict[str, Verdicts] = {}
-    for group in _groups(values):
-        if not set(group).isdisjoint(asked):
+    together = [group for group in _groups(values) if not set(group).isdisjoint(asked)]
+    with progress.stage("Judging values", len(together)) as advance:
+        for group in counted(together, advance):
             verdicts |= _judge(group, terms, ranks, groups)
     return verdicts
 
@@ -189,6 +199,7 @@ def find_suspects(
     ranks: dict[str, np.ndarray],
     groups: np.ndarray | None,
     texts: dict[str, np.ndarray],
+    progress: Progress,
 ) -> pd.DataFrame:
     """Return a line for every label and annotation, the most suspect first.
 
@@ -205,11 +216,13 @@ def find_suspects(
         Codes of the sources of the training rows.
     texts : dict of str to ndarray of shape (n_samples,)
         Texts of the training rows, by name.
+    progress : Progress
+        Shows its bars.
     """
-    terms = left_out_terms(solved, values)
+    terms = left_out_terms(solved, values, progress)
     for path, term in terms.items():
         _refuse_undefined(path, term)
-    verdicts = judge_values(terms, values, asked, ranks, groups)
+    verdicts = judge_values(terms, values, asked, ranks, groups, progress)
     named = {path: verdicts[path] for path in asked}
     warn_of_unknown(named)
     warn_of_few(named)

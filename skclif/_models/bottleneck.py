@@ -37,6 +37,7 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.documentation import DocumentedMixin
 from .._inputs.features import check_features
+from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_features
 from .._results.contributions import INTERCEPT, ConceptContributions
@@ -58,6 +59,7 @@ from .fitted import FittedHeads, class_weights, concept_heads
 from .label_heads import LabelRules
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
 
+_STEPS, _TRIED = "Newton steps", "values tried"
 # The default share of true annotations in the label head.
 _INTERVENTION_PROB = 0.4
 # The label head of models from before there was a choice.
@@ -148,6 +150,8 @@ class ConceptBottleneckClassifier(
     device : str, default="cpu"
         Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Fitted attributes are
         NumPy arrays wherever they were computed.
+    verbose : int, default=0
+        If positive, show progress on stderr: what takes more than two seconds.
 
     Attributes
     ----------
@@ -268,6 +272,7 @@ class ConceptBottleneckClassifier(
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
+        "verbose": ["verbose"],
     }
 
     __metadata_request__fit = {"concepts": True, "concept_sample_weight": True}
@@ -289,6 +294,7 @@ class ConceptBottleneckClassifier(
         tol: float = 1e-8,
         max_iter: int = 100,
         device: str = "cpu",
+        verbose: int = 0,
     ):
         self.training = training
         self.bottleneck = bottleneck
@@ -304,6 +310,7 @@ class ConceptBottleneckClassifier(
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
@@ -765,22 +772,36 @@ class ConceptBottleneckClassifier(
         """Fit one stage after the other, each with the penalties that it is to have."""
         heads = concept_heads(schema, self.bottleneck)
         limits: dict[str, Any] = {"tol": float(self.tol), "max_iter": self.max_iter}
-        concept_C = find_concept_C(
-            self.concept_C, schema, HeadStack(heads), data, sample_weight
-        )
-        bottleneck, concepts = fit_concepts(
-            data,
-            heads,
-            label,
-            intervention_prob=self._intervention_prob(),
-            concept_penalties=1 / concept_C,
-            **limits,
-        )
-        C = find_label_C(
-            self.C, bottleneck, data, sample_weight, concept_C, self.residual_C
-        )
+        progress = Progress(self.verbose)
+        with progress.stage("Choosing concept_C", unit=_TRIED) as advance:
+            concept_C = find_concept_C(
+                self.concept_C, schema, HeadStack(heads), data, sample_weight, advance
+            )
+        with progress.stage("Fitting the concepts", unit=_STEPS) as advance:
+            bottleneck, concepts = fit_concepts(
+                data,
+                heads,
+                label,
+                intervention_prob=self._intervention_prob(),
+                concept_penalties=1 / concept_C,
+                advance=advance,
+                **limits,
+            )
+        with progress.stage("Choosing C", unit=_TRIED) as advance:
+            C = find_label_C(
+                self.C,
+                bottleneck,
+                data,
+                sample_weight,
+                concept_C,
+                self.residual_C,
+                advance,
+            )
         bottleneck = bottleneck.scaled(self.residual_C, C)
-        bottleneck, of_label = fit_label(bottleneck, data, penalty=1 / C, **limits)
+        with progress.stage("Fitting the label", unit=_STEPS) as advance:
+            bottleneck, of_label = fit_label(
+                bottleneck, data, penalty=1 / C, advance=advance, **limits
+            )
         return _Solution(bottleneck, concepts, of_label, C, concept_C.numpy())
 
     def _residual_logits(self, X: Any) -> np.ndarray:
@@ -889,7 +910,13 @@ def _short(C: Any) -> str:
 
 def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of a model, with what older versions of skclif did not keep."""
-    state = {"intervention_prob": None, "residual_C": None, **UNORDERED, **state}
+    state = {
+        "intervention_prob": None,
+        "residual_C": None,
+        "verbose": 0,
+        **UNORDERED,
+        **state,
+    }
     if "coef_" in state:
         state = {"label_order_": None, "monotonic_cst_": {}, **state}
     if "coef_" in state and "C_" not in state:

@@ -28,8 +28,8 @@ _READABLE = (1, FORMAT_VERSION)
 _DTYPES = {"str": str, "int": np.int64, "uint": np.uint64, "float": np.float64}
 _DTYPES |= {"bool": bool}
 _KINDS = {"U": "str", "i": "int", "u": "uint", "f": "float", "b": "bool"}
-# Parameters that are not kept (device), or are kept as numbers (class_weight).
-_PLACES = ("device", "class_weight")
+# Parameters that are not kept (device, verbose), or are kept as numbers (class_weight).
+_PLACES = ("device", "class_weight", "verbose")
 _MOST_CHARACTERS = 10_000_000
 _OF_EMBEDDER = ("model", "dtype", "normalize", "long_text")
 

@@ -15,6 +15,7 @@ from ..exceptions import PenaltyWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
 from ..numerics.heads import Head, HeadStack
 from ..numerics.hessians import curvature_size
+from ..numerics.steps import Advance, unseen
 from ..numerics.tuning import GRID, choose_concept_C, choose_label_C
 from .fitted import FittedHeads
 
@@ -46,6 +47,7 @@ def find_concept_C(
     stack: HeadStack,
     data: TrainingData,
     sample_weight: np.ndarray,
+    advance: Advance,
 ) -> torch.Tensor:
     """Return the inverse penalty of every concept head, (n_concepts,), on the CPU.
 
@@ -57,12 +59,15 @@ def find_concept_C(
     stack : HeadStack
     data : TrainingData
     sample_weight : ndarray of shape (n_samples,)
+    advance : callable
+        Called after each value that was tried.
     """
     if isinstance(concept_C, dict):
         found = [float(concept_C[name]) for name in schema.names]
     elif concept_C == "auto" and schema.names:
         _check_memory("concept_C", stack.heads, [], data)
-        found = choose_concept_C(stack, data, _units(data, sample_weight)).C.tolist()
+        units = _units(data, sample_weight)
+        found = choose_concept_C(stack, data, units, advance).C.tolist()
     else:
         found = [concept_C] * len(schema.names)
     return torch.tensor(found, dtype=torch.float64)
@@ -75,6 +80,7 @@ def find_label_C(
     sample_weight: np.ndarray,
     concept_C: torch.Tensor,
     residual_C: float | None = None,
+    advance: Advance = unseen,
 ) -> float:
     """Return the inverse penalty of the label head.
 
@@ -88,13 +94,19 @@ def find_label_C(
     concept_C : Tensor of shape (n_concepts,)
     residual_C : float, default=None
         Inverse penalty of the residual, which stays; None without.
+    advance : callable
+        Called after each value that was tried.
     """
     if C == "auto":
         heads, label = bottleneck.concepts.heads, bottleneck.label
         n_more = 0 if residual_C is None else min(data.features.shape)
         _check_memory("C", heads or [label], [label] if heads else [], data, n_more)
         units = _units(data, sample_weight)
-        C = float(choose_label_C(bottleneck, data, units, 1 / concept_C, residual_C).C)
+        C = float(
+            choose_label_C(
+                bottleneck, data, units, 1 / concept_C, residual_C, advance
+            ).C
+        )
     return float(C)
 
 

@@ -28,6 +28,7 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features, check_size
 from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_parts
+from .._inputs.progress import Progress
 from .._inputs.readable import refuse_texts, refuse_unreadable
 from .._inputs.sklearn import (
     HasMethods,
@@ -116,6 +117,9 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         that has no other rows always train it.
     random_state : int, RandomState instance or None, default=None
         Shuffles the folds.
+    verbose : int, default=0
+        If positive, show progress on stderr, with the time left: what takes more than
+        two seconds. Fits of the estimator are its own.
 
     Attributes
     ----------
@@ -225,6 +229,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         "surrogate": [HasMethods(["fit", "predict"]), None],
         "include_validation": ["boolean"],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
 
     __metadata_request__fit = {
@@ -248,6 +253,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         surrogate: Any = None,
         include_validation: bool = True,
         random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
     ):
         self.estimator = estimator
         self.strength = strength
@@ -258,6 +264,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         self.surrogate = surrogate
         self.include_validation = include_validation
         self.random_state = random_state
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
@@ -470,15 +477,20 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             rows = rows.without_empty_columns()
         counted = fold >= 0
         own_fold = None if own_fold is None else own_fold[kept]
-        return Trials(
-            self._reweighting(rows, fold, n_folds, own_fold, automatic),
-            Folds(fold[counted], rows.weights[counted]) if automatic else None,
-            suspecting=suspecting,
-            forced=self.use_suspects is True,
-            dose=1.0 if automatic else float(self.strength) / self.n_rounds,
-            n_rounds=n_rounds,
-            noisy=rows.clean is None,
-        )
+        search = self._reweighting(rows, fold, n_folds, own_fold, automatic)
+        n_trials = 1 + suspecting + n_rounds
+        progress = Progress(self.verbose)
+        with progress.stage("Learning weights", n_trials) as advance:
+            return Trials(
+                search,
+                Folds(fold[counted], rows.weights[counted]) if automatic else None,
+                suspecting=suspecting,
+                forced=self.use_suspects is True,
+                dose=1.0 if automatic else float(self.strength) / self.n_rounds,
+                n_rounds=n_rounds,
+                noisy=rows.clean is None,
+                advance=advance,
+            )
 
     def _reweighting(
         self,
@@ -541,6 +553,9 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         )
         data = training_rows(model, features, rows.y, rows.weights, annotations).data()
         return model, data
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"verbose": 0, **state})  # of older versions
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -11,6 +11,7 @@ from scipy import stats
 
 from .._results.words import how_many
 from ..numerics.reweighting import Reweighting, Round, Suspicion
+from ..numerics.steps import Advance, unseen
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Trials:
     n_rounds : int
     noisy : bool
         Whether the labels of held-out rows may be wrong.
+    advance : callable
+        Called with the number of trials that are done.
 
     Attributes
     ----------
@@ -85,12 +88,15 @@ class Trials:
         dose: float,
         n_rounds: int,
         noisy: bool,
+        advance: Advance = unseen,
     ):
         self._folds, self._dose, self._noisy = folds, dose, noisy
         self._suspecting, self.base = suspecting, 0
         self.all = [search.start()]
+        advance(1)
         self.suspicion: Suspicion | None = None
         suspected = search.suspect() if suspecting else None
+        advance(int(suspecting))
         self.all += [] if suspected is None else [suspected]
         self._first = len(self.all)
         if suspected is not None:
@@ -98,7 +104,9 @@ class Trials:
             self.base = int(forced or folds is None or self._nothing_against_suspects())
         for trial in search.rounds(self.all[self.base], dose=dose, n_rounds=n_rounds):
             self.all.append(trial)
+            advance(1)
             if folds is not None and self._is_worse_than_the_last():
+                advance(n_rounds - self.n_tried)  # which are not needed
                 break
         last = len(self.all) - 1 if n_rounds else self.base
         self.taken = last if folds is None else self._best()

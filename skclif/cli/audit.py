@@ -278,6 +278,7 @@ def _audit_rows(
             **parameters,
             method=options["method"],
             device=place.device,
+            verbose=int(console.shows_bars),
         )
     about = {
         **about,

@@ -106,6 +106,7 @@ def baseline_command(
             groups=reviews.groups,
             random_state=seed,
             on_model=lines.add,
+            verbose=int(console.shows_bars),
         )
     if comparison.n_repeated and reviews.groups is None:
         n_repeated = comparison.n_repeated

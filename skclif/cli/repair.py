@@ -215,6 +215,7 @@ class OpenAudit:
                 revision.rows,
                 self.place.device,
                 self.rows.about["options"].get("ordinal", ()),
+                int(self.console.shows_bars),
             ),
             even_if_right=even_if_right,
         )
@@ -289,6 +290,7 @@ def carry_out(
         audit.place,
         audit.rows.held_out,
         by_effect=found.by_effect,
+        verbose=int(console.shows_bars),
     )
     content |= _decided(path, found)
     after = replace(audit, revision=edited).quality()
@@ -501,7 +503,13 @@ def _without(
             raise ValueError(
                 f"Only rows that were dropped would have the label {min(lost)!r}."
             )
-        new, content = forget(audit.revision, ids, parameters, audit.place)
+        new, content = forget(
+            audit.revision,
+            ids,
+            parameters,
+            audit.place,
+            int(audit.console.shows_bars),
+        )
     except ValueError as error:
         if not is_mendable(error):
             raise

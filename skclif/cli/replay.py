@@ -118,7 +118,7 @@ def do_again(
         console.stage("reading", f"Reading {file.name}")
         train = _from_file(file, rows, records)
     console.stage("replaying", f"Doing again {how_many(len(records), 'record')}")
-    result = replay_rows(records, train, device, recorded)
+    result = replay_rows(records, train, device, recorded, int(console.shows_bars))
     if result.environment:
         said = recorded_elsewhere(result.environment)
         console.result(f"{said[0].upper()}{said[1:]}.")

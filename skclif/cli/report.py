@@ -121,6 +121,7 @@ def renew_report(
         method=options["method"],
         concept_kinds=kinds,
         device=device,
+        verbose=int(console.shows_bars),
     )
     found = evaluate(console, models, revision.rows, rows, records)
     write_report(console, folder, records, found, rows, notes, demo)

@@ -5,7 +5,7 @@ The linear datamodeling score is that of Park et al. (2023), arXiv 2303.14186.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
@@ -30,6 +30,7 @@ from .._inputs.checks import (
     refuse_masked,
 )
 from .._inputs.pipelines import is_frozen
+from .._inputs.progress import Progress, counted
 from .._inputs.sklearn import (
     HasMethods,
     Interval,
@@ -57,6 +58,7 @@ Influence: TypeAlias = ArrayLike | InfluenceResult
         "n_subsets": [Interval(Integral, 5, None, closed="left")],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
     },
     prefer_skip_nested_validation=False,
 )
@@ -73,6 +75,7 @@ def linear_datamodeling_score(
     n_subsets: int = 50,
     random_state: int | np.random.RandomState | None = None,
     n_jobs: int | None = None,
+    verbose: int = 0,
 ) -> LinearDatamodelingScore | dict[Any, LinearDatamodelingScore]:
     """Score influence by how well it ranks random training subsets.
 
@@ -113,6 +116,9 @@ def linear_datamodeling_score(
     n_jobs : int, default=None
         Number of models that are retrained at the same time; None for 1, or as set by
         :func:`joblib.parallel_config`; -1 for all processors.
+    verbose : int, default=0
+        If positive, show progress on stderr, with the time left: what takes more than
+        two seconds.
 
     Returns
     -------
@@ -185,12 +191,13 @@ def linear_datamodeling_score(
         estimator,
         X,
         y,
-        subsets,
+        list(subsets),
         params=params,
         caller="linear_datamodeling_score",
         measure=_losses,
         on=(X_test, y_test),
         n_jobs=n_jobs,
+        verbose=verbose,
     )
     losses = np.stack(measured, axis=1)
     _check_changed(losses)
@@ -205,6 +212,7 @@ def linear_datamodeling_score(
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
     },
     prefer_skip_nested_validation=False,
 )
@@ -222,6 +230,7 @@ def removal_curve(
     n_repeats: int = 5,
     random_state: int | np.random.RandomState | None = None,
     n_jobs: int | None = None,
+    verbose: int = 0,
 ) -> RemovalCurve:
     """Retrain without the most harmful, the most helpful and random rows.
 
@@ -257,6 +266,9 @@ def removal_curve(
     n_jobs : int, default=None
         Number of models that are retrained at the same time; see
         :func:`linear_datamodeling_score`.
+    verbose : int, default=0
+        If positive, show progress on stderr, with the time left: what takes more than
+        two seconds.
 
     Returns
     -------
@@ -334,6 +346,7 @@ helpful, 5 random>
         measure=scorer,
         on=(X_test, y_test),
         n_jobs=n_jobs,
+        verbose=verbose,
     )
     return RemovalCurve(
         n_removed=np.r_[0, sizes],
@@ -358,20 +371,23 @@ def _retrain(
     estimator: Any,
     X: Any,
     y: np.ndarray,
-    subsets: Iterable[np.ndarray],
+    subsets: Sequence[np.ndarray],
     *,
     params: dict[str, Any] | None,
     caller: str,
     measure: Callable[[Any, Any, np.ndarray], Any],
     on: tuple[Any, np.ndarray],
     n_jobs: int | None,
+    verbose: int,
 ) -> list[Any]:
     """Return the measure of a clone fitted on each subset of the rows."""
     params = _route(estimator, params or {}, caller)
-    return Parallel(n_jobs=n_jobs)(
+    measured = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_fit_and_measure)(clone(estimator), X, y, rows, params, measure, on)
         for rows in subsets
     )
+    with Progress(verbose).stage("Retraining", len(subsets)) as advance:
+        return list(counted(measured, advance))
 
 
 def _route(estimator: Any, params: dict[str, Any], caller: str) -> dict[str, Any]:

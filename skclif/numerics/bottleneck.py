@@ -13,6 +13,7 @@ from .products import affine, affine_adjoint, dense_rows
 from .row_space import RowSpace, row_space
 from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
+from .steps import Advance, unseen
 
 
 @dataclass(frozen=True)
@@ -384,6 +385,7 @@ def fit_concepts(
     concept_penalties: Tensor,
     tol: float,
     max_iter: int,
+    advance: Advance = unseen,
 ) -> tuple[Bottleneck, Convergence]:
     """Fit the concept heads alone; the label head has no parameters yet.
 
@@ -402,10 +404,15 @@ def fit_concepts(
         Bound on the gradient norm of every head.
     max_iter : int
         Maximum number of Newton steps.
+    advance : callable
+        Called after each Newton step.
     """
     data, stack = data.counted(), HeadStack(concept_heads)
     parameters, convergence = solve_heads(
-        concept_problem(stack, data, concept_penalties), tol=tol, max_iter=max_iter
+        concept_problem(stack, data, concept_penalties),
+        tol=tol,
+        max_iter=max_iter,
+        advance=advance,
     )
     nothing = data.features.new_empty(0)
     bottleneck = Bottleneck(stack, label, parameters, nothing, intervention_prob)
@@ -419,6 +426,7 @@ def fit_label(
     penalty: float,
     tol: float,
     max_iter: int,
+    advance: Advance = unseen,
 ) -> tuple[Bottleneck, Convergence]:
     """Fit the label head, starting from its parameters if it has any."""
     start = bottleneck.label_parameters
@@ -427,6 +435,7 @@ def fit_label(
         start if len(start) else None,
         tol=tol,
         max_iter=max_iter,
+        advance=advance,
     )
     return replace(bottleneck, label_parameters=parameters), convergence
 
@@ -466,7 +475,12 @@ def concept_problem(
 
 
 def solve_heads(
-    problem: HeadsProblem, start: Tensor | None = None, *, tol: float, max_iter: int
+    problem: HeadsProblem,
+    start: Tensor | None = None,
+    *,
+    tol: float,
+    max_iter: int,
+    advance: Advance = unseen,
 ) -> tuple[Tensor, Convergence]:
     """Solve in coordinates of the rows' span, from zero if no start is given.
 
@@ -483,15 +497,15 @@ def solve_heads(
         for group in head_groups(problem):
             columns, part = stack.columns(group), problem.of_heads(group)
             solved[columns], fit = minimise(
-                part, start[columns], tol=tol, max_iter=max_iter
+                part, start[columns], tol=tol, max_iter=max_iter, advance=advance
             )
             fits.append(fit)
         return solved, joined(fits)
     span = None if problem.cones else row_space(features)  # bounds are on features
     if span is None:
-        return minimise(problem, start, tol=tol, max_iter=max_iter)
+        return minimise(problem, start, tol=tol, max_iter=max_iter, advance=advance)
     problem = replace(problem, features=span.coordinates(features))
     parameters, convergence = minimise(
-        problem, span.into(start), tol=tol, max_iter=max_iter
+        problem, span.into(start), tol=tol, max_iter=max_iter, advance=advance
     )
     return span.out_of(parameters), convergence

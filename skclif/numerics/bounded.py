@@ -21,6 +21,7 @@ from .solvers import (
     solve_hessian,
     tolerances,
 )
+from .steps import Advance, unseen
 
 _MAX_HALVINGS = 40
 _DECREASE = 1e-4
@@ -37,6 +38,7 @@ def minimise(
     max_iter: int,
     preconditioner: Preconditions | None = None,
     loosest: float = 0.1,
+    advance: Advance = unseen,
 ) -> tuple[Tensor, Convergence]:
     """Minimise every head's objective within its bounds, to a gradient of `tol`.
 
@@ -51,16 +53,24 @@ def minimise(
             max_iter=max_iter,
             preconditioner=preconditioner,
             loosest=loosest,
+            advance=advance,
         )
     parameters, fits = torch.empty_like(start), []
     for j in range(len(problem.stack)):
         part, columns = problem.of_heads([j]), problem.stack.scores[j]
         if j in cones:
             solved, fit = _projected_newton(
-                part, cones[j], start[columns], tol=tol, max_iter=max_iter
+                part,
+                cones[j],
+                start[columns],
+                tol=tol,
+                max_iter=max_iter,
+                advance=advance,
             )
         else:
-            solved, fit = newton_cg(part, start[columns], tol=tol, max_iter=max_iter)
+            solved, fit = newton_cg(
+                part, start[columns], tol=tol, max_iter=max_iter, advance=advance
+            )
         parameters[columns] = solved
         fits.append(fit)
     return parameters, joined(fits)
@@ -123,7 +133,13 @@ def undecided(problem: HeadsProblem, parameters: Tensor) -> set[int]:
 
 
 def _projected_newton(
-    problem: HeadsProblem, cone: Cone, start: Tensor, *, tol: float, max_iter: int
+    problem: HeadsProblem,
+    cone: Cone,
+    start: Tensor,
+    *,
+    tol: float,
+    max_iter: int,
+    advance: Advance,
 ) -> tuple[Tensor, Convergence]:
     """Minimise the objective of one head in the coordinates of its cone."""
     inputs = with_ones(dense_rows(problem.features))
@@ -152,6 +168,7 @@ def _projected_newton(
             problem, cone, coordinates, objective, gradient, step, held
         )
         n_iter += 1
+        advance(1)
 
 
 def _line_search(

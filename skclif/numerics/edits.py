@@ -23,6 +23,7 @@ from .inverses import Cholesky, Inverse
 from .matrix_free import MatrixFree
 from .solvers import FactoredHessians
 from .sparse import Features
+from .steps import Advance, unseen
 from .targets import Question
 
 # Where the solution of a head started.
@@ -117,6 +118,7 @@ def solve_edit(
     reshaped: Sequence[int] = (),
     label_reshaped: bool = False,
     settled: bool = True,
+    advance: Advance = unseen,
 ) -> Edited:
     """Solve both stages for edited rows.
 
@@ -143,6 +145,8 @@ def solve_edit(
         Whether the label has lost classes.
     settled : bool
         Whether `bottleneck` is at the optimum, so that unchanged heads are too.
+    advance : callable
+        Called after each Newton step.
     """
     if dropped:
         bottleneck, old, factors = _without(bottleneck, old, factors, dropped)
@@ -166,6 +170,7 @@ def solve_edit(
             share,
             None if factors is None else factors.concepts,
             limits,
+            advance,
         )
         bottleneck = replace(bottleneck, concept_parameters=parameters)
     label_changed, share = _changes(
@@ -186,6 +191,7 @@ def solve_edit(
         share,
         None if factors is None else [factors.label],
         limits,
+        advance,
     )
     bottleneck = replace(bottleneck, label_parameters=parameters)
     return Edited(bottleneck, way + label_way, factors)
@@ -249,6 +255,7 @@ def _solve_again(
     share: Tensor,
     factors: Sequence[Inverse] | None,
     limits: Limits,
+    advance: Advance,
 ) -> tuple[Tensor, Way]:
     """Solve changed heads, each from the start that is faster."""
     few = share <= _MOST_CHANGED if limits.n_steps is None else torch.ones_like(changed)
@@ -267,7 +274,9 @@ def _solve_again(
             return []
         part, columns = problem.of_heads(heads), stack.columns(heads)
         if begin == ZERO:
-            found, fit = solve_heads(part, tol=limits.tol, max_iter=most)
+            found, fit = solve_heads(
+                part, tol=limits.tol, max_iter=most, advance=advance
+            )
         else:
             nearby = None
             if factors is not None:
@@ -279,6 +288,7 @@ def _solve_again(
                 max_iter=most,
                 preconditioner=nearby,
                 loosest=_LOOSEST,
+                advance=advance,
             )
         parameters[columns] = found
         for i, j in enumerate(heads):

@@ -16,6 +16,7 @@ from .heads import HeadsProblem
 from .inverses import Inverse
 from .products import affine_adjoint, with_ones
 from .sparse import Features, SparseFeatures
+from .steps import Advance, unseen
 
 _MAX_HALVINGS = 40
 _MAX_CG = 500
@@ -126,6 +127,7 @@ def newton_cg(
     max_iter: int,
     preconditioner: Preconditions | None = None,
     loosest: float = 0.1,
+    advance: Advance = unseen,
 ) -> tuple[Tensor, Convergence]:
     """Minimise every head's objective to a gradient norm of at most `tol`.
 
@@ -143,6 +145,8 @@ def newton_cg(
         None is that of `preconditioner_of` these features.
     loosest : float
         Upper bound on the relative residual to which a step is solved.
+    advance : callable
+        Called after each Newton step.
 
     Returns
     -------
@@ -199,6 +203,7 @@ def newton_cg(
             problem, parameters, scores, objective, gradient, step
         )
         n_iter += 1
+        advance(1)
 
 
 def tolerances(

@@ -43,6 +43,7 @@ from .inverses import Inverse
 from .knowledge import FAR_MORE_LIKELY, Knowledge, knowledge
 from .leverage import BLOCK_ROWS, remove_terms
 from .products import with_ones
+from .steps import Advance, unseen
 
 _MAX_ITER = 500
 _START = -2.0  # log-odds of a term being wrong
@@ -123,6 +124,7 @@ def leave_out(
     factors: Factors,
     *,
     block_rows: int = BLOCK_ROWS,
+    advance: Advance = unseen,
 ) -> list[LeftOut]:
     """Leave out every loss term, one at a time, in closed form.
 
@@ -136,10 +138,15 @@ def leave_out(
     factors : Factors
     block_rows : int
         Rows held at a time; the result does not depend on it beyond rounding.
+    advance : callable
+        Called with the number of rows after each block of them.
     """
     heads = [bottleneck.label, *bottleneck.concepts.heads]
     leave = partial(_left_out_scores, bottleneck, factors)
-    blocks = [parts for _, parts in map_rows(leave, data, block_rows)]
+    blocks = []
+    for block, parts in map_rows(leave, data, block_rows):
+        blocks.append(parts)
+        advance(block.stop - block.start)
     scores, without = (
         [torch.cat(parts) for parts in zip(*kind, strict=True)]
         for kind in zip(*blocks, strict=True)

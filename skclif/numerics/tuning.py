@@ -25,6 +25,7 @@ from .hessians import factor_heads
 from .leverage import BLOCK_ROWS, remove_terms
 from .products import with_ones
 from .solvers import Preconditions, preconditioner_of
+from .steps import Advance, unseen
 
 # Half decades: the loss hardly changes between two neighbours.
 GRID = tuple(10.0 ** (k / 2) for k in range(-8, 9))
@@ -51,7 +52,9 @@ class Choice:
     losses: Tensor
 
 
-def choose_concept_C(stack: HeadStack, data: TrainingData, units: Tensor) -> Choice:
+def choose_concept_C(
+    stack: HeadStack, data: TrainingData, units: Tensor, advance: Advance = unseen
+) -> Choice:
     """Choose the inverse penalty of every concept head.
 
     Parameters
@@ -61,6 +64,8 @@ def choose_concept_C(stack: HeadStack, data: TrainingData, units: Tensor) -> Cho
     units : Tensor of shape (n_samples,)
         Share of every row's weight that is left out: 1, or less for rows that count as
         several.
+    advance : callable
+        Called after each value that was tried.
     """
     data, _ = data.in_row_space()
     ones = data.features.new_ones(len(stack))
@@ -81,7 +86,7 @@ def choose_concept_C(stack: HeadStack, data: TrainingData, units: Tensor) -> Cho
         ]
         return torch.stack(means)
 
-    return _walk(losses, len(stack), data.label_weights)
+    return _walk(losses, len(stack), data.label_weights, advance)
 
 
 def choose_label_C(
@@ -90,6 +95,7 @@ def choose_label_C(
     units: Tensor,
     concept_penalties: Tensor,
     residual_C: float | None = None,
+    advance: Advance = unseen,
 ) -> Choice:
     """Choose the inverse penalty of the label head.
 
@@ -103,6 +109,8 @@ def choose_label_C(
     concept_penalties : Tensor of shape (n_concepts,)
     residual_C : float, default=None
         Inverse penalty of the residual, which stays. None is no residual.
+    advance : callable
+        Called after each value that was tried.
     """
     data, span = data.in_row_space()
     bottleneck = replace(bottleneck, label_parameters=data.features.new_empty(0))
@@ -130,7 +138,7 @@ def choose_label_C(
         loss = label.loss(scores, data.labels)
         return _weighted_mean(data.label_weights, loss)[None]
 
-    return _walk(losses, 1, data.label_weights)
+    return _walk(losses, 1, data.label_weights, advance)
 
 
 @dataclass(frozen=True)
@@ -252,7 +260,10 @@ def _weighted_mean(weights: Tensor, values: Tensor) -> Tensor:
 
 
 def _walk(
-    losses: Callable[[list[int], Tensor], Tensor], n_heads: int, like: Tensor
+    losses: Callable[[list[int], Tensor], Tensor],
+    n_heads: int,
+    like: Tensor,
+    advance: Advance,
 ) -> Choice:
     """Walk along the grid, all heads together, until both neighbours are worse.
 
@@ -262,6 +273,8 @@ def _walk(
         Maps positions of heads and one value of C for each to their losses.
     n_heads : int
     like : Tensor
+    advance : callable
+        Called after each step.
     """
     grid = like.new_tensor(GRID)
     found = like.new_full((n_heads, len(grid)), torch.nan)
@@ -271,6 +284,7 @@ def _walk(
             break
         heads, positions = list(wanted), list(wanted.values())
         found[heads, positions] = losses(heads, grid[positions])
+        advance(1)
     return Choice(grid[[_best(row) for row in found]], found)
 
 

@@ -337,3 +337,21 @@ def test_what_is_refused(reviews, change, error, match):
     given = dict(zip(("X", "y", "concepts"), reviews, strict=True))
     with pytest.raises(error, match=match):
         compare_baselines(**{**given, "vectors": False, **change})
+
+
+def test_every_model_shows_how_many_folds_are_done(reviews, bars, capfd):
+    texts, y = reviews[0][:60], reviews[1][:60]
+    options = {"cv": 2, "vectors": False, "random_state": 0}
+    silent = compare_baselines(texts, y, **options)
+    assert capfd.readouterr() == ("", "")
+    watched = compare_baselines(texts, y, **options, verbose=1)
+    assert bars() == [("Model 'majority'", 2, 2), ("Model 'words'", 2, 2)]
+    pd.testing.assert_frame_equal(
+        watched.frame.drop(columns="seconds"), silent.frame.drop(columns="seconds")
+    )
+
+
+@pytest.mark.parametrize("verbose", [-1, "yes", None])
+def test_what_does_not_say_whether_to_show_progress_is_refused(reviews, verbose):
+    with pytest.raises(ValueError, match=f"verbose={verbose!r} must be True, False or"):
+        compare_baselines(*reviews, verbose=verbose)

@@ -2,6 +2,7 @@
 
 import builtins
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -659,3 +660,35 @@ def test_a_drawing_without_matplotlib(small, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r'pip install "skclif\[plots\]"'):
         RemovalCurveDisplay(_curve(small)).plot()
+
+
+# --- Progress -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize(
+    ("judge", "options", "n_fits"),
+    [
+        (linear_datamodeling_score, {"n_subsets": 5}, 5),
+        (removal_curve, {"removal_sizes": [2, 4], "n_repeats": 1}, 7),
+    ],
+)
+def test_retraining_shows_how_far_it_is(judge, options, n_fits, n_jobs, bars, capfd):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(30, 3), np.arange(30) % 2
+    options |= {"X_test": X, "y_test": y, "random_state": 0, "n_jobs": n_jobs}
+    influence = rng.randn(30, 30)
+    with joblib.parallel_config(backend="threading"):
+        silent = judge(LogisticRegression(), X, y, influence, **options)
+        assert capfd.readouterr() == ("", "")
+        watched = judge(LogisticRegression(), X, y, influence, **options, verbose=1)
+    assert bars() == [("Retraining", n_fits, n_fits)]
+    for name, value in vars(silent).items():
+        np.testing.assert_equal(getattr(watched, name), value)
+
+
+def test_what_does_not_say_whether_to_show_progress_is_refused():
+    with pytest.raises(ValueError, match="The 'verbose' parameter of removal_curve"):
+        removal_curve(
+            LogisticRegression(), [], [], [], X_test=[], y_test=[], verbose=-1
+        )

@@ -12,6 +12,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from ..._inputs.pipelines import final_step, with_final_step
+from ..._inputs.progress import Progress
 from ..._inputs.training_rows import TrainingRows, as_features
 from ..._models.fitted import FittedHeads
 from ..._results.edits import EditRecord, EditResult, HeadRecord
@@ -61,6 +62,7 @@ def edit_model(
     n_steps: int | None,
     *,
     settled: bool,
+    progress: Progress,
 ) -> Edited:
     """Apply an edit and solve both stages again.
 
@@ -78,6 +80,8 @@ def edit_model(
         Maximum number of Newton steps per stage. None runs to convergence.
     settled : bool
         Whether every head is at its optimum for `old`.
+    progress : Progress
+        Shows its bars.
 
     Raises
     ------
@@ -101,18 +105,20 @@ def edit_model(
     data, span = new.data().to(device), None
     if factors is not None or not isinstance(data.features, SparseFeatures):
         data, span = data.in_row_space()
-    solution = solve_edit(
-        heads.tensors(device).inside(span),
-        old.data().to(device),
-        data,
-        factors,
-        **heads.penalties,
-        limits=Limits(float(heads.tol), heads.max_iter, n_steps),
-        dropped=edit.dropped_concepts,
-        reshaped=list(empty.concepts),
-        label_reshaped=bool(empty.labels),
-        settled=settled,
-    )
+    with progress.stage("Solving again", unit="Newton steps") as advance:
+        solution = solve_edit(
+            heads.tensors(device).inside(span),
+            old.data().to(device),
+            data,
+            factors,
+            **heads.penalties,
+            limits=Limits(float(heads.tol), heads.max_iter, n_steps),
+            dropped=edit.dropped_concepts,
+            reshaped=list(empty.concepts),
+            label_reshaped=bool(empty.labels),
+            settled=settled,
+            advance=advance,
+        )
     way = solution.way
     edited = heads.with_parameters(
         solution.bottleneck.outside(span),

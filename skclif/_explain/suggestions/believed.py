@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..._inputs.progress import SILENT, Progress
 from ..engine import Solved
 from ..suspects import (
     Values,
@@ -53,6 +54,7 @@ def believe(
     values: Values,
     ranks: dict[str, np.ndarray],
     groups: np.ndarray | None,
+    progress: Progress = SILENT,
 ) -> Believed:
     """Return what is believed of all present values.
 
@@ -69,10 +71,12 @@ def believe(
         Ranks of the values of ordered paths.
     groups : ndarray of shape (n_samples,) or None
         Codes of the sources of the training rows.
+    progress : Progress
+        Shows its bars.
     """
-    terms = left_out_terms(solved, values)
+    terms = left_out_terms(solved, values, progress)
     known = {p: values[p] for p in values if not undefined_terms(terms[p]).any()}
-    verdicts = judge_values(terms, known, list(known), ranks, groups)
+    verdicts = judge_values(terms, known, list(known), ranks, groups, progress)
     warn_of_unknown(verdicts)
     shape = len(solved.data), len(values)
     wrong, proposed, true = (np.full(shape, np.nan) for _ in range(3))

@@ -8,11 +8,13 @@ from functools import partial
 import numpy as np
 import torch
 
+from ..._inputs.progress import SILENT, Progress
 from ..._inputs.training_rows import TrainingRows
 from ...numerics import suggestions
 from ...numerics.blocks import map_rows
 from ...numerics.bottleneck import TrainingData
 from ...numerics.first_order import Adjoint
+from ...numerics.steps import Advance
 from ..engine import Solved
 from .believed import Believed
 from .validation import Validation
@@ -72,6 +74,8 @@ class CandidateEdits:
     believed : Believed or None
         What is believed of present values. None lets every value take the place of any
         other, whatever is true: to measure what believing is worth.
+    progress : Progress
+        Shows its bars.
     """
 
     solved: Solved
@@ -81,12 +85,18 @@ class CandidateEdits:
     class_weights: torch.Tensor
     higher_is_better: bool
     believed: Believed | None = None
+    progress: Progress = SILENT
 
     def best(self, adjoint: Adjoint) -> tuple[list[Changes], int]:
         """Return the best change of each row and path, and how many were compared.
 
         The list has one entry for each target of the adjoint.
         """
+        n_rows = len(self.solved.data)
+        with self.progress.stage("Comparing changes", n_rows) as advance:
+            return self._best(adjoint, advance)
+
+    def _best(self, adjoint: Adjoint, advance: Advance) -> tuple[list[Changes], int]:
         closed_form, compared = self._closed_form(), 0
         parts: list[list[Changes]] = [[] for _ in adjoint.label]
         for block, changed in map_rows(
@@ -118,6 +128,7 @@ class CandidateEdits:
                     if self.believed is not None and path != ROW:
                         replaced = self.believed.replaceable[rows, path]
                         mended[t] |= replaced & there & (self.benefit(found) > 0)
+            advance(len(rows))
         return [_together(part) for part in parts], compared
 
     def choose(self, best: Changes, budget: int) -> Changes:
@@ -268,6 +279,7 @@ def candidate_edits(
     training: TrainingRows,
     higher_is_better: bool,
     believed: Believed | None = None,
+    progress: Progress = SILENT,
 ) -> CandidateEdits:
     """Return the possible changes, with the class weights that `fit` computed."""
     weights = training.weights
@@ -281,6 +293,7 @@ def candidate_edits(
         as_tensor(training.class_weight),
         higher_is_better,
         believed,
+        progress,
     )
 
 

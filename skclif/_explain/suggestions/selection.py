@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from ..._inputs.progress import counted
 from ...numerics.bottleneck import TrainingData
 from ...numerics.edits import Limits, solve_edit
 from ..engine import Solved
@@ -164,10 +165,11 @@ def _measure(
     before = candidates.solved.values(questions)
     # Most rows are the same for any two folds, so short lists are often equal.
     found: dict[frozenset[tuple[float, ...]], np.ndarray] = {}
-    for changes in lists:
-        if _as_set(changes) not in found:
-            after = solve_edited(candidates.solved, candidates.edited(changes))
-            found[_as_set(changes)] = after.values(questions) - before
+    with candidates.progress.stage("Measuring lists", len(lists)) as advance:
+        for changes in counted(lists, advance):
+            if _as_set(changes) not in found:
+                after = solve_edited(candidates.solved, candidates.edited(changes))
+                found[_as_set(changes)] = after.values(questions) - before
     return np.stack([found[_as_set(changes)] for changes in lists])
 
 

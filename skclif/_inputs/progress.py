@@ -1,0 +1,94 @@
+"""Progress bars on stderr, with the time left, for work of more than two seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from ..numerics.steps import Advance, unseen
+
+_Item = TypeVar("_Item")
+
+# Seconds before a bar appears, and between two of its updates.
+DELAY, INTERVAL = 2.0, 0.1
+_WITH_END = (
+    "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
+)
+_WITHOUT_END = "{desc}: {n_fmt} {unit} [{elapsed}]"
+
+
+class Progress:
+    """The bars of a piece of work, one for each of its stages.
+
+    They appear when the whole work takes more than two seconds, and each is removed at
+    the end of its stage.
+
+    Parameters
+    ----------
+    verbose : int or bool
+        Whether to show anything.
+    """
+
+    def __init__(self, verbose: Any) -> None:
+        self._start = time.monotonic() if verbose else None
+
+    @contextmanager
+    def stage(
+        self, doing: str, total: int | None = None, unit: str = "steps"
+    ) -> Iterator[Advance]:
+        """Show how far a stage is.
+
+        Parameters
+        ----------
+        doing : str
+            What is done, as in "Retraining".
+        total : int, default=None
+            Number of steps. None if nobody knows it: then steps are counted, and no
+            time left is shown.
+        unit : str, default="steps"
+            What is counted where nobody knows the number, in the plural.
+
+        Yields
+        ------
+        advance : callable
+            To be called with the number of steps that were made.
+        """
+        if self._start is None:
+            yield unseen
+            return
+        with tqdm(
+            desc=doing,
+            total=total,
+            unit=unit,
+            bar_format=_WITHOUT_END if total is None else _WITH_END,
+            delay=max(0.0, DELAY - (time.monotonic() - self._start)),
+            mininterval=INTERVAL,
+            miniters=1,  # the last block of rows may be a small one
+            leave=False,
+        ) as bar:
+            yield bar.update
+
+
+SILENT = Progress(0)
+
+
+def counted(items: Iterable[_Item], advance: Advance) -> Iterator[_Item]:
+    """Yield items; each is a step, made when the next one is asked for."""
+    for item in items:
+        yield item
+        advance(1)
+
+
+def check_verbose(verbose: Any) -> None:
+    """Refuse what does not say whether to show progress, as scikit-learn does."""
+    if not isinstance(verbose, Integral | np.bool_) or verbose < 0:
+        raise ValueError(
+            f"verbose={verbose!r} must be True, False or a whole number, 0 or more: "
+            "whether to show progress."
+        )
