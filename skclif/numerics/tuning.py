@@ -263,7 +263,7 @@ def _walk(
     losses: Callable[[list[int], Tensor], Tensor],
     n_heads: int,
     like: Tensor,
-    advance: Advance,
+    advance: Advance = unseen,
 ) -> Choice:
     """Walk along the grid, all heads together, until both neighbours are worse.
 
