@@ -160,11 +160,21 @@ def bottleneck_report(
         X=X, y=y, concepts=concepts, groups=groups, sample_weight=sample_weight
     )
     y = check_labels(y, n_rows)
+    if len(np.unique(y)) < 2:
+        raise ValueError(
+            f"y has one label only, {np.unique(y).tolist()}: there is nothing to "
+            "predict. Give rows of two labels or more."
+        )
     annotations = _annotations(concepts, n_rows)
     weight = check_weights(sample_weight, y)
     units = _units(groups, n_rows)
     rng = check_random_state(random_state)
     splits = _splits(cv, y, units if groups is not None else None, rng)
+    if not any(weight[test].any() for _, test in splits):
+        raise ValueError(
+            "sample_weight is 0 in all held-out rows, so that there is nothing to "
+            "measure. Give some of them a weight, or hold out others by cv."
+        )
     if is_frozen(estimator) and len(splits) > 1:
         raise ValueError(
             f"cv gives {len(splits)} splits, but the estimator is frozen: it was "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,7 @@ class InterventionCurveDisplay:
         concepts: Any,
         *,
         order: str | ArrayLike = "random",
+        costs: Mapping[str, float] | None = None,
         n_repeats: int = 10,
         random_state: int | np.random.RandomState | None = None,
         sample_weight: ArrayLike | None = None,
@@ -94,6 +96,8 @@ class InterventionCurveDisplay:
             Known values.
         order : {"random", "uncertainty", "gain"} or list of str, default="random"
             Which known value comes first.
+        costs : dict of str to float, default=None
+            What it costs to find out the value of each concept.
         n_repeats : int, default=10
             Number of random orders.
         random_state : int, RandomState instance or None, default=None
@@ -116,6 +120,7 @@ class InterventionCurveDisplay:
             y,
             concepts,
             order=order,
+            costs=costs,
             n_repeats=n_repeats,
             random_state=random_state,
             sample_weight=sample_weight,

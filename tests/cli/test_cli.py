@@ -247,7 +247,9 @@ def test_quiet_says_only_the_result(file, tiny_encoder, tmp_path):
     result = _run(_arguments(file, tmp_path, tiny_encoder, *more))
     # Warnings are no progress: the features of these tests say nothing of the labels.
     assert all(line.startswith("Warning: ") for line in result.stderr.splitlines())
-    assert len(result.stdout.splitlines()) == 5
+    assert len(result.stdout.splitlines()) == 7
+    # Whether the concepts are too coarse, and whether the activations leak.
+    assert result.stdout.count("too few to tell; 50 are needed") == 2
 
 
 def test_no_text_keeps_texts_out_of_every_file(file, tiny_encoder, tmp_path):

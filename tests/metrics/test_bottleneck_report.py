@@ -344,8 +344,8 @@ def test_few_rows_cannot_tell(rows):
     assert {verdict.answer for verdict in report.verdicts} == {"cannot tell"}
 
 
-def test_rare_labels_have_no_leakage(rows):
-    X, y, concepts = rows
+def test_rare_labels_have_no_leakage():
+    X, y, concepts = make_concept_data(200, missing=0)
     y = y.astype(object)
     y[[0, 1, 130, 131]] = "rare"
     report = bottleneck_report(CLF, X, y, concepts, cv=SPLIT, random_state=0)
@@ -416,6 +416,12 @@ LONG = np.zeros((200, 2, 2))
         ({"estimator": LogisticRegression()}, TypeError, "must be a ConceptBottleneck"),
         ({"estimator": ConceptBottleneckClassifier}, TypeError, "pass an instance"),
         ({"concepts": None}, TypeError, "concepts must be a DataFrame.*the report is"),
+        ({"y": ["a"] * 200}, ValueError, r"y has one label only, \['a'\]: there is n"),
+        (
+            {"sample_weight": np.arange(200) < 120, "cv": SPLIT},
+            ValueError,
+            "sample_weight is 0 in all held-out rows",
+        ),
         ({"y": [0]}, ValueError, "y has 1 row, but X has 200"),
         ({"groups": [0]}, ValueError, "groups has 1 row, but X has 200"),
         ({"groups": LONG}, ValueError, "groups must have one dimension, got shape"),

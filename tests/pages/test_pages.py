@@ -242,6 +242,8 @@ def test_nothing_in_the_data_breaks_out(say, long):
     shown += [suspect["id"], f"{suspect['current']} → {suspect['proposed']}"]
     shown += [f"black box {say}", f"group {suspect['group']}"]
     shown += [first["text"][:400] if long else first["text"]]
+    shown += [verdict["words"] for verdict in found.bottleneck["verdicts"]]
+    shown += [verdict["question"] for verdict in found.bottleneck["verdicts"]]
     data = read_data(html)
     assert data["mistakes"]["rows"][0]["text"] == first["text"]
     assert data["concepts"][0]["name"] == f"concept 0 {say}"
