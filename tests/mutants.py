@@ -701,6 +701,27 @@ MUTANTS = [
     # --- numerics ---------------------------------------------------------------------
     Mutant(
         "numerics",
+        "math.sqrt(residual_C / C)",
+        "math.sqrt(C / residual_C)",
+        "one penalty serves activations and residual",
+        ("tests/models/test_residual.py",),
+    ),
+    Mutant(
+        "numerics",
+        "kept[:, :, self.bottleneck.residual_inputs] = 0",
+        "kept[:, :, self.bottleneck.residual_inputs] *= 1",
+        "the label's path is split by what its residual does",
+        ("tests/numerics/test_residual.py",),
+    ),
+    Mutant(
+        "numerics",
+        "+ [positions[stack.n_activations :]]",
+        "+ [positions[-1:]]",
+        "a dropped concept leaves the residual",
+        ("tests/explain/test_residual.py",),
+    ),
+    Mutant(
+        "numerics",
         "wrong = others - one_hot * others.sum(",
         "wrong = others + one_hot * others.sum(",
         "the residual of the own value is negative",
