@@ -692,7 +692,7 @@ class ConceptBottleneckClassifier(
         tags = super().__sklearn_tags__()
         # Labels without an order are not along one direction.
         tags.classifier_tags.poor_score = self.label_head == "ordinal"
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = self.residual_C is None
         return tags
 
     def __setstate__(self, state: dict[str, Any]) -> None:

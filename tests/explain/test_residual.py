@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 
 from skclif import (
@@ -225,3 +226,26 @@ def test_a_reweighter_around_it(given):
     )
     np.testing.assert_allclose(found, again.residual_coef_, atol=1e-6)
     assert pd.notna(reweighter.sample_weight_).all()
+
+
+@pytest.mark.parametrize("method", ["first_order", "leverage", "newton"])
+def test_single_precision_costs_as_little_as_without(method, targets):
+    X, y, concepts = make_concept_data(N)
+    X = X.astype(np.float32)
+    found = []
+    for features in (X, X.astype(np.float64)):
+        clf = ConceptBottleneckClassifier(residual_C=0.1)
+        explainer = ConceptInfluenceExplainer(clf, method=method)
+        explainer.fit(features, y, concepts=concepts)
+        found.append(explainer.influence(*targets, paths=True).values)
+    single, double = found
+    assert np.abs(single - double).max() < 2e-5 * np.abs(double).max()
+
+
+def test_without_factors_it_is_the_same_to_first_order(given, targets):
+    expected = explain(given).influence(*targets, paths=True).values
+    with sklearn.config_context(working_memory=1e-3):
+        explainer = explain(given, method="auto")
+        found = explainer.influence(*targets, paths=True)
+    assert found.method == "first_order"
+    np.testing.assert_allclose(found.values, expected, rtol=1e-5, atol=1e-9)

@@ -10,6 +10,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skclif import ConceptBottleneckClassifier, load_model, save_model
 from skclif._models.bottleneck import _upgraded
@@ -227,6 +229,33 @@ def test_what_was_pickled_before_has_none(data):
         del state[name]
     old = _upgraded(state)
     assert old["residual_C"] is old["residual_coef_"] is old["residual_C_"] is None
+
+
+# --- scikit-learn's checks ------------------------------------------------------------
+
+
+class Annotated(ConceptBottleneckClassifier):
+    """A bottleneck with one concept, which a row's first feature decides."""
+
+    def fit(self, X, y, sample_weight=None):
+        try:
+            rows = X.toarray() if sparse.issparse(X) else np.asarray(X, dtype=float)
+            odd = np.floor(7.3 * rows[:, 0]) % 2
+        except (ValueError, TypeError, IndexError):  # what is wrong is said by fit
+            return super().fit(X, y, sample_weight)
+        concepts = np.where(odd, "odd", "even")[:, None]
+        return super().fit(X, y, sample_weight, concepts=concepts)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([Annotated(residual_C=0.1)])
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_the_tag_says_that_sparse_features_are_refused():
+    assert not get_tags(ConceptBottleneckClassifier(residual_C=1)).input_tags.sparse
+    assert get_tags(ConceptBottleneckClassifier()).input_tags.sparse
 
 
 # --- What is refused ------------------------------------------------------------------
