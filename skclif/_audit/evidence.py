@@ -67,9 +67,9 @@ class LabelHead:
         """Return the head of a model with concepts, for the features of some rows."""
         columns = FittedHeads.of(model).tensors().concepts.activations
         coef, activations = model.coef_, np.empty((0, 0))
-        if len(features):
+        if features.shape[0]:
             activations = model.transform(features)
-        if model.residual_coef_ is not None and len(features):
+        if model.residual_coef_ is not None and features.shape[0]:
             # What is added to a score is one more activation, with a weight of 1.
             coef = np.hstack([coef, np.eye(len(coef))])
             activations = np.hstack([activations, model._residual_logits(features)])
