@@ -517,7 +517,7 @@ MUTANTS = [
         "words have their weight beside vectors",
     ),
     Mutant(
-        "_baselines",
+        "_inputs",
         "(numbers - mean) / deviation",
         "(numbers - mean) * deviation",
         "annotations that are numbers are standardised",
@@ -1224,6 +1224,13 @@ MUTANTS = [
         "a row of weight 0 is none",
         ("tests/results/test_interventions.py",),
     ),
+    Mutant(
+        "_results",
+        "    if amount.high < least:\n        return NO\n",
+        "    if amount.value < least:\n        return NO\n",
+        "a verdict claims what its whole interval holds",
+        ("tests/results/test_verdicts.py",),
+    ),
     # --- metrics ----------------------------------------------------------------------
     Mutant(
         "metrics",
@@ -1245,6 +1252,27 @@ MUTANTS = [
         "+ 1.0 * (guess[larger] == guess[smaller])",
         "equal estimates order nothing",
         ("tests/metrics/test_counterfactuals.py",),
+    ),
+    Mutant(
+        "metrics",
+        "    counted = concepts.notna().all(axis=1).to_numpy() & (weight > 0)\n",
+        "    counted = weight > 0\n",
+        "a missing annotation is no leakage",
+        ("tests/metrics/test_bottleneck_report.py",),
+    ),
+    Mutant(
+        "metrics",
+        '        found["leakage", kind][chosen] = losses["gold"] - losses[kind]\n',
+        '        found["leakage", kind][chosen] = losses[kind] - losses["gold"]\n',
+        "leakage is positive if activations tell more",
+        ("tests/metrics/test_bottleneck_report.py",),
+    ),
+    Mutant(
+        "metrics",
+        "    rows = replace(rows, predicted=rows.known_values)\n",
+        "",
+        "concepts are ranked given what is known already",
+        ("tests/metrics/test_next_concept.py",),
     ),
     Mutant(
         "metrics",
@@ -1296,8 +1324,8 @@ MUTANTS = [
     ),
     Mutant(
         "metrics",
-        "yield _places(-scores, rows.known)",
-        "yield _places(scores, rows.known)",
+        "yield _places(-_scores(order, rows, proba)",
+        "yield _places(_scores(order, rows, proba)",
         "the most uncertain concept is corrected first",
     ),
     Mutant(

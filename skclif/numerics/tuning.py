@@ -12,7 +12,7 @@ activations. See Eqs. (48) and (49) of docs/mathematics.rst.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -122,7 +122,7 @@ def choose_label_C(
         held_out = bottleneck.concepts.predict_activations(torch.cat(scores, dim=1))
     label = bottleneck.label
 
-    @cache
+    @lru_cache(maxsize=1)  # of all rows, and only the last is asked for again
     def seen_at(C: float) -> _Seen:
         return _seen(bottleneck.scaled(residual_C, C), data, held_out)
 

@@ -322,7 +322,7 @@ def test_missing_annotations_make_no_concept_coarse():
     parts = [list(make_vectors(300, 0.0, "strength", (0, k))) for k in (0, 1)]
     rng = np.random.default_rng(0)
     for part in parts:
-        part[2] = part[2].mask(rng.random(part[2].shape) < 0.4)
+        part[2] = part[2].mask(rng.random(part[2].shape) < 0.6)
     report = split_report(ConceptBottleneckClassifier(), *parts, 0)
     # Of all rows, the activations do tell what annotations would have told.
     assert report["coarseness"].answer != "yes"

@@ -30,6 +30,7 @@ ANSWERS = [
     (NEAR, "no"),
     (BELOW, "no"),
     (WIDE, "cannot tell"),
+    (Estimate(0.01, -0.02, 0.05), "cannot tell"),
     (NONE, "cannot tell"),
 ]
 
