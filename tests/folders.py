@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from skclif import ConceptBottleneckClassifier
+from skclif._audit.fingerprints import parameters_of
 from skclif._models.files import read_model
 from skclif.cli import main
 from skclif.datasets import make_concept_reviews
@@ -147,8 +148,7 @@ def write(path, table):
 
 def bits(estimator):
     """Return every number of a model."""
-    arrays = [estimator.coef_, estimator.intercept_]
-    arrays += [*estimator.concept_coef_, *estimator.concept_intercept_]
+    arrays = parameters_of(estimator)
     return b"".join(array.tobytes() for array in arrays)
 
 

@@ -721,6 +721,27 @@ MUTANTS = [
     # --- numerics ---------------------------------------------------------------------
     Mutant(
         "numerics",
+        "math.sqrt(residual_C / C)",
+        "math.sqrt(C / residual_C)",
+        "one penalty serves activations and residual",
+        ("tests/models/test_residual.py",),
+    ),
+    Mutant(
+        "numerics",
+        "kept[:, :, self.bottleneck.residual_inputs] = 0",
+        "kept[:, :, self.bottleneck.residual_inputs] *= 1",
+        "the label's path is split by what its residual does",
+        ("tests/numerics/test_residual.py",),
+    ),
+    Mutant(
+        "numerics",
+        "+ [positions[stack.n_activations :]]",
+        "+ [positions[-1:]]",
+        "a dropped concept leaves the residual",
+        ("tests/explain/test_residual.py",),
+    ),
+    Mutant(
+        "numerics",
         "wrong = others - one_hot * others.sum(",
         "wrong = others + one_hot * others.sum(",
         "the residual of the own value is negative",
@@ -958,6 +979,48 @@ MUTANTS = [
         "short = value > objective + 1e-4 * length * slope + slack",
         "short = value > objective - 1e-4 * length * slope - slack",
         "near the optimum a step is taken whole",
+    ),
+    Mutant(
+        "numerics",
+        "held = self.bounded & (coordinates <= 0) & (gradient > 0)",
+        "held = self.bounded & (coordinates <= 0)",
+        "a bound that pulls inside is left",
+        ("tests/numerics/test_ordinal.py",),
+    ),
+    Mutant(
+        "numerics",
+        "between = terms.lower[..., :-1] * ratio * (1 + ratio)",
+        "between = terms.lower[..., :-1] * ratio * ratio",
+        "the distance of thresholds curves the loss",
+        ("tests/numerics/test_ordinal.py",),
+    ),
+    Mutant(
+        "numerics",
+        "if self.head.is_bounded:",
+        "if self.head.is_quadratic and self.head.is_bounded:",
+        "a removal can let a constraint go",
+        ("tests/explain/test_label_heads.py",),
+    ),
+    Mutant(
+        "numerics",
+        "added = self.total_curvature(weights, codes)",
+        "added = self.total_curvature(weights)",
+        "another label has another curvature",
+        ("tests/explain/test_label_heads.py",),
+    ),
+    Mutant(
+        "numerics",
+        "share[list(reshaped)], changed[list(reshaped)] = 1, True",
+        "share[list(reshaped)] = 1",
+        "a concept that loses a value is solved again",
+        ("tests/explain/test_label_heads.py",),
+    ),
+    Mutant(
+        "_models",
+        "return listed[::asked]",
+        "return listed",
+        "-1 turns the order of values round",
+        ("tests/models/test_label_heads.py",),
     ),
     # --- _text ------------------------------------------------------------------------
     Mutant(

@@ -1796,7 +1796,14 @@ PARAMETERS = {
         "training": {},
         "bottleneck": {},
         "intervention_prob": (*SHARE, "None"),
+        "label_head": {},
+        "label_order": {
+            **dict.fromkeys(("None", "a list")),
+            "a dict": "label_order must be a list or an array of labels.* got a dict",
+        },
+        "monotonic_cst": ("None", "a dict"),
         "C": NUMBER,
+        "residual_C": ("None", *NUMBER),
         "concept_C": {
             **dict.fromkeys(NUMBER),
             "a dict": "concept_C has the names .* give one number for each",
@@ -1898,7 +1905,7 @@ PARAMETERS = {
 # What gives the same answer as an odd value that is right: the same in another type, or
 # what it stands for.
 LARGE = 2**62
-REALS = ("C", "concept_C", "strength", "max_weight", "delay")
+REALS = ("C", "residual_C", "concept_C", "strength", "max_weight", "delay")
 FLAGS = [name for owner in PARAMETERS.values() for name in owner if owner[name] is FLAG]
 EQUAL = {
     "zero": np.int64(0),

@@ -22,6 +22,8 @@ def cost_note(
     kinds: dict[str, str],
     n_features: Callable[[], int],
     available: int | None = None,
+    *,
+    residual: bool = False,
 ) -> str | None:
     """Return how much memory and time these rows take; None if both are little.
 
@@ -35,6 +37,8 @@ def cost_note(
         Returns the length of the vectors of texts; that may load a model.
     available : int, default=None
         Bytes of memory that there are; None for those of this machine.
+    residual : bool
+        Whether the label sees the texts beside the concepts.
 
     Raises
     ------
@@ -50,7 +54,8 @@ def cost_note(
     if counts[most] <= _FEW:
         return None
     sizes = (schema, len(classes), len(train), n_features())
-    size, seconds = explained_size(*sizes), explained_seconds(*sizes)
+    size = explained_size(*sizes, residual=residual)
+    seconds = explained_seconds(*sizes)
     if size < _WORTH_SAYING and seconds < _LONG:
         return None
     about = (

@@ -49,6 +49,8 @@ class LabelHead:
     coef : ndarray of shape (n_classes, n_activations), or (1, n_activations)
     intercept : ndarray of shape (n_classes,) or (1,)
     activations : ndarray of shape (n_listed, n_activations)
+        After those of the concepts, what is not in the concepts adds to each score, if
+        the model has a residual.
     """
 
     bottleneck: str
@@ -64,6 +66,13 @@ class LabelHead:
     def of(cls, model: ConceptBottleneckClassifier, features: np.ndarray) -> LabelHead:
         """Return the head of a model with concepts, for the features of some rows."""
         columns = FittedHeads.of(model).tensors().concepts.activations
+        coef, activations = model.coef_, np.empty((0, 0))
+        if features.shape[0]:
+            activations = model.transform(features)
+        if model.residual_coef_ is not None and features.shape[0]:
+            # What is added to a score is one more activation, with a weight of 1.
+            coef = np.hstack([coef, np.eye(len(coef))])
+            activations = np.hstack([activations, model._residual_logits(features)])
         return cls(
             model.bottleneck,
             [format_value(value) for value in model.classes_],
@@ -73,9 +82,9 @@ class LabelHead:
                 for values in model.concept_classes_
             ],
             [(int(one.start), int(one.stop)) for one in columns],
-            model.coef_,
+            coef,
             model.intercept_,
-            model.transform(features) if features.shape[0] else np.empty((0, 0)),
+            activations,
         )
 
 

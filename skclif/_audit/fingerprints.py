@@ -64,7 +64,14 @@ def model_fingerprint(model: ConceptBottleneckClassifier) -> str:
         None if one is None else [plain_value(value) for value in one] for one in values
     ]
     digest = hashlib.sha256(json.dumps(known).encode())
+    digest.update(array_fingerprint(*parameters_of(model)).encode())
+    return digest.hexdigest()
+
+
+def parameters_of(model: ConceptBottleneckClassifier) -> list[np.ndarray]:
+    """Return the fitted parameters of a concept bottleneck."""
     arrays = [model.coef_, model.intercept_]
     arrays += [*model.concept_coef_, *model.concept_intercept_]
-    digest.update(array_fingerprint(*arrays).encode())
-    return digest.hexdigest()
+    if model.residual_coef_ is not None:
+        arrays.append(model.residual_coef_)
+    return arrays

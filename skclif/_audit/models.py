@@ -71,6 +71,7 @@ def fit_models(
     *,
     training: str = "mixed",
     concept_C: float = 1.0,
+    residual_C: float | None = None,
     concept_kinds: dict[str, str] | None = None,
     method: str = "auto",
     device: str = "cpu",
@@ -85,7 +86,7 @@ def fit_models(
         Rows that `check_parts` accepted, with features.
     model : ConceptBottleneckClassifier, default=None
         Already fitted to these rows, to be audited as it is.
-    training, concept_C, concept_kinds, device, **options
+    training, concept_C, residual_C, concept_kinds, device, **options
         Of :class:`ConceptBottleneckClassifier`; `options` are the black box's too.
     method : {"auto", "newton", "leverage", "first_order"}
         Of :class:`ConceptInfluenceExplainer`.
@@ -94,7 +95,11 @@ def fit_models(
     """
     options |= {"device": device, "verbose": verbose}
     audited = ConceptBottleneckClassifier(
-        training=training, concept_C=concept_C, concept_kinds=concept_kinds, **options
+        training=training,
+        concept_C=concept_C,
+        residual_C=residual_C,
+        concept_kinds=concept_kinds,
+        **options,
     )
     if model is not None:
         audited = FrozenEstimator(model)

@@ -25,11 +25,12 @@ _INSTEAD = (
         "Lower its weight, or give --C and --concept-C lower numbers.",
     ),
     (
-        r"; raise max_iter=\d+, scale the features, or lower C and concept_C\.",
+        r"; raise max_iter=\d+, scale the features, or lower C(, residual_C)? and "
+        r"concept_C\.",
         ". Give --C and --concept-C lower numbers.",
     ),
     (
-        r"Scale the features and weights, or lower C and concept_C\.",
+        r"Scale the features and weights, or lower C(, residual_C)? and concept_C\.",
         "Give --C and --concept-C lower numbers.",
     ),
     (r", or lower tol=\S+\.", "."),

@@ -17,7 +17,7 @@ from .._models.files import embedder_of
 from .._results.replay import TOLERANCE, ReplayResult, ReplayStep
 from ..exceptions import TrailError
 from .environment import differences, environment
-from .fingerprints import model_fingerprint, row_fingerprints
+from .fingerprints import model_fingerprint, parameters_of, row_fingerprints
 from .revisions import (
     Change,
     Place,
@@ -433,16 +433,11 @@ def _compare_gradients(found: list[dict[str, Any]], said: list[dict[str, Any]]) 
 def _compare_parameters(
     model: ConceptBottleneckClassifier, known: ConceptBottleneckClassifier
 ) -> None:
-    for new, old in zip(_parameters(model), _parameters(known), strict=True):
+    for new, old in zip(parameters_of(model), parameters_of(known), strict=True):
         if new.shape != old.shape or not _is_close(new, old):
             raise _Differs(
                 f"the parameters of the model differ by more than {TOLERANCE:g}"
             )
-
-
-def _parameters(model: ConceptBottleneckClassifier) -> list[np.ndarray]:
-    concepts = [*model.concept_coef_, *model.concept_intercept_]
-    return [model.coef_, model.intercept_, *concepts]
 
 
 def _is_close(new: np.ndarray, old: np.ndarray) -> bool:

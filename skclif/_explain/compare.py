@@ -67,6 +67,8 @@ def compare_with_retraining(
     present = np.column_stack(
         [weights.label_weights.cpu() > 0, weights.concept_weights.cpu() > 0]
     )
+    if solved.bottleneck.residual_scale is not None:  # the label's second path
+        present = np.column_stack([present, present[:, 0]])
     present = np.column_stack([present, present.any(axis=1)])
     truth, seconds = timed("retraining", rows=path_rows, paths=True)
     whole = np.linalg.norm(truth.sum(axis=2))

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from sklearn import get_config
 
+from .._inputs.annotations import NOT_IN_CONCEPTS
 from .._inputs.progress import SILENT, Progress
 from .._inputs.training_rows import TrainingRows, as_features
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
+from ..numerics.bounded import undecided
 from ..numerics.first_order import Adjoint, add_adjoints, first_order, solve_adjoint
 from ..numerics.hessians import Factors, factorise, factors_size
 from ..numerics.leverage import leverage
@@ -87,6 +89,7 @@ class Solved:
             Of the products over rows.
         """
         data, bottleneck = rows.data().to(device), heads.tensors(device)
+        _warn_of_undecided(heads, bottleneck, data)
         n_coordinates = min(data.features.shape)
         if factors_size(bottleneck, n_coordinates, len(data)) > _working_memory():
             inverse = MatrixFree.of(bottleneck, data, **heads.penalties)
@@ -384,7 +387,7 @@ class Solved:
         concepts += sum(4 * (head.n_scores * n_inputs) ** 2 for head in stack.heads)
         # Softmax takes about a hundred operations per value.
         labels = 100 * label.n_values + 8 * label.n_scores * stack.n_activations
-        if not stack:
+        if not stack or self.bottleneck.residual_scale is not None:
             labels += 6 * n_inputs * label.n_scores
         targets = 2 * n_inputs * (stack.n_scores or label.n_scores)
         return float(
@@ -393,14 +396,43 @@ class Solved:
         )
 
 
+def _warn_of_undecided(
+    heads: FittedHeads, bottleneck: Bottleneck, data: TrainingData
+) -> None:
+    """Warn of constraints that hold, but that no row would miss."""
+    if not bottleneck.label.is_bounded:
+        return
+    problem = bottleneck.label_problem(data.counted(), heads.penalties["penalty"])
+    columns = undecided(problem, bottleneck.label_parameters)
+    constraints = heads.rules.constraints(heads.schema)
+    held = [words for column, words in constraints if column in columns]
+    if held:
+        warn_user(
+            f"The constraints of monotonic_cst on {', '.join(held)} hold, but hardly "
+            "anything pulls against them: a single row can let them go. Influence by "
+            "'first_order' and 'leverage' takes them as equalities; method='newton' "
+            "solves again where they do not hold.",
+            InfluenceWarning,
+        )
+
+
 def _working_memory() -> int:
     """Return scikit-learn's working memory in bytes."""
     return int(get_config()["working_memory"] * 2**20)
 
 
+def term_paths(heads: FittedHeads) -> tuple[str, ...]:
+    """Return the names of the paths that loss terms have by themselves.
+
+    The label's term has two if there is a residual.
+    """
+    residual = () if heads.residual_coef is None else (NOT_IN_CONCEPTS,)
+    return ("label", *heads.names, *residual)
+
+
 def path_names(heads: FittedHeads, method: str) -> tuple[str, ...]:
     """Return the names of the paths of influence by a method."""
-    names = ("label", *heads.names)
+    names = term_paths(heads)
     if method == "first_order" or not heads.n_concepts:
         return names
     return (*names, "interaction")

@@ -55,7 +55,13 @@ from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps, check_validation
 from .edits.compare import annotation_codes, compare_heads
 from .edits.solve import Edited, edit_model, effects, heads_of_edit, write_record
-from .engine import METHODS, Solved, path_names, warn_of_hard_activations
+from .engine import (
+    METHODS,
+    Solved,
+    path_names,
+    term_paths,
+    warn_of_hard_activations,
+)
 from .readable import annotations_of, coded_rows, labels_of, texts_of, with_texts_below
 from .requests import (
     check_sources,
@@ -130,8 +136,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     n_samples_ : int
         Number of training rows.
     mean_activations_ : ndarray of shape (n_activations,)
-        Mean of the label head's inputs over the training rows, weighted by
-        `sample_weight`.
+        Mean of the activations in training over the training rows, weighted by
+        `sample_weight`; of the features without concepts.
     n_features_in_ : int
         Number of features seen in `fit`, if the estimator knows it.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -535,7 +541,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         return compare_with_retraining(
             solved,
             solved.questions(features, about, None),
-            ("label", *heads.names),
+            term_paths(heads),
             n_rows=n_rows,
             n_paths=n_paths,
             methods=methods,

@@ -54,7 +54,8 @@ def word_effects(
     stack, label = bottleneck.concepts, 0.0
     if stack:
         ((_, influence),) = first_order(bottleneck, data, adjoint)
-        label = float(influence[0, 0, 0])
+        # With a residual, the label's term has two paths.
+        label = float(influence[0, 0].sum() - influence[0, 0, 1 : 1 + len(stack)].sum())
         scores = stack.split(bottleneck.concept_scores(data.features))
         terms = [
             (head, part, data.concepts[:, j], data.concept_weights[:, j], one)

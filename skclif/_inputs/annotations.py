@@ -22,7 +22,9 @@ from .checks import (
 )
 from .orders import order_of
 
-RESERVED_NAMES = ("label", "interaction")
+# What goes past the concepts, in contributions and as a path of influence.
+NOT_IN_CONCEPTS = "not in the concepts"
+RESERVED_NAMES = ("label", "interaction", NOT_IN_CONCEPTS)
 KINDS = ("categorical", "continuous")
 # More different whole numbers look like amounts, and not like grades.
 MOST_GRADES = 20

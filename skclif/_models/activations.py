@@ -57,9 +57,15 @@ def with_activations(
         intervention_prob=prob,
     )
     concept_C = torch.from_numpy(heads.concept_C)
-    C = find_label_C(model.C, bottleneck, data, sample_weight, concept_C, unseen)
+    C = find_label_C(
+        model.C, bottleneck, data, sample_weight, concept_C, heads.residual_C, unseen
+    )
     bottleneck, fit = fit_label(
-        bottleneck, data, penalty=1 / C, tol=model.tol, max_iter=model.max_iter
+        bottleneck.scaled(heads.residual_C, C),
+        data,
+        penalty=1 / C,
+        tol=model.tol,
+        max_iter=model.max_iter,
     )
     heads = replace(heads, activation=kind, intervention_prob=prob, C=C)
     heads = heads.with_parameters(bottleneck, [True] * heads.n_concepts + [False])

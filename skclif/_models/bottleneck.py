@@ -18,7 +18,12 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from .._inputs.annotations import MOST_GRADES, Annotations, ConceptSchema
+from .._inputs.annotations import (
+    MOST_GRADES,
+    NOT_IN_CONCEPTS,
+    Annotations,
+    ConceptSchema,
+)
 from .._inputs.checks import (
     CheckedScoreMixin,
     all_or_nothing,
@@ -45,17 +50,20 @@ from ..numerics.bottleneck import (
     fit_label,
     substitute,
 )
-from ..numerics.heads import HeadStack
+from ..numerics.heads import CategoricalHead, HeadStack
 from ..numerics.products import dense_rows, largest_size
 from ..numerics.solvers import Convergence
-from ..numerics.sparse import Features, SparseFeatures
+from ..numerics.sparse import Features, Matrix, SparseFeatures
 from .convergence import warn_if_tol_is_coarse, warn_unless_converged
 from .fitted import FittedHeads, class_weights, concept_heads
+from .label_heads import LabelRules
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
 
 _STEPS, _TRIED = "Newton steps", "values tried"
 # The default share of true annotations in the label head.
 _INTERVENTION_PROB = 0.4
+# The label head of models from before there was a choice.
+UNORDERED = {"label_head": "softmax", "label_order": None, "monotonic_cst": None}
 # Models whose users were warned of correcting concepts.
 _WARNED: WeakSet[Any] = WeakSet()
 
@@ -98,9 +106,30 @@ class ConceptBottleneckClassifier(
         head is trained on true annotations, from 0 ("sequential") to 1 ("independent").
         The other share is trained on predicted concepts. None is 0.4, and 0 with
         ``bottleneck="logit"``.
+    label_head : {"softmax", "ordinal"}, default="softmax"
+        Model of the label. "softmax" gives every label its own weights. "ordinal" is
+        for labels that have an order, such as stars: the log-odds of a label above any
+        other one are one weighted sum of the activations, minus a threshold
+        (proportional odds). With two labels both are logistic regression.
+    label_order : array-like of shape (n_classes,), default=None
+        The labels from lowest to highest, for ``label_head="ordinal"`` and for
+        `monotonic_cst`. None is the order of numbers, or of an ordered categorical
+        type; labels that are words need it.
+    monotonic_cst : dict of str to (list or {-1, 0, 1}), default=None
+        By concept, the values along which the label must not fall, such as
+        ``{"food": ["Negative", "unknown", "Positive"]}``. Values that are left out are
+        free. 1 is for values that have an order themselves: the label must not fall as
+        the value rises; -1: must not rise; 0: no constraint. A label does not fall if
+        the odds of no label against the next lower one do.
     C : float or "auto", default=1.0
         Inverse strength of the L2 penalty on the label head. "auto" takes the value
         from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss.
+    residual_C : float, default=None
+        Lets the label depend on the features directly too, beside the concepts, with
+        this inverse strength of the L2 penalty: the smaller, the less. It is for labels
+        of which the concepts do not say enough, and is reported as "not in the
+        concepts". None: what the concepts do not hold has no part in the label. It
+        needs `concepts` and dense features, and ``C="auto"`` does not change it.
     concept_C : float, "auto" or dict of str to float, default=1.0
         Inverse strength of the L2 penalty on every concept head, or on each by name.
         "auto" chooses a value for each concept in the same way; for a continuous
@@ -136,9 +165,19 @@ class ConceptBottleneckClassifier(
         The values of each categorical concept, in the order of an ordered categorical
         type, and otherwise sorted; None for a continuous one.
     coef_ : ndarray of shape (n_classes, n_activations) or (1, n_activations)
-        Weights of the label head; one row if there are two classes.
-    intercept_ : ndarray of shape (n_classes,) or (1,)
-        Biases of the label head.
+        Weights of the label head; one row if there are two classes, or if it is
+        ordinal: then they are those of the log-odds of a higher label.
+    intercept_ : ndarray of shape (n_classes,), (n_classes - 1,) or (1,)
+        Biases of the label head. If it is ordinal, ``activations @ coef_[0] +
+        intercept_[k]`` are the log-odds of a label above ``label_order_[k]``.
+    residual_coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
+        Weights of the features in the label head, past the concepts; None without
+        `residual_C`.
+    label_order_ : ndarray of shape (n_classes,) or None
+        The labels from lowest to highest; None if their order is not needed.
+    monotonic_cst_ : dict of str to (list or {-1, 1})
+        The constraints by concept, as values along which the label must not fall; 1 or
+        -1 for a continuous concept.
     concept_coef_ : list of ndarray of shape (n_values, n_features) or (1, n_features)
         Weights of each concept head; one row if the concept has two values or is
         continuous.
@@ -148,6 +187,8 @@ class ConceptBottleneckClassifier(
         Inverse strength of the L2 penalty on the label head.
     concept_C_ : ndarray of shape (n_concepts,)
         Inverse strength of the L2 penalty on each concept head.
+    residual_C_ : float or None
+        That of the weights past the concepts; None without.
     intervention_prob_ : float
         Share of every row's weight with which the label head was trained on true
         annotations: 0 if `training` is "sequential", 1 if it is "independent".
@@ -175,15 +216,21 @@ class ConceptBottleneckClassifier(
     predicted concepts, and one of weight ``intervention_prob * w_i`` at its true
     annotations, with predictions where there are none. It is the expectation of the
     random interventions of [2]_ in training. Biases are not penalised. An
-    annotation of weight 0 counts as missing. The head of a continuous concept is
-    :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``. Its loss is half
-    the squared error, and its activation is the prediction for every `bottleneck`.
+    annotation of weight 0 counts as missing. With `residual_C`, the logits have one
+    more term ``R x`` for the features ``x``, and the objective one more penalty,
+    ``||R||^2 / (2 * residual_C)``; it stays convex. With ``label_head="ordinal"`` the
+    label's CE is that of proportional odds [3]_, and thresholds are not penalised;
+    `monotonic_cst` bounds the weights of either label head. The head of a continuous
+    concept is :class:`~sklearn.linear_model.Ridge` with ``alpha=1 / concept_C``. Its
+    loss is half the squared error, and its activation is the prediction for every
+    `bottleneck`.
 
     References
     ----------
     .. [1] P. W. Koh et al. (2020). Concept bottleneck models. ICML. arXiv 2007.04612.
     .. [2] M. Espinosa Zarlenga et al. (2022). Concept embedding models. NeurIPS. arXiv
        2209.09056.
+    .. [3] P. McCullagh (1980). Regression models for ordinal data. JRSS B.
 
     Examples
     --------
@@ -211,7 +258,11 @@ class ConceptBottleneckClassifier(
         "training": [StrOptions({"mixed", "sequential", "independent"})],
         "bottleneck": [StrOptions({"soft", "logit", "hard"})],
         "intervention_prob": [Interval(Real, 0, 1, closed="both"), None],
+        "label_head": [StrOptions({"softmax", "ordinal"})],
+        "label_order": ["array-like", None],
+        "monotonic_cst": [dict, None],
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "residual_C": [Interval(Real, 0, None, closed="neither"), None],
         "concept_C": [
             Interval(Real, 0, None, closed="neither"),
             StrOptions({"auto"}),
@@ -233,7 +284,11 @@ class ConceptBottleneckClassifier(
         training: str = "mixed",
         bottleneck: str = "soft",
         intervention_prob: float | None = None,
+        label_head: str = "softmax",
+        label_order: ArrayLike | None = None,
+        monotonic_cst: dict[str, Any] | None = None,
         C: float | str = 1.0,
+        residual_C: float | None = None,
         concept_C: float | str | dict[str, float] = 1.0,
         concept_kinds: dict[str, str] | None = None,
         class_weight: dict[Any, float] | str | None = None,
@@ -245,7 +300,11 @@ class ConceptBottleneckClassifier(
         self.training = training
         self.bottleneck = bottleneck
         self.intervention_prob = intervention_prob
+        self.label_head = label_head
+        self.label_order = label_order
+        self.monotonic_cst = monotonic_cst
         self.C = C
+        self.residual_C = residual_C
         self.concept_C = concept_C
         self.concept_kinds = concept_kinds
         self.class_weight = class_weight
@@ -314,7 +373,7 @@ class ConceptBottleneckClassifier(
             concepts=concepts,
             concept_sample_weight=concept_sample_weight,
         )
-        X = check_features(self, X, reset=True)
+        X, given = check_features(self, X, reset=True), y
         y = check_labels(y, len(X), warn=True)
         classes = np.unique(y)
         if len(classes) < 2:
@@ -326,9 +385,12 @@ class ConceptBottleneckClassifier(
         sample_weight = check_weights(sample_weight, X)
         class_weight = self._class_weights(classes, y, sample_weight)
         annotations = Annotations.read(concepts, concept_sample_weight, len(X))
+        if self.residual_C is not None:
+            _check_residual(self.residual_C, X, annotations)
         schema, codes = ConceptSchema(), np.empty((len(X), 0))
         if annotations is not None:
             schema, codes = annotations.learn(sample_weight, self.concept_kinds)
+        rules = LabelRules.read(self, given, classes, schema, annotations)
         data = TrainingRows(
             X,
             np.searchsorted(classes, y),
@@ -338,7 +400,10 @@ class ConceptBottleneckClassifier(
             class_weight,
         ).data()
         check_concept_C(self.concept_C, schema)
-        found = self._solve(data, schema, len(classes), sample_weight)
+        if rules.is_latent(len(classes)):
+            _check_every_class(classes, data)
+        label = rules.head(classes, schema)
+        found = self._solve(data, schema, label, sample_weight)
         heads = FittedHeads.solved(
             self,
             found.bottleneck,
@@ -347,6 +412,7 @@ class ConceptBottleneckClassifier(
             class_weight,
             found.C,
             found.concept_C,
+            rules,
         )
         heads.store(self, max(found.concepts.n_iter, found.label.n_iter))
         self._note_correction(found.bottleneck, data)
@@ -400,14 +466,21 @@ class ConceptBottleneckClassifier(
         Returns
         -------
         logits : ndarray of shape (n_samples, n_classes) or (n_samples,), float64
-            Centred over the classes; for two classes the log-odds of the second.
+            Log-probabilities, centred over the classes; for two classes the log-odds
+            of the second.
         """
         check_is_fitted(self)
+        if self._is_latent():
+            bottleneck, features = self._on_device(X)
+            scores = bottleneck.label_scores(bottleneck.activations(features))
+            return _numpy(bottleneck.label.logits(scores))
         logits = self.transform(X) @ self.coef_.T + self.intercept_
+        if self.residual_coef_ is not None:
+            logits += self._residual_logits(X)
         return logits[:, 0] if len(self.classes_) == 2 else logits
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the activations of the concepts: all that the label head sees.
+        """Return the activations of the concepts: all that the label head sees of them.
 
         Parameters
         ----------
@@ -425,7 +498,7 @@ class ConceptBottleneckClassifier(
         """
         check_is_fitted(self)
         bottleneck, features = self._on_device(X)
-        activations = bottleneck.activations(features)
+        activations = bottleneck.concept_activations(features)
         if isinstance(activations, SparseFeatures):
             return activations.matrix
         return _numpy(activations)
@@ -579,32 +652,56 @@ class ConceptBottleneckClassifier(
         -------
         contributions : ConceptContributions
             Its `values` have shape (n_samples, n_classes, n_concepts + 1). They are
-            centred over the classes; the intercept is last. Their sum over the last
-            axis is the centred logit.
+            centred over the classes; the intercept is last. With `residual_C` there is
+            one more before it, "not in the concepts". Their sum over the last axis is
+            the centred logit. If ``label_head="ordinal"`` and there are more than two
+            classes, the second axis has the thresholds, ``n_classes - 1``: the sums are
+            the log-odds of a label above ``label_order_[k]``, and a concept contributes
+            the same to all of them.
         """
         check_is_fitted(self)
         self._require_concepts("contributions")
         bottleneck, features = self._on_device(X)
         activations = _numpy(dense_rows(bottleneck.activations(features)))
-        coef, intercept = _centred(self.coef_), _centred(self.intercept_)
+        coef, intercept, about = self.coef_, self.intercept_, self.classes_
+        if self._is_latent():
+            coef = np.broadcast_to(coef, (len(intercept), coef.shape[1]))
+            about = np.array([f"above {label}" for label in self.label_order_[:-1]])
+        else:
+            coef, intercept = _centred(coef), _centred(intercept)
         columns = bottleneck.concepts.activations
         parts = [activations[:, c] @ coef[:, c].T for c in columns]
+        names = [str(name) for name in self.concept_names_in_]
+        if self.residual_coef_ is not None:
+            names.append(NOT_IN_CONCEPTS)
+            residual = self._residual_logits(X)
+            if self._is_latent():  # the same to all thresholds
+                residual = np.broadcast_to(residual, parts[0].shape)
+            else:
+                residual = _centred(residual.T).T
+            parts.append(residual)
         parts.append(np.broadcast_to(intercept, parts[0].shape))
         index = _index_of(X)
         return ConceptContributions(
             np.stack(parts, axis=2),
-            self.classes_,
-            (*map(str, self.concept_names_in_), INTERCEPT),
+            about,
+            (*names, INTERCEPT),
             pd.RangeIndex(len(activations)) if index is None else index,
         )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        # Labels without an order are not along one direction.
+        tags.classifier_tags.poor_score = self.label_head == "ordinal"
+        tags.input_tags.sparse = self.residual_C is None
         return tags
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(_upgraded(state))
+
+    def _is_latent(self) -> bool:
+        """Whether all classes share one direction of the activations."""
+        return LabelRules.of(self).is_latent(len(self.classes_))
 
     def _intervention_prob(self) -> float:
         """Return the share of true annotations in the label head, checked."""
@@ -641,7 +738,7 @@ class ConceptBottleneckClassifier(
         self,
         data: TrainingData,
         schema: ConceptSchema,
-        n_classes: int,
+        label: CategoricalHead,
         sample_weight: np.ndarray,
     ) -> _Solution:
         """Fit both stages, or say which numbers are too large for that."""
@@ -649,7 +746,7 @@ class ConceptBottleneckClassifier(
             solution = self._fit_stages(
                 data.to(resolve_device(self.device, data.features)),
                 schema,
-                n_classes,
+                label,
                 sample_weight,
             )
             fits = solution.concepts, solution.label
@@ -670,7 +767,7 @@ class ConceptBottleneckClassifier(
         self,
         data: TrainingData,
         schema: ConceptSchema,
-        n_classes: int,
+        label: CategoricalHead,
         sample_weight: np.ndarray,
     ) -> _Solution:
         """Fit one stage after the other, each with the penalties that it is to have."""
@@ -685,7 +782,7 @@ class ConceptBottleneckClassifier(
             bottleneck, concepts = fit_concepts(
                 data,
                 heads,
-                n_classes,
+                label,
                 intervention_prob=self._intervention_prob(),
                 concept_penalties=1 / concept_C,
                 advance=advance,
@@ -693,13 +790,30 @@ class ConceptBottleneckClassifier(
             )
         with progress.stage("Choosing C", unit=_TRIED) as advance:
             C = find_label_C(
-                self.C, bottleneck, data, sample_weight, concept_C, advance
+                self.C,
+                bottleneck,
+                data,
+                sample_weight,
+                concept_C,
+                self.residual_C,
+                advance,
             )
+        bottleneck = bottleneck.scaled(self.residual_C, C)
         with progress.stage("Fitting the label", unit=_STEPS) as advance:
-            bottleneck, label = fit_label(
+            bottleneck, of_label = fit_label(
                 bottleneck, data, penalty=1 / C, advance=advance, **limits
             )
-        return _Solution(bottleneck, concepts, label, C, concept_C.numpy())
+        return _Solution(bottleneck, concepts, of_label, C, concept_C.numpy())
+
+    def _residual_logits(self, X: Any) -> np.ndarray:
+        """Return what goes past the concepts, shaped like `coef_` for every row."""
+        _, features = self._on_device(X)
+        return _numpy(dense_rows(features)) @ self.residual_coef_.T
+
+    def _label_inputs(self, X: Any) -> np.ndarray:
+        """Return the activations, and beside them what the residual sees."""
+        bottleneck, features = self._on_device(X)
+        return _numpy(dense_rows(bottleneck.activations(features)))
 
     def _note_correction(self, bottleneck: Bottleneck, data: TrainingData) -> None:
         """Keep what annotations do to predictions for training rows."""
@@ -748,6 +862,37 @@ class ConceptBottleneckClassifier(
             )
 
 
+def _check_residual(
+    residual_C: float, X: Matrix, annotations: Annotations | None
+) -> None:
+    if annotations is None:
+        raise ValueError(
+            f"residual_C={residual_C} needs concepts: it is for what they do not hold, "
+            "and without them the label head sees the features as they are. Pass "
+            "concepts= to fit, or leave residual_C=None."
+        )
+    if isinstance(X, SparseFeatures):
+        raise ValueError(
+            f"residual_C={residual_C} needs dense features, got a sparse X of "
+            f"{X.shape[1]:,} features. Put TruncatedSVD before the classifier, convert "
+            "X by X.toarray() if it is small, or leave residual_C=None."
+        )
+
+
+def _check_every_class(classes: np.ndarray, data: TrainingData) -> None:
+    """Refuse a class without weight: thresholds around it have no optimum."""
+    weights = data.label_weights.cpu().numpy()
+    labels = data.labels.cpu().numpy()
+    totals = np.bincount(labels, weights=weights, minlength=len(classes))
+    if (totals == 0).any():
+        label = classes[totals == 0].tolist()[0]
+        raise ValueError(
+            "label_head='ordinal' needs a row with weight for every label, but the "
+            f"rows of {label!r} have weight 0. Leave these rows out, or give one of "
+            "them weight."
+        )
+
+
 def _warn_of_amounts(classes: np.ndarray, n_rows: int) -> None:
     """Warn of so many whole numbers that they are amounts rather than classes."""
     # scikit-learn speaks of labels of which there are nearly as many as rows.
@@ -766,12 +911,22 @@ def _short(C: Any) -> str:
 
 def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of a model, with what older versions of skclif did not keep."""
-    state = {"intervention_prob": None, "verbose": 0, **state}
+    state = {
+        "intervention_prob": None,
+        "residual_C": None,
+        "verbose": 0,
+        **UNORDERED,
+        **state,
+    }
+    if "coef_" in state:
+        state = {"label_order_": None, "monotonic_cst_": {}, **state}
     if "coef_" in state and "C_" not in state:
         state["C_"] = float(state["C"])
         state["concept_C_"] = np.full(state["n_concepts_"], float(state["concept_C"]))
         state["intervention_prob_"] = float(state["training"] == "independent")
         state["_correction"] = None
+    if "coef_" in state:
+        state = {"residual_coef_": None, "residual_C_": None, **state}
     return state
 
 

@@ -46,18 +46,21 @@ def warn_unless_converged(
     heads : FittedHeads
         Of both stages, with the tolerance and the number of steps that were given.
     """
+    lower = "lower C and concept_C"
+    if heads.residual_C is not None:
+        lower = "lower C, residual_C and concept_C"
     for j in (~fit.converged).nonzero()[:, 0].tolist():
         norm, tolerance = float(fit.gradient_norm[j]), float(fit.tolerance[j])
         message = (
             f"The head of {names[j]!r} stopped at a gradient norm of {norm:.2g} "
             f"after {fit.n_iter} Newton steps, above the {tolerance:.2g} that "
             f"tol={heads.tol:.2g} asks for; raise max_iter={heads.max_iter}, scale the "
-            "features, or lower C and concept_C."
+            f"features, or {lower}."
         )
         if norm <= tolerance:
             message = (
                 f"The head of {names[j]!r} is not determined in double precision: "
                 f"rounding moves its scores by {float(fit.uncertainty[j]):.1g} of "
-                "their size. Scale the features and weights, or lower C and concept_C."
+                f"their size. Scale the features and weights, or {lower}."
             )
         warn_user(message, ConvergenceWarning)

@@ -21,7 +21,12 @@ _OPERATIONS = 27
 
 
 def explained_size(
-    schema: ConceptSchema, n_classes: int, n_rows: int, n_features: int
+    schema: ConceptSchema,
+    n_classes: int,
+    n_rows: int,
+    n_features: int,
+    *,
+    residual: bool = False,
 ) -> int:
     """Return about how many bytes influence, suspects and suggestions take.
 
@@ -33,10 +38,12 @@ def explained_size(
     schema : ConceptSchema
         Of the concepts; without names for a model of the features.
     n_classes, n_rows, n_features : int
+    residual : bool
+        Whether the label sees the features beside the concepts.
     """
     stack = HeadStack(concept_heads(schema, "soft"))
     label, n_coordinates = SoftmaxHead(n_classes), min(n_rows, n_features)
-    n_inputs = stack.n_activations if stack else n_coordinates
+    n_inputs = stack.n_activations + n_coordinates * (residual or not stack)
     bottleneck = Bottleneck(
         stack,
         label,

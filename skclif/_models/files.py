@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from .._inputs.annotations import ConceptSchema
 from .._storage.containers import pack, unpack
 from .._storage.files import write_whole
 from .._text.embedder import SentenceEmbedder
 from .._text.weights import find_model, fingerprint, model_files
 from ..exceptions import ModelFileError
-from .bottleneck import ConceptBottleneckClassifier
+from .bottleneck import UNORDERED, ConceptBottleneckClassifier
+from .label_heads import read_constraints
 
 FORMAT_VERSION = 2
 _READABLE = (1, FORMAT_VERSION)
@@ -215,14 +218,24 @@ def model_bytes(
         arrays[f"concept_intercept.{j}"] = classifier.concept_intercept_[j]
     arrays["class_weight"] = classifier.class_weight_
     arrays["C"] = np.array([classifier.C_], dtype=float)
+    if classifier.residual_coef_ is not None:
+        arrays["residual_coef"] = classifier.residual_coef_
+        arrays["residual_C"] = np.array([classifier.residual_C_], dtype=float)
     arrays["concept_C"] = classifier.concept_C_
     arrays["intervention_prob"] = np.array([classifier.intervention_prob_])
     if classifier._correction is not None:
         arrays["correction"] = classifier._correction
     params = classifier.get_params()
+    # Files of models without an order are what they were before there was one.
+    left_out = {name for name, default in UNORDERED.items() if params[name] is default}
+    left_out |= {"label_head"} if params["label_head"] == "softmax" else set()
+    left_out |= {"residual_C"} if params["residual_C"] is None else set()
+    left_out |= set(_PLACES)
     about = {
         "parameters": {
-            name: _plain(value) for name, value in params.items() if name not in _PLACES
+            name: _plain(value)
+            for name, value in params.items()
+            if name not in left_out
         },
         "balanced": params["class_weight"] == "balanced",
         "classes": _values(classifier.classes_),
@@ -238,6 +251,9 @@ def model_bytes(
         "n_iter": classifier.n_iter_,
         "embedder": embedder,
     }
+    if classifier.label_order_ is not None:
+        about["label_order"] = _values(classifier.label_order_)["values"]
+        about["monotonic_cst"] = _plain_constraints(classifier.monotonic_cst_)
     return pack("model", FORMAT_VERSION, arrays, about)
 
 
@@ -287,7 +303,9 @@ def _classifier(
 ) -> ConceptBottleneckClassifier:
     params = dict(about["parameters"])
     clf = ConceptBottleneckClassifier(**params)
-    if params.keys() != clf.get_params().keys() - set(_PLACES):
+    # What a model does not have is not named, as before there was such a thing.
+    known = {*params, *UNORDERED, "residual_C"}
+    if known != clf.get_params().keys() - set(_PLACES):
         raise ValueError(f"the parameters {sorted(params)}")
     clf._validate_params()
     _check_padding([about["classes"], *(c["values"] for c in about["concepts"])])
@@ -313,13 +331,23 @@ def _classifier(
     clf.concept_names_in_ = _names(names)
     clf.n_concepts_ = len(names)
     n_inputs = n_activations if names else n_features
-    clf.coef_ = _numbers(arrays.pop("coef"), _n_scores(clf.classes_), n_inputs)
-    clf.intercept_ = _numbers(arrays.pop("intercept"), _n_scores(clf.classes_))
+    clf.label_order_, clf.monotonic_cst_ = _rules(about, clf)
+    n_scores = n_rows = _n_scores(clf.classes_)
+    if clf._is_latent():
+        n_rows, n_scores = 1, len(clf.classes_) - 1
+    clf.coef_ = _numbers(arrays.pop("coef"), n_rows, n_inputs)
+    clf.intercept_ = _numbers(arrays.pop("intercept"), n_scores)
+    if clf._is_latent() and (np.diff(clf.intercept_) >= 0).any():
+        raise ValueError("thresholds that are not in order")
     clf.class_weight_ = _numbers(arrays.pop("class_weight"), len(clf.classes_))
     if not about["balanced"] and (clf.class_weight_ != 1).any():
         clf.class_weight = dict(
             zip(clf.classes_.tolist(), clf.class_weight_.tolist(), strict=True)
         )
+    clf.residual_coef_ = clf.residual_C_ = None
+    if "residual_coef" in arrays:
+        clf.residual_coef_ = _numbers(arrays.pop("residual_coef"), n_rows, n_features)
+        clf.residual_C_ = float(_positive(_numbers(arrays.pop("residual_C"), 1))[0])
     clf.C_ = float(_positive(_numbers(arrays.pop("C"), 1))[0])
     clf.concept_C_ = _positive(_numbers(arrays.pop("concept_C"), len(names)))
     prob = float(_numbers(arrays.pop("intervention_prob"), 1)[0])
@@ -338,6 +366,34 @@ def _classifier(
             raise ValueError(f"{named} names of {n_features} features")
     clf._concepts_as_frame = bool(about["concepts_as_frame"])
     return clf
+
+
+def _rules(
+    about: dict[str, Any], clf: ConceptBottleneckClassifier
+) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Return the order of labels and the constraints of a model."""
+    order, constraints = about.get("label_order"), about.get("monotonic_cst", {})
+    if order is None:
+        if clf.label_head == "ordinal" or constraints:
+            raise ValueError("an ordinal label without an order")
+        return None, {}
+    listed = clf.classes_.tolist()
+    if sorted(order) != listed or not isinstance(constraints, dict):
+        raise ValueError("an order of other labels")
+    schema = ConceptSchema(
+        tuple(clf.concept_names_in_), tuple(clf.concept_classes_), False
+    )
+    if read_constraints(constraints, schema) != constraints:
+        raise ValueError("constraints on other values")
+    return clf.classes_[[listed.index(label) for label in order]], constraints
+
+
+def _plain_constraints(constraints: dict[str, Any]) -> dict[str, Any]:
+    """Return constraints in the form that JSON can hold."""
+    return {
+        name: [_plain(v) for v in listed] if isinstance(listed, list) else listed
+        for name, listed in constraints.items()
+    }
 
 
 def _values(values: np.ndarray) -> dict[str, Any]:
@@ -391,6 +447,12 @@ def _names(listed: list[str]) -> np.ndarray:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, np.ndarray | pd.Series | pd.Index):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -17,6 +17,7 @@ from .._inputs.training_rows import TrainingRows, as_tensor
 from ..numerics.bottleneck import Bottleneck
 from ..numerics.heads import Head, HeadStack, RidgeHead, SoftmaxHead
 from ..numerics.sparse import Matrix
+from .label_heads import LabelRules
 
 # For a LogisticRegression, whose own tolerance is not for the gradient of the sum.
 _TOL, _MAX_ITER = 1e-8, 100
@@ -43,7 +44,7 @@ class FittedHeads:
     classes : ndarray of shape (n_classes,)
     coef : ndarray of shape (n_classes, n_activations) or (1, n_activations)
         In scikit-learn's layout, like the next three.
-    intercept : ndarray of shape (n_classes,) or (1,)
+    intercept : ndarray of shape (n_classes,), (n_classes - 1,) or (1,)
     concept_coef, concept_intercept : tuple of ndarray
     n_features : int
     C : float
@@ -54,10 +55,15 @@ class FittedHeads:
     intervention_prob : float
         Share of every row's weight with which the label head was trained on true
         annotations.
+    residual_coef : ndarray of shape (n_classes, n_features) or (1, n_features), or None
+        What the residual multiplies features by; None without a residual.
+    residual_C : float or None
     label_intercept : bool
         Whether the label head has an intercept.
     tol : float
     max_iter : int
+    rules : LabelRules
+        Which label head it is.
     """
 
     schema: ConceptSchema
@@ -72,9 +78,12 @@ class FittedHeads:
     class_weight: np.ndarray
     activation: str = "soft"
     intervention_prob: float = 0.0
+    residual_coef: np.ndarray | None = None
+    residual_C: float | None = None
     label_intercept: bool = True
     tol: float = _TOL
     max_iter: int = _MAX_ITER
+    rules: LabelRules = LabelRules()
 
     @classmethod
     def of(cls, model: Any) -> FittedHeads:
@@ -113,6 +122,9 @@ class FittedHeads:
             model.concept_C_,
             model.class_weight_,
             intervention_prob=model.intervention_prob_,
+            residual_coef=model.residual_coef_,
+            residual_C=model.residual_C_,
+            rules=LabelRules.of(model),
             **_settings(model),
         )
 
@@ -126,6 +138,7 @@ class FittedHeads:
         class_weight: np.ndarray,
         C: float,
         concept_C: np.ndarray,
+        rules: LabelRules,
     ) -> FittedHeads:
         """Return the heads of a bottleneck that is being fitted."""
         none = np.empty(0)
@@ -143,6 +156,8 @@ class FittedHeads:
             concept_C,
             class_weight,
             intervention_prob=bottleneck.intervention_prob,
+            residual_C=model.residual_C,
+            rules=rules,
             **_settings(model),
         ).with_parameters(bottleneck)
 
@@ -172,22 +187,31 @@ class FittedHeads:
     def tensors(self, device: torch.device | None = None) -> Bottleneck:
         """Return the parameters as the numerics use them."""
         stack = HeadStack(concept_heads(self.schema, self.activation))
-        label = SoftmaxHead(len(self.classes), intercept=self.label_intercept)
+        label = self.rules.head(
+            self.classes, self.schema, intercept=self.label_intercept
+        )
         concepts = [
             head.from_logit_weights(_join_bias(coef, intercept))
             for head, coef, intercept in zip(
                 stack.heads, self.concept_coef, self.concept_intercept, strict=True
             )
         ]
-        parameters = label.from_logit_weights(_join_bias(self.coef, self.intercept))
-        empty = parameters.new_empty(0, self.n_features + 1)
-        return Bottleneck(
+        nothing = torch.empty(0, self.n_features + 1, dtype=torch.float64)
+        bottleneck = Bottleneck(
             stack,
             label,
-            torch.cat([empty, *concepts]).to(device),
-            parameters.to(device),
+            torch.cat([nothing, *concepts]).to(device),
+            nothing,
             intervention_prob=self.intervention_prob,
-        )
+        ).scaled(self.residual_C, self.C)
+        coef = self.coef
+        if bottleneck.residual_scale is not None and self.residual_coef is not None:
+            # Divided as `with_parameters` multiplies.
+            coef = np.hstack([coef, self.residual_coef / bottleneck.residual_scale])
+        # The scores of an ordinal head share the weights.
+        coef = np.broadcast_to(coef, (len(self.intercept), coef.shape[1]))
+        parameters = label.from_logit_weights(_join_bias(coef, self.intercept))
+        return replace(bottleneck, label_parameters=parameters.to(device))
 
     def encode(
         self,
@@ -241,19 +265,27 @@ class FittedHeads:
                 zip(left, stack.heads, stack.scores, strict=True)
             )
         ]
-        label = self.coef, self.intercept
+        coef, intercept, residual = self.coef, self.intercept, self.residual_coef
         if not kept[-1]:
             weights = bottleneck.label.to_logit_weights(bottleneck.label_parameters)
-            label = _split_bias(weights)
+            coef, intercept = _split_bias(weights)
+            if self.rules.is_latent(len(self.classes)):
+                coef = coef[:1]
+            if bottleneck.residual_scale is not None:
+                residual = bottleneck.residual_scale * coef[:, stack.n_activations :]
+                coef = coef[:, : stack.n_activations].copy()
+        schema = replace(
+            self.schema,
+            names=tuple(self.schema.names[j] for j in left),
+            classes=tuple(self.schema.classes[j] for j in left),
+        )
         return replace(
             self,
-            schema=replace(
-                self.schema,
-                names=tuple(self.schema.names[j] for j in left),
-                classes=tuple(self.schema.classes[j] for j in left),
-            ),
-            coef=label[0],
-            intercept=label[1],
+            schema=schema,
+            rules=self.rules.without_gone(self.classes, schema),
+            coef=coef,
+            intercept=intercept,
+            residual_coef=residual,
             concept_coef=tuple(coef for coef, _ in pairs),
             concept_intercept=tuple(intercept for _, intercept in pairs),
             concept_C=self.concept_C[left],
@@ -269,6 +301,13 @@ class FittedHeads:
         model.class_weight_, model.n_iter_ = self.class_weight, n_iter
         model.C_, model.concept_C_ = self.C, self.concept_C
         model.intervention_prob_ = self.intervention_prob
+        model.residual_coef_, model.residual_C_ = self.residual_coef, self.residual_C
+        order = self.rules.order
+        model.label_order_ = None
+        if order is not None:
+            ranked = [self.classes.tolist().index(label) for label in order]
+            model.label_order_ = self.classes[ranked]
+        model.monotonic_cst_ = dict(self.rules.monotone)
         model.concept_names_in_ = np.asarray(self.schema.names, dtype=object)
         model.concept_classes_ = list(self.schema.classes)
         model.n_concepts_ = self.n_concepts
@@ -284,6 +323,10 @@ class FittedHeads:
             if isinstance(given, dict):  # only those of concepts that remain
                 left = {n: value for n, value in given.items() if n in self.names}
                 setattr(new, parameter, left)
+        if getattr(model, "label_order", None) is not None and self.rules.order:
+            new.label_order = list(self.rules.order)
+        if getattr(model, "monotonic_cst", None) is not None:
+            new.monotonic_cst = dict(self.rules.monotone)
         self.store(new, n_iter)
         return new
 

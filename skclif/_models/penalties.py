@@ -15,7 +15,7 @@ from ..exceptions import PenaltyWarning, warn_user
 from ..numerics.bottleneck import Bottleneck, TrainingData
 from ..numerics.heads import Head, HeadStack
 from ..numerics.hessians import curvature_size
-from ..numerics.steps import Advance
+from ..numerics.steps import Advance, unseen
 from ..numerics.tuning import GRID, choose_concept_C, choose_label_C
 from .fitted import FittedHeads
 
@@ -79,7 +79,8 @@ def find_label_C(
     data: TrainingData,
     sample_weight: np.ndarray,
     concept_C: torch.Tensor,
-    advance: Advance,
+    residual_C: float | None = None,
+    advance: Advance = unseen,
 ) -> float:
     """Return the inverse penalty of the label head.
 
@@ -91,14 +92,21 @@ def find_label_C(
     data : TrainingData
     sample_weight : ndarray of shape (n_samples,)
     concept_C : Tensor of shape (n_concepts,)
+    residual_C : float, default=None
+        Inverse penalty of the residual, which stays; None without.
     advance : callable
         Called after each value that was tried.
     """
     if C == "auto":
         heads, label = bottleneck.concepts.heads, bottleneck.label
-        _check_memory("C", heads or [label], [label] if heads else [], data)
+        n_more = 0 if residual_C is None else min(data.features.shape)
+        _check_memory("C", heads or [label], [label] if heads else [], data, n_more)
         units = _units(data, sample_weight)
-        C = float(choose_label_C(bottleneck, data, units, 1 / concept_C, advance).C)
+        C = float(
+            choose_label_C(
+                bottleneck, data, units, 1 / concept_C, residual_C, advance
+            ).C
+        )
     return float(C)
 
 
@@ -144,9 +152,10 @@ def _check_memory(
     on_features: Sequence[Head],
     on_activations: Sequence[Head],
     data: TrainingData,
+    n_more: int = 0,
 ) -> None:
     """Refuse to choose a penalty if Hessians do not fit scikit-learn's memory."""
-    n_activations = sum(head.n_activations for head in on_features)
+    n_activations = n_more + sum(head.n_activations for head in on_features)
     n_inputs, n_rows = min(data.features.shape) + 1, len(data)
     needed = curvature_size(on_features, n_inputs, n_rows)
     needed += curvature_size(on_activations, n_activations + 1, 2 * n_rows)

@@ -19,6 +19,7 @@ from .verdicts import (
     correctable,
     leaking,
     learned,
+    past_concepts,
     relied_on,
 )
 from .words import how_many
@@ -54,7 +55,9 @@ class BottleneckReport(Shown):
         tell of the label what the concepts do not); both on rows with all annotations;
         "completeness", the share of what
         the black box knows over the prior; "price", the log-loss of the bottleneck
-        minus that of the black box; each in nats or accuracy.
+        minus that of the black box; each in nats or accuracy. With a `residual_C` also
+        "residual", the share of what the bottleneck knows over the prior that is lost
+        if what goes past the concepts is the same in every row.
     concepts : DataFrame
         A line for each concept: concept, n_annotated, score ("accuracy", or for numbers
         "squared_error"), value, low, high, guess (of the most common value, or the
@@ -208,6 +211,20 @@ class _Found:
         with np.errstate(divide="ignore", invalid="ignore"):  # then no interval
             return Estimate.of((prior - own) / (prior - box))
 
+    @property
+    def has_residual(self) -> bool:
+        return ("log_loss", "no_residual") in self.means
+
+    def past(self) -> Estimate:
+        """Return what share of the bottleneck's knowledge goes past its concepts."""
+        prior, own, without = (
+            self.means["log_loss", m] for m in ("prior", "bottleneck", "no_residual")
+        )
+        if not Estimate.of(prior - own).low > 0:
+            return Estimate(np.nan, np.nan, np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):  # then no interval
+            return Estimate.of((without - own) / (prior - own))
+
     def scores(self) -> pd.DataFrame:
         lines = []
         for model in self.models():
@@ -239,6 +256,8 @@ class _Found:
             for model in ("gold", "bottleneck", *self.kinds()):
                 share = self.share(score, model)
                 lines.append(("completeness", model, share, f"share of {unit}"))
+        if self.has_residual:
+            lines.append(("residual", "bottleneck", self.past(), "share of nats"))
         return pd.DataFrame(
             [
                 {
@@ -351,6 +370,8 @@ class _Found:
             ),
             learned({name: self.gain(name) for name in concepts}, rows),
         ]
+        if self.has_residual:
+            found.append(past_concepts(self.past(), sizes))
         if categories:
             sure = {name: self.too_sure(name) for name in categories}
             found.append(calibrated(sure, rows))

@@ -30,8 +30,9 @@ class ConceptContributions:
     classes : ndarray of shape (n_classes,)
         The labels: names along the second axis of `values`.
     concepts : tuple of str
-        Names along the last axis of `values`: the concepts, then "intercept", which is
-        the same for every row.
+        Names along the last axis of `values`: the concepts, then "not in the concepts"
+        if the model has a `residual_C`, then "intercept", which is the same for every
+        row.
     index : Index
         Names of the rows: the index of `X`, or positions.
     """

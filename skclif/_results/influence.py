@@ -32,7 +32,9 @@ class InfluenceResult(Shown):
         the second axis holds k rows per target, by magnitude; with groups, the groups.
     paths : tuple of str or None
         ``"label"``, then the concepts, then ``"interaction"``, except to first order.
-        None if paths were not asked for.
+        With a `residual_C`, ``"not in the concepts"`` stands before the interaction:
+        the part of the label's influence that goes through the residual's weights. None
+        if paths were not asked for.
     target : str
         The quantity that is influenced.
     unit : str

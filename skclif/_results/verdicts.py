@@ -164,6 +164,29 @@ def complete(held: Estimate, gold: Estimate, sizes: Sizes) -> Verdict:
     return Verdict("completeness", question, answer, words)
 
 
+def past_concepts(share: Estimate, sizes: Sizes) -> Verdict:
+    """Judge whether the label depends on what goes past the concepts.
+
+    Parameters
+    ----------
+    share : Estimate
+        Of what the bottleneck knows over the shares of the labels (nats), what is lost
+        if the residual is the same in every row. NaN if it knows nothing for sure.
+    sizes : Sizes
+    """
+    question = "Does the label depend on what is not in the concepts?"
+    if few := sizes.too_few("residual", question, sizes.n):
+        return few
+    if np.isnan(share.low):
+        words = "The bottleneck is not clearly better than the shares of the labels."
+        return Verdict("residual", question, CANNOT_TELL, words)
+    words = (
+        f"Of what the bottleneck knows of the label, {_share(share)} is not in the "
+        "concepts: it goes past them, from the features to the label."
+    )
+    return Verdict("residual", question, _answer(share, SHARE), words)
+
+
 def learned(gains: Mapping[str, Estimate], n_rows: Mapping[str, int]) -> Verdict:
     """Judge whether the concepts are predicted better than by their shares.
 

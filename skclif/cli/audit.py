@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     _Records = list[dict[str, Any]]  # of the trail
 
 _OF_MODEL = ("C", "concept_C", "training")
-_SHOWN = ("long_text", *_OF_MODEL, "method", "seed", "max_mistakes", "no_text")
+_SHOWN = (
+    "long_text",
+    *_OF_MODEL,
+    "residual_C",
+    "method",
+    "seed",
+    "max_mistakes",
+    "no_text",
+)
 _SPLITS = {"split_by": "--split-by", "time": "--time"}
 
 
@@ -243,6 +251,12 @@ def _audit_rows(
     asked = options.get("ordinal", ())
     ordinal = ordered_paths(train.labels, train.concepts, kinds, asked)
     notes = check_parts(train, held_out, kinds)
+    residual_C = options["residual_C"]
+    if residual_C is not None and not train.concepts.shape[1]:
+        raise click.UsageError(
+            f"--residual-C {residual_C:g} is for what the concepts do not hold, and "
+            "there are none. Name them with --concept, or leave --residual-C out."
+        )
     for note in notes:
         console.warn(note)
     digests = {name: digest_of(file) for name, file in files.items()}
@@ -255,6 +269,8 @@ def _audit_rows(
     parameters = {name: options[name] for name in _OF_MODEL}
     if kinds:
         parameters["concept_kinds"] = kinds
+    if residual_C is not None:
+        parameters["residual_C"] = residual_C
     place = Place.here(options["device"])
     with same_threads(place.threads):
         models = fit_models(
@@ -355,7 +371,8 @@ def _embed(
     def n_features() -> int:
         return len(embedder.fit(texts).get_feature_names_out())
 
-    note = cost_note(train, kinds, n_features)
+    residual = options["residual_C"] is not None
+    note = cost_note(train, kinds, n_features, residual=residual)
     if note is not None:
         console.note(note)
     advice = "Use --long-text mean to embed such texts in chunks."

@@ -152,6 +152,16 @@ AUDIT = (
         "by leave-one-out log-loss, for each of the two.",
     ),
     click.option(
+        "--residual-C",
+        "residual_C",
+        type=Number(0, min_open=True),
+        metavar="NUMBER",
+        default=None,
+        help="Let the label depend on the texts past the concepts too, with this "
+        "inverse penalty: the smaller, the less. The report says how much.  "
+        "[default: not]",
+    ),
+    click.option(
         "--concept-C",
         "concept_C",
         type=Penalty(),

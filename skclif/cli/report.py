@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 # Of the verdicts on the bottleneck; all of them are on the page.
-_SAID = ("coarseness", "leakage")
+_SAID = ("coarseness", "leakage", "residual")
 TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
 
 

@@ -20,6 +20,7 @@ from .._results.verdicts import FEWEST
 from ..exceptions import InterventionWarning, PenaltyWarning
 from ._interventions import intervention_curve
 from ._losses import log_losses
+from ._residual import without_residual
 
 # By what is measured, and of what: a value for each row, NaN where it has none.
 Values = dict[tuple[str, ...], np.ndarray]
@@ -79,17 +80,23 @@ def measure(
     test = replace(test, concepts=_known(model, test.concepts))
     found: Values = {}
     proba_of = {"bottleneck": model.predict_proba(test.X)}
-    proba_of[model.bottleneck] = proba_of["bottleneck"]
     proba_of["prior"] = _shares(train, classes, len(test.y))
-    others = _fitted_beside(model, train, test) if known is None else known
-    for name, proba in {**proba_of, **others}.items():
+    label_heads = {model.bottleneck: model}
+    if known is None:
+        known, others = _fitted_beside(model, train, test)
+        label_heads |= others
+    proba_of |= known
+    for name, other in label_heads.items():
+        proba_of[name] = other.predict_proba(test.X)
+        # What goes past the concepts openly is not in the activations.
+        proba = without_residual(other, test.X, test.weight)
+        logs = np.log(np.clip(proba, np.finfo(float).tiny, None))
+        logs -= logs.mean(axis=1, keepdims=True)
+        found |= {("reading", name, str(k)): column for k, column in enumerate(logs.T)}
+    if model.residual_coef_ is not None:
+        proba_of["no_residual"] = without_residual(model, test.X, test.weight)
+    for name, proba in proba_of.items():
         found |= _scores(name, proba, codes)
-        if name in KINDS:
-            logs = np.log(np.clip(proba, np.finfo(float).tiny, None))
-            logs -= logs.mean(axis=1, keepdims=True)
-            found |= {
-                ("reading", name, str(k)): column for k, column in enumerate(logs.T)
-            }
     return (
         found
         | _of_concepts(model, train, test)
@@ -104,12 +111,14 @@ def _shares(train: Rows, classes: np.ndarray, n_rows: int) -> np.ndarray:
     return np.tile(shares / shares.sum(), (n_rows, 1))
 
 
-def _fitted_beside(model: Any, train: Rows, test: Rows) -> dict[str, np.ndarray]:
-    """Return what models say that are fitted to be compared with."""
+def _fitted_beside(
+    model: Any, train: Rows, test: Rows
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return what others say that are fitted to be compared with, and label heads."""
     from .._inputs.features import check_features
     from .._models.activations import with_activations
 
-    found = {}
+    found, twins = {}, {}
     with _quiet():
         box = _fit(_without_concepts(model), train.X, train)
         found["black_box"] = box.predict_proba(test.X)
@@ -120,9 +129,8 @@ def _fitted_beside(model: Any, train: Rows, test: Rows) -> dict[str, np.ndarray]
         assert annotations is not None
         rows = check_features(model, train.X, reset=False), train.y, train.weight
         for kind in {*KINDS} - {model.bottleneck}:
-            twin = with_activations(model, kind, *rows, annotations)
-            found[kind] = twin.predict_proba(test.X)
-    return found
+            twins[kind] = with_activations(model, kind, *rows, annotations)
+    return found, twins
 
 
 def _without_concepts(model: Any) -> Any:
@@ -133,6 +141,8 @@ def _without_concepts(model: Any) -> Any:
         training="mixed",
         bottleneck="soft",
         intervention_prob=None,
+        monotonic_cst=None,
+        residual_C=None,
     )
 
 
@@ -218,7 +228,7 @@ def _deleted(model: Any, train: Rows, test: Rows, codes: np.ndarray) -> Values:
     bottleneck = FittedHeads.of(model).tensors()
     columns = bottleneck.concepts.activations
     mean = np.average(model.transform(train.X), axis=0, weights=train.weight)
-    activations = model.transform(test.X)
+    activations = model._label_inputs(test.X)
     rows = np.arange(len(activations))
 
     def probabilities(values: np.ndarray) -> np.ndarray:

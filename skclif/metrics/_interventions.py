@@ -172,7 +172,7 @@ def intervention_curve(
     model = bottleneck_of(estimator, "intervention_curve")
     check_row_order(X=X, y=y, concepts=concepts, sample_weight=sample_weight)
     features = transform_parts(estimator, X)
-    predicted = model.transform(features)
+    predicted = model._label_inputs(features)
     codes = _codes(model.classes_, y, len(predicted))
     weight = check_weights(sample_weight, predicted)
     rows = _Rows.read(model, predicted, concepts, weight)
@@ -313,6 +313,7 @@ class _Rows:
     bottleneck : Bottleneck
     names : list of str, of length n_concepts
     predicted : Tensor of shape (n_samples, n_activations)
+        What the label head sees without known values.
     known_values : Tensor of shape (n_samples, n_activations)
         Activations with every known value in place.
     known : ndarray of shape (n_samples, n_concepts), bool

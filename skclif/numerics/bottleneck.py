@@ -1,15 +1,17 @@
 """The two stages: concept heads on the features, a label head on their activations."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from .heads import Head, HeadsProblem, HeadStack, SoftmaxHead
+from .bounded import minimise
+from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
 from .products import affine, affine_adjoint, dense_rows
 from .row_space import RowSpace, row_space
-from .solvers import Convergence, head_groups, joined, newton_cg
+from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
 from .steps import Advance, unseen
 
@@ -88,7 +90,8 @@ class LabelRows:
     shares : tuple of float
         Share of a row's weight in each copy. They add up to 1.
     activations : Tensor of shape (n_copies * n_samples, n_activations)
-        The features, perhaps sparse, if there are no concepts.
+        The features, perhaps sparse, if there are no concepts. The inputs of a residual
+        are the last of them, and equal in both copies.
     labels : Tensor of shape (n_copies * n_samples,), int64
     weights : Tensor of shape (n_copies * n_samples,)
         The label's weights times the share of the copy.
@@ -148,20 +151,24 @@ class Bottleneck:
     concepts : HeadStack
         One head per concept. Without heads there is no bottleneck: the label head sees
         the features.
-    label : SoftmaxHead
+    label : CategoricalHead
     concept_parameters : Tensor of shape (n_concept_scores, n_features + 1)
     label_parameters : Tensor of shape (n_label_scores, n_activations + 1)
-        Bias last.
+        Bias last; before it the residual's, if there is one.
     intervention_prob : float
         Share of every row's weight with which the label head is trained on true
         annotations, where a row has them. The rest is trained on predictions.
+    residual_scale : float or None
+        If the label head sees the features too, after the activations, what they are
+        multiplied by: Eq. (55) of docs/mathematics.rst.
     """
 
     concepts: HeadStack
-    label: SoftmaxHead
+    label: CategoricalHead
     concept_parameters: Tensor
     label_parameters: Tensor
     intervention_prob: float = 0.0
+    residual_scale: float | None = None
 
     @property
     def n_label_inputs(self) -> int:
@@ -174,9 +181,41 @@ class Bottleneck:
 
     def activations(self, features: Features) -> Features:
         """Return the label head's inputs for new rows, (n_samples, n_activations)."""
+        activations = self.concept_activations(features)
+        if isinstance(activations, SparseFeatures):
+            return activations
+        return self.with_residual(activations, features)
+
+    def concept_activations(self, features: Features) -> Features:
+        """Return the activations of concepts; the features if there are none."""
         if not self.concepts:
             return features
         return self.concepts.predict_activations(self.concept_scores(features))
+
+    def with_residual(self, activations: Tensor, features: Features) -> Tensor:
+        """Return activations of concepts, and what the residual sees beside them.
+
+        No concept moves the inputs of the residual: they are constants of the row.
+        """
+        if self.residual_scale is None:
+            return activations
+        return torch.cat([activations, self.residual_scale * dense_rows(features)], 1)
+
+    def scaled(self, residual_C: float | None, C: float) -> "Bottleneck":
+        """Return the same bottleneck with the residual's inputs scaled to penalties.
+
+        With them, one penalty ``1 / C`` is ``1 / residual_C`` on what the residual
+        multiplies features by: Eq. (55) of docs/mathematics.rst.
+        """
+        if residual_C is None:
+            return self
+        return replace(self, residual_scale=math.sqrt(residual_C / C))
+
+    @property
+    def residual_inputs(self) -> slice:
+        """Which of the label head's inputs are the residual's."""
+        start = self.concepts.n_activations
+        return slice(start, start if self.residual_scale is None else -1)
 
     @property
     def copies(self) -> tuple[tuple[float, bool], ...]:
@@ -244,9 +283,14 @@ class Bottleneck:
     def _with_inputs(self, change: Callable[[Tensor], Tensor]) -> "Bottleneck":
         """Return the same bottleneck with parameters for other features."""
         changed = replace(self, concept_parameters=change(self.concept_parameters))
-        if self.concepts:
+        label = self.label_parameters
+        if not self.concepts:
+            return replace(changed, label_parameters=change(label))
+        if self.residual_scale is None or not label.numel():
             return changed
-        return replace(changed, label_parameters=change(self.label_parameters))
+        n_kept = self.concepts.n_activations
+        label = torch.cat([label[:, :n_kept], change(label[:, n_kept:])], dim=1)
+        return replace(changed, label_parameters=label)
 
 
 def _joined(copies: list[Tensor]) -> Tensor:
@@ -297,7 +341,9 @@ def concept_effects(
 def mean_activations(
     bottleneck: Bottleneck, data: TrainingData, weights: Tensor
 ) -> Tensor:
-    """Return the mean over rows of the label head's inputs in training.
+    """Return the mean over rows of the label head's activations in training.
+
+    It is that of the features if there are no concepts.
 
     Parameters
     ----------
@@ -309,7 +355,8 @@ def mean_activations(
     rows = bottleneck.label_rows(data)
     shares = torch.cat([share * weights for share in rows.shares])
     sums = affine_adjoint(rows.activations, shares[:, None])[0]
-    return sums[:-1] / sums[-1]
+    means = sums[:-1] / sums[-1]
+    return means[: bottleneck.concepts.n_activations] if bottleneck.concepts else means
 
 
 def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
@@ -332,7 +379,7 @@ def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
 def fit_concepts(
     data: TrainingData,
     concept_heads: Sequence[Head],
-    n_classes: int,
+    label: CategoricalHead,
     *,
     intervention_prob: float,
     concept_penalties: Tensor,
@@ -347,7 +394,7 @@ def fit_concepts(
     data : TrainingData
     concept_heads : sequence of Head
         One head per concept. Without heads there is no bottleneck.
-    n_classes : int
+    label : CategoricalHead
     intervention_prob : float
         Share of every row's weight with which the label head is to be trained on true
         annotations, where a row has them.
@@ -368,7 +415,6 @@ def fit_concepts(
         advance=advance,
     )
     nothing = data.features.new_empty(0)
-    label = SoftmaxHead(n_classes)
     bottleneck = Bottleneck(stack, label, parameters, nothing, intervention_prob)
     return bottleneck, convergence
 
@@ -450,16 +496,16 @@ def solve_heads(
         solved, fits = torch.empty_like(start), []
         for group in head_groups(problem):
             columns, part = stack.columns(group), problem.of_heads(group)
-            solved[columns], fit = newton_cg(
+            solved[columns], fit = minimise(
                 part, start[columns], tol=tol, max_iter=max_iter, advance=advance
             )
             fits.append(fit)
         return solved, joined(fits)
-    span = row_space(features)
+    span = None if problem.cones else row_space(features)  # bounds are on features
     if span is None:
-        return newton_cg(problem, start, tol=tol, max_iter=max_iter, advance=advance)
+        return minimise(problem, start, tol=tol, max_iter=max_iter, advance=advance)
     problem = replace(problem, features=span.coordinates(features))
-    parameters, convergence = newton_cg(
+    parameters, convergence = minimise(
         problem, span.into(start), tol=tol, max_iter=max_iter, advance=advance
     )
     return span.out_of(parameters), convergence

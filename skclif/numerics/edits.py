@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from .bottleneck import Bottleneck, TrainingData, concept_problem, solve_heads
+from .bounded import minimise
 from .first_order import add_adjoints, solve_adjoint
 from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
 from .inverses import Cholesky, Inverse
 from .matrix_free import MatrixFree
-from .solvers import FactoredHessians, newton_cg
+from .solvers import FactoredHessians
 from .sparse import Features
 from .steps import Advance, unseen
 from .targets import Question
@@ -158,7 +159,8 @@ def solve_edit(
         (old.concepts, new.concepts),
         (old.concept_weights, new.concept_weights),
     )
-    share[list(reshaped)] = 1
+    # Without the lost values, old rows may equal new ones.
+    share[list(reshaped)], changed[list(reshaped)] = 1, True
     way = Way()
     if stack:
         parameters, way = _solve_again(
@@ -177,7 +179,7 @@ def solve_edit(
         (old.label_weights[:, None], new.label_weights[:, None]),
     )
     # What the label head sees moves with the concepts.
-    moved = bool(dropped) or not settled or changed.any()
+    moved = bool(dropped) or not settled or changed.any() or label_reshaped
     if (
         label_reshaped or ZERO in way.start
     ):  # the inputs moved so far that this is a new problem
@@ -279,7 +281,7 @@ def _solve_again(
             nearby = None
             if factors is not None:
                 nearby = FactoredHessians([factors[j] for j in heads])
-            found, fit = newton_cg(
+            found, fit = minimise(
                 part,
                 parameters[columns],
                 tol=limits.tol,
@@ -345,13 +347,15 @@ def _without(
     stack = bottleneck.concepts
     kept = [j for j in range(len(stack)) if j not in dropped]
     n_inputs = bottleneck.n_label_inputs
+    positions = torch.arange(n_inputs)
     inputs = torch.cat(
-        [torch.arange(n_inputs)[stack.activations[j]] for j in kept]
-        + [torch.tensor([n_inputs - 1])]
+        [positions[stack.activations[j]] for j in kept]
+        + [positions[stack.n_activations :]]  # of the residual, and the constant
     )
     rest = replace(
         bottleneck,
         concepts=HeadStack(stack.heads[j] for j in kept),
+        label=bottleneck.label.of_inputs(inputs[:-1].tolist()),
         concept_parameters=bottleneck.concept_parameters[stack.columns(kept)],
         label_parameters=bottleneck.label_parameters[:, inputs],
     )

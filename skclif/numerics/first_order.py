@@ -15,7 +15,7 @@ docs/mathematics.rst.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -42,10 +42,14 @@ class Adjoint:
     ----------
     label : Tensor of shape (n_targets, p)
     concepts : tuple of Tensor of shape (n_targets, p_j)
+    residual : Tensor of shape (n_targets, p), or None
+        The part of `label` that is there because targets move with the weights of the
+        residual, if there is one: Eq. (56) of docs/mathematics.rst.
     """
 
     label: Tensor
     concepts: tuple[Tensor, ...]
+    residual: Tensor | None = None
 
 
 def solve_adjoint(
@@ -67,15 +71,20 @@ def solve_adjoint(
         Combinations to solve for. None is each target by itself.
     """
     label = _in_parameters(derivatives.activations, derivatives.label_scores, combine)
-    if not bottleneck.label.intercept:
-        label = label.reshape(len(label), bottleneck.label.n_scores, -1)
-        label[:, :, -1] = 0
-        label = label.flatten(1)
+    missing = bottleneck.label.missing(bottleneck.n_label_inputs)
+    if missing is not None:
+        label = label.masked_fill(missing.to(label.device).flatten(), 0.0)
     concepts = [
         _in_parameters(derivatives.features, part, combine)
         for part in bottleneck.concepts.split(derivatives.concept_scores)
     ]
-    return Adjoint(*factors.solve(label, concepts))
+    adjoint = Adjoint(*factors.solve(label, concepts))
+    if bottleneck.residual_scale is None:
+        return adjoint
+    part = torch.zeros_like(label).reshape(len(label), bottleneck.label.n_scores, -1)
+    columns = bottleneck.residual_inputs
+    part[:, :, columns] = label.reshape(part.shape)[:, :, columns]
+    return replace(adjoint, residual=factors.solve_label(part.flatten(1)))
 
 
 def _in_parameters(
@@ -95,7 +104,10 @@ def add_adjoints(parts: Sequence[Adjoint]) -> Adjoint:
     """Add solutions up: the adjoint of a sum of targets."""
     label = torch.stack([part.label for part in parts]).sum(dim=0)
     pieces = zip(*(part.concepts for part in parts), strict=True)
-    return Adjoint(label, tuple(torch.stack(piece).sum(dim=0) for piece in pieces))
+    concepts = tuple(torch.stack(piece).sum(dim=0) for piece in pieces)
+    of_residual = [part.residual for part in parts if part.residual is not None]
+    residual = torch.stack(of_residual).sum(dim=0) if of_residual else None
+    return Adjoint(label, concepts, residual)
 
 
 def first_order(
@@ -125,14 +137,17 @@ def first_order(
     ------
     block : slice
     influence : Tensor of shape (n_targets, n_block, 1 + n_concepts), `dtype`
-        The label's path first, then the concepts'. They add up to that of the row.
+        The label's path first, then the concepts'. They add up to that of the row. With
+        a residual there is one more, last: the part of the label's path that goes
+        through the residual's weights, which the first is without.
     """
     if isinstance(data.features, SparseFeatures):
         yield slice(0, len(data)), _sparse_influence(bottleneck, adjoint, data)
         return
     label_dtype = data.features.dtype if bottleneck.concepts else dtype
     concepts = tuple(part.to(dtype) for part in adjoint.concepts)
-    adjoint = Adjoint(adjoint.label.to(label_dtype), concepts)
+    residual = None if adjoint.residual is None else adjoint.residual.to(label_dtype)
+    adjoint = Adjoint(adjoint.label.to(label_dtype), concepts, residual)
     largest = max(part.shape[1] for part in (adjoint.label, *adjoint.concepts))
     block_rows = min(block_rows, max(1, _LARGEST_ARRAY // largest))
     yield from map_rows(
@@ -148,15 +163,19 @@ def _influence(
     label_rows = bottleneck.label_rows(rows)
     activations = label_rows.activations
     # One path after the other in memory, in the order of the products.
+    n_paths = 1 + len(stack) + (adjoint.residual is not None)
     influence = label_rows.weights.new_empty(
-        1 + len(stack), len(adjoint.label), len(rows), dtype=dtype
+        n_paths, len(adjoint.label), len(rows), dtype=dtype
     )
     probabilities = label.probabilities(bottleneck.label_scores(activations))
     residual = label.residual(probabilities, label_rows.labels)
     inputs = label.inputs(activations.to(adjoint.label.dtype))
     weighted = -label_rows.weights[:, None] * residual
-    gradients = outer(weighted.to(inputs.dtype), inputs)
-    _put_products(influence[0], adjoint.label, label_rows.total(gradients))
+    gradients = label_rows.total(outer(weighted.to(inputs.dtype), inputs))
+    _put_products(influence[0], adjoint.label, gradients)
+    if adjoint.residual is not None:
+        _put_products(influence[-1], adjoint.residual, gradients)
+        influence[0] -= influence[-1]
     if stack:
         concept_scores = stack.split(bottleneck.concept_scores(rows.features))
         features = with_ones(rows.features.to(dtype))

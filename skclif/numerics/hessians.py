@@ -22,6 +22,7 @@ from .heads import Head, HeadsProblem
 from .inverses import (
     Cholesky,
     Inverse,
+    Restricted,
     by_value_size,
     invert_by_value,
     is_by_value,
@@ -74,6 +75,10 @@ class Factors:
         """How many bytes the inverses take as matrices, which newton makes of them."""
         return 8 * sum(len(inverse) ** 2 for inverse in (self.label, *self.concepts))
 
+    def solve_label(self, label: Tensor) -> Tensor:
+        """Solve for derivatives in the label head's parameters alone."""
+        return self.label.solve(label.T).T
+
     def solve(
         self, label: Tensor, concepts: Sequence[Tensor]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -91,7 +96,7 @@ class Factors:
         label, concepts : Tensor and tuple of Tensor
             The solutions, shaped like the arguments.
         """
-        label = self.label.solve(label.T).T
+        label = self.solve_label(label)
         triples = zip(concepts, self.cross, self.concepts, strict=True)
         return label, tuple(
             inverse.solve((part - label @ cross).T).T
@@ -194,6 +199,10 @@ def factorise(
     penalties = [penalty, *concept_penalties.tolist()]
     if max(penalties) > torch.finfo(dtype).max:
         dtype = data.features.dtype
+    if not bottleneck.concepts and bottleneck.label.missing(1) is not None:
+        dtype = (
+            data.features.dtype
+        )  # the check of single precision needs all directions
     counted = data.counted()
     heads = [bottleneck.label, *bottleneck.concepts.heads]
     by_value = _heads_by_value(bottleneck, counted)
@@ -216,8 +225,8 @@ def factorise(
         if by_value[j]:
             inverse, left = _by_value(bottleneck, counted, j, own_penalty)
         else:
-            factor, left = _cholesky(_hessian(head, product, own_penalty))
-            inverse = Cholesky(factor, head.n_scores)
+            parameters = bottleneck.label_parameters if j == 0 else None
+            inverse, left = _inverse(head, product, own_penalty, parameters)
         factors.append(inverse)
         remaining.append(left)
     if dtype != data.features.dtype:
@@ -321,7 +330,8 @@ def factor_heads(
                 continue
             probabilities = head.probabilities(scores[j][block])
             weights = problem.weights[block, j]
-            _add_curvature(total, head, probabilities, weights, inputs)
+            codes = problem.codes[block, j]
+            _add_curvature(total, head, probabilities, codes, weights, inputs)
     factors: list[Inverse | None] = []
     for j, (head, penalty) in enumerate(
         zip(stack.heads, problem.penalties.tolist(), strict=True)
@@ -337,8 +347,8 @@ def factor_heads(
                 penalty,
             )
         else:
-            factor, left = _cholesky(_hessian(head, total, penalty))
-            inverse = Cholesky(factor, head.n_scores)
+            own = parameters[stack.scores[j]]
+            inverse, left = _inverse(head, total, penalty, own)
         factors.append(inverse if _is_definite(len(inverse), left) else None)
     return factors
 
@@ -407,15 +417,18 @@ def _add_rows(
     # Activations of concepts are few: they stay in double precision.
     inputs = label.inputs(activations if stack else activations.to(dtype))
     probabilities = label.probabilities(bottleneck.label_scores(activations))
-    _add_curvature(sums.label, label, probabilities, label_rows.weights, inputs)
+    _add_curvature(
+        sums.label, label, probabilities, label_rows.labels, label_rows.weights, inputs
+    )
     if not stack:
         return
     inputs, features = inputs.to(dtype), with_ones(rows.features.to(dtype))
     concept_scores = stack.split(bottleneck.concept_scores(rows.features))
     for j, (head, scores) in enumerate(zip(stack.heads, concept_scores, strict=True)):
         weights = rows.concept_weights[:, j]
+        codes, probabilities_j = rows.concepts[:, j], head.probabilities(scores)
         _add_curvature(
-            sums.concepts[j], head, head.probabilities(scores), weights, features
+            sums.concepts[j], head, probabilities_j, codes, weights, features
         )
         jacobian = label_gradient_jacobian(
             bottleneck, label_rows, j, scores, probabilities, inputs
@@ -424,7 +437,12 @@ def _add_rows(
 
 
 def _add_curvature(
-    total: Tensor, head: Head, probabilities: Tensor, weights: Tensor, inputs: Tensor
+    total: Tensor,
+    head: Head,
+    probabilities: Tensor,
+    codes: Tensor,
+    weights: Tensor,
+    inputs: Tensor,
 ) -> None:
     """Add ``sum_i w_i weight_ie x_i x_i'`` for every edge of the curvature, in place.
 
@@ -436,8 +454,8 @@ def _add_curvature(
     counted = weights > 0
     if counted.sum() < _MOST_COUNTED * len(weights):  # pays for copies
         probabilities, inputs = probabilities[counted], inputs[counted]
-        weights = weights[counted]
-    scales = (weights[:, None] * head.edge_weights(probabilities)).sqrt()
+        codes, weights = codes[counted], weights[counted]
+    scales = (weights[:, None] * head.edge_weights(probabilities, codes)).sqrt()
     scales = scales.to(inputs.dtype).T.contiguous()
     for product, scale in zip(total, scales, strict=True):
         _add_square(product, scale[:, None] * inputs)
@@ -462,6 +480,30 @@ def _hessian(head: Head, sums: Tensor, penalty: float) -> Tensor:
     matrix = matrix.flatten(2).flatten(0, 1)
     matrix.diagonal().add_(penalised.flatten())
     return matrix
+
+
+def _inverse(
+    head: Head, sums: Tensor, penalty: float, parameters: Tensor | None
+) -> tuple[Inverse, float]:
+    """Return the inverse of a head's Hessian where parameters can move; its condition.
+
+    Parameters
+    ----------
+    head : Head
+    sums : Tensor of shape (n_edges, n_inputs, n_inputs)
+    penalty : float
+    parameters : Tensor of shape (n_scores, n_inputs) or None
+        None is for a head that has no bounds.
+    """
+    hessian = _hessian(head, sums, penalty)
+    cone = None if parameters is None else head.cone(sums.shape[1], sums)
+    if cone is None or parameters is None:
+        factor, left = _cholesky(hessian)
+        return Cholesky(factor, head.n_scores), left
+    free = cone.free(parameters)
+    whole = hessian.tril() + hessian.tril(-1).T
+    factor, left = _cholesky(free.T @ whole @ free)
+    return Restricted(free, factor, head.n_scores), left
 
 
 def _cross_term(bottleneck: Bottleneck, sums: Tensor, dtype: torch.dtype) -> Tensor:
@@ -529,7 +571,7 @@ def label_gradient_jacobian(
     weighted = rows.weights[:, None, None] * moved
     residual = label.residual(label_probabilities, rows.labels)
     residual_moved = (
-        label.curvature(label_probabilities)
+        label.curvature(label_probabilities, rows.labels)
         @ bottleneck.label_parameters[:, positions]
         @ weighted
     )

@@ -102,6 +102,51 @@ class Cholesky:
 
 
 @dataclass(frozen=True)
+class Restricted:
+    """An inverse among the directions in which a head's parameters can move.
+
+    It is ``N (N' H N)^-1 N'``, for directions that are the columns of N: 0 for what is
+    bound. Solutions move no bound parameter, so influence is that at the active set.
+    See Eq. (54) of docs/mathematics.rst.
+
+    Attributes
+    ----------
+    free : Tensor of shape (p, q)
+    factor : Tensor of shape (q, q)
+        Cholesky factor of ``N' H N``.
+    n_scores : int
+    """
+
+    free: Tensor
+    factor: Tensor
+    n_scores: int
+
+    def __len__(self) -> int:
+        """Return the number of parameters."""
+        return len(self.free)
+
+    def solve(self, right: Tensor) -> Tensor:
+        """Return ``H^-1 right``."""
+        solved: Tensor = self.free @ torch.cholesky_solve(
+            self.free.T @ right, self.factor
+        )
+        return solved
+
+    def hat(self, inputs: Tensor) -> Tensor:
+        """Return ``U' H^-1 U`` of every row."""
+        n_rows, n_terms = inputs.shape[:2]
+        columns = self.free.T @ _unit_columns(inputs.flatten(0, 1), self.n_scores)
+        half = torch.linalg.solve_triangular(self.factor, columns, upper=False)
+        half = half.T.reshape(n_rows, n_terms * self.n_scores, len(self.factor))
+        hat: Tensor = half @ half.transpose(1, 2)
+        return hat
+
+    def dense(self) -> Tensor:
+        """Return ``H^-1``."""
+        return self.solve(_identity(len(self), self.free))
+
+
+@dataclass(frozen=True)
 class ByValue:
     """An inverse by a factor for each value, and one for all rows.
 
@@ -199,7 +244,7 @@ def is_by_value(head: Head, n_rows: int, n_inputs: int) -> bool:
     """
     if head.n_scores < _MANY or not head.intercept or not n_rows:
         return False
-    if head.value_contrasts(torch.empty(0)) is None:
+    if head.is_bounded or head.value_contrasts(torch.empty(0)) is None:
         return False
     n_values = head.n_scores + 1
     size = head.n_scores * n_inputs

@@ -27,7 +27,7 @@ from .heads import Head
 from .hessians import Factors, label_gradient_jacobian
 from .inverses import Inverse
 from .products import outer, with_ones
-from .removal import Answers, Removals, refuse_undefined
+from .removal import Answers, Removals, refuse_only_rows, refuse_undefined
 from .targets import Question
 
 BLOCK_ROWS = 256
@@ -83,6 +83,7 @@ def leverage(
     """
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
+    refuse_only_rows(bottleneck, data, removed)
     answers = Answers(bottleneck, questions)
     step = _Step(bottleneck, data, factors)
     block_rows = answers.rows_at_once(block_rows, paths=paths)
@@ -200,7 +201,9 @@ def remove_terms(
     """
     hat = inverse.hat(inputs)
     probabilities = head.probabilities(scores)
-    curvature = weights[:, :, None, None] * head.curvature(probabilities)
+    curvature = weights[:, :, None, None] * head.curvature(
+        probabilities, codes[:, None]
+    )
     identity = torch.eye(hat.shape[1], dtype=inputs.dtype, device=inputs.device)
     residual = weights[:, :, None] * head.residual(probabilities, codes[:, None])
     # A singular matrix gives infinities; `refuse_undefined` names the row later.
@@ -345,7 +348,7 @@ class _LabelTerms:
         gradients = residual[:, :, :, None] * inputs[:, :, None, :]
         return _Terms(
             gradients.flatten(2),
-            weights[:, :, None, None] * head.curvature(probabilities),
+            weights[:, :, None, None] * head.curvature(probabilities, labels),
             inputs,
         )
 
@@ -484,7 +487,7 @@ class _Drift:
     def _weighted(self, rows: LabelRows, inputs: Tensor) -> Tensor:
         label = self.bottleneck.label
         scores = self.bottleneck.label_scores(inputs[:, :-1])
-        curvature = label.mean_curvature(label.probabilities(scores))
+        curvature = label.mean_curvature(label.probabilities(scores), rows.labels)
         return (rows.weights * curvature)[:, None] * inputs
 
     def _moves(self, rows: TrainingData, concept: int) -> "_Moves":

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from .blocks import row_blocks, sum_rows
 from .bottleneck import Bottleneck, LabelRows, TrainingData
+from .bounded import minimise, solve_free
 from .heads import HeadsProblem, HeadStack
 from .hessians import label_gradient_jacobian
 from .products import affine, affine_adjoint, outer
 from .solvers import (
     Preconditions,
-    newton_cg,
     preconditioner_of,
     solve_hessian,
 )
@@ -114,7 +114,7 @@ class LockstepModels:
     ) -> list[Bottleneck]:
         if not self.template.concepts:
             return start
-        parameters, _ = newton_cg(
+        parameters, _ = minimise(
             self._concept_problem(weights),
             torch.cat([model.concept_parameters for model in start]),
             tol=_TOL,
@@ -130,7 +130,7 @@ class LockstepModels:
     def _fit_labels(self, weights: Tensor, start: list[Bottleneck]) -> list[Bottleneck]:
         fitted = []
         for problem, preconditioner, block in self._label_problems(weights, start):
-            parameters, _ = newton_cg(
+            parameters, _ = minimise(
                 problem,
                 torch.cat([model.label_parameters for model in start[block]]),
                 tol=_TOL,
@@ -202,7 +202,7 @@ class LockstepModels:
         adjoints: list[Tensor] = []
         problems = self._label_problems(weights, fitted, n_losses)
         for problem, preconditioner, block in problems:
-            solution = solve_hessian(
+            solution = solve_free(
                 problem,
                 _copies([model.label_parameters for model in fitted[block]], n_losses),
                 torch.cat(right[block]),

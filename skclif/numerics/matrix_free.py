@@ -18,6 +18,7 @@ from torch import Tensor
 from ..exceptions import InfluenceWarning, warn_user
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData, concept_problem
+from .bounded import solve_free
 from .heads import HeadsProblem, HeadStack
 from .products import affine_adjoint
 from .solvers import Preconditions, Solve, preconditioner_of, solve_hessian
@@ -76,17 +77,7 @@ class MatrixFree:
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Solve the adjoint system; the arguments are those of `Factors.solve`."""
         m, stack = len(label), self.bottleneck.concepts
-        of_label, of_concepts = self.preconditioners
-        shape = m * self.bottleneck.label.n_scores, self.bottleneck.n_label_inputs
-        found = solve_hessian(
-            _copies(self.label_problem, m),
-            self.bottleneck.label_parameters.repeat(m, 1),
-            label.reshape(shape),
-            tol=_TOL,
-            preconditioner=of_label,
-        )
-        _warn_if_open("label", found)
-        label_adjoints = found.solution.reshape(m, -1)
+        label_adjoints, of_concepts = self.solve_label(label), self.preconditioners[1]
         if not stack:
             return label_adjoints, ()
         right = torch.cat(
@@ -110,6 +101,20 @@ class MatrixFree:
         return label_adjoints, tuple(
             parts[:, columns].flatten(1) for columns in stack.scores
         )
+
+    def solve_label(self, label: Tensor) -> Tensor:
+        """Solve for derivatives in the label head's parameters alone."""
+        m = len(label)
+        shape = m * self.bottleneck.label.n_scores, self.bottleneck.n_label_inputs
+        found = solve_free(
+            _copies(self.label_problem, m),
+            self.bottleneck.label_parameters.repeat(m, 1),
+            label.reshape(shape),
+            tol=_TOL,
+            preconditioner=self.preconditioners[0],
+        )
+        _warn_if_open("label", found)
+        return found.solution.reshape(m, -1)
 
     def _through_concepts(self, adjoints: Tensor) -> Tensor:
         """Return the cross term times label adjoints, (m * n_concept_scores, d + 1).
@@ -137,9 +142,14 @@ class MatrixFree:
         along = torch.einsum(
             "ni,mki->nmk", label.inputs(label_rows.activations), matrices
         )
-        moved = label.curvature_times(probabilities[:, None], along)
-        in_activations = moved @ bottleneck.label_parameters[:, :-1]
-        in_activations += torch.einsum("nk,mka->nma", residual, matrices[:, :, :-1])
+        moved = label.curvature_times(
+            probabilities[:, None], label_rows.labels[:, None], along
+        )
+        concepts = slice(0, bottleneck.concepts.n_activations)
+        in_activations = moved @ bottleneck.label_parameters[:, concepts]
+        in_activations += torch.einsum(
+            "nk,mka->nma", residual, matrices[:, :, concepts]
+        )
         in_activations *= label_rows.weights[:, None, None]
         parts = []
         scores = bottleneck.concepts.split(bottleneck.concept_scores(rows.features))

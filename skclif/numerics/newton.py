@@ -10,6 +10,7 @@ concept heads give. See Eqs. (19) to (21) of docs/mathematics.rst.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,12 +18,13 @@ from torch import Tensor
 from ..exceptions import InfluenceWarning, warn_user
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .heads import Head
+from .bounded import minimise
+from .heads import Head, HeadsProblem, HeadStack
 from .hessians import Factors
 from .inverses import Inverse
 from .leverage import block_diagonal
 from .products import affine_adjoint, with_ones
-from .removal import Answers, Removals, refuse_undefined
+from .removal import Answers, Removals, refuse_only_rows, refuse_undefined
 from .sparse import Features, SparseFeatures
 from .targets import Question
 
@@ -33,6 +35,8 @@ _MAX_SHORTENED = 20
 # Errors relative to the change, in the Hessian's norm: when to stop, when to warn.
 _TOL = 5e-4
 _UNFINISHED = 0.1
+# Of heads with bounds, where a removal lets others hold.
+_BOUND_TOL, _MAX_BOUND, _AT_BOUND = 1e-8, 100, 1e-9
 
 
 def newton(
@@ -82,6 +86,7 @@ def newton(
     """
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
+    refuse_only_rows(bottleneck, data, removed)
     answers = Answers(bottleneck, questions)
     refit = _Refit(bottleneck, data, factors)
     if block_rows is None:
@@ -192,9 +197,10 @@ class _SolvedHead:
     ):
         dtype, probabilities = inputs.dtype, head.probabilities(scores)
         residual = head.residual(probabilities, codes)
-        curvature = weights[:, None, None] * head.curvature(probabilities)
+        curvature = weights[:, None, None] * head.curvature(probabilities, codes)
         self.head, self.inputs = head, inputs
         self.parameters, self.weights = parameters.to(dtype), weights.to(dtype)
+        self.codes = codes
         self.probabilities = probabilities.T.contiguous().to(dtype)
         self.residual = (weights[:, None] * residual).T.contiguous().to(dtype)
         self.curvature = curvature.to(dtype)
@@ -225,7 +231,56 @@ class _SolvedHead:
         change = self.parameters.new_zeros(n, *self.parameters.shape)
         exact = self.head.is_quadratic  # after one step
         error = _descend(problem, change, 1 if exact else _MAX_STEPS)
+        if self.head.is_bounded:
+            self._bind_again(problem, change, error)
         return change, torch.zeros_like(error) if exact else error
+
+    def _bind_again(self, problem: "_Problem", change: Tensor, error: Tensor) -> None:
+        """Solve problems again in which other bounds hold than at the start, in place.
+
+        Steps move no parameter that is at a bound. Where one would leave it, or another
+        is beyond its bound, the step is not to the optimum.
+        """
+        cone = self.head.cone(self.inputs.matrix.shape[1], self.parameters.double())
+        assert cone is not None
+        parameters = (self.parameters + change).double().flatten(1)
+        multipliers = problem.gradient(
+            change, torch.arange(len(change), device=change.device)
+        )
+        multipliers = (multipliers + self.gradient).double().flatten(1) @ cone.basis
+        released = (multipliers < -_AT_BOUND) & cone.active(self.parameters.double())
+        changed = released.any(dim=1) | (cone.violation(parameters) > _AT_BOUND)
+        for i in changed.nonzero()[:, 0].tolist():
+            solved, fit = minimise(
+                self._problem_of(problem, i),
+                parameters[i].reshape(self.parameters.shape),
+                tol=_BOUND_TOL,
+                max_iter=_MAX_BOUND,
+            )
+            change[i] = (solved - self.parameters.double()).to(change.dtype)
+            error[i] = 0 if fit.converged.all() else torch.inf
+
+    def _problem_of(self, problem: "_Problem", i: int) -> HeadsProblem:
+        """Return one of the problems, to be solved from any start."""
+        inputs, weights = self.inputs.matrix.double().clone(), self.weights.double()
+        if problem.removed is not None:
+            weights = weights.clone()
+            weights[problem.removed[i]] = 0
+        if problem.moved is not None:
+            moves, columns = problem.moved
+            inputs[:, columns] += moves[:, i].T.double()
+        return HeadsProblem(
+            HeadStack([self.head]),
+            inputs[:, :-1],
+            self.codes[:, None],
+            weights[:, None],
+            self.penalty[:1].double(),
+        )
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """The gradient at the optimum: 0, except where parameters are at a bound."""
+        return self.penalty * self.parameters + self.inputs.pull_back(self.residual)
 
     def scores(self, change: Tensor) -> Tensor:
         """Return how scores of all rows move, (n_scores, n_problems, n)."""
@@ -361,7 +416,7 @@ class _Problem:
             shift += ((solved.parameters + change)[:, :, columns] @ moves).transpose(
                 0, 1
             )
-        pulls = solved.head.residual_change(solved.probabilities, shift)
+        pulls = solved.head.residual_change(solved.probabilities, solved.codes, shift)
         pulls *= solved.weights
         if self.removed is not None:
             _leave_out(pulls, self.removed[at])

@@ -50,7 +50,8 @@ class Answers:
 
     def __init__(self, bottleneck: Bottleneck, questions: Sequence[Question]):
         self.parts = [_Answer(bottleneck, question) for question in questions]
-        self.n_cases = 2 + len(bottleneck.concepts)
+        self.splits_label = bottleneck.residual_scale is not None
+        self.n_cases = 2 + len(bottleneck.concepts) + self.splits_label
 
     def rows_at_once(self, wanted: int, *, paths: bool) -> int:
         """Return how many rows to remove together, at most as many as wanted."""
@@ -74,13 +75,15 @@ class Answers:
         influence : Tensor of shape (n_answers, n_rows, 2 + n_concepts) or (…, 1)
             ``target with - target without``: the paths of the label and of the
             concepts, and their interaction, which add up to the removal of the whole
-            row; or only that removal. Eq. (12) of docs/mathematics.rst.
+            row; or only that removal. Eq. (12) of docs/mathematics.rst. With a
+            residual, its part of the label's path is before the interaction: Eq. (56).
         moved : Tensor of shape (n_rows,)
             The largest change of a target's label scores.
         """
         parts, moved = [], []
-        weights = torch.cat([rows.label_weights[:, None], rows.concept_weights], dim=1)
-        present = weights > 0
+        weights = [rows.label_weights[:, None], rows.concept_weights]
+        weights += weights[:1] * self.splits_label
+        present = torch.cat(weights, dim=1) > 0
         present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
         for answer in self.parts:
             effects, shift = answer.effects(removals)
@@ -111,12 +114,17 @@ class _Answer:
         """Return effects, (n_targets, n_rows, n_cases), and moves of scores, (n_rows,).
 
         The cases are the label alone, every concept alone and the whole row, or only
-        the whole row.
+        the whole row. With a residual, the label has two parts: the first while the
+        residual stays as it is, and before the whole row what the residual adds.
         """
         moves = {j: self._move(j, step) for j, step in enumerate(removals.concepts)}
         cases: list[tuple[dict[int, tuple[Tensor, Tensor]], Tensor]]
         cases = [({}, step) for step in removals.terms[:1]]
         cases += [({j: moves[j]}, s) for j, s in enumerate(removals.terms[1:])]
+        splits_label = self.bottleneck.residual_scale is not None and bool(cases)
+        if splits_label:
+            cases.append(cases[0])
+            cases[0] = {}, self._without_residual(removals.terms[0])
         cases.append((moves, removals.row))
         effects, moved = [], []
         for moving, step in cases:
@@ -127,7 +135,15 @@ class _Answer:
             change = self.value - self._evaluate(after, scores)
             effects.append(change.expand(len(step), -1).T)
             moved.append((after - self.label_scores).abs().amax(dim=(1, 2)))
+        if splits_label:
+            effects[-2] = effects[-2] - effects[0]
         return torch.stack(effects, dim=2), torch.stack(moved).amax(dim=0)
+
+    def _without_residual(self, step: Tensor) -> Tensor:
+        """Return steps of the label head with none of the residual's weights."""
+        kept = step.clone()
+        kept[:, :, self.bottleneck.residual_inputs] = 0
+        return kept
 
     def _evaluate(self, label_scores: Tensor, concept_scores: list[Tensor]) -> Tensor:
         return self.question.target.value(self.bottleneck, label_scores, concept_scores)
@@ -161,6 +177,27 @@ def _scores(inputs: Tensor, step: Tensor) -> Tensor:
     """Return how scores move, (n_rows, n_inputs, n_scores), in one product."""
     flat = inputs @ step.flatten(0, 1).T
     return flat.reshape(len(inputs), *step.shape[:2]).transpose(0, 1)
+
+
+def refuse_only_rows(bottleneck: Bottleneck, data: TrainingData, rows: Tensor) -> None:
+    """Refuse the removal of the only row of a label that the label head needs.
+
+    Raises
+    ------
+    ValueError
+        If one of the rows, (n_rows,), carries all the weight of such a label.
+    """
+    labels, weights = data.labels, data.label_weights
+    totals = torch.zeros_like(weights).index_add(0, labels, weights)
+    is_only = (weights > 0) & (totals[labels] == weights)
+    is_only &= bottleneck.label.needed(labels)
+    found = rows[is_only[rows]]
+    if len(found):
+        raise ValueError(
+            f"Training row {int(found[0])} is the only one of its label, which is "
+            "between others, and label_head='ordinal' has no optimum without it. Use "
+            "method='first_order', or leave the row or its label out."
+        )
 
 
 def refuse_undefined(influence: Tensor, rows: Tensor) -> None:

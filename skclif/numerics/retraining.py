@@ -12,11 +12,12 @@ from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
+from .bounded import minimise
 from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
 from .products import affine, dense_rows
-from .removal import Answers, Removals, refuse_undefined
-from .solvers import FactoredHessians, newton_cg
+from .removal import Answers, Removals, refuse_only_rows, refuse_undefined
+from .solvers import FactoredHessians
 from .sparse import Features
 from .targets import Question
 
@@ -68,6 +69,7 @@ def retraining(
     """
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
+    refuse_only_rows(bottleneck, data, removed)
     answers = Answers(bottleneck, questions)
     refit = _Refit(bottleneck, data, factors)
     for block in row_blocks(len(removed), block_rows):
@@ -167,7 +169,7 @@ class _Refit:
 def _fit(
     problem: HeadsProblem, start: Tensor, preconditioner: FactoredHessians
 ) -> Tensor:
-    parameters, fit = newton_cg(
+    parameters, fit = minimise(
         problem,
         start,
         tol=_GRADIENT,

@@ -156,7 +156,6 @@ def newton_cg(
     parameters = start.clone()
     scores = problem.scores(parameters)
     objective = problem.objective(scores, parameters)
-    asked = tol * _weakest(problem)
     if preconditioner is None:
         preconditioner = preconditioner_of(problem.features)
     length = torch.ones_like(objective)
@@ -165,8 +164,7 @@ def newton_cg(
         probabilities = problem.probabilities(scores)
         gradient = problem.gradient(probabilities, parameters)
         norm = problem.by_head(gradient**2).sqrt()
-        noise = problem.gradient_noise(probabilities, parameters)
-        tolerance = torch.maximum(asked, 10 * noise)
+        asked, tolerance = tolerances(problem, probabilities, parameters, tol)
         if n_iter == 0:
             first_norm = norm
         active = norm > tolerance
@@ -206,6 +204,15 @@ def newton_cg(
         )
         n_iter += 1
         advance(1)
+
+
+def tolerances(
+    problem: HeadsProblem, probabilities: list[Tensor], parameters: Tensor, tol: float
+) -> tuple[Tensor, Tensor]:
+    """Return the gradient norms that are asked for, and those that can be reached."""
+    asked = tol * _weakest(problem)
+    noise = problem.gradient_noise(probabilities, parameters)
+    return asked, torch.maximum(asked, 10 * noise)
 
 
 def _weakest(problem: HeadsProblem) -> Tensor:
@@ -255,7 +262,7 @@ class Preconditioner:
             # Directions outside the span of the features have no curvature.
             least = torch.finfo(scale.dtype).eps * scale.amax(dim=1, keepdim=True)
             scale = torch.where(penalties > 0, scale, scale.clamp(min=least))
-        without = problem.without_missing_biases
+        without = problem.without_missing
         return lambda v: without(((v @ self.vectors) / scale) @ self.vectors.T)
 
 
@@ -287,7 +294,7 @@ class DiagonalPreconditioner:
         large = _LARGE * diagonal.median(dim=1, keepdim=True).values
         scale = torch.where(diagonal < large, diagonal.sqrt(), diagonal / large.sqrt())
         inverse = scale.reciprocal()[problem.stack.head_of_score]
-        without = problem.without_missing_biases
+        without = problem.without_missing
         return lambda v: without(inverse * v)
 
 
@@ -337,7 +344,7 @@ class FactoredHessians:
                     torch.split(copies, sizes, dim=1), self.factors, strict=True
                 )
             ]
-            return problem.without_missing_biases(
+            return problem.without_missing(
                 torch.cat(parts, dim=1).reshape(direction.shape)
             )
 

@@ -117,7 +117,11 @@ class RowChanges:
         # The cross term contains the row's own move, but a true annotation is fixed.
         own = self._own_moves(concept, term.shift(left))[:, -1]
         curvature = torch.stack(
-            [-label.curvature[:, -1], head.curvature(probabilities)], dim=1
+            [
+                -label.curvature[:, -1],
+                head.curvature(probabilities, self.rows.labels),
+            ],
+            dim=1,
         )
         moved = self._label_effect(
             torch.stack([before, after], dim=1),
@@ -219,17 +223,20 @@ class _Term:
     @cached_property
     def curvature(self) -> Tensor:
         """The second derivatives of the loss at weight 1, (n_rows, n_copies, k, k)."""
-        return self.head.curvature(self.probabilities)
+        return self.head.curvature(self.probabilities, self.codes[:, None])
 
     @cached_property
     def hat(self) -> Tensor:
         """``A``, (n_rows, n_copies * k, n_copies * k)."""
         return self.inverse.hat(self.inputs)
 
-    def total_curvature(self, weights: Tensor) -> Tensor:
+    def total_curvature(self, weights: Tensor, codes: Tensor | None = None) -> Tensor:
         """Return ``w D`` of all copies, for weights (n_rows,) of the whole term."""
+        curvature = self.curvature
+        if codes is not None and self.head.is_curved_by_codes:
+            curvature = self.head.curvature(self.probabilities, codes[:, None])
         by_copy = weights[:, None] * self.shares
-        return block_diagonal(by_copy[:, :, None, None] * self.curvature)
+        return block_diagonal(by_copy[:, :, None, None] * curvature)
 
     def total_residual(self, weights: Tensor, codes: Tensor | None = None) -> Tensor:
         """Return ``w r`` of all copies, (n_rows, n_copies * k), perhaps of others."""
@@ -245,6 +252,10 @@ class _Term:
         The result has shape (n_rows, n_copies * k).
         """
         change = self.total_residual(weights, codes) - self.total_residual(self.weights)
+        if self.head.is_curved_by_codes:
+            added = self.total_curvature(weights, codes)
+            added = added - self.total_curvature(self.weights)
+            return _solve(added @ self.hat, change)
         added = weights - self.weights
         if not added.any():
             return change

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .bottleneck import Bottleneck
-from .heads import SoftmaxHead
+from .heads import CategoricalHead
 from .sparse import Features
 
 
@@ -175,64 +175,74 @@ def _through_activations(
 
 # Values and derivatives take scores (..., n_targets, n_scores) and codes (n_targets,).
 # A value has shape (..., n_targets), its derivative in the scores that of the scores.
-_Function = Callable[[SoftmaxHead, Tensor, Tensor], Tensor]
+_Function = Callable[[CategoricalHead, Tensor, Tensor], Tensor]
 
 
-def _loss(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+def _loss(head: CategoricalHead, scores: Tensor, codes: Tensor) -> Tensor:
     return head.loss(scores, codes.expand(scores.shape[:-1]))
 
 
-def _loss_derivative(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+def _loss_derivative(head: CategoricalHead, scores: Tensor, codes: Tensor) -> Tensor:
     codes = codes.expand(scores.shape[:-1])
     return head.residual(head.probabilities(scores), codes)
 
 
-def _log_proba(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+def _log_proba(head: CategoricalHead, scores: Tensor, codes: Tensor) -> Tensor:
     return -_loss(head, scores, codes)
 
 
-def _log_proba_derivative(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+def _log_proba_derivative(
+    head: CategoricalHead, scores: Tensor, codes: Tensor
+) -> Tensor:
     return -_loss_derivative(head, scores, codes)
 
 
-def _error(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+def _error(head: CategoricalHead, scores: Tensor, codes: Tensor) -> Tensor:
     return 1 - torch.exp(-_loss(head, scores, codes))
 
 
-def _error_derivative(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+def _error_derivative(head: CategoricalHead, scores: Tensor, codes: Tensor) -> Tensor:
     probability = torch.exp(-_loss(head, scores, codes))
     return probability[..., None] * _loss_derivative(head, scores, codes)
 
 
-def _logit(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
-    return (scores * _logit_derivative(head, scores, codes)).sum(dim=-1)
+def _logit(head: CategoricalHead, scores: Tensor, codes: Tensor) -> Tensor:
+    logits = head.logits(scores)
+    own = logits.gather(-1, codes.expand(scores.shape[:-1])[..., None]).squeeze(-1)
+    # scikit-learn's decision function of two classes is the whole log-odds.
+    return 2 * own if head.n_values == 2 else own
 
 
-def _logit_derivative(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
-    contrasts = head.contrasts(scores)
-    if head.n_values == 2:
-        # scikit-learn's decision function of two classes is the whole log-odds.
-        contrasts = 2 * contrasts
-    return contrasts.T[codes].expand_as(scores)
+def _logit_derivative(head: CategoricalHead, scores: Tensor, codes: Tensor) -> Tensor:
+    jacobian = head.logit_jacobian(head.probabilities(scores))
+    own = _of_codes(jacobian, codes)
+    return 2 * own if head.n_values == 2 else own
 
 
-def _margin(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
+def _margin(head: CategoricalHead, scores: Tensor, codes: Tensor) -> Tensor:
     logits, best, _ = _rivals(head, scores, codes)
     own = codes.expand(logits.shape[:-1])[..., None]
     return logits.gather(-1, own).squeeze(-1) - best
 
 
-def _margin_derivative(head: SoftmaxHead, scores: Tensor, codes: Tensor) -> Tensor:
-    contrasts = head.contrasts(scores)
+def _margin_derivative(head: CategoricalHead, scores: Tensor, codes: Tensor) -> Tensor:
     _, _, rival = _rivals(head, scores, codes)
-    return contrasts.T[codes] - contrasts.T[rival]
+    jacobian = head.logit_jacobian(head.probabilities(scores))
+    return _of_codes(jacobian, codes) - _of_codes(jacobian, rival)
+
+
+def _of_codes(jacobian: Tensor, codes: Tensor) -> Tensor:
+    """Return the derivatives (..., n_scores) of the logits of some classes."""
+    shape = (*jacobian.shape[:-2], 1, jacobian.shape[-1])
+    at = codes.expand(jacobian.shape[:-2])[..., None, None].expand(shape)
+    return jacobian.gather(-2, at).squeeze(-2)
 
 
 def _rivals(
-    head: SoftmaxHead, scores: Tensor, codes: Tensor
+    head: CategoricalHead, scores: Tensor, codes: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return all logits, the largest of another class, and that class."""
-    logits = scores @ head.contrasts(scores)
+    logits = head.logits(scores)
     own = codes.expand(logits.shape[:-1])[..., None]
     best, rival = logits.scatter(-1, own, -torch.inf).max(dim=-1)
     return logits, best, rival

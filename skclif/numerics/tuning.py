@@ -12,17 +12,19 @@ activations. See Eqs. (48) and (49) of docs/mathematics.rst.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, LabelRows, TrainingData, concept_problem
+from .bounded import minimise
 from .heads import Head, HeadsProblem, HeadStack
 from .hessians import factor_heads
 from .leverage import BLOCK_ROWS, remove_terms
 from .products import with_ones
-from .solvers import Preconditions, newton_cg, preconditioner_of
+from .solvers import Preconditions, preconditioner_of
 from .steps import Advance, unseen
 
 # Half decades: the loss hardly changes between two neighbours.
@@ -92,6 +94,7 @@ def choose_label_C(
     data: TrainingData,
     units: Tensor,
     concept_penalties: Tensor,
+    residual_C: float | None = None,
     advance: Advance = unseen,
 ) -> Choice:
     """Choose the inverse penalty of the label head.
@@ -104,32 +107,70 @@ def choose_label_C(
     units : Tensor of shape (n_samples,)
         Share of every row's weight that is left out.
     concept_penalties : Tensor of shape (n_concepts,)
+    residual_C : float, default=None
+        Inverse penalty of the residual, which stays. None is no residual.
     advance : callable
         Called after each value that was tried.
     """
     data, span = data.in_row_space()
     bottleneck = replace(bottleneck, label_parameters=data.features.new_empty(0))
     bottleneck = bottleneck.inside(span if bottleneck.concepts else None)
-    rows = bottleneck.label_rows(data)
     held_out = None
     if bottleneck.concepts:
         problem = concept_problem(bottleneck.concepts, data, concept_penalties)
         scores = left_out_scores(problem, bottleneck.concept_parameters, units)
         held_out = bottleneck.concepts.predict_activations(torch.cat(scores, dim=1))
-    whole = bottleneck.label_problem(data, 1.0)
-    preconditioner = preconditioner_of(whole.features)
     label = bottleneck.label
-    shape = label.n_scores, whole.features.shape[1] + 1
-    parameters = data.features.new_zeros(*shape)
+
+    @lru_cache(maxsize=1)  # of all rows, and only the last is asked for again
+    def seen_at(C: float) -> _Seen:
+        return _seen(bottleneck.scaled(residual_C, C), data, held_out)
+
+    n_inputs = seen_at(1.0).problem.features.shape[1] + 1
+    parameters = data.features.new_zeros(label.n_scores, n_inputs)
 
     def losses(_: list[int], C: Tensor) -> Tensor:
-        problem = replace(whole, penalties=1 / C)
-        parameters[:] = _fitted(problem, parameters, preconditioner)
-        scores = _label_scores(label, rows, problem, parameters, units, held_out)
+        # What a residual sees is scaled to the penalty.
+        at = seen_at(1.0 if residual_C is None else float(C))
+        problem = replace(at.problem, penalties=1 / C)
+        parameters[:] = _fitted(problem, parameters, at.preconditioner)
+        scores = _label_scores(label, at.rows, problem, parameters, units, at.held_out)
         loss = label.loss(scores, data.labels)
         return _weighted_mean(data.label_weights, loss)[None]
 
     return _walk(losses, 1, data.label_weights, advance)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the label head sees.
+
+    Attributes
+    ----------
+    rows : LabelRows
+    problem : HeadsProblem
+        With any penalty.
+    preconditioner : Preconditions
+    held_out : Tensor of shape (n_samples, n_activations), or None
+        Its inputs for each row by concept heads without the row.
+    """
+
+    rows: LabelRows
+    problem: HeadsProblem
+    preconditioner: Preconditions
+    held_out: Tensor | None
+
+
+def _seen(bottleneck: Bottleneck, data: TrainingData, held_out: Tensor | None) -> _Seen:
+    if held_out is not None:
+        held_out = bottleneck.with_residual(held_out, data.features)
+    problem = bottleneck.label_problem(data, 1.0)
+    return _Seen(
+        bottleneck.label_rows(data),
+        problem,
+        preconditioner_of(problem.features),
+        held_out,
+    )
 
 
 def left_out_scores(
@@ -206,7 +247,7 @@ def _label_scores(
 def _fitted(
     problem: HeadsProblem, start: Tensor, preconditioner: Preconditions
 ) -> Tensor:
-    parameters, _ = newton_cg(
+    parameters, _ = minimise(
         problem, start, tol=_TOL, max_iter=_MAX_ITER, preconditioner=preconditioner
     )
     return parameters

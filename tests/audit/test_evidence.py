@@ -155,15 +155,15 @@ def test_values_that_training_lacks_are_not_corrected(parts):
     assert found.corrections is None
 
 
+@pytest.mark.parametrize("residual_C", [None, 0.1])
 @pytest.mark.parametrize("bottleneck", ["soft", "hard", "logit"])
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_the_label_head_gives_the_probabilities(bottleneck, n_classes):
+def test_the_label_head_gives_the_probabilities(bottleneck, n_classes, residual_C):
     X, y, concepts = make_concept_data(120, seed=1)
     y = np.searchsorted(np.unique(y), y) % n_classes
     concepts = concepts.assign(score=X[:, 0])
-    clf = ConceptBottleneckClassifier(bottleneck=bottleneck).fit(
-        X, y, concepts=concepts
-    )
+    clf = ConceptBottleneckClassifier(bottleneck=bottleneck, residual_C=residual_C)
+    clf.fit(X, y, concepts=concepts)
     head = LabelHead.of(clf, X[:9])
     scores = head.activations @ head.coef.T + head.intercept
     if scores.shape[1] == 1:

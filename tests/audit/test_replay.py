@@ -529,6 +529,7 @@ def old_model():
     for name in ("concept_classes_", "concept_coef_", "concept_intercept_"):
         setattr(model, name, [np.asarray(part) for part in found[name]])
     model.concept_names_in_ = np.asarray(found["concept_names_in_"], dtype=object)
+    model.residual_coef_ = None
     return model
 
 

@@ -20,8 +20,9 @@ X, Y, CONCEPTS = make_concept_data(100)
         {"training": "independent", "class_weight": "balanced"},
         {"bottleneck": "logit", "C": "auto"},
         {"bottleneck": "hard", "concept_C": {"food": 1.0, "quiet": 3.0, "price": 0.3}},
+        {"residual_C": 0.1, "C": "auto"},
     ],
-    ids=["soft", "independent", "logit", "hard"],
+    ids=["soft", "independent", "logit", "hard", "residual"],
 )
 def test_it_is_what_a_fit_gives(kind, options):
     weight = 1.0 + np.arange(100) % 3

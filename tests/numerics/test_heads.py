@@ -47,11 +47,11 @@ def test_derivatives_equal_autograd(n_values, activation):
         curvature = torch.func.hessian(head.loss)(row, code)
         jacobian = torch.func.jacrev(head.activations)(row)
         torch.testing.assert_close(head.residual(probabilities, code), residual)
-        torch.testing.assert_close(head.curvature(probabilities), curvature)
+        torch.testing.assert_close(head.curvature(probabilities, code), curvature)
         torch.testing.assert_close(head.activation_jacobian(row), jacobian)
         direction = _scores(1, head, seed=1)[0]
         torch.testing.assert_close(
-            head.curvature_times(probabilities, direction), curvature @ direction
+            head.curvature_times(probabilities, code, direction), curvature @ direction
         )
 
 
@@ -62,11 +62,11 @@ def test_ridge_derivatives_equal_autograd():
     residual = torch.func.grad(head.loss)(score, code)
     curvature = torch.func.hessian(head.loss)(score, code)
     torch.testing.assert_close(head.residual(prediction, code), residual)
-    torch.testing.assert_close(head.curvature(prediction), curvature)
+    torch.testing.assert_close(head.curvature(prediction, code), curvature)
     torch.testing.assert_close(
         head.activation_jacobian(score), torch.func.jacrev(head.activations)(score)
     )
-    torch.testing.assert_close(head.curvature_times(prediction, score), score)
+    torch.testing.assert_close(head.curvature_times(prediction, code, score), score)
 
 
 @pytest.mark.parametrize("n_values", SIZES)
@@ -193,7 +193,7 @@ def test_mean_curvature_is_the_mean_trace(problem):
     mean = problem.mean_curvature(problem.probabilities(scores))
     for j, head in enumerate(problem.stack.heads):
         curvature = head.curvature(
-            head.probabilities(scores[:, problem.stack.scores[j]])
+            head.probabilities(scores[:, problem.stack.scores[j]]), problem.codes[:, j]
         )
         trace = curvature.diagonal(dim1=1, dim2=2).mean(dim=1)
         torch.testing.assert_close(mean[j], (problem.weights[:, j] * trace).mean())
@@ -211,5 +211,5 @@ def test_residuals_follow_moves_of_any_size(n_values, size):
     codes = torch.zeros(50)
     before = head.residual(head.probabilities(scores), codes)
     after = head.residual(head.probabilities(scores + shift), codes)
-    change = head.residual_change(head.probabilities(scores).T, shift.T[:, None])
+    change = head.residual_change(head.probabilities(scores).T, codes, shift.T[:, None])
     torch.testing.assert_close(change[:, 0].T, after - before, rtol=0, atol=1e-12)

@@ -316,7 +316,11 @@ def test_without_concepts_it_is_the_influence_of_logistic_regression():
         * extended[:, None]
     ).flatten(1)
     hessian = torch.einsum(
-        "i,iab,ic,id->acbd", data.label_weights, head.curvature(p), extended, extended
+        "i,iab,ic,id->acbd",
+        data.label_weights,
+        head.curvature(p, data.labels),
+        extended,
+        extended,
     ).reshape(12, 12)
     penalty = torch.tensor([PENALTY] * 5 + [0.0]).repeat(2).double()
     codes = torch.arange(4) % 3
@@ -342,7 +346,7 @@ def _drift(data, row, bottleneck, change, own):
     moves[own_rows] = (activations(old + change) - z)[own_rows] if own else 0.0
     head = bottleneck.label
     p = head.probabilities(bottleneck.label_scores(z))
-    weights = rows.weights * head.mean_curvature(p)
+    weights = rows.weights * head.mean_curvature(p, rows.labels)
     inputs = with_ones(z)
     penalty = torch.full_like(inputs[0], PENALTY)
     penalty[-1] = 0

@@ -32,7 +32,8 @@ def made(request):
     weights[::5] = 0
     n_edges = N_VALUES * (N_VALUES - 1) // 2
     sums = inputs.new_zeros(n_edges, N_INPUTS, N_INPUTS)
-    _add_curvature(sums, head, probabilities, weights, inputs)
+    codes = torch.zeros(N)
+    _add_curvature(sums, head, probabilities, codes, weights, inputs)
     hessian = _hessian(head, sums, PENALTY)
     hessian = torch.tril(hessian) + torch.tril(hessian, -1).T
     by_value, left = invert_by_value(head, probabilities, weights, inputs, PENALTY)
@@ -98,10 +99,10 @@ def test_the_curvature_of_many_values_is_that_of_all_pairs(made):
         probabilities = head.probabilities(size * normal(N, N_VALUES - 1))
         edges = head.curvature_edges(probabilities)
         expected = torch.einsum(
-            "ne,ea,eb->nab", head.edge_weights(probabilities), edges, edges
+            "ne,ea,eb->nab", head.edge_weights(probabilities, None), edges, edges
         )
         torch.testing.assert_close(
-            head.curvature(probabilities), expected, rtol=1e-12, atol=1e-16
+            head.curvature(probabilities, None), expected, rtol=1e-12, atol=1e-16
         )
 
 

@@ -227,7 +227,7 @@ def test_leverage(model):  # Eqs. (12) to (18)
 
     z = inputs(model.theta)
     scores = z @ model.theta_y.reshape(N_CLASSES - 1, -1).T
-    curvature = label.curvature(label.probabilities(scores))
+    curvature = label.curvature(label.probabilities(scores), None)
     weights = shares * model.data.label_weights.repeat(len(model.copies))
     chi = weights * curvature.diagonal(dim1=1, dim2=2).mean(dim=1)
     gram = z.T @ (chi[:, None] * z) + PENALTIES["penalty"] * torch.diag(
@@ -319,7 +319,7 @@ def _left(term, weight, added, old, new):
     """``q`` of Eq. (22) at one input: term is (head, probabilities, A)."""
     head, probabilities, a = term
     identity = torch.eye(head.n_scores, dtype=a.dtype)
-    curvature = head.curvature(probabilities)
+    curvature = head.curvature(probabilities, None)
     change = (weight + added) * new - weight * old
     return torch.linalg.solve(identity + added * curvature @ a, change)
 
@@ -348,7 +348,8 @@ def _label_at(model, z):
     label = model.fitted.label
     spread = _spread(z, label.n_scores)
     p = label.probabilities(spread.T @ model.theta_y)
-    return spread, label.residual(p, model.data.labels[ROW]), label.curvature(p)
+    codes = model.data.labels[ROW]
+    return spread, label.residual(p, codes), label.curvature(p, codes)
 
 
 def _label_copies(model):

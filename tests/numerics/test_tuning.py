@@ -25,7 +25,7 @@ def concepts_of(data, intervention_prob=0.0):
     bottleneck, _ = fit_concepts(
         data,
         heads(),
-        3,
+        SoftmaxHead(3),
         intervention_prob=intervention_prob,
         concept_penalties=concept_penalties(),
         **LIMITS,
@@ -63,7 +63,7 @@ def test_losses_of_concepts_are_those_of_retraining(data, units):
             fitted, _ = fit_concepts(
                 without(data, row, units),
                 heads(),
-                3,
+                SoftmaxHead(3),
                 intervention_prob=0.0,
                 concept_penalties=penalties,
                 **LIMITS,
@@ -109,7 +109,12 @@ def test_without_concepts_it_is_leave_one_out_of_logistic_regression(data, units
     )
     nothing = torch.empty(0, dtype=torch.float64)
     start, _ = fit_concepts(
-        bare, [], 3, intervention_prob=0.4, concept_penalties=nothing, **LIMITS
+        bare,
+        [],
+        SoftmaxHead(3),
+        intervention_prob=0.4,
+        concept_penalties=nothing,
+        **LIMITS,
     )
     choice = choose_label_C(start, bare, units, nothing)
     k = int(np.flatnonzero(~choice.losses[0].isnan())[0])
@@ -167,7 +172,12 @@ def test_each_head_walks_to_its_own_optimum(data, units):
     for C in GRID:
         penalties = torch.full((4,), 1 / C, dtype=torch.float64)
         fitted, _ = fit_concepts(
-            data, heads(), 3, intervention_prob=0, concept_penalties=penalties, **LIMITS
+            data,
+            heads(),
+            SoftmaxHead(3),
+            intervention_prob=0,
+            concept_penalties=penalties,
+            **LIMITS,
         )
         without = tuning.left_out_scores(
             replace(problem, penalties=penalties), fitted.concept_parameters, units

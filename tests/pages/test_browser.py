@@ -520,13 +520,17 @@ def _with_data(html, data):
     return html[:start] + as_script(data) + html[end:]
 
 
-@pytest.fixture(scope="module", params=["soft", "hard", "logit"])
+KINDS = [("soft", None), ("hard", None), ("logit", None), ("soft", 0.1)]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
 def mixed(request, tmp_path_factory):
     """A page whose head has concepts of two and more values, and of numbers."""
     X, y, concepts = make_concept_data(150, seed=1)
     stars = np.searchsorted(np.unique(y), y)
     concepts = concepts.assign(score=np.round(3 + X[:, 0] + X[:, 1], 2))
-    clf = ConceptBottleneckClassifier(bottleneck=request.param)
+    kind, residual_C = request.param
+    clf = ConceptBottleneckClassifier(bottleneck=kind, residual_C=residual_C)
     clf.fit(X, stars, concepts=concepts)
     html, _ = make_page()
     data, head = read_data(html), LabelHead.of(clf, X[:2])
@@ -560,6 +564,14 @@ def test_numbers_and_values_of_every_kind_can_be_tried(visit, mixed):
     inputs = {n: page.get_by_label(f"Value of {n}") for n in clf.concept_names_in_}
     shown = _shown_probabilities(page)
     np.testing.assert_allclose(shown, clf.predict_proba(X)[0], atol=1e-6)
+    bars = page.locator("#mistakes .bench .paths")
+    found = [
+        float(b.get_attribute("data-value")) for b in bars.locator("[data-value]").all()
+    ]
+    contributions = clf.contributions(X).values[0]
+    np.testing.assert_allclose(found, contributions[1] - contributions[0], atol=1e-6)
+    is_named = "not in the concepts" in bars.inner_text()
+    assert is_named == (clf.residual_C is not None)
     if clf.bottleneck == "logit":
         assert all(one.is_disabled() for one in inputs.values())
         assert "has no such score" in page.locator("#mistakes .bench").inner_text()

@@ -13,6 +13,7 @@ from skclif._results.verdicts import (
     correctable,
     leaking,
     learned,
+    past_concepts,
     relied_on,
 )
 
@@ -44,6 +45,22 @@ def test_what_is_measured_in_nats(estimate, answer):
         correctable(minus, (0.6, 0.7), 4, MANY),
     ]
     assert [verdict.answer for verdict in found] == [answer] * 4
+
+
+@pytest.mark.parametrize("estimate, answer", ANSWERS)
+def test_what_goes_past_the_concepts(estimate, answer):
+    found = past_concepts(estimate, MANY)
+    assert (found.name, found.answer) == ("residual", answer)
+    few = past_concepts(estimate, Sizes(FEWEST - 1, 10))
+    assert few.answer == "cannot tell"
+    assert "too few to tell" in few.words
+    if estimate is NONE:
+        assert found.words.startswith("The bottleneck is not clearly better than")
+    if estimate is ABOVE:
+        assert found.words == (
+            "Of what the bottleneck knows of the label, 8% (5% to 11%) is not in the "
+            "concepts: it goes past them, from the features to the label."
+        )
 
 
 def test_words_say_what_was_measured():

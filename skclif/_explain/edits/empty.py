@@ -111,7 +111,7 @@ class Empty:
     def remove_from(self, heads: FittedHeads) -> FittedHeads:
         """Return heads without the values: among the others, nothing changes."""
         coef, intercept, classes = heads.coef, heads.intercept, heads.classes
-        class_weight = heads.class_weight
+        class_weight, residual = heads.class_weight, heads.residual_coef
         parts: list[np.ndarray] = []
         for j, columns in enumerate(heads.tensors().concepts.activations):
             part = coef[:, columns]
@@ -125,7 +125,12 @@ class Empty:
         coef = np.hstack(parts) if parts else coef
         if self.labels:
             left = _left(len(classes), self.labels)
-            coef, intercept = _among(coef, intercept, left)
+            if residual is not None and not heads.rules.is_latent(len(classes)):
+                residual, _ = _among(residual, intercept, left)
+            if heads.rules.is_latent(len(classes)):
+                intercept = _thresholds(heads, intercept, left)
+            else:
+                coef, intercept = _among(coef, intercept, left)
             classes, class_weight = _shortest(classes[left]), class_weight[left]
         known = list(heads.schema.classes)
         concept_coef, concept_intercept = (
@@ -147,6 +152,7 @@ class Empty:
             class_weight=class_weight,
             coef=coef,
             intercept=intercept,
+            residual_coef=residual,
             concept_coef=tuple(concept_coef),
             concept_intercept=tuple(concept_intercept),
         )
@@ -220,6 +226,14 @@ def _among(
     if len(left) == 2:
         return coef[1:] - coef[:1], intercept[1:] - intercept[:1]
     return coef, intercept
+
+
+def _thresholds(
+    heads: FittedHeads, intercept: np.ndarray, left: np.ndarray
+) -> np.ndarray:
+    """Return the thresholds of an ordinal head above each class left but the last."""
+    ranks = heads.rules.ranks(heads.classes) or range(len(heads.classes))
+    return intercept[np.sort(np.asarray(ranks)[left])[:-1]]
 
 
 def _left(n: int, lost: list[int]) -> np.ndarray:

@@ -249,6 +249,8 @@ def _mean_loss(heads: FittedHeads, features: Matrix, codes: np.ndarray) -> float
 def _parameters(heads: FittedHeads) -> dict[str, np.ndarray]:
     """Return the fitted parameters of a model by name."""
     arrays = {"coef_": heads.coef, "intercept_": heads.intercept}
+    if heads.residual_coef is not None:
+        arrays["residual_coef_"] = heads.residual_coef
     for j, (coef, intercept) in enumerate(
         zip(heads.concept_coef, heads.concept_intercept, strict=True)
     ):

@@ -217,6 +217,9 @@ function contributionBars(one, activations) {
   const scale = Math.max(1e-12, ...found.map(Math.abs));
   const names = [
     ...DATA.concepts.map((concept) => bdi(concept.name)),
+    ...(found.length > DATA.concepts.length + 1
+      ? [h("span", { text: "not in the concepts" })]
+      : []),
     h("span", { text: "whatever the text" }),
   ];
   return [

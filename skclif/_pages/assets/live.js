@@ -30,8 +30,8 @@ function withValues(activations, known) {
   return result;
 }
 
-// What every concept, and last the intercept, adds to the log-odds of one class over
-// another.
+// What every concept, what is not in the concepts if the model has that, and last the
+// intercept add to the log-odds of one class over another.
 function contributions(activations, one, other) {
   const weights = (name) => {
     const k = HEAD.classes.indexOf(name);
@@ -43,7 +43,10 @@ function contributions(activations, one, other) {
   };
   const [a, a0] = weights(one),
     [b, b0] = weights(other);
-  const parts = HEAD.columns.map(([start, stop]) => {
+  const columns = [...HEAD.columns];
+  const [, used] = columns[columns.length - 1];
+  if (activations.length > used) columns.push([used, activations.length]);
+  const parts = columns.map(([start, stop]) => {
     let sum = 0;
     for (let k = start; k < stop; k += 1) sum += (a[k] - b[k]) * activations[k];
     return sum;

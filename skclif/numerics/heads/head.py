@@ -1,8 +1,12 @@
 """The protocol of a head: its loss, its curvature, and the values to propose."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, Self
 
 from torch import Tensor
+
+from ..sparse import Features
+from .cone import Cone
 
 
 class Head(Protocol):
@@ -35,6 +39,32 @@ class Head(Protocol):
     def is_quadratic(self) -> bool:
         """Whether the curvature is constant, so that one Newton step is exact."""
 
+    @property
+    def is_curved_by_codes(self) -> bool:
+        """Whether the curvature depends on the codes, too."""
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether some parameters are bound to be on one side of others."""
+
+    def needed(self, codes: Tensor) -> Tensor:
+        """Return which codes need rows with weight for an optimum to be, (n,), bool."""
+
+    def missing(self, n_inputs: int) -> Tensor | None:
+        """Return which parameters are always 0, (n_scores, n_inputs); None if none.
+
+        `n_inputs` counts the constant, which is last.
+        """
+
+    def cone(self, n_inputs: int, like: Tensor) -> Cone | None:
+        """Return the parameters that are allowed, with dtype and device of a tensor.
+
+        None if all of them are, except perhaps biases.
+        """
+
+    def of_inputs(self, columns: Sequence[int]) -> Self:
+        """Return the same head on some columns of its inputs."""
+
     def to_logit_weights(self, parameters: Tensor) -> Tensor:
         """Return scikit-learn's weights of parameters (n_scores, n_inputs)."""
 
@@ -58,10 +88,12 @@ class Head(Protocol):
         `size` is the size of the terms whose sum is a score.
         """
 
-    def curvature(self, probabilities: Tensor) -> Tensor:
+    def curvature(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the loss's second derivative, (..., n_scores, n_scores)."""
 
-    def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
+    def curvature_times(
+        self, probabilities: Tensor, codes: Tensor, direction: Tensor
+    ) -> Tensor:
         """Multiply a direction of the scores by the loss's second derivative."""
 
     def value_contrasts(self, like: Tensor) -> Tensor | None:
@@ -71,7 +103,7 @@ class Head(Protocol):
         orthonormal or there are two values.
         """
 
-    def mean_curvature(self, probabilities: Tensor) -> Tensor:
+    def mean_curvature(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the mean of the curvature's diagonal, (...,)."""
 
     def curvature_edges(self, like: Tensor) -> Tensor:
@@ -81,7 +113,7 @@ class Head(Protocol):
         `edge_weights`. The result has shape (n_edges, n_scores).
         """
 
-    def edge_weights(self, probabilities: Tensor) -> Tensor:
+    def edge_weights(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the weights of the edges, none of them negative, (..., n_edges)."""
 
     def activations(self, scores: Tensor) -> Tensor:
@@ -93,7 +125,9 @@ class Head(Protocol):
     def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
         """Return the activations of values known for certain, (..., n_activations)."""
 
-    def residual_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
+    def residual_change(
+        self, probabilities: Tensor, codes: Tensor, shift: Tensor
+    ) -> Tensor:
         """Return the change of residuals when scores move, to full precision.
 
         Values and scores are the first axis here, which is several times as fast.
@@ -102,6 +136,7 @@ class Head(Protocol):
         ----------
         probabilities : Tensor of shape (n_values, n)
             Before the move.
+        codes : Tensor of shape (n,)
         shift : Tensor of shape (n_scores, n_moves, n)
 
         Returns
@@ -112,8 +147,8 @@ class Head(Protocol):
     def activation_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
         """Return the change of activations when scores move.
 
-        The arguments are those of `residual_change`. The result has shape
-        (n_activations, n_moves, n).
+        The arguments are those of `residual_change`, without codes. The result has
+        shape (n_activations, n_moves, n).
         """
 
     def value(self, scores: Tensor, code: int) -> tuple[Tensor, Tensor]:
@@ -139,6 +174,15 @@ class CategoricalHead(Head, Protocol):
     @property
     def n_values(self) -> int:
         """Number of categories."""
+
+    def inputs(self, features: Features) -> Tensor:
+        """Return the inputs of the scores: features and a constant, 1 or 0."""
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """Return the log-probabilities, centred over the values, (..., n_values)."""
+
+    def logit_jacobian(self, probabilities: Tensor) -> Tensor:
+        """Return d logits / d scores, (..., n_values, n_scores)."""
 
     def log_probabilities(self, scores: Tensor) -> Tensor:
         """Return log p(value), of shape (..., n_values)."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..products import affine, affine_adjoint, row_squares
 from ..sparse import Features
+from .cone import Cone
 from .head import Head
 from .stack import HeadStack, Index
 
@@ -109,8 +110,8 @@ class HeadsProblem:
         along = self.scores(direction)
         return self._pull_back(
             [
-                head.curvature_times(p, s)
-                for (head, _, s), p in zip(
+                head.curvature_times(p, self.codes[:, members], s)
+                for (head, members, s), p in zip(
                     self._grouped(along), probabilities, strict=True
                 )
             ],
@@ -125,7 +126,8 @@ class HeadsProblem:
         """Return every row's curvature averaged over scores, (n_samples, n_heads)."""
         curvature = torch.empty_like(self.weights)
         for (head, members, _), p in zip(self.stack.groups, probabilities, strict=True):
-            curvature[:, members] = self.weights[:, members] * head.mean_curvature(p)
+            mean = head.mean_curvature(p, self.codes[:, members])
+            curvature[:, members] = self.weights[:, members] * mean
         return curvature
 
     def gradient_noise(self, probabilities: list[Tensor], parameters: Tensor) -> Tensor:
@@ -170,7 +172,13 @@ class HeadsProblem:
         1e-4, because rows that are almost certain need no finer optimum.
         """
         probabilities = self.probabilities(self.scores(parameters))
-        norm = self.by_head(self.gradient(probabilities, parameters) ** 2).sqrt()
+        gradient = self.gradient(probabilities, parameters)
+        norm = self.by_head(gradient**2).sqrt()
+        for j, cone in self.cones.items():
+            columns = self.stack.scores[j]
+            coordinates = cone.coordinates(parameters[columns])
+            along = cone.basis.T @ gradient[columns].flatten()
+            norm[j] = cone.open_gradient(coordinates, along).norm()
         sizes = row_squares(self.features) + 1
         squares = torch.zeros_like(norm)
         for (_, members, _), residual in zip(
@@ -181,14 +189,35 @@ class HeadsProblem:
         typical = (squares / (self.weights > 0).sum(dim=0)).sqrt()
         return norm / typical.clamp(min=1e-4)
 
-    def without_missing_biases(self, parameters: Tensor) -> Tensor:
-        """Return parameters with 0 for biases that heads do not have."""
-        if all(head.intercept for head in self.stack.heads):
+    def without_missing(self, parameters: Tensor) -> Tensor:
+        """Return parameters with 0 for those that heads do not have."""
+        if self._missing is None:
             return parameters
-        result = parameters.clone()
-        for head, columns in zip(self.stack.heads, self.stack.scores, strict=True):
-            result[columns, -1] *= head.intercept
-        return result
+        return parameters.masked_fill(self._missing, 0.0)
+
+    @cached_property
+    def cones(self) -> dict[int, Cone]:
+        """The cones of the heads whose parameters have bounds."""
+        n_inputs = self.features.shape[1] + 1
+        like = self.features.new_empty(0)
+        return {
+            j: cone
+            for j, head in enumerate(self.stack.heads)
+            if head.is_bounded and (cone := head.cone(n_inputs, like)) is not None
+        }
+
+    @cached_property
+    def _missing(self) -> Tensor | None:
+        """Which parameters heads do not have; None if they have all of them."""
+        n_inputs = self.features.shape[1] + 1
+        parts = [head.missing(n_inputs) for head in self.stack.heads]
+        if all(part is None for part in parts):
+            return None
+        missing = torch.zeros(self.stack.n_scores, n_inputs, dtype=torch.bool)
+        for columns, part in zip(self.stack.scores, parts, strict=True):
+            if part is not None:
+                missing[columns] = part
+        return missing.to(self.features.device)
 
     @cached_property
     def _row_norms(self) -> Tensor:
@@ -212,4 +241,4 @@ class HeadsProblem:
             columns[:, positions] = (self.weights[:, members, None] * part).flatten(1)
         result = affine_adjoint(self.features, columns)
         result[:, :-1] += self.per_score(self.penalties) * parameters[:, :-1]
-        return self.without_missing_biases(result)
+        return self.without_missing(result)

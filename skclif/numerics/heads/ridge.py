@@ -1,10 +1,13 @@
 """The ridge head: the loss of a number given its prediction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
+
+from .cone import Cone
 
 # Levels of the quantiles that are proposed instead of a number.
 _QUARTILES = (0.25, 0.5, 0.75)
@@ -19,10 +22,28 @@ class RidgeHead:
 
     is_categorical: ClassVar[bool] = False
     is_quadratic: ClassVar[bool] = True
+    is_curved_by_codes: ClassVar[bool] = False
+    is_bounded: ClassVar[bool] = False
 
     n_scores: int = 1
     n_activations: int = 1
     intercept: bool = True
+
+    def needed(self, codes: Tensor) -> Tensor:
+        """Return that no number is needed."""
+        return torch.zeros_like(codes, dtype=torch.bool)
+
+    def missing(self, n_inputs: int) -> Tensor | None:
+        """Return None: the head has all parameters."""
+        return None
+
+    def cone(self, n_inputs: int, like: Tensor) -> Cone | None:
+        """Return None: no parameter is bound to others."""
+        return None
+
+    def of_inputs(self, columns: Sequence[int]) -> Self:
+        """Return the head itself: no input has a part of its own in it."""
+        return self
 
     def to_logit_weights(self, parameters: Tensor) -> Tensor:
         """Return scikit-learn's weights, which are the parameters."""
@@ -50,11 +71,13 @@ class RidgeHead:
         """Return the relative rounding error of the residual, shaped like codes."""
         return codes.abs().amax(dim=0).expand_as(codes)
 
-    def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
+    def curvature_times(
+        self, probabilities: Tensor, codes: Tensor, direction: Tensor
+    ) -> Tensor:
         """Multiply a direction of the score by the loss's second derivative, 1."""
         return direction
 
-    def curvature(self, probabilities: Tensor) -> Tensor:
+    def curvature(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the loss's second derivative, (..., 1, 1)."""
         return torch.ones_like(probabilities)[..., None]
 
@@ -62,7 +85,7 @@ class RidgeHead:
         """Return the only direction, (1, 1)."""
         return like.new_ones(1, 1)
 
-    def edge_weights(self, probabilities: Tensor) -> Tensor:
+    def edge_weights(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return 1 for every row, (..., 1)."""
         return torch.ones_like(probabilities)
 
@@ -70,7 +93,7 @@ class RidgeHead:
         """Return None: there are no values."""
         return None
 
-    def mean_curvature(self, probabilities: Tensor) -> Tensor:
+    def mean_curvature(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the curvature, of shape (...,)."""
         return torch.ones_like(probabilities).squeeze(-1)
 
@@ -86,7 +109,9 @@ class RidgeHead:
         """Return the number itself, (..., 1)."""
         return codes.to(like.dtype)[..., None]
 
-    def residual_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
+    def residual_change(
+        self, probabilities: Tensor, codes: Tensor, shift: Tensor
+    ) -> Tensor:
         """Return the change of residuals when scores move by `shift`."""
         return shift
 

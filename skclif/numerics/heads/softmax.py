@@ -1,13 +1,15 @@
 """The softmax head: the loss of one categorical value given its scores."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from ..products import dense_rows
 from ..sparse import Features
+from .cone import Chain, Cone, chains_among, weights_along
 
 # Relative change of the normaliser below which differences lose digits.
 _OVERTAKEN = -0.9
@@ -31,14 +33,27 @@ class SoftmaxHead:
         value.
     intercept : bool
         Whether scores have a bias. If not, the parameter of the bias is 0.
+    ranks : tuple of int
+        The rank of every value, from 0, if values have an order; empty if codes are
+        ranks. It matters only to chains.
+    chains : tuple of Chain
+        Along them no log-odds of a value against the next lower one may fall.
     """
 
     n_values: int
     activation: str = "soft"
     intercept: bool = True
+    ranks: tuple[int, ...] = ()
+    chains: tuple[Chain, ...] = ()
 
     is_categorical: ClassVar[bool] = True
     is_quadratic: ClassVar[bool] = False
+    is_curved_by_codes: ClassVar[bool] = False
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there are chains."""
+        return bool(self.chains)
 
     @property
     def n_scores(self) -> int:
@@ -54,6 +69,39 @@ class SoftmaxHead:
         """Return the inputs of the scores: ``[features, 1]``, or ``[features, 0]``."""
         features = dense_rows(features)
         return torch.nn.functional.pad(features, (0, 1), value=float(self.intercept))
+
+    def needed(self, codes: Tensor) -> Tensor:
+        """Return that no code is needed: without a value, its probability goes to 0."""
+        return torch.zeros_like(codes, dtype=torch.bool)
+
+    def missing(self, n_inputs: int) -> Tensor | None:
+        """Return which parameters are always 0: none, or the biases."""
+        if self.intercept:
+            return None
+        missing = torch.zeros(self.n_scores, n_inputs, dtype=torch.bool)
+        missing[:, -1] = True
+        return missing
+
+    def cone(self, n_inputs: int, like: Tensor) -> Cone | None:
+        """Return the parameters that the head may have; None if all of them.
+
+        The coordinates are the log-odds of every value against the next lower one, each
+        with the chains of its weights. See Eq. (53) of docs/mathematics.rst.
+        """
+        if not self.chains:
+            return None
+        weights, bounded = weights_along(self.chains, n_inputs, like)
+        order = torch.tensor(self.ranks or range(self.n_values)).argsort()
+        odds = self.contrasts(like)[:, order.to(like.device)].diff(dim=1).T
+        return Cone(
+            torch.kron(torch.linalg.inv(odds).contiguous(), weights),
+            bounded.repeat(self.n_scores),
+            torch.arange(n_inputs, device=like.device).repeat(self.n_scores),
+        )
+
+    def of_inputs(self, columns: Sequence[int]) -> Self:
+        """Return the same head on some columns of its inputs."""
+        return replace(self, chains=chains_among(self.chains, columns))
 
     def contrasts(self, like: Tensor) -> Tensor:
         """Return the (n_scores, n_values) map from scores to logits."""
@@ -94,6 +142,15 @@ class SoftmaxHead:
         log_p = torch.log_softmax(self._logits_by_value(scores), dim=0)
         return -log_p.gather(0, codes.long().reshape(1, -1)).reshape(codes.shape)
 
+    def logits(self, scores: Tensor) -> Tensor:
+        """Return the logits, centred over the values, (..., n_values)."""
+        return scores @ self.contrasts(scores)
+
+    def logit_jacobian(self, probabilities: Tensor) -> Tensor:
+        """Return d logits / d scores, (..., n_values, n_scores)."""
+        jacobian = self.contrasts(probabilities).T
+        return jacobian.expand(*probabilities.shape[:-1], *jacobian.shape)
+
     def residual(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the derivative of the loss in the scores, (..., n_scores)."""
         one_hot = torch.nn.functional.one_hot(codes.long(), self.n_values)
@@ -110,16 +167,19 @@ class SoftmaxHead:
         `size` is the size of the terms whose sum is a score.
         """
         residual = self.residual(probabilities, codes).abs().amax(dim=-1)
-        return torch.clamp(residual + self.mean_curvature(probabilities) * size, max=1)
+        curvature = self.mean_curvature(probabilities, codes)
+        return torch.clamp(residual + curvature * size, max=1)
 
-    def curvature_times(self, probabilities: Tensor, direction: Tensor) -> Tensor:
+    def curvature_times(
+        self, probabilities: Tensor, codes: Tensor, direction: Tensor
+    ) -> Tensor:
         """Multiply a direction of the scores by the loss's second derivative."""
         contrasts = self.contrasts(probabilities)
         logits = direction @ contrasts
         mean = (probabilities * logits).sum(dim=-1, keepdim=True)
         return (probabilities * (logits - mean)) @ contrasts.T
 
-    def curvature(self, probabilities: Tensor) -> Tensor:
+    def curvature(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the loss's second derivative, (..., n_scores, n_scores)."""
         if self.n_values > _MANY:
             return self._curvature_of_many(probabilities)
@@ -128,7 +188,7 @@ class SoftmaxHead:
         # The memory of this product grows with pairs or with squared scores, not both.
         squares = (edges[:, :, None] * edges[:, None, :]).flatten(1)
         shape = (*probabilities.shape[:-1], self.n_scores, self.n_scores)
-        return (self.edge_weights(probabilities) @ squares).reshape(shape)
+        return (self.edge_weights(probabilities, codes) @ squares).reshape(shape)
 
     def _curvature_of_many(self, probabilities: Tensor) -> Tensor:
         """Return the curvature without a product for each pair of values."""
@@ -150,12 +210,12 @@ class SoftmaxHead:
         contrasts = self.contrasts(like).T
         return contrasts[first] - contrasts[second]
 
-    def edge_weights(self, probabilities: Tensor) -> Tensor:
+    def edge_weights(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return ``p_k p_l`` of every pair of values, (..., n_pairs)."""
         first, second = self._pairs(probabilities)
         return probabilities[..., first] * probabilities[..., second]
 
-    def mean_curvature(self, probabilities: Tensor) -> Tensor:
+    def mean_curvature(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the mean of the curvature's diagonal, of shape (...,)."""
         # The trace of U (diag p - p p') U' is 1 - |p|^2, halved for two values.
         trace = 1 - (probabilities**2).sum(dim=-1)
@@ -187,11 +247,11 @@ class SoftmaxHead:
 
     def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
         """Return the activations of values known for certain (one-hot)."""
-        one_hot = torch.nn.functional.one_hot(codes.long(), self.n_values)
-        one_hot = one_hot.to(like.dtype)
-        return one_hot[..., 1:] if self.n_values == 2 else one_hot
+        return one_hot_activations(codes, self.n_values, like)
 
-    def residual_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
+    def residual_change(
+        self, probabilities: Tensor, codes: Tensor, shift: Tensor
+    ) -> Tensor:
         """Return the change of residuals when scores move, to full precision.
 
         Values and scores are the first axis here, which is several times as fast.
@@ -200,6 +260,7 @@ class SoftmaxHead:
         ----------
         probabilities : Tensor of shape (n_values, n)
             Before the move.
+        codes : Tensor of shape (n,)
         shift : Tensor of shape (n_scores, n_moves, n)
 
         Returns
@@ -212,8 +273,8 @@ class SoftmaxHead:
     def activation_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
         """Return the change of activations when scores move.
 
-        The arguments are those of `residual_change`. The result has shape
-        (n_activations, n_moves, n).
+        The arguments are those of `residual_change`, without codes. The result has
+        shape (n_activations, n_moves, n).
         """
         if self.activation == "logit":
             return shift if self.n_values == 2 else _mix(self.contrasts(shift).T, shift)
@@ -236,10 +297,7 @@ class SoftmaxHead:
 
     def margin(self, scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
         """Return p(own value) minus the largest other p, without the term, (n,)."""
-        probabilities = self.probabilities(without)
-        own = codes.long()[:, None]
-        rivals = probabilities.scatter(1, own, -1.0)
-        return probabilities.gather(1, own)[:, 0] - rivals.amax(dim=1)
+        return lead(self.probabilities(without), codes)
 
     def proposals(self, observed: Tensor) -> list[float]:
         """Return the codes of all values."""
@@ -276,6 +334,19 @@ class SoftmaxHead:
         Scores of any leading shape become n rows.
         """
         return self.contrasts(scores).T @ scores.reshape(-1, self.n_scores).T
+
+
+def one_hot_activations(codes: Tensor, n_values: int, like: Tensor) -> Tensor:
+    """Return the activations of values known for certain, (..., n_activations)."""
+    one_hot = torch.nn.functional.one_hot(codes.long(), n_values).to(like.dtype)
+    return one_hot[..., 1:] if n_values == 2 else one_hot
+
+
+def lead(probabilities: Tensor, codes: Tensor) -> Tensor:
+    """Return p(own value) minus the largest other p of every row, (n,)."""
+    own = codes.long()[:, None]
+    rivals = probabilities.scatter(1, own, -1.0)
+    return probabilities.gather(1, own)[:, 0] - rivals.amax(dim=1)
 
 
 def _mix(matrix: Tensor, values: Tensor) -> Tensor:

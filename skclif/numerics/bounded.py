@@ -1,0 +1,220 @@
+"""Heads whose parameters have bounds, solved by projected Newton steps.
+
+Coordinates in which the bounds are "not negative" make a step simple: coordinates that
+are at their bound and want to go beyond it stay there, the others take a Newton step,
+and the result is put back inside (Bertsekas, 1982). Once the right coordinates are at
+their bounds, this is Newton's method on the others. Such heads see activations, which
+are few, so their Hessians are formed. See Eq. (53) of docs/mathematics.rst.
+"""
+
+import torch
+from torch import Tensor
+
+from .heads import Cone, HeadsProblem
+from .products import dense_rows, with_ones
+from .solvers import (
+    Convergence,
+    Preconditions,
+    Solve,
+    joined,
+    newton_cg,
+    solve_hessian,
+    tolerances,
+)
+from .steps import Advance, unseen
+
+_MAX_HALVINGS = 40
+_DECREASE = 1e-4
+# Coordinates this near to a bound, beyond which they are pulled, count as at it.
+_NEAR = 1e-3
+_UNDECIDED = 1e-2
+
+
+def minimise(
+    problem: HeadsProblem,
+    start: Tensor,
+    *,
+    tol: float,
+    max_iter: int,
+    preconditioner: Preconditions | None = None,
+    loosest: float = 0.1,
+    advance: Advance = unseen,
+) -> tuple[Tensor, Convergence]:
+    """Minimise every head's objective within its bounds, to a gradient of `tol`.
+
+    Arguments and results are those of `newton_cg`, which solves heads without bounds.
+    """
+    cones = problem.cones
+    if not cones:
+        return newton_cg(
+            problem,
+            start,
+            tol=tol,
+            max_iter=max_iter,
+            preconditioner=preconditioner,
+            loosest=loosest,
+            advance=advance,
+        )
+    parameters, fits = torch.empty_like(start), []
+    for j in range(len(problem.stack)):
+        part, columns = problem.of_heads([j]), problem.stack.scores[j]
+        if j in cones:
+            solved, fit = _projected_newton(
+                part,
+                cones[j],
+                start[columns],
+                tol=tol,
+                max_iter=max_iter,
+                advance=advance,
+            )
+        else:
+            solved, fit = newton_cg(
+                part, start[columns], tol=tol, max_iter=max_iter, advance=advance
+            )
+        parameters[columns] = solved
+        fits.append(fit)
+    return parameters, joined(fits)
+
+
+def solve_free(
+    problem: HeadsProblem,
+    parameters: Tensor,
+    right_hand_side: Tensor,
+    *,
+    tol: float,
+    preconditioner: Preconditions,
+) -> Solve:
+    """Solve with every head's Hessian among the directions that its bounds leave free.
+
+    Arguments and result are those of `solve_hessian`, which solves heads without
+    bounds.
+    """
+    right_hand_side = problem.without_missing(right_hand_side)
+    if not problem.cones:
+        return solve_hessian(
+            problem,
+            parameters,
+            right_hand_side,
+            tol=tol,
+            preconditioner=preconditioner,
+        )
+    inputs, solution = (
+        with_ones(dense_rows(problem.features)),
+        torch.zeros_like(parameters),
+    )
+    for j, cone in problem.cones.items():  # a problem has heads of one kind
+        part, columns = problem.of_heads([j]), problem.stack.scores[j]
+        free = cone.free(parameters[columns])
+        probabilities = part.probabilities(part.scores(parameters[columns]))
+        hessian = free.T @ _hessian(part, probabilities, inputs) @ free
+        right = free.T @ right_hand_side[columns].flatten()
+        solved = free @ torch.linalg.solve(hessian, right)
+        solution[columns] = solved.reshape(parameters[columns].shape)
+    return Solve(solution, torch.zeros_like(problem.penalties), 0)
+
+
+def undecided(problem: HeadsProblem, parameters: Tensor) -> set[int]:
+    """Return the inputs with a bound that hardly anything pulls against.
+
+    Their coordinates are at it, but a hundredth of a typical row's gradient would let
+    them go. At such a point influence is another one to each side.
+    """
+    (cone,) = problem.cones.values()
+    (head,), inputs = problem.stack.heads, with_ones(dense_rows(problem.features))
+    probabilities = problem.probabilities(problem.scores(parameters))
+    multipliers = cone.basis.T @ problem.gradient(probabilities, parameters).flatten()
+    weighted = problem.weights * head.residual(
+        probabilities[0][:, 0], problem.codes[:, 0]
+    )
+    by_row = (weighted[:, :, None] * inputs[:, None]).flatten(1) @ cone.basis
+    typical = by_row.square().mean(dim=0).sqrt()
+    held = cone.active(parameters) & (multipliers <= _UNDECIDED * typical)
+    return set(cone.inputs[held].tolist())
+
+
+def _projected_newton(
+    problem: HeadsProblem,
+    cone: Cone,
+    start: Tensor,
+    *,
+    tol: float,
+    max_iter: int,
+    advance: Advance,
+) -> tuple[Tensor, Convergence]:
+    """Minimise the objective of one head in the coordinates of its cone."""
+    inputs = with_ones(dense_rows(problem.features))
+    coordinates, n_iter = cone.coordinates(start), 0
+    objective = _objective(problem, cone, coordinates, start)
+    length = torch.ones_like(objective)
+    while True:
+        parameters = (cone.basis @ coordinates).reshape(start.shape)
+        probabilities = problem.probabilities(problem.scores(parameters))
+        gradient = cone.basis.T @ problem.gradient(probabilities, parameters).flatten()
+        norm = cone.open_gradient(coordinates, gradient).norm()[None]
+        asked, tolerance = tolerances(problem, probabilities, parameters, tol)
+        if n_iter == 0:
+            first_norm = norm
+        if n_iter >= max_iter or not norm > tolerance:
+            return parameters, Convergence(
+                n_iter, norm, tolerance, torch.zeros_like(norm), first_norm, length
+            )
+        near = min(_NEAR, float(norm))
+        held = cone.bounded & (coordinates <= near) & (gradient > 0)
+        hessian = cone.basis.T @ _hessian(problem, probabilities, inputs) @ cone.basis
+        step = -gradient / hessian.diagonal()
+        free = ~held
+        step[free] = -torch.linalg.solve(hessian[free][:, free], gradient[free])
+        coordinates, objective, length = _line_search(
+            problem, cone, coordinates, objective, gradient, step, held
+        )
+        n_iter += 1
+        advance(1)
+
+
+def _line_search(
+    problem: HeadsProblem,
+    cone: Cone,
+    coordinates: Tensor,
+    objective: Tensor,
+    gradient: Tensor,
+    step: Tensor,
+    held: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Halve a step, put back inside the bounds, until the objective falls enough."""
+    shape = problem.stack.n_scores, problem.features.shape[1] + 1
+    parameters = (cone.basis @ coordinates).reshape(shape)
+    # Near the optimum, the decrease is smaller than the rounding of the objective.
+    scale = problem.magnitude(problem.scores(parameters), objective)
+    slack = 8 * torch.finfo(objective.dtype).eps * scale
+    length = torch.ones_like(objective)
+    for _ in range(_MAX_HALVINGS):
+        trial = coordinates + length * step
+        trial = torch.where(cone.bounded, trial.clamp(min=0), trial)
+        value = _objective(problem, cone, trial, parameters)
+        along = torch.where(held, trial - coordinates, length * step)
+        if value <= objective + _DECREASE * (gradient @ along) + slack:
+            break
+        length = length / 2
+    return trial, value, length
+
+
+def _objective(
+    problem: HeadsProblem, cone: Cone, coordinates: Tensor, like: Tensor
+) -> Tensor:
+    parameters = (cone.basis @ coordinates).reshape(like.shape)
+    return problem.objective(problem.scores(parameters), parameters)
+
+
+def _hessian(
+    problem: HeadsProblem, probabilities: list[Tensor], inputs: Tensor
+) -> Tensor:
+    """Return the Hessian of the only head, (p, p)."""
+    (head,), p = problem.stack.heads, probabilities[0][:, 0]
+    edges = head.curvature_edges(inputs)
+    weights = problem.weights * head.edge_weights(p, problem.codes[:, 0])
+    squares = torch.stack([inputs.T @ (w[:, None] * inputs) for w in weights.T])
+    hessian = torch.einsum("ea,eb,eij->aibj", edges, edges, squares)
+    hessian = hessian.reshape(edges.shape[1] * inputs.shape[1], -1)
+    penalised = torch.ones_like(inputs[0]).repeat(edges.shape[1]) * problem.penalties
+    penalised[inputs.shape[1] - 1 :: inputs.shape[1]] = 0
+    return hessian + torch.diag(penalised)

@@ -1,0 +1,330 @@
+"""Influence and edits of ordinal and constrained label heads, against retraining."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import spearmanr
+from sklearn.base import clone
+
+from skclif import (
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    InfluenceReweighter,
+)
+from skclif.exceptions import InfluenceWarning
+from skclif.numerics.first_order import first_order, solve_adjoint
+from skclif.numerics.lockstep import LockstepModels
+from skclif.numerics.matrix_free import MatrixFree
+from skclif.numerics.newton import _SolvedHead
+from skclif.numerics.products import with_ones
+from skclif.numerics.suggestions import ClosedForm
+from skclif.numerics.targets import LabelTarget
+
+from ..models.test_label_heads import CST, ORDER, make_data
+
+N = 90
+X_NEW, Y_NEW, _ = make_data(40, seed=7)
+MODELS = {
+    "ordinal": {"label_head": "ordinal"},
+    "bounded": {"label_head": "ordinal", "monotonic_cst": CST},
+    "softmax": {"monotonic_cst": CST},
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def fitted(request):
+    X, y, concepts = make_data()
+    clf = ConceptBottleneckClassifier(**MODELS[request.param], tol=1e-10)
+    explainer = ConceptInfluenceExplainer(clf).fit(X, y, concepts=concepts)
+    return explainer, X, y, concepts
+
+
+def _without(explainer, X, y, concepts, rows, targets):
+    """Return log-losses with and without each row, by fitting again."""
+    losses = []
+    for row in [None, *rows]:
+        weights = np.ones(len(X))
+        weights[rows[:0] if row is None else row] = 0
+        clf = clone(explainer.estimator_).fit(X, y, weights, concepts=concepts)
+        proba = clf.predict_proba(X_NEW)
+        losses.append(-np.log(proba[np.arange(len(X_NEW)), targets]))
+    return losses[0][:, None] - np.transpose(losses[1:])
+
+
+def test_influence_is_that_of_retraining(fitted):
+    explainer, X, y, concepts = fitted
+    rows = np.arange(0, N, 9)
+    targets = Y_NEW
+    truth = _without(explainer, X, y, concepts, rows, targets)
+    for method, most, least in (
+        ("newton", 0.005, 0.9999),
+        ("leverage", 0.15, 0.98),
+        ("first_order", 0.45, 0.95),
+    ):
+        found = _asked(explainer, method, targets)[:, rows]
+        error = np.linalg.norm(found - truth) / np.linalg.norm(truth)
+        assert error < most, method
+        assert spearmanr(found.ravel(), truth.ravel()).statistic > least, method
+
+
+def _asked(explainer, method, targets):
+    explainer.set_params(method=method)
+    found = explainer.influence(X_NEW, targets).values
+    explainer.set_params(method="auto")
+    return found
+
+
+def test_paths_add_up_and_every_target_is_explained(fitted):
+    explainer, _, y, _ = fitted
+    targets = Y_NEW
+    for target in ("loss", "logit", "margin", "log_proba"):
+        asked = {"target": target} if target != "loss" else {}
+        paths = explainer.influence(X_NEW[:3], targets[:3], paths=True, **asked)
+        whole = explainer.influence(X_NEW[:3], targets[:3], **asked)
+        np.testing.assert_allclose(paths.values.sum(axis=2), whole.values, atol=1e-10)
+
+
+def test_a_removal_that_lets_a_constraint_go_is_solved_again(monkeypatch):
+    # Without the constraint, quiet would lower the label, by less than one row does.
+    y = np.repeat([0, 1, 2, 0, 1, 2], [2, 3, 2, 4, 5, 5])
+    quiet, n = np.repeat(["yes", "no"], [7, 14]), 21
+    X = np.column_stack([(quiet == "yes") * 4.0, np.linspace(-1, 1, n)])
+    concepts = pd.DataFrame({"quiet": quiet})
+    clf = ConceptBottleneckClassifier(label_head="ordinal", training="independent")
+    assert clf.fit(X, y, concepts=concepts).coef_[0, 0] < 0
+    clf.set_params(monotonic_cst={"quiet": ["no", "yes"]}, tol=1e-10)
+    explainer = ConceptInfluenceExplainer(clf, method="newton")
+    explainer.fit(X, y, concepts=concepts)
+    assert explainer.estimator_.coef_[0, 0] == 0
+    rows = np.arange(n)
+    asked = np.array([[4.0, 0.0], [0.0, 0.0]])
+
+    def proba(weights):
+        new = clone(clf).fit(X, y, weights, concepts=concepts)
+        return np.log(new.predict_proba(asked)[[0, 1], [2, 2]]), new.coef_[0, 0]
+
+    whole, _ = proba(np.ones(n))
+    parts = [proba((rows != row).astype(float)) for row in rows]
+    truth = whole[:, None] - np.transpose([part for part, _ in parts])
+    let_go = np.array([coef > 0 for _, coef in parts])
+    assert 0 < let_go.sum() < n
+    found = explainer.influence(asked, [2, 2], target="log_proba").values
+    np.testing.assert_allclose(found, truth, rtol=2e-3, atol=1e-5)
+    monkeypatch.setattr(_SolvedHead, "_bind_again", lambda *args: None)
+    found = explainer.influence(asked, [2, 2], target="log_proba").values
+    assert np.abs(found - truth)[:, let_go].max() > 1e-3
+    np.testing.assert_allclose(
+        found[:, ~let_go], truth[:, ~let_go], rtol=2e-3, atol=1e-5
+    )
+
+
+EDITS = {
+    "drop": {"drop": [3, 7, 50]},
+    "labels": {"y": {5: 0, 9: 1}},
+    "annotations": {"concepts": {"food": {2: "good", 4: "bad"}, "price": {1: 3.0}}},
+    "weights": {"sample_weight": {3: 1.05, 8: 0.9}},
+    "concepts": {"drop_concepts": ["food", "other"]},
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_is_a_fit(fitted, name):
+    explainer, X, y, concepts = fitted
+    edit = EDITS[name]
+    found = explainer.edit(**edit, X_val=X_NEW, y_val=Y_NEW)
+    X, y, concepts = X.copy(), y.copy(), concepts.copy()
+    for row, label in edit.get("y", {}).items():
+        y[row] = label
+    for concept, values in edit.get("concepts", {}).items():
+        for row, value in values.items():
+            concepts.loc[row, concept] = value
+    concepts = concepts.drop(columns=edit.get("drop_concepts", []))
+    weights = 1.0 - np.isin(np.arange(N), edit.get("drop", []))
+    for row, weight in edit.get("sample_weight", {}).items():
+        weights[row] = weight
+    expected = clone(found.estimator).fit(X, y, weights, concepts=concepts)
+    np.testing.assert_allclose(found.estimator.coef_, expected.coef_, atol=1e-7)
+    np.testing.assert_allclose(
+        found.estimator.intercept_, expected.intercept_, atol=1e-7
+    )
+    if name == "weights":
+        predicted = found.record.predicted_effect
+        assert predicted == pytest.approx(found.record.achieved_effect, rel=0.05)
+    constraints = expected.monotonic_cst or {}
+    assert ("food" in constraints) <= (name != "concepts")
+
+
+@pytest.mark.parametrize("head", ["plain", "softmax", "ordinal"])
+@pytest.mark.parametrize("lost", ["label", "value"])
+def test_values_that_go_leave_the_rules(head, lost):
+    X, y, concepts = make_data()
+    words = np.array(ORDER)[y]
+    params = {"label_head": head} if head != "plain" else {}
+    clf = ConceptBottleneckClassifier(**params, label_order=ORDER, tol=1e-10)
+    clf.set_params(monotonic_cst=CST if head != "plain" else None)
+    explainer = ConceptInfluenceExplainer(clf).fit(X, words, concepts=concepts)
+    keep = np.ones(N, bool)
+    if lost == "label":
+        keep = words != "fair"
+        edit = {"drop": np.flatnonzero(~keep).tolist()}
+    else:
+        gone = np.flatnonzero(concepts["food"] == "ok")
+        edit = {"concepts": {"food": dict.fromkeys(gone.tolist())}}
+        concepts = concepts.assign(
+            food=concepts["food"].where(concepts["food"] != "ok")
+        )
+    found = explainer.edit(**edit, empty_values="drop").estimator
+    if head == "plain":
+        found.label_order = None  # of no use
+    expected = clone(found).fit(X[keep], words[keep], concepts=concepts[keep])
+    np.testing.assert_allclose(
+        found.predict_proba(X), expected.predict_proba(X), atol=1e-7
+    )
+    if head != "plain":
+        assert found.label_order == [v for v in ORDER if v != "fair" or lost != "label"]
+        assert ("ok" in found.monotonic_cst["food"]) == (lost == "label")
+
+
+@pytest.mark.filterwarnings("ignore::skclif.exceptions.SuggestionWarning")
+def test_suggestions_follow_retraining(fitted):
+    explainer, X, y, concepts = fitted
+    targets = Y_NEW
+    table = explainer.suggest_edits(X_NEW, targets, random_state=0).to_frame()[:4]
+    for line in table.itertuples():
+        if line.kind != "drop":
+            continue
+        weights = (np.arange(N) != line.row) * 1.0
+        new = clone(explainer.estimator_).fit(X, y, weights, concepts=concepts)
+        effect = _mean_loss(new, targets) - _mean_loss(explainer.estimator_, targets)
+        assert line.effect == pytest.approx(effect, rel=0.5)
+
+
+def test_another_label_is_one_newton_step_on_the_changed_objective(fitted):
+    # The curvature of an ordinal head follows the label: Eq. (22) with both changed.
+    explainer, _, y, _ = fitted
+    solved = explainer._solved_model()
+    bottleneck, data, factors = solved.bottleneck, solved.data, solved.factors
+    codes = torch.from_numpy(Y_NEW)
+    about = LabelTarget("loss", codes).derivatives(bottleneck, torch.from_numpy(X_NEW))
+    adjoint = solve_adjoint(bottleneck, factors, about)
+    row, other = torch.tensor([4]), (data.labels[4:5] + 1) % (int(y.max()) + 1)
+    form = ClosedForm(bottleneck, factors).of(data.rows(row), adjoint)
+    found = form.relabel(other, data.label_weights[row])[:, 0]
+    labels = data.labels.clone()
+    labels[row] = other
+    problem = bottleneck.label_problem(replace(data, labels=labels), factors.penalty)
+    start, basis = bottleneck.label_parameters, torch.eye(len(factors.label)).double()
+    cone = bottleneck.label.cone(start.shape[1], start)
+    if cone is not None:
+        basis = cone.free(start)
+
+    def objective(u):
+        parameters = (start.flatten() + basis @ u).reshape(start.shape)
+        return problem.objective(problem.scores(parameters), parameters)[0]
+
+    at = torch.zeros(basis.shape[1]).double()
+    gradient = torch.func.grad(objective)(at)
+    if bottleneck.label.is_bounded:  # what is held at the optimum stays held
+        before = bottleneck.label_problem(data, factors.penalty)
+        p = before.probabilities(before.scores(start))
+        assert (basis.T @ before.gradient(p, start).flatten()).abs().max() < 1e-7
+    step = -basis @ torch.linalg.solve(torch.func.hessian(objective)(at), gradient)
+    inputs = with_ones(about.activations)
+    slopes = (about.label_scores[:, :, None] * inputs[:, None]).flatten(1)
+    torch.testing.assert_close(found, slopes @ step, rtol=1e-6, atol=1e-9)
+
+
+def _mean_loss(clf, targets):
+    proba = clf.predict_proba(X_NEW)
+    return -np.log(proba[np.arange(len(X_NEW)), targets]).mean()
+
+
+def test_conjugate_gradients_solve_the_same_systems(fitted):
+    explainer, _, y, _ = fitted
+    solved = explainer._solved_model()
+    bottleneck, data = solved.bottleneck, solved.data
+    factors = solved.factors
+    free = MatrixFree.of(
+        bottleneck,
+        data,
+        penalty=factors.penalty,
+        concept_penalties=factors.concept_penalties,
+    )
+    codes = torch.from_numpy(Y_NEW)
+    features = torch.from_numpy(X_NEW)
+    about = LabelTarget("loss", codes).derivatives(bottleneck, features)
+    expected = solve_adjoint(bottleneck, factors, about)
+    found = solve_adjoint(bottleneck, free, about)
+    torch.testing.assert_close(found.label, expected.label, rtol=1e-6, atol=1e-9)
+    for one, other in zip(found.concepts, expected.concepts, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8)
+
+
+def test_harm_is_the_derivative_in_the_weights(fitted):
+    explainer, *_ = fitted
+    solved = explainer._solved_model()
+    factors, data = solved.factors, solved.data
+    models = LockstepModels(
+        solved.bottleneck,
+        data,
+        torch.ones(N).double(),
+        penalty=factors.penalty,
+        concept_penalties=factors.concept_penalties,
+    )
+    rows, shares = torch.arange(0, N, 3), torch.ones(30, 1, 1).double() / 30
+    harm = models.harm([solved.bottleneck], torch.ones(N, 1).double(), rows, shares)
+    about = LabelTarget("loss", data.labels[rows])
+    adjoint = solve_adjoint(
+        solved.bottleneck,
+        factors,
+        about.derivatives(solved.bottleneck, data.features[rows]),
+        shares[:, :, 0].T,
+    )
+    parts = [p for _, p in first_order(solved.bottleneck, data, adjoint)]
+    expected = torch.cat(parts, dim=1).sum(dim=2)[0]
+    torch.testing.assert_close(harm[:, 0, 0], expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_reweighter_takes_both():
+    X, y, concepts = make_data()
+    clf = ConceptBottleneckClassifier(**MODELS["bounded"])
+    model = InfluenceReweighter(clf, strength=1.0, n_rounds=1, random_state=0)
+    model.fit(X, y, concepts=concepts, is_clean=np.arange(N) < 30)
+    assert np.ptp(model.sample_weight_) > 0
+    assert model.estimator_.coef_[0, 3] >= 0
+
+
+def test_constraints_that_nothing_pulls_against_are_named():
+    # Every label is as frequent with each value.
+    values = np.tile(["no", "yes"], 30)
+    y = np.repeat(np.arange(3), 20)
+    X = np.column_stack([values == "yes", np.ones(60)]).astype(float)
+    clf = ConceptBottleneckClassifier(
+        label_head="ordinal",
+        training="independent",
+        monotonic_cst={"quiet": ["no", "yes"]},
+    )
+    explainer = ConceptInfluenceExplainer(clf)
+    with pytest.warns(InfluenceWarning, match="on quiet: 'no' to 'yes' hold, but hard"):
+        explainer.fit(X, y, concepts=pd.DataFrame({"quiet": values}))
+
+
+@pytest.mark.parametrize("method", ["newton", "leverage"])
+def test_the_only_row_of_a_label_between_others_is_not_removed(method):
+    X, y, concepts = make_data()
+    y[y == 2] = 1
+    y[5] = 2
+    clf = ConceptBottleneckClassifier(label_head="ordinal")
+    explainer = ConceptInfluenceExplainer(clf, method=method)
+    explainer.fit(X, y, concepts=concepts)
+    with pytest.raises(ValueError, match="Training row 5 is the only one of its label"):
+        explainer.influence(X_NEW, Y_NEW)
+    explainer.set_params(method="first_order")
+    assert np.isfinite(explainer.influence(X_NEW, Y_NEW).values).all()
+    y[5] = 3  # the highest label needs no row more than a softmax head does
+    y[y == 0] = 1
+    explainer.set_params(method=method).fit(X, y, concepts=concepts)
+    assert np.isfinite(explainer.influence(X_NEW[:3], [1, 3, 1]).values).all()
