@@ -33,7 +33,9 @@ class LabelHead:
     """The label head, and what goes into it for every listed mistake.
 
     ``softmax(activations @ coef.T + intercept)`` are the probabilities of the labels,
-    with one column of coefficients for two labels: the log-odds of the second.
+    with one column of coefficients for two labels: the log-odds of the second. If the
+    head is ordinal and there are more, there is one column too, and every intercept
+    gives the log-odds of a label above one more of the ranks.
 
     Attributes
     ----------
@@ -47,7 +49,9 @@ class LabelHead:
     columns : list of (int, int)
         First activation of every concept, and the one after its last.
     coef : ndarray of shape (n_classes, n_activations), or (1, n_activations)
-    intercept : ndarray of shape (n_classes,) or (1,)
+    intercept : ndarray of shape (n_classes,), (1,) or (n_classes - 1,)
+    ranks : list of int or None
+        Of every class, 0 for the lowest, if the head is ordinal and has more than two.
     activations : ndarray of shape (n_listed, n_activations)
         After those of the concepts, what is not in the concepts adds to each score, if
         the model has a residual.
@@ -60,6 +64,7 @@ class LabelHead:
     columns: list[tuple[int, int]]
     coef: np.ndarray
     intercept: np.ndarray
+    ranks: list[int] | None
     activations: np.ndarray
 
     @classmethod
@@ -84,8 +89,17 @@ class LabelHead:
             [(int(one.start), int(one.stop)) for one in columns],
             coef,
             model.intercept_,
+            _ranks_of(model),
             activations,
         )
+
+
+def _ranks_of(model: ConceptBottleneckClassifier) -> list[int] | None:
+    """Return the rank of every class if one score serves more than two."""
+    if model.label_head != "ordinal" or len(model.classes_) == 2:
+        return None
+    order = model.label_order_.tolist()
+    return [order.index(label) for label in model.classes_.tolist()]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

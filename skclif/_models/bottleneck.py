@@ -687,6 +687,7 @@ class ConceptBottleneckClassifier(
             about,
             (*names, INTERCEPT),
             pd.RangeIndex(len(activations)) if index is None else index,
+            of_thresholds=self._is_latent(),
         )
 
     def __sklearn_tags__(self) -> Tags:

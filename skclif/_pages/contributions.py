@@ -29,11 +29,11 @@ def contributions_html(result: ConceptContributions) -> str:
     )
 
 
-def _table(result: ConceptContributions, row: int) -> dict[str, Any]:
+def _table(result: ConceptContributions, i: int) -> dict[str, Any]:
     """Return the parts of one row's logits: the largest ones, and all others as one."""
-    values = result.values[row].T  # (n_concepts + 1, n_classes)
+    values = result.values[i].T  # (n_concepts + 1, n_classes)
     totals = values.sum(axis=0)
-    predicted = totals.argmax()
+    predicted = int(result.predicted()[i])
     likeliest = np.sort(np.argsort(-totals, kind="stable")[:_CLASSES])
     order = np.argsort(-np.abs(values[:, predicted]), kind="stable")
     # One line too many is no longer than the line that would replace it.
@@ -43,8 +43,9 @@ def _table(result: ConceptContributions, row: int) -> dict[str, Any]:
         left_out = values[np.setdiff1d(order, shown)].sum(axis=0)
         lines.append((f"{rest:,} more together", left_out[likeliest]))
     return {
-        "about": f"row {format_value(result.index[row])}, "
-        f"predicted {format_value(result.classes[predicted])}",
+        "about": f"row {format_value(result.index[i])}, "
+        f"{'' if result.of_thresholds else 'predicted '}"
+        f"{format_value(result.classes[predicted])}",
         "classes": [format_value(result.classes[k]) for k in likeliest],
         "lines": lines,
         "totals": totals[likeliest].tolist(),

@@ -281,6 +281,7 @@ def _head(head: LabelHead | None) -> _Dict | None:
         "columns": [list(pair) for pair in head.columns],
         "coef": [_numbers(row) for row in head.coef],
         "intercept": _numbers(head.intercept),
+        "ranks": head.ranks,
     }
 
 

@@ -21,7 +21,9 @@ class ConceptContributions:
 
     Contributions are in log-odds, centred over the classes: positive = the concept
     supports the class, against the average class. Their sum over the concepts is the
-    centred logit. ``numpy.asarray`` gives `values`.
+    centred logit. An ordinal label head has thresholds in place of classes: positive =
+    the concept supports a label above, and the sum is the log-odds of one.
+    ``numpy.asarray`` gives `values`.
 
     Attributes
     ----------
@@ -35,6 +37,8 @@ class ConceptContributions:
         row.
     index : Index
         Names of the rows: the index of `X`, or positions.
+    of_thresholds : bool
+        Whether the second axis is of thresholds, the lowest first.
     """
 
     __module__ = "skclif"
@@ -43,6 +47,7 @@ class ConceptContributions:
     classes: np.ndarray
     concepts: tuple[str, ...]
     index: pd.Index
+    of_thresholds: bool = False
 
     def to_frame(self) -> pd.DataFrame:
         """Return every contribution, one per line.
@@ -67,17 +72,33 @@ class ConceptContributions:
         Returns
         -------
         frame : DataFrame
-            Columns and index as in `to_frame`; class is the predicted label.
+            Columns and index as in `to_frame`; class is the predicted label. Of
+            thresholds, it is the highest with a label above it that is more likely than
+            not, or the lowest.
         """
         if not isinstance(k, Integral) or isinstance(k, bool) or k < 0:
             raise ValueError(
                 f"k={k!r} must be a whole number, 0 or more: the concepts per row."
             )
         rows = np.arange(len(self.values))[:, None]
-        predicted = self.values.sum(axis=2).argmax(axis=1)[:, None]
+        predicted = self.predicted()[:, None]
         parts = self.values[rows[:, 0], predicted[:, 0], :-1]
         order = np.argsort(-np.abs(parts), axis=1, kind="stable")[:, :k]
         return self._lines(*np.broadcast_arrays(rows, predicted, order))
+
+    def predicted(self) -> np.ndarray:
+        """Return the place of the class or threshold that `top` is about, by row.
+
+        Returns
+        -------
+        places : ndarray of shape (n_samples,), int
+            Along the second axis of `values`.
+        """
+        sums = self.values.sum(axis=2)
+        places: np.ndarray = sums.argmax(axis=1)
+        if self.of_thresholds:
+            places = np.maximum((sums > 0).sum(axis=1) - 1, 0)
+        return places
 
     def _lines(
         self, rows: np.ndarray, classes: np.ndarray, concepts: np.ndarray
@@ -97,9 +118,12 @@ class ConceptContributions:
     def __repr__(self) -> str:
         """Return one line: what, how many, unit and sign."""
         n_samples, n_classes, _ = self.values.shape
+        to, what = "centred logits (log-odds, positive = supports the class)", "classes"
+        if self.of_thresholds:
+            to, what = "log-odds of a label above (positive = higher)", "thresholds"
         return (
-            "<ConceptContributions to centred logits (log-odds, positive = supports "
-            f"the class): {how_many(n_samples, 'row')} x {n_classes} classes; "
+            f"<ConceptContributions to {to}: {how_many(n_samples, 'row')} x "
+            f"{n_classes} {what}; "
             f"{', '.join(self.concepts[:_SHOWN])}"
             f"{', …' if len(self.concepts) > _SHOWN else ''}>"
         )

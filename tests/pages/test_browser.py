@@ -520,7 +520,13 @@ def _with_data(html, data):
     return html[:start] + as_script(data) + html[end:]
 
 
-KINDS = [("soft", None), ("hard", None), ("logit", None), ("soft", 0.1)]
+KINDS = [
+    ("soft", None, "softmax"),
+    ("hard", None, "softmax"),
+    ("logit", None, "softmax"),
+    ("soft", 0.1, "softmax"),
+    ("soft", 0.1, "ordinal"),
+]
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=str)
@@ -529,8 +535,10 @@ def mixed(request, tmp_path_factory):
     X, y, concepts = make_concept_data(150, seed=1)
     stars = np.searchsorted(np.unique(y), y)
     concepts = concepts.assign(score=np.round(3 + X[:, 0] + X[:, 1], 2))
-    kind, residual_C = request.param
-    clf = ConceptBottleneckClassifier(bottleneck=kind, residual_C=residual_C)
+    kind, residual_C, label_head = request.param
+    clf = ConceptBottleneckClassifier(
+        bottleneck=kind, residual_C=residual_C, label_head=label_head
+    )
     clf.fit(X, stars, concepts=concepts)
     html, _ = make_page()
     data, head = read_data(html), LabelHead.of(clf, X[:2])
@@ -542,6 +550,7 @@ def mixed(request, tmp_path_factory):
         "columns": head.columns,
         "coef": head.coef.tolist(),
         "intercept": head.intercept.tolist(),
+        "ranks": head.ranks,
     }
     data["concepts"] = [
         {"name": n, "values": v and [*([x, x] for x in v), ["", "unannotated"]]}
@@ -549,7 +558,8 @@ def mixed(request, tmp_path_factory):
     ]
     read = {"annotated": None, "predicted": "?", "instead": None}
     (first, *_), proba = data["mistakes"]["rows"], clf.predict_proba(X[:1])[0]
-    first |= {"read": [read] * len(head.names), "behind": [], "label": "0"}
+    true = "0" if label_head == "softmax" else "2"
+    first |= {"read": [read] * len(head.names), "behind": [], "label": true}
     first |= {"predicted": "1", "activations": head.activations[0].tolist()}
     first |= {"probabilities": proba.tolist()}
     data["mistakes"]["rows"] = [first]
@@ -569,7 +579,10 @@ def test_numbers_and_values_of_every_kind_can_be_tried(visit, mixed):
         float(b.get_attribute("data-value")) for b in bars.locator("[data-value]").all()
     ]
     contributions = clf.contributions(X).values[0]
-    np.testing.assert_allclose(found, contributions[1] - contributions[0], atol=1e-6)
+    expected = contributions[1] - contributions[0]
+    if clf.label_head == "ordinal":
+        expected = -contributions[1]  # of a label below the true one, the third
+    np.testing.assert_allclose(found, expected, atol=1e-6)
     is_named = "not in the concepts" in bars.inner_text()
     assert is_named == (clf.residual_C is not None)
     if clf.bottleneck == "logit":

@@ -142,3 +142,23 @@ def test_html_escapes_what_users_wrote():
     assert "script" not in parsed.tags
     assert parsed.text.count(HOSTILE) >= 6
     assert "49" not in parsed.text
+
+
+def test_of_thresholds_it_says_how_high_the_label_is():
+    values = np.zeros((2, 3, 2))
+    values[:, :, 0] = [[-1.0], [2.5]]  # a concept is the same to all thresholds
+    values[:, :, 1] = [2.0, -1.0, -2.0]  # the intercepts
+    names = np.array(["above 1", "above 2", "above 3"])
+    result = ConceptContributions(
+        values, names, ("food", "intercept"), pd.RangeIndex(2), of_thresholds=True
+    )
+    assert repr(result) == (
+        "<ConceptContributions to log-odds of a label above (positive = higher): "
+        "2 rows x 3 thresholds; food, intercept>"
+    )
+    # Log-odds of the rows: 1, -2, -3 and 4.5, 1.5, 0.5.
+    assert result.top(1).to_numpy().tolist() == [
+        ["above 1", "food", -1.0],
+        ["above 3", "food", 2.5],
+    ]
+    assert "row 1, above 3" in result._repr_html_()

@@ -215,6 +215,10 @@ function probabilityBars(one, now, before) {
 function contributionBars(one, activations) {
   const found = contributions(activations, one.predicted, one.label);
   const scale = Math.max(1e-12, ...found.map(Math.abs));
+  const about =
+    HEAD.ranks === null
+      ? `${one.predicted} over ${one.label}`
+      : `a label on the side of ${one.predicted} over ${one.label} and the rest`;
   const names = [
     ...DATA.concepts.map((concept) => bdi(concept.name)),
     ...(found.length > DATA.concepts.length + 1
@@ -235,7 +239,7 @@ function contributionBars(one, activations) {
       found.map((value, j) =>
         h(
           "li",
-          { title: `${signed(value)} log-odds of ${one.predicted} over ${one.label}` },
+          { title: `${signed(value)} log-odds of ${about}` },
           h("span", { class: "what" }, names[j]),
           h(
             "span",
