@@ -46,7 +46,7 @@ def _source(path):
 
 def _runnable():
     for path in [ROOT / "README.md", *PAGES]:
-        if ">>>" in _source(path):
+        if re.search(r"^ *>>>", _source(path), re.M):  # not where it is included
             embeds = "SentenceEmbedder" in _source(path)
             marks = [needs_model, pytest.mark.slow] if embeds else []
             yield pytest.param(path, id=path.name, marks=marks)
