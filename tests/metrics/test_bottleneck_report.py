@@ -337,8 +337,10 @@ def test_without_annotations_gold_concepts_are_unknown():
     gold = report.scores.set_index("model").loc["gold"]
     assert gold.isna().all()
     assert "gold concepts hold is unknown" in report["completeness"].words
-    assert np.isnan(_estimate(report, "completeness", "gold")["value"])
-    assert np.isfinite(_estimate(report, "completeness", "bottleneck")["value"])
+    assert np.isnan(_estimate(report, "completeness", "gold", "share of nats")["value"])
+    assert np.isfinite(
+        _estimate(report, "completeness", "bottleneck", "share of nats")["value"]
+    )
     assert report.concepts.set_index("concept").loc[name, "n_annotated"] == 0
 
 
