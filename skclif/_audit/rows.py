@@ -236,7 +236,7 @@ def notes_on_annotations(held_out: Reviews) -> list[str]:
     """Return a warning about concepts of which no held-out row has an annotation."""
     is_known = held_out.concepts.notna().any()
     none = [str(name) for name, known in is_known.items() if not known]
-    if not none:
+    if not none or not len(held_out):
         return []
     if len(none) == len(is_known):
         what = by_caller("Annotate some of them.", "Pass concepts.")

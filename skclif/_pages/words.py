@@ -19,8 +19,7 @@ FAILURES = {
     DOUBTFUL: "Perhaps the label itself: the concepts as people read them, and nothing "
     f"else, give it less than {LEAST:.0%}.",
     UNKNOWN: "Unknown: not every concept of the text is annotated with a value that "
-    "the model knows, and with those corrected that were read otherwise than by "
-    "people, if any, the label is wrong too.",
+    "the model knows, so one of the others may have been misread.",
 }
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
