@@ -26,6 +26,7 @@ from .._results.suspects import (
     WRONG_IS_NOT_HARMFUL,
     SuspectFrame,
     counts_by_path,
+    told_apart,
 )
 from .._results.validation import ValidationResult
 from .._results.words import how_many
@@ -164,7 +165,8 @@ def _(suspects: SuspectFrame) -> Sheet:
     facts = [
         (in_short(path), f"{n:,} of {of:,} probably wrong") for path, n, of in counts
     ]
-    shown = pd.DataFrame(suspects).head(_LINES)
+    told = told_apart(suspects)
+    shown = told.head(_LINES)
     rest = shown.drop(columns=[*SHOWN, *LESS], errors="ignore")
     heads = columns(*SHOWN, numbers=["row"])
     if len(rest.columns):
@@ -178,13 +180,14 @@ def _(suspects: SuspectFrame) -> Sheet:
         if known:
             cells.append(passage(known, known))
         lines.append(cells)
-    first = Table("The most suspect", heads, lines)
+    tables = [Table("The most suspect", heads, lines)] if lines else []
     more = ""
-    if len(suspects) > _LINES:
-        hidden = how_many(len(suspects) - _LINES, "more line")
+    if len(told) > _LINES:
+        hidden = how_many(len(told) - _LINES, "more line")
         more = f"… and {hidden}. It is a DataFrame: filter and sort it as one."
-    about = f"{how_many(len(suspects), 'value')} judged, the most suspect first"
-    return Sheet("Suspects", about, [first], notes, more, facts[:_FACTS])
+    about = f"{how_many(len(suspects), 'value')} judged"
+    about += ", the most suspect first" if lines else ""
+    return Sheet("Suspects", about, tables, notes, more, facts[:_FACTS])
 
 
 @sheet_of.register

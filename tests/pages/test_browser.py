@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import time
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -513,6 +514,26 @@ def test_chosen_values_give_what_intervene_gives(visit, audited, file, data):
         bars = page.locator("#mistakes .bench .paths [data-value]").all()
         shown = [float(bar.get_attribute("data-value")) for bar in bars]
         np.testing.assert_allclose(shown, found[said] - found[true], atol=1e-6)
+
+
+def test_only_what_people_read_can_be_set_to_what_they_read(
+    visit, file, data, tmp_path
+):
+    button = {"name": "As people read it"}
+    page = visit(file, "mistakes")
+    page.get_by_role("button", **button).click()
+    first = data["mistakes"]["rows"][0]["read"]
+    for concept, one in zip(data["concepts"], first, strict=True):
+        value = page.get_by_label(f"Value of {concept['name']}", exact=True)
+        assert value.input_value() == (one["annotated"] or "")
+    unread = deepcopy(data)
+    for one in unread["mistakes"]["rows"][0]["read"]:
+        one["annotated"] = None
+    path = tmp_path / "page.html"
+    path.write_text(_with_data(file.read_text(encoding="utf-8"), unread))
+    page = visit(path, "mistakes")
+    assert page.get_by_role("button", name="As predicted").count() == 1
+    assert page.get_by_role("button", **button).count() == 0
 
 
 def _with_data(html, data):

@@ -349,6 +349,28 @@ def test_suspects_say_of_what_nothing_can_be_said():
     for text in (read(suspects), repr(suspects)):
         assert "Nothing can be said of: label." in text
         assert "label 8 of 15" not in text
+    # Values that are all alike are neither listed nor counted as lines that are left.
+    listed = repr(suspects).splitlines()
+    assert not [line for line in listed if " label " in line]
+    assert listed[-1] == "… and 5 more lines."
+    assert "… and 5 more lines." in read(suspects)
+
+
+def test_suspects_of_which_nothing_can_be_said_have_no_list():
+    suspects = make_suspects()
+    suspects.attrs["unknown"] = ["label", f"food {PLAIN}"]
+    first, *rest = repr(suspects).splitlines()
+    assert first == "<Suspects: 30 values judged; nothing can be said of any of them>"
+    assert len(rest) == 2
+    assert "most suspect" not in read(suspects)
+    assert "<table" not in suspects._repr_html_()
+
+
+def test_a_value_that_is_as_probably_wrong_as_right_counts():
+    suspects = make_suspects(n=2)
+    suspects["probability_wrong"] = [0.5, 0.499]
+    assert "probably wrong: label 1 of 1" in repr(suspects)
+    assert "food 0 of 1" in repr(suspects).replace(f" {PLAIN}", "")
 
 
 def test_suspects_without_their_columns_are_shown_as_a_frame():
