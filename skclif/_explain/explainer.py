@@ -121,8 +121,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     device : str, default="cpu"
         Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
     verbose : int, default=0
-        If positive, all methods show progress on stderr, with the time left: what takes
-        more than two seconds. That of `fit` is the estimator's own.
+        If positive, all methods show progress on stderr, with the time left, as
+        soon as a call has taken two seconds. That of `fit` is the estimator's own.
 
     Attributes
     ----------

@@ -151,7 +151,7 @@ class ConceptBottleneckClassifier(
         Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Fitted attributes are
         NumPy arrays wherever they were computed.
     verbose : int, default=0
-        If positive, show progress on stderr: what takes more than two seconds.
+        If positive, show progress on stderr as soon as a fit has taken two seconds.
 
     Attributes
     ----------
