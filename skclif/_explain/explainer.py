@@ -1170,7 +1170,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     def _training_frame(self) -> pd.DataFrame:
         rows = TrainingRows(**self._training)
-        known = dict(self._readable)
+        known = {**self._texts(), "label": self._readable["label"]}
         for name, values in annotations_of(self._heads(), rows).items():
             known[column_of_concept(name, known)] = values
         return pd.DataFrame(known)

@@ -224,7 +224,8 @@ def _(suggestions: EditSuggestions) -> Sheet:
         cells = [words(line["row"]), words(_change(line["kind"], line["path"]))]
         is_weight = line["kind"] in ("reweight", "drop")
         for value in (line["current"], line["proposed"]):
-            cells.append(words(f"weight {in_short(value)}" if is_weight else value))
+            is_given = is_weight and not pd.isna(value)
+            cells.append(words(f"weight {in_short(value)}" if is_given else value))
         is_clear = abs(line["effect"]) > _CLEAR * line["std_error"]
         helps_or_hurts = good if is_clear else None
         cells.append(effect(line["effect"], helps_or_hurts, ("helps", "hurts")))
