@@ -181,6 +181,8 @@ def _(suspects: SuspectFrame) -> Sheet:
     facts = [
         (in_short(path), f"{n:,} of {of:,} probably wrong") for path, n, of in counts
     ]
+    if len(facts) > _FACTS:
+        facts[_FACTS:] = [("…", how_many(len(facts) - _FACTS, "more path"))]
     shown = pd.DataFrame(suspects).head(_LINES)
     rest = shown.drop(columns=[*SHOWN, *LESS], errors="ignore")
     heads = columns(*SHOWN, numbers=["row"])
@@ -201,7 +203,7 @@ def _(suspects: SuspectFrame) -> Sheet:
         hidden = how_many(len(suspects) - _LINES, "more line")
         more = f"… and {hidden}. It is a DataFrame: filter and sort it as one."
     about = f"{how_many(len(suspects), 'value')} judged, the most suspect first"
-    return Sheet("Suspects", about, [first], notes, more, facts[:_FACTS])
+    return Sheet("Suspects", about, [first], notes, more, facts)
 
 
 @sheet_of.register

@@ -372,6 +372,7 @@ def test_suspects_of_no_values_and_of_many_paths():
     many = make_suspects()
     many["path"] = [f"path {i % 15}" for i in range(30)]
     assert repr(many).count(" of 2") == 8
+    assert "… 3 more paths" in read(many)
     assert "…>" in repr(many)
 
 
