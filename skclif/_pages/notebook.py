@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._inputs.annotations import NOT_IN_CONCEPTS
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.bottleneck_report import BottleneckReport
 from .._results.comparison import EditComparison, PairedChange
@@ -273,7 +274,10 @@ def _logit_table(result: ConceptContributions, i: int) -> Table:
     likeliest = np.sort(np.argsort(-totals, kind="stable")[:_LABELS])
     order = np.argsort(-np.abs(values[:-1, predicted]), kind="stable")
     # One line too many is no longer than the line that would replace it.
-    named = order if len(order) <= _CONCEPTS + 1 else order[:_CONCEPTS]
+    named = list(order if len(order) <= _CONCEPTS + 1 else order[:_CONCEPTS])
+    # What goes past the concepts hides among no others.
+    past = [j for j in order if result.concepts[j] == NOT_IN_CONCEPTS]
+    named += [j for j in past if j not in named]
     parts = [(in_short(result.concepts[j]), values[j]) for j in named]
     if rest := len(order) - len(named):
         left_out = values[np.setdiff1d(order, named)].sum(axis=0)

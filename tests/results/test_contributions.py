@@ -139,6 +139,15 @@ def test_html_of_many_concepts_and_labels_still_adds_up():
     assert shown in text
 
 
+def test_html_names_what_is_not_in_the_concepts_however_small():
+    names = (*(f"concept{j}" for j in range(30)), "not in the concepts", "intercept")
+    values = np.ones((1, 2, 32))
+    values[0, :, 30] = 0.001
+    text = _Cells(_result(1, values=values, concepts=names)._repr_html_()).text
+    assert "not in the concepts+0.00100" in text.replace("\n", "")
+    assert "22 more together" in text
+
+
 def test_html_of_no_rows_and_of_zeros():
     assert "<table>" not in _result(0)._repr_html_()
     assert len(_result(0)) == 0 and len(_result(3)) == 3
