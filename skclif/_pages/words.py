@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -29,6 +30,14 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or pd.isna(value):
         return "–"
     return _typeset(f"{value:#.{digits}g}")
+
+
+def amount(value: float) -> str:
+    """Return a value that people wrote or a model predicts, never less than whole."""
+    if not math.isfinite(value):
+        return _typeset(str(value))
+    n_whole = len(f"{abs(value):.0f}")
+    return _typeset(f"{value:.{n_whole if n_whole > 4 else 4}g}")
 
 
 def signed(value: float, digits: int = 3) -> str:
