@@ -28,8 +28,8 @@ needs_git = pytest.mark.skipif(
 )
 NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost"}
 MARKS = {
-    "baselines": [needs_model],
-    # It runs an earlier commit too, and is the longest of all.
+    # These two are the longest: one fits every baseline, one runs an earlier commit too.
+    "baselines": [needs_model, pytest.mark.full],
     "compare": [needs_git, needs_model, pytest.mark.full],
     "embedding": [needs_model],
     "embedding_search": [needs_model],
