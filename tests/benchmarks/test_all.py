@@ -28,7 +28,7 @@ needs_git = pytest.mark.skipif(
 )
 NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost"}
 MARKS = {
-    # These two are the longest: one fits every baseline, one runs an earlier commit too.
+    # The two longest: one fits every baseline, one runs an earlier commit too.
     "baselines": [needs_model, pytest.mark.full],
     "compare": [needs_git, needs_model, pytest.mark.full],
     "embedding": [needs_model],
