@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .._inputs.annotations import Annotations, ConceptSchema, plain_value, value_code
 from .._inputs.orders import order_of, sorted_order
@@ -188,7 +189,7 @@ def _label_order(
     given = [plain_value(value) for value in label_order]
     # Labels that no row has are left out: a fold may lack one. A wrong spelling is seen
     # all the same, because then a label of y is missing.
-    if len(given) != len(set(given)) or not set(given) >= set(listed):
+    if not _are_distinct(given) or not set(given) >= set(listed):
         raise ValueError(
             f"label_order={given} must have each label of y once, from lowest to "
             f"highest; the labels are {listed}."
@@ -260,7 +261,7 @@ def _listed(name: str, asked: Any, values: np.ndarray) -> list[Any] | None:
             f"{asked!r}; the values are {known}."
         )
     listed = [plain_value(value) for value in asked]
-    if len(listed) < 2 or len(set(listed)) < len(listed):
+    if len(listed) < 2 or not _are_distinct(listed):
         raise ValueError(
             f"monotonic_cst[{name!r}]={listed} must have two or more different values, "
             f"in the order in which the label must not fall; the values are {known}."
@@ -290,6 +291,12 @@ def _warn_of_gone(monotonic_cst: Any, schema: ConceptSchema) -> None:
                     f"{values.tolist()}.",
                     UserWarning,
                 )
+
+
+def _are_distinct(listed: list[Any]) -> bool:
+    """Whether they are values, each once; a list in a list is none."""
+    are_values = all(pd.api.types.is_scalar(value) for value in listed)
+    return are_values and len(set(listed)) == len(listed)
 
 
 def _code(values: np.ndarray | None, value: Any) -> int:
