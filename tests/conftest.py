@@ -35,6 +35,7 @@ def bars(monkeypatch, capfd):
     """
     from skclif._inputs import progress
 
+    monkeypatch.setattr(progress, "can_draw_again", lambda stream: True)
     monkeypatch.setattr(progress, "DELAY", 0)
     monkeypatch.setattr(progress, "INTERVAL", 0)
 

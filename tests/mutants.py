@@ -322,6 +322,20 @@ MUTANTS = [
     ),
     Mutant(
         "_audit",
+        "elif is_read is not None and not is_read[row]:",
+        "elif False:",
+        "no stage is named of rows that nobody read",
+        ("tests/audit/test_corrections.py",),
+    ),
+    Mutant(
+        "_results",
+        'return frame[~frame["path"].isin(suspects.attrs.get(UNKNOWN, []))]',
+        "return frame",
+        "suspects of which nothing can be said are not listed",
+        ("tests/pages/test_notebook.py",),
+    ),
+    Mutant(
+        "_audit",
         "if is_nearer and (more < total).all():",
         "if is_nearer:",
         "the last rows of a label are trained on, whatever their group",

@@ -16,7 +16,10 @@ from .rows import Reviews
 
 # What failed in a mistake. A concept was misread if the label comes right once every
 # value that was read otherwise than people read it is corrected, and no other value is.
+# If it does not, and people did not read all concepts of the row, it may be one of the
+# others that was misread, so that nothing else can be said either.
 MISREAD, LABEL_HEAD, DOUBTFUL = "concept misread", "label head", "doubtful label"
+UNKNOWN = "unknown"
 # A label is doubtful if the concepts as people read them, and nothing else, give it
 # less than this probability.
 LEAST = 0.1
@@ -90,6 +93,14 @@ def known_concepts(
             given = np.where(codes[name] >= 0, given, None)
         known[name] = pd.Series(given, dtype=object)
     return pd.DataFrame(known)
+
+
+def never_annotated(
+    model: ConceptBottleneckClassifier, concepts: pd.DataFrame
+) -> list[str]:
+    """Return the concepts of which no row has an annotation that the model knows."""
+    known = known_concepts(model, concepts)
+    return [str(name) for name, column in known.items() if column.isna().all()]
 
 
 def spreads_of(model: ConceptBottleneckClassifier, train: Reviews) -> dict[str, float]:
@@ -172,6 +183,7 @@ def what_failed(
     mended: np.ndarray,
     gold: np.ndarray,
     least: float = LEAST,
+    is_read: np.ndarray | None = None,
 ) -> list[Any]:
     """Return the stage that failed in each row; None if the prediction is right.
 
@@ -184,6 +196,9 @@ def what_failed(
         concepts, as `correct` returns them, and of the gold model.
     least : float
         A label is doubtful below this probability.
+    is_read : ndarray of shape (n_rows,), bool, default=None
+        Whether the row has annotations of all concepts, of values that the model knows.
+        None if all rows have.
     """
     codes = np.searchsorted(classes, labels)
     rows = np.arange(len(labels))
@@ -193,6 +208,8 @@ def what_failed(
             failed.append(None)
         elif mended[row].argmax() == code:
             failed.append(MISREAD)
+        elif is_read is not None and not is_read[row]:
+            failed.append(UNKNOWN)
         elif max(corrected[row, code], gold[row, code]) < least:
             failed.append(DOUBTFUL)
         else:

@@ -10,6 +10,7 @@ from .._storage.cells import HASH_PREFIX
 from ..exceptions import DataFileError
 from .decision_lines import Line
 from .decision_values import path_of
+from .option_names import by_caller, table_name
 from .revisions import CHANGES, Revision, current_value
 from .rows import short_hash
 from .spreadsheets import (
@@ -20,10 +21,6 @@ from .spreadsheets import (
     same_hash,
 )
 
-_ALL_IDS = (
-    "id and text_hash of every training row are in influence.csv, as train_id and "
-    "train_text_hash."
-)
 _LONGEST_CELL = 32_767  # characters; Excel cuts the rest
 
 
@@ -71,8 +68,8 @@ class Rows:
         where, position = line["where"], self.positions.get(line["id"])
         if position is None:
             if not line["id"]:
-                raise DataFileError(f"{where}: the column id is empty. {_ALL_IDS}")
-            unknown = f"there is no such row. {_ALL_IDS}"
+                raise DataFileError(f"{where}: the column id is empty. {_all_ids()}")
+            unknown = f"there is no such row. {_all_ids()}"
             said = self.elsewhere.get(line["id"], unknown).removesuffix(".")
             raise DataFileError(f"{where}: of the row {line['id']!r}: {said}.")
         rows = self.revision.rows
@@ -130,21 +127,36 @@ class Rows:
             )
 
 
+def _all_ids() -> str:
+    return (
+        f"id and text_hash of every training row are in {table_name('influence')}, as "
+        "train_id and train_text_hash."
+    )
+
+
+def _like(said: str, digest: str) -> str:
+    """Return the hash of a text as files write it, or as the hash that was said."""
+    prefix = HASH_PREFIX if said.startswith(HASH_PREFIX) else by_caller(HASH_PREFIX, "")
+    return prefix + short_hash(digest)
+
+
 def _check_text(line: Line, digest: str, audited: str | None) -> None:
     where = line["where"]
     if not same_hash(line["text_hash"], short_hash(digest)):
         raise DataFileError(
             f"{where}: the text of {line['id']!r} is not the one that was decided on: "
-            f"its hash is {HASH_PREFIX}{short_hash(digest)}, not "
-            f"{line['text_hash']!r}. Take the line from the present suspects.csv or "
-            "suggestions.csv, and decide again."
+            f"its hash is {_like(line['text_hash'], digest)}, not "
+            f"{line['text_hash']!r}. Take the line from the present "
+            f"{table_name('suspects')} or {table_name('suggestions')}, and decide "
+            "again."
         )
     text = line.get("text")
     if text and digest not in _digests(text) and not _is_text(text, audited):
         raise DataFileError(
             f"{where}: the text of {line['id']!r} in this file is not the one that "
             "was audited. If it was changed by mistake, restore it or leave out the "
-            "column text; if the review itself is to change, audit it again."
+            "column text; if the review itself is to change, "
+            f"{by_caller('audit it again', 'fit the explainer to it')}."
         )
 
 

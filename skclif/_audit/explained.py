@@ -24,12 +24,12 @@ from .findings import Audit, audit
 from .models import Models, messages, warnings_of
 from .option_names import arguments_kept
 from .revisions import Revision, as_arguments
-from .rows import Reviews, notes_on_size, notes_on_split, tidy
-
-NO_ANNOTATIONS = (
-    "No annotation of the held-out rows was given: how well concepts are predicted, "
-    "where mistakes begin and what corrected concepts would be worth remains unknown. "
-    "Pass concepts."
+from .rows import (
+    Reviews,
+    notes_on_annotations,
+    notes_on_size,
+    notes_on_split,
+    tidy,
 )
 
 
@@ -105,11 +105,9 @@ def audit_explained(
             seed=seed,
             ordinal=ordinal,
         )
-    parts = train.used(), held_out
-    notes = [*notes_on_size(*parts), *notes_on_split(*parts)]
-    if found.concepts and not held_out.concepts.notna().to_numpy().any():
-        notes.append(NO_ANNOTATIONS)
-    return found, notes
+        parts = train.used(), held_out
+        notes = [*notes_on_size(*parts), *notes_on_annotations(held_out)]
+    return found, [*notes, *notes_on_split(*parts)]
 
 
 def accepted(
@@ -125,7 +123,8 @@ def accepted(
         Ids of other rows, and why they are not meant.
     path : Path
     """
-    found = read_decisions(path, revision, elsewhere)
+    with arguments_kept():
+        found = read_decisions(path, revision, elsewhere)
     return as_arguments(found.changes, revision.rows.positions())
 
 

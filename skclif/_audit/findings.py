@@ -48,9 +48,11 @@ class Audit:
         The held-out rows: id, text_hash, group, text, label, predicted, loss,
         ``p=<class>``, the same of the black box, of the model with all annotations in
         place of its predictions (``corrected_``), and of a model that sees annotations
-        alone (``gold_``); failed (the stage that failed in a mistake); and of each
-        concept ``annotated:``, ``predicted:``, ``p_annotated:<concept>`` and
-        ``label_if_corrected:<concept>``, where it was misread.
+        alone (``gold_``), these two only if every concept is annotated in some row;
+        failed (the stage that failed in a mistake, "unknown" if annotations are missing
+        to say it); and of each concept ``annotated:``, ``predicted:``,
+        ``p_annotated:<concept>`` and ``label_if_corrected:<concept>``, where it was
+        misread.
     influence : DataFrame
         One line a target and training row. target "all" is the mean loss of the
         held-out rows, on which every training row has a line; target "row" is the

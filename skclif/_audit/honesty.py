@@ -35,12 +35,12 @@ def honesty(
     seed : int
     """
     model = models.model
-    if models.black_box is None or not len(held_out):
+    if models.black_box is None or models.gold is None or not len(held_out):
         return None
-    columns = [f"p={format_value(value)}" for value in model.classes_]
+    columns = [f"black_box_p={format_value(value)}" for value in model.classes_]
     known = {
-        who: predictions[[f"{who}_{column}" for column in columns]].to_numpy()
-        for who in ("black_box", "gold")
+        "black_box": predictions[columns].to_numpy(),
+        "gold": models.gold.predict_proba(held_out),
     }
     return report_on(model, _rows(train), _rows(held_out), known, seed)
 

@@ -76,6 +76,16 @@ def arguments_kept() -> Iterator[None]:
         _is_command.reset(token)
 
 
+def by_caller(command: str, python: str) -> str:
+    """Return the words for whoever reads a message: of a command, or of Python."""
+    return command if _is_command.get() else python
+
+
+def table_name(name: str) -> str:
+    """Return what a table of an audit is called: a file, or part of a report."""
+    return by_caller(f"{name}.csv", f"report.{name}")
+
+
 def in_options(message: str) -> str:
     """Return a message with options of the command in place of arguments."""
     if not _is_command.get():

@@ -9,7 +9,13 @@ import pandas as pd
 
 from .._inputs.annotations import format_value
 from .._models.bottleneck import ConceptBottleneckClassifier
-from .corrections import correct, value_codes, what_failed
+from .corrections import (
+    correct,
+    known_concepts,
+    never_annotated,
+    value_codes,
+    what_failed,
+)
 from .kinds import in_order
 from .models import Models
 from .rows import Reviews, tidy
@@ -31,14 +37,15 @@ def held_out_predictions(models: Models, held_out: Reviews) -> pd.DataFrame:
         return pd.DataFrame(table)
     corrected, mended, labels = correct(model, held_out, models.spreads)
     gold = models.gold.predict_proba(held_out)
-    for prefix, other in {
-        "black_box_": models.black_box.predict_proba(X),
-        "corrected_": corrected,
-        "gold_": gold,
-    }.items():
+    others = {"black_box_": models.black_box.predict_proba(X)}
+    if not never_annotated(model, held_out.concepts):
+        others |= {"corrected_": corrected, "gold_": gold}
+    for prefix, other in others.items():
         table |= label_columns(classes, other, held_out, prefix)
+    is_read = known_concepts(model, held_out.concepts).notna().all(axis=1)
+    every = proba, corrected, mended, gold
     table["failed"] = what_failed(
-        held_out.labels, classes, proba, corrected, mended, gold
+        held_out.labels, classes, *every, is_read=is_read.to_numpy()
     )
     return pd.DataFrame(table | _concept_columns(model, held_out, labels))
 

@@ -13,6 +13,7 @@ from .._inputs.annotations import format_value, plain_value
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._results.words import how_many
 from .models import Models
+from .option_names import table_name
 from .predictions import label_columns
 from .rows import Reviews
 
@@ -187,8 +188,8 @@ def doubts_of(learned: list[Learning], advice: str = "") -> list[str]:
         if label.is_none:
             through = "Through these concepts, nothing" if concepts else "Nothing"
             little = (
-                f"{through} was learned of the labels. So suspects.csv lists no label, "
-                "and influence on them and suggestions mean little."
+                f"{through} was learned of the labels. So {table_name('suspects')} "
+                "lists no label, and influence on them and suggestions mean little."
             )
         doubts.append(
             f"{who} is {how} always saying the most common label "
@@ -201,7 +202,7 @@ def doubts_of(learned: list[Learning], advice: str = "") -> list[str]:
         doubts.append(
             f"Nothing was learned of {how_many(len(nothing), 'concept')}: "
             f"{scores}; no more than chance could give. "
-            f"So suspects.csv lists no annotation of "
+            f"So {table_name('suspects')} lists no annotation of "
             f"{'it' if len(nothing) == 1 else 'them'}, and paths through "
             f"{'it' if len(nothing) == 1 else 'them'} mean little."
         )
@@ -240,6 +241,8 @@ def metrics_of(
     label = {"model": _label_quality(predictions, model.classes_)}
     if black_box is not None:
         for who in ("corrected", "gold", "black_box"):
+            if f"{who}_predicted" not in predictions:  # without annotations
+                continue
             label[who] = _label_quality(predictions, model.classes_, f"{who}_")
     label["majority"] = _majority_quality(train.labels, predictions, model.classes_)
     metrics: dict[str, Any] = {"label": label}

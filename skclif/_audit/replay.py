@@ -37,6 +37,7 @@ _DATA = {
     "features": "the vectors of the texts",
     "weights": "the weights of the rows",
 }
+_PARTS = ("ids", "data", "target", "concepts", "groups")
 _MAKES_NO_MODEL = "it changes neither the rows nor the model"
 _NOTHING_TO_COMPARE = (
     "the bits of the model differ, and the record has no numbers to compare with"
@@ -85,6 +86,10 @@ def replay(
     ------
     FileNotFoundError
         If there is no trail.
+    IsADirectoryError
+        If `trail` is a folder.
+    TypeError
+        If `data` is not what :func:`skclif.datasets.load_reviews` returns.
     TrailError
         If the trail was altered, or holds no fit.
     ValueError
@@ -119,6 +124,7 @@ def replay(
     if not trail.path.exists():
         raise FileNotFoundError(f"There is no file {str(trail.path)!r}.")
     records = trail.read()
+    _check_data(data)
     first = last_fit(records)
     check_content(first)
     rows = Reviews.from_parts(
@@ -151,6 +157,21 @@ def replay(
 
 
 replay.__module__ = "skclif"
+
+
+def _check_data(data: Any) -> None:
+    missing = [name for name in _PARTS if not hasattr(data, name)]
+    if not missing:
+        return
+    said = type(data).__name__
+    if isinstance(data, str | os.PathLike):
+        said = f"the path {os.fspath(data)!r}"
+    raise TypeError(
+        "data must be the rows as load_reviews of skclif.datasets returns them, with "
+        f"{', '.join(_PARTS)}, got {said}. Read the file with the arguments that it "
+        "was audited with, or use the command skclif replay FOLDER FILE, which "
+        "remembers them."
+    )
 
 
 def replay_rows(

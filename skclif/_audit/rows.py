@@ -15,6 +15,7 @@ from .._inputs.annotations import Annotations, ConceptSchema, format_value, plai
 from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError, ManyValuesWarning
 from .kinds import as_classes, notes_on_numbers, refuse_amounts
+from .option_names import by_caller
 
 LEAST_PROBABILITY = 0.05  # of being wrong, for a label or annotation to be listed
 FEWEST_ROWS = 50  # to train on, for figures to mean anything
@@ -227,7 +228,29 @@ def check_parts(
     if train.concepts.shape[1]:
         _refuse_single_values(train.concepts)
         notes += _unseen_values(schema_of(train, kinds), held_out)
+    notes += notes_on_annotations(held_out)
     return notes + notes_on_split(train, held_out)
+
+
+def notes_on_annotations(held_out: Reviews) -> list[str]:
+    """Return a warning about concepts of which no held-out row has an annotation."""
+    is_known = held_out.concepts.notna().any()
+    none = [str(name) for name, known in is_known.items() if not known]
+    if not none or not len(held_out):
+        return []
+    if len(none) == len(is_known):
+        what = by_caller("Annotate some of them.", "Pass concepts.")
+        return [
+            "No held-out row has an annotation: how well concepts are predicted, where "
+            "mistakes begin and what corrected concepts would be worth remains "
+            f"unknown. {what}"
+        ]
+    they_are = "it is" if len(none) == 1 else "they are"
+    return [
+        f"No held-out row has an annotation of {_listing(none)}: how well {they_are} "
+        "predicted, what all concepts as people read them would be worth, and where "
+        "most mistakes begin remains unknown."
+    ]
 
 
 def notes_on_split(train: Reviews, held_out: Reviews) -> list[str]:

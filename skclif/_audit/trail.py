@@ -74,6 +74,8 @@ class AuditTrail:
 
         Raises
         ------
+        IsADirectoryError
+            If the trail is a folder.
         TrailError
             If a record was altered, removed or inserted, or has another format.
 
@@ -84,6 +86,7 @@ class AuditTrail:
         """
         if not self.path.exists():
             return []
+        self._refuse_folder()
         written = self.path.read_bytes()
         if not written.endswith(b"\n"):
             # Readers take no lock. Bytes are only ever added behind whole records, so a
@@ -93,6 +96,13 @@ class AuditTrail:
             wait_for_writer(self.path)
             written = self.path.read_bytes()
         return self._records(written)[0]
+
+    def _refuse_folder(self) -> None:
+        if self.path.is_dir():
+            raise IsADirectoryError(
+                f"{str(self.path)!r} is a folder, and a trail is a file. The folder of "
+                f"an audit holds its trail as {str(self.path / 'trail.jsonl')!r}."
+            )
 
     def append(
         self,
@@ -125,6 +135,8 @@ class AuditTrail:
 
         Raises
         ------
+        IsADirectoryError
+            If the trail is a folder.
         TrailError
             If the trail was altered.
         ValueError
@@ -152,6 +164,7 @@ class AuditTrail:
             raise ValueError(
                 f"The record cannot be written as JSON in UTF-8: {error}."
             ) from error
+        self._refuse_folder()
         self.path.touch()
         # Not buffered: what a full disk refuses must not be written on closing.
         with (

@@ -102,8 +102,8 @@ def compare_baselines(
     on_model : callable, default=None
         Called with each line of the table as soon as it is there.
     verbose : int, default=0
-        If positive, show the progress of each model on stderr, with the time left: what
-        takes more than two seconds.
+        If positive, show the progress of each model on stderr, with the time left, as
+        soon as the whole comparison has taken two seconds.
 
     Returns
     -------
@@ -153,9 +153,8 @@ def compare_baselines(
     check_verbose(verbose)
     folds = _folds(cv, texts, y, groups, rng)
     seed = int(rng.randint(2**31))
-    rows = []
+    rows, progress = [], Progress(verbose)
     for baseline in baselines(vectors, annotations is not None):
-        progress = Progress(verbose)
         with progress.stage(f"Model {baseline.name!r}", len(folds)) as done:
             row = _measured(baseline, texts, y, annotations, folds, seed, done)
         if baseline.name == "vectors":

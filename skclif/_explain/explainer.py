@@ -47,6 +47,7 @@ from .._results.edits import EditResult
 from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
 from .._results.validation import ValidationResult
+from .._results.words import column_of_concept
 from ..numerics.bottleneck import concept_effects, mean_activations
 from ..numerics.hessians import Factors
 from ..numerics.sparse import Matrix
@@ -121,8 +122,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     device : str, default="cpu"
         Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
     verbose : int, default=0
-        If positive, all methods show progress on stderr, with the time left: what takes
-        more than two seconds. That of `fit` is the estimator's own.
+        If positive, all methods show progress on stderr, with the time left, as
+        soon as a call has taken two seconds. That of `fit` is the estimator's own.
 
     Attributes
     ----------
@@ -1169,8 +1170,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     def _training_frame(self) -> pd.DataFrame:
         rows = TrainingRows(**self._training)
-        annotations = annotations_of(self._heads(), rows)
-        return pd.DataFrame({**self._readable, **annotations})
+        known = {**self._texts(), "label": self._readable["label"]}
+        for name, values in annotations_of(self._heads(), rows).items():
+            known[column_of_concept(name, known)] = values
+        return pd.DataFrame(known)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(

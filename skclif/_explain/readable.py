@@ -11,13 +11,21 @@ from .._inputs.training_rows import TrainingRows
 from .._models.fitted import FittedHeads
 from ..numerics.sparse import Matrix
 
+# Columns of results that stand next to those of texts.
+_NAMED = {"target", "row", "group", "influence", "path", "label", "value", "kind"}
+_NAMED |= {"current", "proposed", "effect", "std_error", "probability_wrong", "loss"}
+_NAMED |= {"margin", "self_influence", "probability_proposed", "rank", "outcome"}
+_NAMED |= {"before", "after", "loss_before", "loss_after"}
+
 
 def texts_of(X: Any) -> dict[str, np.ndarray]:
     """Return the texts of rows by column name; nothing for numbers."""
     if isinstance(X, pd.DataFrame):
         texts = {n: c for n, c in X.items() if pd.api.types.is_string_dtype(c)}
         return {
-            "text" if len(texts) == 1 else str(name): column.to_numpy(dtype=object)
+            "text" if len(texts) == 1 else _column_of(name): column.to_numpy(
+                dtype=object
+            )
             for name, column in texts.items()
         }
     array = np.asarray(X, dtype=object) if isinstance(X, list | tuple) else X
@@ -27,6 +35,11 @@ def texts_of(X: Any) -> dict[str, np.ndarray]:
     if array.ndim == 1 and len(array) and isinstance(array[0], str):
         return {"text": array.astype(object)}
     return {}
+
+
+def _column_of(name: Any) -> str:
+    """Return the column of texts in results, where other columns have names."""
+    return f"text {name}" if str(name) in _NAMED else str(name)
 
 
 def with_texts_below(

@@ -6,11 +6,14 @@ from copy import copy
 from typing import Any
 
 import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.validation import check_is_fitted
 
@@ -86,6 +89,7 @@ def fit_leading(estimator: Any, X: Any, y: Any, **params: Any) -> Any:
         leading = estimator[:-1]
         _refuse_texts_in_arrow(X)
         _refuse_tables_of_texts(leading[0], X)
+        _refuse_missing_texts(leading, X)
         X = leading.fit_transform(X, y, **_requested(leading, params))
         estimator.steps[:-1] = leading.steps
     return fit_leading(estimator.steps[-1][1], X, y, **params)
@@ -95,6 +99,7 @@ def transform_parts(estimator: Any, X: Any) -> Any:
     """Return the features that a fitted estimator's final step sees."""
     while isinstance(estimator, Pipeline | FrozenEstimator):
         if isinstance(estimator, Pipeline) and len(estimator) > 1:
+            _refuse_missing_texts(estimator, X)
             X = estimator[:-1].transform(X)
         estimator = _inside(estimator)
     return X
@@ -127,6 +132,37 @@ def _refuse_tables_of_texts(step: Any, X: Any) -> None:
             "that column, for example X['text'], or put a ColumnTransformer with a "
             f"{name} for each column of texts before the classifier."
         )
+
+
+def _refuse_missing_texts(step: Any, X: Any, where: str = "") -> None:
+    """Refuse a missing text where a vectoriser would read it, and say in which row."""
+    if isinstance(step, Pipeline):
+        _refuse_missing_texts(step.steps[0][1], X, where)
+    elif isinstance(step, FeatureUnion):
+        for _, part in step.transformer_list:
+            _refuse_missing_texts(part, X, where)
+    elif isinstance(step, ColumnTransformer) and isinstance(X, pd.DataFrame):
+        for _, part, column in step.transformers:
+            if isinstance(column, str) and column in X:
+                of_column = f" in the column {column!r}"
+                _refuse_missing_texts(part, X[column], of_column)
+    elif _reads_texts_alone(step) and getattr(X, "ndim", 1) == 1:
+        texts = pd.Series([*X], dtype=object)
+        rows = np.flatnonzero(texts.isna())
+        if len(rows):
+            raise ValueError(
+                f"X has a missing text{where}: row {rows[0]} (counted from 0) holds "
+                f"{texts[rows[0]]!r}. {type(step).__name__} needs a string in every "
+                "row; fill the gaps with '', or drop the rows."
+            )
+
+
+def _reads_texts_alone(step: Any) -> bool:
+    """Return whether a step is a vectoriser that can do nothing with a gap."""
+    if not isinstance(step, CountVectorizer | HashingVectorizer):
+        return False
+    is_own = step.preprocessor is None and not callable(step.analyzer)
+    return is_own and step.input == "content"
 
 
 def _refuse_texts_in_arrow(X: Any) -> None:

@@ -1,7 +1,8 @@
-"""Progress bars on stderr, with the time left, for work of more than two seconds."""
+"""Progress on stderr, with the time left, for work of more than two seconds."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ class Progress:
     """The bars of a piece of work, one for each of its stages.
 
     They appear when the whole work takes more than two seconds, and each is removed at
-    the end of its stage.
+    the end of its stage. Where nothing can be drawn again, such as in a file, a stage
+    is one line at its end instead.
 
     Parameters
     ----------
@@ -40,7 +42,12 @@ class Progress:
 
     @contextmanager
     def stage(
-        self, doing: str, total: int | None = None, unit: str = "steps"
+        self,
+        doing: str,
+        total: int | None = None,
+        unit: str = "steps",
+        *,
+        n_known: int = 0,
     ) -> Iterator[Advance]:
         """Show how far a stage is.
 
@@ -52,19 +59,26 @@ class Progress:
             Number of steps. None if nobody knows it: then steps are counted, and no
             time left is shown.
         unit : str, default="steps"
-            What is counted where nobody knows the number, in the plural.
+            What is counted, in the plural.
+        n_known : int, default=0
+            Number of steps that were made before, which take no time.
 
         Yields
         ------
         advance : callable
             To be called with the number of steps that were made.
         """
-        if self._start is None:
+        if self._start is None or sys.stderr is None:
             yield unseen
+            return
+        if not can_draw_again(sys.stderr):
+            with self._line(doing, unit) as advance:
+                yield advance
             return
         with tqdm(
             desc=doing,
             total=total,
+            initial=n_known,
             unit=unit,
             bar_format=_WITHOUT_END if total is None else _WITH_END,
             delay=max(0.0, DELAY - (time.monotonic() - self._start)),
@@ -73,6 +87,29 @@ class Progress:
             leave=False,
         ) as bar:
             yield bar.update
+
+    @contextmanager
+    def _line(self, doing: str, unit: str) -> Iterator[Advance]:
+        """Say in a line at the end of a stage what was done, and how long it took."""
+        steps, start = [0], time.monotonic()
+
+        def advance(n_steps: int) -> None:
+            steps[0] += n_steps
+
+        yield advance
+        now = time.monotonic()
+        assert self._start is not None
+        if now - self._start > DELAY:
+            took = tqdm.format_interval(now - start)
+            sys.stderr.write(f"{doing}: {steps[0]:,} {unit} in {took}\n")
+            sys.stderr.flush()
+
+
+def can_draw_again(stream: Any) -> bool:
+    """Return whether a line can be drawn again: at a terminal, and in a notebook."""
+    if stream is None:
+        return False
+    return stream.isatty() or type(stream).__module__.startswith("ipykernel.")
 
 
 SILENT = Progress(0)

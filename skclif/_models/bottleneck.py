@@ -40,7 +40,7 @@ from .._inputs.features import check_features
 from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.training_rows import TrainingRows, as_features
-from .._results.contributions import INTERCEPT, ConceptContributions
+from .._results.contributions import ConceptContributions, intercept_name
 from ..exceptions import InterventionWarning, ManyValuesWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
@@ -153,7 +153,7 @@ class ConceptBottleneckClassifier(
         Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Fitted attributes are
         NumPy arrays wherever they were computed.
     verbose : int, default=0
-        If positive, show progress on stderr: what takes more than two seconds.
+        If positive, show progress on stderr as soon as a fit has taken two seconds.
 
     Attributes
     ----------
@@ -687,7 +687,7 @@ class ConceptBottleneckClassifier(
         return ConceptContributions(
             np.stack(parts, axis=2),
             about,
-            (*names, INTERCEPT),
+            (*names, intercept_name(names)),
             pd.RangeIndex(len(activations)) if index is None else index,
             of_thresholds=self._is_latent(),
         )

@@ -118,8 +118,8 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Shuffles the folds.
     verbose : int, default=0
-        If positive, show progress on stderr, with the time left: what takes more than
-        two seconds. Fits of the estimator are its own.
+        If positive, show progress on stderr, with the time left, as soon as the call
+        has taken two seconds. Fits of the estimator are its own.
 
     Attributes
     ----------

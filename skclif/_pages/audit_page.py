@@ -102,6 +102,7 @@ def _context(
         "warnings": run["warnings"],
         "scores": scores_table(audit),
         "concept_lines": concepts_table(audit),
+        "annotated": _share_annotated(audit),
         "stages": failures_table(audit, FAILURES),
         "confusion": confusion_table(audit.evidence.confusion),
         "curve": curve(audit),
@@ -130,6 +131,12 @@ def _context(
         "planted": run.get("planted"),
         "demo": run.get("demo"),
     }
+
+
+def _share_annotated(audit: Audit) -> float:
+    """Return the share of the concepts of held-out rows that are annotated."""
+    columns = [f"annotated:{name}" for name in audit.concepts]
+    return float(audit.predictions[columns].notna().to_numpy().mean()) if columns else 1
 
 
 def _repair(audit: Audit, repair: dict[str, Any] | None) -> _Context | None:

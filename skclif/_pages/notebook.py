@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._inputs.annotations import NOT_IN_CONCEPTS
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.bottleneck_report import BottleneckReport
 from .._results.comparison import EditComparison, PairedChange
+from .._results.contributions import ConceptContributions
 from .._results.edits import EditResult
 from .._results.effects import ConceptEffects
 from .._results.influence import InfluenceResult
@@ -26,10 +28,12 @@ from .._results.suspects import (
     WRONG_IS_NOT_HARMFUL,
     SuspectFrame,
     counts_by_path,
+    told_apart,
 )
 from .._results.validation import ValidationResult
 from .._results.words import how_many
 from .sheets import (
+    CHIPS,
     HARM,
     HELP,
     Cell,
@@ -37,6 +41,7 @@ from .sheets import (
     Note,
     Sheet,
     Table,
+    against_zero,
     columns,
     count,
     effect,
@@ -47,11 +52,13 @@ from .sheets import (
     share,
     words,
 )
-from .words import number, percent
+from .words import number, percent, signed
 
 _LINES = 10
 _FACTS = 12
 _TARGETS, _ROWS = 3, 3  # of an influence: rows that harm, and as many that help
+_CLEAR = 1.96  # standard errors, beyond which an effect has a sign
+_ASKED, _LABELS, _CONCEPTS = 3, 4, 8  # of contributions
 _OUTCOMES = {"better": HELP, "worse": HARM}
 
 
@@ -117,9 +124,21 @@ def _influence_table(result: InfluenceResult, target: int, good: str) -> Table:
             found = dict(zip(result.paths, pieces[k].tolist(), strict=True))
             cells.append(parts(found, largest, good))
         if len(known.columns):
-            cells.append(passage(known.iloc[k].to_dict(), _texts(one.training)))
+            parts_of = found if result.paths is not None else {}
+            told = _most_telling(known.iloc[k].to_dict(), parts_of)
+            cells.append(passage(told, _texts(one.training)))
         lines.append(cells)
     return Table(_about(one, target), heads, lines)
+
+
+def _most_telling(known: dict[str, Any], parts_of: dict[str, float]) -> dict[str, Any]:
+    """Return what is known of a row, for many concepts those that act most first."""
+    if len(parts_of) <= CHIPS:
+        return known
+    sizes = {f"annotated {name}": abs(part) for name, part in parts_of.items()}
+    sizes |= {name: abs(part) for name, part in parts_of.items()}
+    sizes["label"] = np.inf
+    return dict(sorted(known.items(), key=lambda one: -sizes.get(one[0], np.inf)))
 
 
 def _pieces(one: InfluenceResult) -> np.ndarray:
@@ -164,7 +183,10 @@ def _(suspects: SuspectFrame) -> Sheet:
     facts = [
         (in_short(path), f"{n:,} of {of:,} probably wrong") for path, n, of in counts
     ]
-    shown = pd.DataFrame(suspects).head(_LINES)
+    if len(facts) > _FACTS:
+        facts[_FACTS:] = [("…", how_many(len(facts) - _FACTS, "more path"))]
+    told = told_apart(suspects)
+    shown = told.head(_LINES)
     rest = shown.drop(columns=[*SHOWN, *LESS], errors="ignore")
     heads = columns(*SHOWN, numbers=["row"])
     if len(rest.columns):
@@ -178,13 +200,14 @@ def _(suspects: SuspectFrame) -> Sheet:
         if known:
             cells.append(passage(known, known))
         lines.append(cells)
-    first = Table("The most suspect", heads, lines)
+    tables = [Table("The most suspect", heads, lines)] if lines else []
     more = ""
-    if len(suspects) > _LINES:
-        hidden = how_many(len(suspects) - _LINES, "more line")
+    if len(told) > _LINES:
+        hidden = how_many(len(told) - _LINES, "more line")
         more = f"… and {hidden}. It is a DataFrame: filter and sort it as one."
-    about = f"{how_many(len(suspects), 'value')} judged, the most suspect first"
-    return Sheet("Suspects", about, [first], notes, more, facts[:_FACTS])
+    about = f"{how_many(len(suspects), 'value')} judged"
+    about += ", the most suspect first" if lines else ""
+    return Sheet("Suspects", about, tables, notes, more, facts)
 
 
 @sheet_of.register
@@ -205,8 +228,13 @@ def _(suggestions: EditSuggestions) -> Sheet:
         shown.to_dict("records"), known.to_dict("records"), strict=True
     ):
         cells = [words(line["row"]), words(_change(line["kind"], line["path"]))]
-        cells += [words(line["current"]), words(line["proposed"])]
-        cells.append(effect(line["effect"], good, ("helps", "hurts")))
+        is_weight = line["kind"] in ("reweight", "drop")
+        for value in (line["current"], line["proposed"]):
+            is_given = is_weight and not pd.isna(value)
+            cells.append(words(f"weight {in_short(value)}" if is_given else value))
+        is_clear = abs(line["effect"]) > _CLEAR * line["std_error"]
+        helps_or_hurts = good if is_clear else None
+        cells.append(effect(line["effect"], helps_or_hurts, ("helps", "hurts")))
         cells.append(figure(line["std_error"]))
         cells.append(figure(None, percent(line["probability_wrong"])))
         if rest:
@@ -224,6 +252,63 @@ def _change(kind: str, path: str) -> str:
     return f"{kind} {path}" if kind == "annotate" else kind
 
 
+# --- Concepts -------------------------------------------------------------------------
+
+
+@sheet_of.register
+def _(result: ConceptContributions) -> Sheet:
+    shown = range(min(_ASKED, len(result.values)))
+    tables = [_logit_table(result, i) for i in shown]
+    note = (
+        "Bars to the right support the label, bars to the left speak against it, each "
+        "against the average label."
+    )
+    if result.of_thresholds:
+        note = "Bars to the right support a higher label, bars to the left a lower one."
+    more = _more(len(result.values) - len(shown), "row", "to_frame()")
+    return Sheet.of(repr(result), tables=tables, notes=[Note(note)], more=more)
+
+
+def _logit_table(result: ConceptContributions, i: int) -> Table:
+    """Return the parts of one row's logits: the largest ones, and all others as one."""
+    values = result.values[i].T  # (n_concepts + 1, n_classes)
+    totals = values.sum(axis=0)
+    predicted = int(result.predicted()[i])
+    likeliest = np.sort(np.argsort(-totals, kind="stable")[:_LABELS])
+    order = np.argsort(-np.abs(values[:-1, predicted]), kind="stable")
+    # One line too many is no longer than the line that would replace it.
+    named = list(order if len(order) <= _CONCEPTS + 1 else order[:_CONCEPTS])
+    # What goes past the concepts hides among no others.
+    past = [j for j in order if result.concepts[j] == NOT_IN_CONCEPTS]
+    named += [j for j in past if j not in named]
+    parts = [(in_short(result.concepts[j]), values[j]) for j in named]
+    if rest := len(order) - len(named):
+        left_out = values[np.setdiff1d(order, named)].sum(axis=0)
+        parts.append((f"{rest:,} more together", left_out))
+    parts.append((result.concepts[-1], values[-1]))
+    largest = max(np.abs(part[likeliest]).max() for _, part in parts)
+    lines = [
+        [Cell("words", name), *(against_zero(v, largest) for v in part[likeliest])]
+        for name, part in parts
+    ]
+    label = in_short(result.classes[predicted])
+    row = in_short(result.index[i])
+    about = f"row {row}, {'' if result.of_thresholds else 'predicted '}{label}"
+    names = [in_short(result.classes[k]) for k in likeliest]
+    what = "threshold" if result.of_thresholds else "less probable label"
+    n_left = len(totals) - len(likeliest)
+    return Table(
+        about,
+        [Column("concept"), *(Column(name) for name in names)],
+        lines,
+        f"{how_many(n_left, what)} not shown." if n_left else "",
+        total=[
+            Cell("words", "log-odds" if result.of_thresholds else "centred logit"),
+            *(Cell(text=signed(total)) for total in totals[likeliest].tolist()),
+        ],
+    )
+
+
 # --- Edits ----------------------------------------------------------------------------
 
 
@@ -238,7 +323,11 @@ def _(result: EditResult) -> Sheet:
             [words(line[name]) for name in ("row", "kind", "concept", "old", "new")]
             for line in shown.to_dict("records")
         ],
+        _more(len(record.changes) - len(shown), "change", "record.changes"),
     )
+    solved = list(record.heads)
+    if len(solved) > _LINES:  # those that did not arrive first, then those that moved
+        solved.sort(key=lambda head: (head.converged, head.n_steps == 0))
     heads = Table(
         "How the heads were solved",
         columns(
@@ -252,8 +341,9 @@ def _(result: EditResult) -> Sheet:
                 if head.converged
                 else words("not at the optimum", HARM),
             ]
-            for head in record.heads
+            for head in solved[:_LINES]
         ],
+        _more(len(solved) - _LINES, "head", "record.heads"),
     )
     effects = Table(
         "Effect on the mean log-loss of the validation rows (nats, negative = good)",
@@ -267,11 +357,8 @@ def _(result: EditResult) -> Sheet:
             if value is not None
         ],
     )
-    more = _more(len(record.changes) - len(shown), "change", "record.changes")
     note = Note("compare(X, y) says what it changed on rows that did not choose it.")
-    return Sheet.of(
-        repr(result), tables=[effects, changes, heads], notes=[note], more=more
-    )
+    return Sheet.of(repr(result), tables=[effects, changes, heads], notes=[note])
 
 
 @sheet_of.register
@@ -285,16 +372,20 @@ def _(comparison: EditComparison) -> Sheet:
         ],
     )
     numbers = ["rows", "before", "after"]
+    moved = (comparison.concepts["after"] - comparison.concepts["before"]).abs()
+    most = np.sort(np.argsort(-moved.to_numpy(), kind="stable")[:_LINES])
+    n_left = len(moved) - len(most)
     concepts = Table(
-        "The concepts",
+        "The concepts" + (" that changed most" if n_left else ""),
         columns("concept", "measure", "rows", "before", "after", numbers=numbers),
         [
             [
                 *(words(one["concept"]), words(one["measure"]), count(one["n_rows"])),
                 *(figure(one["before"]), figure(one["after"])),
             ]
-            for one in comparison.concepts.to_dict("records")
+            for one in comparison.concepts.iloc[most].to_dict("records")
         ],
+        _more(n_left, "concept", "concepts"),
     )
     shown = comparison.to_frame().head(_LINES)
     names = ["row", "label", "before", "after", "outcome"]
@@ -313,9 +404,9 @@ def _(comparison: EditComparison) -> Sheet:
         if rest:
             cells.append(passage(rest, rest))
         lines.append(cells)
-    changed = Table("Predictions that changed", heads, lines)
     more = _more(comparison.n_changed - len(shown), "prediction", "to_frame()")
-    return Sheet.of(repr(comparison), tables=[scores, concepts, changed], more=more)
+    changed = Table("Predictions that changed", heads, lines, more)
+    return Sheet.of(repr(comparison), tables=[scores, concepts, changed])
 
 
 def _score(name: str, one: PairedChange, good: str) -> list[Cell]:
@@ -326,6 +417,10 @@ def _score(name: str, one: PairedChange, good: str) -> list[Cell]:
 @sheet_of.register
 def _(result: ReplayResult) -> Sheet:
     said = {True: ("yes", HELP), False: ("no", HARM)}
+    frame = result.to_frame()
+    # What differs is what a person looks for.
+    shown = frame.sort_values("same", kind="stable", key=_is_true).head(_LINES)
+    shown = shown.sort_index()
     steps = Table(
         "The records",
         columns("record", "kind", "bit for bit", "same numbers", "reason"),
@@ -335,10 +430,15 @@ def _(result: ReplayResult) -> Sheet:
                 *(words(*said.get(line[name], (None,))) for name in ("same", "close")),
                 passage({"text": line["reason"]}),
             ]
-            for line in result.to_frame().to_dict("records")
+            for line in shown.to_dict("records")
         ],
+        _more(len(frame) - len(shown), "record", "to_frame()"),
     )
     return Sheet.of(repr(result), tables=[steps])
+
+
+def _is_true(column: pd.Series) -> pd.Series:
+    return column.map(lambda value: not pd.isna(value) and bool(value))
 
 
 # --- How well it works ----------------------------------------------------------------
@@ -349,23 +449,38 @@ def _(result: ValidationResult) -> Sheet:
     numbers = ["removals", "relative error", "Spearman", "time ratio"]
     heads = ["method", "removed", "removals", "relative error", "Spearman"]
     heads += ["sign agreement", "time ratio"]
+    shown = _paths_that_matter(result)
+    frame = result.to_frame()
     lines = [
         [
             *(words(one["method"]), words(one["removed"]), count(one["removals"])),
             *(figure(one["relative_error"]), figure(one["spearman"])),
             *(share(one["sign_agreement"]), figure(one["time_ratio"])),
         ]
-        for one in result.to_frame().to_dict("records")
+        for one in frame[frame["removed"].isin(shown)].to_dict("records")
     ]
+    more = _more(frame["removed"].nunique() - len(shown), "path", "to_frame()")
     note = Note(
         "Estimated effects against real retraining: a relative error of 0 and a rank "
         "correlation of 1 are perfect. The time ratio is seconds of retraining over "
         "seconds of the method."
     )
     table = Table(
-        "By method and what was removed", columns(*heads, numbers=numbers), lines
+        "By method and what was removed",
+        columns(*heads, numbers=numbers),
+        lines,
+        more,
     )
     return Sheet.of(repr(result), tables=[table], notes=[note])
+
+
+def _paths_that_matter(result: ValidationResult) -> list[str]:
+    """Return what was removed: all, or whole rows and the paths that do most."""
+    known = list(dict.fromkeys(removed for _, removed in result.agreements))
+    if len(known) <= _LINES:
+        return known
+    ranked = sorted(known, key=lambda name: (name != "row", -result.shares[name]))
+    return ranked[: _LINES - 2]
 
 
 @sheet_of.register
@@ -445,7 +560,10 @@ def _(curve: InterventionCurve) -> Sheet:
     changes = curve.changes(since="start")
     ends = [None, *zip(changes["low"], changes["high"], strict=True)]
     lines = []
-    for k, line in enumerate(curve.to_frame().to_dict("records")):
+    frame = curve.to_frame()
+    few = np.linspace(0, len(frame) - 1, min(len(frame), _LINES + 2))
+    shown = np.unique(few.round().astype(int)).tolist()
+    for k, line in zip(shown, frame.iloc[shown].to_dict("records"), strict=True):
         loss = line["log_loss"] - curve.log_loss[0]
         change = (
             effect(loss, "negative", ("better", "worse"), ends[k]) if k else words("")
@@ -462,7 +580,8 @@ def _(curve: InterventionCurve) -> Sheet:
         numbers=["concepts corrected", "log-loss (nats)"],
     )
     caption = "Known values of concepts put in place of predictions; intervals are 95 %"
-    return Sheet.of(repr(curve), tables=[Table(caption, heads, lines)])
+    more = _more(len(frame) - len(shown), "line", "to_frame()")
+    return Sheet.of(repr(curve), tables=[Table(caption, heads, lines, more)])
 
 
 @sheet_of.register

@@ -125,6 +125,7 @@ def curve(audit: Audit) -> _Dict | None:
     others = {
         name: label[who]["accuracy"]
         for who, name in (("black_box", "black box"), ("gold", "gold concepts alone"))
+        if who in label
     }
     axis = _scale([*found["accuracy"], *others.values()])
 

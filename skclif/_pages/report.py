@@ -56,6 +56,7 @@ def make_report(
         found.suspects,
         found.suggestions,
         tuple(run["warnings"]),
+        found.nothing_learned,
         partial(accepted, Revision(explainer.estimator_, rows), elsewhere),
     )
 

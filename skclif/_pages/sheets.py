@@ -8,12 +8,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .._inputs.annotations import format_value
 from .._results.plots import shorten
 from .rendering import render
-from .words import number, percent, signed
+from .words import amount, number, percent, signed
 
 HELP, HARM = "help", "harm"  # tones
 _CHARACTERS = 280  # of a text
@@ -21,6 +22,8 @@ _VALUE = 60  # of a value, or a name
 # Of the largest part: smaller parts of an influence are shown as one.
 _LEAST_PART = 0.05
 _PARTS = 4
+CHIPS, _FEW_CHIPS = 9, 5  # of what is known of a row; of more than that
+_NARROW = 14  # characters of a path
 _DARK = """\
   color-scheme: dark;
   --paper: #1d2124;
@@ -79,6 +82,7 @@ class Cell:
     bar: Bar | None = None
     chips: tuple[tuple[str, str], ...] = ()
     parts: tuple[Part, ...] = ()
+    is_wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ class Table:
     caption: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
+    more: str = ""  # what is left out, and where it is
+    total: Sequence[Cell] = ()  # a last row, set off from the others
 
 
 @dataclass(frozen=True)
@@ -181,15 +187,32 @@ def effect(
     said : (str, str)
         What a good and a bad change are called.
     interval : (float, float), default=None
-        Its ends.
+        Its ends. A change is neither good nor bad if 0 lies between them, or if they
+        are not known.
     """
     between = ""
     if interval is not None and not pd.isna(interval[0]):
         between = f"[{signed(interval[0])}, {signed(interval[1])}]"
-    tone = tone_of(value, good)
+    tone = "" if interval is not None and not _shows(interval) else tone_of(value, good)
     word = {HELP: said[0], HARM: said[1], "": ""}[tone]
     text = "–" if pd.isna(value) else signed(value)
     return Cell(text=text, tone=tone, word=word, between=between)
+
+
+def _shows(interval: tuple[float, float]) -> bool:
+    """Return whether an interval leaves out zero; one that is not known does not."""
+    return interval[0] > 0 or interval[1] < 0
+
+
+def against_zero(value: float, largest: float) -> Cell:
+    """Return a cell for a number with a bar to its side of 0; neither is good."""
+    return Cell(text=signed(value), bar=_signed_bar(value, largest))
+
+
+def _signed_bar(value: float, largest: float) -> Bar:
+    """Return the bar of a number; `largest` is the one that fills half a track."""
+    width = min(50.0, round(50 * abs(value) / largest, 1)) if largest else 0.0
+    return Bar(50 if value >= 0 else 50 - width, width, is_signed=True)
 
 
 def share(
@@ -206,13 +229,17 @@ def share(
 
 
 def passage(known: dict[str, Any], texts: Iterable[str] = ("text",)) -> Cell:
-    """Return a cell for what is known of a row: its text, then the rest."""
+    """Return a cell for what is known of a row: its text, then the rest, in order."""
     texts = set(texts)
     found = [str(v) for n, v in known.items() if n in texts and not pd.isna(v)]
     text = shorten(" ".join(found), _CHARACTERS) if found else None
     rest = {name: value for name, value in known.items() if name not in texts}
-    chips = tuple((in_short(name), in_short(value)) for name, value in rest.items())
-    return Cell("passage", text, chips=chips)
+    # What is missing says least.
+    given = [name for name, value in rest.items() if not pd.isna(value)]
+    shown = given[:_FEW_CHIPS] if len(rest) > CHIPS else list(rest)
+    chips = tuple((in_short(name), in_short(rest[name])) for name in shown)
+    n_more = len(rest) - len(shown)
+    return Cell("passage", text, chips=chips, word=f"{n_more:,} more" if n_more else "")
 
 
 def parts(values: dict[str, float], largest: float, good: str) -> Cell:
@@ -234,10 +261,10 @@ def parts(values: dict[str, float], largest: float, good: str) -> Cell:
         named.append((f"{len(rest)} more" if len(rest) > 1 else "1 more", sum(rest)))
     found = []
     for name, value in named:
-        width = min(50.0, round(50 * abs(value) / largest, 1)) if largest else 0.0
-        bar = Bar(50 if value >= 0 else 50 - width, width, is_signed=True)
+        bar = _signed_bar(value, largest)
         found.append(Part(in_short(name), signed(value), tone_of(value, good), bar))
-    return Cell("parts", parts=tuple(found))
+    is_wide = max(map(len, values)) > _NARROW  # all rows alike
+    return Cell("parts", parts=tuple(found), is_wide=is_wide)
 
 
 def tone_of(value: float, good: str | None) -> str:
@@ -249,4 +276,8 @@ def tone_of(value: float, good: str | None) -> str:
 
 def in_short(value: Any) -> str:
     """Return a value or a name, cut off if it is long; a dash for a missing one."""
-    return "–" if pd.isna(value) else shorten(format_value(value), _VALUE)
+    if pd.isna(value):
+        return "–"
+    if isinstance(value, float | np.floating):
+        return amount(float(value))
+    return shorten(format_value(value), _VALUE)

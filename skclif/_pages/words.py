@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
 import pandas as pd
 
-from .._audit.corrections import DOUBTFUL, LABEL_HEAD, LEAST, MISREAD
+from .._audit.corrections import DOUBTFUL, LABEL_HEAD, LEAST, MISREAD, UNKNOWN
 from .._results.words import how_many
 
 _LONG, _FOLD = 700, 500
 FAILURES = {
-    MISREAD: "A concept was misread: with every misread concept corrected, the label "
-    "is right.",
+    MISREAD: "A concept was misread: with what people read in place of what was "
+    "misread, the label is right.",
     LABEL_HEAD: "The step from concepts to the label (the label head): with every "
     "misread concept corrected, the label is wrong too.",
     DOUBTFUL: "Perhaps the label itself: the concepts as people read them, and nothing "
     f"else, give it less than {LEAST:.0%}.",
+    UNKNOWN: "Unknown: not every concept of the text is annotated with a value that "
+    "the model knows, so one of the others may have been misread.",
 }
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -27,6 +30,14 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or pd.isna(value):
         return "–"
     return _typeset(f"{value:#.{digits}g}")
+
+
+def amount(value: float) -> str:
+    """Return a value that people wrote or a model predicts, never less than whole."""
+    if not math.isfinite(value):
+        return _typeset(str(value))
+    n_whole = len(f"{abs(value):.0f}")
+    return _typeset(f"{value:.{n_whole if n_whole > 4 else 4}g}")
 
 
 def signed(value: float, digits: int = 3) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from .._storage.files import write_whole
-from .shown import Shown
+from .shown import Shown, in_one_line
 from .words import how_many
 
 _HEIGHT = 760  # pixels of a page in a notebook
+_NAMED = 5  # paths of which nothing was learned
 MOST_SHOWN = 20_000_000  # characters of a page that a notebook would have to keep
 
 
@@ -45,6 +46,10 @@ class AuditReport(Shown):
         Changes that would lower the mean loss of the held-out rows, the best first.
     warnings : tuple of str
         Reasons to trust the numbers less.
+    nothing_learned : tuple of str
+        "label" and concepts of which nothing was learned. `suspects` has no line of
+        these, which :meth:`ConceptInfluenceExplainer.suspect_labels` lists: it sees no
+        held-out rows.
     """
 
     __module__ = "skclif"
@@ -56,6 +61,7 @@ class AuditReport(Shown):
     suspects: pd.DataFrame
     suggestions: pd.DataFrame
     warnings: tuple[str, ...]
+    nothing_learned: tuple[str, ...]
     _accepted: Callable[[Path], dict[str, Any]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -124,7 +130,8 @@ class AuditReport(Shown):
             Columns: model, accuracy, macro_f1, log_loss (nats). "corrected" is the
             model with concepts as people read them, "gold" a model that sees nothing
             except annotations, "black_box" one without concepts, and "majority" always
-            says the most common label.
+            says the most common label. The first two are there if every concept is
+            annotated in some held-out row.
         """
         frame = pd.DataFrame(self.metrics["label"]).T
         return frame.rename_axis("model").reset_index()
@@ -134,14 +141,22 @@ class AuditReport(Shown):
 
     def __repr__(self) -> str:
         """Return one line: rows, accuracy, and how much there is to read."""
+        doubts = ""
+        if self.warnings:
+            doubts = f"; {how_many(len(self.warnings), 'reason')} to doubt in warnings"
+        hidden = ""
+        if self.nothing_learned:
+            names = ", ".join(map(in_one_line, self.nothing_learned[:_NAMED]))
+            names += ", …" if len(self.nothing_learned) > _NAMED else ""
+            hidden = f" (none listed of {names}: nothing learned)"
         wrong = self.predictions["label"] != self.predictions["predicted"]
         n_probable = int((self.suspects["probability_wrong"] >= 0.5).sum())
         return (
             f"<AuditReport on {how_many(len(self.predictions), 'held-out row')}: "
             f"accuracy {self.metrics['label']['model']['accuracy']:.3f}, "
             f"{how_many(int(wrong.sum()), 'mistake')}; "
-            f"{how_many(n_probable, 'value')} probably wrong, "
-            f"{how_many(len(self.suggestions), 'suggestion')}>"
+            f"{how_many(n_probable, 'value')} probably wrong{hidden}, "
+            f"{how_many(len(self.suggestions), 'suggestion')}{doubts}>"
         )
 
     def _repr_html_(self) -> str:

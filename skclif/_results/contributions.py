@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -9,14 +10,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .shown import Shown
 from .words import how_many
 
 INTERCEPT = "intercept"
 _SHOWN = 6
 
 
+def intercept_name(concepts: Sequence[str]) -> str:
+    """Return what the intercept is called next to these concepts."""
+    name = INTERCEPT
+    while name in concepts:
+        name = f"({name})"
+    return name
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class ConceptContributions:
+class ConceptContributions(Shown):
     """How much of every logit comes through each concept.
 
     Contributions are in log-odds, centred over the classes: positive = the concept
@@ -34,7 +44,7 @@ class ConceptContributions:
     concepts : tuple of str
         Names along the last axis of `values`: the concepts, then "not in the concepts"
         if the model has a `residual_C`, then "intercept", which is the same for every
-        row.
+        row. It is "(intercept)" if a concept has this name.
     index : Index
         Names of the rows: the index of `X`, or positions.
     of_thresholds : bool
@@ -128,7 +138,9 @@ class ConceptContributions:
             f"{', …' if len(self.concepts) > _SHOWN else ''}>"
         )
 
-    def _repr_html_(self) -> str:
-        from .._pages.contributions import contributions_html
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.values)
 
-        return contributions_html(self)
+    def _table(self) -> pd.DataFrame:
+        return self.top().reset_index(names="row")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .shown import Shown
-from .words import how_many
+from .words import column_of_concept, how_many
 
 _SHOWN_PATHS = 4
 NOT_FIRST_ORDER = "(not first order)"
@@ -50,7 +50,8 @@ class InfluenceResult(Shown):
     groups : ndarray of shape (n_groups,) or None
         Names along the second axis of `values`, if rows were summed over groups.
     training : DataFrame
-        What is known of each training row: text, label, annotations.
+        What is known of each training row: text, label, annotations. The annotations
+        of a concept "text" are in the column "annotated text".
     explained : DataFrame
         What is known of each target: text, label, value.
     """
@@ -253,7 +254,10 @@ class InfluenceResult(Shown):
         if self.groups is not None or self.training.empty:
             return frame
         known = self.training.iloc[names].reset_index(drop=True)
-        known = known.rename(columns={n: f"annotated {n}" for n in frame.columns})
+        taken = list(frame.columns)
+        for name in known.columns:
+            taken.append(column_of_concept(name, taken))
+        known.columns = pd.Index(taken[len(frame.columns) :])
         return pd.concat([frame, known], axis=1)
 
     def _table(self) -> pd.DataFrame:

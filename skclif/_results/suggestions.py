@@ -170,7 +170,9 @@ class EditSuggestions(Shown):
         return {name: changes for name, changes in given.items() if changes}
 
     def _table(self) -> pd.DataFrame:
-        return self.to_frame()
+        frame = self.to_frame()
+        is_weight = frame["kind"].isin(["reweight", "drop"])
+        return frame.assign(path=frame["path"].mask(is_weight, "weight"))
 
     def __repr__(self) -> str:
         """Return one line: how many changes, their effect, and the verdict."""

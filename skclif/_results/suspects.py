@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from ..exceptions import warn_user
-from .shown import with_lines
+from .shown import in_one_line, with_lines
 from .words import how_many
 
 UNKNOWN = "unknown"  # in the frame's attrs: paths whose heads know nothing
-PROBABLY = 0.5  # probability of being wrong
+PROBABLY = 0.5  # probability of being wrong, at least
 WRONG_IS_NOT_HARMFUL = (
     "Wrong is not the same as harmful: whether a correction would help, suggest_edits "
     "says."
@@ -55,17 +55,21 @@ class SuspectFrame(pd.DataFrame):
         if not is_whole(self):
             return super().__repr__()
         counts = counts_by_path(self)
-        named = [f"{path} {n:,} of {of:,}" for path, n, of in counts[:_SHOWN_PATHS]]
+        named = [
+            f"{in_one_line(path)} {n:,} of {of:,}"
+            for path, n, of in counts[:_SHOWN_PATHS]
+        ]
         if len(counts) > _SHOWN_PATHS:
             named.append("…")
-        lines = [
-            f"<Suspects: {how_many(len(self), 'value')} judged, the most suspect "
-            f"first; probably wrong: {', '.join(named)}>"
-        ]
+        said = "; nothing can be said of any of them" if len(self) else ""
+        if named:
+            said = f", the most suspect first; probably wrong: {', '.join(named)}"
+        lines = [f"<Suspects: {how_many(len(self), 'value')} judged{said}>"]
         if self.attrs.get(UNKNOWN):
-            lines.append(f"Nothing can be said of: {', '.join(self.attrs[UNKNOWN])}.")
+            names = map(in_one_line, self.attrs[UNKNOWN])
+            lines.append(f"Nothing can be said of: {', '.join(names)}.")
         lines.append(WRONG_IS_NOT_HARMFUL)
-        table = pd.DataFrame(self).drop(columns=LESS, errors="ignore")
+        table = told_apart(self).drop(columns=LESS, errors="ignore")
         return with_lines("\n".join(lines), table, _LINES)
 
     def _repr_html_(self) -> str | None:
@@ -81,16 +85,23 @@ def is_whole(suspects: pd.DataFrame) -> bool:
     return set(SHOWN) <= set(suspects.columns)
 
 
+def told_apart(suspects: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines of paths of which something can be said, the others left out.
+
+    All values of such a path are alike, so none of them is the most suspect.
+    """
+    frame = pd.DataFrame(suspects)
+    return frame[~frame["path"].isin(suspects.attrs.get(UNKNOWN, []))]
+
+
 def counts_by_path(suspects: pd.DataFrame) -> list[tuple[str, int, int]]:
     """Return of every path how many values are probably wrong, and how many there are.
 
     The paths with the most of them come first. Nothing is counted of paths of which
     nothing can be said.
     """
-    unknown = suspects.attrs.get(UNKNOWN, [])
-    frame = pd.DataFrame(suspects)
-    frame = frame[~frame["path"].isin(unknown)]
-    probable = (frame["probability_wrong"] > PROBABLY).groupby(frame["path"])
+    frame = told_apart(suspects)
+    probable = (frame["probability_wrong"] >= PROBABLY).groupby(frame["path"])
     table = probable.agg(["sum", "size"]).sort_values("sum", ascending=False)
     return [(str(path), int(n), int(of)) for path, n, of in table.itertuples(name=None)]
 

@@ -157,9 +157,12 @@ def complete(held: Estimate, gold: Estimate, sizes: Sizes) -> Verdict:
     answer = CANNOT_TELL
     if held.low >= COMPLETE or held.high < COMPLETE:
         answer = YES if held.low >= COMPLETE else NO
+    of_gold = f"and gold concepts hold {_share(gold)}."
+    if np.isnan(gold.value):
+        of_gold = "and what gold concepts hold is unknown: annotations are missing."
     words = (
         "Of what the black box knows of the label, the bottleneck holds "
-        f"{_share(held)}, and gold concepts hold {_share(gold)}."
+        f"{_share(held)}, {of_gold}"
     )
     return Verdict("completeness", question, answer, words)
 
@@ -252,6 +255,9 @@ def calibrated(too_sure: Mapping[str, Estimate], n_rows: Mapping[str, int]) -> V
     if len(near) == len(too_sure):
         words = f"Within {2 * SHARE:.0%} on average, for every concept."
         return Verdict("calibration", question, YES, words)
+    if not known:
+        words = f"Too few annotated rows to tell; {FEWEST} are needed."
+        return Verdict("calibration", question, CANNOT_TELL, words)
     words = f"None is clearly off by more than {SHARE:.0%}; the intervals are wide."
     return Verdict("calibration", question, CANNOT_TELL, words)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 
 def how_many(n: int, what: str) -> str:
     """Return a number and what it is a number of: "1 row", "2,000 rows".
@@ -18,3 +20,18 @@ def how_many(n: int, what: str) -> str:
 def is_or_are(n: int) -> str:
     """Return the verb that goes with a number of things."""
     return "is" if n == 1 else "are"
+
+
+def column_of_concept(name: str, taken: Container[str]) -> str:
+    """Return the column of a concept's annotations, where other columns have names.
+
+    Parameters
+    ----------
+    name : str
+        Of the concept.
+    taken : container of str
+        The other columns.
+    """
+    while name in taken:
+        name = f"annotated {name}"
+    return name

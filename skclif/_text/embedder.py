@@ -20,10 +20,10 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import Tags
-from tqdm import tqdm
 
 from .._inputs.devices import resolve_device
 from .._inputs.documentation import DocumentedMixin
+from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
@@ -73,7 +73,7 @@ class SentenceEmbedder(
         default model. A search then embeds its texts once, however many clones it
         makes. With `cache_dir`, the store on disk serves instead.
     verbose : int, default=0
-        If positive, show a progress bar on stderr.
+        If positive, show progress on stderr, as soon as a call has taken two seconds.
 
     See Also
     --------
@@ -312,16 +312,13 @@ class SentenceEmbedder(
         blocks = self._encoder().blocks(
             [texts[row] for row in rows], self.batch_size, self.long_text
         )
-        with tqdm(
-            desc="Embedding texts",
-            total=len(texts),
-            initial=len(texts) - len(rows),
-            unit="text",
-            disable=not self.verbose,
-        ) as bar:
+        n_known = len(texts) - len(rows)
+        with Progress(self.verbose).stage(
+            "Embedding texts", len(texts), "texts", n_known=n_known
+        ) as advance:
             for chosen, vectors, limits in blocks:
                 yield [rows[i] for i in chosen], vectors, limits
-                bar.update(len(chosen))
+                advance(len(chosen))
 
     def _encoder(self) -> Encoder:
         folder = find_model(self.model, self.verbose)

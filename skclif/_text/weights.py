@@ -7,11 +7,14 @@ import hashlib
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .._inputs.progress import can_draw_again
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -161,10 +164,11 @@ def load_model(
 
 @contextmanager
 def _progress_bars(verbose: int) -> Iterator[None]:
-    """Show the progress bars of transformers only if `verbose` asks for them."""
+    """Show the bars of transformers where `verbose` asks for them and one can draw."""
     from transformers.utils import logging
 
-    if verbose or not logging.is_progress_bar_enabled():
+    is_shown = verbose and can_draw_again(sys.stderr)
+    if is_shown or not logging.is_progress_bar_enabled():
         yield
         return
     logging.disable_progress_bar()

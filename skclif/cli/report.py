@@ -139,7 +139,7 @@ def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> 
         f"{how_many(found.counts['held_out_rows'], 'held-out text')} right "
         f"({', '.join(others)})."
     )
-    if found.concepts:
+    if "corrected" in quality:
         console.result(
             f"As predicted {quality['model']['accuracy']:.1%}; with concepts as people "
             f"read them {quality['corrected']['accuracy']:.1%}; gold concepts alone "
@@ -204,7 +204,7 @@ def _what_is_true(planted: PlantedCounts) -> Iterator[str]:
 
 
 def _what_to_decide(found: Audit) -> str:
-    n_wrong = int((found.suspects["probability_wrong"] > 0.5).sum())
+    n_wrong = int((found.suspects["probability_wrong"] >= 0.5).sum())
     line = (
         f"{n_wrong:,} of the labels and annotations in suspects.csv "
         f"{is_or_are(n_wrong)} probably wrong"

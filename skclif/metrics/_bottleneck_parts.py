@@ -275,6 +275,12 @@ def _step(what: str, step: int, proba: np.ndarray, codes: np.ndarray) -> Values:
     return {(f"{what}_{score}", of): values for (score, of), values in scores.items()}
 
 
+def unknown_gold(values: Values) -> Values:
+    """Return NaN as the scores of gold concepts, where there are none to see."""
+    scores = ("log_loss", "gold"), ("accuracy", "gold")
+    return {score: np.full_like(values[score], np.nan) for score in scores}
+
+
 def of_complete(values: Values, is_complete: np.ndarray) -> Values:
     """Return scores of gold concepts and of the black box where nothing is missing."""
     return {

@@ -27,7 +27,15 @@ from .._inputs.pipelines import final_step, fit_parts, is_frozen, transform_part
 from .._inputs.sklearn import Interval, _safe_indexing, validate_params
 from .._results.bottleneck_report import BottleneckReport
 from .._results.words import how_many
-from ._bottleneck_parts import Rows, Values, kinds_of, leakage, measure, of_complete
+from ._bottleneck_parts import (
+    Rows,
+    Values,
+    kinds_of,
+    leakage,
+    measure,
+    of_complete,
+    unknown_gold,
+)
 
 Split = tuple[np.ndarray, np.ndarray]
 _N_REPEATS, _N_BOOTSTRAPS = 5, 1000
@@ -113,7 +121,8 @@ def bottleneck_report(
     -----
     The *black box* is the same classifier without concepts, with the same rule for `C`.
     *Gold concepts* are a linear model, again with that rule, that sees annotations and
-    no text; a missing annotation is a value by itself. "soft", "logit" and "hard" are
+    no text; a missing annotation is a value by itself. If a concept has no annotation
+    in any held-out row, its numbers are NaN. "soft", "logit" and "hard" are
     label heads on the same concept heads; with "logit", trained on predicted concepts
     alone.
 
@@ -239,6 +248,8 @@ def _report(
     rng: Any,
 ) -> BottleneckReport:
     """Return the report on what was measured of the held-out rows."""
+    if not rows.concepts.notna().any().all():
+        values |= unknown_gold(values)
     values |= of_complete(values, rows.concepts.notna().all(axis=1).to_numpy())
     values |= leakage(values, rows.concepts, rows.y, rows.weight, kinds, model, rng)
     return BottleneckReport.of(

@@ -117,8 +117,8 @@ def linear_datamodeling_score(
         Number of models that are retrained at the same time; None for 1, or as set by
         :func:`joblib.parallel_config`; -1 for all processors.
     verbose : int, default=0
-        If positive, show progress on stderr, with the time left: what takes more than
-        two seconds.
+        If positive, show progress on stderr, with the time left, as soon as the call
+        has taken two seconds.
 
     Returns
     -------
@@ -267,8 +267,8 @@ def removal_curve(
         Number of models that are retrained at the same time; see
         :func:`linear_datamodeling_score`.
     verbose : int, default=0
-        If positive, show progress on stderr, with the time left: what takes more than
-        two seconds.
+        If positive, show progress on stderr, with the time left, as soon as the call
+        has taken two seconds.
 
     Returns
     -------

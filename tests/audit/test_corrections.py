@@ -12,10 +12,12 @@ from skclif._audit.corrections import (
     DOUBTFUL,
     LABEL_HEAD,
     MISREAD,
+    UNKNOWN,
     GoldModel,
     correct,
     is_misread,
     known_concepts,
+    never_annotated,
     spreads_of,
     value_codes,
     what_failed,
@@ -99,6 +101,10 @@ def test_what_failed():
     # The third is right with all annotations, but nothing in it was misread.
     assert failed == [None, MISREAD, LABEL_HEAD, LABEL_HEAD, DOUBTFUL]
     assert what_failed(labels, *every, least=0.04)[4] == LABEL_HEAD
+    # What nobody read may have been misread; what was mended was misread anyway.
+    is_read = np.array([False, False, False, True, False])
+    stages = what_failed(labels, *every, is_read=is_read)
+    assert stages == [None, MISREAD, UNKNOWN, LABEL_HEAD, UNKNOWN]
     gold[4] = wrong  # annotations alone would not rule the label out
     assert what_failed(labels, *every)[4] == LABEL_HEAD
 
@@ -115,6 +121,8 @@ def test_a_value_that_the_model_does_not_know_is_no_correction(parts):
     other = str(model.concept_names_in_[1])
     given = concepts[other].notna().to_numpy()
     assert (known[other].notna().to_numpy() == given).all()
+    assert never_annotated(model, concepts) == [name]
+    assert never_annotated(model, held_out.concepts) == []
     rows = type(held_out)(*(vars(held_out) | {"concepts": concepts}).values())
     _, _, labels = correct(model, rows, {})
     assert labels[name].isna().all()
@@ -155,3 +163,30 @@ def test_amounts_are_known_whatever_they_are(parts):
     assert "share" not in value_codes(model, rows)
     train = replace(train, concepts=concepts)
     assert spreads_of(model, train) == {"share": pytest.approx(amounts.std())}
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_what_no_held_out_row_says_is_unknown(parts, found, kept):
+    train, held_out = parts
+    empty = held_out.concepts.astype(object)
+    empty.iloc[:, kept:] = None
+    some = _audit(train, replace(held_out, concepts=empty), max_mistakes=1)
+    assert list(some.metrics["label"]) == ["model", "black_box", "majority"]
+    assert not [c for c in some.predictions if c.startswith(("gold_", "corrected_"))]
+    stages = set(some.predictions["failed"].dropna())
+    assert UNKNOWN in stages and stages <= {UNKNOWN, MISREAD}
+    assert (MISREAD in stages) == bool(kept)
+    said = {one["name"]: one["words"] for one in some.bottleneck["verdicts"]}
+    assert "gold concepts hold" not in said["completeness"].replace("what gold", "")
+    gold = [one for one in some.bottleneck["estimates"] if one["of"] == "gold"]
+    assert gold and all(one["value"] is None for one in gold)
+    is_row = found.predictions["failed"].notna()
+    assert (some.predictions["failed"].notna() == is_row).all()
+
+
+def test_a_row_with_a_gap_names_no_other_stage(parts, found):
+    gaps = parts[1].concepts.isna().any(axis=1).to_numpy()
+    failed = found.predictions["failed"]
+    assert set(failed[gaps].dropna()) <= {MISREAD, UNKNOWN}
+    assert UNKNOWN not in set(failed[~gaps].dropna())
+    assert gaps.any() and not gaps.all()

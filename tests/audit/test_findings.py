@@ -136,6 +136,26 @@ def test_check_parts_names_texts_in_both_parts():
     assert "(ids id0, id1, id2, id3, id4 and 2 more)" in note
 
 
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({}, "No held-out row has an annotation: .* remains unknown. Annotate some of"),
+        (
+            {"a": [1, None]},
+            "has an annotation of 'b', 'c': how well they are predicted",
+        ),
+        ({"a": [1, None], "b": [1, 1]}, "annotation of 'c': how well it is predicted"),
+    ],
+)
+def test_check_parts_names_concepts_that_no_held_out_row_has(given, match):
+    table = pd.DataFrame(dict.fromkeys("abc", [1, 2]), dtype=object)
+    train = _reviews([1, 2], concepts=table)
+    other = pd.DataFrame(dict.fromkeys("abc", [None, None]) | given, dtype=object)
+    _, note = check_parts(train, _reviews([1, 2], ["x", "y"], other))
+    assert re.search(match, note)
+    assert not re.search("annotation", " ".join(check_parts(train, train)))
+
+
 def test_check_parts_tells_of_values_that_training_lacks():
     train = _reviews([1, 2], concepts=pd.DataFrame({"food": ["good", "bad"]}))
     other = pd.DataFrame({"food": ["odd", None]})

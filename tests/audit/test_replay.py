@@ -466,6 +466,23 @@ def test_a_trail_that_is_not_there(reviews, tmp_path):
         replay(tmp_path / "trail.jsonl", reviews)
 
 
+def test_a_folder_is_no_trail(audited, reviews):
+    for of in (audited.out, str(audited.out)):
+        match = r"is a folder, and a trail is a file\. .* as '.*trail\.jsonl'"
+        with pytest.raises(IsADirectoryError, match=match):
+            replay(of, reviews)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [("reviews.csv", "the path 'reviews.csv'"), (np.zeros(3), "ndarray")],
+)
+def test_data_have_to_be_rows(data, said, audited):
+    match = f"data must be the rows as load_reviews .*, got {said}. .*replay FOLDER F"
+    with pytest.raises(TypeError, match=match):
+        replay(audited.out / "trail.jsonl", data)
+
+
 def test_a_trail_that_was_altered(audited, reviews, tmp_path):
     path = tmp_path / "trail.jsonl"
     content = (audited.out / "trail.jsonl").read_bytes()

@@ -575,3 +575,11 @@ def test_any_damage_is_found_or_takes_nothing_but_the_end(sound, damage):
         assert content.startswith(whole) and rest and b"\n" not in rest
     else:  # records off the end are all that cannot be seen
         assert content in (whole, whole.removesuffix(b"\n"))
+
+
+def test_a_folder_is_refused_by_name(tmp_path):
+    trail = AuditTrail(tmp_path)
+    for call in (trail.read, lambda: trail.append("edit", {})):
+        with pytest.raises(IsADirectoryError, match="is a folder, and a trail is a fi"):
+            call()
+    assert not list(tmp_path.iterdir())

@@ -17,6 +17,7 @@ from sklearn.model_selection import (
 
 from skclif import SentenceEmbedder, compare_baselines, make_text_pipeline
 from skclif._baselines.comparison import _folds
+from skclif._inputs import progress
 from skclif.datasets import make_concept_reviews
 from skclif.exceptions import RepeatedTextWarning, TruncatedTextWarning
 
@@ -349,6 +350,21 @@ def test_every_model_shows_how_many_folds_are_done(reviews, bars, capfd):
     pd.testing.assert_frame_equal(
         watched.frame.drop(columns="seconds"), silent.frame.drop(columns="seconds")
     )
+
+
+def test_two_seconds_are_those_of_all_models(reviews, capfd, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "can_draw_again", lambda stream: True)
+
+    def wait(line):
+        now[0] += 2.5
+
+    options = {"cv": 2, "vectors": False, "random_state": 0, "verbose": 1}
+    compare_baselines(reviews[0][:60], reviews[1][:60], **options, on_model=wait)
+    shown = capfd.readouterr().err
+    assert "majority" not in shown
+    assert "Model 'words'" in shown
 
 
 @pytest.mark.parametrize("verbose", [-1, "yes", None])

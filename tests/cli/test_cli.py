@@ -326,6 +326,29 @@ def test_texts_in_both_files_are_warned_of(file, tiny_encoder, tmp_path):
     assert leaked.sum() == 7
 
 
+def test_what_nobody_annotated_in_the_test_file_is_unknown(
+    file, tiny_encoder, tmp_path
+):
+    table = _table(60, seed=1, prefix="new-")
+    table[["food", "service"]] = None
+    test_file = tmp_path / "test.csv"
+    table.to_csv(test_file, index=False)
+    more = ["--test", test_file, "--max-mistakes", "0", "--method", "first_order"]
+    out, concepts = tmp_path / "out", ["food", "service"]
+    result = _run(_arguments(file, out, tiny_encoder, *more, concepts=concepts))
+    assert result.exit_code == 0, result.output
+    assert "No held-out row has an annotation: how well" in result.stderr
+    assert "Annotate some of them." in result.stderr
+    assert "as people read" not in result.stdout
+    assert "gold concepts alone" not in result.stdout
+    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert list(run["metrics"]["label"]) == ["model", "black_box", "majority"]
+    predictions = _read(out, "predictions.csv")
+    wrong = predictions["label"] != predictions["predicted"]
+    assert (predictions["failed"][wrong] == "unknown").all()
+    assert not [c for c in predictions if c.startswith(("gold_", "corrected_"))]
+
+
 def test_rows_without_ids_have_other_names_in_the_test_file(
     file, tiny_encoder, tmp_path
 ):

@@ -21,6 +21,7 @@ def audited(tiny_encoder, tmp_path_factory):
     named = ["--out", out, "--model", tiny_encoder, *OPTIONS]
     with pytest.MonkeyPatch.context() as context:
         context.setattr(Console, "shows_bars", True)
+        context.setattr(progress, "can_draw_again", lambda stream: True)
         context.setattr(progress, "DELAY", 0)
         context.setattr(progress, "INTERVAL", 0)
         said = done("audit", file, *COLUMNS, *named).stderr

@@ -166,12 +166,21 @@ def test_a_model_without_concepts():
 
 def test_annotations_of_held_out_rows_may_be_missing(plain):
     none = of_features(concepts=None)
-    assert any("No annotation of the held-out rows" in note for note in none.warnings)
+    words = "No held-out row has an annotation: .* remains unknown. Pass concepts."
+    assert [note for note in none.warnings if re.fullmatch(words, note)]
     assert none.predictions["annotated:food"].isna().all()
     some = of_features(concepts=CONCEPTS[["service"]][FEW])
     assert some.predictions["annotated:food"].isna().all()
     assert some.predictions["annotated:service"].notna().any()
+    words = "No held-out row has an annotation of 'food': how well it is predicted, "
+    assert [note for note in some.warnings if note.startswith(words)]
     for found in (none, some):
+        assert found.to_frame()["model"].tolist() == ["model", "black_box", "majority"]
+        seen = re.sub(r"(?s)<script.*?</script>", "", found.page)
+        assert "Gold concepts alone" not in seen
+        assert "oncepts as people read them</em>" not in seen
+        assert "every misread concept corrected" not in seen
+        assert "Unknown: not every concept of the text is annotated" in seen
         columns = ["id", "path", "proposed"]
         pd.testing.assert_frame_equal(found.suspects[columns], plain.suspects[columns])
 
@@ -276,6 +285,43 @@ def test_the_page_sends_nobody_to_files_that_are_not_there(report):
     assert '"folder":false' in seen
 
 
+def test_errors_about_decisions_name_tables_of_the_report(plain, tmp_path):
+    path = tmp_path / "decisions.csv"
+    table = plain.suspects.head(1).assign(decision="accept")
+    known = table["text_hash"].item()
+    other = "1" * 16
+    for changed, match in (
+        ({"id": "row 99"}, "are in report.influence, as train_id and train_text_hash"),
+        ({"id": ""}, "the column id is empty. .* are in report.influence"),
+        (
+            {"text_hash": other},
+            f"its hash is {known}, not '{other}'. Take the line from the present "
+            "report.suspects or report.suggestions",
+        ),
+        ({"text_hash": f"h:{other}"}, f"its hash is h:{known}, not 'h:{other}'"),
+    ):
+        table.assign(**changed).to_csv(path, index=False)
+        with pytest.raises(DataFileError, match=match) as caught:
+            plain.as_edit(path)
+        assert "influence.csv" not in str(caught.value)
+        assert "suspects.csv" not in str(caught.value)
+
+
+def test_of_what_nothing_was_learned_the_line_says_so():
+    rng = np.random.default_rng(5)
+    noise = pd.DataFrame(rng.integers(2, size=(N, 8))).add_prefix("noise ")
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    explainer.fit(X[OLD], Y[OLD], concepts=noise[OLD])
+    found = explainer.report(X[NEW], Y[NEW], noise[NEW], random_state=0)
+    nothing = found.nothing_learned
+    assert len(nothing) > 5
+    said = f"(none listed of {', '.join(nothing[:5])}, …: nothing learned), "
+    assert said in repr(found)
+    assert f"; {len(found.warnings)} reasons to doubt in warnings>" in repr(found)
+    assert not found.suspects["path"].isin(nothing).any()
+    assert any("So report.suspects lists no annotation" in n for n in found.warnings)
+
+
 def test_a_page_that_is_too_large_for_a_notebook_is_not_shown(report, monkeypatch):
     monkeypatch.setattr(audit_report, "MOST_SHOWN", 1000)
     cell = report._repr_html_()
@@ -286,7 +332,8 @@ def test_a_page_that_is_too_large_for_a_notebook_is_not_shown(report, monkeypatc
 def test_in_one_line_and_printed(report):
     assert re.fullmatch(
         r"<AuditReport on 60 held-out rows: accuracy 0\.\d{3}, \d+ mistakes; "
-        r"\d+ values? probably wrong, \d+ suggestions?>",
+        r"\d+ values? probably wrong, \d+ suggestions?(; \d+ reasons? to doubt in "
+        r"warnings)?>",
         repr(report),
     )
     first, *rest = str(report).split("\n")

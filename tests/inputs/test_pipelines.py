@@ -1,12 +1,19 @@
 """Pipelines with steps that cannot be explained."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from sklearn.base import BaseEstimator
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import (
+    CountVectorizer,
+    HashingVectorizer,
+    TfidfVectorizer,
+)
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 
 from skclif import ConceptInfluenceExplainer, InfluenceReweighter
@@ -57,3 +64,54 @@ def test_a_sampler_in_a_frozen_pipeline_is_named():
     frozen = FrozenEstimator(Pipeline(steps))
     with pytest.raises(TypeError, match="is a sampler, RandomSampler. Resampling"):
         ConceptInfluenceExplainer(frozen).fit(X, Y)
+
+
+TEXTS = [f"text {i} {'good' if y else 'poor'}" for i, y in enumerate(Y)]
+
+
+def with_gap(gap, row=3):
+    return [gap if i == row else text for i, text in enumerate(TEXTS)]
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NA], ids=repr)
+@pytest.mark.parametrize(
+    ("step", "X_of", "where"),
+    [
+        (TfidfVectorizer(), list, ""),
+        (CountVectorizer(), lambda texts: np.array(texts, dtype=object), ""),
+        (make_pipeline(HashingVectorizer(n_features=8)), pd.Series, ""),
+        (make_union(CountVectorizer(), TfidfVectorizer()), list, ""),
+        (
+            make_column_transformer((TfidfVectorizer(), "review")),
+            lambda texts: pd.DataFrame({"review": texts}),
+            " in the column 'review'",
+        ),
+    ],
+    ids=["tfidf", "counts", "hashing", "union", "columns"],
+)
+def test_a_missing_text_is_named_by_its_row(gap, step, X_of, where):
+    explainer = ConceptInfluenceExplainer(make_pipeline(step, LogisticRegression()))
+    match = rf"X has a missing text{where}: row 3 \(counted from 0\) .*fill the gaps"
+    with pytest.raises(ValueError, match=match):
+        explainer.fit(X_of(with_gap(gap)), Y)
+    explainer.fit(X_of(TEXTS), Y)
+    with pytest.raises(ValueError, match=match):
+        explainer.influence(X_of(with_gap(gap)), Y)
+
+
+def test_the_weights_of_missing_texts_are_not_learned_either():
+    reweighter = InfluenceReweighter(
+        make_pipeline(TfidfVectorizer(), LogisticRegression())
+    )
+    with pytest.raises(ValueError, match="X has a missing text: row 3"):
+        reweighter.fit(with_gap(None), Y)
+
+
+def test_a_vectoriser_that_reads_gaps_by_itself_gets_them():
+    def words(text):
+        return ["gap"] if text is None else text.split()
+
+    step = CountVectorizer(analyzer=words)
+    explainer = ConceptInfluenceExplainer(make_pipeline(step, LogisticRegression()))
+    explainer.fit(with_gap(None), Y)
+    assert "gap" in explainer.estimator_[0].vocabulary_

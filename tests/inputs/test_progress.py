@@ -1,5 +1,6 @@
 """Bars of long work: when they appear, what they say, and that they go again."""
 
+import io
 import re
 
 import numpy as np
@@ -7,7 +8,13 @@ import pytest
 from tqdm import tqdm
 
 from skclif._inputs import progress
-from skclif._inputs.progress import SILENT, Progress, check_verbose, counted
+from skclif._inputs.progress import (
+    SILENT,
+    Progress,
+    can_draw_again,
+    check_verbose,
+    counted,
+)
 
 
 @pytest.fixture
@@ -16,6 +23,7 @@ def clock(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    monkeypatch.setattr(progress, "can_draw_again", lambda stream: True)
     return now
 
 
@@ -61,6 +69,51 @@ def test_two_seconds_are_those_of_all_stages(clock, capsys):
     frames = capsys.readouterr().err
     assert "First" not in frames
     assert "Second:  50%" in frames
+
+
+@pytest.fixture
+def file_clock(clock, monkeypatch):
+    """The same, where stderr is a file."""
+    monkeypatch.setattr(progress, "can_draw_again", can_draw_again)
+    return clock
+
+
+def test_in_a_file_a_stage_is_one_line(file_clock, capsys):
+    shown = Progress(1)
+    with shown.stage("First", 4) as advance:
+        file_clock[0] += 1.9
+        advance(4)
+    with shown.stage("Second", 2000) as advance:
+        for _ in range(4):
+            file_clock[0] += 30
+            advance(500)
+        assert capsys.readouterr().err == ""
+    with shown.stage("Solving", unit="Newton steps") as advance:
+        advance(3)
+    assert capsys.readouterr().err == (
+        "Second: 2,000 steps in 02:00\nSolving: 3 Newton steps in 00:00\n"
+    )
+
+
+def test_in_a_file_a_stage_that_fails_says_nothing(file_clock, capsys):
+    with pytest.raises(RuntimeError), Progress(1).stage("Counting", 2) as advance:
+        file_clock[0] += 9
+        advance(1)
+        raise RuntimeError
+    assert capsys.readouterr().err == ""
+
+
+def test_bars_are_drawn_at_terminals_and_in_notebooks():
+    cell = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})
+    terminal = type("Terminal", (io.StringIO,), {"isatty": lambda self: True})
+    assert can_draw_again(cell()) and can_draw_again(terminal())
+    assert not can_draw_again(io.StringIO())
+
+
+def test_without_any_stderr_nothing_is_shown(monkeypatch):
+    monkeypatch.setattr(progress.sys, "stderr", None)
+    with Progress(1).stage("Counting", 2) as advance:
+        advance(2)
 
 
 def test_where_nobody_knows_the_end_steps_are_counted(clock, capsys):

@@ -329,6 +329,21 @@ def test_missing_annotations_make_no_concept_coarse():
     assert report["leakage"].answer != "yes"
 
 
+def test_without_annotations_gold_concepts_are_unknown():
+    X, y, concepts = make_concept_data(200, missing=0)
+    name = concepts.columns[0]
+    concepts.iloc[120:, 0] = None
+    report = bottleneck_report(CLF, X, y, concepts, cv=SPLIT, random_state=0)
+    gold = report.scores.set_index("model").loc["gold"]
+    assert gold.isna().all()
+    assert "gold concepts hold is unknown" in report["completeness"].words
+    assert np.isnan(_estimate(report, "completeness", "gold", "share of nats")["value"])
+    assert np.isfinite(
+        _estimate(report, "completeness", "bottleneck", "share of nats")["value"]
+    )
+    assert report.concepts.set_index("concept").loc[name, "n_annotated"] == 0
+
+
 def test_a_concept_of_noise_is_named(gaps):
     X, y, concepts = gaps
     noise = np.random.default_rng(1).integers(2, size=200)

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import time
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -369,14 +370,30 @@ def test_an_edited_line_says_its_value_and_arrows_reach_every_value(visit, varie
     section, keys = page.locator("#suspects"), page.keyboard
     keys.press("e")
     said = section.locator(".panel .said")
+    hint = section.locator(".panel .hint")
     keys.press("ArrowDown")
     keys.press("ArrowDown")
+    assert hint.inner_text() == "Enter takes: spare"
+    assert said.inner_text().endswith("undecided")
+    assert _decided(page).startswith("0 of")
+    keys.press("Tab")  # leaving takes nothing
+    assert hint.inner_text() == ""
+    assert section.locator(".panel select").input_value() == ""
+    assert _decided(page).startswith("0 of")
+    keys.press("Escape")  # out of the reason
+    keys.press("e")
+    keys.press("ArrowDown")
+    keys.press("ArrowDown")
+    keys.press("Enter")
+    assert section.locator(".item").nth(1).get_attribute("aria-selected") == "true"
+    keys.press("k")
     assert "another value: spare (proposed was yes plain words)" in said.inner_text()
     heading = "concept 0 plain words: no plain words → spare"
     assert section.locator(".pane h3").inner_text() == heading
     assert heading in section.locator(".item").first.inner_text()
+    keys.press("e")
     keys.press("ArrowDown")
-    assert section.locator(".pane h3").inner_text().endswith("→ no annotation")
+    assert hint.inner_text() == "Enter takes: no annotation: take it away"
     keys.press("Enter")
     assert section.locator(".item").nth(1).get_attribute("aria-selected") == "true"
     keys.press("k")
@@ -387,6 +404,51 @@ def test_an_edited_line_says_its_value_and_arrows_reach_every_value(visit, varie
     section.locator(".panel select").select_option("spare")  # by the mouse
     keys.press("j")
     assert section.locator(".item").nth(1).get_attribute("aria-selected") == "true"
+
+
+def test_undo_takes_back_what_was_decided_last(visit, file):
+    page = visit(file, "suspects")
+    section, keys = page.locator("#suspects"), page.keyboard
+    notice = section.locator(".tools [role=status]")
+    selected = section.locator(".item[aria-selected=true]")
+    first, second = section.locator(".item strong").all_inner_texts()[:2]
+    keys.press("u")
+    assert "Nothing to undo: nothing was decided" in notice.inner_text()
+    keys.press("a")
+    keys.press("r")
+    keys.press("k")
+    keys.press("s")  # the second, now skipped; the third is shown
+    keys.press("j")
+    keys.press("u")  # rejected again, as before
+    assert f"Undone: {second}, " in notice.inner_text()
+    assert second in selected.inner_text() and "rejected" in selected.inner_text()
+    assert _decided(page).startswith("2 of")
+    keys.press("u")
+    keys.press("u")
+    assert f"Undone: {first}, " in notice.inner_text()
+    assert first in selected.inner_text() and "undecided" in selected.inner_text()
+    assert _decided(page).startswith("0 of")
+    keys.press("a")
+    keys.press("k")
+    section.get_by_role("button", name="Clear decision").click()
+    assert _decided(page).startswith("0 of")
+    keys.press("u")  # also takes back that
+    assert _decided(page).startswith("1 of")
+    assert section.get_by_role("button", name="Clear decision").count() == 1
+
+
+def test_undo_says_so_if_filters_hide_the_line(visit, file):
+    page = visit(file, "suspects")
+    page.keyboard.press("a")
+    page.locator("#suspects").get_by_label("Search text or id").fill("no such text")
+    _wait_for(
+        page, "document.querySelector('#suspects .pane').innerText.includes('passes')"
+    )
+    page.keyboard.press("Escape")
+    page.keyboard.press("u")
+    notice = page.locator("#suspects .tools [role=status]").inner_text()
+    assert notice.endswith("It does not pass these filters.")
+    assert _decided(page).startswith("0 of")
 
 
 def test_what_can_be_decided_stays_in_sight_under_a_long_text(visit, varied):
@@ -513,6 +575,26 @@ def test_chosen_values_give_what_intervene_gives(visit, audited, file, data):
         bars = page.locator("#mistakes .bench .paths [data-value]").all()
         shown = [float(bar.get_attribute("data-value")) for bar in bars]
         np.testing.assert_allclose(shown, found[said] - found[true], atol=1e-6)
+
+
+def test_only_what_people_read_can_be_set_to_what_they_read(
+    visit, file, data, tmp_path
+):
+    button = {"name": "As people read it"}
+    page = visit(file, "mistakes")
+    page.get_by_role("button", **button).click()
+    first = data["mistakes"]["rows"][0]["read"]
+    for concept, one in zip(data["concepts"], first, strict=True):
+        value = page.get_by_label(f"Value of {concept['name']}", exact=True)
+        assert value.input_value() == (one["annotated"] or "")
+    unread = deepcopy(data)
+    for one in unread["mistakes"]["rows"][0]["read"]:
+        one["annotated"] = None
+    path = tmp_path / "page.html"
+    path.write_text(_with_data(file.read_text(encoding="utf-8"), unread))
+    page = visit(path, "mistakes")
+    assert page.get_by_role("button", name="As predicted").count() == 1
+    assert page.get_by_role("button", **button).count() == 0
 
 
 def _with_data(html, data):
@@ -735,6 +817,24 @@ def test_decisions_are_kept_and_can_be_taken_from_a_file(visit, file, data, tmp_
         "document.querySelector('#suggestions .tools').innerText.includes('no column')",
     )
     assert "no column decision, kind, id, path" in notice.inner_text()
+    for packed in (b"PK\x03\x04\x14\x00", b"\xd0\xcf\x11\xe0\xa1\xb1"):
+        notice.evaluate("e => { e.textContent = ''; }")
+        picker.set_input_files({"name": "a.xlsx", "mimeType": "", "buffer": packed})
+        _wait_for(
+            other,
+            "document.querySelector('#suggestions .tools').innerText"
+            ".includes('file of a spreadsheet')",
+        )
+        assert "skclif apply reads .xlsx as it is" in notice.inner_text()
+    for encoding in ("utf-16", "utf-16-be"):
+        mark = b"" if encoding == "utf-16" else b"\xfe\xff"
+        content = mark + text.encode(encoding)
+        third = visit(file, "suggestions")
+        picker = third.locator("#suggestions").get_by_label("File of earlier decisions")
+        file_of = {"name": "a.txt", "mimeType": "", "buffer": content}
+        picker.set_input_files(file_of)
+        _wait_for(third, "document.querySelector('#suggestions .state.reject')")
+        assert _decided(third, "suggestions") == f"2 of {len(lines)} decided"
 
 
 def test_the_queues_are_not_mixed(visit, tmp_path):

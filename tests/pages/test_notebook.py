@@ -10,6 +10,7 @@ import pytest
 import skclif
 from skclif import (
     BaselineComparison,
+    ConceptContributions,
     EditComparison,
     EditResult,
     EditSuggestions,
@@ -19,7 +20,7 @@ from skclif import (
     metrics,
 )
 from skclif._pages.notebook import html_of
-from skclif._pages.sheets import parts, style
+from skclif._pages.sheets import effect, in_short, parts, style
 from skclif._results.shown import Shown
 from skclif._results.verdicts import Verdict
 from skclif.metrics import (
@@ -161,7 +162,15 @@ def make_report(say=PLAIN):
     return BottleneckReport((verdict,) * 2, *tables, "soft", 90, 5)
 
 
+def make_contributions(say=PLAIN):
+    values = np.linspace(-1, 1, 5 * 2 * 3).reshape(5, 2, 3)
+    classes = np.array([f"good {say}", f"bad {say}"])
+    names = (f"food {say}", "service", "intercept")
+    return ConceptContributions(values, classes, names, pd.Index([f"row {say}"] * 5))
+
+
 MAKERS = {
+    "ConceptContributions": make_contributions,
     "BottleneckReport": make_report,
     "InfluenceResult": make_influence,
     "SuspectFrame": make_suspects,
@@ -349,6 +358,28 @@ def test_suspects_say_of_what_nothing_can_be_said():
     for text in (read(suspects), repr(suspects)):
         assert "Nothing can be said of: label." in text
         assert "label 8 of 15" not in text
+    # Values that are all alike are neither listed nor counted as lines that are left.
+    listed = repr(suspects).splitlines()
+    assert not [line for line in listed if " label " in line]
+    assert listed[-1] == "… and 5 more lines."
+    assert "… and 5 more lines." in read(suspects)
+
+
+def test_suspects_of_which_nothing_can_be_said_have_no_list():
+    suspects = make_suspects()
+    suspects.attrs["unknown"] = ["label", f"food {PLAIN}"]
+    first, *rest = repr(suspects).splitlines()
+    assert first == "<Suspects: 30 values judged; nothing can be said of any of them>"
+    assert len(rest) == 2
+    assert "most suspect" not in read(suspects)
+    assert "<table" not in suspects._repr_html_()
+
+
+def test_a_value_that_is_as_probably_wrong_as_right_counts():
+    suspects = make_suspects(n=2)
+    suspects["probability_wrong"] = [0.5, 0.499]
+    assert "probably wrong: label 1 of 1" in repr(suspects)
+    assert "food 0 of 1" in repr(suspects).replace(f" {PLAIN}", "")
 
 
 def test_suspects_without_their_columns_are_shown_as_a_frame():
@@ -363,6 +394,7 @@ def test_suspects_of_no_values_and_of_many_paths():
     many = make_suspects()
     many["path"] = [f"path {i % 15}" for i in range(30)]
     assert repr(many).count(" of 2") == 8
+    assert "… 3 more paths" in read(many)
     assert "…>" in repr(many)
 
 
@@ -391,12 +423,124 @@ def test_views_of_edits_say_better_and_worse():
     assert "predicted, to first order −0.0200 helps achieved +0.0100 hurts" in text
     assert "at the optimum" in text and "not at the optimum" in text
     text = read(make_comparison())
-    assert "accuracy 0.500 0.625 +0.125 better [−0.100, +0.350]" in text
+    # An interval around 0 shows nothing: no word, and no colour.
+    assert "accuracy 0.500 0.625 +0.125 [−0.100, +0.350]" in text
     assert "log-loss (nats) 1.00 0.750 −0.250 better [−0.400, −0.100]" in text
     assert "and 2 more predictions" in text
     one = make_comparison()
     nothing = replace(one, changed=one.changed.head(0), concepts=one.concepts.head(0))
     assert "Predictions that changed" not in read(nothing)
+
+
+@pytest.mark.parametrize(
+    ("change", "interval", "tone", "word"),
+    [
+        (-0.2, (-0.3, -0.1), "help", "better"),
+        (0.2, (0.1, 0.3), "harm", "worse"),
+        (-0.001, (-0.007, 0.005), "", ""),
+        (0.004, (-0.007, 0.0142), "", ""),
+        (0.2, (0.0, 0.4), "", ""),
+        (0.2, (np.nan, np.nan), "", ""),
+        (0.2, None, "harm", "worse"),
+    ],
+)
+def test_a_change_is_good_or_bad_only_where_its_interval_says(
+    change, interval, tone, word
+):
+    cell = effect(change, "negative", ("better", "worse"), interval)
+    assert (cell.tone, cell.word) == (tone, word)
+
+
+def test_suggestions_say_weights_and_no_more_than_they_know():
+    one = make_suggestions(n=3)
+    frame = one.to_frame()
+    frame[["kind", "path"]] = [
+        ("reweight", "row"),
+        ("drop", "row"),
+        ("relabel", "label"),
+    ]
+    frame["current"], frame["proposed"] = [1, 1, "bad"], [2, 0, "good"]
+    frame["std_error"] = [0.004, 0.04, np.nan]
+    one = replace(one, frame=frame)
+    text = read(one)
+    assert "reweight weight 1 weight 2 −0.0125 helps" in text
+    assert "drop weight 1 weight 0 −0.0125 0.0400" in text
+    assert "relabel bad good −0.0125 –" in text
+    assert re.search(r"drop +weight +1 +0 ", str(one))
+    assert one.to_frame()["path"].tolist() == ["row", "row", "label"]
+
+
+N_MANY = 60
+MANY = [f"concept with a rather long name {k}" for k in range(N_MANY)]
+
+
+def test_many_concepts_leave_an_influence_short():
+    values = np.zeros((1, 2, N_MANY + 2))
+    values[0, :, 0], values[0, 0, 40], values[0, 0, 7] = (2.0, -2.0), 1.0, -0.5
+    known = {name: ["yes", "no"] for name in MANY} | {MANY[39]: [-0.5672783878, 2.0]}
+    training = pd.DataFrame({"text": ["a b", "c"], "label": "good"} | known)
+    paths = ("label", *MANY, "interaction")
+    result = make_influence(
+        values=values, paths=paths, training=training, explained=pd.DataFrame()
+    )
+    text = read(result)
+    # The label first, then the concepts that act most; numbers are rounded.
+    told = (
+        f"a b label good {MANY[39]} −0.5673 {MANY[6]} yes {MANY[0]} yes {MANY[1]} yes"
+    )
+    assert f"{told} … 56 more" in text
+    page = Page(result._repr_html_())
+    names = [a for a in page.all("div") if "part" in a.get("class", "")]
+    assert {a["class"] for a in names} == {"part wide"}
+
+
+def test_many_concepts_leave_other_views_short():
+    truth = np.array([[1.0, -2.0]])
+    kinds = ["row", "label", *MANY, "interaction"]
+    shares = dict.fromkeys(kinds, 0.01) | {"row": 1.0, "label": 0.5, MANY[50]: 0.3}
+    one = ValidationResult(
+        *("loss", "nats", np.arange(2), np.arange(2)),
+        {("leverage", kind): skclif.Agreement(truth, truth) for kind in kinds},
+        {("leverage", "row"): 12.0, ("leverage", "paths"): 8.0},
+        shares,
+    )
+    text = read(one)
+    assert text.count("leverage") == 8 + 1  # and once in the line above
+    assert f"leverage {MANY[50]}" in text and "… and 55 more paths" in text
+    concepts = pd.DataFrame({"concept": MANY, "measure": "accuracy", "n_rows": 9})
+    concepts = concepts.assign(before=0.5, after=0.5)
+    concepts.loc[44, "after"] = 0.25
+    text = read(replace(make_comparison(), concepts=concepts))
+    assert "The concepts that changed most" in text and MANY[44] in text
+    assert "… and 50 more concepts; see concepts." in text
+    heads = [skclif.HeadRecord(n, "kept", 0, 0, 0, 1e-8, True) for n in MANY]
+    heads.append(skclif.HeadRecord("label", "current", 2, 1, 1, 1e-8, False))
+    edit = make_edit()
+    edit = replace(edit, record=replace(edit.record, heads=tuple(heads)))
+    assert "label current 2 1.00 not at the optimum concept with" in read(edit)
+    assert "… and 51 more heads; see record.heads." in read(edit)
+    steps = [skclif.ReplayStep(k, "edit", k != 33, k != 33) for k in range(40)]
+    text = read(ReplayResult(tuple(steps), None))
+    assert "33 edit no no" in text and "… and 30 more records; see to_frame()." in text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (-0.5672783878439819, "−0.5673"),
+        (1.0, "1"),
+        (2.5, "2.5"),
+        (1999.0, "1999"),
+        (12345.678, "12346"),
+        (-1e-7, "−1·10⁻⁷"),
+        (np.float32(0.1), "0.1"),
+        (np.inf, "inf"),
+        (np.nan, "–"),
+        (3, "3"),
+    ],
+)
+def test_numbers_of_people_are_rounded_and_stay_whole(value, shown):
+    assert in_short(value) == shown
 
 
 def test_views_of_measures_show_their_numbers():
@@ -405,7 +549,7 @@ def test_views_of_measures_show_their_numbers():
     assert "2 edit no no the labels differ plain words" in read(make_replay())
     assert "median 0.500" in read(make_score())
     assert "9 0.600 0.300 0.450 0.450 to 0.450" in read(make_removal())
-    assert "1 66.7 % 1.00 −0.500 better [" in read(make_interventions())
+    assert "1 66.7 % 1.00 −0.500 [−1.74" in read(make_interventions())
     assert "food plain words b good plain words −0.500" in read(make_effects())
 
 

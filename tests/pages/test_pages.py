@@ -37,8 +37,8 @@ ALLOWED = set(
         r"\w+",
         "html head meta link title style body header main footer nav section article "
         "h1 h2 h3 h4 p div span strong em bdi code time a ul ol li dl dt dd blockquote "
-        "table caption thead tbody tr th td details summary button kbd script figure "
-        "figcaption svg line rect circle polyline text b",
+        "table caption thead tbody tfoot tr th td details summary button kbd script "
+        "figure figcaption svg line rect circle polyline text b",
     )
 )
 
@@ -755,3 +755,17 @@ def test_the_trail_names_rows_but_none_that_was_forgotten():
     second["changes"] = [first_row] * 60
     text = " ".join(Page(audit_html(found, make_run(), None, records)).text.split())
     assert "Record 2, row by row: the first 50 of 60" in text
+
+
+def test_a_long_warning_is_folded_and_whole():
+    _, found = make_page()
+    long = "Nothing was learned of 'concept'" + ", 'another concept'" * 80 + ". <Look>."
+    html = audit_html(found, make_run() | {"warnings": ["Short.", long]})
+    page = Page(html)
+    assert html.count("Nothing was learned of") == 1
+    said = re.sub(r"\s*…\s*…\s*", " ", " ".join(page.text.split()))
+    assert long in said
+    warning = html[html.index("Before you trust") :]
+    warning = warning[: warning.index("</div>")]
+    assert warning.count("<details>") == 1
+    assert warning.index("</summary>") - warning.index("<summary>") < 800

@@ -29,14 +29,16 @@ def _result(n_rows=2, n_concepts=2, classes=("bad", "good", "so-so"), **changes)
 class _Cells(HTMLParser):
     def __init__(self, html):
         super().__init__()
-        self.tags, self.text = [], ""
+        self.tags, self.text, self.classes = [], "", set()
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.classes.update((dict(attrs).get("class") or "").split())
 
     def handle_data(self, data):
-        self.text += data
+        if self.tags[-1] != "style":
+            self.text += data
 
 
 def test_a_frame_has_a_line_for_each_row_class_and_concept():
@@ -108,11 +110,20 @@ def test_html_shows_a_few_rows_with_bars_that_compare():
     assert parsed.tags.count("table") == 3
     assert "row 1, predicted bad" in parsed.text
     assert "2 more rows" in parsed.text
-    widths = re.findall(r'bar (help|harm)" style="width:([\d.]+)%', html)
-    assert widths[:4] == [
-        ("harm", "25.0"), ("help", "25.0"), ("help", "12.5"), ("harm", "12.5"),
+    bars = re.findall(r'style="left:([\d.]+)%;width:([\d.]+)%', html)
+    # Half a track is the largest part of the row; the intercept comes last.
+    assert bars[:4] == [
+        ("0.0", "50.0"), ("50", "50.0"), ("50", "25.0"), ("25.0", "25.0"),
     ]  # fmt: skip
-    assert max(float(width) for _, width in widths) == 50
+    assert bars[4:6] == [("50", "50.0"), ("0.0", "50.0")]
+    assert "help" not in parsed.classes and "harm" not in parsed.classes
+
+
+def test_html_has_the_intercept_after_the_concepts():
+    values = np.array([[[0.1, 5.0], [-0.1, -5.0]]])
+    html = _result(1, values=values, concepts=("food", "intercept"))._repr_html_()
+    text = _Cells(html).text
+    assert text.index("food") < text.rindex("intercept") < text.rindex("centred logit")
 
 
 def test_html_of_many_concepts_and_labels_still_adds_up():
@@ -120,15 +131,26 @@ def test_html_of_many_concepts_and_labels_still_adds_up():
     text = " ".join(_Cells(result._repr_html_()).text.split())
     assert "3 less probable labels not shown" in text
     predicted = result.values[0].sum(axis=1).argmax()
-    parts = np.sort(np.abs(result.values[0, predicted]))[::-1]
-    rest = [v for v in result.values[0, predicted] if abs(v) < parts[7]]
-    assert "23 more together" in text
+    concepts = result.values[0, predicted, :-1]
+    parts = np.sort(np.abs(concepts))[::-1]
+    rest = [v for v in concepts if abs(v) < parts[7]]
+    assert "22 more together" in text
     shown = f"{sum(rest):+#.3g}".replace("-", "−")
     assert shown in text
 
 
+def test_html_names_what_is_not_in_the_concepts_however_small():
+    names = (*(f"concept{j}" for j in range(30)), "not in the concepts", "intercept")
+    values = np.ones((1, 2, 32))
+    values[0, :, 30] = 0.001
+    text = _Cells(_result(1, values=values, concepts=names)._repr_html_()).text
+    assert "not in the concepts+0.00100" in text.replace("\n", "")
+    assert "22 more together" in text
+
+
 def test_html_of_no_rows_and_of_zeros():
     assert "<table>" not in _result(0)._repr_html_()
+    assert len(_result(0)) == 0 and len(_result(3)) == 3
     assert "width:0.0%" in _result(1, values=np.zeros((1, 3, 3)))._repr_html_()
 
 

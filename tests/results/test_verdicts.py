@@ -47,6 +47,20 @@ def test_what_is_measured_in_nats(estimate, answer):
     assert [verdict.answer for verdict in found] == [answer] * 4
 
 
+def test_what_gold_concepts_hold_is_unknown_without_them():
+    words = complete(ABOVE, NONE, MANY).words
+    assert words.endswith(
+        ", and what gold concepts hold is unknown: annotations are missing."
+    )
+    assert "nan" not in words
+
+
+def test_nothing_is_said_of_concepts_that_few_rows_have():
+    verdict = calibrated({"food": NONE}, {"food": FEWEST - 1})
+    assert verdict.answer == "cannot tell"
+    assert verdict.words == "Too few annotated rows to tell; 50 are needed."
+
+
 @pytest.mark.parametrize("estimate, answer", ANSWERS)
 def test_what_goes_past_the_concepts(estimate, answer):
     found = past_concepts(estimate, MANY)

@@ -3,6 +3,7 @@ import importlib.util
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import socket
@@ -32,6 +33,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from benchmarks.embedding import look_up
 from skclif import SentenceEmbedder
+from skclif._inputs import progress
 from skclif._text.store import EmbeddingStore
 from skclif.exceptions import DataFileError, TruncatedTextWarning
 
@@ -556,7 +558,12 @@ def test_gpu(tiny_encoder, expected, dtype):
     np.testing.assert_allclose(embeddings, expected, rtol=0, atol=tolerance)
 
 
-def test_progress_is_shown_on_request_and_on_stderr(tiny_encoder, tmp_path, capfd):
+def test_progress_is_shown_on_request_and_on_stderr(
+    tiny_encoder, tmp_path, capfd, monkeypatch
+):
+    monkeypatch.setattr(progress, "can_draw_again", lambda stream: True)
+    monkeypatch.setattr(progress, "DELAY", 0)
+    monkeypatch.setattr(progress, "INTERVAL", 0)
     silent = SentenceEmbedder(tiny_encoder, cache_dir=tmp_path).transform(TEXTS[:2])
     assert capfd.readouterr() == ("", "")
     loud = SentenceEmbedder(tiny_encoder, cache_dir=tmp_path, verbose=1)
@@ -564,7 +571,15 @@ def test_progress_is_shown_on_request_and_on_stderr(tiny_encoder, tmp_path, capf
     out, err = capfd.readouterr()
     assert out == ""
     assert "Embedding texts: 100%" in err
-    assert "5/5" in err  # distinct texts, of which two were known
+    assert "2/5" in err and "5/5" in err  # distinct texts, of which two were known
+
+
+def test_progress_in_a_file_is_a_line(tiny_encoder, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(progress, "DELAY", 0)
+    SentenceEmbedder(tiny_encoder, cache_dir=tmp_path, verbose=1).transform(TEXTS)
+    assert re.fullmatch(
+        r"Embedding texts: 5 texts in \d\d:\d\d\n", capfd.readouterr().err
+    )
 
 
 # --- The cache ------------------------------------------------------------------------

@@ -30,13 +30,14 @@ def frame_of(
     heads : FittedHeads
     row_weights : ndarray of shape (n_samples,)
     training : DataFrame
-        Texts, labels and annotations of the training rows.
+        Texts, labels and annotations of the training rows, in this order.
     believed : Believed or None
         What is believed of the values that would be replaced; None if no values are.
     """
     changes = found.changes
     names = ["label", *heads.names]
     values = [heads.classes, *heads.values]
+    n_texts = training.shape[1] - len(names)
     lines = []
     for row, path, value in zip(
         changes.rows.tolist(), changes.paths, changes.values.tolist(), strict=True
@@ -46,7 +47,7 @@ def frame_of(
             current, proposed = row_weights[row], value * row_weights[row]
         else:
             kind, name = "relabel" if path == LABEL else "annotate", names[path]
-            current = training[name].iloc[row]
+            current = training.iloc[row, n_texts + path]
             proposed = value if values[path] is None else values[path][int(value)]
         lines.append((row, kind, name, _plain(current), _plain(proposed)))
     columns = ["row", "kind", "path", "current", "proposed"]
@@ -58,7 +59,7 @@ def frame_of(
         is_value = changes.paths != ROW
         chosen = believed.probability_wrong[changes.rows, changes.paths]
         frame["probability_wrong"] = np.where(is_value, chosen, np.nan)
-    texts = training.drop(columns=names).iloc[changes.rows].reset_index(drop=True)
+    texts = training.iloc[changes.rows, :n_texts].reset_index(drop=True)
     return pd.concat([frame, texts], axis=1)
 
 

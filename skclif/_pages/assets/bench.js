@@ -47,6 +47,7 @@ function workbench(one) {
   );
   update();
   const isLogit = HEAD.bottleneck === "logit";
+  const read = DATA.concepts.map((_, j) => knownValue(one, j));
   return h(
     "div",
     { class: "bench" },
@@ -66,16 +67,13 @@ function workbench(one) {
         : h(
             "p",
             { class: "buttons" },
-            h(
-              "button",
-              {
-                type: "button",
-                on: {
-                  click: () => set(DATA.concepts.map((_, j) => knownValue(one, j))),
-                },
-              },
-              "As people read it",
-            ),
+            read.some((value) => value !== null)
+              ? h(
+                  "button",
+                  { type: "button", on: { click: () => set(read) } },
+                  "As people read it",
+                )
+              : null,
             h(
               "button",
               { type: "button", class: "quiet", on: { click: () => set([]) } },

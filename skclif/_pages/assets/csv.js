@@ -94,10 +94,24 @@ const WORDS = new Map([
   ...["reject", "rejected", "no", "n"].map((word) => [word, "reject"]),
   ...["skip", "skipped"].map((word) => [word, "skip"]),
 ]);
+// How the packed files of spreadsheets begin: .xlsx and .ods, and old .xls.
+const PACKED = /^(PK\u0003\u0004|\ufffd\ufffd\u0011)/;
 const NEEDED = ["decision", "kind", "id", "path"];
+
+// The text of a file, which some spreadsheets write in UTF-16.
+async function textOf(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const marks = { "255,254": "utf-16le", "254,255": "utf-16be" };
+  const encoding = marks[bytes.slice(0, 2).join()] ?? "utf-8";
+  return new TextDecoder(encoding).decode(bytes);
+}
 
 // Take decisions from a file; returns in words what became of them.
 function importDecisions(text, queue, name) {
+  if (PACKED.test(text)) {
+    const reader = DATA.folder ? "skclif apply" : "report.as_edit";
+    return `Nothing was read: this is a file of a spreadsheet, such as Excel. Save it as CSV for this page; ${reader} reads .xlsx as it is.`;
+  }
   const [names = [], ...rows] = parseTable(text);
   const columns = names.map((name) => unescapeCell(name).trim());
   const missing = NEEDED.filter((name) => !columns.includes(name));

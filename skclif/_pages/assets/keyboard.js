@@ -5,9 +5,9 @@ const KEYS = [
   ["k", "previous"],
   ["a", "accept the proposed value"],
   ["r", "reject: the value stays"],
-  ["e", "edit: choose another value, and go on with Enter"],
+  ["e", "edit: choose another value; Enter takes it and goes on"],
   ["s", "skip"],
-  ["u", "undo a decision"],
+  ["u", "undo the last decision"],
   ["/", "search"],
   ["?", "this help: keys and words"],
 ];

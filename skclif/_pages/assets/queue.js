@@ -4,6 +4,7 @@ class Queue {
   constructor(name, title) {
     this.name = name;
     this.queue = DATA.queues[name];
+    this.history = []; // what was decided since the page was opened, the last one last
     this.fileName = name === "suspects" ? "decisions.csv" : `decisions-${name}.csv`;
     this.notice = h("p", { class: "small", role: "status" });
     this.progress = h("span", { class: "progress" });
@@ -117,10 +118,11 @@ class Queue {
         change: async () => {
           if (!file.files.length) return;
           this.notice.textContent = importDecisions(
-            await file.files[0].text(),
+            await textOf(file.files[0]),
             this.queue,
             this.name,
           );
+          this.history = []; // what the file says is not undone by a key
           file.value = "";
           this.changed();
         },
@@ -297,6 +299,7 @@ class Queue {
         h("kbd", { text: key }),
       );
     const picker = this.picker(line);
+    this.hint = h("p", { class: "hint", role: "status" }, farWords(line));
     const why = h("input", {
       type: "text",
       value: own.why,
@@ -339,11 +342,15 @@ class Queue {
         button("reject", this.rejectWords(line), "r", () => this.act("reject"), false),
         button("skip", "Skip", "s", () => this.act("skip"), false),
         own.decision
-          ? button("undo", "Undo", "u", () => this.act("undo"), false)
+          ? h(
+              "button",
+              { type: "button", class: "decide", on: { click: () => this.clear() } },
+              "Clear decision",
+            )
           : null,
       ),
       picker,
-      h("p", { class: "hint", role: "status" }, farWords(line)),
+      this.hint,
       field("Why (goes into the trail)", why),
     );
   }
@@ -405,23 +412,41 @@ class Queue {
       if (value === "") return "no annotation: take it away";
       return value === line.current ? `${value} (as it is)` : value;
     };
-    // Arrows pass through the values, so they keep the picker; Enter goes on.
-    let isPassing = false;
+    // Arrows and letters pass through the values. Enter takes the one that is reached,
+    // and so does a choice from the open list; leaving takes none.
+    let isPassing = false,
+      isReached = false;
     const keydown = (event) => {
-      isPassing = /^(Arrow|Page|Home|End|.$)/.test(event.key);
+      const opens = event.altKey || event.key === " ";
+      isPassing = !opens && /^(Arrow|Page|Home|End|.$)/.test(event.key);
       if (event.key !== "Enter" || !this.input.value) return;
       event.preventDefault();
+      if (isReached) {
+        isReached = false;
+        this.edit(this.input.value);
+      }
       this.view.next(1);
       this.focus();
     };
     const change = () => {
-      if (this.input.value === "") return;
-      this.edit(this.input.value);
-      if (isPassing) this.input?.focus();
+      isReached = isPassing && this.input.value !== chosen;
+      const words = this.input.selectedOptions[0].textContent;
+      const isSaid = isReached && this.input.value !== "";
+      this.hint.textContent = isSaid ? `Enter takes: ${words}` : "";
+      if (!isPassing && this.input.value !== "") this.edit(this.input.value);
+    };
+    const blur = (event) => {
+      if (!isReached) return;
+      isReached = false;
+      event.target.value = others.some(([, written]) => written === chosen) ? chosen : "";
+      this.hint.textContent = "";
+    };
+    const pointerdown = () => {
+      isPassing = false;
     };
     return h(
       "select",
-      { on: { change, keydown, pointerdown: () => { isPassing = false; } } },
+      { on: { change, keydown, blur, pointerdown } },
       option("", "choose …"),
       others.map(([value, written]) =>
         option(written, words(value), written === chosen),
@@ -446,6 +471,10 @@ class Queue {
   }
 
   act(what) {
+    if (what === "undo") {
+      this.undo();
+      return;
+    }
     const line = this.view.shown;
     if (!line) return;
     if (
@@ -455,17 +484,37 @@ class Queue {
       if (this.input) this.input.focus();
       return;
     }
-    if (what === "undo") {
-      this.take(line, { decision: "", proposed: null });
-      return;
-    }
     const proposed =
       what === "accept" && line.proposed === null ? decided(line).proposed : null;
     this.take(line, { decision: what, proposed });
     this.view.next(1);
   }
 
+  clear() {
+    this.take(this.view.shown, { decision: "", proposed: null });
+  }
+
+  // Take back what was decided last, and show that line.
+  undo() {
+    const last = this.history.pop();
+    if (!last) {
+      this.notice.textContent =
+        "Nothing to undo: nothing was decided since this page was opened. “Clear decision” takes back an earlier one.";
+      return;
+    }
+    const { line, before } = last;
+    const hadFocus = this.view.pane.contains(document.activeElement);
+    decide(line, { decision: before.decision, proposed: before.proposed });
+    this.changed();
+    const isListed = this.view.goTo(line);
+    if (hadFocus) this.focus();
+    const where = line.path === "row" ? "the whole row" : line.path;
+    const filtered = isListed ? "" : " It does not pass these filters.";
+    this.notice.textContent = `Undone: ${line.id}, ${where}.${filtered}`;
+  }
+
   take(line, change) {
+    this.history.push({ line, before: decided(line) });
     const hadFocus = this.view.pane.contains(document.activeElement);
     decide(line, { ...change, why: this.why?.value ?? "" });
     this.notice.textContent = "";

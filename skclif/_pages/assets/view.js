@@ -108,6 +108,13 @@ class View {
     setHash(`#${this.name}${query ? `?${query}` : ""}`);
   }
 
+  // Show an item, if it passes the filters; returns whether it does.
+  goTo(one) {
+    const place = this.list.items.indexOf(one);
+    if (place >= 0) this.list.select(place);
+    return place >= 0;
+  }
+
   next(step) {
     this.list.move(step);
   }
