@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from .._explain.explainer import ConceptInfluenceExplainer
 from .._explain.readable import annotations_of, labels_of
 from .._inputs.training_rows import TrainingRows
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.fitted import FittedHeads
+from ..metrics._bottleneck_parts import without_concepts
 from ..numerics.sparse import SparseFeatures
 from .corrections import GoldModel, spreads_of
 from .decisions import read_decisions
@@ -136,7 +136,9 @@ def _models(explainer: ConceptInfluenceExplainer, used: Reviews) -> Models:
         warnings.simplefilter("always")
         if model.n_concepts_:
             with warnings_of("The black box"):
-                black_box = clone(model).set_params(concept_kinds=None, concept_C=1.0)
+                black_box = without_concepts(model)
+                if model.label_order_ is not None:  # a type may have said it
+                    black_box.set_params(label_order=model.label_order_)
                 black_box.fit(used.features, used.labels, used.weights)
             with warnings_of("The model of gold concepts"):
                 gold = GoldModel.fit(used, model.C, _kinds(model))

@@ -114,13 +114,15 @@ class ConceptBottleneckClassifier(
     label_order : array-like of shape (n_classes,), default=None
         The labels from lowest to highest, for ``label_head="ordinal"`` and for
         `monotonic_cst`. None is the order of numbers, or of an ordered categorical
-        type; labels that are words need it.
+        type; labels that are words need it. Labels that no row has are left out, so
+        that a fold may lack one.
     monotonic_cst : dict of str to (list or {-1, 0, 1}), default=None
         By concept, the values along which the label must not fall, such as
         ``{"food": ["Negative", "unknown", "Positive"]}``. Values that are left out are
-        free. 1 is for values that have an order themselves: the label must not fall as
-        the value rises; -1: must not rise; 0: no constraint. A label does not fall if
-        the odds of no label against the next lower one do.
+        free; those that no row has are named in a warning and left out. 1 is for values
+        that have an order themselves: the label must not fall as the value rises; -1:
+        must not rise; 0: no constraint. A label does not fall if the odds of no label
+        against the next lower one do.
     C : float or "auto", default=1.0
         Inverse strength of the L2 penalty on the label head. "auto" takes the value
         from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .._inputs.annotations import Annotations, ConceptSchema, plain_value, value_code
 from .._inputs.orders import order_of, sorted_order
+from ..exceptions import warn_user
 from ..numerics.heads import CategoricalHead, OrdinalHead, SoftmaxHead
 from ..numerics.heads.cone import steps_of
 
@@ -77,6 +79,7 @@ class LabelRules:
             )
         orders = {} if annotations is None else annotations.orders
         monotone = read_constraints(model.monotonic_cst, schema, orders)
+        _warn_of_gone(model.monotonic_cst, schema)
         return cls(model.label_head, order, monotone)
 
     def head(
@@ -157,8 +160,12 @@ class LabelRules:
 def _asked(monotonic_cst: Any) -> bool:
     """Whether some concept is constrained: 0 is for one that is not."""
     return bool(monotonic_cst) and any(
-        not (isinstance(v, Integral) and v == 0) for v in monotonic_cst.values()
+        not (_is_number(v) and v == 0) for v in monotonic_cst.values()
     )
+
+
+def _is_number(asked: Any) -> bool:
+    return isinstance(asked, Real) and not isinstance(asked, bool)
 
 
 def _label_order(
@@ -180,12 +187,14 @@ def _label_order(
             )
         return tuple(found)
     given = [plain_value(value) for value in label_order]
-    if len(given) != len(set(given)) or set(given) != set(listed):
+    # Labels that no row has are left out: a fold may lack one. A wrong spelling is seen
+    # all the same, because then a label of y is missing.
+    if not _are_distinct(given) or not set(given) >= set(listed):
         raise ValueError(
             f"label_order={given} must have each label of y once, from lowest to "
             f"highest; the labels are {listed}."
         )
-    return tuple(listed[listed.index(value)] for value in given)
+    return tuple(listed[listed.index(value)] for value in given if value in listed)
 
 
 def read_constraints(
@@ -202,8 +211,8 @@ def read_constraints(
                 f"monotonic_cst has the concept {name!r}, but the concepts are {names}."
             )
         values = schema.classes[names.index(name)]
-        if isinstance(asked, Integral) and not isinstance(asked, bool):
-            direction = _direction(name, int(asked), values, orders)
+        if _is_number(asked):
+            direction = _direction(name, asked, values, orders)
         elif values is None:
             raise ValueError(
                 f"monotonic_cst[{name!r}]={asked!r}, but {name!r} is continuous: use "
@@ -217,7 +226,7 @@ def read_constraints(
 
 
 def _direction(
-    name: str, asked: int, values: np.ndarray | None, orders: Mapping[str, Any]
+    name: str, asked: Any, values: np.ndarray | None, orders: Mapping[str, Any]
 ) -> list[Any] | int | None:
     if asked not in (-1, 0, 1):
         raise ValueError(
@@ -227,6 +236,7 @@ def _direction(
         )
     if asked == 0:
         return None
+    asked = int(asked)
     if values is None:
         return asked
     listed, is_meant = sorted_order(values)
@@ -242,7 +252,8 @@ def _direction(
     return listed[::asked]
 
 
-def _listed(name: str, asked: Any, values: np.ndarray) -> list[Any]:
+def _listed(name: str, asked: Any, values: np.ndarray) -> list[Any] | None:
+    """Return the values that a concept has, in order; None if they say nothing."""
     known = values.tolist()
     if isinstance(asked, str) or not isinstance(asked, Sequence | np.ndarray):
         raise ValueError(
@@ -250,18 +261,42 @@ def _listed(name: str, asked: Any, values: np.ndarray) -> list[Any]:
             f"{asked!r}; the values are {known}."
         )
     listed = [plain_value(value) for value in asked]
-    unknown = [value for value in listed if value_code(values, value) is None]
-    if unknown:
-        raise ValueError(
-            f"monotonic_cst[{name!r}] has the value {unknown[0]!r}, which concept "
-            f"{name!r} does not have; its values are {known}."
-        )
-    if len(listed) < 2 or len(set(listed)) < len(listed):
+    if len(listed) < 2 or not _are_distinct(listed):
         raise ValueError(
             f"monotonic_cst[{name!r}]={listed} must have two or more different values, "
             f"in the order in which the label must not fall; the values are {known}."
         )
-    return [known[_code(values, value)] for value in listed]
+    unknown = [value for value in listed if value_code(values, value) is None]
+    left = [known[_code(values, v)] for v in listed if v not in unknown]
+    if unknown and not left:
+        raise ValueError(
+            f"monotonic_cst[{name!r}]={listed} has no value that concept {name!r} "
+            f"has; its values are {known}."
+        )
+    return left if len(left) > 1 else None
+
+
+def _warn_of_gone(monotonic_cst: Any, schema: ConceptSchema) -> None:
+    """Name values that no row has: a fold may lack one, or its spelling is wrong."""
+    for name, values in zip(map(str, schema.names), schema.classes, strict=True):
+        asked = (monotonic_cst or {}).get(name)
+        if values is None or asked is None or _is_number(asked):
+            continue
+        for value in map(plain_value, asked):
+            if value_code(values, value) is None:
+                warn_user(
+                    f"monotonic_cst[{name!r}] has the value {value!r}, which concept "
+                    f"{name!r} has in no row; it is left out, and nothing is "
+                    "constrained if only one value is left. The values are "
+                    f"{values.tolist()}.",
+                    UserWarning,
+                )
+
+
+def _are_distinct(listed: list[Any]) -> bool:
+    """Whether they are values, each once; a list in a list is none."""
+    are_values = all(pd.api.types.is_scalar(value) for value in listed)
+    return are_values and len(set(listed)) == len(listed)
 
 
 def _code(values: np.ndarray | None, value: Any) -> int:

@@ -33,6 +33,9 @@ class ConceptEffects(Shown):
         Probabilities as predicted.
     sample_weight : ndarray of shape (n_samples,), float64
         Weights of the rows.
+    label_order : ndarray of shape (n_classes,) or None, default=None
+        The labels as they are listed and drawn, for a model that knows their order.
+        None is as in `classes`.
     """
 
     __module__ = "skclif.metrics"
@@ -42,6 +45,7 @@ class ConceptEffects(Shown):
     changes: np.ndarray
     predicted: np.ndarray
     sample_weight: np.ndarray
+    label_order: np.ndarray | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """Return the mean effects over rows.
@@ -54,12 +58,18 @@ class ConceptEffects(Shown):
             confidence interval over rows (Student's t, NaN from one row).
         """
         n_values, n_classes = len(self.values), len(self.classes)
-        by_row = self.changes.transpose(0, 2, 1).reshape(n_values * n_classes, -1)
+        labels = self._ordered()
+        columns = [self.classes.tolist().index(label) for label in labels]
+        changes = self.changes[:, :, columns].transpose(0, 2, 1)
+        by_row = changes.reshape(n_values * n_classes, -1)
         effect, reach = paired_mean(by_row, self.sample_weight)
         frame = self.values.loc[self.values.index.repeat(n_classes)]
         frame = frame.reset_index(drop=True)
-        frame["label"] = np.tile(self.classes, n_values)
+        frame["label"] = np.tile(labels, n_values)
         return frame.assign(effect=effect, low=effect - reach, high=effect + reach)
+
+    def _ordered(self) -> np.ndarray:
+        return self.classes if self.label_order is None else self.label_order
 
     def _table(self) -> pd.DataFrame:
         return self.to_frame()
@@ -172,7 +182,7 @@ class ConceptEffectDisplay:
         return self
 
     def _labels(self, labels: Any) -> list[Any]:
-        known: list[Any] = self.effects.classes.tolist()
+        known: list[Any] = self.effects._ordered().tolist()
         if labels is None:
             return known[1:] if len(known) == 2 else [known[0], known[-1]]
         chosen: list[Any] = list(labels)

@@ -168,7 +168,7 @@ def complete(held: Estimate, gold: Estimate, sizes: Sizes) -> Verdict:
 
 
 def past_concepts(share: Estimate, sizes: Sizes) -> Verdict:
-    """Judge whether the label depends on what goes past the concepts.
+    """Judge whether the predicted label depends on what goes past the concepts.
 
     Parameters
     ----------
@@ -177,17 +177,25 @@ def past_concepts(share: Estimate, sizes: Sizes) -> Verdict:
         if the residual is the same in every row. NaN if it knows nothing for sure.
     sizes : Sizes
     """
-    question = "Does the label depend on what is not in the concepts?"
+    question = "Does the predicted label depend on what goes past the concepts?"
     if few := sizes.too_few("residual", question, sizes.n):
         return few
     if np.isnan(share.low):
         words = "The bottleneck is not clearly better than the shares of the labels."
         return Verdict("residual", question, CANNOT_TELL, words)
-    words = (
-        f"Of what the bottleneck knows of the label, {_share(share)} is not in the "
-        "concepts: it goes past them, from the features to the label."
-    )
-    return Verdict("residual", question, _answer(share, SHARE), words)
+    answer = _answer(share, SHARE)
+    begin = {
+        YES: "Of what the bottleneck knows of the label",
+        NO: "Hardly: of what the bottleneck knows of the label",
+        CANNOT_TELL: "Too close to tell from these rows: of what the bottleneck knows",
+    }
+    words = f"{begin[answer]}, {_share(share)} goes past the concepts."
+    if answer == YES:
+        words += (
+            " The concepts lack no more than that, and perhaps less: what they tell of "
+            "the label can go past them, too."
+        )
+    return Verdict("residual", question, answer, words)
 
 
 def learned(gains: Mapping[str, Estimate], n_rows: Mapping[str, int]) -> Verdict:
@@ -207,13 +215,18 @@ def learned(gains: Mapping[str, Estimate], n_rows: Mapping[str, int]) -> Verdict
     if none:
         verb = "is" if len(none) == 1 else "are"
         words = f"{_names(none)} {verb} predicted no better than by a guess."
+        if doubtful := [name for name in gains if name not in (*none, *sure)]:
+            words += f" {_not_clearly(doubtful)}"
         return Verdict("concepts", question, NO, words)
     if len(sure) == len(gains):
         words = f"All {how_many(len(gains), 'concept')}: predicted better than a guess."
         return Verdict("concepts", question, YES, words)
     doubtful = [name for name in gains if name not in sure]
-    words = f"Not clearly of {_names(doubtful)}: too few rows, or too little learned."
-    return Verdict("concepts", question, CANNOT_TELL, words)
+    return Verdict("concepts", question, CANNOT_TELL, _not_clearly(doubtful))
+
+
+def _not_clearly(names: Sequence[str]) -> str:
+    return f"Not clearly of {_names(names)}: too few rows, or too little learned."
 
 
 def calibrated(too_sure: Mapping[str, Estimate], n_rows: Mapping[str, int]) -> Verdict:
@@ -270,7 +283,7 @@ def correctable(
     answer = _answer(gain, NATS)
     begin = {
         YES: "It helps",
-        NO: "It hardly helps" if gain.high > 0 else "It hurts",
+        NO: "It hurts" if _answer(loss, NATS) == YES else "It hardly helps",
         CANNOT_TELL: "Too close to tell from these rows",
     }
     words = (
@@ -307,7 +320,10 @@ def relied_on(loss: Estimate, accuracy: Sequence[float], sizes: Sizes) -> Verdic
 
 
 def _answer(amount: Estimate, least: float) -> str:
-    """Return yes if an amount is surely above zero, no if it surely is too little."""
+    """Return no if an amount surely is too little, else yes if it is surely above zero.
+
+    So "yes" is about the sign: the amount is not too little for sure.
+    """
     if np.isnan(amount.low):
         return CANNOT_TELL
     if amount.high < least:
@@ -316,12 +332,12 @@ def _answer(amount: Estimate, least: float) -> str:
 
 
 def _nats(amount: Estimate) -> str:
-    value, low, high = (f"{x + 0.0:.3f}" for x in _three(amount))
+    value, low, high = (f"{round(x, 3) + 0.0:.3f}" for x in _three(amount))
     return f"{value} nats (95 % interval {low} to {high})"
 
 
 def _share(amount: Estimate) -> str:
-    value, low, high = (f"{x:.0%}" for x in _three(amount))
+    value, low, high = (f"{round(x, 2) + 0.0:.0%}" for x in _three(amount))
     return f"{value} ({low} to {high})"
 
 

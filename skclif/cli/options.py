@@ -19,10 +19,16 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 class Number(click.FloatRange):
     """A finite number in a range; to click, nan is in every range, and inf in many."""
 
+    name = "number"
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return the number."""
+        try:
+            value = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number; give one such as 0.1.", param, ctx)
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number.", param, ctx)

@@ -148,7 +148,10 @@ def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> 
     if found.bottleneck is not None:
         for verdict in found.bottleneck["verdicts"]:
             if verdict["name"] in _SAID:
-                console.result(verdict["words"])
+                console.result(
+                    f"{verdict['question']} {verdict['answer'].capitalize()}. "
+                    f"{verdict['words']}"
+                )
     if "auto" in (run.rows.about["options"].get(name) for name in ("C", "concept_C")):
         console.result(_penalties(found.metrics["penalties"]))
     if run.planted is not None:

@@ -120,10 +120,10 @@ def _fitted_beside(
 
     found, twins = {}, {}
     with _quiet():
-        box = _fit(_without_concepts(model), train.X, train)
+        box = _fit(without_concepts(model), train.X, train)
         found["black_box"] = box.predict_proba(test.X)
         indicators = Indicators.learn(train.concepts, kinds_of(model))
-        gold = _fit(_without_concepts(model), indicators.encode(train.concepts), train)
+        gold = _fit(without_concepts(model), indicators.encode(train.concepts), train)
         found["gold"] = gold.predict_proba(indicators.encode(test.concepts))
         annotations = Annotations.read(train.concepts, None, len(train.y))
         assert annotations is not None
@@ -133,7 +133,7 @@ def _fitted_beside(
     return found, twins
 
 
-def _without_concepts(model: Any) -> Any:
+def without_concepts(model: Any) -> Any:
     """Return the same classifier without a bottleneck, not fitted."""
     return clone(model).set_params(
         concept_C=1.0,
@@ -338,7 +338,7 @@ def leakage(
     y, weight = y[chosen], weight[chosen]
     folds = StratifiedKFold(_READING_FOLDS, shuffle=True, random_state=rng)
     splits = list(folds.split(y, y))
-    reader = _without_concepts(classifier).set_params(
+    reader = without_concepts(classifier).set_params(
         C="auto", class_weight=None, tol=_READING_TOL
     )
     losses = {

@@ -142,8 +142,9 @@ def bottleneck_report(
     *Completeness* is the share of what the black box knows, as the log-loss of the
     shares of the labels minus its own, that another model knows.
 
-    A verdict claims what its whole interval holds. A difference below 0.02 nats, or
-    0.02 of a share, counts as none; with fewer than 50 rows nothing is claimed.
+    A verdict claims what its whole interval holds: "no" that the amount is below 0.02
+    nats, or 0.02 of a share, which is too little to act on; "yes" that it is above
+    zero, if it is not surely that little. With fewer than 50 rows nothing is claimed.
     Intervals say how far other held-out rows could move a number, not how far another
     training part could.
 

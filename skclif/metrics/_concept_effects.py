@@ -107,6 +107,7 @@ def concept_effects(
         changes=np.stack(moved) - predicted,
         predicted=predicted,
         sample_weight=check_weights(sample_weight, predicted),
+        label_order=model.label_order_,
     )
 
 

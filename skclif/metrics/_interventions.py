@@ -87,7 +87,8 @@ def intervention_curve(
           (nats), see Notes; "influence" is its older name;
         - names of concepts: in this order. Other concepts stay as predicted.
     costs : dict of str to float, default=None
-        What it costs to find out the value of each concept, in any unit. Then
+        What it costs to find out the value of each concept, in any unit; one without
+        known values needs no cost. Then
         "uncertainty" and "gain" put first what has most for its cost, and the curve has
         what was spent. None is the same for all.
     n_repeats : int, default=10
@@ -177,7 +178,7 @@ def intervention_curve(
     weight = check_weights(sample_weight, predicted)
     rows = _Rows.read(model, predicted, concepts, weight)
     order = _check_order(order, model)
-    cost = _check_costs(costs, rows.names)
+    cost = _check_costs(costs, rows.names, rows.known)
     if isinstance(order, tuple):
         rows = rows.only(order)
     n_steps = 1 + _most_known(rows, order)
@@ -276,13 +277,13 @@ def next_concept(
     _refuse_continuous(order, model)
     check_row_order(X=X, concepts=concepts)
     features = transform_parts(estimator, X)
-    predicted = model.transform(features)
+    predicted = model._label_inputs(features)
     weight = np.ones(len(predicted))
     names = [str(name) for name in model.concept_names_in_]
     if concepts is None:
         concepts = pd.DataFrame(None, index=range(len(predicted)), columns=names)
     rows = _Rows.read(model, predicted, concepts, weight)
-    cost = _check_costs(costs, rows.names)
+    cost = _check_costs(costs, rows.names, ~rows.known)
     proba = list(model.predict_concept_proba(features).values())
     rows = replace(rows, predicted=rows.known_values)
     scores = _scores(order, rows, proba) / cost
@@ -481,8 +482,16 @@ def _refuse_continuous(order: str, model: ConceptBottleneckClassifier) -> None:
             )
 
 
-def _check_costs(costs: Any, names: Sequence[str]) -> np.ndarray:
-    """Return the cost of each concept, 1 if none are given."""
+def _check_costs(costs: Any, names: Sequence[str], checked: np.ndarray) -> np.ndarray:
+    """Return the cost of each concept, 1 if none are given.
+
+    Parameters
+    ----------
+    costs : dict of str to float or None
+    names : sequence of str
+    checked : ndarray of shape (n_samples, n_concepts), bool
+        What may be checked. A concept that is in no row needs no cost.
+    """
     if costs is None:
         return np.ones(len(names))
     if not isinstance(costs, Mapping):
@@ -490,10 +499,11 @@ def _check_costs(costs: Any, names: Sequence[str]) -> np.ndarray:
             "costs must be a dict from the names of concepts to numbers above 0, got "
             f"{type(costs).__name__}."
         )
-    if set(costs) != set(names):
+    needed = {name for j, name in enumerate(names) if checked[:, j].any()}
+    if not needed <= set(costs) <= set(names):
         raise ValueError(
             f"costs has the names {list(costs)}, but the concepts are "
-            f"{', '.join(map(repr, names))}; give one number for each."
+            f"{', '.join(map(repr, names))}; give one number for each to be checked."
         )
     for name, cost in costs.items():
         is_number = isinstance(cost, Real) and not isinstance(cost, bool)
@@ -501,7 +511,7 @@ def _check_costs(costs: Any, names: Sequence[str]) -> np.ndarray:
             raise ValueError(
                 f"costs[{name!r}] must be a finite number above 0, got {cost!r}."
             )
-    return np.array([costs[name] for name in names], dtype=float)
+    return np.array([costs.get(name, 1.0) for name in names], dtype=float)
 
 
 def _most_known(rows: _Rows, order: str | tuple[str, ...]) -> int:

@@ -250,6 +250,7 @@ def test_quiet_says_only_the_result(file, tiny_encoder, tmp_path):
     assert len(result.stdout.splitlines()) == 7
     # Whether the concepts are too coarse, and whether the activations leak.
     assert result.stdout.count("too few to tell; 50 are needed") == 2
+    assert "Are the concepts too coarse for this label? Cannot tell. " in result.stdout
 
 
 def test_no_text_keeps_texts_out_of_every_file(file, tiny_encoder, tmp_path):

@@ -60,3 +60,5 @@ def test_it_is_a_number_above_zero(value, audited, tmp_path):
     result = run("audit", audited.file, *more, "--residual-C", value)
     assert result.exit_code == 2
     assert "Invalid value for '--residual-C'" in result.stderr
+    if value == "auto":
+        assert "'auto' is not a number; give one such as 0.1." in result.stderr

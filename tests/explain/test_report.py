@@ -196,6 +196,28 @@ def test_an_edited_explainer_reports_on_what_it_is_now():
     assert len(of_features(early.edit(drop=[3], n_steps=1).explainer).page)
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"residual_C": 0.1},
+        {
+            "monotonic_cst": {"food": ["no", "yes"]},
+            "label_head": "ordinal",
+            "label_order": ["poor", "good"],
+            "training": "independent",
+        },
+    ],
+)
+def test_what_needs_concepts_is_not_asked_of_the_black_box(params):
+    found = fitted(estimator=ConceptBottleneckClassifier(**params)).report(
+        X[FEW], Y[FEW], CONCEPTS[FEW], random_state=0, max_mistakes=1
+    )
+    plain = ConceptBottleneckClassifier(label_head=params.get("label_head", "softmax"))
+    plain.set_params(label_order=params.get("label_order")).fit(X[OLD], Y[OLD])
+    expected = plain.score(X[FEW], Y[FEW])
+    assert found.metrics["label"]["black_box"]["accuracy"] == pytest.approx(expected)
+
+
 def test_it_changes_nothing(explainer, report):
     before = explainer.estimator_[-1].coef_.copy()
     again = explainer.report(TEXTS[NEW], Y[NEW], CONCEPTS[NEW], random_state=0)

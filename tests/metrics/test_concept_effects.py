@@ -134,6 +134,19 @@ def test_the_drawing_has_a_mark_for_each_value_and_label(clf):
     assert list(only.errorbars_) == [1]
 
 
+def test_labels_with_an_order_are_listed_and_drawn_in_it():
+    words = np.array(["poor", "fair", "great"])
+    clf = ConceptBottleneckClassifier(label_head="ordinal", label_order=words)
+    clf.fit(X, words[Y], concepts=CONCEPTS)
+    effects = concept_effects(clf, X)
+    frame = effects.to_frame()
+    assert frame["label"].tolist()[:6] == [*words, *words]
+    for _, line in frame.head(3).iterrows():
+        column = clf.classes_.tolist().index(line["label"])
+        assert line["effect"] == pytest.approx(effects.changes[0, :, column].mean())
+    assert list(ConceptEffectDisplay(effects).plot().errorbars_) == ["poor", "great"]
+
+
 def test_of_two_labels_the_second_is_drawn():
     clf = ConceptBottleneckClassifier().fit(X, Y > 0, concepts=CONCEPTS[["open"]])
     display = ConceptEffectDisplay(concept_effects(clf, X)).plot()

@@ -107,6 +107,39 @@ def test_a_curve_has_what_was_spent_if_there_are_costs(clf, rows):
     assert frame["cost"].is_monotonic_increasing
 
 
+def test_concepts_that_are_not_checked_need_no_cost(clf, rows):
+    X, y, concepts = rows
+    options = {"random_state": 0, "n_repeats": 2}
+    few = intervention_curve(
+        clf, X, y, concepts[["quiet"]], costs={"quiet": 8.0}, **options
+    )
+    every = intervention_curve(clf, X, y, concepts[["quiet"]], costs=COSTS, **options)
+    pd.testing.assert_frame_equal(few.to_frame(), every.to_frame())
+    known = pd.DataFrame({"food": ["bad", "good"]})
+    left = {name: COSTS[name] for name in ("quiet", "price")}
+    found = next_concept(clf, X[:2], concepts=known, costs=left)
+    pd.testing.assert_frame_equal(
+        found, next_concept(clf, X[:2], concepts=known, costs=COSTS)
+    )
+    with pytest.raises(ValueError, match="costs has the names .* each to be checked"):
+        next_concept(clf, X[:2], costs=left)
+
+
+@pytest.mark.parametrize("head", ["softmax", "ordinal"])
+def test_what_goes_past_the_concepts_stays(rows, head):
+    X, y, concepts = rows
+    order = ["never", "perhaps", "again"]
+    clf = ConceptBottleneckClassifier(
+        residual_C=0.1, label_head=head, label_order=order
+    )
+    clf.fit(X, y, concepts=concepts)
+    nothing = dict.fromkeys(NAMES)
+    for row, name, score in next_concept(clf, X[:2])[
+        ["row", "concept", "score"]
+    ].values:
+        assert score == pytest.approx(_gain(clf, X[[row]], name, nothing))
+
+
 def test_what_is_cheap_comes_first(clf, rows):
     X = rows[0][:30]
     dear = {"food": 1e6, "quiet": 1e6, "price": 1.0}

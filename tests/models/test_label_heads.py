@@ -242,7 +242,8 @@ def test_old_pickles_and_files_are_softmax(data, tmp_path):
     [
         ({"label_order": None}, "an ordinal label without an order"),
         ({"label_order": [0, 1, 2, 7]}, "an order of other labels"),
-        ({"monotonic_cst": {"food": ["bad", "new"]}}, "has the value 'new'"),
+        ({"monotonic_cst": {"food": ["bad", "new"]}}, "constraints on other values"),
+        ({"monotonic_cst": {"food": ["x", "new"]}}, "has no value that concept 'food'"),
         ({"monotonic_cst": {"service": 1}}, "has the concept 'service'"),
         ({"monotonic_cst": {"price": 0}}, "constraints on other values"),
     ],
@@ -273,6 +274,8 @@ def test_thresholds_out_of_order_are_refused(bounded, tmp_path):
         ({"label_order": ORDER[:3]}, "must have each label of y once"),
         ({"label_order": [*ORDER, "poor"]}, "must have each label of y once"),
         ({"label_order": ["a", *ORDER[1:]]}, "must have each label of y once"),
+        ({"label_order": [ORDER]}, "must have each label of y once"),
+        ({"label_order": np.array([ORDER])}, "must have each label of y once"),
         ({"label_order": set(ORDER)}, "label_order must be a list .* got a set"),
         ({"monotonic_cst": {"service": 1}}, "has the concept 'service', but the conc"),
         ({"monotonic_cst": {"food": 1}}, "values of 'food' are words without an order"),
@@ -280,7 +283,9 @@ def test_thresholds_out_of_order_are_refused(bounded, tmp_path):
         ({"monotonic_cst": {"price": [0, 1]}}, "'price' is continuous: use 1"),
         ({"monotonic_cst": {"food": "bad"}}, "must be a list of values, or 1 or -1"),
         ({"monotonic_cst": {"food": True}}, "must be a list of values, or 1 or -1"),
-        ({"monotonic_cst": {"food": ["bad", "vile"]}}, "has the value 'vile', which"),
+        ({"monotonic_cst": {"food": ["foul", "vile"]}}, "has no value that concept"),
+        ({"monotonic_cst": {"price": 0.5}}, r"monotonic_cst\['price'\]=0.5 must be 1"),
+        ({"monotonic_cst": {"food": [["bad"], "good"]}}, "must have two or more diff"),
         ({"monotonic_cst": {"food": ["bad"]}}, "must have two or more different val"),
         ({"monotonic_cst": {"food": ["bad", "bad"]}}, "must have two or more differe"),
     ],
@@ -296,6 +301,27 @@ def test_what_cannot_be_is_refused(data, params, message):
     clf = ConceptBottleneckClassifier(**params)
     with pytest.raises(ValueError, match=message):
         clf.fit(X, np.array(ORDER)[y], concepts=concepts)
+
+
+def test_a_fold_may_lack_what_rules_name(data):
+    """They may name labels and values of other rows; the fit is that without them."""
+    X, y, concepts = data
+    params = {"label_head": "ordinal", "label_order": ORDER}
+    clf = ConceptBottleneckClassifier(**params, monotonic_cst={"food": ["bad", "good"]})
+    clf.fit(X, np.array(ORDER)[y], concepts=concepts)
+    wide = clone(clf).set_params(
+        label_order=["none", *ORDER[:2], "so-so", *ORDER[2:]],
+        monotonic_cst={"food": ["bad", "odd", "good"], "price": 0.0},
+    )
+    with pytest.warns(UserWarning, match="value 'odd', which concept 'food' has in no"):
+        wide.fit(X, np.array(ORDER)[y], concepts=concepts)
+    assert wide.label_order_.tolist() == ORDER
+    assert wide.monotonic_cst_ == clf.monotonic_cst_
+    np.testing.assert_array_equal(wide.coef_, clf.coef_)
+    wide.set_params(monotonic_cst={"food": ["bad", "odd"], "price": 1.0})
+    with pytest.warns(UserWarning, match="nothing is constrained if only one value"):
+        wide.fit(X, np.array(ORDER)[y], concepts=concepts)
+    assert wide.monotonic_cst_ == {"price": 1}
 
 
 def test_constraints_need_concepts(data):

@@ -72,9 +72,25 @@ def test_what_goes_past_the_concepts(estimate, answer):
         assert found.words.startswith("The bottleneck is not clearly better than")
     if estimate is ABOVE:
         assert found.words == (
-            "Of what the bottleneck knows of the label, 8% (5% to 11%) is not in the "
-            "concepts: it goes past them, from the features to the label."
+            "Of what the bottleneck knows of the label, 8% (5% to 11%) goes past the "
+            "concepts. The concepts lack no more than that, and perhaps less: what "
+            "they tell of the label can go past them, too."
         )
+    if estimate is WIDE:
+        assert found.words == (
+            "Too close to tell from these rows: of what the bottleneck knows, 3% (-5% "
+            "to 11%) goes past the concepts."
+        )
+    if estimate is NEAR:
+        assert found.words.startswith("Hardly: of what the bottleneck knows")
+
+
+def test_no_number_is_minus_zero():
+    tiny = Estimate(-1e-9, -1e-6, 1e-9)
+    assert "0% (0% to 0%)" in past_concepts(tiny, MANY).words
+    assert leaking(tiny, MANY).words == (
+        "No leakage found: 0.000 nats (95 % interval 0.000 to 0.000)."
+    )
 
 
 def test_words_say_what_was_measured():
@@ -94,6 +110,8 @@ def test_words_say_what_was_measured():
     )
     assert correctable(ABOVE, (0.6, 0.55), 4, MANY).words.startswith("It hurts: with 4")
     assert correctable(NEAR, (0.6, 0.6), 4, MANY).words.startswith("It hardly helps")
+    # Surely a loss, but too little to act on.
+    assert correctable(HARDLY, (0.6, 0.6), 4, MANY).words.startswith("It hardly helps")
     assert relied_on(ABOVE, (0.6, 0.5, 0.3), MANY).words.startswith("It does: accuracy")
 
 
@@ -141,6 +159,9 @@ def test_concepts_that_are_predicted_no_better_than_guessed_are_named():
     assert (verdict.answer, "'b' is predicted no better" in verdict.words) == (
         "no",
         True,
+    )
+    assert verdict.words.endswith(
+        "guess. Not clearly of 'c': too few rows, or too little learned."
     )
     verdict = learned({"a": BELOW, "b": BELOW}, rows)
     assert "'a', 'b' are predicted no better" in verdict.words
