@@ -284,7 +284,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         if _routing_enabled():
             given = {name: v for name, v in metadata.items() if v is not None}
             process_routing(self, "fit", **given)
-        self.estimator_, features = fit_parts(self.estimator, X, y, **metadata)
+        self.estimator_, features = fit_parts(
+            self.estimator, X, y, label_order=orders[LABEL], **metadata
+        )
         self._dtype = "float32" if _is_single(features) else "float64"
         features = self._checked(features)
         rows = training_rows(self.estimator_, features, y, weights, annotations)
