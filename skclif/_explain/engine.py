@@ -92,15 +92,17 @@ class Solved:
             Of the products over rows.
         """
         data, bottleneck = rows.data().to(device), heads.tensors(device)
-        _warn_of_undecided(heads, bottleneck, data)
         n_coordinates = min(data.features.shape)
         if factors_size(bottleneck, n_coordinates, len(data)) > _working_memory():
             inverse = MatrixFree.of(bottleneck, data, **heads.penalties)
-            return cls(bottleneck, data, inverse, None)
-        data, span = data.in_row_space()
-        bottleneck = bottleneck.inside(span)
-        factors = factorise(bottleneck, data, **heads.penalties, dtype=dtype)
-        return cls(bottleneck, data, factors, span)
+            solved = cls(bottleneck, data, inverse, None)
+        else:
+            inside, span = data.in_row_space()
+            reduced = bottleneck.inside(span)
+            factors = factorise(reduced, inside, **heads.penalties, dtype=dtype)
+            solved = cls(reduced, inside, factors, span)
+        _warn_of_undecided(heads, bottleneck, data)
+        return solved
 
     @property
     def factors(self) -> Factors:
@@ -420,19 +422,21 @@ class Solved:
 def _warn_of_undecided(
     heads: FittedHeads, bottleneck: Bottleneck, data: TrainingData
 ) -> None:
-    """Warn of constraints that hold, but that no row would miss."""
+    """Warn of constraints that hold, or do not, because of a single row."""
     if not bottleneck.label.is_bounded:
         return
-    problem = bottleneck.label_problem(data.counted(), heads.penalties["penalty"])
-    columns = undecided(problem, bottleneck.label_parameters)
+    rows = data.counted()
+    problem = bottleneck.label_problem(rows, heads.penalties["penalty"])
+    columns, n_rows = undecided(problem, bottleneck.label_parameters, len(rows))
     constraints = heads.rules.constraints(heads.schema)
-    held = [words for column, words in constraints if column in columns]
-    if held:
+    near = [words for column, words in constraints if column in columns]
+    if near:
         warn_user(
-            f"The constraints of monotonic_cst on {', '.join(held)} hold, but hardly "
-            "anything pulls against them: a single row can let them go. Influence by "
-            "'first_order' and 'leverage' takes them as equalities; method='newton' "
-            "solves again where they do not hold.",
+            f"Whether the constraints of monotonic_cst on {', '.join(near)} hold "
+            f"is up to single rows: the removal of about {n_rows} of {len(rows)} "
+            "training rows lets them go, or makes them hold. For these rows, influence "
+            "by 'first_order' and 'leverage' can be far off: it takes constraints that "
+            "hold as equalities. method='newton' solves again where that is wrong.",
             InfluenceWarning,
         )
 

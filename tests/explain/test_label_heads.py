@@ -309,8 +309,34 @@ def test_constraints_that_nothing_pulls_against_are_named():
         monotonic_cst={"quiet": ["no", "yes"]},
     )
     explainer = ConceptInfluenceExplainer(clf)
-    with pytest.warns(InfluenceWarning, match="on quiet: 'no' to 'yes' hold, but hard"):
+    with pytest.warns(InfluenceWarning, match="on quiet: 'no' to 'yes' hold is up"):
         explainer.fit(X, y, concepts=pd.DataFrame({"quiet": values}))
+
+
+@pytest.mark.parametrize("seed", [2, 7])
+def test_constraints_that_a_single_row_decides_are_named(seed):
+    X, _, concepts = make_data(40)
+    y = np.random.default_rng(seed).integers(0, 3, size=40)
+    clf = ConceptBottleneckClassifier(
+        label_head="ordinal",
+        monotonic_cst={"food": ["bad", "ok", "good"], "quiet": ["no", "yes"]},
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InfluenceWarning)
+        explainer = ConceptInfluenceExplainer(clf).fit(X, y, concepts=concepts)
+    held = _held(explainer.estimator_)
+    lost = [
+        held != _held(clone(clf).fit(X, y, np.arange(40) != row, concepts=concepts))
+        for row in range(40)
+    ]
+    named = [str(w.message) for w in caught if "monotonic_cst" in str(w.message)]
+    assert bool(named) == any(lost) == (seed == 7)
+
+
+def _held(model):
+    """Return which steps of the chains are at their bound."""
+    bad, good, ok, quiet = model.coef_[0, :4]
+    return (ok - bad < 1e-9, good - ok < 1e-9, quiet < 1e-9)
 
 
 @pytest.fixture(scope="module")
