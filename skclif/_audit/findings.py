@@ -176,6 +176,7 @@ def audit(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         traced = trace(explainer, held_out, mistakes)
+    kept &= ~np.isnan(traced.mean).any(axis=1)  # not defined without the row
     influence = influence_table(traced, known, kept, held_out, mistakes)
     used = train.used()
     order_of = ordinal if isinstance(ordinal, dict) else orders(model, ordinal)

@@ -86,6 +86,7 @@ def _culprits(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the rows that harm most and those that help most, with influence."""
     total = values.sum(axis=1)
     order = np.argsort(-total, kind="stable")
+    order = order[~np.isnan(total[order])]  # not defined without the row
     harmful, helpful = order[:N_CULPRITS], order[-N_CULPRITS:]
     harmful, helpful = harmful[total[harmful] > 0], helpful[total[helpful] < 0]
     return [(rows, values[rows]) for rows in (harmful, helpful)]
@@ -106,7 +107,8 @@ def influence_table(
     known : DataFrame of shape (n_train, n_columns)
         What is known of the training rows.
     kept : ndarray of bool of shape (n_train,)
-        The rows that have weight; the others have no line on the mean.
+        The rows that have weight, and an influence; the others have no line on the
+        mean.
     held_out : Reviews
     mistakes : ndarray of shape (n_mistakes,)
         Positions of the held-out rows that were traced.

@@ -68,7 +68,8 @@ class KeepTop:
         n_before = min(self.k, block.start)
         if n_before == self.k:  # few rows of a block are among the best so far
             least = np.abs(self._totals[targets, -1:])
-            better = (np.abs(totals) > least).any(axis=0)
+            # NaN is below every number, as in a sort by magnitude.
+            better = ~(np.abs(totals) <= least).all(axis=0)
             totals, values, rows = totals[:, better], values[:, better], rows[better]
         known = np.s_[targets, :n_before]
         rows = np.broadcast_to(rows, totals.shape)

@@ -92,13 +92,17 @@ def _influential_and_random(
     random_state: np.random.RandomState,
     progress: Progress,
 ) -> np.ndarray:
-    """Return rows: first the most influential over all targets, then random others."""
+    """Return rows: first the most influential over all targets, then random others.
+
+    Rows whose influence is not defined are left out.
+    """
     total = np.zeros(len(solved.data.features))
     for _, block, part in solved.blocks(
         "leverage", questions, paths=False, progress=progress
     ):
         total[block] += np.abs(part.sum(axis=2)).sum(axis=0)
     order = np.argsort(-total, kind="stable")
+    order = order[~solved.without_optimum[order]]
     top = order[: n_rows // 2]
     rest = random_state.permutation(np.sort(order[len(top) :]))
     return np.concatenate([top, rest[: n_rows - len(top)]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from ..numerics.hessians import Factors, factorise, factors_size
 from ..numerics.leverage import leverage
 from ..numerics.matrix_free import MatrixFree
 from ..numerics.newton import newton
+from ..numerics.removal import without_optimum
 from ..numerics.retraining import retraining
 from ..numerics.row_space import RowSpace
 from ..numerics.sparse import Features, Matrix
@@ -43,6 +45,7 @@ _MOST_WORK = 1e12
 # Number of candidates that leverage proposes for each row that newton confirms.
 _CANDIDATES = 2
 _TARGET_BLOCK = 512
+_NAMED_ROWS = 10  # in a warning
 # Arrays of the size of all parameters, and of the scores of all rows, that conjugate
 # gradients hold for each target.
 _ARRAYS = 10
@@ -89,15 +92,17 @@ class Solved:
             Of the products over rows.
         """
         data, bottleneck = rows.data().to(device), heads.tensors(device)
-        _warn_of_undecided(heads, bottleneck, data)
         n_coordinates = min(data.features.shape)
         if factors_size(bottleneck, n_coordinates, len(data)) > _working_memory():
             inverse = MatrixFree.of(bottleneck, data, **heads.penalties)
-            return cls(bottleneck, data, inverse, None)
-        data, span = data.in_row_space()
-        bottleneck = bottleneck.inside(span)
-        factors = factorise(bottleneck, data, **heads.penalties, dtype=dtype)
-        return cls(bottleneck, data, factors, span)
+            solved = cls(bottleneck, data, inverse, None)
+        else:
+            inside, span = data.in_row_space()
+            reduced = bottleneck.inside(span)
+            factors = factorise(reduced, inside, **heads.penalties, dtype=dtype)
+            solved = cls(reduced, inside, factors, span)
+        _warn_of_undecided(heads, bottleneck, data)
+        return solved
 
     @property
     def factors(self) -> Factors:
@@ -121,6 +126,12 @@ class Solved:
             "sklearn.set_config(working_memory=...) before fit, or use fewer features, "
             "for example TfidfVectorizer(max_features=...) or TruncatedSVD."
         )
+
+    @cached_property
+    def without_optimum(self) -> np.ndarray:
+        """Which rows leave the label head without an optimum when they are removed."""
+        found: np.ndarray = without_optimum(self.bottleneck, self.data).cpu().numpy()
+        return found
 
     @property
     def device(self) -> torch.device:
@@ -274,19 +285,31 @@ class Solved:
         if method == "first_order":
             yield from self._first_order(questions, positions)
             return
+        alone = self.without_optimum if rows is None else self.without_optimum[rows]
+        defined = np.flatnonzero(~alone)  # never empty: the lowest label has a row
+        if len(defined) < len(alone):
+            kept = defined if rows is None else rows[defined]
+            positions = torch.from_numpy(kept).to(self.device)
         if method == "newton":
             self._check_dense()
         remove = {"newton": newton, "leverage": leverage, "retraining": retraining}
         paths = (
             paths and len(self.bottleneck.concepts) > 0
         )  # else the label's path is the only one
+        start = 0
         for block, part in remove[method](
             self.bottleneck, self.data, self.factors, questions, positions, paths=paths
         ):
             combine = questions[0].combine
             if combine is not None:  # each question has a part of each answer
                 part = part.reshape(-1, len(combine), *part.shape[1:]).sum(dim=0)
-            yield slice(0, len(part)), block, part.cpu().numpy()
+            # A block ends where the next one begins. Rows in between are not defined.
+            at, is_last = defined[block], block.stop == len(defined)
+            stop = len(alone) if is_last else int(defined[block.stop])
+            values = np.full((len(part), stop - start, part.shape[2]), np.nan)
+            values[:, at - start] = part.cpu().numpy()
+            yield slice(0, len(part)), slice(start, stop), values
+            start = stop
 
     def _first_order(
         self, questions: Sequence[Question], rows: torch.Tensor | None
@@ -399,19 +422,21 @@ class Solved:
 def _warn_of_undecided(
     heads: FittedHeads, bottleneck: Bottleneck, data: TrainingData
 ) -> None:
-    """Warn of constraints that hold, but that no row would miss."""
+    """Warn of constraints that hold, or do not, because of a single row."""
     if not bottleneck.label.is_bounded:
         return
-    problem = bottleneck.label_problem(data.counted(), heads.penalties["penalty"])
-    columns = undecided(problem, bottleneck.label_parameters)
+    rows = data.counted()
+    problem = bottleneck.label_problem(rows, heads.penalties["penalty"])
+    columns, n_rows = undecided(problem, bottleneck.label_parameters, len(rows))
     constraints = heads.rules.constraints(heads.schema)
-    held = [words for column, words in constraints if column in columns]
-    if held:
+    near = [words for column, words in constraints if column in columns]
+    if near:
         warn_user(
-            f"The constraints of monotonic_cst on {', '.join(held)} hold, but hardly "
-            "anything pulls against them: a single row can let them go. Influence by "
-            "'first_order' and 'leverage' takes them as equalities; method='newton' "
-            "solves again where they do not hold.",
+            f"Whether the constraints of monotonic_cst on {', '.join(near)} hold "
+            f"is up to single rows: the removal of about {n_rows} of {len(rows)} "
+            "training rows lets them go, or makes them hold. For these rows, influence "
+            "by 'first_order' and 'leverage' can be far off: it takes constraints that "
+            "hold as equalities. method='newton' solves again where that is wrong.",
             InfluenceWarning,
         )
 
@@ -436,6 +461,39 @@ def path_names(heads: FittedHeads, method: str) -> tuple[str, ...]:
     if method == "first_order" or not heads.n_concepts:
         return names
     return (*names, "interaction")
+
+
+def warn_of_lost_labels(solved: Solved, method: str) -> None:
+    """Warn of rows without which a label has no row left."""
+    if method == "first_order":  # a derivative, which loses no row
+        return
+    alone = solved.data.alone.cpu().numpy()
+    undefined = solved.without_optimum
+    if undefined.any():
+        warn_user(
+            f"The influence of {named_rows(undefined)} is NaN: no other row has its "
+            "label, which is between others, and label_head='ordinal' has no optimum "
+            "without it. So is the sum over a group with such a row. "
+            "method='first_order' is a derivative, and has a value there.",
+            InfluenceWarning,
+        )
+    if (alone & ~undefined).any():
+        warn_user(
+            f"The influence of {named_rows(alone & ~undefined)} can be far off: no "
+            "other row has its label, and without it the label's probability goes to "
+            "0 and its loss has no bound. method='first_order' is a derivative.",
+            InfluenceWarning,
+        )
+
+
+def named_rows(chosen: np.ndarray) -> str:
+    """Return training rows in words, the first of them by their positions."""
+    rows = np.flatnonzero(chosen)
+    if len(rows) == 1:
+        return f"training row {rows[0]}"
+    named = ", ".join(map(str, rows[:_NAMED_ROWS]))
+    more = f" and {len(rows) - _NAMED_ROWS} more" if len(rows) > _NAMED_ROWS else ""
+    return f"training rows {named}{more}"
 
 
 def warn_of_hard_activations(heads: FittedHeads, method: str) -> None:

@@ -62,6 +62,7 @@ from .engine import (
     path_names,
     term_paths,
     warn_of_hard_activations,
+    warn_of_lost_labels,
 )
 from .readable import annotations_of, coded_rows, labels_of, texts_of, with_texts_below
 from .requests import (
@@ -284,7 +285,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         if _routing_enabled():
             given = {name: v for name, v in metadata.items() if v is not None}
             process_routing(self, "fit", **given)
-        self.estimator_, features = fit_parts(self.estimator, X, y, **metadata)
+        self.estimator_, features = fit_parts(
+            self.estimator, X, y, label_order=orders[LABEL], **metadata
+        )
         self._dtype = "float32" if _is_single(features) else "float64"
         features = self._checked(features)
         rows = training_rows(self.estimator_, features, y, weights, annotations)
@@ -392,7 +395,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         result : InfluenceResult
             Its `values` have shape (n_targets, n_train) or, with paths, (n_targets,
             n_train, n_paths), float64: the effect of a row's presence on the target, in
-            the target's unit; on a loss, positive = harmful.
+            the target's unit; on a loss, positive = harmful. NaN for the only row of a
+            label that an ordinal head needs, except to first order.
 
         Raises
         ------
@@ -406,7 +410,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         InfluenceWarning
             If removals are too large for one step of "leverage" or do not converge by
             "newton", or if annotations act through hard activations, whose flips
-            "first_order" and "leverage" do not see.
+            "first_order" and "leverage" do not see. If a row is the only one of its
+            label: its influence is NaN, or can be far off.
         """
         check_is_fitted(self)
         progress = Progress(self.verbose)
@@ -433,6 +438,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         method, values, rows = solved.answers(
             method, questions, kept, top, paths=paths, progress=progress
         )
+        warn_of_lost_labels(solved, method)
         if isinstance(target, str):
             warn_of_hard_activations(heads, method)
         explained = {"value": solved.values(questions)}
@@ -468,8 +474,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
         Half of the rows are those of the largest influence by leverage; the others are
         random. Both stages are fitted again without each row, which takes up to half a
-        second per row with a thousand training rows. The explainer does not change. See
-        :doc:`/influences`.
+        second per row with a thousand training rows. The explainer does not change. The
+        only row of a label that an ordinal head needs stays in. See :doc:`/influences`.
+
 
         Parameters
         ----------
@@ -539,6 +546,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         methods = check_methods(methods)
         solved = self._solved_model()
         about = numeric_targets(heads, target, codes, solved.device)
+        warn_of_lost_labels(solved, "retraining")
         return compare_with_retraining(
             solved,
             solved.questions(features, about, None),
@@ -573,9 +581,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         ordinal : str, sequence of str or dict, default=None
             Paths whose values have an order, if wrong values are next to the right
             value: 2 instead of 1, and never 5. A dict gives the values of each path in
-            their order. Without a dict, the order is that of an ordered categorical
-            type in `fit`, or of numbers, also if they are texts; otherwise letters
-            decide, with a warning.
+            their order. Without a dict, the order is that of the model's
+            `label_order_`, of an ordered categorical type in `fit`, or of numbers, also
+            if they are texts; otherwise letters decide, with a warning.
         groups : array-like of shape (n_samples,), default=None
             The source of each training row, such as its annotator. A source that is far
             more likely to confuse values in its own way is judged by its own rates,
@@ -585,7 +593,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         -------
         suspects : DataFrame of shape (n_terms, 10) or more
             One line for each label and annotation that has a value and a weight above
-            0. "Left out" means that the head was trained without this value.
+            0. "Left out" means that the head was trained without this value. The only
+            row of a label that an ordinal head needs has no line for its label.
 
             - row, path: the position of the training row, and "label" or the concept;
             - current, proposed: the value, and the most probable of the others; for a
@@ -624,7 +633,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         SuspectWarning
             If the head of a path predicts its values no better than their shares do, so
             that all of them get the same probability; a path has fewer than 50 values;
-            or letters decide the order of a path in `ordinal`.
+            letters decide the order of a path in `ordinal`; or a label is not listed.
 
         Notes
         -----
@@ -656,7 +665,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         progress = Progress(self.verbose)
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
-        ranks = check_ordinal(ordinal, values, self._orders)
+        ranks = check_ordinal(ordinal, values, self._known_orders())
         sources = check_sources(groups, self.n_samples_)
         return find_suspects(
             self._solved_model(),
@@ -788,7 +797,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         training = TrainingRows(**self._training)
         values = paths_and_values(heads)
-        ranks = check_ordinal(ordinal, values, self._orders)
+        ranks = check_ordinal(ordinal, values, self._known_orders())
         sources = check_sources(groups, self.n_samples_)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
@@ -1042,7 +1051,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             annotation_codes(heads, concepts, len(features)),
         )
         values = paths_and_values(heads)
-        ranks = check_ordinal(ordinal, values, self._orders)
+        ranks = check_ordinal(ordinal, values, self._known_orders())
         if max_mistakes is not None:
             max_mistakes = check_count(
                 "max_mistakes", max_mistakes, 0, None, "mistakes"
@@ -1109,6 +1118,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
     def _heads(self) -> FittedHeads:
         """Return the heads of the fitted final step."""
         return FittedHeads.of(final_step(self.estimator_))
+
+    def _known_orders(self) -> dict[str, list[Any]]:
+        """Return the orders of values, by path: of their types, or of the model."""
+        of_label = getattr(final_step(self.estimator_), "label_order_", None)
+        if of_label is None:
+            return self._orders
+        return {**self._orders, LABEL: of_label.tolist()}
 
     def _features(self, X: Any) -> Matrix:
         """Return checked features of new rows, in float64."""

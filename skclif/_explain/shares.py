@@ -8,7 +8,7 @@ import numpy as np
 
 from .._inputs.progress import Progress
 from .collect import KeepAll
-from .engine import path_names, warn_of_hard_activations
+from .engine import path_names, warn_of_hard_activations, warn_of_lost_labels
 from .requests import explained_codes, numeric_targets
 
 if TYPE_CHECKING:
@@ -58,5 +58,6 @@ def influence_on_shares(
     method, values, _ = solved.answers(
         method, questions, kept, paths=True, progress=Progress(explainer.verbose)
     )
+    warn_of_lost_labels(solved, method)
     warn_of_hard_activations(heads, method)
     return method, paths, values

@@ -15,7 +15,7 @@ from .._models.fitted import FittedHeads
 from .._results.suspects import UNKNOWN, SuspectFrame
 from ..exceptions import SuspectWarning, warn_user
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
-from .engine import Solved
+from .engine import Solved, named_rows
 
 # Values by path, in the order of the heads; None for a continuous concept.
 Values: TypeAlias = dict[str, np.ndarray | None]
@@ -185,6 +185,8 @@ def find_suspects(
     terms = left_out_terms(solved, values, progress)
     for path, term in terms.items():
         _refuse_undefined(path, term)
+    if LABEL in asked:
+        _warn_of_alone(solved)
     verdicts = judge_values(terms, values, asked, ranks, groups, progress)
     named = {path: verdicts[path] for path in asked}
     warn_of_unknown(named)
@@ -259,6 +261,18 @@ def _lines(
 def undefined_terms(terms: LeftOut) -> torch.Tensor:
     """Return which terms determine their head alone, so that none is without them."""
     return ~terms.without.isfinite().all(dim=1)
+
+
+def _warn_of_alone(solved: Solved) -> None:
+    """Warn of labels that cannot be left out, because no other row has them."""
+    alone = solved.without_optimum
+    if alone.any():
+        warn_user(
+            f"Nothing can be said of the label of {named_rows(alone)}: no other row "
+            "has it, it is between others, and label_head='ordinal' has no optimum "
+            "without it. It is not listed.",
+            SuspectWarning,
+        )
 
 
 def _refuse_undefined(path: str, terms: LeftOut) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -28,6 +29,22 @@ def order_of(column: Any) -> list[Any] | None:
     if isinstance(column, nw.Series) and isinstance(column.dtype, nw.Enum):
         return list(column.dtype.categories)
     return None
+
+
+def labels_of(model: Any, y: np.ndarray, order: Sequence[Any] | None) -> Any:
+    """Return checked labels as a model should get them: with the order of their type.
+
+    Parameters
+    ----------
+    model : estimator
+        Only a bottleneck reads the order.
+    y : ndarray of shape (n_samples,)
+    order : sequence or None
+        What `order_of` says of the labels as they were given.
+    """
+    if order is None or not hasattr(model, "label_order"):
+        return y
+    return pd.Categorical(y, categories=order, ordered=True)
 
 
 def sorted_order(values: np.ndarray) -> tuple[list[Any], bool]:

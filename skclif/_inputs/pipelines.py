@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -17,6 +18,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from .orders import labels_of
 from .readable import refuse_texts, refuse_unreadable
 from .sklearn import _routing_enabled
 
@@ -47,11 +49,42 @@ def is_frozen(estimator: Any) -> bool:
     return isinstance(estimator, FrozenEstimator)
 
 
-def fit_parts(estimator: Any, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:
+def with_label_order(estimator: Any, y: np.ndarray, order: list[Any] | None) -> Any:
+    """Return an estimator that knows the order of the labels, if they came with one.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Only a bottleneck that is told no order gets it.
+    y : ndarray of shape (n_samples,)
+        Labels, all of them in every fit.
+    order : list or None
+        What `order_of` says of the labels as they were given.
+    """
+    model = final_step(estimator)
+    if order is None or is_frozen(estimator):
+        return estimator
+    if getattr(model, "label_order", order) is not None:
+        return estimator
+    known = set(y.tolist())
+    estimator = clone(estimator)
+    final_step(estimator).set_params(label_order=[v for v in order if v in known])
+    return estimator
+
+
+def fit_parts(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    label_order: Sequence[Any] | None = None,
+    **params: Any,
+) -> tuple[Any, Any]:
     """Fit a clone of an estimator; return it and the features its final step saw.
 
-    The final step gets `params` directly. With metadata routing enabled, leading steps
-    get the parameters that they request. A frozen step is not fitted.
+    The final step gets `params` directly, and labels in their order if it reads one.
+    With metadata routing enabled, leading steps get the parameters that they request. A
+    frozen step is not fitted.
     """
     params = {name: value for name, value in params.items() if value is not None}
     estimator = clone(estimator)
@@ -61,7 +94,7 @@ def fit_parts(estimator: Any, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:
         if isinstance(model, LogisticRegression):  # ours says so by itself
             refuse_unreadable(model, features)
             refuse_texts(features, model, type(model).__name__)
-        model.fit(features, y, **params)
+        model.fit(features, labels_of(model, y, label_order), **params)
     return estimator, features
 
 

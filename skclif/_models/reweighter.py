@@ -27,6 +27,7 @@ from .._inputs.checks import (
 )
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features, check_size
+from .._inputs.orders import order_of
 from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_parts
 from .._inputs.progress import Progress
 from .._inputs.readable import refuse_texts, refuse_unreadable
@@ -341,6 +342,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             is_clean=is_clean,
         )
         check_row_order(X_val=X_val, y_val=y_val)
+        label_order = order_of(y)
         y = check_labels(y, count_rows(X), warn=True)
         if not len(y):
             raise ValueError("X has 0 sample(s), but at least 1 is needed.")
@@ -364,7 +366,15 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         features = fit_leading(self.estimator_, X, y, **metadata)
         self._check_readable(features)
         check_annotations(concepts, concept_sample_weight, len(y))
-        rows = Rows(features, y, weights, clean, concepts, concept_sample_weight)
+        rows = Rows(
+            features,
+            y,
+            weights,
+            clean,
+            concepts,
+            concept_sample_weight,
+            label_order=label_order,
+        )
         if y_val is not None:
             with error_context("X_val", "rows like those of X"):
                 added = _transformed(self.estimator_, X_val, len(y_val))
@@ -546,7 +556,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             features = rows.standardised()
         model = final_step(estimator)
         given = rows.annotations(model)
-        model.fit(features, rows.y, sample_weight=rows.weights, **given)
+        model.fit(features, rows.labels(model), sample_weight=rows.weights, **given)
         features = check_features(model, features, reset=False)
         annotations = Annotations.read(
             given.get("concepts"), given.get("concept_sample_weight"), len(rows.y)

@@ -22,6 +22,7 @@ from .._inputs.checks import (
     refuse_masked,
     sorted_values,
 )
+from .._inputs.orders import labels_of, order_of
 from .._inputs.sklearn import _safe_indexing
 from .._results.words import how_many
 
@@ -49,6 +50,8 @@ class Rows:
     concepts, concept_weights : array-like of shape (n, n_concepts), or None
     n_extra : int
         Number of rows at the end that were not given as training rows.
+    label_order : list or None
+        The order of the labels by their type.
     """
 
     X: Any
@@ -58,6 +61,7 @@ class Rows:
     concepts: Any = None
     concept_weights: Any = None
     n_extra: int = 0
+    label_order: list[Any] | None = None
 
     @property
     def adapted(self) -> np.ndarray:
@@ -77,9 +81,9 @@ class Rows:
         parts: dict[str, Any] = {
             name: None if part is None else _safe_indexing(part, positions)
             for name, part in vars(self).items()
-            if name != "n_extra"
+            if name not in ("n_extra", "label_order")
         }
-        return Rows(**parts)
+        return Rows(**parts, label_order=self.label_order)
 
     def extended(self, X: Any, y: np.ndarray, allow_nan: bool) -> Rows:
         """Return these rows and clean rows of mean weight, without annotations."""
@@ -90,7 +94,9 @@ class Rows:
             table, weights = annotations
             table = table.reset_index(drop=True)
             named = hasattr(concepts, "columns")
-            table = table.astype(object).reindex(range(len(table) + n_extra))
+            unordered = [name for name in table if order_of(table[name]) is None]
+            table = table.astype(dict.fromkeys(unordered, object))
+            table = table.reindex(range(len(table) + n_extra))
             concepts = table if named else table.to_numpy()
             concept_weights = np.pad(
                 weights, [(0, n_extra), (0, 0)], constant_values=1.0
@@ -106,6 +112,7 @@ class Rows:
             concepts,
             concept_weights,
             n_extra,
+            self.label_order,
         )
 
     def without_empty_columns(self) -> Rows:
@@ -154,8 +161,15 @@ class Rows:
         """
         rows = replace(self, weights=weights).take((weights > 0) | (self.weights == 0))
         estimator.fit(
-            rows.X, rows.y, sample_weight=rows.weights, **rows.annotations(estimator)
+            rows.X,
+            rows.labels(estimator),
+            sample_weight=rows.weights,
+            **rows.annotations(estimator),
         )
+
+    def labels(self, estimator: Any) -> Any:
+        """Return the labels as an estimator takes them, in their order if it can."""
+        return labels_of(estimator, self.y, self.label_order)
 
     def annotations(self, estimator: Any) -> dict[str, Any]:
         """Return the annotations that the `fit` of an estimator takes, by argument."""

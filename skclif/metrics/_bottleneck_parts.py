@@ -143,6 +143,8 @@ def without_concepts(model: Any) -> Any:
         intervention_prob=None,
         monotonic_cst=None,
         residual_C=None,
+        # Of a type, which the labels here have no more.
+        label_order=getattr(model, "label_order_", model.label_order),
     )
 
 

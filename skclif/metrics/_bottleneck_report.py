@@ -23,7 +23,14 @@ from .._inputs.checks import (
     count_rows,
     error_context,
 )
-from .._inputs.pipelines import final_step, fit_parts, is_frozen, transform_parts
+from .._inputs.orders import order_of
+from .._inputs.pipelines import (
+    final_step,
+    fit_parts,
+    is_frozen,
+    transform_parts,
+    with_label_order,
+)
 from .._inputs.sklearn import Interval, _safe_indexing, validate_params
 from .._results.bottleneck_report import BottleneckReport
 from .._results.words import how_many
@@ -164,11 +171,12 @@ def bottleneck_report(
     >>> report["coarseness"].answer
     'yes'
     """
-    model = _bottleneck_in(estimator)
+    _bottleneck_in(estimator)
     n_rows = count_rows(X)
     check_row_order(
         X=X, y=y, concepts=concepts, groups=groups, sample_weight=sample_weight
     )
+    label_order = order_of(y)
     y = check_labels(y, n_rows)
     if len(np.unique(y)) < 2:
         raise ValueError(
@@ -191,6 +199,8 @@ def bottleneck_report(
             "fitted to one training part. Pass cv=[(train, test)] with the positions "
             "of the rows that it was fitted to, or an estimator that can be fitted."
         )
+    estimator = with_label_order(estimator, y, label_order)
+    model = final_step(estimator)
     given = _Given(X, y, annotations, weight, np.unique(y))
     parts = [
         _of_split(estimator, given, split, n_repeats, rng, (number, len(splits)))

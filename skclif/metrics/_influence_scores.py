@@ -29,7 +29,8 @@ from .._inputs.checks import (
     error_context,
     refuse_masked,
 )
-from .._inputs.pipelines import is_frozen
+from .._inputs.orders import order_of
+from .._inputs.pipelines import is_frozen, with_label_order
 from .._inputs.progress import Progress, counted
 from .._inputs.sklearn import (
     HasMethods,
@@ -172,7 +173,9 @@ def linear_datamodeling_score(
     >>> bool(result.score > 0.9)
     True
     """
+    label_order = order_of(y)
     X, y, X_test, y_test = _check_data(estimator, X, y, X_test, y_test)
+    estimator = with_label_order(estimator, y, label_order)
     given = influence if isinstance(influence, dict) else {None: influence}
     if not given:
         raise ValueError("influence is an empty dict; give it one influence or more.")
@@ -321,7 +324,9 @@ helpful, 5 random>
     >>> frame.groupby("order")["neg_log_loss"].mean().idxmax()
     'harmful'
     """
+    label_order = order_of(y)
     X, y, X_test, y_test = _check_data(estimator, X, y, X_test, y_test)
+    estimator = with_label_order(estimator, y, label_order)
     harm = _check_influence(influence, len(y)).mean(axis=0)
     sizes = _check_sizes(removal_sizes, y)
     scorer = _check_scorer(estimator, scoring, np.unique(y))

@@ -51,6 +51,14 @@ class TrainingData:
             *(getattr(self, field.name).to(device) for field in fields(self))
         )
 
+    @property
+    def alone(self) -> Tensor:
+        """Which rows carry all the weight of their label, (n_samples,)."""
+        labels, weights = self.labels, self.label_weights
+        n_labels = int(labels.max()) + 1 if len(labels) else 0
+        totals = weights.new_zeros(n_labels).index_add(0, labels, weights)
+        return (weights > 0) & (totals[labels] == weights)
+
     def rows(self, block: slice | Tensor) -> "TrainingData":
         """Return some of the rows."""
         return TrainingData(

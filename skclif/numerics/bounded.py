@@ -27,7 +27,9 @@ _MAX_HALVINGS = 40
 _DECREASE = 1e-4
 # Coordinates this near to a bound, beyond which they are pulled, count as at it.
 _NEAR = 1e-3
-_UNDECIDED = 1e-2
+# How much further than to first order a removal can move: the row's own curvature and
+# its annotations go too.
+_REACH = 1.25
 
 
 def minimise(
@@ -113,23 +115,43 @@ def solve_free(
     return Solve(solution, torch.zeros_like(problem.penalties), 0)
 
 
-def undecided(problem: HeadsProblem, parameters: Tensor) -> set[int]:
-    """Return the inputs with a bound that hardly anything pulls against.
+def undecided(
+    problem: HeadsProblem, parameters: Tensor, n_rows: int
+) -> tuple[set[int], int]:
+    """Return the inputs with a bound that a single row decides, and how many rows do.
 
-    Their coordinates are at it, but a hundredth of a typical row's gradient would let
-    them go. At such a point influence is another one to each side.
+    Without such a row, a coordinate leaves its bound, or another one comes to it, to
+    first order. Influence is then another one to each side: Eq. (54) of
+    docs/mathematics.rst.
+
+    Parameters
+    ----------
+    problem : HeadsProblem
+        Of one head with bounds.
+    parameters : Tensor of shape (n_scores, n_inputs)
+        At the optimum.
+    n_rows : int
+        Number of rows; the problem has each of them once, or in several copies.
     """
     (cone,) = problem.cones.values()
     (head,), inputs = problem.stack.heads, with_ones(dense_rows(problem.features))
     probabilities = problem.probabilities(problem.scores(parameters))
+    coordinates, held = cone.coordinates(parameters), cone.active(parameters)
     multipliers = cone.basis.T @ problem.gradient(probabilities, parameters).flatten()
     weighted = problem.weights * head.residual(
         probabilities[0][:, 0], problem.codes[:, 0]
     )
     by_row = (weighted[:, :, None] * inputs[:, None]).flatten(1) @ cone.basis
-    typical = by_row.square().mean(dim=0).sqrt()
-    held = cone.active(parameters) & (multipliers <= _UNDECIDED * typical)
-    return set(cone.inputs[held].tolist())
+    by_row = by_row.reshape(-1, n_rows, by_row.shape[1]).sum(dim=0)
+    hessian = cone.basis.T @ _hessian(problem, probabilities, inputs) @ cone.basis
+    free = ~held
+    steps = torch.linalg.solve(hessian[free][:, free], by_row[:, free].T).T
+    pulls = by_row[:, held] - steps @ hessian[free][:, held]
+    crossed = torch.zeros_like(by_row, dtype=torch.bool)
+    crossed[:, held] = _REACH * pulls > multipliers[held]
+    crossed[:, free] = cone.bounded[free] & (coordinates[free] + _REACH * steps < 0)
+    columns = set(cone.inputs[crossed.any(dim=0)].tolist())
+    return columns, int(crossed.any(dim=1).sum())
 
 
 def _projected_newton(

@@ -27,7 +27,7 @@ from .heads import Head
 from .hessians import Factors, label_gradient_jacobian
 from .inverses import Inverse
 from .products import outer, with_ones
-from .removal import Answers, Removals, refuse_only_rows, refuse_undefined
+from .removal import Answers, Removals, refuse_undefined
 from .targets import Question
 
 BLOCK_ROWS = 256
@@ -83,7 +83,6 @@ def leverage(
     """
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
-    refuse_only_rows(bottleneck, data, removed)
     answers = Answers(bottleneck, questions)
     step = _Step(bottleneck, data, factors)
     block_rows = answers.rows_at_once(block_rows, paths=paths)

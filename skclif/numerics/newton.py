@@ -24,7 +24,7 @@ from .hessians import Factors
 from .inverses import Inverse
 from .leverage import block_diagonal
 from .products import affine_adjoint, with_ones
-from .removal import Answers, Removals, refuse_only_rows, refuse_undefined
+from .removal import Answers, Removals, refuse_undefined
 from .sparse import Features, SparseFeatures
 from .targets import Question
 
@@ -86,7 +86,6 @@ def newton(
     """
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
-    refuse_only_rows(bottleneck, data, removed)
     answers = Answers(bottleneck, questions)
     refit = _Refit(bottleneck, data, factors)
     if block_rows is None:

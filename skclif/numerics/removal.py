@@ -179,25 +179,12 @@ def _scores(inputs: Tensor, step: Tensor) -> Tensor:
     return flat.reshape(len(inputs), *step.shape[:2]).transpose(0, 1)
 
 
-def refuse_only_rows(bottleneck: Bottleneck, data: TrainingData, rows: Tensor) -> None:
-    """Refuse the removal of the only row of a label that the label head needs.
+def without_optimum(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
+    """Return which rows leave the label head without an optimum when they are removed.
 
-    Raises
-    ------
-    ValueError
-        If one of the rows, (n_rows,), carries all the weight of such a label.
+    Each is the only row of a label that is between others: an ordinal head needs it.
     """
-    labels, weights = data.labels, data.label_weights
-    totals = torch.zeros_like(weights).index_add(0, labels, weights)
-    is_only = (weights > 0) & (totals[labels] == weights)
-    is_only &= bottleneck.label.needed(labels)
-    found = rows[is_only[rows]]
-    if len(found):
-        raise ValueError(
-            f"Training row {int(found[0])} is the only one of its label, which is "
-            "between others, and label_head='ordinal' has no optimum without it. Use "
-            "method='first_order', or leave the row or its label out."
-        )
+    return data.alone & bottleneck.label.needed(data.labels)
 
 
 def refuse_undefined(influence: Tensor, rows: Tensor) -> None:

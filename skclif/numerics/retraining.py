@@ -16,7 +16,7 @@ from .bounded import minimise
 from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
 from .products import affine, dense_rows
-from .removal import Answers, Removals, refuse_only_rows, refuse_undefined
+from .removal import Answers, Removals, refuse_undefined
 from .solvers import FactoredHessians
 from .sparse import Features
 from .targets import Question
@@ -69,7 +69,6 @@ def retraining(
     """
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
-    refuse_only_rows(bottleneck, data, removed)
     answers = Answers(bottleneck, questions)
     refit = _Refit(bottleneck, data, factors)
     for block in row_blocks(len(removed), block_rows):

@@ -43,6 +43,7 @@ from .inverses import Inverse
 from .knowledge import FAR_MORE_LIKELY, Knowledge, knowledge
 from .leverage import BLOCK_ROWS, remove_terms
 from .products import with_ones
+from .removal import without_optimum
 from .steps import Advance, unseen
 
 _MAX_ITER = 500
@@ -75,7 +76,8 @@ _FINEST = 1e-6
 class LeftOut:
     """The loss terms of one head, with the head's scores when each term is left out.
 
-    Terms of weight 0 are not included.
+    Terms of weight 0 are not included, nor the only row of a label that an ordinal head
+    needs: without it, the head has no optimum.
 
     Attributes
     ----------
@@ -151,10 +153,11 @@ def leave_out(
         [torch.cat(parts) for parts in zip(*kind, strict=True)]
         for kind in zip(*blocks, strict=True)
     )
-    weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
+    present = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1) > 0
+    present[:, 0] &= ~without_optimum(bottleneck, data)
     terms = []
     for j, head in enumerate(heads):
-        rows_of = (weights[:, j] > 0).nonzero()[:, 0]
+        rows_of = present[:, j].nonzero()[:, 0]
         codes = data.labels if j == 0 else data.concepts[:, j - 1]
         terms.append(
             LeftOut(

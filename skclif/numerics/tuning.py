@@ -99,6 +99,9 @@ def choose_label_C(
 ) -> Choice:
     """Choose the inverse penalty of the label head.
 
+    The only row of a label that the head needs has no part in the choice: no penalty
+    makes it likely without itself.
+
     Parameters
     ----------
     bottleneck : Bottleneck
@@ -121,6 +124,8 @@ def choose_label_C(
         scores = left_out_scores(problem, bottleneck.concept_parameters, units)
         held_out = bottleneck.concepts.predict_activations(torch.cat(scores, dim=1))
     label = bottleneck.label
+    lost = data.alone & label.needed(data.labels) & (units == 1)
+    judged = data.label_weights * ~lost
 
     @lru_cache(maxsize=1)  # of all rows, and only the last is asked for again
     def seen_at(C: float) -> _Seen:
@@ -136,7 +141,7 @@ def choose_label_C(
         parameters[:] = _fitted(problem, parameters, at.preconditioner)
         scores = _label_scores(label, at.rows, problem, parameters, units, at.held_out)
         loss = label.loss(scores, data.labels)
-        return _weighted_mean(data.label_weights, loss)[None]
+        return _weighted_mean(judged, loss)[None]
 
     return _walk(losses, 1, data.label_weights, advance)
 

@@ -1,5 +1,6 @@
 """Influence and edits of ordinal and constrained label heads, against retraining."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from skclif import (
     ConceptInfluenceExplainer,
     InfluenceReweighter,
 )
-from skclif.exceptions import InfluenceWarning
+from skclif.exceptions import InfluenceWarning, SuspectWarning
 from skclif.numerics.first_order import first_order, solve_adjoint
 from skclif.numerics.lockstep import LockstepModels
 from skclif.numerics.matrix_free import MatrixFree
@@ -308,23 +309,126 @@ def test_constraints_that_nothing_pulls_against_are_named():
         monotonic_cst={"quiet": ["no", "yes"]},
     )
     explainer = ConceptInfluenceExplainer(clf)
-    with pytest.warns(InfluenceWarning, match="on quiet: 'no' to 'yes' hold, but hard"):
+    with pytest.warns(InfluenceWarning, match="on quiet: 'no' to 'yes' hold is up"):
         explainer.fit(X, y, concepts=pd.DataFrame({"quiet": values}))
 
 
-@pytest.mark.parametrize("method", ["newton", "leverage"])
-def test_the_only_row_of_a_label_between_others_is_not_removed(method):
+@pytest.mark.parametrize("seed", [2, 7])
+def test_constraints_that_a_single_row_decides_are_named(seed):
+    X, _, concepts = make_data(40)
+    y = np.random.default_rng(seed).integers(0, 3, size=40)
+    clf = ConceptBottleneckClassifier(
+        label_head="ordinal",
+        monotonic_cst={"food": ["bad", "ok", "good"], "quiet": ["no", "yes"]},
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InfluenceWarning)
+        explainer = ConceptInfluenceExplainer(clf).fit(X, y, concepts=concepts)
+    held = _held(explainer.estimator_)
+    lost = [
+        held != _held(clone(clf).fit(X, y, np.arange(40) != row, concepts=concepts))
+        for row in range(40)
+    ]
+    named = [str(w.message) for w in caught if "monotonic_cst" in str(w.message)]
+    assert bool(named) == any(lost) == (seed == 7)
+
+
+def _held(model):
+    """Return which steps of the chains are at their bound."""
+    bad, good, ok, quiet = model.coef_[0, :4]
+    return (ok - bad < 1e-9, good - ok < 1e-9, quiet < 1e-9)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Return an explainer of labels of which one, between others, has row 5 alone."""
     X, y, concepts = make_data()
     y[y == 2] = 1
     y[5] = 2
-    clf = ConceptBottleneckClassifier(label_head="ordinal")
-    explainer = ConceptInfluenceExplainer(clf, method=method)
-    explainer.fit(X, y, concepts=concepts)
-    with pytest.raises(ValueError, match="Training row 5 is the only one of its label"):
-        explainer.influence(X_NEW, Y_NEW)
+    explainer = ConceptInfluenceExplainer(
+        ConceptBottleneckClassifier(label_head="ordinal")
+    )
+    return explainer.fit(X, y, concepts=concepts), X, y, concepts
+
+
+@pytest.mark.parametrize("method, most", [("newton", 0.01), ("leverage", 0.15)])
+def test_the_only_row_of_a_label_between_others_has_no_influence(alone, method, most):
+    explainer, X, y, concepts = alone
+    targets = np.where(Y_NEW == 2, 1, Y_NEW)
+    with pytest.warns(InfluenceWarning, match="of training row 5 is NaN: no other row"):
+        found = _asked(explainer, method, targets)
+    assert np.isnan(found[:, 5]).all()
+    assert np.isfinite(np.delete(found, 5, axis=1)).all()
+    rows = np.array([0, 4, 6, 7, N - 1])
+    truth = _without(explainer, X, y, concepts, rows, targets)
+    assert np.linalg.norm(found[:, rows] - truth) < most * np.linalg.norm(truth)
+
+
+def test_the_rest_of_an_audit_does_not_need_the_only_row_of_a_label(alone):
+    explainer, X, y, concepts = alone
+    explainer.set_params(method="auto")
+    with pytest.warns(InfluenceWarning, match="the sum over a group with such a row"):
+        groups = explainer.influence(X_NEW[:2], groups=np.arange(N) // 9)
+    np.testing.assert_array_equal(np.isnan(groups.values[0]), np.arange(10) == 0)
+    with pytest.warns(InfluenceWarning, match="training row 5 is NaN"):
+        top = explainer.influence(X_NEW[:2], top=3, paths=True)
+    assert np.isfinite(top.values).all()
+    with pytest.warns(InfluenceWarning, match="training row 5 is NaN"):
+        last = explainer.influence(X_NEW[:2], top=N)
+    assert (last.rows[:, -1] == 5).all()
+    with pytest.warns(InfluenceWarning, match="training row 5 is NaN"):
+        result = explainer.validate(X_NEW[:2], n_rows=6, n_paths=1, random_state=0)
+    assert 5 not in result.rows
+    assert np.isfinite(result.to_frame()["relative_error"]).all()
     explainer.set_params(method="first_order")
-    assert np.isfinite(explainer.influence(X_NEW, Y_NEW).values).all()
-    y[5] = 3  # the highest label needs no row more than a softmax head does
-    y[y == 0] = 1
-    explainer.set_params(method=method).fit(X, y, concepts=concepts)
-    assert np.isfinite(explainer.influence(X_NEW[:3], [1, 3, 1]).values).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(explainer.influence(X_NEW, top=3).values).all()
+
+
+def test_suspects_do_not_need_the_only_row_of_a_label(alone):
+    explainer, X, y, concepts = alone
+    with pytest.warns(SuspectWarning, match="label of training row 5: no other row"):
+        found = explainer.suspect_labels("label")
+    assert sorted(found["row"]) == np.delete(np.arange(N), 5).tolist()
+    assert found.attrs["unknown"] == []
+    assert found["loss"].max() < 20
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SuspectWarning)
+        explainer.suspect_labels("quiet")
+
+
+def test_the_only_row_of_a_label_is_not_suggested_to_be_dropped(alone):
+    explainer, X, y, concepts = alone
+    targets = np.where(Y_NEW == 2, 1, Y_NEW)[:20]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = explainer.suggest_edits(X_NEW[:20], targets, kinds=["drop"], budget=2)
+    # It would be the best of them.
+    assert found.to_frame()["row"].tolist() not in ([], [5])
+    assert 5 not in found.to_frame()["row"].tolist()
+
+
+@pytest.mark.parametrize("head", ["softmax", "ordinal"])
+def test_the_only_row_of_another_label_is_named(head):
+    X, y, concepts = make_data()
+    y[y == 3] = 2
+    y[5] = 3  # the highest
+    clf = ConceptBottleneckClassifier(label_head=head)
+    explainer = ConceptInfluenceExplainer(clf, method="leverage")
+    explainer.fit(X, y, concepts=concepts)
+    with pytest.warns(InfluenceWarning, match="of training row 5 can be far off"):
+        found = explainer.influence(X_NEW[:3], [0, 1, 2])
+    assert np.isfinite(found.values).all()
+
+
+def test_the_order_of_a_model_is_that_of_its_suspects():
+    X, y, concepts = make_data()
+    words = np.array(["poor", "fair", "good", "great"], dtype=object)
+    clf = ConceptBottleneckClassifier(label_head="ordinal", label_order=words)
+    explainer = ConceptInfluenceExplainer(clf).fit(X, words[y], concepts=concepts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SuspectWarning)
+        found = explainer.suspect_labels("label", ordinal="label")
+    named = explainer.suspect_labels("label", ordinal={"label": words.tolist()})
+    pd.testing.assert_frame_equal(found, named)

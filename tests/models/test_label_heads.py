@@ -6,13 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
-from skclif import ConceptBottleneckClassifier, load_model, save_model
+from skclif import (
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    InfluenceReweighter,
+    load_model,
+    save_model,
+)
 from skclif._models.files import model_bytes, read_model
 from skclif._storage.containers import pack, unpack
 from skclif.exceptions import ModelFileError
+from skclif.metrics import bottleneck_report, linear_datamodeling_score
 
 N = 90
 ORDER = ["poor", "fair", "good", "best"]
@@ -345,3 +354,52 @@ def test_every_label_needs_weight(data):
     clf = ConceptBottleneckClassifier(label_head="ordinal")
     with pytest.raises(ValueError, match="the rows of 2 have weight 0. Leave these"):
         clf.fit(X, y, (y != 2).astype(float), concepts=concepts)
+
+
+@pytest.fixture(scope="module")
+def typed():
+    """Return X, labels and annotations whose types say their order."""
+    X, y, concepts = make_data()
+    labels = pd.Series(pd.Categorical(np.array(ORDER)[y], ORDER, ordered=True))
+    food = pd.Categorical(concepts["food"], ["bad", "ok", "good"], ordered=True)
+    return X, labels, concepts.assign(food=food)
+
+
+TYPED = ConceptBottleneckClassifier(label_head="ordinal", monotonic_cst={"food": 1})
+
+
+def test_an_explainer_knows_the_order_of_types(typed):
+    X, labels, concepts = typed
+    explainer = ConceptInfluenceExplainer(make_pipeline(SelectKBest(k=4), TYPED))
+    model = explainer.fit(X, labels, concepts=concepts).estimator_[-1]
+    assert model.label_order_.tolist() == ORDER
+    assert model.monotonic_cst_ == {"food": ["bad", "ok", "good"]}
+
+
+@pytest.mark.parametrize("given", ["X_val", "is_clean", "nothing"])
+def test_a_reweighter_knows_the_order_of_types(typed, given):
+    X, labels, concepts = typed
+    extra = {
+        "X_val": {"X_val": X[:40], "y_val": labels[:40]},
+        "is_clean": {"is_clean": np.arange(N) < 40},
+        "nothing": {},
+    }[given]
+    model = InfluenceReweighter(TYPED, strength=1.0, n_rounds=1, random_state=0)
+    model.fit(X, labels, concepts=concepts, **extra)
+    assert model.estimator_.label_order_.tolist() == ORDER
+    assert model.estimator_.monotonic_cst_ == {"food": ["bad", "ok", "good"]}
+
+
+def test_metrics_know_the_order_of_types(typed):
+    X, labels, concepts = typed
+    few = {"cv": 2, "n_repeats": 1, "n_bootstraps": 100, "random_state": 0}
+    report = bottleneck_report(TYPED, X, labels, concepts, **few)
+    model = clone(TYPED).set_params(label_order=ORDER)
+    told = bottleneck_report(model, X, np.asarray(labels), concepts, **few)
+    pd.testing.assert_frame_equal(report.estimates, told.estimates)
+    clf = ConceptBottleneckClassifier(label_head="ordinal")
+    influence = {"none": np.random.RandomState(0).randn(20, N)}
+    score = linear_datamodeling_score(
+        clf, X, labels, influence, X_test=X[:20], y_test=labels[:20], n_subsets=5
+    )
+    assert np.isfinite(score["none"].score)

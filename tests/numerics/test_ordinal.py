@@ -1,5 +1,7 @@
 """The ordinal head against autograd, and its optimum against SciPy's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -278,7 +280,19 @@ def test_bounds_hold_to_the_last_digit(made):
     multipliers = cone.basis.T @ gradient
     assert (multipliers[active] > 0).all()
     assert multipliers[~active].abs().max() < 1e-9
-    assert not undecided(problem, parameters)
+    # By fitting without each row: which bounds does it decide?
+    lost = []
+    for row in range(N):
+        weights = problem.weights.clone()
+        weights[row] = 0
+        without, _ = minimise(
+            replace(problem, weights=weights), parameters, tol=1e-10, max_iter=100
+        )
+        lost.append(cone.active(without) != active)
+    lost = torch.stack(lost)
+    assert lost.any()
+    expected = set(cone.inputs[lost.any(dim=0)].tolist()), int(lost.any(dim=1).sum())
+    assert undecided(problem, parameters, N) == expected
 
 
 def test_a_bound_holds_only_what_pulls_beyond_it():

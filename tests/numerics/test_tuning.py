@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from skclif import ConceptBottleneckClassifier
 from skclif.numerics import tuning
 from skclif.numerics.bottleneck import concept_problem, fit_concepts, fit_label
 from skclif.numerics.heads import HeadStack, RidgeHead, SoftmaxHead
@@ -246,3 +247,16 @@ def test_a_penalty_that_cannot_be_judged_is_not_taken():
 
     choice = tuning._walk(losses, 1, torch.zeros(1).double())
     assert float(choice.C) == pytest.approx(10**-1.5)
+
+
+def test_the_only_row_of_a_label_between_others_has_no_part_in_the_choice():
+    rng = np.random.RandomState(0)
+    X = rng.randn(60, 3)
+    y = np.where(X[:, 0] + 0.5 * rng.randn(60) > 0, 2, 0)
+    y[4] = 1
+    without = np.arange(60) != 4
+    concepts = np.where(X[:, :1] > 0, "yes", "no")
+    clf = ConceptBottleneckClassifier(C="auto", label_head="ordinal")
+    alone = clf.fit(X, y, concepts=concepts).C_
+    clf.fit(X[without], y[without], concepts=concepts[without])
+    assert alone == clf.C_ > GRID[0]

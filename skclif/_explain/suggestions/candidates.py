@@ -236,6 +236,8 @@ class CandidateEdits:
         proposed = np.broadcast_to(np.asarray(value, dtype=float), (len(rows),))
         if path == ROW:
             effects = changed.reweight(float(proposed[0]))
+            if proposed[0] == DROP:
+                effects[:, self.solved.without_optimum[rows]] = torch.nan
         elif path == LABEL:
             codes = data.labels.new_tensor(proposed.astype(int))
             effects = changed.relabel(codes, self._label_weights(rows, codes))
