@@ -2388,6 +2388,7 @@ ELSEWHERE = {
     ("EditComparison", "to_dict"): "takes no argument",
     ("EditDisplay", "plot"): "tests/results/test_displays.py",
     ("InfluenceDisplay", "plot"): "tests/results/test_displays.py",
+    ("ConceptContributions", "predicted"): "takes no argument",
     ("ConceptContributions", "to_frame"): "takes no argument",
     ("EditComparison", "to_frame"): "takes no argument",
     ("EditSuggestions", "to_frame"): "takes no argument",

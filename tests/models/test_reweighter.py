@@ -730,7 +730,7 @@ def test_columns_without_a_word_change_nothing_and_cost_nothing(replaced):
 @pytest.mark.parametrize(
     ("extra", "match"),
     [
-        ([None] * 50, "X_val must be rows like those of X: 'NoneType' object has no"),
+        ([None] * 50, "X_val must be rows like those of X: .*missing text: row 0"),
         (
             pd.DataFrame({"text": ["good"] * 50}),
             "X_val must be rows like those of X: the steps before the classifier make "
