@@ -477,7 +477,6 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         second per row with a thousand training rows. The explainer does not change. The
         only row of a label that an ordinal head needs stays in. See :doc:`/influences`.
 
-
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_targets, n_features) or (n_targets,)
