@@ -774,7 +774,7 @@ CONCEPT_WEIGHT_KINDS = {
         "ones": (lambda: np.ones((N, 3)), Right(lambda made: None)),
         "zeros": (
             lambda: np.zeros((N, 3)),
-            Refused(r"Concept 'food' has fewer than two observed values \(none\)"),
+            Refused("Concept 'food' has no annotation that has weight. Leave it"),
         ),
     },
     "misaligned": {
@@ -926,7 +926,7 @@ CONCEPT_KINDS = {
         ),
         "column without any": (
             concept(food=None),
-            Refused(r"'food' has fewer than two observed values \(none\)"),
+            Refused("'food' has no annotation that has weight"),
             PARTIAL,
         ),
     },
@@ -952,12 +952,12 @@ CONCEPT_KINDS = {
     "one value": {
         "one value": (
             concept(food="good"),
-            Refused(r"'food' has fewer than two observed values \('good'\)"),
+            Right(lambda made: made, warns=r"one observed value: 'food' \('good'\)"),
             PARTIAL,
         ),
         "one number": (
             concept(heat=0.5),
-            Refused(r"'heat' has fewer than two observed values \(0.5\)"),
+            Right(lambda made: made, warns=r"one observed value: 'heat' \(0.5\)"),
             PARTIAL,
         ),
     },

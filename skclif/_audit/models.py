@@ -15,6 +15,7 @@ from .._explain.explainer import ConceptInfluenceExplainer
 from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
 from ..exceptions import (
+    ConstantConceptWarning,
     InfluenceWarning,
     InterventionWarning,
     ManyValuesWarning,
@@ -109,7 +110,8 @@ def fit_models(
     black_box = gold = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warnings.simplefilter("ignore", ManyValuesWarning)  # the checks have said it
+        for said in (ManyValuesWarning, ConstantConceptWarning):
+            warnings.simplefilter("ignore", said)  # the checks have said it
         data = train.features, train.labels, train.weights
         if train.concepts.shape[1]:
             explainer.fit(*data, concepts=train.concepts)

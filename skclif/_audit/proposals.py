@@ -162,6 +162,8 @@ def _rounded(
     """
     rounded = values.astype(object)
     for path, spread in (spreads or {}).items():
+        if not spread:  # a constant, of which nothing else is proposed
+            continue
         digits = 2 - math.floor(math.log10(spread))
         for row in np.flatnonzero(paths == path):
             rounded[row] = round(float(values[row]), digits)

@@ -23,7 +23,12 @@ from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._results.edits import EditResult
 from .._storage.tables import as_numbers
-from ..exceptions import DataFileError, ManyValuesWarning, TrailError
+from ..exceptions import (
+    ConstantConceptWarning,
+    DataFileError,
+    ManyValuesWarning,
+    TrailError,
+)
 from .fingerprints import (
     array_fingerprint,
     data_fingerprint,
@@ -132,7 +137,8 @@ def fit(
     )
     concepts = rows.concepts if rows.concepts.shape[1] else None
     with same_threads(place.threads), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ManyValuesWarning)  # the checks have said it
+        for said in (ManyValuesWarning, ConstantConceptWarning):
+            warnings.simplefilter("ignore", said)  # the checks have said it
         model.fit(rows.features, rows.labels, rows.weights, concepts=concepts)
     return Revision(model, rows)
 
@@ -238,18 +244,18 @@ def _refuse_too_few(
     for path, value in emptied:
         used = after.used()
         values = used.labels if path == LABEL else used.concepts[path].dropna()
-        whose = "label" if path == LABEL else f"concept {path!r}"
         named = _whose_changes(path, changes)
-        if len(set(values)) < 2:
-            instead = (
-                "audit the corrected file again"
-                if path == LABEL
-                else f"audit the corrected file again without --concept {path}"
-            )
+        if path == LABEL and len(set(values)) < 2:
             raise DataFileError(
-                f"After these changes the {whose} would have fewer than two values: "
+                "After these changes the label would have fewer than two values: "
                 f"{value!r} would be gone ({named}). Leave a row with it as it is, or "
-                f"{instead}."
+                "audit the corrected file again."
+            )
+        if not len(values):
+            raise DataFileError(
+                f"After these changes concept {path!r} would have no annotation "
+                f"({named}). Leave a row with it as it is, or audit the corrected file "
+                f"again without --concept {path}."
             )
         if path == LABEL and held_out is not None:
             still = held_out.labels == value

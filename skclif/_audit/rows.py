@@ -13,7 +13,7 @@ import pandas as pd
 
 from .._inputs.annotations import Annotations, ConceptSchema, format_value, plain_value
 from .._results.words import how_many, is_or_are
-from ..exceptions import DataFileError, ManyValuesWarning
+from ..exceptions import ConstantConceptWarning, DataFileError, ManyValuesWarning
 from .kinds import as_classes, notes_on_numbers, refuse_amounts
 from .option_names import by_caller
 
@@ -21,6 +21,8 @@ LEAST_PROBABILITY = 0.05  # of being wrong, for a label or annotation to be list
 FEWEST_ROWS = 50  # to train on, for figures to mean anything
 _HASH_DIGITS = 16
 _NAMED = 5
+# Values that people tick, so that an empty cell may mean another one.
+_TICKS = ("1", "true", "x", "y", "yes", "✓")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -226,7 +228,7 @@ def check_parts(
     tables = train.concepts, held_out.concepts
     notes += notes_on_numbers(train.labels, tables, kinds)
     if train.concepts.shape[1]:
-        _refuse_single_values(train.concepts)
+        notes += _notes_on_constants(train.concepts)
         notes += _unseen_values(schema_of(train, kinds), held_out)
     notes += notes_on_annotations(held_out)
     return notes + notes_on_split(train, held_out)
@@ -313,8 +315,12 @@ def notes_on_size(train: Reviews, held_out: Reviews) -> list[str]:
     ]
 
 
-def _refuse_single_values(concepts: pd.DataFrame) -> None:
-    """Refuse a concept without two values to tell apart."""
+def _notes_on_constants(concepts: pd.DataFrame) -> list[str]:
+    """Return a warning for a concept that has one value in the rows to train on.
+
+    Refuse a concept without any, and one value that people seem to have ticked.
+    """
+    notes = []
     for name, column in concepts.items():
         given = column.dropna()
         if given.nunique() > 1:
@@ -324,20 +330,25 @@ def _refuse_single_values(concepts: pd.DataFrame) -> None:
                 f"Concept {name!r} has no annotation in the rows to train on. Leave "
                 f"out --concept {name}, or annotate rows."
             )
-        value, n_empty = given.iloc[0], len(column) - len(given)
-        ticked = ""
-        if n_empty:
-            ticked = (
-                f" {how_many(n_empty, 'cell')} {is_or_are(n_empty)} empty, which means "
-                "not annotated. If empty means a value, because people ticked where "
-                "something applies, name that value: --empty "
-                f"{name}={0 if value == 1 else 'no'}."
-            )
-        raise DataFileError(
-            f"Concept {name!r} has one value only, {value!r}, in the rows to train on; "
-            f"it needs at least two.{ticked} Otherwise leave out --concept {name}, or "
-            "annotate rows with another value."
+        value, n_empty = plain_value(given.iloc[0]), len(column) - len(given)
+        only = (
+            f"Concept {name!r} has one value only, {value!r}, in the rows to train on"
         )
+        if n_empty and str(value).casefold() in _TICKS:
+            raise DataFileError(
+                f"{only}; {how_many(n_empty, 'cell')} "
+                f"{is_or_are(n_empty)} empty, which means not annotated. If empty "
+                "means a value, because people ticked where something applies, name "
+                f"that value: --empty {name}={0 if value == 1 else 'no'}. "
+                f"Otherwise leave out --concept {name}, or annotate rows with another "
+                "value."
+            )
+        notes.append(
+            f"{only}: it is a constant, which tells the label nothing, has no "
+            "influence, and is never suspect. Annotate rows with another value, or "
+            f"leave out --concept {name}."
+        )
+    return notes
 
 
 def schema_of(train: Reviews, kinds: dict[str, str]) -> ConceptSchema:
@@ -347,7 +358,8 @@ def schema_of(train: Reviews, kinds: dict[str, str]) -> ConceptSchema:
     annotations = Annotations.read(train.concepts, None, len(train))
     assert annotations is not None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ManyValuesWarning)  # in words of the command
+        for said in (ManyValuesWarning, ConstantConceptWarning):
+            warnings.simplefilter("ignore", said)  # in words of the command
         return annotations.learn(np.ones(len(train)), kinds)[0]
 
 

@@ -851,7 +851,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         y : dict of int to label, default=None
             New labels by row. All rows are named by position.
         concepts : dict of str to dict of int to value, default=None
-            New annotations by concept and row. None or NaN removes an annotation.
+            New annotations by concept and row. None or NaN removes an annotation. The
+            second value of a constant makes it a head. A value that is new to another
+            concept must be one that the type of its column declares.
         sample_weight : dict or array-like of shape (n_train,), default=None
             New weights by row, or of all rows. 0 is the same as dropping.
         drop : list of int, default=None
@@ -865,7 +867,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             What happens if a class, or a value of a concept, is left without any row of
             positive weight, such as a typing error that is corrected. "raise" refuses
             the edit. "drop" removes the class or value from the model, and the result
-            is what a fit without it gives, at the same penalties. Two must be left.
+            is what a fit without it gives, at the same penalties. Two classes must be
+            left. A concept of which one value is left is a constant. Annotations of
+            values that go come back with the weight of their rows.
         n_steps : int, default=None
             Maximum number of Newton steps per stage, starting from the current
             parameters. None runs to convergence.
@@ -930,6 +934,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             rows,
             self._features,
             self._declared,
+            self._orders,
             self._aside,
             y=y,
             concepts=concepts,

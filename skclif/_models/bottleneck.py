@@ -358,11 +358,14 @@ class ConceptBottleneckClassifier(
             If `concepts` is a dict, which searches cannot slice.
         ValueError
             If data are not finite, have unequal lengths or only one class, if a
-            concept has fewer than two observed values, if weights have other columns
-            than `concepts`, or if pandas objects have the same index in another order.
+            concept has no observed value, if weights have other columns than
+            `concepts`, or if pandas objects have the same index in another order.
 
         Warns
         -----
+        ConstantConceptWarning
+            If a concept has one observed value. It is a constant: its head always says
+            this value, and the label head sees nothing of it.
         ManyValuesWarning
             If the values of a concept, or the labels, seem to be no categories: many
             whole numbers, or nearly as many values as rows.

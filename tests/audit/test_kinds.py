@@ -172,11 +172,10 @@ def test_many_whole_numbers_are_warned_of():
             ["x", "x", "x", None],
             "1 cell is empty, .* --empty c=no. Otherwise",
         ),
-        (["x"] * 6, "at least two. Otherwise leave out --concept c, or annotate"),
         ([None] * 6, "'c' has no annotation in the rows to train on. Leave out --conc"),
     ],
 )
-def test_a_concept_with_one_value_is_refused_with_what_empty_may_mean(values, message):
+def test_a_ticked_concept_is_refused_with_what_empty_may_mean(values, message):
     train = reviews(c=pd.Series(values, dtype=object))
     with pytest.raises(DataFileError, match=message):
         check_parts(train, train)

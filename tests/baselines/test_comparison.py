@@ -316,9 +316,9 @@ def test_vectors_that_cannot_be_had_are_refused_first(reviews, vectors, error, m
             "cv=5 folds need as many groups, and .* 2",
         ),
         (
-            {"concepts": [["a"]] * 150},
+            {"concepts": [[None]] * 150},
             ValueError,
-            "'concept0' has fewer than two observed values",
+            "'concept0' has no annotation that has weight",
         ),
         (
             {"X": ["." * n for n in range(150)]},

@@ -253,13 +253,13 @@ def test_a_few_steps_begin_among_the_values_that_are_left(training):
     assert np.abs(proba[0] - proba[1]).max() < 5e-3
 
 
-def test_two_values_must_be_left():
+def test_two_classes_and_an_annotation_must_be_left():
     given = Given()
     given.y[given.y == "so-so"] = "good"
-    given.concepts["food"] = np.where(np.arange(N) == 3, "fnie", "fine")
     explainer = explain(given)
-    with pytest.raises(ValueError, match="concept 'food' with fewer .*\\('fine'\\)"):
-        explainer.edit(concepts={"food": {3: "fine"}}, empty_values="drop")
+    nobody = dict.fromkeys(range(N))
+    with pytest.raises(ValueError, match="'food' without an annotation that has weig"):
+        explainer.edit(concepts={"food": nobody}, empty_values="drop")
     rows = np.flatnonzero(given.y == "good").tolist()
     with pytest.raises(ValueError, match="fewer than two classes .*\\('bad'\\)"):
         explainer.edit(y=dict.fromkeys(rows, "bad"), empty_values="drop")

@@ -41,6 +41,7 @@ def check_edit(
     rows: TrainingRows,
     read_features: Callable[[Any], Matrix],
     declared: Mapping[str, list[Any]],
+    orders: Mapping[str, list[Any]],
     aside: Mapping[str, Mapping[int, Any]],
     *,
     y: Any,
@@ -60,7 +61,9 @@ def check_edit(
     read_features : callable
         Maps new rows, in the form that the estimator takes, to checked features.
     declared : mapping of str to list
-        Values that the type of a concept's column declares, in their order.
+        Values that the type of a concept's column declares.
+    orders : mapping of str to list
+        The order of the values of each concept whose type has an order.
     aside : mapping of str to mapping of int to object
         Annotations, by concept and row, that the model does not know because the rows
         had no weight. They come with the weight.
@@ -81,7 +84,7 @@ def check_edit(
     weights = _weights(rows, sample_weight)
     concepts = _with_aside(heads, concepts, drop_concepts, weights, aside)
     values = _values_given(heads, concepts, add)
-    grown = Grown.of(heads, values, declared, aside)
+    grown = Grown.of(heads, values, declared, orders, aside)
     heads = grown.add_to(heads)
     edit = Edit(
         _labels(heads, rows, y),

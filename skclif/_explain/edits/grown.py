@@ -41,6 +41,7 @@ class Grown:
         heads: FittedHeads,
         given: Mapping[str, Iterable[Any]],
         declared: Mapping[str, list[Any]],
+        orders: Mapping[str, list[Any]],
         aside: Mapping[str, Mapping[int, Any]],
     ) -> Grown:
         """Return the values that annotations bring, where a model may get new ones.
@@ -51,7 +52,9 @@ class Grown:
         given : mapping of str to iterable
             Values by concept, perhaps missing or known.
         declared : mapping of str to list
-            Values that the type of a concept's column declares, in their order.
+            Values that the type of a concept's column declares.
+        orders : mapping of str to list
+            The order of the values of each concept whose type has an order.
         aside : mapping of str to mapping of int to object
             What rows without weight say, by concept and row. A constant may get any
             value, and another concept one of these or one that is declared.
@@ -67,7 +70,7 @@ class Grown:
                 allowed = [*declared.get(name, []), *aside.get(name, {}).values()]
                 new = [v for v in new if v in allowed]
             if new:
-                found[j] = _all_values(name, known, new, declared.get(name))
+                found[j] = _all_values(name, known, new, orders.get(name))
         return cls(found)
 
     def add_to(self, heads: FittedHeads) -> FittedHeads:
