@@ -18,8 +18,15 @@ class KeepAll:
         stored = np.empty(shape)
         self.values = np.moveaxis(stored, 1, 2) if paths else stored
 
-    def add(self, targets: slice, block: slice, values: np.ndarray) -> None:
-        """Take the influence of a block of rows on some targets."""
+    @property
+    def totals(self) -> np.ndarray:
+        """Influence of whole rows, all paths together, (n_targets, n_rows)."""
+        return np.asarray(self.values.sum(axis=2)) if self.paths else self.values
+
+    def add(
+        self, targets: slice, block: slice | np.ndarray, values: np.ndarray
+    ) -> None:
+        """Take the influence of a block of rows, or of positions, on some targets."""
         self.values[targets, block] = values if self.paths else _over_paths(values)
 
 
