@@ -456,9 +456,9 @@ class Solved:
             method, questions, paths=paths, rows=rows, progress=progress
         ):
             if method == "first_order":
-                part[:, alone[block]] = np.nan
                 if with_interaction:
                     part = np.pad(part, ((0, 0), (0, 0), (0, 1)))
+                part[:, alone[block]] = np.nan
             yield answers, block, part
 
 
