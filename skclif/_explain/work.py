@@ -11,7 +11,7 @@ from ..numerics.targets import Question
 # What a request may cost under "auto", in floating-point operations as newton does
 # them: up to about ten seconds of one core. It is a count and not a time, so that the
 # same call always takes the same method.
-MOST_WORK = 9e10
+MOST_WORK = 8.5e10
 # What one method may cost that has to serve all of an audit: about a minute.
 MOST_WORK_OF_AUDIT = 6e11
 # Share of the work that is kept for the top rows, if one method is too much for all.
@@ -114,8 +114,9 @@ class _Request:
         """Return the work of newton: passes over all rows for every case."""
         stack, label = self.bottleneck.concepts, self.bottleneck.label
         n = len(self.data)
-        concepts = 4 * n * self.n_inputs * stack.n_scores
-        concepts += sum(4 * size**2 for size in self._sizes())
+        concepts = 3 * n * self.n_inputs * stack.n_scores
+        concepts += 200 * n * stack.n_activations
+        concepts += 1.5 * sum(size**2 for size in self._sizes())
         labels = self._softmax() + 8 * label.n_scores * stack.n_activations
         if not stack or self.bottleneck.residual_scale is not None:
             labels += 6 * self.n_inputs * label.n_scores
