@@ -114,7 +114,7 @@ class _Request:
         """Return the work of newton: passes over all rows for every case."""
         stack, label = self.bottleneck.concepts, self.bottleneck.label
         n = len(self.data)
-        concepts = 3 * n * self.n_inputs * stack.n_scores
+        concepts = 3.0 * n * self.n_inputs * stack.n_scores
         concepts += 200 * n * stack.n_activations
         concepts += 1.5 * sum(size**2 for size in self._sizes())
         labels = self._softmax() + 8 * label.n_scores * stack.n_activations
