@@ -58,7 +58,9 @@ def bear(monkeypatch):
     """Let "auto" have newton, or leverage, remove so many rows and no more."""
 
     def bear(by_newton, by_leverage=1e9):
-        each = [MOST_WORK / n if n else np.inf for n in (by_newton, by_leverage)]
+        each = [
+            MOST_WORK / (n + 0.5) if n else np.inf for n in (by_newton, by_leverage)
+        ]
         monkeypatch.setattr(Work, "of", lambda *_, **__: Work(N, *each))
 
     return bear
@@ -136,7 +138,7 @@ def test_the_choice_hangs_on_no_clock(explainers, targets, monkeypatch):
         # A share of the work is left for them, whatever leverage takes.
         ((25, N / 0.79), "leverage", "newton", 5),
         ((25, N * 2), "leverage", "newton", 12),
-        ((N - 1, 1e9), "leverage", "newton", N - 2),
+        ((N - 1, 1e9), "leverage", "newton", N - 1),
         ((25, N / 0.81), "first_order", "leverage", N),
         ((25, 30), "first_order", "leverage", 30),
         ((0, 2 * N), "leverage", None, 0),

@@ -96,7 +96,7 @@ def test_an_edit_counts_newton_steps(explainer, bars, capfd):
 
 def test_the_rows_that_newton_confirms_have_a_bar(explainer, bars, monkeypatch):
     explainer.set_params(verbose=1, method="auto")
-    work = Work(N, newton=MOST_WORK / 4, leverage=0.0)
+    work = Work(N, newton=MOST_WORK / 4.5, leverage=0.0)
     monkeypatch.setattr(Work, "of", lambda *_, **__: work)
     for top in (2, None):
         explainer.influence(NEW[:1], LABELS[:1], top=top)
