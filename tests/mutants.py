@@ -997,14 +997,14 @@ MUTANTS = [
     ),
     Mutant(
         "_explain",
-        "part[:, alone[block]] = np.nan",
+        "part[:, self.solved.without_optimum[block]] = np.nan",
         "pass",
         "first order, too, gives no influence where a removal is not defined",
         ("tests/explain/test_label_heads.py",),
     ),
     Mutant(
         "_explain",
-        "most_influential(kept.totals, work.bears(better, screen))",
+        "most_influential(kept.totals, n_rows)",
         "most_influential(kept.totals, 1)",
         "as many top rows are confirmed as the work allows",
         ("tests/explain/test_engine.py",),

@@ -28,10 +28,10 @@ from ..numerics.row_space import RowSpace
 from ..numerics.sparse import Features, Matrix
 from ..numerics.targets import Question, Target, evaluate
 from .collect import KeepAll, KeepTop, SumGroups
+from .confirm import Answered, Confirming
 from .work import MOST_WORK, Work
 
 METHODS = ("auto", "newton", "leverage", "first_order")
-_CONFIRMED = "{}, its top rows by {}"
 _DOING = {
     "newton": "Influence by newton",
     "leverage": "Influence by leverage",
@@ -39,10 +39,6 @@ _DOING = {
     "retraining": "Retraining without rows",
 }
 
-# What may confirm the top rows of a method, the best first.
-_BETTER = {"leverage": ("newton",), "first_order": ("newton", "leverage")}
-# Number of candidates that a method proposes for each row that another confirms.
-_CANDIDATES = {"leverage": 2, "first_order": 4}
 _TARGET_BLOCK = 512
 _NAMED_ROWS = 10  # in a warning
 # Arrays of the size of all parameters, and of the scores of all rows, that conjugate
@@ -231,12 +227,11 @@ class Solved:
             method = work.method(MOST_WORK)
             if method == "leverage" and not isinstance(kept, SumGroups):
                 screen = work.screen(follows=self.follows)
-                if top is not None:
-                    return self.top_rows(
-                        screen, work, questions, len(kept.values), top, paths, progress
-                    )
-                assert isinstance(kept, KeepAll)
-                return self.all_rows(screen, work, questions, kept, paths, progress)
+                both = Confirming(self, questions, work, screen, paths, progress)
+                if isinstance(kept, KeepAll):
+                    return both.all_rows(kept)
+                assert top is not None
+                return both.top_rows(len(kept.values), top)
         for answers, block, part in self.blocks(
             method, questions, paths=paths, progress=progress
         ):
@@ -369,141 +364,6 @@ class Solved:
         return Work.of(
             self.bottleneck, self.data, questions, paths=paths, newton_fits=fits
         )
-
-    def all_rows(
-        self,
-        screen: str,
-        work: Work,
-        questions: Sequence[Question],
-        kept: KeepAll,
-        paths: bool,
-        progress: Progress,
-    ) -> Answered:
-        """Return the influence of all rows, of the top rows by a better method.
-
-        Rows are confirmed by their largest share of the largest influence on a target.
-        """
-        for answers, block, part in self._screened(screen, questions, paths, progress):
-            kept.add(answers, block, part)
-        better = _BETTER[screen][-1]  # the next
-        found = np.zeros(len(self.data), bool)
-        found[most_influential(kept.totals, work.bears(better, screen))] = True
-        rows = np.flatnonzero(found)
-        if not len(rows):
-            return Answered(screen, kept.values)
-        for answers, block, part in self.blocks(
-            better, questions, paths=paths, rows=rows, progress=progress
-        ):
-            kept.add(answers, rows[block], part)
-        return Answered(_CONFIRMED.format(screen, better), kept.values, None, found)
-
-    def top_rows(
-        self,
-        screen: str,
-        work: Work,
-        questions: Sequence[Question],
-        n_answers: int,
-        top: int,
-        paths: bool,
-        progress: Progress,
-    ) -> Answered:
-        """Return influence and positions of the top rows alone.
-
-        One method proposes rows, and the best one that can removes them. If they are
-        too many to remove, the influence is that of the first.
-        """
-        n = len(self.data)
-        proposed = KeepTop(n_answers, n, _CANDIDATES[screen] * top, 1, paths=False)
-        for answers, block, part in self._screened(screen, questions, False, progress):
-            proposed.add(answers, block, part)
-        rows, positions = np.unique(proposed.rows, return_inverse=True)
-        positions = positions.reshape(proposed.rows.shape)
-        bearing = (m for m in _BETTER[screen] if len(rows) <= work.bears(m, screen))
-        method = next(bearing, screen)
-        exact = np.empty(0)
-        for answers, block, part in self._screened(
-            method, questions, paths, progress, rows
-        ):
-            if not exact.size:
-                exact = np.empty((*positions.shape, part.shape[2]))
-            here = (positions >= block.start) & (positions < block.stop)
-            here &= _within(answers, len(positions))[:, None]
-            which = here.nonzero()[0] - answers.start
-            exact[here] = part[which, positions[here] - block.start]
-        totals = exact.sum(axis=2)
-        order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, :top]
-        values = np.take_along_axis(exact, order[:, :, None], axis=1)
-        best = rows[np.take_along_axis(positions, order, axis=1)]
-        values = values if paths else values.sum(axis=2)
-        name = method if method == screen else _CONFIRMED.format(screen, method)
-        return Answered(name, values, best)
-
-    def _screened(
-        self,
-        method: str,
-        questions: Sequence[Question],
-        paths: bool,
-        progress: Progress,
-        rows: np.ndarray | None = None,
-    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        """Yield blocks as of a removal: first order has no interaction, which is 0.
-
-        Where the removal of a row is not defined, its influence is NaN.
-        """
-        alone = self.without_optimum if rows is None else self.without_optimum[rows]
-        with_interaction = paths and len(self.bottleneck.concepts) > 0
-        for answers, block, part in self.blocks(
-            method, questions, paths=paths, rows=rows, progress=progress
-        ):
-            if method == "first_order":
-                if with_interaction:
-                    part = np.pad(part, ((0, 0), (0, 0), (0, 1)))
-                part[:, alone[block]] = np.nan
-            yield answers, block, part
-
-
-@dataclass(frozen=True, eq=False)
-class Answered:
-    """Influence, and how it was found.
-
-    Attributes
-    ----------
-    method : str
-    values : ndarray of shape (n_answers, n_rows) or (n_answers, n_rows, n_paths)
-    rows : ndarray of shape (n_answers, n_rows) or None
-        Positions of training rows; None for all of them, or for groups.
-    confirmed : ndarray of bool of shape (n_rows,) or None
-        The rows by the second method that `method` names, if the others are by the
-        first.
-    """
-
-    method: str
-    values: np.ndarray
-    rows: np.ndarray | None = None
-    confirmed: np.ndarray | None = None
-
-
-def most_influential(totals: np.ndarray, n_rows: int) -> np.ndarray:
-    """Return rows by their largest share of the largest influence on a target.
-
-    Parameters
-    ----------
-    totals : ndarray of shape (n_targets, n_train)
-        NaN where there is no influence; such rows come last.
-    n_rows : int
-        Number of rows to return, at most.
-    """
-    sizes = np.nan_to_num(np.abs(totals))
-    largest = sizes.max(axis=1, keepdims=True)
-    shares = np.divide(sizes, largest, out=np.zeros_like(sizes), where=largest > 0)
-    order = np.argsort(-shares.max(axis=0), kind="stable")
-    return np.asarray(order[:n_rows])
-
-
-def _within(block: slice, n: int) -> np.ndarray:
-    found = np.zeros(n, bool)
-    found[block] = True
-    return found
 
 
 def _warn_of_undecided(

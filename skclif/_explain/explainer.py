@@ -451,7 +451,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             explained = {**texts_of(X), "label": labels, **explained}
         return InfluenceResult(
             answered.values,
-            names if paths else None,
+            path_names(heads, answered.method) if paths else None,
             target=name,
             unit=unit,
             higher_is_better=higher_is_better,

@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._explain import engine
-from skclif._explain.engine import most_influential
+from skclif._explain.confirm import most_influential
 from skclif._explain.work import MOST_WORK, Work
 from skclif.exceptions import InfluenceWarning
 
@@ -278,8 +278,6 @@ def test_first_order_proposes_where_leverage_is_too_much(
     screen = explainers["first_order"].influence(*targets, reduce=reduce).values
     candidates = np.argsort(-np.abs(screen), axis=1, kind="stable")[:, :16]
     exact = explainers[better].influence(*targets, **asked).values
-    if paths and better == "first_order":
-        exact = np.concatenate([exact, np.zeros((*exact.shape[:2], 1))], axis=2)
     totals = exact.sum(axis=2) if paths else exact
     sizes = np.take_along_axis(np.abs(totals), candidates, axis=1)
     order = np.argsort(-sizes, axis=1, kind="stable")[:, :4]
@@ -290,6 +288,9 @@ def test_first_order_proposes_where_leverage_is_too_much(
     named = f"first_order, its top rows by {better}"
     assert result.method == (better if better == "first_order" else named)
     assert result.confirmed is None
+    interaction = ("interaction",) if better != "first_order" else ()
+    names = ("label", "food", "quiet", "price", *interaction)
+    assert result.paths == (names if paths else None)
 
 
 @pytest.mark.parametrize("paths", [False, True])
