@@ -11,11 +11,11 @@ from ..numerics.targets import Question
 # What a request may cost under "auto", in floating-point operations as newton does
 # them: up to about ten seconds of one core. It is a count and not a time, so that the
 # same call always takes the same method.
-MOST_WORK = 8.5e10
+MOST_WORK = 8e10
 # What one method may cost that has to serve all of an audit: about a minute.
 MOST_WORK_OF_AUDIT = 6e11
 # Share of the work that is kept for the top rows, if one method is too much for all.
-_FOR_TOP_ROWS = 0.2
+_FOR_TOP_ROWS = 0.15
 
 
 @dataclass(frozen=True)

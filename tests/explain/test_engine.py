@@ -139,7 +139,7 @@ def test_the_choice_hangs_on_no_clock(explainers, targets, monkeypatch):
         ((25, N / 0.79), "leverage", "newton", 5),
         ((25, N * 2), "leverage", "newton", 12),
         ((N - 1, 1e9), "leverage", "newton", N - 1),
-        ((25, N / 0.81), "first_order", "leverage", N),
+        ((25, N / 0.87), "first_order", "leverage", N),
         ((25, 30), "first_order", "leverage", 30),
         ((0, 2 * N), "leverage", None, 0),
     ],
@@ -203,7 +203,7 @@ def test_hard_activations_are_not_screened_to_first_order(hard, targets, bear):
     with pytest.warns(InfluenceWarning, match=NO_FLIPS):
         result = hard["auto"].influence(*targets)
     assert result.method == CONFIRMED
-    assert result.confirmed.sum() == 2  # a share of the work is left
+    assert result.confirmed.sum() == 1  # a share of the work is left
 
 
 def test_rows_are_ordered_by_their_share_of_the_largest_on_a_target():
