@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from .._inputs.progress import Progress
+from ..numerics.bottleneck import Bottleneck
 from ..numerics.targets import Question
 from .collect import KeepAll, KeepTop
 from .work import Work
-
-if TYPE_CHECKING:
-    from .engine import Solved
 
 # What may confirm the top rows of a method, the best first.
 _BETTER = {"leverage": ("newton",), "first_order": ("newton", "leverage")}
@@ -43,13 +41,36 @@ class Answered:
     confirmed: np.ndarray | None = None
 
 
+class Removes(Protocol):
+    """What removes training rows by any method: a solved model."""
+
+    @property
+    def bottleneck(self) -> Bottleneck:
+        """Its parameters."""
+
+    @property
+    def without_optimum(self) -> np.ndarray:
+        """Which rows cannot be removed."""
+
+    def blocks(
+        self,
+        method: str,
+        questions: Sequence[Question],
+        *,
+        paths: bool,
+        rows: np.ndarray | None = None,
+        progress: Progress,
+    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Yield influence as blocks of answers and of training rows."""
+
+
 @dataclass(frozen=True, eq=False)
 class Confirming:
     """Two methods for one request.
 
     Attributes
     ----------
-    solved : Solved
+    solved : Removes
     questions : list of numerics.targets.Question
     work : Work
     screen : {"leverage", "first_order"}
@@ -60,7 +81,7 @@ class Confirming:
         Shows their bars.
     """
 
-    solved: Solved
+    solved: Removes
     questions: Sequence[Question]
     work: Work
     screen: str
