@@ -1004,8 +1004,8 @@ MUTANTS = [
     ),
     Mutant(
         "_explain",
-        "most_influential(kept.totals, n_rows)",
-        "most_influential(kept.totals, 1)",
+        "most_influential(kept, n_rows)]",
+        "most_influential(kept, 1)]",
         "as many top rows are confirmed as the work allows",
         ("tests/explain/test_engine.py",),
     ),

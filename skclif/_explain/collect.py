@@ -18,10 +18,10 @@ class KeepAll:
         stored = np.empty(shape)
         self.values = np.moveaxis(stored, 1, 2) if paths else stored
 
-    @property
-    def totals(self) -> np.ndarray:
-        """Influence of whole rows, all paths together, (n_targets, n_rows)."""
-        return np.asarray(self.values.sum(axis=2)) if self.paths else self.values
+    def totals(self, targets: slice) -> np.ndarray:
+        """Return the influence of whole rows on some targets, (n_block, n_rows)."""
+        kept: np.ndarray = self.values[targets]
+        return np.asarray(kept.sum(axis=2)) if self.paths else kept
 
     def add(
         self, targets: slice, block: slice | np.ndarray, values: np.ndarray

@@ -18,6 +18,7 @@ from .work import Work
 _BETTER = {"leverage": ("newton",), "first_order": ("newton", "leverage")}
 # Number of candidates that a method proposes for each row that another confirms.
 _CANDIDATES = {"leverage": 2, "first_order": 4}
+_TARGETS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,7 @@ class Confirming:
         better = _BETTER[self.screen][-1]
         n_rows = self.work.bears(better, self.screen)
         confirmed = np.zeros(self.work.n_rows, bool)
-        confirmed[most_influential(kept.totals, n_rows)] = True
+        confirmed[most_influential(kept, n_rows)] = True
         if not confirmed.any():
             return Answered(self.screen, kept.values)
         rows = np.flatnonzero(confirmed)
@@ -168,18 +169,23 @@ class Confirming:
             yield answers, block, part
 
 
-def most_influential(totals: np.ndarray, n_rows: int) -> np.ndarray:
+def most_influential(kept: KeepAll, n_rows: int) -> np.ndarray:
     """Return rows by their largest share of the largest influence on a target.
 
     Parameters
     ----------
-    totals : ndarray of shape (n_targets, n_train)
-        NaN where there is no influence; such rows come last.
+    kept : KeepAll
+        The influence of all rows; where it is NaN, a row comes last.
     n_rows : int
         Number of rows to return, at most.
     """
-    sizes = np.nan_to_num(np.abs(totals))
-    largest = sizes.max(axis=1, keepdims=True)
-    shares = np.divide(sizes, largest, out=np.zeros_like(sizes), where=largest > 0)
-    order = np.argsort(-shares.max(axis=0), kind="stable")
+    n_targets, n_train = kept.values.shape[:2]
+    shares = np.zeros(n_train)
+    for start in range(0, n_targets, _TARGETS_AT_ONCE):
+        totals = kept.totals(slice(start, start + _TARGETS_AT_ONCE))
+        sizes = np.nan_to_num(np.abs(totals))
+        largest = sizes.max(axis=1, keepdims=True)
+        np.divide(sizes, largest, out=sizes, where=largest > 0)
+        np.maximum(shares, sizes.max(axis=0), out=shares)
+    order = np.argsort(-shares, kind="stable")
     return np.asarray(order[:n_rows])

@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_sample_weight
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._explain import engine
+from skclif._explain import confirm, engine
+from skclif._explain.collect import KeepAll
 from skclif._explain.confirm import most_influential
 from skclif._explain.work import MOST_WORK, Work
 from skclif.exceptions import InfluenceWarning
@@ -206,11 +207,17 @@ def test_hard_activations_are_not_screened_to_first_order(hard, targets, bear):
     assert result.confirmed.sum() == 1  # a share of the work is left
 
 
-def test_rows_are_ordered_by_their_share_of_the_largest_on_a_target():
+@pytest.mark.parametrize("at_once", [1, 2, 64])
+def test_rows_are_ordered_by_their_share_of_the_largest_on_a_target(
+    monkeypatch, at_once
+):
+    monkeypatch.setattr(confirm, "_TARGETS_AT_ONCE", at_once)
     totals = np.array([[0.1, -0.2, np.nan, 0.0], [30.0, 10.0, np.nan, -50.0], [0] * 4])
-    assert most_influential(totals, 9).tolist() == [1, 3, 0, 2]
-    assert most_influential(totals, 2).tolist() == [1, 3]
-    assert most_influential(totals, 0).tolist() == []
+    kept = KeepAll(3, 4, 2, paths=True)
+    kept.add(slice(0, 3), slice(0, 4), np.stack([totals / 2, totals / 2], axis=2))
+    assert most_influential(kept, 9).tolist() == [1, 3, 0, 2]
+    assert most_influential(kept, 2).tolist() == [1, 3]
+    assert most_influential(kept, 0).tolist() == []
 
 
 # --- Top rows by leverage, confirmed by newton ----------------------------------------
