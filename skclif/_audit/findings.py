@@ -16,7 +16,7 @@ import pandas as pd
 from .._inputs.annotations import plain_value
 from .evidence import Evidence, evidence
 from .fingerprints import data_fingerprint, model_fingerprint
-from .honesty import as_json, honesty, shares_of_paths
+from .honesty import as_json, honesty, more_than_concepts, shares_of_paths
 from .influence import N_TRACED, influence_table, most_at_once, trace
 from .kinds import LABEL, in_order, orders
 from .models import Models, messages
@@ -244,6 +244,7 @@ def audit(
         nothing_learned=tuple(one.path for one in learned if one.path in nothing),
         warnings=(
             *doubts_of(learned, advice),
+            *more_than_concepts(model, predictions),
             *models.warnings,
             *messages([*of_model, *caught]),
             *suspect_notes,

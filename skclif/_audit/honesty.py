@@ -8,10 +8,14 @@ import numpy as np
 import pandas as pd
 
 from .._inputs.annotations import format_value
+from .._models.bottleneck import ConceptBottleneckClassifier
 from .._results.bottleneck_report import BottleneckReport
+from .._results.verdicts import FEWEST, NATS
 from ..metrics._bottleneck_parts import Rows
 from ..metrics._bottleneck_report import report_on
 from .models import Models
+from .option_names import by_caller
+from .quality import is_clear
 from .rows import Reviews
 
 
@@ -59,6 +63,48 @@ def shares_of_paths(paths: tuple[str, ...], values: np.ndarray) -> dict[str, flo
     if not total:
         return {}
     return {path: float(s) / total for path, s in zip(paths, sizes, strict=True)}
+
+
+def more_than_concepts(
+    model: ConceptBottleneckClassifier, predictions: pd.DataFrame
+) -> list[str]:
+    """Return a warning if a bottleneck beats true annotations; empty if it does not.
+
+    Annotations tell all that the concepts say. Who predicts the label better reads
+    something else from the text, and hides it in predicted concepts. A residual may do
+    so: it is named.
+
+    Parameters
+    ----------
+    model : ConceptBottleneckClassifier
+    predictions : DataFrame
+        What the models say of the held-out rows.
+    """
+    if "gold_loss" not in predictions or model.residual_coef_ is not None:
+        return []
+    names = [f"annotated:{name}" for name in model.concept_names_in_]
+    rows = predictions[predictions[names].notna().all(axis=1)]
+    gain = (rows["gold_loss"] - rows["loss"]).to_numpy(dtype=float)
+    if len(rows) < FEWEST or gain.mean() < NATS or not is_clear(gain):
+        return []
+    own, gold, corrected = (
+        rows[f"{who}loss"].mean() for who in ("", "gold_", "corrected_")
+    )
+    advice = by_caller(
+        "Let --concept-C auto choose the penalties of the concepts, add the concept "
+        "that is missing, or let --residual-C carry it openly.",
+        "Let concept_C='auto' choose the penalties of the concepts, add the concept "
+        "that is missing, or let residual_C carry it openly.",
+    )
+    return [
+        "The bottleneck predicts the label better than true annotations do: its "
+        f"log-loss is {own:.3f} nats on {len(rows):,} held-out texts, and that of a "
+        f"model of their annotations {gold:.3f}. With true annotations in place of "
+        f"predicted concepts it is {corrected:.3f}. So the predicted concepts carry "
+        "something that the concepts do not say (leakage), unless many annotations "
+        "are wrong. What the model says of its concepts is then not the whole reason "
+        f"for a label. {advice}"
+    ]
 
 
 def as_json(

@@ -139,7 +139,7 @@ def _of_categories(
         float(right.mean()) if len(right) else np.nan,
         float(always.mean()) if len(right) else np.nan,
         len(right),
-        any(map(_is_clear, gains)),
+        any(map(is_clear, gains)),
     )
 
 
@@ -152,13 +152,13 @@ def _of_amounts(
         float(error.abs().mean()),
         float(error_of_mean.abs().mean()),
         len(true),
-        _is_clear((error_of_mean**2 - error**2).to_numpy()),
+        is_clear((error_of_mean**2 - error**2).to_numpy()),
         is_amount=True,
     )
 
 
-def _is_clear(gain: np.ndarray) -> bool:
-    """Return whether a gain over rows is more than chance would give."""
+def is_clear(gain: np.ndarray) -> bool:
+    """Return whether a mean gain over rows is more than chance would give."""
     gain = np.asarray(gain, dtype=float)
     if len(gain) < 2:
         return False

@@ -18,8 +18,15 @@ class KeepAll:
         stored = np.empty(shape)
         self.values = np.moveaxis(stored, 1, 2) if paths else stored
 
-    def add(self, targets: slice, block: slice, values: np.ndarray) -> None:
-        """Take the influence of a block of rows on some targets."""
+    def totals(self, targets: slice) -> np.ndarray:
+        """Return the influence of whole rows on some targets, (n_block, n_rows)."""
+        kept: np.ndarray = self.values[targets]
+        return np.asarray(kept.sum(axis=2)) if self.paths else kept
+
+    def add(
+        self, targets: slice, block: slice | np.ndarray, values: np.ndarray
+    ) -> None:
+        """Take the influence of a block of rows, or of positions, on some targets."""
         self.values[targets, block] = values if self.paths else _over_paths(values)
 
 

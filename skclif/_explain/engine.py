@@ -1,4 +1,4 @@
-"""How influence is computed: the methods, and the choice that "auto" makes."""
+"""How influence is computed: the methods, one for all rows or two."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from ..numerics.row_space import RowSpace
 from ..numerics.sparse import Features, Matrix
 from ..numerics.targets import Question, Target, evaluate
 from .collect import KeepAll, KeepTop, SumGroups
+from .confirm import Answered, Confirming
+from .work import MOST_WORK, Work
 
 METHODS = ("auto", "newton", "leverage", "first_order")
-CONFIRMED = "leverage, its top rows by newton"
 _DOING = {
     "newton": "Influence by newton",
     "leverage": "Influence by leverage",
@@ -38,12 +39,6 @@ _DOING = {
     "retraining": "Retraining without rows",
 }
 
-# What newton may cost under "auto", in floating-point operations: about half a minute
-# of one core. It is a count and not a time, so that the same call always takes the same
-# method.
-_MOST_WORK = 1e12
-# Number of candidates that leverage proposes for each row that newton confirms.
-_CANDIDATES = 2
 _TARGET_BLOCK = 512
 _NAMED_ROWS = 10  # in a warning
 # Arrays of the size of all parameters, and of the scores of all rows, that conjugate
@@ -63,12 +58,16 @@ class Solved:
         What solves systems with the Hessians.
     span : RowSpace or None
         The span of the rows, if the features are in its coordinates.
+    follows : bool, default=True
+        Whether first order follows annotations to the label: not through hard
+        activations.
     """
 
     bottleneck: Bottleneck
     data: TrainingData
     inverse: Factors | MatrixFree
     span: RowSpace | None
+    follows: bool = True
 
     @classmethod
     def of(
@@ -92,15 +91,16 @@ class Solved:
             Of the products over rows.
         """
         data, bottleneck = rows.data().to(device), heads.tensors(device)
+        follows = not _flipping(heads)
         n_coordinates = min(data.features.shape)
         if factors_size(bottleneck, n_coordinates, len(data)) > _working_memory():
             inverse = MatrixFree.of(bottleneck, data, **heads.penalties)
-            solved = cls(bottleneck, data, inverse, None)
+            solved = cls(bottleneck, data, inverse, None, follows)
         else:
             inside, span = data.in_row_space()
             reduced = bottleneck.inside(span)
             factors = factorise(reduced, inside, **heads.penalties, dtype=dtype)
-            solved = cls(reduced, inside, factors, span)
+            solved = cls(reduced, inside, factors, span, follows)
         _warn_of_undecided(heads, bottleneck, data)
         return solved
 
@@ -205,8 +205,8 @@ class Solved:
         *,
         paths: bool,
         progress: Progress,
-    ) -> tuple[str, np.ndarray, np.ndarray | None]:
-        """Return the method that was used, the influence kept, and its rows.
+    ) -> Answered:
+        """Return the influence that was kept, and how it was found.
 
         Parameters
         ----------
@@ -223,16 +223,21 @@ class Solved:
             Shows its bars.
         """
         if method == "auto":
-            method = self.choose_method(questions, paths=paths)
-            if top is not None and method == "leverage":
-                return self.confirmed(
-                    questions, len(kept.values), top, paths=paths, progress=progress
-                )
+            work = self.work(questions, paths=paths)
+            method = work.method(MOST_WORK)
+            if method == "leverage" and not isinstance(kept, SumGroups):
+                screen = work.screen(follows=self.follows)
+                both = Confirming(self, questions, work, screen, paths, progress)
+                if isinstance(kept, KeepAll):
+                    return both.all_rows(kept)
+                assert top is not None
+                return both.top_rows(len(kept.values), top)
         for answers, block, part in self.blocks(
             method, questions, paths=paths, progress=progress
         ):
             kept.add(answers, block, part)
-        return method, kept.values, kept.rows if isinstance(kept, KeepTop) else None
+        rows = kept.rows if isinstance(kept, KeepTop) else None
+        return Answered(method, kept.values, rows)
 
     def blocks(
         self,
@@ -353,69 +358,11 @@ class Solved:
             return "first_order"
         return method
 
-    def choose_method(self, questions: Sequence[Question], *, paths: bool) -> str:
-        """Return "newton" if it can remove every row in little time, or "leverage"."""
-        work = self._work(len(self.data.features), questions, paths)
+    def work(self, questions: Sequence[Question], *, paths: bool) -> Work:
+        """Return about how much work the removal of rows is."""
         fits = self.factors.dense_size <= _working_memory()
-        return "newton" if fits and work <= _MOST_WORK else "leverage"
-
-    def confirmed(
-        self,
-        questions: Sequence[Question],
-        n_answers: int,
-        top: int,
-        *,
-        paths: bool,
-        progress: Progress,
-    ) -> tuple[str, np.ndarray, np.ndarray]:
-        """Return the method, and influence and positions of the top rows.
-
-        Leverage proposes rows, and newton removes them. If they are too many to remove,
-        the influence is leverage's.
-        """
-        n = len(self.data.features)
-        screen = KeepTop(n_answers, n, _CANDIDATES * top, 1, paths=False)
-        for answers, block, part in self.blocks(
-            "leverage", questions, paths=False, progress=progress
-        ):
-            screen.add(answers, block, part)
-        rows, positions = np.unique(screen.rows, return_inverse=True)
-        positions = positions.reshape(screen.rows.shape)
-        bearable = self._work(len(rows), questions, paths) <= _MOST_WORK
-        bearable = bearable and self.factors.dense_size <= _working_memory()
-        method = "newton" if bearable else "leverage"
-        exact = np.empty(0)
-        for _, block, part in self.blocks(
-            method, questions, paths=paths, rows=rows, progress=progress
-        ):
-            if not exact.size:
-                exact = np.empty((*positions.shape, part.shape[2]))
-            here = (positions >= block.start) & (positions < block.stop)
-            answers = here.nonzero()[0]
-            exact[here] = part[answers, positions[here] - block.start]
-        totals = exact.sum(axis=2)
-        order = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, :top]
-        values = np.take_along_axis(exact, order[:, :, None], axis=1)
-        best = rows[np.take_along_axis(positions, order, axis=1)]
-        values = values if paths else values.sum(axis=2)
-        return (CONFIRMED if bearable else method), values, best
-
-    def _work(self, n_rows: int, questions: Sequence[Question], paths: bool) -> float:
-        """Return about how many operations newton takes to remove `n_rows` rows."""
-        stack, label = self.bottleneck.concepts, self.bottleneck.label
-        n, n_inputs = len(self.data.features), self.data.features.shape[1] + 1
-        n_targets = sum(len(question.features) for question in questions)
-        n_cases = 2 + len(stack) if paths else 1
-        concepts = 6 * n * n_inputs * stack.n_scores
-        concepts += sum(4 * (head.n_scores * n_inputs) ** 2 for head in stack.heads)
-        # Softmax takes about a hundred operations per value.
-        labels = 100 * label.n_values + 8 * label.n_scores * stack.n_activations
-        if not stack or self.bottleneck.residual_scale is not None:
-            labels += 6 * n_inputs * label.n_scores
-        targets = 2 * n_inputs * (stack.n_scores or label.n_scores)
-        return float(
-            n_rows * (concepts + n_cases * (n + n_targets) * labels)
-            + n_rows * n_targets * targets
+        return Work.of(
+            self.bottleneck, self.data, questions, paths=paths, newton_fits=fits
         )
 
 
@@ -498,12 +445,8 @@ def named_rows(chosen: np.ndarray) -> str:
 
 def warn_of_hard_activations(heads: FittedHeads, method: str) -> None:
     """Warn that a method does not follow annotations through hard activations."""
-    names = [
-        str(name)
-        for name, values in zip(heads.names, heads.values, strict=True)
-        if values is not None
-    ]
-    if method == "newton" or heads.activation != "hard" or not names:
+    names = _flipping(heads)
+    if method == "newton" or not names:
         return
     if method == "first_order":
         what = (
@@ -520,3 +463,11 @@ def warn_of_hard_activations(heads: FittedHeads, method: str) -> None:
         f"{what} Use method='newton', or bottleneck='soft' or 'logit'.",
         InfluenceWarning,
     )
+
+
+def _flipping(heads: FittedHeads) -> list[str]:
+    """Return the concepts whose activations flip, and do not move by little."""
+    if heads.activation != "hard":
+        return []
+    concepts = zip(heads.names, heads.values, strict=True)
+    return [str(name) for name, values in concepts if values is not None]

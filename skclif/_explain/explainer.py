@@ -115,12 +115,16 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         - "leverage" takes one step towards that solution, in closed form.
         - "first_order" is the derivative in the weight of every loss term. It is the
           fastest method, and the least like retraining.
-        - "auto" is "newton" if that takes about half a minute or less, as for up to
-          some thousand training rows, and otherwise "leverage". With ``top=``,
-          "leverage" finds the rows and "newton" removes them. It is "first_order" if
-          Hessians do not fit scikit-learn's `working_memory`.
+        - "auto" takes up to about ten seconds of one core: "newton" if it can remove
+          all rows in that time, as with some hundred to a thousand training rows;
+          otherwise "leverage", and "newton" for the rows of largest influence; and if
+          that is too much as well, "first_order", and "leverage" for the rows of
+          largest influence. With ``top=``, the better method removes only the rows that
+          the other one finds; sums over ``groups=`` are "newton" or "leverage". It is
+          "first_order" if Hessians do not fit scikit-learn's `working_memory`.
 
-        The result's `method` says which method was used.
+        The result's `method` says which methods were used, and `confirmed` for which
+        rows.
     device : str, default="cpu"
         Where influence is computed: "cpu", "cuda", "cuda:0" … or "auto".
     verbose : int, default=0
@@ -438,25 +442,26 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         about = numeric_targets(heads, target, codes, solved.device)
         questions = solved.questions(features, about, shares)
-        method, values, rows = solved.answers(
+        answered = solved.answers(
             method, questions, kept, top, paths=paths, progress=progress
         )
-        warn_of_lost_labels(solved, method)
+        warn_of_lost_labels(solved, answered.method)
         if isinstance(target, str):
-            warn_of_hard_activations(heads, method)
+            warn_of_hard_activations(heads, answered.method)
         explained = {"value": solved.values(questions)}
         if reduce is None:
             labels = self.classes_[codes]
             explained = {**texts_of(X), "label": labels, **explained}
         return InfluenceResult(
-            values,
-            names if paths else None,
+            answered.values,
+            path_names(heads, answered.method) if paths else None,
             target=name,
             unit=unit,
             higher_is_better=higher_is_better,
-            method=method,
-            rows=rows,
+            method=answered.method,
+            rows=answered.rows,
             groups=group_names,
+            confirmed=answered.confirmed,
             training=self._training_frame(),
             explained=pd.DataFrame(explained),
             _words=partial(self._words, solved, features, about, shares),

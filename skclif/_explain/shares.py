@@ -10,6 +10,7 @@ from .._inputs.progress import Progress
 from .collect import KeepAll
 from .engine import path_names, warn_of_hard_activations, warn_of_lost_labels
 from .requests import explained_codes, numeric_targets
+from .work import MOST_WORK_OF_AUDIT
 
 if TYPE_CHECKING:
     from .explainer import ConceptInfluenceExplainer
@@ -36,8 +37,8 @@ def influence_on_shares(
     shares : ndarray of shape (n_sums, n_targets)
         The weight of every row in every sum.
     method : {"newton", "leverage", "first_order"}, default=None
-        None is the explainer's own method. If that is "auto", it is chosen as for one
-        sum over the rows.
+        None is the explainer's own method. "auto" is one method for all rows here:
+        newton if that takes about a minute or less, and otherwise leverage.
 
     Returns
     -------
@@ -55,9 +56,11 @@ def influence_on_shares(
     paths = path_names(heads, method)
     kept = KeepAll(len(shares), explainer.n_samples_, len(paths), paths=True)
     questions = solved.questions(features, about, shares)
-    method, values, _ = solved.answers(
+    if method == "auto":
+        method = solved.work(questions, paths=True).method(MOST_WORK_OF_AUDIT)
+    answered = solved.answers(
         method, questions, kept, paths=True, progress=Progress(explainer.verbose)
     )
     warn_of_lost_labels(solved, method)
     warn_of_hard_activations(heads, method)
-    return method, paths, values
+    return method, paths, answered.values

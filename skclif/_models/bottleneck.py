@@ -135,7 +135,8 @@ class ConceptBottleneckClassifier(
     concept_C : float, "auto" or dict of str to float, default=1.0
         Inverse strength of the L2 penalty on every concept head, or on each by name.
         "auto" chooses a value for each concept in the same way; for a continuous
-        concept, by squared error.
+        concept, by squared error. The label has no say in it: it can prefer heads that
+        say nothing of their concept, and leak.
     concept_kinds : dict of str to {"categorical", "continuous"}, default=None
         Kinds of concepts by name, where they differ from the default: a concept with
         numbers that are not whole is continuous; every other concept is categorical.

@@ -85,6 +85,11 @@ def _(result: InfluenceResult) -> Sheet:
         f"Harmful: without the {row} the {in_short(result.target)} would be {low}. "
         f"Helpful: it would be {high}. Harmful is not the same as wrong."
     ]
+    if result.confirmed is not None:
+        notes.append(
+            f"Confirmed by the second method: {int(result.confirmed.sum()):,} of "
+            f"{how_many(len(result.confirmed), 'training row')}."
+        )
     n_targets = len(result.values)
     more = ""
     if n_targets > _TARGETS:
@@ -109,6 +114,8 @@ def _influence_table(result: InfluenceResult, target: int, good: str) -> Table:
     top = pd.concat([one.harmful(_ROWS), one.helpful(_ROWS)], ignore_index=True)
     axis = top.columns[1]
     known = top.drop(columns=["target", axis, "influence", "path"], errors="ignore")
+    if result.confirmed is not None:
+        known = known.drop(columns="confirmed")
     heads = columns(axis, "influence", numbers=[axis, "influence"])
     if result.paths is not None:
         heads.append(Column("through"))

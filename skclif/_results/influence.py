@@ -42,8 +42,8 @@ class InfluenceResult(Shown):
     higher_is_better : bool
         Whether an increase of the target is helpful.
     method : str
-        How it was computed: "newton", "leverage", "first_order", or "leverage, its top
-        rows by newton".
+        How it was computed: "newton", "leverage", "first_order", or two of them, for
+        example "leverage, its top rows by newton".
     rows : ndarray of shape (n_targets, k) or None
         Training rows (positions) of the second axis of `values`; None for all, in
         order.
@@ -54,6 +54,10 @@ class InfluenceResult(Shown):
         of a concept "text" are in the column "annotated text".
     explained : DataFrame
         What is known of each target: text, label, value.
+    confirmed : ndarray of bool of shape (n_train,) or None
+        The rows whose influence is by the second method that `method` names; that of
+        the others is by the first. None if all values are by the same method, which
+        with ``top=k`` is the second.
     """
 
     __module__ = "skclif"
@@ -69,6 +73,7 @@ class InfluenceResult(Shown):
     training: pd.DataFrame = field(default_factory=pd.DataFrame)
     explained: pd.DataFrame = field(default_factory=pd.DataFrame)
     _words: Callable[[int, int], pd.DataFrame] | None = None
+    confirmed: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what asks the model: it belongs to this process."""
@@ -93,8 +98,8 @@ class InfluenceResult(Shown):
         -------
         frame : DataFrame
             Columns: target (position), row (position) or group, influence, path (that
-            with the largest part of it, if paths were asked for), then what is known of
-            the row.
+            with the largest part of it, if paths were asked for), confirmed (by the
+            better of two methods, if there were two), then what is known of the row.
         """
         return self._ranked(k, -np.abs(self.totals))
 
@@ -196,23 +201,21 @@ class InfluenceResult(Shown):
         -------
         frame : DataFrame
             Columns: target (position), row (position) or group, path (if they were
-            asked for), influence.
+            asked for), influence, confirmed (by the better of two methods, if there
+            were two).
         """
         n_targets, n_columns = self.values.shape[:2]
         targets, columns = np.indices((n_targets, n_columns)).reshape(2, -1)
         frame = {"target": targets, self._axis: self._names(targets, columns)}
-        if self.paths is None:
-            return pd.DataFrame({**frame, "influence": self.values.ravel()})
-        repeated = {
-            name: np.repeat(column, len(self.paths)) for name, column in frame.items()
-        }
-        return pd.DataFrame(
-            {
-                **repeated,
-                "path": np.tile(np.asarray(self.paths), len(targets)),
-                "influence": self.values.ravel(),
-            }
-        )
+        times = 1
+        if self.paths is not None:
+            times = len(self.paths)
+            frame = {name: np.repeat(column, times) for name, column in frame.items()}
+            frame["path"] = np.tile(np.asarray(self.paths), len(targets))
+        frame["influence"] = self.values.ravel()
+        if self.confirmed is not None:
+            frame["confirmed"] = np.repeat(self.confirmed[columns], times)
+        return pd.DataFrame(frame)
 
     @property
     def _axis(self) -> str:
@@ -251,6 +254,8 @@ class InfluenceResult(Shown):
         if self.paths is not None:
             parts = self.values[targets, columns]
             frame["path"] = np.asarray(self.paths, dtype=object)[dominant_paths(parts)]
+        if self.confirmed is not None:
+            frame["confirmed"] = self.confirmed[columns]
         if self.groups is not None or self.training.empty:
             return frame
         known = self.training.iloc[names].reset_index(drop=True)

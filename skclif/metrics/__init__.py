@@ -9,6 +9,7 @@ from .._results.removal import (
     RemovalCurveDisplay,
 )
 from ._bottleneck_report import bottleneck_report
+from ._bottleneck_scorer import make_bottleneck_scorer
 from ._clean_scorer import make_clean_scorer
 from ._concept_effects import concept_effects
 from ._counterfactuals import cace, counterfactual_pairs, estimate_icace, icace
@@ -35,6 +36,7 @@ __all__ = [
     "icace_error",
     "intervention_curve",
     "linear_datamodeling_score",
+    "make_bottleneck_scorer",
     "make_clean_scorer",
     "next_concept",
     "order_faithfulness",

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from inspect import Parameter, signature
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.metrics import get_scorer
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from .._inputs.checks import check_flags, count_rows
+from ._by_index import check_index, looked_up
 
 _OF_METRICS = ("y_true", "y")  # what metrics take first; scorers take an estimator
 _ROUTING = (
@@ -130,7 +130,8 @@ class _CleanScorer:
         if is_clean is not None:
             clean = check_flags("is_clean", is_clean, n_rows)
         elif self.is_clean is not None:
-            clean = _looked_up(self.is_clean, y)
+            found = looked_up("is_clean", self.is_clean, y, _ROUTING)
+            clean = found.to_numpy(bool)
         else:
             raise ValueError(
                 f"is_clean is missing. {_ROUTING} If it goes to fit by another name, "
@@ -170,30 +171,9 @@ def _checked(is_clean: Any) -> pd.Series:
             f"{type(is_clean).__module__.partition('.')[0]}."
             f"{type(is_clean).__name__}. {_ROUTING}"
         )
-    if not is_clean.index.is_unique:
-        label = is_clean.index[is_clean.index.duplicated()].tolist()[0]
-        raise ValueError(
-            f"The index of is_clean must not have a label twice, but has {label!r}; "
-            "use reset_index(drop=True) on data, labels and is_clean."
-        )
+    check_index("is_clean", is_clean)
     flags = check_flags("is_clean", is_clean, len(is_clean))
     return pd.Series(flags, index=is_clean.index)
-
-
-def _looked_up(is_clean: pd.Series, y: Any) -> np.ndarray:
-    index = getattr(y, "index", None)
-    if not isinstance(index, pd.Index):
-        raise TypeError(
-            "y must be a Series of pandas, so that is_clean can be found by its index, "
-            f"got {type(y).__module__.partition('.')[0]}.{type(y).__name__}. {_ROUTING}"
-        )
-    unknown = index[~index.isin(is_clean.index)].tolist()
-    if unknown:
-        raise ValueError(
-            f"The index of is_clean lacks {unknown[0]!r}, which is in y; give is_clean "
-            "the index of all of y."
-        )
-    return is_clean.reindex(index).to_numpy(bool)
 
 
 make_clean_scorer.__module__ = "skclif.metrics"

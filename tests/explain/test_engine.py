@@ -13,7 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_sample_weight
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._explain import engine as _methods
+from skclif._explain import confirm, engine
+from skclif._explain.collect import KeepAll
+from skclif._explain.confirm import most_influential
+from skclif._explain.work import MOST_WORK, Work
 from skclif.exceptions import InfluenceWarning
 
 from ..data import make_concept_data
@@ -53,11 +56,13 @@ def hard():
 
 @pytest.fixture
 def bear(monkeypatch):
-    """Let "auto" have newton remove so many rows, a row counting as one operation."""
+    """Let "auto" have newton, or leverage, remove so many rows and no more."""
 
-    def bear(n_rows):
-        monkeypatch.setattr(_methods.Solved, "_work", lambda self, n, *_: n)
-        monkeypatch.setattr(_methods, "_MOST_WORK", n_rows)
+    def bear(by_newton, by_leverage=1e9):
+        each = [
+            MOST_WORK / (n + 0.5) if n else np.inf for n in (by_newton, by_leverage)
+        ]
+        monkeypatch.setattr(Work, "of", lambda *_, **__: Work(N, *each))
 
     return bear
 
@@ -87,36 +92,29 @@ def test_auto_is_newton_for_small_data(explainers, targets):
     assert result.paths == expected.paths
 
 
-def test_auto_is_leverage_where_newton_is_too_much_work(
-    explainers, targets, monkeypatch
-):
-    monkeypatch.setattr(_methods, "_MOST_WORK", 1e5)
-    result = explainers["auto"].influence(*targets, paths=True)
-    assert result.method == "leverage"
-    assert "by leverage: 9 targets" in repr(result)
-    expected = explainers["leverage"].influence(*targets, paths=True)
-    np.testing.assert_array_equal(result.values, expected.values)
-
-
 def test_work_grows_with_all_that_is_asked(explainers, targets, monkeypatch):
-    """Where one call just bears newton, every larger one is by leverage."""
+    """Where one call just bears newton, every larger one confirms its top rows."""
     X, y = targets
     asked = []
-    work = _methods.Solved._work
+    of = Work.of
 
-    def spy(*args):
-        asked.append(work(*args))
+    def spy(*args, **options):
+        asked.append(of(*args, **options))
         return asked[-1]
 
-    monkeypatch.setattr(_methods.Solved, "_work", spy)
+    monkeypatch.setattr(Work, "of", spy)
     explainer = explainers["auto"]
     explainer.influence(X, y)
-    monkeypatch.setattr(_methods, "_MOST_WORK", asked[0])
+    monkeypatch.setattr(engine, "MOST_WORK", N * asked[0].newton)
     assert explainer.influence(X, y).method == "newton"
     assert explainer.influence(X[:5], y[:5]).method == "newton"
     assert explainer.influence(X, y, reduce="mean").method == "newton"
-    assert explainer.influence(X, y, paths=True).method == "leverage"
-    assert explainer.influence(np.r_[X, X], np.r_[y, y]).method == "leverage"
+    assert explainer.influence(X, y, paths=True).method == CONFIRMED
+    assert explainer.influence(np.r_[X, X], np.r_[y, y]).method == CONFIRMED
+    whole, with_paths, double = asked[0], asked[-2], asked[-1]
+    for larger in (with_paths, double):
+        assert larger.newton > whole.newton
+        assert larger.leverage > whole.leverage
 
 
 def test_the_choice_hangs_on_no_clock(explainers, targets, monkeypatch):
@@ -128,6 +126,98 @@ def test_the_choice_hangs_on_no_clock(explainers, targets, monkeypatch):
             context.setattr(time, clock, refuse)
         method = explainers["auto"].influence(*targets, top=3).method
     assert method == "newton"
+
+
+# --- All rows, the top ones by a better method ----------------------------------------
+
+
+@pytest.mark.parametrize("paths", [False, True])
+@pytest.mark.parametrize("reduce", [None, "mean"])
+@pytest.mark.parametrize(
+    ("bears", "screen", "better", "n_rows"),
+    [
+        # A share of the work is left for them, whatever leverage takes.
+        ((25, N / 0.79), "leverage", "newton", 5),
+        ((25, N * 2), "leverage", "newton", 12),
+        ((N - 1, 1e9), "leverage", "newton", N - 1),
+        ((25, N / 0.87), "first_order", "leverage", N),
+        ((25, 30), "first_order", "leverage", 30),
+        ((0, 2 * N), "leverage", None, 0),
+    ],
+)
+def test_the_top_of_all_rows_is_confirmed(
+    explainers, targets, bear, bears, screen, better, n_rows, reduce, paths
+):
+    bear(*bears)
+    asked = {"reduce": reduce, "paths": paths}
+    result = explainers["auto"].influence(*targets, **asked)
+    first = explainers[screen].influence(*targets, **asked)
+    values = first.values
+    if screen == "first_order" and paths:  # no interaction
+        assert result.paths == (*first.paths, "interaction")
+        values = np.concatenate([values, np.zeros((*values.shape[:2], 1))], axis=2)
+    if better is None:
+        assert (result.method, result.confirmed) == (screen, None)
+        np.testing.assert_array_equal(result.values, values)
+        return
+    assert result.method == f"{screen}, its top rows by {better}"
+    assert f"by {result.method}: " in repr(result)
+    sizes = np.abs(first.totals)
+    shares = (sizes / sizes.max(axis=1, keepdims=True)).max(axis=0)
+    top = np.argsort(-shares, kind="stable")[:n_rows]
+    assert result.confirmed.sum() == len(top) == n_rows
+    assert result.confirmed[top].all()
+    second = explainers[better].influence(*targets, **asked).values
+    expected = np.where(
+        result.confirmed.reshape((-1, 1) if paths else (-1,)), second, values
+    )
+    # Sums over the same numbers in other blocks.
+    np.testing.assert_allclose(result.values, expected, rtol=1e-8, atol=1e-13)
+
+
+def test_confirmed_rows_are_told_from_others(explainers, targets, bear):
+    bear(30)
+    result = explainers["auto"].influence(*targets, reduce="mean", paths=True)
+    frame, top = result.to_frame(), result.top(N)
+    for told in (frame, top, result.harmful(N)):
+        rows = told["row"].to_numpy()
+        assert (told["confirmed"] == result.confirmed[rows]).all()
+    assert list(top)[:5] == ["target", "row", "influence", "path", "confirmed"]
+    # Leverage is close, so that those of largest influence are confirmed.
+    assert top["confirmed"].head(20).all()
+    assert not top["confirmed"].tail(50).any()
+    plain = explainers["leverage"].influence(*targets, reduce="mean")
+    assert "confirmed" not in plain.top(3)
+    assert "confirmed" not in plain.to_frame()
+
+
+def test_words_add_up_to_confirmed_influence(explainers, targets, bear):
+    bear(30)
+    result = explainers["auto"].influence(*targets, reduce="mean")
+    for row in (result.confirmed.argmax(), result.confirmed.argmin()):
+        total = result.words(int(row))["influence"].sum()
+        assert total == pytest.approx(result.values[0, row])
+
+
+def test_hard_activations_are_not_screened_to_first_order(hard, targets, bear):
+    bear(10, 30)
+    with pytest.warns(InfluenceWarning, match=NO_FLIPS):
+        result = hard["auto"].influence(*targets)
+    assert result.method == CONFIRMED
+    assert result.confirmed.sum() == 1  # a share of the work is left
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 64])
+def test_rows_are_ordered_by_their_share_of_the_largest_on_a_target(
+    monkeypatch, at_once
+):
+    monkeypatch.setattr(confirm, "_TARGETS_AT_ONCE", at_once)
+    totals = np.array([[0.1, -0.2, np.nan, 0.0], [30.0, 10.0, np.nan, -50.0], [0] * 4])
+    kept = KeepAll(3, 4, 2, paths=True)
+    kept.add(slice(0, 3), slice(0, 4), np.stack([totals / 2, totals / 2], axis=2))
+    assert most_influential(kept, 9).tolist() == [1, 3, 0, 2]
+    assert most_influential(kept, 2).tolist() == [1, 3]
+    assert most_influential(kept, 0).tolist() == []
 
 
 # --- Top rows by leverage, confirmed by newton ----------------------------------------
@@ -181,6 +271,36 @@ def test_confirmed_rows_are_read_like_any(explainers, targets, bear):
 
 
 @pytest.mark.parametrize("paths", [False, True])
+@pytest.mark.parametrize("reduce", [None, "mean"])
+@pytest.mark.parametrize(
+    ("bears", "better"),
+    [((N - 1, 30), "newton"), ((5, 100), "leverage"), ((5, 6), "first_order")],
+)
+def test_first_order_proposes_where_leverage_is_too_much(
+    explainers, targets, bear, bears, better, reduce, paths
+):
+    bear(*bears)
+    asked = {"reduce": reduce, "paths": paths}
+    result = explainers["auto"].influence(*targets, top=4, **asked)
+    screen = explainers["first_order"].influence(*targets, reduce=reduce).values
+    candidates = np.argsort(-np.abs(screen), axis=1, kind="stable")[:, :16]
+    exact = explainers[better].influence(*targets, **asked).values
+    totals = exact.sum(axis=2) if paths else exact
+    sizes = np.take_along_axis(np.abs(totals), candidates, axis=1)
+    order = np.argsort(-sizes, axis=1, kind="stable")[:, :4]
+    rows = np.take_along_axis(candidates, order, axis=1)
+    np.testing.assert_array_equal(result.rows, rows)
+    which = np.arange(len(rows))[:, None]
+    np.testing.assert_allclose(result.values, exact[which, rows], atol=1e-13)
+    named = f"first_order, its top rows by {better}"
+    assert result.method == (better if better == "first_order" else named)
+    assert result.confirmed is None
+    interaction = ("interaction",) if better != "first_order" else ()
+    names = ("label", "food", "quiet", "price", *interaction)
+    assert result.paths == (names if paths else None)
+
+
+@pytest.mark.parametrize("paths", [False, True])
 def test_more_rows_than_newton_bears_are_not_confirmed(
     explainers, targets, bear, paths
 ):
@@ -205,7 +325,7 @@ def test_top_larger_than_the_training_set(explainers, targets, bear, n_rows, met
 
 @pytest.mark.parametrize(("n_rows", "method"), [(N, "newton"), (N - 1, "leverage")])
 def test_groups_are_never_screened(explainers, targets, bear, n_rows, method):
-    bear(n_rows)
+    bear(n_rows, 1)
     groups = np.arange(N) % 4
     result = explainers["auto"].influence(*targets, groups=groups)
     assert result.method == method
@@ -227,7 +347,11 @@ def test_auto_sees_hard_activations_flip(hard, targets):
 
 def test_auto_warns_of_hard_activations_where_it_is_leverage(hard, targets, bear):
     match = f"{NO_FLIPS}annotation of food, quiet, price is removed. Use method='newton"
-    for n_rows, top, method in [(0, None, "leverage"), (N - 1, 3, CONFIRMED)]:
+    for n_rows, top, method in [
+        (0, None, "leverage"),
+        (9, None, CONFIRMED),
+        (N - 1, 3, CONFIRMED),
+    ]:
         bear(n_rows)
         with pytest.warns(InfluenceWarning, match=match):
             result = hard["auto"].influence(*targets, top=top)

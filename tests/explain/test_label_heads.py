@@ -15,6 +15,7 @@ from skclif import (
     ConceptInfluenceExplainer,
     InfluenceReweighter,
 )
+from skclif._explain.work import MOST_WORK, Work
 from skclif.exceptions import InfluenceWarning, SuspectWarning
 from skclif.numerics.first_order import first_order, solve_adjoint
 from skclif.numerics.lockstep import LockstepModels
@@ -384,6 +385,26 @@ def test_the_rest_of_an_audit_does_not_need_the_only_row_of_a_label(alone):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isfinite(explainer.influence(X_NEW, top=3).values).all()
+
+
+def test_first_order_for_all_rows_leaves_out_the_only_row_of_a_label(
+    alone, monkeypatch
+):
+    explainer, X, y, concepts = alone
+    explainer.set_params(method="auto")
+    work = Work(N, newton=np.inf, leverage=MOST_WORK / 20.5)
+    monkeypatch.setattr(Work, "of", lambda *_, **__: work)
+    for top, n_undefined in ((None, 1), (4, 0)):
+        with pytest.warns(InfluenceWarning, match="training row 5 is NaN"):
+            found = explainer.influence(X_NEW[:2], paths=True, top=top)
+        assert found.method == "first_order, its top rows by leverage"
+        undefined = np.isnan(found.values).all(axis=2)
+        assert (undefined.sum(axis=1) == n_undefined).all()
+        assert np.isfinite(found.values[~undefined]).all()
+        if top is None:
+            assert undefined[:, 5].all()
+            assert found.confirmed.sum() == 20
+            assert not found.confirmed[5]
 
 
 def test_suspects_do_not_need_the_only_row_of_a_label(alone):

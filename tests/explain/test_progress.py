@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._explain.requests import numeric_targets
-from skclif._inputs.progress import Progress
+from skclif._explain.work import MOST_WORK, Work
 
 from ..data import make_concept_data
 
@@ -95,13 +94,14 @@ def test_an_edit_counts_newton_steps(explainer, bars, capfd):
     assert watched.explainer.verbose == 1
 
 
-def test_the_rows_that_newton_confirms_have_a_bar(explainer, bars):
+def test_the_rows_that_newton_confirms_have_a_bar(explainer, bars, monkeypatch):
     explainer.set_params(verbose=1, method="auto")
-    solved = explainer._solved_model()
-    about = numeric_targets(explainer._heads(), "loss", np.zeros(1, int), solved.device)
-    questions = solved.questions(NEW[:1], about, None)
-    solved.confirmed(questions, 1, 2, paths=False, progress=Progress(1))
-    assert bars() == [("Influence by leverage", N, N), ("Influence by newton", 4, 4)]
+    work = Work(N, newton=MOST_WORK / 4.5, leverage=0.0)
+    monkeypatch.setattr(Work, "of", lambda *_, **__: work)
+    for top in (2, None):
+        explainer.influence(NEW[:1], LABELS[:1], top=top)
+    both = [("Influence by leverage", N, N), ("Influence by newton", 4, 4)]
+    assert bars() == both + both
 
 
 def test_an_explainer_of_an_older_version_is_silent(explainer):

@@ -289,6 +289,16 @@ def test_influence_says_sign_in_words_and_what_is_left_out():
     assert f"−{-worst:#.3g} harmful" in better
 
 
+def test_influence_by_two_methods_says_how_many_rows_are_confirmed():
+    confirmed = np.arange(8) < 3
+    method = "leverage, its top rows by newton"
+    view = make_influence(confirmed=confirmed, method=method)._repr_html_()
+    assert method in view
+    assert "Confirmed by the second method: 3 of 8 training rows." in view
+    assert "confirmed" not in view  # it is no property of a row
+    assert "Confirmed" not in make_influence()._repr_html_()
+
+
 def test_influence_bars_are_of_the_row_that_they_stand_in():
     values = np.zeros((1, 4, 2))
     values[0, :, 0] = [4.0, -2.0, 0.0, 1.0]

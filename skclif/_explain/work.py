@@ -1,0 +1,154 @@
+"""How much work a request is, and which method "auto" therefore takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..numerics.bottleneck import Bottleneck, TrainingData
+from ..numerics.targets import Question
+
+# What a request may cost under "auto", in floating-point operations as newton does
+# them: up to about ten seconds of one core. It is a count and not a time, so that the
+# same call always takes the same method.
+MOST_WORK = 8e10
+# What one method may cost that has to serve all of an audit: about a minute.
+MOST_WORK_OF_AUDIT = 6e11
+# Share of the work that is kept for the top rows, if one method is too much for all.
+_FOR_TOP_ROWS = 0.15
+
+
+@dataclass(frozen=True)
+class Work:
+    """About how many operations methods take to remove one training row.
+
+    The constants were fitted to times of bottlenecks of 300 to 10,000 rows, 64 to 1,000
+    features and up to 18 concepts, and are right within a factor of two.
+
+    Attributes
+    ----------
+    n_rows : int
+        Of the training set.
+    newton, leverage : float
+        Newton's is infinite where its matrices do not fit the memory.
+    """
+
+    n_rows: int
+    newton: float
+    leverage: float
+
+    @classmethod
+    def of(
+        cls,
+        bottleneck: Bottleneck,
+        data: TrainingData,
+        questions: Sequence[Question],
+        *,
+        paths: bool,
+        newton_fits: bool,
+    ) -> Work:
+        """Return the work of a request.
+
+        Parameters
+        ----------
+        bottleneck : Bottleneck
+        data : TrainingData
+        questions : sequence of Question
+        paths : bool
+            Whether every loss term is removed by itself, too.
+        newton_fits : bool
+            Whether the inverse Hessians fit the memory as matrices.
+        """
+        n_targets = sum(len(question.features) for question in questions)
+        request = _Request(bottleneck, data, n_targets, paths)
+        newton = request.newton() if newton_fits else float("inf")
+        return cls(len(data), newton, request.leverage())
+
+    def method(self, most: float) -> str:
+        """Return the better method of the two that can remove all rows in little work.
+
+        Leverage is also what is left if neither can.
+        """
+        return "newton" if self.n_rows * self.newton <= most else "leverage"
+
+    def screen(self, *, follows: bool) -> str:
+        """Return the method for all rows, if the top rows have another.
+
+        Parameters
+        ----------
+        follows : bool
+            Whether first order follows annotations to the label.
+        """
+        most = (1 - _FOR_TOP_ROWS) * MOST_WORK
+        if follows and self.n_rows * self.leverage > most:
+            return "first_order"
+        return "leverage"
+
+    def bears(self, method: str, screen: str) -> int:
+        """Return how many rows a method can remove after another screened all rows."""
+        left = MOST_WORK
+        if screen == "leverage":
+            left = max(left - self.n_rows * self.leverage, _FOR_TOP_ROWS * left)
+        each = self.newton if method == "newton" else self.leverage
+        return int(min(left // each, self.n_rows))
+
+
+@dataclass(frozen=True)
+class _Request:
+    bottleneck: Bottleneck
+    data: TrainingData
+    n_targets: int
+    paths: bool
+
+    @property
+    def n_cases(self) -> int:
+        """Number of changes of the label head for each row."""
+        return 2 + len(self.bottleneck.concepts) if self.paths else 1
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of coordinates of a row, with the constant."""
+        return int(self.data.features.shape[1]) + 1
+
+    def newton(self) -> float:
+        """Return the work of newton: passes over all rows for every case."""
+        stack, label = self.bottleneck.concepts, self.bottleneck.label
+        n = len(self.data)
+        concepts = 3.0 * n * self.n_inputs * stack.n_scores
+        concepts += 200 * n * stack.n_activations
+        concepts += 1.5 * sum(size**2 for size in self._sizes())
+        labels = self._softmax() + 8 * label.n_scores * stack.n_activations
+        if not stack or self.bottleneck.residual_scale is not None:
+            labels += 6 * self.n_inputs * label.n_scores
+        cases = self.n_cases * (n + self.n_targets) * labels
+        return float(concepts + cases + self._scores_of_targets())
+
+    def leverage(self) -> float:
+        """Return the work of leverage: products of matrices that rows share.
+
+        They take less time for each operation, and are counted as fewer.
+        """
+        stack, label = self.bottleneck.concepts, self.bottleneck.label
+        n_label = self.bottleneck.label_parameters.numel()
+        solves = 1.5 * sum(size**2 for size in [*self._sizes(), n_label])
+        carried = 2500.0 * len(stack) * n_label  # to the label head, and back
+        labels = self._softmax() + 2 * label.n_scores * stack.n_activations
+        if not stack or self.bottleneck.residual_scale is not None:
+            labels += self.n_inputs * label.n_scores
+        cases = self.n_cases * self.n_targets * labels
+        return float(solves + carried + cases + self._scores_of_targets() / 2.5)
+
+    def _sizes(self) -> list[int]:
+        """Return the numbers of parameters of the concept heads."""
+        heads = self.bottleneck.concepts.heads
+        return [head.n_scores * self.n_inputs for head in heads]
+
+    def _softmax(self) -> int:
+        """Return the work of one softmax: about a hundred operations for each value."""
+        return 100 * self.bottleneck.label.n_values
+
+    def _scores_of_targets(self) -> int:
+        """Return the work of products of a step with the features of all targets."""
+        stack, label = self.bottleneck.concepts, self.bottleneck.label
+        n_scores = stack.n_scores or label.n_scores
+        return 2 * self.n_targets * self.n_inputs * n_scores
