@@ -12,7 +12,6 @@ from skclif.exceptions import ConstantConceptWarning
 from .. import folders
 from ..folders import COLUMNS, OPTIONS, Audited, Truth, bits, done, run
 
-
 pytestmark = pytest.mark.filterwarnings(
     "ignore:[0-9]+ concepts? ha:skclif.exceptions.ConstantConceptWarning"
 )
@@ -70,4 +69,3 @@ def test_decisions_that_leave_one_value(audited, tmp_path):
     done("forget", out, forgotten)
     truth.forget(gone)
     assert bits(_model(out)) == bits(truth.fit())
-    done("report", out)
