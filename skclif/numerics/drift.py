@@ -17,16 +17,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import special
+from scipy import special, stats
 from torch import Tensor
 
 from .blocks import map_rows
-from .bottleneck import Bottleneck, TrainingData
+from .bottleneck import Bottleneck, TrainingData, fit_concepts
+from .bounded import minimise
 from .heads import Head, HeadsProblem, HeadStack, SoftmaxHead
 from .hessians import Factors
 from .leverage import BLOCK_ROWS, remove_terms
-from .products import dense_rows, with_ones
-from .bounded import minimise
+from .products import affine, affine_adjoint, with_ones
+from .sparse import Features
 
 # Added to the variance of every score, in units of the rows' own information: a handful
 # of rows cannot be sure of anything.
@@ -35,7 +36,10 @@ _LEAST_INFORMATION = 1.0
 _LABEL_DIRECTIONS = 2
 # Singular values below this share of the largest are rounding errors.
 _RANK = 1e-9
-_BLOCK = 2**24  # numbers at a time in products with permutations
+_POWERS = 4  # iterations towards the main directions of features
+# The model that recalibrates a head: a slight penalty, Newton steps, and their end.
+_SLIGHT, _NEWTON_STEPS, _SETTLED = 1e-3, 50, 1e-8
+_HIGH = 0.9  # quantile that says how far permuted statistics spread
 
 
 def permutation_keys(
@@ -78,7 +82,9 @@ def whitened(columns: Tensor) -> Tensor:
     centred = centred[:, scale > _RANK * (1 + columns.norm(dim=0))]
     if not centred.shape[1]:
         return centred
-    left, sizes, _ = torch.linalg.svd(centred / centred.norm(dim=0), full_matrices=False)
+    left, sizes, _ = torch.linalg.svd(
+        centred / centred.norm(dim=0), full_matrices=False
+    )
     return left[:, sizes > _RANK * sizes[0]]
 
 
@@ -116,17 +122,45 @@ def told_apart(columns: Tensor, is_new: np.ndarray, folds: np.ndarray) -> float:
         gram.diagonal().add_(_RANK * gram.diagonal().mean())
         slopes = torch.linalg.solve(gram, part.T @ target[rest])
         said[own.numpy()] = (inputs[own] @ slopes).numpy()
-    ranks = special.rankdata(said) if hasattr(special, "rankdata") else _ranks(said)
+    ranks = stats.rankdata(said)
     n_new = int(is_new.sum())
     wins = ranks[is_new].sum() - n_new * (n_new + 1) / 2
     return float(wins / (n_new * (len(is_new) - n_new)))
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    from scipy.stats import rankdata
+def principal_columns(parts: Sequence[Features], n_columns: int) -> Tensor:
+    """Return the rows of all parts in about their main directions, by power iteration.
 
-    ranks: np.ndarray = rankdata(values)
-    return ranks
+    The products never make sparse features dense.
+    """
+    rng = torch.Generator().manual_seed(0)
+    n_features = parts[0].shape[1]
+    directions = torch.randn(
+        min(n_columns, n_features), n_features, generator=rng, dtype=torch.float64
+    )
+    n_rows = sum(len(part) for part in parts)
+    for _ in range(_POWERS):
+        middle = _means(parts)
+        shift = directions @ middle
+        found = directions.new_zeros(directions.shape)
+        for part in parts:
+            along = affine(part, pad(directions, -shift))
+            found += (
+                affine_adjoint(part, along)[:, :-1] - along.sum(0)[:, None] * middle
+            )
+        directions = torch.linalg.qr(found.T / n_rows)[0].T.contiguous()
+    shift = directions @ _means(parts)
+    return torch.cat([affine(part, pad(directions, -shift)) for part in parts])
+
+
+def pad(directions: Tensor, constants: Tensor) -> Tensor:
+    """Return directions with a constant each, as products with features take them."""
+    return torch.cat([directions, constants[:, None]], dim=1)
+
+
+def _means(parts: Sequence[Features]) -> Tensor:
+    sums = [affine_adjoint(part, part.new_ones(len(part), 1))[0, :-1] for part in parts]
+    return torch.stack(sums).sum(dim=0) / sum(len(part) for part in parts)
 
 
 # --- Interactions with the group ------------------------------------------------------
@@ -187,36 +221,35 @@ class Interactions:
             meat - crossed - crossed.mT + share @ all_meat @ share.mT,
         )
 
-    def statistics(self, tested: Sequence[int], nuisance: Sequence[int]) -> "Tested":
-        """Return score statistics of some interactions, given nuisance ones."""
+    def tested(
+        self, tested: Sequence[int], nuisance: Sequence[int] = ()
+    ) -> tuple[np.ndarray, float]:
+        """Return score statistics of some interactions, given nuisance ones.
+
+        Parameters
+        ----------
+        tested, nuisance : sequence of int
+            Parameters.
+
+        Returns
+        -------
+        statistics : ndarray of shape (n_groups,)
+            By the variance that the rows show.
+        gain : float
+            About what the log-likelihood of the first group's rows would gain if it had
+            the tested interactions.
+        """
         keep, out = list(tested), list(nuisance)
         u, info, variance = self.scores, self.information, self.variance
         left = torch.eye(u.shape[1], dtype=u.dtype)[keep].expand(len(u), -1, -1).clone()
         if out:
             among = _regular(info[:, out][:, :, out])
             left[:, :, out] = -torch.linalg.solve(among, info[:, out][:, :, keep]).mT
-        score = (left @ u[:, :, None])[:, :, 0]
-        own = left @ info @ left.mT
-        shown = left @ variance @ left.mT
-        return Tested(
-            _quadratic(score, _regular(shown)), _quadratic(score, _regular(own))
-        )
-
-
-@dataclass(frozen=True)
-class Tested:
-    """Statistics of some interactions, for every group.
-
-    Attributes
-    ----------
-    statistic : Tensor of shape (n_groups,)
-        By the variance that the rows show.
-    gain : Tensor of shape (n_groups,)
-        Twice what the log-likelihood would gain with these interactions, about.
-    """
-
-    statistic: Tensor
-    gain: Tensor
+        scores = (left @ u[:, :, None])[:, :, 0]
+        statistics = _quadratic(scores, _regular(left @ variance @ left.mT))
+        first = left[:1]
+        gain = _quadratic(scores[:1], _regular(first @ info[:1] @ first.mT))
+        return statistics.numpy(), float(gain[0]) / 2
 
 
 def _regular(matrices: Tensor) -> Tensor:
@@ -255,12 +288,15 @@ def left_out_scores(
     -------
     scores : Tensor of shape (n_samples, n_concept_scores)
     """
-    middle = with_ones(dense_rows(data.features)).mean(dim=0)
+    n, ones = len(data), data.label_weights.new_ones(len(data), 1)
+    middle = affine_adjoint(data.features, ones)[0] / n
 
     def of_block(rows: TrainingData) -> Tensor:
-        features = with_ones(dense_rows(rows.features))
+        features = with_ones(rows.features)
         stack, parts = bottleneck.concepts, []
-        for j, scores in enumerate(stack.split(bottleneck.concept_scores(rows.features))):
+        for j, scores in enumerate(
+            stack.split(bottleneck.concept_scores(rows.features))
+        ):
             head, inverse = stack.heads[j], factors.concepts[j]
             removed, shift = remove_terms(
                 head,
@@ -271,12 +307,64 @@ def left_out_scores(
                 inverse,
             )
             at_middle = inverse.solve(
-                torch.kron(torch.eye(head.n_scores, dtype=middle.dtype), middle[:, None])
+                torch.kron(
+                    torch.eye(head.n_scores, dtype=middle.dtype), middle[:, None]
+                )
             )
             parts.append(scores + shift - removed @ at_middle)
         return torch.cat(parts, dim=1)
 
     return torch.cat([part for _, part in map_rows(of_block, data, block_rows)])
+
+
+def cross_fitted_scores(
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    new: Features,
+    concept_penalties: Tensor,
+    folds: tuple[np.ndarray, np.ndarray],
+    *,
+    tol: float,
+    max_iter: int,
+) -> Tensor:
+    """Return scores of training rows and new rows by heads that were fitted without.
+
+    A new row gets the scores of one of the folds, too, so that both kinds of rows are
+    judged by heads of as many rows.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    data : TrainingData
+    new : Tensor or SparseFeatures of shape (n_new, n_features)
+    concept_penalties : Tensor of shape (n_concepts,)
+    folds : tuple of ndarray, int
+        Of the training rows, and of the new rows.
+    tol, max_iter
+        As in `fit_concepts`.
+
+    Returns
+    -------
+    scores : Tensor of shape (n_samples + n_new, n_concept_scores)
+    """
+    of_training, of_new = (torch.from_numpy(each) for each in folds)
+    n = len(data)
+    scores = data.label_weights.new_empty(n + len(new), bottleneck.concepts.n_scores)
+    for fold in of_training.unique():
+        rest, own = of_training != fold, (of_training == fold).nonzero()[:, 0]
+        fitted, _ = fit_concepts(
+            data.rows(rest.nonzero()[:, 0]),
+            bottleneck.concepts.heads,
+            bottleneck.label,
+            intervention_prob=bottleneck.intervention_prob,
+            concept_penalties=concept_penalties,
+            tol=tol,
+            max_iter=max_iter,
+        )
+        scores[own] = fitted.concept_scores(data.features[own])
+        others = (of_new == fold).nonzero()[:, 0]
+        scores[n + others] = fitted.concept_scores(new[others])
+    return scores
 
 
 def head_scores(head: Head, scores: Tensor, codes: Tensor) -> Scores:
@@ -318,9 +406,6 @@ def _recalibrated(head: Head, design: Tensor, codes: Tensor) -> Tensor:
     return parameters
 
 
-_SLIGHT, _NEWTON_STEPS, _SETTLED = 1e-3, 50, 1e-8
-
-
 def _derivatives(head: Head, design: Tensor, scores: Tensor, codes: Tensor) -> Scores:
     said = head.probabilities(scores)
     gradients = -(head.residual(said, codes)[:, None] @ design)[:, 0]
@@ -332,7 +417,9 @@ def _derivatives(head: Head, design: Tensor, scores: Tensor, codes: Tensor) -> S
     return Scores(gradients, information)
 
 
-def label_scores(columns: Tensor, labels: Tensor, n_labels: int, penalty: float) -> Scores:
+def label_scores(
+    columns: Tensor, labels: Tensor, n_labels: int, penalty: float
+) -> Scores:
     """Return the derivatives of a label model that is fitted to all rows together.
 
     Parameters
@@ -396,9 +483,6 @@ def surprise(statistics: np.ndarray) -> np.ndarray:
     z = (roots - middle) / np.where(varies, spread, 1.0)
     found: np.ndarray = np.where(varies, -special.log_ndtr(-z), 0.0)
     return found
-
-
-_HIGH = 0.9
 
 
 def permutation_p(statistics: np.ndarray) -> np.ndarray:
