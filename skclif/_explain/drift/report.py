@@ -17,6 +17,7 @@ from .arguments import (
     check_new_groups,
     check_train_groups,
 )
+from .behind import RowsBehind
 from .parts import GroupTests, compare_group, frame_of
 from .rows import BothRows, NewRows, code_annotations
 
@@ -161,4 +162,5 @@ def drift_report(
         rows.n_training,
         n_new,
         n_permutations,
+        RowsBehind(explainer._of_features(), new, of_new, of_training),
     )
