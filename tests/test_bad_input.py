@@ -39,6 +39,8 @@ from skclif import (
     ConceptBottleneckClassifier,
     ConceptContributions,
     ConceptInfluenceExplainer,
+    DriftDisplay,
+    DriftReport,
     EditComparison,
     EditDisplay,
     EditResult,
