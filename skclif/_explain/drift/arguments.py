@@ -25,7 +25,7 @@ _ROWS_OF_PERIOD = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Groups:
+class RowGroups:
     """A group of every row.
 
     Attributes
@@ -36,6 +36,8 @@ class Groups:
         In order; periods in the order of time.
     codes : ndarray of shape (n_rows,)
     """
+
+    __module__ = "skclif"
 
     name: str
     names: list[Any]
@@ -87,7 +89,9 @@ def check_level(alpha: Any, n_permutations: int) -> float:
     return float(alpha)
 
 
-def check_new_groups(groups: Any, time: Any, n_rows: int) -> tuple[Groups, str | None]:
+def check_new_groups(
+    groups: Any, time: Any, n_rows: int
+) -> tuple[RowGroups, str | None]:
     """Return the groups of new rows, and the unit of periods; None if not cut."""
     if groups is not None and time is not None:
         raise ValueError(
@@ -99,12 +103,12 @@ def check_new_groups(groups: Any, time: Any, n_rows: int) -> tuple[Groups, str |
         return _periods("time", series)
     if groups is not None:
         return _named("groups", _column("groups", groups, n_rows, "X_new")), None
-    return Groups("groups", [ALL], np.zeros(n_rows, dtype=int)), None
+    return RowGroups("groups", [ALL], np.zeros(n_rows, dtype=int)), None
 
 
 def check_train_groups(
     groups: Any, time: Any, n_rows: int, unit: str | None
-) -> list[Groups]:
+) -> list[RowGroups]:
     """Return the groups and the periods of training rows, of what was given."""
     found, of = [], "the training data"
     if groups is not None:
@@ -136,12 +140,12 @@ def _column(name: str, values: Any, n_rows: int, of: str) -> pd.Series:
     return series
 
 
-def _named(name: str, series: pd.Series) -> Groups:
+def _named(name: str, series: pd.Series) -> RowGroups:
     codes, names = pd.factorize(series)
     with error_context(name, "values that can be sorted: all strings or all numbers"):
         order = sorted(range(len(names)), key=names.tolist().__getitem__)
     places = np.argsort(order)
-    return Groups(name, [_plain(names[k]) for k in order], places[codes])
+    return RowGroups(name, [_plain(names[k]) for k in order], places[codes])
 
 
 def _plain(value: Any) -> Any:
@@ -150,7 +154,7 @@ def _plain(value: Any) -> Any:
 
 def _periods(
     name: str, series: pd.Series, unit: str | None = None
-) -> tuple[Groups, str | None]:
+) -> tuple[RowGroups, str | None]:
     """Cut dates to months, quarters or years; other values are periods as they are."""
     dates = _dates(name, series)
     if dates is None:
@@ -160,7 +164,7 @@ def _periods(
     periods = dates.dt.to_period(unit)
     codes, order = pd.factorize(periods, sort=True)
     words = dict(_UNITS).get(unit, "{0.year}")
-    return Groups(name, [words.format(period) for period in order], codes), unit
+    return RowGroups(name, [words.format(period) for period in order], codes), unit
 
 
 def _are_enough(dates: pd.Series, unit: str) -> bool:

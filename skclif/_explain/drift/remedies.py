@@ -18,7 +18,7 @@ from ..._results.bootstrap import Estimate, bootstrapped_means
 from ...numerics.drift import recalibrate
 from ...numerics.heads import SoftmaxHead
 from ...numerics.targets import LabelTarget, evaluate
-from .behind import LABEL, RowsBehind
+from .carried import LABEL, CarriedRows
 from .parts import ALL_CONCEPTS, CONCEPT, FEATURES, INPUTS, MEANING
 from .rows import NewRows
 
@@ -43,13 +43,13 @@ class _Halves:
 
 
 def try_remedies(
-    behind: RowsBehind, findings: pd.DataFrame, *, n_bootstraps: int, seed: int
+    behind: CarriedRows, findings: pd.DataFrame, *, n_bootstraps: int, seed: int
 ) -> pd.DataFrame:
     """Return a line for every remedy of every group with a finding.
 
     Parameters
     ----------
-    behind : RowsBehind
+    behind : CarriedRows
     findings : DataFrame
     n_bootstraps : int
     seed : int
@@ -72,7 +72,7 @@ def _carried(findings: pd.DataFrame) -> pd.DataFrame:
     return findings[named & (findings["part"] != INPUTS)]
 
 
-def _suspects(behind: RowsBehind, findings: pd.DataFrame) -> pd.DataFrame:
+def _suspects(behind: CarriedRows, findings: pd.DataFrame) -> pd.DataFrame:
     """Return the labels and annotations behind findings that are probably wrong."""
     paths = list(findings["concept"].unique())
     if (findings["part"] == MEANING).any():
@@ -84,7 +84,7 @@ def _suspects(behind: RowsBehind, findings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_group(
-    behind: RowsBehind,
+    behind: CarriedRows,
     findings: pd.DataFrame,
     suspects: pd.DataFrame,
     n_bootstraps: int,
@@ -245,7 +245,7 @@ def _recalibration(
 
 
 def _relabelling(
-    behind: RowsBehind,
+    behind: CarriedRows,
     judge: _Judge,
     finding: dict[str, Any],
     suspects: pd.DataFrame,
@@ -279,7 +279,7 @@ def _relabelling(
     return _edited(behind, judge, remedy, {k: v for k, v in changes.items() if v})
 
 
-def _of_training_groups(behind: RowsBehind, judge: _Judge) -> Iterator[dict[str, Any]]:
+def _of_training_groups(behind: CarriedRows, judge: _Judge) -> Iterator[dict[str, Any]]:
     """Drop the most harmful group of training rows, and weight the most helpful."""
     explainer, rows = behind.explainer, judge.halves.chosen
     if not behind.of_training:
@@ -313,7 +313,7 @@ def _of_training_groups(behind: RowsBehind, judge: _Judge) -> Iterator[dict[str,
 
 
 def _edited(
-    behind: RowsBehind, judge: _Judge, line: dict[str, Any], changes: dict[str, Any]
+    behind: CarriedRows, judge: _Judge, line: dict[str, Any], changes: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what an edit does to the label's loss."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
@@ -17,9 +18,27 @@ from .arguments import (
     check_new_groups,
     check_train_groups,
 )
-from .behind import RowsBehind
+from .carried import CarriedRows
 from .parts import GroupTests, compare_group, frame_of
+from .remedies import try_remedies
 from .rows import BothRows, NewRows, code_annotations
+
+
+class RowsBehindDrift(CarriedRows):
+    """The rows behind a report on drift, of which more can be asked."""
+
+    __module__ = "skclif"
+
+    def remedies(
+        self, findings: pd.DataFrame, *, n_bootstraps: int, seed: int
+    ) -> pd.DataFrame:
+        """Return what remedies do on held-out rows of the groups with findings."""
+        if self.new.labels is None:
+            raise ValueError(
+                "Remedies are judged by the label's loss, and drift_report was given "
+                "no y_new. Pass the labels of the new rows."
+            )
+        return try_remedies(self, findings, n_bootstraps=n_bootstraps, seed=seed)
 
 
 def drift_report(
@@ -162,5 +181,5 @@ def drift_report(
         rows.n_training,
         n_new,
         n_permutations,
-        RowsBehind(explainer._of_features(), new, of_new, of_training),
+        RowsBehindDrift(explainer._of_features(), new, of_new, of_training),
     )
