@@ -96,7 +96,13 @@ class DriftReport(Shown):
         return self.frame[self.frame["found"]].reset_index(drop=True)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a line for each test, as in `frame`."""
+        """Return a line for each test.
+
+        Returns
+        -------
+        frame : DataFrame
+            A copy of `frame`.
+        """
         return self.frame.copy()
 
     def rows(self, n_rows: int = 10) -> pd.DataFrame:

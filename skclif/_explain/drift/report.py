@@ -88,9 +88,11 @@ def drift_report(
         The date or the period of each new row; its periods are the groups. Dates are
         cut to months if there are about 100 rows a month, else to quarters or years.
         Other values, such as "2021 Q3", are periods as they are.
-    train_groups, train_time : array-like of shape (n_samples,), default=None
-        The same of the training rows. They name the rows that carry a finding, and the
-        groups that remedies drop or weight. They do not change the tests.
+    train_groups : array-like of shape (n_samples,), default=None
+        The group of each training row. It is named with the rows that carry a finding,
+        and remedies drop or weight such groups. It does not change the tests.
+    train_time : array-like of shape (n_samples,), default=None
+        The same for dates and periods, which are cut as those of `time`.
     n_permutations : int, default=999
         Number of permutations of the groups, at least 99.
     alpha : float, default=0.02
@@ -143,7 +145,7 @@ def drift_report(
     >>> report = drift_report(
     ...     explainer, X[400:], y[400:], concepts_new=concepts[400:], random_state=0
     ... )
-    >>> report.findings[["part", "concept"]]
+    >>> report.findings[["part", "concept"]].head(1)
           part concept
     0  meaning    food
     """
@@ -183,3 +185,6 @@ def drift_report(
         n_permutations,
         RowsBehindDrift(explainer._of_features(), new, of_new, of_training),
     )
+
+
+drift_report.__module__ = "skclif"
