@@ -172,13 +172,24 @@ def _are_enough(dates: pd.Series, unit: str) -> bool:
     return bool(counts.median() >= _ROWS_OF_PERIOD)
 
 
+def _is_date(value: Any) -> bool:
+    written = isinstance(value, str) and _DATE.match(value) is not None
+    return written or isinstance(value, datetime.date)
+
+
 def _dates(name: str, series: pd.Series) -> pd.Series | None:
     """Return dates without their time zone; None if the values are no dates."""
     if not pd.api.types.is_datetime64_any_dtype(series):
         values = series.to_list()
-        are_dates = all(isinstance(value, datetime.date) for value in values)
-        are_written = all(isinstance(v, str) and _DATE.match(v) for v in values)
-        if not are_dates and not are_written:
+        are = np.array([_is_date(value) for value in values], dtype=bool)
+        if are.any() and not are.all():
+            row = int(are.argmin())
+            raise ValueError(
+                f"{name} has dates, and {values[row]!r} in row {row}, which is none. "
+                "Write all as dates, such as '2024-03-31', or all as names of periods, "
+                "such as '2024 Q1'."
+            )
+        if not are.any():
             return None
         with error_context(name, "dates such as '2024-03-31', or names of periods"):
             series = pd.to_datetime(series)

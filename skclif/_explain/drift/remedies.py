@@ -211,7 +211,7 @@ def _recalibration(
     own = [each[:, columns] for each in scores]
     codes = [rows.codes[:, j] for rows in (halves.chosen, halves.judged)]
     known = [~np.isnan(each) for each in codes]
-    if not head.n_scores or min(each.sum() for each in known) < _FEWEST // 2:
+    if not head.n_activations or min(each.sum() for each in known) < _FEWEST // 2:
         reason = f"fewer than {_FEWEST // 2} annotated rows in a half"
         yield {"remedy": "recalibrate", "of": concept, "n_rows": 0, "reason": reason}
         return
