@@ -500,8 +500,14 @@ WRONG = {
     "concepts_new": (
         [["good", "bad", "deaf"]] * N_NEW,
         ValueError,
-        "concepts has the value 'deaf' for concept 'noise'",
+        "concepts_new must be annotations .*: concepts has the value 'deaf' for conce",
     ),
+    "groups, table": (
+        np.ones((N_NEW, 2)),
+        ValueError,
+        "groups must be one value for each row of X_new, in a list, .* shape .200, 2",
+    ),
+    "groups, one": ("a", ValueError, "groups must be one value for .*, got 'a'"),
     "groups": (["a"] * 7, ValueError, "groups has 7 rows, but X_new has 200"),
     "time, mixed": (
         ["2024-01-01", "soon"] * (N_NEW // 2),

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from ..._inputs.checks import check_length, error_context, refuse_masked
@@ -123,11 +122,17 @@ def check_train_groups(
 
 def _column(name: str, values: Any, n_rows: int, of: str) -> pd.Series:
     refuse_masked(name, values)
-    with error_context(name, f"one value for each row of {of}"):
-        if not isinstance(values, pd.Series):
-            is_array = hasattr(values, "dtype")
-            values = np.asarray(values, dtype=None if is_array else object)
-            values = pd.Series(column_or_1d(values, input_name=name)).infer_objects()
+    if not isinstance(values, pd.Series):
+        array = np.asarray(values, dtype=getattr(values, "dtype", object))
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        if array.ndim != 1:
+            got = f"an array of shape {array.shape}" if array.ndim else repr(values)
+            raise ValueError(
+                f"{name} must be one value for each row of {of}, in a list, an array "
+                f"or one column, got {got}."
+            )
+        values = pd.Series(array).infer_objects()
     check_length(name, len(values), n_rows, of)
     series = values.reset_index(drop=True)
     missing = series.isna().to_numpy()

@@ -9,7 +9,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from ..._inputs.checks import check_count, check_row_order, count_rows
+from ..._inputs.checks import (
+    check_count,
+    check_row_order,
+    count_rows,
+    error_context,
+)
 from ..._results.drift_report import DriftReport
 from ..requests import class_codes
 from .arguments import (
@@ -166,7 +171,9 @@ def drift_report(
     labels = None
     if y_new is not None:
         labels = class_codes(heads.classes, features, y_new, "y_new")
-    new = NewRows(features, labels, *code_annotations(heads, concepts_new, n_new))
+    with error_context("concepts_new", "annotations of the new rows, as in fit"):
+        codes, unseen = code_annotations(heads, concepts_new, n_new)
+    new = NewRows(features, labels, codes, unseen)
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     rng = np.random.default_rng(seed)
     rows = BothRows.of(explainer, new, rng)
