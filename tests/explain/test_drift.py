@@ -89,6 +89,7 @@ def test_without_drift_nothing_is_found(explainer):
     assert report.frame.columns.tolist() == COLUMNS
     assert len(report.frame) == 3 * 3 + 3  # and "all" twice, and "features"
     assert (report.frame["q_value"] >= report.frame["p_value"]).all()
+    assert (report.frame["q_value"] > report.frame["p_value"]).mean() > 0.5
     assert report.rows().empty
     assert report.remedies().empty
 
@@ -423,6 +424,7 @@ def test_remedies_are_judged_by_rows_that_did_not_choose_them(stale):
     assert remedies["n_rows"].le(N_NEW // 2).all()
     tried = remedies[remedies["reason"] == ""]
     assert tried["verdict"].isin(["helps", "hurts", "not shown to help"]).all()
+    assert (tried["chosen"] != tried["change"]).all()
     by_ends = np.select([tried["high"] < 0, tried["low"] > 0], ["helps", "hurts"], "")
     np.testing.assert_array_equal(
         by_ends, tried["verdict"].replace("not shown to help", "")
@@ -442,6 +444,16 @@ def test_an_offset_mends_labels_that_are_more_frequent(explainer):
         n_bootstraps=100, random_state=0
     )
     assert remedies.iloc[0][["remedy", "verdict"]].tolist() == ["offset", "helps"]
+
+
+def test_own_weights_mend_a_meaning_that_changed(explainer):
+    X, y, concepts = make_rows(1, N_NEW)
+    report = report_on(explainer, X, turned(y, concepts), concepts)
+    remedies = report.remedies(n_bootstraps=100, random_state=0)
+    own = remedies[remedies["remedy"] == "own weights"].iloc[0]
+    assert own[["of", "verdict"]].tolist() == ["food", "helps"]
+    offset = remedies[remedies["remedy"] == "offset"].iloc[0]
+    assert own["change"] < offset["change"] - 0.1
 
 
 def test_only_values_that_are_probably_wrong_are_relabelled(stale, noisy):

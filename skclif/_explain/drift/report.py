@@ -132,7 +132,8 @@ def drift_report(
 
     A concept that is annotated in about the same share of training rows and new rows is
     compared as annotated; otherwise as predicted. Rows count once, whatever their
-    weight; those of weight 0 are left out.
+    weight; those of weight 0 are left out. If two concepts always have the same values,
+    no data can tell which of them changed its meaning: their tests are the same.
 
     Examples
     --------
