@@ -1,0 +1,350 @@
+"""Whether drift reports name what moved: planted drift, no drift, and patients' words.
+
+Training rows and three batches of new rows are drawn at random from one set of rows. In
+one batch drift of one kind is planted in one concept, or nothing is planted anywhere.
+Then the drift of real comments of patients is described, and what each remedy does.
+
+    python -m benchmarks.drift [--seeds 20] [--splits 100] [--arm planted] [--resume]
+
+Measures go to ``.cache/drift.jsonl`` as they come; ``--resume`` keeps those that are
+there.
+"""
+
+import json
+import os
+import warnings
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from skclif import (
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    drift_report,
+)
+
+from ._drift_plants import (
+    FEWEST,
+    FEWEST_LABELS,
+    KINDS,
+    RATE,
+    SETS,
+    TILT,
+    Meaning,
+    Rows,
+    choose_like,
+    corrupt,
+    eligible,
+    read_rows,
+    reverse_meaning,
+    score_of_texts,
+    spoken,
+)
+from .results import BenchmarkParser, write_table
+
+SMALL = {
+    "seeds": 1,
+    "splits": 1,
+    "sets": ["generated"],
+    "train": 200,
+    "batch": 80,
+    "n_permutations": 99,
+}
+BATCHES = ("A", "B", "C")  # of new rows; the drift is in B
+DRIFTED = "B"
+_STORE = Path(__file__).parent.parent / ".cache" / "drift.jsonl"
+
+
+# --- Reports --------------------------------------------------------------------------
+
+
+def explain(rows):
+    """Return a fitted explainer of rows."""
+    explainer = ConceptInfluenceExplainer(
+        ConceptBottleneckClassifier(), method="first_order"
+    )
+    return explainer.fit(rows.X, rows.y, concepts=rows.concepts)
+
+
+def together(parts):
+    """Return rows below each other."""
+    return Rows(
+        np.concatenate([part.X for part in parts]),
+        np.concatenate([part.y for part in parts]),
+        pd.concat([part.concepts for part in parts], ignore_index=True),
+        np.concatenate([part.source for part in parts]),
+    )
+
+
+def drawn(n_rows, rng, options):
+    """Return which rows are trained on, which are in each batch, and which are left."""
+    order = rng.permutation(n_rows)
+    ends = options.train + options.batch * np.arange(len(BATCHES) + 1)
+    train, *batches, rest = np.split(order, ends)
+    return train, dict(zip(BATCHES, batches, strict=True)), rest
+
+
+def plant(rows, meaning, clf, batches, rest, kind, concept, rng):
+    """Return rows of the batches, with drift of one kind in one of them."""
+    parts = {name: rows.take(at) for name, at in batches.items()}
+    if kind == "inputs":
+        pool = np.concatenate([batches[DRIFTED], rest])  # rows of no other batch
+        value = rng.choice(np.array(spoken(rows, concept), dtype=object))
+        scores = score_of_texts(clf, rows.X[pool], concept, value)
+        parts[DRIFTED] = rows.take(
+            pool[choose_like(scores, len(batches[DRIFTED]), rng)]
+        )
+    elif kind == "concept":
+        parts[DRIFTED] = corrupt(parts[DRIFTED], concept, rng)
+    elif kind == "meaning":
+        at = batches[DRIFTED]
+        parts[DRIFTED] = reverse_meaning(parts[DRIFTED], meaning, at, concept, rng)
+    return parts
+
+
+def report_on(explainer, parts, seed, options):
+    """Return the frame of a drift report on batches, and its seconds."""
+    new = together(list(parts.values()))
+    groups = np.repeat(list(parts), [len(part) for part in parts.values()])
+    begun = process_time()
+    report = drift_report(
+        explainer,
+        new.X,
+        new.y,
+        concepts_new=new.concepts,
+        groups=groups,
+        n_permutations=options.n_permutations,
+        random_state=seed,
+    )
+    return report.frame, process_time() - begun
+
+
+def judge(frame, kind, concept):
+    """Return what the frame of a report says first, and whether it is what was planted.
+
+    The tests of all concepts together name none, and are passed over.
+    """
+    frame = frame[frame["concept"] != "all"]
+    first = frame.iloc[0]
+    own = frame[frame["part"] == kind].iloc[0]
+    truth = {"part": kind, "group": DRIFTED, "concept": concept}
+    cell = frame[
+        np.logical_and.reduce([frame[name] == what for name, what in truth.items()])
+    ]
+    found = frame[frame["found"]]
+    others = found[(found["part"] != kind) | (found["concept"] != concept)]
+    return {
+        "right": bool(first["found"] and all(first[k] == v for k, v in truth.items())),
+        "first of its part": bool(
+            own["found"] and own["concept"] == concept and own["group"] == DRIFTED
+        ),
+        "found": bool(cell["found"].any()),
+        "effect": float(cell["effect"].iloc[0]),
+        "others": len(others),
+        "elsewhere": int((found["group"] != DRIFTED).sum()),
+        "first": _named(first) if first["found"] else "nothing",
+    }
+
+
+def _named(line):
+    return f"{line['part']}, {line['concept']}, {line['group']}"
+
+
+# --- What is measured -----------------------------------------------------------------
+
+
+def measure_planted(name, options, done):
+    """Yield a key and a record for every seed and kind."""
+    rows = read_rows(name)
+    meaning = Meaning(rows)
+    concepts = eligible(rows, meaning)
+    for seed in range(options.seeds):
+        keys = {kind: ["planted", name, kind, seed] for kind in KINDS}
+        keys = {k: key for k, key in keys.items() if json.dumps(key) not in done}
+        if not keys:
+            continue
+        rng = np.random.default_rng(seed)
+        train, batches, rest = drawn(len(rows), rng, options)
+        explainer = explain(rows.take(train))
+        clf = explainer.estimator_
+        for kind, key in keys.items():
+            concept = concepts[kind][seed % len(concepts[kind])]
+            own = np.random.default_rng([seed, KINDS.index(kind)])
+            parts = plant(rows, meaning, clf, batches, rest, kind, concept, own)
+            frame, seconds = report_on(explainer, parts, seed, options)
+            found = judge(frame, kind, concept)
+            yield key, {"concept": concept, **found, "seconds": seconds}
+
+
+def measure_nothing(name, options, done):
+    """Yield a key and a record for every random split without drift."""
+    rows = None
+    for seed in range(options.splits * (2 if name == "generated" else 1)):
+        key = ["nothing", name, seed]
+        if json.dumps(key) in done:
+            continue
+        rows = read_rows(name) if rows is None else rows
+        rng = np.random.default_rng([seed, 1])
+        train, batches, _ = drawn(len(rows), rng, options)
+        explainer = explain(rows.take(train))
+        parts = {name: rows.take(at) for name, at in batches.items()}
+        frame, seconds = report_on(explainer, parts, seed, options)
+        found = frame[frame["found"]]
+        counts = {kind: int((found["part"] == kind).sum()) for kind in KINDS}
+        yield key, {**counts, "tests": len(frame), "seconds": seconds}
+
+
+def run(measured, store):
+    """Write records as they come."""
+    for key, record in measured:
+        with store.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([key, record]) + "\n")
+        print(*key, record, flush=True)
+
+
+def stored(store, arm=None):
+    """Return keys and records of an arm."""
+    if not store.exists():
+        return []
+    records = [json.loads(one) for one in store.read_text("utf-8").splitlines()]
+    return [(key, record) for key, record in records if arm in (None, key[0])]
+
+
+# --- Tables ---------------------------------------------------------------------------
+
+
+def write_planted(store, options):
+    """Write how often what was planted comes first, and what came first otherwise."""
+    data = pd.DataFrame(
+        {"set": name, "kind": kind, "seed": seed, **record}
+        for (_, name, kind, seed), record in stored(store, "planted")
+    )
+    lines = []
+    for (name, kind), cell in data.groupby(["set", "kind"], sort=False):
+        counts = [int(cell[what].sum()) for what in ("right", "found")]
+        counts.insert(1, int(cell["first of its part"].sum()))
+        lines.append(
+            [
+                *(name, kind, cell["concept"].nunique(), len(cell)),
+                *(counts[0] / len(cell), *counts[1:]),
+                float(cell["others"].mean()),
+                *(int(cell["elsewhere"].gt(0).sum()), float(cell["seconds"].median())),
+            ]
+        )
+    notes = [
+        f"{options.train:,} rows to train and three batches of {options.batch}, drawn "
+        f"at random from all rows of the set; drift in one batch, of one concept. "
+        f"{options.seeds} seeds; the concept changes with the seed.",
+        "inputs: texts that sound like one value of the concept come more often, so "
+        f"that its log-odds move by {TILT:g} standard deviations; they are chosen by "
+        f"the text alone. concept: {RATE:.0%} of its annotations become any other "
+        "value. meaning: where it says something, its terms in a model of the label, "
+        "given annotations, change their sign, and as few labels change as that needs.",
+        "Concepts: those whose second most frequent value is in at least "
+        f"{FEWEST:.0%} of the rows; for meaning, those of which the reversal changes "
+        f"at least {FEWEST_LABELS:.0%} of the labels.",
+        "First: the first row of the report that names a concept is a finding, and has "
+        "the right part, concept and batch. Found: it is among the findings. Others: "
+        "findings of another part or concept, the mean; corrupted annotations do tell "
+        "less of the label, too, and texts that sound like one concept also sound like "
+        "those that go with it.",
+    ]
+    write_table(
+        "drift",
+        "Planted drift: how often the report names it first",
+        ["rows of", "what drifted", "concepts", "reports", "first"]
+        + ["first of its part", "found", "others", "with findings in other batches"]
+        + ["seconds"],
+        lines,
+        notes,
+        options=options,
+    )
+    misses = data[~data["right"]]
+    columns = ["set", "kind", "concept", "seed", "first", "found", "effect"]
+    misses = misses.assign(found=misses["found"].map({True: "yes", False: "no"}))
+    write_table(
+        "drift_misses",
+        "Planted drift that did not come first",
+        ["rows of", "what drifted", "concept", "seed", "what came first", "found"]
+        + ["effect of what was planted"],
+        misses[columns].to_numpy(object).tolist(),
+        notes[:1],
+        options=options,
+    )
+
+
+def write_nothing(store, options):
+    """Write how often there is a finding where nothing drifts."""
+    data = pd.DataFrame(
+        {"set": name, **record} for (_, name, _), record in stored(store, "nothing")
+    )
+    lines = []
+    for name, cell in [*data.groupby("set", sort=False), ("all of them", data)]:
+        n = int(cell[list(KINDS)].sum(axis=1).gt(0).sum())
+        ends = binomtest(n, len(cell)).proportion_ci()
+        share = f"{n / len(cell):.1%} ({ends.low:.1%} to {ends.high:.1%})"
+        of_parts = [int(cell[kind].gt(0).sum()) for kind in KINDS]
+        tests = float(cell["tests"].median())
+        lines.append([name, len(cell), tests, n, share, *of_parts])
+    write_table(
+        "drift_false_alarms",
+        "Reports with a finding where nothing drifted",
+        ["rows of", "reports", "tests in each", "with any finding", "share"]
+        + [f"with findings of {kind}" for kind in KINDS],
+        lines,
+        [
+            f"Random splits: {options.train:,} rows to train, three batches of "
+            f"{options.batch}. The share with its exact 95 % interval."
+        ],
+        options=options,
+    )
+
+
+# --- The command ----------------------------------------------------------------------
+
+
+def planted(options, store, done):
+    """Plant drift and look at what reports say first."""
+    for name in options.sets:
+        run(measure_planted(name, options, done), store)
+    write_planted(store, options)
+
+
+def nothing(options, store, done):
+    """Count findings where nothing drifted."""
+    for name in dict.fromkeys(["generated", *options.sets]):
+        run(measure_nothing(name, options, done), store)
+    write_nothing(store, options)
+
+
+ARMS = {"planted": planted, "nothing": nothing}
+
+
+def main(argv=None):
+    parser = BenchmarkParser("drift", __doc__, **SMALL)
+    parser.add_argument("--arm", choices=ARMS, action="append", help="else all of them")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument(
+        "--splits", type=int, default=100, help="of each set; twice of generated rows"
+    )
+    parser.add_argument("--train", type=int, default=1500, help="rows")
+    parser.add_argument("--batch", type=int, default=500, help="rows of each batch")
+    parser.add_argument("--resume", action="store_true")
+    parser.set_defaults(sets=list(SETS), n_permutations=999)
+    options = parser.parse_args(argv)
+    store = options.out / "drift.jsonl" if options.small else _STORE
+    store.parent.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    if not options.resume:
+        store.unlink(missing_ok=True)
+    done = {json.dumps(key) for key, _ in stored(store)}
+    for arm in options.arm or ARMS:
+        ARMS[arm](options, store, done)
+
+
+if __name__ == "__main__":
+    main()
