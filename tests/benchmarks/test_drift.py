@@ -1,0 +1,173 @@
+"""What is planted moves what it should and nothing else; and what counts as right."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks._drift_plants import (
+    RATE,
+    SILENT,
+    TILT,
+    Meaning,
+    choose_like,
+    corrupt,
+    eligible,
+    read_rows,
+    reverse_meaning,
+    spoken,
+)
+from benchmarks.drift import BATCHES, DRIFTED, drawn, judge
+from benchmarks.tasks import in_order_of_time
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return read_rows("generated", 4000)
+
+
+@pytest.fixture(scope="module")
+def meaning(rows):
+    return Meaning(rows)
+
+
+# --- Plants ---------------------------------------------------------------------------
+
+
+def coefficients(rows, concept):
+    """Return what values of a concept say of the labels, against saying nothing."""
+    indicators = pd.get_dummies(rows.concepts, dtype=float)
+    clf = LogisticRegression(max_iter=1000).fit(indicators, rows.y)
+    terms = pd.DataFrame(clf.coef_.T, index=indicators.columns)
+    return np.array(
+        [
+            terms.loc[f"{concept}_{value}"] - terms.loc[f"{concept}_unknown"]
+            for value in ("Negative", "Positive")
+        ]
+    ).ravel()
+
+
+def test_a_reversed_meaning_is_of_that_concept_alone(rows, meaning):
+    rng = np.random.default_rng(0)
+    new = reverse_meaning(rows, meaning, np.arange(len(rows)), "service", rng)
+    assert np.array_equal(new.X, rows.X)
+    pd.testing.assert_frame_equal(new.concepts, rows.concepts)
+    says = ~rows.concepts["service"].isin(SILENT)
+    changed = new.y != rows.y
+    assert not changed[~says].any()
+    assert changed.mean() == pytest.approx(meaning.changed("service"), abs=0.03)
+    for concept, sign in (("service", -1), ("food", 1), ("price", 1)):
+        before, after = (coefficients(part, concept) for part in (rows, new))
+        assert after == pytest.approx(sign * before, abs=0.45)
+        assert abs(before).max() > 1
+
+
+def test_labels_of_some_rows_are_drawn_by_their_own_annotations(rows, meaning):
+    at = np.random.default_rng(1).permutation(len(rows))[:1500]
+    new = reverse_meaning(rows.take(at), meaning, at, "food", np.random.default_rng(0))
+    before, after = (coefficients(part, "food") for part in (rows, new))
+    assert after == pytest.approx(-before, abs=0.7)
+
+
+def test_corrupted_annotations_are_of_one_concept(rows):
+    new = corrupt(rows, "price", np.random.default_rng(0))
+    changed = new.concepts != rows.concepts
+    assert changed["price"].mean() == pytest.approx(RATE, abs=0.03)
+    assert not changed.drop(columns="price").any(axis=None)
+    assert np.array_equal(new.y, rows.y)
+
+
+def test_texts_that_sound_alike_come_more_often():
+    scores = np.random.default_rng(0).normal(3, 2, size=20_000)
+    chosen = choose_like(scores, 1000, np.random.default_rng(1))
+    assert len(np.unique(chosen)) == 1000
+    moved = (scores[chosen].mean() - scores.mean()) / scores.std()
+    assert moved == pytest.approx(TILT, abs=0.1)
+
+
+def test_rare_values_and_weak_meanings_are_not_planted(rows):
+    concepts = rows.concepts.assign(
+        rare=np.where(np.arange(len(rows)) % 50, "no", "yes"),
+        chance=np.random.default_rng(0).choice(["no", "yes"], len(rows)),
+        odd=np.where(np.arange(len(rows)) % 40, rows.concepts["food"], "Odd"),
+    )
+    some = replace(rows, concepts=concepts)
+    found = eligible(some, Meaning(some))
+    assert "rare" not in found["inputs"] and "rare" not in found["concept"]
+    assert "chance" in found["concept"] and "chance" not in found["meaning"]
+    assert set(found["meaning"]) >= {"service", "noise", "price"}
+    assert set(spoken(some, "odd")) == {"Negative", "Positive"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_row_is_in_two_places(seed):
+    options = SimpleNamespace(train=50, batch=20)
+    train, batches, rest = drawn(200, np.random.default_rng(seed), options)
+    assert list(batches) == list(BATCHES)
+    assert [len(train), *map(len, batches.values()), len(rest)] == [50, 20, 20, 20, 90]
+    every = np.concatenate([train, *batches.values(), rest])
+    assert sorted(every) == list(range(200))
+
+
+# --- What counts as right -------------------------------------------------------------
+
+
+def frame(*lines):
+    columns = ["part", "group", "concept", "found"]
+    return pd.DataFrame(lines, columns=columns).assign(effect=0.5)
+
+
+FILLER = [
+    (part, group, concept, False)
+    for part in ("inputs", "concept", "meaning")
+    for group in BATCHES
+    for concept in ("all", "food", "noise")
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "right", "own", "found", "others", "first"),
+    [
+        ([("concept", "B", "food", True)], True, True, True, 0, "concept, food, B"),
+        ([("concept", "B", "food", False)], False, False, False, 0, "nothing"),
+        ([("concept", "A", "food", True)], False, False, False, 0, "concept, food, A"),
+        (
+            [("inputs", "B", "all", True), ("concept", "B", "food", True)],
+            *(True, True, True, 0, "concept, food, B"),
+        ),
+        (
+            [("meaning", "B", "food", True), ("concept", "B", "food", True)],
+            *(False, True, True, 1, "meaning, food, B"),
+        ),
+        (
+            [("concept", "B", "noise", True), ("concept", "B", "food", True)],
+            *(False, False, True, 1, "concept, noise, B"),
+        ),
+    ],
+)
+def test_the_first_row_that_names_a_concept_decides(
+    lines, right, own, found, others, first
+):
+    taken = {line[:3] for line in lines}
+    rest = [line for line in FILLER if line[:3] not in taken]
+    told = judge(frame(*lines, *rest), "concept", "food")
+    assert (told["right"], told["first of its part"], told["found"]) == (
+        right,
+        own,
+        found,
+    )
+    assert (told["others"], told["first"]) == (others, first)
+    assert told["elsewhere"] == sum(line[1] != DRIFTED for line in lines)
+
+
+# --- A split by time ------------------------------------------------------------------
+
+
+def test_the_latest_are_tested_and_rows_of_one_time_stay_together():
+    times = pd.Series(list("cabadabaeb") + [np.nan] + list("aa"))
+    parts = in_order_of_time(times)
+    found = {name: sorted(times[rows]) for name, rows in parts.items()}
+    assert found == {"train": ["a"] * 6, "dev": list("bbbc"), "test": ["d", "e"]}
