@@ -71,6 +71,16 @@ def read_rows(name, n_generated=6000):
     )
 
 
+def stack(parts):
+    """Return rows below each other."""
+    return Rows(
+        np.concatenate([part.X for part in parts]),
+        np.concatenate([part.y for part in parts]),
+        pd.concat([part.concepts for part in parts], ignore_index=True),
+        np.concatenate([part.source for part in parts]),
+    )
+
+
 class Meaning:
     """P(label | annotations), and what it is if one concept means the opposite."""
 

@@ -26,6 +26,7 @@ from skclif import (
     drift_report,
 )
 
+from ._drift_nhs import by_theme, measure
 from ._drift_plants import (
     FEWEST,
     FEWEST_LABELS,
@@ -34,7 +35,6 @@ from ._drift_plants import (
     SETS,
     TILT,
     Meaning,
-    Rows,
     choose_like,
     corrupt,
     eligible,
@@ -42,6 +42,7 @@ from ._drift_plants import (
     reverse_meaning,
     score_of_texts,
     spoken,
+    stack,
 )
 from .results import BenchmarkParser, write_table
 
@@ -67,16 +68,6 @@ def explain(rows):
         ConceptBottleneckClassifier(), method="first_order"
     )
     return explainer.fit(rows.X, rows.y, concepts=rows.concepts)
-
-
-def together(parts):
-    """Return rows below each other."""
-    return Rows(
-        np.concatenate([part.X for part in parts]),
-        np.concatenate([part.y for part in parts]),
-        pd.concat([part.concepts for part in parts], ignore_index=True),
-        np.concatenate([part.source for part in parts]),
-    )
 
 
 def drawn(n_rows, rng, options):
@@ -107,7 +98,7 @@ def plant(rows, meaning, clf, batches, rest, kind, concept, rng):
 
 def report_on(explainer, parts, seed, options):
     """Return the frame of a drift report on batches, and its seconds."""
-    new = together(list(parts.values()))
+    new = stack(list(parts.values()))
     groups = np.repeat(list(parts), [len(part) for part in parts.values()])
     begun = process_time()
     report = drift_report(
@@ -303,6 +294,45 @@ def write_nothing(store, options):
     )
 
 
+def write_comments(lines, tests, options):
+    """Write what reports say of the comments of patients."""
+    write_table(
+        "drift_nhs",
+        "Comments of patients: what a report says moved",
+        ["case", "trained on", "new group", "training rows", "new rows"]
+        + [*KINDS, "log-loss", "log-loss with rows of it"],
+        [
+            [
+                *(line["case"], line["trained on"], line["group"]),
+                *(line["training rows"], line["new rows"]),
+                *(line[kind] for kind in KINDS),
+                *(line["log-loss"], line["log-loss with rows of it"]),
+            ]
+            for line in lines
+        ],
+        [
+            "Concepts with a finding, of those that are tested, and the first of them.",
+            "Log-loss of the label on the group's rows, nats: of the model as fitted, "
+            "and of models that were also fitted to one half of these rows, judged by "
+            "the other half.",
+        ],
+        options=options,
+    )
+    names, themes = by_theme(tests)
+    write_table(
+        "drift_nhs_themes",
+        "Comments of patients: the effect of every finding",
+        ["what moved", "theme", *names],
+        themes,
+        [
+            "inputs: how well the group is told from the training rows by the theme's "
+            "activation, .5 is not at all. concept and meaning: log-loss that the "
+            "change costs, nats a row. - is no finding."
+        ],
+        options=options,
+    )
+
+
 # --- The command ----------------------------------------------------------------------
 
 
@@ -320,7 +350,13 @@ def nothing(options, store, done):
     write_nothing(store, options)
 
 
-ARMS = {"planted": planted, "nothing": nothing}
+def comments(options, store, done):
+    """Describe how the comments of patients drift."""
+    lines, tests, _ = measure(explain, options)
+    write_comments(lines, tests, options)
+
+
+ARMS = {"planted": planted, "nothing": nothing, "comments": comments}
 
 
 def main(argv=None):

@@ -1,0 +1,189 @@
+"""The drift of real comments of patients: by question, by trust and by quarter."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import log_loss
+
+from skclif import drift_report
+from skclif.datasets import fetch_patient_feedback
+
+from ._drift_plants import KINDS, read_rows, stack
+
+_EARLY = ("2021Q1", "2021Q2", "2021Q3", "2021Q4")
+_LATE = ("2022Q1", "2022Q2", "2022Q3")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to split comments by what is known of them.
+
+    Attributes
+    ----------
+    name : str
+    axis : {"question", "trust", "quarter"}
+    train, new : tuple of str
+        Values of the axis. New rows of each value are a group.
+    only : dict of str to str
+        Other columns of which rows have one value alone.
+    """
+
+    name: str
+    axis: str
+    train: tuple[str, ...]
+    new: tuple[str, ...]
+    only: dict[str, str] = field(default_factory=dict)
+
+    def rows(self, about):
+        """Return which rows are trained on, and which are new."""
+        own = np.ones(len(about), bool)
+        for column, value in self.only.items():
+            own &= (about[column] == value).to_numpy()
+        values = about[self.axis]
+        return [
+            np.flatnonzero(own & values.isin(some).to_numpy())
+            for some in (self.train, self.new)
+        ]
+
+    def trained_on(self):
+        """Return what the model is fitted to, in words."""
+        span = f"{self.train[0]} to {self.train[-1]}"
+        words = span if self.axis == "quarter" else ", ".join(self.train)
+        return "; ".join([words, *self.only.values()])
+
+
+CASES = [
+    Case("question", "question", ("why", "improve", "satisfied or not"), ("good",)),
+    Case("question, one trust", "question", ("improve",), ("good",), {"trust": "NHFT"}),
+    Case("trust", "trust", ("NHFT",), ("NEAS",)),
+    Case(
+        *("trust, one question", "trust", ("NHFT",), ("NEAS",)),
+        {"question": "improve"},
+    ),
+    Case("quarter", "quarter", _EARLY, _LATE),
+    Case("quarter, one trust", "quarter", _EARLY, _LATE, {"trust": "NEAS"}),
+]
+
+
+def measure(explain, options):
+    """Return a line for every group, and its tests.
+
+    Parameters
+    ----------
+    explain : callable
+        Returns a fitted explainer of rows.
+    options : Namespace
+
+    Returns
+    -------
+    lines : list of dict
+        One for each group of every case.
+    tests : DataFrame
+        The frames of the reports below each other, with the case and its group.
+    reports : dict of str to tuple
+        The report of every case, its training rows and its new ones.
+    """
+    rows, about = read_comments(options)
+    lines, frames, reports = [], [], {}
+    for case in CASES:
+        at, new_at = case.rows(about)
+        train, new = rows.take(at), rows.take(new_at)
+        groups = about[case.axis].to_numpy()[new_at]
+        explainer = explain(train)
+        report = drift_report(
+            explainer,
+            new.X,
+            new.y,
+            concepts_new=new.concepts,
+            **{"time" if case.axis == "quarter" else "groups": groups},
+            n_permutations=options.n_permutations,
+            random_state=0,
+        )
+        reports[case.name] = report
+        frames.append(report.frame.assign(case=case.name))
+        losses = losses_by_group(explain, explainer.estimator_, train, new, groups)
+        for group, (fitted, knowing) in losses.items():
+            own = report.frame[report.frame["group"] == group]
+            lines.append(
+                {
+                    "case": case.name,
+                    "trained on": case.trained_on(),
+                    "group": group,
+                    "training rows": len(train),
+                    "new rows": int((groups == group).sum()),
+                    "log-loss": fitted,
+                    "log-loss with rows of it": knowing,
+                    **{kind: summary(own, kind) for kind in KINDS},
+                }
+            )
+        print(f"reported: {case.name}", flush=True)
+    return lines, pd.concat(frames, ignore_index=True), reports
+
+
+def read_comments(options):
+    """Return all comments as rows, and what else is known of them."""
+    if options.small:
+        rows = read_rows("generated", 420)
+        k = np.arange(len(rows))
+        about = {
+            "trust": np.where(k % 2, "NHFT", "NEAS"),
+            "question": np.array(["why", "improve", "good"])[k % 3],
+            "quarter": np.array([*_EARLY, *_LATE])[k % 7],
+        }
+        return rows, pd.DataFrame(about)
+    rows = read_rows("nhs")
+    bunch = fetch_patient_feedback("all")
+    return rows, bunch.metadata.reset_index(drop=True)
+
+
+def losses_by_group(explain, clf, train, new, groups):
+    """Return the log-loss on each group as fitted, and with half of its rows, too.
+
+    The latter is the mean over both halves, each judged by a model of the training rows
+    and the other half.
+    """
+    found = {}
+    for group in np.unique(groups):
+        own = new.take(np.flatnonzero(groups == group))
+        halves = np.arange(len(own)) % 2 == 0
+        knowing = []
+        for half in (halves, ~halves):
+            more = stack([train, own.take(np.flatnonzero(half))])
+            rest = own.take(np.flatnonzero(~half))
+            knowing.append(_loss(explain(more).estimator_, rest))
+        found[group] = _loss(clf, own), float(np.mean(knowing))
+    return found
+
+
+def _loss(clf, rows):
+    proba = clf.predict_proba(rows.X)
+    return float(log_loss(rows.y, proba, labels=list(clf.classes_)))
+
+
+def summary(frame, kind):
+    """Return how many concepts of a part are findings, and the first of them."""
+    own = frame[(frame["part"] == kind) & (frame["concept"] != "all")]
+    found = own[own["found"]]
+    first = "" if found.empty else f", first {found['concept'].iloc[0]}"
+    return f"{len(found)} of {len(own)}{first}"
+
+
+def by_theme(tests):
+    """Return a line for each part and concept: the effects of findings, by group.
+
+    A test that is no finding, or that there is not, is None.
+    """
+    shown = tests[tests["concept"] != "all"].copy()
+    shown["effect"] = shown["effect"].where(shown["found"])
+    shown["where"] = shown["case"] + ": " + shown["group"].astype(str)
+    names = list(dict.fromkeys(shown["where"]))
+    table = shown.pivot(index=["part", "concept"], columns="where", values="effect")
+    concepts = list(dict.fromkeys(shown.sort_index()["concept"]))
+    lines = []
+    for kind in KINDS:
+        own = table.loc[kind].reindex(concepts)[names]
+        for concept, values in own.iterrows():
+            cells = [None if pd.isna(value) else float(value) for value in values]
+            lines.append([kind, concept, *cells])
+    return names, lines
