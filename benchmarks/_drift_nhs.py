@@ -1,12 +1,15 @@
 """The drift of real comments of patients: by question, by trust and by quarter."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
-from skclif import drift_report
+from skclif import ConceptBottleneckClassifier, drift_report
 from skclif.datasets import fetch_patient_feedback
 
 from ._drift_plants import KINDS, read_rows, stack
@@ -88,7 +91,7 @@ def measure(explain, options):
     lines, frames, reports = [], [], {}
     for case in CASES:
         at, new_at = case.rows(about)
-        train, new = rows.take(at), rows.take(new_at)
+        train, new = with_two_values(rows.take(at), rows.take(new_at))
         groups = about[case.axis].to_numpy()[new_at]
         explainer = explain(train)
         report = drift_report(
@@ -102,8 +105,7 @@ def measure(explain, options):
         )
         reports[case.name] = report
         frames.append(report.frame.assign(case=case.name))
-        losses = losses_by_group(explain, explainer.estimator_, train, new, groups)
-        for group, (fitted, knowing) in losses.items():
+        for group in np.unique(groups):
             own = report.frame[report.frame["group"] == group]
             lines.append(
                 {
@@ -112,13 +114,18 @@ def measure(explain, options):
                     "group": group,
                     "training rows": len(train),
                     "new rows": int((groups == group).sum()),
-                    "log-loss": fitted,
-                    "log-loss with rows of it": knowing,
                     **{kind: summary(own, kind) for kind in KINDS},
+                    **losses(train, new.take(np.flatnonzero(groups == group))),
                 }
             )
         print(f"reported: {case.name}", flush=True)
     return lines, pd.concat(frames, ignore_index=True), reports
+
+
+def with_two_values(train, new):
+    """Return rows without the themes that training rows never have, or always."""
+    kept = [name for name, values in train.concepts.items() if values.nunique() > 1]
+    return [replace(rows, concepts=rows.concepts[kept]) for rows in (train, new)]
 
 
 def read_comments(options):
@@ -137,28 +144,53 @@ def read_comments(options):
     return rows, bunch.metadata.reset_index(drop=True)
 
 
-def losses_by_group(explain, clf, train, new, groups):
-    """Return the log-loss on each group as fitted, and with half of its rows, too.
+def losses(train, own):
+    """Return the log-loss on a group's rows of every model, as fitted and knowing it.
 
-    The latter is the mean over both halves, each judged by a model of the training rows
-    and the other half.
+    The latter is the mean over both halves of the rows, each judged by a model of the
+    training rows and of the other half.
     """
+    halves = np.arange(len(own)) % 2 == 0
     found = {}
-    for group in np.unique(groups):
-        own = new.take(np.flatnonzero(groups == group))
-        halves = np.arange(len(own)) % 2 == 0
+    for name, fit in MODELS.items():
+        found[name] = fit(train)(own)
         knowing = []
         for half in (halves, ~halves):
             more = stack([train, own.take(np.flatnonzero(half))])
-            rest = own.take(np.flatnonzero(~half))
-            knowing.append(_loss(explain(more).estimator_, rest))
-        found[group] = _loss(clf, own), float(np.mean(knowing))
+            knowing.append(fit(more)(own.take(np.flatnonzero(~half))))
+        found[f"{name}, with rows of it"] = float(np.mean(knowing))
     return found
 
 
-def _loss(clf, rows):
-    proba = clf.predict_proba(rows.X)
-    return float(log_loss(rows.y, proba, labels=list(clf.classes_)))
+def bottleneck(rows):
+    """Fit a bottleneck; return what says its log-loss on other rows."""
+    clf = ConceptBottleneckClassifier().fit(rows.X, rows.y, concepts=rows.concepts)
+    return lambda other: _loss(clf, other.X, other.y)
+
+
+def black_box(rows):
+    """Fit the label to the texts alone; return what says its log-loss."""
+    clf = ConceptBottleneckClassifier().fit(rows.X, rows.y)
+    return lambda other: _loss(clf, other.X, other.y)
+
+
+def true_themes(rows):
+    """Fit the label to the annotations; return what says its log-loss."""
+    clf = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    clf.fit(rows.concepts, rows.y)
+    return lambda other: _loss(clf, other.concepts, other.y)
+
+
+MODELS = {
+    "true themes": true_themes,
+    "bottleneck": bottleneck,
+    "black box": black_box,
+}
+
+
+def _loss(clf, inputs, y):
+    proba = clf.predict_proba(inputs)
+    return float(log_loss(y, proba, labels=list(clf.classes_)))
 
 
 def summary(frame, kind):

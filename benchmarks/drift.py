@@ -26,7 +26,7 @@ from skclif import (
     drift_report,
 )
 
-from ._drift_nhs import by_theme, measure
+from ._drift_nhs import MODELS, by_theme, measure
 from ._drift_plants import (
     FEWEST,
     FEWEST_LABELS,
@@ -299,22 +299,36 @@ def write_comments(lines, tests, options):
     write_table(
         "drift_nhs",
         "Comments of patients: what a report says moved",
-        ["case", "trained on", "new group", "training rows", "new rows"]
-        + [*KINDS, "log-loss", "log-loss with rows of it"],
+        ["case", "trained on", "new group", "training rows", "new rows"] + [*KINDS],
         [
             [
                 *(line["case"], line["trained on"], line["group"]),
                 *(line["training rows"], line["new rows"]),
                 *(line[kind] for kind in KINDS),
-                *(line["log-loss"], line["log-loss with rows of it"]),
             ]
             for line in lines
         ],
         [
-            "Concepts with a finding, of those that are tested, and the first of them.",
-            "Log-loss of the label on the group's rows, nats: of the model as fitted, "
-            "and of models that were also fitted to one half of these rows, judged by "
-            "the other half.",
+            "Themes with a finding, of those that are tested, and the first of them. A "
+            "theme that no training row has is left out."
+        ],
+        options=options,
+    )
+    models = [f"{name}{more}" for name in MODELS for more in ("", ", with rows of it")]
+    write_table(
+        "drift_nhs_losses",
+        "Comments of patients: what drift costs, and whom",
+        ["case", "new group", *models],
+        [
+            [line["case"], line["group"], *(line[model] for model in models)]
+            for line in lines
+        ],
+        [
+            "Log-loss of the label on the rows of the group, nats, lower is better: of "
+            "models that are fitted to the training rows alone, and of models that are "
+            "also fitted to one half of these rows, judged by the other half. True "
+            "themes: the label from the themes that people saw. Black box: the label "
+            "from the text, past all themes."
         ],
         options=options,
     )
