@@ -12,7 +12,7 @@ from sklearn.preprocessing import OneHotEncoder
 from skclif import ConceptBottleneckClassifier, drift_report
 from skclif.datasets import fetch_patient_feedback
 
-from ._drift_plants import KINDS, read_rows, stack
+from ._drift_plants import KINDS, NAMELESS, read_rows, stack
 
 _EARLY = ("2021Q1", "2021Q2", "2021Q3", "2021Q4")
 _LATE = ("2022Q1", "2022Q2", "2022Q3")
@@ -195,7 +195,7 @@ def _loss(clf, inputs, y):
 
 def summary(frame, kind):
     """Return how many concepts of a part are findings, and the first of them."""
-    own = frame[(frame["part"] == kind) & (frame["concept"] != "all")]
+    own = frame[(frame["part"] == kind) & ~frame["concept"].isin(NAMELESS)]
     found = own[own["found"]]
     first = "" if found.empty else f", first {found['concept'].iloc[0]}"
     return f"{len(found)} of {len(own)}{first}"
@@ -206,7 +206,7 @@ def by_theme(tests):
 
     A test that is no finding, or that there is not, is None.
     """
-    shown = tests[tests["concept"] != "all"].copy()
+    shown = tests[~tests["concept"].isin(NAMELESS)].copy()
     shown["effect"] = shown["effect"].where(shown["found"])
     shown["where"] = shown["case"] + ": " + shown["group"].astype(str)
     names = list(dict.fromkeys(shown["where"]))

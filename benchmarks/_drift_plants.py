@@ -27,6 +27,7 @@ from .tasks import load_task
 
 KINDS = ("inputs", "concept", "meaning")
 SETS = {"cebab + yelp": ("cebab-published", "yelp"), "nhs": ("nhs",)}
+NAMELESS = ("all", "features")  # what tests of inputs are of, besides one concept
 SILENT = ("unknown", "no")  # values that say that the text says nothing
 TILT = 0.5  # standard deviations by which the concept's score moves
 RATE = 0.3  # of annotations that are replaced

@@ -31,6 +31,7 @@ from ._drift_plants import (
     FEWEST,
     FEWEST_LABELS,
     KINDS,
+    NAMELESS,
     RATE,
     SETS,
     TILT,
@@ -116,9 +117,10 @@ def report_on(explainer, parts, seed, options):
 def judge(frame, kind, concept):
     """Return what the frame of a report says first, and whether it is what was planted.
 
-    The tests of all concepts together name none, and are passed over.
+    Tests of all concepts together and of the features name none, and are passed over.
     """
-    frame = frame[frame["concept"] != "all"]
+    elsewhere = frame["found"] & (frame["group"] != DRIFTED)
+    frame = frame[~frame["concept"].isin(NAMELESS)]
     first = frame.iloc[0]
     own = frame[frame["part"] == kind].iloc[0]
     truth = {"part": kind, "group": DRIFTED, "concept": concept}
@@ -133,9 +135,9 @@ def judge(frame, kind, concept):
             own["found"] and own["concept"] == concept and own["group"] == DRIFTED
         ),
         "found": bool(cell["found"].any()),
-        "effect": float(cell["effect"].iloc[0]),
+        "effect": None if cell["effect"].isna().all() else float(cell["effect"].max()),
         "others": len(others),
-        "elsewhere": int((found["group"] != DRIFTED).sum()),
+        "elsewhere": int(elsewhere.sum()),
         "first": _named(first) if first["found"] else "nothing",
     }
 

@@ -135,7 +135,11 @@ FILLER = [
         ([("concept", "B", "food", False)], False, False, False, 0, "nothing"),
         ([("concept", "A", "food", True)], False, False, False, 0, "concept, food, A"),
         (
-            [("inputs", "B", "all", True), ("concept", "B", "food", True)],
+            [
+                ("inputs", "B", "all", True),
+                ("inputs", "A", "features", True),
+                ("concept", "B", "food", True),
+            ],
             *(True, True, True, 0, "concept, food, B"),
         ),
         (
