@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._audit.trail import AuditTrail
     from ._baselines.comparison import compare_baselines
     from ._baselines.pipelines import make_text_pipeline
+    from ._explain.drift.report import drift_report
     from ._explain.explainer import ConceptInfluenceExplainer
     from ._models.bottleneck import ConceptBottleneckClassifier
     from ._models.files import load_model, save_model
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ._results.baselines import BaselineComparison
     from ._results.comparison import EditComparison
     from ._results.contributions import ConceptContributions
+    from ._results.drift_report import DriftDisplay, DriftReport
     from ._results.edit_display import EditDisplay
     from ._results.edits import EditResult
     from ._results.influence import InfluenceResult
@@ -39,6 +41,8 @@ __all__ = [
     "ConceptBottleneckClassifier",
     "ConceptContributions",
     "ConceptInfluenceExplainer",
+    "DriftDisplay",
+    "DriftReport",
     "EditComparison",
     "EditDisplay",
     "EditResult",
@@ -52,6 +56,7 @@ __all__ = [
     "ValidationResult",
     "compare_baselines",
     "datasets",
+    "drift_report",
     "exceptions",
     "load_model",
     "make_text_pipeline",
@@ -67,6 +72,8 @@ _HOMES = {
     "ConceptBottleneckClassifier": "_models.bottleneck",
     "ConceptContributions": "_results.contributions",
     "ConceptInfluenceExplainer": "_explain.explainer",
+    "DriftDisplay": "_results.drift_report",
+    "DriftReport": "_results.drift_report",
     "EditComparison": "_results.comparison",
     "EditDisplay": "_results.edit_display",
     "EditResult": "_results.edits",
@@ -79,6 +86,7 @@ _HOMES = {
     "ValidationDisplay": "_results.validation",
     "ValidationResult": "_results.validation",
     "compare_baselines": "_baselines.comparison",
+    "drift_report": "_explain.drift.report",
     "load_model": "_models.files",
     "make_text_pipeline": "_baselines.pipelines",
     "replay": "_audit.replay",

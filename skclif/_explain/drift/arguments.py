@@ -1,0 +1,177 @@
+"""The arguments of a report on drift, checked: groups of rows, and periods of time."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import column_or_1d
+from sklearn.utils.validation import check_is_fitted
+
+from ..._inputs.checks import check_length, error_context, refuse_masked
+from ..._inputs.pipelines import final_step
+from ..._models.bottleneck import ConceptBottleneckClassifier
+from ..explainer import ConceptInfluenceExplainer
+
+ALL = "all new rows"
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?$")
+# A period is a month, a quarter or a year: the shortest with so many rows as a rule.
+_UNITS = (("M", "{0.year}-{0.month:02d}"), ("Q", "{0.year} Q{0.quarter}"))
+_ROWS_OF_PERIOD = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """A group of every row.
+
+    Attributes
+    ----------
+    name : str
+        Of the argument.
+    names : list
+        In order; periods in the order of time.
+    codes : ndarray of shape (n_rows,)
+    """
+
+    name: str
+    names: list[Any]
+    codes: np.ndarray
+
+    def rows(self, name: Any) -> np.ndarray:
+        """Return the positions of the rows of a group."""
+        return np.flatnonzero(self.codes == self.names.index(name))
+
+    def of_rows(self) -> np.ndarray:
+        """Return the group of every row."""
+        values = np.empty(len(self.names), dtype=object)
+        values[:] = self.names
+        found: np.ndarray = values[self.codes]
+        return found
+
+
+def check_explainer(explainer: Any) -> None:
+    """Refuse what holds no training rows with concepts."""
+    if not isinstance(explainer, ConceptInfluenceExplainer):
+        raise TypeError(
+            "explainer must be a fitted ConceptInfluenceExplainer, which holds the "
+            f"training rows, got {type(explainer).__name__}. Fit one with "
+            "ConceptInfluenceExplainer(estimator).fit(X, y, concepts=concepts)."
+        )
+    check_is_fitted(explainer)
+    model = final_step(explainer.estimator_)
+    if not isinstance(model, ConceptBottleneckClassifier) or not model.n_concepts_:
+        raise TypeError(
+            "explainer has a model without concepts, and drift_report says which "
+            "concept moved. Fit it with a ConceptBottleneckClassifier and concepts."
+        )
+
+
+def check_level(alpha: Any, n_permutations: int) -> float:
+    """Return a checked probability of a false alarm that permutations can reach."""
+    is_number = isinstance(alpha, float | int | np.number)
+    if not is_number or isinstance(alpha, bool) or not 0 < alpha < 1:
+        raise ValueError(
+            f"alpha={alpha!r} must be a number between 0 and 1: the probability of a "
+            "false alarm."
+        )
+    if alpha * (n_permutations + 1) < 1:
+        raise ValueError(
+            f"alpha={alpha} is below 1 / (n_permutations + 1), the smallest q-value "
+            f"that {n_permutations} permutations can give; use at least "
+            f"n_permutations={int(np.ceil(1 / alpha - 1))}."
+        )
+    return float(alpha)
+
+
+def check_new_groups(groups: Any, time: Any, n_rows: int) -> tuple[Groups, str | None]:
+    """Return the groups of new rows, and the unit of periods; None if not cut."""
+    if groups is not None and time is not None:
+        raise ValueError(
+            "groups and time exclude each other: a row would be in two groups. Pass "
+            "one after the other, or groups that name both, such as 'A 2024'."
+        )
+    if time is not None:
+        series = _column("time", time, n_rows, "X_new")
+        return _periods("time", series)
+    if groups is not None:
+        return _named("groups", _column("groups", groups, n_rows, "X_new")), None
+    return Groups("groups", [ALL], np.zeros(n_rows, dtype=int)), None
+
+
+def check_train_groups(
+    groups: Any, time: Any, n_rows: int, unit: str | None
+) -> list[Groups]:
+    """Return the groups and the periods of training rows, of what was given."""
+    found, of = [], "the training data"
+    if groups is not None:
+        found.append(
+            _named("train_groups", _column("train_groups", groups, n_rows, of))
+        )
+    if time is not None:
+        series = _column("train_time", time, n_rows, of)
+        found.append(_periods("train_time", series, unit)[0])
+    return found
+
+
+def _column(name: str, values: Any, n_rows: int, of: str) -> pd.Series:
+    refuse_masked(name, values)
+    with error_context(name, f"one value for each row of {of}"):
+        if not isinstance(values, pd.Series):
+            values = pd.Series(column_or_1d(np.asarray(values), input_name=name))
+    check_length(name, len(values), n_rows, of)
+    series = values.reset_index(drop=True)
+    missing = series.isna().to_numpy()
+    if missing.any():
+        raise ValueError(
+            f"{name} has no value in row {int(missing.argmax())} (counted from 0; "
+            f"{int(missing.sum())} of {n_rows} are missing). Name a group for each "
+            "row, such as 'unknown', or leave these rows out."
+        )
+    return series
+
+
+def _named(name: str, series: pd.Series) -> Groups:
+    with error_context(name, "values that can be sorted: all strings or all numbers"):
+        codes, names = pd.factorize(series, sort=True)
+    return Groups(name, [_plain(value) for value in names], codes)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _periods(
+    name: str, series: pd.Series, unit: str | None = None
+) -> tuple[Groups, str | None]:
+    """Cut dates to months, quarters or years; other values are periods as they are."""
+    dates = _dates(name, series)
+    if dates is None:
+        return _named(name, series), None
+    if unit is None:
+        unit = next((u for u, _ in _UNITS if _are_enough(dates, u)), "Y")
+    periods = dates.dt.to_period(unit)
+    codes, order = pd.factorize(periods, sort=True)
+    words = dict(_UNITS).get(unit, "{0.year}")
+    return Groups(name, [words.format(period) for period in order], codes), unit
+
+
+def _are_enough(dates: pd.Series, unit: str) -> bool:
+    counts = dates.dt.to_period(unit).value_counts()
+    return bool(counts.median() >= _ROWS_OF_PERIOD)
+
+
+def _dates(name: str, series: pd.Series) -> pd.Series | None:
+    """Return dates without their time zone; None if the values are no dates."""
+    if not pd.api.types.is_datetime64_any_dtype(series):
+        values = series.to_list()
+        are_dates = all(isinstance(value, datetime.date) for value in values)
+        are_written = all(isinstance(v, str) and _DATE.match(v) for v in values)
+        if not are_dates and not are_written:
+            return None
+        with error_context(name, "dates such as '2024-03-31', or names of periods"):
+            series = pd.to_datetime(series)
+    return series.dt.tz_localize(None) if series.dt.tz is not None else series

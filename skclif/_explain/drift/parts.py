@@ -1,0 +1,343 @@
+"""The three tests of drift: inputs, concept heads, and the meaning of concepts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ...numerics.drift import (
+    Interactions,
+    discriminants,
+    head_scores,
+    label_scores,
+    permutation_keys,
+    permutation_p,
+    permuted_groups,
+    surprise,
+    told_apart,
+    whitened,
+)
+from ...numerics.heads import Head, SoftmaxHead
+from .rows import BothRows
+
+INPUTS, CONCEPT, MEANING = "inputs", "concept", "meaning"
+ALL_CONCEPTS, FEATURES = "all", "features"
+_FEWEST = 30  # rows of a group, and annotated ones of a concept
+# Annotations are used if about as many rows have them in training as in the group.
+_SAME_SHARE = 0.05
+_PENALTY = 1.0  # no higher penalty, which would leave known effects unexplained
+_FOLDS = 5
+_EDGE = 30.0  # log-odds, beyond which a score says nothing more
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One test of one group.
+
+    Attributes
+    ----------
+    part : {"inputs", "concept", "meaning"}
+    concept : str
+    n_rows : int
+        Rows of the group that speak.
+    uses : str
+        What was taken for the values of concepts: "predictions" or "annotations".
+    effect : float
+    reason : str
+        Why there is no test; "" if there is one.
+    """
+
+    part: str
+    concept: str
+    n_rows: int
+    uses: str = ""
+    effect: float = np.nan
+    reason: str = ""
+
+
+@dataclass(eq=False)
+class GroupTests:
+    """All tests of one group, with the statistics of all permutations.
+
+    Attributes
+    ----------
+    lines : list of Line
+    statistics : list of ndarray of shape (1 + n_permutations,), or None
+        One for each line; None where there is no test.
+    """
+
+    lines: list[Line] = field(default_factory=list)
+    statistics: list[np.ndarray | None] = field(default_factory=list)
+
+    def add(self, line: Line, statistics: np.ndarray | None = None) -> None:
+        """Add a test."""
+        self.lines.append(line)
+        self.statistics.append(statistics)
+
+    def tested(self) -> np.ndarray:
+        """Return the statistics of the tests there are, (1 + n_permutations, n)."""
+        found = [each for each in self.statistics if each is not None]
+        return np.column_stack(found) if found else np.empty((0, 0))
+
+
+def compare_group(
+    rows: BothRows,
+    n_permutations: int,
+    rng: np.random.Generator,
+    *,
+    has_concepts: bool,
+) -> GroupTests:
+    """Compare the new rows with the training rows, in three parts.
+
+    Parameters
+    ----------
+    rows : BothRows
+        All new rows are of the group.
+    n_permutations : int
+    rng : Generator
+    has_concepts : bool
+        Whether annotations of new rows were given.
+    """
+    found = GroupTests()
+    n_new = int(rows.is_new.sum())
+    if n_new < _FEWEST:
+        _too_few(found, rows, n_new, has_concepts)
+        return found
+    keys = permutation_keys(rows.is_new, n_permutations, rng)
+    groups = permuted_groups(keys, n_new)
+    _inputs(found, rows, groups, rng)
+    if has_concepts:
+        _heads(found, rows, keys, groups)
+    if rows.labels is not None:
+        _meaning(found, rows, groups, has_concepts=has_concepts)
+    return found
+
+
+def _too_few(found: GroupTests, rows: BothRows, n_new: int, has_concepts: bool) -> None:
+    reason = f"fewer than {_FEWEST} rows"
+    parts = [INPUTS, *([CONCEPT] if has_concepts else [])]
+    parts += [MEANING] if rows.labels is not None else []
+    for part in parts:
+        for name in rows.heads.names:
+            found.add(Line(part, name, n_new, reason=reason))
+    found.add(Line(INPUTS, ALL_CONCEPTS, n_new, reason=reason))
+    found.add(Line(INPUTS, FEATURES, n_new, reason=reason))
+
+
+# --- Inputs ---------------------------------------------------------------------------
+
+
+def _inputs(
+    found: GroupTests, rows: BothRows, groups: torch.Tensor, rng: np.random.Generator
+) -> None:
+    """Test whether activations moved, concept by concept and together, and features."""
+    columns = {}
+    for name, head, scores in zip(
+        rows.heads.names, rows.stack.heads, rows.scores, strict=True
+    ):
+        if head.n_scores:
+            columns[name] = torch.cat([_said(head, scores), _bounded(head, scores)], 1)
+        else:
+            columns[name] = scores
+    columns[ALL_CONCEPTS] = torch.cat(
+        [
+            _said(head, scores)
+            for head, scores in zip(rows.stack.heads, rows.scores, strict=True)
+            if head.n_scores
+        ]
+        or [groups[:, :0]],
+        dim=1,
+    )
+    columns[FEATURES] = rows.directions
+    white = {name: whitened(part) for name, part in columns.items()}
+    statistics = discriminants(list(white.values()), groups).numpy()
+    folds = rng.permutation(len(groups)) % _FOLDS
+    n_new = int(rows.is_new.sum())
+    for k, (name, part) in enumerate(white.items()):
+        uses = "features" if name == FEATURES else "predictions"
+        if not part.shape[1]:
+            line = Line(INPUTS, name, n_new, uses, reason="the same in all rows")
+            found.add(line)
+            continue
+        effect = told_apart(part, rows.is_new, folds)
+        found.add(Line(INPUTS, name, n_new, uses, effect), statistics[:, k])
+
+
+def _said(head: Head, scores: torch.Tensor) -> torch.Tensor:
+    """Return what a head predicts: probabilities that are free, or a number."""
+    said = head.probabilities(scores)
+    return said[:, 1:] if head.is_categorical else said
+
+
+def _bounded(head: Head, scores: torch.Tensor) -> torch.Tensor:
+    return scores.clamp(-_EDGE, _EDGE) if head.is_categorical else scores
+
+
+# --- Concept heads --------------------------------------------------------------------
+
+
+def _heads(
+    found: GroupTests, rows: BothRows, keys: np.ndarray, groups: torch.Tensor
+) -> None:
+    """Test whether concept heads still say what people say of the texts."""
+    for j, name in enumerate(rows.heads.names):
+        head, scores, codes = rows.stack.heads[j], rows.scores[j], rows.codes[:, j]
+        known = rows.annotated[:, j].numpy()
+        if j in rows.unseen:  # a constant so far
+            known = known | rows.unseen[j]
+            codes = torch.from_numpy(rows.unseen[j].astype(np.float64))
+            head, scores = SoftmaxHead(2), codes.new_zeros(len(codes), 1)
+        n_new = int((known & rows.is_new).sum())
+        reason = ""
+        if n_new < _FEWEST:
+            reason = f"fewer than {_FEWEST} annotated rows"
+        elif not head.n_scores:
+            reason = "one value in training, and no other in the new rows"
+        if reason:
+            found.add(Line(CONCEPT, name, n_new, "annotations", reason=reason))
+            continue
+        at = torch.from_numpy(known)
+        among = groups if known.all() else permuted_groups(keys[known], n_new)
+        terms = head_scores(head, scores[at], codes[at])
+        interactions = Interactions.of(terms, among)
+        statistics, gain = interactions.tested(range(terms.gradients.shape[1]))
+        line = Line(CONCEPT, name, n_new, "annotations", gain / n_new)
+        found.add(line, statistics)
+
+
+# --- Meaning --------------------------------------------------------------------------
+
+
+def _meaning(
+    found: GroupTests, rows: BothRows, groups: torch.Tensor, *, has_concepts: bool
+) -> None:
+    """Test whether concepts say of the label what they said in training."""
+    assert rows.labels is not None
+    names, is_new = rows.heads.names, rows.is_new
+    n_new = int(is_new.sum())
+    of_group = rows.labels[torch.from_numpy(is_new)]
+    columns, owners, uses = _concept_columns(rows, has_concepts=has_concepts)
+    if len(of_group.unique()) < 2:
+        for j, name in enumerate(names):
+            reason = "all labels of the group are the same"
+            found.add(Line(MEANING, name, n_new, uses[j], reason=reason))
+        return
+    penalty = min(_PENALTY, 1 / rows.heads.C)
+    terms = label_scores(columns, rows.labels, len(rows.heads.classes), penalty)
+    n_directions = terms.gradients.shape[1] // (columns.shape[1] + 1)
+    of_parameter = np.repeat([*owners, -1], n_directions)  # the constant is last
+    interactions = Interactions.of(terms, groups)
+    for j, name in enumerate(names):
+        own = of_parameter == j
+        reason = _not_varying(columns[:, np.flatnonzero(np.array(owners) == j)], is_new)
+        if reason:
+            found.add(Line(MEANING, name, n_new, uses[j], reason=reason))
+            continue
+        statistics, gain = interactions.tested(
+            np.flatnonzero(own).tolist(), np.flatnonzero(~own).tolist()
+        )
+        found.add(Line(MEANING, name, n_new, uses[j], gain / n_new), statistics)
+
+
+def _not_varying(columns: torch.Tensor, is_new: np.ndarray) -> str:
+    """Return why the meaning of a concept cannot be seen; "" if it can."""
+    for rows, where in ((~is_new, "training"), (is_new, "the group")):
+        part = columns[torch.from_numpy(rows)]
+        if not part.numel() or float((part - part[0]).abs().max()) == 0:
+            return f"one value in {where}"
+    return ""
+
+
+def _concept_columns(
+    rows: BothRows, *, has_concepts: bool
+) -> tuple[torch.Tensor, list[int], list[str]]:
+    """Return what concepts say of every row, the concept of every column, and by what.
+
+    Where people annotated, it is what they say. The column that says where they did
+    belongs to no concept: -1.
+    """
+    columns, owners, uses = [], [], []
+    for j, head in enumerate(rows.stack.heads):
+        known = rows.annotated[:, j]
+        shares = [
+            float(known[torch.from_numpy(part)].double().mean())
+            for part in (rows.is_new, ~rows.is_new)
+        ]
+        is_used = has_concepts and abs(shares[0] - shares[1]) <= _SAME_SHARE
+        is_used = is_used and shares[0] > 0
+        part = _values(head, rows.scores[j], rows.codes[:, j], known & is_used)
+        columns.append(part)
+        owners += [j] * part.shape[1]
+        uses.append("annotations" if is_used else "predictions")
+        if is_used and not known.all():
+            columns.append(known.double()[:, None])
+            owners.append(-1)
+    return torch.cat(columns, dim=1), owners, uses
+
+
+def _values(
+    head: Head, scores: torch.Tensor, codes: torch.Tensor, known: torch.Tensor
+) -> torch.Tensor:
+    """Return values of a concept as columns, known ones in place of predictions."""
+    said = head.probabilities(scores)
+    if not head.is_categorical:
+        said = torch.where(known[:, None], codes[:, None], said)
+        return (said - said.mean()) / said.std().clamp_min(torch.finfo().eps)
+    if not head.n_scores:
+        return scores
+    one_hot = torch.nn.functional.one_hot(codes.long(), said.shape[1]).to(said)
+    said = torch.where(known[:, None], one_hot, said)
+    contrasts = SoftmaxHead(said.shape[1]).contrasts(said)
+    return said[:, 1:] if said.shape[1] == 2 else said @ contrasts.T
+
+
+# --- All groups together --------------------------------------------------------------
+
+
+def frame_of(tests: dict[object, GroupTests], alpha: float) -> pd.DataFrame:
+    """Return a line for each test of all groups, the most certain first.
+
+    The q-value is the share of permutations in which any test of the report is as
+    surprising (Westfall and Young, 1993), so that it holds for all of them together.
+    """
+    surprises = {group: surprise(each.tested()) for group, each in tests.items()}
+    largest = [s.max(axis=1) for s in surprises.values() if s.size]
+    highest = np.max(largest, axis=0) if largest else np.empty(0)
+    lines = []
+    for group, each in tests.items():
+        p_values = iter(permutation_p(each.tested()))
+        sizes = iter(surprises[group][0] if surprises[group].size else [])
+        for line, statistics in zip(each.lines, each.statistics, strict=True):
+            known = (np.nan, np.nan, np.nan, -1.0)
+            if statistics is not None:
+                size = float(next(sizes))
+                reached = float((highest >= size * (1 - 1e-9)).mean())
+                known = (float(statistics[0]), float(next(p_values)), reached, size)
+            lines.append(
+                {
+                    "part": line.part,
+                    "group": group,
+                    "concept": line.concept,
+                    "statistic": known[0],
+                    "effect": line.effect,
+                    "p_value": known[1],
+                    "q_value": known[2],
+                    "found": bool(known[2] <= alpha),
+                    "n_rows": line.n_rows,
+                    "uses": line.uses,
+                    "reason": line.reason,
+                    "surprise": known[3],
+                }
+            )
+    frame = pd.DataFrame(lines)
+    named = ~frame["concept"].isin([ALL_CONCEPTS, FEATURES])
+    # Where a concept is found, what is said of all of them together adds little.
+    is_named = frame["found"] & named
+    key = ["part", "group"]
+    has_named = is_named.groupby([frame[k] for k in key]).transform("any")
+    rank = np.select([frame["found"] & (named | ~has_named), frame["found"]], [0, 1], 2)
+    order = np.lexsort([-frame["surprise"], rank])
+    return frame.iloc[order].reset_index(drop=True).drop(columns="surprise")

@@ -1,0 +1,205 @@
+"""What drift was found between training rows and new rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from .plots import COLORS, HATCHES, axes, check_drawn, show_as_text, shorten
+from .shown import Shown
+from .words import how_many
+
+PARTS = {
+    "inputs": "inputs moved",
+    "concept": "concept head is stale",
+    "meaning": "concept means something else",
+}
+_LONG = 30  # characters of a name in a plot
+
+
+class Behind(Protocol):
+    """What can be asked of the rows behind a report."""
+
+    def rows(self, findings: pd.DataFrame, n_rows: int) -> pd.DataFrame:
+        """Return training rows that carry findings."""
+
+    def remedies(self, findings: pd.DataFrame, **arguments: Any) -> pd.DataFrame:
+        """Return what remedies do on held-out new rows."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DriftReport(Shown):
+    """Which part of a model no longer fits new rows, by group and concept.
+
+    What :func:`drift_report` returns. Three parts are kept apart, because each needs
+    another remedy: "inputs", the texts are others; "concept", the texts are read
+    otherwise by people than by the concept's head; "meaning", the concept says
+    something else of the label.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        A line for each test, the most certain finding first, then what was not found,
+        the most surprising first. Columns:
+
+        - part: "inputs", "concept" or "meaning";
+        - group: of the new rows;
+        - concept: its name; "all" for the activations of all concepts together, and
+          "features" for what the concepts are read from;
+        - statistic: 0 or more; comparable only among tests of the same kind;
+        - effect: for inputs, the area under the ROC curve of a classifier that tells
+          new rows from training rows (0.5 = not at all, 1 = always); for the other
+          parts, what the log-likelihood of the group's rows would gain if the group
+          had its own terms (nats per row; 0 = nothing);
+        - p_value: of this test alone, by permuting groups;
+        - q_value: probability that without any drift *any* test of the report is as
+          surprising;
+        - found: whether the q-value is at most `alpha`;
+        - n_rows: rows of the group that speak;
+        - uses: whether "predictions", "annotations" or "features" were compared;
+        - reason: why there is no test, whose numbers are NaN then; "" if there is one.
+    alpha : float
+        Probability of a false alarm anywhere in the report.
+    groups : list
+        Groups of the new rows, in order.
+    n_training, n_new, n_permutations : int
+    """
+
+    __module__ = "skclif"
+
+    frame: pd.DataFrame
+    alpha: float
+    groups: list[Any]
+    n_training: int
+    n_new: int
+    n_permutations: int
+    _behind: Behind | None = field(default=None, repr=False)
+
+    @property
+    def findings(self) -> pd.DataFrame:
+        """The lines of `frame` that were found, the most certain first."""
+        return self.frame[self.frame["found"]].reset_index(drop=True)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a line for each test, as in `frame`."""
+        return self.frame.copy()
+
+    def plot(self, *, ax: Any = None) -> DriftDisplay:
+        """Draw how certain each test is, for each concept.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        Returns
+        -------
+        display : DriftDisplay
+            The drawing, with its attributes.
+        """
+        return DriftDisplay(self).plot(ax=ax)
+
+    def _table(self) -> pd.DataFrame:
+        shown = self.findings if len(self.findings) else self.frame
+        columns = ["part", "group", "concept", "effect", "q_value"]
+        return shown[columns].round(4)
+
+    def __repr__(self) -> str:
+        """Return one line: what was compared, and what was found first."""
+        n_groups = len(self.groups)
+        of = f" in {how_many(n_groups, 'group')}" if n_groups > 1 else ""
+        about = (
+            f"{how_many(self.n_new, 'new row')}{of} against "
+            f"{how_many(self.n_training, 'training row')}"
+        )
+        findings = self.findings
+        if not len(findings):
+            return f"<DriftReport on {about}: no drift found>"
+        first = findings.iloc[0]
+        where = f" in {first['group']!r}" if n_groups > 1 else ""
+        more = f", {len(findings) - 1} more" if len(findings) > 1 else ""
+        return (
+            f"<DriftReport on {about}: {PARTS[first['part']]}: {first['concept']!r}"
+            f"{where}{more}>"
+        )
+
+
+class DriftDisplay:
+    """A drawing of a report on drift: how certain each test is, for each concept.
+
+    Bars are ``-log10`` of q-values. Those that reach the dashed line were found.
+
+    Parameters
+    ----------
+    report : DriftReport
+        What :func:`drift_report` returned.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    bars_ : dict of str to matplotlib BarContainer
+        By part.
+
+    See Also
+    --------
+    drift_report : Computes what is drawn.
+    """
+
+    __module__ = "skclif"
+
+    def __init__(self, report: DriftReport):
+        check_drawn(self, "report", report, DriftReport, "drift_report")
+        self.report = report
+
+    def plot(self, *, ax: Any = None) -> DriftDisplay:
+        """Draw the most certain group of every concept and part.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        Returns
+        -------
+        display : DriftDisplay
+            This object, with its attributes.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        frame = self.report.frame.dropna(subset="q_value")
+        names = list(dict.fromkeys(frame["concept"]))
+        parts = [part for part in PARTS if (frame["part"] == part).any()]
+        ax = axes(
+            self, ax, size=(7, 1.4 + 0.3 * len(names) * max(1, len(parts)) ** 0.5)
+        )
+        self.ax_, self.figure_, self.bars_ = ax, ax.figure, {}
+        height = 0.8 / max(1, len(parts))
+        for k, part in enumerate(parts):
+            best = frame[frame["part"] == part].groupby("concept")["q_value"].min()
+            at = [n for n, name in enumerate(names) if name in best.index]
+            lengths = [-np.log10(best[names[n]]) for n in at]
+            places = [n + (k - (len(parts) - 1) / 2) * height for n in at]
+            self.bars_[part] = ax.barh(
+                places,
+                lengths,
+                height,
+                color=COLORS[k],
+                hatch=HATCHES[k],
+                label=PARTS[part],
+            )
+        ax.axvline(-np.log10(self.report.alpha), color="0.3", linestyle="--")
+        ax.set_yticks(range(len(names)), [shorten(name, _LONG) for name in names])
+        show_as_text(ax.get_yticklabels())
+        ax.invert_yaxis()
+        ax.set_xlabel("certainty: -log10 of the q-value (dashed: found)")
+        ax.legend(frameon=False)
+        ax.spines[["top", "right"]].set_visible(False)
+        return self
