@@ -31,9 +31,9 @@ NAMELESS = ("all", "features")  # what tests of inputs are of, besides one conce
 SILENT = ("unknown", "no")  # values that say that the text says nothing
 TILT = 0.5  # standard deviations by which the concept's score moves
 RATE = 0.3  # of annotations that are replaced
-# Fewer rows of a batch with a second value, or fewer changed labels, cannot be told
-# from chance.
-FEWEST, FEWEST_LABELS = 0.05, 0.03
+# What cannot be told from chance in a batch of some hundred rows: a value in so few of
+# them, or labels that so little speaks for (nats a row).
+FEWEST, LEAST_COST = 0.05, 0.04
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,11 @@ class Meaning:
         before, after = self.probabilities(concept)
         return float(np.abs(before - after).sum(axis=1).mean() / 2)
 
+    def cost(self, concept):
+        """Return what the reversal costs who does not know of it, in nats a row."""
+        before, after = self.probabilities(concept)
+        return float((after * np.log(after / before)).sum(axis=1).mean())
+
 
 def reverse_meaning(rows, meaning, at, concept, rng):
     """Return rows whose labels are what they are if a concept means the opposite.
@@ -174,7 +179,7 @@ def eligible(rows, meaning):
     """Return the concepts in which drift of each kind can be told from chance.
 
     The second most frequent value must be in `FEWEST` of the rows; for "meaning",
-    reversing the concept must also change `FEWEST_LABELS` of the labels.
+    reversing the concept must also cost `LEAST_COST`.
     """
     shares = {name: values.value_counts() for name, values in rows.concepts.items()}
     often = [
@@ -182,5 +187,5 @@ def eligible(rows, meaning):
         for name, counts in shares.items()
         if len(counts) > 1 and counts.iloc[1] >= FEWEST * len(rows)
     ]
-    means = [name for name in often if meaning.changed(name) >= FEWEST_LABELS]
+    means = [name for name in often if meaning.cost(name) >= LEAST_COST]
     return {"inputs": often, "concept": often, "meaning": means}

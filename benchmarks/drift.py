@@ -29,8 +29,8 @@ from skclif import (
 from ._drift_nhs import MODELS, by_theme, measure
 from ._drift_plants import (
     FEWEST,
-    FEWEST_LABELS,
     KINDS,
+    LEAST_COST,
     NAMELESS,
     RATE,
     SETS,
@@ -237,8 +237,9 @@ def write_planted(store, options):
         "value. meaning: where it says something, its terms in a model of the label, "
         "given annotations, change their sign, and as few labels change as that needs.",
         "Concepts: those whose second most frequent value is in at least "
-        f"{FEWEST:.0%} of the rows; for meaning, those of which the reversal changes "
-        f"at least {FEWEST_LABELS:.0%} of the labels.",
+        f"{FEWEST:.0%} of the rows; for meaning, those of which the reversal costs at "
+        f"least {LEAST_COST:g} nats a row. Weaker ones cannot be told from chance in "
+        "a batch.",
         "First: the first row of the report that names a concept is a finding, and has "
         "the right part, concept and batch. Found: it is among the findings. Others: "
         "findings of another part or concept, the mean; corrupted annotations do tell "
