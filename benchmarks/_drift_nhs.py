@@ -194,11 +194,17 @@ def _loss(clf, inputs, y):
 
 
 def summary(frame, kind):
-    """Return how many concepts of a part are findings, and the first of them."""
-    own = frame[(frame["part"] == kind) & ~frame["concept"].isin(NAMELESS)]
+    """Return how many concepts of a part are findings, and the first, in words."""
+    frame = frame[frame["part"] == kind]
+    own = frame[~frame["concept"].isin(NAMELESS)]
     found = own[own["found"]]
-    first = "" if found.empty else f", first {found['concept'].iloc[0]}"
-    return f"{len(found)} of {len(own)}{first}"
+    words = f"{len(found)} of {len(own)}"
+    if not found.empty:
+        words += f", first {found['concept'].iloc[0]}"
+    # Of the meaning of all concepts together: how frequent labels are besides.
+    if kind == "meaning" and frame["found"][frame["concept"] == "all"].any():
+        words += "; and labels are more or less frequent"
+    return words
 
 
 def by_theme(tests):
@@ -211,11 +217,9 @@ def by_theme(tests):
     shown["where"] = shown["case"] + ": " + shown["group"].astype(str)
     names = list(dict.fromkeys(shown["where"]))
     table = shown.pivot(index=["part", "concept"], columns="where", values="effect")
-    concepts = list(dict.fromkeys(shown.sort_index()["concept"]))
-    lines = []
-    for kind in KINDS:
-        own = table.loc[kind].reindex(concepts)[names]
-        for concept, values in own.iterrows():
-            cells = [None if pd.isna(value) else float(value) for value in values]
-            lines.append([kind, concept, *cells])
-    return names, lines
+    themes = list(dict.fromkeys(shown["concept"]))
+    table = table.reindex(pd.MultiIndex.from_product([KINDS, themes]))[names]
+    return names, [
+        [*key, *(None if pd.isna(value) else float(value) for value in values)]
+        for key, values in table.iterrows()
+    ]

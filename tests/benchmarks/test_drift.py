@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks._drift_nhs import CASES, MODELS, by_theme, losses, summary
 from benchmarks._drift_plants import (
     RATE,
     SILENT,
@@ -165,6 +166,61 @@ def test_the_first_row_that_names_a_concept_decides(
     )
     assert (told["others"], told["first"]) == (others, first)
     assert told["elsewhere"] == sum(line[1] != DRIFTED for line in lines)
+
+
+# --- Comments of patients -------------------------------------------------------------
+
+
+ABOUT = pd.DataFrame(
+    {
+        "trust": ["NHFT", "NHFT", "NEAS", "NEAS", "NHFT"],
+        "question": ["improve", "good", "improve", "why", "good"],
+        "quarter": ["2021Q3", "2021Q4", "2022Q1", "2022Q4", None],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "new"),
+    [
+        ("question", [0, 2, 3], [1, 4]),
+        ("question, one trust", [0], [1, 4]),
+        ("trust", [0, 1, 4], [2, 3]),
+        ("trust, one question", [0], [2]),
+        ("quarter", [0, 1], [2]),
+        ("quarter, one trust", [], [2]),
+    ],
+)
+def test_cases_hold_the_other_columns(name, train, new):
+    (case,) = [case for case in CASES if case.name == name]
+    assert [rows.tolist() for rows in case.rows(ABOUT)] == [train, new]
+
+
+def test_findings_in_words_and_by_theme():
+    found = frame(
+        ("meaning", "B", "all", True),
+        ("meaning", "B", "noise", True),
+        ("meaning", "B", "food", True),
+        ("meaning", "B", "price", False),
+        ("inputs", "B", "all", True),
+        ("inputs", "B", "food", False),
+    )
+    words = "2 of 3, first noise; and labels are more or less frequent"
+    assert summary(found, "meaning") == words
+    assert summary(found, "inputs") == "0 of 1"
+    names, lines = by_theme(found.assign(case="trust"))
+    assert names == ["trust: B"]
+    cells = {(part, theme): value for part, theme, value in lines}
+    assert cells["meaning", "noise"] == cells["meaning", "food"] == 0.5
+    assert cells["meaning", "price"] is cells["inputs", "food"] is None
+
+
+def test_who_knows_a_group_predicts_it_better(rows):
+    """Labels of the group are turned around: only its own rows tell that."""
+    train, own = (rows.take(np.arange(*at)) for at in ((0, 300), (300, 500)))
+    found = losses(train, replace(own, y=own.y.max() - own.y))
+    for model in MODELS:
+        assert found[f"{model}, with rows of it"] < found[model] - 0.1
 
 
 # --- A split by time ------------------------------------------------------------------
