@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from .plots import COLORS, HATCHES, axes, check_drawn, show_as_text, shorten
+from .plots import COLORS, HATCHES, axes, check_drawn, shorten, show_as_text
 from .shown import Shown
 from .words import how_many
 
@@ -48,8 +47,9 @@ class DriftReport(Shown):
 
         - part: "inputs", "concept" or "meaning";
         - group: of the new rows;
-        - concept: its name; "all" for the activations of all concepts together, and
-          "features" for what the concepts are read from;
+        - concept: its name; "all" for the activations of all concepts together, or
+          for meaning, labels that are more or less frequent than the concepts explain;
+          and "features" for what the concepts are read from;
         - statistic: 0 or more; comparable only among tests of the same kind;
         - effect: for inputs, the area under the ROC curve of a classifier that tells
           new rows from training rows (0.5 = not at all, 1 = always); for the other

@@ -6,8 +6,8 @@ groups is a column of one matrix, and no model is fitted again.
 - Inputs: the linear discriminant of new against training rows.
 - Heads, and the meaning of concepts: score tests of the interactions of the group with
   the parameters of a model that is fitted to all rows together. What the parameters
-  themselves and nuisance interactions explain is projected out. The statistic is divided
-  by the variance that the rows show, so that it stays valid where inputs moved.
+  themselves and nuisance interactions explain is projected out. The statistic is
+  divided by the variance that the rows show, so that it stays valid where inputs moved.
 
 See Eqs. (60) to (64) of docs/mathematics.rst.
 """
@@ -175,10 +175,13 @@ class Scores:
     gradients : Tensor of shape (n_rows, n_parameters)
     information : Tensor of shape (n_rows, n_parameters, n_parameters)
         Minus the second derivative.
+    parameters : Tensor of shape (n_parameters,), or None
+        Of the model, where they say what a change would be like.
     """
 
     gradients: Tensor
     information: Tensor
+    parameters: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,10 @@ class Interactions:
         )
 
     def tested(
-        self, tested: Sequence[int], nuisance: Sequence[int] = ()
+        self,
+        tested: Sequence[int],
+        nuisance: Sequence[int] = (),
+        direction: Tensor | None = None,
     ) -> tuple[np.ndarray, float]:
         """Return score statistics of some interactions, given nuisance ones.
 
@@ -230,11 +236,13 @@ class Interactions:
         ----------
         tested, nuisance : sequence of int
             Parameters.
+        direction : Tensor of shape (n_tested,), default=None
+            Where to look by itself, too.
 
         Returns
         -------
-        statistics : ndarray of shape (n_groups,)
-            By the variance that the rows show.
+        statistics : ndarray of shape (n_groups, 1) or (n_groups, 2)
+            By the variance that the rows show; then that of the direction.
         gain : float
             About what the log-likelihood of the first group's rows would gain if it had
             the tested interactions.
@@ -246,10 +254,15 @@ class Interactions:
             among = _regular(info[:, out][:, :, out])
             left[:, :, out] = -torch.linalg.solve(among, info[:, out][:, :, keep]).mT
         scores = (left @ u[:, :, None])[:, :, 0]
-        statistics = _quadratic(scores, _regular(left @ variance @ left.mT))
+        shown = left @ variance @ left.mT
+        statistics = [_quadratic(scores, _regular(shown))]
+        if direction is not None and direction.any():
+            along = direction / direction.norm()
+            spread = along @ shown @ along + _LEAST_INFORMATION
+            statistics.append((scores @ along) ** 2 / spread)
         first = left[:1]
         gain = _quadratic(scores[:1], _regular(first @ info[:1] @ first.mT))
-        return statistics.numpy(), float(gain[0]) / 2
+        return torch.stack(statistics, dim=1).numpy(), float(gain[0]) / 2
 
 
 def _regular(matrices: Tensor) -> Tensor:
@@ -455,7 +468,8 @@ def label_scores(
     products = inputs[:, :, None, None, None] * inputs[:, None, None, :, None]
     information = products * curvature[:, None, :, None, :]
     n = inputs.shape[1] * directions.shape[1]
-    return Scores(gradients.flatten(1), information.reshape(-1, n, n))
+    parameters = (fitted.T @ directions).flatten()
+    return Scores(gradients.flatten(1), information.reshape(-1, n, n), parameters)
 
 
 def _main_directions(weights: Tensor, columns: Tensor) -> Tensor:
@@ -472,9 +486,9 @@ def surprise(statistics: np.ndarray) -> np.ndarray:
     """Return about ``-log p`` of statistics, (1 + n_permutations, n_tests).
 
     It makes tests of different size comparable, and orders those that no permutation
-    reaches. Cube roots of sums of squares are nearly normal (Wilson and Hilferty); their
-    centre and spread are quantiles over the permutations and the observed groups alike,
-    so that comparisons with the permutations stay exact.
+    reaches. Cube roots of sums of squares are nearly normal (Wilson and Hilferty);
+    their centre and spread are quantiles over the permutations and the observed groups
+    alike, so that comparisons with the permutations stay exact.
     """
     roots = np.cbrt(statistics)
     middle, high = np.quantile(roots, [0.5, _HIGH], axis=0)
@@ -485,8 +499,6 @@ def surprise(statistics: np.ndarray) -> np.ndarray:
     return found
 
 
-def permutation_p(statistics: np.ndarray) -> np.ndarray:
-    """Return the share of permutations, the observed included, that reach the first."""
-    reached = statistics >= statistics[:1] * (1 - _RANK)
-    p: np.ndarray = reached.mean(axis=0)
-    return p
+def share_reaching(first: float, permuted: np.ndarray) -> float:
+    """Return the share of permutations, the observed included, that reach it."""
+    return float((permuted >= first * (1 - _RANK)).mean())

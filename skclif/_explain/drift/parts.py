@@ -14,8 +14,8 @@ from ...numerics.drift import (
     head_scores,
     label_scores,
     permutation_keys,
-    permutation_p,
     permuted_groups,
+    share_reaching,
     surprise,
     told_apart,
     whitened,
@@ -60,27 +60,30 @@ class Line:
 
 @dataclass(eq=False)
 class GroupTests:
-    """All tests of one group, with the statistics of all permutations.
+    """All tests of one group, and how surprising they are in all permutations.
 
     Attributes
     ----------
     lines : list of Line
-    statistics : list of ndarray of shape (1 + n_permutations,), or None
-        One for each line; None where there is no test.
+    statistics : list of float
+        NaN where there is no test.
+    surprises : list of ndarray of shape (1 + n_permutations,), or None
+        That of the observed group first.
     """
 
     lines: list[Line] = field(default_factory=list)
-    statistics: list[np.ndarray | None] = field(default_factory=list)
+    statistics: list[float] = field(default_factory=list)
+    surprises: list[np.ndarray | None] = field(default_factory=list)
 
     def add(self, line: Line, statistics: np.ndarray | None = None) -> None:
-        """Add a test."""
+        """Add a test with its statistics, (1 + n_permutations, n_ways_to_look)."""
         self.lines.append(line)
-        self.statistics.append(statistics)
-
-    def tested(self) -> np.ndarray:
-        """Return the statistics of the tests there are, (1 + n_permutations, n)."""
-        found = [each for each in self.statistics if each is not None]
-        return np.column_stack(found) if found else np.empty((0, 0))
+        if statistics is None:
+            self.statistics.append(np.nan)
+            self.surprises.append(None)
+            return
+        self.statistics.append(float(statistics[0, 0]))
+        self.surprises.append(surprise(statistics).max(axis=1))
 
 
 def compare_group(
@@ -123,7 +126,9 @@ def _too_few(found: GroupTests, rows: BothRows, n_new: int, has_concepts: bool) 
     for part in parts:
         for name in rows.heads.names:
             found.add(Line(part, name, n_new, reason=reason))
-    found.add(Line(INPUTS, ALL_CONCEPTS, n_new, reason=reason))
+    for part in parts:
+        if part != CONCEPT:
+            found.add(Line(part, ALL_CONCEPTS, n_new, reason=reason))
     found.add(Line(INPUTS, FEATURES, n_new, reason=reason))
 
 
@@ -163,7 +168,7 @@ def _inputs(
             found.add(line)
             continue
         effect = told_apart(part, rows.is_new, folds)
-        found.add(Line(INPUTS, name, n_new, uses, effect), statistics[:, k])
+        found.add(Line(INPUTS, name, n_new, uses, effect), statistics[:, [k]])
 
 
 def _said(head: Head, scores: torch.Tensor) -> torch.Tensor:
@@ -221,9 +226,9 @@ def _meaning(
     of_group = rows.labels[torch.from_numpy(is_new)]
     columns, owners, uses = _concept_columns(rows, has_concepts=has_concepts)
     if len(of_group.unique()) < 2:
-        for j, name in enumerate(names):
-            reason = "all labels of the group are the same"
-            found.add(Line(MEANING, name, n_new, uses[j], reason=reason))
+        reason = "all labels of the group are the same"
+        for name, by in zip([*names, ALL_CONCEPTS], [*uses, ""], strict=True):
+            found.add(Line(MEANING, name, n_new, by, reason=reason))
         return
     penalty = min(_PENALTY, 1 / rows.heads.C)
     terms = label_scores(columns, rows.labels, len(rows.heads.classes), penalty)
@@ -237,9 +242,15 @@ def _meaning(
             found.add(Line(MEANING, name, n_new, uses[j], reason=reason))
             continue
         statistics, gain = interactions.tested(
-            np.flatnonzero(own).tolist(), np.flatnonzero(~own).tolist()
+            np.flatnonzero(own).tolist(),
+            np.flatnonzero(~own).tolist(),
+            None if terms.parameters is None else terms.parameters[own],
         )
         found.add(Line(MEANING, name, n_new, uses[j], gain / n_new), statistics)
+    # The group's own constant: other shares of labels than the concepts explain.
+    statistics, gain = interactions.tested(range(len(own))[-n_directions:])
+    line = Line(MEANING, ALL_CONCEPTS, n_new, "labels", gain / n_new)
+    found.add(line, statistics)
 
 
 def _not_varying(columns: torch.Tensor, is_new: np.ndarray) -> str:
@@ -303,41 +314,37 @@ def frame_of(tests: dict[object, GroupTests], alpha: float) -> pd.DataFrame:
     The q-value is the share of permutations in which any test of the report is as
     surprising (Westfall and Young, 1993), so that it holds for all of them together.
     """
-    surprises = {group: surprise(each.tested()) for group, each in tests.items()}
-    largest = [s.max(axis=1) for s in surprises.values() if s.size]
-    highest = np.max(largest, axis=0) if largest else np.empty(0)
+    sizes = [s for each in tests.values() for s in each.surprises if s is not None]
+    highest = np.max(sizes, axis=0) if sizes else np.empty(0)
     lines = []
     for group, each in tests.items():
-        p_values = iter(permutation_p(each.tested()))
-        sizes = iter(surprises[group][0] if surprises[group].size else [])
-        for line, statistics in zip(each.lines, each.statistics, strict=True):
-            known = (np.nan, np.nan, np.nan, -1.0)
-            if statistics is not None:
-                size = float(next(sizes))
-                reached = float((highest >= size * (1 - 1e-9)).mean())
-                known = (float(statistics[0]), float(next(p_values)), reached, size)
+        for line, statistic, sizes_of in zip(
+            each.lines, each.statistics, each.surprises, strict=True
+        ):
+            size, p_value, q_value = -1.0, np.nan, np.nan
+            if sizes_of is not None:
+                size = float(sizes_of[0])
+                p_value = share_reaching(size, sizes_of)
+                q_value = share_reaching(size, highest)
             lines.append(
                 {
                     "part": line.part,
                     "group": group,
                     "concept": line.concept,
-                    "statistic": known[0],
+                    "statistic": statistic,
                     "effect": line.effect,
-                    "p_value": known[1],
-                    "q_value": known[2],
-                    "found": bool(known[2] <= alpha),
+                    "p_value": p_value,
+                    "q_value": q_value,
+                    "found": q_value <= alpha,
                     "n_rows": line.n_rows,
                     "uses": line.uses,
                     "reason": line.reason,
-                    "surprise": known[3],
+                    "surprise": size,
                 }
             )
     frame = pd.DataFrame(lines)
     named = ~frame["concept"].isin([ALL_CONCEPTS, FEATURES])
-    # Where a concept is found, what is said of all of them together adds little.
-    is_named = frame["found"] & named
-    key = ["part", "group"]
-    has_named = is_named.groupby([frame[k] for k in key]).transform("any")
-    rank = np.select([frame["found"] & (named | ~has_named), frame["found"]], [0, 1], 2)
+    # What is said of all concepts together adds little to what is said of one.
+    rank = np.select([frame["found"] & named, frame["found"]], [0, 1], 2)
     order = np.lexsort([-frame["surprise"], rank])
     return frame.iloc[order].reset_index(drop=True).drop(columns="surprise")

@@ -1,4 +1,4 @@
-"""The report on drift: which inputs moved, which head is stale, what means otherwise."""
+"""The report on drift: its arguments, its tests, and what is asked of it later."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def drift_report(
     train_groups: ArrayLike | None = None,
     train_time: ArrayLike | None = None,
     n_permutations: int = 999,
-    alpha: float = 0.02,
+    alpha: float = 0.05,
     random_state: int | np.random.RandomState | None = None,
 ) -> DriftReport:
     """Say which part of a model no longer fits new rows, and which concept.
@@ -73,7 +73,7 @@ def drift_report(
         groups that remedies drop or weight. They do not change the tests.
     n_permutations : int, default=999
         Number of permutations of the groups, at least 99.
-    alpha : float, default=0.02
+    alpha : float, default=0.05
         Probability of a false alarm anywhere in the report, if nothing drifted.
     random_state : int, RandomState instance or None, default=None
         Draws the permutations.

@@ -193,7 +193,7 @@ def _refuse_undefined(scores: torch.Tensor) -> None:
     undefined = ~scores.isfinite().all(dim=1)
     if undefined.any():
         raise ValueError(
-            f"Training row {int(undefined.nonzero()[0])} cannot be left out: it carries "
-            "all the curvature of a concept head to working precision. Lower its "
+            f"Training row {int(undefined.nonzero()[0])} cannot be left out: it "
+            "carries all the curvature of a concept head to working precision. Lower its "
             "weight, or lower concept_C."
         )
