@@ -208,18 +208,32 @@ def summary(frame, kind):
 
 
 def by_theme(tests):
-    """Return a line for each part and concept: the effects of findings, by group.
+    """Return the effects of findings: names of groups, and a line for each theme.
 
     A test that is no finding, or that there is not, is None.
     """
-    shown = tests[~tests["concept"].isin(NAMELESS)].copy()
-    shown["effect"] = shown["effect"].where(shown["found"])
-    shown["where"] = shown["case"] + ": " + shown["group"].astype(str)
-    names = list(dict.fromkeys(shown["where"]))
-    table = shown.pivot(index=["part", "concept"], columns="where", values="effect")
-    themes = list(dict.fromkeys(shown["concept"]))
-    table = table.reindex(pd.MultiIndex.from_product([KINDS, themes]))[names]
-    return names, [
+    names = tests["concept"].mask(tests["concept"] == "all", tests["part"].map(_ALL))
+    where = tests["case"] + ": " + tests["group"].astype(str)
+    effect = tests["effect"].where(tests["found"])
+    shown = pd.DataFrame(
+        {"part": tests["part"], "theme": names, "where": where, "effect": effect}
+    )
+    shown = shown[shown["theme"] != "features"]
+    table = shown.pivot(index=["part", "theme"], columns="where", values="effect")
+    groups = [
+        f"{case}: {group}"
+        for case in dict.fromkeys(tests["case"])
+        for group in sorted(set(tests["group"][tests["case"] == case]))
+    ]
+    themes = [n for n in dict.fromkeys(shown["theme"]) if n not in _ALL.values()]
+    keys = [(kind, name) for kind in KINDS for name in themes]
+    keys += [key for key in _ALL.items() if key in table.index]
+    table = table.reindex(pd.MultiIndex.from_tuples(keys))[groups]
+    return groups, [
         [*key, *(None if pd.isna(value) else float(value) for value in values)]
         for key, values in table.iterrows()
     ]
+
+
+# What tests of all concepts together are of.
+_ALL = {"inputs": "all themes together", "meaning": "labels, whatever the themes"}

@@ -208,6 +208,12 @@ def stored(store, arm=None):
     return [(key, record) for key, record in records if arm in (None, key[0])]
 
 
+def forget(store, arms):
+    """Leave out what was measured of some arms."""
+    kept = [record for record in stored(store) if record[0][0] not in arms]
+    store.write_text("".join(json.dumps(record) + "\n" for record in kept), "utf-8")
+
+
 # --- Tables ---------------------------------------------------------------------------
 
 
@@ -355,9 +361,11 @@ def write_comments(lines, tests, options):
         ["what moved", "theme", *names],
         themes,
         [
-            "inputs: how well the group is told from the training rows by the theme's "
-            "activation, .5 is not at all. concept and meaning: log-loss that the "
-            "change costs, nats a row. - is no finding."
+            "inputs: the area under the ROC curve with which the theme's activation "
+            "tells new rows from training rows; .5 is not at all. concept and meaning: "
+            "what the group's own terms would win, nats a row. Empty: no finding. "
+            "Labels, whatever the themes: they are more or less frequent than the "
+            "themes explain.",
         ],
         options=options,
     )
@@ -406,7 +414,7 @@ def main(argv=None):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     warnings.filterwarnings("ignore", category=FutureWarning)
     if not options.resume:
-        store.unlink(missing_ok=True)
+        forget(store, options.arm or list(ARMS))
     done = {json.dumps(key) for key, _ in stored(store)}
     for arm in options.arm or ARMS:
         ARMS[arm](options, store, done)

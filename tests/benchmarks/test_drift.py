@@ -21,7 +21,7 @@ from benchmarks._drift_plants import (
     reverse_meaning,
     spoken,
 )
-from benchmarks.drift import BATCHES, DRIFTED, drawn, judge
+from benchmarks.drift import BATCHES, DRIFTED, drawn, forget, judge, run, stored
 from benchmarks.tasks import in_order_of_time
 
 
@@ -208,11 +208,23 @@ def test_findings_in_words_and_by_theme():
     words = "2 of 3, first noise; and labels are more or less frequent"
     assert summary(found, "meaning") == words
     assert summary(found, "inputs") == "0 of 1"
-    names, lines = by_theme(found.assign(case="trust"))
-    assert names == ["trust: B"]
-    cells = {(part, theme): value for part, theme, value in lines}
+    other = frame(("inputs", "A", "noise", True)).assign(case="question")
+    names, lines = by_theme(pd.concat([found.assign(case="trust"), other]))
+    assert names == ["trust: B", "question: A"]
+    cells = {(part, theme): value for part, theme, value, _ in lines}
+    assert cells["inputs", "all themes together"] == 0.5
+    assert lines[-1] == ["meaning", "labels, whatever the themes", 0.5, None]
     assert cells["meaning", "noise"] == cells["meaning", "food"] == 0.5
     assert cells["meaning", "price"] is cells["inputs", "food"] is None
+
+
+def test_what_was_measured_of_an_arm_is_forgotten(tmp_path):
+    store = tmp_path / "store.jsonl"
+    forget(store, ["planted"])
+    run([(["planted", "nhs", 0], {"right": True}), (["nothing", "nhs", 0], {})], store)
+    forget(store, ["planted"])
+    assert stored(store) == [(["nothing", "nhs", 0], {})]
+    assert stored(store, "planted") == []
 
 
 def test_who_knows_a_group_predicts_it_better(rows):
