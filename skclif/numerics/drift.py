@@ -482,17 +482,29 @@ def _main_directions(weights: Tensor, columns: Tensor) -> Tensor:
 # --- How surprising a statistic is ----------------------------------------------------
 
 
-def surprise(statistics: np.ndarray) -> np.ndarray:
+def surprise(statistics: np.ndarray, freedom: np.ndarray | None = None) -> np.ndarray:
     """Return about ``-log p`` of statistics, (1 + n_permutations, n_tests).
 
     It makes tests of different size comparable, and orders those that no permutation
-    reaches. Cube roots of sums of squares are nearly normal (Wilson and Hilferty);
-    their centre and spread are quantiles over the permutations and the observed groups
-    alike, so that comparisons with the permutations stay exact.
+    reaches. Cube roots of sums of squares are nearly normal (Wilson and Hilferty).
+    Without degrees of freedom, their centre and spread are quantiles over the
+    permutations and the observed groups alike, so that comparisons with the
+    permutations stay exact.
+
+    Parameters
+    ----------
+    statistics : ndarray of shape (1 + n_permutations, n_tests)
+    freedom : ndarray of shape (n_tests,), default=None
+        Degrees of freedom, if the statistics are those of chi-square.
     """
-    roots = np.cbrt(statistics)
-    middle, high = np.quantile(roots, [0.5, _HIGH], axis=0)
-    spread = (high - middle) / special.ndtri(_HIGH)
+    if freedom is None:
+        roots = np.cbrt(statistics)
+        middle, high = np.quantile(roots, [0.5, _HIGH], axis=0)
+        spread = (high - middle) / special.ndtri(_HIGH)
+    else:
+        roots = np.cbrt(statistics / freedom)
+        spread = np.sqrt(2 / (9 * freedom))
+        middle = 1 - spread**2
     varies = spread > 0
     z = (roots - middle) / np.where(varies, spread, 1.0)
     found: np.ndarray = np.where(varies, -special.log_ndtr(-z), 0.0)

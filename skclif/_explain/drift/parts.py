@@ -75,7 +75,12 @@ class GroupTests:
     statistics: list[float] = field(default_factory=list)
     surprises: list[np.ndarray | None] = field(default_factory=list)
 
-    def add(self, line: Line, statistics: np.ndarray | None = None) -> None:
+    def add(
+        self,
+        line: Line,
+        statistics: np.ndarray | None = None,
+        freedom: np.ndarray | None = None,
+    ) -> None:
         """Add a test with its statistics, (1 + n_permutations, n_ways_to_look)."""
         self.lines.append(line)
         if statistics is None:
@@ -83,7 +88,7 @@ class GroupTests:
             self.surprises.append(None)
             return
         self.statistics.append(float(statistics[0, 0]))
-        self.surprises.append(surprise(statistics).max(axis=1))
+        self.surprises.append(surprise(statistics, freedom).max(axis=1))
 
 
 def compare_group(
@@ -139,42 +144,37 @@ def _inputs(
     found: GroupTests, rows: BothRows, groups: torch.Tensor, rng: np.random.Generator
 ) -> None:
     """Test whether activations moved, concept by concept and together, and features."""
-    columns = {}
-    for name, head, scores in zip(
-        rows.heads.names, rows.stack.heads, rows.scores, strict=True
-    ):
-        if head.n_scores:
-            columns[name] = torch.cat([_said(head, scores), _bounded(head, scores)], 1)
-        else:
-            columns[name] = scores
-    columns[ALL_CONCEPTS] = torch.cat(
-        [
-            _said(head, scores)
-            for head, scores in zip(rows.stack.heads, rows.scores, strict=True)
-            if head.n_scores
-        ]
-        or [groups[:, :0]],
-        dim=1,
-    )
-    columns[FEATURES] = rows.directions
+    names, heads = rows.heads.names, rows.stack.heads
+    said = [_said(head, part) for head, part in zip(heads, rows.scores, strict=True)]
+    odds = [_bounded(head, part) for head, part in zip(heads, rows.scores, strict=True)]
+    columns = {n: torch.cat(b, 1) for n, *b in zip(names, said, odds, strict=True)}
+    columns |= {ALL_CONCEPTS: torch.cat(said, dim=1), FEATURES: rows.directions}
     white = {name: whitened(part) for name, part in columns.items()}
-    statistics = discriminants(list(white.values()), groups).numpy()
+    # Scores are looked at by themselves, too: texts of another mix move them most.
+    ways = {name: [k] for k, name in enumerate(white)}
+    for k, name in enumerate(names):
+        ways[name].append(len(white) + k)
+    parts = [*white.values(), *map(whitened, odds)]
+    statistics = discriminants(parts, groups).numpy()
+    freedom = np.array([max(1, part.shape[1]) for part in parts])
     folds = rng.permutation(len(groups)) % _FOLDS
     n_new = int(rows.is_new.sum())
-    for k, (name, part) in enumerate(white.items()):
+    for name, part in white.items():
         uses = "features" if name == FEATURES else "predictions"
         if not part.shape[1]:
             line = Line(INPUTS, name, n_new, uses, reason="the same in all rows")
             found.add(line)
             continue
         effect = told_apart(part, rows.is_new, folds)
-        found.add(Line(INPUTS, name, n_new, uses, effect), statistics[:, [k]])
+        line, at = Line(INPUTS, name, n_new, uses, effect), ways[name]
+        found.add(line, statistics[:, at], freedom[at])
 
 
 def _said(head: Head, scores: torch.Tensor) -> torch.Tensor:
-    """Return what a head predicts: probabilities that are free, or a number."""
-    said = head.probabilities(scores)
-    return said[:, 1:] if head.is_categorical else said
+    """Return the probabilities of a head, but one; a number is its own score."""
+    if not head.is_categorical or not head.n_scores:
+        return scores
+    return head.probabilities(scores)[:, 1:]
 
 
 def _bounded(head: Head, scores: torch.Tensor) -> torch.Tensor:
