@@ -28,6 +28,8 @@ class Case:
     axis : {"question", "trust", "quarter"}
     train, new : tuple of str
         Values of the axis. New rows of each value are a group.
+    parted : str
+        The column by which training rows are groups that a remedy may drop.
     only : dict of str to str
         Other columns of which rows have one value alone.
     """
@@ -36,6 +38,7 @@ class Case:
     axis: str
     train: tuple[str, ...]
     new: tuple[str, ...]
+    parted: str
     only: dict[str, str] = field(default_factory=dict)
 
     def rows(self, about):
@@ -56,16 +59,20 @@ class Case:
         return "; ".join([words, *self.only.values()])
 
 
+_OTHERS = ("why", "improve", "satisfied or not")
 CASES = [
-    Case("question", "question", ("why", "improve", "satisfied or not"), ("good",)),
-    Case("question, one trust", "question", ("improve",), ("good",), {"trust": "NHFT"}),
-    Case("trust", "trust", ("NHFT",), ("NEAS",)),
+    Case("question", "question", _OTHERS, ("good",), "question"),
     Case(
-        *("trust, one question", "trust", ("NHFT",), ("NEAS",)),
+        *("question, one trust", "question", ("improve",), ("good",), "quarter"),
+        {"trust": "NHFT"},
+    ),
+    Case("trust", "trust", ("NHFT",), ("NEAS",), "question"),
+    Case(
+        *("trust, one question", "trust", ("NHFT",), ("NEAS",), "quarter"),
         {"question": "improve"},
     ),
-    Case("quarter", "quarter", _EARLY, _LATE),
-    Case("quarter, one trust", "quarter", _EARLY, _LATE, {"trust": "NEAS"}),
+    Case("quarter", "quarter", _EARLY, _LATE, "quarter"),
+    Case("quarter, one trust", "quarter", _EARLY, _LATE, "quarter", {"trust": "NEAS"}),
 ]
 
 
@@ -84,11 +91,11 @@ def measure(explain, options):
         One for each group of every case.
     tests : DataFrame
         The frames of the reports below each other, with the case and its group.
-    reports : dict of str to tuple
-        The report of every case, its training rows and its new ones.
+    remedies : DataFrame
+        What they do, by the reports, with the case.
     """
     rows, about = read_comments(options)
-    lines, frames, reports = [], [], {}
+    lines, frames, remedies = [], [], []
     for case in CASES:
         at, new_at = case.rows(about)
         train, new = with_two_values(rows.take(at), rows.take(new_at))
@@ -100,10 +107,12 @@ def measure(explain, options):
             new.y,
             concepts_new=new.concepts,
             **{"time" if case.axis == "quarter" else "groups": groups},
+            train_groups=about[case.parted].fillna("unknown").to_numpy()[at],
             n_permutations=options.n_permutations,
             random_state=0,
         )
-        reports[case.name] = report
+        done = report.remedies(random_state=0)
+        remedies.append(done.assign(case=case.name))
         frames.append(report.frame.assign(case=case.name))
         for group in np.unique(groups):
             own = report.frame[report.frame["group"] == group]
@@ -119,7 +128,7 @@ def measure(explain, options):
                 }
             )
         print(f"reported: {case.name}", flush=True)
-    return lines, pd.concat(frames, ignore_index=True), reports
+    return lines, *(pd.concat(of, ignore_index=True) for of in (frames, remedies))
 
 
 def with_two_values(train, new):
