@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,8 +26,19 @@ class Behind(Protocol):
     def rows(self, findings: pd.DataFrame, n_rows: int) -> pd.DataFrame:
         """Return training rows that carry findings."""
 
-    def remedies(self, findings: pd.DataFrame, **arguments: Any) -> pd.DataFrame:
+    def remedies(
+        self, findings: pd.DataFrame, *, n_bootstraps: int, seed: int
+    ) -> pd.DataFrame:
         """Return what remedies do on held-out new rows."""
+
+
+def _check_at_least(name: str, value: Any, least: int) -> int:
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole:
+        raise TypeError(f"{name} must be a whole number, got {value!r}.")
+    if value < least:
+        raise ValueError(f"{name}={value} must be {least} or more.")
+    return int(value)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,7 +88,7 @@ class DriftReport(Shown):
     n_training: int
     n_new: int
     n_permutations: int
-    _behind: Behind | None = field(default=None, repr=False)
+    _behind: Behind
 
     @property
     def findings(self) -> pd.DataFrame:
@@ -87,6 +98,90 @@ class DriftReport(Shown):
     def to_frame(self) -> pd.DataFrame:
         """Return a line for each test, as in `frame`."""
         return self.frame.copy()
+
+    def rows(self, n_rows: int = 10) -> pd.DataFrame:
+        """Return the training rows that carry the findings, the most harmful first.
+
+        Only findings of a concept's head or of its meaning have such rows: where inputs
+        moved, training rows are right and others are missing.
+
+        Parameters
+        ----------
+        n_rows : int, default=10
+            Maximum number for each finding.
+
+        Returns
+        -------
+        rows : DataFrame
+            A line for each label or annotation that harms: part, group and concept of
+            the finding; row (position in training); path, "label" or the concept;
+            influence, the first-order effect of its presence on a mean loss over the
+            new rows of the group (nats; positive = harmful): the loss of the concept's
+            head, or, for meaning, the loss of the label as far as it moves through this
+            concept; current, its value; train_group and train_time, if they were given;
+            and the row's text, if it has one. Harmful is not the same as wrong.
+
+        Raises
+        ------
+        TypeError
+            If `n_rows` is no whole number.
+        ValueError
+            If `n_rows` is below 1.
+        """
+        n_rows = _check_at_least("n_rows", n_rows, 1)
+        return self._behind.rows(self.findings, n_rows)
+
+    def remedies(
+        self, *, n_bootstraps: int = 1000, random_state: int | None = None
+    ) -> pd.DataFrame:
+        """Try remedies, and say what each does on new rows that did not choose it.
+
+        Each group with a finding is halved. One half chooses what is dropped, weighted,
+        corrected or fitted; the other judges it. Remedies are
+
+        - "offset": a constant for each label, for rows of the group alone;
+        - "recalibrate": a constant and a factor for the log-odds of a stale head, for
+          rows of the group alone;
+        - "relabel": annotations or labels that harm and are probably wrong get the
+          value that :meth:`ConceptInfluenceExplainer.suspect_labels` proposes, up to
+          5 % of the rows. What harms and is right is never given another value;
+        - "drop train_group" and "weight train_group", if groups or times of training
+          rows were given: the most harmful one is left out, and the most helpful one
+          counts three times.
+
+        Parameters
+        ----------
+        n_bootstraps : int, default=1000
+            Number of bootstrap samples for the intervals.
+        random_state : int, default=None
+            Halves the groups, and draws the samples.
+
+        Returns
+        -------
+        remedies : DataFrame
+            A line for each remedy: group; remedy; of, what it is about; n_changed, the
+            training values or rows that change; measure, "label log-loss" or
+            "log-loss of" a concept; chosen, the change of its mean on the half that
+            chose (nats; negative = good), which is too good to be true; change, that
+            on the other half, with the ends of its 95 % interval, low and high, which
+            pairs each row with itself; verdict, "helps" if the interval is below 0,
+            "hurts" if it is above, else "not shown to help"; n_rows that judge; and
+            reason, why there is none, "" if there is one.
+
+        Raises
+        ------
+        TypeError
+            If `n_bootstraps` or `random_state` is no whole number.
+        ValueError
+            If the report has no `y_new`, or `n_bootstraps` is below 100.
+        """
+        n_bootstraps = _check_at_least("n_bootstraps", n_bootstraps, 100)
+        if random_state is not None:
+            random_state = _check_at_least("random_state", random_state, 0)
+        seed = np.random.RandomState(random_state).randint(np.iinfo(np.int32).max)
+        return self._behind.remedies(
+            self.findings, n_bootstraps=n_bootstraps, seed=int(seed)
+        )
 
     def plot(self, *, ax: Any = None) -> DriftDisplay:
         """Draw how certain each test is, for each concept.

@@ -39,6 +39,7 @@ _RANK = 1e-9
 _POWERS = 4  # iterations towards the main directions of features
 # The model that recalibrates a head: a slight penalty, Newton steps, and their end.
 _SLIGHT, _NEWTON_STEPS, _SETTLED = 1e-3, 50, 1e-8
+_PRIOR = 1.0  # penalty of a change that is made for good
 _HIGH = 0.9  # quantile that says how far permuted statistics spread
 
 
@@ -82,10 +83,10 @@ def whitened(columns: Tensor) -> Tensor:
     centred = centred[:, scale > _RANK * (1 + columns.norm(dim=0))]
     if not centred.shape[1]:
         return centred
-    left, sizes, _ = torch.linalg.svd(
-        centred / centred.norm(dim=0), full_matrices=False
-    )
-    return left[:, sizes > _RANK * sizes[0]]
+    scaled = centred / centred.norm(dim=0)
+    left, sizes, _ = torch.linalg.svd(scaled, full_matrices=False)
+    spanning: Tensor = left[:, sizes > _RANK * sizes[0]]
+    return spanning
 
 
 def discriminants(columns: Sequence[Tensor], groups: Tensor) -> Tensor:
@@ -211,7 +212,9 @@ class Interactions:
         squares = g[:, upper[0]] * g[:, upper[1]]
         curved = rows.information[:, upper[0], upper[1]]
         summed = groups.T @ torch.cat([g, squares, curved], dim=1)
-        u, meat, info = summed.split([n, upper.shape[1], upper.shape[1]], dim=1)
+        n_pairs = upper.shape[1]
+        u, meat = summed[:, :n], summed[:, n : n + n_pairs]
+        info = summed[:, n + n_pairs :]
         meat, info = _symmetric(meat, upper, n), _symmetric(info, upper, n)
         total = rows.information.sum(dim=0)
         total.diagonal().add_(_RANK * total.diagonal().mean())
@@ -272,7 +275,8 @@ def _regular(matrices: Tensor) -> Tensor:
 
 def _quadratic(vectors: Tensor, matrices: Tensor) -> Tensor:
     solved = torch.linalg.solve(matrices, vectors[:, :, None])[:, :, 0]
-    return (vectors * solved).sum(dim=1)
+    quadratic: Tensor = (vectors * solved).sum(dim=1)
+    return quadratic
 
 
 def _symmetric(flat: Tensor, upper: Tensor, n: int) -> Tensor:
@@ -363,7 +367,7 @@ def cross_fitted_scores(
     of_training, of_new = (torch.from_numpy(each) for each in folds)
     n = len(data)
     scores = data.label_weights.new_empty(n + len(new), bottleneck.concepts.n_scores)
-    for fold in of_training.unique():
+    for fold in np.unique(folds[0]).tolist():
         rest, own = of_training != fold, (of_training == fold).nonzero()[:, 0]
         fitted, _ = fit_concepts(
             data.rows(rest.nonzero()[:, 0]),
@@ -397,18 +401,41 @@ def head_scores(head: Head, scores: Tensor, codes: Tensor) -> Scores:
     return _derivatives(head, design, design @ parameters, codes)
 
 
-def _recalibrated(head: Head, design: Tensor, codes: Tensor) -> Tensor:
+def recalibrate(head: Head, scores: Tensor, codes: Tensor, *, slope: bool) -> Tensor:
+    """Return a constant for every score, and with `slope` a factor of all, last.
+
+    Scores plus the constants, times the factor first, fit the codes best.
+    """
+    eye = torch.eye(head.n_scores, dtype=scores.dtype)
+    design = eye.expand(len(scores), -1, -1)
+    if not slope:
+        return _recalibrated(head, design, codes, scores, _PRIOR)
+    design = torch.cat([design, scores[:, :, None]], dim=2)
+    change = _recalibrated(head, design, codes, scores, _PRIOR)
+    change[-1] += 1
+    return change
+
+
+def _recalibrated(
+    head: Head,
+    design: Tensor,
+    codes: Tensor,
+    offset: Tensor | float = 0.0,
+    penalty: float = _SLIGHT,
+) -> Tensor:
     """Return the parameters by which a head fits codes best, by damped Newton steps."""
     parameters = design.new_zeros(design.shape[2])
 
     def loss(p: Tensor) -> float:
-        return float(head.loss(design @ p, codes).sum() + 0.5 * _SLIGHT * p @ p)
+        return float(head.loss(design @ p + offset, codes).sum() + penalty * p @ p / 2)
 
     for _ in range(_NEWTON_STEPS):
-        rows = _derivatives(head, design, design @ parameters, codes)
-        hessian = rows.information.sum(dim=0)
-        hessian.diagonal().add_(_SLIGHT)
-        gradient = rows.gradients.sum(dim=0) - _SLIGHT * parameters
+        scores = design @ parameters + offset
+        said = head.probabilities(scores)
+        gradient = -(head.residual(said, codes)[:, None] @ design)[:, 0].sum(dim=0)
+        gradient -= penalty * parameters
+        hessian = (design.mT @ head.curvature(said, codes) @ design).sum(dim=0)
+        hessian.diagonal().add_(penalty)
         step = torch.linalg.solve(hessian, gradient)
         size, before = 1.0, loss(parameters)
         while loss(parameters + size * step) > before and size > _RANK:
@@ -424,9 +451,8 @@ def _derivatives(head: Head, design: Tensor, scores: Tensor, codes: Tensor) -> S
     gradients = -(head.residual(said, codes)[:, None] @ design)[:, 0]
     information = design.mT @ head.curvature(said, codes) @ design
     if not head.is_categorical:  # in units of the spread of the residuals
-        spread = gradients.new_tensor(float(head.residual(said, codes).pow(2).mean()))
-        spread = spread.clamp_min(_RANK)
-        return Scores(gradients / spread.sqrt() / spread.sqrt(), information / spread)
+        spread = head.residual(said, codes).pow(2).mean().clamp_min(_RANK)
+        return Scores(gradients / spread, information / spread)
     return Scores(gradients, information)
 
 
@@ -476,7 +502,8 @@ def _main_directions(weights: Tensor, columns: Tensor) -> Tensor:
     """Return the directions of scores that columns move most, (n_scores, n)."""
     moved = weights * columns.std(dim=0)
     left, _, _ = torch.linalg.svd(moved, full_matrices=False)
-    return left[:, :_LABEL_DIRECTIONS]
+    directions: Tensor = left[:, :_LABEL_DIRECTIONS]
+    return directions
 
 
 # --- How surprising a statistic is ----------------------------------------------------

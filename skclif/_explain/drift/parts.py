@@ -225,7 +225,7 @@ def _meaning(
     n_new = int(is_new.sum())
     of_group = rows.labels[torch.from_numpy(is_new)]
     columns, owners, uses = _concept_columns(rows, has_concepts=has_concepts)
-    if len(of_group.unique()) < 2:
+    if (of_group == of_group[0]).all():
         reason = "all labels of the group are the same"
         for name, by in zip([*names, ALL_CONCEPTS], [*uses, ""], strict=True):
             found.add(Line(MEANING, name, n_new, by, reason=reason))

@@ -17,6 +17,7 @@ from .arguments import (
     check_new_groups,
     check_train_groups,
 )
+from .behind import RowsBehind
 from .parts import GroupTests, compare_group, frame_of
 from .rows import BothRows, NewRows, code_annotations
 
@@ -32,7 +33,7 @@ def drift_report(
     train_groups: ArrayLike | None = None,
     train_time: ArrayLike | None = None,
     n_permutations: int = 999,
-    alpha: float = 0.05,
+    alpha: float = 0.02,
     random_state: int | np.random.RandomState | None = None,
 ) -> DriftReport:
     """Say which part of a model no longer fits new rows, and which concept.
@@ -73,7 +74,7 @@ def drift_report(
         groups that remedies drop or weight. They do not change the tests.
     n_permutations : int, default=999
         Number of permutations of the groups, at least 99.
-    alpha : float, default=0.05
+    alpha : float, default=0.02
         Probability of a false alarm anywhere in the report, if nothing drifted.
     random_state : int, RandomState instance or None, default=None
         Draws the permutations.
@@ -161,4 +162,5 @@ def drift_report(
         rows.n_training,
         n_new,
         n_permutations,
+        RowsBehind(explainer._of_features(), new, of_new, of_training),
     )

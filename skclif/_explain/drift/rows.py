@@ -194,6 +194,6 @@ def _refuse_undefined(scores: torch.Tensor) -> None:
     if undefined.any():
         raise ValueError(
             f"Training row {int(undefined.nonzero()[0])} cannot be left out: it "
-            "carries all the curvature of a concept head to working precision. Lower its "
-            "weight, or lower concept_C."
+            "carries all the curvature of a concept head to working precision. Lower "
+            "its weight, or lower concept_C."
         )
