@@ -424,7 +424,7 @@ def comments(options, store, done):
     write_remedies(remedies, options)
 
 
-ARMS = {"planted": planted, "nothing": nothing, "comments": comments}
+ARMS = {"comments": comments, "planted": planted, "nothing": nothing}
 
 
 def main(argv=None):
