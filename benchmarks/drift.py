@@ -373,31 +373,24 @@ def write_comments(lines, tests, options):
 
 def write_remedies(remedies, options):
     """Write what remedies do, on the half of the new rows that did not choose them."""
-    lines = [
-        [
-            *(line.case, str(line.group), line.remedy, str(line.of), line.measure),
-            *(int(line.n_changed), _or_none(line.chosen), _or_none(line.change)),
-            *(_or_none(line.low), _or_none(line.high), line.verdict or line.reason),
-        ]
-        for line in remedies.itertuples()
-    ]
+    tried = remedies.dropna(subset="change")
+    columns = ["case", "group", "remedy", "of", "measure", "n_changed"]
+    columns += ["chosen", "change", "low", "high", "verdict"]
     write_table(
         "drift_nhs_remedies",
         "Comments of patients: what remedies do",
-        ["case", "new group", "remedy", "of", "measure", "changes"]
+        ["case", "new group", "remedy", "of", "measure", "changed rows or cells"]
         + ["where chosen", "change", "low", "high", "verdict"],
-        lines,
+        tried[columns].to_numpy(object).tolist(),
         [
             "Changes of log-losses, nats, negative is better: on the half of the "
             "group's rows that chose the remedy, and on the other half, with its 95 % "
-            "bootstrap interval."
+            f"bootstrap interval. {len(remedies) - len(tried)} more could not be "
+            "tried: no harmful value is probably wrong, or a value would be left "
+            "without rows."
         ],
         options=options,
     )
-
-
-def _or_none(value):
-    return None if pd.isna(value) else float(value)
 
 
 # --- The command ----------------------------------------------------------------------
