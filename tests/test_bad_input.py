@@ -39,6 +39,8 @@ from skclif import (
     ConceptBottleneckClassifier,
     ConceptContributions,
     ConceptInfluenceExplainer,
+    DriftDisplay,
+    DriftReport,
     EditComparison,
     EditDisplay,
     EditResult,
@@ -2386,6 +2388,11 @@ ELSEWHERE = {
     ("InfluenceResult", "words"): "tests/explain/test_words.py",
     ("BaselineComparison", "plot"): "tests/baselines/test_comparison.py",
     ("EditComparison", "to_dict"): "takes no argument",
+    ("DriftDisplay", "plot"): "tests/explain/test_drift.py",
+    ("DriftReport", "plot"): "tests/explain/test_drift.py",
+    ("DriftReport", "remedies"): "tests/explain/test_drift.py",
+    ("DriftReport", "rows"): "tests/explain/test_drift.py",
+    ("DriftReport", "to_frame"): "takes no argument",
     ("EditDisplay", "plot"): "tests/results/test_displays.py",
     ("InfluenceDisplay", "plot"): "tests/results/test_displays.py",
     ("ConceptContributions", "predicted"): "takes no argument",
@@ -2438,6 +2445,7 @@ def test_every_parameter_has_cells():
     made_by_us = {
         *(BaselineComparison, EditComparison, EditResult, EditSuggestions),
         *(ConceptContributions, EditDisplay, InfluenceDisplay, InfluenceResult),
+        *(DriftDisplay, DriftReport),
         *(ValidationResult, ValidationDisplay, ReplayResult),
         AuditReport,
         AuditTrail,  # whose path is checked in tests/audit/test_trail.py

@@ -47,6 +47,7 @@ for result in (
     "AuditReport",
     "BaselineComparison",
     "ConceptContributions",
+    "DriftReport",
     "EditComparison",
     "EditResult",
     "EditSuggestions",

@@ -14,6 +14,7 @@ from .._results.baselines import SCORES, BaselineComparison
 from .._results.bottleneck_report import BottleneckReport
 from .._results.comparison import EditComparison, PairedChange
 from .._results.contributions import ConceptContributions
+from .._results.drift_report import PARTS, DriftReport
 from .._results.edits import EditResult
 from .._results.effects import ConceptEffects
 from .._results.influence import InfluenceResult
@@ -629,6 +630,40 @@ def _(report: BottleneckReport) -> Sheet:
         ),
     ]
     return Sheet.of(repr(report), tables=tables)
+
+
+@sheet_of.register
+def _(report: DriftReport) -> Sheet:
+    tested = report.frame.dropna(subset="q_value")
+    findings = report.findings
+    shown = (findings if len(findings) else tested).head(_FACTS)
+    lines = [
+        [
+            *(words(PARTS[line["part"]]), words(line["concept"])),
+            *(words(line["group"]), count(line["n_rows"])),
+            *(figure(line["effect"]), figure(line["q_value"])),
+        ]
+        for line in shown.to_dict("records")
+    ]
+    caption = "What was found, the most certain first"
+    if not len(findings):
+        caption = "Nothing was found; the most surprising tests"
+    heads = columns(
+        *("what", "concept", "group", "rows", "effect", "q-value"),
+        numbers=["rows", "effect", "q-value"],
+    )
+    note = Note(
+        "Effects: for inputs, how well new rows are told from training rows (0.5 = not "
+        "at all, 1 = always); otherwise what the group's own terms would gain (nats a "
+        "row). The q-value is the probability that without drift any test of the "
+        "report is as surprising."
+    )
+    left = _more(len(findings) - len(shown), "finding", "findings")
+    untested = len(report.frame) - len(tested)
+    if untested and not left:
+        left = f"{how_many(untested, 'test')} could not be made; see reason in frame."
+    table = Table(caption, heads, lines)
+    return Sheet.of(repr(report), tables=[table], notes=[note], more=left)
 
 
 def _more(n: int, what: str, where: str) -> str:

@@ -215,11 +215,11 @@ class DriftReport(Shown):
         if not len(findings):
             return f"<DriftReport on {about}: no drift found>"
         first = findings.iloc[0]
-        where = f" in {first['group']!r}" if n_groups > 1 else ""
+        name, group = (shorten(str(first[k]), _LONG) for k in ("concept", "group"))
+        where = f" in {group!r}" if n_groups > 1 else ""
         more = f", {len(findings) - 1} more" if len(findings) > 1 else ""
         return (
-            f"<DriftReport on {about}: {PARTS[first['part']]}: {first['concept']!r}"
-            f"{where}{more}>"
+            f"<DriftReport on {about}: {PARTS[first['part']]}: {name!r}{where}{more}>"
         )
 
 
@@ -236,13 +236,30 @@ class DriftDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
+        Axes with a bar for each concept and part.
     figure_ : matplotlib Figure
+        The figure that holds them.
     bars_ : dict of str to matplotlib BarContainer
-        By part.
+        The bars of each part.
 
     See Also
     --------
     drift_report : Computes what is drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+    >>> from skclif import DriftDisplay, drift_report
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 4))
+    >>> concepts = pd.DataFrame({"food": X[:, 0] > 0})
+    >>> y = X[:, 0] + rng.normal(size=300) > 0
+    >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    >>> explainer = explainer.fit(X[:200], y[:200], concepts=concepts[:200])
+    >>> report = drift_report(explainer, X[200:] + 1, random_state=0)
+    >>> DriftDisplay(report).plot()  # doctest: +SKIP
     """
 
     __module__ = "skclif"

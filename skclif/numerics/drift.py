@@ -9,7 +9,7 @@ groups is a column of one matrix, and no model is fitted again.
   themselves and nuisance interactions explain is projected out. The statistic is
   divided by the variance that the rows show, so that it stays valid where inputs moved.
 
-See Eqs. (60) to (64) of docs/mathematics.rst.
+See Eqs. (57) to (60) of docs/mathematics.rst.
 """
 
 from collections.abc import Sequence
@@ -91,6 +91,8 @@ def whitened(columns: Tensor) -> Tensor:
 
 def discriminants(columns: Sequence[Tensor], groups: Tensor) -> Tensor:
     """Return Hotelling's statistics of whitened columns, (n_groups, n_sets).
+
+    Eq. (57) of docs/mathematics.rst.
 
     Parameters
     ----------
@@ -189,7 +191,8 @@ class Scores:
 class Interactions:
     """Efficient scores of the interactions of every group with all parameters.
 
-    What the parameters themselves explain is projected out.
+    What the parameters themselves explain is projected out: Eq. (58) of
+    docs/mathematics.rst.
 
     Attributes
     ----------
@@ -234,6 +237,8 @@ class Interactions:
         direction: Tensor | None = None,
     ) -> tuple[np.ndarray, float]:
         """Return score statistics of some interactions, given nuisance ones.
+
+        Eq. (59) of docs/mathematics.rst.
 
         Parameters
         ----------
@@ -305,8 +310,9 @@ def left_out_scores(
     -------
     scores : Tensor of shape (n_samples, n_concept_scores)
     """
-    n, ones = len(data), data.label_weights.new_ones(len(data), 1)
-    middle = affine_adjoint(data.features, ones)[0] / n
+    counted = (data.label_weights > 0) | (data.concept_weights > 0).any(dim=1)
+    shares = counted.to(data.label_weights)[:, None] / counted.sum()
+    middle = affine_adjoint(data.features, shares)[0]
 
     def of_block(rows: TrainingData) -> Tensor:
         features = with_ones(rows.features)

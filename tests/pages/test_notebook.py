@@ -11,6 +11,7 @@ import skclif
 from skclif import (
     BaselineComparison,
     ConceptContributions,
+    DriftReport,
     EditComparison,
     EditResult,
     EditSuggestions,
@@ -169,7 +170,27 @@ def make_contributions(say=PLAIN):
     return ConceptContributions(values, classes, names, pd.Index([f"row {say}"] * 5))
 
 
+def make_drift(say=PLAIN):
+    frame = pd.DataFrame(
+        {
+            "part": ["meaning", "inputs"],
+            "group": [f"2024 Q1 {say}", "all"],
+            "concept": [f"food {say}", "service"],
+            "statistic": [20.0, np.nan],
+            "effect": [0.25, np.nan],
+            "p_value": [0.001, np.nan],
+            "q_value": [0.001, np.nan],
+            "found": [True, False],
+            "n_rows": [90, 9],
+            "uses": ["annotations", ""],
+            "reason": ["", "fewer than 30 rows"],
+        }
+    )
+    return DriftReport(frame, 0.05, [f"2024 Q1 {say}", "all"], 400, 99, 999, None)
+
+
 MAKERS = {
+    "DriftReport": make_drift,
     "ConceptContributions": make_contributions,
     "BottleneckReport": make_report,
     "InfluenceResult": make_influence,

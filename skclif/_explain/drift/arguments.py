@@ -121,7 +121,9 @@ def _column(name: str, values: Any, n_rows: int, of: str) -> pd.Series:
     refuse_masked(name, values)
     with error_context(name, f"one value for each row of {of}"):
         if not isinstance(values, pd.Series):
-            values = pd.Series(column_or_1d(np.asarray(values), input_name=name))
+            is_array = hasattr(values, "dtype")
+            values = np.asarray(values, dtype=None if is_array else object)
+            values = pd.Series(column_or_1d(values, input_name=name)).infer_objects()
     check_length(name, len(values), n_rows, of)
     series = values.reset_index(drop=True)
     missing = series.isna().to_numpy()
@@ -135,9 +137,11 @@ def _column(name: str, values: Any, n_rows: int, of: str) -> pd.Series:
 
 
 def _named(name: str, series: pd.Series) -> Groups:
+    codes, names = pd.factorize(series)
     with error_context(name, "values that can be sorted: all strings or all numbers"):
-        codes, names = pd.factorize(series, sort=True)
-    return Groups(name, [_plain(value) for value in names], codes)
+        order = sorted(range(len(names)), key=names.tolist().__getitem__)
+    places = np.argsort(order)
+    return Groups(name, [_plain(names[k]) for k in order], places[codes])
 
 
 def _plain(value: Any) -> Any:

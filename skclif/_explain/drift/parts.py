@@ -312,7 +312,8 @@ def frame_of(tests: dict[object, GroupTests], alpha: float) -> pd.DataFrame:
     """Return a line for each test of all groups, the most certain first.
 
     The q-value is the share of permutations in which any test of the report is as
-    surprising (Westfall and Young, 1993), so that it holds for all of them together.
+    surprising (Westfall and Young, 1993), so that it holds for all of them together:
+    Eq. (60) of docs/mathematics.rst.
     """
     sizes = [s for each in tests.values() for s in each.surprises if s is not None]
     highest = np.max(sizes, axis=0) if sizes else np.empty(0)
