@@ -85,6 +85,11 @@ def in_order_of_time(times: pd.Series) -> dict[str, np.ndarray]:
     counts = times.value_counts().sort_index()
     shares = counts.cumsum() / counts.sum()
     ends = [int((shares - share).abs().argmin()) for share in (0.6, 0.8)]
+    if len({*ends, len(counts) - 1}) < 3:
+        raise ValueError(
+            f"Of {len(counts)} different times, too few are late enough to hold out "
+            "two parts; rows of one time stay together."
+        )
     codes = counts.index.get_indexer(times)
     of_rows = np.where(codes < 0, -1, np.searchsorted(ends, codes))
     return {part: np.flatnonzero(of_rows == k) for k, part in enumerate(_GENERATED)}
@@ -107,14 +112,19 @@ def _generate(part: str, n_concepts: int) -> Part:
 def _own(path: str, part: str) -> tuple[pd.Series, pd.Series, pd.DataFrame]:
     """Return texts, labels and annotations of a part: 60, 20 and 20 % of the rows.
 
-    Columns are text, label, and concepts. "unknown" stands for what is not annotated.
+    Columns are text, label, and concepts, and "time" if the split is by time, the
+    latest to test. "unknown" stands for what is not annotated.
     """
-    columns = pd.read_csv(path, nrows=0).columns
-    concepts = [name for name in columns if name not in ("text", "label")]
-    rows = load_reviews(path, concepts=concepts)
-    order = np.random.default_rng(0).permutation(len(rows.data))
-    ends = [int(share * len(order)) for share in (0.6, 0.8)]
-    chosen = np.split(order, ends)[list(_GENERATED).index(part)]
+    columns = list(pd.read_csv(path, nrows=0).columns)
+    concepts = [name for name in columns if name not in ("text", "label", "time")]
+    time = "time" if "time" in columns else None
+    rows = load_reviews(path, concepts=concepts, time=time)
+    if time is None:
+        order = np.random.default_rng(0).permutation(len(rows.data))
+        ends = [int(share * len(order)) for share in (0.6, 0.8)]
+        chosen = np.split(order, ends)[list(_GENERATED).index(part)]
+    else:
+        chosen = in_order_of_time(rows.times)[part]
     annotations = rows.concepts.astype(object).fillna("unknown")
     return tuple(
         table.iloc[chosen].reset_index(drop=True)

@@ -22,7 +22,7 @@ from benchmarks._drift_plants import (
     spoken,
 )
 from benchmarks.drift import BATCHES, DRIFTED, drawn, forget, judge, run, stored
-from benchmarks.tasks import in_order_of_time
+from benchmarks.tasks import in_order_of_time, read_task
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +243,21 @@ def test_the_latest_are_tested_and_rows_of_one_time_stay_together():
     parts = in_order_of_time(times)
     found = {name: sorted(times[rows]) for name, rows in parts.items()}
     assert found == {"train": ["a"] * 6, "dev": list("bbbc"), "test": ["d", "e"]}
+
+
+def test_times_of_which_two_parts_cannot_be_held_out_are_refused():
+    with pytest.raises(ValueError, match="^Of 2 different times, too few are late"):
+        in_order_of_time(pd.Series([1, 1, 2, 2]))
+
+
+def test_a_file_with_times_is_split_by_them(tmp_path):
+    days = [f"2024-03-{1 + k:02d}" for k in np.random.default_rng(0).permutation(20)]
+    frame = pd.DataFrame({"text": days, "label": ["a", "b"] * 10, "time": days})
+    frame["food"] = ["good", "bad"] * 10
+    path = str(tmp_path / "rows.csv")
+    frame.to_csv(path, index=False)
+    texts = {part: list(read_task(path, part)[0]) for part in ("train", "dev", "test")}
+    assert [len(some) for some in texts.values()] == [12, 4, 4]
+    assert max(texts["train"]) < min(texts["dev"])
+    assert max(texts["dev"]) < min(texts["test"])
+    assert list(read_task(path, "test")[2]) == ["food"]
