@@ -31,9 +31,11 @@ NAMELESS = ("all", "features")  # what tests of inputs are of, besides one conce
 SILENT = ("unknown", "no")  # values that say that the text says nothing
 TILT = 0.5  # standard deviations by which the concept's score moves
 RATE = 0.3  # of annotations that are replaced
-# What cannot be told from chance in a batch of some hundred rows: a value in so few of
-# them, or labels that so little speaks for (nats a row).
-FEWEST, LEAST_COST = 0.05, 0.04
+# What can hardly be told from chance in a batch of some hundred rows: a value in fewer
+# of them, and a reversal that costs less (nats a row). Below the last there is nothing
+# to be found.
+FEWEST, LEAST_COST, WEAKEST_COST = 0.05, 0.05, 0.02
+WEAK = "meaning, weak"
 
 
 @dataclass(frozen=True)
@@ -176,10 +178,10 @@ def spoken(rows, concept):
 
 
 def eligible(rows, meaning):
-    """Return the concepts in which drift of each kind can be told from chance.
+    """Return the concepts in which drift of each kind is planted.
 
-    The second most frequent value must be in `FEWEST` of the rows; for "meaning",
-    reversing the concept must also cost `LEAST_COST`.
+    Their second most frequent value must be in `FEWEST` of the rows; for "meaning",
+    reversing the concept must also cost `LEAST_COST`, and for `WEAK` less than that.
     """
     shares = {name: values.value_counts() for name, values in rows.concepts.items()}
     often = [
@@ -187,5 +189,10 @@ def eligible(rows, meaning):
         for name, counts in shares.items()
         if len(counts) > 1 and counts.iloc[1] >= FEWEST * len(rows)
     ]
-    means = [name for name in often if meaning.cost(name) >= LEAST_COST]
-    return {"inputs": often, "concept": often, "meaning": means}
+    costs = {name: meaning.cost(name) for name in often}
+    return {
+        "inputs": often,
+        "concept": often,
+        "meaning": [name for name in often if costs[name] >= LEAST_COST],
+        WEAK: [name for name in often if WEAKEST_COST <= costs[name] < LEAST_COST],
+    }

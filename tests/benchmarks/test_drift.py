@@ -13,6 +13,7 @@ from benchmarks._drift_plants import (
     RATE,
     SILENT,
     TILT,
+    WEAK,
     Meaning,
     choose_like,
     corrupt,
@@ -100,6 +101,7 @@ def test_rare_values_and_weak_meanings_are_not_planted(rows):
     assert "rare" not in found["inputs"] and "rare" not in found["concept"]
     assert "chance" in found["concept"] and "chance" not in found["meaning"]
     assert set(found["meaning"]) >= {"service", "noise", "price"}
+    assert not {*found["meaning"]} & {*found[WEAK]} and "chance" not in found[WEAK]
     assert set(spoken(some, "odd")) == {"Negative", "Positive"}
 
 
