@@ -4,6 +4,7 @@ import sys
 import warnings
 
 __all__ = [
+    "ConstantConceptWarning",
     "DataFileError",
     "DataFileWarning",
     "InfluenceWarning",
@@ -18,6 +19,7 @@ __all__ = [
     "TrailError",
     "TrailWarning",
     "TruncatedTextWarning",
+    "UnseenValueWarning",
 ]
 
 
@@ -42,6 +44,10 @@ class _Advising(Exception):
     def __init__(self, message: str, *, python: str = "", command: str = "") -> None:
         super().__init__(f"{message} {python}".strip())
         self.for_command = f"{message} {command}".strip()
+
+
+class ConstantConceptWarning(UserWarning):
+    """A concept has one value only in the rows of a fit, or after an edit."""
 
 
 class DataFileError(_Advising, ValueError):
@@ -98,6 +104,10 @@ class TrailWarning(UserWarning):
 
 class TruncatedTextWarning(UserWarning):
     """Some texts are longer than the embedding model reads."""
+
+
+class UnseenValueWarning(UserWarning):
+    """Annotations have values that a model cannot know, and count as missing."""
 
 
 # What calls skclif on behalf of somebody else. Python's own `skip_file_prefixes` comes

@@ -1423,6 +1423,42 @@ MUTANTS = [
         "close = [word for word in words if can_become(said, word)]",
         "numbers are compared as exactly as the cell says them",
     ),
+    # --- drift ----------------------------------------------------------------------
+    Mutant(
+        "numerics",
+        "parts.append(scores + shift - removed @ at_middle)",
+        "parts.append(scores + shift)",
+        "left-out scores do not tell annotations by the constant alone",
+        ("tests/numerics/test_drift.py",),
+    ),
+    Mutant(
+        "numerics",
+        "meat - crossed - crossed.mT + share @ all_meat @ share.mT,",
+        "meat,",
+        "the variance of scores is that without what parameters explain",
+        ("tests/numerics/test_drift.py",),
+    ),
+    Mutant(
+        "_explain",
+        "q_value = share_reaching(size, highest)",
+        "q_value = p_value",
+        "q-values hold for all tests of a report together",
+        ("tests/explain/test_drift.py",),
+    ),
+    Mutant(
+        "_explain",
+        "abs(shares[0] - shares[1]) <= _SAME_SHARE",
+        "abs(shares[0] - shares[1]) <= 1",
+        "annotations are not compared with predictions",
+        ("tests/explain/test_drift.py",),
+    ),
+    Mutant(
+        "_explain",
+        "halves = _Halves(new.rows(chosen), new.rows(judged), chosen)",
+        "halves = _Halves(new.rows(chosen), new.rows(chosen), chosen)",
+        "remedies are judged by rows that did not choose them",
+        ("tests/explain/test_drift.py",),
+    ),
 ]
 
 

@@ -54,7 +54,8 @@ from ..numerics.sparse import Matrix
 from ..numerics.targets import Target
 from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps, check_validation
-from .edits.compare import annotation_codes, compare_heads
+from .edits.compare import annotation_codes, compare_heads, joint_schema
+from .edits.grown import values_set_aside
 from .edits.solve import Edited, edit_model, effects, heads_of_edit, write_record
 from .engine import (
     METHODS,
@@ -293,6 +294,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         rows = training_rows(self.estimator_, features, y, weights, annotations)
         self._settle(rows, texts_of(X))
         self._orders = {path: o for path, o in orders.items() if o is not None}
+        self._declared = {} if annotations is None else annotations.declared
+        self._aside = values_set_aside(self._heads(), annotations)
         self._at_optimum = True
         self._solved = self._solve(rows)
         return self
@@ -926,6 +929,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             heads,
             rows,
             self._features,
+            self._declared,
+            self._aside,
             y=y,
             concepts=concepts,
             sample_weight=sample_weight,
@@ -935,7 +940,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             empty_values=empty_values,
         )
         validation = check_validation(heads, self._features, X_val, y_val)
-        _, empty = edit.apply(heads, rows)
+        _, empty = edit.apply(*edit.grow(heads, rows))
         if validation is not None:
             empty.check_validation(heads, validation[1])
         spanned = rows.features.shape[0] >= rows.features.shape[1]
@@ -1047,7 +1052,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             heads,
             features,
             class_codes(heads.classes, features, y),
-            annotation_codes(heads, concepts, len(features)),
+            annotation_codes(heads.schema, concepts, len(features)),
         )
         values = paths_and_values(heads)
         ranks = check_ordinal(ordinal, values, self._known_orders())
@@ -1085,7 +1090,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         before, after = heads_of_edit(result)
         features = self._features(X)
         labels = class_codes(before.classes, features, y)
-        annotations = annotation_codes(before, concepts, len(features))
+        schema = joint_schema(before.schema, after.schema)
+        annotations = annotation_codes(schema, concepts, len(features))
         return compare_heads(before, after, features, labels, annotations, texts_of(X))
 
     def _settle(self, rows: TrainingRows, texts: dict[str, np.ndarray]) -> None:
@@ -1105,7 +1111,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """Return an explainer of the edited model on the edited rows."""
         explainer = clone(self).set_params(estimator=clone(edited.estimator))
         explainer.estimator_, explainer._dtype = edited.estimator, self._dtype
-        explainer._orders = self._orders
+        explainer._orders, explainer._declared = self._orders, self._declared
+        explainer._aside = edited.aside(self._aside)
         texts = self._texts()
         if add is not None:
             n_added = len(edited.rows.labels) - self.n_samples_
@@ -1192,7 +1199,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(
-            {"_orders": {}, "verbose": 0, **state}
+            {"_orders": {}, "_declared": {}, "_aside": {}, "verbose": 0, **state}
         )  # of older versions
 
     def __getstate__(self) -> dict[str, Any]:

@@ -166,6 +166,8 @@ def find_suspects(
 ) -> pd.DataFrame:
     """Return a line for every label and annotation, the most suspect first.
 
+    Annotations of a constant are left out: nothing can contradict its only value.
+
     Parameters
     ----------
     solved : Solved
@@ -183,6 +185,9 @@ def find_suspects(
         Shows its bars.
     """
     terms = left_out_terms(solved, values, progress)
+    terms = {path: term for path, term in terms.items() if not term.is_constant}
+    values = {path: values[path] for path in terms}
+    asked = [path for path in asked if path in terms]
     for path, term in terms.items():
         _refuse_undefined(path, term)
     if LABEL in asked:
@@ -192,7 +197,8 @@ def find_suspects(
     warn_of_unknown(named)
     warn_of_few(named)
     parts = [_lines(path, values[path], terms[path], verdicts[path]) for path in asked]
-    frame = pd.concat(parts, ignore_index=True)
+    nothing = pd.DataFrame(columns=[*COLUMNS[:-1], "log_odds"], dtype=float)
+    frame = pd.concat(parts, ignore_index=True) if parts else nothing
     unknown = [path for path in asked if not verdicts[path].is_known]
     # By log-odds, because probabilities near 1 are all the same number. Where the head
     # knows nothing, all are alike.

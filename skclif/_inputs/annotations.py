@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -12,7 +12,12 @@ import pandas as pd
 from scipy import sparse
 
 from .._results.words import how_many
-from ..exceptions import ManyValuesWarning, warn_user
+from ..exceptions import (
+    ConstantConceptWarning,
+    ManyValuesWarning,
+    UnseenValueWarning,
+    warn_user,
+)
 from .checks import (
     LARGEST_NUMBER,
     check_annotation_weights,
@@ -138,6 +143,15 @@ class Annotations:
         orders = {name: order_of(column) for name, column in self.table.items()}
         return {str(name): o for name, o in orders.items() if o is not None}
 
+    @property
+    def declared(self) -> dict[str, list[Any]]:
+        """The values that the type of a concept's column declares, seen or not."""
+        return {
+            str(name): column.dtype.categories.tolist()
+            for name, column in self.table.items()
+            if isinstance(column.dtype, pd.CategoricalDtype)
+        }
+
     def many_values(self) -> list[ManyValues]:
         """Return the concepts whose values seem to be no categories.
 
@@ -166,10 +180,12 @@ class Annotations:
         Raises
         ------
         ValueError
-            If a concept has fewer than two observed values, or `kinds` does not fit.
+            If a concept has no observed value, or `kinds` does not fit.
 
         Warns
         -----
+        ConstantConceptWarning
+            If a concept has one observed value.
         ManyValuesWarning
             If the values of a concept seem to be no categories, and `kinds` does not
             say that they are.
@@ -177,7 +193,7 @@ class Annotations:
         kinds = _check_kinds(kinds, list(self.table.columns))
         counted = self.weights * sample_weight[:, None] > 0
         codes, classes = np.full(self.weights.shape, np.nan), []
-        orders = self.orders
+        orders, constants = self.orders, {}
         for j, name in enumerate(self.table.columns):
             observed = counted[:, j] & self.table.iloc[:, j].notna().to_numpy()
             values = _plain(self.table.iloc[observed, j])
@@ -185,10 +201,13 @@ class Annotations:
                 name, values, kinds.get(name), orders.get(name)
             )
             classes.append(known)
-            if known is not None and name not in kinds:
+            if len(known) == 1 if known is not None else np.ptp(values) == 0:
+                constants[str(name)] = plain_value(values[0])
+            elif known is not None and name not in kinds:
                 many = ManyValues.of(name, values)
                 if many is not None:
                     warn_user(str(many), ManyValuesWarning)
+        warn_of_constants(constants)
         names = tuple(self.table.columns)
         return ConceptSchema(names, tuple(classes), self.as_frame), codes
 
@@ -202,7 +221,7 @@ class ConceptSchema:
     names : tuple of str
     classes : tuple of ndarray or None
         Observed values of each categorical concept, in the order of its type or else
-        sorted; None for a continuous one.
+        sorted; None for a continuous one. One value makes a concept a constant.
     as_frame : bool
         Whether the annotations came as a DataFrame.
     """
@@ -217,12 +236,14 @@ class ConceptSchema:
         sample_weight: np.ndarray | None = None,
         *,
         partial: bool = False,
+        of_fit: bool = False,
     ) -> np.ndarray:
         """Return codes (n_samples, n_concepts), float64, NaN where not annotated.
 
         The code of a continuous concept is its value. An annotation of weight 0, or in
         a row of weight 0, may have any value; it counts as not annotated if the model
-        does not know it.
+        does not know it. So does a value that a model of other rows cannot know: one of
+        a constant, or one that the type of the column declares.
 
         Parameters
         ----------
@@ -231,14 +252,22 @@ class ConceptSchema:
             None for 1.
         partial : bool, default=False
             Whether a table with names may leave out concepts.
+        of_fit : bool, default=False
+            Whether the rows are those of the fit, which has seen all values.
 
         Raises
         ------
         ValueError
             If the columns are not the model's, or a value was never seen in fit.
+
+        Warns
+        -----
+        UnseenValueWarning
+            If a value counts as not annotated.
         """
         columns = self._columns(annotations, partial)
         codes = np.full((len(annotations.table), len(self.names)), np.nan)
+        unseen: list[str] = []
         for j, column in enumerate(columns):
             if column is None:
                 continue
@@ -249,8 +278,18 @@ class ConceptSchema:
                 weights = weights * sample_weight
             weightless = given & (weights == 0)
             given = given & ~weightless
+            if not of_fit:
+                missing = given & self._cannot_be_known(j, values)
+                given = given & ~missing
+                unseen += _counts(self.names[j], values[missing])
             codes[given, j] = self._encode_column(j, values[given])
             codes[weightless, j] = _known_codes(self.classes[j], values[weightless])
+        if unseen:
+            warn_user(
+                "concepts has values that no row had in fit, so that they count as not "
+                f"annotated: {', '.join(unseen)}.",
+                UnseenValueWarning,
+            )
         return codes
 
     def arrange(self, annotations: Annotations) -> np.ndarray:
@@ -282,7 +321,7 @@ class ConceptSchema:
             if values is None:
                 names.append(name)
                 continue
-            shown = values[1:] if len(values) == 2 else values
+            shown = values[len(values) - n_activations(values) :]
             names += [f"{name}={format_value(value)}" for value in shown]
         return names
 
@@ -305,6 +344,15 @@ class ConceptSchema:
                 f"({', '.join(self.names)}); unknown: {unknown}, missing: {missing}."
             )
         return [given.index(name) if name in given else None for name in self.names]
+
+    def _cannot_be_known(self, j: int, values: pd.Series) -> np.ndarray:
+        """Return which values are new but no mistake of spelling, (n_rows,)."""
+        known = self.classes[j]
+        is_declared = isinstance(values.dtype, pd.CategoricalDtype)
+        if known is None or not (len(known) == 1 or is_declared):
+            return np.zeros(len(values), dtype=bool)
+        codes = _known_codes(known, values)
+        return np.isnan(codes)
 
     def _encode_column(self, j: int, values: pd.Series) -> np.ndarray:
         classes = self.classes[j]
@@ -358,6 +406,34 @@ def concept_table(concepts: Any) -> pd.DataFrame:
 def has_names(concepts: Any) -> bool:
     """Return whether annotations are a table of pandas, polars, Arrow … with names."""
     return isinstance(concepts, pd.DataFrame) or hasattr(concepts, "to_pandas")
+
+
+def n_activations(values: np.ndarray | None) -> int:
+    """Return how many columns the label head sees of a concept with such values."""
+    if values is None:
+        return 1
+    return len(values) if len(values) > 2 else len(values) - 1
+
+
+def warn_of_constants(constants: Mapping[str, Any]) -> None:
+    """Name the concepts of which only one value is there.
+
+    Parameters
+    ----------
+    constants : mapping of str to object
+        The value by the name of the concept.
+    """
+    if not constants:
+        return
+    several = len(constants) > 1
+    named = ", ".join(f"{name!r} ({value!r})" for name, value in constants.items())
+    warn_user(
+        f"{how_many(len(constants), 'concept')} {'have' if several else 'has'} only "
+        f"one observed value: {named}. Such a concept is a constant: it tells the "
+        "label nothing and has no influence. Annotate rows with another value, or "
+        f"leave {'them' if several else 'it'} out.",
+        ConstantConceptWarning,
+    )
 
 
 def plain_value(value: Any) -> Any:
@@ -450,11 +526,10 @@ def _learn_column(
     if kind == "continuous":
         values = _numbers(name, values)
     observed = sorted_values(values, f"Concept {name!r}")
-    if len(observed) < 2:
+    if not len(observed):
         raise ValueError(
-            f"Concept {name!r} has fewer than two observed values "
-            f"({', '.join(repr(v) for v in observed.tolist()) or 'none'}); drop it, or "
-            "annotate rows with another value."
+            f"Concept {name!r} has no annotation that has weight. Leave it out, or "
+            "annotate rows."
         )
     if kind == "continuous":
         return None, values
@@ -465,8 +540,30 @@ def _learn_column(
     return observed[places], np.argsort(places)[codes]
 
 
+def values_in_order(
+    name: str, values: Sequence[Any], order: list[Any] | None
+) -> np.ndarray | None:
+    """Return the distinct values as a fit holds them; None for continuous numbers.
+
+    They are sorted if the order lacks one of them, or is None.
+    """
+    if order is not None and not set(values) <= set(order):
+        order = None
+    column = pd.Series(list(values), dtype=object, name=name)
+    return _learn_column(name, _plain(column), None, order)[0]
+
+
 def _is_categorical(values: np.ndarray) -> bool:
     return values.dtype.kind != "f" or bool(np.all(values == np.floor(values)))
+
+
+def _counts(name: str, values: pd.Series) -> list[str]:
+    """Return what values there are, and in how many rows."""
+    counts = pd.Series(values.to_numpy(dtype=object)).value_counts(sort=False)
+    return [
+        f"{plain_value(value)!r} of {name!r} ({how_many(n, 'row')})"
+        for value, n in counts.items()
+    ]
 
 
 def _known_codes(classes: np.ndarray | None, values: pd.Series) -> np.ndarray:

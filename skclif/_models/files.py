@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .._inputs.annotations import ConceptSchema
+from .._inputs.annotations import ConceptSchema, n_activations
 from .._storage.containers import pack, unpack
 from .._storage.files import write_whole
 from .._text.embedder import SentenceEmbedder
@@ -314,11 +314,11 @@ def _classifier(
         clf.class_weight = "balanced"
     names, n_features = [], _whole(about["n_features"], least=1)
     clf.concept_classes_, clf.concept_coef_, clf.concept_intercept_ = [], [], []
-    n_activations = 0
+    n_label_inputs = 0
     for j, concept in enumerate(about["concepts"]):
         names.append(concept["name"])
         values = concept["values"]
-        values = None if values is None else _array(values, is_sorted=False)
+        values = None if values is None else _array(values, least=1, is_sorted=False)
         n_scores = 1 if values is None else _n_scores(values)
         clf.concept_classes_.append(values)
         clf.concept_coef_.append(
@@ -327,10 +327,10 @@ def _classifier(
         clf.concept_intercept_.append(
             _numbers(arrays.pop(f"concept_intercept.{j}"), n_scores)
         )
-        n_activations += n_scores
+        n_label_inputs += n_activations(values)
     clf.concept_names_in_ = _names(names)
     clf.n_concepts_ = len(names)
-    n_inputs = n_activations if names else n_features
+    n_inputs = n_label_inputs if names else n_features
     clf.label_order_, clf.monotonic_cst_ = _rules(about, clf)
     n_scores = n_rows = _n_scores(clf.classes_)
     if clf._is_latent():
@@ -410,7 +410,9 @@ def _values(values: np.ndarray) -> dict[str, Any]:
     return {"kind": kind, "values": listed}
 
 
-def _array(about: dict[str, Any], *, is_sorted: bool = True) -> np.ndarray:
+def _array(
+    about: dict[str, Any], *, least: int = 2, is_sorted: bool = True
+) -> np.ndarray:
     """Return classes, which are sorted, or values, which may have their own order."""
     kind, listed = about["kind"], about["values"]
     known = {"object": str | int | float, "float": float, "str": str}
@@ -422,8 +424,8 @@ def _array(about: dict[str, Any], *, is_sorted: bool = True) -> np.ndarray:
     if any(isinstance(value, float) and not isfinite(value) for value in listed):
         raise ValueError("values that are not finite")
     in_order = sorted(set(listed))
-    if not 2 <= len(in_order) == len(listed) or (is_sorted and in_order != listed):
-        raise ValueError("values that are not two or more different ones in order")
+    if not least <= len(in_order) == len(listed) or (is_sorted and in_order != listed):
+        raise ValueError(f"values that are not {least} or more different ones in order")
     return np.asarray(listed, dtype=_DTYPES.get(kind, object))
 
 
@@ -457,7 +459,7 @@ def _plain(value: Any) -> Any:
 
 
 def _n_scores(values: np.ndarray) -> int:
-    return 1 if len(values) == 2 else len(values)
+    return 1 if len(values) <= 2 else len(values)
 
 
 def _numbers(array: np.ndarray, *shape: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from .._inputs.annotations import Annotations, ConceptSchema, value_code
 from .._inputs.training_rows import TrainingRows, as_tensor
 from ..numerics.bottleneck import Bottleneck
-from ..numerics.heads import Head, HeadStack, RidgeHead, SoftmaxHead
+from ..numerics.heads import ConstantHead, Head, HeadStack, RidgeHead, SoftmaxHead
 from ..numerics.sparse import Matrix
 from .label_heads import LabelRules
 
@@ -227,7 +227,7 @@ class FittedHeads:
         shape = (len(X), self.n_concepts)
         codes, weights = np.full(shape, np.nan), np.ones(shape)
         if annotations is not None:
-            codes = self.schema.encode(annotations, sample_weight)
+            codes = self.schema.encode(annotations, sample_weight, of_fit=True)
             weights = self.schema.arrange(annotations)
         labels, counted = np.full(len(y), -1), sample_weight > 0
         labels[counted] = np.searchsorted(self.classes, y[counted])
@@ -342,10 +342,13 @@ def _settings(model: Any) -> dict[str, Any]:
 
 def concept_heads(schema: ConceptSchema, activation: str) -> list[Head]:
     """Return a head for every concept."""
-    return [
-        RidgeHead() if values is None else SoftmaxHead(len(values), activation)
-        for values in schema.classes
-    ]
+    return [_concept_head(values, activation) for values in schema.classes]
+
+
+def _concept_head(values: np.ndarray | None, activation: str) -> Head:
+    if values is None:
+        return RidgeHead()
+    return ConstantHead() if len(values) == 1 else SoftmaxHead(len(values), activation)
 
 
 def class_weights(

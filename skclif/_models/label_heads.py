@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import Annotations, ConceptSchema, plain_value, value_code
+from .._inputs.annotations import (
+    Annotations,
+    ConceptSchema,
+    n_activations,
+    plain_value,
+    value_code,
+)
 from .._inputs.orders import order_of, sorted_order
 from ..exceptions import warn_user
 from ..numerics.heads import CategoricalHead, OrdinalHead, SoftmaxHead
@@ -134,7 +140,7 @@ class LabelRules:
                     chains.append((-1, start) if codes[0] == 0 else (start, -1))
                 else:
                     chains.append(tuple(start + code for code in codes))
-            start += 1 if values is None or one_column else len(values)
+            start += n_activations(values)
         return tuple(chains)
 
     def _left(self, schema: ConceptSchema) -> dict[str, list[Any] | int]:

@@ -67,7 +67,9 @@ def find_concept_C(
     elif concept_C == "auto" and schema.names:
         _check_memory("concept_C", stack.heads, [], data)
         units = _units(data, sample_weight)
-        found = choose_concept_C(stack, data, units, advance).C.tolist()
+        chosen = choose_concept_C(stack, data, units, advance).C
+        chosen[_constants(data)] = 1.0  # any penalty gives the same head
+        found = chosen.tolist()
     else:
         found = [concept_C] * len(schema.names)
     return torch.tensor(found, dtype=torch.float64)
@@ -171,6 +173,14 @@ def _check_memory(
         "sklearn.set_config(working_memory=...); or use fewer features, for example "
         "TfidfVectorizer(max_features=...) or TruncatedSVD."
     )
+
+
+def _constants(data: TrainingData) -> torch.Tensor:
+    """Return which concepts have one value in the rows with weight, (n_concepts,)."""
+    has_weight = data.concept_weights > 0
+    least = torch.where(has_weight, data.concepts, torch.inf).amin(dim=0)
+    most = torch.where(has_weight, data.concepts, -torch.inf).amax(dim=0)
+    return least == most
 
 
 def _units(data: TrainingData, sample_weight: np.ndarray) -> torch.Tensor:

@@ -96,7 +96,13 @@ class DriftReport(Shown):
         return self.frame[self.frame["found"]].reset_index(drop=True)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a line for each test, as in `frame`."""
+        """Return a line for each test.
+
+        Returns
+        -------
+        frame : DataFrame
+            A copy of `frame`.
+        """
         return self.frame.copy()
 
     def rows(self, n_rows: int = 10) -> pd.DataFrame:
@@ -140,6 +146,8 @@ class DriftReport(Shown):
         corrected or fitted; the other judges it. Remedies are
 
         - "offset": a constant for each label, for rows of the group alone;
+        - "own weights": such constants, and own weights of a concept whose meaning
+          changed, for rows of the group alone;
         - "recalibrate": a constant and a factor for the log-odds of a stale head, for
           rows of the group alone;
         - "relabel": annotations or labels that harm and are probably wrong get the
@@ -289,9 +297,7 @@ class DriftDisplay:
         frame = self.report.frame.dropna(subset="q_value")
         names = list(dict.fromkeys(frame["concept"]))
         parts = [part for part in PARTS if (frame["part"] == part).any()]
-        ax = axes(
-            self, ax, size=(7, 1.4 + 0.3 * len(names) * max(1, len(parts)) ** 0.5)
-        )
+        ax = axes(self, ax, size=(7, 1.2 + 0.32 * len(names)))
         self.ax_, self.figure_, self.bars_ = ax, ax.figure, {}
         height = 0.8 / max(1, len(parts))
         for k, part in enumerate(parts):
@@ -312,6 +318,8 @@ class DriftDisplay:
         show_as_text(ax.get_yticklabels())
         ax.invert_yaxis()
         ax.set_xlabel("certainty: -log10 of the q-value (dashed: found)")
-        ax.legend(frameon=False)
+        ax.legend(
+            frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(PARTS)
+        )
         ax.spines[["top", "right"]].set_visible(False)
         return self

@@ -120,7 +120,8 @@ class LabelRows:
 
     def by_copy(self, values: Tensor) -> Tensor:
         """Return values of all copies as (n_copies, n_samples, …)."""
-        return values.reshape(self.n_copies, -1, *values.shape[1:])
+        n_samples = len(values) // self.n_copies
+        return values.reshape(self.n_copies, n_samples, *values.shape[1:])
 
     def by_row(self, values: Tensor) -> Tensor:
         """Return values of all copies as (n_samples, n_copies, …)."""

@@ -147,16 +147,18 @@ def principal_columns(parts: Sequence[Features], n_columns: int) -> Tensor:
         shift = directions @ middle
         found = directions.new_zeros(directions.shape)
         for part in parts:
-            along = affine(part, pad(directions, -shift))
+            along = affine(part, _with_constants(directions, -shift))
             found += (
                 affine_adjoint(part, along)[:, :-1] - along.sum(0)[:, None] * middle
             )
         directions = torch.linalg.qr(found.T / n_rows)[0].T.contiguous()
     shift = directions @ _means(parts)
-    return torch.cat([affine(part, pad(directions, -shift)) for part in parts])
+    return torch.cat(
+        [affine(part, _with_constants(directions, -shift)) for part in parts]
+    )
 
 
-def pad(directions: Tensor, constants: Tensor) -> Tensor:
+def _with_constants(directions: Tensor, constants: Tensor) -> Tensor:
     """Return directions with a constant each, as products with features take them."""
     return torch.cat([directions, constants[:, None]], dim=1)
 
@@ -330,9 +332,7 @@ def left_out_scores(
                 inverse,
             )
             at_middle = inverse.solve(
-                torch.kron(
-                    torch.eye(head.n_scores, dtype=middle.dtype), middle[:, None]
-                )
+                torch.kron(torch.eye(head.n_scores).to(middle), middle[:, None])
             )
             parts.append(scores + shift - removed @ at_middle)
         return torch.cat(parts, dim=1)
@@ -399,27 +399,53 @@ def head_scores(head: Head, scores: Tensor, codes: Tensor) -> Scores:
     centred = scores - scores.mean(dim=0)
     size = centred.pow(2).mean().sqrt()
     varies = bool(size > _RANK)
-    eye = torch.eye(head.n_scores, dtype=scores.dtype)
-    design = eye.expand(len(scores), -1, -1)
+    design = _constants(head, scores)
     if varies:
         design = torch.cat([design, (centred / size)[:, :, None]], dim=2)
     parameters = _recalibrated(head, design, codes)
     return _derivatives(head, design, design @ parameters, codes)
 
 
-def recalibrate(head: Head, scores: Tensor, codes: Tensor, *, slope: bool) -> Tensor:
-    """Return a constant for every score, and with `slope` a factor of all, last.
+def recalibrate(head: Head, scores: Tensor, codes: Tensor) -> Tensor:
+    """Return a constant for every score, and last a factor of all, that fit codes best.
 
-    Scores plus the constants, times the factor first, fit the codes best.
+    The factor comes first. A penalty of 1 holds them to no change.
     """
-    eye = torch.eye(head.n_scores, dtype=scores.dtype)
-    design = eye.expand(len(scores), -1, -1)
-    if not slope:
-        return _recalibrated(head, design, codes, scores, _PRIOR)
-    design = torch.cat([design, scores[:, :, None]], dim=2)
+    design = torch.cat([_constants(head, scores), scores[:, :, None]], dim=2)
     change = _recalibrated(head, design, codes, scores, _PRIOR)
     change[-1] += 1
     return change
+
+
+def adjusted(
+    head: Head, scores: Sequence[Tensor], columns: Sequence[Tensor], codes: Tensor
+) -> list[Tensor]:
+    """Return scores with a constant, and weights of columns, that fit codes best.
+
+    A penalty of 1 holds them to no change.
+
+    Parameters
+    ----------
+    head : Head
+    scores, columns : sequence of Tensor of shape (n_rows, ...)
+        Of the rows with the codes, and of others.
+    codes : Tensor of shape (n_rows,)
+        Of the first.
+    """
+    designs = []
+    for each, part in zip(scores, columns, strict=True):
+        constants = _constants(head, each)
+        weights = part[:, None, :, None] * constants[:, :, None]
+        designs.append(torch.cat([constants, weights.flatten(2)], dim=2))
+    change = _recalibrated(head, designs[0], codes, scores[0], _PRIOR)
+    return [
+        each + design @ change for each, design in zip(scores, designs, strict=True)
+    ]
+
+
+def _constants(head: Head, scores: Tensor) -> Tensor:
+    eye = torch.eye(head.n_scores).to(scores)
+    return eye.expand(len(scores), -1, -1)
 
 
 def _recalibrated(

@@ -455,7 +455,8 @@ class _Drift:
         mapped = self.maps[concept]
         if moves is None:
             assert mapped is not None
-            return (removed @ mapped).reshape(len(removed), -1, n_activations)
+            drift = removed @ mapped
+            return drift.reshape(len(removed), len(self.factor), n_activations)
         features, jacobian, weighted = moves
         by_score = change.reshape(len(change), -1, features.shape[1])
         n_copies = len(jacobian) // len(features)
@@ -466,7 +467,8 @@ class _Drift:
         moved = jacobian @ scores.mT.repeat(n_copies, 1, 1)
         total = weighted.T @ moved.flatten(1)
         solved = torch.cholesky_solve(total, self.factor)
-        return solved.reshape(-1, n_activations, len(change)).permute(2, 0, 1)
+        solved = solved.reshape(len(solved), n_activations, len(change))
+        return solved.permute(2, 0, 1)
 
     def share(self, label: "_LabelTerms", moves: Tensor) -> Tensor:
         """Return what the moves of the block's own rows add to K."""
@@ -500,8 +502,8 @@ class _Drift:
     def _map(self, moment: Tensor, head: Head, inverse: Inverse) -> Tensor:
         """Return the map from removals ``w r~ (x) x`` to K, flattened."""
         moment = moment.reshape(
-            head.n_activations, head.n_scores, *self.factor[0].shape, -1
+            head.n_activations, head.n_scores, len(self.factor), moment.shape[1]
         )
         solved = torch.cholesky_solve(moment.movedim(2, 0).flatten(1), self.factor)
-        solved = solved.reshape(-1, *moment.shape[:2], moment.shape[3])
+        solved = solved.reshape(len(solved), *moment.shape[:2], moment.shape[3])
         return inverse.solve(solved.flatten(0, 1).flatten(1).T)

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from .blocks import map_rows
 from .bottleneck import Bottleneck, TrainingData
-from .heads import CategoricalHead, Head
+from .heads import CategoricalHead, ConstantHead, Head
 from .heads.ridge import studentised
 from .hessians import Factors
 from .inverses import Inverse
@@ -100,6 +100,13 @@ class LeftOut:
     scores: Tensor
     without: Tensor
     counts: Tensor | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the concept has one value only, which nothing can contradict."""
+        if self.head.is_categorical:
+            return self.head == ConstantHead()
+        return bool((self.codes == self.codes[:1]).all())
 
     @property
     def loss(self) -> Tensor:

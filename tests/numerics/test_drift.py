@@ -15,6 +15,7 @@ from skclif._models.fitted import FittedHeads
 from skclif.numerics.drift import (
     Interactions,
     Scores,
+    adjusted,
     cross_fitted_scores,
     discriminants,
     head_scores,
@@ -238,21 +239,37 @@ def test_scores_of_a_number_are_in_units_of_its_own_spread():
     )
 
 
-@pytest.mark.parametrize("slope", [True, False])
-def test_recalibration_fits_best_with_a_penalty_of_one(slope):
+def test_recalibration_fits_best_with_a_penalty_of_one():
     head = SoftmaxHead(3)
     scores = tensor(RNG.normal(size=(60, 2)))
     codes = tensor(RNG.integers(3, size=60))
-    found = recalibrate(head, scores, codes, slope=slope).numpy()
 
     def loss(change):
-        factor = change[2] if slope else 1.0
-        moved = scores * factor + tensor(change[:2])
-        penalty = (change[:2] ** 2).sum() + (factor - 1) ** 2
+        moved = scores * change[2] + tensor(change[:2])
+        penalty = (change[:2] ** 2).sum() + (change[2] - 1) ** 2
         return float(head.loss(moved, codes).sum()) + penalty / 2
 
-    best = optimize.minimize(loss, np.array([0.0, 0.0, 1.0])[: len(found)], tol=1e-10)
+    best = optimize.minimize(loss, np.array([0.0, 0.0, 1.0]), tol=1e-10)
+    found = recalibrate(head, scores, codes).numpy()
     np.testing.assert_allclose(found, best.x, atol=1e-3)
+
+
+def test_own_weights_fit_best_and_move_other_rows_too():
+    head = SoftmaxHead(3)
+    scores, columns = tensor(RNG.normal(size=(60, 2))), tensor(RNG.normal(size=(60, 1)))
+    codes = tensor(RNG.integers(3, size=60))
+
+    def moved(change):
+        return scores + tensor(change[:2]) + columns * tensor(change[2:])
+
+    def loss(change):
+        return float(head.loss(moved(change), codes).sum()) + (change**2).sum() / 2
+
+    best = moved(optimize.minimize(loss, np.zeros(4), tol=1e-10).x)
+    both = [scores, scores[:7]], [columns, columns[:7]]
+    found, others = adjusted(head, *both, codes)
+    np.testing.assert_allclose(found, best, atol=1e-3)
+    torch.testing.assert_close(others, found[:7])
 
 
 def test_surprise_is_about_minus_log_p_and_goes_on_beyond_all_permutations():

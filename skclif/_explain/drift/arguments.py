@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from ..._inputs.checks import check_length, error_context, refuse_masked
@@ -25,7 +24,7 @@ _ROWS_OF_PERIOD = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Groups:
+class RowGroups:
     """A group of every row.
 
     Attributes
@@ -36,6 +35,8 @@ class Groups:
         In order; periods in the order of time.
     codes : ndarray of shape (n_rows,)
     """
+
+    __module__ = "skclif"
 
     name: str
     names: list[Any]
@@ -87,7 +88,9 @@ def check_level(alpha: Any, n_permutations: int) -> float:
     return float(alpha)
 
 
-def check_new_groups(groups: Any, time: Any, n_rows: int) -> tuple[Groups, str | None]:
+def check_new_groups(
+    groups: Any, time: Any, n_rows: int
+) -> tuple[RowGroups, str | None]:
     """Return the groups of new rows, and the unit of periods; None if not cut."""
     if groups is not None and time is not None:
         raise ValueError(
@@ -99,12 +102,12 @@ def check_new_groups(groups: Any, time: Any, n_rows: int) -> tuple[Groups, str |
         return _periods("time", series)
     if groups is not None:
         return _named("groups", _column("groups", groups, n_rows, "X_new")), None
-    return Groups("groups", [ALL], np.zeros(n_rows, dtype=int)), None
+    return RowGroups("groups", [ALL], np.zeros(n_rows, dtype=int)), None
 
 
 def check_train_groups(
     groups: Any, time: Any, n_rows: int, unit: str | None
-) -> list[Groups]:
+) -> list[RowGroups]:
     """Return the groups and the periods of training rows, of what was given."""
     found, of = [], "the training data"
     if groups is not None:
@@ -119,11 +122,17 @@ def check_train_groups(
 
 def _column(name: str, values: Any, n_rows: int, of: str) -> pd.Series:
     refuse_masked(name, values)
-    with error_context(name, f"one value for each row of {of}"):
-        if not isinstance(values, pd.Series):
-            is_array = hasattr(values, "dtype")
-            values = np.asarray(values, dtype=None if is_array else object)
-            values = pd.Series(column_or_1d(values, input_name=name)).infer_objects()
+    if not isinstance(values, pd.Series):
+        array = np.asarray(values, dtype=getattr(values, "dtype", object))
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        if array.ndim != 1:
+            got = f"an array of shape {array.shape}" if array.ndim else repr(values)
+            raise ValueError(
+                f"{name} must be one value for each row of {of}, in a list, an array "
+                f"or one column, got {got}."
+            )
+        values = pd.Series(array).infer_objects()
     check_length(name, len(values), n_rows, of)
     series = values.reset_index(drop=True)
     missing = series.isna().to_numpy()
@@ -136,12 +145,12 @@ def _column(name: str, values: Any, n_rows: int, of: str) -> pd.Series:
     return series
 
 
-def _named(name: str, series: pd.Series) -> Groups:
+def _named(name: str, series: pd.Series) -> RowGroups:
     codes, names = pd.factorize(series)
     with error_context(name, "values that can be sorted: all strings or all numbers"):
         order = sorted(range(len(names)), key=names.tolist().__getitem__)
     places = np.argsort(order)
-    return Groups(name, [_plain(names[k]) for k in order], places[codes])
+    return RowGroups(name, [_plain(names[k]) for k in order], places[codes])
 
 
 def _plain(value: Any) -> Any:
@@ -150,7 +159,7 @@ def _plain(value: Any) -> Any:
 
 def _periods(
     name: str, series: pd.Series, unit: str | None = None
-) -> tuple[Groups, str | None]:
+) -> tuple[RowGroups, str | None]:
     """Cut dates to months, quarters or years; other values are periods as they are."""
     dates = _dates(name, series)
     if dates is None:
@@ -160,7 +169,7 @@ def _periods(
     periods = dates.dt.to_period(unit)
     codes, order = pd.factorize(periods, sort=True)
     words = dict(_UNITS).get(unit, "{0.year}")
-    return Groups(name, [words.format(period) for period in order], codes), unit
+    return RowGroups(name, [words.format(period) for period in order], codes), unit
 
 
 def _are_enough(dates: pd.Series, unit: str) -> bool:
@@ -168,13 +177,24 @@ def _are_enough(dates: pd.Series, unit: str) -> bool:
     return bool(counts.median() >= _ROWS_OF_PERIOD)
 
 
+def _is_date(value: Any) -> bool:
+    written = isinstance(value, str) and _DATE.match(value) is not None
+    return written or isinstance(value, datetime.date)
+
+
 def _dates(name: str, series: pd.Series) -> pd.Series | None:
     """Return dates without their time zone; None if the values are no dates."""
     if not pd.api.types.is_datetime64_any_dtype(series):
         values = series.to_list()
-        are_dates = all(isinstance(value, datetime.date) for value in values)
-        are_written = all(isinstance(v, str) and _DATE.match(v) for v in values)
-        if not are_dates and not are_written:
+        are = np.array([_is_date(value) for value in values], dtype=bool)
+        if are.any() and not are.all():
+            row = int(are.argmin())
+            raise ValueError(
+                f"{name} has dates, and {values[row]!r} in row {row}, which is none. "
+                "Write all as dates, such as '2024-03-31', or all as names of periods, "
+                "such as '2024 Q1'."
+            )
+        if not are.any():
             return None
         with error_context(name, "dates such as '2024-03-31', or names of periods"):
             series = pd.to_datetime(series)

@@ -171,8 +171,8 @@ def _inputs(
 
 
 def _said(head: Head, scores: torch.Tensor) -> torch.Tensor:
-    """Return the probabilities of a head, but one; a number is its own score."""
-    if not head.is_categorical or not head.n_scores:
+    """Return the probabilities of a head, except one; a number is its own score."""
+    if not head.is_categorical:
         return scores
     return head.probabilities(scores)[:, 1:]
 
@@ -199,7 +199,7 @@ def _heads(
         reason = ""
         if n_new < _FEWEST:
             reason = f"fewer than {_FEWEST} annotated rows"
-        elif not head.n_scores:
+        elif not head.n_activations:
             reason = "one value in training, and no other in the new rows"
         if reason:
             found.add(Line(CONCEPT, name, n_new, "annotations", reason=reason))
@@ -297,8 +297,8 @@ def _values(
     if not head.is_categorical:
         said = torch.where(known[:, None], codes[:, None], said)
         return (said - said.mean()) / said.std().clamp_min(torch.finfo().eps)
-    if not head.n_scores:
-        return scores
+    if not head.n_activations:
+        return scores[:, :0]
     one_hot = torch.nn.functional.one_hot(codes.long(), said.shape[1]).to(said)
     said = torch.where(known[:, None], one_hot, said)
     contrasts = SoftmaxHead(said.shape[1]).contrasts(said)

@@ -15,10 +15,10 @@ from ..._inputs.pipelines import final_step
 from ..._inputs.training_rows import TrainingRows, as_features
 from ..._models.fitted import FittedHeads
 from ..._results.bootstrap import Estimate, bootstrapped_means
-from ...numerics.drift import recalibrate
+from ...numerics.drift import adjusted, recalibrate
 from ...numerics.heads import SoftmaxHead
 from ...numerics.targets import LabelTarget, evaluate
-from .behind import LABEL, RowsBehind
+from .carried import LABEL, CarriedRows
 from .parts import ALL_CONCEPTS, CONCEPT, FEATURES, INPUTS, MEANING
 from .rows import NewRows
 
@@ -43,13 +43,13 @@ class _Halves:
 
 
 def try_remedies(
-    behind: RowsBehind, findings: pd.DataFrame, *, n_bootstraps: int, seed: int
+    behind: CarriedRows, findings: pd.DataFrame, *, n_bootstraps: int, seed: int
 ) -> pd.DataFrame:
     """Return a line for every remedy of every group with a finding.
 
     Parameters
     ----------
-    behind : RowsBehind
+    behind : CarriedRows
     findings : DataFrame
     n_bootstraps : int
     seed : int
@@ -72,7 +72,7 @@ def _carried(findings: pd.DataFrame) -> pd.DataFrame:
     return findings[named & (findings["part"] != INPUTS)]
 
 
-def _suspects(behind: RowsBehind, findings: pd.DataFrame) -> pd.DataFrame:
+def _suspects(behind: CarriedRows, findings: pd.DataFrame) -> pd.DataFrame:
     """Return the labels and annotations behind findings that are probably wrong."""
     paths = list(findings["concept"].unique())
     if (findings["part"] == MEANING).any():
@@ -84,7 +84,7 @@ def _suspects(behind: RowsBehind, findings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_group(
-    behind: RowsBehind,
+    behind: CarriedRows,
     findings: pd.DataFrame,
     suspects: pd.DataFrame,
     n_bootstraps: int,
@@ -102,10 +102,12 @@ def _of_group(
     halves = _Halves(new.rows(chosen), new.rows(judged), chosen)
     judge = _Judge(halves, n_bootstraps, rng)
     heads = behind.explainer._heads()
-    yield _offset(heads, judge)
+    yield _adjusted_label(heads, judge)
     for line in _carried(findings).to_dict("records"):
         if line["part"] == CONCEPT:
             yield from _recalibration(heads, judge, line["concept"])
+        else:
+            yield _adjusted_label(heads, judge, line["concept"])
         yield _relabelling(behind, judge, line, suspects)
     yield from _of_training_groups(behind, judge)
 
@@ -172,23 +174,45 @@ def _both_losses(heads: FittedHeads, halves: _Halves) -> tuple[np.ndarray, np.nd
     return _label_losses(heads, halves.chosen), _label_losses(heads, halves.judged)
 
 
-def _offset(heads: FittedHeads, judge: _Judge) -> dict[str, Any]:
-    """Add a constant to every label's log-odds, for the group alone."""
+def _adjusted_label(
+    heads: FittedHeads, judge: _Judge, concept: str | None = None
+) -> dict[str, Any]:
+    """Give the group constants of the labels, and own weights of a concept.
+
+    The concept is as predicted, as it will be for other rows of the group.
+    """
     halves = judge.halves
+    both = (halves.chosen, halves.judged)
     label = SoftmaxHead(len(heads.classes))
-    logs = [_label_logs(heads, rows) for rows in (halves.chosen, halves.judged)]
-    contrasts = label.contrasts(logs[0])
-    scores = [each @ contrasts.T for each in logs]
-    scores = [each * 2 if label.n_values == 2 else each for each in scores]
-    codes = [torch.from_numpy(rows.labels) for rows in (halves.chosen, halves.judged)]
-    constant = recalibrate(label, scores[0], codes[0], slope=False)
+    scores = [_label_scores(heads, rows) for rows in both]
+    columns = [part[:, :0] for part in scores]
+    if concept is not None:
+        j, bottleneck = heads.names.index(concept), heads.tensors()
+        head, at = bottleneck.concepts.heads[j], bottleneck.concepts.scores[j]
+        columns = [
+            head.activations(
+                bottleneck.concept_scores(as_features(rows.features))[:, at]
+            )
+            for rows in both
+        ]
+    codes = [torch.from_numpy(rows.labels) for rows in both]
     after = [
-        label.loss(part + constant, c).numpy()
-        for part, c in zip(scores, codes, strict=True)
+        label.loss(part, c).numpy()
+        for part, c in zip(
+            adjusted(label, scores, columns, codes[0]), codes, strict=True
+        )
     ]
-    return judge.line(
-        "offset", LABEL, 0, _both_losses(heads, halves), (after[0], after[1])
-    )
+    remedy, of = ("offset", LABEL) if concept is None else ("own weights", concept)
+    before = _both_losses(heads, halves)
+    return judge.line(remedy, of, 0, before, (after[0], after[1]))
+
+
+def _label_scores(heads: FittedHeads, rows: NewRows) -> torch.Tensor:
+    """Return scores whose softmax are the probabilities of the labels."""
+    label = SoftmaxHead(len(heads.classes))
+    logs = _label_logs(heads, rows)
+    scores = logs @ label.contrasts(logs).T
+    return 2 * scores if label.n_values == 2 else scores  # the log-odds
 
 
 def _label_logs(heads: FittedHeads, rows: NewRows) -> torch.Tensor:
@@ -211,12 +235,12 @@ def _recalibration(
     own = [each[:, columns] for each in scores]
     codes = [rows.codes[:, j] for rows in (halves.chosen, halves.judged)]
     known = [~np.isnan(each) for each in codes]
-    if not head.n_scores or min(each.sum() for each in known) < _FEWEST // 2:
+    if not head.n_activations or min(each.sum() for each in known) < _FEWEST // 2:
         reason = f"fewer than {_FEWEST // 2} annotated rows in a half"
         yield {"remedy": "recalibrate", "of": concept, "n_rows": 0, "reason": reason}
         return
     at = torch.from_numpy(known[0])
-    change = recalibrate(head, own[0][at], torch.from_numpy(codes[0])[at], slope=True)
+    change = recalibrate(head, own[0][at], torch.from_numpy(codes[0])[at])
     moved = [each * change[-1] + change[:-1] for each in own]
     losses = []
     for part in (own, moved):
@@ -245,7 +269,7 @@ def _recalibration(
 
 
 def _relabelling(
-    behind: RowsBehind,
+    behind: CarriedRows,
     judge: _Judge,
     finding: dict[str, Any],
     suspects: pd.DataFrame,
@@ -279,7 +303,7 @@ def _relabelling(
     return _edited(behind, judge, remedy, {k: v for k, v in changes.items() if v})
 
 
-def _of_training_groups(behind: RowsBehind, judge: _Judge) -> Iterator[dict[str, Any]]:
+def _of_training_groups(behind: CarriedRows, judge: _Judge) -> Iterator[dict[str, Any]]:
     """Drop the most harmful group of training rows, and weight the most helpful."""
     explainer, rows = behind.explainer, judge.halves.chosen
     if not behind.of_training:
@@ -313,7 +337,7 @@ def _of_training_groups(behind: RowsBehind, judge: _Judge) -> Iterator[dict[str,
 
 
 def _edited(
-    behind: RowsBehind, judge: _Judge, line: dict[str, Any], changes: dict[str, Any]
+    behind: CarriedRows, judge: _Judge, line: dict[str, Any], changes: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what an edit does to the label's loss."""
     try:

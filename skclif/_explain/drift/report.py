@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from ..._inputs.checks import check_count, check_row_order, count_rows
+from ..._inputs.checks import (
+    check_count,
+    check_row_order,
+    count_rows,
+    error_context,
+)
 from ..._results.drift_report import DriftReport
 from ..requests import class_codes
 from .arguments import (
@@ -17,9 +23,27 @@ from .arguments import (
     check_new_groups,
     check_train_groups,
 )
-from .behind import RowsBehind
+from .carried import CarriedRows
 from .parts import GroupTests, compare_group, frame_of
+from .remedies import try_remedies
 from .rows import BothRows, NewRows, code_annotations
+
+
+class RowsBehindDrift(CarriedRows):
+    """The rows behind a report on drift, of which more can be asked."""
+
+    __module__ = "skclif"
+
+    def remedies(
+        self, findings: pd.DataFrame, *, n_bootstraps: int, seed: int
+    ) -> pd.DataFrame:
+        """Return what remedies do on held-out rows of the groups with findings."""
+        if self.new.labels is None:
+            raise ValueError(
+                "Remedies are judged by the label's loss, and drift_report was given "
+                "no y_new. Pass the labels of the new rows."
+            )
+        return try_remedies(self, findings, n_bootstraps=n_bootstraps, seed=seed)
 
 
 def drift_report(
@@ -69,9 +93,11 @@ def drift_report(
         The date or the period of each new row; its periods are the groups. Dates are
         cut to months if there are about 100 rows a month, else to quarters or years.
         Other values, such as "2021 Q3", are periods as they are.
-    train_groups, train_time : array-like of shape (n_samples,), default=None
-        The same of the training rows. They name the rows that carry a finding, and the
-        groups that remedies drop or weight. They do not change the tests.
+    train_groups : array-like of shape (n_samples,), default=None
+        The group of each training row. It is named with the rows that carry a finding,
+        and remedies drop or weight such groups. It does not change the tests.
+    train_time : array-like of shape (n_samples,), default=None
+        The same for dates and periods, which are cut as those of `time`.
     n_permutations : int, default=999
         Number of permutations of the groups, at least 99.
     alpha : float, default=0.02
@@ -106,7 +132,8 @@ def drift_report(
 
     A concept that is annotated in about the same share of training rows and new rows is
     compared as annotated; otherwise as predicted. Rows count once, whatever their
-    weight; those of weight 0 are left out.
+    weight; those of weight 0 are left out. If two concepts always have the same values,
+    no data can tell which of them changed its meaning: their tests are the same.
 
     Examples
     --------
@@ -124,7 +151,7 @@ def drift_report(
     >>> report = drift_report(
     ...     explainer, X[400:], y[400:], concepts_new=concepts[400:], random_state=0
     ... )
-    >>> report.findings[["part", "concept"]]
+    >>> report.findings[["part", "concept"]].head(1)
           part concept
     0  meaning    food
     """
@@ -145,7 +172,9 @@ def drift_report(
     labels = None
     if y_new is not None:
         labels = class_codes(heads.classes, features, y_new, "y_new")
-    new = NewRows(features, labels, *code_annotations(heads, concepts_new, n_new))
+    with error_context("concepts_new", "annotations of the new rows, as in fit"):
+        codes, unseen = code_annotations(heads, concepts_new, n_new)
+    new = NewRows(features, labels, codes, unseen)
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     rng = np.random.default_rng(seed)
     rows = BothRows.of(explainer, new, rng)
@@ -162,5 +191,8 @@ def drift_report(
         rows.n_training,
         n_new,
         n_permutations,
-        RowsBehind(explainer._of_features(), new, of_new, of_training),
+        RowsBehindDrift(explainer._of_features(), new, of_new, of_training),
     )
+
+
+drift_report.__module__ = "skclif"

@@ -36,6 +36,8 @@ class NewRows:
         Which rows have another value of a concept that had one value in training.
     """
 
+    __module__ = "skclif"
+
     features: Matrix
     labels: np.ndarray | None
     codes: np.ndarray

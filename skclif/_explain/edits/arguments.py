@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..._inputs.annotations import Annotations, plain_value, value_code
+from ..._inputs.annotations import (
+    Annotations,
+    concept_table,
+    has_names,
+    plain_value,
+    value_code,
+)
 from ..._inputs.checks import (
     LARGEST,
     check_labels,
@@ -24,6 +30,7 @@ from ...numerics.sparse import Matrix
 from ..requests import class_codes
 from .edit import Edit
 from .empty import check_empty_values
+from .grown import Grown
 
 _ADDED = ("X", "y", "concepts", "sample_weight", "concept_sample_weight")
 _AS_FIT = "a dict of X, y, concepts … as fit takes them"
@@ -33,6 +40,8 @@ def check_edit(
     heads: FittedHeads,
     rows: TrainingRows,
     read_features: Callable[[Any], Matrix],
+    declared: Mapping[str, list[Any]],
+    aside: Mapping[str, Mapping[int, Any]],
     *,
     y: Any,
     concepts: Any,
@@ -50,6 +59,11 @@ def check_edit(
     rows : TrainingRows
     read_features : callable
         Maps new rows, in the form that the estimator takes, to checked features.
+    declared : mapping of str to list
+        Values that the type of a concept's column declares, in their order.
+    aside : mapping of str to mapping of int to object
+        Annotations, by concept and row, that the model does not know because the rows
+        had no weight. They come with the weight.
     y, concepts, sample_weight, drop, add, drop_concepts, empty_values
         As in :meth:`ConceptInfluenceExplainer.edit`.
 
@@ -64,14 +78,20 @@ def check_edit(
             "edit was given nothing to change: pass y, concepts, sample_weight, drop, "
             "add or drop_concepts."
         )
+    weights = _weights(rows, sample_weight)
+    concepts = _with_aside(heads, concepts, drop_concepts, weights, aside)
+    values = _values_given(heads, concepts, add)
+    grown = Grown.of(heads, values, declared, aside)
+    heads = grown.add_to(heads)
     edit = Edit(
         _labels(heads, rows, y),
         _annotations(heads, rows, concepts),
-        _weights(rows, sample_weight),
+        weights,
         _dropped(rows, drop),
         _added(heads, rows, read_features, add),
         _dropped_concepts(heads, drop_concepts),
         check_empty_values(empty_values),
+        grown,
     )
     dropped = set(edit.dropped)
     others: dict[str, Iterable[int]] = {
@@ -151,6 +171,44 @@ def _annotations(
             found[j][row] = code = _annotation(heads, j, name, row, value)
             if type(value) is str:
                 seen[value] = code
+    return found
+
+
+def _with_aside(
+    heads: FittedHeads,
+    concepts: Any,
+    drop_concepts: Any,
+    weights: dict[int, float],
+    aside: Mapping[str, Mapping[int, Any]],
+) -> Any:
+    """Return new annotations, with those that come with the weight of their rows."""
+    is_dict = isinstance(concepts, dict)
+    if not is_dict and concepts is not None:
+        return concepts  # refused elsewhere
+    dropped = {heads.names[j] for j in _dropped_concepts(heads, drop_concepts)}
+    for name, values in aside.items():
+        back = {row: v for row, v in values.items() if weights.get(row)}
+        given = {} if concepts is None else concepts.get(name, {})
+        if back and name not in dropped and isinstance(given, dict):
+            concepts = {**(concepts or {}), name: {**back, **given}}
+    return concepts
+
+
+def _values_given(heads: FittedHeads, concepts: Any, add: Any) -> dict[str, list[Any]]:
+    """Return the values that an edit gives to concepts, if their form is right."""
+    found: dict[str, list[Any]] = {name: [] for name in heads.names}
+    for name, values in concepts.items() if isinstance(concepts, dict) else ():
+        if name in found and isinstance(values, dict):
+            found[name] += values.values()
+    added = add.get("concepts") if isinstance(add, dict) else None
+    if added is not None:
+        with error_context("add", _AS_FIT):
+            table = concept_table(added)
+        if not has_names(added):
+            table.columns = [*heads.names, *table.columns[len(heads.names) :]]
+        for name, column in table.items():
+            if name in found:
+                found[str(name)] += column.tolist()
     return found
 
 

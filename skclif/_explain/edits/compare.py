@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from ..._inputs.annotations import Annotations
+from ..._inputs.annotations import Annotations, ConceptSchema, value_code
 from ..._inputs.training_rows import as_features
 from ..._models.fitted import FittedHeads
 from ..._results.comparison import EditComparison, PairedChange
@@ -32,12 +33,13 @@ def compare_heads(
     Parameters
     ----------
     before, after : FittedHeads
-        The second may lack classes, concepts, and values of concepts.
+        The second may lack classes, concepts, and values of concepts, and have new
+        values of concepts.
     features : ndarray of shape (n_rows, n_features)
     labels : ndarray of shape (n_rows,)
         Codes.
     annotations : dict of str to ndarray of shape (n_rows,)
-        Codes by concept, as `annotation_codes` returns them.
+        Codes by concept, as `annotation_codes` returns them for all values.
     readable : dict of str to ndarray of shape (n_rows,)
         Columns to show rows with, such as their texts.
     """
@@ -115,7 +117,7 @@ def interval_of_mean(differences: np.ndarray) -> tuple[float, float]:
 
 
 def annotation_codes(
-    heads: FittedHeads, concepts: Any, n_rows: int
+    schema: ConceptSchema, concepts: Any, n_rows: int
 ) -> dict[str, np.ndarray]:
     """Return codes of annotations by concept, NaN where there is none.
 
@@ -130,10 +132,24 @@ def annotation_codes(
     annotations = Annotations.read(concepts, None, n_rows)
     if annotations is None:
         return {}
-    if not heads.names:
+    if not schema.names:
         raise ValueError("concepts were given, but the model has no concepts.")
-    codes = heads.schema.encode(annotations, partial=True)
-    return dict(zip(heads.names, codes.T, strict=True))
+    codes = schema.encode(annotations, partial=True)
+    return dict(zip(map(str, schema.names), codes.T, strict=True))
+
+
+def joint_schema(before: ConceptSchema, after: ConceptSchema) -> ConceptSchema:
+    """Return the concepts of the model before an edit, with values that it brought."""
+    later = dict(zip(after.names, after.classes, strict=True))
+    classes = []
+    for name, old in zip(before.names, before.classes, strict=True):
+        new = later.get(name)
+        if old is not None and new is not None:
+            brought = [v for v in new.tolist() if value_code(old, v) is None]
+            if brought:
+                old = np.array([*old.tolist(), *brought], dtype=object)
+        classes.append(old)
+    return replace(before, classes=tuple(classes))
 
 
 def _codes_before(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -178,28 +194,29 @@ def _concept_quality(
 ) -> pd.DataFrame:
     columns = ["concept", "measure", "n_rows", "before", "after"]
     predicted = [_predicted_concepts(heads, features) for heads in (before, after)]
+    schema = joint_schema(before.schema, after.schema)
+    known = dict(zip(map(str, schema.names), schema.classes, strict=True))
     for name, classes in zip(after.names, after.values, strict=True):
-        known_before = before.values[before.names.index(name)]
-        if classes is not None and known_before is not None:
-            codes = _codes_before(known_before, classes)
-            predicted[1][name] = codes[predicted[1][name]]
+        every = known[name]
+        if classes is not None and every is not None:
+            predicted[1][name] = _codes_before(every, classes)[predicted[1][name]]
     lines = []
     for name, classes in zip(before.names, before.values, strict=True):
         true = annotations.get(name)
         if true is None or np.isnan(true).all():
             continue
-        known = ~np.isnan(true)
+        given = ~np.isnan(true)
         qualities = []
         for found in predicted:
             quality = float("nan")  # of a concept that the edit dropped
             if name in found:
-                said = found[name][known]
-                error = np.abs(said - true[known])
-                each = error if classes is None else said == true[known]
+                said = found[name][given]
+                error = np.abs(said - true[given])
+                each = error if classes is None else said == true[given]
                 quality = float(each.mean())
             qualities.append(quality)
         measure = "accuracy" if classes is not None else "mean absolute error"
-        lines.append((name, measure, int(known.sum()), *qualities))
+        lines.append((name, measure, int(given.sum()), *qualities))
     return pd.DataFrame(lines, columns=columns)
 
 

@@ -13,6 +13,7 @@ from ..._inputs.annotations import plain_value
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
 from .empty import Empty
+from .grown import Grown
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Edit:
     dropped_concepts : list of int
     drops_empty : bool
         Whether classes and values that are left without weight go from the model.
+    grown : Grown
+        Values that come to the model. Codes are those of the model with them.
     """
 
     labels: dict[int, int] = field(default_factory=dict)
@@ -42,17 +45,26 @@ class Edit:
     added: TrainingRows | None = None
     dropped_concepts: list[int] = field(default_factory=list)
     drops_empty: bool = False
+    grown: Grown = Grown()
+
+    def grow(
+        self, heads: FittedHeads, rows: TrainingRows
+    ) -> tuple[FittedHeads, TrainingRows]:
+        """Return the model and its rows before the edit, with the values to come."""
+        return self.grown.add_to(heads), self.grown.recode(heads, rows)
 
     def apply(
         self, heads: FittedHeads, rows: TrainingRows
     ) -> tuple[TrainingRows, Empty]:
         """Return the edited rows, with all concepts, and what they leave empty.
 
+        The arguments are what `grow` returns.
+
         Raises
         ------
         ValueError
             If the edit leaves a class or a value of a concept without weight, and these
-            are not to be dropped, or fewer than two are left.
+            are not to be dropped, or too few are left.
         """
         labels, weights = rows.labels.copy(), rows.weights.copy()
         codes = rows.codes.copy()

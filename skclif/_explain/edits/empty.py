@@ -88,7 +88,7 @@ class Empty:
             )
 
     def check_enough(self, heads: FittedHeads) -> None:
-        """Refuse an edit that leaves one value of a variable, or none."""
+        """Refuse an edit that leaves one class or none, or no value of a concept."""
         left = _left(len(heads.classes), self.labels)
         if len(left) < 2:
             raise ValueError(
@@ -100,13 +100,23 @@ class Empty:
             values, name = heads.values[j], heads.names[j]
             assert values is not None
             left = _left(len(values), lost)
-            if len(left) < 2:
+            if not len(left):
                 raise ValueError(
-                    f"The edit leaves concept {name!r} with fewer than two values that "
-                    f"have weight ({_listed(values[left])}), so there is nothing to "
-                    "predict. Keep an annotation of another value, or use "
-                    f"drop_concepts=[{name!r}]."
+                    f"The edit leaves concept {name!r} without an annotation that has "
+                    "weight, so there is nothing to predict. Keep an annotation, or "
+                    f"use drop_concepts=[{name!r}]."
                 )
+
+    def constants(self, heads: FittedHeads) -> dict[str, Any]:
+        """Return the only value that is left of a concept, by its name."""
+        found = {}
+        for j, lost in self.concepts.items():
+            values = heads.values[j]
+            assert values is not None
+            left = _left(len(values), lost)
+            if len(left) == 1:
+                found[heads.names[j]] = plain_value(values[left[0]])
+        return found
 
     def remove_from(self, heads: FittedHeads) -> FittedHeads:
         """Return heads without the values: among the others, nothing changes."""
@@ -117,10 +127,10 @@ class Empty:
             part = coef[:, columns]
             values = heads.values[j]
             if j in self.concepts and values is not None:
-                part = part[:, _left(len(values), self.concepts[j])]
-                if part.shape[1] == 2:  # a concept with two values has one activation
-                    intercept = intercept + part[:, 0]
-                    part = part[:, 1:] - part[:, :1]
+                by_value = weights_by_value(part, len(values))
+                left = _left(len(values), self.concepts[j])
+                part, constant = joined_columns(by_value[:, left])
+                intercept = intercept + constant
             parts.append(part)
         coef = np.hstack(parts) if parts else coef
         if self.labels:
@@ -218,10 +228,29 @@ def _without_weight(
     return lost
 
 
+def weights_by_value(part: np.ndarray, n_values: int) -> np.ndarray:
+    """Return the label head's weights of every value of a concept.
+
+    Of one value or two, the first has no activation, and the weight 0.
+    """
+    if n_values > 2:
+        return part
+    return np.hstack([np.zeros((len(part), 1)), part])
+
+
+def joined_columns(by_value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Invert `weights_by_value`; return too what goes to the intercept."""
+    if by_value.shape[1] > 2:
+        return by_value, np.zeros(len(by_value))
+    return by_value[:, 1:] - by_value[:, :1], by_value[:, 0]
+
+
 def _among(
     coef: np.ndarray, intercept: np.ndarray, left: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return scikit-learn's weights of logits among some of the values."""
+    if len(left) == 1:  # a constant, whose parameters are 0
+        return np.zeros((1, coef.shape[1])), np.zeros(1)
     coef, intercept = coef[left], intercept[left]
     if len(left) == 2:
         return coef[1:] - coef[:1], intercept[1:] - intercept[:1]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from ..._inputs.annotations import warn_of_constants
 from ..._inputs.pipelines import final_step, with_final_step
 from ..._inputs.progress import Progress
 from ..._inputs.training_rows import TrainingRows, as_features
@@ -27,6 +28,7 @@ from ..engine import Solved
 from ..requests import numeric_targets, shares_of
 from .edit import Edit
 from .empty import Empty
+from .grown import values_gone
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Edited:
     seconds : float
     empty : Empty
         Values that went from the model.
+    gone : dict of str to dict of int to object
+        Annotations of these values, by concept and row.
     """
 
     estimator: Any
@@ -51,6 +55,24 @@ class Edited:
     factors: Factors | None
     seconds: float
     empty: Empty
+    gone: dict[str, dict[int, Any]]
+
+    def aside(self, before: dict[str, dict[int, Any]]) -> dict[str, dict[int, Any]]:
+        """Return the annotations that the model does not know, of rows without weight.
+
+        Parameters
+        ----------
+        before : dict of str to dict of int to object
+            Those before the edit, by concept and row.
+        """
+        heads = FittedHeads.of(final_step(self.estimator))
+        found = {}
+        for name, codes in zip(heads.names, self.rows.codes.T, strict=True):
+            values = {**before.get(name, {}), **self.gone.get(name, {})}
+            left = {row: v for row, v in values.items() if np.isnan(codes[row])}
+            if left:
+                found[name] = left
+        return found
 
 
 def edit_model(
@@ -90,13 +112,19 @@ def edit_model(
 
     Warns
     -----
+    ConstantConceptWarning
+        If one value of a concept is left.
     ConvergenceWarning
         If a head did not reach its optimum, although `n_steps` is None.
     """
     start = time.perf_counter()
     last = final_step(estimator)
-    heads = FittedHeads.of(last)
+    heads, old = edit.grow(FittedHeads.of(last), old)
     new, empty = edit.apply(heads, old)
+    warn_of_constants(empty.constants(heads))
+    if edit.grown.values:
+        factors = None
+    gone = values_gone(heads, new, empty)
     if empty:  # in the codes of the model without these values
         old, new = empty.recode(heads, old), empty.recode(heads, new)
         heads, factors = empty.remove_from(heads), None
@@ -114,7 +142,7 @@ def edit_model(
             **heads.penalties,
             limits=Limits(float(heads.tol), heads.max_iter, n_steps),
             dropped=edit.dropped_concepts,
-            reshaped=list(empty.concepts),
+            reshaped=[*empty.concepts, *edit.grown.values],
             label_reshaped=bool(empty.labels),
             settled=settled,
             advance=advance,
@@ -134,7 +162,7 @@ def edit_model(
         model._note_correction(edited.tensors(device), new.data())
     seconds = time.perf_counter() - start
     whole = with_final_step(estimator, model)
-    return Edited(whole, new, records, solution.factors, seconds, empty)
+    return Edited(whole, new, records, solution.factors, seconds, empty, gone)
 
 
 def effects(
@@ -166,7 +194,7 @@ def effects(
     after = _mean_loss(after_heads, features, new_codes)
     # Features of added rows may leave the span that the factors belong to.
     outside = solved.span is not None and edit.added is not None
-    if edit.dropped_concepts or edited.empty or outside:
+    if edit.dropped_concepts or edited.empty or edit.grown.values or outside:
         return None, after - before
     data = edited.rows.data().to(solved.device)
     if solved.span is not None:
@@ -199,7 +227,7 @@ def write_record(
         )
     )
     return EditRecord(
-        changes=edit.changes(before, old, edited.empty),
+        changes=edit.changes(*edit.grow(before, old), edited.empty),
         n_steps=n_steps,
         heads=edited.heads,
         predicted_effect=effect[0],

@@ -59,8 +59,8 @@ def believe(
     """Return what is believed of all present values.
 
     Nothing is believed of a path with a value that determines its head alone: the head
-    says nothing without it. Where the head knows nothing of its values, none of them
-    is replaceable.
+    says nothing without it, nor of a constant, whose value nothing contradicts. Where
+    the head knows nothing of its values, none of them is replaceable.
 
     Parameters
     ----------
@@ -75,7 +75,11 @@ def believe(
         Shows its bars.
     """
     terms = left_out_terms(solved, values, progress)
-    known = {p: values[p] for p in values if not undefined_terms(terms[p]).any()}
+    known = {
+        path: values[path]
+        for path, term in terms.items()
+        if not (undefined_terms(term).any() or term.is_constant)
+    }
     verdicts = judge_values(terms, known, list(known), ranks, groups, progress)
     warn_of_unknown(verdicts)
     shape = len(solved.data), len(values)

@@ -17,7 +17,7 @@ from ...numerics.targets import LabelTarget
 from ..engine import Solved
 from ..explainer import ConceptInfluenceExplainer
 from ..readable import annotations_of
-from .arguments import Groups
+from .arguments import RowGroups
 from .parts import ALL_CONCEPTS, CONCEPT, MEANING
 from .rows import NewRows
 
@@ -25,37 +25,24 @@ LABEL = "label"
 
 
 @dataclass(frozen=True, eq=False)
-class RowsBehind:
-    """The rows behind a report on drift, of which more can be asked.
+class CarriedRows:
+    """New rows by group, and what of the training rows carries their drift.
 
     Attributes
     ----------
     explainer : ConceptInfluenceExplainer
         It takes features.
     new : NewRows
-    groups : Groups
+    groups : RowGroups
         Of the new rows.
-    of_training : list of Groups
+    of_training : list of RowGroups
         Of the training rows, as they were given.
     """
 
     explainer: ConceptInfluenceExplainer
     new: NewRows
-    groups: Groups
-    of_training: list[Groups]
-
-    def remedies(
-        self, findings: pd.DataFrame, *, n_bootstraps: int, seed: int
-    ) -> pd.DataFrame:
-        """Return what remedies do on held-out rows of the groups with findings."""
-        from .remedies import try_remedies  # which needs this class
-
-        if self.new.labels is None:
-            raise ValueError(
-                "Remedies are judged by the label's loss, and drift_report was given "
-                "no y_new. Pass the labels of the new rows."
-            )
-        return try_remedies(self, findings, n_bootstraps=n_bootstraps, seed=seed)
+    groups: RowGroups
+    of_training: list[RowGroups]
 
     def of_group(self, name: Any) -> NewRows:
         """Return the new rows of a group."""

@@ -1,0 +1,191 @@
+"""Values that an edit brings to a concept, and the model with them.
+
+A concept of which one value was seen is a constant. Its second value makes it a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..._inputs.annotations import (
+    Annotations,
+    plain_value,
+    value_code,
+    values_in_order,
+)
+from ..._inputs.training_rows import TrainingRows
+from ..._models.fitted import FittedHeads
+from .empty import Empty, joined_columns, weights_by_value
+
+
+@dataclass(frozen=True)
+class Grown:
+    """All values of the concepts to which an edit brings new ones.
+
+    Attributes
+    ----------
+    values : dict of int to ndarray
+        By the position of the concept.
+    """
+
+    values: dict[int, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        heads: FittedHeads,
+        given: Mapping[str, Iterable[Any]],
+        declared: Mapping[str, list[Any]],
+        aside: Mapping[str, Mapping[int, Any]],
+    ) -> Grown:
+        """Return the values that annotations bring, where a model may get new ones.
+
+        Parameters
+        ----------
+        heads : FittedHeads
+        given : mapping of str to iterable
+            Values by concept, perhaps missing or known.
+        declared : mapping of str to list
+            Values that the type of a concept's column declares, in their order.
+        aside : mapping of str to mapping of int to object
+            What rows without weight say, by concept and row. A constant may get any
+            value, and another concept one of these or one that is declared.
+        """
+        found = {}
+        for name, values in given.items():
+            j = heads.names.index(name)
+            known = heads.values[j]
+            if known is None:
+                continue
+            new = [v for v in values if _is_new(known, v)]
+            if len(known) > 1:
+                allowed = [*declared.get(name, []), *aside.get(name, {}).values()]
+                new = [v for v in new if v in allowed]
+            if new:
+                found[j] = _all_values(name, known, new, declared.get(name))
+        return cls(found)
+
+    def add_to(self, heads: FittedHeads) -> FittedHeads:
+        """Return heads with the values, which get no probability yet."""
+        if not self.values:
+            return heads
+        known, coef = list(heads.schema.classes), list(heads.concept_coef)
+        intercept, parts = list(heads.concept_intercept), []
+        for j, columns in enumerate(heads.tensors().concepts.activations):
+            part, old = heads.coef[:, columns], known[j]
+            if j in self.values and old is not None:
+                new = self.values[j]
+                by_value = np.zeros((len(part), len(new)))
+                by_value[:, _places(old, new)] = weights_by_value(part, len(old))
+                part, _ = joined_columns(by_value)
+                n_scores = 1 if len(new) == 2 else len(new)
+                coef[j] = np.zeros((n_scores, heads.n_features))
+                intercept[j] = np.zeros(n_scores)
+                known[j] = new
+            parts.append(part)
+        return replace(
+            heads,
+            schema=replace(heads.schema, classes=tuple(known)),
+            coef=np.hstack(parts),
+            concept_coef=tuple(coef),
+            concept_intercept=tuple(intercept),
+        )
+
+    def recode(self, heads: FittedHeads, rows: TrainingRows) -> TrainingRows:
+        """Return rows in the codes of the model with the values."""
+        if not self.values:
+            return rows
+        codes = rows.codes.copy()
+        for j, new in self.values.items():
+            old, known = heads.values[j], ~np.isnan(codes[:, j])
+            assert old is not None
+            codes[known, j] = _places(old, new)[codes[known, j].astype(int)]
+        return replace(rows, codes=codes)
+
+
+def values_set_aside(
+    heads: FittedHeads, annotations: Annotations | None
+) -> dict[str, dict[int, Any]]:
+    """Return what rows without weight say that the model does not know.
+
+    Parameters
+    ----------
+    heads : FittedHeads
+    annotations : Annotations
+        Of the fit.
+
+    Returns
+    -------
+    values : dict of str to dict of int to object
+        By concept and row.
+    """
+    found: dict[str, dict[int, Any]] = {}
+    if annotations is None:
+        return found
+    weights = heads.schema.arrange(annotations)
+    given = annotations.table.to_numpy(dtype=object)
+    for j, (name, known) in enumerate(zip(heads.names, heads.values, strict=True)):
+        place = list(annotations.table.columns).index(name) if annotations.named else j
+        column = given[:, place]
+        new = {
+            row: column[row]
+            for row in np.flatnonzero(weights[:, j] > 0).tolist()
+            if known is not None and _is_new(known, column[row])
+        }
+        if new:
+            found[name] = new
+    return found
+
+
+def values_gone(
+    heads: FittedHeads, rows: TrainingRows, empty: Empty
+) -> dict[str, dict[int, Any]]:
+    """Return the annotations of values that go with an edit, like `values_set_aside`.
+
+    Parameters
+    ----------
+    heads : FittedHeads
+        With these values.
+    rows : TrainingRows
+        After the edit, in the codes of these heads.
+    empty : Empty
+    """
+    found: dict[str, dict[int, Any]] = {}
+    for j, lost in empty.concepts.items():
+        values, codes = heads.values[j], rows.codes[:, j]
+        assert values is not None
+        gone = np.flatnonzero(np.isin(codes, lost)).tolist()
+        found[heads.names[j]] = {
+            row: plain_value(values[int(codes[row])]) for row in gone
+        }
+    return found
+
+
+def _is_new(known: np.ndarray, value: Any) -> bool:
+    if not pd.api.types.is_scalar(value) or pd.isna(value):
+        return False
+    return value_code(known, value) is None
+
+
+def _all_values(
+    name: str, known: np.ndarray, new: list[Any], order: list[Any] | None
+) -> np.ndarray:
+    """Return old and new values in the order in which a fit would hold them."""
+    listed = [*known.tolist(), *map(plain_value, new)]
+    values = values_in_order(name, listed, order)
+    if values is None:
+        raise ValueError(
+            f"concepts gives {name!r} the number {new[0]!r}, which is not whole: the "
+            "concept would become continuous. That needs a new fit."
+        )
+    return values
+
+
+def _places(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Return the new code of every old code."""
+    return np.array([value_code(new, value) for value in old.tolist()], dtype=int)
