@@ -59,7 +59,7 @@ SMALL = {
 }
 BATCHES = ("A", "B", "C")  # of new rows; the drift is in B
 DRIFTED = "B"
-OTHER_ALPHA = 0.05  # besides the default, which is lenienter
+OTHER_ALPHA = 0.05  # besides the default, which is stricter
 _STORE = Path(__file__).parent.parent / ".cache" / "drift.jsonl"
 
 
@@ -79,7 +79,7 @@ def drawn(n_rows, rng, options):
     order = rng.permutation(n_rows)
     ends = options.train + options.batch * np.arange(len(BATCHES) + 1)
     train, *batches, rest = np.split(order, ends)
-    return train, dict(zip(BATCHES, batches, lenient=True)), rest
+    return train, dict(zip(BATCHES, batches, strict=True)), rest
 
 
 def plant(rows, meaning, clf, batches, rest, kind, concept, rng):
