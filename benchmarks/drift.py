@@ -315,21 +315,15 @@ def write_nothing(store, options):
         lenient = int((cell["least q"] <= OTHER_ALPHA).sum())
         lines.append(
             [
-                name,
-                len(cell),
-                float(cell["tests"].median()),
-                n,
-                share,
-                lenient,
-                *of_parts,
+                *(name, len(cell), float(cell["tests"].median()), n, *share),
+                *(lenient, *of_parts),
             ]
         )
     write_table(
         "drift_false_alarms",
         "Reports with a finding where nothing drifted",
         ["rows of", "reports", "tests in each", "with any finding", "share", "low"]
-        + ["high"]
-        + [f"at alpha={OTHER_ALPHA:g}"]
+        + ["high", f"at alpha={OTHER_ALPHA:g}"]
         + [f"with findings of {kind}" for kind in KINDS],
         lines,
         [
@@ -345,7 +339,7 @@ def write_comments(lines, tests, options):
     write_table(
         "drift_nhs",
         "Comments of patients: what a report says moved",
-        ["case", "trained on", "new group", "training rows", "new rows"] + [*KINDS],
+        ["case", "trained on", "new group", "training rows", "new rows", *KINDS],
         [
             [
                 *(line["case"], line["trained on"], line["group"]),
