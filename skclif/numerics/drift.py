@@ -533,7 +533,7 @@ def label_scores(
 def _main_directions(weights: Tensor, columns: Tensor) -> Tensor:
     """Return the directions of scores that columns move most, (n_scores, n)."""
     moved = weights * columns.std(dim=0)
-    left, _, _ = torch.linalg.svd(moved, full_matrices=False)
+    left, _, _ = torch.linalg.svd(moved)
     directions: Tensor = left[:, :_LABEL_DIRECTIONS]
     return directions
 

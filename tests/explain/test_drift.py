@@ -276,6 +276,20 @@ def test_a_second_value_of_a_constant_is_a_stale_head():
     assert found.rows().query("concept == 'noise'").empty
 
 
+@pytest.mark.filterwarnings("ignore:.*constant")
+def test_constants_alone_leave_the_features_and_the_labels_to_test():
+    X, y, concepts = make_rows(0, N)
+    X_new, y_new, _ = make_rows(1, N_NEW)
+    concepts = pd.DataFrame({"noise": ["quiet"] * N, "price": [1.5] * N})
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    explainer.fit(X, y, concepts=concepts)
+    report = report_on(explainer, X_new, np.maximum(y_new, 1), concepts[:N_NEW])
+    tested = report.frame[report.frame["reason"] == ""]
+    assert {"features", "all"} <= set(tested["concept"])
+    assert line_of(report, "meaning", "all")["found"]
+    assert line_of(report, "meaning", "price")["reason"] == "one value in training"
+
+
 def test_sparse_features_give_the_same_report(explainer):
     X, y, concepts = make_rows(0, N)
     few = ConceptInfluenceExplainer(ConceptBottleneckClassifier())

@@ -248,7 +248,7 @@ def _meaning(
         )
         found.add(Line(MEANING, name, n_new, uses[j], gain / n_new), statistics)
     # The group's own constant: other shares of labels than the concepts explain.
-    statistics, gain = interactions.tested(range(len(own))[-n_directions:])
+    statistics, gain = interactions.tested(range(len(of_parameter))[-n_directions:])
     line = Line(MEANING, ALL_CONCEPTS, n_new, "labels", gain / n_new)
     found.add(line, statistics)
 
