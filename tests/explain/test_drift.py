@@ -451,6 +451,18 @@ def test_remedies_are_judged_by_rows_that_did_not_choose_them(stale):
     pd.testing.assert_frame_equal(remedies, again)
 
 
+def test_a_group_that_alone_has_a_label_cannot_be_dropped(explainer):
+    X, y, concepts = make_rows(0, N)
+    new_X, new_y, new_concepts = make_rows(1, N_NEW)
+    sources = np.where(y == 0, "angry", "others")
+    report = report_on(
+        explainer, new_X, np.maximum(new_y, 1), new_concepts, train_groups=sources
+    )
+    remedies = report.remedies(n_bootstraps=100, random_state=0)
+    (reason,) = remedies.loc[remedies["remedy"] == "drop train_group", "reason"]
+    assert reason == "a label would be left without training rows"
+
+
 def test_an_offset_mends_labels_that_are_more_frequent(explainer):
     X, y, concepts = make_rows(1, N_NEW)
     y = np.where(np.random.default_rng(3).random(N_NEW) < 0.7, 2, y)

@@ -340,11 +340,16 @@ def _edited(
     behind: CarriedRows, judge: _Judge, line: dict[str, Any], changes: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what an edit does to the label's loss."""
+    n_rows = len(judge.halves.judged.features)
     try:
-        result = behind.explainer.edit(**changes)
-    except ValueError as error:  # such as a class that would be left without rows
-        n_rows = len(judge.halves.judged.features)
+        # A value of a concept without rows goes, as in a fit without them.
+        result = behind.explainer.edit(**changes, empty_values="drop")
+    except ValueError as error:  # such as one label that would be left alone
         return {**line, "n_rows": n_rows, "reason": str(error)}
+    edited = FittedHeads.of(final_step(result.estimator))
+    if len(edited.classes) < len(behind.explainer.classes_):
+        reason = "a label would be left without training rows"
+        return {**line, "n_rows": n_rows, "reason": reason}
     before = _both_losses(behind.explainer._heads(), judge.halves)
-    after = _both_losses(FittedHeads.of(final_step(result.estimator)), judge.halves)
+    after = _both_losses(edited, judge.halves)
     return judge.line(line["remedy"], line["of"], line["n_changed"], before, after)
