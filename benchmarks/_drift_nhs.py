@@ -12,9 +12,10 @@ from sklearn.preprocessing import OneHotEncoder
 from skclif import ConceptBottleneckClassifier, drift_report
 from skclif.datasets import fetch_patient_feedback
 
-from ._drift_plants import KINDS, NAMELESS, read_rows, stack
+from ._drift_plants import KINDS, NAMELESS, SILENT, read_rows, stack
 
 _EARLY = ("2021Q1", "2021Q2", "2021Q3", "2021Q4")
+_FEWEST = 20  # comments with a theme, for the share of them that is positive
 _LATE = ("2022Q1", "2022Q2", "2022Q3")
 
 
@@ -129,6 +130,32 @@ def measure(explain, options):
             )
         print(f"reported: {case.name}", flush=True)
     return lines, *(pd.concat(of, ignore_index=True) for of in (frames, remedies))
+
+
+def polarity(options):
+    """Return how often comments with a theme are positive, by question and trust.
+
+    Groups, and a line for each theme; None where there are fewer than `_FEWEST`.
+    """
+    rows, about = read_comments(options)
+    is_positive = rows.y == np.unique(rows.y)[-1]  # of the three labels, the last
+    where = about["question"] + ", " + about["trust"]
+    counts = where.value_counts()
+    groups = sorted(counts.index[counts >= len(rows) / 10])
+    lines = []
+    for theme, values in rows.concepts.items():
+        speaks = ~values.isin(SILENT).to_numpy()
+        each = [speaks & (where == group).to_numpy() for group in groups]
+        lines.append(
+            [
+                theme,
+                *(
+                    float(is_positive[at].mean()) if at.sum() >= _FEWEST else None
+                    for at in each
+                ),
+            ]
+        )
+    return groups, lines
 
 
 def with_two_values(train, new):

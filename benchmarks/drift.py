@@ -26,7 +26,7 @@ from skclif import (
     drift_report,
 )
 
-from ._drift_nhs import MODELS, by_theme, measure
+from ._drift_nhs import MODELS, by_theme, measure, polarity
 from ._drift_plants import (
     FEWEST,
     KINDS,
@@ -389,6 +389,21 @@ def write_comments(lines, tests, options):
     )
 
 
+def write_polarity(groups, lines, options):
+    """Write what themes mean where, without any model."""
+    write_table(
+        "drift_nhs_polarity",
+        "Comments of patients: how many with a theme are positive",
+        ["theme", *groups],
+        lines,
+        [
+            "Share of the comments in which people saw the theme, by question and "
+            "trust; empty where there are fewer than twenty."
+        ],
+        options=options,
+    )
+
+
 def write_remedies(remedies, options):
     """Write what remedies do, on the half of the new rows that did not choose them."""
     tried = remedies.dropna(subset="change")
@@ -403,9 +418,8 @@ def write_remedies(remedies, options):
         [
             "Changes of log-losses, nats, negative is better: on the half of the "
             "group's rows that chose the remedy, and on the other half, with its 95 % "
-            f"bootstrap interval. {len(remedies) - len(tried)} more could not be "
-            "tried: no harmful value is probably wrong, or a value would be left "
-            "without rows."
+            f"bootstrap interval. {len(remedies) - len(tried)} more were not tried: "
+            "no harmful value is probably wrong, or no group of training rows harms."
         ],
         options=options,
     )
@@ -433,6 +447,7 @@ def comments(options, store, done):
     lines, tests, remedies = measure(explain, options)
     write_comments(lines, tests, options)
     write_remedies(remedies, options)
+    write_polarity(*polarity(options), options)
 
 
 ARMS = {"comments": comments, "planted": planted, "nothing": nothing}

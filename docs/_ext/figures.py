@@ -213,7 +213,7 @@ def drift_themes(results):
 
 FIGURES = {
     draw.__name__: draw
-    for draw in (baselines, fidelity, detection, repair, speed, drift, drift_themes)
+    for draw in (baselines, fidelity, detection, repair, speed, drift_themes, drift)
 }
 
 

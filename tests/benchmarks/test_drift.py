@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks._drift_nhs import CASES, MODELS, by_theme, losses, summary
+from benchmarks._drift_nhs import CASES, MODELS, by_theme, losses, polarity, summary
 from benchmarks._drift_plants import (
     RATE,
     SILENT,
@@ -218,6 +218,15 @@ def test_findings_in_words_and_by_theme():
     assert lines[-1] == ["meaning", "labels, whatever the themes", 0.5, None]
     assert cells["meaning", "noise"] == cells["meaning", "food"] == 0.5
     assert cells["meaning", "price"] is cells["inputs", "food"] is None
+
+
+def test_how_many_comments_with_a_theme_are_positive():
+    groups, lines = polarity(SimpleNamespace(small=True))
+    assert groups[:2] == ["good, NEAS", "good, NHFT"]
+    made, k = read_rows("generated", 420), np.arange(420)
+    at = (made.concepts["noise"] != "unknown").to_numpy() & (k % 3 == 2) & (k % 2 == 1)
+    shares = {line[0]: line[1:] for line in lines}
+    assert shares["noise"][1] == pytest.approx(np.mean(made.y[at] == 2))
 
 
 def test_what_was_measured_of_an_arm_is_forgotten(tmp_path):
