@@ -169,8 +169,8 @@ def speed(results):
 
 def drift(results):
     """Draw how often planted drift comes first in a report."""
-    table = lines(results, "drift")
-    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    table = lines(results, "drift") + lines(results, "drift_weak")
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
     ax = figure.subplots()
     y = np.arange(len(table))
     sets = list(dict.fromkeys(one["rows of"] for one in table))
