@@ -170,8 +170,8 @@ def read_comments(options):
         rows = read_rows("generated", 420)
         k = np.arange(len(rows))
         about = {
-            "trust": np.where(k % 2, "NHFT", "NEAS"),
-            "question": np.array(["why", "improve", "good"])[k % 3],
+            "trust": np.array(["NEAS", "NHFT", "NHFT", "NEAS"])[k % 4],
+            "question": np.array(["why", "improve", "good", "improve"])[k % 4],
             "quarter": np.array([*_EARLY, *_LATE])[k % 7],
         }
         return rows, pd.DataFrame(about)

@@ -222,11 +222,11 @@ def test_findings_in_words_and_by_theme():
 
 def test_how_many_comments_with_a_theme_are_positive():
     groups, lines = polarity(SimpleNamespace(small=True))
-    assert groups[:2] == ["good, NEAS", "good, NHFT"]
-    made, k = read_rows("generated", 420), np.arange(420)
-    at = (made.concepts["noise"] != "unknown").to_numpy() & (k % 3 == 2) & (k % 2 == 1)
+    assert groups == ["good, NHFT", "improve, NEAS", "improve, NHFT", "why, NEAS"]
+    made = read_rows("generated", 420)
+    at = (made.concepts["noise"] != "unknown").to_numpy() & (np.arange(420) % 4 == 2)
     shares = {line[0]: line[1:] for line in lines}
-    assert shares["noise"][1] == pytest.approx(np.mean(made.y[at] == 2))
+    assert shares["noise"][0] == pytest.approx(np.mean(made.y[at] == 2))
 
 
 def test_what_was_measured_of_an_arm_is_forgotten(tmp_path):
