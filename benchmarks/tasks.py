@@ -3,8 +3,9 @@
 ``cebab-masked`` comes from the official release, where an aspect without a majority is
 not annotated. ``cebab-published`` and ``yelp`` are the tables of Tan et al. (2023),
 which write "not annotated" as "unknown". ``nhs`` are comments of patients with themes,
-"yes" or "no", and the sentiment as label. ``generated`` is made up, for small sizes. A
-name that ends in ``.csv`` is a file of yours.
+"yes" or "no", and the sentiment as label; ``nhs-by-time`` are the same with a split by
+quarters, the latest to test. ``generated`` is made up, for small sizes. A name that
+ends in ``.csv`` is a file of yours.
 """
 
 import os
@@ -65,9 +66,33 @@ def read_task(
     if name == "nhs":
         bunch = fetch_patient_feedback(part)
         return bunch.data, bunch.target, bunch.concepts
+    if name == "nhs-by-time":
+        bunch = fetch_patient_feedback("all")
+        rows = in_order_of_time(bunch.metadata["quarter"])[part]
+        tables = bunch.data, bunch.target, bunch.concepts
+        return tuple(table.iloc[rows] for table in tables)
     frame = _published(name, part)
     concepts = frame[CONCEPTS[:n_concepts]]
     return frame["description"], frame["review_majority"].astype(int), concepts
+
+
+def in_order_of_time(times: pd.Series) -> dict[str, np.ndarray]:
+    """Return the rows of each part: the earliest 60 %, the next 20, and the latest.
+
+    Rows of one time stay together, so that shares are as near to these as that allows.
+    Rows without a time are in no part.
+    """
+    counts = times.value_counts().sort_index()
+    shares = counts.cumsum() / counts.sum()
+    ends = [int((shares - share).abs().argmin()) for share in (0.6, 0.8)]
+    if len({*ends, len(counts) - 1}) < 3:
+        raise ValueError(
+            f"Of {len(counts)} different times, too few are late enough to hold out "
+            "two parts; rows of one time stay together."
+        )
+    codes = counts.index.get_indexer(times)
+    of_rows = np.where(codes < 0, -1, np.searchsorted(ends, codes))
+    return {part: np.flatnonzero(of_rows == k) for k, part in enumerate(_GENERATED)}
 
 
 def _generate(part: str, n_concepts: int) -> Part:
@@ -87,14 +112,19 @@ def _generate(part: str, n_concepts: int) -> Part:
 def _own(path: str, part: str) -> tuple[pd.Series, pd.Series, pd.DataFrame]:
     """Return texts, labels and annotations of a part: 60, 20 and 20 % of the rows.
 
-    Columns are text, label, and concepts. "unknown" stands for what is not annotated.
+    Columns are text, label, and concepts, and "time" if the split is by time, the
+    latest to test. "unknown" stands for what is not annotated.
     """
-    columns = pd.read_csv(path, nrows=0).columns
-    concepts = [name for name in columns if name not in ("text", "label")]
-    rows = load_reviews(path, concepts=concepts)
-    order = np.random.default_rng(0).permutation(len(rows.data))
-    ends = [int(share * len(order)) for share in (0.6, 0.8)]
-    chosen = np.split(order, ends)[list(_GENERATED).index(part)]
+    columns = list(pd.read_csv(path, nrows=0).columns)
+    concepts = [name for name in columns if name not in ("text", "label", "time")]
+    time = "time" if "time" in columns else None
+    rows = load_reviews(path, concepts=concepts, time=time)
+    if time is None:
+        order = np.random.default_rng(0).permutation(len(rows.data))
+        ends = [int(share * len(order)) for share in (0.6, 0.8)]
+        chosen = np.split(order, ends)[list(_GENERATED).index(part)]
+    else:
+        chosen = in_order_of_time(rows.times)[part]
     annotations = rows.concepts.astype(object).fillna("unknown")
     return tuple(
         table.iloc[chosen].reset_index(drop=True)

@@ -350,6 +350,13 @@ MUTANTS = [
     ),
     Mutant(
         "_audit",
+        "_time(held_out.times.min())",
+        "_time(held_out.times.max())",
+        "where held-out rows begin",
+        ("tests/audit/test_splits.py",),
+    ),
+    Mutant(
+        "_audit",
         "if said != number or before != previous:",
         "if said != number:",
         "a record that does not follow the one before it shows",

@@ -407,17 +407,20 @@ def test_cells_that_are_not_there(extension, where, message):
         extension("results").cell(TABLE, where, "error")
 
 
+WITH_FIGURES = ["results.rst", "medical_drift.rst"]
+
+
 def test_the_figures_of_the_results_are_drawn(extension, tmp_path):
     figures = extension("figures")
     figures.draw_all(DOCS / "results", tmp_path)
     shown = re.findall(
         r"^\.\. figure:: generated/figures/(\w+)\.svg$",
-        (DOCS / "results.rst").read_text(),
+        "".join((DOCS / page).read_text() for page in WITH_FIGURES),
         re.M,
     )
     assert shown == list(figures.FIGURES)
     first = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
-    assert len(first) == 5
+    assert len(first) == len(shown) == 7
     figures.draw_all(DOCS / "results", tmp_path)
     assert first == {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
 

@@ -1,4 +1,4 @@
-"""The five figures of the page Results, drawn from the tables that benchmarks wrote.
+"""The figures of pages with results, drawn from the tables that benchmarks wrote.
 
 They are drawn anew with every build, into ``generated/figures``.
 """
@@ -167,8 +167,53 @@ def speed(results):
     return figure
 
 
+def drift(results):
+    """Draw how often planted drift comes first in a report."""
+    table = lines(results, "drift") + lines(results, "drift_weak")
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    ax = figure.subplots()
+    y = np.arange(len(table))
+    sets = list(dict.fromkeys(one["rows of"] for one in table))
+    colors = [(OURS, PEER, THIRD)[sets.index(one["rows of"])] for one in table]
+    ax.barh(y, [one["first"] for one in table], color=colors)
+    ax.set_yticks(y, [f"{one['rows of']}: {one['what drifted']}" for one in table])
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("share of reports whose first row names what was planted, and where")
+    return figure
+
+
+def drift_themes(results):
+    """Draw which themes moved in the comments of patients, by group and by part."""
+    table = lines(results, "drift_nhs_themes")
+    groups = [name for name in table[0] if name not in ("what moved", "theme")]
+    themes = list(dict.fromkeys(one["theme"] for one in table))
+    parts = {"inputs": OURS, "concept": PEER, "meaning": THIRD}
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    axes = figure.subplots(1, len(parts), sharey=True)
+    for ax, (part, color) in zip(axes, parts.items(), strict=True):
+        found = [
+            (j, themes.index(one["theme"]), one[group])
+            for one in table
+            for j, group in enumerate(groups)
+            if one["what moved"] == part and one[group] is not None
+        ]
+        x, y, effects = np.array(found, dtype=float).reshape(-1, 3).T
+        # An AUC of .5 is no effect; the other two are none at 0.
+        sizes = np.abs(effects - 0.5 if part == "inputs" else effects)
+        ax.scatter(x, y, s=16 + 150 * sizes / max(sizes, default=1), color=color)
+        ax.set_title(part, fontsize="medium")
+        ax.set_xticks(range(len(groups)), groups, rotation=90)
+        ax.set_yticks(range(len(themes)), themes)
+        ax.set_xlim(-0.7, len(groups) - 0.3)
+        ax.grid(axis="both")
+    axes[0].set_ylim(len(themes) - 0.5, -0.5)
+    return figure
+
+
 FIGURES = {
-    draw.__name__: draw for draw in (baselines, fidelity, detection, repair, speed)
+    draw.__name__: draw
+    for draw in (baselines, fidelity, detection, repair, speed, drift_themes, drift)
 }
 
 

@@ -56,6 +56,11 @@ def hold_out(
     return reviews.take(~held), reviews.take(held)
 
 
+def held_out_from(held_out: Reviews) -> str | None:
+    """Return the time at which held-out rows begin, None if no time decides."""
+    return None if held_out.times is None else _time(held_out.times.min())
+
+
 def _texts_together(
     reviews: Reviews, test_size: float, rng: np.random.RandomState
 ) -> np.ndarray:

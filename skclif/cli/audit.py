@@ -143,6 +143,7 @@ def audit_command(
             "name": file.name,
             "test_name": None if test_file is None else test_file.name,
             "about": None,
+            "time": None,
         },
         "options": {
             **how_read(options),
@@ -153,7 +154,9 @@ def audit_command(
 
     def read() -> Parts:
         seed, columns = options["seed"], about["options"]
-        return _load(console, file, test_file, test_size, seed, columns)
+        parts = _load(console, file, test_file, test_size, seed, columns)
+        about["data"]["time"] = _first_time(console, parts[1], columns["time"])
+        return parts
 
     options |= {"concept_kinds": kinds, "ordinal": ordinal}
     run_audit(console, out, f"Reading {file.name}", read, about, files, options)
@@ -407,3 +410,16 @@ def _load(
     if options["id"] is None:  # the rows of both files are numbered from 1
         held_out = held_out.renamed([f"test-{i}" for i in held_out.ids])
     return reviews, held_out
+
+
+def _first_time(
+    console: Console, held_out: Reviews, column: str | None
+) -> dict[str, str] | None:
+    """Say when held-out rows begin; None if they were not held out by time."""
+    from .._audit.splits import held_out_from
+
+    first = held_out_from(held_out)
+    if column is None or first is None:
+        return None
+    console.note(f"Held out: the latest texts, from {first} on by {column!r}.")
+    return {"column": column, "from": first}

@@ -15,6 +15,10 @@ from ._columns import Column
 
 _QUARTER = re.compile(r"(\d{4})[- ]?Q([1-4])", re.IGNORECASE | re.ASCII)
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])", re.ASCII)
+_ADVICE = {
+    "python": "Correct them, or name another column with time=.",
+    "command": "Correct them, or name another column with --time.",
+}
 
 
 def time_cells(column: Column, missing: Collection[str]) -> Column:
@@ -46,11 +50,12 @@ def as_times(column: Column) -> np.ndarray:
             unread,
             f"{as_word(first)!r} is no time; write all as dates like 2026-11-29, with "
             "or without a time, or all as numbers",
+            **_ADVICE,
         )
     has_zone = [date is not None and date.tzinfo is not None for date in dates]
     if any(has_zone) and not all(has_zone):
         odd = min(has_zone, [not zone for zone in has_zone], key=sum)
-        column.refuse(odd, "some times have a zone and others none")
+        column.refuse(odd, "some times have a zone and others none", **_ADVICE)
     times = pd.to_datetime(pd.Series(dates, dtype=object), utc=all(has_zone))
     found: np.ndarray = times.dt.tz_localize(None).to_numpy()
     return found

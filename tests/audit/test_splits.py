@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from skclif._audit.rows import Reviews
-from skclif._audit.splits import hold_out
+from skclif._audit.splits import held_out_from, hold_out
 from skclif.exceptions import DataFileError
 
 
@@ -111,6 +111,23 @@ def test_rows_of_one_time_stay_together():
     assert held_out.times.tolist() == [3, 3]
     _, held_out = hold_out(reviews(alternating(12), times=times), 0.45, 0)
     assert held_out.times.tolist() == [2, 2, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("times", "first"),
+    [
+        (np.arange(8.0), "6"),
+        (pd.date_range("2024-01-01", periods=8).to_numpy(), "2024-01-07"),
+        (
+            pd.date_range("2024-01-01 10:00", periods=8).to_numpy(),
+            "2024-01-07 10:00:00",
+        ),
+        (None, None),
+    ],
+)
+def test_the_time_at_which_held_out_rows_begin(times, first):
+    _, held_out = hold_out(reviews(alternating(8), times=times), 0.25, 0)
+    assert held_out_from(held_out) == first
 
 
 @pytest.mark.parametrize(
