@@ -1554,7 +1554,9 @@ ENTRY_POINTS = {
     "ConceptInfluenceExplainer.validate": (
         *("X", "y", "target", "n_rows", "n_paths", "methods", "random_state"),
     ),
-    "ConceptInfluenceExplainer.suspect_labels": ("which", "ordinal", "groups"),
+    "ConceptInfluenceExplainer.suspect_labels": (
+        *("which", "ordinal", "groups", "sort_by"),
+    ),
     "ConceptInfluenceExplainer.suggest_edits": (
         *("X", "y", "target", "kinds", "budget", "ordinal", "groups", "random_state"),
     ),
