@@ -1254,6 +1254,13 @@ ORDINAL_KINDS = choices(
         ),
     ],
 )
+SORT_KINDS = choices(
+    ["evenly", np.str_("probability_wrong")],
+    [
+        (value, "sort_by must be 'evenly' or 'probability_wrong', got")
+        for value in [None, 3, "loss", "Evenly", ["evenly"], np.array(["evenly"])]
+    ],
+)
 for _kinds, _values in [
     (WHICH_KINDS, [3, True, np.nan, [0], [None], [["food"]], {"food": 1}, b"food"]),
     (ORDINAL_KINDS, [3, True, np.nan, [0], [None], [["food"]], b"food"]),
@@ -1518,6 +1525,7 @@ TABLES = {
     "methods": METHODS_KINDS,
     "which": WHICH_KINDS,
     "ordinal": ORDINAL_KINDS,
+    "sort_by": SORT_KINDS,
     "random_state": SEED_KINDS,
     "kinds": KINDS_KINDS,
     "budget": BUDGET_KINDS,
