@@ -52,7 +52,7 @@ def plant(items, rate, rng):
 
 def shift(values, known):
     """Return the value that follows each in a cycle of the known ones."""
-    shifted, given = np.array(values, copy=True), pd.notna(values)
+    shifted, given = np.array(values, dtype=object), pd.notna(values)
     codes = np.searchsorted(known, shifted[given])
     shifted[given] = known[(codes + 1) % len(known)]
     return shifted

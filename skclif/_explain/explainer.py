@@ -568,7 +568,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         groups: ArrayLike | None = None,
         sort_by: str = "evenly",
     ) -> pd.DataFrame:
-        """Return every label and annotation, the most likely errors first.
+        """Return every label and annotation, the most likely errors of a path first.
 
         Each value is judged by its own head, as if the head had been trained without
         this value. Whether a change would *help* is another question: see

@@ -181,7 +181,7 @@ def find_suspects(
     progress: Progress,
     sort_by: str = EVENLY,
 ) -> pd.DataFrame:
-    """Return a line for every label and annotation, the most suspect first.
+    """Return a line for every label and annotation, the most suspect of a path first.
 
     Parameters
     ----------
