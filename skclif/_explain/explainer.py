@@ -594,8 +594,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
 
             - "evenly": to mend all heads. The list finds the errors of all paths at the
               same pace: each path gets lines in proportion to the number of its values
-              that are expected to be wrong. Labels get up to twice as many, but no more
-              of them than of annotations.
+              that are expected to be wrong. Labels get up to four times as many, but no
+              higher a share of them than of annotations.
             - "probability_wrong": to find the most errors in the fewest lines. The
               paths that are easiest to judge come first, and labels often last.
 

@@ -25,7 +25,7 @@ EVENLY = "evenly"
 SORTED_BY = (EVENLY, "probability_wrong")
 # Labels get lines as if so many times as many were expected to be wrong, but no higher
 # a share of them than of annotations.
-_MORE_LABELS = 2.0
+_MORE_LABELS = 4.0
 # Of a path, for the rate of wrong values and the corrections to say much.
 LEAST_VALUES = 50
 _SEQUENCES = (list, tuple, np.ndarray, pd.Index, pd.Series)
