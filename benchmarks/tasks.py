@@ -65,6 +65,12 @@ def read_task(
     if name == "nhs":
         bunch = fetch_patient_feedback(part)
         return bunch.data, bunch.target, bunch.concepts
+    if name not in TASKS:
+        known = ", ".join([*TASKS, "nhs", "generated"])
+        raise SystemExit(
+            f"There is no task {name!r}; the tasks are {known}, or the name of a file "
+            "that ends in .csv."
+        )
     frame = _published(name, part)
     concepts = frame[CONCEPTS[:n_concepts]]
     return frame["description"], frame["review_majority"].astype(int), concepts

@@ -96,6 +96,11 @@ def test_what_is_missing_is_never_picked(train, dev, some_missing):
         assert picked.sum() == n_items
 
 
+def test_a_task_that_is_none_is_refused():
+    with pytest.raises(SystemExit, match="no task 'nsh'; .* yelp, nhs, generated, or"):
+        items_.load("nsh", "train")
+
+
 def test_parts_are_embedded_once():
     assert items_.load("generated", "dev") is items_.load("generated", "dev")
 
