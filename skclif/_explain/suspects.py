@@ -206,7 +206,12 @@ def find_suspects(
         _refuse_undefined(path, term)
     if LABEL in asked:
         _warn_of_alone(solved)
-    verdicts = judge_values(terms, values, asked, ranks, groups, progress)
+    judged = asked
+    if sort_by == EVENLY and LABEL in asked and len(asked) > 1:
+        # Among other lines, the turns of labels depend on all annotations.
+        judged = [path for path, known in values.items() if known is not None]
+        judged = list(dict.fromkeys([*asked, *judged]))
+    verdicts = judge_values(terms, values, judged, ranks, groups, progress)
     named = {path: verdicts[path] for path in asked}
     warn_of_unknown(named)
     warn_of_few(named)

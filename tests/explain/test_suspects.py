@@ -229,7 +229,13 @@ def test_values_are_those_of_the_training_set(data, suspects):
 
 
 def test_which_selects_and_changes_nothing(explainer, suspects):
-    for which in ["quiet", ["label", "food"], ("score", "score"), pd.Index(["price"])]:
+    for which in [
+        "quiet",
+        ["label", "food"],
+        ["score", "label"],
+        ("score", "score"),
+        pd.Index(["price"]),
+    ]:
         names = [which] if isinstance(which, str) else list(which)
         found = explainer.suspect_labels(which)
         expected = suspects[suspects["path"].isin(names)].reset_index(drop=True)
