@@ -4,7 +4,7 @@ Five arms, each with tables of its own; docs/clif.rst states them exactly. Error
 planted in training rows, found by influence and by leave-one-out losses, and mended by
 `edit`, without retraining; clean rows of the test part judge.
 
-    python -m benchmarks.clif [--arm samples] [--seeds 4] [--cause-seeds 20]
+    python -m benchmarks.clif [--arm samples] [--seeds 4] [--cause-seeds 10]
     python -m benchmarks.clif --tasks reviews.csv --arm samples --arm concepts
 
 A file has the columns text and label, and one for each concept; it is split at random.
@@ -508,7 +508,7 @@ def main(argv=None):
     parser = BenchmarkParser("clif", __doc__, **SMALL)
     parser.add_argument("--arm", choices=ARMS, action="append", help="else all of them")
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--cause-seeds", type=int, default=20)
+    parser.add_argument("--cause-seeds", type=int, default=10)
     parser.add_argument(
         "--tasks",
         nargs="+",
