@@ -9,16 +9,17 @@ from sklearn.feature_extraction.text import CountVectorizer
 from ._clif_items import (
     LABEL,
     by_group,
+    differ,
     explain,
     harm_to_itself,
     harm_to_label,
+    load,
     plant,
     rank_of,
     shift,
     suspects,
     table,
 )
-from .tasks import load_task
 
 N_GROUPS = 10
 _FREQUENCY = (0.04, 0.15)  # of words, as shares of training texts
@@ -42,7 +43,7 @@ def one_annotator(train, items, rng):
         [f"annotator {i}" for i in rng.integers(N_GROUPS, size=len(items))]
     )
     group, path = rng.choice(np.unique(groups)), rng.choice(items.columns[1:])
-    known = np.unique(table(train)[path].to_numpy())
+    known = np.unique(table(train)[path].dropna().to_numpy())
     return _spoil(items, groups, group, path, lambda values: shift(values, known))
 
 
@@ -57,7 +58,7 @@ def one_word(train, items, rng):
 def _spoil(items, groups, group, path, wrong):
     spoilt, rows = items.copy(), groups == group
     spoilt.loc[rows, path] = wrong(items.loc[rows, path].to_numpy())
-    n_wrong = int((spoilt[path] != items[path]).sum())
+    n_wrong = int(differ(spoilt, items)[path].sum())
     return Cause(spoilt, groups, group, path, n_wrong)
 
 
@@ -75,7 +76,8 @@ def first_word(texts, rng):
 
 def own_loss(X, items, dev_X, dev_items):
     """Score items by the loss of their own head without them; no clean rows needed."""
-    return suspects(explain(X, items), items, "loss").to_numpy()
+    losses = suspects(explain(X, items), items, "loss").astype(float)
+    return losses.fillna(losses.mean()).to_numpy()  # of what is missing
 
 
 CAUSES = {"annotator x concept": one_annotator, "word x label": one_word}
@@ -96,7 +98,7 @@ def root_causes(task, background, seeds):
         Share of all items that are wrong by accident, beside the cause.
     seeds : iterable of int
     """
-    train, dev = (load_task(task, part, 4) for part in ("train", "dev"))
+    train, dev = (load(task, part) for part in ("train", "dev"))
     X, truth, dev_items = train.X.astype(np.float32), table(train), table(dev)
     for name, plant_cause in CAUSES.items():
         for seed in seeds:

@@ -4,8 +4,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from ._clif_items import LABEL, explain, shift, table
-from .tasks import load_task
+from ._clif_items import LABEL, explain, load, shift, table
 
 _SHARE = 0.8  # of the training rows, that a seed draws
 
@@ -76,7 +75,7 @@ CHANGES = {"average": set_to_average, "wrong value": set_wrong}
 
 def measure(task, seed):
     """Yield a record for every meaning, change, and concept: the top and the bottom."""
-    train, dev, test = (load_task(task, part, 4) for part in ("train", "dev", "test"))
+    train, dev, test = (load(task, part) for part in ("train", "dev", "test"))
     rng = np.random.default_rng(seed)
     rows = rng.choice(len(train.y), int(_SHARE * len(train.y)), replace=False)
     explainer = explain(train.X[rows].astype(np.float32), table(train).iloc[rows])

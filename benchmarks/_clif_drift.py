@@ -14,11 +14,11 @@ from ._clif_items import (
     explain,
     harm_to_itself,
     judge,
+    load,
     rank_of,
     retrain,
     table,
 )
-from .tasks import load_task
 
 _SHARE = 0.8  # of the training rows, that a seed draws
 _OPPOSITE = {"Positive": "Negative", "Negative": "Positive"}
@@ -27,7 +27,7 @@ FOUND_BY = "harm to itself, at home"
 
 def together(sources, part):
     """Return features and items of a part of all tasks, and the source of each row."""
-    parts = [load_task(task, part, 4) for task in sources.values()]
+    parts = [load(task, part) for task in sources.values()]
     items = pd.concat([table(part) for part in parts], ignore_index=True)
     source = np.repeat(list(sources), [len(part.y) for part in parts])
     return np.concatenate([part.X for part in parts]), items, source

@@ -1,8 +1,11 @@
 """Labels and annotations side by side: noise in them, models of them, scores of them.
 
 An *item* is one label or one annotation: a cell of a table with the column "label",
-then one for each concept. These columns are the paths of influence.
+then one for each concept. These columns are the paths of influence. An annotation can
+be missing: it is None, and no item.
 """
+
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -13,29 +16,46 @@ from sklearn.model_selection import StratifiedKFold
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 
 from .noise import pollute
+from .tasks import load_task
 
 LABEL = "label"
+
+
+@cache
+def load(task, part):
+    """Return a part of a task, embedded once for all rates and seeds."""
+    return load_task(task, part, 4)
 
 
 def table(part):
     """Return the items of a part of a task."""
     items = part.concepts.reset_index(drop=True).astype(object)
+    items = items.where(items.notna(), None)
     items.insert(0, LABEL, part.y)
     return items
+
+
+def differ(items, others):
+    """Return where items differ; missing ones do not differ from each other."""
+    return (items != others) & ~(items.isna() & others.isna())
 
 
 def plant(items, rate, rng):
     """Return items of which a share, column by column, has any other of its values."""
     noisy = items.copy()
     for path in items:
-        noisy[path] = pollute(items[path].to_numpy(), "uniform", rate, rng)
+        given = items[path].notna()
+        values = items.loc[given, path].to_numpy()
+        noisy.loc[given, path] = pollute(values, "uniform", rate, rng)
     return noisy
 
 
 def shift(values, known):
     """Return the value that follows each in a cycle of the known ones."""
-    codes = np.searchsorted(known, values)
-    return known[(codes + 1) % len(known)]
+    shifted, given = np.array(values, dtype=object), pd.notna(values)
+    codes = np.searchsorted(known, shifted[given])
+    shifted[given] = known[(codes + 1) % len(known)]
+    return shifted
 
 
 def explain(X, items):
@@ -58,7 +78,7 @@ def retrain(X, items, weights=None):
 def differences(items, new, weights=None):
     """Return what `edit` takes to make new items, and weights, of items of weight 1."""
     changed = {path: {} for path in items}
-    for row, column in zip(*np.nonzero((new != items).to_numpy()), strict=True):
+    for row, column in zip(*np.nonzero(differ(new, items).to_numpy()), strict=True):
         changed[items.columns[column]][int(row)] = new.iat[row, column]
     edits = {"y": changed.pop(LABEL), "concepts": changed}
     if weights is not None:
@@ -104,6 +124,14 @@ def judge(clf, X, items):
     }
 
 
+def judge_all(clf, X, items):
+    """Return accuracy and log-loss of the label, and their means over concepts."""
+    found = judge(clf, X, items)
+    label = found.pop(LABEL)
+    means = pd.DataFrame(found.values()).mean()
+    return label | {f"concepts: {name}": float(mean) for name, mean in means.items()}
+
+
 def judge_label(clf, X, items):
     """Return accuracy and log-loss of the label."""
     proba = pd.DataFrame(clf.predict_proba(X), columns=clf.classes_)
@@ -111,7 +139,9 @@ def judge_label(clf, X, items):
 
 
 def _judge(proba, truth):
-    values = proba.to_numpy()
+    # What was not annotated cannot be judged, nor a value that no training row has.
+    known = truth.isin(proba.columns).to_numpy()
+    truth, values = truth[known], proba.to_numpy()[known]
     hits = proba.columns[values.argmax(axis=1)] == truth
     loss = log_loss(truth, values, labels=list(proba.columns))
     return {"accuracy": float(hits.mean()), "log-loss": float(loss)}
@@ -120,7 +150,13 @@ def _judge(proba, truth):
 def suspects(explainer, items, column):
     """Return a column of what `suspect_labels` says, as a table like the items."""
     found = explainer.suspect_labels()
-    return found.pivot(index="row", columns="path", values=column)[items.columns]
+    return by_item(found, items, column)
+
+
+def by_item(lines, items, column):
+    """Return a column of suspects as a table like the items; missing where they are."""
+    cells = lines.pivot(index="row", columns="path", values=column)
+    return cells.reindex(index=items.index, columns=items.columns)
 
 
 # --- Scores: an array (n_rows, n_paths), the higher, the more suspicious --------------
@@ -133,34 +169,43 @@ def harm_to_label(X, items, dev_X, dev_items):
     return result.values[0]
 
 
-def harm_to_itself(X, items, dev_X, dev_items):
-    """Score items by influence on the loss, on clean rows, of what they are about.
+def harm_to_concepts(X, items, dev_X, dev_items):
+    """Score annotations by influence on their concept's loss on clean rows.
 
-    That of an annotation is taken on its concept's loss: a concept head by itself is a
-    logistic regression of the annotations on the features.
+    A concept head by itself is a logistic regression of the annotations on the
+    features. Labels are no part of it: they score 0.
     """
-    scores = harm_to_label(X, items, dev_X, dev_items)
+    scores = np.zeros(items.shape)
     for column, path in enumerate(items):
         if path == LABEL:
             continue
+        given = items[path].notna().to_numpy()
         head = ConceptInfluenceExplainer(
             ConceptBottleneckClassifier(), method="first_order"
-        ).fit(X, items[path])
+        ).fit(X[given], items[path][given])
         seen = dev_items[path].isin(head.classes_)
         result = head.influence(dev_X[seen], dev_items[path][seen], reduce="mean")
-        scores[:, column] = result.values[0]
+        scores[given, column] = result.values[0]
+    return scores
+
+
+def harm_to_itself(X, items, dev_X, dev_items):
+    """Score items by influence on the loss, on clean rows, of what they are about."""
+    scores = harm_to_concepts(X, items, dev_X, dev_items)
+    scores[:, 0] = harm_to_label(X, items, dev_X, dev_items)[:, 0]
     return scores
 
 
 def self_confidence(items, proba):
     """Score items as cleanlab does: by how improbable their value is out of fold."""
-    scores = np.empty(items.shape)
+    scores = np.full(items.shape, -np.inf)  # of what is missing
     for column, path in enumerate(items):
-        codes = proba[path].columns.get_indexer(items[path])
+        given = items[path].notna().to_numpy()
+        codes = proba[path].columns.get_indexer(items[path][given])
         quality = get_label_quality_scores(
-            codes, proba[path].to_numpy(), method="self_confidence"
+            codes, proba[path].to_numpy()[given], method="self_confidence"
         )
-        scores[:, column] = 1 - quality
+        scores[given, column] = 1 - quality
     return scores
 
 

@@ -9,20 +9,25 @@ import pandas as pd
 
 from ._clif_items import (
     LABEL,
+    by_item,
+    differ,
     differences,
     explain,
+    harm_to_concepts,
+    judge_all,
     judge_label,
+    load,
     out_of_fold,
     plant,
     retrain,
     self_confidence,
-    suspects,
     table,
 )
-from .tasks import load_task
 
 BUDGETS = {"as planted": 1.0, "half": 0.5}  # of as many items as were planted
 OURS = "harmful suspects"
+# What a nat of a concept's loss counts for, in nats of the label's.
+_CONCEPT = 0.5
 
 
 # --- Picking: scores (n_rows, n_paths), and a table of suggested values ---------------
@@ -40,24 +45,52 @@ class Situation:
 
     @cached_property
     def suspects(self):
-        """Return the probability of being wrong, and the suggested value, of items."""
-        probability, suggested = (
-            suspects(self.explainer, self.items, column)
-            for column in ("probability_wrong", "proposed")
-        )
-        return probability.to_numpy(), suggested.astype(self.items.dtypes)
+        """Return the lines of `suspect_labels`."""
+        return self.explainer.suspect_labels()
+
+    def of_suspects(self, column):
+        """Return a column of them, (n_rows, n_paths); NaN for what is missing."""
+        return by_item(self.suspects, self.items, column).to_numpy(dtype=float)
+
+    @property
+    def suggested(self):
+        """Return the values that they suggest."""
+        values = by_item(self.suspects, self.items, "proposed")
+        return values.astype(self.items.dtypes)
+
+    @cached_property
+    def harm_to_label(self):
+        """Return the influence of items on the label's loss on clean rows."""
+        dev = self.dev
+        result = self.explainer.influence(dev.X, dev.y, paths=True, reduce="mean")
+        return result.values[0]
+
+    @cached_property
+    def harm(self):
+        """Return their influence on the label's loss and on half of the concepts'."""
+        dev = self.dev
+        of_concepts = harm_to_concepts(self.X, self.items, dev.X, table(dev))
+        return self.harm_to_label + _CONCEPT * of_concepts
 
 
 def by_suspicion(s):
-    """Rank by the probability of being wrong, labels and annotations together."""
-    return s.suspects
+    """Rank as `suspect_labels` does, labels and annotations together."""
+    return -s.of_suspects("rank"), s.suggested
+
+
+def by_probability(s):
+    """Rank by the probability of being wrong alone."""
+    return s.of_suspects("probability_wrong"), s.suggested
 
 
 def by_harm(s):
-    """Rank by that probability times influence on the label's loss on clean rows."""
-    result = s.explainer.influence(s.dev.X, s.dev.y, paths=True, reduce="mean")
-    probability, suggested = s.suspects
-    return probability * result.values[0], suggested
+    """Rank by that probability times the harm to label and concepts on clean rows."""
+    return s.of_suspects("probability_wrong") * s.harm, s.suggested
+
+
+def by_harm_to_label(s):
+    """Rank by that probability times the harm to the label alone."""
+    return s.of_suspects("probability_wrong") * s.harm_to_label, s.suggested
 
 
 def by_self_confidence(s):
@@ -82,12 +115,15 @@ def _by_self_confidence(s, proba):
 def by_chance(s):
     """Rank at random; what is suggested is the same as by suspicion."""
     rng = np.random.default_rng([s.seed, 1])
-    return rng.random(s.items.shape), s.suspects[1]
+    scores = rng.random(s.items.shape)
+    return np.where(s.items.notna(), scores, np.nan), s.suggested
 
 
 PICKERS = {
-    "harmful suspects": by_harm,
+    OURS: by_harm,
+    "harmful to the label": by_harm_to_label,
     "suspects": by_suspicion,
+    "suspects by probability": by_probability,
     "cleanlab": by_self_confidence,
     "cleanlab, clean rows": by_self_confidence_with_clean,
     "random": by_chance,
@@ -95,7 +131,8 @@ PICKERS = {
 
 
 def first(scores, n):
-    """Return a mask of the n highest scores."""
+    """Return a mask of the n highest scores; what is missing has none."""
+    scores = np.where(np.isnan(scores), -np.inf, scores)
     order = np.argsort(-scores, axis=None, kind="stable")
     picked = np.zeros(scores.size, dtype=bool)
     picked[order[:n]] = True
@@ -128,7 +165,7 @@ def keep_values(items, new, weights):
     """Take back what leaves a value that the model knows without any row."""
     new, weights = new.copy(), weights.copy()
     for path in items:
-        for value in items[path].unique():
+        for value in items[path].dropna().unique():
             if not ((new[path] == value) & (weights > 0)).any():
                 rows = items[path] == value
                 new.loc[rows, path] = value
@@ -136,33 +173,50 @@ def keep_values(items, new, weights):
     return new, weights
 
 
+def prepare(task, rate, seed):
+    """Return the true items, which of them were made wrong, and the situation."""
+    train, dev = (load(task, part) for part in ("train", "dev"))
+    X, truth = train.X.astype(np.float32), table(train)
+    items = plant(truth, rate, np.random.default_rng(seed))
+    situation = Situation(X, items, explain(X, items), dev, seed)
+    return truth, differ(items, truth).to_numpy(), situation
+
+
 def measure(task, rate, seed, budgets):
     """Yield records: how a model came about, and what it and its like retrained do."""
-    train, dev, test = (load_task(task, part, 4) for part in ("train", "dev", "test"))
-    X, truth, test_items = train.X.astype(np.float32), table(train), table(test)
-    items = plant(truth, rate, np.random.default_rng(seed))
-    wrong = (items != truth).to_numpy()
-    situation = Situation(X, items, explain(X, items), dev, seed)
+    truth, wrong, situation = prepare(task, rate, seed)
+    X, items, test = situation.X, situation.items, load(task, "test")
+    test_items = table(test)
     at = {"task": task, "noise": rate, "seed": seed}
-    polluted, clean = situation.explainer.estimator_, retrain(X, truth)
-    for name, clf in [("clean", clean), ("polluted", polluted)]:
-        yield {**at, "remedy": name, **judge_label(clf, test.X, test_items)}
+    whole = {"clean": truth, "polluted": items} | _one_kind(items, truth)
+    for name, given in whole.items():
+        clf = retrain(X, given)
+        yield {**at, "remedy": name, **judge_all(clf, test.X, test_items)}
     for picks, pick in PICKERS.items():
         scores, suggested = pick(situation)
         for budget, remedy in product(budgets, REMEDIES):
             picked = first(scores, round(BUDGETS[budget] * wrong.sum()))
             new = REMEDIES[remedy](items, picked, truth, suggested)
             new = keep_values(items, *new)
-            result = situation.explainer.edit(**differences(items, *new))
-            edited = result.estimator
             record = {"remedy": remedy, "budget": budget, "picks": picks}
             record["wrong of picked"] = float(wrong[picked].mean())
-            record |= judge_label(edited, test.X, test_items)
             if picks == OURS:
-                record |= _beside_retrained(edited, X, new, test.X, test_items)
+                result = situation.explainer.edit(**differences(items, *new))
+                clf = result.estimator
+                record |= _beside_retrained(clf, X, new, test.X, test_items)
                 starts = [head.start for head in result.record.heads]
                 record["heads from zero"] = starts.count("zero") / len(starts)
-            yield at | record
+            else:  # the same model, and quicker where nothing is asked of the edit
+                clf = retrain(X, *new)
+            yield at | record | judge_all(clf, test.X, test_items)
+
+
+def _one_kind(items, truth):
+    """Return items with wrong labels alone, and with wrong annotations alone."""
+    return {
+        "wrong labels": truth.assign(**{LABEL: items[LABEL]}),
+        "wrong annotations": items.assign(**{LABEL: truth[LABEL]}),
+    }
 
 
 def _beside_retrained(edited, X, new, test_X, test_items):

@@ -100,7 +100,8 @@ class Draw:
 
 def suspicions(draw, explainer, answers):
     """Return a frame of label and annotations: "wrong", and a score of each library."""
-    suspects = explainer.suspect_labels().set_index(["path", "row"])
+    suspects = explainer.suspect_labels(sort_by="probability_wrong")
+    suspects = suspects.set_index(["path", "row"])
     parts = {}
     for name, X, given, right in draw.tables():
         classes, codes = np.unique(given.astype(str), return_inverse=True)

@@ -75,8 +75,12 @@ def score(task, kind, rate, seed):
     explainer.fit(X, y, concepts=concepts)
     ordinal = {"label": np.unique(y)} | dict.fromkeys(concepts, _ORDER)
     key = ["path", "row"]
-    lines = explainer.suspect_labels().set_index(key).sort_index()
-    ordered = explainer.suspect_labels(ordinal=ordinal).set_index(key).sort_index()
+    lines, ordered = (
+        explainer.suspect_labels(ordinal=order, sort_by="probability_wrong")
+        .set_index(key)
+        .sort_index()
+        for order in (None, ordinal)
+    )
     # By rank: probabilities near 1 are all the same number.
     lines["by probability"], lines["by ordinal"] = -lines["rank"], -ordered["rank"]
     lines["margin"] = -lines["margin"]

@@ -71,6 +71,12 @@ def read_task(
         rows = in_order_of_time(bunch.metadata["quarter"])[part]
         tables = bunch.data, bunch.target, bunch.concepts
         return tuple(table.iloc[rows] for table in tables)
+    if name not in TASKS:
+        known = ", ".join([*TASKS, "nhs", "nhs-by-time", "generated"])
+        raise SystemExit(
+            f"There is no task {name!r}; the tasks are {known}, or the name of a file "
+            "that ends in .csv."
+        )
     frame = _published(name, part)
     concepts = frame[CONCEPTS[:n_concepts]]
     return frame["description"], frame["review_majority"].astype(int), concepts

@@ -328,6 +328,20 @@ MUTANTS = [
         ("tests/audit/test_corrections.py",),
     ),
     Mutant(
+        "_explain",
+        "more = min(_MORE_LABELS * expected[LABEL], as_annotations)",
+        "more = as_annotations",
+        "labels are read as often as they may be wrong, and a little more often",
+        ("tests/explain/test_suspects.py",),
+    ),
+    Mutant(
+        "_explain",
+        "return np.where(share > 0, place / share.where(share > 0, 1.0), np.inf)",
+        "return place / share.where(share > 0, 1.0)",
+        "paths of which nothing is known are read last",
+        ("tests/explain/test_unknown_suspects.py",),
+    ),
+    Mutant(
         "_results",
         'return frame[~frame["path"].isin(suspects.attrs.get(UNKNOWN, []))]',
         "return frame",

@@ -1256,6 +1256,13 @@ ORDINAL_KINDS = choices(
         ),
     ],
 )
+SORT_KINDS = choices(
+    ["evenly", np.str_("probability_wrong")],
+    [
+        (value, "sort_by must be 'evenly' or 'probability_wrong', got")
+        for value in [None, 3, "loss", "Evenly", ["evenly"], np.array(["evenly"])]
+    ],
+)
 for _kinds, _values in [
     (WHICH_KINDS, [3, True, np.nan, [0], [None], [["food"]], {"food": 1}, b"food"]),
     (ORDINAL_KINDS, [3, True, np.nan, [0], [None], [["food"]], b"food"]),
@@ -1520,6 +1527,7 @@ TABLES = {
     "methods": METHODS_KINDS,
     "which": WHICH_KINDS,
     "ordinal": ORDINAL_KINDS,
+    "sort_by": SORT_KINDS,
     "random_state": SEED_KINDS,
     "kinds": KINDS_KINDS,
     "budget": BUDGET_KINDS,
@@ -1556,7 +1564,9 @@ ENTRY_POINTS = {
     "ConceptInfluenceExplainer.validate": (
         *("X", "y", "target", "n_rows", "n_paths", "methods", "random_state"),
     ),
-    "ConceptInfluenceExplainer.suspect_labels": ("which", "ordinal", "groups"),
+    "ConceptInfluenceExplainer.suspect_labels": (
+        *("which", "ordinal", "groups", "sort_by"),
+    ),
     "ConceptInfluenceExplainer.suggest_edits": (
         *("X", "y", "target", "kinds", "budget", "ordinal", "groups", "random_state"),
     ),
@@ -2325,7 +2335,7 @@ BAD_FITS = {
     "labels": lambda: {"y": label(None)()},
     "other labels, no weights": lambda: {"y": CODES, "sample_weight": WEIGHTS[:-1]},
     "one class": lambda: {"y": np.full(N, "z")},
-    "annotations": lambda: {"y": CODES, "concepts": CONCEPTS.assign(food="good")},
+    "annotations": lambda: {"y": CODES, "concepts": CONCEPTS.assign(food=None)},
     "other annotations": lambda: {
         "concepts": CONCEPTS[["food"]],
         "concept_sample_weight": ANNOTATION_WEIGHTS,

@@ -58,7 +58,9 @@ def suspects_table(
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            found = explainer.suspect_labels(ordinal=ordinal, groups=groups)
+            found = explainer.suspect_labels(
+                ordinal=ordinal, groups=groups, sort_by="probability_wrong"
+            )
     except ValueError as error:  # a term that holds a head cannot be left out
         nothing = _decisions(known, [], [], [], [], [], {c: [] for c in columns})
         return nothing, [f"Nothing is listed as suspect. {in_options(str(error))}"], []

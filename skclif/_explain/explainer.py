@@ -84,6 +84,7 @@ from .suggestions.validation import Validation
 from .suspects import (
     LABEL,
     check_ordinal,
+    check_sort_by,
     check_which,
     find_suspects,
     in_order,
@@ -573,8 +574,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         *,
         ordinal: str | Sequence[str] | dict[str, Any] | None = None,
         groups: ArrayLike | None = None,
+        sort_by: str = "evenly",
     ) -> pd.DataFrame:
-        """Return every label and annotation, the most likely errors first.
+        """Return every label and annotation, the most likely errors of a path first.
 
         Each value is judged by its own head, as if the head had been trained without
         this value. Whether a change would *help* is another question: see
@@ -595,6 +597,15 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             The source of each training row, such as its annotator. A source that is far
             more likely to confuse values in its own way is judged by its own rates,
             shrunk to the common rate. None = one source. Numbers are judged without it.
+        sort_by : {"evenly", "probability_wrong"}, default="evenly"
+            What the order is for. Within a path, the most probable errors come first.
+
+            - "evenly": to mend all heads. The list finds the errors of all paths at the
+              same pace: each path gets lines in proportion to the number of its values
+              that are expected to be wrong. Labels get up to four times as many, but no
+              higher a share of them than of annotations.
+            - "probability_wrong": to find the most errors in the fewest lines. The
+              paths that are easiest to judge come first, and labels often last.
 
         Returns
         -------
@@ -617,7 +628,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             - probability_proposed: that the proposed value is the true one, never more
               than `probability_wrong`; NaN for a continuous concept, where no single
               number has a probability;
-            - rank: from 1, by `probability_wrong`;
+            - rank: from 1, in the order of the list;
             - the texts of the row, if the explainer was fitted to texts.
 
             ``suspects.attrs["unknown"]`` lists the paths of which nothing can be said.
@@ -632,8 +643,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             or array.
         ValueError
             If a path is unknown, an order does not have each value once, `groups` does
-            not have one entry for each training row, or a head is determined by one
-            value alone.
+            not have one entry for each training row, `sort_by` is something else, or a
+            head is determined by one value alone.
 
         Warns
         -----
@@ -674,6 +685,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         asked = check_which(which, values)
         ranks = check_ordinal(ordinal, values, self._known_orders())
         sources = check_sources(groups, self.n_samples_)
+        sort_by = check_sort_by(sort_by)
         return find_suspects(
             self._solved_model(),
             values,
@@ -682,6 +694,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             sources,
             self._texts(),
             progress,
+            sort_by,
         )
 
     def suggest_edits(

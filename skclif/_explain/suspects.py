@@ -21,6 +21,11 @@ from .engine import Solved, named_rows
 Values: TypeAlias = dict[str, np.ndarray | None]
 
 LABEL = "label"
+EVENLY = "evenly"
+SORTED_BY = (EVENLY, "probability_wrong")
+# Labels get lines as if so many times as many were expected to be wrong, but no higher
+# a share of them than of annotations.
+_MORE_LABELS = 4.0
 # Of a path, for the rate of wrong values and the corrections to say much.
 LEAST_VALUES = 50
 _SEQUENCES = (list, tuple, np.ndarray, pd.Index, pd.Series)
@@ -53,6 +58,17 @@ def check_which(which: Any, paths: Collection[str]) -> list[str]:
         raise ValueError("which is empty; name a path, or leave it out for all.")
     _check_known("which", asked, paths)
     return [path for path in paths if path in asked]
+
+
+def check_sort_by(sort_by: Any) -> str:
+    """Return what the list is sorted by, checked."""
+    if not isinstance(sort_by, str) or sort_by not in SORTED_BY:
+        raise ValueError(
+            f"sort_by must be {' or '.join(map(repr, SORTED_BY))}, got {sort_by!r}: "
+            "the first finds the errors of all paths at the same pace, the second puts "
+            "first what is most probably wrong, of any path."
+        )
+    return sort_by
 
 
 def check_ordinal(
@@ -163,8 +179,9 @@ def find_suspects(
     groups: np.ndarray | None,
     texts: dict[str, np.ndarray],
     progress: Progress,
+    sort_by: str = EVENLY,
 ) -> pd.DataFrame:
-    """Return a line for every label and annotation, the most suspect first.
+    """Return a line for every label and annotation, the most suspect of a path first.
 
     Annotations of a constant are left out: nothing can contradict its only value.
 
@@ -183,6 +200,8 @@ def find_suspects(
         Texts of the training rows, by name.
     progress : Progress
         Shows its bars.
+    sort_by : {"evenly", "probability_wrong"}
+        As in :meth:`ConceptInfluenceExplainer.suspect_labels`.
     """
     terms = left_out_terms(solved, values, progress)
     terms = {path: term for path, term in terms.items() if not term.is_constant}
@@ -192,7 +211,12 @@ def find_suspects(
         _refuse_undefined(path, term)
     if LABEL in asked:
         _warn_of_alone(solved)
-    verdicts = judge_values(terms, values, asked, ranks, groups, progress)
+    judged = asked
+    if sort_by == EVENLY and LABEL in asked and len(asked) > 1:
+        # Among other lines, the turns of labels depend on all annotations.
+        judged = [path for path, known in values.items() if known is not None]
+        judged = list(dict.fromkeys([*asked, *judged]))
+    verdicts = judge_values(terms, values, judged, ranks, groups, progress)
     named = {path: verdicts[path] for path in asked}
     warn_of_unknown(named)
     warn_of_few(named)
@@ -205,6 +229,9 @@ def find_suspects(
     log_odds = frame.pop("log_odds").to_numpy()
     order = np.lexsort([-frame["loss"].to_numpy(), -log_odds])
     frame = frame.iloc[order].reset_index(drop=True)
+    if sort_by == EVENLY:
+        turns = _turns(frame, verdicts, values)
+        frame = frame.iloc[np.argsort(turns, kind="stable")].reset_index(drop=True)
     frame = frame.assign(rank=np.arange(1, len(frame) + 1))[COLUMNS]
     for name, column in texts.items():
         name = f"text {name}" if name in COLUMNS else name
@@ -212,6 +239,36 @@ def find_suspects(
     suspects = SuspectFrame(frame)
     suspects.attrs[UNKNOWN] = unknown
     return suspects
+
+
+def _turns(
+    frame: pd.DataFrame, verdicts: dict[str, Verdicts], values: Values
+) -> np.ndarray:
+    """Return when the turn of every line comes, lines sorted by suspicion.
+
+    As seats are given to parties (Sainte-Laguë): by the middle of a line's place within
+    its path, over the number of values of the path that are expected to be wrong.
+    """
+    expected = {
+        path: float(found.log_odds.sigmoid().sum())
+        for path, found in verdicts.items()
+        if found.is_known
+    }
+    annotations = [
+        path for path in expected if path != LABEL and values[path] is not None
+    ]
+    if LABEL in expected and annotations:
+        # How often labels are wrong is hardest to tell, because nothing foretells them
+        # well, and their errors cost the most.
+        n_terms = sum(len(verdicts[path].log_odds) for path in annotations)
+        rate = sum(expected[path] for path in annotations) / n_terms
+        as_annotations = rate * len(verdicts[LABEL].log_odds)
+        more = min(_MORE_LABELS * expected[LABEL], as_annotations)
+        expected[LABEL] = max(expected[LABEL], more)
+    place = frame.groupby("path").cumcount() + 0.5
+    # Of a path of which nothing is known, any line is as good as the next.
+    share = frame["path"].map(expected).astype(float).fillna(0.0)
+    return np.where(share > 0, place / share.where(share > 0, 1.0), np.inf)
 
 
 def _groups(values: Values) -> list[list[str]]:

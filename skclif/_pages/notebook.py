@@ -214,7 +214,7 @@ def _(suspects: SuspectFrame) -> Sheet:
         hidden = how_many(len(told) - _LINES, "more line")
         more = f"… and {hidden}. It is a DataFrame: filter and sort it as one."
     about = f"{how_many(len(suspects), 'value')} judged"
-    about += ", the most suspect first" if lines else ""
+    about += ", the most suspect of a path first" if lines else ""
     return Sheet("Suspects", about, tables, notes, more, facts)
 
 

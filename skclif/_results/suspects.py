@@ -63,7 +63,8 @@ class SuspectFrame(pd.DataFrame):
             named.append("…")
         said = "; nothing can be said of any of them" if len(self) else ""
         if named:
-            said = f", the most suspect first; probably wrong: {', '.join(named)}"
+            said = ", the most suspect of a path first; probably wrong: "
+            said += ", ".join(named)
         lines = [f"<Suspects: {how_many(len(self), 'value')} judged{said}>"]
         if self.attrs.get(UNKNOWN):
             names = map(in_one_line, self.attrs[UNKNOWN])

@@ -18,6 +18,7 @@ clif = import_module("benchmarks.clif")
 concepts = import_module("benchmarks._clif_concepts")
 drift = import_module("benchmarks._clif_drift")
 samples = import_module("benchmarks._clif_samples")
+steps = import_module("benchmarks._clif_steps")
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +63,61 @@ def test_noise_is_planted_in_every_column(truth):
 
 def test_values_are_shifted_in_a_cycle():
     known = np.array(["a", "b", "c"], dtype=object)
-    shifted = items_.shift(np.array(["c", "a", "b", "a"], dtype=object), known)
-    assert shifted.tolist() == ["a", "b", "c", "b"]
+    values = np.array(["c", "a", None, "b", "a"], dtype=object)
+    assert items_.shift(values, known).tolist() == ["a", "b", None, "c", "b"]
+    assert values.tolist() == ["c", "a", None, "b", "a"]
+
+
+@pytest.fixture
+def some_missing(truth):
+    """Return items of which every fifth annotation of the noise is missing."""
+    return truth.assign(noise=truth["noise"].where(np.arange(len(truth)) % 5 > 0, None))
+
+
+def test_missing_annotations_are_no_items(some_missing):
+    missing = some_missing["noise"].isna()
+    planted = items_.plant(some_missing, 0.5, np.random.default_rng(0))
+    assert planted["noise"].isna().equals(missing)
+    changed = items_.differ(planted, some_missing)
+    assert changed["noise"].any() and not changed["noise"][missing].any()
+    edits = items_.differences(planted, some_missing)
+    assert len(edits["concepts"]["noise"]) == changed["noise"].sum()
+    assert items_.differ(planted.assign(noise=None), planted)["noise"][~missing].all()
+
+
+def test_what_is_missing_is_never_picked(train, dev, some_missing):
+    explainer = items_.explain(train.X, some_missing)
+    situation = samples.Situation(train.X, some_missing, explainer, dev, 0)
+    missing = some_missing["noise"].isna().to_numpy()
+    n_items = int(some_missing.notna().to_numpy().sum())
+    for name, pick in samples.PICKERS.items():
+        picked = samples.first(pick(situation)[0], n_items)
+        assert not picked[missing, -1].any(), name
+        assert picked.sum() == n_items
+
+
+def test_a_task_that_is_none_is_refused():
+    with pytest.raises(SystemExit, match="no task 'nsh'; .* yelp, nhs, generated, or"):
+        items_.load("nsh", "train")
+
+
+def test_parts_are_embedded_once():
+    assert items_.load("generated", "dev") is items_.load("generated", "dev")
+
+
+def test_concepts_are_judged_by_their_means_over_what_is_known(
+    dev, some_missing, explainer
+):
+    dev_items = items_.table(dev)
+    dev_items["noise"] = dev_items["noise"].where(np.arange(len(dev.y)) % 2 > 0, None)
+    found = items_.judge_all(explainer.estimator_, dev.X, dev_items)
+    predicted = explainer.estimator_.predict_concepts(dev.X)
+    hits = [
+        (predicted[name] == dev_items[name])[dev_items[name].notna()].mean()
+        for name in dev_items.columns[1:]
+    ]
+    assert found["concepts: accuracy"] == pytest.approx(np.mean(hits))
+    assert found["accuracy"] == explainer.score(dev.X, dev.y)
 
 
 def test_differences_are_what_an_edit_takes(train, truth, explainer):
@@ -243,16 +297,87 @@ def test_picks_are_compared_within_a_seed():
             "picks": picks,
             "accuracy": 0.5 + 0.1 * seed + gain,
             "log-loss": 1.0 - gain,
+            "concepts: accuracy": 0.5,
+            "concepts: log-loss": 1.0 + gain,
         }
         for task in clif.POOLED
         for seed in range(2)
         for picks, gain in gains.items()
     )
-    assert len(clif.pairs(data.assign(of=data.task))) == 2 * len(clif.COMPARED)
+    assert len(clif.pairs(data.assign(of=data.task))) == len(clif.POOLED) * len(
+        clif.COMPARED
+    )
     pooled = [line[5:] for line in clif.pairs(data.assign(of="both"))]
     assert len(pooled) == len(clif.COMPARED)
-    assert ["random", "+0.200 ± 0.000", "-0.200 ± 0.000", 4] in pooled
-    assert ["cleanlab", "+0.100 ± 0.000", "-0.100 ± 0.000", 4] in pooled
+    n, none = 2 * len(clif.POOLED), "+0.000 ± 0.000"
+    for picks, gain in [("random", "0.200"), ("cleanlab", "0.100")]:
+        gains = [f"+{gain} ± 0.000", f"-{gain} ± 0.000", none, f"+{gain} ± 0.000"]
+        assert [picks, *gains, n] in pooled
+
+
+def losses_of_sets(values):
+    """Return records of three seeds: log-loss of label and concepts, by state."""
+    return pd.DataFrame(
+        {
+            "task": "generated",
+            "noise": clif.RATE,
+            "seed": seed,
+            "remedy": state if state in clif.WHOLE else "checked",
+            "budget": None if state in clif.WHOLE else "as planted",
+            "picks": None if state in clif.WHOLE else state,
+            # Seeds differ, and their means do not.
+            "log-loss": label + 0.002 * (seed - 1) * i,
+            "concepts: log-loss": concepts + 0.002 * (seed - 1) * i,
+        }
+        for seed in range(3)
+        for i, (state, (label, concepts)) in enumerate(values.items())
+    )
+
+
+def test_sets_say_what_is_not_met():
+    values = {
+        "clean": (1.0, 0.5),
+        "polluted": (2.0, 0.9),
+        "wrong labels": (1.3, 0.5),
+        "wrong annotations": (1.6, 0.9),
+        "harmful suspects": (1.2, 0.7),
+        "suspects": (1.5, 0.6),
+        "cleanlab": (1.4, 0.6),
+    }
+    (line,) = clif.sets(losses_of_sets(values))
+    assert line[:6] == ["generated", 200, 5, 4, *map(pytest.approx, (0.3, 0.6))]
+    assert [float(cell.split()[0]) for cell in line[6:-1]] == [
+        *(0.8, 0.5, 0.6, 0.5, 0.75, 0.75),
+        *(-0.1, -0.25),
+    ]
+    assert line[-1] == ", ".join([clif.RECOVERED, clif.AS_CLEANLAB, clif.KEPT])
+    met = values | {"harmful suspects": (1.0, 0.5), "suspects": (1.3, 0.5)}
+    assert clif.sets(losses_of_sets(met))[0][-1] is None
+    harmless = dict.fromkeys(values, (1.0, 0.5)) | {"polluted": (0.9, 0.5)}
+    assert clif.sets(losses_of_sets(harmless))[0][6:] == [None] * 9
+
+
+# --- Steps ----------------------------------------------------------------------------
+
+
+def test_changes_are_of_labels_or_annotations(truth):
+    assert steps.every(truth).tolist() == [True] * 5
+    assert steps.labels(truth).tolist() == [True, False, False, False, False]
+    assert steps.annotations(truth).tolist() == [False, True, True, True, True]
+
+
+def test_steps_have_a_line_a_change_and_measure():
+    records = pd.DataFrame(steps.measure("generated", clif.RATE, 0))
+    lines = clif.step_lines(records)
+    assert [line[1:3] for line in lines] == [
+        [changes, name] for changes in steps.CHANGES for name in clif.MEASURES
+    ]
+    by_name = {tuple(line[1:3]): line[3:-1] for line in lines}
+    clean, planted, *after = by_name["labels and annotations", "log-loss"]
+    assert clean < planted and after[-1] < planted
+    for name in clif.MEASURES[2:]:  # of concepts, that labels do not train
+        _, planted, *after = by_name["labels", name]
+        np.testing.assert_allclose(after, planted, atol=1e-6)
 
 
 # --- Concepts -------------------------------------------------------------------------

@@ -281,8 +281,7 @@ def test_rows_of_no_weight_come_back_with_their_annotations(explainer, given):
     other.concepts.loc[8, "food"] = "never seen"
     other.concepts.loc[4, "quiet"] = "yes"
     started = explain(other)
-    edit = {"sample_weight": {4: 1.0, 8: 1.0}}
-    other.concepts.loc[8, "food"] = None
+    edit = {"sample_weight": {4: 1.0, 8: 1.0}}  # now a value of its own, as in a fit
     found = started.edit(**edit).estimator
     assert_same_model(found, retrained(other.edited(edit), started))
 

@@ -1,5 +1,6 @@
 """Which labels and annotations may be wrong."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -156,13 +157,64 @@ def test_logistic_regression_has_labels_only(fit_intercept, data):
 # --- The frame ------------------------------------------------------------------------
 
 
-def test_the_most_probable_come_first(suspects):
+def test_the_most_probable_of_a_path_come_first(suspects):
     assert list(suspects.columns) == COLUMNS
-    assert (suspects["probability_wrong"].diff()[1:] <= 0).all()
+    for _, lines in suspects.groupby("path"):
+        assert (lines["probability_wrong"].diff()[1:] <= 0).all()
     assert suspects["rank"].tolist() == list(range(1, len(suspects) + 1))
     assert suspects.index.tolist() == list(range(len(suspects)))
     assert suspects["probability_wrong"].between(0, 1).all()
     assert (suspects["self_influence"] <= 1e-12).all()
+
+
+def test_every_path_is_read_at_the_pace_of_its_expected_errors(suspects):
+    lines = suspects.groupby("path")["probability_wrong"]
+    expected, n_terms = lines.sum(), lines.count()
+    categorical = ["food", "quiet", "price"]
+    rate = expected[categorical].sum() / n_terms[categorical].sum()
+    more = min(4 * expected["label"], rate * n_terms["label"])
+    expected["label"] = max(expected["label"], more)
+    read = dict.fromkeys(expected.index, 0)
+    for path in suspects["path"]:
+        # The path whose next line is furthest behind its share, as seats are given.
+        turns = {p: (n + 0.5) / expected[p] for p, n in read.items() if n < n_terms[p]}
+        assert turns[path] == pytest.approx(min(turns.values()))
+        read[path] += 1
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.03])
+def test_labels_get_up_to_four_times_their_lines_and_no_more_than_annotations(rate):
+    n, rng = 500, np.random.default_rng(0)
+    X = rng.normal(size=(n, 4))
+    seen = X[:, :2] > 0
+    wrong = rng.random((n, 2)) < rate
+    concepts = pd.DataFrame(np.where(seen ^ wrong, "yes", "no"), columns=["a", "b"])
+    y = np.where(rng.random(n) < 0.1, rng.integers(0, 3, n), seen.sum(axis=1))
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    found = explainer.fit(X, y, concepts=concepts).suspect_labels()
+    expected = found.groupby("path")["probability_wrong"].sum()
+    own, annotations = expected["label"], expected[["a", "b"]].sum()
+    if rate == 0.3:
+        assert 4 * own < annotations / 2
+        share = 4 * own / (4 * own + annotations)
+    else:
+        assert own > annotations / 2
+        share = own / (own + annotations)
+    shares = (found["path"] == "label").expanding().mean()
+    np.testing.assert_allclose(shares[50:150], share, atol=0.015)
+
+
+def test_the_most_probable_of_all_paths_come_first_on_request(explainer, suspects):
+    found = explainer.suspect_labels(sort_by="probability_wrong")
+    assert (found["probability_wrong"].diff()[1:] <= 0).all()
+    assert found["rank"].tolist() == list(range(1, len(found) + 1))
+    assert found["path"].tolist() != suspects["path"].tolist()
+    key = ["path", "row"]
+    tables = [
+        t.drop(columns="rank").sort_values(key, ignore_index=True)
+        for t in (found, suspects)
+    ]
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_values_are_those_of_the_training_set(data, suspects):
@@ -177,7 +229,13 @@ def test_values_are_those_of_the_training_set(data, suspects):
 
 
 def test_which_selects_and_changes_nothing(explainer, suspects):
-    for which in ["quiet", ["label", "food"], ("score", "score"), pd.Index(["price"])]:
+    for which in [
+        "quiet",
+        ["label", "food"],
+        ["score", "label"],
+        ("score", "score"),
+        pd.Index(["price"]),
+    ]:
         names = [which] if isinstance(which, str) else list(which)
         found = explainer.suspect_labels(which)
         expected = suspects[suspects["path"].isin(names)].reset_index(drop=True)
@@ -492,6 +550,15 @@ def test_paths_that_cannot_be_asked_about(explainer, which, error, match):
 def test_orders_that_are_none(explainer, ordinal, error, match):
     with pytest.raises(error, match=match):
         explainer.suspect_labels(ordinal=ordinal)
+
+
+@pytest.mark.parametrize("sort_by", ["loss", None, ["evenly"]])
+def test_orders_of_the_list_that_are_none(explainer, sort_by):
+    match = "sort_by must be 'evenly' or 'probability_wrong', got " + re.escape(
+        repr(sort_by)
+    )
+    with pytest.raises(ValueError, match=match):
+        explainer.suspect_labels(sort_by=sort_by)
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,14 @@ def test_paths_that_nobody_knows_are_named_with_both_losses():
     assert "relabel" not in set(suggestions.frame["kind"])
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_paths_that_nobody_knows_come_last():
+    X, concepts, rng = features_and_concept(300, 0)
+    _, found = suspects_of(X, rng.integers(0, 2, 300), concepts, 1.0)
+    assert found.attrs["unknown"] == ["label"]
+    assert found["path"].tolist() == ["a"] * 300 + ["label"] * 300
+
+
 def test_few_values_are_said_to_be_few():
     X, concepts, _ = features_and_concept(200, 0)
     concepts.loc[49:, "a"] = None

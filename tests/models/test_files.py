@@ -539,7 +539,7 @@ for _ in range(700):
         (_set("concepts", 0, "values", to=None), r"in place of \(1, 4\)"),
         (
             _set("concepts", 0, "values", to={"kind": "str", "values": ["a", "a"]}),
-            "2 or more different ones in order",
+            "1 or more different ones in order",
         ),
         (_set("concepts", to=[]), "in place of"),
         (_set("concepts", to=[7]), "TypeError"),

@@ -363,7 +363,7 @@ def test_influence_of_groups_and_of_features():
 def test_suspects_read_like_a_result_and_work_like_a_frame():
     suspects = make_suspects()
     text = read(suspects)
-    assert "30 values judged, the most suspect first" in text
+    assert "30 values judged, the most suspect of a path first" in text
     assert "label 8 of 15 probably wrong food plain words 7 of 15" in text
     assert "Wrong is not the same as harmful" in text
     assert "and 20 more lines" in text
