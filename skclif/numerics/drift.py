@@ -41,6 +41,9 @@ _POWERS = 4  # iterations towards the main directions of features
 _SLIGHT, _NEWTON_STEPS, _SETTLED = 1e-3, 50, 1e-8
 _PRIOR = 1.0  # penalty of a change that is made for good
 _HIGH = 0.9  # quantile that says how far permuted statistics spread
+# Cube roots of chi-square spread by about 0.5. Those that spread less are of residuals
+# near 0, as of a head that is sure and right, and such statistics prove nothing.
+_LEAST_SPREAD = 0.1
 
 
 def permutation_keys(
@@ -560,6 +563,7 @@ def surprise(statistics: np.ndarray, freedom: np.ndarray | None = None) -> np.nd
         roots = np.cbrt(statistics)
         middle, high = np.quantile(roots, [0.5, _HIGH], axis=0)
         spread = (high - middle) / special.ndtri(_HIGH)
+        spread = np.where(spread > 0, np.maximum(spread, _LEAST_SPREAD), 0.0)
     else:
         roots = np.cbrt(statistics / freedom)
         spread = np.sqrt(2 / (9 * freedom))
