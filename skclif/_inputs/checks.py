@@ -356,9 +356,10 @@ def check_row_order(**given: Any) -> None:
             continue
         if index.is_unique and other.is_unique and other.isin(index).all():
             row = int(np.argmax(np.asarray(index != other)))
+            here, there = (each[[row]].tolist()[0] for each in (index, other))
             raise ValueError(
                 f"{first} and {name} have the same index in another order: row {row} "
-                f"is {index[row]!r} in {first} and {other[row]!r} in {name}, and rows "
+                f"is {here!r} in {first} and {there!r} in {name}, and rows "
                 f"are matched by position. Pass {name}.loc[{first}.index] if the index "
                 "says what belongs together, or reset_index(drop=True) on both if the "
                 "position does."

@@ -14,7 +14,7 @@ from .._results.baselines import SCORES, BaselineComparison
 from .._results.bottleneck_report import BottleneckReport
 from .._results.comparison import EditComparison, PairedChange
 from .._results.contributions import ConceptContributions
-from .._results.drift_report import PARTS, DriftReport
+from .._results.drift_report import DriftReport, what_moved
 from .._results.edits import EditResult
 from .._results.effects import ConceptEffects
 from .._results.influence import InfluenceResult
@@ -646,7 +646,8 @@ def _(report: DriftReport) -> Sheet:
     shown = (findings if len(findings) else tested).head(_FACTS)
     lines = [
         [
-            *(words(PARTS[line["part"]]), words(line["concept"])),
+            words(what_moved(line["part"], line["concept"])),
+            words(line["concept"]),
             *(words(line["group"]), count(line["n_rows"])),
             *(figure(line["effect"]), figure(line["q_value"])),
         ]
@@ -660,10 +661,10 @@ def _(report: DriftReport) -> Sheet:
         numbers=["rows", "effect", "q-value"],
     )
     note = Note(
-        "Effects: for inputs, how well new rows are told from training rows (0.5 = not "
-        "at all, 1 = always); otherwise what the group's own terms would gain (nats a "
-        "row). The q-value is the probability that without drift any test of the "
-        "report is as surprising."
+        "Effects: for inputs, how well new rows are told from training rows (0.5 or "
+        "less = not at all, 1 = always); otherwise what the group's own terms would "
+        "gain (nats a row). The q-value is the probability that without drift any test "
+        "of the report is as surprising."
     )
     left = _more(len(findings) - len(shown), "finding", "findings")
     untested = len(report.frame) - len(tested)

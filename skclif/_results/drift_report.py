@@ -17,7 +17,15 @@ PARTS = {
     "concept": "concept head is stale",
     "meaning": "concept means something else",
 }
+TOGETHER, FEATURES = "all", "features"  # tests that are of no concept
 _LONG = 30  # characters of a name in a plot
+
+
+def what_moved(part: str, concept: str) -> str:
+    """Return what a test is about, in words."""
+    if part == "meaning" and concept == TOGETHER:
+        return "labels are more or less frequent"
+    return PARTS[part]
 
 
 class Behind(Protocol):
@@ -63,9 +71,9 @@ class DriftReport(Shown):
           and "features" for what the concepts are read from;
         - statistic: 0 or more; comparable only among tests of the same kind;
         - effect: for inputs, the area under the ROC curve of a classifier that tells
-          new rows from training rows (0.5 = not at all, 1 = always); for the other
-          parts, what the log-likelihood of the group's rows would gain if the group
-          had its own terms (nats per row; 0 = nothing);
+          new rows from training rows (0.5 or less = not at all, 1 = always); for the
+          other parts, what the log-likelihood of the group's rows would gain if the
+          group had its own terms (nats per row; 0 = nothing);
         - p_value: of this test alone, by permuting groups;
         - q_value: probability that without any drift *any* test of the report is as
           surprising;
@@ -219,22 +227,34 @@ class DriftReport(Shown):
             f"{how_many(self.n_new, 'new row')}{of} against "
             f"{how_many(self.n_training, 'training row')}"
         )
+        return f"<DriftReport on {about}: {self._found(n_groups > 1)}>"
+
+    def _found(self, names_group: bool) -> str:
+        tested = self.frame["q_value"].notna()
+        if not tested.any():
+            reason = self.frame["reason"].value_counts().index[0]
+            return f"nothing could be tested: {reason}"
+        left = len(self.groups) - self.frame.loc[tested, "group"].nunique()
+        untested = f"; {how_many(left, 'group')} could not be tested" if left else ""
         findings = self.findings
         if not len(findings):
-            return f"<DriftReport on {about}: no drift found>"
+            return f"no drift found{untested}"
         first = findings.iloc[0]
         name, group = (shorten(str(first[k]), _LONG) for k in ("concept", "group"))
-        where = f" in {group!r}" if n_groups > 1 else ""
+        said = what_moved(first["part"], first["concept"])
+        if said == PARTS[first["part"]]:
+            said += f": {name!r}"
+        where = f" in {group!r}" if names_group else ""
         more = f", {len(findings) - 1} more" if len(findings) > 1 else ""
-        return (
-            f"<DriftReport on {about}: {PARTS[first['part']]}: {name!r}{where}{more}>"
-        )
+        return f"{said}{where}{more}{untested}"
 
 
 class DriftDisplay:
     """A drawing of a report on drift: how certain each test is, for each concept.
 
-    Bars are ``-log10`` of q-values. Those that reach the dashed line were found.
+    Bars are ``-log10`` of q-values. Those that reach the dashed line were found. The
+    bars of "all" are those of all concepts together, and, where concepts could mean
+    something else, of labels that are more or less frequent.
 
     Parameters
     ----------
@@ -297,7 +317,7 @@ class DriftDisplay:
         frame = self.report.frame.dropna(subset="q_value")
         names = list(dict.fromkeys(frame["concept"]))
         parts = [part for part in PARTS if (frame["part"] == part).any()]
-        ax = axes(self, ax, size=(7, 1.2 + 0.32 * len(names)))
+        ax = axes(self, ax, size=(7, 1.9 + 0.32 * len(names)))
         self.ax_, self.figure_, self.bars_ = ax, ax.figure, {}
         height = 0.8 / max(1, len(parts))
         for k, part in enumerate(parts):
@@ -318,8 +338,9 @@ class DriftDisplay:
         show_as_text(ax.get_yticklabels())
         ax.invert_yaxis()
         ax.set_xlabel("certainty: -log10 of the q-value (dashed: found)")
-        ax.legend(
-            frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(PARTS)
-        )
+        if parts:  # one below the other: side by side they are wider than the figure
+            ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+        else:
+            ax.set_title("nothing could be tested")
         ax.spines[["top", "right"]].set_visible(False)
         return self

@@ -1,11 +1,14 @@
 """Reports on drift: what is planted is named, and what is not there is not."""
 
+import datetime
 import pickle
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from scipy import sparse
@@ -130,8 +133,25 @@ def test_another_meaning_is_named_by_annotations_and_by_predictions(explainer):
 def test_labels_that_are_more_frequent_are_no_other_meaning(explainer):
     X, y, concepts = make_rows(1, N_NEW)
     y = np.where(np.random.default_rng(3).random(N_NEW) < 0.4, 2, y)
-    found = report_on(explainer, X, y, concepts).findings
-    assert found[["part", "concept"]].to_numpy().tolist() == [["meaning", "all"]]
+    report = report_on(explainer, X, y, concepts)
+    found = report.findings[["part", "concept"]]
+    assert found.to_numpy().tolist() == [["meaning", "all"]]
+    assert repr(report).endswith(": labels are more or less frequent>")
+
+
+def test_a_head_that_is_sure_and_right_is_not_stale():
+    """Its residuals are rounding errors, which move with the inputs."""
+    X, y, concepts = make_rows(0, 400)
+    sure = np.c_[X, 60 * (concepts["food"] == "good") - 30]
+    clf = ConceptBottleneckClassifier(concept_C=100.0)
+    explainer = ConceptInfluenceExplainer(clf)
+    explainer.fit(sure[:250], y[:250], concepts=concepts[:250])
+    new = sure[250:] * np.r_[np.ones(6), 0.8]
+    report = report_on(explainer, new, y[250:], concepts[250:])
+    line = report.frame.query("part == 'concept' and concept == 'food'").iloc[0]
+    assert line["statistic"] < 1e-3
+    assert line["p_value"] < 0.02  # it is surprising, and it is nothing
+    assert not line["found"]
 
 
 def test_only_the_group_that_drifted_is_named(explainer):
@@ -185,8 +205,18 @@ def test_a_group_of_few_rows_is_not_tested_and_says_so(explainer):
     )
     report = report_on(explainer, X[:20], y[:20], concepts[:20])
     assert not len(report.findings)
-    assert "no drift found" in str(report)
+    assert ": nothing could be tested: fewer than 30 rows>" in str(report)
     assert "12 tests could not be made" in report._repr_html_()
+
+
+def test_a_report_without_tests_does_not_say_that_there_is_no_drift(explainer):
+    X = make_rows(3, N_NEW)[0]
+    few = report_on(explainer, X[:5])
+    assert not len(few.findings)
+    assert few.plot().ax_.get_title() == "nothing could be tested"
+    plt.close("all")
+    one = report_on(explainer, X, groups=["a"] * 5 + ["b"] * (N_NEW - 5))
+    assert repr(one).endswith(": no drift found; 1 group could not be tested>")
 
 
 def test_one_label_alone_has_no_meaning_to_test(explainer):
@@ -274,6 +304,9 @@ def test_a_second_value_of_a_constant_is_a_stale_head():
     found = report_on(explainer, X_new, y_new, concepts_new)
     assert line_of(found, "concept", "noise")["found"]
     assert found.rows().query("concept == 'noise'").empty
+    remedies = found.remedies(n_bootstraps=100, random_state=0)
+    (reason,) = remedies.query("remedy == 'recalibrate' and of == 'noise'")["reason"]
+    assert reason.startswith("one value in training")
 
 
 @pytest.mark.filterwarnings("ignore:.*constant")
@@ -336,6 +369,42 @@ def test_dates_are_cut_into_periods_with_enough_rows():
         np.testing.assert_array_equal(aware.codes, groups.codes)
         (training,) = check_train_groups(None, dates(30, 59), 30, unit)
         assert training.names[0] == first
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        pd.date_range("2024-01-01", periods=2, freq="MS", tz="CET"),
+        pd.Series(pd.to_datetime(["2024-01-01", "2024-02-01"])).array,
+        ["2024-01-01T00:00:03.5+01:00", "2024-02-01T00:00:00Z"],
+        [pd.Timestamp("2024-01-01", tz="CET"), pd.Timestamp("2024-02-01")],
+        pl.Series([datetime.date(2024, 1, 1), datetime.date(2024, 2, 1)]),
+    ],
+    ids=["zone", "array", "zones", "one zone", "polars"],
+)
+def test_dates_are_those_of_the_clock_that_wrote_them(dates):
+    groups, unit = check_new_groups(None, pd.Series(dates).repeat(100), 200)
+    assert (groups.names, unit) == (["2024-01", "2024-02"], "M")
+    assert check_new_groups(None, dates, 2)[0].names == ["2024"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "names"),
+    [
+        (pd.Categorical(["new", "old"], ["old", "new", "x"], ordered=True), "old new"),
+        (pd.Categorical(["old", "new"]), "new old"),
+        (pd.Index(["b", "a"]), "a b"),
+        (pl.Series(["b", "a"]), "a b"),
+        (pa.array(["b", "a"]), "a b"),
+    ],
+)
+def test_groups_come_in_every_kind_of_column(groups, names):
+    assert check_new_groups(groups, None, 2)[0].names == names.split()
+
+
+def test_periods_of_pandas_have_their_names():
+    quarters = pd.period_range("2023Q4", periods=2, freq="Q")
+    assert check_new_groups(None, quarters, 2)[0].names == ["2023Q4", "2024Q1"]
 
 
 def test_other_times_are_periods_as_they_are():
@@ -552,7 +621,21 @@ WRONG = {
         ValueError,
         "time has dates, and 'soon' in row 1, which is none",
     ),
-    "time": ([None] * N_NEW, ValueError, "time has no value in row 0"),
+    "time": (
+        [None] * N_NEW,
+        ValueError,
+        "time has no value in row 0.*Leave these rows",
+    ),
+    "time, unreal": (
+        ["2024-01-01", "2024-02-31"] * (N_NEW // 2),
+        ValueError,
+        "time has dates, and '2024-02-31' in row 1, which is none",
+    ),
+    "time, slashes": (
+        ["01/02/2024"] * N_NEW,
+        ValueError,
+        "time has '01/02/2024' in row 0, which may be a date, with the day or the mon",
+    ),
     "train_groups": (
         ["a"],
         ValueError,
@@ -593,6 +676,14 @@ def test_a_model_without_concepts_is_refused():
         explainer = ConceptInfluenceExplainer(model).fit(X, y)
         with pytest.raises(TypeError, match="explainer has a model without concepts"):
             drift_report(explainer, X)
+
+
+def test_a_concept_named_as_a_test_of_no_concept_is_refused():
+    X, y, concepts = make_rows(0, 80)
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    explainer.fit(X, y, concepts=concepts.rename(columns={"noise": "features"}))
+    with pytest.raises(ValueError, match="explainer has a concept named 'features'"):
+        drift_report(explainer, X)
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..._inputs.checks import check_length, error_context, refuse_masked
 from ..._inputs.pipelines import final_step
 from ..._models.bottleneck import ConceptBottleneckClassifier
+from ..._results.drift_report import FEATURES, TOGETHER
 from ..explainer import ConceptInfluenceExplainer
 
 ALL = "all new rows"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?$")
+_ZONE = re.compile(r"(:\d\d[\d.:]*) ?(?:Z|UTC|[+-]\d\d:?(?:\d\d)?)$")
+_OTHER_DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}\b")
 # A period is a month, a quarter or a year: the shortest with so many rows as a rule.
 _UNITS = (("M", "{0.year}-{0.month:02d}"), ("Q", "{0.year} Q{0.quarter}"))
 _ROWS_OF_PERIOD = 100
@@ -68,6 +72,13 @@ def check_explainer(explainer: Any) -> None:
         raise TypeError(
             "explainer has a model without concepts, and drift_report says which "
             "concept moved. Fit it with a ConceptBottleneckClassifier and concepts."
+        )
+    taken = [name for name in model.concept_names_in_ if name in (TOGETHER, FEATURES)]
+    if taken:
+        raise ValueError(
+            f"explainer has a concept named {taken[0]!r}, as the report names its "
+            "tests of all concepts together and of the features ('all', 'features'). "
+            "Give the concept another name, such as 'all of it', and fit again."
         )
 
 
@@ -122,8 +133,11 @@ def check_train_groups(
 
 def _column(name: str, values: Any, n_rows: int, of: str) -> pd.Series:
     refuse_masked(name, values)
+    if isinstance(values, pd.Index | ExtensionArray):
+        values = pd.Series(values)
     if not isinstance(values, pd.Series):
-        array = np.asarray(values, dtype=getattr(values, "dtype", object))
+        dtype = getattr(values, "dtype", np.dtype(object))
+        array = np.asarray(values, dtype if isinstance(dtype, np.dtype) else None)
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
         if array.ndim != 1:
@@ -137,15 +151,22 @@ def _column(name: str, values: Any, n_rows: int, of: str) -> pd.Series:
     series = values.reset_index(drop=True)
     missing = series.isna().to_numpy()
     if missing.any():
+        advice = (
+            "Name a group for each row, such as 'unknown', or leave these rows out."
+        )
+        if "time" in name:
+            advice = "Leave these rows out, or name a period for each row yourself."
         raise ValueError(
             f"{name} has no value in row {int(missing.argmax())} (counted from 0; "
-            f"{int(missing.sum())} of {n_rows} are missing). Name a group for each "
-            "row, such as 'unknown', or leave these rows out."
+            f"{int(missing.sum())} of {n_rows} are missing). {advice}"
         )
     return series
 
 
 def _named(name: str, series: pd.Series) -> RowGroups:
+    if isinstance(series.dtype, pd.CategoricalDtype) and series.dtype.ordered:
+        codes, ordered = pd.factorize(series, sort=True)
+        return RowGroups(name, ordered.tolist(), codes)
     codes, names = pd.factorize(series)
     with error_context(name, "values that can be sorted: all strings or all numbers"):
         order = sorted(range(len(names)), key=names.tolist().__getitem__)
@@ -161,6 +182,8 @@ def _periods(
     name: str, series: pd.Series, unit: str | None = None
 ) -> tuple[RowGroups, str | None]:
     """Cut dates to months, quarters or years; other values are periods as they are."""
+    if isinstance(series.dtype, pd.PeriodDtype):
+        series = series.astype(str)
     dates = _dates(name, series)
     if dates is None:
         return _named(name, series), None
@@ -187,15 +210,40 @@ def _dates(name: str, series: pd.Series) -> pd.Series | None:
     if not pd.api.types.is_datetime64_any_dtype(series):
         values = series.to_list()
         are = np.array([_is_date(value) for value in values], dtype=bool)
-        if are.any() and not are.all():
-            row = int(are.argmin())
-            raise ValueError(
-                f"{name} has dates, and {values[row]!r} in row {row}, which is none. "
-                "Write all as dates, such as '2024-03-31', or all as names of periods, "
-                "such as '2024 Q1'."
-            )
         if not are.any():
+            _refuse_other_dates(name, values)
             return None
-        with error_context(name, "dates such as '2024-03-31', or names of periods"):
-            series = pd.to_datetime(series)
+        if not are.all():
+            _refuse_no_date(name, values, ~are)
+        series = pd.Series([_local(value) for value in values])
+        series = pd.to_datetime(series, format="ISO8601", errors="coerce")
+        if series.isna().any():
+            _refuse_no_date(name, values, series.isna().to_numpy())
     return series.dt.tz_localize(None) if series.dt.tz is not None else series
+
+
+def _local(value: Any) -> Any:
+    """Return a date as the clock there said it: zones change with the season."""
+    if isinstance(value, str):
+        return _ZONE.sub(r"\1", value)
+    return value.replace(tzinfo=None) if hasattr(value, "tzinfo") else value
+
+
+def _refuse_no_date(name: str, values: list[Any], odd: np.ndarray) -> None:
+    row = int(odd.argmax())
+    raise ValueError(
+        f"{name} has dates, and {values[row]!r} in row {row}, which is none. "
+        "Write all as dates, such as '2024-03-31', or all as names of periods, "
+        "such as '2024 Q1'."
+    )
+
+
+def _refuse_other_dates(name: str, values: list[Any]) -> None:
+    """Refuse dates that would be a period each, and which can be read in two ways."""
+    for row, value in enumerate(values):
+        if isinstance(value, str) and _OTHER_DATE.match(value):
+            raise ValueError(
+                f"{name} has {value!r} in row {row}, which may be a date, with the day "
+                "or the month first. Write dates like '2024-03-31', for example with "
+                f"pandas.to_datetime({name}, dayfirst=True)."
+            )

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from ..._inputs.training_rows import TrainingRows
+from ..._results.drift_report import TOGETHER
 from ...numerics.first_order import Adjoint, first_order
 from ...numerics.products import affine_adjoint
 from ...numerics.sparse import Features
@@ -18,7 +19,7 @@ from ..engine import Solved
 from ..explainer import ConceptInfluenceExplainer
 from ..readable import annotations_of
 from .arguments import RowGroups
-from .parts import ALL_CONCEPTS, CONCEPT, MEANING
+from .parts import CONCEPT, MEANING
 from .rows import NewRows
 
 LABEL = "label"
@@ -131,7 +132,7 @@ class CarriedRows:
 
 
 def _is_carried(line: dict[str, Any]) -> bool:
-    return line["part"] in (CONCEPT, MEANING) and line["concept"] != ALL_CONCEPTS
+    return line["part"] in (CONCEPT, MEANING) and line["concept"] != TOGETHER
 
 
 def _influence(solved: Solved, adjoint: Adjoint) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..._results.drift_report import FEATURES, TOGETHER
 from ...numerics.drift import (
     Interactions,
     discriminants,
@@ -24,7 +25,6 @@ from ...numerics.heads import Head, SoftmaxHead
 from .rows import BothRows
 
 INPUTS, CONCEPT, MEANING = "inputs", "concept", "meaning"
-ALL_CONCEPTS, FEATURES = "all", "features"
 _FEWEST = 30  # rows of a group, and annotated ones of a concept
 # Annotations are used if about as many rows have them in training as in the group.
 _SAME_SHARE = 0.05
@@ -133,7 +133,7 @@ def _too_few(found: GroupTests, rows: BothRows, n_new: int, has_concepts: bool) 
             found.add(Line(part, name, n_new, reason=reason))
     for part in parts:
         if part != CONCEPT:
-            found.add(Line(part, ALL_CONCEPTS, n_new, reason=reason))
+            found.add(Line(part, TOGETHER, n_new, reason=reason))
     found.add(Line(INPUTS, FEATURES, n_new, reason=reason))
 
 
@@ -148,7 +148,7 @@ def _inputs(
     said = [_said(head, part) for head, part in zip(heads, rows.scores, strict=True)]
     odds = [_bounded(head, part) for head, part in zip(heads, rows.scores, strict=True)]
     columns = {n: torch.cat(b, 1) for n, *b in zip(names, said, odds, strict=True)}
-    columns |= {ALL_CONCEPTS: torch.cat(said, dim=1), FEATURES: rows.directions}
+    columns |= {TOGETHER: torch.cat(said, dim=1), FEATURES: rows.directions}
     white = {name: whitened(part) for name, part in columns.items()}
     # Scores are looked at by themselves, too: texts of another mix move them most.
     ways = {name: [k] for k, name in enumerate(white)}
@@ -227,7 +227,7 @@ def _meaning(
     columns, owners, uses = _concept_columns(rows, has_concepts=has_concepts)
     if (of_group == of_group[0]).all():
         reason = "all labels of the group are the same"
-        for name, by in zip([*names, ALL_CONCEPTS], [*uses, ""], strict=True):
+        for name, by in zip([*names, TOGETHER], [*uses, ""], strict=True):
             found.add(Line(MEANING, name, n_new, by, reason=reason))
         return
     penalty = min(_PENALTY, 1 / rows.heads.C)
@@ -249,7 +249,7 @@ def _meaning(
         found.add(Line(MEANING, name, n_new, uses[j], gain / n_new), statistics)
     # The group's own constant: other shares of labels than the concepts explain.
     statistics, gain = interactions.tested(range(len(of_parameter))[-n_directions:])
-    line = Line(MEANING, ALL_CONCEPTS, n_new, "labels", gain / n_new)
+    line = Line(MEANING, TOGETHER, n_new, "labels", gain / n_new)
     found.add(line, statistics)
 
 
@@ -344,7 +344,7 @@ def frame_of(tests: dict[object, GroupTests], alpha: float) -> pd.DataFrame:
                 }
             )
     frame = pd.DataFrame(lines)
-    named = ~frame["concept"].isin([ALL_CONCEPTS, FEATURES])
+    named = ~frame["concept"].isin([TOGETHER, FEATURES])
     # What is said of all concepts together adds little to what is said of one.
     rank = np.select([frame["found"] & named, frame["found"]], [0, 1], 2)
     order = np.lexsort([-frame["surprise"], rank])

@@ -15,11 +15,12 @@ from ..._inputs.pipelines import final_step
 from ..._inputs.training_rows import TrainingRows, as_features
 from ..._models.fitted import FittedHeads
 from ..._results.bootstrap import Estimate, bootstrapped_means
+from ..._results.drift_report import FEATURES, TOGETHER
 from ...numerics.drift import adjusted, recalibrate
 from ...numerics.heads import SoftmaxHead
 from ...numerics.targets import LabelTarget, evaluate
 from .carried import LABEL, CarriedRows
-from .parts import ALL_CONCEPTS, CONCEPT, FEATURES, INPUTS, MEANING
+from .parts import CONCEPT, INPUTS, MEANING
 from .rows import NewRows
 
 _FEWEST = 40  # rows of a group with labels, of which half choose and half judge
@@ -68,7 +69,7 @@ def try_remedies(
 
 def _carried(findings: pd.DataFrame) -> pd.DataFrame:
     """Return the findings that cells of training rows carry."""
-    named = ~findings["concept"].isin([ALL_CONCEPTS, FEATURES])
+    named = ~findings["concept"].isin([TOGETHER, FEATURES])
     return findings[named & (findings["part"] != INPUTS)]
 
 
@@ -235,7 +236,11 @@ def _recalibration(
     own = [each[:, columns] for each in scores]
     codes = [rows.codes[:, j] for rows in (halves.chosen, halves.judged)]
     known = [~np.isnan(each) for each in codes]
-    if not head.n_activations or min(each.sum() for each in known) < _FEWEST // 2:
+    if not head.n_activations:
+        reason = "one value in training: nothing to recalibrate; fit with such rows"
+        yield {"remedy": "recalibrate", "of": concept, "n_rows": 0, "reason": reason}
+        return
+    if min(each.sum() for each in known) < _FEWEST // 2:
         reason = f"fewer than {_FEWEST // 2} annotated rows in a half"
         yield {"remedy": "recalibrate", "of": concept, "n_rows": 0, "reason": reason}
         return
