@@ -2,6 +2,7 @@
 
 import datetime
 import pickle
+import warnings
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -24,6 +25,7 @@ from skclif._explain.drift.arguments import check_new_groups, check_train_groups
 from skclif._explain.drift.carried import CarriedRows
 from skclif._explain.drift.rows import NewRows
 from skclif._inputs.training_rows import TrainingRows
+from skclif.exceptions import ConstantConceptWarning, SuspectWarning
 from skclif.numerics.bottleneck import fit_label
 from skclif.numerics.targets import LabelTarget, evaluate
 
@@ -530,6 +532,24 @@ def test_a_group_that_alone_has_a_label_cannot_be_dropped(explainer):
     remedies = report.remedies(n_bootstraps=100, random_state=0)
     (reason,) = remedies.loc[remedies["remedy"] == "drop train_group", "reason"]
     assert reason == "a label would be left without training rows"
+
+
+def test_trying_remedies_warns_of_no_edit_that_the_user_did_not_make():
+    X, y, concepts = make_rows(0, N)
+    turned_y = np.r_[turned(y, concepts)[:250], y[250:]]
+    concepts = concepts.assign(noise=np.where(np.arange(N) < 10, "loud", "quiet"))
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    explainer.fit(X, turned_y, concepts=concepts)
+    X_new, y_new, _ = make_rows(1, N_NEW)
+    halves = np.where(np.arange(N) < 250, "first", "second")
+    report = report_on(explainer, X_new, y_new, train_groups=halves)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SuspectWarning)  # of its random labels
+        warnings.simplefilter("error", ConstantConceptWarning)
+        remedies = report.remedies(n_bootstraps=100, random_state=0)
+    dropped = remedies.query("remedy == 'drop train_group'")
+    assert (dropped["of"] == "first").all()
+    assert (dropped["reason"] == "").any()
 
 
 def test_an_offset_mends_labels_that_are_more_frequent(explainer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ..._inputs.training_rows import TrainingRows, as_features
 from ..._models.fitted import FittedHeads
 from ..._results.bootstrap import Estimate, bootstrapped_means
 from ..._results.drift_report import FEATURES, TOGETHER
+from ...exceptions import ConstantConceptWarning
 from ...numerics.drift import adjusted, recalibrate
 from ...numerics.heads import SoftmaxHead
 from ...numerics.targets import LabelTarget, evaluate
@@ -347,8 +349,10 @@ def _edited(
     """Return what an edit does to the label's loss."""
     n_rows = len(judge.halves.judged.features)
     try:
-        # A value of a concept without rows goes, as in a fit without them.
-        result = behind.explainer.edit(**changes, empty_values="drop")
+        with warnings.catch_warnings():  # nothing of the user's is edited
+            warnings.simplefilter("ignore", ConstantConceptWarning)
+            # A value of a concept without rows goes, as in a fit without them.
+            result = behind.explainer.edit(**changes, empty_values="drop")
     except ValueError as error:  # such as one label that would be left alone
         return {**line, "n_rows": n_rows, "reason": str(error)}
     edited = FittedHeads.of(final_step(result.estimator))
