@@ -243,6 +243,18 @@ def test_few_annotations_and_single_values_say_why_there_is_no_test(explainer):
     assert line_of(report, "concept", "noise")["found"]  # it is always quiet now
 
 
+def test_ticks_with_gaps_do_not_make_a_head_stale(explainer):
+    X, y, concepts = make_rows(1, N_NEW)
+    ticked = concepts.assign(food=concepts["food"].where(concepts["food"] == "good"))
+    report = report_on(explainer, X, y, ticked)
+    line = line_of(report, "concept", "food")
+    assert line["reason"] == "one value where annotated: do gaps mean another?"
+    assert not line["found"]
+    # All rows annotated with one value can be judged.
+    always = report_on(explainer, X, y, concepts.assign(food="good"))
+    assert line_of(always, "concept", "food")["found"]
+
+
 def test_missing_annotations_are_permuted_among_those_that_are_there():
     X, y, concepts = make_rows(0, N + N_NEW)
     rng = np.random.default_rng(4)
@@ -628,6 +640,11 @@ WRONG = {
         [["good", "bad", "deaf"]] * N_NEW,
         ValueError,
         "concepts_new must be annotations .*: concepts has the value 'deaf' for conce",
+    ),
+    "concepts_new, short": (
+        [["good", "bad", "loud"]] * 7,
+        ValueError,
+        "concepts_new has 7 rows, but X_new has 200",
     ),
     "groups, table": (
         np.ones((N_NEW, 2)),

@@ -201,6 +201,8 @@ def _heads(
             reason = f"fewer than {_FEWEST} annotated rows"
         elif not head.n_activations:
             reason = "one value in training, and no other in the new rows"
+        elif j not in rows.unseen and _are_ticks(head, codes, known, rows.is_new):
+            reason = "one value where annotated: do gaps mean another?"
         if reason:
             found.add(Line(CONCEPT, name, n_new, "annotations", reason=reason))
             continue
@@ -211,6 +213,18 @@ def _heads(
         statistics, gain = interactions.tested(range(terms.gradients.shape[1]))
         line = Line(CONCEPT, name, n_new, "annotations", gain / n_new)
         found.add(line, statistics)
+
+
+def _are_ticks(
+    head: Head, codes: torch.Tensor, known: np.ndarray, is_new: np.ndarray
+) -> bool:
+    """Return whether one value alone is annotated in the group, and others are gaps.
+
+    Which rows are annotated then depends on the value, and no head can be judged.
+    """
+    values = codes[torch.from_numpy(known & is_new)]
+    has_gaps = not known[is_new].all()
+    return head.is_categorical and has_gaps and bool((values == values[:1]).all())
 
 
 # --- Meaning --------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..._inputs.annotations import Annotations
+from ..._inputs.annotations import Annotations, concept_table
+from ..._inputs.checks import check_length
 from ..._inputs.training_rows import TrainingRows, as_features
 from ..._models.fitted import FittedHeads
 from ...numerics.drift import cross_fitted_scores, left_out_scores, principal_columns
@@ -58,6 +59,8 @@ def code_annotations(
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """Return codes of new annotations, and unseen values of constant concepts."""
     codes = np.full((n_rows, heads.n_concepts), np.nan)
+    if concepts is not None:
+        check_length("concepts_new", len(concept_table(concepts)), n_rows, "X_new")
     annotations = Annotations.read(concepts, None, n_rows)
     if annotations is None:
         return codes, {}
