@@ -1465,6 +1465,31 @@ MUTANTS = [
         "close = [word for word in words if can_become(said, word)]",
         "numbers are compared as exactly as the cell says them",
     ),
+    # --- concepts with one value ----------------------------------------------------
+    Mutant(
+        "_explain",
+        "back = {row: v for row, v in values.items() if weights.get(row)}",
+        "back = {}",
+        "what rows without weight said comes back with their weight",
+    ),
+    Mutant(
+        "_explain",
+        "by_value[:, _places(old, new)] = weights_by_value(part, len(old))",
+        "by_value[:, : len(old)] = weights_by_value(part, len(old))",
+        "a value that comes first moves the weights of the others",
+    ),
+    Mutant(
+        "_explain",
+        "terms = {path: term for path, term in terms.items() if not term.is_constant}",
+        "terms = dict(terms)",
+        "annotations of a constant are never suspect",
+    ),
+    Mutant(
+        "_models",
+        "chosen[_constants(data)] = 1.0",
+        "chosen = chosen",
+        "no penalty of a constant is at an edge of what is tried",
+    ),
     # --- drift ----------------------------------------------------------------------
     Mutant(
         "numerics",

@@ -97,7 +97,9 @@ def test_what_is_missing_is_never_picked(train, dev, some_missing):
 
 
 def test_a_task_that_is_none_is_refused():
-    with pytest.raises(SystemExit, match="no task 'nsh'; .* yelp, nhs, generated, or"):
+    with pytest.raises(
+        SystemExit, match="no task 'nsh'; .* yelp, nhs, nhs-by-time, generated, or"
+    ):
         items_.load("nsh", "train")
 
 

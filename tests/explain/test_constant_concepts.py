@@ -13,6 +13,8 @@ from skclif import (
     load_model,
     save_model,
 )
+from skclif._explain.edits.grown import Grown
+from skclif._models.fitted import FittedHeads
 from skclif.exceptions import ConstantConceptWarning, UnseenValueWarning
 from skclif.metrics import bottleneck_report, intervention_curve
 
@@ -313,3 +315,12 @@ def test_reports_and_suggestions_do_not_stop(explainer):
     assert len(explainer.suggest_edits(X, Y).frame)
     page = explainer.report(X[:40], Y[:40], CONCEPTS[:40])
     assert "transport" in page.page
+
+
+def test_new_values_start_beside_the_weights_of_the_others(explainer):
+    heads = FittedHeads.of(explainer.estimator_)
+    values = {0: np.array(["able", "bad", "good"]), 1: np.array(["no", "yes"])}
+    grown = Grown(values).add_to(heads)
+    none = np.zeros(len(heads.coef))
+    expected = [none, none, heads.coef[:, 0], none, *heads.coef[:, 1:].T]
+    np.testing.assert_array_equal(grown.coef.T, expected)
