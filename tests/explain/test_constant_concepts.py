@@ -6,7 +6,6 @@ What a fit without the constant gives, or a fit to the edited rows, is the refer
 import numpy as np
 import pandas as pd
 import pytest
-
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import make_pipeline
 
