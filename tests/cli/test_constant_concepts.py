@@ -49,6 +49,15 @@ def test_an_audit_goes_on_and_names_it(audited):
     assert any("'service' has one value only" in note for note in about["warnings"])
 
 
+def test_nobody_is_asked_for_the_only_value(audited, tmp_path):
+    place, file = audited[0].copy(tmp_path), tmp_path / "tasks.json"
+    done("tasks", place, "--from", "next", "--limit", 1000, "--out", file)
+    tasks = json.loads(file.read_text(encoding="utf-8"))
+    asked = {task["data"]["path"] for task in tasks}
+    assert "food" in asked
+    assert "service" not in asked
+
+
 @contextmanager
 def in_words_of_the_command():
     """Let no warning through that speaks of Python."""

@@ -330,6 +330,18 @@ def test_a_constraint_on_a_constant_binds_nothing():
     assert_same(model, bottleneck(VARYING))
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("names", [["transport"], ["transport", "wait", "food"]])
+def test_nobody_is_asked_for_the_only_value(names):
+    concepts = CONCEPTS[names].astype(object)
+    concepts.iloc[::3] = None
+    explainer = explainer_of(concepts.infer_objects())
+    found = explainer.suggest_edits(X, Y, kinds=["annotate"])
+    assert set(found.frame["path"]) == set(names) - {"transport", "wait"}
+    assert repr(found)
+    assert found._repr_html_()
+
+
 def test_a_constant_of_texts_is_never_suspect():
     texts = [f"the {value} food" for value in FOOD]
     model = make_pipeline(CountVectorizer(), ConceptBottleneckClassifier())
