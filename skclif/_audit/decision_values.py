@@ -61,6 +61,8 @@ def value_of(line: Line, kind: str, path: str, revision: Revision) -> Any:
     if kind == "annotate":
         word = removal_word(path, revision)
         hint = f", or write {word!r} to take the annotation away."
+        if len(known_values(kind, path, revision) or []) == 1:
+            hint += " A second value takes a new audit, of a file that has it."
     raise DataFileError(
         f"{line['where']}: the value {said!r} of {path!r} is not known to the model, "
         f"which has {words}{hint}"

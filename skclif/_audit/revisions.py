@@ -188,7 +188,8 @@ def edit(
     changed = apply_changes(rows, changes)
     emptied = _emptied(revision.model, rows, changed)
     _refuse_too_few(emptied, changed, changes, held_out)
-    with same_threads(place.threads):
+    with same_threads(place.threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstantConceptWarning)  # the commands say it
         explainer.fit(rows.features, rows.labels, rows.weights, concepts=concepts)
         result = explainer.edit(
             **arguments, empty_values="drop", X_val=X_val, y_val=y_val

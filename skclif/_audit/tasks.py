@@ -175,8 +175,10 @@ def _missing(
     for name, values in rows.concepts.items():
         path = str(name)
         known = known_values("annotate", path, revision)
-        if known is None:
-            continue  # of numbers, no probability says how unsure the model is
+        if known is None or len(known) == 1:
+            # Of numbers, no probability says how unsure the model is. Of a constant,
+            # there is one answer, which changes nothing.
+            continue
         best = np.asarray(proba[path]).argmax(axis=1)
         for k in np.flatnonzero(values.isna().to_numpy() & (rows.weights > 0)):
             digest = str(rows.digests[k])

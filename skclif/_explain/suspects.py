@@ -221,8 +221,7 @@ def find_suspects(
     warn_of_unknown(named)
     warn_of_few(named)
     parts = [_lines(path, values[path], terms[path], verdicts[path]) for path in asked]
-    nothing = pd.DataFrame(columns=[*COLUMNS[:-1], "log_odds"], dtype=float)
-    frame = pd.concat(parts, ignore_index=True) if parts else nothing
+    frame = pd.concat(parts, ignore_index=True) if parts else _no_lines()
     unknown = [path for path in asked if not verdicts[path].is_known]
     # By log-odds, because probabilities near 1 are all the same number. Where the head
     # knows nothing, all are alike.
@@ -239,6 +238,13 @@ def find_suspects(
     suspects = SuspectFrame(frame)
     suspects.attrs[UNKNOWN] = unknown
     return suspects
+
+
+def _no_lines() -> pd.DataFrame:
+    """Return a list without lines; rows are positions and paths names there, too."""
+    nothing = pd.DataFrame(columns=[*COLUMNS[:-1], "log_odds"], dtype=float)
+    kinds = {"row": np.intp, "path": str, "current": object, "proposed": object}
+    return nothing.astype(kinds)
 
 
 def _turns(

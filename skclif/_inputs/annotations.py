@@ -351,8 +351,9 @@ class ConceptSchema:
         is_declared = isinstance(values.dtype, pd.CategoricalDtype)
         if known is None or not (len(known) == 1 or is_declared):
             return np.zeros(len(values), dtype=bool)
-        codes = _known_codes(known, values)
-        return np.isnan(codes)
+        is_value = [isinstance(value, Hashable) for value in values.tolist()]
+        unknown: np.ndarray = np.isnan(_known_codes(known, values)) & is_value
+        return unknown
 
     def _encode_column(self, j: int, values: pd.Series) -> np.ndarray:
         classes = self.classes[j]

@@ -295,6 +295,7 @@ def carry_out(
     )
     content |= _decided(path, found)
     after = replace(audit, revision=edited).quality()
+    constants = list(_new_constants(audit.revision, edited))
     audit = audit.commit("edit", content, edited)
     last = audit.records[-1]
     also = f" ({found.n_in_effect:,} in effect already)" if found.n_in_effect else ""
@@ -305,6 +306,8 @@ def carry_out(
     )
     for line in [*_emptied(last), *_without_weight(audit)]:
         console.result(line)
+    for line in constants:
+        console.warn(line)
     if found.rejections:
         console.result(_rejected(found))
     if not brief:
@@ -364,6 +367,23 @@ def _emptied(record: dict[str, Any]) -> Iterator[str]:
             f"No row has the {'label' if path == 'label' else path} {value!r} any "
             "more, so the value went from the model."
         )
+
+
+def _new_constants(before: Revision, after: Revision) -> Iterator[str]:
+    """Yield warnings about concepts of which one value is left."""
+    from .._inputs.annotations import plain_value
+
+    pairs = zip(
+        before.model.concept_classes_, after.model.concept_classes_, strict=True
+    )
+    for name, (had, has) in zip(before.model.concept_names_in_, pairs, strict=True):
+        if has is not None and len(has) == 1 < len(had):
+            yield (
+                f"Concept {name!r} has one value left, {plain_value(has[0])!r}, in the "
+                "rows to train on: it is a constant, which tells the label nothing, "
+                "has no influence, and is never suspect. A second value takes a new "
+                "audit, of a file that has it."
+            )
 
 
 def _without_weight(audit: OpenAudit) -> Iterator[str]:
@@ -455,6 +475,7 @@ def _forget(audit: OpenAudit, path: Path, encoding: str) -> None:
     before = replace(audit, rows=left).quality()
     after = replace(audit, rows=left, revision=new).quality()
     content["achieved_effect"] = after["log_loss"] - before["log_loss"]
+    constants = list(_new_constants(audit.revision, new))
     audit = audit.commit("forget", content, new, left)
     last = audit.records[-1]
     n_train, n_held = len(last["forgotten"]), len(last["held_out"])
@@ -462,6 +483,8 @@ def _forget(audit: OpenAudit, path: Path, encoding: str) -> None:
         f"{how_many(n_train, 'training row')} and {how_many(n_held, 'held-out row')} "
         f"forgotten: record {last['number']} of {audit.folder.trail.path}."
     )
+    for line in constants:
+        console.warn(line)
     _show_quality(audit, before, after)
     audit.renew_report()
     certificate = audit.folder.path / f"forgotten-{last['number']}.txt"

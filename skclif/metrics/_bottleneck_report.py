@@ -129,9 +129,10 @@ def bottleneck_report(
     The *black box* is the same classifier without concepts, with the same rule for `C`.
     *Gold concepts* are a linear model, again with that rule, that sees annotations and
     no text; a missing annotation is a value by itself. If a concept has no annotation
-    in any held-out row, its numbers are NaN. "soft", "logit" and "hard" are
-    label heads on the same concept heads; with "logit", trained on predicted concepts
-    alone.
+    in any held-out row, its numbers are NaN. A value that no row of the training part
+    has counts as not annotated for the concept, whose `n_rows` is smaller then. "soft",
+    "logit" and "hard" are label heads on the same concept heads; with "logit", trained
+    on predicted concepts alone.
 
     A row without all its annotations cannot show that concepts are too coarse, or that
     activations tell more than they do: it may be the missing annotation that they tell.

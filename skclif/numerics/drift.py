@@ -535,7 +535,8 @@ def label_scores(
 
 def _main_directions(weights: Tensor, columns: Tensor) -> Tensor:
     """Return the directions of scores that columns move most, (n_scores, n)."""
-    moved = weights * columns.std(dim=0)
+    # torch warns of the spread of no columns: all concepts may be constants.
+    moved = weights * columns.std(dim=0) if columns.shape[1] else weights
     left, _, _ = torch.linalg.svd(moved)
     directions: Tensor = left[:, :_LABEL_DIRECTIONS]
     return directions

@@ -6,10 +6,13 @@ What a fit without the constant gives, or a fit to the edited rows, is the refer
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.pipeline import make_pipeline
 
 from skclif import (
     ConceptBottleneckClassifier,
     ConceptInfluenceExplainer,
+    drift_report,
     load_model,
     save_model,
 )
@@ -247,11 +250,27 @@ def test_values_that_a_type_declares():
         ({"transport": {1: 3}}, "'transport' mixes values that cannot be ordered"),
         ({"transport": {1: ["yes"]}}, r"value \['yes'\] of concept 'transport', which"),
         ({"food": {1: "yes"}}, "'yes' of concept 'food', which was never seen in fit"),
+        ({"transport": {1: True}}, "value True beside 'no': True and False do not go"),
     ],
 )
 def test_values_that_cannot_come(explainer, values, match):
     with pytest.raises(ValueError, match=match):
         explainer.edit(concepts=values)
+
+
+@pytest.mark.parametrize(("value", "new"), [(True, 0), (True, 1), (3, False)])
+def test_true_is_not_1(value, new):
+    explainer = explainer_of(VARYING.assign(flag=value))
+    match = f"'flag' the value {new} beside {value}: True and False do not go with num"
+    with pytest.raises(ValueError, match=match):
+        explainer.edit(concepts={"flag": {0: new}})
+
+
+def test_without_any_annotation_there_is_nothing_to_keep(explainer):
+    """Not even with empty_values="drop", so that the error does not advise it."""
+    match = "concept 'transport' without an annotation that has weight, so there is no"
+    with pytest.raises(ValueError, match=match):
+        explainer.edit(concepts={"transport": dict.fromkeys(range(N))})
 
 
 def test_a_number_that_is_not_whole_needs_a_fit():
@@ -277,6 +296,12 @@ def test_held_out_values_that_a_constant_cannot_know(explainer):
         model.intervene(X, typed)
     with pytest.raises(ValueError, match="'fine' for concept 'food'.*never seen"):
         model.intervene(X, typed.astype(object))
+
+
+def test_held_out_lists_are_no_values(explainer):
+    held_out = CONCEPTS.assign(transport=[["no"]] * N)
+    with pytest.raises(ValueError, match="'transport' has a value of type list"):
+        explainer.estimator_.intervene(X, held_out)
 
 
 def test_compared_where_the_second_value_is_true(explainer):
@@ -305,6 +330,37 @@ def test_a_constraint_on_a_constant_binds_nothing():
             CONCEPTS, monotonic_cst=constraint, label_order=["go", "stay"]
         )
     assert_same(model, bottleneck(VARYING))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("names", [["transport"], ["transport", "wait", "food"]])
+def test_nobody_is_asked_for_the_only_value(names):
+    concepts = CONCEPTS[names].astype(object)
+    concepts.iloc[::3] = None
+    explainer = explainer_of(concepts.infer_objects())
+    found = explainer.suggest_edits(X, Y, kinds=["annotate"])
+    assert set(found.frame["path"]) == set(names) - {"transport", "wait"}
+    assert repr(found)
+    assert found._repr_html_()
+
+
+def test_a_constant_of_texts_is_never_suspect():
+    texts = [f"the {value} food" for value in FOOD]
+    model = make_pipeline(CountVectorizer(), ConceptBottleneckClassifier())
+    explainer = ConceptInfluenceExplainer(model).fit(texts, Y, concepts=CONCEPTS)
+    found = explainer.suspect_labels(which="transport")
+    assert not len(found)
+    assert found.columns[-1] == "text"
+    of_all = explainer.suspect_labels(which="food")
+    assert pd.concat([found, of_all])["row"].dtype == of_all["row"].dtype
+
+
+@pytest.mark.filterwarnings("error:std")
+def test_a_report_of_drift_where_all_are_constants():
+    explainer = explainer_of(CONCEPTS[["transport"]])
+    held_out = CONCEPTS[["transport"]]
+    report = drift_report(explainer, X, Y, concepts_new=held_out, n_permutations=99)
+    assert report.findings.empty
 
 
 @pytest.mark.filterwarnings("ignore")

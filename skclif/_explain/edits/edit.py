@@ -77,9 +77,9 @@ class Edit:
         if self.added is not None:
             edited = self.added.below(edited)
         empty = Empty.of(heads, rows, edited, self.dropped_concepts)
+        empty.check_enough(heads)  # first, because these cannot be dropped
         if not self.drops_empty:
             empty.refuse(heads)
-        empty.check_enough(heads)
         return edited, empty
 
     def changes(

@@ -180,6 +180,14 @@ def _all_values(
 ) -> np.ndarray:
     """Return old and new values in the order in which a fit would hold them."""
     listed = [*known.tolist(), *map(plain_value, new)]
+    bools = [isinstance(value, bool) for value in listed]
+    if any(bools) and not all(bools):  # Python says that True is 1
+        others = [value for value in new if isinstance(value, bool) != bools[0]]
+        raise ValueError(
+            f"concepts gives {name!r} the value {(others or new)[0]!r} beside "
+            f"{listed[0]!r}: True and False do not go with numbers or words. Give "
+            "values of one type."
+        )
     values = values_in_order(name, listed, order)
     if values is None:
         raise ValueError(

@@ -219,7 +219,10 @@ class CandidateEdits:
             if "annotate" not in self.kinds:
                 break
             given = solved.data.concept_weights[:, j] > 0
-            values[1 + j] = head.proposals(solved.data.concepts[given, j])
+            seen = solved.data.concepts[given, j]
+            if (seen == seen[:1]).all():
+                continue  # of a constant: its only value changes nothing
+            values[1 + j] = head.proposals(seen)
         factors = list(FACTORS) * ("reweight" in self.kinds)
         factors += [DROP] * ("drop" in self.kinds)
         return {**values, ROW: factors} if factors else values
@@ -300,6 +303,9 @@ def candidate_edits(
 
 
 def _together(parts: list[Changes]) -> Changes:
+    if not parts:  # all concepts are constants
+        nothing = np.zeros(0, dtype=int)
+        return Changes(nothing, nothing, np.zeros(0), np.zeros(0))
     return Changes(
         *(
             np.concatenate([getattr(part, name) for part in parts])
