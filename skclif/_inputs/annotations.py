@@ -555,7 +555,9 @@ def values_in_order(
 
 
 def _is_categorical(values: np.ndarray) -> bool:
-    return values.dtype.kind != "f" or bool(np.all(values == np.floor(values)))
+    if values.dtype.kind != "f":
+        return True
+    return bool(np.all(np.isfinite(values) & (values == np.floor(values))))
 
 
 def _counts(name: str, values: pd.Series) -> list[str]:

@@ -745,6 +745,11 @@ BAD_CONCEPTS = [
         "'quiet' is continuous, but has the value inf",
     ),
     (
+        lambda c: _with_column(c, quiet=[1, 2, np.inf] * 40),
+        ValueError,
+        "'quiet' is continuous, but has the value inf",
+    ),
+    (
         lambda c: _with_column(c, quiet=[1, "a"] * 60),
         ValueError,
         r"'quiet' mixes values that cannot be ordered \(int, str\)",
