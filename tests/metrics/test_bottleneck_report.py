@@ -490,6 +490,6 @@ def test_a_training_part_without_a_label(rows):
 def test_a_training_part_that_cannot_be_fitted(rows):
     X, y, concepts = rows
     concepts = concepts.copy()
-    concepts.loc[TRAIN, "food"] = "good"
+    concepts.loc[TRAIN, "food"] = None
     with pytest.raises(ValueError, match="training part of split 1 of 1: .*food"):
         bottleneck_report(CLF, X, y, concepts, cv=SPLIT)

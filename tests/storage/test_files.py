@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from skclif._storage.cells import escape_cell, table_csv, unescape_cell
+from skclif._storage.cells import _HASH_COLUMNS, escape_cell, table_csv, unescape_cell
 from skclif._storage.files import (
     sole_writer,
     sweep,
@@ -327,6 +327,7 @@ def folder(tmp_path_factory):
     )
 )
 def test_every_text_comes_back_from_a_table(columns, folder):
+    assume(not set(_HASH_COLUMNS).intersection(columns))  # they get a prefix
     table = pd.DataFrame(columns, index=[5, 5, 1], dtype=object)
     header, *rows = _from_csv(table_csv(table), folder)
     assert [unescape_cell(name) for name in header] == list(columns)
