@@ -15,12 +15,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # They need an older skclif, and packages that cannot be installed beside ours.
 collect_ignore = ["audit/old_trail/write.py", "annotation_tools/exports/write.py"]
 
+# Two tests take most of a minute each. One that begins last keeps one process waiting.
+_LONGEST = {
+    "test_the_documentation_builds_without_a_warning",
+    "test_the_repair_wins_back_most_of_what_the_errors_cost",
+}
+
 _WORDS = ["and", "bad", "cold", "food", "good", "great", "lovely", "never", "rude"]
 _WORDS += ["service", "slow", "soup", "tasty", "the", "too", "waiter", "warm", "was"]
 
 
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=0, help="choose rows to leave out")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.name not in _LONGEST)
 
 
 _FRAME = re.compile(r"\r([^\r\n:]+): +(?:\d+%\|[^|]*\| )?(\d+)(?:/(\d+))? [^\r\n]*\[")
