@@ -232,7 +232,7 @@ def test_a_list_without_errors_changes_nothing(tiny_encoder, tmp_path, monkeypat
     assert "demo" not in _run_json(tmp_path)
 
 
-@pytest.mark.slow  # with the embedding model, as people see it
+@pytest.mark.full  # a minute; .ci/run makes the demo on real data and checks it
 @needs_model
 def test_the_repair_wins_back_most_of_what_the_errors_cost(tmp_path):
     quick = ["--max-mistakes", "0", "--method", "first_order", "--quiet"]
