@@ -182,6 +182,9 @@ def test_an_added_row_brings_the_second_value(explainer):
         np.vstack([X, X[:2] + 0.1]), np.append(Y, Y[:2]), concepts=concepts
     )
     assert_same(result.estimator, fitted)
+    gone = explainer.edit(add=new, drop_concepts=["transport"])
+    assert gone.estimator.concept_names_in_.tolist() == ["food", "noise", "wait"]
+    assert gone.record.converged
     array = CONCEPTS.iloc[:2].assign(transport="yes").to_numpy(dtype=object)
     as_array = explainer.edit(add={**new, "concepts": array})
     assert as_array.estimator.concept_classes_[1].tolist() == ["no", "yes"]

@@ -128,6 +128,7 @@ def edit_model(
     if empty:  # in the codes of the model without these values
         old, new = empty.recode(heads, old), empty.recode(heads, new)
         heads, factors = empty.remove_from(heads), None
+    grown = [j for j in edit.grown.values if j not in edit.dropped_concepts]
     if edit.dropped_concepts:
         new = new.without_concepts(edit.dropped_concepts)
     data, span = new.data().to(device), None
@@ -142,7 +143,7 @@ def edit_model(
             **heads.penalties,
             limits=Limits(float(heads.tol), heads.max_iter, n_steps),
             dropped=edit.dropped_concepts,
-            reshaped=[*empty.concepts, *edit.grown.values],
+            reshaped=[*empty.concepts, *grown],
             label_reshaped=bool(empty.labels),
             settled=settled,
             advance=advance,
