@@ -45,12 +45,15 @@ class Part:
     concepts: pd.DataFrame
 
 
-def load_task(name: str, part: str, n_concepts: int = 10) -> Part:
-    """Return the "train", "dev" or "test" part of a task, embedded by `embed`."""
+def load_task(name: str, part: str, n_concepts: int = 10, **how) -> Part:
+    """Return the "train", "dev" or "test" part of a task, embedded by `embed`.
+
+    `how` says how texts are embedded, if not as always.
+    """
     if name == "generated":
         return _generate(part, n_concepts)
     texts, y, concepts = read_task(name, part, n_concepts)
-    return Part(texts, embed(texts), np.asarray(y), concepts)
+    return Part(texts, embed(texts, **how), np.asarray(y), concepts)
 
 
 def embed(texts, **how):
