@@ -5,7 +5,7 @@ Neither torch nor sentence-transformers is imported before a vector has to be co
 
 import os
 import reprlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from multiprocessing import current_process
 from numbers import Integral
@@ -29,6 +29,7 @@ from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
 from .encoder import Block, Encoder, unit_length
 from .memory import SHARED
+from .multilingual import check_options
 from .store import EmbeddingStore, text_keys
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 
@@ -180,6 +181,7 @@ class SentenceEmbedder(
         TypeError, ValueError
             As for `transform`.
         """
+        check_options(self.model, self.device, self.dtype)
         self._check_precision(self.device)
         as_texts(X)
         if self.__dict__.get("_width", (None,))[0] != self.model:
@@ -218,6 +220,7 @@ class SentenceEmbedder(
             If texts are longer than the model reads and `long_text` is "truncate".
         """
         self._validate_params()
+        check_options(self.model, self.device, self.dtype)
         self._check_precision(self.device)
         texts = as_texts(X)
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
@@ -426,11 +429,9 @@ def _as_column(X: Any) -> list[Any]:
             "Put it in a list: [text]."
         )
     if issparse(X) or not hasattr(X, "__array__"):
-        choose = ""
-        if hasattr(X, "column_names"):  # a table of datasets or pyarrow
-            choose = f" Choose the column of texts, e.g. X[{X.column_names[0]!r}]."
         raise TypeError(
-            f"X is of type {type(X).__name__}; the texts must be {accepted}.{choose}"
+            f"X is of type {type(X).__name__}; the texts must be "
+            f"{accepted}.{_advice(X)}"
         )
     values = np.asarray(X, dtype=object)
     if values.ndim == 0:
@@ -443,6 +444,19 @@ def _as_column(X: Any) -> list[Any]:
             "column of texts, e.g. X['text'] or X[:, 0]."
         )
     return values.ravel().tolist()
+
+
+def _advice(X: Any) -> str:
+    """Say how to get a column of texts out of `X`, where that is plain."""
+    columns = getattr(X, "column_names", None)  # of a table of datasets or pyarrow
+    if isinstance(columns, Mapping):  # of the parts of a data set
+        part = next(iter(columns), "train")
+        return f" Choose a part and its column of texts, e.g. X[{part!r}]['text']."
+    if columns:
+        return f" Choose the column of texts, e.g. X[{columns[0]!r}]."
+    if isinstance(X, Iterable) and not isinstance(X, Mapping | Set) and not issparse(X):
+        return " Read its texts into a list: list(X)."
+    return ""
 
 
 def _not_a_text(row: int, value: Any) -> Exception:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .multilingual import MultilingualModel
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
@@ -137,6 +139,8 @@ class Encoder:
 
 def _reads_plain_tokens(model: SentenceTransformer) -> bool:
     """Return whether the model reads the tokens of the text and nothing else."""
+    if isinstance(model, MultilingualModel):
+        return False
     first = model[0]
     return (
         type(first).__name__ == "Transformer"
