@@ -60,13 +60,12 @@ def is_multilingual(model: Any) -> bool:
     return isinstance(model, str) and model == MULTILINGUAL and not os.path.isdir(model)
 
 
-def check_options(model: Any, device: str, dtype: str) -> None:
-    """Refuse a GPU and another precision, which this model does not have."""
-    if not is_multilingual(model):
-        return
-    if dtype != "float32" or device not in ("cpu", "auto"):
+def check_computation(device: str, dtype: str) -> str:
+    """Refuse a GPU and other precisions than the one of this model; return that."""
+    if dtype not in ("float32", "auto") or device not in ("cpu", "auto"):
         raise ValueError(
             f"model={MULTILINGUAL!r} is computed on the CPU in float32, got "
             f"device={device!r} and dtype={dtype!r}. Use device='cpu' and "
             "dtype='float32', or another model."
         )
+    return "float32"

@@ -136,10 +136,23 @@ def test_options_that_it_does_not_have(options):
 
 
 @needs_package
-def test_auto_is_the_cpu(embedder, monkeypatch):
+def test_it_has_no_layers(embedder):
+    for options, message in [
+        ({"layers": (-2, -1)}, "needs a transformer with a fast tokenizer"),
+        ({"pooling": "max"}, "the vectors of this model are taken as it gives them"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            SentenceEmbedder("multilingual", **options).transform(["cold soup"])
+
+
+@needs_package
+def test_auto_is_the_cpu_and_float32(embedder, monkeypatch):
     loaded = embedder._encoder().model
     monkeypatch.setattr(embedder_module, "load_model", lambda *_: loaded)
-    auto = SentenceEmbedder("multilingual", device="auto", share_vectors=False)
+    auto = SentenceEmbedder(
+        "multilingual", device="auto", dtype="auto", share_vectors=False
+    )
+    assert auto.resolved_dtype == "float32"
     np.testing.assert_allclose(
         auto.transform(ENGLISH), embedder.transform(ENGLISH), rtol=0, atol=1e-6
     )
