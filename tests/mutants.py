@@ -1106,6 +1106,27 @@ MUTANTS = [
     ),
     Mutant(
         "_text",
+        'suffixes = suffixes | {".npz"}',
+        "pass",
+        "other weights of the multilingual model are another model",
+        ("tests/text/test_multilingual.py",),
+    ),
+    Mutant(
+        "_text",
+        "if not np.allclose(found, _BEGINS, rtol=0, atol=_ROUNDING):",
+        "if False:",
+        "another computation of the multilingual model is refused",
+        ("tests/text/test_multilingual.py",),
+    ),
+    Mutant(
+        "_text",
+        'if dtype not in ("float32", "auto") or device not in ("cpu", "auto"):',
+        'if dtype not in ("float32", "auto"):',
+        "no GPU is promised to the multilingual model",
+        ("tests/text/test_multilingual.py",),
+    ),
+    Mutant(
+        "_text",
         "weights=n_tokens",
         "weights=None",
         "chunks count by their tokens",
@@ -1118,7 +1139,7 @@ MUTANTS = [
     ),
     Mutant(
         "_text",
-        'if found.get("model.safetensors") != _DEFAULT_SHA256:',
+        "if any(found.get(name) != digest for name, digest in expected.items()):",
         "if False:",
         "the weights of the default model are the official ones",
     ),

@@ -108,13 +108,29 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
         raise TypeError(
             "save_model takes a ConceptBottleneckClassifier, or a pipeline of a "
             "SentenceEmbedder and a ConceptBottleneckClassifier, got "
-            f"{type(estimator).__name__}. Use skops for other estimators."
+            f"{_in_words(estimator)}"
         )
     about = None if embedder is None else describe_embedder(embedder)
     write_whole(Path(path), model_bytes(classifier, about))
 
 
 save_model.__module__ = "skclif"
+
+
+def _in_words(estimator: Any) -> str:
+    """Name what save_model does not take, and what to do instead."""
+    if not isinstance(estimator, Pipeline):
+        return f"{type(estimator).__name__}. Use skops for other estimators."
+    steps = " and ".join(
+        step if isinstance(step, str) else type(step).__name__
+        for _, step in estimator.steps
+    )
+    if type(estimator[-1]) is not ConceptBottleneckClassifier:
+        return f"a pipeline of {steps}. Use skops for other estimators."
+    return (
+        f"a pipeline of {steps}. Save its last step, pipeline[-1]; steps before it "
+        "are kept in another way, for example with skops."
+    )
 
 
 def load_model(

