@@ -91,10 +91,22 @@ from .suspects import (
     in_order,
     paths_and_values,
 )
-from .word_evidence import WordReader, begins_with_embedder, find_evidence
-from .words import CONSTANT, check_path, feature_names, features_frame, features_of_row
+from .word_evidence import (
+    WordReader,
+    begins_with_embedder,
+    exact_reader,
+    find_evidence,
+)
+from .words import (
+    CONSTANT,
+    check_path,
+    feature_names,
+    features_frame,
+    features_of_row,
+    linear_influence,
+    text_frame,
+)
 from .words import LABEL as OF_LABEL
-from .words import linear_influence, text_frame
 
 
 class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEstimator):
@@ -1151,6 +1163,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             (self._texts(), TrainingRows(**self._training)),
             (texts_of(X), held_out),
             {"estimator": " ".join(repr(self.estimator).split())},
+            exact_reader(self.estimator_),
             ordinal=in_order(ranks, values),
             max_mistakes=max_mistakes,
             seed=int(seed),

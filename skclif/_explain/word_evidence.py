@@ -6,7 +6,7 @@ and (62) of docs/mathematics.rst.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,46 +128,71 @@ Asked = Callable[[np.ndarray], Direction]
 Choose = Callable[[np.ndarray], tuple[int, np.ndarray]]
 
 
-def find_evidence(
-    reader: WordReader, heads: FittedHeads, X: Any, concept: Any, value: Any, rival: Any
-) -> WordEvidence:
-    """Return the words of texts with their shares of a logit."""
-    asked, unit, against, linearised = _question(heads, concept, value, rival)
-    found, texts = {}, as_texts(X)
+@dataclass(frozen=True)
+class Split:
+    """A logit of one text, split by its words; as in :class:`WordEvidence`."""
+
+    spans: np.ndarray
+    shares: np.ndarray
+    special: float
+    bias: float
+    direction: Direction
+    limit: int | None
+
+
+def split_by_words(
+    reader: WordReader, texts: Sequence[str], asked: Sequence[Sequence[Asked]]
+) -> list[list[Split]]:
+    """Return the logits of texts, split by words, each text being read once."""
+    found: list[list[Split]] = [[] for _ in texts]
     matrix = offset = None
     for row, words, limit in reader.embedder._words(texts):
         if matrix is None or offset is None:
             matrix, offset = reader.linear_map(len(words.rest))
-        direction = asked(words.vector @ matrix + offset)
-        weights = matrix @ direction.weights
-        found[row] = (
-            words.spans,
-            words.vectors @ weights,
-            words.rest @ weights,
-            direction.bias + offset @ direction.weights,
-            direction,
-            limit,
-        )
-    ordered = [found[row] for row in range(len(texts))]
-    spans, shares, special, bias, directions, limits = map(
-        tuple, zip(*ordered, strict=True) if ordered else [()] * 6
-    )
-    read = [
-        len(text) if limit is None else int(own[-1, 1])
-        for text, limit, own in zip(texts, limits, spans, strict=True)
-    ]
+        features = words.vector @ matrix + offset
+        for one in asked[row]:
+            direction = one(features)
+            weights = matrix @ direction.weights
+            found[row].append(
+                Split(
+                    words.spans,
+                    words.vectors @ weights,
+                    float(words.rest @ weights),
+                    direction.bias + float(offset @ direction.weights),
+                    direction,
+                    limit,
+                )
+            )
+    return found
+
+
+def find_evidence(
+    reader: WordReader, heads: FittedHeads, X: Any, concept: Any, value: Any, rival: Any
+) -> WordEvidence:
+    """Return the words of texts with their shares of a logit."""
+    asked, unit, against, linearised = question(heads, concept, value, rival)
+    texts = as_texts(X)
+    found = [one for (one,) in split_by_words(reader, texts, [[asked]] * len(texts))]
+    values = np.empty(len(found), dtype=object)
+    values[:] = [one.direction.value for one in found]
     return WordEvidence(
         concept=str(concept),
         unit=unit,
         against=against,
         texts=tuple(texts),
-        values=np.array([*(one.value for one in directions), None], dtype=object)[:-1],
-        spans=spans,
-        shares=shares,
-        special=np.array(special, dtype=float),
-        bias=np.array(bias, dtype=float),
-        scores=np.array([one.score for one in directions], dtype=float),
-        read=np.array(read, dtype=int),
+        values=values,
+        spans=tuple(one.spans for one in found),
+        shares=tuple(one.shares for one in found),
+        special=np.array([one.special for one in found], dtype=float),
+        bias=np.array([one.bias for one in found], dtype=float),
+        scores=np.array([one.direction.score for one in found], dtype=float),
+        read=np.array(
+            [
+                len(text) if one.limit is None else one.spans[-1, 1]
+                for text, one in zip(texts, found, strict=True)
+            ],
+            dtype=int,
+        ),
         linearised=linearised,
     )
 
@@ -175,7 +200,7 @@ def find_evidence(
 # --- What is asked --------------------------------------------------------------------
 
 
-def _question(
+def question(
     heads: FittedHeads, concept: Any, value: Any, rival: Any
 ) -> tuple[Asked, str, str, bool]:
     """Return the logit that is asked for, its unit, and whether it is linearised."""
@@ -383,6 +408,21 @@ def _threshold(
 
 
 # --- Steps of pipelines ---------------------------------------------------------------
+
+
+def exact_reader(estimator: Any) -> WordReader | None:
+    """Return the reader of a pipeline whose vectors are sums over words, or None.
+
+    An embedder alone is a pipeline that somebody keeps in two parts.
+    """
+    is_alone = isinstance(estimator, SentenceEmbedder)
+    steps = [estimator] if is_alone else _leading_steps(estimator)
+    embedder, *steps = steps or [None]
+    if not isinstance(embedder, SentenceEmbedder) or embedder._why_no_words():
+        return None
+    if not all(isinstance(step, _AFFINE) for step in steps):
+        return None
+    return WordReader(embedder, steps)
 
 
 def begins_with_embedder(estimator: Any) -> bool:

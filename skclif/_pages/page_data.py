@@ -19,6 +19,7 @@ from .words import FAILURES, number
 
 if TYPE_CHECKING:
     from .._audit.findings import Audit
+    from .._audit.marks import MarkedText
 
 N_HARMFUL = 20  # training rows, on the mean loss
 MOST_CHARACTERS = 20_000  # of one text; the tables have all of it
@@ -51,6 +52,7 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
         ``mistakes``, and the two ``queues``, have at most `MOST_LISTED` ``rows`` or
         ``lines``. Influence is in nats; positive = harmful.
     """
+    marks = audit.marks
     planted = {} if truth is None else truth.errors(audit.training)
     training = _Training(audit, planted)
     mistakes = _mistakes(audit, training)
@@ -79,8 +81,12 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
             "helpful": training.behind(helpful.tail(N_HARMFUL)),
         },
         "queues": {
-            "suspects": _queue(audit.suspects, training, truth),
-            "suggestions": _queue(audit.suggestions, training, truth),
+            "suspects": _queue(
+                audit.suspects, training, truth, marks and marks.suspects
+            ),
+            "suggestions": _queue(
+                audit.suggestions, training, truth, marks and marks.suggestions
+            ),
         },
         # Last, when all that is shown has been looked up.
         "training": training.rows,
@@ -157,6 +163,8 @@ def _mistakes(audit: Audit, training: _Training) -> list[_Dict]:
     for k, mistake in enumerate(found):
         mistake["behind"] = behind.get(mistake["id"], [])
         mistake["traced"] = k < len(audit.mistakes)
+        if audit.marks is not None and k < len(audit.marks.mistakes):
+            mistake["marks"] = _marks(mistake["text"], audit.marks.mistakes[k])
         if head is not None:
             mistake["activations"] = _numbers(head.activations[k])
     return found
@@ -195,15 +203,57 @@ def _mistake(row: _Dict, audit: Audit) -> _Dict:
     }
 
 
-def _queue(table: pd.DataFrame, training: _Training, truth: Truth | None) -> _Dict:
+def _queue(
+    table: pd.DataFrame,
+    training: _Training,
+    truth: Truth | None,
+    marks: list[MarkedText | None] | None,
+) -> _Dict:
     """Return the lines of a list; missing annotations to ask for come last in it."""
     lines = table.head(MOST_LISTED).to_dict("records")
+    found = [_line(line, training, truth) for line in lines]
+    for line, marked in zip(found, marks or [], strict=False):
+        line["marks"] = _marks(training.rows[line["row"]]["text"], marked)
     return {
         "total": len(table),
         "asked": int(is_asked(table).sum()),
         "columns": [str(name) for name in table],
-        "lines": [_line(line, training, truth) for line in lines],
+        "lines": found,
     }
+
+
+def _marks(text: str | None, marked: MarkedText | None) -> _Dict | None:
+    """Return marks as short as they can be: whole numbers, most of them small.
+
+    ``at`` alternates how far a word begins behind the one before, and how long it is,
+    in the units in which browsers count. Shares are in thousandths. Words behind the
+    end of the text that is shown are left out.
+    """
+    if text is None or marked is None:
+        return None
+    spans = marked.spans[marked.spans[:, 1] <= len(text)]
+    places, last = [], 0
+    for start, stop in spans.tolist():
+        places += [_length(text[last:start]), _length(text[start:stop])]
+        last = stop
+    return {
+        "at": places,
+        "of": [
+            {
+                "path": one.path,
+                "value": word(one.value),
+                "against": word(one.against),
+                "linear": one.is_linear,
+                "shares": [round(1000 * x) for x in one.shares[: len(spans)].tolist()],
+            }
+            for one in marked.marks
+        ],
+    }
+
+
+def _length(text: str) -> int:
+    """Return the length of a text for a browser: characters of four bytes count 2."""
+    return len(text) + sum(character > "\uffff" for character in text)
 
 
 def _line(line: _Dict, training: _Training, truth: Truth | None) -> _Dict:

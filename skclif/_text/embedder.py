@@ -31,7 +31,7 @@ from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
 from .encoder import Block, Encoder, WordsOfText
 from .memory import SHARED
 from .precision import PRECISIONS, resolve_precision
-from .readout import POOLINGS, VERSION, Readout, unit_length
+from .readout import POOLINGS, VERSION, unit_length
 from .store import EmbeddingStore, text_keys
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 from .words import TextWords
@@ -396,27 +396,11 @@ class SentenceEmbedder(
         """
         self._validate_params()
         texts = as_texts(X)
-        *_, pooling = self._options()
-        if pooling != ("mean",):
-            raise ValueError(
-                "Words account for a vector only if it is a mean over tokens, and "
-                f"SentenceEmbedder(pooling={self.pooling!r}) takes sentences apart. "
-                "Use pooling='mean', and fit again."
-            )
+        if why := self._why_no_words():
+            raise ValueError(why)
         with SHARED.computing:
             encoder = self._encoder()
             readout = encoder.readout(*self._options())
-        if readout is None and not encoder.averages_tokens:
-            why = (
-                "pools its tokens in another way"
-                if encoder.reads_tokens
-                else "makes its tokens itself, or puts a prompt before them"
-            )
-            raise ValueError(
-                "Words account for a vector only if it is a mean over tokens, and "
-                f"{str(self.model)!r} {why}. Use a model with mean pooling"
-                + (", or name layers, e.g. layers=(-1,)." * encoder.reads_tokens or ".")
-            )
         blocks = encoder.words(texts, self.batch_size, self.long_text, readout)
         limits = np.zeros(len(texts), dtype=int)
         with Progress(self.verbose).stage(
@@ -432,6 +416,30 @@ class SentenceEmbedder(
                     yield row, self._scaled(words), limit
                 advance(len(block))
         _warn_truncated(limits)
+
+    def _why_no_words(self) -> str:
+        """Return why a vector is no sum over words, and what to do; "" if it is one."""
+        *_, pooling = self._options()
+        if pooling != ("mean",):
+            return (
+                "Words account for a vector only if it is a mean over tokens, and "
+                f"SentenceEmbedder(pooling={self.pooling!r}) takes sentences apart. "
+                "Use pooling='mean', and fit again."
+            )
+        with SHARED.computing:
+            encoder = self._encoder()
+            readout = encoder.readout(*self._options())
+        if readout is not None or encoder.averages_tokens:
+            return ""
+        why = "makes its tokens itself, or puts a prompt before them"
+        instead = "Use a model with mean pooling"
+        if encoder.reads_tokens:
+            why = "does not average them, or changes the mean"
+            instead += ", or name layers, e.g. layers=(-1,)"
+        return (
+            "Words account for a vector only if it is a mean over tokens, and the "
+            f"model {str(self.model)!r} {why}. {instead}."
+        )
 
     def _scaled(self, words: TextWords) -> TextWords:
         """Return words as parts of a vector of length 1, if that is asked for."""

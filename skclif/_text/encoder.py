@@ -24,7 +24,7 @@ _TOKENS_A_THREAD = 512
 # Positions of texts, their vectors, and the limit in tokens that each was cut at, or
 # None.
 Block = tuple[Sequence[int], np.ndarray, Sequence[int | None]]
-# The position of a text, its words, and the limit in tokens that it was cut at, or None.
+# The position of a text, its words, and the limit in tokens it was cut at, or None.
 WordsOfText = tuple[int, TextWords, int | None]
 
 

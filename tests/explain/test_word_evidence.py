@@ -25,7 +25,8 @@ TEXTS = [f"{a} {b}" for a in _OPENINGS for b in _ENDINGS]
 NEW = ["Soup: cold, waiter — kind!", "", "very  very\ngood 3.50", "well-made bread"]
 
 
-def _annotations(n=len(TEXTS)):
+def _annotations():
+    n = len(TEXTS)
     rng = np.random.default_rng(0)
     return pd.DataFrame(
         {
@@ -61,8 +62,10 @@ def fit(tiny_encoder, annotations):
 
 
 def _sums(evidence):
-    return [shares.sum() for shares in evidence.shares] + evidence.special + (
-        evidence.bias
+    return (
+        [shares.sum() for shares in evidence.shares]
+        + evidence.special
+        + (evidence.bias)
     )
 
 
