@@ -71,7 +71,7 @@ class Version:
 
     @property
     def of_value(self):
-        """The logit that deletion is to lower: that of the value against the average."""
+        """The logit that deletion is to lower: of the value against the average."""
         return {**self.question, "against": None}
 
 

@@ -140,26 +140,34 @@ def _marked(
         (text, [_known(one, heads) for one in of_text if _can_tell(one, heads)])
         for text, of_text in asked
     ]
-    read = [row for row, (_, of_text) in enumerate(known) if of_text]
-    questions = [[question(heads, *one) for one in known[row][1]] for row in read]
+    # Every text once, with all that is asked of it.
+    together: dict[str, dict[_Asked, None]] = {}
+    for text, of_text in known:
+        together.setdefault(text, {}).update(dict.fromkeys(of_text))
+    texts = [text for text, of_text in together.items() if of_text]
+    questions = [
+        {one: question(heads, *one) for one in together[text]} for text in texts
+    ]
     with warnings.catch_warnings():
         # The audit has said it of all texts.
         warnings.simplefilter("ignore", TruncatedTextWarning)
         splits = split_by_words(
-            reader,
-            [known[row][0] for row in read],
-            [[one for one, *_ in of_text] for of_text in questions],
+            reader, texts, [[one for one, *_ in q.values()] for q in questions]
         )
-    found: list[MarkedText | None] = [None] * len(known)
-    for row, of_text, own in zip(read, questions, splits, strict=True):
-        marks = [
-            _mark(one, split, is_linear)
-            for one, split, (*_, is_linear) in zip(
-                known[row][1], own, of_text, strict=True
-            )
-        ]
-        found[row] = MarkedText(own[0].spans, marks)
-    return found
+    found = {
+        (text, one): (split, is_linear)
+        for text, own, of_text in zip(texts, splits, questions, strict=True)
+        for split, (one, (*_, is_linear)) in zip(own, of_text.items(), strict=True)
+    }
+    return [
+        MarkedText(
+            found[text, of_text[0]][0].spans,
+            [_mark(one, *found[text, one]) for one in of_text],
+        )
+        if of_text
+        else None
+        for text, of_text in known
+    ]
 
 
 def _mark(asked: _Asked, split: Split, is_linear: bool) -> Mark:

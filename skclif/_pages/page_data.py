@@ -12,6 +12,7 @@ from .._audit.amounts import range_of
 from .._audit.decision_values import UNANNOTATED
 from .._audit.evidence import MOST_LISTED, LabelHead, distinct
 from .._audit.kinds import in_order
+from .._audit.marks import MarkedText, Marks
 from .._audit.proposals import is_asked
 from .._audit.truth import Truth, mark
 from .._inputs.annotations import format_value
@@ -19,7 +20,6 @@ from .words import FAILURES, number
 
 if TYPE_CHECKING:
     from .._audit.findings import Audit
-    from .._audit.marks import MarkedText
 
 N_HARMFUL = 20  # training rows, on the mean loss
 MOST_CHARACTERS = 20_000  # of one text; the tables have all of it
@@ -52,10 +52,10 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
         ``mistakes``, and the two ``queues``, have at most `MOST_LISTED` ``rows`` or
         ``lines``. Influence is in nats; positive = harmful.
     """
-    marks = audit.marks
+    marks = audit.marks or Marks([], [], [])
     planted = {} if truth is None else truth.errors(audit.training)
     training = _Training(audit, planted)
-    mistakes = _mistakes(audit, training)
+    mistakes = _mistakes(audit, training, marks.mistakes)
     overall = audit.influence[audit.influence["target"] == "all"]
     harmful = overall[overall["influence"] > 0]
     helpful = overall[overall["influence"] < 0]
@@ -81,11 +81,9 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
             "helpful": training.behind(helpful.tail(N_HARMFUL)),
         },
         "queues": {
-            "suspects": _queue(
-                audit.suspects, training, truth, marks and marks.suspects
-            ),
+            "suspects": _queue(audit.suspects, training, truth, marks.suspects),
             "suggestions": _queue(
-                audit.suggestions, training, truth, marks and marks.suggestions
+                audit.suggestions, training, truth, marks.suggestions
             ),
         },
         # Last, when all that is shown has been looked up.
@@ -151,7 +149,9 @@ class _Training:
         return self.places[i]
 
 
-def _mistakes(audit: Audit, training: _Training) -> list[_Dict]:
+def _mistakes(
+    audit: Audit, training: _Training, marks: list[MarkedText | None]
+) -> list[_Dict]:
     listed, head = audit.evidence.listed, audit.evidence.head
     rows = audit.predictions.iloc[listed].to_dict("records")
     is_row = audit.influence["target"] == "row"
@@ -163,8 +163,8 @@ def _mistakes(audit: Audit, training: _Training) -> list[_Dict]:
     for k, mistake in enumerate(found):
         mistake["behind"] = behind.get(mistake["id"], [])
         mistake["traced"] = k < len(audit.mistakes)
-        if audit.marks is not None and k < len(audit.marks.mistakes):
-            mistake["marks"] = _marks(mistake["text"], audit.marks.mistakes[k])
+    for mistake, marked in zip(found, marks, strict=False):  # of the first ones
+        mistake["marks"] = _marks(mistake["text"], marked)
         if head is not None:
             mistake["activations"] = _numbers(head.activations[k])
     return found
@@ -207,12 +207,12 @@ def _queue(
     table: pd.DataFrame,
     training: _Training,
     truth: Truth | None,
-    marks: list[MarkedText | None] | None,
+    marks: list[MarkedText | None],
 ) -> _Dict:
     """Return the lines of a list; missing annotations to ask for come last in it."""
     lines = table.head(MOST_LISTED).to_dict("records")
     found = [_line(line, training, truth) for line in lines]
-    for line, marked in zip(found, marks or [], strict=False):
+    for line, marked in zip(found, marks, strict=False):  # of the first ones
         line["marks"] = _marks(training.rows[line["row"]]["text"], marked)
     return {
         "total": len(table),

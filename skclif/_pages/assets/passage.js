@@ -3,7 +3,7 @@
 const LONG = 900,
   FOLD = 600,
   LEVELS = 4, // of the strength of marks
-  LEAST_MARK = 0.15, // of the largest share, for a word to be marked
+  LEAST_MARK = 0.3, // of the largest share, for a word to be marked
   LISTED = 5; // words with their numbers
 
 // Words with a share: [{start, end, share, level}], with the first `end` characters.
