@@ -1287,7 +1287,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         reader = WordReader.of(self.estimator_, "words")
         spans, effects, constant, special = reader.split(text, weights[:-1])
         others[CONSTANT] += constant
-        if special:
+        if special is not None:
             others[SPECIAL] = special
         return text_frame(text, spans, effects, others)
 

@@ -77,7 +77,7 @@ class WordReader:
 
     def split(
         self, text: str, weights: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, float, float]:
+    ) -> tuple[np.ndarray, np.ndarray, float, float | None]:
         """Split what is linear in the features of a text by its words.
 
         Parameters
@@ -92,14 +92,15 @@ class WordReader:
         parts : ndarray of shape (n_words,)
         constant : float
             What the steps add.
-        special : float
-            The part of the special tokens.
+        special : float or None
+            The part of the special tokens; None if they are no part of the vector.
         """
         ((_, words, _),) = self.embedder._words([text])
         matrix, offset = self.linear_map(len(words.rest))
         along = matrix @ weights
         parts = words.vectors @ along
-        return words.spans, parts, float(offset @ weights), float(words.rest @ along)
+        special = float(words.rest @ along) if words.rest.any() else None
+        return words.spans, parts, float(offset @ weights), special
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _LEAST_PART = 0.05
 _PARTS = 4
 CHIPS, _FEW_CHIPS = 9, 5  # of what is known of a row; of more than that
 _NARROW = 14  # characters of a path
-_MARKED = 2_000  # characters of a marked text, about
+_MARKED = 2_000  # characters of a marked text
 _LEVELS = 4  # of the strength of marks
 _LEAST_MARK = 0.3  # of the largest share, for a word to be marked
 _DARK = """\
@@ -269,16 +269,16 @@ def marked(pieces: Iterable[tuple[str, float | None]], unit: str) -> Cell:
     pieces = list(pieces)
     shares = [(text, share) for text, share in pieces if share]
     largest = max((abs(share) for _, share in shares), default=0.0)
-    found, length = [], 0
+    found, left = [], _MARKED
     for text, share in pieces:
         mark = title = ""
         if share and abs(share) >= _LEAST_MARK * largest:
             level = int(np.ceil(_LEVELS * abs(share) / largest))
             mark = f"{'for' if share > 0 else 'against'} level-{level}"
             title = f"{signed(share)} {unit}, {'for' if share > 0 else 'against'} it"
-        found.append(Piece(text, mark, title))
-        length += len(text)
-        if length > _MARKED:
+        found.append(Piece(text[:left], mark, title))
+        left -= len(text)
+        if left < 0:
             found.append(Piece(" …"))
             break
     order = sorted(shares, key=lambda one: -abs(one[1]))[:_FEW_CHIPS]
