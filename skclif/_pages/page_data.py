@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from .._audit.amounts import range_of
 from .._audit.decision_values import UNANNOTATED
 from .._audit.evidence import MOST_LISTED, LabelHead, distinct
 from .._audit.kinds import in_order
-from .._audit.marks import MarkedText, Marks
+from .._audit.marks import Mark, MarkedText, Marks
 from .._audit.proposals import is_asked
 from .._audit.truth import Truth, mark
 from .._inputs.annotations import format_value
@@ -163,10 +164,10 @@ def _mistakes(
     for k, mistake in enumerate(found):
         mistake["behind"] = behind.get(mistake["id"], [])
         mistake["traced"] = k < len(audit.mistakes)
-    for mistake, marked in zip(found, marks, strict=False):  # of the first ones
-        mistake["marks"] = _marks(mistake["text"], marked)
         if head is not None:
             mistake["activations"] = _numbers(head.activations[k])
+    for mistake, marked in zip(found, marks, strict=False):  # of the first ones
+        mistake["marks"] = _marks(mistake["text"], marked)
     return found
 
 
@@ -226,8 +227,8 @@ def _marks(text: str | None, marked: MarkedText | None) -> _Dict | None:
     """Return marks as short as they can be: whole numbers, most of them small.
 
     ``at`` alternates how far a word begins behind the one before, and how long it is,
-    in the units in which browsers count. Shares are in thousandths. Words behind the
-    end of the text that is shown are left out.
+    in the units in which browsers count. Shares are in thousandths of the largest.
+    Words behind the end of the text that is shown are left out.
     """
     if text is None or marked is None:
         return None
@@ -238,16 +239,20 @@ def _marks(text: str | None, marked: MarkedText | None) -> _Dict | None:
         last = stop
     return {
         "at": places,
-        "of": [
-            {
-                "path": one.path,
-                "value": word(one.value),
-                "against": word(one.against),
-                "linear": one.is_linear,
-                "shares": [round(1000 * x) for x in one.shares[: len(spans)].tolist()],
-            }
-            for one in marked.marks
-        ],
+        "of": [_mark(one, one.shares[: len(spans)]) for one in marked.marks],
+    }
+
+
+def _mark(mark: Mark, shares: np.ndarray) -> _Dict:
+    largest = float(np.abs(shares).max(initial=0.0))
+    parts = shares / (largest or 1.0)
+    return {
+        "path": mark.path,
+        "value": word(mark.value),
+        "against": word(mark.against),
+        "linear": mark.is_linear,
+        "largest": _short(largest),
+        "shares": [round(1000 * part) for part in parts.tolist()],
     }
 
 

@@ -153,9 +153,11 @@ def _embedder(
         return None
     try:
         return embedder_of(about, device=device)
-    except (OSError, ModelFileError) as error:
+    except (OSError, ModelFileError):
         console.note(
-            f"The page does not mark words: they need the embedding model. {error}"
+            "The page marks no words: that needs the embedding model "
+            f"{about['model']!r}, which is not found, or is another one now. Of a "
+            "model in a folder, an audit keeps the name alone."
         )
         return None
 

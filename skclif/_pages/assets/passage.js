@@ -9,13 +9,14 @@ const LONG = 900,
 // Words with a share: [{start, end, share, level}], with the first `end` characters.
 function markedWords(marks, k, end = Infinity) {
   const found = [];
+  const { shares, largest: scale } = marks.of[k];
   let last = 0;
-  for (const [i, share] of marks.of[k].shares.entries()) {
+  for (const [i, share] of shares.entries()) {
     const start = last + marks.at[2 * i];
     last = start + marks.at[2 * i + 1];
-    if (last <= end) found.push({ start, end: last, share: share / 1000 });
+    if (last <= end) found.push({ start, end: last, share: (share / 1000) * scale });
   }
-  const largest = Math.max(1e-12, ...found.map((word) => Math.abs(word.share)));
+  const largest = Math.max(Number.MIN_VALUE, ...found.map((word) => Math.abs(word.share)));
   for (const word of found) {
     const part = Math.abs(word.share) / largest;
     word.level = part < LEAST_MARK ? 0 : Math.max(1, Math.ceil(LEVELS * part));
