@@ -41,6 +41,10 @@ READOUTS = {
     "layer 0": {"layers": (0,)},
     "mean, and maximum over sentences": {"pooling": ("mean", "max")},
 }
+EXAMPLE = (
+    "The soup was wonderful, but our waiter forgot us twice, and the music was far too "
+    "loud to talk."
+)
 N_WORDS = 5  # the first, by magnitude
 MOST_CHANGED = 0.5  # of the words; more is another text, not another aspect
 N_DRAWS = 5  # of random words to delete
@@ -406,6 +410,27 @@ def fit(train, options):
     return explainer
 
 
+def write_example(train, options):
+    """Write the words of a review of ours with their shares, for the documentation."""
+    explainer = fit(train, {})
+    lines = []
+    for concept in _ASPECTS:
+        found = explainer.evidence([EXAMPLE], concept=concept)
+        frame = found.to_frame().astype({"start": object, "stop": object})
+        frame = frame.where(frame.notna(), None)
+        for word in frame.to_dict("records"):
+            place = [word["start"], word["stop"], word["share"]]
+            lines.append([concept, found.values[0], word["word"], *place])
+    write_table(
+        "evidence_words",
+        "The words of a review, with their shares of the predicted value",
+        ["concept", "value", "word", "start", "stop", "share"],
+        lines,
+        [EXAMPLE],
+        options=options,
+    )
+
+
 def main(argv=None):
     parser = BenchmarkParser("evidence", __doc__, pairs=2)
     parser.add_argument("--part", choices=["dev", "test"], default="test")
@@ -450,6 +475,7 @@ def main(argv=None):
         ],
         options=options,
     )
+    write_example(train, options)
 
 
 if __name__ == "__main__":

@@ -327,7 +327,7 @@ def _(result: WordEvidence) -> Sheet:
         [
             words("the number" if result.values[i] is None else result.values[i]),
             Cell(text=signed(float(result.scores[i]))),
-            marked(result.pieces(i), result.unit),
+            marked(result._pieces(i), result.unit),
             Cell(text=signed(float(result.bias[i] + result.special[i]))),
         ]
         for i in range(n_shown)

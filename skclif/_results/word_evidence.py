@@ -116,7 +116,7 @@ class WordEvidence(Shown):
             frames.append(self._words_of(text).iloc[order])
         return _joined(frames)
 
-    def pieces(self, text: int) -> Iterator[tuple[str, float | None]]:
+    def _pieces(self, text: int) -> Iterator[tuple[str, float | None]]:
         """Yield a text in pieces: words with their shares, and what is between them.
 
         Parameters

@@ -199,7 +199,7 @@ def test_texts_that_are_cut_say_where(fit):
         found = fit().evidence([long, "good"], concept="food")
     assert found.read.tolist() == [found.spans[0][-1, 1], 4]
     assert found.read[0] < len(long)
-    assert "".join(piece for piece, _ in found.pieces(0)) == long
+    assert "".join(piece for piece, _ in found._pieces(0)) == long
 
 
 def test_what_is_shown(fit):
