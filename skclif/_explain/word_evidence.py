@@ -18,7 +18,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
-from .._inputs.annotations import value_code
+from .._inputs.annotations import plain_value, value_code
 from .._models.fitted import FittedHeads
 from .._results.word_evidence import WordEvidence
 from .._text.embedder import SentenceEmbedder, as_texts
@@ -260,7 +260,9 @@ def _exact(
     def asked(x: np.ndarray) -> Direction:
         code, contrast = choose(coef @ x + intercept)
         weights, bias = contrast @ coef, float(contrast @ intercept)
-        return Direction(values[code], weights, bias, float(weights @ x + bias))
+        return Direction(
+            plain_value(values[code]), weights, bias, float(weights @ x + bias)
+        )
 
     return asked
 
@@ -356,7 +358,9 @@ def _label_question(
         if past is not None:
             weights = weights + contrast @ past
         score = float(contrast @ of_classes)
-        return Direction(values[code], weights, score - float(weights @ x), score)
+        return Direction(
+            plain_value(values[code]), weights, score - float(weights @ x), score
+        )
 
     return linearised, _LOG_ODDS, against, is_curved
 
