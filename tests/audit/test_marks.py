@@ -132,6 +132,7 @@ def test_only_the_first_lines_are_marked(explain, reviews, tmp_path, monkeypatch
     assert sum("marks" in row for row in data["mistakes"]["rows"]) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("params", "paths"),
     [
@@ -190,6 +191,7 @@ def test_what_is_cut_from_a_text_has_no_marks():
     assert _marks(text, None) is None
 
 
+@pytest.mark.slow
 def test_commands_mark_words_as_long_as_the_model_is_there(tiny_encoder, tmp_path):
     audited = folders.make_audit(tmp_path, tiny_encoder)
     page = (audited.out / "audit.html").read_text(encoding="utf-8")

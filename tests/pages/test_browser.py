@@ -146,9 +146,8 @@ def test_nothing_scrolls_sideways(visit, file, width):
         assert page.evaluate(TOO_WIDE) == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_are_marked_for_what_is_chosen(visit, file, data, scheme):
-    page = visit(file, view="mistakes", color_scheme=scheme)
+def test_words_are_marked_for_what_is_chosen(visit, file, data):
+    page = visit(file, view="mistakes")
     rows = data["mistakes"]["rows"]
     place = next(
         k
