@@ -1283,7 +1283,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             values = features_of_row(TrainingRows(**self._training), row)
             names = feature_names(self.estimator_, len(values))
             return features_frame(names, values, weights[:-1] * values, others)
-        (text,) = (str(column[row]) for column in self._texts().values())
+        text = str(self._texts()["text"][row])
         reader = WordReader.of(self.estimator_, "words")
         spans, effects, constant, special = reader.split(text, weights[:-1])
         others[CONSTANT] += constant

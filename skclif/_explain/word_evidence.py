@@ -6,6 +6,7 @@ and (62) of docs/mathematics.rst.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,11 @@ class WordReader:
     def linear_map(self, n_values: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what the steps multiply vectors by, and what they add."""
         points = np.vstack([np.zeros(n_values), np.eye(n_values)])
-        for step in self.steps:
-            points = np.asarray(step.transform(points))
+        with warnings.catch_warnings():
+            # They may have been fitted to a table.
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            for step in self.steps:
+                points = np.asarray(step.transform(points))
         return points[1:] - points[0], points[0]
 
     def split(

@@ -169,6 +169,8 @@ class InfluenceResult(Shown):
 
         Raises
         ------
+        TypeError
+            If steps that are not linear are behind a :class:`SentenceEmbedder`.
         ValueError
             If there is no such row, target or path, the path is "label" in a
             bottleneck, a path of another `method` is asked for, the vectors of texts

@@ -179,6 +179,15 @@ def test_a_logistic_regression_is_exact(tiny_encoder, is_frozen):
     assert not found.linearised
 
 
+def test_steps_may_be_fitted_to_tables(tiny_encoder):
+    y = np.arange(len(TEXTS)) % 2
+    steps = SentenceEmbedder(tiny_encoder), StandardScaler(), LogisticRegression()
+    pipeline = make_pipeline(*steps).set_output(transform="pandas")
+    explainer = ConceptInfluenceExplainer(pipeline).fit(TEXTS, y)
+    found = explainer.evidence(NEW, concept="label", value=1)
+    _check_sums(found, explainer.estimator_.decision_function(NEW))
+
+
 def test_shares_do_not_depend_on_batches_and_order(fit, tiny_encoder):
     together = fit().evidence(TEXTS + NEW, concept="food", value="bad")
     alone = fit(embed=SentenceEmbedder(tiny_encoder, batch_size=1))

@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import Normalizer, StandardScaler
 
 from skclif import (
     ConceptBottleneckClassifier,
@@ -275,6 +275,12 @@ def test_paths_that_words_do_not_share_are_refused(tiny_encoder, reviews):
     explainer = ConceptInfluenceExplainer(pipeline, method="first_order")
     result = explainer.fit(_TEXTS, y, concepts=concepts).influence(_TEXTS[:1], y[:1])
     with pytest.raises(ValueError, match="takes sentences apart"):
+        result.words(0)
+    pipeline = make_pipeline(
+        SentenceEmbedder(tiny_encoder), Normalizer(), LogisticRegression()
+    )
+    result = ConceptInfluenceExplainer(pipeline).fit(_TEXTS, y).influence(_TEXTS[:1])
+    with pytest.raises(TypeError, match="words needs steps that are linear after the"):
         result.words(0)
     # A vectoriser's words have paths, too.
     texts, y, _ = reviews
