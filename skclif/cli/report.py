@@ -63,7 +63,9 @@ def evaluate(
     for note in found.warnings:
         console.warn(note)
     found = without_rejected(found, train, records)
-    reader = None if embedder is None else exact_reader(embedder)
+    if embedder is None or "text" not in found.predictions:
+        return found
+    reader = exact_reader(embedder)
     if reader is None:
         return found
     return replace(found, marks=find_marks(found, FittedHeads.of(models.model), reader))

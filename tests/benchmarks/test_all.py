@@ -33,6 +33,7 @@ MARKS = {
     "compare": [needs_git, needs_model, pytest.mark.full],
     "embedding": [needs_model],
     "embedding_search": [needs_model],
+    "evidence": [needs_model],
 }
 
 
