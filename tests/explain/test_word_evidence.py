@@ -17,6 +17,7 @@ from skclif import (
     ConceptInfluenceExplainer,
     SentenceEmbedder,
 )
+from skclif._explain.word_evidence import WordReader
 from skclif.exceptions import TruncatedTextWarning
 
 _OPENINGS = ["the soup was", "our waiter is", "what a", "i found it", "very"]
@@ -177,6 +178,15 @@ def test_a_logistic_regression_is_exact(tiny_encoder, is_frozen):
     found = explainer.evidence(NEW, concept="label")
     _check_sums(found, logits.max(axis=1))
     assert not found.linearised
+
+
+def test_the_map_of_steps_is_what_they_do():
+    # The sum of a token's values is 0 here, and hides constants; elsewhere it is not.
+    X = np.random.default_rng(0).normal(2, 3, (40, 4))
+    steps = make_pipeline(StandardScaler(), PCA(3, whiten=True)).fit(X)
+    reader = WordReader(SentenceEmbedder(), [step for _, step in steps.steps])
+    matrix, offset = reader.linear_map(4)
+    np.testing.assert_allclose(X @ matrix + offset, steps.transform(X), atol=1e-12)
 
 
 def test_steps_may_be_fitted_to_tables(tiny_encoder):
