@@ -21,6 +21,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "changelog",
     "figures",
+    "marked",
     "mathml",
     "results",
     "sklearn_links",

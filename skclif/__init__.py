@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._results.replay import ReplayResult
     from ._results.suggestions import EditSuggestions
     from ._results.validation import ValidationDisplay, ValidationResult
+    from ._results.word_evidence import WordEvidence
     from ._text.embedder import SentenceEmbedder
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "SentenceEmbedder",
     "ValidationDisplay",
     "ValidationResult",
+    "WordEvidence",
     "compare_baselines",
     "datasets",
     "drift_report",
@@ -85,6 +87,7 @@ _HOMES = {
     "SentenceEmbedder": "_text.embedder",
     "ValidationDisplay": "_results.validation",
     "ValidationResult": "_results.validation",
+    "WordEvidence": "_results.word_evidence",
     "compare_baselines": "_baselines.comparison",
     "drift_report": "_explain.drift.report",
     "load_model": "_models.files",

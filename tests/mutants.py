@@ -1547,6 +1547,41 @@ MUTANTS = [
         "remedies are judged by rows that did not choose them",
         ("tests/explain/test_drift.py",),
     ),
+    Mutant(
+        "_text",
+        "np.where(group == len(spans), -1, group)",
+        "group",
+        "tokens that a model adds are no part of layers that are read",
+        ("tests/text/test_words.py",),
+    ),
+    Mutant(
+        "_explain",
+        "return points[1:] - points[0], points[0]",
+        "return points[1:], points[0]",
+        "words keep their shares behind steps that add a constant",
+        ("tests/explain/test_word_evidence.py",),
+    ),
+    Mutant(
+        "_explain",
+        "head.activation_jacobian(part)[0].numpy()",
+        "head.activation_jacobian(0 * part)[0].numpy()",
+        "shares of the label are the derivative at the text itself",
+        ("tests/explain/test_word_evidence.py",),
+    ),
+    Mutant(
+        "_explain",
+        "if path in (None, j)",
+        "if path is None or True",
+        "a path is split by itself",
+        ("tests/explain/test_words.py",),
+    ),
+    Mutant(
+        "_pages",
+        "return len(text) + sum(character > ",
+        "return len(text) + 0 * sum(character > ",
+        "browsers find marked words behind an emoji",
+        ("tests/audit/test_marks.py",),
+    ),
 ]
 
 

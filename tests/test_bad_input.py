@@ -52,6 +52,7 @@ from skclif import (
     SentenceEmbedder,
     ValidationDisplay,
     ValidationResult,
+    WordEvidence,
     datasets,
 )
 from skclif.exceptions import DataFileError, ReweightingWarning, SuspectWarning
@@ -2411,6 +2412,9 @@ ELSEWHERE = {
     ("EditSuggestions", "to_frame"): "takes no argument",
     ("EditSuggestions", "in_words"): "takes no argument",
     ("ValidationResult", "to_frame"): "takes no argument",
+    ("WordEvidence", "to_frame"): "takes no argument",
+    ("WordEvidence", "top"): "tests/explain/test_word_evidence.py",
+    ("ConceptInfluenceExplainer", "evidence"): "tests/explain/test_word_evidence.py",
     ("ValidationResult", "plot"): "tests/explain/test_validation.py",
     ("ValidationDisplay", "plot"): "tests/explain/test_validation.py",
     ("ConceptInfluenceExplainer", "edit"): "tests/explain/test_edit_errors.py",
@@ -2456,7 +2460,7 @@ def test_every_parameter_has_cells():
         *(BaselineComparison, EditComparison, EditResult, EditSuggestions),
         *(ConceptContributions, EditDisplay, InfluenceDisplay, InfluenceResult),
         *(DriftDisplay, DriftReport),
-        *(ValidationResult, ValidationDisplay, ReplayResult),
+        *(ValidationResult, ValidationDisplay, ReplayResult, WordEvidence),
         AuditReport,
         AuditTrail,  # whose path is checked in tests/audit/test_trail.py
     }

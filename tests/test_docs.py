@@ -317,7 +317,7 @@ def build(tmp_path):
         source.mkdir()
         (source / "conf.py").write_text(
             f"import sys; sys.path.insert(0, {str(DOCS / '_ext')!r})\n"
-            "extensions = ['results', 'changelog', 'sklearn_links']\n"
+            "extensions = ['results', 'changelog', 'marked', 'sklearn_links']\n"
             "html_theme = 'basic'\n"
         )
         (source / "index.rst").write_text(f"Page\n====\n\n{text}\n")
@@ -362,6 +362,17 @@ def test_results_are_shown_with_their_origin(build):
     ]
     for part in [*expected, "python -m benchmarks.speed on 2026-01-02; python 3.11."]:
         assert part in page
+
+
+def test_a_review_is_shown_with_its_words_marked(build, tmp_path):
+    table = (DOCS / "results" / "evidence_words.json").read_text(encoding="utf-8")
+    done, page = build(".. marked-words:: evidence_words", evidence_words=table)
+    assert done.returncode == 0, done.stderr
+    (text,) = json.loads(table)["notes"]
+    assert page.count(text) == 3
+    written = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    marks = re.findall(r'<mark class="(for|against) level-\d" title="(.)', written)
+    assert {("for", "+"), ("against", "−")} == set(marks)
 
 
 def test_a_folded_table_has_its_title_on_the_outside(build, tmp_path):

@@ -54,6 +54,7 @@ for result in (
     "InfluenceResult",
     "ReplayResult",
     "ValidationResult",
+    "WordEvidence",
     "metrics.BottleneckReport",
     "metrics.ConceptEffects",
     "metrics.InterventionCurve",

@@ -19,6 +19,7 @@ from .fingerprints import data_fingerprint, model_fingerprint
 from .honesty import as_json, honesty, more_than_concepts, shares_of_paths
 from .influence import N_TRACED, influence_table, most_at_once, trace
 from .kinds import LABEL, in_order, orders
+from .marks import Marks
 from .models import Models, messages
 from .predictions import held_out_predictions
 from .proposals import suggestions_table, suspects_table, without_paths
@@ -103,6 +104,9 @@ class Audit:
         are listed, because rare values would be called wrong for being rare.
     warnings : tuple of str
         Reasons to trust the numbers less; what concerns all of them comes first.
+    marks : Marks or None
+        Which words speak for what the page lists; None if the vectors of the texts are
+        no sums over words, or texts were not to be kept.
     """
 
     classes: tuple[Any, ...]
@@ -124,6 +128,7 @@ class Audit:
     bottleneck: dict[str, Any] | None
     nothing_learned: tuple[str, ...]
     warnings: tuple[str, ...]
+    marks: Marks | None = None
 
 
 def audit(

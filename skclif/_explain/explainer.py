@@ -47,6 +47,7 @@ from .._results.edits import EditResult
 from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
 from .._results.validation import ValidationResult
+from .._results.word_evidence import SPECIAL, WordEvidence
 from .._results.words import column_of_concept
 from ..numerics.bottleneck import concept_effects, mean_activations
 from ..numerics.hessians import Factors
@@ -90,7 +91,22 @@ from .suspects import (
     in_order,
     paths_and_values,
 )
-from .words import feature_names, word_effects, words_frame
+from .word_evidence import (
+    WordReader,
+    begins_with_embedder,
+    exact_reader,
+    find_evidence,
+)
+from .words import (
+    CONSTANT,
+    check_path,
+    feature_names,
+    features_frame,
+    features_of_row,
+    linear_influence,
+    text_frame,
+)
+from .words import LABEL as OF_LABEL
 
 
 class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEstimator):
@@ -467,6 +483,61 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             explained=pd.DataFrame(explained),
             _words=partial(self._words, solved, features, about, shares),
         )
+
+    def evidence(
+        self, X: Any, *, concept: str, value: Any = None, against: Any = None
+    ) -> WordEvidence:
+        """Return the words of texts with their shares of a concept or of the label.
+
+        The vector of a text is a mean over its tokens, so a concept's logit is a sum
+        over words, a bias, and the share of the special tokens that a model may put
+        around a text: to the last digit, without sampling. It is the logit that is
+        split, not what the words mean to people: a token's vector depends on the words
+        around it. See :doc:`/evidence`.
+
+        Parameters
+        ----------
+        X : array-like of str of shape (n_texts,) or (n_texts, 1)
+            The texts.
+        concept : str
+            Name of a concept, or "label".
+        value : object, default=None
+            The value whose logit is split. None is the predicted value of each text.
+            With ``label_head="ordinal"``, a label: the log-odds of those above it.
+        against : object, default=None
+            Another value: the log-odds of `value` against it. None is the logit
+            against the average value, or with two values that against the other.
+
+        Returns
+        -------
+        evidence : WordEvidence
+            For every text its words, their shares in log-odds (positive = for the
+            value), and what no word carries.
+
+        Raises
+        ------
+        TypeError
+            If the pipeline does not begin with a :class:`SentenceEmbedder`, or has
+            other steps that are not linear.
+        ValueError
+            If the embedder's vectors are no sums over words, or the concept, or a
+            value, is unknown, the same in all rows, or has no share.
+
+        Warns
+        -----
+        TruncatedTextWarning
+            If texts are longer than the model reads: words behind have no share.
+
+        Notes
+        -----
+        With concepts that are probabilities (``bottleneck="soft"``), the label is not
+        linear in the vector. Its shares are those of the linear model that equals the
+        bottleneck at the text itself, and `linearised` says so. What they leave of the
+        logit is in the bias.
+        """
+        check_is_fitted(self)
+        reader = WordReader.of(self.estimator_, "evidence")
+        return find_evidence(reader, self._heads(), X, concept, value, against)
 
     def validate(
         self,
@@ -1092,6 +1163,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             (self._texts(), TrainingRows(**self._training)),
             (texts_of(X), held_out),
             {"estimator": " ".join(repr(self.estimator).split())},
+            exact_reader(self.estimator_),
             ordinal=in_order(ranks, values),
             max_mistakes=max_mistakes,
             seed=int(seed),
@@ -1192,8 +1264,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         shares: np.ndarray | None,
         row: int,
         target: int,
+        path: str | None,
     ) -> pd.DataFrame:
         """Return the words through which a training row acts on a target."""
+        j = check_path(self._heads(), path)
         if shares is None:
             one = slice(target, target + 1)
             questions = solved.questions(
@@ -1201,13 +1275,21 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             )
         else:
             questions = solved.questions(features, about, shares[target : target + 1])
-        rows = TrainingRows(**self._training)
-        values, effects, constant, label = word_effects(solved, rows, questions, row)
-        names = feature_names(self.estimator_, len(values))
-        has_concepts = len(self.concept_names_in_) > 0
-        return words_frame(
-            names, values, effects, constant, label if has_concepts else None
-        )
+        weights, label = linear_influence(solved, questions, row, j)
+        others = {CONSTANT: float(weights[-1])}
+        if len(self.concept_names_in_) and path is None:
+            others[OF_LABEL] = label
+        if not begins_with_embedder(self.estimator_):
+            values = features_of_row(TrainingRows(**self._training), row)
+            names = feature_names(self.estimator_, len(values))
+            return features_frame(names, values, weights[:-1] * values, others)
+        text = str(self._texts()["text"][row])
+        reader = WordReader.of(self.estimator_, "words")
+        spans, effects, constant, special = reader.split(text, weights[:-1])
+        others[CONSTANT] += constant
+        if special is not None:
+            others[SPECIAL] = special
+        return text_frame(text, spans, effects, others)
 
     def _texts(self) -> dict[str, np.ndarray]:
         """Return the texts of the training rows by column name."""

@@ -13,28 +13,36 @@ from sklearn.pipeline import Pipeline
 
 from .._inputs.pipelines import final_step
 from .._inputs.training_rows import TrainingRows
+from .._models.fitted import FittedHeads
 from ..numerics.first_order import add_adjoints, first_order, solve_adjoint
 from ..numerics.products import dense_rows
 from ..numerics.targets import Question
 from .engine import Solved
 
 CONSTANT, LABEL = "(constant)", "(label)"
+LABEL_PATH = "label"
 
 
-def word_effects(
-    solved: Solved, rows: TrainingRows, questions: list[Question], row: int
-) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Split the first-order influence of a row on one answer by its features.
+def linear_influence(
+    solved: Solved, questions: list[Question], row: int, path: int | None = None
+) -> tuple[np.ndarray, float]:
+    """Return the first-order influence of a row on one answer, linear in its features.
 
     Heads on the features are linear in them, so that a loss term's influence is a sum
     over features. With concepts, the label's term is not: it acts on activations.
 
+    Parameters
+    ----------
+    solved : Solved
+    questions : list of Question
+    row : int
+    path : int, default=None
+        The concept whose term alone is asked about; None for all terms.
+
     Returns
     -------
-    values, effects : ndarray of shape (n_features,)
-        The row's features, and their parts of its influence.
-    constant : float
-        The part of the biases.
+    weights : ndarray of shape (n_features + 1,)
+        What the row's features and the constant 1 are multiplied by.
     label : float
         The part of the label's term in a bottleneck; 0 without concepts.
     """
@@ -62,21 +70,48 @@ def word_effects(
             for j, (head, part, one) in enumerate(
                 zip(stack.heads, scores, adjoint.concepts, strict=True)
             )
+            if path in (None, j)
         ]
     else:
         scores = [bottleneck.label_scores(data.features)]
         one = data.labels, data.label_weights, adjoint.label
         terms = [(bottleneck.label, scores[0], *one)]
-    total = np.zeros(rows.features.shape[1] + 1)
+    parts = []
     for head, part, codes, weights, solution in terms:
         residual = head.residual(head.probabilities(part), codes)
         matrix = solution.reshape(head.n_scores, -1)
         matrix = matrix if span is None else span.out_of(matrix)
-        total -= (weights[:, None] * residual @ matrix).cpu().numpy()[0]
+        parts.append(-(weights[:, None] * residual @ matrix).cpu().numpy()[0])
+    return np.sum(parts, axis=0), label
+
+
+def check_path(heads: FittedHeads, path: str | None) -> int | None:
+    """Return the position of the concept that a path is of; None for all paths.
+
+    Raises
+    ------
+    ValueError
+        If there is no such path, or words do not share it.
+    """
+    if path is None or (path == LABEL_PATH and not heads.n_concepts):
+        return None
+    if path in heads.names:
+        return heads.names.index(path)
+    known = ", ".join(map(repr, heads.names or [LABEL_PATH]))
+    if path == LABEL_PATH:
+        raise ValueError(
+            "path='label' is no sum over words: in a bottleneck the label of a row "
+            "acts on the activations of its concepts, not on its features. Use one of "
+            f"{known}, or leave path out: then the label has a line of its own."
+        )
+    raise ValueError(f"path={path!r} is not known; use one of {known}.")
+
+
+def features_of_row(rows: TrainingRows, row: int) -> np.ndarray:
+    """Return the features of a training row, (n_features,)."""
     features = rows.features[row : row + 1]
     values = features if isinstance(features, np.ndarray) else dense_rows(features)
-    values = np.asarray(values)[0]
-    return values, total[:-1] * values, float(total[-1]), label
+    return np.asarray(values)[0]
 
 
 def feature_names(estimator: Any, n_features: int) -> np.ndarray:
@@ -93,21 +128,32 @@ def feature_names(estimator: Any, n_features: int) -> np.ndarray:
     return np.asarray([f"x{j}" for j in range(n_features)], dtype=object)
 
 
-def words_frame(
-    names: np.ndarray,
-    values: np.ndarray,
-    effects: np.ndarray,
-    constant: float,
-    label: float | None,
+def features_frame(
+    names: np.ndarray, values: np.ndarray, effects: np.ndarray, others: dict[str, float]
 ) -> pd.DataFrame:
-    """Return words by the size of their part, and last what no word carries."""
+    """Return features by the size of their part, and last what no feature carries."""
     there = np.flatnonzero(values)
     order = there[np.argsort(-np.abs(effects[there]), kind="stable")]
-    others = {CONSTANT: constant} | ({} if label is None else {LABEL: label})
     return pd.DataFrame(
         {
             "word": [*names[order], *others],
             "value": [*values[order], *[np.nan] * len(others)],
+            "influence": [*effects[order], *others.values()],
+        }
+    )
+
+
+def text_frame(
+    text: str, spans: np.ndarray, effects: np.ndarray, others: dict[str, float]
+) -> pd.DataFrame:
+    """Return words of a text by the size of their part, and last what none carries."""
+    order = np.argsort(-np.abs(effects), kind="stable")
+    nowhere = [pd.NA] * len(others)
+    return pd.DataFrame(
+        {
+            "word": [*(text[start:stop] for start, stop in spans[order]), *others],
+            "start": pd.array([*spans[order, 0], *nowhere], dtype="Int64"),
+            "stop": pd.array([*spans[order, 1], *nowhere], dtype="Int64"),
             "influence": [*effects[order], *others.values()],
         }
     )

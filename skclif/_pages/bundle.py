@@ -11,6 +11,7 @@ from importlib.resources import files
 SCRIPTS = (
     "dom.js",
     "words.js",
+    "passage.js",
     "state.js",
     "csv.js",
     "live.js",

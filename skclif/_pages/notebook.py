@@ -32,6 +32,7 @@ from .._results.suspects import (
     told_apart,
 )
 from .._results.validation import ValidationResult
+from .._results.word_evidence import WordEvidence
 from .._results.words import how_many
 from .sheets import (
     CHIPS,
@@ -48,6 +49,7 @@ from .sheets import (
     effect,
     figure,
     in_short,
+    marked,
     parts,
     passage,
     share,
@@ -60,6 +62,7 @@ _FACTS = 12
 _TARGETS, _ROWS = 3, 3  # of an influence: rows that harm, and as many that help
 _CLEAR = 1.96  # standard errors, beyond which an effect has a sign
 _ASKED, _LABELS, _CONCEPTS = 3, 4, 8  # of contributions
+_TEXTS = 10  # with their words marked
 _OUTCOMES = {"better": HELP, "worse": HARM}
 
 
@@ -315,6 +318,35 @@ def _logit_table(result: ConceptContributions, i: int) -> Table:
             *(Cell(text=signed(total)) for total in totals[likeliest].tolist()),
         ],
     )
+
+
+@sheet_of.register
+def _(result: WordEvidence) -> Sheet:
+    n_shown = min(_TEXTS, len(result))
+    lines = [
+        [
+            words("the number" if result.values[i] is None else result.values[i]),
+            Cell(text=signed(float(result.scores[i]))),
+            marked(result._pieces(i), result.unit),
+            Cell(text=signed(float(result.bias[i] + result.special[i]))),
+        ]
+        for i in range(n_shown)
+    ]
+    heads = columns("for", "score", "words", "no word", numbers=["score", "no word"])
+    how = "Shares of words and of what is no word add up to the score."
+    if result.linearised:
+        how += (
+            " The label is not linear in words: these are the shares of the linear "
+            "model that equals it at each text."
+        )
+    note = Note(
+        f"{how} Full lines are for the value, dotted ones against it; each word has "
+        "its number as its title."
+    )
+    more = _more(len(result) - n_shown, "text", "to_frame()")
+    caption = f"Words of {in_short(result.concept)}"
+    tables = [Table(caption, heads, lines)]
+    return Sheet.of(repr(result), tables=tables, notes=[note], more=more)
 
 
 # --- Edits ----------------------------------------------------------------------------

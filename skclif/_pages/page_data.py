@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from .._audit.amounts import range_of
 from .._audit.decision_values import UNANNOTATED
 from .._audit.evidence import MOST_LISTED, LabelHead, distinct
 from .._audit.kinds import in_order
+from .._audit.marks import Mark, MarkedText, Marks
 from .._audit.proposals import is_asked
 from .._audit.truth import Truth, mark
 from .._inputs.annotations import format_value
@@ -51,9 +53,10 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
         ``mistakes``, and the two ``queues``, have at most `MOST_LISTED` ``rows`` or
         ``lines``. Influence is in nats; positive = harmful.
     """
+    marks = audit.marks or Marks([], [], [])
     planted = {} if truth is None else truth.errors(audit.training)
     training = _Training(audit, planted)
-    mistakes = _mistakes(audit, training)
+    mistakes = _mistakes(audit, training, marks.mistakes)
     overall = audit.influence[audit.influence["target"] == "all"]
     harmful = overall[overall["influence"] > 0]
     helpful = overall[overall["influence"] < 0]
@@ -79,8 +82,10 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
             "helpful": training.behind(helpful.tail(N_HARMFUL)),
         },
         "queues": {
-            "suspects": _queue(audit.suspects, training, truth),
-            "suggestions": _queue(audit.suggestions, training, truth),
+            "suspects": _queue(audit.suspects, training, truth, marks.suspects),
+            "suggestions": _queue(
+                audit.suggestions, training, truth, marks.suggestions
+            ),
         },
         # Last, when all that is shown has been looked up.
         "training": training.rows,
@@ -145,7 +150,9 @@ class _Training:
         return self.places[i]
 
 
-def _mistakes(audit: Audit, training: _Training) -> list[_Dict]:
+def _mistakes(
+    audit: Audit, training: _Training, marks: list[MarkedText | None]
+) -> list[_Dict]:
     listed, head = audit.evidence.listed, audit.evidence.head
     rows = audit.predictions.iloc[listed].to_dict("records")
     is_row = audit.influence["target"] == "row"
@@ -159,6 +166,8 @@ def _mistakes(audit: Audit, training: _Training) -> list[_Dict]:
         mistake["traced"] = k < len(audit.mistakes)
         if head is not None:
             mistake["activations"] = _numbers(head.activations[k])
+    for mistake, marked in zip(found, marks, strict=False):  # of the first ones
+        mistake["marks"] = _marks(mistake["text"], marked)
     return found
 
 
@@ -195,15 +204,61 @@ def _mistake(row: _Dict, audit: Audit) -> _Dict:
     }
 
 
-def _queue(table: pd.DataFrame, training: _Training, truth: Truth | None) -> _Dict:
+def _queue(
+    table: pd.DataFrame,
+    training: _Training,
+    truth: Truth | None,
+    marks: list[MarkedText | None],
+) -> _Dict:
     """Return the lines of a list; missing annotations to ask for come last in it."""
     lines = table.head(MOST_LISTED).to_dict("records")
+    found = [_line(line, training, truth) for line in lines]
+    for line, marked in zip(found, marks, strict=False):  # of the first ones
+        line["marks"] = _marks(training.rows[line["row"]]["text"], marked)
     return {
         "total": len(table),
         "asked": int(is_asked(table).sum()),
         "columns": [str(name) for name in table],
-        "lines": [_line(line, training, truth) for line in lines],
+        "lines": found,
     }
+
+
+def _marks(text: str | None, marked: MarkedText | None) -> _Dict | None:
+    """Return marks as short as they can be: whole numbers, most of them small.
+
+    ``at`` alternates how far a word begins behind the one before, and how long it is,
+    in the units in which browsers count. Shares are in thousandths of the largest.
+    Words behind the end of the text that is shown are left out.
+    """
+    if text is None or marked is None:
+        return None
+    spans = marked.spans[marked.spans[:, 1] <= len(text)]
+    places, last = [], 0
+    for start, stop in spans.tolist():
+        places += [_length(text[last:start]), _length(text[start:stop])]
+        last = stop
+    return {
+        "at": places,
+        "of": [_mark(one, one.shares[: len(spans)]) for one in marked.marks],
+    }
+
+
+def _mark(mark: Mark, shares: np.ndarray) -> _Dict:
+    largest = float(np.abs(shares).max(initial=0.0))
+    parts = shares / (largest or 1.0)
+    return {
+        "path": mark.path,
+        "value": word(mark.value),
+        "against": word(mark.against),
+        "linear": mark.is_linear,
+        "largest": _short(largest),
+        "shares": [round(1000 * part) for part in parts.tolist()],
+    }
+
+
+def _length(text: str) -> int:
+    """Return the length of a text for a browser: characters of four bytes count 2."""
+    return len(text) + sum(character > "\uffff" for character in text)
 
 
 def _line(line: _Dict, training: _Training, truth: Truth | None) -> _Dict:

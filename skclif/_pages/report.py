@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeAlias
@@ -11,8 +12,10 @@ import numpy as np
 from .._audit.environment import versions
 from .._audit.explained import accepted, audit_explained, rows_of
 from .._audit.findings import Audit
+from .._audit.marks import find_marks
 from .._audit.revisions import Revision
 from .._explain.explainer import ConceptInfluenceExplainer
+from .._explain.word_evidence import WordReader
 from .._inputs.training_rows import TrainingRows
 from .._results.audit_report import AuditReport
 from .._results.words import how_many
@@ -27,6 +30,7 @@ def make_report(
     train: Rows,
     held_out: Rows,
     options: dict[str, Any],
+    reader: WordReader | None = None,
     **settings: Any,
 ) -> AuditReport:
     """Return the report of an explainer of features.
@@ -38,6 +42,8 @@ def make_report(
         Texts by column, and the rows as the model codes them.
     options : dict
         How it was made, as the page says it.
+    reader : WordReader, default=None
+        What made features of the texts, if they are sums over words.
     **settings
         As `audit_explained` takes them.
     """
@@ -45,6 +51,8 @@ def make_report(
     rows = rows_of("row", train[0], heads, train[1])
     others = rows_of("held-out row", held_out[0], heads, held_out[1])
     found, notes = audit_explained(explainer, rows, others, **settings)
+    if reader is not None:
+        found = replace(found, marks=find_marks(found, heads, reader))
     elsewhere = dict.fromkeys(others.ids, "it is held out, and trains nothing")
     options = {**options, "method": found.method, "random state": settings["seed"]}
     run = _run(found, [*found.warnings, *notes], options)

@@ -24,6 +24,9 @@ _LEAST_PART = 0.05
 _PARTS = 4
 CHIPS, _FEW_CHIPS = 9, 5  # of what is known of a row; of more than that
 _NARROW = 14  # characters of a path
+_MARKED = 2_000  # characters of a marked text
+_LEVELS = 4  # of the strength of marks
+_LEAST_MARK = 0.3  # of the largest share, for a word to be marked
 _DARK = """\
   color-scheme: dark;
   --paper: #1d2124;
@@ -35,6 +38,7 @@ _DARK = """\
   --harm: #f5a084;
   --help: #7fd3be;
   --note: #272c30;
+  --against: #cf9c3d;
 """
 # The notebook's own theme, where it says which, and that of the system elsewhere.
 _IS_LIGHT = ", ".join(
@@ -71,8 +75,17 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A piece of a text; a word with a share is marked, and has a title."""
+
+    text: str
+    mark: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class Cell:
-    """What stands in a table: words, a figure, a passage with chips, or parts."""
+    """What stands in a table: words, a figure, a passage, a marked text, or parts."""
 
     kind: str = "figure"
     text: str | None = ""
@@ -83,6 +96,7 @@ class Cell:
     chips: tuple[tuple[str, str], ...] = ()
     parts: tuple[Part, ...] = ()
     is_wide: bool = False
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -240,6 +254,36 @@ def passage(known: dict[str, Any], texts: Iterable[str] = ("text",)) -> Cell:
     chips = tuple((in_short(name), in_short(rest[name])) for name in shown)
     n_more = len(rest) - len(shown)
     return Cell("passage", text, chips=chips, word=f"{n_more:,} more" if n_more else "")
+
+
+def marked(pieces: Iterable[tuple[str, float | None]], unit: str) -> Cell:
+    """Return a cell for a text with its words marked, and the largest ones as chips.
+
+    Parameters
+    ----------
+    pieces : iterable of (str, float or None)
+        All of the text: words with their shares, and what is between them.
+    unit : str
+        Of the shares.
+    """
+    pieces = list(pieces)
+    shares = [(text, share) for text, share in pieces if share]
+    largest = max((abs(share) for _, share in shares), default=0.0)
+    found, left = [], _MARKED
+    for text, share in pieces:
+        mark = title = ""
+        if share and abs(share) >= _LEAST_MARK * largest:
+            level = int(np.ceil(_LEVELS * abs(share) / largest))
+            mark = f"{'for' if share > 0 else 'against'} level-{level}"
+            title = f"{signed(share)} {unit}, {'for' if share > 0 else 'against'} it"
+        found.append(Piece(text[:left], mark, title))
+        left -= len(text)
+        if left < 0:
+            found.append(Piece(" …"))
+            break
+    order = sorted(shares, key=lambda one: -abs(one[1]))[:_FEW_CHIPS]
+    chips = tuple((in_short(text), signed(share)) for text, share in order)
+    return Cell("marked", pieces=tuple(found), chips=chips)
 
 
 def parts(values: dict[str, float], largest: float, good: str) -> Cell:

@@ -72,7 +72,7 @@ class InfluenceResult(Shown):
     groups: np.ndarray | None = None
     training: pd.DataFrame = field(default_factory=pd.DataFrame)
     explained: pd.DataFrame = field(default_factory=pd.DataFrame)
-    _words: Callable[[int, int], pd.DataFrame] | None = None
+    _words: Callable[[int, int, str | None], pd.DataFrame] | None = None
     confirmed: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -135,12 +135,13 @@ class InfluenceResult(Shown):
         totals = self._benefit()
         return self._ranked(k, totals, keep=totals < 0)
 
-    def words(self, row: int, target: int = 0) -> pd.DataFrame:
+    def words(self, row: int, target: int = 0, path: str | None = None) -> pd.DataFrame:
         """Return the words through which a training row acts on a target.
 
-        Heads on word counts are linear in them, so the first-order influence of a row
-        is a sum over its words. What another `method` adds to that belongs to no word,
-        and has a line of its own.
+        Heads on word counts, or on the mean over tokens of a :class:`SentenceEmbedder`,
+        are linear in them, so the first-order influence of a row's annotations is a sum
+        over its words. What another `method` adds to that belongs to no word, and has a
+        line of its own.
 
         Parameters
         ----------
@@ -148,22 +149,32 @@ class InfluenceResult(Shown):
             Position of the training row.
         target : int, default=0
             Position of the target.
+        path : str, default=None
+            A concept: the influence of the row's annotation of it alone. It is split to
+            first order only. None is all of the row's paths together.
 
         Returns
         -------
         frame : DataFrame
-            Columns: word (name of the feature), value (of the feature in this row) and
-            influence, by magnitude; in the unit of the target, with the sign of
-            `values`. Features that are 0 are left out. The last lines are what no word
-            carries: "(constant)" of the biases, in a bottleneck "(label)", which acts
-            on concepts, and "(not first order)" if `method` is another. All lines add
-            up to the influence that this result shows for the row; if it shows none, to
-            that of first order.
+            Columns: word, influence (in the unit of the target, with the sign of
+            `values`), by magnitude. Of texts that a :class:`SentenceEmbedder` reads,
+            start and stop say where in the text the word is, in characters. Of other
+            features, word is the name and value is that of this row; features that are
+            0 are left out. The last lines are what no word carries: "(constant)" of the
+            biases; "(special tokens)" that the model puts around a text; in a
+            bottleneck "(label)", which acts on concepts; and "(not first order)" if
+            `method` is another. All lines add up to the influence that this result
+            shows for the row, or the row and the path; if it shows none, to that of
+            first order.
 
         Raises
         ------
+        TypeError
+            If steps that are not linear are behind a :class:`SentenceEmbedder`.
         ValueError
-            If there is no such row or target, or the result was loaded from a pickle.
+            If there is no such row, target or path, the path is "label" in a
+            bottleneck, a path of another `method` is asked for, the vectors of texts
+            are no sums over words, or the result was loaded from a pickle.
         """
         if self._words is None:
             raise ValueError(
@@ -177,13 +188,20 @@ class InfluenceResult(Shown):
                 raise ValueError(
                     f"{name}={value!r} must be a position from 0 to {n - 1}."
                 )
-        frame = self._words(int(row), int(target))
+        if path is not None and self.method != "first_order":
+            raise ValueError(
+                f"path={path!r} can be split by words only to first order, and this "
+                f"result is by {self.method}, which is no sum over words. Use "
+                "ConceptInfluenceExplainer(..., method='first_order'), or leave path "
+                "out: then a line says what is not first order."
+            )
+        frame = self._words(int(row), int(target), path)
         shown = self._of_row(int(row), int(target))
         if self.method == "first_order" or shown is None:
             return frame
-        rest = {"word": NOT_FIRST_ORDER, "value": np.nan}
+        rest = frame.tail(1).assign(word=NOT_FIRST_ORDER)
         rest["influence"] = shown - frame["influence"].sum()
-        return pd.concat([frame, pd.DataFrame([rest])], ignore_index=True)
+        return pd.concat([frame, rest], ignore_index=True)
 
     def _of_row(self, row: int, target: int) -> float | None:
         """Return the influence of a training row, if this result shows it."""

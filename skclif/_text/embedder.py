@@ -7,6 +7,7 @@ import os
 import reprlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
+from dataclasses import replace
 from multiprocessing import current_process
 from numbers import Integral
 from typing import Any
@@ -27,13 +28,14 @@ from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
-from .encoder import Block, Encoder
+from .encoder import Block, Encoder, WordsOfText
 from .memory import SHARED
 from .multilingual import check_computation, is_multilingual
 from .precision import PRECISIONS, resolve_precision
 from .readout import POOLINGS, VERSION, unit_length
 from .store import EmbeddingStore, text_keys
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
+from .words import TextWords
 
 __all__ = ["SentenceEmbedder"]
 
@@ -406,6 +408,71 @@ class SentenceEmbedder(
                 SHARED.encoders[key] = encoder
             self._loaded = (key, encoder)
         return self._loaded[1]
+
+    def _words(self, X: Any) -> Iterator[WordsOfText]:
+        """Yield what every word adds to the vector of its text, in any order.
+
+        Each text comes with its position, and with the number of tokens that it was cut
+        at, or None. The words of a text and what else it has sum to its vector.
+
+        Raises
+        ------
+        ValueError
+            If the vector is no sum over words.
+        """
+        self._validate_params()
+        texts = as_texts(X)
+        if why := self._why_no_words():
+            raise ValueError(why)
+        with SHARED.computing:
+            encoder = self._encoder()
+            readout = encoder.readout(*self._options())
+        blocks = encoder.words(texts, self.batch_size, self.long_text, readout)
+        limits = np.zeros(len(texts), dtype=int)
+        with Progress(self.verbose).stage(
+            "Reading words", len(texts), "texts"
+        ) as advance:
+            while True:
+                with SHARED.computing:  # another clone may use the same weights
+                    block = next(blocks, None)
+                if block is None:
+                    break
+                for row, words, limit in block:
+                    limits[row] = limit or 0
+                    yield row, self._scaled(words), limit
+                advance(len(block))
+        _warn_truncated(limits)
+
+    def _why_no_words(self) -> str:
+        """Return why a vector is no sum over words, and what to do; "" if it is one."""
+        *_, pooling = self._options()
+        if pooling != ("mean",):
+            return (
+                "Words account for a vector only if it is a mean over tokens, and "
+                f"SentenceEmbedder(pooling={self.pooling!r}) takes sentences apart. "
+                "Use pooling='mean', and fit again."
+            )
+        with SHARED.computing:
+            encoder = self._encoder()
+            readout = encoder.readout(*self._options())
+        if readout is not None or encoder.averages_tokens:
+            return ""
+        why = "makes its tokens itself, or puts a prompt before them"
+        instead = "Use a model with mean pooling"
+        if encoder.reads_tokens:
+            why = "does not average them, or changes the mean"
+            instead += ", or name layers, e.g. layers=(-1,)"
+        return (
+            "Words account for a vector only if it is a mean over tokens, and the "
+            f"model {str(self.model)!r} {why}. {instead}."
+        )
+
+    def _scaled(self, words: TextWords) -> TextWords:
+        """Return words as parts of a vector of length 1, if that is asked for."""
+        length = np.linalg.norm(words.vector)
+        if not self.normalize or length == 0:
+            return words
+        return replace(words, vectors=words.vectors / length, rest=words.rest / length)
 
     def _count_features(self) -> int:
         with SHARED.computing:  # another clone may use the same weights

@@ -32,6 +32,8 @@ _TOKENS_A_THREAD = 512
 # Positions of texts, their vectors, and the limit in tokens that each was cut at, or
 # None.
 Block = tuple[Sequence[int], np.ndarray, Sequence[int | None]]
+# The position of a text, its words, and the limit in tokens it was cut at, or None.
+WordsOfText = tuple[int, TextWords, int | None]
 
 
 @dataclass(frozen=True)
@@ -137,24 +139,57 @@ class Encoder:
                 yield [rows[i] for i in part], vectors, limits
 
     def words(
-        self, text: str, batch_size: int, long_text: str, readout: Readout | None
-    ) -> TextWords:
-        """Return the words of a text and their parts of its vector.
+        self,
+        texts: list[str],
+        batch_size: int,
+        long_text: str,
+        readout: Readout | None,
+    ) -> Iterator[list[WordsOfText]]:
+        """Yield the words of texts and their parts of vectors, in batches.
 
-        The vector must be a sum over tokens: means over layers or over the last one.
+        Vectors must be sums over tokens: means over layers or over the last one.
         """
-        (chunks,), _ = self._read([text], long_text)
-        spans, words = find_words(text, [chunk.encoding for chunk in chunks])
-        n_words = len(spans)
-        if readout is not None:
-            words = [np.where(own == n_words, -1, own) for own in words]
+        step = batch_size * _BATCHES_AT_ONCE
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        for start in range(0, len(order), step):
+            rows = order[start : start + step]
+            chunks, limits = self._read([texts[row] for row in rows], long_text)
+            for part in _whole_texts(chunks, batch_size):
+                own_texts = [texts[rows[i]] for i in part]
+                own = [chunks[i] for i in part]
+                found = self._words(own_texts, own, batch_size, readout)
+                yield [
+                    (rows[i], words, limits[i])
+                    for i, words in zip(part, found, strict=True)
+                ]
+
+    def _words(
+        self,
+        texts: list[str],
+        chunks: list[list[_Chunk]],
+        batch_size: int,
+        readout: Readout | None,
+    ) -> Iterator[TextWords]:
+        found = [
+            find_words(text, [chunk.encoding for chunk in own])
+            for text, own in zip(texts, chunks, strict=True)
+        ]
+        groups = [
+            # Tokens that the model adds are no part of what layers are read of.
+            group if readout is None else np.where(group == len(spans), -1, group)
+            for spans, of_chunks in found
+            for group in of_chunks
+        ]
+        flat = [chunk for own in chunks for chunk in own]
         of_tokens = Readout((-1,)) if readout is None else readout
-        sums = self._sums(chunks, words, batch_size, of_tokens)
-        parts = np.zeros((n_words + 1, sums[0].shape[1]))
-        scales = self._scales(chunks, sums, readout)
-        for own, scale in zip(sums, scales, strict=True):
-            parts[: len(own)] += scale * own
-        return TextWords(spans, parts[:n_words], parts[n_words])
+        sums = iter(self._sums(flat, groups, batch_size, of_tokens))
+        for (spans, _), own in zip(found, chunks, strict=True):
+            of_chunks = [next(sums) for _ in own]
+            parts = np.zeros((len(spans) + 1, of_chunks[0].shape[1]))
+            scales = self._scales(own, of_chunks, readout)
+            for part, scale in zip(of_chunks, scales, strict=True):
+                parts[: len(part)] += scale * part
+            yield TextWords(spans, parts[:-1], parts[-1])
 
     def _scales(
         self, chunks: list[_Chunk], sums: list[np.ndarray], readout: Readout | None

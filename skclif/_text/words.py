@@ -36,6 +36,12 @@ class TextWords:
     vectors: np.ndarray
     rest: np.ndarray
 
+    @property
+    def vector(self) -> np.ndarray:
+        """The vector of the text, (n_features,)."""
+        total: np.ndarray = self.vectors.sum(axis=0) + self.rest
+        return total
+
 
 def find_words(
     text: str, encodings: Sequence[Encoding]

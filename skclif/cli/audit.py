@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .._audit.findings import Audit
     from .._audit.folder import AuditFolder
     from .._audit.rows import Reviews
+    from .._text.embedder import SentenceEmbedder
 
     Parts = tuple[Reviews, Reviews]  # to train on, and held out
     _Records = list[dict[str, Any]]  # of the trail
@@ -263,8 +264,9 @@ def _audit_rows(
     for note in notes:
         console.warn(note)
     digests = {name: digest_of(file) for name, file in files.items()}
-    train, held_out, cut, embedder = _embed(
-        console, train, held_out, folder.path, options, kinds
+    embedder = _embedder(console, folder.path, options)
+    train, held_out, cut, about_embedder = _embed(
+        console, train, held_out, embedder, options, kinds
     )
     if options["no_text"]:
         train, held_out = train.without_texts(), held_out.without_texts()
@@ -287,7 +289,7 @@ def _audit_rows(
         **about,
         "options": {
             **about["options"],
-            "model": embedder["model"],
+            "model": about_embedder["model"],
             "device": options["device"],
             **{name: options[name] for name in _SHOWN},
             "concept_kinds": kinds,
@@ -295,15 +297,15 @@ def _audit_rows(
         },
         "cut": cut,
         "files": digests,
-        "embedder": embedder,
+        "embedder": about_embedder,
     }
     # The default may be another in a later version.
     parameters["intervention_prob"] = models.model.intervention_prob_
     rows = AuditedRows(train, held_out, about)
-    found = evaluate(console, models, train, rows, records)
+    found = evaluate(console, models, train, rows, records, embedder)
     revision = Revision(models.model, train)
     content = fit_content(
-        revision, held_out, parameters, place, embedder=embedder, source=digests
+        revision, held_out, parameters, place, embedder=about_embedder, source=digests
     )
     if not folder.holds(records, revision, rows):
         if not records:
@@ -342,11 +344,24 @@ def which_records(records: list[dict[str, Any]]) -> str:
     return f"records {', '.join(most)} and {last}"
 
 
+def _embedder(console: Console, out: Path, options: dict[str, Any]) -> SentenceEmbedder:
+    """Return the embedder that was asked for; it keeps its vectors in the folder."""
+    from .._text.embedder import SentenceEmbedder
+
+    return SentenceEmbedder(
+        options["model"],
+        device=options["device"],
+        long_text=options["long_text"],
+        cache_dir=out,
+        verbose=int(console.shows_bars),
+    )
+
+
 def _embed(
     console: Console,
     train: Reviews,
     held_out: Reviews,
-    out: Path,
+    embedder: SentenceEmbedder,
     options: dict[str, Any],
     kinds: dict[str, str],
 ) -> tuple[Reviews, Reviews, list[str], dict[str, Any]]:
@@ -356,18 +371,10 @@ def _embed(
     from .._audit.costs import cost_note
     from .._inputs.devices import resolve_device
     from .._models.files import describe_embedder
-    from .._text.embedder import SentenceEmbedder
 
     resolve_device(options["device"])  # refuse it before hours of embedding
     console.stage(
         "embedding", f"Embedding {how_many(len(train) + len(held_out), 'text')}"
-    )
-    embedder = SentenceEmbedder(
-        options["model"],
-        device=options["device"],
-        long_text=options["long_text"],
-        cache_dir=out,
-        verbose=int(console.shows_bars),
     )
     texts = np.concatenate([train.texts, held_out.texts])
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .._audit.revisions import Revision
     from .._audit.rows import Reviews
     from .._audit.run import PlantedCounts, RunRecord
+    from .._text.embedder import SentenceEmbedder
     from .console import Console
 
 # Of the verdicts on the bottleneck; all of them are on the page.
@@ -30,10 +31,19 @@ def evaluate(
     train: Reviews,
     rows: AuditedRows,
     records: list[dict[str, Any]],
+    embedder: SentenceEmbedder | None,
 ) -> Audit:
-    """Evaluate the model, trace its mistakes, and leave out what was rejected."""
+    """Evaluate the model, trace its mistakes, and leave out what was rejected.
+
+    With the embedder of the texts, the words that speak for what is listed are found.
+    """
+    from dataclasses import replace
+
     from .._audit.findings import audit
+    from .._audit.marks import find_marks
     from .._audit.rejections import without_rejected
+    from .._explain.word_evidence import exact_reader
+    from .._models.fitted import FittedHeads
 
     options = rows.about["options"]
     console.stage(
@@ -51,7 +61,13 @@ def evaluate(
         )
     for note in found.warnings:
         console.warn(note)
-    return without_rejected(found, train, records)
+    found = without_rejected(found, train, records)
+    if embedder is None or "text" not in found.predictions:
+        return found
+    reader = exact_reader(embedder)
+    if reader is None:
+        return found
+    return replace(found, marks=find_marks(found, FittedHeads.of(models.model), reader))
 
 
 def _advice(about: dict[str, Any]) -> str:
@@ -123,8 +139,29 @@ def renew_report(
         device=device,
         verbose=int(console.shows_bars),
     )
-    found = evaluate(console, models, revision.rows, rows, records)
+    embedder = _embedder(console, rows.about["embedder"], device)
+    found = evaluate(console, models, revision.rows, rows, records, embedder)
     write_report(console, folder, records, found, rows, notes, demo)
+
+
+def _embedder(
+    console: Console, about: dict[str, Any], device: str
+) -> SentenceEmbedder | None:
+    """Return the embedder of an audit; None, and say so, if it is not here."""
+    from .._models.files import embedder_of
+    from ..exceptions import ModelFileError
+
+    if "model" not in about:  # an audit that an older version made
+        return None
+    try:
+        return embedder_of(about, device=device)
+    except (OSError, ModelFileError):
+        console.note(
+            "The page marks no words: that needs the embedding model "
+            f"{about['model']!r}, which is not found, or is another one now. Of a "
+            "model in a folder, an audit keeps the name alone."
+        )
+        return None
 
 
 def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> None:

@@ -38,6 +38,7 @@ MARKS = {
     "embedders": [needs_model, needs_multilingual],
     "embedding": [needs_model],
     "embedding_search": [needs_model],
+    "evidence": [needs_model],
 }
 
 

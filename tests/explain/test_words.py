@@ -10,8 +10,13 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
 
-from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif import (
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    SentenceEmbedder,
+)
 from skclif.datasets import make_concept_reviews
 
 from ..data import make_concept_data
@@ -153,3 +158,135 @@ def test_what_is_refused(reviews):
     np.testing.assert_array_equal(loaded.values, result.values)
     with pytest.raises(ValueError, match="loaded without its model"):
         loaded.words(0)
+
+
+# --- Words of texts that an embedder reads --------------------------------------------
+
+_TEXTS = [
+    f"{a} {b}"
+    for a in ("the soup was", "our waiter is", "what a", "i found it", "very")
+    for b in ("good", "bad", "slow and cold", "kind; the bill, too!", "loud")
+]
+
+
+def _embedded(tiny_encoder, *, method="first_order", layers="auto", **params):
+    rng = np.random.default_rng(0)
+    concepts = pd.DataFrame(
+        {
+            "food": rng.choice(["bad", "good", "unknown"], len(_TEXTS)),
+            "noise": rng.choice(["no", "yes"], len(_TEXTS)),
+            "length": rng.normal(size=len(_TEXTS)).round(2),
+        }
+    )
+    concepts.loc[4, "food"] = None
+    y = np.arange(len(_TEXTS)) % 3
+    pipeline = make_pipeline(
+        SentenceEmbedder(tiny_encoder, layers=layers),
+        StandardScaler(),
+        ConceptBottleneckClassifier(**params),
+    )
+    explainer = ConceptInfluenceExplainer(pipeline, method=method)
+    return explainer.fit(_TEXTS, y, concepts=concepts), y, concepts
+
+
+@pytest.mark.parametrize("layers", ["auto", None])
+def test_words_of_a_text_add_up_to_a_path(tiny_encoder, layers):
+    explainer, y, _ = _embedded(tiny_encoder, layers=layers, residual_C=0.5)
+    result = explainer.influence(_TEXTS[:3], y[:3], paths=True)
+    mean = explainer.influence(_TEXTS, y, paths=True, reduce="mean")
+    for shown, target, row in ((result, 0, 3), (result, 2, 18), (mean, 0, 4)):
+        for path in ("food", "noise", "length"):
+            frame = shown.words(row, target, path)
+            assert list(frame.columns) == ["word", "start", "stop", "influence"]
+            expected = shown.values[target, row, shown.paths.index(path)]
+            assert frame["influence"].sum() == pytest.approx(expected, 1e-4, 1e-7)
+            special = ["(special tokens)"] if layers is None else []
+            n_words = len(frame) - 1 - len(special)
+            assert frame["word"].tolist()[n_words:] == ["(constant)", *special]
+            for line in frame.head(n_words).itertuples():
+                assert _TEXTS[row][line.start : line.stop] == line.word
+            assert frame["influence"].head(n_words).abs().is_monotonic_decreasing
+        whole = shown.words(row, target)
+        assert whole["influence"].sum() == pytest.approx(
+            shown.totals[target, row], 1e-4, 1e-7
+        )
+        assert "(label)" in set(whole["word"])
+        assert set(whole["word"]) > {*_TEXTS[row].replace(";", " ;").split()[:3]}
+    # A row without the annotation has nothing to split.
+    assert (result.words(4, 0, "food")["influence"] == 0).all()
+
+
+def test_a_word_has_its_part_of_the_gradient(tiny_encoder):
+    """The word's part of the row's gradient alone, by the Hessian of the one head."""
+    explainer, _, concepts = _embedded(tiny_encoder)
+    embedder, scaler, model = explainer.estimator_
+    row, asked = 7, _TEXTS[:1]
+    frame = explainer.influence(asked, target=("concept", "noise", "yes")).words(
+        row, path="noise"
+    )
+    Z = np.column_stack([explainer.estimator_[:-1].transform(_TEXTS), np.ones(25)])
+    j = list(model.concept_names_in_).index("noise")
+    theta = np.r_[model.concept_coef_[j][0], model.concept_intercept_[j]]
+    p = 1 / (1 + np.exp(-Z @ theta))
+    hessian = (Z.T * p * (1 - p)) @ Z + np.diag(np.r_[np.ones(len(theta) - 1), 0])
+    residual = p[row] - (concepts["noise"][row] == "yes")
+    ((_, words, _),) = embedder._words([_TEXTS[row]])
+    word = list(map(tuple, words.spans)).index(tuple(frame.loc[0, ["start", "stop"]]))
+    part = residual * np.r_[words.vectors[word] / scaler.scale_, 0]
+    asked_proba = p[0] * (1 - p[0]) * Z[0]
+    effect = -asked_proba @ np.linalg.solve(hessian, part)
+    assert effect == pytest.approx(frame.loc[0, "influence"], 1e-4)
+
+
+def test_a_black_box_has_one_path_that_words_share(tiny_encoder):
+    y = np.arange(len(_TEXTS)) % 3
+    pipeline = make_pipeline(SentenceEmbedder(tiny_encoder), LogisticRegression())
+    explainer = ConceptInfluenceExplainer(pipeline, method="first_order")
+    result = explainer.fit(_TEXTS, y).influence(_TEXTS[:2], y[:2])
+    frame = result.words(5, 1, "label")
+    assert frame["influence"].sum() == pytest.approx(result.values[1, 5], 1e-4)
+    pd.testing.assert_frame_equal(frame, result.words(5, 1))
+
+
+def test_what_other_methods_add_has_a_line(tiny_encoder):
+    explainer, y, _ = _embedded(tiny_encoder, method="newton")
+    result = explainer.influence(_TEXTS[:2], y[:2])
+    frame = result.words(3, 1)
+    assert frame["word"].iloc[-1] == "(not first order)"
+    assert frame["influence"].sum() == pytest.approx(result.values[1, 3])
+    assert frame["start"].tail(3).isna().all()
+
+
+def test_paths_that_words_do_not_share_are_refused(tiny_encoder, reviews):
+    explainer, y, concepts = _embedded(tiny_encoder)
+    result = explainer.influence(_TEXTS[:2], y[:2])
+    with pytest.raises(ValueError, match="path='label' is no sum over words: in a bot"):
+        result.words(0, path="label")
+    with pytest.raises(ValueError, match="path='price' is not known; use one of 'foo"):
+        result.words(0, path="price")
+    for method in ("leverage", "newton"):
+        explainer.set_params(method=method)
+        result = explainer.influence(_TEXTS[:2], y[:2])
+        with pytest.raises(ValueError, match=f"this result is by {method}, which is"):
+            result.words(0, path="food")
+    pipeline = make_pipeline(
+        SentenceEmbedder(tiny_encoder, pooling="top"), ConceptBottleneckClassifier()
+    )
+    explainer = ConceptInfluenceExplainer(pipeline, method="first_order")
+    result = explainer.fit(_TEXTS, y, concepts=concepts).influence(_TEXTS[:1], y[:1])
+    with pytest.raises(ValueError, match="takes sentences apart"):
+        result.words(0)
+    pipeline = make_pipeline(
+        SentenceEmbedder(tiny_encoder), Normalizer(), LogisticRegression()
+    )
+    result = ConceptInfluenceExplainer(pipeline).fit(_TEXTS, y).influence(_TEXTS[:1])
+    with pytest.raises(TypeError, match="words needs steps that are linear after the"):
+        result.words(0)
+    # A vectoriser's words have paths, too.
+    texts, y, _ = reviews
+    explainer = _explainer(reviews)
+    result = explainer.influence(texts[:1], y[:1], paths=True)
+    frame = result.words(9, path="food")
+    expected = result.values[0, 9, result.paths.index("food")]
+    assert frame["influence"].sum() == pytest.approx(expected)
+    assert frame["word"].iloc[-1] == "(constant)"

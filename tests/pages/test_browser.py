@@ -146,6 +146,48 @@ def test_nothing_scrolls_sideways(visit, file, width):
         assert page.evaluate(TOO_WIDE) == []
 
 
+def test_words_are_marked_for_what_is_chosen(visit, file, data):
+    page = visit(file, view="mistakes")
+    rows = data["mistakes"]["rows"]
+    place = next(
+        k
+        for k, row in enumerate(rows)
+        if len(row["marks"]["of"]) > 1
+        and all(one["value"] is not None for one in row["marks"]["of"])
+    )
+    page.locator("#mistakes .item").nth(place).click()
+    pane = page.locator("#mistakes .pane")
+    marked, text = pane.locator("blockquote").first, rows[place]["text"]
+    assert marked.text_content() == text
+    choice = pane.get_by_label("Words marked for")
+    asked = rows[place]["marks"]["of"]
+    for k, one in enumerate(asked):
+        choice.select_option(str(k))
+        shares = one["largest"] * np.array(one["shares"]) / 1000
+        assert marked.locator("mark").count() == sum(
+            np.abs(shares) >= 0.3 * np.abs(shares).max()
+        )
+        first = marked.locator("mark").first
+        title = first.get_attribute("title")
+        says = re.fullmatch(r"([+−])\S+ log-odds, (for|against) (.+)", title)
+        assert (says[1] == "+") == (says[2] == "for")
+        assert says[3] == one["value"]
+        look = "{b} => [b.backgroundColor, b.borderBottomStyle].join(' ')"
+        look = f"e => ({look.replace('{b}', '(b)')})(getComputedStyle(e))"
+        style = first.evaluate(look)
+        assert style.endswith("solid" if says[2] == "for" else "dotted")
+        # What marks say is said in words, too.
+        said = pane.locator(".shares").inner_text()
+        assert said.startswith("Most of all" if not one["linear"] else "Most of all, n")
+        assert re.search(r" [+−]\d", said)
+    choice.focus()
+    page.keyboard.press("End")  # by the keyboard: nothing
+    assert choice.input_value() == "-1"
+    assert marked.locator("mark").count() == 0
+    assert marked.text_content() == text
+    assert pane.locator(".shares").count() == 0
+
+
 def test_everything_is_readable_without_scripts(visit, file):
     page = visit(file, java_script_enabled=False)
     for heading in ("How well the label is predicted", "Mistakes", "What may be wrong"):

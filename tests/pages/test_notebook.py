@@ -18,6 +18,7 @@ from skclif import (
     InfluenceResult,
     ReplayResult,
     ValidationResult,
+    WordEvidence,
     metrics,
 )
 from skclif._pages.notebook import html_of
@@ -189,7 +190,20 @@ def make_drift(say=PLAIN):
     return DriftReport(frame, 0.05, [f"2024 Q1 {say}", "all"], 400, 99, 999, None)
 
 
+def make_evidence(say=PLAIN):
+    text = f"cold {say} soup"
+    spans = np.array([[0, 4], [5, len(text) - 5], [len(text) - 4, len(text)]])
+    zeros = np.zeros(12)
+    return WordEvidence(
+        *(f"food {say}", "log-odds", f"bad {say}", (text,) * 12),
+        np.array([f"good {say}", None] * 6, dtype=object),
+        *((spans,) * 12, (np.array([-0.5, 0.25, 0.01]),) * 12),
+        *(zeros, zeros + 0.125, zeros - 0.115, np.full(12, len(text)), True),
+    )
+
+
 MAKERS = {
+    "WordEvidence": make_evidence,
     "DriftReport": make_drift,
     "ConceptContributions": make_contributions,
     "BottleneckReport": make_report,

@@ -38,7 +38,7 @@ ALLOWED = set(
         "html head meta link title style body header main footer nav section article "
         "h1 h2 h3 h4 p div span strong em bdi code time a ul ol li dl dt dd blockquote "
         "table caption thead tbody tfoot tr th td details summary button kbd script "
-        "figure figcaption svg line rect circle polyline text b",
+        "figure figcaption svg line rect circle polyline text b mark",
     )
 )
 

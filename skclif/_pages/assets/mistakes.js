@@ -118,7 +118,7 @@ function mistakesView() {
 function mistakeDetail(one) {
   return [
     h("header", {}, h("h3", {}, bdi(one.id)), facts(one)),
-    passage(one),
+    passage(one, "passage", one.marks),
     one.failed
       ? h(
           "p",

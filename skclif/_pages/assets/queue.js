@@ -201,7 +201,7 @@ class Queue {
           row.group !== null ? [" · group ", bdi(row.group)] : null,
         ),
       ),
-      passage(row),
+      passage(row, "passage", line.marks),
       this.known(line, row),
       this.evidence(line),
       line.truth
