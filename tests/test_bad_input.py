@@ -1857,6 +1857,16 @@ PARAMETERS = {
         "dtype": {},
         "batch_size": ("huge", "True"),
         "normalize": FLAG,
+        "layers": {
+            "None": None,
+            "a list": None,
+            "a dict": r"layers=\{\} must be 'auto', None, or whole numbers",
+        },
+        "layer_pooling": {},
+        "pooling": {
+            "a list": r"pooling=\[.*\] must be 'mean', 'max', 'top'",
+            "a dict": r"pooling=\{\} must be 'mean', 'max', 'top'",
+        },
         "long_text": {},
         "cache_dir": ("None", "a text"),
         "share_vectors": FLAG,
@@ -1929,7 +1939,11 @@ EQUAL = {
 }
 EQUAL_OF = {("cv", "None"): 5, **{(name, "huge"): 1e30 for name in REALS}}
 EQUAL_OF |= {(name, "True"): np.True_ for name in FLAGS}
-EQUAL_OF |= {("n_samples", "True"): 1, ("quoted", "True"): np.True_}
+EQUAL_OF |= {
+    ("layers", "a list"): (1,),
+    ("n_samples", "True"): 1,
+    ("quoted", "True"): np.True_,
+}
 FAR_FROM_TOL = {
     "C": ("huge",),
     "tol": ("huge", "a fraction", "True"),

@@ -183,7 +183,7 @@ def describe_embedder(embedder: SentenceEmbedder) -> dict[str, Any]:
     """Return everything that vectors depend on."""
     params = embedder.get_params()
     params["model"] = str(params["model"])
-    params["dtype"] = embedder.resolved_dtype
+    params["dtype"] = embedder._resolved_dtype
     about = {name: _plain(params[name]) for name in _OF_EMBEDDER}
     about |= {name: _plain(params[name]) for name in _READOUT}
     folder = find_model(embedder.model)
@@ -289,7 +289,7 @@ def read_model(path: str | os.PathLike[str]) -> StoredModel:
         embedder = about["embedder"]
         if embedder is not None:
             params = _embedder_params(embedder)
-            SentenceEmbedder(**params).check_options()
+            SentenceEmbedder(**params)._check_options()
             places = {name: embedder[name] for name in ("is_folder", "fingerprint")}
             embedder = params | places
     # Anything that differs from what was written: a missing name, a type, a shape.

@@ -12,7 +12,7 @@ import numpy as np
 from .._audit.environment import versions
 from .._audit.explained import accepted, audit_explained, rows_of
 from .._audit.findings import Audit
-from .._audit.marks import find_marks
+from .._audit.marking import find_marks
 from .._audit.revisions import Revision
 from .._explain.explainer import ConceptInfluenceExplainer
 from .._explain.word_evidence import WordReader

@@ -262,7 +262,7 @@ class SentenceEmbedder(
         TruncatedTextWarning
             If texts are longer than the model reads and `long_text` is "truncate".
         """
-        self.check_options()
+        self._check_options()
         self._precision(self.device)
         texts = as_texts(X)
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
@@ -273,7 +273,7 @@ class SentenceEmbedder(
         _warn_truncated(limits)
         return unit_length(vectors) if self.normalize else vectors
 
-    def check_options(self) -> None:
+    def _check_options(self) -> None:
         """Check parameters, without a look at the model or the device.
 
         Raises
@@ -285,7 +285,7 @@ class SentenceEmbedder(
         self._options()
 
     @property
-    def resolved_dtype(self) -> str:
+    def _resolved_dtype(self) -> str:
         """The precision of the computation on this device, never "auto"."""
         return self._precision(self.device)
 

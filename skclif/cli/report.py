@@ -40,7 +40,7 @@ def evaluate(
     from dataclasses import replace
 
     from .._audit.findings import audit
-    from .._audit.marks import find_marks
+    from .._audit.marking import find_marks
     from .._audit.rejections import without_rejected
     from .._explain.word_evidence import exact_reader
     from .._models.fitted import FittedHeads

@@ -12,8 +12,8 @@ from skclif import (
     ConceptInfluenceExplainer,
     SentenceEmbedder,
 )
-from skclif._audit import marks as marks_of_audit
-from skclif._audit.marks import Mark, MarkedText, find_marks
+from skclif._audit import marking
+from skclif._audit.marking import Mark, MarkedText, find_marks
 from skclif._explain.word_evidence import exact_reader
 from skclif._pages.page_data import _marks
 
@@ -119,11 +119,11 @@ def test_marks_are_shares_of_words(explain, reviews, tmp_path):
             )
         checked += 1
     assert checked > 10
-    assert all(unmarked) or len(lines) > marks_of_audit.MOST_MARKED
+    assert all(unmarked) or len(lines) > marking.MOST_MARKED
 
 
 def test_only_the_first_lines_are_marked(explain, reviews, tmp_path, monkeypatch):
-    monkeypatch.setattr(marks_of_audit, "MOST_MARKED", 3)
+    monkeypatch.setattr(marking, "MOST_MARKED", 3)
     data = _data(explain(), reviews, tmp_path)
     lines = data["queues"]["suspects"]["lines"]
     assert [("marks" in line) for line in lines] == [True] * 3 + [False] * (

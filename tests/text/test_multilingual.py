@@ -152,7 +152,7 @@ def test_auto_is_the_cpu_and_float32(embedder, monkeypatch):
     auto = SentenceEmbedder(
         "multilingual", device="auto", dtype="auto", share_vectors=False
     )
-    assert auto.resolved_dtype == "float32"
+    assert auto._resolved_dtype == "float32"
     np.testing.assert_allclose(
         auto.transform(ENGLISH), embedder.transform(ENGLISH), rtol=0, atol=1e-6
     )

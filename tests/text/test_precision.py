@@ -20,7 +20,7 @@ def test_a_processor_with_bfloat16(monkeypatch, tiny_encoder, name):
     assert computes_bfloat16("cpu")
     half = SentenceEmbedder(tiny_encoder, dtype="bfloat16").transform(TEXTS)
     auto = SentenceEmbedder(tiny_encoder, dtype="auto")
-    assert auto.resolved_dtype == "bfloat16"
+    assert auto._resolved_dtype == "bfloat16"
     np.testing.assert_array_equal(auto.transform(TEXTS), half)
     full = SentenceEmbedder(tiny_encoder).transform(TEXTS)
     assert half.dtype == np.float32
@@ -36,7 +36,7 @@ def test_a_processor_without(monkeypatch, tiny_encoder):
     with pytest.raises(ValueError, match=message):
         SentenceEmbedder(tiny_encoder, dtype="bfloat16").fit(TEXTS)
     auto = SentenceEmbedder(tiny_encoder, dtype="auto")
-    assert auto.resolved_dtype == "float32"
+    assert auto._resolved_dtype == "float32"
     full = SentenceEmbedder(tiny_encoder).transform(TEXTS)
     np.testing.assert_array_equal(auto.transform(TEXTS), full)
 
