@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ._results.suggestions import EditSuggestions
     from ._results.validation import ValidationDisplay, ValidationResult
     from ._text.embedder import SentenceEmbedder
+    from ._text.finetune import ConceptEncoder
 
 __all__ = [
     "AuditReport",
@@ -40,6 +41,7 @@ __all__ = [
     "BaselineComparison",
     "ConceptBottleneckClassifier",
     "ConceptContributions",
+    "ConceptEncoder",
     "ConceptInfluenceExplainer",
     "DriftDisplay",
     "DriftReport",
@@ -71,6 +73,7 @@ _HOMES = {
     "BaselineComparison": "_results.baselines",
     "ConceptBottleneckClassifier": "_models.bottleneck",
     "ConceptContributions": "_results.contributions",
+    "ConceptEncoder": "_text.finetune",
     "ConceptInfluenceExplainer": "_explain.explainer",
     "DriftDisplay": "_results.drift_report",
     "DriftReport": "_results.drift_report",
