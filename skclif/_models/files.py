@@ -32,6 +32,8 @@ _KINDS = {"U": "str", "i": "int", "u": "uint", "f": "float", "b": "bool"}
 _PLACES = ("device", "class_weight", "verbose")
 _MOST_CHARACTERS = 10_000_000
 _OF_EMBEDDER = ("model", "dtype", "normalize", "long_text")
+# Files that do not name these are older than they are, and mean this.
+_READOUT = {"layers": None, "layer_pooling": "mean", "pooling": "mean"}
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,9 @@ def describe_embedder(embedder: SentenceEmbedder) -> dict[str, Any]:
     """Return everything that vectors depend on."""
     params = embedder.get_params()
     params["model"] = str(params["model"])
+    params["dtype"] = embedder.resolved_dtype
     about = {name: _plain(params[name]) for name in _OF_EMBEDDER}
+    about |= {name: _plain(params[name]) for name in _READOUT}
     folder = find_model(embedder.model)
     return {
         **about,
@@ -190,7 +194,7 @@ def embedder_of(
     **params
         Other parameters of :class:`SentenceEmbedder`.
     """
-    known = {name: about[name] for name in _OF_EMBEDDER}
+    known = _embedder_params(about)
     known["model"] = about["model"] if model is None else model
     if model is None and about["is_folder"] and not Path(known["model"]).is_dir():
         raise OSError(
@@ -268,10 +272,10 @@ def read_model(path: str | os.PathLike[str]) -> StoredModel:
         classifier = _classifier(arrays, about)
         embedder = about["embedder"]
         if embedder is not None:
-            names = (*_OF_EMBEDDER, "is_folder", "fingerprint")
-            embedder = {name: embedder[name] for name in names}
-            params = {n: embedder[n] for n in _OF_EMBEDDER}
-            SentenceEmbedder(**params)._validate_params()
+            params = _embedder_params(embedder)
+            SentenceEmbedder(**params).check_options()
+            places = {name: embedder[name] for name in ("is_folder", "fingerprint")}
+            embedder = params | places
     # Anything that differs from what was written: a missing name, a type, a shape.
     except (
         LookupError,
@@ -386,6 +390,11 @@ def _rules(
     if read_constraints(constraints, schema) != constraints:
         raise ValueError("constraints on other values")
     return clf.classes_[[listed.index(label) for label in order]], constraints
+
+
+def _embedder_params(about: dict[str, Any]) -> dict[str, Any]:
+    known = {name: about[name] for name in _OF_EMBEDDER}
+    return known | {name: about.get(name, old) for name, old in _READOUT.items()}
 
 
 def _plain_constraints(constraints: dict[str, Any]) -> dict[str, Any]:

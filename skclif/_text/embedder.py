@@ -31,7 +31,7 @@ from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
 from .encoder import Block, Encoder
 from .memory import SHARED
 from .precision import PRECISIONS, resolve_precision
-from .readout import POOLINGS, VERSION, Readout, unit_length
+from .readout import POOLINGS, VERSION, unit_length
 from .store import EmbeddingStore, text_keys
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 
@@ -256,8 +256,7 @@ class SentenceEmbedder(
         TruncatedTextWarning
             If texts are longer than the model reads and `long_text` is "truncate".
         """
-        self._validate_params()
-        self._options()
+        self.check_options()
         self._precision(self.device)
         texts = as_texts(X)
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
@@ -267,6 +266,22 @@ class SentenceEmbedder(
             vectors, limits = vectors[rows], limits[rows]
         warn_truncated(limits, self._if_cut)
         return unit_length(vectors) if self.normalize else vectors
+
+    def check_options(self) -> None:
+        """Check parameters, without a look at the model or the device.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not one of those that there are.
+        """
+        self._validate_params()
+        self._options()
+
+    @property
+    def resolved_dtype(self) -> str:
+        """The precision of the computation on this device, never "auto"."""
+        return self._precision(self.device)
 
     @property
     def _n_features_out(self) -> int:
@@ -312,7 +327,7 @@ class SentenceEmbedder(
     def _from_disk(
         self, folder: str | os.PathLike[str], texts: list[str]
     ) -> Iterator[Block]:
-        keys = self._keys(texts, self._precision(self.device))
+        keys = self._keys(texts)
         missing = set(range(len(texts)))
         with EmbeddingStore(folder) as store:
             for found in store.fetch(keys):
@@ -328,7 +343,7 @@ class SentenceEmbedder(
             kind = resolve_device(self.device).type
         # Devices round differently. On disk the first vector stays, whoever computed
         # it; in memory each kind of device has its own.
-        keys = self._keys(texts, self._precision(kind), kind)
+        keys = self._keys(texts, kind)
         found, missing = _remembered(keys, range(len(texts)))
         yield from found
         if not missing:
@@ -341,13 +356,18 @@ class SentenceEmbedder(
                 SHARED.add([keys[row] for row in rows], vectors, limits)
                 yield rows, vectors, limits
 
-    def _keys(self, texts: list[str], dtype: str, *more: str) -> list[bytes]:
-        model = self._fingerprint(find_model(self.model, self.verbose))
+    def _keys(self, texts: list[str], kind: str | None = None) -> list[bytes]:
+        """Return the keys of vectors in the store, or in memory by kind of device."""
+        context = [
+            self._fingerprint(find_model(self.model, self.verbose)),
+            self._precision(kind or self.device),
+            self.long_text,
+        ]
         layers, concat, pooling = self._options()
         if layers is not None:
             how = "concat" if concat else "mean"
-            more = (*more, f"layers {VERSION}: {layers} {how} {' '.join(pooling)}")
-        return text_keys([model, dtype, self.long_text, *more], texts)
+            context.append(f"layers {VERSION}: {layers} {how} {' '.join(pooling)}")
+        return text_keys([*context, kind] if kind else context, texts)
 
     def _compute(self, texts: list[str], rows: Sequence[int]) -> Iterator[Block]:
         if not rows:
@@ -422,7 +442,7 @@ class SentenceEmbedder(
         """Return the precision on a device; it may be there, or not."""
         if self.dtype == "float32":  # without torch
             return self.dtype
-        return resolve_precision(self.dtype, resolve_device(device).type)
+        return resolve_precision(self.dtype, resolve_device(device).type, self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .readout import Readout, group_sums, sentence_ends, unit_length, upper_layers
+from .readout import (
+    Readout,
+    beside_padding,
+    group_sums,
+    sentence_ends,
+    unit_length,
+    upper_layers,
+)
 from .words import TextWords, find_words
 
 if TYPE_CHECKING:
@@ -296,10 +303,8 @@ class Encoder:
         is_left = self.model.tokenizer.padding_side == "left"
         sums: list[np.ndarray] = []
         for rows, tokens in self._outputs(chunks, batch_size, read):
-            own = groups[rows]
-            if is_left:
-                width = tokens.shape[1]
-                own = [np.pad(g, (width - len(g), 0), constant_values=-1) for g in own]
+            width = tokens.shape[1]
+            own = [beside_padding(one, width, is_left) for one in groups[rows]]
             sums += group_sums(tokens, own)
         return sums
 

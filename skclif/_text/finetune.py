@@ -410,7 +410,7 @@ class ConceptEncoder(
             held_out = apart.deal(n_parts, "validation_fraction") == 0
         folds = apart.deal(self.n_splits, "n_splits") if out_of_fold else None
         device = resolve_device(self.device)
-        dtype = resolve_precision(self.dtype, device.type)
+        dtype = resolve_precision(self.dtype, device.type, self.device)
         folder = find_model(self.model, self.verbose)
         model = load_model(folder, device, "float32", self.verbose)
         if not Encoder(model).reads_tokens:

@@ -25,27 +25,37 @@ def computes_bfloat16(device: str) -> bool:
     return any(known.get(name, False) for name in _INSTRUCTIONS)
 
 
-def resolve_precision(dtype: str, device: str) -> str:
-    """Return the precision that "auto" stands for on a kind of device.
+def resolve_precision(dtype: str, device: str, asked: str) -> str:
+    """Return the precision that `dtype` stands for on a kind of device.
+
+    Parameters
+    ----------
+    dtype : str
+        One of `PRECISIONS`, or "auto".
+    device : {"cpu", "cuda"}
+        The kind of device that `asked` names.
+    asked : str
+        What the user said, for messages.
 
     Raises
     ------
     ValueError
-        If the device cannot compute in this precision, or not faster than in float32.
+        If the device cannot compute in this precision, or no faster than in float32.
     """
     if dtype == "auto":
         return "bfloat16" if computes_bfloat16(device) else "float32"
     if dtype == "float32" or device != "cpu":
         return dtype
+    found = "" if asked == "cpu" else " found no GPU"
     if dtype == "float16":
         raise ValueError(
-            "dtype='float16' needs a GPU, and device='cpu'. Use dtype='float32' on the "
-            "CPU, or 'bfloat16' if the CPU has it."
+            f"dtype='float16' needs a GPU, and device={asked!r}{found}. Use "
+            "dtype='float32' on the CPU, or 'auto'."
         )
     if not computes_bfloat16(device):
         raise ValueError(
-            "dtype='bfloat16' on the CPU needs a processor with AVX512-BF16 or AMX, "
-            "and a torch that can tell (torch.cpu.get_capabilities); this one does "
-            "not say so. Use dtype='float32', or 'auto'."
+            "dtype='bfloat16' needs a GPU or a processor with AVX512-BF16 or AMX, and "
+            f"device={asked!r}{found}; this processor, or this version of torch, says "
+            "that it has neither. Use dtype='float32', or 'auto'."
         )
     return dtype

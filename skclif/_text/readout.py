@@ -90,15 +90,20 @@ def sentence_ends(text: str) -> list[int]:
     return [end for end in ends if end < len(text)]
 
 
+def beside_padding(groups: np.ndarray, width: int, is_left: bool) -> np.ndarray:
+    """Return the groups of `width` tokens, -1 for those that pad the others."""
+    padding = width - len(groups)
+    return np.pad(groups, (padding, 0) if is_left else (0, padding), constant_values=-1)
+
+
 def group_sums(tokens: Tensor, groups: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the sums of token vectors over the groups of each text.
 
     Parameters
     ----------
     tokens : Tensor of shape (n, n_tokens, width)
-    groups : sequence of n ndarrays of int
+    groups : sequence of n ndarrays of shape (n_tokens,)
         The group of each token, from 0 on; -1 for tokens that count for nothing.
-        Padding behind the last of them counts for nothing.
 
     Returns
     -------

