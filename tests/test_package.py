@@ -57,6 +57,7 @@ def test_importing_skclif_is_cheap():
     [
         *("SentenceEmbedder", "datasets", "metrics", "InfluenceResult"),
         *("EditSuggestions", "compare_baselines", "make_text_pipeline"),
+        "ConceptEncoder",
     ],
 )
 def test_names_that_need_no_torch_load_none(name):

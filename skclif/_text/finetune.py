@@ -381,20 +381,20 @@ class ConceptEncoder(
             own = annotations.weights * weights[:, None]
             sizes = [1 if known is None else len(known) for known in schema.classes]
         counted = np.flatnonzero(weights)
-        classes, labels = np.unique(y, return_inverse=True)
-        if len(np.unique(labels[counted])) < 2:
+        classes, labels = np.unique(y[counted], return_inverse=True)
+        if len(classes) < 2:
             with_weight = " with weight" if len(counted) < len(texts) else ""
             raise ValueError(
                 f"y needs at least 2 classes, but the {how_many(len(counted), 'row')}"
-                f"{with_weight} have {sorted(set(y[counted].tolist()))}."
+                f"{with_weight} have only one class: {classes.tolist()[0]!r}."
             )
+        weights = np.column_stack([weights, np.where(np.isnan(codes), 0.0, own)])
         return _Rows(
             texts,
-            labels,
             counted,
             (len(classes), *sizes),
-            np.column_stack([labels, codes]),
-            np.column_stack([weights, np.where(np.isnan(codes), 0.0, own)]),
+            np.column_stack([labels, codes[counted]]),
+            weights[counted],
         )
 
     def _train(self, rows: _Rows, out_of_fold: bool) -> np.ndarray | None:
@@ -478,9 +478,7 @@ class ConceptEncoder(
             is_ours = isinstance(error, MemoryError) and str(error)
             of_torch = isinstance(error, torch.OutOfMemoryError)
             on_cpu = "DefaultCPUAllocator" in str(error)
-            if is_ours or not (
-                of_torch or on_cpu or isinstance(error, MemoryError)
-            ):
+            if is_ours or not (of_torch or on_cpu or isinstance(error, MemoryError)):
                 raise
             raise MemoryError(
                 f"Training ran out of memory on device={self.device!r}. Lower "
@@ -507,20 +505,18 @@ class _Rows(NamedTuple):
     Attributes
     ----------
     texts : list of str
-    labels : ndarray of shape (n_samples,)
-        Codes.
+        Of all rows.
     counted : ndarray of int
-        The rows with weight.
+        The rows with weight; what follows is of them.
     sizes : tuple of int
         Number of values of the label and of each concept; 1 for numbers.
-    codes : ndarray of shape (n_samples, 1 + n_concepts)
+    codes : ndarray of shape (n_counted, 1 + n_concepts)
         NaN where not annotated.
-    weights : ndarray of shape (n_samples, 1 + n_concepts)
+    weights : ndarray of shape (n_counted, 1 + n_concepts)
         0 where not annotated.
     """
 
     texts: list[str]
-    labels: np.ndarray
     counted: np.ndarray
     sizes: tuple[int, ...]
     codes: np.ndarray
@@ -530,8 +526,7 @@ class _Rows(NamedTuple):
         """Return what heads learn of the rows with weight: means over rows are 1."""
         from .training import Targets
 
-        codes = self.codes[self.counted].copy()
-        weights = self.weights[self.counted].copy()
+        codes, weights = self.codes.copy(), self.weights.copy()
         for j, size in enumerate(self.sizes):
             known = weights[:, j] > 0
             # A constant has no loss: one value by name, or one number.
@@ -552,8 +547,8 @@ class _Parts:
     """Rows with weight in parts alike in labels; equal texts are in one part."""
 
     def __init__(self, rows: _Rows, rng: np.random.RandomState) -> None:
-        texts = np.array([rows.texts[row] for row in rows.counted], dtype=object)
-        self._labels = rows.labels[rows.counted]
+        texts = [rows.texts[row] for row in rows.counted]
+        self._labels = rows.codes[:, 0]
         places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         self._of_row = np.array([places[text] for text in texts])
         self._first = np.unique(self._of_row, return_index=True)[1]
@@ -598,9 +593,7 @@ class _Run:
 
     def prepare(self) -> None:
         """Compute what all trainings share."""
-        with self._progress.stage(
-            "Reading texts", len(self._rows), "texts"
-        ) as advance:
+        with self._progress.stage("Reading texts", len(self._rows), "texts") as advance:
             self._layers.prepare(advance)
 
     def find_epochs(self, held_out: np.ndarray | None) -> int:

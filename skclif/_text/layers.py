@@ -7,6 +7,7 @@ fold, so that it is computed once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -113,7 +114,8 @@ class LastLayers:
     def n_bytes(self) -> int:
         """What this takes beside the model and a batch, about."""
         values = sum(parameter.numel() for parameter in self.parameters)
-        width = self.model[0].auto_model.config.hidden_size
+        transformer: Any = self.model[0]
+        width: int = transformer.auto_model.config.hidden_size
         kept = int(self._ends[-1]) * width if self._below else 0
         return 4 * (_COPIES * values + kept)
 
@@ -125,11 +127,8 @@ class LastLayers:
         hook = self._below[-1].register_forward_hook(self._keep_output)
         try:
             for rows in in_batches(range(len(self.lengths)), self.lengths, _BATCH_SIZE):
-                with torch.no_grad():
-                    try:
-                        self.model(self._padded(rows))
-                    except _EnoughError:
-                        pass
+                with torch.no_grad(), suppress(_EnoughError):
+                    self.model(self._padded(rows))
                 self._keep(rows)
                 advance(len(rows))
         finally:
@@ -249,9 +248,7 @@ def _tokenise(model: SentenceTransformer, texts: list[str]) -> _Tokens:
     return _Tokens(inputs, lengths, np.where(n_parts > 1, lengths, 0))
 
 
-def _padded_like(
-    model: SentenceTransformer, parts: list[torch.Tensor]
-) -> torch.Tensor:
+def _padded_like(model: SentenceTransformer, parts: list[torch.Tensor]) -> torch.Tensor:
     """Return outputs of several texts as one batch, padded where the tokenizer pads."""
     is_left = model.tokenizer.padding_side == "left"
     return torch.nn.utils.rnn.pad_sequence(

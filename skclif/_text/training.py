@@ -45,7 +45,7 @@ class Targets:
         codes = torch.as_tensor(self.codes[rows], device=scores.device)
         weights = torch.as_tensor(self.weights[rows], device=scores.device)
         total = scores.new_zeros(())
-        for j, own in enumerate(scores.split(self.sizes, dim=1)):
+        for j, own in enumerate(torch.split(scores, list(self.sizes), dim=1)):
             if self.sizes[j] == 1:
                 losses = (own[:, 0] - codes[:, j].to(own.dtype)) ** 2 / 2
             else:
@@ -126,7 +126,7 @@ def train(
         for batch in _shuffled(rows, layers.lengths, settings.batch_size, rng):
             loss = targets.loss(heads(layers.vectors(batch)), batch)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(layers.parameters, _LONGEST_GRADIENT)
             optimizer.step()
             schedule.step()

@@ -97,10 +97,22 @@ def _check_model(model: str | os.PathLike[str], folder: Path, trained_on: str) -
 
 
 def put_weights(model: SentenceTransformer, weights: Mapping[str, np.ndarray]) -> None:
-    """Put learned weights into a model."""
+    """Put learned weights into a model.
+
+    Raises
+    ------
+    ValueError
+        If they are not weights of this model.
+    """
     import torch
 
     parameters = dict(model.named_parameters())
+    for name, array in weights.items():
+        if name not in parameters or parameters[name].shape != array.shape:
+            raise ValueError(
+                f"The learned weights {name!r} of shape {array.shape} do not fit the "
+                "model. Load the file that the encoder was saved in, or fit again."
+            )
     with torch.no_grad():
         for name, array in weights.items():
             parameters[name].copy_(torch.from_numpy(np.array(array)))
