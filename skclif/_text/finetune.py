@@ -70,7 +70,7 @@ class ConceptEncoder(
     n_trainable_layers : int or None, default=3
         Number of layers that are trained, the last ones. None trains the whole model.
     epochs : int, default=4
-        Largest number of passes over the training rows.
+        Largest number of passes over the training rows, up to 1000.
     learning_rate : float, default=1e-4
         Of the layers, at its peak: it rises over the first tenth of the steps, then
         falls to 0. That of the heads is 20 times as large.
@@ -156,7 +156,7 @@ class ConceptEncoder(
     _parameter_constraints: dict[str, Any] = {
         "model": [str, os.PathLike],
         "n_trainable_layers": [Interval(Integral, 1, None, closed="left"), None],
-        "epochs": [Interval(Integral, 1, None, closed="left")],
+        "epochs": [Interval(Integral, 1, 1000, closed="both")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "concept_weight": [Interval(Real, 0, None, closed="left")],
@@ -244,7 +244,8 @@ class ConceptEncoder(
         ------
         TypeError, ValueError
             If texts, labels, annotations or weights cannot be used, if there are too
-            few different texts, or if the model has too few layers or needs a prompt.
+            few different texts, if the model has too few layers or needs a prompt, or
+            if `learning_rate` is so large that training diverges.
         OSError
             If the model cannot be found, downloaded or loaded.
         MemoryError

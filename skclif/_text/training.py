@@ -113,6 +113,11 @@ def train(
     -------
     n_epochs : int
         After which the loss on texts held out was least, or the last.
+
+    Raises
+    ------
+    ValueError
+        If the learning rate is so large that vectors are not finite.
     """
     layers.reset()
     rng = np.random.default_rng(seed)
@@ -139,6 +144,11 @@ def train(
             best, least = epoch + 1, loss_now
         if epoch + 1 - best >= settings.patience:
             break
+    if not np.isfinite(layers.embed(sample)).all():
+        raise ValueError(
+            f"Training diverged: learning_rate={settings.learning_rate:g} is too "
+            "large, and vectors are no numbers. Lower it."
+        )
     return max(best, 1)
 
 

@@ -40,6 +40,8 @@ from skclif.exceptions import (
     TruncatedTextWarning,
 )
 
+from .test_embedder import NOT_TEXTS
+
 N = 40
 NEW = ["cold soup", "the waiter was rude", "tasty food 5"]
 # Two computations of one text differ by the rounding of float32 only.
@@ -535,6 +537,15 @@ def test_the_command_predicts_with_an_encoder(pipe, reviews, tmp_path):
 # --- What it refuses ------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("method", ["fit", "fit_transform", "transform"])
+@pytest.mark.parametrize("case", NOT_TEXTS)
+def test_what_is_not_a_text_is_refused(fitted, case, method):
+    X, error, message = NOT_TEXTS[case]
+    arguments = [X] if method == "transform" else [X, ["a"]]
+    with pytest.raises(error, match=message):
+        getattr(fitted, method)(*arguments)
+
+
 @pytest.mark.parametrize(
     "params, given, message",
     [
@@ -573,6 +584,7 @@ def test_the_command_predicts_with_an_encoder(pipe, reviews, tmp_path):
             "Concept 'food' has no annotation that has weight",
         ),
         ({}, {"concepts": {"food": ["a"] * N}}, "concepts"),
+        ({"learning_rate": 1e30}, {}, r"diverged: learning_rate=1e\+30 is too large"),
         ({"device": "gpu"}, {}, "device='gpu' is not known"),
         (
             {"concept_kinds": {"a": "b"}},
