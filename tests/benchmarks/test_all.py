@@ -32,6 +32,7 @@ MARKS = {
     "baselines": [needs_model, pytest.mark.full],
     "compare": [needs_git, needs_model, pytest.mark.full],
     "embedding": [needs_model],
+    "encoder": [needs_model],
     "embedding_search": [needs_model],
 }
 
