@@ -244,8 +244,9 @@ class ConceptEncoder(
         ------
         TypeError, ValueError
             If texts, labels, annotations or weights cannot be used, if there are too
-            few different texts, if the model has too few layers or needs a prompt, or
-            if `learning_rate` is so large that training diverges.
+            few different texts, if the model has too few layers or needs a prompt, if
+            its last layers cannot be trained alone, or if `learning_rate` is so large
+            that training diverges.
         OSError
             If the model cannot be found, downloaded or loaded.
         MemoryError

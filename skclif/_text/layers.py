@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _BATCH_SIZE = 32  # of texts that are not trained on
+_COMPARED = 4  # texts, to see that the layers above need nothing but kept outputs
+_ROUNDING = 1e-3
 # What a trained value takes: itself, its gradient, two averages of the optimiser, and
 # the value that a training begins and one that it ended with.
 _COPIES = 6
@@ -120,10 +122,18 @@ class LastLayers:
         return 4 * (_COPIES * values + kept)
 
     def prepare(self, advance: Callable[[int], object]) -> None:
-        """Compute the outputs of the layers below, which every training shares."""
+        """Compute the outputs of the layers below, which every training shares.
+
+        Raises
+        ------
+        ValueError
+            If the layers above need more than these outputs.
+        """
         if not self._below:
             advance(len(self.lengths))
             return
+        some = list(range(min(_COMPARED, len(self.lengths))))
+        expected = self.embed(some)
         hook = self._below[-1].register_forward_hook(self._keep_output)
         try:
             for rows in in_batches(range(len(self.lengths)), self.lengths, _BATCH_SIZE):
@@ -136,6 +146,22 @@ class LastLayers:
         for layer in self._below:
             layer.forward = self._pass_on
         self._below[-1].forward = self._recall
+        self._check(some, expected)
+
+    def _check(self, rows: list[int], expected: np.ndarray) -> None:
+        """Compare vectors by kept outputs with those of the whole model."""
+        failed: Exception | None = None
+        try:
+            found = self.embed(rows)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            failed = error
+        tolerance = _ROUNDING * np.abs(expected).max()
+        if failed or not np.allclose(found, expected, rtol=0, atol=tolerance):
+            raise ValueError(
+                "The layers of this model cannot be trained apart from those below: "
+                "they need more than their output. Use n_trainable_layers=None, or "
+                "another model."
+            ) from failed
 
     def reset(self) -> None:
         """Give the layers the weights that they had at the beginning."""
@@ -155,11 +181,8 @@ class LastLayers:
     def vectors(self, rows: Sequence[int]) -> torch.Tensor:
         """Return the vectors of some texts, to be trained on."""
         if self._kept is not None:
-            parts = [
-                self._kept[self._ends[row] : self._ends[row + 1]].to(self.device)
-                for row in rows
-            ]
-            self._batch = _padded_like(self.model, parts)
+            parts = [self._kept[self._ends[row] : self._ends[row + 1]] for row in rows]
+            self._batch = _padded_like(self.model, parts).to(self.device)
         with torch.autocast(
             self.device.type,
             getattr(torch, self.dtype),

@@ -200,6 +200,24 @@ def test_rows_and_annotations_of_weight_0_have_no_part(tiny_encoder, reviews):
     assert same_weights(by_weight, clone(encoder).fit(texts, y, concepts=masked))
 
 
+def test_rows_count_by_their_weight(tiny_encoder, reviews):
+    """A row of weight 2 counts twice; a constant for all rows says nothing."""
+    texts, y, concepts = reviews
+    encoder = make_encoder(tiny_encoder, batch_size=2 * N, epochs=3)
+    weights = np.arange(1, N + 1) % 2 + 1.0
+    rows = np.repeat(np.arange(N), weights.astype(int))
+    weighted = clone(encoder).fit(texts, y, weights * 7, concepts=concepts)
+    repeated = clone(encoder).fit(
+        [texts[row] for row in rows],
+        y[rows],
+        concepts=concepts.iloc[rows].reset_index(drop=True),
+    )
+    for name, array in weighted.weights_.items():
+        if "key.bias" not in name:  # no attention depends on it: rounding alone
+            np.testing.assert_allclose(repeated.weights_[name], array, atol=1e-3)
+    assert not same_weights(weighted, clone(encoder).fit(texts, y, concepts=concepts))
+
+
 def test_the_same_random_state_gives_the_same_weights(tiny_encoder, reviews, fitted):
     texts, y, concepts = reviews
     torch.manual_seed(3)
@@ -245,6 +263,18 @@ def test_kept_outputs_are_those_of_the_whole_model(tiny_encoder, n_layers, side)
         assert all(p.grad is not None for p in layers.parameters if p.numel() > 999)
     assert sum(counts) == 3
     np.testing.assert_allclose(model.encode(texts), expected, **CLOSE)  # whole again
+
+
+@pytest.mark.parametrize("error", [None, IndexError("tuple index out of range")])
+def test_layers_that_need_more_are_refused(tiny_encoder, monkeypatch, error):
+    def recall(self, *inputs, **options):
+        if error is not None:
+            raise error
+        return torch.zeros_like(self._batch)
+
+    monkeypatch.setattr(LastLayers, "_recall", recall)
+    with pytest.raises(ValueError, match="cannot be trained apart .*n_trainable_laye"):
+        make_encoder(tiny_encoder).fit(["good", "bad"], [1, 0])
 
 
 def test_the_loss_is_the_sum_of_weighted_losses():
