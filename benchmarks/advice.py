@@ -17,7 +17,6 @@ from sklearn.metrics import log_loss
 from skclif import (
     ConceptBottleneckClassifier,
     ConceptInfluenceExplainer,
-    SentenceEmbedder,
 )
 from skclif._explain.requests import check_groups
 from skclif._explain.suggestions.believed import TRUE, WRONG, believe
@@ -31,7 +30,7 @@ from skclif.datasets import make_concept_reviews
 from .noise import pollute_all
 from .results import BenchmarkParser, write_table
 from .suggestions import asked, retrained
-from .tasks import _CACHE, Part, load_task
+from .tasks import Part, embed, load_task
 
 TASKS = ["cebab-published", "yelp"]
 NOISES = [("none", 0.0), ("uniform", 0.1), ("uniform", 0.2)]
@@ -52,7 +51,7 @@ def parts_of(task, seed):
     if task != "reviews":
         return [load_task(task, part) for part in ("train", "dev", "test")]
     reviews = make_concept_reviews(3000, missing=0.2, random_state=seed)
-    X = SentenceEmbedder(cache_dir=_CACHE).transform(reviews.data).astype(np.float64)
+    X = embed(reviews.data)
     concepts = reviews.clean_concepts.mask(reviews.annotation_missing)
     y = reviews.clean_target.to_numpy()
     blocks = slice(0, 1800), slice(1800, 2400), slice(2400, 3000)

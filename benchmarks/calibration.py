@@ -16,13 +16,12 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from skclif import SentenceEmbedder
 from skclif.datasets import make_concept_reviews
 
 from .advice import ORDER, parts_of, trained
 from .noise import binned_gap
 from .results import BenchmarkParser, write_table
-from .tasks import _CACHE, Part
+from .tasks import Part, embed
 
 TASKS = ["cebab-published", "yelp", "reviews"]
 NOISES = [("none", 0.0)]
@@ -85,7 +84,7 @@ def little(what, n, seed):
     rng = np.random.default_rng(seed)
     if what == "reviews":
         reviews = make_concept_reviews(n, missing=0.1, random_state=seed)
-        X = SentenceEmbedder(cache_dir=_CACHE).transform(reviews.data)
+        X = embed(reviews.data)
         concepts = reviews.clean_concepts.mask(reviews.annotation_missing)
         return Part(reviews.data, X, reviews.clean_target.to_numpy(), concepts)
     X = rng.normal(size=(n, 30))

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from skclif import ConceptBottleneckClassifier, SentenceEmbedder
+from skclif import ConceptBottleneckClassifier
 from skclif.datasets import fetch_cebab
 from skclif.metrics import (
     cace,
@@ -26,7 +26,7 @@ from skclif.metrics import (
 )
 
 from .results import BenchmarkParser, write_table
-from .tasks import _CACHE
+from .tasks import embed
 
 DISTANCES = {"L2": "l2", "cosine": "cosine", "norm difference": "norm_difference"}
 SCORES = [*DISTANCES, "order-faithfulness"]
@@ -67,9 +67,9 @@ def load(part, source):
     if source == "generated":
         return generate(part)
     bunch = fetch_cebab(part)
-    X = SentenceEmbedder(cache_dir=_CACHE).transform(bunch.data)
+    X = embed(bunch.data)
     return Versions(
-        X=X.astype(np.float64),
+        X=X,
         y=bunch.target.to_numpy(),
         concepts=bunch.concepts.reset_index(drop=True),
         groups=bunch.metadata["original_id"].to_numpy(),

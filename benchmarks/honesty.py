@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from skclif import ConceptBottleneckClassifier, SentenceEmbedder
+from skclif import ConceptBottleneckClassifier
 from skclif._inputs.indicators import Indicators
 from skclif.datasets import fetch_cebab, make_concept_reviews
 from skclif.metrics import bottleneck_report
 
 from .results import BenchmarkParser, write_table
-from .tasks import _CACHE, load_task
+from .tasks import embed, load_task
 
 SETS = [
     ("cebab-masked", 4),
@@ -151,7 +151,7 @@ def read_set(name, n_concepts):
     """Return training and held-out rows, and the groups of the latter."""
     if name == "make_concept_reviews":
         reviews = make_concept_reviews(2000, random_state=0)
-        X = SentenceEmbedder(cache_dir=_CACHE).transform(reviews.data).astype(float)
+        X = embed(reviews.data)
         y = reviews.target.to_numpy()
         halves = slice(0, 1000), slice(1000, 2000)
         return [(X[h], y[h], reviews.concepts[h]) for h in halves], None

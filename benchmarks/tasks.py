@@ -45,13 +45,26 @@ class Part:
     concepts: pd.DataFrame
 
 
-def load_task(name: str, part: str, n_concepts: int = 10) -> Part:
-    """Return the "train", "dev" or "test" part of a task, embedded with MiniLM."""
+def load_task(name: str, part: str, n_concepts: int = 10, **how) -> Part:
+    """Return the "train", "dev" or "test" part of a task, embedded by `embed`.
+
+    `how` says how texts are embedded, if not as always.
+    """
     if name == "generated":
         return _generate(part, n_concepts)
     texts, y, concepts = read_task(name, part, n_concepts)
-    X = SentenceEmbedder(cache_dir=_CACHE).transform(texts)
-    return Part(texts, X.astype(np.float64), np.asarray(y), concepts)
+    return Part(texts, embed(texts, **how), np.asarray(y), concepts)
+
+
+def embed(texts, **how):
+    """Return vectors in float64, stored: by default those that MiniLM itself gives.
+
+    `SentenceEmbedder` reads other layers by default. Tables of influence, noise and
+    repair keep the vectors that they began with, so that they can be compared over
+    time; `python -m benchmarks.readout` compares the vectors.
+    """
+    how = {"layers": None} | how
+    return SentenceEmbedder(cache_dir=_CACHE, **how).transform(texts).astype(float)
 
 
 def read_task(

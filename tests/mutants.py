@@ -1100,8 +1100,8 @@ MUTANTS = [
     ),
     Mutant(
         "_text",
-        "[model, self.dtype, self.long_text, *more]",
-        "[model, self.dtype, *more]",
+        "            self.long_text,\n        ]",
+        "        ]",
         "vectors of whole texts and of their beginnings have other keys",
     ),
     Mutant(
