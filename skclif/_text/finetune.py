@@ -39,6 +39,8 @@ from .tuned import TunedEmbedder, write_model
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 
 if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
     from .layers import LastLayers
     from .training import Targets
 
@@ -411,15 +413,9 @@ class ConceptEncoder(
             n_parts = round(1 / self.validation_fraction)
             held_out = apart.deal(n_parts, "validation_fraction") == 0
         folds = apart.deal(self.n_splits, "n_splits") if out_of_fold else None
-        device = resolve_device(self.device)
-        dtype = resolve_precision(self.dtype, device.type, self.device)
         folder = find_model(self.model, self.verbose)
-        model = load_model(folder, device, "float32", self.verbose)
-        if not Encoder(model).reads_tokens:
-            raise ValueError(
-                f"model={str(self.model)!r} cannot be fine-tuned: it has no fast "
-                "tokenizer, or puts a prompt before each text. Use another model."
-            )
+        model = self._load(folder)
+        dtype = resolve_precision(self.dtype, model.device.type, self.device)
         texts = [rows.texts[row] for row in rows.counted]
         with (
             self._memory(),
@@ -434,14 +430,28 @@ class ConceptEncoder(
             self.weights_ = {n: w.cpu().numpy() for n, w in layers.weights().items()}
             self.model_fingerprint_ = fingerprint(model_files(folder))
             self._n_features_out = own.shape[1]
-            vectors = None if folds is None else run.out_of_fold(folds, own)
-        if vectors is None:
-            return None
-        found = np.empty((len(rows.texts), own.shape[1]), np.float32)
+            if folds is None:
+                return None
+            return self._in_place(rows, run.out_of_fold(folds, own))
+
+    def _load(self, folder: Path) -> SentenceTransformer:
+        """Return the model that is trained, if it can be."""
+        device = resolve_device(self.device)
+        model = load_model(folder, device, "float32", self.verbose)
+        if not Encoder(model).reads_tokens:
+            raise ValueError(
+                f"model={str(self.model)!r} cannot be fine-tuned: it has no fast "
+                "tokenizer, or puts a prompt before each text. Use another model."
+            )
+        return model
+
+    def _in_place(self, rows: _Rows, vectors: np.ndarray) -> np.ndarray:
+        """Return vectors of all rows, given those of the rows with weight."""
+        found = np.empty((len(rows.texts), vectors.shape[1]), np.float32)
         found[rows.counted] = vectors
-        unseen = np.setdiff1d(np.arange(len(rows.texts)), rows.counted)
-        if len(unseen):
-            found[unseen] = self.transform([rows.texts[row] for row in unseen])
+        others = np.setdiff1d(np.arange(len(rows.texts)), rows.counted)
+        if len(others):
+            found[others] = self.transform([rows.texts[row] for row in others])
         return found
 
     def _embedder(self) -> TunedEmbedder:
