@@ -146,7 +146,8 @@ def _one_of_each(audited, truth):
     annotated = annotated[~annotated["id"].isin(relabelled["id"])]
     annotated = annotated.drop_duplicates("id").iloc[:4].copy()
     taken = [*relabelled["id"], *annotated["id"]]
-    suggested = suggestions[~suggestions["id"].isin(taken)].iloc[:2].copy()
+    others = ~suggestions["id"].isin(taken) & (suggestions["kind"] != "drop")
+    suggested = suggestions[others].iloc[:2].copy()
     accepted = [relabelled.iloc[:2], annotated.iloc[:3], suggested]
     for table in accepted:
         table["decision"] = ["accept", "Yes", " y ", "accepted"][: len(table)]
