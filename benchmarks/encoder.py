@@ -46,6 +46,7 @@ VARIANTS = {
     "frozen, default read-out": SentenceEmbedder(share_vectors=False),
     "out of fold": ConceptEncoder(),
     "out of fold, bfloat16": ConceptEncoder(dtype="auto"),
+    "out of fold, concept_weight=20": ConceptEncoder(concept_weight=20),
     "in sample, stopped early": ConceptEncoder(n_splits=None),
     "in sample, 1 layer, stopped early": ConceptEncoder(
         n_splits=None, n_trainable_layers=1
