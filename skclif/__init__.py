@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ._results.validation import ValidationDisplay, ValidationResult
     from ._results.word_evidence import WordEvidence
     from ._text.embedder import SentenceEmbedder
+    from ._text.finetune import ConceptEncoder
 
 __all__ = [
     "AuditReport",
@@ -41,6 +42,7 @@ __all__ = [
     "BaselineComparison",
     "ConceptBottleneckClassifier",
     "ConceptContributions",
+    "ConceptEncoder",
     "ConceptInfluenceExplainer",
     "DriftDisplay",
     "DriftReport",
@@ -73,6 +75,7 @@ _HOMES = {
     "BaselineComparison": "_results.baselines",
     "ConceptBottleneckClassifier": "_models.bottleneck",
     "ConceptContributions": "_results.contributions",
+    "ConceptEncoder": "_text.finetune",
     "ConceptInfluenceExplainer": "_explain.explainer",
     "DriftDisplay": "_results.drift_report",
     "DriftReport": "_results.drift_report",

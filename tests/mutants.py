@@ -1155,6 +1155,41 @@ MUTANTS = [
         "if False:\n            _check_encodable",
         "half a character is named by its row",
     ),
+    Mutant(
+        "_text",
+        "self._fit(self._rows[~is_own], 2, advance, n_epochs=self._n_epochs)",
+        "self._fit(self._rows, 2, advance, n_epochs=self._n_epochs)",
+        "vectors out of fold do not know their labels",
+        ("tests/text/test_finetune.py",),
+    ),
+    Mutant(
+        "_text",
+        "of_rows: np.ndarray = parts[self._of_row]",
+        "of_rows: np.ndarray = np.arange(len(self._of_row)) % n_parts",
+        "equal texts are in one part",
+        ("tests/text/test_finetune.py",),
+    ),
+    Mutant(
+        "_text",
+        'f"{self.trained_on} {self._digest}"',
+        "self.trained_on",
+        "vectors in a store are those of the learned weights",
+        ("tests/text/test_finetune.py",),
+    ),
+    Mutant(
+        "_text",
+        "weights[:, 0] /= weights[:, 0].mean()",
+        "weights[:, 0] = 1",
+        "rows count by their weight",
+        ("tests/text/test_finetune.py",),
+    ),
+    Mutant(
+        "_text",
+        "if epoch + 1 - best >= settings.patience:",
+        "if False:",
+        "training stops when rows held out get worse",
+        ("tests/text/test_finetune.py",),
+    ),
     # --- cli --------------------------------------------------------------------------
     Mutant(
         "cli",

@@ -38,6 +38,7 @@ from skclif import (
     BaselineComparison,
     ConceptBottleneckClassifier,
     ConceptContributions,
+    ConceptEncoder,
     ConceptInfluenceExplainer,
     DriftDisplay,
     DriftReport,
@@ -1872,6 +1873,29 @@ PARAMETERS = {
         "share_vectors": FLAG,
         "verbose": VERBOSE,
     },
+    ConceptEncoder: {
+        "model": {"a text": "no such' is not on this machine"},
+        "n_trainable_layers": {
+            **dict.fromkeys(("None", "True")),
+            "huge": "n_trainable_layers=1.* is more than the layers of the model",
+        },
+        "epochs": ["True"],
+        "learning_rate": {
+            **dict.fromkeys(("a fraction", "True")),
+            "huge": r"Training diverged: learning_rate=1e\+30 is too large",
+        },
+        "batch_size": ("huge", "True"),
+        "concept_weight": ("zero", *NUMBER),
+        "concept_kinds": ("None", "a dict"),
+        "validation_fraction": ("None", "a fraction"),
+        "patience": ("huge", "True"),
+        "n_splits": {"None": None, "huge": "X has 4 different texts .* for n_splits"},
+        "dtype": {},
+        "device": {"a text": DEVICE},
+        "cache_dir": ("None", "a text"),
+        "random_state": ("None", "zero", "True"),
+        "verbose": VERBOSE,
+    },
     datasets.make_concept_reviews: {
         "n_samples": FLAG,
         "label_noise": SHARE,
@@ -1978,6 +2002,10 @@ def call(tiny_encoder, tmp_path_factory):
             return owner(**{**inner, **parameters}).fit(X, Y).predict_proba(X)
         if owner is SentenceEmbedder:
             return owner(**{"model": tiny_encoder, **parameters}).transform(["soup"])
+        if owner is ConceptEncoder:
+            inner = {"model": tiny_encoder, "n_trainable_layers": 1, "n_splits": 2}
+            inner |= {"epochs": 1, "validation_fraction": None, "random_state": 0}
+            return owner(**{**inner, **parameters}).fit_transform(TEXTS, [0, 1, 0, 1])
         if owner is datasets.load_reviews:
             return owner(**{"path": reviews, **parameters}).frame
         if owner is datasets.make_concept_reviews:
@@ -2405,6 +2433,11 @@ def test_an_interrupted_fit_changes_nothing():
 # Public methods that take no data: scikit-learn's own, tested there.
 NO_DATA = {"get_params", "set_params", "set_output", "get_metadata_routing"}
 ELSEWHERE = {
+    ("ConceptEncoder", "fit"): "tests/text/test_finetune.py",
+    ("ConceptEncoder", "transform"): "tests/text/test_finetune.py",
+    ("ConceptEncoder", "fit_transform"): "tests/text/test_finetune.py",
+    ("ConceptEncoder", "save_encoder"): "tests/text/test_finetune.py",
+    ("ConceptEncoder", "get_feature_names_out"): "takes names and ignores them",
     ("SentenceEmbedder", "fit"): "tests/text/test_embedder.py, NOT_TEXTS",
     ("SentenceEmbedder", "transform"): "tests/text/test_embedder.py, NOT_TEXTS",
     ("SentenceEmbedder", "fit_transform"): "tests/text/test_embedder.py, NOT_TEXTS",

@@ -24,6 +24,7 @@ from sklearn.utils.estimator_checks import (
 
 from skclif import (
     ConceptBottleneckClassifier,
+    ConceptEncoder,
     ConceptInfluenceExplainer,
     InfluenceReweighter,
     SentenceEmbedder,
@@ -59,8 +60,8 @@ NUMERIC = [
     ),
 ]
 # A text transformer's tags leave out every check but cloning;
-# tests/text/test_embedder.py holds its contract.
-PUBLIC = [*NUMERIC, SentenceEmbedder()]
+# tests/text/test_embedder.py and test_finetune.py hold its contract.
+PUBLIC = [*NUMERIC, SentenceEmbedder(), ConceptEncoder()]
 OTHERS = [estimator for estimator in REWEIGHTERS if estimator not in USUAL]
 LEFT_OUT = [
     check_all_zero_sample_weights_error,
@@ -121,6 +122,6 @@ def test_checks_that_check_estimator_leaves_out(estimator, check):
         assert not any("fitted without feature names" in m for m in messages)
 
 
-@pytest.mark.parametrize("estimator", [SentenceEmbedder()], ids=repr)
+@pytest.mark.parametrize("estimator", [SentenceEmbedder(), ConceptEncoder()], ids=repr)
 def test_parameters_of_text_estimators_are_validated(estimator):
     check_param_validation(type(estimator).__name__, estimator)

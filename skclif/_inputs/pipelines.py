@@ -83,8 +83,8 @@ def fit_parts(
     """Fit a clone of an estimator; return it and the features its final step saw.
 
     The final step gets `params` directly, and labels in their order if it reads one.
-    With metadata routing enabled, leading steps get the parameters that they request. A
-    frozen step is not fitted.
+    Leading steps get the parameters that they request, see `fit_leading`. A frozen step
+    is not fitted.
     """
     params = {name: value for name, value in params.items() if value is not None}
     estimator = clone(estimator)
@@ -101,7 +101,8 @@ def fit_parts(
 def fit_leading(estimator: Any, X: Any, y: Any, **params: Any) -> Any:
     """Fit all but the final step, in place; return the features for that step.
 
-    With metadata routing enabled, leading steps get the `params` that they request.
+    Leading steps get the `params` that they request: with metadata routing disabled,
+    the concepts, if they learn from them.
 
     Raises
     ------
@@ -218,9 +219,21 @@ def _inside(estimator: Any) -> Any:
 
 
 def _requested(leading: Pipeline, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata that leading steps ask for."""
-    if not _routing_enabled():
-        return {}
-    requests = get_routing_for_object(leading)
-    names = requests.consumes("fit_transform", params)
-    return {name: params[name] for name in names}
+    """Return the metadata that leading steps ask for, as their fit takes it.
+
+    With metadata routing disabled, a step gets what its class requests by default: the
+    concepts, if it learns from them.
+    """
+    if _routing_enabled():
+        requests = get_routing_for_object(leading)
+        names = requests.consumes("fit_transform", params)
+        return {name: params[name] for name in names}
+    asked: dict[str, Any] = {}
+    for name, step in leading.steps:
+        if isinstance(step, Pipeline):
+            own = _requested(step, params)
+        else:
+            names = get_routing_for_object(step).consumes("fit_transform", params)
+            own = {name: params[name] for name in names}
+        asked |= {f"{name}__{key}": value for key, value in own.items()}
+    return asked

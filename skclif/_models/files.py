@@ -18,13 +18,17 @@ from .._inputs.annotations import ConceptSchema, n_activations
 from .._storage.containers import pack, unpack
 from .._storage.files import write_whole
 from .._text.embedder import SentenceEmbedder
+from .._text.finetune import ConceptEncoder
 from .._text.weights import find_model, fingerprint, model_files
 from ..exceptions import ModelFileError
 from .bottleneck import UNORDERED, ConceptBottleneckClassifier
+from .encoders import put_together, take_apart
 from .label_heads import read_constraints
 
 FORMAT_VERSION = 2
-_READABLE = (1, FORMAT_VERSION)
+# Of files with an encoder that was trained, which older versions would leave out.
+_WITH_ENCODER = 3
+_READABLE = (1, FORMAT_VERSION, _WITH_ENCODER)
 _DTYPES = {"str": str, "int": np.int64, "uint": np.uint64, "float": np.float64}
 _DTYPES |= {"bool": bool}
 _KINDS = {"U": "str", "i": "int", "u": "uint", "f": "float", "b": "bool"}
@@ -49,11 +53,39 @@ class StoredModel:
         fingerprint of the files of its model. None if the classifier takes features.
     skclif_version : str
         The version of skclif that wrote the file.
+    encoder : ConceptEncoder or None
+        The fitted encoder before the classifier, if there is one; then `embedder` is
+        None.
+    encoder_place : dict or None
+        Where the model was that the encoder was trained from, and the fingerprint of
+        its files.
     """
 
     classifier: ConceptBottleneckClassifier
     embedder: dict[str, Any] | None
     skclif_version: str
+    encoder: ConceptEncoder | None = None
+    encoder_place: dict[str, Any] | None = None
+
+    def transformer(
+        self, model: str | os.PathLike[str] | None = None, **params: Any
+    ) -> SentenceEmbedder | ConceptEncoder | None:
+        """Return what embeds texts for the classifier, after a check of its files.
+
+        Parameters
+        ----------
+        model : str or path-like, default=None
+            Name or folder of the embedding model. None is the name in the file.
+        **params
+            Other parameters, such as `device` and `verbose`.
+        """
+        if self.encoder is not None:
+            assert self.encoder_place is not None
+            place = _checked_place(self.encoder_place, model)
+            return self.encoder.set_params(model=place, **params)
+        if self.embedder is not None:
+            return embedder_of(self.embedder, model, **params)
+        return None
 
 
 def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -62,8 +94,8 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator : ConceptBottleneckClassifier or Pipeline
-        A fitted classifier, or a fitted pipeline of a :class:`SentenceEmbedder` and a
-        classifier.
+        A fitted classifier, or a fitted pipeline of a :class:`SentenceEmbedder` or a
+        :class:`ConceptEncoder` and a classifier.
     path : str or path-like
         The file. An existing file is replaced as a whole.
 
@@ -83,7 +115,8 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
     -----
     The file has the format safetensors: the arrays of the model, and a header in JSON.
     It keeps the parameters of an embedder and the SHA-256 of its model's files, but not
-    its weights. It does not keep `device`.
+    its weights. Of a :class:`ConceptEncoder` it keeps the weights that were learned,
+    and those of the model below them not. It does not keep `device`.
 
     Examples
     --------
@@ -103,15 +136,19 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
         embedder, classifier = estimator[0], estimator[1]
     # What a subclass adds would be lost.
     if type(classifier) is not ConceptBottleneckClassifier or not isinstance(
-        embedder, SentenceEmbedder | None
+        embedder, SentenceEmbedder | ConceptEncoder | None
     ):
         raise TypeError(
             "save_model takes a ConceptBottleneckClassifier, or a pipeline of a "
-            "SentenceEmbedder and a ConceptBottleneckClassifier, got "
-            f"{_in_words(estimator)}"
+            "SentenceEmbedder or a ConceptEncoder and a ConceptBottleneckClassifier, "
+            f"got {_in_words(estimator)}"
         )
-    about = None if embedder is None else describe_embedder(embedder)
-    write_whole(Path(path), model_bytes(classifier, about))
+    if isinstance(embedder, ConceptEncoder):
+        content = model_bytes(classifier, encoder=embedder)
+    else:
+        about = None if embedder is None else describe_embedder(embedder)
+        content = model_bytes(classifier, about)
+    write_whole(Path(path), content)
 
 
 save_model.__module__ = "skclif"
@@ -166,14 +203,15 @@ def load_model(
     save_model : Save a model.
     """
     stored = read_model(path)
-    if stored.embedder is None:
+    transformer = stored.transformer(model)
+    if transformer is None:
         if model is not None:
             raise ModelFileError(
                 f"{path} holds a model of features, without an embedder; leave out "
                 "model=."
             )
         return stored.classifier
-    return make_pipeline(embedder_of(stored.embedder, model), stored.classifier)
+    return make_pipeline(transformer, stored.classifier)
 
 
 load_model.__module__ = "skclif"
@@ -211,24 +249,33 @@ def embedder_of(
         Other parameters of :class:`SentenceEmbedder`.
     """
     known = _embedder_params(about)
-    known["model"] = about["model"] if model is None else model
-    if model is None and about["is_folder"] and not Path(known["model"]).is_dir():
-        raise OSError(
-            f"The embedding model {known['model']!r} is a folder that does not exist "
-            "here. Give its new place by model= (on the command line --model)."
-        )
-    folder = find_model(known["model"])
-    if fingerprint(model_files(folder)) != about["fingerprint"]:
-        raise ModelFileError(
-            f"The embedding model {str(known['model'])!r} is not the model that was "
-            "used before: its files differ, so every vector would differ. Give the "
-            "model that was used."
-        )
+    known["model"] = _checked_place(about, model)
     return SentenceEmbedder(**known, **params)
 
 
+def _checked_place(
+    about: dict[str, Any], model: str | os.PathLike[str] | None
+) -> str | os.PathLike[str]:
+    """Return name or folder of a model, if its files are those that were described."""
+    place = about["model"] if model is None else model
+    if model is None and about["is_folder"] and not Path(place).is_dir():
+        raise OSError(
+            f"The embedding model {place!r} is a folder that does not exist "
+            "here. Give its new place by model= (on the command line --model)."
+        )
+    if fingerprint(model_files(find_model(place))) != about["fingerprint"]:
+        raise ModelFileError(
+            f"The embedding model {str(place)!r} is not the model that was "
+            "used before: its files differ, so every vector would differ. Give the "
+            "model that was used."
+        )
+    return place
+
+
 def model_bytes(
-    classifier: ConceptBottleneckClassifier, embedder: dict[str, Any] | None = None
+    classifier: ConceptBottleneckClassifier,
+    embedder: dict[str, Any] | None = None,
+    encoder: ConceptEncoder | None = None,
 ) -> bytes:
     """Return the content of a model file."""
     check_is_fitted(classifier)
@@ -274,7 +321,10 @@ def model_bytes(
     if classifier.label_order_ is not None:
         about["label_order"] = _values(classifier.label_order_)["values"]
         about["monotonic_cst"] = _plain_constraints(classifier.monotonic_cst_)
-    return pack("model", FORMAT_VERSION, arrays, about)
+    if encoder is None:
+        return pack("model", FORMAT_VERSION, arrays, about)
+    learned, about["encoder"] = take_apart(encoder)
+    return pack("model", _WITH_ENCODER, arrays | learned, about)
 
 
 def read_model(path: str | os.PathLike[str]) -> StoredModel:
@@ -285,6 +335,10 @@ def read_model(path: str | os.PathLike[str]) -> StoredModel:
     try:
         if content.format_version == 1:
             _upgrade(arrays, about)
+        encoder = place = None
+        if content.format_version == _WITH_ENCODER:
+            place = about["encoder"]
+            encoder = put_together(arrays, place)
         classifier = _classifier(arrays, about)
         embedder = about["embedder"]
         if embedder is not None:
@@ -305,7 +359,7 @@ def read_model(path: str | os.PathLike[str]) -> StoredModel:
             f"{path} does not hold a model that can be used: its parts do not fit "
             f"({type(error).__name__}: {error})."
         ) from error
-    return StoredModel(classifier, embedder, content.skclif_version)
+    return StoredModel(classifier, embedder, content.skclif_version, encoder, place)
 
 
 def _upgrade(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:

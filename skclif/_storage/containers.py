@@ -94,7 +94,7 @@ def unpack(path: Path, kind: str, *versions: int) -> Content:
     if found not in map(str, versions):
         raise ModelFileError(
             f"{path} has format version {found!r}; skclif {__version__} reads "
-            f"{' and '.join(map(str, versions))}. Read it with skclif "
+            f"{_in_words(versions)}. Read it with skclif "
             f"{header.get('skclif_version')!r}, which wrote it."
         )
     try:
@@ -107,6 +107,12 @@ def unpack(path: Path, kind: str, *versions: int) -> Content:
     if not intact or not isinstance(about, dict):
         raise _damaged(path, "what is read is not what was stored")
     return Content(arrays, about, int(found), written_by)
+
+
+def _in_words(versions: tuple[int, ...]) -> str:
+    """Return numbers as "1", "1 and 2" or "1, 2 and 3"."""
+    *others, last = map(str, versions)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _header(path: Path, content: bytes) -> dict[str, str]:

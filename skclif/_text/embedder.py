@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from multiprocessing import current_process
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,7 @@ class SentenceEmbedder(
 
     # A model, and how many values its vectors have where that is known.
     _width: tuple[str | os.PathLike[str], int | None]
+    _if_cut = "Use long_text='mean' to embed such texts in chunks."
 
     def __init__(
         self,
@@ -270,7 +272,7 @@ class SentenceEmbedder(
         if len(distinct) < len(texts):
             rows = [distinct[text] for text in texts]
             vectors, limits = vectors[rows], limits[rows]
-        _warn_truncated(limits)
+        warn_truncated(limits, self._if_cut)
         return unit_length(vectors) if self.normalize else vectors
 
     def _check_options(self) -> None:
@@ -365,7 +367,7 @@ class SentenceEmbedder(
     def _keys(self, texts: list[str], kind: str | None = None) -> list[bytes]:
         """Return the keys of vectors in the store, or in memory by kind of device."""
         context = [
-            fingerprint(model_files(find_model(self.model, self.verbose))),
+            self._fingerprint(find_model(self.model, self.verbose)),
             self._precision(kind or self.device),
             self.long_text,
         ]
@@ -397,13 +399,13 @@ class SentenceEmbedder(
         folder = find_model(self.model, self.verbose)
         # Clones that share vectors compute in turn, so they can share weights too.
         sharing = self.share_vectors and self.cache_dir is None
-        key = (model_files(folder), self.device, self.dtype, sharing)
+        key = (self._identity(folder), self.device, self.dtype, sharing)
         if self.__dict__.get("_loaded", (None,))[0] != key:
             device = resolve_device(self.device)
             dtype = self._precision(device.type)
             encoder = SHARED.encoders.get(key) if sharing else None
             if encoder is None:
-                encoder = Encoder(load_model(folder, device, dtype, self.verbose))
+                encoder = self._load(folder, device, dtype)
             if sharing:
                 SHARED.encoders[key] = encoder
             self._loaded = (key, encoder)
@@ -441,7 +443,7 @@ class SentenceEmbedder(
                     limits[row] = limit or 0
                     yield row, self._scaled(words), limit
                 advance(len(block))
-        _warn_truncated(limits)
+        warn_truncated(limits, self._if_cut)
 
     def _why_no_words(self) -> str:
         """Return why a vector is no sum over words, and what to do; "" if it is one."""
@@ -473,6 +475,17 @@ class SentenceEmbedder(
         if not self.normalize or length == 0:
             return words
         return replace(words, vectors=words.vectors / length, rest=words.rest / length)
+
+    def _fingerprint(self, folder: Path) -> str:
+        """Return what tells vectors of this model from those of any other."""
+        return fingerprint(model_files(folder))
+
+    def _identity(self, folder: Path) -> object:
+        """Return what tells this model from others in memory, found without a hash."""
+        return model_files(folder)
+
+    def _load(self, folder: Path, device: Any, dtype: str) -> Encoder:
+        return Encoder(load_model(folder, device, dtype, self.verbose))
 
     def _count_features(self) -> int:
         with SHARED.computing:  # another clone may use the same weights
@@ -552,14 +565,14 @@ def _warn_of_processes(n_texts: int) -> None:
         )
 
 
-def _warn_truncated(limits: np.ndarray) -> None:
+def warn_truncated(limits: np.ndarray, advice: str) -> None:
+    """Warn of texts that were cut, at the limits that are not 0."""
     n_cut = np.count_nonzero(limits)
     if n_cut:
         warn_user(
             f"{n_cut} of {how_many(len(limits), 'text')} {is_or_are(int(n_cut))} "
             f"longer than the {limits.max()} tokens "
-            "that the model reads; the rest of them is ignored. Use long_text='mean' "
-            "to embed such texts in chunks.",
+            f"that the model reads; the rest of them is ignored. {advice}",
             TruncatedTextWarning,
         )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .._text.embedder import SentenceEmbedder
+    from .._text.finetune import ConceptEncoder
 
 
 class Console:
@@ -122,7 +123,10 @@ class Console:
 
 
 def embed(
-    console: Console, embedder: SentenceEmbedder, texts: np.ndarray, advice: str
+    console: Console,
+    embedder: SentenceEmbedder | ConceptEncoder,
+    texts: np.ndarray,
+    advice: str,
 ) -> tuple[np.ndarray, list[str]]:
     """Return the vectors of texts, and warnings about texts that were cut.
 
@@ -130,7 +134,7 @@ def embed(
     ----------
     console : Console
         Shows the warnings.
-    embedder : SentenceEmbedder
+    embedder : SentenceEmbedder or ConceptEncoder
     texts : ndarray of shape (n_texts,)
     advice : str
         What to tell users whose texts were cut, in place of the embedder's advice.

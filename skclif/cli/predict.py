@@ -60,13 +60,13 @@ def predict_command(
     with console.showing_warnings():
         from .._audit.folder import MODEL
         from .._audit.predictions import predicted_table
-        from .._models.files import embedder_of, read_model
+        from .._models.files import read_model
         from .._storage.cells import table_csv
         from .._storage.files import write_whole
         from ..exceptions import ModelFileError
 
         stored = read_model(model / MODEL if model.is_dir() else model)
-        if stored.embedder is None:
+        if stored.embedder is None and stored.encoder is None:
             raise ModelFileError(
                 f"{model} holds a model of features, without an embedder; use "
                 "skclif.load_model in Python."
@@ -74,10 +74,10 @@ def predict_command(
         console.stage("reading", f"Reading {file.name}")
         rows = read_reviews(file, how_read(columns), console)
         console.stage("embedding", f"Embedding {how_many(len(rows), 'text')}")
-        embedder = embedder_of(
-            stored.embedder, model_place, device=device, verbose=int(console.shows_bars)
+        embedder = stored.transformer(
+            model_place, device=device, verbose=int(console.shows_bars)
         )
-        assert rows.texts is not None
+        assert rows.texts is not None and embedder is not None
         X, _ = embed(console, embedder, rows.texts, _AS_AUDITED)
         rows = rows.embedded(X)
         table = predicted_table(

@@ -37,6 +37,7 @@ MARKS = {
     "compare": [needs_git, needs_model, pytest.mark.full],
     "embedders": [needs_model, needs_multilingual],
     "embedding": [needs_model],
+    "encoder": [needs_model],
     "embedding_search": [needs_model],
     "evidence": [needs_model],
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.feature_extraction.text import (
     CountVectorizer,
@@ -16,7 +16,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 
-from skclif import ConceptInfluenceExplainer, InfluenceReweighter
+from skclif import (
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    InfluenceReweighter,
+)
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = (X[:, 0] > 0.5).astype(int)
@@ -115,3 +119,33 @@ def test_a_vectoriser_that_reads_gaps_by_itself_gets_them():
     explainer = ConceptInfluenceExplainer(make_pipeline(step, LogisticRegression()))
     explainer.fit(with_gap(None), Y)
     assert "gap" in explainer.estimator_[0].vocabulary_
+
+
+class Asking(TransformerMixin, BaseEstimator):
+    """A step that learns from concepts, and says which it was given."""
+
+    __metadata_request__fit = {"concepts": True}
+
+    def fit(self, X, y=None, sample_weight=None, *, concepts=None):
+        self.concepts_, self.weights_ = concepts, sample_weight
+        return self
+
+    def transform(self, X):
+        return X
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("around", [ConceptInfluenceExplainer, InfluenceReweighter])
+def test_leading_steps_get_the_concepts_that_they_ask_for(around, nested):
+    leading = [StandardScaler(), Asking()]
+    leading = [make_pipeline(*leading)] if nested else leading
+    pipe = make_pipeline(*leading, ConceptBottleneckClassifier())
+    concepts = np.where(X[:, :1] > 0, "yes", "no")
+    extras = {"strength": 0} if around is InfluenceReweighter else {}
+    around_it = around(pipe, **extras)
+    fitted = around_it.fit(X, Y, np.ones(len(Y)), concepts=concepts).estimator_
+    step = fitted[0][1] if nested else fitted[1]
+    assert step.concepts_ is not None and np.array_equal(step.concepts_, concepts)
+    assert step.weights_ is None  # it was not asked for
+    step = clone(around_it).fit(X, Y).estimator_
+    assert (step[0][1] if nested else step[1]).concepts_ is None

@@ -329,7 +329,8 @@ _LAST = r"Save its last step, pipeline\[-1\]; .* for example with skops\."
 def test_other_estimators_are_refused(path, estimator, got):
     message = (
         "save_model takes a ConceptBottleneckClassifier, or a pipeline of a "
-        rf"SentenceEmbedder and a ConceptBottleneckClassifier, got {got}"
+        r"SentenceEmbedder or a ConceptEncoder and a ConceptBottleneckClassifier, got "
+        rf"{got}"
     )
     with pytest.raises(TypeError, match=message):
         save_model(estimator, path)
@@ -470,7 +471,7 @@ def test_other_kinds_and_versions(saved):
 def test_another_format_version_says_what_reads_it(saved):
     _repack(saved, lambda arrays, about: None, version=7)
     message = (
-        r"has format version '7'; skclif .+ reads 1 and 2\. Read it with skclif "
+        r"has format version '7'; skclif .+ reads 1, 2 and 3\. Read it with skclif "
         r"'0\..+', which wrote it"
     )
     with pytest.raises(ModelFileError, match=message):
