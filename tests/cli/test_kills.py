@@ -39,7 +39,7 @@ TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
 STORED = ("model.safetensors", "rows.safetensors")
 SAME = (*STORED, *TABLES)  # to be the same bytes
 LEFT_OVER = (".part", ".next", ".lock", "-journal")
-MANY = float(os.environ.get("SKCLIF_KILLS", "0.2"))
+MANY = float(os.environ.get("SKCLIF_KILLS", "0.12"))
 
 pytestmark = [
     pytest.mark.slow,
