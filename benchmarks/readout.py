@@ -34,10 +34,10 @@ READOUTS = {
     "0, the embeddings of tokens": {"layers": (0,)},
     "3": {"layers": (3,)},
     "6": {"layers": (6,)},
-    "3 to 6, maximum of sentences": {"pooling": "max"},
-    "3 to 6, top sentences": {"pooling": "top"},
-    "3 to 6, mean and maximum": {"pooling": ("mean", "max")},
-    "3 to 6, mean and top": {"pooling": ("mean", "top")},
+    "3 to 6, maximum of sentences": {"layers": "auto", "pooling": "max"},
+    "3 to 6, top sentences": {"layers": "auto", "pooling": "top"},
+    "3 to 6, mean and maximum": {"layers": "auto", "pooling": ("mean", "max")},
+    "3 to 6, mean and top": {"layers": "auto", "pooling": ("mean", "top")},
 }
 OF_TEST = [OWN, DEFAULT]
 COLUMNS = [

@@ -509,7 +509,16 @@ class SentenceEmbedder(
                 f"pooling={self.pooling!r} must be 'mean', 'max', 'top', or a sequence "
                 "of one or more of them."
             )
-        return layers, self.layer_pooling == "concat", pooling
+        concat = self.layer_pooling == "concat"
+        # Before any vector is looked up: stored ones would hide it.
+        if layers is None and (concat or pooling != ("mean",)):
+            raise ValueError(
+                f"layer_pooling={self.layer_pooling!r} and pooling={self.pooling!r} "
+                "say how layers are read, and layers=None takes the vectors as the "
+                "model gives them. Name the layers, e.g. layers=(-2, -1), or leave "
+                "both parameters out."
+            )
+        return layers, concat, pooling
 
     def _precision(self, device: str) -> str:
         """Return the precision on a device; it may be there, or not."""

@@ -71,10 +71,10 @@ class Encoder:
         if layers is None or (layers == "auto" and not self.averages_tokens):
             if concat or pooling != ("mean",):
                 raise ValueError(
-                    "layer_pooling and pooling say how layers are read, and the "
-                    "vectors of this model are taken as it gives them"
-                    f"{' (layers=None)' if layers is None else ''}. Name the layers, "
-                    "e.g. layers=(-2, -1), or leave both parameters out."
+                    "layer_pooling and pooling say how layers are read, and with "
+                    "layers='auto' the vectors of this model are taken as it gives "
+                    "them: it does not average its tokens. Name the layers, e.g. "
+                    "layers=(-2, -1), or leave both parameters out."
                 )
             return None
         if not self.reads_tokens:

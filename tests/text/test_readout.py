@@ -186,10 +186,19 @@ def test_layers_that_cannot_be_read(tiny_encoder, tmp_path):
         SentenceEmbedder(tiny_encoder, layers=(3,)).transform(TEXTS)
     with pytest.raises(ValueError, match=r"names the layer -4.*to -3"):
         SentenceEmbedder(tiny_encoder, layers=(-4,)).transform(TEXTS)
-    message = r"layer_pooling and pooling say .* \(layers=None\)"
+
+
+@pytest.mark.parametrize("how", [{"layer_pooling": "concat"}, {"pooling": "max"}])
+def test_pooling_without_layers_is_refused_where_vectors_are_stored_too(
+    tiny_encoder, tmp_path, how
+):
+    own = SentenceEmbedder(tiny_encoder, layers=None, cache_dir=tmp_path)
+    own.transform(TEXTS)
+    message = r"say how layers are read, and layers=None takes the vectors as the model"
     with pytest.raises(ValueError, match=message):
-        embedder = SentenceEmbedder(tiny_encoder, layers=None, layer_pooling="concat")
-        embedder.transform(TEXTS)
+        own.set_params(**how).transform(TEXTS)
+    with pytest.raises(ValueError, match=message):
+        own.fit(TEXTS)
 
 
 def test_layers_of_a_model_with_a_prompt(tiny_encoder, tmp_path):
