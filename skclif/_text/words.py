@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,9 +74,19 @@ def find_words(
             if word < len(begin):
                 end[word] = max(end[word], stop)
         words.append(index)
-    ends = [len(text[:stop].rstrip()) for stop in end]
+    ends = [
+        _end_of_marks(text, len(text[:stop].rstrip()), following)
+        for stop, following in zip(end, [*begin[1:], len(text)], strict=False)
+    ]
     spans = np.stack([begin, np.maximum(begin, ends)], axis=1) if len(begin) else None
     return np.empty((0, 2), dtype=int) if spans is None else spans.astype(int), words
+
+
+def _end_of_marks(text: str, end: int, limit: int) -> int:
+    """Return where what stands on the last letter ends, which tokenisers drop."""
+    while end < limit and unicodedata.category(text[end]).startswith("M"):
+        end += 1
+    return end
 
 
 def _starts_of_words(text: str, encodings: Sequence[Encoding]) -> list[list[int]]:

@@ -45,7 +45,7 @@ def test_parts_add_up_to_vectors(request, model, long_text, normalize, options):
         folder, long_text=long_text, normalize=normalize, batch_size=2, **options
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skclif._text.embedder._warn_truncated", lambda limits: None)
+        patch.setattr("skclif._text.embedder.warn_truncated", lambda *_: None)
         vectors = embedder.transform(TEXTS)
         found = {row: (words, limit) for row, words, limit in embedder._words(TEXTS)}
     assert sorted(found) == list(range(len(TEXTS)))
@@ -69,6 +69,15 @@ def test_words_are_those_that_people_see(tiny_encoder):
     assert words[1] == words[2] == []
     smile = "\N{SLIGHTLY SMILING FACE}"
     assert words[3] == [*("well-made", ",", "3.50", ";", "don't", "you", smile, "so")]
+
+
+def test_words_keep_the_marks_on_their_letters(tiny_encoder):
+    # Accents behind a letter, of which tokenisers drop many; a vowel sign; an emoji
+    # with what chooses its colours, and one of two parts.
+    text = "cafe\u0301, नमस्ते \u2764\ufe0f 👩\u200d🔧 so"
+    ((_, words, _),) = SentenceEmbedder(tiny_encoder)._words([text])
+    found = [text[a:b] for a, b in words.spans]
+    assert found == ["cafe\u0301", ",", "नमस्ते", "\u2764\ufe0f", "👩\u200d🔧", "so"]
 
 
 def test_models_that_do_not_average_are_refused(tiny_encoder, tmp_path):
