@@ -1617,6 +1617,13 @@ MUTANTS = [
         "browsers find marked words behind an emoji",
         ("tests/audit/test_marks.py",),
     ),
+    Mutant(
+        "_explain",
+        "partial(copy(self)._words,",
+        "partial(self._words,",
+        "words of an influence are those of the model that gave it",
+        ("tests/explain/test_words.py",),
+    ),
 ]
 
 

@@ -130,9 +130,18 @@ def _known(asked: _Asked, heads: FittedHeads) -> _Asked:
     """Return what is asked, without values that the model does not know."""
     path, value, rival = asked
     values = heads.classes if path == LABEL else heads.values[heads.names.index(path)]
-    is_latent = path == LABEL and heads.rules.is_latent(len(heads.classes))
-    if values is None or is_latent or value_code(values, value) is None:
+    if values is None or value_code(values, value) is None:
         return path, None, None
+    if path == LABEL and heads.rules.is_latent(len(heads.classes)):
+        return path, _threshold(value, rival, heads), None
     if value_code(values, rival) in (None, value_code(values, value)):
         return path, value, None
     return path, value, rival
+
+
+def _threshold(value: Any, rival: Any, heads: FittedHeads) -> Any:
+    """Return the lower of two labels: above it or not is what they differ in."""
+    order = list(heads.rules.order or heads.classes.tolist())
+    if rival not in order or value == rival:
+        return None
+    return min(value, rival, key=order.index)

@@ -481,7 +481,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             confirmed=answered.confirmed,
             training=self._training_frame(),
             explained=pd.DataFrame(explained),
-            _words=partial(self._words, solved, features, about, shares),
+            # Of the model and the rows as they are now: another fit replaces them.
+            _words=partial(copy(self)._words, solved, features, about, shares),
         )
 
     def evidence(

@@ -23,6 +23,7 @@ from .._inputs.annotations import plain_value, value_code
 from .._models.fitted import FittedHeads
 from .._results.word_evidence import WordEvidence
 from .._text.embedder import SentenceEmbedder, as_texts
+from .._text.finetune import ConceptEncoder
 from .suspects import LABEL
 
 # Steps that are linear but for a constant.
@@ -63,9 +64,9 @@ class WordReader:
             if not isinstance(step, _AFFINE):
                 known = ", ".join(kind.__name__ for kind in _AFFINE)
                 raise TypeError(
-                    f"{needed_for} needs steps that are linear after the "
-                    f"SentenceEmbedder, for which words keep their shares: {known}. "
-                    f"The pipeline has a {type(step).__name__}; leave it out."
+                    f"After the SentenceEmbedder, {needed_for} knows steps with "
+                    f"which words keep their shares: {known}. The pipeline has a "
+                    f"{type(step).__name__}; leave it out."
                 )
         return cls(embedder, steps)
 
@@ -214,11 +215,11 @@ def question(
             f"against={rival!r} needs value=: log-odds are of one value against "
             "another."
         )
-    if concept == LABEL:
-        return _label_question(heads, value, rival)
-    if concept not in heads.names:
+    if not isinstance(concept, str) or concept not in (LABEL, *heads.names):
         known = ", ".join(map(repr, [LABEL, *heads.names]))
         raise ValueError(f"concept={concept!r} is not known; use one of {known}.")
+    if concept == LABEL:
+        return _label_question(heads, value, rival)
     j = heads.names.index(concept)
     coef, intercept = heads.concept_coef[j], heads.concept_intercept[j]
     values = heads.values[j]
@@ -463,6 +464,12 @@ def _what_instead(step: Any) -> str:
             f"it begins with a {name}, whose features are words already: multiply "
             "them by the coefficients of the last step, and for training rows see "
             "influence(...).words(row)."
+        )
+    if isinstance(step, ConceptEncoder):
+        return (
+            f"it begins with a {name}, whose vectors are not split by words. Its "
+            "`save_encoder` writes a folder that a SentenceEmbedder reads; fit that to "
+            "other texts than those that the encoder has learned from."
         )
     return (
         f"it begins with a {name}. `contributions` of the last step says what each "

@@ -33,7 +33,7 @@ from .._results.suspects import (
 )
 from .._results.validation import ValidationResult
 from .._results.word_evidence import WordEvidence
-from .._results.words import how_many
+from .._results.words import how_many, is_or_are
 from .sheets import (
     CHIPS,
     HARM,
@@ -339,14 +339,20 @@ def _(result: WordEvidence) -> Sheet:
             " The label is not linear in words: these are the shares of the linear "
             "model that equals it at each text."
         )
-    note = Note(
-        f"{how} Full lines are for the value, dotted ones against it; each word has "
+    how += (
+        " Full lines are for the value, dotted ones against it; each marked word has "
         "its number as its title."
     )
+    n_cut = int((result.read < [len(text) for text in result.texts]).sum())
+    if n_cut:
+        how += (
+            f" {how_many(n_cut, 'text')} {is_or_are(n_cut)} longer than the model "
+            "reads, and words behind have no share."
+        )
     more = _more(len(result) - n_shown, "text", "to_frame()")
     caption = f"Words of {in_short(result.concept)}"
     tables = [Table(caption, heads, lines)]
-    return Sheet.of(repr(result), tables=tables, notes=[note], more=more)
+    return Sheet.of(repr(result), tables=tables, notes=[Note(how)], more=more)
 
 
 # --- Edits ----------------------------------------------------------------------------

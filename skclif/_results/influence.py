@@ -188,6 +188,7 @@ class InfluenceResult(Shown):
                 raise ValueError(
                     f"{name}={value!r} must be a position from 0 to {n - 1}."
                 )
+        frame = self._words(int(row), int(target), path)
         if path is not None and self.method != "first_order":
             raise ValueError(
                 f"path={path!r} can be split by words only to first order, and this "
@@ -195,7 +196,6 @@ class InfluenceResult(Shown):
                 "ConceptInfluenceExplainer(..., method='first_order'), or leave path "
                 "out: then a line says what is not first order."
             )
-        frame = self._words(int(row), int(target), path)
         shown = self._of_row(int(row), int(target))
         if self.method == "first_order" or shown is None:
             return frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def find_words(
     -------
     spans : ndarray of shape (n_words, 2)
         Where words begin and end, in characters. Tokens that stand for blanks alone
-        belong to the word before them.
+        belong to the word before them, or to the first.
     words : list of ndarray of shape (n_tokens,)
         For each part, the word of each token; n_words for tokens that the model adds.
     """
@@ -73,9 +74,19 @@ def find_words(
             if word < len(begin):
                 end[word] = max(end[word], stop)
         words.append(index)
-    ends = [len(text[:stop].rstrip()) for stop in end]
+    ends = [
+        _end_of_marks(text, len(text[:stop].rstrip()), following)
+        for stop, following in zip(end, [*begin[1:], len(text)], strict=False)
+    ]
     spans = np.stack([begin, np.maximum(begin, ends)], axis=1) if len(begin) else None
     return np.empty((0, 2), dtype=int) if spans is None else spans.astype(int), words
+
+
+def _end_of_marks(text: str, end: int, limit: int) -> int:
+    """Return where what stands on the last letter ends, which tokenisers drop."""
+    while end < limit and _is_mark(text[end]):
+        end += 1
+    return end
 
 
 def _starts_of_words(text: str, encodings: Sequence[Encoding]) -> list[list[int]]:
@@ -83,10 +94,10 @@ def _starts_of_words(text: str, encodings: Sequence[Encoding]) -> list[list[int]
     joined = [match.span() for match in _ONE_WORD.finditer(text)]
     first = [start for start, _ in joined]
     of_word: dict[int, int] = {}
-    last = 0
-    found = []
+    last: int | None = None
+    found: list[list[int | None]] = []
     for encoding in encodings:
-        own = []
+        own: list[int | None] = []
         for word, (start, end), is_added in zip(
             encoding.word_ids,
             encoding.offsets,
@@ -97,11 +108,27 @@ def _starts_of_words(text: str, encodings: Sequence[Encoding]) -> list[list[int]
                 own.append(-1)
                 continue
             start += len(text[start:end]) - len(text[start:end].lstrip())
-            if start < end:
+            if start < end and not (last is not None and _goes_on(text, start)):
                 last = start if word is None else of_word.setdefault(word, start)
                 place = int(np.searchsorted(first, last, side="right")) - 1
                 if place >= 0 and last < joined[place][1]:
                     last = joined[place][0]
             own.append(last)
         found.append(own)
-    return found
+    # Blanks before all words belong to the first.
+    known = [start for own in found for start in own if start is not None]
+    lead = min((start for start in known if start >= 0), default=0)
+    return [[lead if start is None else start for start in own] for own in found]
+
+
+def _goes_on(text: str, start: int) -> bool:
+    """Return whether a token is in the middle of a word: some cut at accents."""
+    before = text[max(start - 1, 0) : start]
+    if not before or before.isspace():
+        return False
+    return _is_mark(text[start]) or (_is_mark(before) and text[start].isalnum())
+
+
+def _is_mark(character: str) -> bool:
+    """Return whether a character stands on the letter before it, as accents do."""
+    return unicodedata.category(character).startswith("M")

@@ -146,7 +146,11 @@ def test_marks_of_other_heads(explain, reviews, tmp_path, params, paths):
     data = _data(explain(**params), reviews, tmp_path)
     found = set()
     for row in data["mistakes"]["rows"]:
-        found |= {mark["path"] for mark in (row["marks"] or {"of": []})["of"]}
+        of_row = (row["marks"] or {"of": []})["of"]
+        found |= {mark["path"] for mark in of_row}
+        if "label_head" in params:
+            lower = min(row["label"], row["predicted"])
+            assert of_row[-1]["value"] == f"above {lower}"
     for line in data["queues"]["suspects"]["lines"]:
         found |= {mark["path"] for mark in (line.get("marks") or {"of": []})["of"]}
     assert found == paths

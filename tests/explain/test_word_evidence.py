@@ -14,6 +14,7 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 
 from skclif import (
     ConceptBottleneckClassifier,
+    ConceptEncoder,
     ConceptInfluenceExplainer,
     SentenceEmbedder,
 )
@@ -250,6 +251,7 @@ def test_what_is_shown(fit):
     ("arguments", "match"),
     [
         ({"concept": "price"}, "concept='price' is not known; use one of 'label', 'fo"),
+        ({"concept": np.array(["food", "noise"])}, "concept=array.* is not known; us"),
         ({"concept": "same"}, "concept='same' has one value, 'one', whatever"),
         ({"concept": "food", "value": "ok"}, "value='ok' is no value of 'food'; known"),
         ({"concept": "label", "value": 7}, "value=7 is no value of 'label'; known val"),
@@ -299,6 +301,8 @@ def test_pipelines_that_are_not_exact_are_refused(fit, tiny_encoder, annotations
     columns = ConceptInfluenceExplainer(columns).fit(frame, y)
     with pytest.raises(TypeError, match="begins with a ColumnTransformer. `contributi"):
         columns.evidence(frame, concept="label")
+    with pytest.raises(TypeError, match="a ConceptEncoder, whose vectors are not sp"):
+        WordReader.of(make_pipeline(ConceptEncoder(), LogisticRegression()), "evidence")
     alone = ConceptInfluenceExplainer(LogisticRegression()).fit(np.eye(6), [0, 1] * 3)
     with pytest.raises(TypeError, match="the estimator reads features. Put a Sentence"):
         alone.evidence(NEW, concept="label")

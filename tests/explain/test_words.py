@@ -160,6 +160,15 @@ def test_what_is_refused(reviews):
         loaded.words(0)
 
 
+def test_a_result_is_of_the_model_that_gave_it(reviews):
+    texts, y, concepts = reviews
+    explainer = _explainer(reviews)
+    result = explainer.influence(texts[:2], y[:2])
+    before = result.words(9)
+    explainer.fit(texts[::-1], y[::-1], concepts=concepts[::-1])
+    pd.testing.assert_frame_equal(result.words(9), before)
+
+
 # --- Words of texts that an embedder reads --------------------------------------------
 
 _TEXTS = [
@@ -269,6 +278,8 @@ def test_paths_that_words_do_not_share_are_refused(tiny_encoder, reviews):
         result = explainer.influence(_TEXTS[:2], y[:2])
         with pytest.raises(ValueError, match=f"this result is by {method}, which is"):
             result.words(0, path="food")
+        with pytest.raises(ValueError, match="path='price' is not known; use one of"):
+            result.words(0, path="price")
     pipeline = make_pipeline(
         SentenceEmbedder(tiny_encoder, pooling="top"), ConceptBottleneckClassifier()
     )
@@ -280,7 +291,7 @@ def test_paths_that_words_do_not_share_are_refused(tiny_encoder, reviews):
         SentenceEmbedder(tiny_encoder), Normalizer(), LogisticRegression()
     )
     result = ConceptInfluenceExplainer(pipeline).fit(_TEXTS, y).influence(_TEXTS[:1])
-    with pytest.raises(TypeError, match="words needs steps that are linear after the"):
+    with pytest.raises(TypeError, match="SentenceEmbedder, words knows steps with"):
         result.words(0)
     # A vectoriser's words have paths, too.
     texts, y, _ = reviews

@@ -188,6 +188,42 @@ def test_words_are_marked_for_what_is_chosen(visit, file, data):
     assert pane.locator(".shares").count() == 0
 
 
+def test_marks_of_folded_texts_amounts_and_unmarked_lines_say_so(
+    visit, file, data, tmp_path
+):
+    rows = data["mistakes"]["rows"]
+    text = "good soup " * 100 + "bad"
+    of = {"path": "price", "value": None, "against": None, "linear": False}
+    shares = [*[1, 2] * 100, -1000]
+    marks = {"at": [0, 4, *[1, 4] * 199, 1, 3], "of": [{**of, "shares": shares}]}
+    marks["of"][0]["largest"] = 0.4567
+    changed = {**rows[0], "text": text, "marks": marks}
+    later = {name: value for name, value in rows[1].items() if name != "marks"}
+    page = {**data, "mistakes": {**data["mistakes"], "rows": [changed, later]}}
+    path = tmp_path / "page.html"
+    path.write_text(_with_data(file.read_text(encoding="utf-8"), page))
+    page = visit(path, "mistakes")
+    page.locator("#mistakes .item").first.click()
+    pane = page.locator("#mistakes .pane")
+    # The last word is the only strong one. It is named before one reads on, and others
+    # have as many digits as are known.
+    assert pane.locator("blockquote mark").count() == 0
+    said = pane.locator(".shares").inner_text()
+    assert said.startswith("Most of all: bad −0.457, soup +0.001, soup")
+    assert pane.locator(".marking").inner_text().endswith("raises it lowers it")
+    pane.get_by_role("button", name="Read on").first.click()
+    (mark,) = pane.locator("blockquote mark").all()
+    assert mark.inner_text() == "bad"
+    assert mark.get_attribute("title") == "−0.457, lowers price"
+    assert pane.locator(".shares").inner_text() == said
+    note = "Words are marked only in the first text of this list"
+    assert pane.get_by_text(note).count() == 0
+    pane.get_by_label("Words marked for").select_option("-1")
+    assert pane.locator(".marking mark").count() == 0
+    page.locator("#mistakes .item").nth(1).click()
+    assert pane.get_by_text(note).count() == 1
+
+
 def test_everything_is_readable_without_scripts(visit, file):
     page = visit(file, java_script_enabled=False)
     for heading in ("How well the label is predicted", "Mistakes", "What may be wrong"):

@@ -239,6 +239,13 @@ def test_every_result_is_made_here():
     assert known - {"AuditReport"} == MAKERS.keys() - {"SuspectFrame"}
 
 
+def test_evidence_says_which_texts_were_cut():
+    whole = make_evidence()
+    assert "longer than the model reads" not in whole._repr_html_()
+    cut = replace(whole, read=whole.read - [3, *[0] * 11])
+    assert "1 text is longer than the model reads, and words" in cut._repr_html_()
+
+
 @pytest.mark.parametrize("say", HOSTILE)
 @pytest.mark.parametrize("name", MAKERS)
 def test_nothing_in_the_data_breaks_out_of_a_view(name, say):

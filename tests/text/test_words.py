@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 
 from skclif import SentenceEmbedder
+from skclif._text.words import find_words
 from skclif.exceptions import TruncatedTextWarning
 
 from .test_embedder import copy_model, modules
@@ -45,7 +47,7 @@ def test_parts_add_up_to_vectors(request, model, long_text, normalize, options):
         folder, long_text=long_text, normalize=normalize, batch_size=2, **options
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skclif._text.embedder._warn_truncated", lambda limits: None)
+        patch.setattr("skclif._text.embedder.warn_truncated", lambda *_: None)
         vectors = embedder.transform(TEXTS)
         found = {row: (words, limit) for row, words, limit in embedder._words(TEXTS)}
     assert sorted(found) == list(range(len(TEXTS)))
@@ -69,6 +71,31 @@ def test_words_are_those_that_people_see(tiny_encoder):
     assert words[1] == words[2] == []
     smile = "\N{SLIGHTLY SMILING FACE}"
     assert words[3] == [*("well-made", ",", "3.50", ";", "don't", "you", smile, "so")]
+
+
+def test_words_keep_the_marks_on_their_letters(tiny_encoder):
+    # Accents behind a letter, of which tokenisers drop many; a vowel sign; an emoji
+    # with what chooses its colours, and one of two parts.
+    text = "cafe\u0301, नमस्ते \u2764\ufe0f 👩\u200d🔧 so"
+    ((_, words, _),) = SentenceEmbedder(tiny_encoder)._words([text])
+    found = [text[a:b] for a, b in words.spans]
+    assert found == ["cafe\u0301", ",", "नमस्ते", "\u2764\ufe0f", "👩\u200d🔧", "so"]
+
+
+def test_tokens_of_bytes_make_the_same_words():
+    """Many newer models cut at accents, and have tokens for blanks."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(False)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(["good"], trainer)
+    text = "  cafe\u0301, नमस्ते  \u2764\ufe0f so "
+    spans, (words,) = find_words(text, [tokenizer.encode(text)])
+    found = ["cafe\u0301", ",", "नमस्ते", "\u2764\ufe0f", "so"]
+    assert [text[a:b] for a, b in spans] == found
+    assert sorted({*words}) == [*range(5)]
+    spans, (words,) = find_words("  ", [tokenizer.encode("  ")])
+    assert (spans.tolist(), words.tolist()) == ([[0, 0]], [0, 0])
 
 
 def test_models_that_do_not_average_are_refused(tiny_encoder, tmp_path):

@@ -21,7 +21,11 @@ const GLOSSARY = [
   ],
   [
     "log-odds",
-    "How far something pushes from one label to another. Its size tells bars apart; the probabilities say what comes out.",
+    "How far something pushes from one label, or one value of a concept, to another. Its size tells bars and words apart; the probabilities say what comes out.",
+  ],
+  [
+    "marked words",
+    "The words that push the model most. The numbers of all words and of a constant add up to the log-odds of the value, or to the number that is predicted; those of a label hold near this text. They say what the model does, not what a word means: it depends on the words around it.",
   ],
   [
     "influence",

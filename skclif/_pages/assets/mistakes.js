@@ -119,6 +119,7 @@ function mistakeDetail(one) {
   return [
     h("header", {}, h("h3", {}, bdi(one.id)), facts(one)),
     passage(one, "passage", one.marks),
+    unmarked(one, DATA.mistakes.rows),
     one.failed
       ? h(
           "p",

@@ -6,34 +6,37 @@ const LONG = 900,
   LEAST_MARK = 0.3, // of the largest share, for a word to be marked
   LISTED = 5; // words with their numbers
 
-// Words with a share: [{start, end, share, level}], with the first `end` characters.
-function markedWords(marks, k, end = Infinity) {
-  const found = [];
-  const { shares, largest: scale } = marks.of[k];
+// Words with a share: [{start, end, share, level}].
+function markedWords(marks, k) {
+  const { shares, largest } = marks.of[k];
+  // As many decimals as thousandths of the largest share have a meaning.
+  const decimals = 2 - Math.floor(Math.log10(largest));
+  const digits = Math.min(20, Math.max(0, decimals));
   let last = 0;
-  for (const [i, share] of shares.entries()) {
+  return shares.map((thousandths, i) => {
     const start = last + marks.at[2 * i];
     last = start + marks.at[2 * i + 1];
-    if (last <= end) found.push({ start, end: last, share: (share / 1000) * scale });
-  }
-  const largest = Math.max(Number.MIN_VALUE, ...found.map((word) => Math.abs(word.share)));
-  for (const word of found) {
-    const part = Math.abs(word.share) / largest;
-    word.level = part < LEAST_MARK ? 0 : Math.max(1, Math.ceil(LEVELS * part));
-  }
-  return found;
+    const part = Math.abs(thousandths) / 1000;
+    return {
+      start,
+      end: last,
+      share: Number(((thousandths / 1000) * largest).toFixed(digits)),
+      level: part < LEAST_MARK ? 0 : Math.ceil(LEVELS * part),
+    };
+  });
 }
 
 function shareWords(share, of) {
-  const amount = of.value === null;
-  const side = amount ? (share > 0 ? "more" : "less") : share > 0 ? "for" : "against";
-  return `${signed(share)}${amount ? "" : " log-odds"}, ${side}${amount ? "" : ` ${of.value}`}`;
+  if (of.value === null)
+    return `${signed(share)}, ${share > 0 ? "raises" : "lowers"} ${of.path}`;
+  return `${signed(share)} log-odds, ${share > 0 ? "for" : "against"} ${of.value}`;
 }
 
 function markedText(text, words, of) {
   const pieces = [];
   let from = 0;
   for (const word of words) {
+    if (word.end > text.length) break; // folded away
     if (!word.level) continue;
     pieces.push(text.slice(from, word.start));
     pieces.push(
@@ -74,9 +77,30 @@ function largestWords(text, words, of) {
   );
 }
 
+function legendOf(of) {
+  const [up, down] =
+    of.value === null ? ["raises it", "lowers it"] : ["for it", "against it"];
+  return [
+    h("mark", { class: "for level-2", text: up }),
+    " ",
+    h("mark", { class: "against level-2", text: down }),
+  ];
+}
+
 function asked(of) {
   if (of.value === null) return of.path;
   return `${of.path}: ${of.value}${of.against === null ? "" : `, not ${of.against}`}`;
+}
+
+// What says that a text is behind those of its list that have marks; null if it is not.
+function unmarked(one, list) {
+  const first = list.filter((other) => "marks" in other).length;
+  if (!first || "marks" in one) return null;
+  const which = first === 1 ? "text" : `${count(first)} texts`;
+  return h("p", {
+    class: "muted small",
+    text: `Words are marked only in the first ${which} of this list, as it is sorted at first.`,
+  });
 }
 
 // A text; with marks, also what they are about, and a choice if there are several.
@@ -94,6 +118,7 @@ function passage(row, className = "passage", marks = null) {
   }
   const block = h("blockquote", { class: className, dir: "auto" });
   const numbers = h("div", {});
+  const legend = h("p", { class: "small muted" });
   const cut = row.length
     ? h("p", {
         class: "muted small",
@@ -123,9 +148,10 @@ function passage(row, className = "passage", marks = null) {
   const show = () => {
     const shown = isWhole ? row.text : row.text.slice(0, fold);
     const of = chosen < 0 ? null : marks.of[chosen];
-    const words = of ? markedWords(marks, chosen, shown.length) : [];
+    const words = of ? markedWords(marks, chosen) : [];
     fill(block, markedText(shown, words, of), isWhole ? null : ["… ", more]);
-    fill(numbers, of ? largestWords(shown, words, of) : null);
+    fill(numbers, of ? largestWords(row.text, words, of) : null);
+    fill(legend, of ? legendOf(of) : null);
   };
   show();
   if (!marks) return [block, cut];
@@ -147,13 +173,7 @@ function passage(row, className = "passage", marks = null) {
       "div",
       { class: "marking" },
       field("Words marked for", choice),
-      h(
-        "p",
-        { class: "small muted" },
-        h("mark", { class: "for level-2", text: "for it" }),
-        " ",
-        h("mark", { class: "against level-2", text: "against it" }),
-      ),
+      legend,
     ),
     block,
     numbers,

@@ -202,6 +202,7 @@ class Queue {
         ),
       ),
       passage(row, "passage", line.marks),
+      unmarked(line, this.queue.lines),
       this.known(line, row),
       this.evidence(line),
       line.truth
