@@ -446,8 +446,9 @@ class ConceptEncoder(
         model = load_model(folder, device, "float32", self.verbose)
         if not Encoder(model).reads_tokens:
             raise ValueError(
-                f"model={str(self.model)!r} cannot be fine-tuned: it has no fast "
-                "tokenizer, or puts a prompt before each text. Use another model."
+                f"model={str(self.model)!r} cannot be fine-tuned: it is no "
+                "transformer with a fast tokenizer, or puts a prompt before each text. "
+                "Use another model."
             )
         return model
 

@@ -12,11 +12,12 @@ import pytest
 import sklearn
 import torch
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
 from skclif import (
     ConceptBottleneckClassifier,
@@ -503,6 +504,22 @@ def test_an_explainer_gives_the_encoder_the_concepts(pipe, reviews, expected, ne
     assert np.isfinite(result.values).all()
 
 
+@pytest.mark.parametrize("routing", [False, True])
+@pytest.mark.parametrize("of_columns", [False, True])
+def test_concepts_reach_an_encoder_beside_others(
+    pipe, reviews, expected, of_columns, routing
+):
+    texts, y, concepts = reviews
+    X, new = pd.DataFrame({"text": texts}), pd.DataFrame({"text": NEW})
+    steps = make_column_transformer((make_pipeline(pipe[0]), "text"))
+    if not of_columns:
+        X, new, steps = texts, NEW, make_union(make_pipeline(pipe[0]))
+    with sklearn.config_context(enable_metadata_routing=routing):
+        explainer = ConceptInfluenceExplainer(make_pipeline(steps, pipe[1]))
+        explainer.fit(X, y, concepts=concepts)
+        np.testing.assert_allclose(explainer.predict_proba(new), expected, **CLOSE)
+
+
 def test_a_fitted_pipeline_is_explained_if_rows_have_one_vector(pipe, reviews):
     texts, y, concepts = reviews
     params = {"encoder__concepts": concepts, "clf__concepts": concepts}
@@ -692,7 +709,7 @@ def test_a_model_with_a_prompt_is_refused(tiny_encoder, tmp_path):
     folder = shutil.copytree(tiny_encoder, tmp_path / "model")
     config = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
     (folder / "config_sentence_transformers.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="cannot be fine-tuned: it has no fast tokeni"):
+    with pytest.raises(ValueError, match="cannot be fine-tuned: it is no transformer"):
         make_encoder(folder).fit(["good", "bad"], [1, 0])
 
 
