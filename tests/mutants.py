@@ -1190,6 +1190,20 @@ MUTANTS = [
         "training stops when rows held out get worse",
         ("tests/text/test_finetune.py",),
     ),
+    Mutant(
+        "_text",
+        "return (self.model, self._options())",
+        "return self.model",
+        "names of features follow the layers",
+        ("tests/text/test_readout.py",),
+    ),
+    Mutant(
+        "_text",
+        "return () if isinstance(values, Mapping | Set) else tuple(values)",
+        "return tuple(values)",
+        "layers and poolings have an order",
+        ("tests/text/test_embedder.py",),
+    ),
     # --- cli --------------------------------------------------------------------------
     Mutant(
         "cli",

@@ -296,7 +296,11 @@ class SentenceEmbedder(
         # Unknown before `fit` or `transform`: an estimator's HTML view asks for it, and
         # must not load a model, let alone download one.
         source, n_features = self.__dict__.get("_width", (None, None))
-        if source is None or source != self._source():
+        try:
+            is_known = source is not None and source == self._source()
+        except ValueError:  # of a parameter that `fit` would refuse
+            is_known = False
+        if not is_known:
             raise AttributeError("_n_features_out")
         return n_features or self._count_features()
 

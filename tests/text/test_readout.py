@@ -210,6 +210,7 @@ def test_other_options_give_other_names_of_features(tiny_encoder):
     assert len(embedder.fit(TEXTS).get_feature_names_out()) == 32
     embedder.set_params(layers=np.array([1]), pooling=["mean", "max", "top"])
     assert len(embedder.fit(TEXTS).get_feature_names_out()) == 48
+    assert embedder.set_params(layers=())._repr_html_()
 
 
 @pytest.mark.parametrize("layers", [range(1, 3), np.array([1, 2]), (1, np.int64(2))])
