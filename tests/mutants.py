@@ -1100,8 +1100,8 @@ MUTANTS = [
     ),
     Mutant(
         "_text",
-        "            self.long_text,\n        ]",
-        "        ]",
+        "        read = self.long_text\n",
+        '        read = ""\n',
         "vectors of whole texts and of their beginnings have other keys",
     ),
     Mutant(
