@@ -1100,8 +1100,8 @@ MUTANTS = [
     ),
     Mutant(
         "_text",
-        "            self.long_text,\n        ]",
-        "        ]",
+        "        read = self.long_text\n",
+        '        read = ""\n',
         "vectors of whole texts and of their beginnings have other keys",
     ),
     Mutant(
@@ -1189,6 +1189,20 @@ MUTANTS = [
         "if False:",
         "training stops when rows held out get worse",
         ("tests/text/test_finetune.py",),
+    ),
+    Mutant(
+        "_text",
+        "return (self.model, self._options())",
+        "return self.model",
+        "names of features follow the layers",
+        ("tests/text/test_readout.py",),
+    ),
+    Mutant(
+        "_text",
+        "return () if isinstance(values, Mapping | Set) else tuple(values)",
+        "return tuple(values)",
+        "layers and poolings have an order",
+        ("tests/text/test_embedder.py",),
     ),
     # --- cli --------------------------------------------------------------------------
     Mutant(

@@ -1861,7 +1861,7 @@ PARAMETERS = {
         "layers": {
             "None": None,
             "a list": None,
-            "a dict": r"layers=\{\} must be 'auto', None, or whole numbers",
+            "a dict": r"layers=\{\} must be 'auto', None, or a sequence",
         },
         "layer_pooling": {},
         "pooling": {

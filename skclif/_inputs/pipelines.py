@@ -9,6 +9,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
@@ -124,7 +125,10 @@ def fit_leading(estimator: Any, X: Any, y: Any, **params: Any) -> Any:
         _refuse_texts_in_arrow(X)
         _refuse_tables_of_texts(leading[0], X)
         _refuse_missing_texts(leading, X)
-        X = leading.fit_transform(X, y, **_requested(leading, params))
+        routed = _requested(leading, params)
+        # Only metadata routing brings them to the parts of unions and of columns.
+        with config_context(enable_metadata_routing=_routing_enabled() or bool(routed)):
+            X = leading.fit_transform(X, y, **routed)
         estimator.steps[:-1] = leading.steps
     return fit_leading(estimator.steps[-1][1], X, y, **params)
 
@@ -219,21 +223,10 @@ def _inside(estimator: Any) -> Any:
 
 
 def _requested(leading: Pipeline, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata that leading steps ask for, as their fit takes it.
+    """Return the metadata that leading steps ask for.
 
     With metadata routing disabled, a step gets what its class requests by default: the
     concepts, if it learns from them.
     """
-    if _routing_enabled():
-        requests = get_routing_for_object(leading)
-        names = requests.consumes("fit_transform", params)
-        return {name: params[name] for name in names}
-    asked: dict[str, Any] = {}
-    for name, step in leading.steps:
-        if isinstance(step, Pipeline):
-            own = _requested(step, params)
-        else:
-            names = get_routing_for_object(step).consumes("fit_transform", params)
-            own = {name: params[name] for name in names}
-        asked |= {f"{name}__{key}": value for key, value in own.items()}
-    return asked
+    names = get_routing_for_object(leading).consumes("fit_transform", params)
+    return {name: params[name] for name in names}

@@ -532,7 +532,7 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, np.ndarray | pd.Series | pd.Index):
         return value.tolist()
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range):
         return [_plain(part) for part in value]
     return value.item() if isinstance(value, np.generic) else value
 

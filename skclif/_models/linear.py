@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.pipeline import Pipeline
 
 from .._inputs.annotations import Annotations
 from .._inputs.pipelines import final_step, is_frozen
 from .._inputs.sklearn import BaseSearchCV
 from .._inputs.training_rows import TrainingRows
 from .._inputs.wrapper import AroundEstimatorMixin
+from .._text.finetune import ConceptEncoder
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import TrainingData, fit_label, relative_gradients
 from ..numerics.products import dense_rows
@@ -149,7 +152,7 @@ def training_rows(
     if np.isinf(heads.C):
         _check_bounded(heads, data)
     if frozen:
-        _check_stationary(heads, data)
+        _check_stationary(heads, data, _why_not_stationary(estimator))
     elif is_linear:
         _polish(model, heads, data)
     return rows
@@ -172,7 +175,24 @@ def _check_known(
         )
 
 
-def _check_stationary(heads: FittedHeads, data: TrainingData) -> None:
+def _why_not_stationary(estimator: Any) -> str:
+    """Return what to know of a model that gives training rows other vectors."""
+    if isinstance(estimator, FrozenEstimator):
+        return _why_not_stationary(estimator.estimator)
+    if isinstance(estimator, Pipeline):
+        return next(
+            filter(None, (_why_not_stationary(s) for _, s in estimator.steps)), ""
+        )
+    if not isinstance(estimator, ConceptEncoder) or estimator.n_splits is None:
+        return ""
+    return (
+        " A ConceptEncoder gives its training rows vectors out of fold, and other ones "
+        "by transform: keep what its fit_transform returns, and explain the classifier "
+        "on that."
+    )
+
+
+def _check_stationary(heads: FittedHeads, data: TrainingData, hint: str) -> None:
     ratios = relative_gradients(heads.tensors(), data, **heads.penalties)
     names = [*heads.names, "label"]
     worst = int(ratios.argmax())
@@ -184,7 +204,7 @@ def _check_stationary(heads: FittedHeads, data: TrainingData) -> None:
             "concepts or weights are not exactly those that it was trained on, or its "
             "fit stopped early: fit it with a smaller tol (and "
             "solver='newton-cholesky' if it is a LogisticRegression), or pass it "
-            "without FrozenEstimator, to have a clone fitted to its optimum."
+            f"without FrozenEstimator, to have a clone fitted to its optimum.{hint}"
         )
 
 

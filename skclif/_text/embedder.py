@@ -170,8 +170,8 @@ class SentenceEmbedder(
         "verbose": ["verbose"],
     }
 
-    # A model, and how many values its vectors have where that is known.
-    _width: tuple[str | os.PathLike[str], int | None]
+    # A model with how it is read, and how many values its vectors have where known.
+    _width: tuple[object, int | None]
     _if_cut = "Use long_text='mean' to embed such texts in chunks."
 
     def __init__(
@@ -227,8 +227,8 @@ class SentenceEmbedder(
         self._options()
         self._precision(self.device)
         as_texts(X)
-        if self.__dict__.get("_width", (None,))[0] != self.model:
-            self._width = (self.model, None)
+        if self.__dict__.get("_width", (None,))[0] != self._source():
+            self._width = (self._source(), None)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -295,8 +295,12 @@ class SentenceEmbedder(
     def _n_features_out(self) -> int:
         # Unknown before `fit` or `transform`: an estimator's HTML view asks for it, and
         # must not load a model, let alone download one.
-        model, n_features = self.__dict__.get("_width", (None, None))
-        if model != self.model:
+        source, n_features = self.__dict__.get("_width", (None, None))
+        try:
+            is_known = source is not None and source == self._source()
+        except ValueError:  # of a parameter that `fit` would refuse
+            is_known = False
+        if not is_known:
             raise AttributeError("_n_features_out")
         return n_features or self._count_features()
 
@@ -319,7 +323,7 @@ class SentenceEmbedder(
                 limits[rows] = [limit or 0 for limit in cut_at]
         if vectors is None:
             vectors = np.empty((0, self._count_features()), dtype=np.float32)
-        self._width = (self.model, vectors.shape[1])
+        self._width = (self._source(), vectors.shape[1])
         return vectors, limits
 
     def _blocks(self, texts: list[str]) -> Generator[Block, None, None]:
@@ -366,15 +370,17 @@ class SentenceEmbedder(
 
     def _keys(self, texts: list[str], kind: str | None = None) -> list[bytes]:
         """Return the keys of vectors in the store, or in memory by kind of device."""
-        context = [
-            self._fingerprint(find_model(self.model, self.verbose)),
-            self._precision(kind or self.device),
-            self.long_text,
-        ]
+        read = self.long_text
         layers, concat, pooling = self._options()
         if layers is not None:
             how = "concat" if concat else "mean"
-            context.append(f"layers {VERSION}: {layers} {how} {' '.join(pooling)}")
+            # No part of its own: a text must not pass for one where it is missing.
+            read += f" layers {VERSION}: {layers} {how} {' '.join(pooling)}"
+        context = [
+            self._fingerprint(find_model(self.model, self.verbose)),
+            self._precision(kind or self.device),
+            read,
+        ]
         return text_keys([*context, kind] if kind else context, texts)
 
     def _compute(self, texts: list[str], rows: Sequence[int]) -> Iterator[Block]:
@@ -492,18 +498,22 @@ class SentenceEmbedder(
             encoder = self._encoder()
             return encoder.n_features(encoder.readout(*self._options()))
 
+    def _source(self) -> object:
+        """Return what the number of values of a vector depends on."""
+        return (self.model, self._options())
+
     def _options(self) -> tuple[str | tuple[int, ...] | None, bool, tuple[str, ...]]:
         """Return how layers are read: the arguments of `Encoder.readout`."""
         layers, pooling = self.layers, self.pooling
         if layers is not None and not isinstance(layers, str):
-            layers = tuple(layers)
+            layers = _in_order(layers)
             if not layers or not all(map(_is_layer, layers)):
                 raise ValueError(
-                    f"layers={self.layers!r} must be 'auto', None, or whole numbers: "
-                    "one or more layers, e.g. (-2, -1)."
+                    f"layers={self.layers!r} must be 'auto', None, or a sequence of "
+                    "one or more whole numbers, e.g. (-2, -1)."
                 )
             layers = tuple(int(layer) for layer in layers)
-        pooling = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+        pooling = (pooling,) if isinstance(pooling, str) else _in_order(pooling)
         if not pooling or not all(name in POOLINGS for name in pooling):
             raise ValueError(
                 f"pooling={self.pooling!r} must be 'mean', 'max', 'top', or a sequence "
@@ -539,6 +549,12 @@ class SentenceEmbedder(
         tags.input_tags.two_d_array = False
         tags.requires_fit = False
         return tags
+
+
+def _in_order(values: Any) -> tuple[Any, ...]:
+    """Return values as a tuple; an empty one of what has no order of its own."""
+    # Each process has its own order of a set, and the values of a vector follow it.
+    return () if isinstance(values, Mapping | Set) else tuple(values)
 
 
 def _is_layer(value: object) -> bool:

@@ -70,11 +70,13 @@ class Encoder:
         """Return how layers are read; None for the vectors that the model gives."""
         if layers is None or (layers == "auto" and not self.averages_tokens):
             if concat or pooling != ("mean",):
+                name_layers = "Name the layers, e.g. layers=(-2, -1), or leave"
                 raise ValueError(
                     "layer_pooling and pooling say how layers are read, and with "
                     "layers='auto' the vectors of this model are taken as it gives "
-                    "them: it does not average its tokens. Name the layers, e.g. "
-                    "layers=(-2, -1), or leave both parameters out."
+                    "them, because it does not average plain tokens. "
+                    f"{name_layers if self.reads_tokens else 'Leave'} both parameters "
+                    "out."
                 )
             return None
         if not self.reads_tokens:

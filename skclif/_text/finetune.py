@@ -48,6 +48,8 @@ __all__ = ["ConceptEncoder"]
 
 # Of the alignment of encoders, towards no change: what few texts leave open stays.
 _STAYS = 1e-2
+# Training is in single precision, which holds hardly more.
+_LARGEST = 1e30
 
 
 class ConceptEncoder(
@@ -159,9 +161,9 @@ class ConceptEncoder(
         "model": [str, os.PathLike],
         "n_trainable_layers": [Interval(Integral, 1, None, closed="left"), None],
         "epochs": [Interval(Integral, 1, 1000, closed="both")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, _LARGEST, closed="right")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "concept_weight": [Interval(Real, 0, None, closed="left")],
+        "concept_weight": [Interval(Real, 0, _LARGEST, closed="both")],
         "concept_kinds": [dict, None],
         "validation_fraction": [Interval(Real, 0, 0.5, closed="right"), None],
         "patience": [Interval(Integral, 1, None, closed="left")],
@@ -353,6 +355,8 @@ class ConceptEncoder(
             If the encoder is not fitted.
         FileExistsError
             If the folder exists.
+        OSError
+            If it cannot be written, or the model that was trained is not here.
         """
         check_is_fitted(self)
         source = self._embedder().checked_folder()
@@ -375,6 +379,8 @@ class ConceptEncoder(
             concept_sample_weight=concept_sample_weight,
         )
         texts = as_texts(X)
+        if not texts:
+            raise ValueError("X has no rows; give texts to train on.")
         y = check_labels(y, len(texts), warn=True)
         weights = check_weights(sample_weight, texts)
         annotations = Annotations.read(concepts, concept_sample_weight, len(texts))
@@ -440,8 +446,9 @@ class ConceptEncoder(
         model = load_model(folder, device, "float32", self.verbose)
         if not Encoder(model).reads_tokens:
             raise ValueError(
-                f"model={str(self.model)!r} cannot be fine-tuned: it has no fast "
-                "tokenizer, or puts a prompt before each text. Use another model."
+                f"model={str(self.model)!r} cannot be fine-tuned: it is no "
+                "transformer with a fast tokenizer, or puts a prompt before each text. "
+                "Use another model."
             )
         return model
 
@@ -571,11 +578,12 @@ class _Parts:
         assert n_parts is not None
         n_texts = len(self._first)
         if n_texts < n_parts:
-            lower = "n_splits" if name == "n_splits" else f"or use {name}=None"
+            is_splits = name == "n_splits"
+            instead = "lower n_splits" if is_splits else f"use {name}=None"
             raise ValueError(
                 f"X has {how_many(n_texts, 'different text')} with weight, too few for "
-                f"{name}, which makes {n_parts} parts of them. Give more rows, "
-                f"{'lower ' if name == 'n_splits' else ''}{lower}."
+                f"{name}, which makes {n_parts} parts of them. Give more rows, or "
+                f"{instead}."
             )
         order = np.lexsort([self._rng.permutation(n_texts), self._labels[self._first]])
         parts = np.empty(n_texts, dtype=int)

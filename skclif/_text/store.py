@@ -57,7 +57,8 @@ def text_keys(context: Sequence[str], texts: Iterable[str]) -> list[bytes]:
     Parameters
     ----------
     context : sequence of str
-        Fingerprint of the model, then the options that change a vector.
+        Fingerprint of the model, then the options that change a vector. All contexts
+        of a store have the same number of parts, so that a text cannot pass for one.
     texts : iterable of str
         The texts.
 

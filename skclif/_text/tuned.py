@@ -15,7 +15,13 @@ import numpy as np
 from .._storage.digests import sha256_of
 from .embedder import SentenceEmbedder
 from .encoder import Encoder
-from .weights import find_model, fingerprint, load_model, model_files
+from .weights import (
+    find_model,
+    fingerprint,
+    load_model,
+    model_files,
+    progress_bars,
+)
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -129,11 +135,18 @@ def write_model(
         )
     model = load_model(source, "cpu", "float32", verbose)
     put_weights(model, weights)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        # Without a card, which would be written with the help of the network.
-        model.save_pretrained(str(draft / "model"), create_model_card=False)
-        (draft / "model").replace(folder)
-    finally:
-        shutil.rmtree(draft)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            with progress_bars(verbose):
+                # Without a card, which would be written with the help of the network.
+                model.save_pretrained(str(draft / "model"), create_model_card=False)
+            (draft / "model").replace(folder)
+        finally:
+            shutil.rmtree(draft)
+    except OSError as error:
+        raise OSError(
+            f"folder={str(folder)!r} cannot be written ({error}). Give the name of a "
+            "new folder where you may write and there is room."
+        ) from error

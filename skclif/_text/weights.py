@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -31,6 +32,10 @@ _MULTILINGUAL_WEIGHTS = {
 _MODEL_SUFFIXES = {".safetensors", ".json", ".txt", ".model", ".jinja"}
 _OTHER_BACKENDS = {"onnx", "openvino"}
 _PICKLED_WEIGHTS = ("pytorch_model*.bin", "adapter_model*.bin")
+
+# Whether bars are shown is a setting of the process: two threads cannot change it at
+# the same time.
+_SHOWING = threading.RLock()
 
 # Name, path, size and time of change.
 _Files = tuple[tuple[str, str, int, int], ...]
@@ -121,7 +126,7 @@ def _hub_model(name: str, revision: str | None, verbose: int) -> Path:
     try:
         # Fails at once without a network; the download would retry for a long time.
         model_info(name, revision=revision)
-        with _progress_bars(verbose):
+        with progress_bars(verbose):
             return Path(ask())
     except Exception as error:
         reason = " ".join(str(error).split())
@@ -178,7 +183,7 @@ def load_model(folder: Path, device: Any, dtype: str, verbose: int) -> Any:
     from sentence_transformers import SentenceTransformer
 
     try:
-        with _progress_bars(verbose):
+        with progress_bars(verbose):
             model = SentenceTransformer(
                 str(folder),
                 device=str(device),
@@ -193,19 +198,20 @@ def load_model(folder: Path, device: Any, dtype: str, verbose: int) -> Any:
 
 
 @contextmanager
-def _progress_bars(verbose: int) -> Iterator[None]:
+def progress_bars(verbose: int) -> Iterator[None]:
     """Show the bars of transformers where `verbose` asks for them and one can draw."""
     from transformers.utils import logging
 
     is_shown = verbose and can_draw_again(sys.stderr)
-    if is_shown or not logging.is_progress_bar_enabled():
-        yield
-        return
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.enable_progress_bar()
+    with _SHOWING:
+        if is_shown or not logging.is_progress_bar_enabled():
+            yield
+            return
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.enable_progress_bar()
 
 
 def model_files(folder: Path) -> _Files:

@@ -132,8 +132,8 @@ MODEL_PLACE = click.option(
     "--model",
     "model_place",
     metavar="PLACE",
-    help="Where the embedding model is now: a local directory, or a name on the Hub.  "
-    "[default: what it was called]",
+    help="Where the embedding model is now: a local directory, a name on the Hub, or "
+    "multilingual.  [default: what it was called]",
 )
 AUDIT = (
     MODEL,

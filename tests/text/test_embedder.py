@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from contextlib import closing
@@ -35,6 +36,7 @@ from benchmarks.embedding import look_up
 from skclif import SentenceEmbedder
 from skclif._inputs import progress
 from skclif._text.store import EmbeddingStore
+from skclif._text.weights import progress_bars
 from skclif.exceptions import DataFileError, TruncatedTextWarning
 
 from .test_readout import read_out
@@ -543,9 +545,16 @@ def test_param_validation(tiny_encoder):
         ({"verbose": -1}, "The 'verbose' parameter"),
         ({"dtype": "float16"}, "dtype='float16' needs a GPU, and device='cpu'. Use"),
         ({"layers": "last"}, "The 'layers' parameter"),
-        ({"layers": ()}, r"layers=\(\) must be 'auto', None, or whole numbers"),
-        ({"layers": [1.5]}, r"layers=\[1.5\] must be 'auto', None, or whole numbers"),
-        ({"layers": [True]}, r"layers=\[True\] must be 'auto', None, or whole"),
+        ({"layers": ()}, r"layers=\(\) must be 'auto', None, or a seq"),
+        ({"layers": [1.5]}, r"layers=\[1.5\] must be 'auto', None, or a seq"),
+        ({"layers": [True]}, r"layers=\[True\] must be 'auto', None, or a s"),
+        # Each process has its own order of a set.
+        ({"layers": {2, 1}}, r"layers=\{1, 2\} must be 'auto', None, or a sequence"),
+        ({"layers": {1: 2}}, r"layers=\{1: 2\} must be 'auto', None, or a sequence"),
+        (
+            {"pooling": {"max"}},
+            r"pooling=\{'max'\} must be 'mean', 'max', 'top', or a ",
+        ),
         ({"layer_pooling": "max"}, "The 'layer_pooling' parameter"),
         ({"pooling": "min"}, "The 'pooling' parameter"),
         ({"pooling": []}, r"pooling=\[\] must be 'mean', 'max', 'top', or a sequence"),
@@ -611,6 +620,27 @@ def test_progress_in_a_file_is_a_line(tiny_encoder, tmp_path, capfd, monkeypatch
     assert re.fullmatch(
         r"Embedding texts: 5 texts in \d\d:\d\d\n", capfd.readouterr().err
     )
+
+
+def test_bars_of_a_library_stay_off_until_each_thread_is_ready():
+    from transformers.utils import logging
+
+    found, is_in, may_leave = [], threading.Event(), threading.Event()
+
+    def load():
+        with progress_bars(0):
+            is_in.set()
+            may_leave.wait(10)
+            found.append(logging.is_progress_bar_enabled())
+
+    thread = threading.Thread(target=load)
+    with progress_bars(0):
+        thread.start()
+        is_in.wait(0.1)
+    may_leave.set()
+    thread.join()
+    assert found == [False]
+    assert logging.is_progress_bar_enabled()
 
 
 # --- The cache ------------------------------------------------------------------------

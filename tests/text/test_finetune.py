@@ -12,10 +12,12 @@ import pytest
 import sklearn
 import torch
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
 from skclif import (
     ConceptBottleneckClassifier,
@@ -335,15 +337,34 @@ def test_coordinates_are_turned_back():
 # --- What it gives and keeps ----------------------------------------------------------
 
 
-def test_a_saved_encoder_is_a_model_of_sentence_transformers(fitted, tmp_path):
+def test_a_saved_encoder_is_a_model_of_sentence_transformers(fitted, tmp_path, capfd):
     folder = tmp_path / "new" / "model"
     fitted.save_encoder(folder)
+    assert capfd.readouterr() == ("", "")  # no bars that nobody asked for
     found = SentenceEmbedder(folder, layers=None).transform(NEW)
     np.testing.assert_allclose(found, fitted.transform(NEW), **CLOSE)
     assert not [*folder.rglob("*.bin")]
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
     with pytest.raises(FileExistsError, match=r"folder='.*model' exists\. Give the na"):
         fitted.save_encoder(folder)
+
+
+def test_a_folder_that_cannot_be_written(fitted, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        OSError, match=r"folder='.*file.model' cannot be written \(.*new"
+    ):
+        fitted.save_encoder(tmp_path / "file" / "model")
+
+    def fill_disk(model, path, **options):
+        Path(path).mkdir()
+        raise OSError(28, "No space left on device")
+
+    place = "sentence_transformers.SentenceTransformer.save_pretrained"
+    monkeypatch.setattr(place, fill_disk)
+    with pytest.raises(OSError, match=r"folder='.*model' cannot be written \(.*No spa"):
+        fitted.save_encoder(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_clones_and_pickles(fitted):
@@ -483,6 +504,33 @@ def test_an_explainer_gives_the_encoder_the_concepts(pipe, reviews, expected, ne
     assert np.isfinite(result.values).all()
 
 
+@pytest.mark.parametrize("routing", [False, True])
+@pytest.mark.parametrize("of_columns", [False, True])
+def test_concepts_reach_an_encoder_beside_others(
+    pipe, reviews, expected, of_columns, routing
+):
+    texts, y, concepts = reviews
+    X, new = pd.DataFrame({"text": texts}), pd.DataFrame({"text": NEW})
+    steps = make_column_transformer((make_pipeline(pipe[0]), "text"))
+    if not of_columns:
+        X, new, steps = texts, NEW, make_union(make_pipeline(pipe[0]))
+    with sklearn.config_context(enable_metadata_routing=routing):
+        explainer = ConceptInfluenceExplainer(make_pipeline(steps, pipe[1]))
+        explainer.fit(X, y, concepts=concepts)
+        np.testing.assert_allclose(explainer.predict_proba(new), expected, **CLOSE)
+
+
+def test_a_fitted_pipeline_is_explained_if_rows_have_one_vector(pipe, reviews):
+    texts, y, concepts = reviews
+    params = {"encoder__concepts": concepts, "clf__concepts": concepts}
+    explainer = ConceptInfluenceExplainer(FrozenEstimator(pipe.fit(texts, y, **params)))
+    with pytest.raises(ValueError, match=r"not at the optimum .* vectors out of fold,"):
+        explainer.fit(texts, y, concepts=concepts)
+    pipe.set_params(encoder__n_splits=None).fit(texts, y, **params)
+    explainer = ConceptInfluenceExplainer(FrozenEstimator(pipe))
+    explainer.fit(texts, y, concepts=concepts)
+
+
 def test_a_pipeline_comes_back(pipe, reviews, tmp_path, tiny_encoder):
     texts, y, concepts = reviews
     folder = shutil.copytree(tiny_encoder, tmp_path / "model")
@@ -587,7 +635,7 @@ def test_what_is_not_a_text_is_refused(fitted, case, method):
         (
             {"n_splits": 50},
             {},
-            "X has 40 different texts with weight, too few for n_spl",
+            "X has 40 different texts .* for n_splits, .*Give more rows, or lower n_s",
         ),
         (
             {},
@@ -615,6 +663,17 @@ def test_what_is_not_a_text_is_refused(fitted, case, method):
         ),
         ({}, {"concepts": {"food": ["a"] * N}}, "concepts"),
         ({"learning_rate": 1e30}, {}, r"diverged: learning_rate=1e\+30 is too large"),
+        (
+            {"learning_rate": 1e300},
+            {},
+            r"'learning_rate' .* in the range \(0.0, 1e\+30",
+        ),
+        ({"concept_weight": 1e300}, {}, r"'concept_weight' .* the range \[0.0, 1e\+30"),
+        (
+            {},
+            {"X": [], "y": [], "concepts": None},
+            "X has no rows; give texts to train",
+        ),
         ({"device": "gpu"}, {}, "device='gpu' is not known"),
         (
             {"concept_kinds": {"a": "b"}},
@@ -650,7 +709,7 @@ def test_a_model_with_a_prompt_is_refused(tiny_encoder, tmp_path):
     folder = shutil.copytree(tiny_encoder, tmp_path / "model")
     config = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
     (folder / "config_sentence_transformers.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="cannot be fine-tuned: it has no fast tokeni"):
+    with pytest.raises(ValueError, match="cannot be fine-tuned: it is no transformer"):
         make_encoder(folder).fit(["good", "bad"], [1, 0])
 
 

@@ -7,10 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
-from skclif import SentenceEmbedder
+from skclif import (
+    ConceptBottleneckClassifier,
+    SentenceEmbedder,
+    load_model,
+    save_model,
+)
 from skclif._text.readout import (
     LENGTH,
+    VERSION,
     Readout,
     beside_padding,
     group_sums,
@@ -201,6 +210,42 @@ def test_pooling_without_layers_is_refused_where_vectors_are_stored_too(
         own.fit(TEXTS)
 
 
+def test_other_options_give_other_names_of_features(tiny_encoder):
+    embedder = SentenceEmbedder(tiny_encoder)
+    assert embedder.fit_transform(TEXTS).shape == (4, 16)
+    embedder.set_params(layers=(0, 1), layer_pooling="concat")
+    with pytest.raises(NotFittedError):
+        embedder.get_feature_names_out()
+    assert len(embedder.fit(TEXTS).get_feature_names_out()) == 32
+    embedder.set_params(layers=np.array([1]), pooling=["mean", "max", "top"])
+    assert len(embedder.fit(TEXTS).get_feature_names_out()) == 48
+    assert embedder.set_params(layers=())._repr_html_()
+
+
+@pytest.mark.parametrize("layers", [range(1, 3), np.array([1, 2]), (1, np.int64(2))])
+def test_layers_in_a_model_file(tiny_encoder, tmp_path, layers):
+    pipe = make_pipeline(
+        SentenceEmbedder(tiny_encoder, layers=layers), ConceptBottleneckClassifier()
+    )
+    pipe.fit(TEXTS, [0, 1, 0, 1])
+    save_model(pipe, tmp_path / "file")
+    loaded = load_model(tmp_path / "file")
+    assert loaded[0].layers == [1, 2]
+    np.testing.assert_array_equal(
+        loaded.predict_proba(TEXTS), pipe.predict_proba(TEXTS)
+    )
+
+
+def test_a_text_cannot_pass_for_an_option(tiny_encoder, tmp_path):
+    auto = SentenceEmbedder(tiny_encoder, cache_dir=tmp_path)
+    none = clone(auto).set_params(layers=None)
+    # In a key every option has its length in front, and the text comes last.
+    option = f"layers {VERSION}: auto mean mean"
+    none.transform([f"{len(option)}:{option}soup"])
+    expected = SentenceEmbedder(tiny_encoder, share_vectors=False).transform(["soup"])
+    np.testing.assert_allclose(auto.transform(["soup"]), expected, **CLOSE)
+
+
 def test_layers_of_a_model_with_a_prompt(tiny_encoder, tmp_path):
     folder = shutil.copytree(tiny_encoder, tmp_path / "prompted")
     prompt = {"prompts": {"review": "the food: "}, "default_prompt_name": "review"}
@@ -208,3 +253,7 @@ def test_layers_of_a_model_with_a_prompt(tiny_encoder, tmp_path):
     path.write_text(json.dumps(prompt))
     with pytest.raises(ValueError, match=r"layers=\(1,\) needs a transformer with a"):
         SentenceEmbedder(str(folder), layers=(1,)).transform(TEXTS)
+    with pytest.raises(
+        ValueError, match=r"as it gives them\. Leave both parameters out"
+    ):
+        SentenceEmbedder(str(folder), pooling="max").transform(TEXTS)
