@@ -254,6 +254,6 @@ def test_layers_of_a_model_with_a_prompt(tiny_encoder, tmp_path):
     with pytest.raises(ValueError, match=r"layers=\(1,\) needs a transformer with a"):
         SentenceEmbedder(str(folder), layers=(1,)).transform(TEXTS)
     with pytest.raises(
-        ValueError, match=r"as it gives them\. Leave both parameters out"
+        ValueError, match=r"average plain tokens\. Leave both parameters out"
     ):
         SentenceEmbedder(str(folder), pooling="max").transform(TEXTS)
