@@ -2059,6 +2059,7 @@ def test_parameter(call, monkeypatch, tmp_path, owner, parameter, kind):
 
 TEXTS = ["good soup", "bad soup", "lovely waiter", "rude waiter"]
 UNSIZED_TEXTS = {"None", "scalar", "0-d array", "generator", "str", "bytes", "dict"}
+UNSIZED_TEXTS |= {"set"}  # of a length, and in no order
 COUNTED_FIRST = "X must be an array, a DataFrame or a list|y has 4 rows, but X has"
 
 

@@ -102,6 +102,8 @@ def error_context(argument: str, expected: str) -> Iterator[None]:
 def count_rows(X: Any, name: str = "X") -> int:
     """Return the number of samples of what may be features or texts."""
     with error_context(name, "an array, a DataFrame or a list with one entry a sample"):
+        if isinstance(X, set | frozenset):  # of a length, and in no order
+            raise TypeError(f"rows of a {type(X).__name__} have no order")
         return _num_samples(X)
 
 
