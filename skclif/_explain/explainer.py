@@ -16,13 +16,14 @@ import torch
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.utils import Tags, check_random_state, get_tags, indexable
+from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
 from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
+    as_rows,
     check_count,
     check_input_features,
     check_labels,
@@ -294,7 +295,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         orders = {LABEL: order_of(y)}
         y = check_labels(y, count_rows(X), warn=True)
-        (X,) = indexable(X)
+        X = as_rows(X)
         weights = check_weights(sample_weight, y)
         annotations = Annotations.read(concepts, concept_sample_weight, len(y))
         orders |= {} if annotations is None else annotations.orders

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import assert_all_finite, check_array, column_or_1d
+from sklearn.utils import assert_all_finite, check_array, column_or_1d, indexable
 from sklearn.utils.multiclass import check_classification_targets
 
 from .._results.words import how_many
@@ -102,9 +102,13 @@ def error_context(argument: str, expected: str) -> Iterator[None]:
 def count_rows(X: Any, name: str = "X") -> int:
     """Return the number of samples of what may be features or texts."""
     with error_context(name, "an array, a DataFrame or a list with one entry a sample"):
-        if isinstance(X, set | frozenset):  # of a length, and in no order
-            raise TypeError(f"rows of a {type(X).__name__} have no order")
         return _num_samples(X)
+
+
+def as_rows(X: Any, name: str = "X") -> Any:
+    """Return X as something that rows can be taken of."""
+    with error_context(name, "an array, a DataFrame or a list with one entry a sample"):
+        return indexable(X)[0]
 
 
 def check_length(argument: str, length: int, n_samples: int, of: str = "X") -> None:

@@ -32,12 +32,15 @@ needs_git = pytest.mark.skipif(
 )
 NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost"}
 MARKS = {
-    # The two longest: one fits every baseline, one runs an earlier commit too.
+    # The longest: they fit every baseline, or many models; one runs an earlier commit,
+    # and one the main job, which CI runs on real data.
     "baselines": [needs_model, pytest.mark.full],
+    "clif": [pytest.mark.full],
+    "demo": [pytest.mark.full],
     "compare": [needs_git, needs_model, pytest.mark.full],
     "embedders": [needs_model, needs_multilingual],
     "embedding": [needs_model],
-    "encoder": [needs_model],
+    "encoder": [needs_model, pytest.mark.full],
     "embedding_search": [needs_model],
     "evidence": [needs_model],
 }

@@ -234,7 +234,7 @@ print(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.full  # tests/explain/test_memory.py has smaller ones
 @pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc")
 def test_many_rows_fit_into_little_memory():
     done = subprocess.run(

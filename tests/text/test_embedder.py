@@ -777,7 +777,7 @@ def encoded():
 
 @pytest.mark.parametrize(
     "kill",
-    ["before a batch is stored", pytest.param("from outside", marks=pytest.mark.slow)],
+    ["before a batch is stored", pytest.param("from outside", marks=pytest.mark.full)],
 )
 def test_a_killed_run_resumes(tiny_encoder, tmp_path, encoded, kill):
     texts = [f"soup number {i}" for i in range(1000)]
