@@ -63,8 +63,8 @@ class SentenceEmbedder(
         ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"`` for a GPU if there is one.
     dtype : {"float32", "float16", "bfloat16", "auto"}, default="float32"
         Precision of the computation. The output is float32. "float16" needs a GPU.
-        "bfloat16" needs a GPU, or a processor with AVX512-BF16 or AMX. "auto" is "bfloat16" where the device says that it has it,
-        and "float32" elsewhere.
+        "bfloat16" needs a GPU, or a processor with AVX512-BF16 or AMX. "auto" is
+        "bfloat16" where the device says that it has it, and "float32" elsewhere.
     batch_size : int, default=64
         Number of texts that are computed and stored in the cache at once. On a CPU a
         batch goes through the model in parts if that is faster.
