@@ -31,16 +31,16 @@ needs_git = pytest.mark.skipif(
     reason="needs the repository, to check a commit out",
 )
 NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost"}
+# More than 3 seconds each, and together more than all others; `make test-full` has them.
+LONG = {"advice", "baselines", "clif", "compare", "demo", "drift", "embedders"}
+LONG |= {"embedding", "embedding_search", "encoder", "evidence", "repair"}
+LONG |= {"reweighting", "sparse", "suggestions", "tuning"}
 MARKS = {
-    # The longest: they fit every baseline, or many models; one runs an earlier commit,
-    # and one the main job, which CI runs on real data.
-    "baselines": [needs_model, pytest.mark.full],
-    "clif": [pytest.mark.full],
-    "demo": [pytest.mark.full],
-    "compare": [needs_git, needs_model, pytest.mark.full],
+    "baselines": [needs_model],
+    "compare": [needs_git, needs_model],
     "embedders": [needs_model, needs_multilingual],
     "embedding": [needs_model],
-    "encoder": [needs_model, pytest.mark.full],
+    "encoder": [needs_model],
     "embedding_search": [needs_model],
     "evidence": [needs_model],
 }
@@ -49,6 +49,7 @@ MARKS = {
 def _cases():
     for name in BENCHMARKS:
         marks = [] if name in FAST else [pytest.mark.slow]
+        marks += [pytest.mark.full] if name in LONG else []
         yield pytest.param(name, marks=marks + MARKS.get(name, []))
 
 
