@@ -31,7 +31,7 @@ needs_git = pytest.mark.skipif(
     reason="needs the repository, to check a commit out",
 )
 NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost"}
-# More than 3 seconds each, and together more than all others; `make test-full` has them.
+# More than 3 seconds each, together more than all others: `make test-full` runs them.
 LONG = {"advice", "baselines", "clif", "compare", "demo", "drift", "embedders"}
 LONG |= {"embedding", "embedding_search", "encoder", "evidence", "repair"}
 LONG |= {"reweighting", "sparse", "suggestions", "tuning"}
