@@ -67,6 +67,8 @@ def text_of_shares(values: Sequence[Any], shares: Sequence[float]) -> str:
 
 def _short(share: float) -> str:
     """Return a share with two digits, and none that say nothing."""
+    if 1 - _SHOWN < share < 1:
+        return ">.99"
     return f"{share:.2f}".lstrip("0").rstrip("0").rstrip(".")
 
 

@@ -189,7 +189,7 @@ def test_weights_have_a_column_for_each_concept():
 
 def test_shares_as_people_read_them():
     assert text_of_shares(["a", "b", "c"], [0.12, 0.8, 0.08]) == "b .8, a .12, c .08"
-    assert text_of_shares(["a", "b"], [0.001, 0.999]) == "b 1"
+    assert text_of_shares(["a", "b"], [0.001, 0.999]) == "b >.99"
     soft = SoftValue((("Positive", 0.7), ("Negative", 0.3)))
     assert str(soft) == "Positive .7, Negative .3"
     shares = {2: np.array([[0.5, 0.5]])}
