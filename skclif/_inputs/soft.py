@@ -162,6 +162,15 @@ def join_soft(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     return pd.DataFrame(joined, index=table.index), declared
 
 
+def shares_in(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the columns that are read as shares, right or wrong, by concept."""
+    return {
+        concept: columns
+        for concept, columns in _by_concept(table).items()
+        if len(columns) > 1 and all(_is_numbers(table[name]) for name in columns)
+    }
+
+
 def _by_concept(table: pd.DataFrame) -> dict[str, list[str]]:
     """Return the columns named ``concept=value``, by concept."""
     found: dict[str, list[str]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class NewRows:
     labels: np.ndarray | None
     codes: np.ndarray
     unseen: dict[int, np.ndarray]
-    shares: Shares
+    shares: Shares = field(default_factory=dict)
 
     def rows(self, chosen: np.ndarray) -> NewRows:
         """Return some of the rows."""
