@@ -284,7 +284,9 @@ def _shares(
 
 def _soft_concepts(shares: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the shares of all concepts side by side, as a bottleneck takes them."""
-    return pd.concat([shares[name].add_prefix(f"{name}=") for name in _CONCEPTS], axis=1)
+    return pd.concat(
+        [shares[name].add_prefix(f"{name}=") for name in _CONCEPTS], axis=1
+    )
 
 
 def _edit_pairs(records: Sequence[_Record]) -> pd.DataFrame:

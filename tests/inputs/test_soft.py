@@ -198,11 +198,11 @@ def test_shares_as_people_read_them():
 
 
 def test_codes_when_values_go_or_come():
-    shares = {3: np.array([[0.5, 0.5, 0], [0.2, 0, 0.8]])}
+    shares = {3: np.array([[0.5, 0.5, 0], [0.2, 0, 0.8]]), 2: np.array([[0.1, 0.9]])}
     codes = np.array([0, 2, 3, 4, NAN])
     fewer, found = recoded(codes, np.array([0, 1, -1]), 3, 2, shares)
-    np.testing.assert_array_equal(fewer, [0, NAN, 2, NAN, NAN])
-    np.testing.assert_array_equal(found[2][0], [0.5, 0.5])
+    np.testing.assert_array_equal(fewer, [0, NAN, 3, NAN, NAN])
+    np.testing.assert_array_equal(found[2][:2], [[0.1, 0.9], [0.5, 0.5]])
     more, found = recoded(codes, np.array([0, 3, 1]), 3, 4, shares)
     np.testing.assert_array_equal(more, [0, 1, 4, 5, NAN])
     np.testing.assert_array_equal(found[4], [[0.5, 0, 0, 0.5], [0.2, 0.8, 0, 0]])

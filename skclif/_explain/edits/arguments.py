@@ -92,7 +92,8 @@ def check_edit(
             "add or drop_concepts."
         )
     weights = _weights(rows, sample_weight)
-    concepts = _with_aside(heads, _with_soft(concepts), drop_concepts, weights, aside)
+    concepts, aside = _with_soft(concepts), _with_soft(aside)
+    concepts = _with_aside(heads, concepts, drop_concepts, weights, aside)
     values = _values_given(heads, concepts, add)
     grown = Grown.of(heads, values, declared, orders, aside)
     shares = grown.recode(heads, rows).shares

@@ -130,7 +130,7 @@ def values_set_aside(
     Returns
     -------
     values : dict of str to dict of int to object
-        By concept and row.
+        By concept and row; a soft annotation is a dict of shares.
     """
     found: dict[str, dict[int, Any]] = {}
     if annotations is None:
@@ -141,7 +141,7 @@ def values_set_aside(
         place = list(annotations.table.columns).index(name) if annotations.named else j
         column = given[:, place]
         new = {
-            row: column[row]
+            row: _stored(column[row])
             for row in np.flatnonzero(weights[:, j] > 0).tolist()
             if known is not None and _new_in(known, column[row])
         }
@@ -175,8 +175,13 @@ def values_gone(
         for row in np.flatnonzero(codes >= n).tolist():
             parts = rows.shares[n][int(codes[row]) - n]
             if parts[lost].any():
-                found[heads.names[j]][row] = soft_value(names, parts.tolist())
+                found[heads.names[j]][row] = _stored(soft_value(names, parts.tolist()))
     return found
+
+
+def _stored(value: Any) -> Any:
+    """Return an annotation as an edit is given it, which pickles as plain data."""
+    return dict(value.shares) if isinstance(value, SoftValue) else value
 
 
 def _new_in(known: np.ndarray, value: Any) -> list[Any]:
