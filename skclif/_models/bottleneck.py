@@ -349,9 +349,10 @@ class ConceptBottleneckClassifier(
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
             Non-negative weights of the annotations, which multiply `sample_weight`: one
-            column for each concept, also for a soft one. None is 1. If it and `concepts` are tables with names (pandas, polars,
-            Arrow), columns are matched by name, otherwise by position. NaN is for
-            annotations that are missing.
+            column for each concept, also for a soft one. None is 1. If it and
+            `concepts` are tables with names (pandas, polars, Arrow), columns are
+            matched by name, otherwise by position. NaN is for annotations that are
+            missing.
 
         Returns
         -------
