@@ -32,7 +32,7 @@ from ..._inputs.soft import (
     check_shares,
     coded,
     distributions_of,
-    soft_value,
+    soft_values,
 )
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
@@ -217,7 +217,7 @@ def _with_soft(concepts: Any) -> Any:
     }
 
 
-def _read_soft(name: Any, row: Any, given: dict[Any, Any]) -> SoftValue | str | None:
+def _read_soft(name: Any, row: Any, given: dict[Any, Any]) -> Any:
     said = f"concepts gives concept {name!r}"
     odd = [share for share in given.values() if not _is_number(share)]
     if odd or not given:
@@ -227,7 +227,7 @@ def _read_soft(name: Any, row: Any, given: dict[Any, Any]) -> SoftValue | str | 
         )
     values, shares = [format_value(value) for value in given], [*given.values()]
     check_shares(said, row, values, shares)
-    return soft_value(values, shares)
+    return soft_values(values, np.array([shares], dtype=np.float64))[0]
 
 
 def _distribution(heads: FittedHeads, j: int, row: int, value: SoftValue) -> np.ndarray:
