@@ -357,11 +357,19 @@ def test_a_report_shows_soft_annotations(mixed, tmp_path):
     table.loc[20:25, COLUMNS] = 1 - table.loc[20:25, COLUMNS].to_numpy()
     table[COLUMNS] = table[COLUMNS].div(table[COLUMNS].sum(axis=1), axis=0)
     report = explainer(table).report(*OTHERS, random_state=0)
-    print(report.suspects.to_string())
-    print(report.metrics)
     suspects = report.suspects[report.suspects["path"] == "food"]
-    assert suspects["current"].map(str).str.contains(r"\.\d").any()
+    soft = suspects[suspects["current"].map(str).str.contains(r"\.\d")]
+    assert len(soft)
     report.save(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert soft["current"].iloc[0] in page
+    assert report.metrics["concepts"]["food"]["annotated_held_out_rows"] == 37
+    accepted = soft.head(1).assign(decision="accept")
+    accepted.to_csv(tmp_path / "decisions.csv", index=False)
+    row = int(accepted["id"].iloc[0].removeprefix("row "))
+    assert report.as_edit(tmp_path / "decisions.csv") == {
+        "concepts": {"food": {row: accepted["proposed"].iloc[0]}}
+    }
 
 
 def test_drift_of_soft_annotations(mixed):
