@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
+from sklearn import config_context
 from sklearn.frozen import FrozenEstimator
 
 from skclif import (
@@ -134,6 +136,23 @@ def test_removals_are_those_of_retraining(training):
         assert found["newton"].values[0, row, 1] == pytest.approx(
             path, rel=2e-3, abs=1e-7
         )
+
+
+def test_sparse_features_and_little_memory_change_nothing():
+    X, y, concepts = ROWS
+    found = []
+    for features, new, memory in (
+        (X, OTHERS[0], 1024),
+        (X, OTHERS[0], 1e-4),
+        (sparse.csr_array(X), sparse.csr_array(OTHERS[0]), 1024),
+    ):
+        with config_context(working_memory=memory):
+            model = ConceptInfluenceExplainer(
+                ConceptBottleneckClassifier(), method="first_order"
+            ).fit(features, y, concepts=concepts)
+            found.append(model.influence(new, OTHERS[1], reduce="mean").values)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-9)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-9)
 
 
 def test_validation_agrees(mixed):
