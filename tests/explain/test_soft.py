@@ -401,3 +401,5 @@ def test_drift_of_soft_annotations(mixed):
     assert frame.loc[("concept", "food"), "q_value"] < 0.05
     rows = found.rows(5)
     assert rows["current"].map(str).str.contains(r"\.\d").any()
+    remedies = found.remedies(random_state=0).set_index("remedy")
+    assert remedies.loc["recalibrate", "of"] == "food"
