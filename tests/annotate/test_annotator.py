@@ -139,7 +139,7 @@ def test_a_fit_does_not_depend_on_the_order_of_texts():
 
 
 def test_labels_correct_rows_that_nobody_annotated():
-    y = np.array([1, 0, 0, 1, 1, 0, 1, 0])
+    y = np.array([0, 0, 1, 1, 1, 0, 1, 0])
     plain = annotator().fit_transform(TEXTS, concepts=FEW)
     judged = annotator(correct_with_labels=True)
     found = judged.fit_transform(TEXTS, y, concepts=FEW)
@@ -170,9 +170,7 @@ def test_categories_are_the_largest_shares_that_are_large_enough(fitted):
         np.testing.assert_allclose(confidence[name], own.max(axis=1))
         best = own.idxmax(axis=1).str.partition("=")[2]
         expected = best.where(own.max(axis=1) >= 0.6)
-        pd.testing.assert_series_equal(
-            found[name].fillna("-"), expected.fillna("-"), check_names=False
-        )
+        assert found[name].fillna("-").tolist() == expected.fillna("-").tolist()
     given = annotator(output="categories", threshold=1).fit_transform(
         TEXTS, concepts=FEW
     )

@@ -18,14 +18,13 @@ PROMPTS = {
 TEXTS = [
     "The soup was good, the music was loud.",
     "Bad soup. The music was quiet!",
-    "The music was loud but the soup was bad.",
+    "The music was loud, the soup was bad.",
     "We liked the soup; quiet music.",
     "The music was loud.",
     "Nothing else.",
     "",
     "We hated the soup, and the music was quiet",
 ]
-WORDS = sorted({w for text in TEXTS for w in re.findall(r"\w+", text.lower())})
 
 
 class WordCounts(TransformerMixin, BaseEstimator):

@@ -32,6 +32,7 @@ needs_git = pytest.mark.skipif(
 )
 NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost"}
 MARKS = {
+    "annotation": [needs_model],
     # The longest: they fit every baseline, or many models; one runs an earlier commit,
     # and one the main job, which CI runs on real data.
     "baselines": [needs_model, pytest.mark.full],
