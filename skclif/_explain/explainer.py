@@ -260,7 +260,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         concepts : array-like of shape (n_samples, n_concepts), default=None
-            Annotations; see :meth:`ConceptBottleneckClassifier.fit`.
+            Annotations, plain or soft; see :meth:`ConceptBottleneckClassifier.fit`.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
             Weights of the annotations, by name if both have names; see
@@ -944,7 +944,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         concepts : dict of str to dict of int to value, default=None
             New annotations by concept and row. None or NaN removes an annotation. The
             second value of a constant makes it a head. A value that is new to another
-            concept must be one that the type of its column declares.
+            concept must be one that the type of its column declares. A dict of values
+            to shares that add up to 1 is a soft annotation.
         sample_weight : dict or array-like of shape (n_train,), default=None
             New weights by row, or of all rows. 0 is the same as dropping.
         drop : list of int, default=None
@@ -1085,7 +1086,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Their labels.
         concepts : array-like of shape (n_rows, n_concepts), default=None
             Their annotations, which say where a mistake begins; None or NaN where there
-            is none. A DataFrame may leave out concepts.
+            is none. Of soft ones, the value with the largest share counts. A DataFrame
+            may leave out concepts.
         ordinal : str, sequence of str or dict, default=None
             Paths whose wrong values are next to the right value, as in
             `suspect_labels`.
@@ -1148,7 +1150,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             heads,
             features,
             class_codes(heads.classes, features, y),
-            annotation_codes(heads.schema, concepts, len(features)),
+            *annotation_codes(heads.schema, concepts, len(features)),
         )
         values = paths_and_values(heads)
         ranks = check_ordinal(ordinal, values, self._known_orders())
@@ -1189,7 +1191,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         labels = class_codes(before.classes, features, y)
         schema = joint_schema(before.schema, after.schema)
         annotations = annotation_codes(schema, concepts, len(features))
-        return compare_heads(before, after, features, labels, annotations, texts_of(X))
+        return compare_heads(before, after, features, labels, *annotations, texts_of(X))
 
     def _settle(self, rows: TrainingRows, texts: dict[str, np.ndarray]) -> None:
         """Keep the training rows and what follows from them and the fitted model."""
@@ -1199,7 +1201,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self.n_samples_ = len(rows.features)
         self._training = rows.arrays()
         self._readable = {**texts, "label": labels_of(heads, rows)}
-        mean = mean_activations(heads.tensors(), rows.data(), as_tensor(rows.weights))
+        bottleneck = heads.tensors(shares=rows.shares)
+        mean = mean_activations(bottleneck, rows.data(), as_tensor(rows.weights))
         self.mean_activations_ = mean.numpy()
 
     def _edited(

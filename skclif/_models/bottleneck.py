@@ -39,6 +39,7 @@ from .._inputs.documentation import DocumentedMixin
 from .._inputs.features import check_features
 from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
+from .._inputs.soft import Coded, Shares
 from .._inputs.training_rows import TrainingRows, as_features
 from .._results.contributions import ConceptContributions, intercept_name
 from ..exceptions import InterventionWarning, ManyValuesWarning, warn_user
@@ -219,7 +220,9 @@ class ConceptBottleneckClassifier(
     predicted concepts, and one of weight ``intervention_prob * w_i`` at its true
     annotations, with predictions where there are none. It is the expectation of the
     random interventions of [2]_ in training. Biases are not penalised. An
-    annotation of weight 0 counts as missing. With `residual_C`, the logits have one
+    annotation of weight 0 counts as missing. The CE of a soft annotation is the mean of
+    those of its values by its shares, and its true annotation in the label head is the
+    shares. With `residual_C`, the logits have one
     more term ``R x`` for the features ``x``, and the objective one more penalty,
     ``||R||^2 / (2 * residual_C)``; it stays convex. With ``label_head="ordinal"`` the
     label's CE is that of proportional odds [3]_, and thresholds are not penalised;
@@ -339,14 +342,17 @@ class ConceptBottleneckClassifier(
             Non-negative weights of the rows, in every head. None is 1.
         concepts : array-like of shape (n_samples, n_concepts), default=None
             Annotations; rows are matched by position. NaN, None and ``pandas.NA`` mean
-            *not annotated*: the row is left out of that concept's head. Without
-            `concepts` there is no bottleneck.
+            *not annotated*: the row is left out of that concept's head. Columns of a
+            table named ``concept=value``, one for each value of a concept, are a soft
+            annotation: shares that add up to 1. Without `concepts` there is no
+            bottleneck.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
-            Non-negative weights of the annotations, which multiply `sample_weight`.
-            None is 1. If it and `concepts` are tables with names (pandas, polars,
-            Arrow), columns are matched by name, otherwise by position. NaN is for
-            annotations that are missing.
+            Non-negative weights of the annotations, which multiply `sample_weight`: one
+            column for each concept, also for a soft one. None is 1. If it and
+            `concepts` are tables with names (pandas, polars, Arrow), columns are
+            matched by name, otherwise by position. NaN is for annotations that are
+            missing.
 
         Returns
         -------
@@ -359,8 +365,9 @@ class ConceptBottleneckClassifier(
             If `concepts` is a dict, which searches cannot slice.
         ValueError
             If data are not finite, have unequal lengths or only one class, if a
-            concept has no observed value, if weights have other columns than
-            `concepts`, or if pandas objects have the same index in another order.
+            concept has no observed value, if shares are no distribution, if weights
+            have other columns than `concepts`, or if pandas objects have the same index
+            in another order.
 
         Warns
         -----
@@ -393,23 +400,24 @@ class ConceptBottleneckClassifier(
         annotations = Annotations.read(concepts, concept_sample_weight, len(X))
         if self.residual_C is not None:
             _check_residual(self.residual_C, X, annotations)
-        schema, codes = ConceptSchema(), np.empty((len(X), 0))
+        schema, coded = ConceptSchema(), Coded(np.empty((len(X), 0)), {})
         if annotations is not None:
-            schema, codes = annotations.learn(sample_weight, self.concept_kinds)
+            schema, coded = annotations.learn(sample_weight, self.concept_kinds)
         rules = LabelRules.read(self, given, classes, schema, annotations)
         data = TrainingRows(
             X,
             np.searchsorted(classes, y),
             sample_weight,
-            codes,
-            codes if annotations is None else annotations.weights,
+            coded.codes,
+            coded.codes if annotations is None else annotations.weights,
             class_weight,
+            coded.shares,
         ).data()
         check_concept_C(self.concept_C, schema)
         if rules.is_latent(len(classes)):
             _check_every_class(classes, data)
         label = rules.head(classes, schema)
-        found = self._solve(data, schema, label, sample_weight)
+        found = self._solve(data, schema, coded.shares, label, sample_weight)
         heads = FittedHeads.solved(
             self,
             found.bottleneck,
@@ -601,7 +609,8 @@ class ConceptBottleneckClassifier(
             Features.
         concepts : array-like of shape (n_samples, n_concepts)
             Known values. If a value is missing (NaN, None, ``pandas.NA``), the
-            prediction is used. A DataFrame may leave out concepts.
+            prediction is used. Soft annotations, in columns as in `fit`, are known
+            shares of values. A DataFrame may leave out concepts.
 
         Returns
         -------
@@ -631,15 +640,17 @@ class ConceptBottleneckClassifier(
             )
         check_row_order(X=X, concepts=concepts)
         self._warn_if_correcting_hurts()
-        bottleneck, features = self._on_device(X)
-        annotations = Annotations.read(concepts, None, len(features))
+        X = check_features(self, X, reset=False)
+        annotations = Annotations.read(concepts, None, len(X))
         if annotations is None:
             raise TypeError(
                 "concepts must be a DataFrame, an array or a list of rows of shape "
                 "(n_samples, n_concepts), got NoneType: pass the known values, or use "
                 "predict_proba if there are none."
             )
-        known = FittedHeads.of(self).schema.encode(annotations, partial=True)
+        heads, device = FittedHeads.of(self), resolve_device(self.device, X)
+        known, shares = heads.schema.encode(annotations, partial=True)
+        bottleneck, features = heads.tensors(device, shares), as_features(X).to(device)
         codes = torch.from_numpy(known).to(features.device)
         predicted = dense_rows(bottleneck.activations(features))
         activations = substitute(bottleneck.concepts, predicted, codes, ~codes.isnan())
@@ -745,6 +756,7 @@ class ConceptBottleneckClassifier(
         self,
         data: TrainingData,
         schema: ConceptSchema,
+        shares: Shares,
         label: CategoricalHead,
         sample_weight: np.ndarray,
     ) -> _Solution:
@@ -753,6 +765,7 @@ class ConceptBottleneckClassifier(
             solution = self._fit_stages(
                 data.to(resolve_device(self.device, data.features)),
                 schema,
+                shares,
                 label,
                 sample_weight,
             )
@@ -774,11 +787,13 @@ class ConceptBottleneckClassifier(
         self,
         data: TrainingData,
         schema: ConceptSchema,
+        shares: Shares,
         label: CategoricalHead,
         sample_weight: np.ndarray,
     ) -> _Solution:
         """Fit one stage after the other, each with the penalties that it is to have."""
-        heads = concept_heads(schema, self.bottleneck)
+        device = data.features.device
+        heads = concept_heads(schema, self.bottleneck, shares, device)
         limits: dict[str, Any] = {"tol": float(self.tol), "max_iter": self.max_iter}
         progress = Progress(self.verbose)
         with progress.stage("Choosing concept_C", unit=_TRIED) as advance:

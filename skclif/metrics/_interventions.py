@@ -74,8 +74,9 @@ def intervention_curve(
     y : array-like of shape (n_samples,)
         Their labels.
     concepts : array-like of shape (n_samples, n_concepts)
-        Known values. NaN, None and ``pandas.NA`` mean *not known*: that concept of the
-        row stays as predicted. A DataFrame may leave out concepts.
+        Known values, or shares of values (soft annotations). NaN, None and
+        ``pandas.NA`` mean *not known*: that concept of the row stays as predicted. A
+        DataFrame may leave out concepts.
     order : {"random", "uncertainty", "gain"} or list of str, default="random"
         Which known value of a row comes first. Except with names, every row has its
         own order:
@@ -342,8 +343,8 @@ class _Rows:
                 "values are worth."
             )
         heads = FittedHeads.of(model)
-        values = heads.schema.encode(annotations, weight, partial=True)
-        bottleneck = heads.tensors()
+        values, shares = heads.schema.encode(annotations, weight, partial=True)
+        bottleneck = heads.tensors(shares=shares)
         activations = bottleneck.label_parameters.new_tensor(predicted)
         rows = cls(bottleneck, heads.names, activations, activations, ~np.isnan(values))
         return replace(rows, known_values=rows.with_values(values))

@@ -84,9 +84,9 @@ def drift_report(
     y_new : array-like of shape (n_new,), default=None
         Their labels. None leaves out the meaning of concepts.
     concepts_new : array-like of shape (n_new, n_concepts), default=None
-        Their annotations, None or NaN where there is none. A DataFrame may leave out
-        concepts. None leaves out concept heads, and meaning is that of predicted
-        concepts.
+        Their annotations, plain or soft; None or NaN where there is none. A DataFrame
+        may leave out concepts. None leaves out concept heads, and meaning is that of
+        predicted concepts.
     groups : array-like of shape (n_new,), default=None
         The group of each new row, such as its source. None is one group.
     time : array-like of shape (n_new,), default=None
@@ -173,8 +173,9 @@ def drift_report(
     if y_new is not None:
         labels = class_codes(heads.classes, features, y_new, "y_new")
     with error_context("concepts_new", "annotations of the new rows, as in fit"):
-        codes, unseen = code_annotations(heads, concepts_new, n_new)
-    new = NewRows(features, labels, codes, unseen)
+        shares = explainer._training.get("shares", {})
+        coded, unseen = code_annotations(heads, concepts_new, n_new, shares)
+    new = NewRows(features, labels, coded.codes, unseen, coded.shares)
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     rng = np.random.default_rng(seed)
     rows = BothRows.of(explainer, new, rng)
