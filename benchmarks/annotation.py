@@ -55,10 +55,12 @@ class KnownVectors(BaseEstimator):
         self.vectors = vectors
 
     def fit(self, X, y=None):
+        """Learn nothing."""
         self.is_fitted_ = True
         return self
 
     def transform(self, X):
+        """Return the vectors of texts."""
         return np.stack([self.vectors[text] for text in X])
 
 

@@ -10,9 +10,8 @@ import pandas as pd
 
 from .._inputs.annotations import concept_table, format_value, has_names
 from .._inputs.checks import check_length, check_row_order
+from .._inputs.soft import SoftValue, distributions_of, join_soft
 from .._results.words import how_many
-
-_SUM = 1e-6  # how far shares of a row may be from 1
 
 
 def read_given(
@@ -45,12 +44,18 @@ def read_given(
     table = concept_table(concepts)
     check_length("concepts", len(table), n_samples)
     check_row_order(X=X, concepts=concepts)
-    if not has_names(concepts):
+    if has_names(concepts):
+        table, _ = join_soft(table)
+    else:
         table = _named(table, list(values))
-    columns = _columns(table, values)
-    for name, own in columns.items():
-        read = _plain if own == [name] else _soft
-        found[name] = read(table[own], name, values[name])
+    for name, column in table.items():
+        if name not in values:
+            raise ValueError(
+                f"concepts has the column {name!r}, but prompts are there for "
+                f"{', '.join(map(repr, values))}. Leave the column out, or give its "
+                "values prompts."
+            )
+        found[str(name)] = _shares(column, str(name), values[name])
     return found
 
 
@@ -64,67 +69,23 @@ def _named(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return table.set_axis(names, axis=1)
 
 
-def _columns(
-    table: pd.DataFrame, values: Mapping[str, Sequence[str]]
-) -> dict[str, list[str]]:
-    """Return the columns of each concept: its own, or one for each value."""
-    found: dict[str, list[str]] = {}
-    for column in table.columns:
-        name = column if column in values else column.partition("=")[0]
-        if name not in values:
-            raise ValueError(
-                f"concepts has the column {column!r}, but prompts are there for "
-                f"{', '.join(map(repr, values))}. Leave the column out, or give its "
-                "values prompts."
-            )
-        found.setdefault(name, []).append(column)
-    for name, own in found.items():
-        wanted = [f"{name}={value}" for value in values[name]]
-        if own != [name] and sorted(own) != sorted(wanted):
-            raise ValueError(
-                f"concepts has the columns {', '.join(map(repr, own))} of concept "
-                f"{name!r}. It needs {name!r} alone, or a share for each value: "
-                f"{', '.join(map(repr, wanted))}."
-            )
-        if own != [name]:
-            found[name] = wanted
-    return found
-
-
-def _plain(table: pd.DataFrame, name: str, values: Sequence[str]) -> np.ndarray:
-    column = table[name]
+def _shares(column: pd.Series, name: str, values: Sequence[str]) -> np.ndarray:
+    """Return the shares that the cells of a concept give its values."""
     given = np.flatnonzero(column.notna())
-    said = [format_value(value) for value in column.iloc[given].tolist()]
-    codes = pd.Index(values).get_indexer(pd.Index(said, dtype=object))
-    if (codes < 0).any():
-        place = int(np.flatnonzero(codes < 0)[0])
-        raise ValueError(
-            f"concepts has the value {said[place]!r} for concept {name!r} in row "
-            f"{given[place]}, but its values with prompts are "
-            f"{', '.join(map(repr, values))}. Correct it, or add the value to the "
-            "prompts; NaN is what nobody annotated."
-        )
+    cells = [
+        cell if isinstance(cell, SoftValue) else format_value(cell)
+        for cell in column.iloc[given].tolist()
+    ]
+    places = {value: code for code, value in enumerate(values)}
+    found, unknown = distributions_of(cells, places, len(values))
+    for row, value in zip(given.tolist(), unknown, strict=True):
+        if value is not None:
+            raise ValueError(
+                f"concepts has the value {value!r} for concept {name!r} in row {row}, "
+                f"but its values with prompts are {', '.join(map(repr, values))}. "
+                "Correct it, or add the value to the prompts; NaN is what nobody "
+                "annotated."
+            )
     shares = np.full((len(column), len(values)), np.nan)
-    shares[given] = np.eye(len(values))[codes]
-    return shares
-
-
-def _soft(table: pd.DataFrame, name: str, values: Sequence[str]) -> np.ndarray:
-    try:
-        shares: np.ndarray = table.astype(float).to_numpy(dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"concepts has shares of concept {name!r} that are no numbers: {error}."
-        ) from error
-    given = ~np.isnan(shares).all(axis=1)
-    is_wrong = given & ~(
-        (shares >= 0).all(axis=1) & (np.abs(shares.sum(axis=1) - 1) <= _SUM)
-    )
-    if is_wrong.any():
-        row = int(is_wrong.argmax())
-        raise ValueError(
-            f"concepts has the shares {shares[row].tolist()} of concept {name!r} in "
-            f"row {row} ({', '.join(values)}). Shares must be 0 or more and sum to 1, "
-            "or all be NaN where nobody annotated."
-        )
+    shares[given] = found
     return shares

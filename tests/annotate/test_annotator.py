@@ -118,7 +118,10 @@ def test_more_annotations_move_further():
 def test_one_hot_shares_are_the_same_as_values():
     values = PROMPTS["food"]
     soft = pd.DataFrame(
-        {f"food={v}": (FEW["food"] == v).where(FEW["food"].notna()) for v in values}
+        {
+            f"food={v}": (FEW["food"] == v).astype(float).where(FEW["food"].notna())
+            for v in values
+        }
     )
     plain, shares = (
         annotator().fit(TEXTS, concepts=given).transform(TEXTS) for given in (FEW, soft)
