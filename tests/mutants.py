@@ -34,6 +34,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 HOMES = {
+    "_annotate": ("tests/annotate",),
     "_annotation_tools": ("tests/annotation_tools",),
     "_audit": ("tests/audit",),
     "_baselines": ("tests/baselines",),
@@ -100,6 +101,36 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant(
+        "_annotate",
+        "beyond = self._beyond[:, j]",
+        "beyond = self._beyond[:, 0]",
+        "a text is compared with the concept that is asked about",
+    ),
+    Mutant(
+        "_annotate",
+        "own = np.where(is_known[:, None], people, own)",
+        "own = np.where(is_known[:, None], own, own)",
+        "annotations of people come back as they are",
+    ),
+    Mutant(
+        "_annotate",
+        "if other != value.text:",
+        "if False:",
+        "a prompt stands for one value",
+    ),
+    Mutant(
+        "_annotate",
+        "if id(node) in self._seen:",
+        "if False:",
+        "aliases cannot make a small file large",
+    ),
+    Mutant(
+        "_annotate",
+        "(shares * log_softmax(logits, axis=1)).sum()",
+        "log_softmax(logits, axis=1).sum()",
+        "a head is fitted to the shares that people gave",
+    ),
     # --- _storage: files, containers, cells ----------------------------------------
     Mutant(
         "_storage",

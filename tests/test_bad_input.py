@@ -36,6 +36,7 @@ from skclif import (
     AuditReport,
     AuditTrail,
     BaselineComparison,
+    ConceptAnnotator,
     ConceptBottleneckClassifier,
     ConceptContributions,
     ConceptEncoder,
@@ -58,6 +59,7 @@ from skclif import (
 )
 from skclif.exceptions import DataFileError, ReweightingWarning, SuspectWarning
 
+from .annotate.words import PROMPTS, WordCounts
 from .exact import ExactBottleneck
 from .text.test_embedder import NOT_TEXTS
 
@@ -1891,6 +1893,16 @@ PARAMETERS = {
         "random_state": ("None", "zero", "True"),
         "verbose": VERBOSE,
     },
+    ConceptAnnotator: {
+        "concepts": {
+            **dict.fromkeys(ODD, "concepts must be a mapping of concepts"),
+            "a dict": "concepts has no concepts; give one or more",
+        },
+        "embedder": ("None",),
+        "output": {},
+        "threshold": SHARE,
+        "correct_with_labels": FLAG,
+    },
     SentenceEmbedder: {
         "model": {"a text": "no such' is not on this machine"},
         "device": {"a text": DEVICE},
@@ -2039,6 +2051,12 @@ def call(tiny_encoder, tmp_path_factory):
                 inner["strength"] = 0.0  # or they would never end
             inner |= {"cv": 3, "random_state": 0}
             return owner(**{**inner, **parameters}).fit(X, Y).predict_proba(X)
+        if owner is ConceptAnnotator:
+            # None is the default model, which is not on every machine.
+            inner = {"concepts": PROMPTS, "embedder": None, **parameters}
+            if inner["embedder"] is None:
+                inner["embedder"] = WordCounts()
+            return owner(**inner).fit_transform(TEXTS, [0, 1, 0, 1])
         if owner is SentenceEmbedder:
             return owner(**{"model": tiny_encoder, **parameters}).transform(["soup"])
         if owner is ConceptEncoder:
@@ -2473,6 +2491,11 @@ def test_an_interrupted_fit_changes_nothing():
 # Public methods that take no data: scikit-learn's own, tested there.
 NO_DATA = {"get_params", "set_params", "set_output", "get_metadata_routing"}
 ELSEWHERE = {
+    ("ConceptAnnotator", "fit"): "tests/annotate",
+    ("ConceptAnnotator", "transform"): "tests/annotate/test_annotator.py",
+    ("ConceptAnnotator", "fit_transform"): "tests/annotate",
+    ("ConceptAnnotator", "confidence"): "tests/annotate/test_annotator.py",
+    ("ConceptAnnotator", "get_feature_names_out"): "takes names and ignores them",
     ("ConceptEncoder", "fit"): "tests/text/test_finetune.py",
     ("ConceptEncoder", "transform"): "tests/text/test_finetune.py",
     ("ConceptEncoder", "fit_transform"): "tests/text/test_finetune.py",

@@ -23,12 +23,15 @@ from sklearn.utils.estimator_checks import (
 )
 
 from skclif import (
+    ConceptAnnotator,
     ConceptBottleneckClassifier,
     ConceptEncoder,
     ConceptInfluenceExplainer,
     InfluenceReweighter,
     SentenceEmbedder,
 )
+
+from .annotate.words import PROMPTS, WordCounts
 
 BOTTLENECKS = [
     ConceptBottleneckClassifier(),
@@ -59,9 +62,10 @@ NUMERIC = [
         make_pipeline(Normalizer(), ConceptBottleneckClassifier())
     ),
 ]
-# A text transformer's tags leave out every check but cloning;
+# A text transformer's tags leave out every check but cloning; tests/annotate,
 # tests/text/test_embedder.py and test_finetune.py hold its contract.
-PUBLIC = [*NUMERIC, SentenceEmbedder(), ConceptEncoder()]
+ANNOTATOR = ConceptAnnotator(PROMPTS, embedder=WordCounts())
+PUBLIC = [*NUMERIC, SentenceEmbedder(), ConceptEncoder(), ANNOTATOR]
 OTHERS = [estimator for estimator in REWEIGHTERS if estimator not in USUAL]
 LEFT_OUT = [
     check_all_zero_sample_weights_error,
@@ -122,6 +126,8 @@ def test_checks_that_check_estimator_leaves_out(estimator, check):
         assert not any("fitted without feature names" in m for m in messages)
 
 
-@pytest.mark.parametrize("estimator", [SentenceEmbedder(), ConceptEncoder()], ids=repr)
+@pytest.mark.parametrize(
+    "estimator", [SentenceEmbedder(), ConceptEncoder(), ANNOTATOR], ids=repr
+)
 def test_parameters_of_text_estimators_are_validated(estimator):
     check_param_validation(type(estimator).__name__, estimator)

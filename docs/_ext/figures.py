@@ -211,9 +211,39 @@ def drift_themes(results):
     return figure
 
 
+def annotation(results):
+    """Draw agreement with people by the number of annotations."""
+    table = lines(results, "annotation")
+    tasks = list(dict.fromkeys(line["task"] for line in table))
+    looks = {"annotator": (OURS, "o-"), "supervised head alone": (PEER, "s--")}
+    sizes = sorted({line["annotations"] for line in table})
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for ax, task in zip(
+        figure.subplots(1, len(tasks), sharey=True), tasks, strict=True
+    ):
+        for method, (color, look) in looks.items():
+            own = [
+                (sizes.index(line["annotations"]), line["macro-F1"])
+                for line in table
+                if (line["task"], line["method"]) == (task, method)
+            ]
+            ax.plot(*zip(*sorted(own), strict=True), look, color=color, label=method)
+        ax.set_xticks(range(len(sizes)), sizes, rotation=45)
+        ax.set_title(task, fontsize="medium")
+        ax.grid(axis="y")
+    figure.axes[0].set_ylabel("macro-F1 of concepts")
+    figure.supxlabel("annotated texts", fontsize="medium")
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
 FIGURES = {
     draw.__name__: draw
-    for draw in (baselines, fidelity, detection, repair, speed, drift_themes, drift)
+    for draw in (
+        *(baselines, fidelity, detection, repair, speed, drift_themes, drift),
+        annotation,
+    )
 }
 
 

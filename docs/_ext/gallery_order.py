@@ -2,6 +2,7 @@
 
 ORDER = (
     "plot_baseline_and_bottleneck.py",
+    "plot_concepts_from_prompts.py",
     "plot_correct_concepts.py",
     "plot_rows_behind_a_mistake.py",
     "plot_repair.py",

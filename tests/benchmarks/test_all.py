@@ -36,6 +36,7 @@ LONG = {"advice", "baselines", "clif", "compare", "demo", "drift", "embedders"}
 LONG |= {"embedding", "embedding_search", "encoder", "evidence", "repair"}
 LONG |= {"reweighting", "sparse", "suggestions", "tuning"}
 MARKS = {
+    "annotation": [needs_model],
     "baselines": [needs_model],
     "compare": [needs_git, needs_model],
     "embedders": [needs_model, needs_multilingual],
