@@ -34,12 +34,17 @@ from .tasks import load_task
 
 TASKS = [("cebab-published", 4), ("yelp", 4)]
 SETTINGS = ("pool", "missing")
+CONCEPTS = "concepts"  # the second question
 BASELINES = ("random", "least confidence", "largest entropy")
 OURS = "suggest_annotations"
 LABEL_ONLY = f"{OURS}, target='loss'"
 STRATEGIES = (*BASELINES, OURS, LABEL_ONLY)
 TARGETS = {OURS: "all", LABEL_ONLY: "loss"}
 PENALTIES = {"C": "auto", "concept_C": "auto"}
+NAMES = {
+    "pool": ("annotate_next", "new rows"),
+    "missing": ("annotate_next_missing", "missing annotations"),
+}
 MEASURES = ("label log-loss", "concept macro-F1")
 
 
@@ -150,9 +155,9 @@ def curve(setting, task, n_concepts, strategy, seed, options):
 def area_lines(curves, options):
     """Return the area under each curve, and how far ours are ahead of the others."""
     lines = []
-    for setting, (task, n_concepts) in product(options.settings, options.tasks):
+    for task, n_concepts in options.tasks:
         areas = {
-            strategy: curves[setting, task, strategy][:, 1:].mean(axis=1)
+            strategy: curves[task, strategy][:, 1:].mean(axis=1)
             for strategy in options.strategies
         }
         for strategy, area in areas.items():
@@ -163,7 +168,7 @@ def area_lines(curves, options):
                     else "-"
                     for other in BASELINES
                 ]
-                about = [setting, task, n_concepts, strategy, measure]
+                about = [task, n_concepts, strategy, measure]
                 lines.append([*about, *ahead, float(area[:, m].mean())])
     return lines
 
@@ -234,13 +239,14 @@ def damage_summary(lines):
     return summary
 
 
-def write(curves, options):
-    """Write the tables of both settings."""
+def write(setting, curves, options):
+    """Write the tables of a setting."""
+    name, about = NAMES[setting]
     write_table(
-        "annotate_next",
-        "What to annotate next: area under the curve",
+        name,
+        f"What to annotate next, {about}: area under the curve",
         [
-            *("setting", "task", "concepts", "strategy", "measure"),
+            *("task", "concepts", "strategy", "measure"),
             *(f"against {name}" for name in BASELINES),
             "area",
         ],
@@ -258,9 +264,9 @@ def write(curves, options):
         options=options,
     )
     write_table(
-        "annotate_next_curves",
-        "What to annotate next: after each step",
-        ["setting", "task", "strategy", "rows annotated", *MEASURES],
+        f"{name}_curves",
+        f"What to annotate next, {about}: after each step",
+        ["task", "strategy", "rows annotated", *MEASURES],
         curve_lines(curves, options),
         ["Means over seeds."],
         options=options,
@@ -291,28 +297,39 @@ def main(argv=None):
     parser.add_argument("--repeats", type=int, default=10, help="of noise")
     parser.add_argument("--noise", type=float, default=0.2, help="share of values")
     parser.add_argument("--judge", choices=["dev", "test"], default="test")
-    parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=SETTINGS)
+    every = (*SETTINGS, CONCEPTS)
+    parser.add_argument("--settings", nargs="+", choices=every, default=every)
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES)
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args(argv)
-    keys = list(product(options.settings, options.tasks, options.strategies))
+    for setting in SETTINGS:
+        if setting in options.settings:
+            write(setting, measure(setting, options), options)
+    if CONCEPTS in options.settings:
+        write_damage(options)
+
+
+def measure(setting, options):
+    """Return the curves of tasks and strategies, each (n_seeds, n_steps + 1, 2)."""
+    keys = list(product(options.tasks, options.strategies))
     asked = list(product(keys, range(options.seeds)))
     found = Parallel(options.jobs)(
         delayed(curve)(setting, *task, strategy, seed, options)
-        for (setting, task, strategy), seed in asked
+        for (task, strategy), seed in asked
     )
     curves = {}
-    for ((setting, (task, _), strategy), _), scores in zip(asked, found, strict=True):
-        curves.setdefault((setting, task, strategy), []).append(scores)
-    if curves:
-        write({key: np.array(own) for key, own in curves.items()}, options)
+    for (((task, _), strategy), _), scores in zip(asked, found, strict=True):
+        curves.setdefault((task, strategy), []).append(scores)
+    return {key: np.array(own) for key, own in curves.items()}
+
+
+def write_damage(options):
+    """Measure noise in single concepts, and write its tables."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     lines = [
         line for task in options.noise_tasks for line in damage_lines(*task, options)
     ]
-    if not lines:
-        return
     write_table(
         "annotate_next_concepts",
         f"Noise in one concept: another value in {options.noise:.0%} of its rows",

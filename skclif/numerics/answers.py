@@ -189,7 +189,8 @@ def _between(inverses: list[Inverse], curvature: list[Tensor]) -> list[Tensor]:
 def _roots(curvature: Tensor) -> Tensor:
     """Return R with ``R R' = curvature`` of every row, (n, k, k)."""
     values, vectors = torch.linalg.eigh(curvature)
-    return vectors * values.clamp_min(0).sqrt()[:, None, :]
+    roots: Tensor = vectors * values.clamp_min(0).sqrt()[:, None, :]
+    return roots
 
 
 class Answers:

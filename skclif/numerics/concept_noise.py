@@ -78,7 +78,8 @@ def _of_rows(
     probabilities = head.probabilities(scores[concept])
     own = head.residual(probabilities, codes)
     changed = closed_form.of(rows, adjoint)
-    effect, moved, squares, count = 0.0, 0.0 * own, 0.0, 0.0 * codes
+    effect, moved, count = torch.zeros_like(codes), torch.zeros_like(own), 0.0 * codes
+    squares = own[:, :, None] * torch.zeros_like(own)[:, None]
     for value in head.proposals(codes):
         other = torch.full_like(codes, value)
         is_other = (other != codes).to(own.dtype)

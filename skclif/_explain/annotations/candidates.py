@@ -165,8 +165,8 @@ def choose(
 def _best(gains: np.ndarray, by: str) -> tuple[int, list[int]]:
     """Return the best row, and which of its paths are asked for."""
     if by == BY_ANNOTATION:
-        row, path = np.unravel_index(np.nanargmax(gains), gains.shape)
-        return int(row), [int(path)]
+        place = int(np.nanargmax(gains))
+        return place // gains.shape[1], [place % gains.shape[1]]
     open_ = ~np.isnan(gains)
     in_all = np.where(open_.any(axis=1), np.nansum(gains, axis=1), -np.inf)
     row = int(in_all.argmax())
