@@ -277,14 +277,14 @@ def main(argv=None):
     parser = BenchmarkParser(
         "annotate_next",
         __doc__,
-        tasks=[("generated", 3)],
-        seeds=2,
+        tasks=[("generated", 2)],
+        seeds=1,
         steps=1,
         start=60,
         add=5,
         validation=60,
         repeats=1,
-        noise_tasks=[("generated", 3)],
+        noise_tasks=[("generated", 2)],
     )
     parser.set_defaults(
         tasks=TASKS, noise_tasks=[("cebab-published", 10), ("yelp", 10)]
