@@ -1013,9 +1013,9 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         """Rank concepts by what wrong annotations of each would do to the label.
 
         Of one concept at a time, a share of the annotations is replaced by other values
-        at random. By how much the label's loss would rise is computed in closed form,
-        through both stages, without training again. Concepts at the top are worth most
-        care. See :doc:`/annotate_next`.
+        at random. Both stages are solved again for what this does on average, and how
+        far noise differs from its mean is added in closed form. Concepts at the top are
+        worth most care. See :doc:`/annotate_next`.
 
         Parameters
         ----------
@@ -1060,9 +1060,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         1  concept1   0.06
         """
         check_is_fitted(self)
-        return rank_concepts(
-            self._heads(), self._solved_model(), self._features, X_val, y_val, share
-        )
+        model = self._heads(), self._solved_model(), self._features
+        return rank_concepts(*model, X_val, y_val, share, Progress(self.verbose))
 
     def edit(
         self,

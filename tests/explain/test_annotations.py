@@ -14,6 +14,7 @@ from skclif._explain.annotations.beliefs import beliefs_of_labels
 from skclif._inputs.training_rows import as_tensor
 from skclif.numerics.answers import interest_in_label
 from skclif.numerics.concept_noise import damage_of_noise
+from skclif.numerics.edits import Limits
 
 N, CONCEPTS = 40, ["food", "service"]
 
@@ -221,35 +222,43 @@ def test_paths_of_a_frame_are_asked_for_by_true_or_false():
 
 @pytest.mark.parametrize("prob", [0.0, 0.4])
 def test_damage_is_that_of_retraining_with_noise(prob):
-    # If every annotation is replaced with the same small chance, training is on average
-    # on each row with its own value, and with the other value, in these shares.
+    # If every annotation is replaced with the same chance, training is on average on
+    # each row with its own value, and with the other value, in these shares.
     X, y, concepts = _rows()
     how = {"training": "sequential"}
     if prob:
         how = {"training": "mixed", "intervention_prob": prob}
-    explainer, share = _explainer(tol=1e-9, **how), 1e-4
+    explainer, share = _explainer(tol=1e-9, **how), 0.2
     solved = explainer._solved_model()
-    interest = interest_in_label(
-        *(solved.bottleneck, solved.factors, as_tensor(X[80:]), as_tensor(y[80:]))
-    )
-    model = solved.bottleneck, solved.data, solved.factors, interest
-    first, second = damage_of_noise(*model, share).numpy().T
+    factors = solved.factors
+    held_out = as_tensor(X[80:]), as_tensor(y[80:])
     before = log_loss(y[80:], explainer.predict_proba(X[80:]))
     for j, name in enumerate(CONCEPTS):
         turned = concepts[:N][name].map({"good": "bad", "bad": "good"})
         table = pd.concat([concepts[:N], concepts[:N].assign(**{name: turned})])
         weights = np.repeat([1 - share, share], N)
-        clf = ConceptBottleneckClassifier(**how, tol=1e-11)
+        clf = ConceptBottleneckClassifier(**how, tol=1e-9)
         clf.fit(np.vstack([X[:N]] * 2), np.r_[y[:N], y[:N]], weights, concepts=table)
         real = log_loss(y[80:], clf.predict_proba(X[80:])) - before
-        assert first[j] == pytest.approx(real, rel=1e-2)
-        # Around that mean, replaced values add their own squares: each flips a term,
-        # whose residual changes by 1 in the log-odds.
+        found = damage_of_noise(
+            *(solved.bottleneck, solved.data, j, share, *held_out),
+            penalty=factors.penalty,
+            concept_penalties=factors.concept_penalties,
+            limits=Limits(1e-9, 100),
+        )
+        assert found.mean == pytest.approx(real, rel=1e-5)
+        # Around that mean, a value that is replaced changes the residual by 1.
         inputs = np.c_[X[:N], np.ones(N)]
+        noisy = ConceptInfluenceExplainer(clf).fit(
+            np.vstack([X[:N]] * 2), np.r_[y[:N], y[:N]], weights, concepts=table
+        )
+        moved = noisy._solved_model()
+        interest = interest_in_label(moved.bottleneck, moved.factors, *held_out)
         squares = np.einsum(
             "ni,ij,nj->", inputs, interest.matrices[1 + j].numpy(), inputs
         )
-        assert second[j] == pytest.approx(share * squares / 2, rel=1e-2)
+        variance = share - share**2
+        assert found.spread == pytest.approx(variance * squares / 2, rel=1e-5)
 
 
 def test_a_ranking_adds_up():

@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..._inputs.progress import Progress, counted
 from ..._models.fitted import FittedHeads
-from ...numerics.answers import interest_in_label
 from ...numerics.concept_noise import damage_of_noise
+from ...numerics.edits import Limits
 from ..engine import Solved
 from .candidates import learnable
 from .suggest import Reader, check_held_out
+
+_TOL, _MAX_ITER = 1e-6, 100
 
 
 def check_share(share: Any) -> float:
@@ -37,6 +40,7 @@ def rank_concepts(
     X: Any,
     y: Any,
     share: Any,
+    progress: Progress,
 ) -> pd.DataFrame:
     """Return the damage of noise in each concept, the largest first.
 
@@ -49,6 +53,8 @@ def rank_concepts(
     X, y, share
         `X_val`, `y_val` and `share` of
         :meth:`ConceptInfluenceExplainer.rank_concepts`.
+    progress : Progress
+        Shows its bars.
     """
     if not heads.n_concepts:
         raise ValueError(
@@ -57,18 +63,22 @@ def rank_concepts(
         )
     share = check_share(share)
     features, codes = check_held_out(heads, read_features, X, y)
-    interest = interest_in_label(
-        solved.bottleneck,
-        solved.factors,
-        solved.inputs(features),
-        torch.from_numpy(codes).to(solved.device),
-    )
-    parts = damage_of_noise(
-        solved.bottleneck, solved.data, solved.factors, interest, share
-    )
-    damage = parts.sum(dim=1).cpu().numpy()
-    frame = pd.DataFrame({"concept": heads.names, "damage": damage})[learnable(heads)]
-    frame["n_annotations"] = _counts(solved)[learnable(heads)]
+    compared = np.flatnonzero(learnable(heads))
+    validation = solved.inputs(features)
+    labels = torch.from_numpy(codes).to(solved.device)
+    damage = []
+    with progress.stage("Noise in concepts", len(compared)) as advance:
+        for j in counted(compared.tolist(), advance):
+            found = damage_of_noise(
+                *(solved.bottleneck, solved.data, j, share, validation, labels),
+                penalty=solved.factors.penalty,
+                concept_penalties=solved.factors.concept_penalties,
+                limits=Limits(_TOL, _MAX_ITER),
+            )
+            damage.append(found.mean + found.spread)
+    names = [heads.names[j] for j in compared]
+    frame = pd.DataFrame({"concept": names, "damage": damage})
+    frame["n_annotations"] = _counts(solved)[compared]
     frame = frame.sort_values("damage", ascending=False, kind="stable")
     harm = frame["damage"].clip(lower=0)
     total = harm.sum() if harm.any() else np.nan
