@@ -253,9 +253,9 @@ def write(setting, curves, options):
         area_lines(curves, options),
         [
             f"From {options.start} annotated rows, {options.add} at a time, up to "
-            f"{options.start + options.steps * options.add}; {options.seeds} "
-            "seeds. The area is the mean over the steps after the first. Differences "
-            "are paired by seed, with 95 % t intervals. A lower log-loss (nats) is good, "
+            f"{options.start + options.steps * options.add}; {options.seeds} seeds. "
+            "The area is the mean over the steps after the first. Differences are "
+            "paired by seed, with 95 % t intervals. A lower log-loss (nats) is good, "
             "so that negative differences are good there, and a higher macro-F1.",
             f"X_val: {options.validation} rows of the development part; judged on the "
             f"{options.judge} part. C and concept_C are chosen anew in each step "

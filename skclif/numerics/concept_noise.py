@@ -73,9 +73,14 @@ def damage_of_noise(
     limits : Limits
     """
     noisy = _with_every_value(bottleneck, data, concept, share)
-    penalties = {"penalty": penalty, "concept_penalties": concept_penalties}
-    moved = _solved(bottleneck, noisy, concept, limits, **penalties)
-    factors = factorise(moved, noisy, **penalties)
+    moved = _solved(
+        *(bottleneck, noisy, concept, limits),
+        penalty=penalty,
+        concept_penalties=concept_penalties,
+    )
+    factors = factorise(
+        moved, noisy, penalty=penalty, concept_penalties=concept_penalties
+    )
     interest = interest_in_label(moved, factors, features, codes)
     loss = LabelTarget("loss", codes)
     mean = evaluate(loss, moved, features) - evaluate(loss, bottleneck, features)
