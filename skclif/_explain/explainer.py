@@ -1056,8 +1056,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         >>> ranking = explainer.rank_concepts(X[200:], y[200:])
         >>> ranking[["concept", "share"]].round(2)
             concept  share
-        0  concept0   0.94
-        1  concept1   0.06
+        0  concept0   0.93
+        1  concept1   0.07
         """
         check_is_fitted(self)
         model = self._heads(), self._solved_model(), self._features
