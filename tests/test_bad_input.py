@@ -33,6 +33,7 @@ from sklearn.utils.validation import _num_samples
 
 import skclif
 from skclif import (
+    AnnotationSuggestions,
     AuditReport,
     AuditTrail,
     BaselineComparison,
@@ -2520,6 +2521,7 @@ ELSEWHERE = {
     ("ConceptContributions", "to_frame"): "takes no argument",
     ("EditComparison", "to_frame"): "takes no argument",
     ("EditSuggestions", "to_frame"): "takes no argument",
+    ("AnnotationSuggestions", "to_frame"): "tests/explain/test_annotations.py",
     ("EditSuggestions", "in_words"): "takes no argument",
     ("ValidationResult", "to_frame"): "takes no argument",
     ("WordEvidence", "to_frame"): "takes no argument",
@@ -2528,6 +2530,10 @@ ELSEWHERE = {
     ("ValidationResult", "plot"): "tests/explain/test_validation.py",
     ("ValidationDisplay", "plot"): "tests/explain/test_validation.py",
     ("ConceptInfluenceExplainer", "edit"): "tests/explain/test_edit_errors.py",
+    ("ConceptInfluenceExplainer", "suggest_annotations"): (
+        "tests/explain/test_annotations.py"
+    ),
+    ("ConceptInfluenceExplainer", "rank_concepts"): "tests/explain/test_annotations.py",
     ("AuditTrail", "append"): "tests/audit/test_trail.py",
     ("AuditTrail", "read"): "takes no argument",
     ("ReplayResult", "to_frame"): "takes no argument",
@@ -2567,6 +2573,7 @@ def test_every_argument_of_every_method_has_cells():
 
 def test_every_parameter_has_cells():
     made_by_us = {
+        AnnotationSuggestions,
         *(BaselineComparison, EditComparison, EditResult, EditSuggestions),
         *(ConceptContributions, EditDisplay, InfluenceDisplay, InfluenceResult),
         *(DriftDisplay, DriftReport),

@@ -418,7 +418,7 @@ def test_cells_that_are_not_there(extension, where, message):
         extension("results").cell(TABLE, where, "error")
 
 
-WITH_FIGURES = ["results.rst", "medical_drift.rst"]
+WITH_FIGURES = ["results.rst", "medical_drift.rst", "annotate_next.rst"]
 
 
 def test_the_figures_of_the_results_are_drawn(extension, tmp_path):
@@ -431,7 +431,7 @@ def test_the_figures_of_the_results_are_drawn(extension, tmp_path):
     )
     assert shown == list(figures.FIGURES)
     first = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
-    assert len(first) == len(shown) == 7
+    assert len(first) == len(shown) == 8
     figures.draw_all(DOCS / "results", tmp_path)
     assert first == {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
 

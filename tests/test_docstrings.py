@@ -44,6 +44,7 @@ def _public():
 PUBLIC = dict(_public())
 # Nobody constructs a result: its fields are documented as attributes.
 for result in (
+    "AnnotationSuggestions",
     "AuditReport",
     "BaselineComparison",
     "ConceptContributions",

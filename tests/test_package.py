@@ -64,7 +64,7 @@ def test_importing_skclif_is_cheap():
     "name",
     [
         *("SentenceEmbedder, ConceptEncoder", "datasets", "metrics"),
-        *("InfluenceResult", "EditSuggestions"),
+        *("InfluenceResult", "EditSuggestions", "AnnotationSuggestions"),
         *("compare_baselines", "make_text_pipeline"),
     ],
 )

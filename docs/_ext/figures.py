@@ -238,11 +238,49 @@ def annotation(results):
     return figure
 
 
+def annotate_next(results):
+    """Draw what each strategy reaches with the rows that it chose."""
+    table = lines(results, "annotate_next_curves")
+    tasks = list(dict.fromkeys(line["task"] for line in table))
+    styles = {
+        "random": ("0.5", "-"),
+        "least confidence": (PEER, "--"),
+        "largest entropy": (PEER, "-"),
+        "suggest_annotations": (OURS, "-"),
+        "suggest_annotations, target='loss'": (OURS, "--"),
+    }
+    measures = ("label log-loss", "concept macro-F1")
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    grid = figure.subplots(len(measures), len(tasks), squeeze=False, sharex=True)
+    for axes, measure in zip(grid, measures, strict=True):
+        for ax, task in zip(axes, tasks, strict=True):
+            for strategy, (color, line_style) in styles.items():
+                own = [
+                    one
+                    for one in table
+                    if (one["task"], one["strategy"]) == (task, strategy)
+                ]
+                ax.plot(
+                    [one["rows annotated"] for one in own],
+                    [one[measure] for one in own],
+                    color=color,
+                    linestyle=line_style,
+                    label=strategy,
+                )
+            ax.set_title(f"{task}: {measure}", fontsize="medium")
+    for ax in grid[-1]:
+        ax.set_xlabel("annotated rows")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
 FIGURES = {
     draw.__name__: draw
     for draw in (
         *(baselines, fidelity, detection, repair, speed, drift_themes, drift),
         annotation,
+        annotate_next,
     )
 }
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .._inputs.annotations import NOT_IN_CONCEPTS
+from .._results.annotations import BY_ANNOTATION, AnnotationSuggestions
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.bottleneck_report import BottleneckReport
 from .._results.comparison import EditComparison, PairedChange
@@ -255,6 +256,35 @@ def _(suggestions: EditSuggestions) -> Sheet:
     caption = f"Effects of each change alone ({suggestions.unit}, {good} = good)"
     table = Table(caption, heads, lines)
     note = Note(f"The whole list: {suggestions.in_words()}.", tone)
+    return Sheet.of(repr(suggestions), tables=[table], notes=[note], more=more)
+
+
+@sheet_of.register
+def _(suggestions: AnnotationSuggestions) -> Sheet:
+    by_annotation = suggestions.by == BY_ANNOTATION
+    names = ["row", "concept"] if by_annotation else ["row"]
+    frame = suggestions.to_frame()
+    shown = frame.head(_LINES)
+    known = shown.drop(columns=[*names, "gain"])
+    heads = columns(*names, "gain", numbers=["row", "gain"])
+    if len(known.columns):
+        heads.append(Column("text"))
+    lines = []
+    for line, rest in zip(
+        shown.to_dict("records"), known.to_dict("records"), strict=True
+    ):
+        cells = [words(line[name]) for name in names]
+        cells.append(figure(line["gain"]))
+        if rest:
+            cells.append(passage(rest, rest))
+        lines.append(cells)
+    asked = "this annotation" if by_annotation else "all that is missing of the row"
+    note = Note(
+        f"A line asks for {asked}. Its gain is by how much the target is expected to "
+        f"fall ({suggestions.unit}), beyond what the lines above it bring."
+    )
+    more = _more(suggestions.n_chosen - len(shown), suggestions.by, "to_frame()")
+    table = Table("What to annotate next", heads, lines)
     return Sheet.of(repr(suggestions), tables=[table], notes=[note], more=more)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import skclif
 from skclif import (
+    AnnotationSuggestions,
     BaselineComparison,
     ConceptContributions,
     DriftReport,
@@ -72,6 +73,15 @@ def make_suggestions(say=PLAIN, n=12, interval=(-0.3, -0.1)):
     frame |= {"std_error": 0.004, "probability_wrong": np.nan, "text": f"text {say}"}
     target = (f"mean loss {say}", "nats", False, 1.5, -0.2, interval)
     return EditSuggestions(pd.DataFrame(frame), *target, True, 900, 60)
+
+
+def make_annotations(say=PLAIN, n=12, by="annotation"):
+    frame = pd.DataFrame({"row": np.arange(n), "gain": 0.0125, "text": f"text {say}"})
+    if by == "annotation":
+        frame.insert(1, "concept", f"food {say}")
+    gains = pd.DataFrame({f"food {say}": np.full(n, 0.0125)})
+    about = (by, False, f"loss {say}", "nats", 1.5, 900, 60)
+    return AnnotationSuggestions(frame, gains, *about)
 
 
 def make_edit(say=PLAIN):
@@ -210,6 +220,7 @@ MAKERS = {
     "InfluenceResult": make_influence,
     "SuspectFrame": make_suspects,
     "EditSuggestions": make_suggestions,
+    "AnnotationSuggestions": make_annotations,
     "EditResult": make_edit,
     "EditComparison": make_comparison,
     "ValidationResult": make_validation,
