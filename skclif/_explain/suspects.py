@@ -12,10 +12,12 @@ import torch
 from .._inputs.orders import sorted_order
 from .._inputs.progress import SILENT, Progress, counted
 from .._models.fitted import FittedHeads
+from .._results.suspect_groups import GROUP
 from .._results.suspects import UNKNOWN, SuspectFrame
 from ..exceptions import SuspectWarning, warn_user
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
 from .engine import Solved, named_rows
+from .sources import Sources
 
 # Values by path, in the order of the heads; None for a continuous concept.
 Values: TypeAlias = dict[str, np.ndarray | None]
@@ -143,7 +145,7 @@ def judge_values(
     values: Values,
     asked: list[str],
     ranks: dict[str, np.ndarray],
-    groups: np.ndarray | None,
+    groups: Sources | None,
     progress: Progress = SILENT,
 ) -> dict[str, Verdicts]:
     """Return what the noise model says of the values of some paths.
@@ -158,8 +160,8 @@ def judge_values(
         Paths to judge. Paths that share their rate are judged together.
     ranks : dict of str to ndarray
         Ranks of the values of ordered paths.
-    groups : ndarray of shape (n_samples,) or None
-        Codes of the sources of the training rows.
+    groups : Sources or None
+        Of the training rows.
     progress : Progress
         Shows its bars.
     """
@@ -176,7 +178,7 @@ def find_suspects(
     values: Values,
     asked: list[str],
     ranks: dict[str, np.ndarray],
-    groups: np.ndarray | None,
+    groups: Sources | None,
     texts: dict[str, np.ndarray],
     progress: Progress,
     sort_by: str = EVENLY,
@@ -194,8 +196,8 @@ def find_suspects(
         The paths to list.
     ranks : dict of str to ndarray
         Ranks of the values of ordered paths.
-    groups : ndarray of shape (n_samples,) or None
-        Codes of the sources of the training rows.
+    groups : Sources or None
+        Of the training rows.
     texts : dict of str to ndarray of shape (n_samples,)
         Texts of the training rows, by name.
     progress : Progress
@@ -232,8 +234,10 @@ def find_suspects(
         turns = _turns(frame, verdicts, values)
         frame = frame.iloc[np.argsort(turns, kind="stable")].reset_index(drop=True)
     frame = frame.assign(rank=np.arange(1, len(frame) + 1))[COLUMNS]
+    if groups is not None:
+        frame[GROUP] = groups.of_lines(frame)
     for name, column in texts.items():
-        name = f"text {name}" if name in COLUMNS else name
+        name = f"text {name}" if name in frame else name
         frame[name] = column[frame["row"].to_numpy()]
     suspects = SuspectFrame(frame)
     suspects.attrs[UNKNOWN] = unknown
@@ -293,10 +297,12 @@ def _judge(
     group: list[str],
     terms: dict[str, LeftOut],
     ranks: dict[str, np.ndarray],
-    groups: np.ndarray | None,
+    groups: Sources | None,
 ) -> dict[str, Verdicts]:
     device = terms[group[0]].rows.device
-    sources = None if groups is None else torch.from_numpy(groups).to(device)
+    sources = None
+    if groups is not None:
+        sources = [groups.of_terms(path, terms[path].rows) for path in group]
     orders = [
         torch.from_numpy(ranks[path]).to(device) if path in ranks else None
         for path in group

@@ -107,15 +107,17 @@ _VALUES = (
 )
 _ANNOTATORS = click.option(
     "--annotators",
-    type=click.Choice(["majority", "all"]),
+    type=click.Choice(["majority", "dawid_skene", "all"]),
     help="What becomes of several annotators of a text: the value that most of them "
-    "chose, or a row for each, with weights that add up to 1.",
+    "chose; the most probable value, with each annotator weighed by how often he or "
+    "she errs; or a row for each, with weights that add up to 1.",
 )
 _MAJORITY = click.option(
     "--annotators",
-    type=click.Choice(["majority"]),
+    type=click.Choice(["majority", "dawid_skene"]),
     help="What becomes of several annotators of a text: the value that most of them "
-    "chose.",
+    "chose, or the most probable value, with each annotator weighed by how often he or "
+    "she errs.",
 )
 _SPLITS = (
     _ANNOTATORS,

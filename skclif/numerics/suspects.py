@@ -255,7 +255,7 @@ class Verdicts:
 def judge(
     group: Sequence[LeftOut],
     orders: Sequence[Tensor | None] | None = None,
-    sources: Tensor | None = None,
+    sources: Tensor | Sequence[Tensor | None] | None = None,
 ) -> list[Verdicts]:
     """Fit the noise model to heads whose values are wrong at about one rate.
 
@@ -269,20 +269,23 @@ def judge(
     orders : sequence of Tensor of shape (n_values,), or None
         Ranks of the values of every head, if wrong values are neighbours of right
         right values in this order. None if wrong values can be any other values.
-    sources : Tensor of shape (n_samples,), int64, or None
-        The source of every row, from 0; None if all rows have one source.
+    sources : Tensor of shape (n_samples,), int64, sequence of them, or None
+        The source of every row, from 0, for all heads or for each; None if all rows
+        have one source.
 
     Returns
     -------
     verdicts : list of Verdicts
     """
     orders = [None] * len(group) if orders is None else orders
+    if sources is None or isinstance(sources, Tensor):
+        sources = [sources] * len(group)
     models = [_noise_model(*pair) for pair in zip(group, orders, strict=True)]
     useful = [model for model in models if model.known.is_any]
     rate = _fit(useful, models[0])
     is_proven = len(useful) < len(models) and _is_proven(useful, rate)
     verdicts = []
-    for model in models:
+    for model, source in zip(models, sources, strict=True):
         judged: _NoiseModel | None = None
         own = rate
         if model.known.is_any:
@@ -295,7 +298,7 @@ def judge(
             own = _fit([], model)
             found = model.verdicts_of_nobody(own)
         else:
-            found = judged.verdicts(own, sources)
+            found = judged.verdicts(own, source)
         verdicts.append(Verdicts(*found, float(own), model.known, judged is not None))
     return verdicts
 
