@@ -121,7 +121,7 @@ class Updated:
         weight = np.ones(len(part.y))
         self.rows = _Rows.read(clf, clf.transform(part.X), part.concepts, weight)
         self.proba = list(clf.predict_concept_proba(part.X).values())
-        self.codes = FittedHeads.of(clf).schema.encode(
+        self.codes, _ = FittedHeads.of(clf).schema.encode(
             _annotations(part.concepts), weight, partial=True
         )
         self.y = np.searchsorted(clf.classes_, part.y)

@@ -71,6 +71,7 @@ def rows_of(
 def audit_explained(
     explainer: ConceptInfluenceExplainer,
     train: Reviews,
+    plain: Reviews,
     held_out: Reviews,
     *,
     ordinal: dict[str, list[Any]],
@@ -83,7 +84,9 @@ def audit_explained(
     ----------
     explainer : ConceptInfluenceExplainer
         Fitted to the features of `train`; its estimator is a bottleneck.
-    train, held_out : Reviews
+    train, plain : Reviews
+        The same rows; the second with the most probable value of soft annotations.
+    held_out : Reviews
     ordinal : dict of str to list
         Values of ordered paths in their order.
     max_mistakes, seed
@@ -96,7 +99,7 @@ def audit_explained(
         Reasons to doubt that the held-out rows tell much.
     """
     with arguments_kept():
-        models = _models(explainer, train.used())
+        models = _models(explainer, plain.used())
         found = audit(
             models,
             train,

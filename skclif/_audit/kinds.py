@@ -18,6 +18,7 @@ import pandas as pd
 
 from .._inputs.annotations import MOST_GRADES as MANY_NUMBERS
 from .._inputs.annotations import format_value, is_nearly_one_each, plain_value
+from .._inputs.soft import shares_in
 from .._results.words import how_many
 from .._storage.tables import as_numbers
 from ..exceptions import DataFileError
@@ -104,9 +105,18 @@ def choose_kinds(
     Raises
     ------
     DataFileError
-        If a kind does not fit, or a concept has about one value a row.
+        If a kind does not fit, a concept has about one value a row, or columns are
+        shares of values.
     """
     names = [str(name) for name in parts[0]]
+    for concept, columns in shares_in(parts[0]).items():
+        raise DataFileError(
+            f"The columns {', '.join(map(repr, columns))} are shares of the values of "
+            f"{concept!r}, and an audit needs one value in each cell. Name a column of "
+            "values with --concept, or rename the columns if they are concepts of "
+            "their own. In Python, ConceptInfluenceExplainer takes shares, and shows "
+            "the same page by report()."
+        )
     unknown = [name for name in given if name not in names]
     if unknown:
         raise DataFileError(

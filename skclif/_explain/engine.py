@@ -90,7 +90,7 @@ class Solved:
         dtype : torch.dtype
             Of the products over rows.
         """
-        data, bottleneck = rows.data().to(device), heads.tensors(device)
+        data, bottleneck = rows.data().to(device), heads.tensors(device, rows.shares)
         follows = not _flipping(heads)
         n_coordinates = min(data.features.shape)
         if factors_size(bottleneck, n_coordinates, len(data)) > _working_memory():

@@ -1152,7 +1152,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             heads,
             features,
             class_codes(heads.classes, features, y),
-            annotation_codes(heads.schema, concepts, len(features)),
+            *annotation_codes(heads.schema, concepts, len(features)),
         )
         values = paths_and_values(heads)
         ranks = check_ordinal(ordinal, values, self._known_orders())
@@ -1193,7 +1193,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         labels = class_codes(before.classes, features, y)
         schema = joint_schema(before.schema, after.schema)
         annotations = annotation_codes(schema, concepts, len(features))
-        return compare_heads(before, after, features, labels, annotations, texts_of(X))
+        return compare_heads(before, after, features, labels, *annotations, texts_of(X))
 
     def _settle(self, rows: TrainingRows, texts: dict[str, np.ndarray]) -> None:
         """Keep the training rows and what follows from them and the fitted model."""
@@ -1203,7 +1203,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self.n_samples_ = len(rows.features)
         self._training = rows.arrays()
         self._readable = {**texts, "label": labels_of(heads, rows)}
-        mean = mean_activations(heads.tensors(), rows.data(), as_tensor(rows.weights))
+        bottleneck = heads.tensors(shares=rows.shares)
+        mean = mean_activations(bottleneck, rows.data(), as_tensor(rows.weights))
         self.mean_activations_ = mean.numpy()
 
     def _edited(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .._inputs.soft import Shares, most_probable, shown_values
 from .._inputs.training_rows import TrainingRows
 from .._models.fitted import FittedHeads
 from ..numerics.sparse import Matrix
@@ -64,17 +66,30 @@ def labels_of(heads: FittedHeads, rows: TrainingRows) -> np.ndarray:
 
 
 def annotations_of(heads: FittedHeads, rows: TrainingRows) -> dict[str, np.ndarray]:
-    """Return the annotations of training rows by concept; None if it has no weight."""
+    """Return the annotations of training rows by concept; None if it has no weight.
+
+    Soft annotations are text.
+    """
     weights = rows.concept_weights * rows.weights[:, None]
     counted = ~np.isnan(rows.codes) & (weights > 0)
     readable = {}
     for j, (name, classes) in enumerate(zip(heads.names, heads.values, strict=True)):
-        values = np.where(counted[:, j], rows.codes[:, j], 0.0)
-        if classes is not None:
-            values = classes[values.astype(int)]
-        readable[name] = values.astype(object)
-        readable[name][~counted[:, j]] = None
+        codes = np.where(counted[:, j], rows.codes[:, j], np.nan)
+        if classes is None:
+            readable[name] = codes.astype(object)
+            readable[name][~counted[:, j]] = None
+        else:
+            readable[name] = shown_values(classes, codes, rows.shares)
     return readable
+
+
+def certain(heads: FittedHeads, rows: TrainingRows) -> TrainingRows:
+    """Return rows with the most probable value of every soft annotation."""
+    codes = rows.codes.copy()
+    for j, classes in enumerate(heads.values):
+        if classes is not None:
+            codes[:, j] = most_probable(codes[:, j], len(classes), rows.shares)
+    return replace(rows, codes=codes, shares={})
 
 
 def coded_rows(
@@ -82,14 +97,16 @@ def coded_rows(
     features: Matrix,
     labels: np.ndarray,
     codes: dict[str, np.ndarray],
+    shares: Shares,
 ) -> TrainingRows:
     """Return rows that no model was trained on, coded as training rows are.
 
     `labels` are codes, and so are the annotations by concept, which may be left out.
+    `shares` are what codes of soft annotations stand for.
     """
     shape = (len(labels), heads.n_concepts)
     annotated = np.full(shape, np.nan)
     for j, name in enumerate(heads.names):
         annotated[:, j] = codes.get(name, np.nan)
     weights = np.ones(len(labels)), annotated, np.ones(shape)
-    return TrainingRows(features, labels, *weights, heads.class_weight)
+    return TrainingRows(features, labels, *weights, heads.class_weight, shares)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,12 @@ import torch
 
 from .._inputs.orders import sorted_order
 from .._inputs.progress import SILENT, Progress, counted
+from .._inputs.soft import text_of_shares
 from .._models.fitted import FittedHeads
 from .._results.suspect_groups import GROUP
 from .._results.suspects import UNKNOWN, SuspectFrame
 from ..exceptions import SuspectWarning, warn_user
+from ..numerics.heads import CategoricalHead
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
 from .engine import Solved, named_rows
 from .sources import Sources
@@ -132,7 +134,7 @@ def warn_of_few(verdicts: Mapping[str, Verdicts]) -> None:
     few = {path: v.known.n_terms for path, v in verdicts.items()}
     few = {path: n for path, n in few.items() if n < LEAST_VALUES}
     if few:
-        counts = ", ".join(f"{path!r} {n}" for path, n in few.items())
+        counts = ", ".join(f"{path!r} {n:.6g}" for path, n in few.items())
         warn_user(
             "Some paths have few values, so their probability_wrong means little "
             f"({counts}; at least {LEAST_VALUES} are needed).",
@@ -316,7 +318,7 @@ def _lines(
 ) -> pd.DataFrame:
     current, proposed = _numpy(terms.codes), _numpy(verdicts.proposed)
     if values is not None:
-        current, proposed = values[current.astype(int)], values[proposed.astype(int)]
+        current, proposed = _current(values, terms), values[proposed.astype(int)]
     return pd.DataFrame(
         {
             "row": _numpy(terms.rows),
@@ -331,6 +333,21 @@ def _lines(
             "log_odds": _numpy(verdicts.log_odds),
         }
     )
+
+
+def _current(values: np.ndarray, terms: LeftOut) -> np.ndarray:
+    """Return the values that were left out; text for soft annotations."""
+    codes = _numpy(terms.codes).astype(int)
+    plain = values[np.minimum(codes, len(values) - 1)]
+    is_soft = codes >= len(values)
+    if not is_soft.any():
+        return plain
+    found: np.ndarray = plain.astype(object)
+    head = cast(CategoricalHead, terms.head)
+    shares = head.target(terms.codes[terms.codes >= len(values)], terms.without)
+    texts = [text_of_shares(values.tolist(), row) for row in shares.tolist()]
+    found[is_soft] = texts
+    return found
 
 
 def undefined_terms(terms: LeftOut) -> torch.Tensor:

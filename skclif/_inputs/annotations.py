@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
@@ -26,6 +26,14 @@ from .checks import (
     sorted_values,
 )
 from .orders import order_of
+from .soft import (
+    Coded,
+    Shares,
+    coded,
+    distributions_of,
+    join_soft,
+    values_given,
+)
 
 # What goes past the concepts, in contributions and as a path of influence.
 NOT_IN_CONCEPTS = "not in the concepts"
@@ -104,19 +112,23 @@ class Annotations:
     Attributes
     ----------
     table : DataFrame of shape (n_samples, n_concepts)
-        With checked names; values as they were given.
+        With checked names; values as they were given, and `SoftValue` where more than
+        one value has a share.
     weights : ndarray of shape (n_samples, n_concepts)
         Of the annotations by themselves.
     as_frame : bool
         Whether they came as a DataFrame of pandas.
     named : bool
         Whether their columns had names, in a table of any library.
+    soft : dict of str to list of str
+        The values that each concept with soft annotations names.
     """
 
     table: pd.DataFrame
     weights: np.ndarray
     as_frame: bool
     named: bool
+    soft: Mapping[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, concepts: Any, weights: Any, n_samples: int) -> Annotations | None:
@@ -131,11 +143,12 @@ class Annotations:
             if weights is not None:
                 raise ValueError("concept_sample_weight was given without concepts.")
             return None
-        table, named = concept_table(concepts), has_names(concepts)
+        table, soft = read_table(concepts)
+        named = has_names(concepts)
         check_length("concepts", len(table), n_samples)
         check_row_order(concepts=concepts, concept_sample_weight=weights)
         weights = check_annotation_weights(weights, table, by_name=named)
-        return cls(table, weights, isinstance(concepts, pd.DataFrame), named)
+        return cls(table, weights, isinstance(concepts, pd.DataFrame), named, soft)
 
     @property
     def orders(self) -> dict[str, list[Any]]:
@@ -145,12 +158,13 @@ class Annotations:
 
     @property
     def declared(self) -> dict[str, list[Any]]:
-        """The values that the type of a concept's column declares, seen or not."""
-        return {
+        """The values that a concept's columns or their type declare, seen or not."""
+        types = {
             str(name): column.dtype.categories.tolist()
             for name, column in self.table.items()
             if isinstance(column.dtype, pd.CategoricalDtype)
         }
+        return {**types, **self.soft}
 
     def many_values(self) -> list[ManyValues]:
         """Return the concepts whose values seem to be no categories.
@@ -159,6 +173,8 @@ class Annotations:
         """
         found = []
         for name, column in self.table.items():
+            if name in self.soft:
+                continue
             values = _plain(column[column.notna()])
             if _is_categorical(values):
                 found.append(ManyValues.of(str(name), values))
@@ -166,7 +182,7 @@ class Annotations:
 
     def learn(
         self, sample_weight: np.ndarray, kinds: dict[str, str] | None = None
-    ) -> tuple[ConceptSchema, np.ndarray]:
+    ) -> tuple[ConceptSchema, Coded]:
         """Return names and values of the concepts, and the codes of all annotations.
 
         Annotations of rows or of weight 0 count as missing.
@@ -192,10 +208,21 @@ class Annotations:
         """
         kinds = _check_kinds(kinds, list(self.table.columns))
         counted = self.weights * sample_weight[:, None] > 0
-        codes, classes = np.full(self.weights.shape, np.nan), []
+        codes = np.full(self.weights.shape, np.nan)
+        classes: list[np.ndarray | None] = []
         orders, constants = self.orders, {}
+        shares: Shares = {}
         for j, name in enumerate(self.table.columns):
             observed = counted[:, j] & self.table.iloc[:, j].notna().to_numpy()
+            if name in self.soft:
+                cells = self.table.iloc[observed, j].tolist()
+                own, codes[observed, j], shares = _learn_soft(
+                    name, cells, kinds.get(name), shares
+                )
+                classes.append(own)
+                if len(own) == 1:
+                    constants[str(name)] = plain_value(own[0])
+                continue
             values = _plain(self.table.iloc[observed, j])
             known, codes[observed, j] = _learn_column(
                 name, values, kinds.get(name), orders.get(name)
@@ -209,7 +236,7 @@ class Annotations:
                     warn_user(str(many), ManyValuesWarning)
         warn_of_constants(constants)
         names = tuple(self.table.columns)
-        return ConceptSchema(names, tuple(classes), self.as_frame), codes
+        return ConceptSchema(names, tuple(classes), self.as_frame), Coded(codes, shares)
 
 
 @dataclass(frozen=True)
@@ -237,13 +264,15 @@ class ConceptSchema:
         *,
         partial: bool = False,
         of_fit: bool = False,
-    ) -> np.ndarray:
+        shares: Shares | None = None,
+    ) -> Coded:
         """Return codes (n_samples, n_concepts), float64, NaN where not annotated.
 
         The code of a continuous concept is its value. An annotation of weight 0, or in
         a row of weight 0, may have any value; it counts as not annotated if the model
         does not know it. So does a value that a model of other rows cannot know: one of
-        a constant, or one that the type of the column declares.
+        a constant, or one that the type of the column declares, or a soft annotation
+        with a share of such a value.
 
         Parameters
         ----------
@@ -254,6 +283,8 @@ class ConceptSchema:
             Whether a table with names may leave out concepts.
         of_fit : bool, default=False
             Whether the rows are those of the fit, which has seen all values.
+        shares : Shares, default=None
+            What codes of other rows stand for; they stay as they are.
 
         Raises
         ------
@@ -268,11 +299,23 @@ class ConceptSchema:
         columns = self._columns(annotations, partial)
         codes = np.full((len(annotations.table), len(self.names)), np.nan)
         unseen: list[str] = []
+        shares = {} if shares is None else shares
         for j, column in enumerate(columns):
             if column is None:
                 continue
             values = annotations.table.iloc[:, column]
             given = values.notna().to_numpy()
+            if values.name in annotations.soft:
+                cells = values[given].tolist()
+                codes[given, j], shares, new = self._encode_soft(j, cells, shares)
+                weight = annotations.weights[given, column]
+                if sample_weight is not None:
+                    weight = weight * sample_weight[given]
+                counted = pd.Series(new, dtype=object)[weight > 0].dropna()
+                if of_fit and len(counted):
+                    self._refuse_value(j, counted.iloc[0])
+                unseen += _counts(self.names[j], counted)
+                continue
             weights = annotations.weights[:, column]
             if sample_weight is not None:
                 weights = weights * sample_weight
@@ -290,7 +333,7 @@ class ConceptSchema:
                 f"annotated: {', '.join(unseen)}.",
                 UnseenValueWarning,
             )
-        return codes
+        return Coded(codes, shares)
 
     def arrange(self, annotations: Annotations) -> np.ndarray:
         """Return the weights of annotations in the order of the concepts, 1 if none."""
@@ -363,24 +406,67 @@ class ConceptSchema:
         if (codes < 0).any():
             unknown = values.iloc[int(np.flatnonzero(codes < 0)[0])]
             unknown = unknown.item() if isinstance(unknown, np.generic) else unknown
-            raise ValueError(
-                f"concepts has the value {unknown!r} for concept "
-                f"{self.names[j]!r}, which was never seen in fit; known values: "
-                f"{', '.join(repr(v) for v in classes.tolist())}."
-            )
+            self._refuse_value(j, unknown)
         return codes
+
+    def _encode_soft(
+        self, j: int, cells: list[Any], shares: Shares
+    ) -> tuple[np.ndarray, Shares, list[str | None]]:
+        """Return codes of soft annotations, and a value of each that is not known.
+
+        Values are known by their text, which columns are named by.
+        """
+        classes = self.classes[j]
+        if classes is None:
+            raise ValueError(
+                f"concepts has soft annotations of concept {self.names[j]!r}, which "
+                "is continuous; give it one column of numbers."
+            )
+        places = {format_value(value): k for k, value in enumerate(classes.tolist())}
+        found, unknown = distributions_of(cells, places, len(classes))
+        is_known = np.array([value is None for value in unknown], dtype=bool)
+        codes = np.full(len(cells), np.nan)
+        codes[is_known], shares = coded(found[is_known], shares)
+        return codes, shares, unknown
+
+    def _refuse_value(self, j: int, unknown: Any) -> None:
+        classes = self.classes[j]
+        assert classes is not None
+        raise ValueError(
+            f"concepts has the value {unknown!r} for concept "
+            f"{self.names[j]!r}, which was never seen in fit; known values: "
+            f"{', '.join(repr(v) for v in classes.tolist())}."
+        )
+
+
+def read_table(concepts: Any) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """Return annotations with a column for each concept, and the soft concepts.
+
+    See `concept_table` and `join_soft`.
+    """
+    table = _named_table(concepts)
+    joined, soft = join_soft(table)
+    return (table if joined is table else _check_names(joined)), soft
 
 
 def concept_table(concepts: Any) -> pd.DataFrame:
-    """Return annotations as a DataFrame with checked names, never converting values.
+    """Return annotations as a DataFrame with a column for each concept.
+
+    Values are never converted, except that those of soft annotations are `SoftValue`.
 
     Raises
     ------
     TypeError
         If `concepts` is a dict, a sparse matrix or text.
     ValueError
-        If it is not two-dimensional, has no columns, or names are not usable.
+        If it is not two-dimensional, has no columns, or names are not usable, or shares
+        are no distributions.
     """
+    return read_table(concepts)[0]
+
+
+def _named_table(concepts: Any) -> pd.DataFrame:
+    """Return annotations as a DataFrame with checked names, as they were given."""
     if isinstance(concepts, dict | str | bytes) or sparse.issparse(concepts):
         raise TypeError(
             "concepts must be a DataFrame, an array or a list of rows of shape "
@@ -528,10 +614,7 @@ def _learn_column(
         values = _numbers(name, values)
     observed = sorted_values(values, f"Concept {name!r}")
     if not len(observed):
-        raise ValueError(
-            f"Concept {name!r} has no annotation that has weight. Leave it out, or "
-            "annotate rows."
-        )
+        raise _nothing_annotated(name)
     if kind == "continuous":
         return None, values
     codes = np.searchsorted(observed, values)
@@ -539,6 +622,33 @@ def _learn_column(
         return observed, codes
     places = np.argsort(pd.Index(order).get_indexer(pd.Index(observed)))
     return observed[places], np.argsort(places)[codes]
+
+
+def _learn_soft(
+    name: str, cells: list[Any], kind: str | None, shares: Shares
+) -> tuple[np.ndarray, np.ndarray, Shares]:
+    """Return the values of a concept with soft annotations, all codes, and shares."""
+    if kind == "continuous":
+        raise ValueError(
+            f"concept_kinds says that {name!r} is continuous, but its annotations are "
+            "shares of values: leave it out of concept_kinds, or give it one column of "
+            "numbers."
+        )
+    given = values_given(cells)
+    if not given:
+        raise _nothing_annotated(name)
+    values = pd.Series(given, dtype=object, name=name)
+    known = sorted_values(_plain(values), f"Concept {name!r}")
+    places = {value: k for k, value in enumerate(known.tolist())}
+    found, _ = distributions_of(cells, places, len(known))
+    return known, *coded(found, shares)
+
+
+def _nothing_annotated(name: str) -> ValueError:
+    return ValueError(
+        f"Concept {name!r} has no annotation that has weight. Leave it out, or "
+        "annotate rows."
+    )
 
 
 def values_in_order(

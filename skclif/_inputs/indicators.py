@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .annotations import format_value
+from .soft import SoftValue, values_given
 
 
 @dataclass(frozen=True)
 class Indicators:
     """A column for each value of each concept; a gap is a value by itself.
+
+    Of a soft annotation, the columns hold the shares.
 
     A concept of numbers has two columns: the standardised number, 0 where it is
     missing, and whether it is there.
@@ -50,7 +54,7 @@ class Indicators:
                 known = column.dropna().to_numpy(float)
                 scales[str(name)] = float(known.mean()), float(known.std()) or 1.0
             else:
-                values[str(name)] = tuple(sorted(set(_words(column))))
+                values[str(name)] = tuple(sorted({*_words(values_given(column))}))
         return cls(values, scales)
 
     def encode(self, concepts: pd.DataFrame) -> np.ndarray:
@@ -67,8 +71,14 @@ class Indicators:
         """
         parts = []
         for name, values in self.values.items():
-            words = _words(concepts[name])[:, None]
-            parts.append(words == np.asarray(values, dtype=object))
+            column = concepts[name]
+            words = _words(column)[:, None]
+            indicators = (words == np.asarray(values, dtype=object)).astype(float)
+            for row, cell in enumerate(column):
+                if isinstance(cell, SoftValue):
+                    shares = dict(cell.shares)
+                    indicators[row] = [shares.get(value, 0.0) for value in values]
+            parts.append(indicators)
         for name, (mean, deviation) in self.scales.items():
             column = pd.Series([*concepts[name]], dtype=object)
             numbers = pd.to_numeric(column, errors="coerce")
@@ -79,7 +89,7 @@ class Indicators:
         return np.hstack(parts).astype(float)
 
 
-def _words(column: pd.Series) -> np.ndarray:
+def _words(column: Iterable[Any]) -> np.ndarray:
     """Return values as words; whole numbers alike, whatever else is in the column."""
     words = ["" if pd.isna(value) else format_value(value) for value in column]
     return np.asarray(words, dtype=object)
@@ -87,7 +97,7 @@ def _words(column: pd.Series) -> np.ndarray:
 
 def _is_continuous(column: pd.Series) -> bool:
     """Return whether a concept has numbers that are not whole, as a bottleneck asks."""
-    if column.map(lambda value: isinstance(value, str)).any():
+    if column.map(lambda value: isinstance(value, str | SoftValue)).any():
         return False
     numbers = pd.to_numeric(column, errors="coerce")
     if not (numbers.notna() | column.isna()).all():

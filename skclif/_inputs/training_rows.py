@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from ..numerics.bottleneck import TrainingData
 from ..numerics.sparse import Features, Matrix, SparseFeatures
+from .soft import Shares
 
 # Bytes; what PyTorch aligns its own memory to.
 _ALIGNMENT = 64
@@ -32,6 +33,8 @@ class TrainingRows:
         By themselves: not yet multiplied with `weights`.
     class_weight : ndarray of shape (n_classes,)
         As computed at fit.
+    shares : Shares
+        What codes of soft annotations stand for.
     """
 
     features: Matrix
@@ -40,6 +43,7 @@ class TrainingRows:
     codes: np.ndarray
     concept_weights: np.ndarray
     class_weight: np.ndarray
+    shares: Shares = field(default_factory=dict)
 
     def data(self) -> TrainingData:
         """Return the rows with effective weights, as the numerics take them."""
@@ -56,8 +60,11 @@ class TrainingRows:
         return TrainingData(as_features(self.features), *map(as_tensor, arrays))
 
     def arrays(self) -> dict[str, Any]:
-        """Return the attributes by name."""
-        return {part.name: getattr(self, part.name) for part in fields(self)}
+        """Return the attributes by name; without shares if there are none."""
+        found = {part.name: getattr(self, part.name) for part in fields(self)}
+        if not self.shares:
+            del found["shares"]
+        return found
 
     def without_concepts(self, dropped: list[int]) -> TrainingRows:
         """Return the same rows without some of the annotations."""
@@ -68,9 +75,10 @@ class TrainingRows:
         )
 
     def below(self, rows: TrainingRows) -> TrainingRows:
-        """Return `rows` with these below."""
+        """Return `rows` with these below, whose shares begin with those of `rows`."""
         first, second = rows.arrays(), self.arrays()
-        same = {"class_weight": first.pop("class_weight")}
+        same = {"class_weight": first.pop("class_weight"), "shares": self.shares}
+        first.pop("shares", None)
         both = {name: _stacked(part, second[name]) for name, part in first.items()}
         return TrainingRows(**both, **same)
 

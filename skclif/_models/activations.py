@@ -47,12 +47,13 @@ def with_activations(
     """
     heads = FittedHeads.of(model)
     prob = 0.0 if kind == "logit" else heads.intervention_prob
-    data = heads.encode(X, y, sample_weight, annotations).data()
-    data = data.to(resolve_device(model.device, X))
-    before = heads.tensors(data.labels.device)
+    rows = heads.encode(X, y, sample_weight, annotations)
+    data = rows.data().to(resolve_device(model.device, X))
+    device = data.labels.device
+    before = heads.tensors(device)
     bottleneck = replace(
         before,
-        concepts=HeadStack(concept_heads(heads.schema, kind)),
+        concepts=HeadStack(concept_heads(heads.schema, kind, rows.shares, device)),
         label_parameters=before.label_parameters.new_empty(0),
         intervention_prob=prob,
     )

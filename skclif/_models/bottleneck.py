@@ -39,6 +39,7 @@ from .._inputs.documentation import DocumentedMixin
 from .._inputs.features import check_features
 from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
+from .._inputs.soft import Coded, Shares
 from .._inputs.training_rows import TrainingRows, as_features
 from .._results.contributions import ConceptContributions, intercept_name
 from ..exceptions import InterventionWarning, ManyValuesWarning, warn_user
@@ -393,23 +394,24 @@ class ConceptBottleneckClassifier(
         annotations = Annotations.read(concepts, concept_sample_weight, len(X))
         if self.residual_C is not None:
             _check_residual(self.residual_C, X, annotations)
-        schema, codes = ConceptSchema(), np.empty((len(X), 0))
+        schema, coded = ConceptSchema(), Coded(np.empty((len(X), 0)), {})
         if annotations is not None:
-            schema, codes = annotations.learn(sample_weight, self.concept_kinds)
+            schema, coded = annotations.learn(sample_weight, self.concept_kinds)
         rules = LabelRules.read(self, given, classes, schema, annotations)
         data = TrainingRows(
             X,
             np.searchsorted(classes, y),
             sample_weight,
-            codes,
-            codes if annotations is None else annotations.weights,
+            coded.codes,
+            coded.codes if annotations is None else annotations.weights,
             class_weight,
+            coded.shares,
         ).data()
         check_concept_C(self.concept_C, schema)
         if rules.is_latent(len(classes)):
             _check_every_class(classes, data)
         label = rules.head(classes, schema)
-        found = self._solve(data, schema, label, sample_weight)
+        found = self._solve(data, schema, coded.shares, label, sample_weight)
         heads = FittedHeads.solved(
             self,
             found.bottleneck,
@@ -631,15 +633,17 @@ class ConceptBottleneckClassifier(
             )
         check_row_order(X=X, concepts=concepts)
         self._warn_if_correcting_hurts()
-        bottleneck, features = self._on_device(X)
-        annotations = Annotations.read(concepts, None, len(features))
+        X = check_features(self, X, reset=False)
+        annotations = Annotations.read(concepts, None, len(X))
         if annotations is None:
             raise TypeError(
                 "concepts must be a DataFrame, an array or a list of rows of shape "
                 "(n_samples, n_concepts), got NoneType: pass the known values, or use "
                 "predict_proba if there are none."
             )
-        known = FittedHeads.of(self).schema.encode(annotations, partial=True)
+        heads, device = FittedHeads.of(self), resolve_device(self.device, X)
+        known, shares = heads.schema.encode(annotations, partial=True)
+        bottleneck, features = heads.tensors(device, shares), as_features(X).to(device)
         codes = torch.from_numpy(known).to(features.device)
         predicted = dense_rows(bottleneck.activations(features))
         activations = substitute(bottleneck.concepts, predicted, codes, ~codes.isnan())
@@ -745,6 +749,7 @@ class ConceptBottleneckClassifier(
         self,
         data: TrainingData,
         schema: ConceptSchema,
+        shares: Shares,
         label: CategoricalHead,
         sample_weight: np.ndarray,
     ) -> _Solution:
@@ -753,6 +758,7 @@ class ConceptBottleneckClassifier(
             solution = self._fit_stages(
                 data.to(resolve_device(self.device, data.features)),
                 schema,
+                shares,
                 label,
                 sample_weight,
             )
@@ -774,11 +780,13 @@ class ConceptBottleneckClassifier(
         self,
         data: TrainingData,
         schema: ConceptSchema,
+        shares: Shares,
         label: CategoricalHead,
         sample_weight: np.ndarray,
     ) -> _Solution:
         """Fit one stage after the other, each with the penalties that it is to have."""
-        heads = concept_heads(schema, self.bottleneck)
+        device = data.features.device
+        heads = concept_heads(schema, self.bottleneck, shares, device)
         limits: dict[str, Any] = {"tol": float(self.tol), "max_iter": self.max_iter}
         progress = Progress(self.verbose)
         with progress.stage("Choosing concept_C", unit=_TRIED) as advance:

@@ -13,9 +13,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 
 from .._inputs.annotations import Annotations, ConceptSchema, value_code
+from .._inputs.soft import Coded, Shares
 from .._inputs.training_rows import TrainingRows, as_tensor
 from ..numerics.bottleneck import Bottleneck
 from ..numerics.heads import ConstantHead, Head, HeadStack, RidgeHead, SoftmaxHead
+from ..numerics.heads import Shares as TensorShares
 from ..numerics.sparse import Matrix
 from .label_heads import LabelRules
 
@@ -184,9 +186,18 @@ class FittedHeads:
             "concept_penalties": torch.from_numpy(1 / self.concept_C),
         }
 
-    def tensors(self, device: torch.device | None = None) -> Bottleneck:
-        """Return the parameters as the numerics use them."""
-        stack = HeadStack(concept_heads(self.schema, self.activation))
+    def tensors(
+        self, device: torch.device | None = None, shares: Shares | None = None
+    ) -> Bottleneck:
+        """Return the parameters as the numerics use them.
+
+        Parameters
+        ----------
+        device : torch.device, default=None
+        shares : Shares, default=None
+            What codes of soft annotations stand for, in rows that are used with it.
+        """
+        stack = HeadStack(concept_heads(self.schema, self.activation, shares, device))
         label = self.rules.head(
             self.classes, self.schema, intercept=self.label_intercept
         )
@@ -225,16 +236,24 @@ class FittedHeads:
         A row of weight 0 may have a label that the model does not know.
         """
         shape = (len(X), self.n_concepts)
-        codes, weights = np.full(shape, np.nan), np.ones(shape)
+        coded, weights = Coded(np.full(shape, np.nan), {}), np.ones(shape)
         if annotations is not None:
-            codes = self.schema.encode(annotations, sample_weight, of_fit=True)
+            coded = self.schema.encode(annotations, sample_weight, of_fit=True)
             weights = self.schema.arrange(annotations)
         labels, counted = np.full(len(y), -1), sample_weight > 0
         labels[counted] = np.searchsorted(self.classes, y[counted])
         for row in np.flatnonzero(~counted):
             code = value_code(self.classes, y[row])
             labels[row] = -1 if code is None else code
-        return TrainingRows(X, labels, sample_weight, codes, weights, self.class_weight)
+        return TrainingRows(
+            X,
+            labels,
+            sample_weight,
+            coded.codes,
+            weights,
+            self.class_weight,
+            coded.shares,
+        )
 
     def with_parameters(
         self,
@@ -340,15 +359,28 @@ def _settings(model: Any) -> dict[str, Any]:
     }
 
 
-def concept_heads(schema: ConceptSchema, activation: str) -> list[Head]:
-    """Return a head for every concept."""
-    return [_concept_head(values, activation) for values in schema.classes]
+def concept_heads(
+    schema: ConceptSchema,
+    activation: str,
+    shares: Shares | None = None,
+    device: torch.device | None = None,
+) -> list[Head]:
+    """Return a head for every concept, which knows what soft codes stand for."""
+    tables = {
+        n_values: TensorShares.of(as_tensor(table).to(device))
+        for n_values, table in ({} if shares is None else shares).items()
+    }
+    return [_concept_head(values, activation, tables) for values in schema.classes]
 
 
-def _concept_head(values: np.ndarray | None, activation: str) -> Head:
+def _concept_head(
+    values: np.ndarray | None, activation: str, tables: dict[int, TensorShares]
+) -> Head:
     if values is None:
         return RidgeHead()
-    return ConstantHead() if len(values) == 1 else SoftmaxHead(len(values), activation)
+    if len(values) == 1:
+        return ConstantHead()
+    return SoftmaxHead(len(values), activation, shares=tables.get(len(values)))
 
 
 def class_weights(

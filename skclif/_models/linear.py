@@ -152,7 +152,7 @@ def training_rows(
     if np.isinf(heads.C):
         _check_bounded(heads, data)
     if frozen:
-        _check_stationary(heads, data, _why_not_stationary(estimator))
+        _check_stationary(heads, rows, _why_not_stationary(estimator))
     elif is_linear:
         _polish(model, heads, data)
     return rows
@@ -192,8 +192,9 @@ def _why_not_stationary(estimator: Any) -> str:
     )
 
 
-def _check_stationary(heads: FittedHeads, data: TrainingData, hint: str) -> None:
-    ratios = relative_gradients(heads.tensors(), data, **heads.penalties)
+def _check_stationary(heads: FittedHeads, rows: TrainingRows, hint: str) -> None:
+    bottleneck = heads.tensors(shares=rows.shares)
+    ratios = relative_gradients(bottleneck, rows.data(), **heads.penalties)
     names = [*heads.names, "label"]
     worst = int(ratios.argmax())
     if not ratios[worst] <= STATIONARY:

@@ -38,12 +38,12 @@ from .._inputs.sklearn import (
     _fit_context,
     _routing_enabled,
 )
+from .._inputs.training_rows import TrainingRows
 from .._inputs.weighted import check_weighted
 from .._inputs.wrapper import AroundEstimatorMixin
 from .._results.words import how_many
 from ..exceptions import ReweightingWarning, warn_user
 from ..numerics import reweighting
-from ..numerics.bottleneck import TrainingData
 from ..numerics.lockstep import LockstepModels
 from ..numerics.sparse import SparseFeatures
 from .bottleneck import ConceptBottleneckClassifier
@@ -510,15 +510,15 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         own_fold: np.ndarray | None,
         evaluate: bool,
     ) -> reweighting.Reweighting:
-        model, data = self._influence_model(rows)
-        heads = FittedHeads.of(model)
+        model, training = self._influence_model(rows)
+        data, heads = training.data(), FittedHeads.of(model)
         device = resolve_device(_device_of(model), data.features)
         data, span = data.to(device), None
         if not isinstance(data.features, SparseFeatures):
             data, span = data.in_row_space()
         weights = torch.tensor(rows.weights, device=device)  # may be read-only
         models = LockstepModels(
-            heads.tensors(device).inside(span),
+            heads.tensors(device, training.shares).inside(span),
             data.per_unit_of(weights),
             weights,
             **heads.penalties,
@@ -537,8 +537,8 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             keep_clean=self.include_validation,
         )
 
-    def _influence_model(self, rows: Rows) -> tuple[Any, TrainingData]:
-        """Return the fitted model whose influence is used, and its training data."""
+    def _influence_model(self, rows: Rows) -> tuple[Any, TrainingRows]:
+        """Return the fitted model whose influence is used, and its training rows."""
         if self.surrogate is not None:
             if is_frozen(self.surrogate):
                 raise TypeError(
@@ -561,8 +561,8 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         annotations = Annotations.read(
             given.get("concepts"), given.get("concept_sample_weight"), len(rows.y)
         )
-        data = training_rows(model, features, rows.y, rows.weights, annotations).data()
-        return model, data
+        training = training_rows(model, features, rows.y, rows.weights, annotations)
+        return model, training
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({"verbose": 0, **state})  # of older versions

@@ -15,6 +15,7 @@ from .._audit.findings import Audit
 from .._audit.marking import find_marks
 from .._audit.revisions import Revision
 from .._explain.explainer import ConceptInfluenceExplainer
+from .._explain.readable import certain
 from .._explain.word_evidence import WordReader
 from .._inputs.training_rows import TrainingRows
 from .._results.audit_report import AuditReport
@@ -49,8 +50,10 @@ def make_report(
     """
     heads = explainer._heads()
     rows = rows_of("row", train[0], heads, train[1])
-    others = rows_of("held-out row", held_out[0], heads, held_out[1])
-    found, notes = audit_explained(explainer, rows, others, **settings)
+    # People see soft annotations; what counts mistakes and values needs one value.
+    plain = rows_of("row", train[0], heads, certain(heads, train[1]))
+    others = rows_of("held-out row", held_out[0], heads, certain(heads, held_out[1]))
+    found, notes = audit_explained(explainer, rows, plain, others, **settings)
     if reader is not None:
         found = replace(found, marks=find_marks(found, heads, reader))
     elsewhere = dict.fromkeys(others.ids, "it is held out, and trains nothing")

@@ -31,6 +31,7 @@ from .._inputs.devices import available_memory, resolve_device
 from .._inputs.documentation import DocumentedMixin
 from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
+from .._inputs.soft import Shares
 from .._results.words import how_many
 from .embedder import as_texts, warn_truncated
 from .encoder import Encoder
@@ -386,8 +387,10 @@ class ConceptEncoder(
         annotations = Annotations.read(concepts, concept_sample_weight, len(texts))
         codes, sizes = np.empty((len(texts), 0)), []
         own = codes
+        shares: Shares = {}
         if annotations is not None:
-            schema, codes = annotations.learn(weights, self.concept_kinds)
+            schema, coded = annotations.learn(weights, self.concept_kinds)
+            codes, shares = coded
             own = annotations.weights * weights[:, None]
             sizes = [1 if known is None else len(known) for known in schema.classes]
         counted = np.flatnonzero(weights)
@@ -405,6 +408,7 @@ class ConceptEncoder(
             (len(classes), *sizes),
             np.column_stack([labels, codes[counted]]),
             weights[counted],
+            shares,
         )
 
     def _train(self, rows: _Rows, out_of_fold: bool) -> np.ndarray | None:
@@ -533,6 +537,8 @@ class _Rows(NamedTuple):
         NaN where not annotated.
     weights : ndarray of shape (n_counted, 1 + n_concepts)
         0 where not annotated.
+    shares : Shares
+        What codes of soft annotations stand for.
     """
 
     texts: list[str]
@@ -540,6 +546,7 @@ class _Rows(NamedTuple):
     sizes: tuple[int, ...]
     codes: np.ndarray
     weights: np.ndarray
+    shares: Shares
 
     def targets(self, concept_weight: float) -> Targets:
         """Return what heads learn of the rows with weight: means over rows are 1."""
@@ -559,7 +566,7 @@ class _Rows(NamedTuple):
         total = weights[:, 1:].sum()
         if total > 0:
             weights[:, 1:] *= concept_weight * len(weights) / total
-        return Targets(self.sizes, codes, weights)
+        return Targets(self.sizes, codes, weights, self.shares)
 
 
 class _Parts:

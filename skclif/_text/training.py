@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from math import sqrt
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from .._inputs.soft import Shares
 from .layers import LastLayers, in_batches
 
 # Heads begin at 0, so that they learn faster than the layers below them.
@@ -34,11 +36,14 @@ class Targets:
         Codes or numbers; any where the weight is 0.
     weights : ndarray of shape (n_samples, n_variables)
         Of the losses.
+    shares : Shares
+        What codes of soft annotations stand for.
     """
 
     sizes: tuple[int, ...]
     codes: np.ndarray
     weights: np.ndarray
+    shares: Shares = field(default_factory=dict)
 
     def loss(self, scores: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
         """Return the mean over texts of the weighted sum of losses, in nats."""
@@ -49,9 +54,26 @@ class Targets:
             if self.sizes[j] == 1:
                 losses = (own[:, 0] - codes[:, j].to(own.dtype)) ** 2 / 2
             else:
-                losses = cross_entropy(own, codes[:, j].long(), reduction="none")
+                target = codes[:, j].long()
+                if self._are_soft[j]:
+                    target = self._tables[self.sizes[j]][target.cpu()].to(own)
+                losses = cross_entropy(own, target, reduction="none")
             total = total + (losses * weights[:, j].to(losses.dtype)).sum()
         return total / len(rows)
+
+    @cached_property
+    def _are_soft(self) -> list[bool]:
+        """Which variables have codes of soft annotations."""
+        pairs = zip(self.codes.T, self.sizes, strict=True)
+        return [size > 1 and bool((codes >= size).any()) for codes, size in pairs]
+
+    @cached_property
+    def _tables(self) -> dict[int, torch.Tensor]:
+        """The distribution of every code, by the number of values."""
+        return {
+            size: torch.from_numpy(np.vstack([np.eye(size), table]))
+            for size, table in self.shares.items()
+        }
 
 
 @dataclass(frozen=True)

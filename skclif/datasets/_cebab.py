@@ -164,6 +164,10 @@ def fetch_cebab(
         annotator_shares : dict of str to DataFrame
             For "label" and for each concept the share of annotators who chose each
             value, from 0 to 1; a row of NaN where nobody was asked.
+        soft_concepts : DataFrame of shape (n_samples, 12)
+            The shares of the concepts as soft annotations, in columns such as
+            "food=Positive": what ``fit(X, y, concepts=...)`` takes in the place of
+            `concepts`. NaN where nobody was asked.
         edit_pairs : DataFrame
             One row for each edit whose original is in this subset: the positions
             "original" and "edited", the "concept" that was edited and its "goal".
@@ -221,6 +225,7 @@ def fetch_cebab(
         concepts, frame = concepts.to_numpy(dtype=object), None
     if return_X_y:
         return data, target
+    shares = _annotator_shares(records, ids)
     return Bunch(
         data=data,
         target=target,
@@ -228,7 +233,8 @@ def fetch_cebab(
         frame=frame,
         ids=ids,
         concept_names=[*_CONCEPTS],
-        annotator_shares=_annotator_shares(records, ids),
+        annotator_shares=shares,
+        soft_concepts=_soft_concepts(shares),
         edit_pairs=_edit_pairs(records),
         metadata=_metadata(records, ids),
         DESCR=_DESCR,
@@ -274,6 +280,13 @@ def _shares(
     total = counts.sum(axis=1, keepdims=True)
     total[total == 0] = np.nan
     return pd.DataFrame(counts / total, index=ids, columns=[*values])
+
+
+def _soft_concepts(shares: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the shares of all concepts side by side, as a bottleneck takes them."""
+    return pd.concat(
+        [shares[name].add_prefix(f"{name}=") for name in _CONCEPTS], axis=1
+    )
 
 
 def _edit_pairs(records: Sequence[_Record]) -> pd.DataFrame:

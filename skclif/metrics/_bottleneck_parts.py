@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from .._inputs.annotations import Annotations
 from .._inputs.indicators import Indicators
+from .._inputs.soft import SoftValue, values_given
 from .._results.verdicts import FEWEST
 from ..exceptions import InterventionWarning, PenaltyWarning
 from ._interventions import intervention_curve
@@ -168,9 +169,17 @@ def _known(model: Any, concepts: pd.DataFrame) -> pd.DataFrame:
         model.concept_names_in_, model.concept_classes_, strict=True
     ):
         given = pd.Series([*concepts[name]], dtype=object)
-        is_known = given.notna() if values is None else given.isin(values.tolist())
+        is_known = given.notna()
+        if values is not None:
+            known = {*values.tolist()}
+            is_known = given.map(lambda cell, known=known: known >= _named_by(cell))
         columns[name] = given.where(is_known, None)
     return pd.DataFrame(columns, columns=list(model.concept_names_in_))
+
+
+def _named_by(cell: Any) -> set[Any]:
+    """Return the values that a plain or a soft annotation names."""
+    return {*values_given([cell])}
 
 
 def _scores(name: str, proba: np.ndarray, codes: np.ndarray) -> Values:
@@ -204,18 +213,33 @@ def _of_concepts(model: Any, train: Rows, test: Rows) -> Values:
             found["squared_error", name] = (true - predicted[name].astype(float)) ** 2
             found["guess_squared_error", name] = (true - mean) ** 2
             continue
-        shares = np.array([weight[of_training == v].sum() for v in values])
-        codes = pd.Index(values).get_indexer(pd.Index(given.to_numpy(dtype=object)))
+        shares = weight @ _shares_of(values, of_training)
+        wanted = _shares_of(values, given.to_numpy(dtype=object))
         for prefix, chances in (
             ("", proba[name]),
             ("guess_", np.tile(shares / shares.sum(), (len(given), 1))),
         ):
-            right = (chances.argmax(axis=1) == codes).astype(float)
-            losses = log_losses(chances, codes)
+            # Of a soft annotation, the share of the value that is said, and the mean
+            # loss of its values.
+            right = wanted[np.arange(len(given)), chances.argmax(axis=1)]
+            losses = -np.log(np.clip(chances, np.finfo(float).eps, 1.0))
+            losses = (wanted * losses).sum(axis=1)
             found[f"{prefix}concept_accuracy", name] = np.where(known, right, np.nan)
             found[f"{prefix}concept_log_loss", name] = np.where(known, losses, np.nan)
         sure = np.where(known, proba[name].max(axis=1), np.nan)
         found["confidence", name] = sure
+    return found
+
+
+def _shares_of(values: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Return the shares of values in annotations; zeros where there is none."""
+    listed = values.tolist()
+    codes = pd.Index(values).get_indexer(pd.Index(given))
+    found = (codes[:, None] == np.arange(len(listed))).astype(float)
+    for row, cell in enumerate(given):
+        if isinstance(cell, SoftValue):
+            shares = dict(cell.shares)
+            found[row] = [shares.get(value, 0.0) for value in listed]
     return found
 
 

@@ -216,23 +216,22 @@ def _bottleneck(estimator: Any, X: Any) -> tuple[Any, Any]:
 
 def _loss_of_concepts(model: Any, features: Any, annotations: Annotations) -> float:
     """Return the sum over concepts of the mean loss of their annotations (nats)."""
-    from .._models.fitted import FittedHeads
+    from .._models.fitted import FittedHeads, concept_heads
 
     heads = FittedHeads.of(model)
     # Without weight, a value that fit has not seen counts as not annotated.
     weightless = np.zeros(len(annotations.table))
-    codes = heads.schema.encode(annotations, weightless)
+    codes, shares = heads.schema.encode(annotations, weightless)
     if np.isnan(codes).all():
         raise ValueError(
             f"concepts has no annotation that fit knows in the {len(codes)} rows to "
             "score; use fewer folds, or leave rows without annotations out."
         )
     bottleneck, rows = model._on_device(features)
+    heads_of_rows = concept_heads(heads.schema, heads.activation, shares, rows.device)
     scores = bottleneck.concepts.split(bottleneck.concept_scores(rows))
     total = 0.0
-    for j, (head, part) in enumerate(
-        zip(bottleneck.concepts.heads, scores, strict=True)
-    ):
+    for j, (head, part) in enumerate(zip(heads_of_rows, scores, strict=True)):
         known = np.flatnonzero(~np.isnan(codes[:, j]))
         own = codes[known, j]
         scale = own.var() if heads.values[j] is None and len(own) else 1.0

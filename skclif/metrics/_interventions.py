@@ -342,8 +342,8 @@ class _Rows:
                 "values are worth."
             )
         heads = FittedHeads.of(model)
-        values = heads.schema.encode(annotations, weight, partial=True)
-        bottleneck = heads.tensors()
+        values, shares = heads.schema.encode(annotations, weight, partial=True)
+        bottleneck = heads.tensors(shares=shares)
         activations = bottleneck.label_parameters.new_tensor(predicted)
         rows = cls(bottleneck, heads.names, activations, activations, ~np.isnan(values))
         return replace(rows, known_values=rows.with_values(values))

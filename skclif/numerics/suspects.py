@@ -126,6 +126,67 @@ class LeftOut:
         """
         return self.head.margin(self.scores, self.without, self.codes)
 
+    def by_value(self) -> "tuple[LeftOut, Parts | None]":
+        """Return a term for each value of soft annotations, which counts its share.
+
+        The loss of a soft annotation is that of these terms together. None: every
+        annotation is one value.
+        """
+        found = self.head.parts(self.codes)
+        if found is None:
+            return self, None
+        at, codes, shares = found
+        counts = shares if self.counts is None else shares * self.counts[at]
+        scores, without = self.scores[at], self.without[at]
+        split = LeftOut(self.head, self.rows[at], codes, scores, without, counts)
+        return split, Parts(len(self.codes), at, shares)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which terms are values of the same soft annotation.
+
+    Attributes
+    ----------
+    n_terms : int
+        Number of annotations.
+    term : Tensor of shape (n_parts,), int64
+        The annotation of every value.
+    share : Tensor of shape (n_parts,)
+    """
+
+    n_terms: int
+    term: Tensor
+    share: Tensor
+
+    def together(
+        self, log_odds: Tensor, proposed: Tensor, probability: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is said of annotations, given what is said of their values.
+
+        It is what is expected of a value that is drawn by the shares: Eq. (64) of
+        docs/mathematics.rst.
+        """
+        wrong = self._sum(torch.nn.functional.logsigmoid(log_odds))
+        right = self._sum(torch.nn.functional.logsigmoid(-log_odds))
+        n_values = int(proposed.max()) + 1
+        chances = self.share.new_zeros(self.n_terms, n_values)
+        chances.index_put_(
+            (self.term, proposed.long()), self.share * probability, accumulate=True
+        )
+        best, code = chances.max(dim=1)
+        return wrong - right, code, best
+
+    def _sum(self, logarithms: Tensor) -> Tensor:
+        """Return the logarithm of the mean over each annotation's shares."""
+        parts = self.share.log() + logarithms
+        place = torch.arange(len(parts), device=parts.device)
+        first = place.new_full((self.n_terms,), len(parts))
+        place = place - first.scatter_reduce(0, self.term, place, "amin")[self.term]
+        padded = parts.new_full((self.n_terms, int(place.max()) + 1), -torch.inf)
+        padded[self.term, place] = parts
+        return padded.logsumexp(dim=1)
+
 
 def leave_out(
     bottleneck: Bottleneck,
@@ -280,12 +341,13 @@ def judge(
     orders = [None] * len(group) if orders is None else orders
     if sources is None or isinstance(sources, Tensor):
         sources = [sources] * len(group)
-    models = [_noise_model(*pair) for pair in zip(group, orders, strict=True)]
+    split, parts = zip(*(terms.by_value() for terms in group), strict=True)
+    models = [_noise_model(*pair) for pair in zip(split, orders, strict=True)]
     useful = [model for model in models if model.known.is_any]
     rate = _fit(useful, models[0])
     is_proven = len(useful) < len(models) and _is_proven(useful, rate)
     verdicts = []
-    for model, source in zip(models, sources, strict=True):
+    for model, of_soft, source in zip(models, parts, sources, strict=True):
         judged: _NoiseModel | None = None
         own = rate
         if model.known.is_any:
@@ -299,6 +361,8 @@ def judge(
             found = model.verdicts_of_nobody(own)
         else:
             found = judged.verdicts(own, source)
+        if of_soft is not None:
+            found = of_soft.together(*found)
         verdicts.append(Verdicts(*found, float(own), model.known, judged is not None))
     return verdicts
 
@@ -544,11 +608,12 @@ class _CategoricalNoise(_NoiseModel):
         with a matrix of its own has the common matrix.
         """
         own, m = self.own[:, 0], q.shape[1]
+        often = torch.ones_like(q[:, 0]) if self.counts is None else self.counts
         everywhere = common.expand(n_sources, m, m)
         matrices = everywhere
         for _ in range(_SOURCE_ITER):
             joint = q * matrices[source, :, own]
-            right = joint / joint.sum(dim=1, keepdim=True)
+            right = often[:, None] * joint / joint.sum(dim=1, keepdim=True)
             counts = q.new_zeros(n_sources * m, m)
             counts.index_add_(0, source * m + own, right)
             counts = counts.reshape(n_sources, m, m).transpose(1, 2)
@@ -561,7 +626,8 @@ class _CategoricalNoise(_NoiseModel):
         likelihoods = [
             (q * some[source, :, own]).sum(dim=1) for some in (matrices, everywhere)
         ]
-        gains.index_add_(0, source, (likelihoods[0] / likelihoods[1]).log())
+        ratios = often * (likelihoods[0] / likelihoods[1]).log()
+        gains.index_add_(0, source, ratios)
         ratio = torch.where(everywhere > 0, matrices / everywhere, 1.0)
         gains = gains + _COMMON * (common * ratio.log()).sum(dim=(1, 2))
         is_own = gains > FAR_MORE_LIKELY

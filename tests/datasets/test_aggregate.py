@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from skclif import ConceptBottleneckClassifier
 from skclif.datasets import aggregate_annotations, load_reviews
 from skclif.exceptions import DataFileError, DataFileWarning
 
@@ -313,3 +314,14 @@ def test_an_audit_of_a_long_file(tiny_encoder, tmp_path):
     done = folders.done("audit", path, *options, "--annotators", "dawid_skene")
     assert "annotators who are right by Dawid–Skene: Di" in done.stderr
     assert "Bit for bit, this is the model" in folders.done("replay", out, path).stdout
+
+
+@pytest.mark.filterwarnings("ignore:.*values have the same share")
+def test_shares_are_what_a_bottleneck_is_fitted_to():
+    table, true = guessers(80)
+    soft = aggregate_annotations(table, method="dawid_skene").soft_concepts
+    X = np.column_stack([true[c] == v for c in true for v in ("bad", "good")]) * 1.0
+    y = (true == "good").sum(axis=1)
+    model = ConceptBottleneckClassifier().fit(X, y, concepts=soft)
+    assert list(model.concept_names_in_) == ["food", "noise"]
+    assert (model.predict_concepts(X).to_numpy() == true.to_numpy()).mean() > 0.95

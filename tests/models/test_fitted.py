@@ -88,7 +88,7 @@ def test_class_weights_are_those_of_scikit_learn(fitted, class_weight):
 @pytest.fixture
 def reads(monkeypatch):
     """Count how often annotations are read, and values of a concept learned."""
-    counts = {"concept_table": 0, "check_annotation_weights": 0, "_learn_column": 0}
+    counts = {"read_table": 0, "check_annotation_weights": 0, "_learn_column": 0}
 
     def counting(name):
         original = getattr(module, name)
@@ -108,7 +108,7 @@ def test_a_fit_reads_annotations_once(fitted, reads):
     _, X, y, concepts = fitted
     ConceptBottleneckClassifier().fit(X, y, concepts=concepts)
     assert reads == {
-        "concept_table": 1,
+        "read_table": 1,
         "check_annotation_weights": 1,
         "_learn_column": 4,
     }
@@ -119,7 +119,7 @@ def test_an_explainer_reads_them_once_more_than_its_model(fitted, reads):
     explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
     explainer.fit(X, y, concepts=concepts)
     assert reads == {
-        "concept_table": 2,
+        "read_table": 2,
         "check_annotation_weights": 2,
         "_learn_column": 4,
     }
@@ -132,7 +132,7 @@ def _codes(classes, *values):
     schema = module.ConceptSchema(("a",), (None if classes is None else classes,), True)
     table = pd.DataFrame({"a": pd.Series(values, dtype=object)})
     weights = np.zeros((len(values), 1))
-    return schema.encode(Annotations(table, weights, True, True))[:, 0].tolist()
+    return schema.encode(Annotations(table, weights, True, True)).codes[:, 0].tolist()
 
 
 @pytest.mark.parametrize(

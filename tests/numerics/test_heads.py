@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from skclif.numerics.heads import HeadsProblem, HeadStack, RidgeHead, SoftmaxHead
+from skclif.numerics.heads import (
+    HeadsProblem,
+    HeadStack,
+    RidgeHead,
+    Shares,
+    SoftmaxHead,
+)
 from skclif.numerics.products import affine, affine_adjoint, with_ones
 from skclif.numerics.row_space import row_space
 
@@ -213,3 +219,71 @@ def test_residuals_follow_moves_of_any_size(n_values, size):
     after = head.residual(head.probabilities(scores + shift), codes)
     change = head.residual_change(head.probabilities(scores).T, codes, shift.T[:, None])
     torch.testing.assert_close(change[:, 0].T, after - before, rtol=0, atol=1e-12)
+
+
+# --- Soft annotations -----------------------------------------------------------------
+
+
+def _soft_head(n_values, n, activation="soft"):
+    generator = torch.Generator().manual_seed(n_values)
+    shares = torch.rand(n, n_values, generator=generator, dtype=torch.float64)
+    shares[0, 0] = 0.0
+    shares /= shares.sum(dim=1, keepdim=True)
+    return SoftmaxHead(n_values, activation, shares=Shares.of(shares)), shares
+
+
+@pytest.mark.parametrize("n_values", SIZES)
+def test_derivatives_of_soft_codes_equal_autograd(n_values):
+    head, shares = _soft_head(n_values, 4)
+    for i, row in enumerate(_scores(4, head)):
+        code = torch.tensor(float(n_values + i))
+        probabilities = head.probabilities(row)
+        loss = -(shares[i] * probabilities.log()).sum()
+        torch.testing.assert_close(head.loss(row, code), loss)
+        residual = torch.func.grad(head.loss)(row, code)
+        curvature = torch.func.hessian(head.loss)(row, code)
+        torch.testing.assert_close(head.residual(probabilities, code), residual)
+        torch.testing.assert_close(head.curvature(probabilities, code), curvature)
+        known = shares[i, 1:] if n_values == 2 else shares[i]
+        torch.testing.assert_close(head.true_activations(code, row), known)
+
+
+@pytest.mark.parametrize("n_values", SIZES)
+def test_plain_codes_are_the_same_beside_soft_ones(n_values):
+    soft, _ = _soft_head(n_values, 3)
+    plain, scores = SoftmaxHead(n_values), 20 * _scores(9, soft)
+    codes = torch.arange(9).double() % n_values
+    p = plain.probabilities(scores)
+    for found, expected in (
+        (soft.loss(scores, codes), plain.loss(scores, codes)),
+        (soft.residual(p, codes), plain.residual(p, codes)),
+        (soft.residual_noise(p, codes, codes), plain.residual_noise(p, codes, codes)),
+        (soft.true_activations(codes, p), plain.true_activations(codes, p)),
+        (soft.margin(scores, scores, codes), plain.margin(scores, scores, codes)),
+    ):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert soft.parts(codes) is None
+
+
+def test_a_soft_code_is_the_mean_of_its_values():
+    head, shares = _soft_head(3, 5)
+    scores, codes = _scores(7, head), torch.tensor([3.0, 1, 4, 5, 0, 6, 7])
+    at, values, share = head.parts(codes)
+    assert len(at) == 2 + 5 * 3 - 1  # one share is 0
+    for name in ("loss", "margin"):
+        by_value, together = (
+            head.margin(scores[rows], scores[rows], those)
+            if name == "margin"
+            else head.loss(scores[rows], those)
+            for rows, those in ((at, values), (torch.arange(7), codes))
+        )
+        total = torch.zeros(7).double().index_add(0, at, share * by_value)
+        torch.testing.assert_close(together, total)
+
+
+def test_heads_of_the_same_shares_are_evaluated_together():
+    head, _ = _soft_head(3, 2)
+    again = SoftmaxHead(3, shares=head.shares)
+    other, _ = _soft_head(3, 2)
+    groups = HeadStack([head, SoftmaxHead(2), again, other]).groups
+    assert [group[0] for group in groups] == [head, SoftmaxHead(2), other]

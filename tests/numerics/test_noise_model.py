@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from skclif.numerics.heads import SoftmaxHead
+from skclif.numerics.heads import Shares, SoftmaxHead
 from skclif.numerics.suspects import LeftOut, _noise_model, judge, judge_if_noisy
 
 
@@ -72,3 +72,45 @@ def test_a_term_that_counts_twice_is_two_terms():
     assert own.known.gain == pytest.approx(other.known.gain, rel=1e-6)
     plain = judge_if_noisy(terms)
     assert abs(own.rate - plain.rate) > 1e-3
+
+
+def test_a_soft_annotation_is_judged_by_its_values():
+    """Its values are terms that count their shares; what they say is averaged."""
+    plain = _noisy_terms(0.3, n=300)
+    rng = np.random.default_rng(1)
+    soft = rng.dirichlet([1, 1, 1], size=100)
+    soft[0] = [0.4, 0.0, 0.6]
+    head = SoftmaxHead(3, shares=Shares.of(torch.tensor(soft)))
+    codes = plain.codes.double()
+    codes[::3] = torch.arange(3, 103).double()
+    (found,) = judge([replace(plain, head=head, codes=codes)])
+    shares = np.eye(3)[plain.codes.numpy()]
+    shares[::3] = soft
+    row, value = map(torch.tensor, shares.nonzero())
+    count = torch.tensor(shares[shares > 0])
+    split = LeftOut(
+        plain.head, row, value, plain.scores[row], plain.without[row], count
+    )
+    (by_value,) = judge([split])
+    assert found.rate == pytest.approx(by_value.rate, rel=1e-6)
+    assert found.known.n_terms == pytest.approx(300)
+    wrong = torch.zeros(300).double()
+    wrong.index_add_(0, row, count * by_value.log_odds.sigmoid())
+    np.testing.assert_allclose(found.log_odds.sigmoid(), wrong, atol=1e-9)
+    chances = torch.zeros(300, 3).double()
+    chances.index_put_(
+        (row, by_value.proposed), count * by_value.probability, accumulate=True
+    )
+    np.testing.assert_array_equal(found.proposed, chances.argmax(dim=1))
+    np.testing.assert_allclose(found.probability, chances.amax(dim=1))
+    assert (found.probability <= wrong + 1e-9).all()
+
+
+def test_sources_count_shares_too():
+    plain = _noisy_terms(0.3, n=300)
+    head = SoftmaxHead(3, shares=Shares.of(torch.eye(3).double()))
+    whole = plain.codes.double() + 3  # as if they were soft, of one value each
+    sources = torch.arange(300) % 2
+    (found,) = judge([replace(plain, head=head, codes=whole)], sources=sources)
+    (expected,) = judge([plain], sources=sources)
+    np.testing.assert_allclose(found.log_odds, expected.log_odds, atol=1e-6)

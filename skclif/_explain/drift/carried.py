@@ -12,6 +12,7 @@ import torch
 from ..._inputs.training_rows import TrainingRows
 from ..._results.drift_report import TOGETHER
 from ...numerics.first_order import Adjoint, first_order
+from ...numerics.heads import Head
 from ...numerics.products import affine_adjoint
 from ...numerics.sparse import Features
 from ...numerics.targets import LabelTarget
@@ -120,7 +121,8 @@ class CarriedRows:
         new = new if among is None else new.rows(among)
         features = solved.inputs(new.features)
         if finding["part"] == CONCEPT:
-            adjoint = _adjoint_of_head(solved, features, new.codes[:, j], j)
+            head = heads.tensors(solved.device, new.shares).concepts.heads[j]
+            adjoint = _adjoint_of_head(solved, head, features, new.codes[:, j], j)
         else:
             assert new.labels is not None
             labels = torch.from_numpy(new.labels).to(solved.device)
@@ -143,11 +145,13 @@ def _influence(solved: Solved, adjoint: Adjoint) -> np.ndarray:
 
 
 def _adjoint_of_head(
-    solved: Solved, features: Features, codes: np.ndarray, j: int
+    solved: Solved, head: Head, features: Features, codes: np.ndarray, j: int
 ) -> Adjoint:
-    """Return the adjoint of the mean loss of one concept head on annotated rows."""
-    stack = solved.bottleneck.concepts
-    head, columns = stack.heads[j], stack.scores[j]
+    """Return the adjoint of the mean loss of one concept head on annotated rows.
+
+    `head` is that of the concept, which knows what the codes of these rows stand for.
+    """
+    columns = solved.bottleneck.concepts.scores[j]
     at = torch.from_numpy(np.flatnonzero(~np.isnan(codes))).to(solved.device)
     known = torch.from_numpy(codes).to(solved.device)[at]
     features = features[at]

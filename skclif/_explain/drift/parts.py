@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from ...numerics.drift import (
     told_apart,
     whitened,
 )
-from ...numerics.heads import Head, SoftmaxHead
+from ...numerics.heads import CategoricalHead, Head, SoftmaxHead
 from .rows import BothRows
 
 INPUTS, CONCEPT, MEANING = "inputs", "concept", "meaning"
@@ -313,8 +314,8 @@ def _values(
         return (said - said.mean()) / said.std().clamp_min(torch.finfo().eps)
     if not head.n_activations:
         return scores[:, :0]
-    one_hot = torch.nn.functional.one_hot(codes.long(), said.shape[1]).to(said)
-    said = torch.where(known[:, None], one_hot, said)
+    target = cast(CategoricalHead, head).target(codes, said)
+    said = torch.where(known[:, None], target, said)
     contrasts = SoftmaxHead(said.shape[1]).contrasts(said)
     return said[:, 1:] if said.shape[1] == 2 else said @ contrasts.T
 

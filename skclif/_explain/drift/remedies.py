@@ -229,7 +229,7 @@ def _recalibration(
 ) -> Iterator[dict[str, Any]]:
     """Give a concept's head a constant and a factor, for the group alone."""
     halves, j = judge.halves, heads.names.index(concept)
-    bottleneck = heads.tensors()
+    bottleneck = heads.tensors(shares=halves.chosen.shares)
     head, columns = bottleneck.concepts.heads[j], bottleneck.concepts.scores[j]
     scores = [
         bottleneck.concept_scores(as_features(rows.features))

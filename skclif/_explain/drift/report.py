@@ -173,8 +173,9 @@ def drift_report(
     if y_new is not None:
         labels = class_codes(heads.classes, features, y_new, "y_new")
     with error_context("concepts_new", "annotations of the new rows, as in fit"):
-        codes, unseen = code_annotations(heads, concepts_new, n_new)
-    new = NewRows(features, labels, codes, unseen)
+        shares = explainer._training.get("shares", {})
+        coded, unseen = code_annotations(heads, concepts_new, n_new, shares)
+    new = NewRows(features, labels, coded.codes, unseen, coded.shares)
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     rng = np.random.default_rng(seed)
     rows = BothRows.of(explainer, new, rng)

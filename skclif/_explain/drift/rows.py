@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from ..._inputs.annotations import Annotations, concept_table
 from ..._inputs.checks import check_length
+from ..._inputs.soft import Coded, Shares
 from ..._inputs.training_rows import TrainingRows, as_features
 from ..._models.fitted import FittedHeads
 from ...numerics.drift import cross_fitted_scores, left_out_scores, principal_columns
@@ -35,6 +36,8 @@ class NewRows:
         Of the annotations; NaN where there is none.
     unseen : dict of int to ndarray of shape (n_new,), bool
         Which rows have another value of a concept that had one value in training.
+    shares : Shares
+        What codes of soft annotations stand for, of training rows too.
     """
 
     __module__ = "skclif"
@@ -43,6 +46,7 @@ class NewRows:
     labels: np.ndarray | None
     codes: np.ndarray
     unseen: dict[int, np.ndarray]
+    shares: Shares = field(default_factory=dict)
 
     def rows(self, chosen: np.ndarray) -> NewRows:
         """Return some of the rows."""
@@ -51,19 +55,23 @@ class NewRows:
             None if self.labels is None else self.labels[chosen],
             self.codes[chosen],
             {j: values[chosen] for j, values in self.unseen.items()},
+            self.shares,
         )
 
 
 def code_annotations(
-    heads: FittedHeads, concepts: Any, n_rows: int
-) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Return codes of new annotations, and unseen values of constant concepts."""
+    heads: FittedHeads, concepts: Any, n_rows: int, shares: Shares
+) -> tuple[Coded, dict[int, np.ndarray]]:
+    """Return codes of new annotations, and unseen values of constant concepts.
+
+    `shares` are those of the training rows.
+    """
     codes = np.full((n_rows, heads.n_concepts), np.nan)
     if concepts is not None:
         check_length("concepts_new", len(concept_table(concepts)), n_rows, "X_new")
     annotations = Annotations.read(concepts, None, n_rows)
     if annotations is None:
-        return codes, {}
+        return Coded(codes, shares), {}
     table, unseen = annotations.table.copy(), {}
     for j, (name, values) in enumerate(zip(heads.names, heads.values, strict=True)):
         if values is None or len(values) != 1:
@@ -80,8 +88,8 @@ def code_annotations(
             unseen[j] = is_other
             table = table.astype({table.columns[place]: object})
             table.iloc[is_other, place] = None
-    codes = heads.schema.encode(replace(annotations, table=table), partial=True)
-    return codes, unseen
+    annotations = replace(annotations, table=table)
+    return heads.schema.encode(annotations, partial=True, shares=shares), unseen
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +134,7 @@ class BothRows:
         data = training.data()
         kept = torch.from_numpy(np.flatnonzero(counted))
         scores = _scores(explainer, heads, new, rng)
-        stack = heads.tensors().concepts
+        stack = heads.tensors(shares=new.shares).concepts
         everywhere = torch.cat([kept, len(data) + torch.arange(len(new.features))])
         is_new = ~np.isnan(new.codes)
         codes = np.where(is_new, new.codes, 0.0)
@@ -181,11 +189,12 @@ def _scores(
         _refuse_undefined(left_out)
         scores = heads.tensors().concept_scores(features)
         return torch.cat([left_out.cpu().to(scores), scores])
+    training = TrainingRows(**explainer._training)
     n = len(solved.data)  # no inverse Hessians: heads are fitted without folds of rows
     folds = tuple(rng.permutation(size) % _FOLDS for size in (n, len(features)))
     return cross_fitted_scores(
-        heads.tensors(),
-        TrainingRows(**explainer._training).data(),
+        heads.tensors(shares=training.shares),
+        training.data(),
         features,
         heads.penalties["concept_penalties"],
         (folds[0], folds[1]),

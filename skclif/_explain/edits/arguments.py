@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ import pandas as pd
 from ..._inputs.annotations import (
     Annotations,
     concept_table,
+    format_value,
     has_names,
     plain_value,
     value_code,
@@ -23,6 +24,15 @@ from ..._inputs.checks import (
     check_weights,
     count_rows,
     error_context,
+)
+from ..._inputs.soft import (
+    Coded,
+    Shares,
+    SoftValue,
+    check_shares,
+    coded,
+    distributions_of,
+    soft_value,
 )
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
@@ -82,19 +92,23 @@ def check_edit(
             "add or drop_concepts."
         )
     weights = _weights(rows, sample_weight)
-    concepts = _with_aside(heads, concepts, drop_concepts, weights, aside)
+    concepts = _with_aside(heads, _with_soft(concepts), drop_concepts, weights, aside)
     values = _values_given(heads, concepts, add)
     grown = Grown.of(heads, values, declared, orders, aside)
+    shares = grown.recode(heads, rows).shares
     heads = grown.add_to(heads)
+    codes, shares = _annotations(heads, rows, concepts, shares)
+    added = _added(heads, rows, read_features, add, shares)
     edit = Edit(
         _labels(heads, rows, y),
-        _annotations(heads, rows, concepts),
+        codes,
         weights,
         _dropped(rows, drop),
-        _added(heads, rows, read_features, add),
+        added,
         _dropped_concepts(heads, drop_concepts),
         check_empty_values(empty_values),
         grown,
+        shares if added is None else added.shares,
     )
     dropped = set(edit.dropped)
     others: dict[str, Iterable[int]] = {
@@ -154,10 +168,10 @@ def _label_code(heads: FittedHeads, said: str, label: Any) -> int:
 
 
 def _annotations(
-    heads: FittedHeads, rows: TrainingRows, concepts: Any
-) -> dict[int, dict[int, float]]:
+    heads: FittedHeads, rows: TrainingRows, concepts: Any, shares: Shares
+) -> tuple[dict[int, dict[int, float]], Shares]:
     if concepts is None:
-        return {}
+        return {}, shares
     form = "a dict of concept to dict of row to value, such as {'food': {17: 'good'}}"
     _check_dict("concepts", concepts, form)
     found: dict[int, dict[int, float]] = {}
@@ -166,15 +180,68 @@ def _annotations(
         _check_dict(f"concepts[{name!r}]", values, "a dict of row to value")
         found[j] = {}
         seen: dict[str, float] = {}
+        soft: dict[int, np.ndarray] = {}
         for row, value in values.items():
             row = _row(f"concepts[{name!r}]", row, rows)
             if type(value) is str and value in seen:  # few values, many rows
                 found[j][row] = seen[value]
                 continue
-            found[j][row] = code = _annotation(heads, j, name, row, value)
+            if isinstance(value, SoftValue):
+                soft[row] = _distribution(heads, j, row, value)
+                continue
+            found[j][row] = code = _annotation(heads, j, row, value)
             if type(value) is str:
                 seen[value] = code
-    return found
+        if soft:
+            codes, shares = coded(np.array([*soft.values()]), shares)
+            found[j] |= dict(zip(soft, codes.tolist(), strict=True))
+    return found, shares
+
+
+def _with_soft(concepts: Any) -> Any:
+    """Return new annotations with soft ones, dicts of shares, read.
+
+    What is of another form is refused elsewhere.
+    """
+    if not isinstance(concepts, dict):
+        return concepts
+    return {
+        name: {
+            row: _read_soft(name, row, value) if isinstance(value, dict) else value
+            for row, value in values.items()
+        }
+        if isinstance(values, dict)
+        else values
+        for name, values in concepts.items()
+    }
+
+
+def _read_soft(name: Any, row: Any, given: dict[Any, Any]) -> SoftValue | str | None:
+    said = f"concepts gives concept {name!r}"
+    odd = [share for share in given.values() if not _is_number(share)]
+    if odd or not given:
+        raise TypeError(
+            f"{said} the soft annotation {given!r} in row {row}. Give every value its "
+            "share, such as {'good': 0.7, 'bad': 0.3}."
+        )
+    values, shares = [format_value(value) for value in given], [*given.values()]
+    check_shares(said, row, values, shares)
+    return soft_value(values, shares)
+
+
+def _distribution(heads: FittedHeads, j: int, row: int, value: SoftValue) -> np.ndarray:
+    """Return a soft annotation as the shares of all values of a concept."""
+    classes = heads.values[j]
+    if classes is None:
+        raise ValueError(
+            f"concepts gives row {row} a soft annotation ({value}) of concept "
+            f"{heads.names[j]!r}, which is continuous; give a number."
+        )
+    places = {format_value(known): k for k, known in enumerate(classes.tolist())}
+    found, unknown = distributions_of([value], places, len(classes))
+    if unknown[0] is not None:
+        _refuse_annotation(heads, j, row, unknown[0])
+    return found[0]
 
 
 def _with_aside(
@@ -215,21 +282,24 @@ def _values_given(heads: FittedHeads, concepts: Any, add: Any) -> dict[str, list
     return found
 
 
-def _annotation(heads: FittedHeads, j: int, name: Any, row: int, value: Any) -> float:
+def _annotation(heads: FittedHeads, j: int, row: int, value: Any) -> float:
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return np.nan
-    classes = heads.values[j]
-    code = value_code(classes, value)
+    code = value_code(heads.values[j], value)
     if code is None:
-        known = "a finite number"
-        if classes is not None:
-            known = ", ".join(map(repr, classes.tolist()))
-        raise ValueError(
-            f"concepts gives row {row} the value {value!r} of concept {name!r}, which "
-            f"was never seen in fit; known values: {known}, or None for no annotation. "
-            "A new value needs a new fit."
-        )
+        _refuse_annotation(heads, j, row, value)
     return code
+
+
+def _refuse_annotation(heads: FittedHeads, j: int, row: int, value: Any) -> NoReturn:
+    classes, known = heads.values[j], "a finite number"
+    if classes is not None:
+        known = ", ".join(map(repr, classes.tolist()))
+    raise ValueError(
+        f"concepts gives row {row} the value {value!r} of concept {heads.names[j]!r}, "
+        f"which was never seen in fit; known values: {known}, or None for no "
+        "annotation. A new value needs a new fit."
+    )
 
 
 def _weights(rows: TrainingRows, sample_weight: Any) -> dict[int, float]:
@@ -292,6 +362,7 @@ def _added(
     rows: TrainingRows,
     read_features: Callable[[Any], Matrix],
     add: Any,
+    shares: Shares,
 ) -> TrainingRows | None:
     if add is None:
         return None
@@ -308,30 +379,31 @@ def _added(
         labels = check_labels(add["y"], n)
         features = read_features(add["X"])
         weights = check_weights(add.get("sample_weight"), features)
-        codes, concept_weights = _added_annotations(heads, add, n)
+        found, concept_weights = _added_annotations(heads, add, n, shares)
     return TrainingRows(
         features,
         np.array([_label_code(heads, "add has the label", label) for label in labels]),
         weights,
-        codes,
+        found.codes,
         concept_weights,
         rows.class_weight,
+        found.shares,
     )
 
 
 def _added_annotations(
-    heads: FittedHeads, add: dict[str, Any], n: int
-) -> tuple[np.ndarray, np.ndarray]:
+    heads: FittedHeads, add: dict[str, Any], n: int, shares: Shares
+) -> tuple[Coded, np.ndarray]:
     shape = (n, len(heads.names))
     codes, weights = np.full(shape, np.nan), np.ones(shape)
     concepts, given = add.get("concepts"), add.get("concept_sample_weight")
     annotations = Annotations.read(concepts, given, n)
     if annotations is None:
-        return codes, weights
+        return Coded(codes, shares), weights
     if not shape[1]:
         raise ValueError("concepts were given, but the model has no concepts.")
-    codes = heads.schema.encode(annotations, partial=True)
-    return codes, heads.schema.arrange(annotations)
+    found = heads.schema.encode(annotations, partial=True, shares=shares)
+    return found, heads.schema.arrange(annotations)
 
 
 def _row(argument: str, row: Any, rows: TrainingRows) -> int:

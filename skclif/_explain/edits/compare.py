@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 
 from ..._inputs.annotations import Annotations, ConceptSchema, value_code
+from ..._inputs.soft import Shares, distributions
 from ..._inputs.training_rows import as_features
 from ..._models.fitted import FittedHeads
 from ..._results.comparison import EditComparison, PairedChange
@@ -26,6 +27,7 @@ def compare_heads(
     features: Matrix,
     labels: np.ndarray,
     annotations: dict[str, np.ndarray],
+    shares: Shares,
     readable: dict[str, np.ndarray],
 ) -> EditComparison:
     """Compare two models on rows.
@@ -40,6 +42,8 @@ def compare_heads(
         Codes.
     annotations : dict of str to ndarray of shape (n_rows,)
         Codes by concept, as `annotation_codes` returns them for all values.
+    shares : Shares
+        What soft ones stand for.
     readable : dict of str to ndarray of shape (n_rows,)
         Columns to show rows with, such as their texts.
     """
@@ -76,7 +80,7 @@ def compare_heads(
             interval_of_mean(new_loss - old_loss),
         ),
         changed,
-        _concept_quality(before, after, features, annotations),
+        _concept_quality(before, after, features, annotations, shares),
         len(labels),
     )
 
@@ -118,10 +122,11 @@ def interval_of_mean(differences: np.ndarray) -> tuple[float, float]:
 
 def annotation_codes(
     schema: ConceptSchema, concepts: Any, n_rows: int
-) -> dict[str, np.ndarray]:
-    """Return codes of annotations by concept, NaN where there is none.
+) -> tuple[dict[str, np.ndarray], Shares]:
+    """Return codes of annotations by concept, NaN where there is none, and shares.
 
     The code of a continuous concept is its value. A DataFrame may leave out concepts.
+    Shares are what codes of soft annotations stand for.
 
     Raises
     ------
@@ -131,11 +136,11 @@ def annotation_codes(
     """
     annotations = Annotations.read(concepts, None, n_rows)
     if annotations is None:
-        return {}
+        return {}, {}
     if not schema.names:
         raise ValueError("concepts were given, but the model has no concepts.")
-    codes = schema.encode(annotations, partial=True)
-    return dict(zip(map(str, schema.names), codes.T, strict=True))
+    codes, shares = schema.encode(annotations, partial=True)
+    return dict(zip(map(str, schema.names), codes.T, strict=True)), shares
 
 
 def joint_schema(before: ConceptSchema, after: ConceptSchema) -> ConceptSchema:
@@ -191,6 +196,7 @@ def _concept_quality(
     after: FittedHeads,
     features: Matrix,
     annotations: dict[str, np.ndarray],
+    shares: Shares,
 ) -> pd.DataFrame:
     columns = ["concept", "measure", "n_rows", "before", "after"]
     predicted = [_predicted_concepts(heads, features) for heads in (before, after)]
@@ -210,9 +216,12 @@ def _concept_quality(
         for found in predicted:
             quality = float("nan")  # of a concept that the edit dropped
             if name in found:
-                said = found[name][given]
-                error = np.abs(said - true[given])
-                each = error if classes is None else said == true[given]
+                said, every = found[name][given], known[name]
+                if every is None:
+                    each = np.abs(said - true[given])
+                else:  # the share of the value that is predicted
+                    wanted = distributions(true[given], len(every), shares)
+                    each = wanted[np.arange(len(said)), said]
                 quality = float(each.mean())
             qualities.append(quality)
         measure = "accuracy" if classes is not None else "mean absolute error"

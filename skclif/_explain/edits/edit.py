@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..._inputs.annotations import plain_value
+from ..._inputs.soft import Shares, shown_values
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
 from .empty import Empty
@@ -36,6 +37,8 @@ class Edit:
         Whether classes and values that are left without weight go from the model.
     grown : Grown
         Values that come to the model. Codes are those of the model with them.
+    shares : Shares
+        What codes of soft annotations stand for, before the edit and after.
     """
 
     labels: dict[int, int] = field(default_factory=dict)
@@ -46,12 +49,14 @@ class Edit:
     dropped_concepts: list[int] = field(default_factory=list)
     drops_empty: bool = False
     grown: Grown = Grown()
+    shares: Shares = field(default_factory=dict)
 
     def grow(
         self, heads: FittedHeads, rows: TrainingRows
     ) -> tuple[FittedHeads, TrainingRows]:
         """Return the model and its rows before the edit, with the values to come."""
-        return self.grown.add_to(heads), self.grown.recode(heads, rows)
+        rows = replace(self.grown.recode(heads, rows), shares=self.shares)
+        return self.grown.add_to(heads), rows
 
     def apply(
         self, heads: FittedHeads, rows: TrainingRows
@@ -115,7 +120,7 @@ class Edit:
             before = old.codes[positions, j]
             differ = ~((before == after) | (np.isnan(before) & np.isnan(after)))
             known = heads.values[j]
-            values = (_values(known, c[differ]) for c in (before, after))
+            values = (_values(known, c[differ], self.shares) for c in (before, after))
             name = str(heads.names[j])
             write("annotate", positions[differ].tolist(), name, *values)
         weights = {r: w for r, w in self.weights.items() if w != old.weights[r]}
@@ -142,9 +147,8 @@ class Edit:
         )
 
 
-def _values(classes: np.ndarray | None, codes: np.ndarray) -> list[Any]:
-    """Return the values of codes; None for no annotation."""
+def _values(classes: np.ndarray | None, codes: np.ndarray, shares: Shares) -> list[Any]:
+    """Return the values of codes, text for soft ones; None for no annotation."""
     if classes is None:
         return [None if np.isnan(code) else code for code in codes.tolist()]
-    known = [*map(plain_value, classes.tolist()), None]
-    return [known[int(code)] for code in np.where(np.isnan(codes), -1, codes)]
+    return [plain_value(value) for value in shown_values(classes, codes, shares)]

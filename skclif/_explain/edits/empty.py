@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..._inputs.annotations import plain_value
+from ..._inputs.soft import recoded, weight_of_values
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
 
@@ -47,12 +48,16 @@ class Empty:
         for j, values in enumerate(heads.values):
             if values is None or j in dropped_concepts:
                 continue
-            parts = []
-            for rows in (old, new):
-                known = ~np.isnan(rows.codes[:, j])
-                parts.append(rows.codes[known, j].astype(int))
-                parts.append((rows.weights * rows.concept_weights[:, j])[known])
-            lost = _without_weight(*parts)
+            before, after = (
+                weight_of_values(
+                    rows.codes[:, j],
+                    rows.weights * rows.concept_weights[:, j],
+                    len(values),
+                    rows.shares,
+                )
+                for rows in (old, new)
+            )
+            lost = np.flatnonzero((before > 0) & ~(after > 0)).tolist()
             if lost:
                 concepts[j] = lost
         return cls(labels, concepts)
@@ -170,17 +175,18 @@ class Empty:
     def recode(self, heads: FittedHeads, rows: TrainingRows) -> TrainingRows:
         """Return rows in the codes of the model without the values."""
         codes, class_weight = rows.codes.copy(), rows.class_weight
+        shares = rows.shares
         for j, lost in self.concepts.items():
             values = heads.values[j]
             assert values is not None
-            known = ~np.isnan(codes[:, j])
-            new = _new_codes(len(values), lost)
-            new = np.where(new < 0, np.nan, new)
-            codes[known, j] = new[codes[known, j].astype(int)]
+            n, places = len(values), _new_codes(len(values), lost)
+            codes[:, j], shares = recoded(codes[:, j], places, n, n - len(lost), shares)
         labels = self.new_labels(heads, rows.labels)
         if self.labels:
             class_weight = class_weight[_left(len(heads.classes), self.labels)]
-        return replace(rows, labels=labels, codes=codes, class_weight=class_weight)
+        return replace(
+            rows, labels=labels, codes=codes, class_weight=class_weight, shares=shares
+        )
 
     def new_labels(self, heads: FittedHeads, labels: np.ndarray) -> np.ndarray:
         """Return the new codes of labels, -1 for a class that goes."""

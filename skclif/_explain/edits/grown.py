@@ -14,10 +14,12 @@ import pandas as pd
 
 from ..._inputs.annotations import (
     Annotations,
+    format_value,
     plain_value,
     value_code,
     values_in_order,
 )
+from ..._inputs.soft import SoftValue, recoded, soft_value, values_given
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
 from .empty import Empty, joined_columns, weights_by_value
@@ -65,9 +67,10 @@ class Grown:
             known = heads.values[j]
             if known is None:
                 continue
-            new = [v for v in values if _is_new(known, v)]
+            new = [v for value in values for v in _new_in(known, value)]
             if len(known) > 1:
-                allowed = [*declared.get(name, []), *aside.get(name, {}).values()]
+                said = values_given(aside.get(name, {}).values())
+                allowed = [*declared.get(name, []), *said]
                 new = [v for v in new if v in allowed]
             if new:
                 found[j] = _all_values(name, known, new, orders.get(name))
@@ -103,12 +106,14 @@ class Grown:
         """Return rows in the codes of the model with the values."""
         if not self.values:
             return rows
-        codes = rows.codes.copy()
+        codes, shares = rows.codes.copy(), rows.shares
         for j, new in self.values.items():
-            old, known = heads.values[j], ~np.isnan(codes[:, j])
+            old = heads.values[j]
             assert old is not None
-            codes[known, j] = _places(old, new)[codes[known, j].astype(int)]
-        return replace(rows, codes=codes)
+            codes[:, j], shares = recoded(
+                codes[:, j], _places(old, new), len(old), len(new), shares
+            )
+        return replace(rows, codes=codes, shares=shares)
 
 
 def values_set_aside(
@@ -138,7 +143,7 @@ def values_set_aside(
         new = {
             row: column[row]
             for row in np.flatnonzero(weights[:, j] > 0).tolist()
-            if known is not None and _is_new(known, column[row])
+            if known is not None and _new_in(known, column[row])
         }
         if new:
             found[name] = new
@@ -166,7 +171,20 @@ def values_gone(
         found[heads.names[j]] = {
             row: plain_value(values[int(codes[row])]) for row in gone
         }
+        n, names = len(values), [format_value(value) for value in values]
+        for row in np.flatnonzero(codes >= n).tolist():
+            parts = rows.shares[n][int(codes[row]) - n]
+            if parts[lost].any():
+                found[heads.names[j]][row] = soft_value(names, parts.tolist())
     return found
+
+
+def _new_in(known: np.ndarray, value: Any) -> list[Any]:
+    """Return the new values that a plain or soft annotation names."""
+    if isinstance(value, SoftValue):  # its values are known by their text
+        texts = {format_value(each) for each in known}
+        return [each for each, _ in value.shares if each not in texts]
+    return [value] if _is_new(known, value) else []
 
 
 def _is_new(known: np.ndarray, value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from ..._inputs.annotations import warn_of_constants
 from ..._inputs.pipelines import final_step, with_final_step
 from ..._inputs.progress import Progress
 from ..._inputs.training_rows import TrainingRows, as_features
-from ..._models.fitted import FittedHeads
+from ..._models.fitted import FittedHeads, concept_heads
 from ..._results.edits import EditRecord, EditResult, HeadRecord
 from ..._storage.digests import sha256_of
 from ..._version import __version__
 from ...exceptions import warn_user
 from ...numerics.edits import KEPT, Limits, predicted_effect, solve_edit
+from ...numerics.heads import HeadStack
 from ...numerics.hessians import Factors
 from ...numerics.sparse import Matrix, SparseFeatures
 from ...numerics.targets import LabelTarget, evaluate
@@ -136,7 +137,7 @@ def edit_model(
         data, span = data.in_row_space()
     with progress.stage("Solving again", unit="Newton steps") as advance:
         solution = solve_edit(
-            heads.tensors(device).inside(span),
+            heads.tensors(device, new.shares).inside(span),
             old.data().to(device),
             data,
             factors,
@@ -160,7 +161,7 @@ def edit_model(
         _warn_unless_converged(records, heads.max_iter)
     model = edited.copy_to(last, max(way.n_steps))
     if edited.n_concepts:
-        model._note_correction(edited.tensors(device), new.data())
+        model._note_correction(edited.tensors(device, new.shares), new.data())
     seconds = time.perf_counter() - start
     whole = with_final_step(estimator, model)
     return Edited(whole, new, records, solution.factors, seconds, empty, gone)
@@ -201,7 +202,11 @@ def effects(
     if solved.span is not None:
         data, _ = data.in_row_space()
     questions = solved.questions(features, about, shares_of("mean", len(features)))
-    predicted = predicted_effect(solved.bottleneck, data, solved.inverse, questions)
+    # The same heads, with the soft annotations that came with the edit.
+    shares, device = edited.rows.shares, solved.device
+    stack = HeadStack(concept_heads(heads.schema, heads.activation, shares, device))
+    bottleneck = replace(solved.bottleneck, concepts=stack)
+    predicted = predicted_effect(bottleneck, data, solved.inverse, questions)
     return predicted, after - before
 
 
@@ -318,4 +323,6 @@ def _plain(array: Any) -> list[np.ndarray]:
     """Return arrays of bytes that tell an array from others."""
     if isinstance(array, SparseFeatures):
         return array.parts()
+    if isinstance(array, dict):  # shares, by the number of values
+        return [array[n_values] for n_values in sorted(array)]
     return [array.astype(str) if array.dtype == object else array]

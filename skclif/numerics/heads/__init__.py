@@ -16,6 +16,7 @@ from .head import CategoricalHead, Head
 from .ordinal import OrdinalHead
 from .problem import HeadsProblem
 from .ridge import RidgeHead
+from .shares import Shares
 from .softmax import SoftmaxHead
 from .stack import HeadStack
 
@@ -28,5 +29,6 @@ __all__ = [
     "HeadsProblem",
     "OrdinalHead",
     "RidgeHead",
+    "Shares",
     "SoftmaxHead",
 ]

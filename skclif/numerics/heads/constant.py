@@ -59,6 +59,10 @@ class ConstantHead:
         """Return 1 for every row, (..., 1)."""
         return torch.ones_like(scores)
 
+    def target(self, codes: Tensor, like: Tensor) -> Tensor:
+        """Return that the value is certain, (..., 1)."""
+        return like.new_ones(*codes.shape, 1)
+
     def log_probabilities(self, scores: Tensor) -> Tensor:
         """Return log p(value), which is 0, (..., 1)."""
         return torch.zeros_like(scores)
@@ -132,6 +136,10 @@ class ConstantHead:
     def margin(self, scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
         """Return the lead of the value over all others, of which there are none: 1."""
         return torch.ones_like(scores).squeeze(-1)
+
+    def parts(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return None: a code is the only value."""
+        return None
 
     def proposals(self, observed: Tensor) -> list[float]:
         """Return the code of the only value."""

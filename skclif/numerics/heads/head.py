@@ -164,6 +164,13 @@ class Head(Protocol):
         codes : Tensor of shape (n,)
         """
 
+    def parts(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return the values that codes (n,) stand for, or None if each is one value.
+
+        They are positions in `codes`, from the first, codes of values, and shares. The
+        loss of a code is the mean over its values.
+        """
+
     def proposals(self, observed: Tensor) -> list[float]:
         """Return the codes that can be proposed, given the observed codes, (n,)."""
 
@@ -177,6 +184,9 @@ class CategoricalHead(Head, Protocol):
 
     def inputs(self, features: Features) -> Tensor:
         """Return the inputs of the scores: features and a constant, 1 or 0."""
+
+    def target(self, codes: Tensor, like: Tensor) -> Tensor:
+        """Return the distributions that codes stand for, (..., n_values)."""
 
     def logits(self, scores: Tensor) -> Tensor:
         """Return the log-probabilities, centred over the values, (..., n_values)."""

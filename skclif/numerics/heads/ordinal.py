@@ -20,7 +20,7 @@ from torch import Tensor
 from ..products import dense_rows
 from ..sparse import Features
 from .cone import Chain, Cone, chains_among, weights_along
-from .softmax import lead, one_hot_activations
+from .softmax import lead, one_hot
 
 # The loss where thresholds are not in order: no number, but 0 times it is 0.
 _OUTSIDE = 1e300
@@ -216,7 +216,12 @@ class OrdinalHead:
 
     def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
         """Return the activations of values known for certain (one-hot)."""
-        return one_hot_activations(codes, self.n_values, like)
+        target = self.target(codes, like)
+        return target[..., 1:] if self.n_values == 2 else target
+
+    def target(self, codes: Tensor, like: Tensor) -> Tensor:
+        """Return the distributions that codes stand for: one-hot, (..., n_values)."""
+        return one_hot(codes, self.n_values, like)
 
     def residual_change(
         self, probabilities: Tensor, codes: Tensor, shift: Tensor
@@ -274,6 +279,10 @@ class OrdinalHead:
     def margin(self, scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
         """Return p(own value) minus the largest other p, without the term, (n,)."""
         return lead(self.probabilities(without), codes)
+
+    def parts(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return None: a code is one value."""
+        return None
 
     def proposals(self, observed: Tensor) -> list[float]:
         """Return the codes of all values."""

@@ -134,6 +134,10 @@ class RidgeHead:
         zero = torch.zeros_like(residuals)
         return -torch.where(squares > 0, residuals.abs() / others.sqrt(), zero)
 
+    def parts(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return None: a code is one number."""
+        return None
+
     def proposals(self, observed: Tensor) -> list[float]:
         """Return the quartiles of the observed numbers."""
         levels = observed.new_tensor(_QUARTILES)

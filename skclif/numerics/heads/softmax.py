@@ -10,6 +10,7 @@ from torch import Tensor
 from ..products import dense_rows
 from ..sparse import Features
 from .cone import Chain, Cone, chains_among, weights_along
+from .shares import Shares
 
 # Relative change of the normaliser below which differences lose digits.
 _OVERTAKEN = -0.9
@@ -38,6 +39,9 @@ class SoftmaxHead:
         ranks. It matters only to chains.
     chains : tuple of Chain
         Along them no log-odds of a value against the next lower one may fall.
+    shares : Shares or None
+        What codes from `n_values` on stand for: distributions over the values, which
+        are soft annotations. See Eq. (63) of docs/mathematics.rst.
     """
 
     n_values: int
@@ -45,6 +49,7 @@ class SoftmaxHead:
     intercept: bool = True
     ranks: tuple[int, ...] = ()
     chains: tuple[Chain, ...] = ()
+    shares: Shares | None = None
 
     is_categorical: ClassVar[bool] = True
     is_quadratic: ClassVar[bool] = False
@@ -138,9 +143,19 @@ class SoftmaxHead:
         return p.T.reshape(*scores.shape[:-1], self.n_values)
 
     def loss(self, scores: Tensor, codes: Tensor) -> Tensor:
-        """Return ``-log p(code)`` in nats, of shape (...,)."""
+        """Return ``-log p(code)`` in nats, of shape (...,): its mean over shares."""
         log_p = torch.log_softmax(self._logits_by_value(scores), dim=0)
-        return -log_p.gather(0, codes.long().reshape(1, -1)).reshape(codes.shape)
+        if self.shares is None:
+            own = log_p.gather(0, codes.long().reshape(1, -1))
+        else:
+            own = (self.target(codes.reshape(-1), scores).T * log_p).sum(dim=0)
+        return -own.reshape(codes.shape)
+
+    def target(self, codes: Tensor, like: Tensor) -> Tensor:
+        """Return the distributions that codes stand for, (..., n_values)."""
+        if self.shares is not None:
+            return self.shares(codes, like)
+        return one_hot(codes, self.n_values, like)
 
     def logits(self, scores: Tensor) -> Tensor:
         """Return the logits, centred over the values, (..., n_values)."""
@@ -153,10 +168,13 @@ class SoftmaxHead:
 
     def residual(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the derivative of the loss in the scores, (..., n_scores)."""
-        one_hot = torch.nn.functional.one_hot(codes.long(), self.n_values)
+        target = self.target(codes, probabilities)
+        is_all = target if self.shares is None else (target == 1).to(target.dtype)
         # If p is nearly 1, p - 1 has no correct digits, but the sum of the others has.
-        others = probabilities * (1 - one_hot)
-        wrong = others - one_hot * others.sum(dim=-1, keepdim=True)
+        others = probabilities * (1 - is_all)
+        wrong = others - is_all * others.sum(dim=-1, keepdim=True)
+        if self.shares is not None:
+            wrong = wrong - target * (1 - is_all)
         return wrong @ self.contrasts(probabilities).T
 
     def residual_noise(
@@ -168,7 +186,10 @@ class SoftmaxHead:
         """
         residual = self.residual(probabilities, codes).abs().amax(dim=-1)
         curvature = self.mean_curvature(probabilities, codes)
-        return torch.clamp(residual + curvature * size, max=1)
+        noise = residual + curvature * size
+        if self.shares is not None:  # p and shares between 0 and 1 cancel
+            noise = noise + (codes >= self.n_values).to(noise)
+        return torch.clamp(noise, max=1)
 
     def curvature_times(
         self, probabilities: Tensor, codes: Tensor, direction: Tensor
@@ -246,8 +267,9 @@ class SoftmaxHead:
         return jacobian[..., 1:, :] if self.n_values == 2 else jacobian
 
     def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
-        """Return the activations of values known for certain (one-hot)."""
-        return one_hot_activations(codes, self.n_values, like)
+        """Return the activations of values known for certain: one-hot, or shares."""
+        target = self.target(codes, like)
+        return target[..., 1:] if self.n_values == 2 else target
 
     def residual_change(
         self, probabilities: Tensor, codes: Tensor, shift: Tensor
@@ -290,14 +312,30 @@ class SoftmaxHead:
         """Return p(code) of every row, (...,), and its derivative, (..., n_scores)."""
         probabilities = self.probabilities(scores)
         value = probabilities[..., code]
-        one_hot = torch.zeros_like(probabilities)
-        one_hot[..., code] = 1
+        own = torch.zeros_like(probabilities)
+        own[..., code] = 1
         contrasts = self.contrasts(scores)
-        return value, value[..., None] * (one_hot - probabilities) @ contrasts.T
+        return value, value[..., None] * (own - probabilities) @ contrasts.T
 
     def margin(self, scores: Tensor, without: Tensor, codes: Tensor) -> Tensor:
-        """Return p(own value) minus the largest other p, without the term, (n,)."""
-        return lead(self.probabilities(without), codes)
+        """Return p(own value) minus the largest other p, without the term, (n,).
+
+        Of a soft annotation, the mean of this over its shares.
+        """
+        probabilities = self.probabilities(without)
+        if self.shares is None:
+            return lead(probabilities, codes)
+        every = torch.arange(self.n_values, device=codes.device)
+        leads = [lead(probabilities, code.expand_as(codes)) for code in every]
+        return (self.target(codes, without) * torch.stack(leads, dim=1)).sum(dim=1)
+
+    def parts(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return the values of soft codes: positions, codes of values, and shares."""
+        if self.shares is None or not (codes >= self.n_values).any():
+            return None
+        target = self.target(codes, self.shares.table)
+        positions, values = target.nonzero(as_tuple=True)
+        return positions, values.to(codes.dtype), target[positions, values]
 
     def proposals(self, observed: Tensor) -> list[float]:
         """Return the codes of all values."""
@@ -336,10 +374,9 @@ class SoftmaxHead:
         return self.contrasts(scores).T @ scores.reshape(-1, self.n_scores).T
 
 
-def one_hot_activations(codes: Tensor, n_values: int, like: Tensor) -> Tensor:
-    """Return the activations of values known for certain, (..., n_activations)."""
-    one_hot = torch.nn.functional.one_hot(codes.long(), n_values).to(like.dtype)
-    return one_hot[..., 1:] if n_values == 2 else one_hot
+def one_hot(codes: Tensor, n_values: int, like: Tensor) -> Tensor:
+    """Return the distributions of values that are certain, (..., n_values)."""
+    return torch.nn.functional.one_hot(codes.long(), n_values).to(like.dtype)
 
 
 def lead(probabilities: Tensor, codes: Tensor) -> Tensor:
