@@ -13,12 +13,13 @@ from .._inputs.orders import sorted_order
 from .._inputs.progress import SILENT, Progress, counted
 from .._inputs.soft import text_of_shares
 from .._models.fitted import FittedHeads
-from .._results.suspect_groups import GROUP
+from .._results.suspect_groups import GROUP, GROUPS
 from .._results.suspects import UNKNOWN, SuspectFrame
 from ..exceptions import SuspectWarning, warn_user
 from ..numerics.heads import CategoricalHead
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
 from .engine import Solved, named_rows
+from .groups import EVIDENCE, OWN, RATIO, group_cells
 from .sources import Sources
 
 # Values by path, in the order of the heads; None for a continuous concept.
@@ -235,20 +236,26 @@ def find_suspects(
     if sort_by == EVENLY:
         turns = _turns(frame, verdicts, values)
         frame = frame.iloc[np.argsort(turns, kind="stable")].reset_index(drop=True)
+    evidence = pd.DataFrame({name: frame.pop(name) for name in EVIDENCE})
     frame = frame.assign(rank=np.arange(1, len(frame) + 1))[COLUMNS]
+    cells = None
     if groups is not None:
         frame[GROUP] = groups.of_lines(frame)
+        is_known = ~frame["path"].isin(unknown)
+        cells = group_cells(pd.concat([frame, evidence], axis=1)[is_known])
     for name, column in texts.items():
         name = f"text {name}" if name in frame else name
         frame[name] = column[frame["row"].to_numpy()]
     suspects = SuspectFrame(frame)
     suspects.attrs[UNKNOWN] = unknown
+    if cells is not None:
+        suspects.attrs[GROUPS] = cells
     return suspects
 
 
 def _no_lines() -> pd.DataFrame:
     """Return a list without lines; rows are positions and paths names there, too."""
-    nothing = pd.DataFrame(columns=[*COLUMNS[:-1], "log_odds"], dtype=float)
+    nothing = pd.DataFrame(columns=[*COLUMNS[:-1], "log_odds", *EVIDENCE], dtype=float)
     kinds = {"row": np.intp, "path": str, "current": object, "proposed": object}
     return nothing.astype(kinds)
 
@@ -319,6 +326,7 @@ def _lines(
     current, proposed = _numpy(terms.codes), _numpy(verdicts.proposed)
     if values is not None:
         current, proposed = _current(values, terms), values[proposed.astype(int)]
+    log_odds_of_rate = np.log(verdicts.rate / (1 - verdicts.rate))
     return pd.DataFrame(
         {
             "row": _numpy(terms.rows),
@@ -331,6 +339,8 @@ def _lines(
             "probability_wrong": _numpy(verdicts.log_odds.sigmoid()),
             "probability_proposed": _numpy(verdicts.probability),
             "log_odds": _numpy(verdicts.log_odds),
+            RATIO: _numpy(verdicts.log_odds_alike) - log_odds_of_rate,
+            OWN: _numpy(verdicts.log_odds != verdicts.log_odds_alike),
         }
     )
 

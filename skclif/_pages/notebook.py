@@ -22,7 +22,7 @@ from .._results.interventions import InterventionCurve
 from .._results.removal import LinearDatamodelingScore, RemovalCurve
 from .._results.replay import ReplayResult
 from .._results.suggestions import HELPS, HURTS, EditSuggestions
-from .._results.suspect_groups import GROUP
+from .._results.suspect_groups import GROUP, GROUPS
 from .._results.suspects import (
     LESS,
     SHOWN,
@@ -218,7 +218,7 @@ def _(suspects: SuspectFrame) -> Sheet:
             cells.append(passage(known, known))
         lines.append(cells)
     tables = [Table("The most suspect", heads, lines)] if lines else []
-    if GROUP in suspects:
+    if GROUPS in suspects.attrs:
         tables.append(_groups(suspects))
     more = ""
     if len(told) > _LINES:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..exceptions import warn_user
 from .shown import in_one_line, with_lines
-from .suspect_groups import GROUP, by_group, worst_in_words
+from .suspect_groups import GROUPS, by_group, worst_in_words
 from .words import how_many
 
 UNKNOWN = "unknown"  # in the frame's attrs: paths whose heads know nothing
@@ -67,24 +67,24 @@ class SuspectFrame(pd.DataFrame):
         -------
         groups : DataFrame
             One line for each group of `suspect_labels`: group; path, if asked for;
-            n_values, of which something can be said; expected_wrong, the sum of
-            `probability_wrong`; share, which it is of the values, with the ends of a 95
-            % interval in low and high; share_others, that of all other groups for the
-            same paths; ratio of the two shares, 1 = as often as the others; with
-            `paths` also current and proposed, the confusion. NaN if there is no other
-            group.
+            n_values, of which something can be said; share, how many of them are wrong
+            by the rate that makes them most likely, with the ends of a 95 % interval in
+            low and high; share_others, that of all other groups for the same paths;
+            ratio of the two shares, 1 = as often as the others; with `paths` also
+            current and proposed, the confusion. NaN if there is no other group, and
+            inf if the others are never wrong.
 
         Raises
         ------
         ValueError
             If `suspect_labels` was called without groups.
         """
-        if GROUP not in self:
+        if GROUPS not in self.attrs:
             raise ValueError(
                 "Nobody is named who gave these values: call suspect_labels with "
                 "groups, such as the annotator of each row."
             )
-        return by_group(told_apart(self), paths)
+        return by_group(self.attrs[GROUPS], paths)
 
     def __repr__(self) -> str:
         """Return how many are probably wrong by path, and the first lines."""
@@ -105,8 +105,8 @@ class SuspectFrame(pd.DataFrame):
         if self.attrs.get(UNKNOWN):
             names = map(in_one_line, self.attrs[UNKNOWN])
             lines.append(f"Nothing can be said of: {', '.join(names)}.")
-        if GROUP in self and len(told_apart(self)):
-            lines.append(worst_in_words(told_apart(self)))
+        if self.attrs.get(GROUPS):
+            lines.append(worst_in_words(self.attrs[GROUPS]))
         lines.append(WRONG_IS_NOT_HARMFUL)
         table = told_apart(self).drop(columns=LESS, errors="ignore")
         return with_lines("\n".join(lines), table, _LINES)

@@ -303,6 +303,8 @@ class Verdicts:
     is_known : bool
         Whether anything is known of which values are wrong. If not, all of them are
         wrong with the same probability.
+    log_odds_alike : Tensor of shape (n_terms,)
+        Log-odds if all sources erred alike.
     """
 
     log_odds: Tensor
@@ -311,6 +313,7 @@ class Verdicts:
     rate: float
     known: Knowledge
     is_known: bool
+    log_odds_alike: Tensor
 
 
 def judge(
@@ -361,9 +364,13 @@ def judge(
             found = model.verdicts_of_nobody(own)
         else:
             found = judged.verdicts(own, source)
+        alike = found
+        if judged is not None and source is not None:
+            alike = judged.verdicts(own, None)
         if of_soft is not None:
-            found = of_soft.together(*found)
-        verdicts.append(Verdicts(*found, float(own), model.known, judged is not None))
+            found, alike = of_soft.together(*found), of_soft.together(*alike)
+        is_known = judged is not None
+        verdicts.append(Verdicts(*found, float(own), model.known, is_known, alike[0]))
     return verdicts
 
 
@@ -379,7 +386,8 @@ def judge_if_noisy(terms: LeftOut) -> Verdicts | None:
     rate = _fit([model], model)
     if _gain([model], rate) <= 0:
         return None
-    return Verdicts(*model.verdicts(rate, None), float(rate), model.known, True)
+    found = model.verdicts(rate, None)
+    return Verdicts(*found, float(rate), model.known, True, found[0])
 
 
 def _own_or_shared(model: "_NoiseModel", rate: Tensor) -> tuple["_NoiseModel", Tensor]:
