@@ -11,6 +11,8 @@ from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import datasets, exceptions, metrics
+    from ._annotate.annotator import ConceptAnnotator
+    from ._annotate.prompts import read_prompts, write_prompts
     from ._audit.replay import replay
     from ._audit.trail import AuditTrail
     from ._baselines.comparison import compare_baselines
@@ -40,6 +42,7 @@ __all__ = [
     "AuditReport",
     "AuditTrail",
     "BaselineComparison",
+    "ConceptAnnotator",
     "ConceptBottleneckClassifier",
     "ConceptContributions",
     "ConceptEncoder",
@@ -65,14 +68,17 @@ __all__ = [
     "load_model",
     "make_text_pipeline",
     "metrics",
+    "read_prompts",
     "replay",
     "save_model",
+    "write_prompts",
 ]
 
 _HOMES = {
     "AuditReport": "_results.audit_report",
     "AuditTrail": "_audit.trail",
     "BaselineComparison": "_results.baselines",
+    "ConceptAnnotator": "_annotate.annotator",
     "ConceptBottleneckClassifier": "_models.bottleneck",
     "ConceptContributions": "_results.contributions",
     "ConceptEncoder": "_text.finetune",
@@ -95,8 +101,10 @@ _HOMES = {
     "drift_report": "_explain.drift.report",
     "load_model": "_models.files",
     "make_text_pipeline": "_baselines.pipelines",
+    "read_prompts": "_annotate.prompts",
     "replay": "_audit.replay",
     "save_model": "_models.files",
+    "write_prompts": "_annotate.prompts",
 }
 
 # Parts of results and of text pipelines. Nobody constructs them; pickles name them.

@@ -30,7 +30,15 @@ LAYERS = [
         "metrics",
         "_models",
     ),
-    *("_text", "datasets", "_annotation_tools", "_inputs", "numerics", "_results"),
+    *(
+        "_annotate",
+        "_text",
+        "datasets",
+        "_annotation_tools",
+        "_inputs",
+        "numerics",
+        "_results",
+    ),
     *("_storage", "exceptions", "_version"),
 ]
 # Presentation is the one import that goes up, and only inside of a function.

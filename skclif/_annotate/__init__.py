@@ -1,0 +1,1 @@
+"""Annotations from prompts, corrected by those that people gave."""
