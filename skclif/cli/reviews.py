@@ -187,6 +187,19 @@ def reading_texts() -> Callable[[_F], _F]:
     return options(_TEXT, _ID, *_LAYOUT)
 
 
+def reading_annotations() -> Callable[[_F], _F]:
+    """Return the options that say how texts are read that people annotated in part."""
+    concept = click.option(
+        "--concept",
+        "concepts",
+        multiple=True,
+        metavar="COLUMN",
+        help="Column with annotations of people; repeat it for each. Its name is that "
+        "of a concept with prompts. Empty cells are not annotated.",
+    )
+    return options(_TEXT, _ID, concept, _MAJORITY, *_VALUES, *_LAYOUT)
+
+
 def how_read(options: dict[str, Any]) -> dict[str, Any]:
     """Return how a file is read, by the names that reports and trails keep."""
     text = list(options["text"])
