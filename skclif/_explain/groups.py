@@ -25,12 +25,9 @@ def group_cells(frame: pd.DataFrame) -> list[list[object]]:
         The lines of suspects of which something can be said, with their `EVIDENCE`.
     """
     frame = pd.DataFrame(frame[frame[GROUP].notna()])
-    by_cell = frame.groupby(["path", GROUP], sort=False)
-    own = by_cell[OWN].transform("any")
-    of_own = _log_odds(frame["probability_wrong"])
-    rate = by_cell["probability_wrong"].transform("mean")
-    # Rates of its own say what its errors look like. How many there are is asked anew.
-    frame[RATIO] = frame[RATIO].where(~own, of_own - _log_odds(rate))
+    for _, own in frame.groupby(["path", GROUP], sort=False):
+        if own[OWN].any():
+            frame.loc[own.index, RATIO] = _more_likely(own)
     cells = []
     for path, of_path in frame.groupby("path", sort=False):
         everybody = wrong_rate(of_path[RATIO].to_numpy())
@@ -52,6 +49,16 @@ def group_cells(frame: pd.DataFrame) -> list[list[object]]:
     for cell in cells:
         cell[place] = bool(cell[place] < level)
     return cells
+
+
+def _more_likely(own: pd.DataFrame) -> np.ndarray:
+    """Return the ratios of a source by its own rates, if these explain its values."""
+    wrong = own["probability_wrong"]
+    # Its rates say what its errors look like. How many there are is asked anew.
+    mean = pd.Series(wrong.mean(), index=wrong.index)
+    choices = [own[RATIO].to_numpy(), (_log_odds(wrong) - _log_odds(mean)).to_numpy()]
+    found: np.ndarray = max(choices, key=lambda one: wrong_rate(one).log_likelihood)
+    return found
 
 
 def _log_odds(probability: pd.Series) -> pd.Series:

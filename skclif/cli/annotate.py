@@ -99,6 +99,13 @@ def annotate_command(
         from .._storage.files import sole_writer, write_together
 
         source = PromptFile.read(prompts)
+        for name in asked["concepts"]:
+            if name not in source.concepts:
+                raise click.ClickException(
+                    f"--concept {name!r}: {source.name} has no such concept, but "
+                    f"{', '.join(source.concepts)}. Leave it out, or name the column "
+                    "as the concept."
+                )
         out.mkdir(parents=True, exist_ok=True)
         with sole_writer(out):
             earlier = _earlier(out / RECORD)
