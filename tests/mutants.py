@@ -745,8 +745,8 @@ MUTANTS = [
     ),
     Mutant(
         "_explain",
-        "return codes, heads.schema.arrange(annotations)",
-        "return codes, weights",
+        "return found, heads.schema.arrange(annotations)",
+        "return found, weights",
         "added annotations have the weights that were given",
         (
             "tests/explain/test_edits.py",
@@ -777,9 +777,39 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
-        "wrong = others - one_hot * others.sum(",
-        "wrong = others + one_hot * others.sum(",
+        "wrong = others - is_all * others.sum(",
+        "wrong = others + is_all * others.sum(",
         "the residual of the own value is negative",
+    ),
+    Mutant(
+        "numerics",
+        "wrong = wrong - target * (1 - is_all)",
+        "wrong = wrong - target",
+        "a plain value beside soft ones loses its share once",
+    ),
+    Mutant(
+        "numerics",
+        "counts = shares if self.counts is None",
+        "counts = None if self.counts is None",
+        "a value of a soft annotation counts its share",
+    ),
+    Mutant(
+        "_inputs",
+        "n_after + len(there) + np.arange(len(before))",
+        "n_after + np.arange(len(before))",
+        "shares that are carried over come after those that are there",
+    ),
+    Mutant(
+        "_inputs",
+        "n_values + len(before) + np.arange(is_soft.sum())",
+        "n_values + np.arange(is_soft.sum())",
+        "new soft annotations leave the codes of others as they are",
+    ),
+    Mutant(
+        "_inputs",
+        "if not abs(total - 1) <= SUM_TOL:",
+        "if abs(total - 1) <= -SUM_TOL:",
+        "shares that do not add up to 1 are refused",
     ),
     Mutant(
         "numerics",

@@ -841,7 +841,46 @@ def categories(values):
     )
 
 
+def shares(good=None, **columns):
+    """The same annotations, with the food as shares of its values."""
+    good = FOOD == "good" if good is None else good
+    good = np.asarray(good, dtype=float)
+    soft = pd.DataFrame({"food=bad": 1 - good, "food=good": good})
+    return lambda: pd.concat(
+        [soft.assign(**columns), CONCEPTS.drop(columns="food")], axis=1
+    )
+
+
 CONCEPT_KINDS = {
+    "shares": {
+        "whole": (shares(), AS_GIVEN),
+        "whole numbers": (lambda: shares()().astype({"food=bad": int}), AS_GIVEN),
+        "of a value without any": (shares(**{"food=odd": 0.0}), AS_GIVEN),
+        "in halves": (
+            shares(np.where(FOOD == "good", 1, 0.5)),
+            Right(lambda made: made),
+        ),
+        "too many": (
+            shares(**{"food=odd": 0.5}),
+            Refused("shares in row 0 that add up to 1.5. Shares are numbers from 0 to"),
+        ),
+        "negative": (
+            shares(2 - (FOOD == "good")),
+            Refused("concept 'food' the share -1 of 'bad' in row"),
+        ),
+        "missing in part": (
+            shares(**{"food=odd": np.nan}),
+            Refused(r"shares in row 0, but none \(NaN\) in 'food=odd'"),
+        ),
+        "of one value": (
+            lambda: shares(np.full(N, 0.5))().drop(columns="food=bad"),
+            Refused("column 'food=good' with shares, and no other column of 'food'"),
+        ),
+        "beside values": (
+            shares(food=FOOD),
+            Refused("plain column 'food' and soft columns of the same concept"),
+        ),
+    },
     "wrong type": {
         "None": (
             lambda: None,

@@ -260,7 +260,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         concepts : array-like of shape (n_samples, n_concepts), default=None
-            Annotations; see :meth:`ConceptBottleneckClassifier.fit`.
+            Annotations, plain or soft; see :meth:`ConceptBottleneckClassifier.fit`.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
             Weights of the annotations, by name if both have names; see
@@ -948,7 +948,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         concepts : dict of str to dict of int to value, default=None
             New annotations by concept and row. None or NaN removes an annotation. The
             second value of a constant makes it a head. A value that is new to another
-            concept must be one that the type of its column declares.
+            concept must be one that the type of its column declares. A dict of values
+            to shares that add up to 1 is a soft annotation.
         sample_weight : dict or array-like of shape (n_train,), default=None
             New weights by row, or of all rows. 0 is the same as dropping.
         drop : list of int, default=None
@@ -1089,7 +1090,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Their labels.
         concepts : array-like of shape (n_rows, n_concepts), default=None
             Their annotations, which say where a mistake begins; None or NaN where there
-            is none. A DataFrame may leave out concepts.
+            is none. Of soft ones, the value with the largest share counts. A DataFrame
+            may leave out concepts.
         ordinal : str, sequence of str or dict, default=None
             Paths whose wrong values are next to the right value, as in
             `suspect_labels`.

@@ -411,7 +411,7 @@ class ConceptSchema:
 
     def _encode_soft(
         self, j: int, cells: list[Any], shares: Shares
-    ) -> tuple[np.ndarray, Shares, list[str | None]]:
+    ) -> tuple[np.ndarray, Shares, np.ndarray]:
         """Return codes of soft annotations, and a value of each that is not known.
 
         Values are known by their text, which columns are named by.
@@ -424,7 +424,7 @@ class ConceptSchema:
             )
         places = {format_value(value): k for k, value in enumerate(classes.tolist())}
         found, unknown = distributions_of(cells, places, len(classes))
-        is_known = np.array([value is None for value in unknown], dtype=bool)
+        is_known = pd.isna(unknown)
         codes = np.full(len(cells), np.nan)
         codes[is_known], shares = coded(found[is_known], shares)
         return codes, shares, unknown

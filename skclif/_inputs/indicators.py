@@ -76,8 +76,7 @@ class Indicators:
             indicators = (words == np.asarray(values, dtype=object)).astype(float)
             for row, cell in enumerate(column):
                 if isinstance(cell, SoftValue):
-                    shares = dict(cell.shares)
-                    indicators[row] = [shares.get(value, 0.0) for value in values]
+                    indicators[row] = [cell.shares.get(v, 0.0) for v in values]
             parts.append(indicators)
         for name, (mean, deviation) in self.scales.items():
             column = pd.Series([*concepts[name]], dtype=object)

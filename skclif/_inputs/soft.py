@@ -41,21 +41,28 @@ class Coded(NamedTuple):
     shares: Shares
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SoftValue:
-    """A soft annotation: values and their shares, all of them positive.
+    """A soft annotation: the shares of values, which add up to 1.
 
     Attributes
     ----------
-    shares : tuple of (str, float)
-        In the order of the table. They add up to 1.
+    values : tuple of str
+    numbers : tuple of float
+        The share of each value.
     """
 
-    shares: tuple[tuple[str, float], ...]
+    values: tuple[str, ...]
+    numbers: tuple[float, ...]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The shares of values that have any."""
+        pairs = zip(self.values, self.numbers, strict=True)
+        return {value: share for value, share in pairs if share > 0}
 
     def __str__(self) -> str:
-        values, shares = zip(*self.shares, strict=True)
-        return text_of_shares(values, shares)
+        return text_of_shares(self.values, self.numbers)
 
 
 def text_of_shares(values: Sequence[Any], shares: Sequence[float]) -> str:
@@ -72,18 +79,26 @@ def _short(share: float) -> str:
     return f"{share:.2f}".lstrip("0").rstrip("0").rstrip(".")
 
 
-def soft_value(
-    values: Sequence[str], shares: Sequence[float]
-) -> SoftValue | str | None:
-    """Return a soft annotation, or the value that has the whole of it.
+def soft_values(values: Sequence[str], shares: np.ndarray) -> np.ndarray:
+    """Return rows of shares as soft annotations, (n,), object.
 
-    None where shares are NaN.
+    A value that has the whole share stands for itself, and None for NaN.
+
+    Parameters
+    ----------
+    values : sequence of str
+    shares : ndarray of shape (n, n_values)
+        They add up to 1, but for rounding.
     """
-    if np.isnan(shares[0]):
-        return None
-    total = sum(shares)
-    parts = [(v, s / total) for v, s in zip(values, shares, strict=True) if s > 0]
-    return parts[0][0] if len(parts) == 1 else SoftValue(tuple(parts))
+    found = np.full(len(shares), None, dtype=object)
+    n_positive, names = (shares > 0).sum(axis=1), tuple(values)
+    is_whole, is_soft = n_positive == 1, n_positive > 1
+    best = shares[is_whole].argmax(axis=1)
+    found[is_whole] = np.array(names, dtype=object)[best]
+    parts = shares[is_soft] / shares[is_soft].sum(axis=1, keepdims=True)
+    soft = [SoftValue(names, tuple(row)) for row in parts.tolist()]
+    found[is_soft] = np.fromiter(soft, dtype=object, count=len(soft))
+    return found
 
 
 def check_shares(
@@ -263,57 +278,84 @@ def _joined(concept: str, values: list[str], columns: pd.DataFrame) -> pd.Series
     if wrong.any():
         row = int(there[wrong.any(axis=1).argmax()])
         check_shares(said, row, values, shares[row].tolist())
-    cells = [soft_value(values, row) for row in shares.tolist()]
+    cells = soft_values(values, shares)
     return pd.Series(cells, index=columns.index, dtype=object, name=concept)
 
 
 def _values_in(column: pd.Series) -> list[str]:
     """Return the values of the soft cells of a column."""
-    soft = [cell for cell in column if isinstance(cell, SoftValue)]
-    return list(dict.fromkeys(value for cell in soft for value, _ in cell.shares))
+    _, groups = _grouped(column)
+    return list(dict.fromkeys(value for values in groups for value in values))
 
 
 def values_given(cells: Iterable[Any]) -> list[Any]:
     """Return the values that plain and soft cells name; words are there once."""
-    words: dict[str, None] = {}
-    others = []
-    for cell in cells:
+    plain, groups = _grouped(cells)
+    words = dict.fromkeys(cell for _, cell in plain if type(cell) is str)
+    for values, (_, numbers) in groups.items():
+        used = (np.array(numbers) > 0).any(axis=0)
+        words |= dict.fromkeys(np.array(values, dtype=object)[used])
+    return [*words, *(cell for _, cell in plain if type(cell) is not str)]
+
+
+def _grouped(
+    cells: Iterable[Any],
+) -> tuple[
+    list[tuple[int, Any]],
+    dict[tuple[str, ...], tuple[list[int], list[tuple[float, ...]]]],
+]:
+    """Return plain cells with their places, and places and shares of soft ones.
+
+    The soft ones are grouped by their values, of which a table has one tuple.
+    """
+    plain: list[tuple[int, Any]] = []
+    groups: dict[tuple[str, ...], tuple[list[int], list[tuple[float, ...]]]] = {}
+    for i, cell in enumerate(cells):
         if isinstance(cell, SoftValue):
-            words |= dict.fromkeys(value for value, _ in cell.shares)
-        elif type(cell) is str:
-            words[cell] = None
+            places, numbers = groups.setdefault(cell.values, ([], []))
+            places.append(i)
+            numbers.append(cell.numbers)
         else:
-            others.append(cell)
-    return [*words, *others]
+            plain.append((i, cell))
+    return plain, groups
 
 
 def distributions_of(
-    cells: Sequence[Any], places: Mapping[str, int], n_values: int
-) -> tuple[np.ndarray, list[str | None]]:
+    cells: Sequence[Any], places: Mapping[Any, int], n_values: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the distributions of cells, and a value of each that has no place.
 
     Parameters
     ----------
-    cells : sequence of str or SoftValue
-    places : mapping of str to int
+    cells : sequence of object
+        Values and `SoftValue`.
+    places : mapping of value to int
         Codes of the values.
     n_values : int
 
     Returns
     -------
     distributions : ndarray of shape (n_cells, n_values)
-    unknown : list of str or None
+    unknown : ndarray of shape (n_cells,), object
+        None where all values have a place.
     """
     found = np.zeros((len(cells), n_values))
-    unknown: list[str | None] = [None] * len(cells)
-    for i, cell in enumerate(cells):
-        shares = cell.shares if isinstance(cell, SoftValue) else ((cell, 1.0),)
-        for value, share in shares:
+    unknown = np.full(len(cells), None, dtype=object)
+    plain, groups = _grouped(cells)
+    for i, value in plain:
+        place = places.get(value)
+        if place is None:
+            unknown[i] = value
+        else:
+            found[i, place] = 1.0
+    for values, (rows, numbers) in groups.items():
+        shares, at = np.array(numbers), np.array(rows)
+        for value, column in zip(values, shares.T, strict=True):
             place = places.get(value)
             if place is None:
-                unknown[i] = value
+                unknown[at[column > 0]] = value
             else:
-                found[i, place] = share
+                found[at, place] = column
     return found, unknown
 
 

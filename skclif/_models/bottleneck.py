@@ -220,7 +220,9 @@ class ConceptBottleneckClassifier(
     predicted concepts, and one of weight ``intervention_prob * w_i`` at its true
     annotations, with predictions where there are none. It is the expectation of the
     random interventions of [2]_ in training. Biases are not penalised. An
-    annotation of weight 0 counts as missing. With `residual_C`, the logits have one
+    annotation of weight 0 counts as missing. The CE of a soft annotation is the mean of
+    those of its values by its shares, and its true annotation in the label head is the
+    shares. With `residual_C`, the logits have one
     more term ``R x`` for the features ``x``, and the objective one more penalty,
     ``||R||^2 / (2 * residual_C)``; it stays convex. With ``label_head="ordinal"`` the
     label's CE is that of proportional odds [3]_, and thresholds are not penalised;
@@ -340,14 +342,17 @@ class ConceptBottleneckClassifier(
             Non-negative weights of the rows, in every head. None is 1.
         concepts : array-like of shape (n_samples, n_concepts), default=None
             Annotations; rows are matched by position. NaN, None and ``pandas.NA`` mean
-            *not annotated*: the row is left out of that concept's head. Without
-            `concepts` there is no bottleneck.
+            *not annotated*: the row is left out of that concept's head. Columns of a
+            table named ``concept=value``, one for each value of a concept, are a soft
+            annotation: shares that add up to 1. Without `concepts` there is no
+            bottleneck.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
-            Non-negative weights of the annotations, which multiply `sample_weight`.
-            None is 1. If it and `concepts` are tables with names (pandas, polars,
-            Arrow), columns are matched by name, otherwise by position. NaN is for
-            annotations that are missing.
+            Non-negative weights of the annotations, which multiply `sample_weight`: one
+            column for each concept, also for a soft one. None is 1. If it and
+            `concepts` are tables with names (pandas, polars, Arrow), columns are
+            matched by name, otherwise by position. NaN is for annotations that are
+            missing.
 
         Returns
         -------
@@ -360,8 +365,9 @@ class ConceptBottleneckClassifier(
             If `concepts` is a dict, which searches cannot slice.
         ValueError
             If data are not finite, have unequal lengths or only one class, if a
-            concept has no observed value, if weights have other columns than
-            `concepts`, or if pandas objects have the same index in another order.
+            concept has no observed value, if shares are no distribution, if weights
+            have other columns than `concepts`, or if pandas objects have the same index
+            in another order.
 
         Warns
         -----
@@ -603,7 +609,8 @@ class ConceptBottleneckClassifier(
             Features.
         concepts : array-like of shape (n_samples, n_concepts)
             Known values. If a value is missing (NaN, None, ``pandas.NA``), the
-            prediction is used. A DataFrame may leave out concepts.
+            prediction is used. Soft annotations, in columns as in `fit`, are known
+            shares of values. A DataFrame may leave out concepts.
 
         Returns
         -------

@@ -293,7 +293,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             Weights of the rows, which the learned multipliers multiply. None is 1. Rows
             of weight 0 are left out.
         concepts : array-like of shape (n_samples, n_concepts), default=None
-            Annotations; see :meth:`ConceptBottleneckClassifier.fit`.
+            Annotations, plain or soft; see :meth:`ConceptBottleneckClassifier.fit`.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
             Weights of the annotations, by name if both have names; see

@@ -153,7 +153,8 @@ class EditResult(Shown):
             Their labels.
         concepts : array-like of shape (n_rows, n_concepts), default=None
             Their annotations, for the quality of each concept; None or NaN where there
-            is none. A DataFrame may leave out concepts.
+            is none. Of soft ones, the share of the predicted value counts as right. A
+            DataFrame may leave out concepts.
 
         Returns
         -------

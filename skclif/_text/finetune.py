@@ -233,8 +233,9 @@ class ConceptEncoder(
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows. None is 1.
         concepts : array-like of shape (n_samples, n_concepts), default=None
-            Annotations; NaN, None and ``pandas.NA`` mean *not annotated*. Without
-            `concepts` the encoder learns the label alone.
+            Annotations, plain or soft, as for :class:`ConceptBottleneckClassifier`;
+            NaN, None and ``pandas.NA`` mean *not annotated*. Without `concepts` the
+            encoder learns the label alone.
         concept_sample_weight : array-like of shape (n_samples, n_concepts), \
                 default=None
             Non-negative weights of the annotations, which multiply `sample_weight`.

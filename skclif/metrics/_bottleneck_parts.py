@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from .._inputs.annotations import Annotations
 from .._inputs.indicators import Indicators
-from .._inputs.soft import SoftValue, values_given
+from .._inputs.soft import distributions_of, values_given
 from .._results.verdicts import FEWEST
 from ..exceptions import InterventionWarning, PenaltyWarning
 from ._interventions import intervention_curve
@@ -233,13 +233,8 @@ def _of_concepts(model: Any, train: Rows, test: Rows) -> Values:
 
 def _shares_of(values: np.ndarray, given: np.ndarray) -> np.ndarray:
     """Return the shares of values in annotations; zeros where there is none."""
-    listed = values.tolist()
-    codes = pd.Index(values).get_indexer(pd.Index(given))
-    found = (codes[:, None] == np.arange(len(listed))).astype(float)
-    for row, cell in enumerate(given):
-        if isinstance(cell, SoftValue):
-            shares = dict(cell.shares)
-            found[row] = [shares.get(value, 0.0) for value in listed]
+    places = {value: k for k, value in enumerate(values.tolist())}
+    found: np.ndarray = distributions_of(given.tolist(), places, len(values))[0]
     return found
 
 

@@ -89,7 +89,8 @@ def bottleneck_report(
     y : array-like of shape (n_samples,)
         Their labels.
     concepts : array-like of shape (n_samples, n_concepts)
-        Annotations. NaN, None and ``pandas.NA`` mean *not annotated*.
+        Annotations, plain or soft. NaN, None and ``pandas.NA`` mean *not annotated*. Of
+        soft ones, the share of the predicted value counts as right.
     cv : int, splitter or iterable of splits, default=5
         Number of stratified folds, drawn by `random_state`, or a splitter, or (train,
         test) positions, which test no row twice. One split is enough. Rows that are not

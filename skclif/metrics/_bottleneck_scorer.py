@@ -41,8 +41,8 @@ def make_bottleneck_scorer(
     Parameters
     ----------
     concepts : DataFrame, default=None
-        The annotations of all rows, with the index of `y`, for use without metadata
-        routing.
+        The annotations of all rows, plain or soft, with the index of `y`, for use
+        without metadata routing.
     concept_weight : float, default=1.0
         What the log-loss of the concepts is multiplied by. 0 scores the label alone.
 

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
-from .._inputs.annotations import concept_table
+from .._inputs.annotations import read_table
 from .._inputs.checks import check_length, check_row_order, error_context
 from .._inputs.pipelines import transform_parts
 from .._inputs.sklearn import StrOptions, _safe_indexing, validate_params
@@ -77,7 +77,13 @@ def counterfactual_pairs(
     1     1               0    food   bad  good     a
     """
     check_row_order(concepts=concepts, groups=groups, edited=edited)
-    table = concept_table(concepts)
+    table, soft = read_table(concepts)
+    if soft:
+        raise ValueError(
+            f"concepts has shares of the values of {next(iter(soft))!r}, and versions "
+            "of a text are paired by the one value that each has. Give the value that "
+            "most people chose."
+        )
     names = _one_each("edited", edited, len(table))
     owners = _one_each("groups", groups, len(table))
     if len(missing := np.flatnonzero(pd.isna(owners))):

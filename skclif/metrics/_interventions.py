@@ -74,8 +74,9 @@ def intervention_curve(
     y : array-like of shape (n_samples,)
         Their labels.
     concepts : array-like of shape (n_samples, n_concepts)
-        Known values. NaN, None and ``pandas.NA`` mean *not known*: that concept of the
-        row stays as predicted. A DataFrame may leave out concepts.
+        Known values, or shares of values (soft annotations). NaN, None and
+        ``pandas.NA`` mean *not known*: that concept of the row stays as predicted. A
+        DataFrame may leave out concepts.
     order : {"random", "uncertainty", "gain"} or list of str, default="random"
         Which known value of a row comes first. Except with names, every row has its
         own order:

@@ -214,3 +214,10 @@ def test_what_has_no_order_is_refused(asked, message):
     train = reviews(c=["good", "bad"] * 6, amount=np.linspace(0, 1, 12))
     with pytest.raises(DataFileError, match=message):
         ordered_paths(train.labels, train.concepts, {"amount": "continuous"}, [asked])
+
+
+def test_shares_of_values_are_no_concepts_of_an_audit():
+    table = pd.DataFrame({"food=good": [0.7, 1], "food=bad": [0.3, 0], "b": [1, 2]})
+    with pytest.raises(DataFileError, match="'food=good', 'food=bad' are shares of"):
+        choose_kinds([table, table], {})
+    assert choose_kinds([table.astype(str)] * 2, {}) == {}

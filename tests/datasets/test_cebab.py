@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skclif._inputs.annotations import concept_table
 from skclif.datasets import _cebab, fetch_cebab
 from skclif.exceptions import DataFileError
 
@@ -291,6 +292,21 @@ def test_shares(folder):
     assert shares["food"].iloc[1].tolist() == [0.8, 0, 0.2]
     assert shares["food"].iloc[2].isna().all()  # nobody was asked
     assert shares["service"].iloc[3].tolist() == [0.4, 0.4, 0.2]  # no majority
+
+
+def test_shares_are_soft_annotations(folder):
+    reviews = fetch_cebab("dev")
+    soft = reviews.soft_concepts
+    assert soft.index.equals(reviews.ids) and soft.shape == (4, 12)
+    assert list(soft)[:3] == ["food=Negative", "food=Positive", "food=unknown"]
+    table = concept_table(soft)
+    assert list(table) == CONCEPTS
+    assert table["food"].map(str).tolist() == [
+        "Positive", "Negative .8, unknown .2", "None", "None",
+    ]  # fmt: skip
+    assert str(table["service"].iloc[3]) == "Negative .4, Positive .4, unknown .2"
+    arrays = fetch_cebab("dev", as_frame=False)
+    assert arrays.soft_concepts.equals(soft)  # its names say what is shared
 
 
 def test_edit_pairs(folder):

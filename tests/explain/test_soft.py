@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
+from sklearn import config_context
 from sklearn.frozen import FrozenEstimator
 
 from skclif import (
@@ -134,6 +136,23 @@ def test_removals_are_those_of_retraining(training):
         assert found["newton"].values[0, row, 1] == pytest.approx(
             path, rel=2e-3, abs=1e-7
         )
+
+
+def test_sparse_features_and_little_memory_change_nothing():
+    X, y, concepts = ROWS
+    found = []
+    for features, new, memory in (
+        (X, OTHERS[0], 1024),
+        (X, OTHERS[0], 1e-4),
+        (sparse.csr_array(X), sparse.csr_array(OTHERS[0]), 1024),
+    ):
+        with config_context(working_memory=memory):
+            model = ConceptInfluenceExplainer(
+                ConceptBottleneckClassifier(), method="first_order"
+            ).fit(features, y, concepts=concepts)
+            found.append(model.influence(new, OTHERS[1], reduce="mean").values)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-9)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-9)
 
 
 def test_validation_agrees(mixed):
@@ -357,11 +376,19 @@ def test_a_report_shows_soft_annotations(mixed, tmp_path):
     table.loc[20:25, COLUMNS] = 1 - table.loc[20:25, COLUMNS].to_numpy()
     table[COLUMNS] = table[COLUMNS].div(table[COLUMNS].sum(axis=1), axis=0)
     report = explainer(table).report(*OTHERS, random_state=0)
-    print(report.suspects.to_string())
-    print(report.metrics)
     suspects = report.suspects[report.suspects["path"] == "food"]
-    assert suspects["current"].map(str).str.contains(r"\.\d").any()
+    soft = suspects[suspects["current"].map(str).str.contains(r"\.\d")]
+    assert len(soft)
     report.save(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert soft["current"].iloc[0] in page
+    assert report.metrics["concepts"]["food"]["annotated_held_out_rows"] == 37
+    accepted = soft.head(1).assign(decision="accept")
+    accepted.to_csv(tmp_path / "decisions.csv", index=False)
+    row = int(accepted["id"].iloc[0].removeprefix("row "))
+    assert report.as_edit(tmp_path / "decisions.csv") == {
+        "concepts": {"food": {row: accepted["proposed"].iloc[0]}}
+    }
 
 
 def test_drift_of_soft_annotations(mixed):

@@ -97,6 +97,10 @@ def test_pairs_of_an_array_and_of_other_missing_values():
             {"edited": VERSIONS["edited"][::-1]},
             "concepts and edited have the same index in another order",
         ),
+        (
+            {"concepts": pd.DataFrame({"food=a": [0.5] * 8, "food=b": [0.5] * 8})},
+            "concepts has shares of the values of 'food', and versions of a text are",
+        ),
     ],
 )
 def test_what_makes_no_pairs_is_refused(given, message):

@@ -10,7 +10,7 @@ from torch.func import hessian, jacrev, jvp
 from skclif._explain.suggestions.selection import ListEffects, folds
 from skclif.numerics.bottleneck import TrainingData, concept_problem
 from skclif.numerics.first_order import first_order, solve_adjoint
-from skclif.numerics.heads import RidgeHead, SoftmaxHead
+from skclif.numerics.heads import RidgeHead, Shares, SoftmaxHead
 from skclif.numerics.heads.ridge import studentised
 from skclif.numerics.hessians import factorise
 from skclif.numerics.knowledge import knowledge
@@ -576,3 +576,26 @@ def test_the_matrix_of_a_source():  # Eq. (33)
     p[everyone, c] = 0
     assert (proposed.numpy() == p.argmax(axis=1)).all()
     np.testing.assert_allclose(probability, p.max(axis=1), atol=2e-3)
+
+
+def test_soft_annotations():
+    """Eqs. (63) and (64)."""
+    rng = np.random.default_rng(0)
+    q = torch.tensor(rng.dirichlet([1, 1, 1], size=40))
+    head = SoftmaxHead(3, shares=Shares.of(q))
+    scores = torch.tensor(rng.normal(size=(40, 2)))
+    U = head.contrasts(scores)
+    p = (scores @ U).softmax(dim=1)
+    codes = torch.arange(3, 43).double()
+    torch.testing.assert_close(head.loss(scores, codes), -(q * p.log()).sum(dim=1))
+    torch.testing.assert_close(head.residual(p, codes), (p - q) @ U.T)
+    terms = LeftOut(head, torch.arange(40), codes, scores, scores)
+    split, _ = terms.by_value()
+    assert (split.rows == torch.arange(40).repeat_interleave(3)).all()
+    (soft,), (by_value,) = judge([terms]), judge([split])
+    P = by_value.log_odds.sigmoid().reshape(40, 3)
+    torch.testing.assert_close(soft.log_odds.sigmoid(), (q * P).sum(dim=1))
+    votes = torch.zeros(40, 3).double()
+    proposed = by_value.proposed.reshape(40, 3)
+    votes.scatter_add_(1, proposed, q * by_value.probability.reshape(40, 3))
+    assert (soft.proposed == votes.argmax(dim=1)).all()

@@ -295,6 +295,42 @@ def test_the_loss_is_the_sum_of_weighted_losses():
     assert float(found) == pytest.approx(expected / 3, rel=1e-6)
 
 
+def test_the_loss_of_a_soft_annotation_is_that_of_its_values():
+    shares = np.array([[0.2, 0.0, 0.8], [0.1, 0.6, 0.3]])
+    codes = np.array([[0, 4.0], [1, 2], [1, 3]])
+    weights = np.array([[1, 2.0], [1, 1], [1, 0.5]])
+    scores = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    rows = [0, 2, 1]
+    found = Targets((2, 3), codes, weights, {3: shares}).loss(scores[rows], rows)
+    by_value = 0.0
+    for k in range(3):
+        share = np.array([shares[1, k], float(k == 2), shares[0, k]])
+        part = np.column_stack([codes[:, 0], np.full(3, k)])
+        own = np.column_stack([weights[:, 0] * (k == 0), weights[:, 1] * share])
+        by_value += Targets((2, 3), part, own).loss(scores, range(3))
+    torch.testing.assert_close(found, by_value)
+
+
+def test_soft_annotations_are_learned(tiny_encoder, reviews, fitted):
+    texts, y, concepts = reviews
+    is_good = (concepts["food"] == "good").to_numpy(dtype=float)
+    both = concepts[["service"]].copy()
+    both.insert(0, "food=bad", 1 - is_good)
+    both.insert(1, "food=good", is_good)
+    whole = make_encoder(tiny_encoder).fit(texts, y, concepts=both)
+    assert same_weights(whole, fitted)
+    both["food=good"] = 0.25 + 0.5 * is_good
+    both["food=bad"] = 1 - both["food=good"]
+    soft = make_encoder(tiny_encoder).fit(texts, y, concepts=both)
+    assert not same_weights(soft, fitted)
+    pipe = make_pipeline(make_encoder(tiny_encoder), ConceptBottleneckClassifier())
+    pipe.fit(
+        texts, y, conceptencoder__concepts=both,
+        conceptbottleneckclassifier__concepts=both,
+    )  # fmt: skip
+    assert pipe.predict_proba(NEW).shape == (3, 2)
+
+
 def test_training_stops_when_rows_held_out_get_worse(tiny_encoder):
     model = load_weights(Path(tiny_encoder), "cpu", "float32", 0)
     texts = [f"{'cold' if i % 2 else 'warm'} soup {i}" for i in range(20)]

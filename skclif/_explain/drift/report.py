@@ -84,9 +84,9 @@ def drift_report(
     y_new : array-like of shape (n_new,), default=None
         Their labels. None leaves out the meaning of concepts.
     concepts_new : array-like of shape (n_new, n_concepts), default=None
-        Their annotations, None or NaN where there is none. A DataFrame may leave out
-        concepts. None leaves out concept heads, and meaning is that of predicted
-        concepts.
+        Their annotations, plain or soft; None or NaN where there is none. A DataFrame
+        may leave out concepts. None leaves out concept heads, and meaning is that of
+        predicted concepts.
     groups : array-like of shape (n_new,), default=None
         The group of each new row, such as its source. None is one group.
     time : array-like of shape (n_new,), default=None

@@ -32,7 +32,7 @@ from ..._inputs.soft import (
     check_shares,
     coded,
     distributions_of,
-    soft_value,
+    soft_values,
 )
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
@@ -92,7 +92,8 @@ def check_edit(
             "add or drop_concepts."
         )
     weights = _weights(rows, sample_weight)
-    concepts = _with_aside(heads, _with_soft(concepts), drop_concepts, weights, aside)
+    concepts, aside = _with_soft(concepts), _with_soft(aside)
+    concepts = _with_aside(heads, concepts, drop_concepts, weights, aside)
     values = _values_given(heads, concepts, add)
     grown = Grown.of(heads, values, declared, orders, aside)
     shares = grown.recode(heads, rows).shares
@@ -216,7 +217,7 @@ def _with_soft(concepts: Any) -> Any:
     }
 
 
-def _read_soft(name: Any, row: Any, given: dict[Any, Any]) -> SoftValue | str | None:
+def _read_soft(name: Any, row: Any, given: dict[Any, Any]) -> Any:
     said = f"concepts gives concept {name!r}"
     odd = [share for share in given.values() if not _is_number(share)]
     if odd or not given:
@@ -226,7 +227,7 @@ def _read_soft(name: Any, row: Any, given: dict[Any, Any]) -> SoftValue | str | 
         )
     values, shares = [format_value(value) for value in given], [*given.values()]
     check_shares(said, row, values, shares)
-    return soft_value(values, shares)
+    return soft_values(values, np.array([shares], dtype=np.float64))[0]
 
 
 def _distribution(heads: FittedHeads, j: int, row: int, value: SoftValue) -> np.ndarray:

@@ -19,7 +19,7 @@ from ..._inputs.annotations import (
     value_code,
     values_in_order,
 )
-from ..._inputs.soft import SoftValue, recoded, soft_value, values_given
+from ..._inputs.soft import SoftValue, recoded, values_given
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
 from .empty import Empty, joined_columns, weights_by_value
@@ -130,7 +130,7 @@ def values_set_aside(
     Returns
     -------
     values : dict of str to dict of int to object
-        By concept and row.
+        By concept and row; a soft annotation is a dict of shares.
     """
     found: dict[str, dict[int, Any]] = {}
     if annotations is None:
@@ -138,12 +138,17 @@ def values_set_aside(
     weights = heads.schema.arrange(annotations)
     given = annotations.table.to_numpy(dtype=object)
     for j, (name, known) in enumerate(zip(heads.names, heads.values, strict=True)):
+        if known is None:
+            continue
+        texts = {format_value(value) for value in known}
+        if name in annotations.soft and texts.issuperset(annotations.soft[name]):
+            continue  # at once, and not row by row
         place = list(annotations.table.columns).index(name) if annotations.named else j
         column = given[:, place]
         new = {
-            row: column[row]
+            row: _stored(column[row])
             for row in np.flatnonzero(weights[:, j] > 0).tolist()
-            if known is not None and _new_in(known, column[row])
+            if _new_in(known, column[row])
         }
         if new:
             found[name] = new
@@ -175,15 +180,21 @@ def values_gone(
         for row in np.flatnonzero(codes >= n).tolist():
             parts = rows.shares[n][int(codes[row]) - n]
             if parts[lost].any():
-                found[heads.names[j]][row] = soft_value(names, parts.tolist())
+                shares = zip(names, parts.tolist(), strict=True)
+                found[heads.names[j]][row] = dict(shares)
     return found
+
+
+def _stored(value: Any) -> Any:
+    """Return an annotation as an edit is given it, which pickles as plain data."""
+    return value.shares if isinstance(value, SoftValue) else value
 
 
 def _new_in(known: np.ndarray, value: Any) -> list[Any]:
     """Return the new values that a plain or soft annotation names."""
     if isinstance(value, SoftValue):  # its values are known by their text
         texts = {format_value(each) for each in known}
-        return [each for each, _ in value.shares if each not in texts]
+        return [each for each in value.shares if each not in texts]
     return [value] if _is_new(known, value) else []
 
 
