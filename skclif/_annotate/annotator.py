@@ -347,7 +347,7 @@ class ConceptAnnotator(DocumentedMixin, TransformerMixin, BaseEstimator):
         ]
         embedder = SentenceEmbedder(layers=None, long_text="mean")
         embedder = embedder if self.embedder is None else clone(self.embedder)
-        self.embedder_ = embedder.fit(texts) if y is None else embedder.fit(texts, y)
+        self.embedder_ = embedder.fit(texts, y)
         units = Units.of(texts)
         compared = self._compare_first(units, self._vectors(units.parts), prompts)
         self.coef_ = []
