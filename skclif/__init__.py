@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._models.bottleneck import ConceptBottleneckClassifier
     from ._models.files import load_model, save_model
     from ._models.reweighter import InfluenceReweighter
+    from ._results.annotations import AnnotationSuggestions
     from ._results.audit_report import AuditReport
     from ._results.baselines import BaselineComparison
     from ._results.comparison import EditComparison
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ._text.finetune import ConceptEncoder
 
 __all__ = [
+    "AnnotationSuggestions",
     "AuditReport",
     "AuditTrail",
     "BaselineComparison",
@@ -75,6 +77,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AnnotationSuggestions": "_results.annotations",
     "AuditReport": "_results.audit_report",
     "AuditTrail": "_audit.trail",
     "BaselineComparison": "_results.baselines",

@@ -80,7 +80,7 @@ class LabelTarget:
         value, differentiate = _LABEL_TARGETS[self.kind]
         values = value(label, scores, self.codes)
         derivative = differentiate(label, scores, self.codes)
-        through = _through_activations(bottleneck, concept_scores, derivative)
+        through = through_activations(bottleneck, concept_scores, derivative)
         return TargetDerivatives(values, features, activations, derivative, through)
 
 
@@ -155,7 +155,7 @@ def evaluate(target: Target, bottleneck: Bottleneck, features: Features) -> Tens
     return target.value(bottleneck, label_scores, concept_scores)
 
 
-def _through_activations(
+def through_activations(
     bottleneck: Bottleneck, concept_scores: Tensor, derivative: Tensor
 ) -> Tensor:
     """Pull a derivative in the label scores back to the concept scores, row by row."""
