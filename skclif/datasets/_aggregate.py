@@ -45,8 +45,8 @@ def aggregate_annotations(
     ----------
     table : DataFrame of shape (n_annotations, n_columns)
         A long table: each line is what one person chose for one concept of one text.
-        Lines without a value are left out. (A table with a column for each concept
-        becomes a long one by `table.melt(["id", "annotator"], var_name="concept")`.)
+        Lines without a value are left out. A table with a column for each concept
+        becomes a long one by `table.melt(["id", "annotator"], var_name="concept")`.
 
     row : str, default="id"
         The column that says which text a line is about: an identifier, or the text.
@@ -123,11 +123,10 @@ def aggregate_annotations(
     >>> said += [("b", "Ann", "bad"), ("b", "Cy", "bad")]
     >>> table = pd.DataFrame(said, columns=["id", "annotator", "value"])
     >>> found = aggregate_annotations(table.assign(concept="food"))
-    >>> found.concepts.join(found.soft_concepts.round(2))
-        food  food=bad  food=good
-    id
-    a   good      0.33       0.67
-    b    bad      1.00       0.00
+    >>> found.concepts["food"].to_dict()
+    {'a': 'good', 'b': 'bad'}
+    >>> found.soft_concepts.round(2).to_dict("index")["a"]
+    {'food=bad': 0.33, 'food=good': 0.67}
     """
     columns = _columns(
         table, {"row": row, "annotator": annotator, "concept": concept, "value": value}
