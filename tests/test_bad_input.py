@@ -1974,6 +1974,14 @@ PARAMETERS = {
         "n_retries": ("zero", "huge", "True"),
         "delay": ("zero", "huge", "a fraction", "True"),
     },
+    datasets.aggregate_annotations: {
+        "table": dict.fromkeys(ODD, "table must be a DataFrame with a line for each"),
+        **{
+            name: {"a text": f"table has no column 'no such'.*asked for as {name}="}
+            for name in ("row", "annotator", "concept", "value")
+        },
+        "method": (),
+    },
     datasets.load_reviews: {
         "path": {"a text": "There is no file 'no such'"},
         "text": {
@@ -2064,6 +2072,10 @@ def call(tiny_encoder, tmp_path_factory):
             inner = {"model": tiny_encoder, "n_trainable_layers": 1, "n_splits": 2}
             inner |= {"epochs": 1, "validation_fraction": None, "random_state": 0}
             return owner(**{**inner, **parameters}).fit_transform(TEXTS, [0, 1, 0, 1])
+        if owner is datasets.aggregate_annotations:
+            table = {"id": [1], "annotator": ["A"], "concept": ["food"], "value": ["x"]}
+            given = {"table": pd.DataFrame(table), **parameters}
+            return pd.DataFrame(owner(**given).concepts)
         if owner is datasets.load_reviews:
             return owner(**{"path": reviews, **parameters}).frame
         if owner is datasets.make_concept_reviews:

@@ -78,8 +78,12 @@ class Request:
         The other columns that are read, such as the text.
     id : str or None, default=None
         The column that identifies the rows.
-    annotators : {"majority", "all"} or None, default=None
+    annotators : {"majority", "dawid_skene", "all"} or None, default=None
         What becomes of several annotators of one text. None refuses them.
+    texts : collection of str, default=()
+        The columns of the text, among the other columns.
+    missing : collection of str, default=("",)
+        What means that somebody chose nothing.
     """
 
     path: Path
@@ -87,6 +91,8 @@ class Request:
     others: Collection[str] = ()
     id: str | None = None
     annotators: str | None = None
+    texts: Collection[str] = ()
+    missing: Collection[str] = ("",)
 
     def asks_for(self, field: str) -> bool:
         """Return whether a field is asked for, or a part of it such as "topic:food"."""

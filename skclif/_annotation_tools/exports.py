@@ -10,13 +10,14 @@ from .annotated import Reader, Record, Request
 from .argilla import is_of_argilla, read_records
 from .doccano import read_lists
 from .label_studio import read_tasks
+from .long import is_long, read_long_rows
 from .nested import read_nested
 from .repeated import (
     is_of_label_studio,
     read_label_studio_rows,
     read_repeated_rows,
 )
-from .rows import flat_rows
+from .rows import FlatRows, flat_rows
 
 # The first that knows the structure reads it.
 _READERS: tuple[Reader, ...] = (
@@ -25,21 +26,24 @@ _READERS: tuple[Reader, ...] = (
     read_records,
     read_nested,
     read_lists,
+    read_long_rows,
     read_repeated_rows,
 )
-ANNOTATORS = ("majority", "all")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Flattener:
     """Makes rows of the records of a file.
 
     Attributes
     ----------
     request : Request
+    made : FlatRows or None
+        What was made of the last records; None if they are of no tool that is known.
     """
 
     request: Request
+    made: FlatRows | None = None
 
     def __call__(self, records: list[Record]) -> list[Record] | None:
         """Return rows with one value in each column that is asked for.
@@ -51,7 +55,8 @@ class Flattener:
             if tasks is not None:
                 if all(len(task.annotations) < 2 for task in tasks):
                     self._warn_of_no_annotators("")
-                return flat_rows(tasks, self.request)
+                self.made = flat_rows(tasks, self.request)
+                return self.made.rows
         self._warn_of_no_annotators(
             " The rows of one text have to share their identifier, in a column that is "
             "named as such, or be an export of Label Studio, doccano or Argilla."
@@ -74,6 +79,7 @@ class Flattener:
         request = self.request
         return (
             request.annotators is not None
+            or is_long(names, request)
             or is_of_label_studio(names)
             or any(is_of_argilla(name, names) for name in names)
             or any(is_part(value, names) for value in request.values)

@@ -65,24 +65,38 @@ def _grouped(records: list[Record], request: Request, key: str | None) -> list[T
 
 
 def _task(i: str, rows: list[Record], request: Request) -> Task:
-    first, *more = rows
-    for name in request.others:
-        if any(row.get(name) != first.get(name) for row in more):
-            raise DataFileError(
-                f"{request.path}, id {i}: its {len(rows)} rows are annotations of one "
-                f"text, and differ in the column {name!r}. Give each text an id of its "
-                "own."
-            )
+    check_same(rows, request.others, i, request)
+    first = rows[0]
     fields = {name for row in rows for name in row if request.asks_for(name)}
     data = {name: value for name, value in first.items() if name not in fields}
     annotations = [_annotation(row, fields) for row in rows]
     return Task(i, data, [one for one in annotations if any(one.chosen.values())])
 
 
+def check_same(
+    rows: list[Record], names: Iterable[str], i: str, request: Request
+) -> None:
+    """Refuse rows of one text that differ in columns that are about the text."""
+    first, *more = rows
+    for name in names:
+        if any(row.get(name) != first.get(name) for row in more):
+            raise DataFileError(
+                f"{request.path}, id {i}: its {len(rows)} rows are annotations of one "
+                f"text, and differ in the column {name!r}. Give each text an id of its "
+                "own."
+            )
+
+
+def annotator_of(row: Record) -> str:
+    """Return who annotated a row, "" if no column says so."""
+    return person(next((row[name] for name in ANNOTATORS if row.get(name)), None))
+
+
 def _annotation(row: Record, fields: set[str]) -> Annotation:
-    who = next((row[name] for name in ANNOTATORS if row.get(name)), None)
     when = row.get("updated_at") or row.get("created_at") or ""
-    return Annotation(person(who), {f: _options(row.get(f)) for f in fields}, str(when))
+    return Annotation(
+        annotator_of(row), {f: _options(row.get(f)) for f in fields}, str(when)
+    )
 
 
 def _options(cell: Any) -> Chosen:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .._storage.values import as_word
 from ..exceptions import DataFileError, DataFileWarning, warn_user
 from .annotated import Annotation, NoValue, Record, Request, Task
+from .votes import DAWID_SKENE, MAJORITY, Chosen, Vote, choose
 
 # The column with the weight of a row; only rows of ``annotators="all"`` have it.
 WEIGHT = "skclif:weight"
@@ -17,7 +19,25 @@ _NAMED = 5
 _Value = Callable[[Task, Annotation], Any]
 
 
-def flat_rows(tasks: list[Task], request: Request) -> list[Record]:
+@dataclass(frozen=True, eq=False)
+class FlatRows:
+    """Rows with one value in each column that was asked for.
+
+    Attributes
+    ----------
+    rows : list of dict
+    chosen : dict of str to Chosen
+        What was made of the votes on each column; nothing with ``annotators="all"``.
+    annotators : list of str
+        With ``annotators="all"``, who annotated each row.
+    """
+
+    rows: list[Record]
+    chosen: Mapping[str, Chosen] = field(default_factory=dict)
+    annotators: list[str] = field(default_factory=list)
+
+
+def flat_rows(tasks: list[Task], request: Request) -> FlatRows:
     """Return rows with one value in each column that was asked for.
 
     Raises
@@ -35,24 +55,31 @@ def flat_rows(tasks: list[Task], request: Request) -> list[Record]:
         if (reader := _reader(name, fields, request)) is not None
     }
     _warn_of_unchosen(tasks, list(fields), request)
+    if request.annotators == DAWID_SKENE:
+        _refuse_nobody(tasks, request)
+    is_named = all(one.annotator for task in tasks for one in task.annotations)
     tasks = [_latest(task) for task in tasks]
     empty = dict.fromkeys(fields) | dict.fromkeys(readers)
     if request.annotators == "all":
-        return [row for task in tasks for row in _all(task, empty, readers, request)]
+        return _all_rows(tasks, empty, readers, request)
     if request.annotators is None:
         _refuse_several(tasks, readers, request)
-    ties: list[tuple[str, str]] = []
-    rows = []
-    for task in tasks:
-        row = {**empty, **task.data}
-        for name, value in readers.items():
-            votes = _votes(task, value)
-            row[name] = _most_frequent(votes)
-            if votes and row[name] is None:
-                ties.append((task.id, name))
-        rows.append(row)
-    _warn_of_ties(ties, request)
-    return rows
+    rows: list[Record] = [{**empty, **task.data} for task in tasks]
+    method = request.annotators or MAJORITY
+    chosen = {}
+    for name, value in readers.items():
+        votes = [_votes(task, value) for task in tasks]
+        try:
+            found = choose(votes, method, f"{request.path}, field {name!r}")
+        except ValueError as error:
+            raise DataFileError(str(error)) from None
+        pairs = zip(tasks, found.is_tied, strict=True)
+        tied = [task.id for task, is_tied in pairs if is_tied]
+        _warn_of_ties(name, tied, method, request)
+        for row, best in zip(rows, found.best, strict=True):
+            row[name] = best
+        chosen[name] = found if is_named else replace(found, annotators=[])
+    return FlatRows(rows, chosen)
 
 
 def _reader(name: str, fields: Iterable[str], request: Request) -> _Value | None:
@@ -119,7 +146,8 @@ def _options(task: Task, one: Annotation, field: str, request: Request) -> list[
     chosen = one.chosen.get(field, [])
     if isinstance(chosen, NoValue):
         raise DataFileError(f"{_where(task, field, request)}: it {chosen.reason}.")
-    return chosen
+    bare = [v.strip() if isinstance(v, str) else v for v in chosen]
+    return [value for value in bare if as_word(value) not in request.missing]
 
 
 def _where(task: Task, field: str, request: Request) -> str:
@@ -136,22 +164,26 @@ def _latest(task: Task) -> Task:
     return Task(task.id, task.data, list(latest.values()))
 
 
-def _votes(task: Task, value: _Value) -> list[Any]:
-    found = (value(task, one) for one in task.annotations)
-    return [one for one in found if one is not None]
+def _votes(task: Task, value: _Value) -> list[Vote]:
+    found = ((one.annotator, value(task, one)) for one in task.annotations)
+    return [(who, chosen) for who, chosen in found if chosen is not None]
 
 
-def _most_frequent(votes: list[Any]) -> Any:
-    """Return the value with most votes; None for a tie, and for no votes."""
-    ranked = Counter(votes).most_common(2)
-    is_tie = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
-    return ranked[0][0] if ranked and not is_tie else None
+def _all_rows(
+    tasks: list[Task], empty: Record, readers: dict[str, _Value], request: Request
+) -> FlatRows:
+    """Return a row for each annotator; the rows of a text weigh 1 together."""
+    rows, annotators = [], []
+    for task in tasks:
+        found = _all(task, empty, readers, request) or [("", {**empty, **task.data})]
+        annotators += [who for who, _ in found]
+        rows += [{**row, WEIGHT: 1 / len(found)} for _, row in found]
+    return FlatRows(rows, annotators=annotators)
 
 
 def _all(
     task: Task, empty: Record, readers: dict[str, _Value], request: Request
-) -> list[Record]:
-    """Return a row for each annotator; the rows of a text weigh 1 together."""
+) -> list[tuple[str, Record]]:
     found = []
     for one in task.annotations:
         values = {name: value(task, one) for name, value in readers.items()}
@@ -159,9 +191,22 @@ def _all(
             row = {**empty, **task.data, **values}
             if request.id is not None and row.get(request.id) is not None:
                 row[request.id] = f"{row[request.id]}#{one.annotator}"
-            found.append(row)
-    found = found or [{**empty, **task.data}]
-    return [{**row, WEIGHT: 1 / len(found)} for row in found]
+            found.append((one.annotator, row))
+    return found
+
+
+def _refuse_nobody(tasks: list[Task], request: Request) -> None:
+    """Refuse annotations that do not say whose they are."""
+    nobody = [
+        task.id for task in tasks if any(not one.annotator for one in task.annotations)
+    ]
+    if nobody:
+        raise DataFileError(
+            f"{request.path}: Dawid–Skene weighs each annotator by how often he or she "
+            f"errs, and it is not said who annotated {_ids(nobody)}.",
+            python="Name the annotators, or take annotators='majority'.",
+            command="Name the annotators, or take --annotators majority.",
+        )
 
 
 def _refuse_several(
@@ -174,8 +219,9 @@ def _refuse_several(
     ]
     if several:
         what = (
-            "'majority' takes the value that most of them chose, and 'all' makes a row "
-            "of each, which together weigh as much as another text."
+            "'majority' takes the value that most of them chose, 'dawid_skene' weighs "
+            "each annotator by how often he or she errs, and 'all' makes a row of "
+            "each, which together weigh as much as another text."
         )
         raise DataFileError(
             f"{request.path}: several people annotated the same text in "
@@ -186,15 +232,19 @@ def _refuse_several(
         )
 
 
-def _warn_of_ties(ties: list[tuple[str, str]], request: Request) -> None:
-    fields = dict.fromkeys(field for _, field in ties)
-    for field in fields:
-        tied = [task_id for task_id, name in ties if name == field]
-        warn_user(
-            f"{request.path}, field {field!r}: as many annotators chose one value as "
-            f"another in {_ids(tied)}. Without a majority there is no value.",
-            DataFileWarning,
+def _warn_of_ties(name: str, tied: list[str], method: str, request: Request) -> None:
+    if not tied:
+        return
+    if method == MAJORITY:
+        why = (
+            f"as many annotators chose one value as another in {_ids(tied)}. Without a "
+            "majority there is no value."
         )
+    else:
+        why = (
+            f"two values are equally probable in {_ids(tied)}. There is no value then."
+        )
+    warn_user(f"{request.path}, field {name!r}: {why}", DataFileWarning)
 
 
 def _ids(ids: list[str]) -> str:

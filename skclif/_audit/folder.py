@@ -32,6 +32,7 @@ from .._storage.containers import pack, unpack
 from .._storage.files import sole_writer, sweep, sync_folder, write_together
 from .._text.store import FILE_NAME as EMBEDDINGS
 from ..exceptions import ModelFileError, TrailError
+from .prompted import without
 from .replay import current
 from .revisions import Revision
 from .rows import Reviews
@@ -80,6 +81,8 @@ class AuditedRows:
         if about.get("truth") is not None:
             known = about["truth"].items()
             about["truth"] = {i: values for i, values in known if i not in ids}
+        if "prompts" in about:
+            about["prompts"] = without(about["prompts"], ids)
         return AuditedRows(train, held_out, about)
 
 

@@ -11,6 +11,7 @@ from .decisions import BELIEVED_WRONG
 from .environment import versions
 from .findings import Audit
 from .folder import AuditedRows
+from .prompted import recorded
 from .revisions import chosen_by_effect, without_intervals
 from .rows import Reviews
 from .trail import last_revision
@@ -143,6 +144,7 @@ class RunRecord:
             "classes": list(found.classes),
             "concepts": list(found.concepts),
             "options": about["options"],
+            **recorded(about),
             "influence": {"method": found.method},
             "counts": found.counts,
             "metrics": found.metrics,

@@ -72,7 +72,6 @@ from .engine import (
 )
 from .readable import annotations_of, coded_rows, labels_of, texts_of, with_texts_below
 from .requests import (
-    check_sources,
     class_codes,
     collector,
     describe_target,
@@ -80,6 +79,7 @@ from .requests import (
     numeric_targets,
     shares_of,
 )
+from .sources import check_sources
 from .suggestions.arguments import check_budget, check_enough, check_kinds
 from .suggestions.believed import believe
 from .suggestions.candidates import KINDS, candidate_edits
@@ -669,9 +669,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             their order. Without a dict, the order is that of the model's
             `label_order_`, of an ordered categorical type in `fit`, or of numbers, also
             if they are texts; otherwise letters decide, with a warning.
-        groups : array-like of shape (n_samples,), default=None
-            The source of each training row, such as its annotator. A source that is far
-            more likely to confuse values in its own way is judged by its own rates,
+        groups : array-like of shape (n_samples,) or DataFrame, default=None
+            The source of each training row, such as its annotator; of a DataFrame,
+            columns named as paths hold the sources of their values. A source that is
+            far more likely to confuse values in its own way is judged by its own rates,
             shrunk to the common rate. None = one source. Numbers are judged without it.
         sort_by : {"evenly", "probability_wrong"}, default="evenly"
             What the order is for. Within a path, the most probable errors come first.
@@ -705,9 +706,12 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
               than `probability_wrong`; NaN for a continuous concept, where no single
               number has a probability;
             - rank: from 1, in the order of the list;
+            - group: the source of the value, if there are `groups`;
             - the texts of the row, if the explainer was fitted to texts.
 
             ``suspects.attrs["unknown"]`` lists the paths of which nothing can be said.
+            With `groups`, ``suspects.by_group()`` says who errs how often; see
+            :ref:`sources`.
 
             The former names `suggested` and `probability` of two columns still work,
             with a `FutureWarning`.
@@ -760,7 +764,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
         ranks = check_ordinal(ordinal, values, self._known_orders())
-        sources = check_sources(groups, self.n_samples_)
+        sources = check_sources(groups, self.n_samples_, values)
         sort_by = check_sort_by(sort_by)
         return find_suspects(
             self._solved_model(),
@@ -815,7 +819,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         ordinal : str, sequence of str or dict, default=None
             Paths whose wrong values are next to the right value, as in
             `suspect_labels`.
-        groups : array-like of shape (n_samples,), default=None
+        groups : array-like of shape (n_samples,) or DataFrame, default=None
             The source of each training row, as in `suspect_labels`.
         random_state : int, RandomState instance or None, default=None
             Divides the validation rows into folds.
@@ -894,7 +898,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         training = TrainingRows(**self._training)
         values = paths_and_values(heads)
         ranks = check_ordinal(ordinal, values, self._known_orders())
-        sources = check_sources(groups, self.n_samples_)
+        sources = check_sources(groups, self.n_samples_, values)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
             believed = believe(solved, values, ranks, sources, progress)

@@ -131,11 +131,6 @@ def collector(
     return SumGroups(n_targets, len(names), n_paths, codes, paths=paths), names
 
 
-def check_sources(groups: Any, n_samples: int) -> np.ndarray | None:
-    """Return the code of every training row's source; None if there is one source."""
-    return None if groups is None else check_groups(groups, n_samples)[0]
-
-
 def check_groups(groups: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the code of every training row's group, and the names of the groups."""
     refuse_masked("groups", groups)

@@ -13,11 +13,14 @@ from .._inputs.orders import sorted_order
 from .._inputs.progress import SILENT, Progress, counted
 from .._inputs.soft import text_of_shares
 from .._models.fitted import FittedHeads
+from .._results.suspect_groups import GROUP, GROUPS
 from .._results.suspects import UNKNOWN, SuspectFrame
 from ..exceptions import SuspectWarning, warn_user
 from ..numerics.heads import CategoricalHead
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
 from .engine import Solved, named_rows
+from .groups import EVIDENCE, OWN, RATIO, group_cells
+from .sources import Sources
 
 # Values by path, in the order of the heads; None for a continuous concept.
 Values: TypeAlias = dict[str, np.ndarray | None]
@@ -145,7 +148,7 @@ def judge_values(
     values: Values,
     asked: list[str],
     ranks: dict[str, np.ndarray],
-    groups: np.ndarray | None,
+    groups: Sources | None,
     progress: Progress = SILENT,
 ) -> dict[str, Verdicts]:
     """Return what the noise model says of the values of some paths.
@@ -160,8 +163,8 @@ def judge_values(
         Paths to judge. Paths that share their rate are judged together.
     ranks : dict of str to ndarray
         Ranks of the values of ordered paths.
-    groups : ndarray of shape (n_samples,) or None
-        Codes of the sources of the training rows.
+    groups : Sources or None
+        Of the training rows.
     progress : Progress
         Shows its bars.
     """
@@ -178,7 +181,7 @@ def find_suspects(
     values: Values,
     asked: list[str],
     ranks: dict[str, np.ndarray],
-    groups: np.ndarray | None,
+    groups: Sources | None,
     texts: dict[str, np.ndarray],
     progress: Progress,
     sort_by: str = EVENLY,
@@ -196,8 +199,8 @@ def find_suspects(
         The paths to list.
     ranks : dict of str to ndarray
         Ranks of the values of ordered paths.
-    groups : ndarray of shape (n_samples,) or None
-        Codes of the sources of the training rows.
+    groups : Sources or None
+        Of the training rows.
     texts : dict of str to ndarray of shape (n_samples,)
         Texts of the training rows, by name.
     progress : Progress
@@ -233,18 +236,26 @@ def find_suspects(
     if sort_by == EVENLY:
         turns = _turns(frame, verdicts, values)
         frame = frame.iloc[np.argsort(turns, kind="stable")].reset_index(drop=True)
+    evidence = pd.DataFrame({name: frame.pop(name) for name in EVIDENCE})
     frame = frame.assign(rank=np.arange(1, len(frame) + 1))[COLUMNS]
+    cells = None
+    if groups is not None:
+        frame[GROUP] = groups.of_lines(frame)
+        is_known = ~frame["path"].isin(unknown)
+        cells = group_cells(pd.concat([frame, evidence], axis=1)[is_known])
     for name, column in texts.items():
-        name = f"text {name}" if name in COLUMNS else name
+        name = f"text {name}" if name in frame else name
         frame[name] = column[frame["row"].to_numpy()]
     suspects = SuspectFrame(frame)
     suspects.attrs[UNKNOWN] = unknown
+    if cells is not None:
+        suspects.attrs[GROUPS] = cells
     return suspects
 
 
 def _no_lines() -> pd.DataFrame:
     """Return a list without lines; rows are positions and paths names there, too."""
-    nothing = pd.DataFrame(columns=[*COLUMNS[:-1], "log_odds"], dtype=float)
+    nothing = pd.DataFrame(columns=[*COLUMNS[:-1], "log_odds", *EVIDENCE], dtype=float)
     kinds = {"row": np.intp, "path": str, "current": object, "proposed": object}
     return nothing.astype(kinds)
 
@@ -295,10 +306,12 @@ def _judge(
     group: list[str],
     terms: dict[str, LeftOut],
     ranks: dict[str, np.ndarray],
-    groups: np.ndarray | None,
+    groups: Sources | None,
 ) -> dict[str, Verdicts]:
     device = terms[group[0]].rows.device
-    sources = None if groups is None else torch.from_numpy(groups).to(device)
+    sources = None
+    if groups is not None:
+        sources = [groups.of_terms(path, terms[path].rows) for path in group]
     orders = [
         torch.from_numpy(ranks[path]).to(device) if path in ranks else None
         for path in group
@@ -313,6 +326,7 @@ def _lines(
     current, proposed = _numpy(terms.codes), _numpy(verdicts.proposed)
     if values is not None:
         current, proposed = _current(values, terms), values[proposed.astype(int)]
+    log_odds_of_rate = np.log(verdicts.rate / (1 - verdicts.rate))
     return pd.DataFrame(
         {
             "row": _numpy(terms.rows),
@@ -325,6 +339,8 @@ def _lines(
             "probability_wrong": _numpy(verdicts.log_odds.sigmoid()),
             "probability_proposed": _numpy(verdicts.probability),
             "log_odds": _numpy(verdicts.log_odds),
+            RATIO: _numpy(verdicts.log_odds_alike) - log_odds_of_rate,
+            OWN: _numpy(verdicts.log_odds != verdicts.log_odds_alike),
         }
     )
 

@@ -23,6 +23,7 @@ from .._results.interventions import InterventionCurve
 from .._results.removal import LinearDatamodelingScore, RemovalCurve
 from .._results.replay import ReplayResult
 from .._results.suggestions import HELPS, HURTS, EditSuggestions
+from .._results.suspect_groups import GROUP, GROUPS
 from .._results.suspects import (
     LESS,
     SHOWN,
@@ -63,6 +64,7 @@ _FACTS = 12
 _TARGETS, _ROWS = 3, 3  # of an influence: rows that harm, and as many that help
 _CLEAR = 1.96  # standard errors, beyond which an effect has a sign
 _ASKED, _LABELS, _CONCEPTS = 3, 4, 8  # of contributions
+_SHARES = ("share", "low", "high", "share_others")  # of a group
 _TEXTS = 10  # with their words marked
 _OUTCOMES = {"better": HELP, "worse": HARM}
 
@@ -199,8 +201,10 @@ def _(suspects: SuspectFrame) -> Sheet:
         facts[_FACTS:] = [("…", how_many(len(facts) - _FACTS, "more path"))]
     told = told_apart(suspects)
     shown = told.head(_LINES)
-    rest = shown.drop(columns=[*SHOWN, *LESS], errors="ignore")
+    rest = shown.drop(columns=[*SHOWN, *LESS, GROUP], errors="ignore")
     heads = columns(*SHOWN, numbers=["row"])
+    if GROUP in suspects:
+        heads.append(Column(GROUP))
     if len(rest.columns):
         heads.append(Column("text"))
     lines = []
@@ -209,10 +213,14 @@ def _(suspects: SuspectFrame) -> Sheet:
     ):
         cells = [words(line[name]) for name in SHOWN[:-1]]
         cells.append(share(line["probability_wrong"]))
+        if GROUP in line:
+            cells.append(words(line[GROUP]))
         if known:
             cells.append(passage(known, known))
         lines.append(cells)
     tables = [Table("The most suspect", heads, lines)] if lines else []
+    if GROUPS in suspects.attrs:
+        tables.append(_groups(suspects))
     more = ""
     if len(told) > _LINES:
         hidden = how_many(len(told) - _LINES, "more line")
@@ -220,6 +228,22 @@ def _(suspects: SuspectFrame) -> Sheet:
     about = f"{how_many(len(suspects), 'value')} judged"
     about += ", the most suspect of a path first" if lines else ""
     return Sheet("Suspects", about, tables, notes, more, facts)
+
+
+def _groups(suspects: SuspectFrame) -> Table:
+    """Return how often each group errs, the one that errs most first."""
+    figures = ["values", "wrong", "from", "to", "others", "ratio"]
+    lines = [
+        [
+            words(line[GROUP]),
+            count(line["n_values"]),
+            *(figure(None, percent(line[name])) for name in _SHARES),
+            figure(line["ratio"]),
+        ]
+        for line in suspects.by_group().head(_LINES).to_dict("records")
+    ]
+    caption = "How often each group is expected to be wrong, with a 95 % interval"
+    return Table(caption, columns("group", *figures, numbers=figures), lines)
 
 
 @sheet_of.register

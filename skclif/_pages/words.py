@@ -71,7 +71,9 @@ def fold_position(text: str) -> int:
 def what_was_done(record: dict[str, Any]) -> str:
     """Return in a few words what a record of the trail is about."""
     if record["kind"] == "fit":
-        return f"fitted to {how_many(len(record['rows']), 'row')}"
+        said = f"fitted to {how_many(len(record['rows']), 'row')}"
+        prompts = record.get("prompts")
+        return f"{said}, annotated by {prompts['file']}" if prompts else said
     if record["kind"] == "forget":
         n = len(record["forgotten"]) + len(record["held_out"])
         return f"{how_many(n, 'row')} forgotten"

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..exceptions import warn_user
 from .shown import in_one_line, with_lines
+from .suspect_groups import GROUPS, by_group, worst_in_words
 from .words import how_many
 
 UNKNOWN = "unknown"  # in the frame's attrs: paths whose heads know nothing
@@ -50,6 +51,41 @@ class SuspectFrame(pd.DataFrame):
     def __getattr__(self, name: str) -> Any:
         return super().__getattr__(_present(name) if name in _RENAMED else name)
 
+    def by_group(self, paths: bool = False) -> pd.DataFrame:
+        """Return how often each group errs, compared with the others.
+
+        The group comes first that makes the most errors beyond those that it would
+        make if it erred as the others do.
+
+        Parameters
+        ----------
+        paths : bool, default=False
+            Whether there is a line for each group and path, with the confusion that
+            is expected most often.
+
+        Returns
+        -------
+        groups : DataFrame
+            One line for each group of `suspect_labels`: group; path, if asked for;
+            n_values, of which something can be said; share, how many of them are wrong
+            by the rate that makes them most likely, with the ends of a 95 % interval in
+            low and high; share_others, that of all other groups for the same paths;
+            ratio of the two shares, 1 = as often as the others; with `paths` also
+            current and proposed, the confusion. NaN if there is no other group, and
+            inf if the others are never wrong.
+
+        Raises
+        ------
+        ValueError
+            If `suspect_labels` was called without groups.
+        """
+        if GROUPS not in self.attrs:
+            raise ValueError(
+                "Nobody is named who gave these values: call suspect_labels with "
+                "groups, such as the annotator of each row."
+            )
+        return by_group(self.attrs[GROUPS], paths)
+
     def __repr__(self) -> str:
         """Return how many are probably wrong by path, and the first lines."""
         if not is_whole(self):
@@ -69,6 +105,8 @@ class SuspectFrame(pd.DataFrame):
         if self.attrs.get(UNKNOWN):
             names = map(in_one_line, self.attrs[UNKNOWN])
             lines.append(f"Nothing can be said of: {', '.join(names)}.")
+        if self.attrs.get(GROUPS):
+            lines.append(worst_in_words(self.attrs[GROUPS]))
         lines.append(WRONG_IS_NOT_HARMFUL)
         table = told_apart(self).drop(columns=LESS, errors="ignore")
         return with_lines("\n".join(lines), table, _LINES)

@@ -6,6 +6,7 @@ Whatever takes time to import is imported inside the commands, so that help is q
 import click
 
 from .._version import __version__
+from .annotate import annotate_command
 from .audit import audit_command
 from .baseline import baseline_command
 from .demo import demo_command
@@ -24,6 +25,7 @@ def main() -> None:
 
     `skclif baseline` says in seconds what quick models reach on your file.
     `skclif demo` shows what an audit is; `skclif audit` makes one of your own file.
+    `skclif annotate` annotates texts by prompts, where people did not.
     `skclif tasks` hands its questions to annotators.
     `skclif apply` carries out what you then decide, and records it. `skclif replay`
     does everything again and compares. `skclif forget` removes rows of people.
@@ -38,6 +40,7 @@ def main() -> None:
 for command in (
     demo_command,
     audit_command,
+    annotate_command,
     baseline_command,
     tasks_command,
     apply_command,

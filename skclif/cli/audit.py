@@ -13,12 +13,15 @@ from .command import Command
 from .console import Console, embed
 from .options import (
     AUDIT,
+    CORRECTIONS,
+    MIN_CONFIDENCE,
     WHO,
     ConceptKind,
     Number,
     options,
     who_and_why,
 )
+from .prompts import annotate_reviews, confidence_of, read_people
 from .report import evaluate, show_summary, write_report
 from .reviews import how_read, read_reviews, reading
 
@@ -90,6 +93,16 @@ _SPLITS = {"split_by": "--split-by", "time": "--time"}
     "are taken so anyway.",
 )
 @click.option(
+    "--prompts",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Prompts that describe concepts, in YAML or JSON: annotate the texts to train "
+    "on by them. Columns of --concept with the names of these concepts hold what "
+    "people annotated.",
+)
+@MIN_CONFIDENCE
+@CORRECTIONS
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
@@ -104,6 +117,8 @@ def audit_command(
     out: Path,
     concept_kinds: tuple[tuple[str, str], ...],
     ordinal: tuple[str, ...],
+    prompts: Path | None,
+    corrections: tuple[Path, ...],
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -137,6 +152,12 @@ def audit_command(
     if test_file is not None:
         files["test_file"] = test_file
         _refuse_splits(options)
+    if prompts is not None:
+        files["prompts_file"] = prompts
+        names = map("corrections_file_{}".format, range(1, len(corrections) + 1))
+        files |= dict(zip(names, corrections, strict=True))
+    else:
+        _refuse_without_prompts(options["min_confidence"], corrections)
     kinds = _kinds_by_name(concept_kinds)
     about: dict[str, Any] = {
         "command": "audit",
@@ -155,9 +176,15 @@ def audit_command(
 
     def read() -> Parts:
         seed, columns = options["seed"], about["options"]
-        parts = _load(console, file, test_file, test_size, seed, columns)
+        asked = _Prompts(console, prompts, corrections)
+        parts = _load(
+            console, file, test_file, test_size, seed, columns, asked.with_people
+        )
         about["data"]["time"] = _first_time(console, parts[1], columns["time"])
-        return parts
+        if asked.file is None:
+            return parts
+        train, about["prompts"] = asked.annotated(parts[0], out, options)
+        return train, parts[1]
 
     options |= {"concept_kinds": kinds, "ordinal": ordinal}
     run_audit(console, out, f"Reading {file.name}", read, about, files, options)
@@ -172,6 +199,66 @@ def _kinds_by_name(given: tuple[tuple[str, str], ...]) -> dict[str, str]:
                 f"{kinds[name]}. Give one of them."
             )
     return kinds
+
+
+def _refuse_without_prompts(
+    confidence: float | None, corrections: tuple[Path, ...]
+) -> None:
+    """Refuse options about annotations by prompts where there are no prompts."""
+    said = "--corrections" if corrections else "--min-confidence"
+    if corrections or confidence is not None:
+        raise click.UsageError(
+            f"{said} is about annotations by prompts, and there are none. Name a file "
+            "of prompts with --prompts, or leave it out. (skclif apply takes decisions "
+            "on an audit that is there.)"
+        )
+
+
+class _Prompts:
+    """Annotations by prompts, if any are asked for.
+
+    Parameters
+    ----------
+    console : Console
+    path : Path or None
+        The file of prompts; None for no prompts.
+    corrections : sequence of Path
+    """
+
+    def __init__(
+        self, console: Console, path: Path | None, corrections: tuple[Path, ...]
+    ) -> None:
+        from .._audit.prompted import Correction, PromptFile
+
+        self.console, self.paths = console, corrections
+        self.file = None if path is None else PromptFile.read(path)
+        self.corrections: list[Correction] = []
+
+    def with_people(self, reviews: Reviews) -> Reviews:
+        """Return reviews with what people said of the concepts."""
+        if self.file is None:
+            return reviews
+        reviews, found = read_people(self.console, reviews, self.file, self.paths)
+        self.corrections += found
+        self.paths = ()  # which are about the first file, not about that of --test
+        return reviews
+
+    def annotated(
+        self, train: Reviews, out: Path, options: dict[str, Any]
+    ) -> tuple[Reviews, dict[str, Any]]:
+        """Return the texts to train on with annotations, and how they were made."""
+        from dataclasses import replace
+
+        from .._audit.prompted import described
+
+        assert self.file is not None
+        found = annotate_reviews(
+            self.console, out, train, self.file, self.corrections, options
+        )
+        concepts = train.concepts.assign(**found.concepts)
+        confidence = confidence_of(options)
+        about = described(self.file, confidence, train, found, self.corrections)
+        return replace(train, concepts=concepts), about
 
 
 def _refuse_splits(options: dict[str, Any]) -> None:
@@ -243,6 +330,7 @@ def _audit_rows(
     from .._audit.folder import AuditedRows
     from .._audit.kinds import choose_kinds, ordered_paths
     from .._audit.models import fit_models
+    from .._audit.prompted import prompt_notes, recorded
     from .._audit.revisions import Place, Revision, fit_content
     from .._audit.rows import check_parts, same_kinds
     from .._inputs.devices import same_threads
@@ -254,7 +342,7 @@ def _audit_rows(
     kinds = choose_kinds(tables, options.get("concept_kinds", {}))
     asked = options.get("ordinal", ())
     ordinal = ordered_paths(train.labels, train.concepts, kinds, asked)
-    notes = check_parts(train, held_out, kinds)
+    notes = check_parts(train, held_out, kinds) + prompt_notes(about)
     residual_C = options["residual_C"]
     if residual_C is not None and not train.concepts.shape[1]:
         raise click.UsageError(
@@ -305,7 +393,13 @@ def _audit_rows(
     found = evaluate(console, models, train, rows, records, embedder)
     revision = Revision(models.model, train)
     content = fit_content(
-        revision, held_out, parameters, place, embedder=about_embedder, source=digests
+        revision,
+        held_out,
+        parameters,
+        place,
+        embedder=about_embedder,
+        source=digests,
+        **recorded(about),
     )
     if not folder.holds(records, revision, rows):
         if not records:
@@ -407,13 +501,14 @@ def _load(
     test_size: float,
     seed: int,
     options: dict[str, Any],
+    prepare: Callable[[Reviews], Reviews],
 ) -> Parts:
     from .._audit.splits import hold_out
 
-    reviews = read_reviews(file, options, console)
+    reviews = prepare(read_reviews(file, options, console))
     if test_file is None:
         return hold_out(reviews, test_size, seed)
-    held_out = read_reviews(test_file, options, console)
+    held_out = prepare(read_reviews(test_file, options, console))
     if options["id"] is None:  # the rows of both files are numbered from 1
         held_out = held_out.renamed([f"test-{i}" for i in held_out.ids])
     return reviews, held_out

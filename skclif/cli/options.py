@@ -117,6 +117,22 @@ SEED = click.option(
     show_default=True,
     help="Of every random choice.",
 )
+MIN_CONFIDENCE = click.option(
+    "--min-confidence",
+    type=Number(0, 1),
+    metavar="NUMBER",
+    default=None,
+    help="How sure the prompts have to be of an annotation, from 0 to 1; otherwise it "
+    "is missing.  [default: 0.7]",
+)
+CORRECTIONS = click.option(
+    "--corrections",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Decisions of people on annotations: next.csv of skclif annotate, lists of an "
+    "audit, what its page exports, or finished tasks; repeat it for each.",
+)
 NO_TEXT = click.option(
     "--no-text", is_flag=True, help="Keep texts out of every file written."
 )

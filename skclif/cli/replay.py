@@ -147,6 +147,11 @@ def _from_file(file: Path, rows: AuditedRows, records: list[dict[str, Any]]) -> 
             "A demo was not made from a file of yours; leave out FILE."
         )
     read = read_reviews(file, rows.about["options"])
+    prompts = rows.about.get("prompts")
+    if prompts is not None:
+        from .._audit.prompted import as_remembered
+
+        read = as_remembered(read, rows.train, prompts)
     # The vectors of forgotten rows are gone: the replay leaves these rows out.
     known = {row[0] for row in last_fit(records)["rows"]} - {
         i for record in records for i, _ in record.get("forgotten", [])

@@ -125,11 +125,13 @@ def renew_report(
 ) -> None:
     """Make the report of a revision; `demo` is what a demo showed besides."""
     from .._audit.models import fit_models
+    from .._audit.prompted import prompt_notes
     from .._audit.rows import check_parts
 
     options = rows.about["options"]
     kinds = options.get("concept_kinds")  # of older audits, none
     notes = check_parts(revision.rows.used(), rows.held_out, kinds)
+    notes += prompt_notes(rows.about)
     models = fit_models(
         revision.rows,
         revision.model,
@@ -189,6 +191,11 @@ def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> 
                     f"{verdict['question']} {verdict['answer'].capitalize()}. "
                     f"{verdict['words']}"
                 )
+    prompts = run.rows.about.get("prompts")
+    if prompts is not None:
+        from .._audit.prompted import made_by
+
+        console.result(f"Annotations by a machine: {made_by(prompts)}.")
     if "auto" in (run.rows.about["options"].get(name) for name in ("C", "concept_C")):
         console.result(_penalties(found.metrics["penalties"]))
     if run.planted is not None:

@@ -107,15 +107,17 @@ _VALUES = (
 )
 _ANNOTATORS = click.option(
     "--annotators",
-    type=click.Choice(["majority", "all"]),
+    type=click.Choice(["majority", "dawid_skene", "all"]),
     help="What becomes of several annotators of a text: the value that most of them "
-    "chose, or a row for each, with weights that add up to 1.",
+    "chose; the most probable value, with each annotator weighed by how often he or "
+    "she errs; or a row for each, with weights that add up to 1.",
 )
 _MAJORITY = click.option(
     "--annotators",
-    type=click.Choice(["majority"]),
+    type=click.Choice(["majority", "dawid_skene"]),
     help="What becomes of several annotators of a text: the value that most of them "
-    "chose.",
+    "chose, or the most probable value, with each annotator weighed by how often he or "
+    "she errs.",
 )
 _SPLITS = (
     _ANNOTATORS,
@@ -183,6 +185,19 @@ def reading(concepts: str, group: str, *, splits: bool = True) -> Callable[[_F],
 def reading_texts() -> Callable[[_F], _F]:
     """Return the options that say how a file of texts without labels is read."""
     return options(_TEXT, _ID, *_LAYOUT)
+
+
+def reading_annotations() -> Callable[[_F], _F]:
+    """Return the options that say how texts are read that people annotated in part."""
+    concept = click.option(
+        "--concept",
+        "concepts",
+        multiple=True,
+        metavar="COLUMN",
+        help="Column with annotations of people; repeat it for each. Its name is that "
+        "of a concept with prompts. Empty cells are not annotated.",
+    )
+    return options(_TEXT, _ID, concept, _MAJORITY, *_VALUES, *_LAYOUT)
 
 
 def how_read(options: dict[str, Any]) -> dict[str, Any]:

@@ -115,10 +115,10 @@ def check_ids(column: Column, ids: list[str]) -> None:
         column.refuse(
             [i == again for i in ids],
             f"the same identifier {again!r}",
-            python=f"{several} say what becomes of them: annotators='majority' or "
-            "'all'.",
+            python=f"{several} say what becomes of them: annotators='majority', "
+            "'dawid_skene' or 'all'.",
             command=f"{several} say what becomes of them, where the command has the "
-            "option: --annotators majority, or all.",
+            "option: --annotators majority, dawid_skene or all.",
         )
 
 

@@ -14,12 +14,14 @@ from sklearn.utils import Bunch
 
 from .._annotation_tools.annotated import Request
 from .._annotation_tools.exports import Flattener
-from .._annotation_tools.rows import WEIGHT
+from .._annotation_tools.rows import WEIGHT, FlatRows
+from .._annotation_tools.votes import METHODS
 from .._inputs.sklearn import StrOptions, validate_params
 from .._results.words import how_many
 from .._storage.tables import Layout, Table, read_table
 from .._storage.values import as_word, is_number
 from ..exceptions import DataFileError
+from ._aggregate import quality_frame, quality_in_words, soft_columns
 from ._columns import Column, as_cells, as_ids, as_texts, rows_in_words
 from ._times import as_times, time_cells
 from ._values import Doubts, typed
@@ -63,7 +65,7 @@ _SKIP = {
         "quoted": ["boolean", None],
         "sheet": [str, None],
         "column_names": [dict, None],
-        "annotators": [StrOptions({"majority", "all"}), None],
+        "annotators": [StrOptions({*METHODS, "all"}), None],
     },
     prefer_skip_nested_validation=True,
 )
@@ -164,11 +166,13 @@ def load_reviews(
         For a file without a header, the names of its columns by their number, from 1:
         `{1: "label", 2: "text"}`.
 
-    annotators : {"majority", "all"}, default=None
-        What becomes of several annotators of a text: the value that most of them chose,
-        or a row for each of them, whose weights add up to 1. The rows of a text share
-        the identifier, or are in the structure of an annotation tool. None refuses
-        several.
+    annotators : {"majority", "dawid_skene", "all"}, default=None
+        What becomes of several annotators of a text: the value that most of them chose;
+        the most probable value, if each annotator is weighed by how often he or she
+        errs; or a row for each of them, whose weights add up to 1. The rows of a text
+        share the identifier, are in the structure of an annotation tool, or are those
+        of a long table, with the columns "annotator", "concept" and "value". None
+        refuses several.
 
     Returns
     -------
@@ -192,6 +196,17 @@ def load_reviews(
             The times; those with a zone in UTC.
         weights : Series of float64 of shape (n_samples,) or None
             With `annotators="all"` the weights of the rows; None is 1 for all.
+        annotators : Series of str of shape (n_samples,) or None
+            With `annotators="all"`, who annotated each row.
+        soft_concepts : DataFrame or None
+            With "majority" and "dawid_skene" the annotations as shares of values, in
+            columns named "concept=value": of the annotators who chose each, or its
+            probability. NaN where nobody did. Concepts that are the same for all
+            annotators stay as in `concepts`.
+        annotator_quality : DataFrame or None
+            With "majority" and "dawid_skene", if annotators have names, one line for
+            each annotator and each concept, as :func:`aggregate_annotations` returns
+            it.
         ids : Index of str of shape (n_samples,)
             The identifiers of the rows.
         frame : DataFrame
@@ -225,6 +240,7 @@ def load_reviews(
 
     See Also
     --------
+    aggregate_annotations : The same for annotations in a DataFrame.
     fetch_cebab : Real reviews with four concepts.
     make_concept_reviews : Generated reviews with four concepts.
 
@@ -266,7 +282,8 @@ def load_reviews(
     layout = Layout(encoding, quoted, sheet, _checked_names(column_names))
     values = [name for use, name in uses if use in (_LABEL, _CONCEPT)]
     others = [name for name in roles if name not in values and name != id]
-    request = Request(Path(path), values, others, id, annotators)
+    missing = {"", *map(str, NA_VALUES if na_values is None else na_values)}
+    request = Request(Path(path), values, others, id, annotators, texts, missing)
     flattener = Flattener(request)
     table = read_table(
         Path(path),
@@ -277,10 +294,12 @@ def load_reviews(
         flatten=flattener,
         is_export=flattener.is_export,
     )
-    missing = {"", *map(str, NA_VALUES if na_values is None else na_values)}
     parts = _parts(str(path), table, texts, uses, missing, fill)
     parts, left_out = _complete(parts, incomplete)
-    return _bunch(str(path), table, parts, left_out)
+    reviews = _bunch(str(path), table, parts, left_out)
+    (texts_read, *_) = parts.values()
+    rows = np.asarray(texts_read.numbers) - 1
+    return _with_annotators(reviews, flattener.made, rows, annotators)
 
 
 load_reviews.__module__ = "skclif.datasets"
@@ -445,6 +464,9 @@ def _bunch(path: str, table: Table, parts: _Parts, left_out: list[int]) -> Bunch
         weights=None
         if weight is None
         else pd.Series(weight.cells, index=ids, name="weight", dtype=float),
+        annotators=None,
+        soft_concepts=None,
+        annotator_quality=None,
         ids=ids,
         frame=pd.concat([part for part in shown if part is not None], axis=1),
         path=path,
@@ -475,6 +497,31 @@ def _reading(
     if gaps:
         lines.append(f"without a value: {', '.join(gaps)}")
     return lines
+
+
+def _with_annotators(
+    reviews: Bunch, made: FlatRows | None, rows: np.ndarray, annotators: str | None
+) -> Bunch:
+    """Return reviews with what is known of their annotators."""
+    if made is None or annotators is None:
+        return reviews
+    if annotators == "all":
+        names = [made.annotators[row] for row in rows]
+        reviews.annotators = pd.Series(names, index=reviews.ids, name="annotator")
+        return reviews
+    if reviews.concepts is not None:
+        parts = [
+            soft_columns(name, made.chosen[name], rows, reviews.ids)
+            if name in made.chosen
+            else plain
+            for name, plain in reviews.concepts.items()
+        ]
+        reviews.soft_concepts = pd.concat(parts, axis=1)
+    quality = quality_frame(made.chosen)
+    if len(quality):
+        reviews.annotator_quality = quality
+        reviews.reading += quality_in_words(quality, annotators)
+    return reviews
 
 
 def _in_words(uses: Sequence[str]) -> str:

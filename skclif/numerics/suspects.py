@@ -303,6 +303,8 @@ class Verdicts:
     is_known : bool
         Whether anything is known of which values are wrong. If not, all of them are
         wrong with the same probability.
+    log_odds_alike : Tensor of shape (n_terms,)
+        Log-odds if all sources erred alike.
     """
 
     log_odds: Tensor
@@ -311,12 +313,13 @@ class Verdicts:
     rate: float
     known: Knowledge
     is_known: bool
+    log_odds_alike: Tensor
 
 
 def judge(
     group: Sequence[LeftOut],
     orders: Sequence[Tensor | None] | None = None,
-    sources: Tensor | None = None,
+    sources: Tensor | Sequence[Tensor | None] | None = None,
 ) -> list[Verdicts]:
     """Fit the noise model to heads whose values are wrong at about one rate.
 
@@ -330,21 +333,24 @@ def judge(
     orders : sequence of Tensor of shape (n_values,), or None
         Ranks of the values of every head, if wrong values are neighbours of right
         right values in this order. None if wrong values can be any other values.
-    sources : Tensor of shape (n_samples,), int64, or None
-        The source of every row, from 0; None if all rows have one source.
+    sources : Tensor of shape (n_samples,), int64, sequence of them, or None
+        The source of every row, from 0, for all heads or for each; None if all rows
+        have one source.
 
     Returns
     -------
     verdicts : list of Verdicts
     """
     orders = [None] * len(group) if orders is None else orders
+    if sources is None or isinstance(sources, Tensor):
+        sources = [sources] * len(group)
     split, parts = zip(*(terms.by_value() for terms in group), strict=True)
     models = [_noise_model(*pair) for pair in zip(split, orders, strict=True)]
     useful = [model for model in models if model.known.is_any]
     rate = _fit(useful, models[0])
     is_proven = len(useful) < len(models) and _is_proven(useful, rate)
     verdicts = []
-    for model, of_soft in zip(models, parts, strict=True):
+    for model, of_soft, source in zip(models, parts, sources, strict=True):
         judged: _NoiseModel | None = None
         own = rate
         if model.known.is_any:
@@ -357,10 +363,14 @@ def judge(
             own = _fit([], model)
             found = model.verdicts_of_nobody(own)
         else:
-            found = judged.verdicts(own, sources)
+            found = judged.verdicts(own, source)
+        alike = found
+        if judged is not None and source is not None:
+            alike = judged.verdicts(own, None)
         if of_soft is not None:
-            found = of_soft.together(*found)
-        verdicts.append(Verdicts(*found, float(own), model.known, judged is not None))
+            found, alike = of_soft.together(*found), of_soft.together(*alike)
+        is_known = judged is not None
+        verdicts.append(Verdicts(*found, float(own), model.known, is_known, alike[0]))
     return verdicts
 
 
@@ -376,7 +386,8 @@ def judge_if_noisy(terms: LeftOut) -> Verdicts | None:
     rate = _fit([model], model)
     if _gain([model], rate) <= 0:
         return None
-    return Verdicts(*model.verdicts(rate, None), float(rate), model.known, True)
+    found = model.verdicts(rate, None)
+    return Verdicts(*found, float(rate), model.known, True, found[0])
 
 
 def _own_or_shared(model: "_NoiseModel", rate: Tensor) -> tuple["_NoiseModel", Tensor]:

@@ -45,6 +45,7 @@ def test_a_row_for_each_annotator_has_its_weight():
     texts = found.weights.groupby(found.data).sum()
     np.testing.assert_allclose(texts, 1)
     assert found.weights.index.equals(found.ids)
+    assert found.annotators["100#ann@example.org"] == "ann@example.org"
     assert "weight" not in found.frame
 
 
@@ -72,10 +73,10 @@ def test_a_tie_leaves_no_label(tmp_path):
     path = tmp_path / "votes.csv"
     rows = [("1", "a", "x"), ("1", "a", "y"), ("2", "b", "y"), ("2", "b", "y")]
     pd.DataFrame(rows, columns=["id", "text", "label"]).to_csv(path, index=False)
-    advice = "the same identifier '1'.*annotators='majority' or 'all'"
+    advice = "the same identifier '1'.*annotators='majority', 'dawid_skene' or 'all'"
     with pytest.raises(DataFileError, match=advice) as caught:
         load_reviews(path, id="id")
-    assert "--annotators majority, or all" in caught.value.for_command
+    assert "--annotators majority, dawid_skene or all" in caught.value.for_command
     options = {"id": "id", "annotators": "majority"}
     tie = (
         r"field 'label': as many annotators chose one value as another in 1 task \(1\)"

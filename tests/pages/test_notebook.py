@@ -64,6 +64,7 @@ def make_suspects(say=PLAIN, n=30):
     frame |= {"current": f"now {say}", "proposed": f"then {say}"}
     frame |= {"loss": 1.0, "margin": 0.5, "self_influence": -0.25}
     frame |= {"probability_wrong": p, "probability_proposed": p, "rank": 1}
+    frame |= {"group": f"Ann {say}"}
     return skclif.SuspectFrame(pd.DataFrame(frame | {"text": f"text {say}"}))
 
 

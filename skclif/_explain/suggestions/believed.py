@@ -13,6 +13,7 @@ import torch
 
 from ..._inputs.progress import SILENT, Progress
 from ..engine import Solved
+from ..sources import Sources
 from ..suspects import (
     Values,
     judge_values,
@@ -53,7 +54,7 @@ def believe(
     solved: Solved,
     values: Values,
     ranks: dict[str, np.ndarray],
-    groups: np.ndarray | None,
+    groups: Sources | None,
     progress: Progress = SILENT,
 ) -> Believed:
     """Return what is believed of all present values.
@@ -69,8 +70,8 @@ def believe(
         Values of every path, in the order of the heads.
     ranks : dict of str to ndarray
         Ranks of the values of ordered paths.
-    groups : ndarray of shape (n_samples,) or None
-        Codes of the sources of the training rows.
+    groups : Sources or None
+        Of the training rows.
     progress : Progress
         Shows its bars.
     """

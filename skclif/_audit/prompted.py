@@ -1,0 +1,420 @@
+"""Annotations that prompts make of texts, beside those that people gave."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .._annotate.annotator import ConceptAnnotator
+from .._annotate.prompts import Prompts, read_prompts
+from .._inputs.annotations import format_value
+from .._results.words import column_of_concept, how_many
+from ..exceptions import DataFileError
+from .decision_lines import ACCEPT, decision_of, read_lines, rows_explained
+from .decision_rows import Rows
+from .decision_values import known_words, value_of
+from .revisions import Revision
+from .rows import Reviews, short_hash, some_ids
+
+PERSON, PROMPTS = "person", "prompts"
+_NAMED = 8
+
+
+@dataclass(frozen=True, eq=False)
+class PromptFile:
+    """A file of prompts.
+
+    Attributes
+    ----------
+    name : str
+    sha256 : str
+    concepts : dict
+        As `read_prompts` returns them.
+    """
+
+    name: str
+    sha256: str
+    concepts: Prompts
+
+    @classmethod
+    def read(cls, path: Path) -> PromptFile:
+        """Read a file; errors name the line."""
+        concepts = read_prompts(path)
+        return cls(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), concepts)
+
+
+@dataclass(frozen=True, eq=False)
+class Prompted:
+    """Annotations of texts, and who made each.
+
+    Attributes
+    ----------
+    concepts : DataFrame of shape (n_texts, n_concepts)
+        Values; None where nobody annotated, and the prompts are not sure.
+    guesses : DataFrame
+        The most probable values by the prompts, however sure.
+    confidence : DataFrame
+        The probability of the guesses; NaN where a person annotated.
+    by_people : DataFrame of bool
+    """
+
+    concepts: pd.DataFrame
+    guesses: pd.DataFrame
+    confidence: pd.DataFrame
+    by_people: pd.DataFrame
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many texts people and prompts annotated, by concept."""
+        known = self.concepts.notna()
+        return {
+            str(name): {
+                "people": int(self.by_people[name].sum()),
+                "prompts": int((known[name] & ~self.by_people[name]).sum()),
+                "nobody": int((~known[name]).sum()),
+            }
+            for name in self.concepts
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What a person says of one concept of one text.
+
+    Attributes
+    ----------
+    id, text_hash, path : str
+    value : str or None
+        None takes the annotation away.
+    """
+
+    id: str
+    text_hash: str
+    path: str
+    value: str | None
+
+    def plain(self) -> list[str | None]:
+        """Return it as JSON has it."""
+        return [self.id, self.text_hash, self.path, self.value]
+
+
+def with_people(reviews: Reviews, file: PromptFile) -> Reviews:
+    """Return reviews with a column for each concept of a file of prompts.
+
+    Annotations that are there are people's, in the words of the file.
+
+    Raises
+    ------
+    DataFileError
+        If people chose a value that the file does not have.
+    """
+    given, columns = reviews.concepts, {}
+    nobody = pd.Series([None] * len(reviews), dtype=object)
+    for name, values in file.concepts.items():
+        column = given.get(name, nobody)
+        words = column.map(format_value, na_action="ignore").astype(object)
+        words = words.where(words.notna(), None)
+        wrong = (words.notna() & ~words.isin([*values])).to_numpy()
+        if wrong.any():
+            raise DataFileError(
+                f"Somebody annotated {name!r} with {words[wrong].iloc[0]!r} "
+                f"({some_ids(reviews, wrong)}), and {file.name} has the values "
+                f"{', '.join(map(repr, values))}. Add the value to --prompts, without "
+                "prompts if need be, or correct the annotation."
+            )
+        columns[name] = words
+    others = {str(n): column for n, column in given.items() if n not in columns}
+    return replace(reviews, concepts=pd.DataFrame({**columns, **others}))
+
+
+def annotate(
+    reviews: Reviews,
+    file: PromptFile,
+    embedder: Any,
+    confidence: float,
+    corrections: Sequence[Correction] = (),
+) -> Prompted:
+    """Return what prompts and people say of texts.
+
+    Parameters
+    ----------
+    reviews : Reviews
+        As `with_people` returns them; the annotations that are there correct the
+        prompts, and stay as they are.
+    file : PromptFile
+    embedder : SentenceEmbedder
+    confidence : float
+        The least probability of an annotation.
+    corrections : sequence of Correction
+        Where one of them takes an annotation away, the prompts make none.
+    """
+    names = list(file.concepts)
+    people = reviews.concepts[names]
+    annotator = ConceptAnnotator(file.concepts, embedder=embedder)
+    shares = annotator.fit_transform(reviews.texts, concepts=people).to_numpy()
+    guesses, sure, start = {}, {}, 0
+    for name, values in zip(
+        annotator.concept_names_, annotator.concept_classes_, strict=True
+    ):
+        own = shares[:, start : start + len(values)]
+        guesses[name], sure[name] = values[own.argmax(axis=1)], own.max(axis=1)
+        start += len(values)
+    by_people = people.notna()
+    for row, one in about_rows(reviews, corrections):
+        if one.value is None:
+            by_people.loc[row, one.path] = True
+    found, probability = pd.DataFrame(guesses, dtype=object), pd.DataFrame(sure)
+    is_sure = ~by_people & (probability >= confidence)
+    kept = people.astype(object).where(~is_sure, found)
+    kept = kept.where(kept.notna(), None)
+    _refuse_unsure(kept, file, confidence)
+    return Prompted(kept, found, probability.mask(by_people), by_people)
+
+
+def _refuse_unsure(concepts: pd.DataFrame, file: PromptFile, confidence: float) -> None:
+    unsure = [name for name, column in concepts.items() if column.isna().all()]
+    if unsure:
+        raise DataFileError(
+            f"No text is annotated with {unsure[0]!r}: nobody annotated one, and its "
+            f"prompts in {file.name} are not sure of any (--min-confidence "
+            f"{confidence:g}). Lower it, write clearer prompts, or leave the concept "
+            "out of the file."
+        )
+
+
+# --- What people correct --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What lines of decisions ask of a model: which values there are."""
+
+    concept_names_in_: Sequence[str]
+    concept_classes_: Sequence[np.ndarray]
+
+
+def read_corrections(
+    path: Path, reviews: Reviews, file: PromptFile, encoding: str = "utf-8"
+) -> tuple[list[Correction], int]:
+    """Return the accepted annotations in a file of decisions.
+
+    Lines may come from `skclif annotate`, from the lists of an audit, from its page, or
+    from finished tasks. What the machine said is not compared with the line: a person
+    read the text.
+
+    Returns
+    -------
+    corrections : list of Correction
+    n_others : int
+        Number of accepted lines that are about something else, such as labels.
+
+    Raises
+    ------
+    DataFileError
+        If a line cannot be read, or its row, text or value is not there, or two lines
+        differ.
+    """
+    values = [np.array([*own], dtype=object) for own in file.concepts.values()]
+    revision: Any = Revision(_Values([*file.concepts], values), reviews)  # type: ignore[arg-type]
+    rows = Rows(revision, {})
+    found: dict[tuple[str, str], Correction] = {}
+    n_others = 0
+    with rows_explained():
+        for line in read_lines(path, encoding):
+            if decision_of(line) not in ACCEPT:
+                continue
+            if line["kind"] != "annotate":
+                n_others += 1
+                continue
+            line = rows.named(line)
+            if line["id"] not in rows.positions:
+                raise DataFileError(
+                    f"{line['where']}: there is no row {line['id']!r}. Give the file "
+                    "and the --id that this list was made with."
+                )
+            digest, kind, name, _ = rows.target(line)
+            if not line["proposed"]:
+                raise DataFileError(
+                    f"{line['where']}: the column proposed is empty, in an accepted "
+                    f"line for {name!r}. Write what is true into it "
+                    f"({known_words(kind, name, revision)})."
+                )
+            value = value_of(line, kind, name, revision)
+            new = Correction(line["id"], short_hash(digest), name, value)
+            if found.setdefault((new.id, name), new).value != value:
+                raise DataFileError(
+                    f"{line['where']}: two accepted lines give {name!r} of {new.id!r} "
+                    "different values. Accept one."
+                )
+    return list(found.values()), n_others
+
+
+def corrected(reviews: Reviews, corrections: Sequence[Correction]) -> Reviews:
+    """Return reviews with what people said of their concepts."""
+    concepts = reviews.concepts.copy()
+    for row, one in about_rows(reviews, corrections):
+        concepts.loc[row, one.path] = one.value
+    return replace(reviews, concepts=concepts)
+
+
+def about_rows(
+    reviews: Reviews, corrections: Sequence[Correction]
+) -> list[tuple[int, Correction]]:
+    """Return corrections of texts and concepts that are there, with their rows."""
+    positions, hashes = reviews.positions(), reviews.hashes()
+    places = [positions.get(one.id) for one in corrections]
+    return [
+        (place, one)
+        for place, one in zip(places, corrections, strict=True)
+        if place is not None
+        and hashes[place] == one.text_hash
+        and one.path in reviews.concepts
+    ]
+
+
+# --- In audits ------------------------------------------------------------------------
+
+
+def described(
+    file: PromptFile,
+    confidence: float,
+    reviews: Reviews,
+    found: Prompted,
+    corrections: Sequence[Correction],
+) -> dict[str, Any]:
+    """Return what an audit keeps of annotations by prompts, as plain data."""
+    return {
+        "file": file.name,
+        "sha256": file.sha256,
+        "confidence": confidence,
+        "concepts": file.concepts,
+        "counts": found.counts(),
+        # The others are the machine's, and a replay takes them from the folder.
+        "by_people": {
+            str(name): [str(i) for i in reviews.ids[is_own.to_numpy()]]
+            for name, is_own in found.by_people.items()
+        },
+        "corrections": [one.plain() for one in corrections],
+    }
+
+
+def without(prompts: Mapping[str, Any], ids: Sequence[str]) -> dict[str, Any]:
+    """Return what an audit keeps of annotations, without that of some rows."""
+    gone = set(ids)
+    by_people = {
+        name: [i for i in own if i not in gone]
+        for name, own in prompts["by_people"].items()
+    }
+    corrections = [one for one in prompts["corrections"] if one[0] not in gone]
+    return {**prompts, "by_people": by_people, "corrections": corrections}
+
+
+def recorded(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the trail says of annotations by prompts; nothing without any."""
+    prompts = about.get("prompts")
+    if prompts is None:
+        return {}
+    names = ("file", "sha256", "confidence", "counts")
+    return {"prompts": {name: prompts[name] for name in names}}
+
+
+def prompt_notes(about: Mapping[str, Any]) -> list[str]:
+    """Return a warning if a machine made annotations of an audit; else nothing."""
+    prompts = about.get("prompts")
+    if prompts is None:
+        return []
+    return [
+        f"A machine made annotations of the training texts: {made_by(prompts)}. No "
+        "annotation of a held-out text is the machine's."
+    ]
+
+
+def made_by(prompts: Mapping[str, Any]) -> str:
+    """Return in words who annotated what, from which file."""
+    counts = [*prompts["counts"].items()]
+    parts = [
+        f"{name} {n['prompts']:,}" + (f" (people {n['people']:,})" * (n["people"] > 0))
+        for name, n in counts[:_NAMED]
+    ]
+    if len(counts) > _NAMED:
+        parts.append(f"and {how_many(len(counts) - _NAMED, 'more concept')}")
+    total = sum(next(iter(prompts["counts"].values())).values())
+    return (
+        f"from the prompts in {prompts['file']} (SHA-256 {prompts['sha256'][:12]}…), "
+        f"where it was at least {prompts['confidence']:.0%} sure. Of "
+        f"{how_many(total, 'text')}: {', '.join(parts)}"
+    )
+
+
+def as_remembered(
+    read: Reviews, remembered: Reviews, prompts: Mapping[str, Any]
+) -> Reviews:
+    """Return rows that were read again, with the annotations that prompts once made.
+
+    What people annotated comes from the file, and from the corrections on record. The
+    rest depends on the texts as vectors do, and comes from the folder.
+    """
+    file = PromptFile(prompts["file"], prompts["sha256"], prompts["concepts"])
+    read = with_people(read, file)
+    read = corrected(read, [Correction(*one) for one in prompts["corrections"]])
+    concepts, known = read.concepts.copy(), remembered.positions()
+    places = [known.get(i) for i in read.ids]
+    for name, people in prompts["by_people"].items():
+        machine = set(remembered.ids) - set(people)
+        for row, (i, place) in enumerate(zip(read.ids, places, strict=True)):
+            if place is not None and i in machine and concepts.loc[row, name] is None:
+                concepts.loc[row, name] = remembered.concepts.loc[place, name]
+    return replace(read, concepts=concepts[list(remembered.concepts)])
+
+
+# --- Files ----------------------------------------------------------------------------
+
+
+def annotations_table(reviews: Reviews, found: Prompted) -> pd.DataFrame:
+    """Return a line for each text: values, how sure of them, and who says so."""
+    known = reviews.known()
+    table = known[[n for n in ("id", "text_hash", "text") if n in known]]
+    columns: dict[str, Any] = {str(name): table[name] for name in table}
+    for name, values in found.concepts.items():
+        own = column_of_concept(str(name), columns)
+        columns[own] = values
+        columns[f"confidence:{own}"] = found.confidence[name]
+        who = np.where(found.by_people[name], PERSON, PROMPTS)
+        columns[f"by:{own}"] = np.where(values.notna(), who, "")
+    return pd.DataFrame(columns)
+
+
+def next_table(reviews: Reviews, found: Prompted, limit: int) -> pd.DataFrame:
+    """Return the texts that people should annotate next, as lines to decide on.
+
+    Those come first of which the prompts are least sure, one concept of each text
+    before the next.
+    """
+    rows, columns = np.nonzero(~found.by_people.to_numpy())
+    confidence = found.confidence.to_numpy()[rows, columns]
+    order = np.argsort(confidence, kind="stable")
+    turn = pd.Series(rows[order]).groupby(rows[order]).cumcount().to_numpy()
+    order = order[np.argsort(turn, kind="stable")][:limit]
+    rows, columns = rows[order], columns[order]
+    names = np.array([str(name) for name in found.concepts], dtype=object)
+    known = reviews.known()
+    table = {
+        "decision": "",
+        "kind": "annotate",
+        "id": reviews.ids[rows],
+        "text_hash": known["text_hash"].to_numpy()[rows],
+        "path": names[columns],
+        "current": found.concepts.to_numpy(dtype=object)[rows, columns],
+        "proposed": "",
+        "guess": found.guesses.to_numpy(dtype=object)[rows, columns],
+        "confidence": confidence[order],
+        "why": "",
+    }
+    if "text" in known:
+        table["text"] = known["text"].to_numpy()[rows]
+    return pd.DataFrame(table)

@@ -1,0 +1,99 @@
+"""Annotations by prompts, for the commands that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._results.words import how_many, is_or_are
+from .console import Console
+
+if TYPE_CHECKING:
+    from .._audit.prompted import Correction, Prompted, PromptFile
+    from .._audit.rows import Reviews
+
+MIN_CONFIDENCE = 0.7  # by default
+
+
+def read_people(
+    console: Console,
+    reviews: Reviews,
+    file: PromptFile,
+    paths: Sequence[Path],
+    earlier: Sequence[Correction] = (),
+) -> tuple[Reviews, list[Correction]]:
+    """Return reviews with what people said, and all corrections, the last ones last.
+
+    Parameters
+    ----------
+    console : Console
+    reviews : Reviews
+    file : PromptFile
+    paths : sequence of Path
+        Files of decisions; of two about the same, the later counts.
+    earlier : sequence of Correction
+        Of earlier runs.
+    """
+    from .._audit.prompted import (
+        about_rows,
+        corrected,
+        read_corrections,
+        with_people,
+    )
+
+    reviews = with_people(reviews, file)
+    corrections = {(one.id, one.path): one for one in earlier}
+    for path in paths:
+        found, n_others = read_corrections(path, reviews, file)
+        console.note(f"{how_many(len(found), 'annotation')} of people in {path.name}")
+        if n_others:
+            console.warn(
+                f"{path}: {how_many(n_others, 'accepted line')} {is_or_are(n_others)} "
+                "about labels or rows, and not about annotations; they are left out. "
+                "skclif apply carries them out in the folder of an audit."
+            )
+        corrections |= {(one.id, one.path): one for one in found}
+    every = [*corrections.values()]
+    n_left = len(every) - len(about_rows(reviews, every))
+    if n_left:
+        console.warn(
+            f"{how_many(n_left, 'earlier correction')} {is_or_are(n_left)} about texts "
+            f"or concepts that are not in the files now, or that changed, and "
+            f"{is_or_are(n_left)} left out."
+        )
+    return with_people(corrected(reviews, every), file), every
+
+
+def confidence_of(options: dict[str, Any]) -> float:
+    """Return how sure prompts have to be of an annotation."""
+    asked = options["min_confidence"]
+    return MIN_CONFIDENCE if asked is None else float(asked)
+
+
+def annotate_reviews(
+    console: Console,
+    out: Path,
+    reviews: Reviews,
+    file: PromptFile,
+    corrections: Sequence[Correction],
+    options: dict[str, Any],
+) -> Prompted:
+    """Return what prompts and people say of texts, and keep vectors in a folder."""
+    from .._audit.prompted import annotate
+    from .._inputs.devices import resolve_device
+    from .._text.embedder import SentenceEmbedder
+
+    resolve_device(options["device"])
+    console.stage(
+        "annotating", f"Annotating {how_many(len(reviews), 'text')} by {file.name}"
+    )
+    embedder = SentenceEmbedder(
+        options["model"],
+        device=options["device"],
+        layers=None,
+        long_text="mean",
+        cache_dir=out,
+        verbose=int(console.shows_bars),
+    )
+    return annotate(reviews, file, embedder, confidence_of(options), corrections)

@@ -1,0 +1,378 @@
+"""Annotations by prompts: tables, corrections by people, and audits."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from skclif import ConceptAnnotator, SentenceEmbedder, read_prompts
+from skclif._audit.folder import AuditFolder
+
+from .. import folders
+from ..folders import done, lines, run, short_hash
+
+PROMPTS = """
+food:
+  Positive: [The food was tasty., Warm and tasty food.]
+  Negative: [The food was cold., Cold soup.]
+  unknown:
+service:
+  Positive: The waiter was great.
+  Negative: [The waiter was rude.]
+  unknown:
+"""
+CONFIDENCE = "0.45"  # of a small model with random weights
+N = 80
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Return a folder with texts, without annotations, and prompts."""
+    place = tmp_path_factory.mktemp("prompts")
+    table = folders.reviews(N)[["review_id", "review", "stars", "food"]]
+    table.to_csv(place / "annotated.csv", index=False)
+    table.drop(columns="food").to_csv(place / "reviews.csv", index=False)
+    (place / "concepts.yaml").write_text(PROMPTS, encoding="utf-8")
+    return place
+
+
+def options(place, model, out):
+    return [
+        *("--text", "review", "--id", "review_id", "--out", out, "--model", model),
+        *("--prompts", place / "concepts.yaml", "--min-confidence", CONFIDENCE),
+    ]
+
+
+@pytest.fixture(scope="module")
+def annotated(place, tiny_encoder):
+    out = place / "annotated"
+    result = done("annotate", place / "reviews.csv", *options(place, tiny_encoder, out))
+    return out, result
+
+
+def refused(*arguments):
+    return folders.refused(*arguments, "--quiet")
+
+
+def texts(place):
+    return pd.read_csv(place / "reviews.csv", dtype=str).set_index("review_id")[
+        "review"
+    ]
+
+
+def shares(place, model, concepts=None):
+    """Return the shares of an annotator in Python, on the same texts."""
+    annotator = ConceptAnnotator(
+        read_prompts(place / "concepts.yaml"),
+        embedder=SentenceEmbedder(model, layers=None, long_text="mean"),
+    )
+    return annotator.fit_transform(texts(place), concepts=concepts)
+
+
+def line_of(path, name, proposed, **more):
+    i = path[0]
+    line = {"decision": "accept", "kind": "annotate", "id": i, "path": name}
+    return line | {
+        "text_hash": short_hash(path[1]),
+        "current": "",
+        **more,
+        "proposed": proposed,
+    }
+
+
+# --- Tables ---------------------------------------------------------------------------
+
+
+def test_annotations_are_those_of_the_annotator(place, annotated, tiny_encoder):
+    out, result = annotated
+    table = lines(out, "annotations.csv").set_index("id")
+    expected = shares(place, tiny_encoder)
+    assert table.columns.tolist() == [
+        *("text_hash", "text", "food", "confidence:food", "by:food"),
+        *("service", "confidence:service", "by:service"),
+    ]
+    for name in ("food", "service"):
+        own = expected.filter(like=f"{name}=")
+        top, best = own.max(axis=1), own.idxmax(axis=1).str.partition("=")[2]
+        confidence = table[f"confidence:{name}"].astype(float)
+        pd.testing.assert_series_equal(
+            confidence, top, check_names=False, atol=1e-4, rtol=0
+        )
+        is_sure = confidence >= float(CONFIDENCE)
+        assert is_sure.any() and (name == "food" or not is_sure.all())
+        assert (table[name] == best.where(is_sure, "")).all()
+        assert set(table[f"by:{name}"][is_sure]) == {"prompts"}
+        said = (
+            f"{name}: {is_sure.sum()} by prompts, 0 by people, {(~is_sure).sum()} with"
+        )
+        assert said in result.stdout
+    assert table.loc["007-000", "text"].startswith("'=SUM")  # no formula
+
+
+def test_the_least_sure_are_asked_about_first(place, annotated):
+    out, _ = annotated
+    asked = lines(out, "next.csv")
+    table = lines(out, "annotations.csv").set_index("id")
+    assert len(asked) == 100
+    assert not asked["id"][:N].duplicated().any()  # every text, then the next concept
+    confidence = asked["confidence"].astype(float)
+    assert confidence[:N].is_monotonic_increasing
+    assert confidence[N:].is_monotonic_increasing
+    assert set(asked["decision"]) == set(asked["proposed"]) == {""}
+    first = asked.iloc[0]
+    assert table.loc[first["id"], f"confidence:{first['path']}"] == first["confidence"]
+    assert table.loc[first["id"], first["path"]] == first["current"]
+
+
+def test_corrections_stay_and_teach(place, annotated, tiny_encoder, tmp_path):
+    out = place / "corrected"
+    arguments = ["annotate", place / "reviews.csv", *options(place, tiny_encoder, out)]
+    asked = lines(annotated[0], "next.csv")
+    asked.loc[0, ["decision", "proposed"]] = ["accept", "Negative"]
+    asked.loc[1, ["decision", "proposed"]] = ["yes", "unannotated"]
+    asked.loc[2, "proposed"] = "Positive"  # not decided
+    other = {**asked.iloc[3], "kind": "relabel", "path": "label"}
+    other |= {"decision": "accept", "proposed": "3"}
+    asked = pd.concat([asked, pd.DataFrame([other])])
+    path = folders.write(tmp_path / "mine.csv", asked)
+    result = done(*arguments, "--corrections", path)
+    assert "2 annotations of people in mine.csv" in result.stderr
+    assert "1 accepted line is about labels or rows" in result.stderr
+    (first, name), (second, other_name) = asked[["id", "path"]].to_numpy()[:2]
+    tables = [lines(out, "annotations.csv").set_index("id")]
+    # The hash says of which text a correction is; without the option, it still counts.
+    done(*arguments)
+    tables.append(lines(out, "annotations.csv").set_index("id"))
+    for table in tables:
+        assert table.loc[first, [name, f"by:{name}"]].tolist() == ["Negative", "person"]
+        assert table.loc[first, f"confidence:{name}"] == ""
+        assert table.loc[second, [other_name, f"by:{other_name}"]].tolist() == ["", ""]
+    pd.testing.assert_frame_equal(*tables)
+    given = pd.DataFrame(None, index=texts(place).index, columns=["food", "service"])
+    given = given.astype(object)
+    given.loc[first, name] = "Negative"
+    expected = shares(place, tiny_encoder, given).filter(like=f"{name}=").max(axis=1)
+    confidence = pd.to_numeric(tables[0][f"confidence:{name}"]).drop([first, second])
+    pd.testing.assert_series_equal(
+        confidence, expected[confidence.index], check_names=False, atol=1e-4, rtol=0
+    )
+    assert (
+        not lines(out, "next.csv")["id"].eq(first).any()
+        or (lines(out, "next.csv").query("id == @first")["path"] != name).all()
+    )
+    # A file in which the text is another one, and the other row is not there.
+    table = pd.read_csv(place / "reviews.csv", dtype=str)
+    table = table[table["review_id"] != second]
+    table.loc[table["review_id"] == first, "review"] = "Another text."
+    changed = tmp_path / "changed.csv"
+    table.to_csv(changed, index=False)
+    result = done("annotate", changed, *options(place, tiny_encoder, out))
+    assert "2 earlier corrections are about texts or concepts that are not in" in (
+        result.stderr
+    )
+
+
+def test_annotations_of_people_in_the_file_stay(place, tiny_encoder, tmp_path):
+    out = tmp_path / "out"
+    arguments = options(place, tiny_encoder, out)
+    result = run(
+        "annotate",
+        place / "annotated.csv",
+        *arguments,
+        "--concept",
+        "food",
+        "--json",
+        "--no-text",
+        "--limit",
+        "3",
+    )
+    found = json.loads(result.stdout)
+    given = pd.read_csv(place / "annotated.csv", dtype=str, keep_default_na=False)
+    n_people = int((given["food"] != "").sum())
+    assert found["counts"]["food"]["people"] == n_people
+    table = lines(out, "annotations.csv")
+    is_own = (table["by:food"] == "person").to_numpy()
+    assert is_own.sum() == n_people
+    assert (table["food"] == given["food"])[is_own].all()
+    assert "text" not in table and len(lines(out, "next.csv")) == 3
+
+
+# --- What is refused ------------------------------------------------------------------
+
+
+def test_files_that_are_refused(place, tiny_encoder, tmp_path):
+    out = tmp_path / "out"
+    arguments = options(place, tiny_encoder, out)
+    file = place / "reviews.csv"
+    said = refused(
+        "annotate", place / "annotated.csv", *arguments, "--concept", "stars"
+    )
+    assert (
+        "--concept 'stars': concepts.yaml has no such concept, but food, serv" in said
+    )
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("food:\n  good: [x\n", encoding="utf-8")
+    assert "bad.yaml" in refused("annotate", file, *arguments, "--prompts", bad)
+    assert "no such" in refused("annotate", file, *arguments, "--prompts", "no such")
+    said = refused("annotate", file, *arguments, "--min-confidence", "1")
+    assert "No text is annotated with 'food'" in said and "--min-confidence 1" in said
+    record = out / "annotations.json"
+    record.write_text("{}")
+    assert "annotations.json is not the file that" in refused(
+        "annotate", file, *arguments
+    )
+    record.write_text('{"format_version": 9, "corrections": []}')
+    assert "format version 9" in refused("annotate", file, *arguments)
+
+
+def test_a_value_that_the_prompts_do_not_have(place, tiny_encoder, tmp_path):
+    table = pd.read_csv(place / "annotated.csv", dtype=str)
+    table.loc[3, "food"] = "superb"
+    table.to_csv(tmp_path / "odd.csv", index=False)
+    arguments = options(place, tiny_encoder, tmp_path / "out")
+    said = refused("annotate", tmp_path / "odd.csv", *arguments, "--concept", "food")
+    assert "annotated 'food' with 'superb' (id 007-003), and concepts.yaml has" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"id": "nobody"},
+            "row 1: there is no row 'nobody'. Give the file and the --id",
+        ),
+        (
+            {"proposed": ""},
+            "the column proposed is empty, in an accepted line for 'food'",
+        ),
+        ({"proposed": "superb"}, "the value 'superb' of 'food' is not known"),
+        ({"path": "noise"}, "'annotate' of 'noise'; it goes with 'food', 'service'"),
+        ({"text_hash": "0" * 16}, "is not the one that was decided on"),
+        ({"decision": "maybe"}, "the decision 'maybe' is not known"),
+    ],
+)
+def test_corrections_that_are_refused(
+    place, tiny_encoder, tmp_path, annotated, change, message
+):
+    first = texts(place).iloc[1:2]
+    line = line_of((first.index[0], first.iloc[0]), "food", "Positive") | change
+    path = folders.write(tmp_path / "d.csv", [line])
+    arguments = options(place, tiny_encoder, annotated[0])
+    before = folders.contents(annotated[0])
+    said = refused("annotate", place / "reviews.csv", *arguments, "--corrections", path)
+    assert message in said
+    assert folders.contents(annotated[0]) == before
+
+
+def test_two_corrections_of_one_value(place, tiny_encoder, tmp_path):
+    first = texts(place).iloc[1:2]
+    row = first.index[0], first.iloc[0]
+    both = [line_of(row, "food", value) for value in ("Positive", "Negative")]
+    path = folders.write(tmp_path / "d.csv", both)
+    arguments = options(place, tiny_encoder, tmp_path / "out")
+    said = refused("annotate", place / "reviews.csv", *arguments, "--corrections", path)
+    assert "two accepted lines give 'food' of '007-001' different values" in said
+
+
+@pytest.mark.parametrize(
+    "option", [("--min-confidence", "0.5"), ("--corrections", "d.csv")]
+)
+def test_options_without_prompts(place, tmp_path, option):
+    result = run("audit", place / "reviews.csv", "--out", tmp_path / "out", *option)
+    assert result.exit_code == 2
+    assert f"{option[0]} is about annotations by prompts, and there are none" in (
+        result.stderr
+    )
+
+
+# --- Audits ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def audited(place, tiny_encoder):
+    """Return the folder of an audit by prompts and people, and what it said."""
+    first = texts(place).iloc[1:4]
+    people = [line_of(row, "food", "Negative") for row in first.items()]
+    path = folders.write(place / "people.csv", people)
+    out = place / "audited"
+    result = done(
+        *("audit", place / "reviews.csv", "--label", "stars", "--max-mistakes", "1"),
+        *(*options(place, tiny_encoder, out), "--corrections", path),
+    )
+    return out, result
+
+
+def test_an_audit_says_that_a_machine_annotated(place, audited):
+    out, result = audited
+    record = folders.records(out)[0]
+    digests = {
+        name: folders.sha256((place / file).read_bytes()).hexdigest()
+        for name, file in [
+            *(("prompts_file", "concepts.yaml"), ("corrections_file_1", "people.csv")),
+            ("training_file", "reviews.csv"),
+        ]
+    }
+    assert record["source"] == digests
+    prompts = record["prompts"]
+    assert (prompts["file"], prompts["sha256"]) == (
+        *("concepts.yaml", digests["prompts_file"]),
+    )
+    assert prompts["confidence"] == float(CONFIDENCE)
+    rows = AuditFolder(out).rows(folders.records(out))
+    people = {"007-001", "007-002", "007-003"}
+    in_training = people & set(rows.train.ids)
+    counts = prompts["counts"]["food"]
+    assert counts["people"] == len(in_training)
+    known = rows.train.concepts["food"].notna()
+    assert counts["prompts"] == known.sum() - len(in_training)
+    # No held-out text is judged by the machine.
+    held_out = rows.held_out.concepts["food"].dropna()
+    assert len(held_out) == len(people - in_training)
+    assert rows.held_out.concepts["service"].isna().all()
+    said = "A machine made annotations of the training texts: from the prompts in con"
+    assert said in result.stderr
+    assert (
+        "Annotations by a machine: from the prompts in concepts.yaml" in result.stdout
+    )
+    page = (out / "audit.html").read_text(encoding="utf-8")
+    assert said in page
+    run_record = json.loads((out / "run.json").read_bytes())
+    assert run_record["prompts"] == prompts
+    assert any(one.startswith(said) for one in run_record["warnings"])
+    assert "by_people" not in run_record["prompts"]
+
+
+def test_audits_by_prompts_are_replayed_repaired_and_forgotten(
+    place, audited, tmp_path
+):
+    out = tmp_path / "copy"
+    folders.shutil.copytree(audited[0], out)
+    assert "Bit for bit" in done("replay", out, place / "reviews.csv").stdout
+    table = pd.read_csv(place / "reviews.csv", dtype=str)
+    rows = AuditFolder(out).rows(folders.records(out)).train
+    i = next(i for i in rows.ids if i not in ("007-001", "007-002", "007-003"))
+    changed = tmp_path / "changed.csv"
+    is_row = table["review_id"] == i
+    table.assign(
+        stars=table["stars"]
+        .mask(is_row, "1")
+        .mask(is_row & (table["stars"] == "1"), "2")
+    ).to_csv(changed, index=False)
+    result = run("replay", out, changed)
+    assert result.exit_code == 1
+    assert f"the label or an annotation of row {i!r} differs" in result.stdout
+    # People read a text, and the repaired report still says who annotated the others.
+    value = rows.concepts["food"][rows.positions()[i]]
+    other = "Negative" if value == "Positive" else "Positive"
+    text = texts(place)[i]
+    line = line_of((i, text), "food", other, current=value or "")
+    done("apply", out, folders.write(tmp_path / "d.csv", [line]), "--quiet")
+    assert "A machine made annotations" in (out / "audit.html").read_text("utf-8")
+    assert "Bit for bit" in done("replay", out, place / "reviews.csv").stdout
+    gone = next(i for i in ("007-001", "007-002", "007-003") if i in rows.ids)
+    (tmp_path / "ids.txt").write_text(gone)
+    done("forget", out, tmp_path / "ids.txt", "--quiet")
+    about = AuditFolder(out).rows(folders.records(out)).about["prompts"]
+    assert gone not in about["by_people"]["food"]
+    assert gone not in [one[0] for one in about["corrections"]]
+    assert "Bit for bit" in done("replay", out).stdout
