@@ -62,7 +62,7 @@ def pool_rows(
     pool : ndarray or SparseFeatures of shape (n_pool, n_features)
     """
     n = pool.shape[0]
-    rows = coded_rows(heads, pool, np.zeros(n, dtype=np.int64), {})
+    rows = coded_rows(heads, pool, np.zeros(n, dtype=np.int64), {}, training.shares)
     if solved.span is not None or not isinstance(solved.inverse, Factors):
         # Where no training row is, these rows teach the most: the span has to hold
         # them. Without weight, they move no optimum.
