@@ -10,6 +10,7 @@ suspects find them.
 
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, log_loss
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
@@ -178,6 +179,30 @@ def lines(found):
     return table
 
 
+def of_people(task):
+    """Return how well the label is told from what people said, in both forms."""
+    parts = [load(task, part) for part in ("train", "test")]
+    table = []
+    for form in FORMS:
+        (X, y), (X_test, y_test) = (
+            (inputs(majority, shares, form), rows.y) for rows, majority, shares in parts
+        )
+        model = LogisticRegression(max_iter=1000).fit(X, y)
+        loss = log_loss(y_test, model.predict_proba(X_test), labels=model.classes_)
+        table.append([form, model.score(X_test, y_test), loss])
+    return table
+
+
+def inputs(majority, shares, form):
+    """Return a column for each value: its share, or whether most people chose it."""
+    if form == "shares":
+        return shares.fillna(0).to_numpy()
+    pairs = [column.partition("=") for column in shares]
+    return np.column_stack(
+        [(majority[name] == value).astype(float) for name, _, value in pairs]
+    )
+
+
 def main(argv=None):
     parser = BenchmarkParser("soft", __doc__, **SMALL)
     parser.add_argument("--draws", type=int, default=10)
@@ -189,6 +214,14 @@ def main(argv=None):
         COLUMNS,
         lines(measure(options.task, options.sizes, options.draws)),
         NOTES,
+        options=options,
+    )
+    write_table(
+        "soft_gold",
+        "The label from what people said of the concepts",
+        ["annotations", "label accuracy", "label log-loss"],
+        of_people(options.task),
+        ["LogisticRegression on all training rows, four concepts, test part."],
         options=options,
     )
 
