@@ -261,6 +261,59 @@ def test_damage_is_that_of_retraining_with_noise(prob):
         assert found.spread == pytest.approx(variance * squares / 2, rel=1e-5)
 
 
+def _soft(shares):
+    """Return both concepts as shares, of which those of food are given."""
+    _, _, concepts = _rows()
+    service = (concepts[:N]["service"] == "good").astype(float)
+    columns = {"food=bad": 1 - shares, "food=good": shares}
+    columns |= {"service=bad": 1 - service, "service=good": service}
+    return pd.DataFrame(columns)
+
+
+def test_a_pool_beside_soft_annotations_is_as_beside_rows_with_every_value():
+    X, y, concepts = _rows()
+    shares = np.random.default_rng(1).uniform(0.1, 0.9, N)
+    soft = ConceptInfluenceExplainer(ConceptBottleneckClassifier(training="sequential"))
+    soft.fit(X[:N], y[:N], concepts=_soft(shares))
+    table = pd.concat([concepts[:N].assign(food=value) for value in ("good", "bad")])
+    expanded = ConceptInfluenceExplainer(
+        ConceptBottleneckClassifier(training="sequential")
+    )
+    weights = np.r_[shares, 1 - shares]
+    expanded.fit(np.vstack([X[:N]] * 2), np.tile(y[:N], 2), weights, concepts=table)
+    one, other = (
+        explainer.suggest_annotations(X[N:80], X[80:], y[80:], n=8).to_frame(paths=True)
+        for explainer in (soft, expanded)
+    )
+    pd.testing.assert_frame_equal(one, other, rtol=1e-4)
+
+
+def test_noise_replaces_a_soft_annotation_by_any_value():
+    X, y, _ = _rows()
+    shares, share = np.random.default_rng(1).uniform(0.1, 0.9, N), 0.2
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier(tol=1e-9))
+    explainer.fit(X[:N], y[:N], concepts=_soft(shares))
+    tables = [_soft(shares), _soft(np.ones(N)), _soft(np.zeros(N))]
+    weights = np.repeat([1 - share, share / 2, share / 2], N)
+    clf = ConceptBottleneckClassifier(tol=1e-9).fit(
+        np.vstack([X[:N]] * 3), np.tile(y[:N], 3), weights, concepts=pd.concat(tables)
+    )
+    before = log_loss(y[80:], explainer.predict_proba(X[80:]))
+    real = log_loss(y[80:], clf.predict_proba(X[80:])) - before
+    solved = explainer._solved_model()
+    found = damage_of_noise(
+        *(solved.bottleneck, solved.data, 0, share, as_tensor(X[80:])),
+        as_tensor(y[80:]),
+        penalty=solved.factors.penalty,
+        concept_penalties=solved.factors.concept_penalties,
+        limits=Limits(1e-9, 100),
+    )
+    assert found.mean == pytest.approx(real, rel=1e-5)
+    ranking = explainer.rank_concepts(X[80:], y[80:], share=share)
+    damage = ranking.set_index("concept")["damage"]
+    assert damage["food"] == pytest.approx(found.mean + found.spread)
+
+
 def test_a_ranking_adds_up():
     X, y, _ = _rows()
     found = _explainer(missing=True).rank_concepts(X[80:], y[80:])
