@@ -1562,14 +1562,14 @@ MUTANTS = [
     ),
     Mutant(
         "_annotation_tools",
-        "return ranked[0][0] if ranked and not is_tie else None",
-        "return ranked[0][0] if ranked else None",
+        "values[int(np.argmax(row))] if some and not tied else None",
+        "values[int(np.argmax(row))] if some else None",
         "a tie of annotators leaves no value",
     ),
     Mutant(
         "_annotation_tools",
-        "return [{**row, WEIGHT: 1 / len(found)} for row in found]",
-        "return [{**row, WEIGHT: 1.0} for row in found]",
+        "rows += [{**row, WEIGHT: 1 / len(found)} for _, row in found]",
+        "rows += [{**row, WEIGHT: 1.0} for _, row in found]",
         "the rows of one text weigh 1 together",
     ),
     Mutant(

@@ -855,35 +855,6 @@ def shares(good=None, **columns):
 
 
 CONCEPT_KINDS = {
-    "shares": {
-        "whole": (shares(), AS_GIVEN),
-        "whole numbers": (lambda: shares()().astype({"food=bad": int}), AS_GIVEN),
-        "of a value without any": (shares(**{"food=odd": 0.0}), AS_GIVEN),
-        "in halves": (
-            shares(np.where(FOOD == "good", 1, 0.5)),
-            Right(lambda made: made),
-        ),
-        "too many": (
-            shares(**{"food=odd": 0.5}),
-            Refused("shares in row 0 that add up to 1.5. Shares are numbers from 0 to"),
-        ),
-        "negative": (
-            shares(2 - (FOOD == "good")),
-            Refused("concept 'food' the share -1 of 'bad' in row"),
-        ),
-        "missing in part": (
-            shares(**{"food=odd": np.nan}),
-            Refused(r"shares in row 0, but none \(NaN\) in 'food=odd'"),
-        ),
-        "of one value": (
-            lambda: shares(np.full(N, 0.5))().drop(columns="food=bad"),
-            Refused("column 'food=good' with shares, and no other column of 'food'"),
-        ),
-        "beside values": (
-            shares(food=FOOD),
-            Refused("plain column 'food' and soft columns of the same concept"),
-        ),
-    },
     "wrong type": {
         "None": (
             lambda: None,
@@ -1035,6 +1006,36 @@ CONCEPT_KINDS = {
         ),
     },
     "column names": {
+        "shares, whole": (shares(), AS_GIVEN),
+        "shares, whole numbers": (
+            lambda: shares()().astype({"food=bad": int}),
+            AS_GIVEN,
+        ),
+        "shares, of a value without any": (shares(**{"food=odd": 0.0}), AS_GIVEN),
+        "shares, in halves": (
+            shares(np.where(FOOD == "good", 1, 0.5)),
+            Right(lambda made: made),
+        ),
+        "shares, too many": (
+            shares(**{"food=odd": 0.5}),
+            Refused("shares in row 0 that add up to 1.5. Shares are numbers from 0 to"),
+        ),
+        "shares, negative": (
+            shares(2 - (FOOD == "good")),
+            Refused("concept 'food' the share -1 of 'bad' in row"),
+        ),
+        "shares, missing in part": (
+            shares(**{"food=odd": np.nan}),
+            Refused(r"shares in row 0, but none \(NaN\) in 'food=odd'"),
+        ),
+        "shares, of one value": (
+            lambda: shares(np.full(N, 0.5))().drop(columns="food=bad"),
+            Refused("column 'food=good' with shares, and no other column of 'food'"),
+        ),
+        "shares, beside values": (
+            shares(food=FOOD),
+            Refused("plain column 'food' and soft columns of the same concept"),
+        ),
         "integer": (renamed(3), Refused("must be named by strings, got 3. Rename")),
         "None": (renamed(None), Refused("must be named by strings, got (None|nan)")),
         "tuple": (renamed(("a",)), Refused(r"named by strings, got \('a',\)")),

@@ -89,8 +89,6 @@ def annotate_command(
     Example:
       skclif annotate reviews.csv --text review --id review_id \\
           --prompts concepts.yaml --out annotated
-      skclif annotate reviews.csv --text review --id review_id \\
-          --prompts concepts.yaml --out annotated --corrections annotated/next.csv
     """  # noqa: D301 - click reads backslash-b, so this cannot be raw
     console = Console(quiet, as_json)
     with console.showing_warnings():

@@ -17,7 +17,13 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from skclif import ConceptBottleneckClassifier, SentenceEmbedder, load_model, save_model
+from skclif import (
+    ConceptBottleneckClassifier,
+    SentenceEmbedder,
+    load_model,
+    save_model,
+    write_prompts,
+)
 from skclif._models.files import read_model
 from skclif.cli import main
 
@@ -1205,7 +1211,7 @@ def test_every_command_is_quiet_if_asked(out, truth, tmp_path):
 
 
 EXAMPLES = ("", "demo", "audit", "baseline", "tasks", "apply", "forget", "replay")
-EXAMPLES += ("predict",)
+EXAMPLES += ("predict", "annotate")
 
 
 def _examples():
@@ -1233,11 +1239,12 @@ def test_the_examples_of_the_help_run(tiny_encoder, tmp_path, monkeypatch):
     monkeypatch.setattr("skclif.cli.demo._N_GENERATED", 240)
     folders.reviews().to_csv("reviews.csv", index=False)
     folders.reviews(40, seed=1).to_csv("new.csv", index=False)
+    write_prompts("concepts.yaml", {"food": {"good": "Tasty food.", "bad": "Cold."}})
     ran = []
     for command, example in _examples():
         program, *arguments = shlex.split(example)
         assert program == "skclif"
-        if command in ("demo", "audit", "baseline", "predict"):
+        if command in ("demo", "audit", "baseline", "predict", "annotate"):
             arguments += ["--model", tiny_encoder]
         if command == "demo":
             arguments += ["--max-mistakes", "0", "--method", "first_order"]

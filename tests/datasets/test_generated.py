@@ -41,6 +41,7 @@ def test_import_is_cheap():
 
 def test_public_names():
     assert datasets.__all__ == [
+        "aggregate_annotations",
         "fetch_cebab",
         "fetch_patient_feedback",
         "load_reviews",
