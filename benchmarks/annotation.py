@@ -37,6 +37,8 @@ TASKS = {
 }
 SIZES = [0, 10, 30, 100, 300, 1000]
 SCORES = ["accuracy", "macro-F1", "log-loss", "AUROC of mention", "AUROC of value"]
+KEPT = ["annotated", "right of these"]
+THRESHOLD = ConceptAnnotator({}).threshold
 OURS, HEAD = "annotator", "supervised head alone"
 # A first try with MiniLM, one or two prompts a value and the best sentence.
 FIRST_TRY = {
@@ -125,14 +127,17 @@ def scores(truth, shares, prompts):
         right = own[np.arange(len(rows)), codes]
         silent = [k for k, value in enumerate(values) if not prompted[value]]
         judged = [k for k, value in enumerate(values) if prompted[value]]
+        is_right, is_sure = own.argmax(axis=1) == codes, own.max(axis=1) >= THRESHOLD
         lines[name] = [
-            (own.argmax(axis=1) == codes).mean(),
+            is_right.mean(),
             f1_score(codes, own.argmax(axis=1), average="macro"),
             -np.log(np.maximum(right, _LEAST)).mean(),
             auroc(~np.isin(codes, silent), 1 - own[:, silent].sum(axis=1)),
             auroc_of_values(codes, own, judged),
+            is_sure.mean(),
+            is_right[is_sure].mean() if is_sure.any() else np.nan,
         ]
-    return pd.DataFrame.from_dict(lines, orient="index", columns=SCORES)
+    return pd.DataFrame.from_dict(lines, orient="index", columns=[*SCORES, *KEPT])
 
 
 def auroc(is_true, ranked):
@@ -183,6 +188,13 @@ def curves(found):
     means = found.groupby(["task", "method", "size"], sort=False)[SCORES].mean()
     lines = [[*key, *row] for key, row in zip(means.index, _rows(means), strict=True)]
     return sorted(lines, key=lambda one: ([*TASKS, "generated"].index(one[0]), one[1]))
+
+
+def kept(found):
+    """Return how many values are sure enough to be annotations, and right."""
+    ours = found[found["method"] == OURS]
+    means = ours.groupby(["task", "size"], sort=False)[KEPT].mean()
+    return [[*key, *row] for key, row in zip(means.index, _rows(means), strict=True)]
 
 
 def differences(found):
@@ -268,6 +280,17 @@ def main(argv=None):
         [
             f"Annotator minus head, paired over {drawn}: mean and half width of the "
             "95 % interval. Of the log-loss, negative is better."
+        ],
+        options=options,
+    )
+    write_table(
+        "annotation_kept",
+        f"Values with a share of at least {THRESHOLD}, which become annotations",
+        ["task", "annotations", *KEPT],
+        kept(found),
+        [
+            "Share of the texts that are annotated so, and how many of these people "
+            f"say the same of; means over the concepts of a task and {drawn}."
         ],
         options=options,
     )

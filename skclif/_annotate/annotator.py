@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.utils import Tags, check_array
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from .._inputs.checks import (
@@ -25,6 +25,7 @@ from .._inputs.checks import (
 from .._inputs.documentation import DocumentedMixin
 from .._inputs.sklearn import HasMethods, Interval, StrOptions, _fit_context
 from .._text.embedder import SentenceEmbedder, as_texts
+from .._text.texts import TakesTextsMixin
 from .given import read_given
 from .heads import fit_head
 from .labels import agree_with_labels
@@ -45,7 +46,9 @@ BIAS, SCORE, FOCUS, TEXT = 1.0, 0.5, 2.0, 1.0
 _USUAL_SPREAD, _FEW = 0.13, 10
 
 
-class ConceptAnnotator(DocumentedMixin, TransformerMixin, BaseEstimator):
+class ConceptAnnotator(
+    TakesTextsMixin, DocumentedMixin, TransformerMixin, BaseEstimator
+):
     """Annotate texts by prompts, and learn from the annotations there are.
 
     A prompt is what a text would say if a concept had a value: "The food was
@@ -100,8 +103,7 @@ class ConceptAnnotator(DocumentedMixin, TransformerMixin, BaseEstimator):
     half the similarity to the nearest other concept. How near the nearest part is,
     standardised over the texts of `fit`, gives the log-odds that the concept is
     mentioned. Among values with prompts, those parts decide that are nearest to the
-    concept. Nothing says how common a value is, so shares are near one half on average;
-    ten annotations correct that.
+    concept. Nothing says how common a value is; annotations do.
 
     *With annotations.* A softmax head is fitted to the annotated texts of each concept.
     It begins at the log-odds of the prompts, and its features are these scores and the
@@ -443,13 +445,6 @@ class ConceptAnnotator(DocumentedMixin, TransformerMixin, BaseEstimator):
             is_sure = own.max(axis=1) >= self.threshold
             columns[name] = np.where(is_sure, values[own.argmax(axis=1)], np.nan)
         return pd.DataFrame(columns, index=index, dtype=object)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        return tags
 
 
 def _spread(variances: list[Any], n_texts: int) -> float:

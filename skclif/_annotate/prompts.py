@@ -87,11 +87,16 @@ def read_prompts(path: str | os.PathLike[str]) -> Prompts:
     >>> list(concepts["food"])
     ['good', 'bad', 'not mentioned']
     """
-    path = Path(path).expanduser()
-    text = _content(path)
-    entries = _Tree(path).entries(_compose(path, text))
+    return read_with_content(Path(path))[0]
+
+
+def read_with_content(path: Path) -> tuple[Prompts, bytes]:
+    """Return what `read_prompts` returns, and the bytes that it was read from."""
+    path = path.expanduser()
+    content = _content(path)
+    entries = _Tree(path).entries(_compose(path, _decoded(path, content)))
     try:
-        return _checked(entries, str(path))
+        return _checked(entries, str(path)), content
     except (TypeError, ValueError) as error:
         raise DataFileError(str(error)) from error
 
@@ -305,7 +310,7 @@ def _check_names(entries: Sequence[_Entry], what: str) -> None:
 # --- Files ----------------------------------------------------------------------------
 
 
-def _content(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
         with open(path, "rb") as stream:
             content = stream.read(MOST_BYTES + 1)
@@ -318,6 +323,10 @@ def _content(path: Path) -> str:
             f"The file of prompts {str(path)!r} is larger than {MOST_BYTES // 10**6} "
             "MB. It seems to be another file: prompts are a few short sentences."
         )
+    return content
+
+
+def _decoded(path: Path, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .._annotate.annotator import ConceptAnnotator
-from .._annotate.prompts import Prompts, read_prompts
+from .._annotate.prompts import Prompts, read_with_content
 from .._inputs.annotations import format_value
 from .._results.words import column_of_concept, how_many
 from ..exceptions import DataFileError
@@ -45,8 +45,8 @@ class PromptFile:
     @classmethod
     def read(cls, path: Path) -> PromptFile:
         """Read a file; errors name the line."""
-        concepts = read_prompts(path)
-        return cls(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), concepts)
+        concepts, content = read_with_content(path)
+        return cls(path.name, hashlib.sha256(content).hexdigest(), concepts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,6 +35,7 @@ from .multilingual import check_computation, is_multilingual
 from .precision import PRECISIONS, resolve_precision
 from .readout import POOLINGS, VERSION, unit_length
 from .store import EmbeddingStore, text_keys
+from .texts import TakesTextsMixin
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 from .words import TextWords
 
@@ -42,7 +43,11 @@ __all__ = ["SentenceEmbedder"]
 
 
 class SentenceEmbedder(
-    DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    TakesTextsMixin,
+    DocumentedMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Embed texts with a pretrained sentence-transformers model.
 
@@ -543,9 +548,6 @@ class SentenceEmbedder(
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
         tags.requires_fit = False
         return tags
 

@@ -36,6 +36,7 @@ from .._results.words import how_many
 from .embedder import as_texts, warn_truncated
 from .encoder import Encoder
 from .precision import PRECISIONS, resolve_precision
+from .texts import TakesTextsMixin
 from .tuned import TunedEmbedder, write_model
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 
@@ -54,7 +55,11 @@ _LARGEST = 1e30
 
 
 class ConceptEncoder(
-    DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    TakesTextsMixin,
+    DocumentedMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Fine-tune a sentence-transformers model on concepts and label, and embed texts.
 
@@ -516,9 +521,6 @@ class ConceptEncoder(
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
         tags.target_tags.required = True
         return tags
 
