@@ -614,7 +614,9 @@ def test_interrupted_at_random_moments(cases, command, pytestconfig):
         case.finish(folder)
 
 
-@pytest.mark.parametrize("command", ["apply", "forget"])
+@pytest.mark.parametrize(
+    "command", ["apply", pytest.param("forget", marks=pytest.mark.full)]
+)
 def test_interrupted_after_every_step_of_a_commit(cases, command):
     case = cases(command)
     n_files = {"apply": 1, "forget": 2}[command]  # which are put in place at its end

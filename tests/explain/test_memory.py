@@ -39,7 +39,7 @@ print(status("VmHWM") - before)
     # for some removals at once, in arrays of up to 2**22 numbers: 32 each.
     [
         ("first_order", 50),
-        ("leverage", 50),
+        pytest.param("leverage", 50, marks=pytest.mark.full),
         pytest.param("auto", 150, marks=pytest.mark.full),
     ],
 )
@@ -82,6 +82,7 @@ with sklearn.config_context(working_memory=50):
 """
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc")
 def test_without_factors_targets_are_as_many_as_fit():

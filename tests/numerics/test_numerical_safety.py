@@ -695,6 +695,7 @@ np.savez(sys.argv[1], *answers)
 """
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_threads_do_not_matter(tmp_path):
     runs = []
