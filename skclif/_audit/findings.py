@@ -107,6 +107,9 @@ class Audit:
     marks : Marks or None
         Which words speak for what the page lists; None if the vectors of the texts are
         no sums over words, or texts were not to be kept.
+    machine : DataFrame or None
+        Annotations that prompts made or were not sure of, and no person read, as lines
+        to decide on: those first that are expected to help most. None without prompts.
     """
 
     classes: tuple[Any, ...]
@@ -129,6 +132,7 @@ class Audit:
     nothing_learned: tuple[str, ...]
     warnings: tuple[str, ...]
     marks: Marks | None = None
+    machine: pd.DataFrame | None = None
 
 
 def audit(

@@ -283,16 +283,21 @@ class AuditFolder:
             write_together(self.path, {name: text.encode()})
 
     def write_report(
-        self, tables: dict[str, pd.DataFrame], page: str, run: dict[str, Any]
+        self, tables: dict[str, pd.DataFrame | None], page: str, run: dict[str, Any]
     ) -> None:
-        """Write the report, ``run.json`` with the digests of all else last."""
-        contents = {name: table_csv(table) for name, table in tables.items()}
+        """Write the report, ``run.json`` with the digests of all else last.
+
+        A table that is None is not part of it, and an earlier one is removed.
+        """
+        contents = {n: table_csv(one) for n, one in tables.items() if one is not None}
         contents[PAGE] = page.encode()
         digests = {name: sha256(content) for name, content in contents.items()}
         text = json.dumps(
             {**run, "outputs": digests}, indent=2, ensure_ascii=False, allow_nan=False
         )
         write_together(self.path, {**contents, RUN: f"{text}\n".encode()})
+        for name in tables.keys() - contents.keys():
+            (self.path / name).unlink(missing_ok=True)
 
     def _whole(self, name: str, records: list[dict[str, Any]]) -> Path:
         """Return the path of a file, after checking that it is the recorded one."""

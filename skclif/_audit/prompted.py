@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +15,24 @@ import pandas as pd
 from .._annotate.annotator import ConceptAnnotator
 from .._annotate.prompts import Prompts, read_with_content
 from .._inputs.annotations import format_value
-from .._results.words import column_of_concept, how_many
+from .._results.words import column_of_concept, how_many, is_or_are
 from ..exceptions import DataFileError
-from .decision_lines import ACCEPT, decision_of, read_lines, rows_explained
+from .decision_lines import (
+    ACCEPT,
+    SKIP,
+    Line,
+    decision_of,
+    read_lines,
+    rows_explained,
+)
 from .decision_rows import Rows
-from .decision_values import known_words, value_of
+from .decision_values import known_words, removal_word, value_of, value_word
 from .revisions import Revision
-from .rows import Reviews, short_hash, some_ids
+from .rows import FEWEST_ROWS, Reviews, short_hash, some_ids
 
 PERSON, PROMPTS = "person", "prompts"
 _NAMED = 8
+_DIGITS = 6  # of how sure prompts are, in audits
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +83,26 @@ class Prompted:
         known = self.concepts.notna()
         return {
             str(name): {
-                "people": int(self.by_people[name].sum()),
+                "people": int((known[name] & self.by_people[name]).sum()),
                 "prompts": int((known[name] & ~self.by_people[name]).sum()),
                 "nobody": int((~known[name]).sum()),
             }
             for name in self.concepts
+        }
+
+    def values(self, prompts: Prompts) -> dict[str, dict[str, int]]:
+        """Return how many texts have each value that prompts know, by concept."""
+        return {
+            name: {value: int((self.concepts[name] == value).sum()) for value in own}
+            for name, own in prompts.items()
+        }
+
+    def unsure(self) -> dict[str, float]:
+        """Return concepts that no text is annotated with, and the most sure guess."""
+        return {
+            str(name): float(self.confidence[name].max())
+            for name, column in self.concepts.items()
+            if column.isna().all()
         }
 
 
@@ -121,15 +145,37 @@ def with_people(reviews: Reviews, file: PromptFile) -> Reviews:
         words = words.where(words.notna(), None)
         wrong = (words.notna() & ~words.isin([*values])).to_numpy()
         if wrong.any():
-            raise DataFileError(
-                f"Somebody annotated {name!r} with {words[wrong].iloc[0]!r} "
-                f"({some_ids(reviews, wrong)}), and {file.name} has the values "
-                f"{', '.join(map(repr, values))}. Add the value to --prompts, without "
-                "prompts if need be, or correct the annotation."
-            )
+            raise _unknown_values(reviews, file, name, words[wrong], wrong)
         columns[name] = words
     others = {str(n): column for n, column in given.items() if n not in columns}
     return replace(reviews, concepts=pd.DataFrame({**columns, **others}))
+
+
+def _unknown_values(
+    reviews: Reviews, file: PromptFile, name: str, said: pd.Series, wrong: np.ndarray
+) -> DataFileError:
+    """Return the error about values of people that a file of prompts does not have."""
+    values, counts = file.concepts[name], said.value_counts()
+    listed = [f"{value!r} ({n:,} ×)" for value, n in counts.head(_NAMED).items()]
+    more = f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else ""
+    alike = {value.strip().casefold(): value for value in values}
+    first = str(counts.index[0])
+    meant = alike.get(first.strip().casefold())
+    if meant is not None:
+        advice = f"Write {meant!r} for {first!r} in one of the two files."
+    else:
+        prompts = "with prompts"
+        if all(values.values()):  # one value may be what no prompt matches
+            prompts = "with prompts, or without"
+        advice = (
+            f"Add it to --prompts, {prompts}, or correct the annotation; if it means "
+            f"that there is none, say --missing {shlex.quote(first)}."
+        )
+    return DataFileError(
+        f"Somebody annotated {name!r} with {', '.join(listed)}{more} "
+        f"({some_ids(reviews, wrong)}), and {file.name} has the values "
+        f"{', '.join(map(repr, values))}. {advice}"
+    )
 
 
 def annotate(
@@ -172,19 +218,55 @@ def annotate(
     is_sure = ~by_people & (probability >= confidence)
     kept = people.astype(object).where(~is_sure, found)
     kept = kept.where(kept.notna(), None)
-    _refuse_unsure(kept, file, confidence)
     return Prompted(kept, found, probability.mask(by_people), by_people)
 
 
-def _refuse_unsure(concepts: pd.DataFrame, file: PromptFile, confidence: float) -> None:
-    unsure = [name for name, column in concepts.items() if column.isna().all()]
-    if unsure:
-        raise DataFileError(
-            f"No text is annotated with {unsure[0]!r}: nobody annotated one, and its "
-            f"prompts in {file.name} are not sure of any (--min-confidence "
-            f"{confidence:g}). Lower it, write clearer prompts, or leave the concept "
-            "out of the file."
-        )
+def words_on_unsure(found: Prompted, file: PromptFile, confidence: float) -> str | None:
+    """Return which concepts no text is annotated with, and what to do; else None."""
+    unsure = found.unsure()
+    if not unsure:
+        return None
+    named = [
+        f"{name!r}" + ("" if np.isnan(most) else f" (the surest text has {most:.2f})")
+        for name, most in unsure.items()
+    ]
+    return (
+        f"No text is annotated with {', '.join(named)}: nobody annotated one, and the "
+        f"prompts in {file.name} are not sure of any (--min-confidence "
+        f"{confidence:g}). Lower it, write clearer prompts, annotate some texts, or "
+        "leave the concept out of the file."
+    )
+
+
+def words_on_values(found: Prompted, file: PromptFile) -> str | None:
+    """Return which values no text has, of concepts that are annotated; else None."""
+    unsure, counts = found.unsure(), found.values(file.concepts)
+    gone = [
+        f"{value!r} of {name!r}"
+        for name, own in counts.items()
+        for value, n in own.items()
+        if not n and name not in unsure
+    ]
+    if not gone:
+        return None
+    more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
+    return (
+        f"No text has the value {', '.join(gone[:_NAMED])}{more}, so that no model can "
+        "learn it. Write clearer prompts, lower --min-confidence, annotate some texts, "
+        "or leave the value out of the file."
+    )
+
+
+def words_on_few(reviews: Reviews) -> str | None:
+    """Return that too few different texts are compared; None if there are enough."""
+    n = len(set(reviews.digests))
+    if n >= FEWEST_ROWS:
+        return None
+    return (
+        f"There {is_or_are(n)} only {how_many(n, 'different text')}. What a text says "
+        "is compared with what is usual among all of them: with fewer than "
+        f"{FEWEST_ROWS}, annotations by prompts are rough. Give more texts."
+    )
 
 
 # --- What people correct --------------------------------------------------------------
@@ -201,11 +283,12 @@ class _Values:
 def read_corrections(
     path: Path, reviews: Reviews, file: PromptFile, encoding: str = "utf-8"
 ) -> tuple[list[Correction], int]:
-    """Return the accepted annotations in a file of decisions.
+    """Return what people say of annotations in a file of decisions.
 
     Lines may come from `skclif annotate`, from the lists of an audit, from its page, or
-    from finished tasks. What the machine said is not compared with the line: a person
-    read the text.
+    from finished tasks. Of an accepted line the proposed value is true, and of a
+    rejected one the current value, or none. What the machine said is not compared with
+    the line: a person read the text.
 
     Returns
     -------
@@ -222,36 +305,57 @@ def read_corrections(
     values = [np.array([*own], dtype=object) for own in file.concepts.values()]
     revision: Any = Revision(_Values([*file.concepts], values), reviews)  # type: ignore[arg-type]
     rows = Rows(revision, {})
-    found: dict[tuple[str, str], Correction] = {}
     n_others = 0
+    accepted: dict[tuple[str, str], Correction] = {}
+    rejected: dict[tuple[str, str], Correction] = {}
     with rows_explained():
         for line in read_lines(path, encoding):
-            if decision_of(line) not in ACCEPT:
+            decision = decision_of(line)
+            if decision in SKIP:
                 continue
+            is_accepted = decision in ACCEPT
             if line["kind"] != "annotate":
-                n_others += 1
+                n_others += is_accepted
                 continue
-            line = rows.named(line)
-            if line["id"] not in rows.positions:
+            if not is_accepted:
+                if line["path"] not in file.concepts:
+                    continue  # of an audit with other concepts, too
+                line = {**line, "proposed": _kept(line, revision)}
+            new = _correction(line, rows)
+            found = accepted if is_accepted else rejected
+            if found.setdefault((new.id, new.path), new).value != new.value:
+                kind = "accepted" if is_accepted else "rejected"
                 raise DataFileError(
-                    f"{line['where']}: there is no row {line['id']!r}. Give the file "
-                    "and the --id that this list was made with."
+                    f"{line['where']}: two {kind} lines give {new.path!r} of "
+                    f"{new.id!r} different values. Decide one of the two."
                 )
-            digest, kind, name, _ = rows.target(line)
-            if not line["proposed"]:
-                raise DataFileError(
-                    f"{line['where']}: the column proposed is empty, in an accepted "
-                    f"line for {name!r}. Write what is true into it "
-                    f"({known_words(kind, name, revision)})."
-                )
-            value = value_of(line, kind, name, revision)
-            new = Correction(line["id"], short_hash(digest), name, value)
-            if found.setdefault((new.id, name), new).value != value:
-                raise DataFileError(
-                    f"{line['where']}: two accepted lines give {name!r} of {new.id!r} "
-                    "different values. Accept one."
-                )
-    return list(found.values()), n_others
+    return list((rejected | accepted).values()), n_others
+
+
+def _kept(line: Line, revision: Revision) -> str:
+    """Return how a line would propose the value that a rejected line keeps."""
+    if not line["current"]:
+        return removal_word(line["path"], revision)
+    return value_word(line["current"], line["path"], revision)
+
+
+def _correction(line: Line, rows: Rows) -> Correction:
+    """Return what a line says of an annotation."""
+    line = rows.named(line)
+    if line["id"] not in rows.positions:
+        raise DataFileError(
+            f"{line['where']}: there is no row {line['id']!r}. Give the file and the "
+            "--id that this list was made with."
+        )
+    digest, kind, name, _ = rows.target(line)
+    if not line["proposed"]:
+        raise DataFileError(
+            f"{line['where']}: the column proposed is empty, in an accepted line for "
+            f"{name!r}. Write what is true into it "
+            f"({known_words(kind, name, rows.revision)})."
+        )
+    value = value_of(line, kind, name, rows.revision)
+    return Correction(line["id"], short_hash(digest), name, value)
 
 
 def corrected(reviews: Reviews, corrections: Sequence[Correction]) -> Reviews:
@@ -299,8 +403,53 @@ def described(
             str(name): [str(i) for i in reviews.ids[is_own.to_numpy()]]
             for name, is_own in found.by_people.items()
         },
+        "guesses": _guesses(reviews, found),
         "corrections": [one.plain() for one in corrections],
     }
+
+
+def _guesses(reviews: Reviews, found: Prompted) -> dict[str, dict[str, list[Any]]]:
+    """Return what prompts say where no person did, and how sure they are, by id."""
+    return {
+        str(name): {
+            i: [guess, round(float(sure), _DIGITS)]
+            for i, guess, sure, is_own in zip(
+                *(reviews.ids, found.guesses[name], found.confidence[name]),
+                found.by_people[name],
+                strict=True,
+            )
+            if not is_own
+        }
+        for name in found.concepts
+    }
+
+
+def remembered(prompts: Mapping[str, Any], rows: Reviews) -> Prompted | None:
+    """Return annotations of an audit and who made them; None if it is an older one.
+
+    Parameters
+    ----------
+    prompts : dict
+        What the audit keeps of them.
+    rows : Reviews
+        The rows to train on, as they are now.
+    """
+    if "guesses" not in prompts:
+        return None
+    names, guesses = list(prompts["guesses"]), prompts["guesses"]
+    said = {name: [guesses[name].get(i) for i in rows.ids] for name in names}
+    return Prompted(
+        rows.concepts[names],
+        _table({n: [None if x is None else x[0] for x in said[n]] for n in names}),
+        pd.DataFrame(
+            {n: [np.nan if x is None else x[1] for x in said[n]] for n in names}
+        ),
+        pd.DataFrame({n: [x is None for x in said[n]] for n in names}),
+    )
+
+
+def _table(columns: dict[str, list[Any]]) -> pd.DataFrame:
+    return pd.DataFrame(columns, dtype=object)
 
 
 def without(prompts: Mapping[str, Any], ids: Sequence[str]) -> dict[str, Any]:
@@ -311,7 +460,13 @@ def without(prompts: Mapping[str, Any], ids: Sequence[str]) -> dict[str, Any]:
         for name, own in prompts["by_people"].items()
     }
     corrections = [one for one in prompts["corrections"] if one[0] not in gone]
-    return {**prompts, "by_people": by_people, "corrections": corrections}
+    left = {**prompts, "by_people": by_people, "corrections": corrections}
+    if "guesses" in prompts:  # which older audits lack
+        left["guesses"] = {
+            name: {i: said for i, said in own.items() if i not in gone}
+            for name, own in prompts["guesses"].items()
+        }
+    return left
 
 
 def recorded(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -375,11 +530,18 @@ def as_remembered(
 # --- Files ----------------------------------------------------------------------------
 
 
-def annotations_table(reviews: Reviews, found: Prompted) -> pd.DataFrame:
-    """Return a line for each text: values, how sure of them, and who says so."""
+def annotations_table(
+    reviews: Reviews, found: Prompted, parts: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Return a line for each text: values, how sure of them, and who says so.
+
+    `parts` says of each text whether it is held out, if that is known.
+    """
     known = reviews.known()
     table = known[[n for n in ("id", "text_hash", "text") if n in known]]
     columns: dict[str, Any] = {str(name): table[name] for name in table}
+    if parts is not None:
+        columns["part"] = parts
     for name, values in found.concepts.items():
         own = column_of_concept(str(name), columns)
         columns[own] = values
@@ -387,34 +549,3 @@ def annotations_table(reviews: Reviews, found: Prompted) -> pd.DataFrame:
         who = np.where(found.by_people[name], PERSON, PROMPTS)
         columns[f"by:{own}"] = np.where(values.notna(), who, "")
     return pd.DataFrame(columns)
-
-
-def next_table(reviews: Reviews, found: Prompted, limit: int) -> pd.DataFrame:
-    """Return the texts that people should annotate next, as lines to decide on.
-
-    Those come first of which the prompts are least sure, one concept of each text
-    before the next.
-    """
-    rows, columns = np.nonzero(~found.by_people.to_numpy())
-    confidence = found.confidence.to_numpy()[rows, columns]
-    order = np.argsort(confidence, kind="stable")
-    turn = pd.Series(rows[order]).groupby(rows[order]).cumcount().to_numpy()
-    order = order[np.argsort(turn, kind="stable")][:limit]
-    rows, columns = rows[order], columns[order]
-    names = np.array([str(name) for name in found.concepts], dtype=object)
-    known = reviews.known()
-    table = {
-        "decision": "",
-        "kind": "annotate",
-        "id": reviews.ids[rows],
-        "text_hash": known["text_hash"].to_numpy()[rows],
-        "path": names[columns],
-        "current": found.concepts.to_numpy(dtype=object)[rows, columns],
-        "proposed": "",
-        "guess": found.guesses.to_numpy(dtype=object)[rows, columns],
-        "confidence": confidence[order],
-        "why": "",
-    }
-    if "text" in known:
-        table["text"] = known["text"].to_numpy()[rows]
-    return pd.DataFrame(table)

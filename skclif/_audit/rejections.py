@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,16 @@ def standing(records: list[dict[str, Any]]) -> set[Key]:
             keys = found.setdefault(_place(rejected), set())
             keys.add(Rejection(**rejected).key)
     return set().union(*found.values())
+
+
+def decided_annotations(records: Iterable[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Return ids and concepts of the annotations that people decided on."""
+    return {
+        (one["id"], one["path"])
+        for record in records
+        for one in (*record.get("changes", []), *record.get("rejected", []))
+        if one["kind"] == "annotate"
+    }
 
 
 def without_rejected(

@@ -22,7 +22,13 @@ _N_DRAWS = 50
 def hold_out(
     reviews: Reviews, test_size: float, random_state: Any
 ) -> tuple[Reviews, Reviews]:
-    """Split into rows to train on and rows to evaluate on.
+    """Split into rows to train on and rows to evaluate on, as `is_held_out` says."""
+    held = is_held_out(reviews, test_size, random_state)
+    return reviews.take(~held), reviews.take(held)
+
+
+def is_held_out(reviews: Reviews, test_size: float, random_state: Any) -> np.ndarray:
+    """Return which rows are to evaluate on.
 
     The latest rows are held out if `reviews` has times. Otherwise the split is random:
     equal texts are kept together, and groups if `reviews` has such groups; at least one
@@ -53,7 +59,7 @@ def hold_out(
             "to evaluate on. Give more rows for each label, a larger --test-size, or "
             "a --test file."
         )
-    return reviews.take(~held), reviews.take(held)
+    return held
 
 
 def held_out_from(held_out: Reviews) -> str | None:

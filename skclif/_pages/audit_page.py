@@ -125,6 +125,7 @@ def _context(
             ],
             "asked": [x for x, is_one in zip(lines, asked, strict=True) if is_one],
         },
+        "machine": _machine(audit, data),
         "n_rejected": audit.counts.get("rejected_lines", 0),
         "repair": _repair(audit, run.get("repair")),
         "decisions": decided(records),
@@ -137,6 +138,17 @@ def _share_annotated(audit: Audit) -> float:
     """Return the share of the concepts of held-out rows that are annotated."""
     columns = [f"annotated:{name}" for name in audit.concepts]
     return float(audit.predictions[columns].notna().to_numpy().mean()) if columns else 1
+
+
+def _machine(audit: Audit, data: _Context) -> _Context | None:
+    """Return what is said of annotations by prompts; None if there are none."""
+    if audit.machine is None:
+        return None
+    return {
+        "n": len(audit.machine),
+        "n_missing": int(audit.machine["current"].isna().sum()),
+        "lines": data["queues"]["machine"]["lines"],
+    }
 
 
 def _repair(audit: Audit, repair: dict[str, Any] | None) -> _Context | None:

@@ -86,6 +86,7 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
             "suggestions": _queue(
                 audit.suggestions, training, truth, marks.suggestions
             ),
+            **_machine(audit.machine, training, truth),
         },
         # Last, when all that is shown has been looked up.
         "training": training.rows,
@@ -116,6 +117,7 @@ class _Training:
         self.known = audit.training.set_index("id").to_dict("index")
         self.concepts, self.paths = audit.concepts, _paths(audit.influence)
         self.planted = planted
+        self.guessed = _guessed(audit.machine)
         self.places: dict[str, int] = {}
         self.rows: list[_Dict] = []
 
@@ -145,9 +147,24 @@ class _Training:
                         word(known[f"annotated:{name}"]) for name in self.concepts
                     ],
                     "planted": self.planted.get(i),
+                    **self.by_prompts(i),
                 }
             )
         return self.places[i]
+
+    def by_prompts(self, i: str) -> _Dict:
+        """Return which annotations of a row are by prompts, if any may be."""
+        if self.guessed is None:
+            return {}
+        return {"guessed": [(i, name) in self.guessed for name in self.concepts]}
+
+
+def _guessed(machine: pd.DataFrame | None) -> set[tuple[str, str]] | None:
+    """Return ids and concepts of annotations by prompts; None if there are none."""
+    if machine is None:
+        return None
+    made = machine[machine["current"].notna()]
+    return set(zip(made["id"], made["path"], strict=True))
 
 
 def _mistakes(
@@ -202,6 +219,15 @@ def _mistake(row: _Dict, audit: Audit) -> _Dict:
             for name in audit.concepts
         ],
     }
+
+
+def _machine(
+    table: pd.DataFrame | None, training: _Training, truth: Truth | None
+) -> _Dict:
+    """Return the queue of annotations by prompts, if there are any."""
+    if table is None:
+        return {}
+    return {"machine": _queue(table, training, truth, []) | {"again": "skclif audit"}}
 
 
 def _queue(
@@ -262,7 +288,7 @@ def _length(text: str) -> int:
 
 
 def _line(line: _Dict, training: _Training, truth: Truth | None) -> _Dict:
-    wrong, effect = line["probability_wrong"], line.get("effect")
+    wrong, effect = line.get("probability_wrong"), line.get("effect")
     return {
         "kind": line["kind"],
         "id": line["id"],
@@ -271,12 +297,22 @@ def _line(line: _Dict, training: _Training, truth: Truth | None) -> _Dict:
         "current": word(line["current"]),
         "proposed": word(line["proposed"]),
         "guess": word(line.get("guess")),
-        "p": None if pd.isna(wrong) else _short(wrong),
+        "p": None if wrong is None or pd.isna(wrong) else _short(wrong),
         "effect": None if effect is None else _short(effect),
+        **_by_prompts(line),
         "truth": mark(truth, line, training.planted),
         "more": {
             name: _cell(value) for name, value in line.items() if name not in _OWN
         },
+    }
+
+
+def _by_prompts(line: _Dict) -> _Dict:
+    """Return how sure prompts are, and what a person's word is expected to bring."""
+    return {
+        str(name): None if pd.isna(value) else _short(value)
+        for name, value in line.items()
+        if name in ("confidence", "gain")
     }
 
 

@@ -65,6 +65,24 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
+def folder_to_fill(path: Path) -> Iterator[None]:
+    """Make a folder if need be; after an error, none is left that holds nothing.
+
+    So a folder that cannot be made is refused before long work, and work that is
+    refused leaves no trace.
+    """
+    made = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # one that holds something, and all above it
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+@contextmanager
 def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep other processes of skclif from writing to a folder, or to a file.
 

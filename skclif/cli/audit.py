@@ -15,9 +15,9 @@ from .options import (
     AUDIT,
     CORRECTIONS,
     MIN_CONFIDENCE,
+    TEST_SIZE,
     WHO,
     ConceptKind,
-    Number,
     options,
     who_and_why,
 )
@@ -67,13 +67,7 @@ _SPLITS = {"split_by": "--split-by", "time": "--time"}
     type=click.Path(path_type=Path),
     help="Evaluate on this file, with the same columns, instead of on a part held out.",
 )
-@click.option(
-    "--test-size",
-    type=Number(0, 1, min_open=True, max_open=True),
-    default=0.25,
-    show_default=True,
-    help="Share of the texts to hold out.",
-)
+@TEST_SIZE
 @click.option(
     "--concept-kind",
     "concept_kinds",
@@ -249,14 +243,18 @@ class _Prompts:
         """Return the texts to train on with annotations, and how they were made."""
         from dataclasses import replace
 
-        from .._audit.prompted import described
+        from .._audit.prompted import described, words_on_unsure
+        from ..exceptions import DataFileError
 
         assert self.file is not None
         found = annotate_reviews(
             self.console, out, train, self.file, self.corrections, options
         )
-        concepts = train.concepts.assign(**found.concepts)
         confidence = confidence_of(options)
+        unsure = words_on_unsure(found, self.file, confidence)
+        if unsure is not None:
+            raise DataFileError(unsure)
+        concepts = train.concepts.assign(**found.concepts)
         about = described(self.file, confidence, train, found, self.corrections)
         return replace(train, concepts=concepts), about
 
@@ -305,12 +303,16 @@ def run_audit(
         by default all of them. Without any, the trail begins again.
     """
     from .._audit.folder import AuditFolder
+    from .._storage.files import folder_to_fill
 
     if out.exists() and not out.is_dir():
         raise click.ClickException(f"--out {out} is a file; name a directory.")
-    out.mkdir(parents=True, exist_ok=True)
     folder = AuditFolder(out)
-    with console.showing_warnings(), folder.to_write() as records:
+    with (
+        console.showing_warnings(),
+        folder_to_fill(out),
+        folder.to_write() as records,
+    ):
         folder.check_model(records)
         records = earlier(folder, records)
         _refuse_decisions(folder, records)

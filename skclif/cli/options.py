@@ -117,6 +117,13 @@ SEED = click.option(
     show_default=True,
     help="Of every random choice.",
 )
+TEST_SIZE = click.option(
+    "--test-size",
+    type=Number(0, 1, min_open=True, max_open=True),
+    default=0.25,
+    show_default=True,
+    help="Share of the texts to hold out.",
+)
 MIN_CONFIDENCE = click.option(
     "--min-confidence",
     type=Number(0, 1),

@@ -80,7 +80,7 @@ def annotate_reviews(
     options: dict[str, Any],
 ) -> Prompted:
     """Return what prompts and people say of texts, and keep vectors in a folder."""
-    from .._audit.prompted import annotate
+    from .._audit.prompted import annotate, words_on_few, words_on_values
     from .._inputs.devices import resolve_device
     from .._text.embedder import SentenceEmbedder
 
@@ -96,4 +96,8 @@ def annotate_reviews(
         cache_dir=out,
         verbose=int(console.shows_bars),
     )
-    return annotate(reviews, file, embedder, confidence_of(options), corrections)
+    found = annotate(reviews, file, embedder, confidence_of(options), corrections)
+    for words in (words_on_few(reviews), words_on_values(found, file)):
+        if words is not None:
+            console.warn(words)
+    return found

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 # Of the verdicts on the bottleneck; all of them are on the page.
 _SAID = ("coarseness", "leakage", "residual")
-TABLES = ("predictions.csv", "influence.csv", "suspects.csv", "suggestions.csv")
+TABLES = (
+    "predictions.csv",
+    "influence.csv",
+    "suspects.csv",
+    "suggestions.csv",
+    "machine.csv",
+)
 
 
 def evaluate(
@@ -39,6 +45,7 @@ def evaluate(
     """
     from dataclasses import replace
 
+    from .._audit.asking import machine_table
     from .._audit.findings import audit
     from .._audit.marking import find_marks
     from .._audit.rejections import without_rejected
@@ -62,6 +69,10 @@ def evaluate(
     for note in found.warnings:
         console.warn(note)
     found = without_rejected(found, train, records)
+    prompts = rows.about.get("prompts")
+    if prompts is not None:
+        about = prompts, models.explainer, train, rows.held_out, records
+        found = replace(found, machine=machine_table(*about))
     if embedder is None or "text" not in found.predictions:
         return found
     reader = exact_reader(embedder)
@@ -103,7 +114,10 @@ def write_report(
         counts = PlantedCounts.of(found, truth, rows.train, N_HARMFUL)
     run = RunRecord(found, rows, records, notes, counts, console.timings(), demo)
     content = run.to_dict()
-    tables = (found.predictions, found.influence, found.suspects, found.suggestions)
+    tables = (
+        *(found.predictions, found.influence, found.suspects, found.suggestions),
+        found.machine,
+    )
     page = audit_html(found, content, truth, records)
     for record in records:
         if record["kind"] == "forget":

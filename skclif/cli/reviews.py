@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .console import Console
-from .options import ENCODING, options
+from .options import ENCODING, SEED, TEST_SIZE, options
 
 if TYPE_CHECKING:
     from .._audit.rows import Reviews
@@ -120,7 +120,6 @@ _MAJORITY = click.option(
     "she errs.",
 )
 _SPLITS = (
-    _ANNOTATORS,
     click.option(
         "--split-by",
         metavar="COLUMN",
@@ -178,7 +177,7 @@ def reading(concepts: str, group: str, *, splits: bool = True) -> Callable[[_F],
         f"not annotated. {concepts}",
     )
     groups = click.option("--group", metavar="COLUMN", help=group)
-    more = _SPLITS if splits else (_MAJORITY,)
+    more = (_ANNOTATORS, *_SPLITS) if splits else (_MAJORITY,)
     return options(_TEXT, _LABEL, concept, groups, *more, *_VALUES, *_LAYOUT)
 
 
@@ -197,7 +196,15 @@ def reading_annotations() -> Callable[[_F], _F]:
         help="Column with annotations of people; repeat it for each. Its name is that "
         "of a concept with prompts. Empty cells are not annotated.",
     )
-    return options(_TEXT, _ID, concept, _MAJORITY, *_VALUES, *_LAYOUT)
+    label = click.option(
+        "--label",
+        metavar="COLUMN",
+        help="Column of the labels, if there are any. next.csv then has first what is "
+        "expected to make a bottleneck of these labels better, and the texts are named "
+        "that skclif audit holds out.",
+    )
+    splits = (*_SPLITS, TEST_SIZE, SEED)
+    return options(_TEXT, _ID, label, concept, _MAJORITY, *splits, *_VALUES, *_LAYOUT)
 
 
 def how_read(options: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,11 @@ function isAsked(line) {
   return line.kind === "annotate" && line.current === null;
 }
 
+// Whether prompts made what is there, and a person is asked whether it is right.
+function isMade(line) {
+  return line.kind === "annotate" && line.proposed !== null && line.proposed === line.current;
+}
+
 function changeWords(line) {
   if (line.kind === "drop") return ["leave the row out"];
   const what =
@@ -29,6 +34,7 @@ function changeWords(line) {
   const to = own !== null && stateOf(line) === "edit" ? nameOf(line, own) : null;
   if (isAsked(line))
     return to === null ? [what, " is missing"] : [what, " = ", h("b", {}, bdi(to))];
+  if (isMade(line)) return [what, ": ", h("b", {}, bdi(to ?? line.current))];
   return [what, ": ", bdi(line.current), " → ", h("b", {}, bdi(to ?? line.proposed))];
 }
 
@@ -67,6 +73,16 @@ function score(line) {
         text: signed(line.effect, 2),
       }),
     ];
+  if (line.p === null)
+    return (line.confidence ?? null) === null
+      ? []
+      : [
+          h("span", {
+            class: "num",
+            title: "how sure the prompts are",
+            text: percent(line.confidence, 0),
+          }),
+        ];
   return [
     h("span", {
       class: "num",

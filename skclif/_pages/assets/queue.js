@@ -1,5 +1,13 @@
 // A queue of lines to decide on: accept, reject, edit or skip each, and take the file.
 
+// What the number of a line is, and how the lines are ordered at first.
+const MEASURES = {
+  suspects: ["probability of being wrong", "most probably wrong first"],
+  suggestions: ["effect on the loss", "as listed: most helpful first"],
+  machine: ["how sure the prompts are", "as listed: most helpful first"],
+  "held-out": ["", "as listed: at random"],
+};
+
 class Queue {
   constructor(name, title) {
     this.name = name;
@@ -13,7 +21,7 @@ class Queue {
     this.view = new View(name, {
       title,
       items: lines,
-      measure: name === "suspects" ? "probability of being wrong" : "effect on the loss",
+      measure: MEASURES[name][0],
       item: lineItem,
       detail: (line) => this.detail(line),
       tools: this.tools(),
@@ -77,6 +85,13 @@ class Queue {
         values: inOrder(DATA.groups),
       },
     ];
+    if (this.name === "machine")
+      found.push({
+        name: "made",
+        words: "Annotation",
+        of: (line) => (isAsked(line) ? "missing" : "by prompts"),
+        values: ["by prompts", "missing"],
+      });
     if (lines.some((line) => line.p !== null)) {
       found.push({
         name: "p",
@@ -91,12 +106,10 @@ class Queue {
   }
 
   orders() {
-    const isEffect = this.name === "suggestions";
+    const least = { name: "sure", words: "least sure first", by: (line) => line.confidence };
     return [
-      {
-        name: "list",
-        words: isEffect ? "as listed: most helpful first" : "most probably wrong first",
-      },
+      { name: "list", words: MEASURES[this.name][1] },
+      ...(this.name === "machine" ? [least] : []),
       {
         name: "path",
         words: "what it is about",
@@ -165,6 +178,10 @@ class Queue {
     }
     download(this.fileName, decisionsFile(this.queue));
     const saved = `${many(done, "decision")} saved, where the browser keeps downloads.`;
+    if (this.queue.again) {
+      this.notice.textContent = `${saved} Next, run ${this.queue.again} again, as before and with --corrections ${this.fileName}: what you said stays, and corrects the prompts elsewhere.`;
+      return;
+    }
     this.notice.textContent = DATA.folder
       ? `${saved} Next, in a terminal there: skclif apply ${folderWords()} ${this.fileName}`
       : `${saved} Next, in the notebook: explainer.edit(**report.as_edit("${this.fileName}")), with the path of the file.`;
@@ -214,7 +231,7 @@ class Queue {
 
   // What else people said of the row.
   known(line, row) {
-    const fact = (name, value, isIt) =>
+    const fact = (name, value, isIt, isGuessed = false) =>
       h(
         "div",
         { class: isIt ? "it" : "" },
@@ -224,18 +241,19 @@ class Queue {
           {},
           value === null
             ? h("span", { class: "muted", text: "not annotated" })
-            : bdi(value),
+            : [bdi(value), isGuessed ? h("span", { class: "muted", text: " by prompts" }) : null],
         ),
       );
     return h(
       "dl",
       { class: "facts" },
-      fact("label", row.label, line.path === "label"),
+      row.label === null ? null : fact("label", row.label, line.path === "label"),
       DATA.concepts.map((concept, j) =>
         fact(
           concept.name,
           row.annotated[j],
           line.kind === "annotate" && line.path === concept.name,
+          row.guessed?.[j],
         ),
       ),
     );
@@ -267,7 +285,8 @@ class Queue {
           line.effect < 0 ? "better." : "worse.",
         ),
       );
-    if (line.guess !== null)
+    if ((line.confidence ?? null) !== null) said.push(...this.byPrompts(line));
+    else if (line.guess !== null)
       said.push(
         " ",
         h(
@@ -279,6 +298,16 @@ class Queue {
         ),
       );
     return h("p", {}, said);
+  }
+
+  byPrompts(line) {
+    const sure = h("strong", { text: percent(line.confidence, 0) });
+    const said = isMade(line)
+      ? ["By prompts, which are ", sure, " sure; nobody has read it."]
+      : ["The prompts guess ", h("strong", {}, bdi(line.guess)), ", and are only ", sure, " sure."];
+    if ((line.gain ?? null) !== null)
+      said.push(" It is among those that are expected to help this model most.");
+    return said;
   }
 
   panel(line) {
@@ -358,6 +387,7 @@ class Queue {
 
   acceptWords(line) {
     if (line.kind === "drop") return ["Leave it out"];
+    if (isMade(line)) return [bdi(line.current), " is right"];
     return line.proposed === null
       ? ["Accept the value below"]
       : ["Accept ", bdi(line.proposed)];
@@ -365,6 +395,7 @@ class Queue {
 
   rejectWords(line) {
     if (line.kind === "drop") return ["Keep the row"];
+    if (isMade(line)) return ["It is wrong: choose"];
     return line.current === null
       ? ["The text does not say"]
       : ["Keep ", bdi(line.current)];
@@ -480,6 +511,7 @@ class Queue {
     if (!line) return;
     if (
       what === "edit" ||
+      (what === "reject" && isMade(line)) ||
       (what === "accept" && line.proposed === null && decided(line).proposed === null)
     ) {
       if (this.input) this.input.focus();

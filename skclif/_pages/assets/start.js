@@ -1,15 +1,27 @@
 // The views by address: #overview, #mistakes?label=3&predicted=5, …
 
-const VIEWS = ["overview", "mistakes", "suspects", "suggestions", "trail"];
+const VIEWS = [
+  "overview",
+  "mistakes",
+  "suspects",
+  "suggestions",
+  "machine",
+  "held-out",
+  "trail",
+].filter((name) => document.getElementById(name));
+const TITLES = {
+  suspects: "What may be wrong",
+  suggestions: "What would help",
+  machine: "What prompts annotated",
+  "held-out": "Texts to judge by",
+};
 const made = new Map(); // by name: {view, queue}, made when first visited
 
 // Where nothing is listed, the heading says so, and there is nothing to do.
 function make(name) {
   if (name === "mistakes" && DATA.mistakes.rows.length) return { view: mistakesView() };
   if (!DATA.queues[name]?.lines.length) return {};
-  return of(
-    new Queue(name, name === "suspects" ? "What may be wrong" : "What would help"),
-  );
+  return of(new Queue(name, TITLES[name]));
 }
 
 function of(queue) {
@@ -19,7 +31,7 @@ function of(queue) {
 function address() {
   const [name, query = ""] = shownHash().slice(1).split("?");
   return [
-    VIEWS.includes(name) ? name : "overview",
+    VIEWS.includes(name) ? name : VIEWS[0],
     new URLSearchParams(query),
     VIEWS.includes(name) ? null : name,
   ];
