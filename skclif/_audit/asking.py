@@ -10,6 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +66,32 @@ def tables_of(
         NEXT: next_table(reviews, found, is_asked=~is_held, gains=gains, limit=limit),
         HELD_OUT_LIST: held_out_table(reviews, found, is_held, seed, limit),
     }
+
+
+def keep_written(path: Path) -> str | None:
+    """Rename a list that somebody wrote into, before another takes its place.
+
+    Returns
+    -------
+    name : str or None
+        The new name; None if there is no such list, or nobody wrote into it.
+    """
+    if not path.exists() or not _is_written_into(path):
+        return None
+    names = (f"{path.stem}-{n}{path.suffix}" for n in count(1))
+    name = next(name for name in names if not (path.parent / name).exists())
+    path.rename(path.parent / name)
+    return name
+
+
+def _is_written_into(path: Path) -> bool:
+    """Return whether a list is not as it was written, as far as can be told."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        cells = table[["decision", "proposed", "why"]]
+    except (ValueError, LookupError):  # a spreadsheet saved it in another form
+        return True
+    return bool((cells != "").to_numpy().any())
 
 
 def gains_of_texts(
@@ -121,7 +149,8 @@ def expected_gains(
     gains : DataFrame
         Columns: row (position in `train`), concept, and gain, by which the log-losses
         of label and concepts are expected to fall on held-out rows, summed (nats;
-        positive = good). No lines if nothing is missing of which a model can learn.
+        positive = good; others are left out). No lines if nothing is missing of which
+        a model can learn.
     """
     model = final_step(explainer.estimator_)
     values = zip(model.concept_names_in_, model.concept_classes_, strict=True)
@@ -132,7 +161,8 @@ def expected_gains(
     found = explainer.suggest_annotations(
         None, held_out.features, held_out.labels, n=n, by="annotation"
     )
-    return found.to_frame()[["row", "concept", "gain"]]
+    frame = found.to_frame()
+    return frame.loc[frame["gain"] > 0, ["row", "concept", "gain"]]
 
 
 def machine_table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,12 +27,21 @@ from .decision_lines import (
     rows_explained,
 )
 from .decision_rows import Rows
-from .decision_values import known_words, removal_word, value_of, value_word
-from .revisions import Revision
+from .decision_values import (
+    UNANNOTATED,
+    known_words,
+    removal_word,
+    value_of,
+    value_word,
+)
+from .revisions import CHANGES, Revision
 from .rows import FEWEST_ROWS, Reviews, short_hash, some_ids
+from .spreadsheets import meant
 
+RECORD, FORMAT_VERSION = "annotations.json", 1  # of skclif annotate
 PERSON, PROMPTS = "person", "prompts"
 _NAMED = 8
+_BESIDE = ("confidence", "by")  # columns beside that of a concept
 _DIGITS = 6  # of how sure prompts are, in audits
 
 
@@ -172,8 +182,8 @@ def _unknown_values(
             f"that there is none, say --missing {shlex.quote(first)}."
         )
     return DataFileError(
-        f"Somebody annotated {name!r} with {', '.join(listed)}{more} "
-        f"({some_ids(reviews, wrong)}), and {file.name} has the values "
+        f"Somebody annotated {name!r} with {', '.join(listed)}{more}, "
+        f"{some_ids(reviews, wrong)}. {file.name} has the values "
         f"{', '.join(map(repr, values))}. {advice}"
     )
 
@@ -282,7 +292,7 @@ class _Values:
 
 def read_corrections(
     path: Path, reviews: Reviews, file: PromptFile, encoding: str = "utf-8"
-) -> tuple[list[Correction], int]:
+) -> tuple[list[Correction], int, int]:
     """Return what people say of annotations in a file of decisions.
 
     Lines may come from `skclif annotate`, from the lists of an audit, from its page, or
@@ -295,6 +305,8 @@ def read_corrections(
     corrections : list of Correction
     n_others : int
         Number of accepted lines that are about something else, such as labels.
+    n_unsaid : int
+        Number of lines with a value that somebody wrote in, and without a decision.
 
     Raises
     ------
@@ -305,15 +317,21 @@ def read_corrections(
     values = [np.array([*own], dtype=object) for own in file.concepts.values()]
     revision: Any = Revision(_Values([*file.concepts], values), reviews)  # type: ignore[arg-type]
     rows = Rows(revision, {})
-    n_others = 0
+    n_others = n_unsaid = 0
     accepted: dict[tuple[str, str], Correction] = {}
     rejected: dict[tuple[str, str], Correction] = {}
     with rows_explained():
         for line in read_lines(path, encoding):
             decision = decision_of(line)
             if decision in SKIP:
+                n_unsaid += not decision and _is_written_in(line)
                 continue
             is_accepted = decision in ACCEPT
+            if line["kind"] not in CHANGES:
+                raise DataFileError(
+                    f"{line['where']}: the kind {line['kind']!r} is none of "
+                    f"{', '.join(CHANGES)}."
+                )
             if line["kind"] != "annotate":
                 n_others += is_accepted
                 continue
@@ -321,7 +339,7 @@ def read_corrections(
                 if line["path"] not in file.concepts:
                     continue  # of an audit with other concepts, too
                 line = {**line, "proposed": _kept(line, revision)}
-            new = _correction(line, rows)
+            new = _correction(line, rows, file)
             found = accepted if is_accepted else rejected
             if found.setdefault((new.id, new.path), new).value != new.value:
                 kind = "accepted" if is_accepted else "rejected"
@@ -329,7 +347,13 @@ def read_corrections(
                     f"{line['where']}: two {kind} lines give {new.path!r} of "
                     f"{new.id!r} different values. Decide one of the two."
                 )
-    return list((rejected | accepted).values()), n_others
+    return list((rejected | accepted).values()), n_others, n_unsaid
+
+
+def _is_written_in(line: Line) -> bool:
+    """Return whether a list left the value of a line to a person, who wrote one in."""
+    is_asked = line["kind"] == "annotate" and (line.get("guess") or not line["current"])
+    return bool(is_asked and line["proposed"] not in ("", line["current"]))
 
 
 def _kept(line: Line, revision: Revision) -> str:
@@ -339,7 +363,7 @@ def _kept(line: Line, revision: Revision) -> str:
     return value_word(line["current"], line["path"], revision)
 
 
-def _correction(line: Line, rows: Rows) -> Correction:
+def _correction(line: Line, rows: Rows, file: PromptFile) -> Correction:
     """Return what a line says of an annotation."""
     line = rows.named(line)
     if line["id"] not in rows.positions:
@@ -347,15 +371,64 @@ def _correction(line: Line, rows: Rows) -> Correction:
             f"{line['where']}: there is no row {line['id']!r}. Give the file and the "
             "--id that this list was made with."
         )
+    if meant(line["path"], [*file.concepts]) is None:
+        raise DataFileError(
+            f"{line['where']}: {file.name} has no concept {line['path']!r}. It has "
+            f"{', '.join(map(repr, file.concepts))}."
+        )
     digest, kind, name, _ = rows.target(line)
     if not line["proposed"]:
+        guess = line.get("guess")
+        hint = f" The guess, {guess!r}, is not taken by itself." if guess else ""
         raise DataFileError(
             f"{line['where']}: the column proposed is empty, in an accepted line for "
             f"{name!r}. Write what is true into it "
-            f"({known_words(kind, name, rows.revision)})."
+            f"({known_words(kind, name, rows.revision)}).{hint}"
         )
+    _refuse_unknown(line, name, file)
     value = value_of(line, kind, name, rows.revision)
     return Correction(line["id"], short_hash(digest), name, value)
+
+
+def _refuse_unknown(line: Line, name: str, file: PromptFile) -> None:
+    """Refuse a value that a file of prompts does not have."""
+    said, values = line["proposed"], [*file.concepts[name]]
+    is_removal = said.casefold().removeprefix("remove:") == UNANNOTATED
+    is_value = said.casefold() == f"value:{UNANNOTATED}"
+    if is_removal or is_value or meant(said, values) is not None:
+        return
+    close = {one.casefold(): one for one in values}.get(said.casefold())
+    hint = "" if close is None else f" Did you mean {close!r}?"
+    raise DataFileError(
+        f"{line['where']}: the value {said!r} of {name!r} is not known: {file.name} "
+        f"has {', '.join(map(repr, values))}.{hint} {UNANNOTATED!r} takes an "
+        "annotation away."
+    )
+
+
+def read_record(path: Path) -> list[Correction]:
+    """Return what people corrected, as `skclif annotate` keeps it in its folder.
+
+    Raises
+    ------
+    DataFileError
+        If the file is not of this kind.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+        version = record["format_version"]
+        found = [Correction(*one) for one in record["corrections"]]
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataFileError(
+            f"{path} is not the file that skclif annotate wrote ({error}). Restore it, "
+            "or delete it: then only corrections that are given again count."
+        ) from error
+    if version != FORMAT_VERSION:
+        raise DataFileError(
+            f"{path} has format version {version!r}, and this skclif reads "
+            f"{FORMAT_VERSION}. Name another --out."
+        )
+    return found
 
 
 def corrected(reviews: Reviews, corrections: Sequence[Correction]) -> Reviews:
@@ -478,6 +551,11 @@ def recorded(about: Mapping[str, Any]) -> dict[str, Any]:
     return {"prompts": {name: prompts[name] for name in names}}
 
 
+def prompted_concepts(about: Mapping[str, Any]) -> list[str]:
+    """Return the concepts of an audit that prompts annotated."""
+    return list((about.get("prompts") or {"concepts": ()})["concepts"])
+
+
 def prompt_notes(about: Mapping[str, Any]) -> list[str]:
     """Return a warning if a machine made annotations of an audit; else nothing."""
     prompts = about.get("prompts")
@@ -493,7 +571,8 @@ def made_by(prompts: Mapping[str, Any]) -> str:
     """Return in words who annotated what, from which file."""
     counts = [*prompts["counts"].items()]
     parts = [
-        f"{name} {n['prompts']:,}" + (f" (people {n['people']:,})" * (n["people"] > 0))
+        f"{name} {n['prompts']:,}"
+        + (f" and people {n['people']:,}" * (n["people"] > 0))
         for name, n in counts[:_NAMED]
     ]
     if len(counts) > _NAMED:
@@ -501,7 +580,7 @@ def made_by(prompts: Mapping[str, Any]) -> str:
     total = sum(next(iter(prompts["counts"].values())).values())
     return (
         f"from the prompts in {prompts['file']} (SHA-256 {prompts['sha256'][:12]}…), "
-        f"where it was at least {prompts['confidence']:.0%} sure. Of "
+        f"where it was at least {100 * prompts['confidence']:g}% sure. Of "
         f"{how_many(total, 'text')}: {', '.join(parts)}"
     )
 
@@ -542,10 +621,12 @@ def annotations_table(
     columns: dict[str, Any] = {str(name): table[name] for name in table}
     if parts is not None:
         columns["part"] = parts
+    taken = [*columns]
+    taken += [f"{what}:{name}" for name in found.concepts for what in _BESIDE]
     for name, values in found.concepts.items():
-        own = column_of_concept(str(name), columns)
+        own = column_of_concept(str(name), taken)
         columns[own] = values
         columns[f"confidence:{own}"] = found.confidence[name]
-        who = np.where(found.by_people[name], PERSON, PROMPTS)
-        columns[f"by:{own}"] = np.where(values.notna(), who, "")
+        who = np.where(values.notna(), PROMPTS, "")
+        columns[f"by:{own}"] = np.where(found.by_people[name], PERSON, who)
     return pd.DataFrame(columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -192,7 +192,10 @@ def same_kinds(train: Reviews, held_out: Reviews) -> tuple[Reviews, Reviews]:
 
 
 def check_parts(
-    train: Reviews, held_out: Reviews, kinds: dict[str, str] | None = None
+    train: Reviews,
+    held_out: Reviews,
+    kinds: dict[str, str] | None = None,
+    prompted: Collection[str] = (),
 ) -> list[str]:
     """Refuse data that cannot be audited, before the long embedding.
 
@@ -202,6 +205,8 @@ def check_parts(
     kinds : dict of str to str, default=None
         Kinds of concepts that `choose_kinds` returned; None for those of older audits,
         which had none.
+    prompted : collection of str, default=()
+        Concepts that prompts annotated.
 
     Returns
     -------
@@ -228,7 +233,7 @@ def check_parts(
     tables = train.concepts, held_out.concepts
     notes += notes_on_numbers(train.labels, tables, kinds)
     if train.concepts.shape[1]:
-        notes += _notes_on_constants(train.concepts)
+        notes += _notes_on_constants(train.concepts, prompted)
         notes += _unseen_values(schema_of(train, kinds), held_out)
     notes += notes_on_annotations(held_out)
     return notes + notes_on_split(train, held_out)
@@ -315,15 +320,18 @@ def notes_on_size(train: Reviews, held_out: Reviews) -> list[str]:
     ]
 
 
-def _notes_on_constants(concepts: pd.DataFrame) -> list[str]:
+def _notes_on_constants(concepts: pd.DataFrame, prompted: Collection[str]) -> list[str]:
     """Return a warning for a concept that has one value in the rows to train on.
 
     Refuse a concept without any, and one value that people seem to have ticked.
     """
-    notes = []
+    notes, by_prompts = [], []
     for name, column in concepts.items():
         given = column.dropna()
         if given.nunique() > 1:
+            continue
+        if len(given) and name in prompted:
+            by_prompts.append(f"{name!r} ({plain_value(given.iloc[0])!r})")
             continue
         if not len(given):
             raise DataFileError(
@@ -347,6 +355,13 @@ def _notes_on_constants(concepts: pd.DataFrame) -> list[str]:
             f"{only}: it is a constant, which tells the label nothing, has no "
             "influence, and is never suspect. Annotate rows with another value, or "
             f"leave out --concept {name}."
+        )
+    if by_prompts:
+        notes.append(
+            f"The rows to train on have one value only of {', '.join(by_prompts)}. "
+            "That is a constant, which tells the label nothing, has no influence, and "
+            "is never suspect. Write clearer prompts, lower --min-confidence, annotate "
+            "texts with another value, or leave it out of the file of prompts."
         )
     return notes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -82,8 +82,8 @@ def page_data(audit: Audit, run: _Dict, truth: Truth | None = None) -> _Dict:
             "helpful": training.behind(helpful.tail(N_HARMFUL)),
         },
         "queues": {
-            "suspects": _queue(audit.suspects, training, truth, marks.suspects),
-            "suggestions": _queue(
+            "suspects": queue_of(audit.suspects, training, truth, marks.suspects),
+            "suggestions": queue_of(
                 audit.suggestions, training, truth, marks.suggestions
             ),
             **_machine(audit.machine, training, truth),
@@ -108,6 +108,16 @@ def as_script(data: _Dict) -> str:
 def word(value: Any) -> str | None:
     """Return a value as the tables write it, None if it is missing."""
     return None if pd.isna(value) else format_value(value)
+
+
+class PageRows(Protocol):
+    """The rows that a page shows, each of them once."""
+
+    rows: list[_Dict]
+    planted: dict[str, str]
+
+    def place(self, i: str) -> int:
+        """Return the place of a row in `rows`."""
 
 
 class _Training:
@@ -140,7 +150,7 @@ class _Training:
                 {
                     "id": i,
                     "hash": known["text_hash"],
-                    **_text(known.get("text")),
+                    **text_of(known.get("text")),
                     "label": format_value(known["label"]),
                     "group": word(known.get("group")),
                     "annotated": [
@@ -193,7 +203,7 @@ def _mistake(row: _Dict, audit: Audit) -> _Dict:
     return {
         "id": row["id"],
         "hash": row["text_hash"],
-        **_text(row.get("text")),
+        **text_of(row.get("text")),
         "group": word(row.get("group")),
         "label": format_value(row["label"]),
         "predicted": format_value(row["predicted"]),
@@ -227,12 +237,12 @@ def _machine(
     """Return the queue of annotations by prompts, if there are any."""
     if table is None:
         return {}
-    return {"machine": _queue(table, training, truth, []) | {"again": "skclif audit"}}
+    return {"machine": queue_of(table, training, truth, []) | {"again": "skclif audit"}}
 
 
-def _queue(
+def queue_of(
     table: pd.DataFrame,
-    training: _Training,
+    training: PageRows,
     truth: Truth | None,
     marks: list[MarkedText | None],
 ) -> _Dict:
@@ -287,7 +297,7 @@ def _length(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def _line(line: _Dict, training: _Training, truth: Truth | None) -> _Dict:
+def _line(line: _Dict, training: PageRows, truth: Truth | None) -> _Dict:
     wrong, effect = line.get("probability_wrong"), line.get("effect")
     return {
         "kind": line["kind"],
@@ -323,7 +333,7 @@ def _cell(value: Any) -> str:
     return word(value) or ""
 
 
-def _text(text: str | None) -> _Dict:
+def text_of(text: str | None) -> _Dict:
     """Return a text, cut off if it is very long, and its whole length if so."""
     if text is None or len(text) <= MOST_CHARACTERS:
         return {"text": text}
@@ -337,7 +347,7 @@ def _concepts(audit: Audit) -> list[_Dict]:
     return [
         {
             "name": name,
-            "values": _choices(values),
+            "values": choices_of(values),
             # Of amounts: those far outside are asked about.
             "range": None
             if values is not None
@@ -347,7 +357,7 @@ def _concepts(audit: Audit) -> list[_Dict]:
     ]
 
 
-def _choices(values: list[str] | None) -> list[list[str]] | None:
+def choices_of(values: list[str] | None) -> list[list[str]] | None:
     """Return values of a concept, and how decisions name them; None for any number.
 
     The last one takes an annotation away.

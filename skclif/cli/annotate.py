@@ -22,18 +22,22 @@ from .options import (
     QUIET,
     options,
 )
-from .prompts import annotate_reviews, confidence_of, read_people
+from .prompts import (
+    annotate_reviews,
+    confidence_of,
+    correction_files,
+    read_people,
+)
 from .reviews import how_read, read_reviews, reading_annotations
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from .._audit.prompted import Correction, Prompted, PromptFile
+    from .._audit.prompted import Prompted, PromptFile
     from .._audit.rows import Reviews
 
-RECORD = "annotations.json"
-FORMAT_VERSION = 1
+PAGE = "annotate.html"
 
 
 @click.command("annotate", cls=Command)
@@ -89,6 +93,7 @@ def annotate_command(
                          with --corrections
       held-out.csv       with --label: what people should annotate of the texts that
                          skclif audit holds out, where no machine annotates
+      annotate.html      a page to read and to decide on these lists
       annotations.json   how it was made, and what people corrected
     and embeddings.sqlite, so that a second run need not embed again.
 
@@ -100,8 +105,20 @@ def annotate_command(
     console = Console(quiet, as_json)
     _refuse_without_label(click.get_current_context())
     with console.showing_warnings():
-        from .._audit.asking import ANNOTATIONS, HELD_OUT_LIST, NEXT, tables_of
-        from .._audit.prompted import PromptFile, words_on_unsure
+        from .._audit.asking import (
+            ANNOTATIONS,
+            HELD_OUT_LIST,
+            NEXT,
+            keep_written,
+            tables_of,
+        )
+        from .._audit.prompted import (
+            RECORD,
+            PromptFile,
+            read_record,
+            words_on_unsure,
+        )
+        from .._pages.annotate_page import Annotated, annotate_html
         from .._storage.cells import table_csv
         from .._storage.files import folder_to_fill, sole_writer, write_together
 
@@ -120,12 +137,13 @@ def annotate_command(
                     "as the concept."
                 )
         with folder_to_fill(out), sole_writer(out):
-            earlier = _earlier(out / RECORD)
+            record_path = out / RECORD
+            earlier = read_record(record_path) if record_path.exists() else []
             console.stage("reading", f"Reading {file.name}")
             reviews = read_reviews(file, how_read(asked), console)
             is_held = _held_out(reviews, asked)
             reviews, people = read_people(
-                console, reviews, source, corrections, earlier
+                console, reviews, source, correction_files(corrections), earlier
             )
             found = annotate_reviews(console, out, reviews, source, people, asked)
             unsure = words_on_unsure(found, source, confidence_of(asked))
@@ -149,13 +167,23 @@ def annotate_command(
                 "corrections": [one.plain() for one in people],
             }
             contents = {name: table_csv(table) for name, table in tables.items()}
+            made = Annotated(
+                *(file.name, reviews, found, source, confidence_of(asked)),
+                *(tables, is_held, console.warnings),
+            )
+            contents[PAGE] = annotate_html(made).encode()
             contents[RECORD] = _record_bytes(record)
+            for name in (NEXT, HELD_OUT_LIST):
+                kept = keep_written(out / name)
+                if kept is not None:
+                    console.note(f"{out / name} was written into, and is {kept} now.")
             write_together(out, contents)
-            if HELD_OUT_LIST not in tables:  # one of an earlier run is of no use now
+            if HELD_OUT_LIST not in tables:  # that of an earlier run is of no use now
                 (out / HELD_OUT_LIST).unlink(missing_ok=True)
     for line in _words_on_counts(found, source):
         console.result(line)
     console.result(f"The annotations are in {out / ANNOTATIONS}")
+    console.result(f"The page to read and decide on is {out / PAGE}")
     if is_held is not None:
         n_lines = len(tables[HELD_OUT_LIST])
         console.result(_words_on_held_out(is_held, n_lines, out / HELD_OUT_LIST))
@@ -166,6 +194,7 @@ def annotate_command(
     )
     console.json_result(
         annotations=str(out / ANNOTATIONS),
+        page=str(out / PAGE),
         next=str(out / NEXT),
         next_ordered_by=ordered_by,
         held_out=None if is_held is None else str(out / HELD_OUT_LIST),
@@ -265,6 +294,7 @@ def _words_on_held_out(is_held: np.ndarray, n_lines: int, path: Path) -> str:
 
 
 def _record_bytes(record: dict[str, Any]) -> bytes:
+    from .._audit.prompted import FORMAT_VERSION
     from .._version import __version__
 
     content = {
@@ -274,27 +304,3 @@ def _record_bytes(record: dict[str, Any]) -> bytes:
     }
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode()
-
-
-def _earlier(path: Path) -> list[Correction]:
-    """Return what people corrected in earlier runs."""
-    from .._audit.prompted import Correction
-    from ..exceptions import DataFileError
-
-    if not path.exists():
-        return []
-    try:
-        record = json.loads(path.read_bytes())
-        version = record["format_version"]
-        found = [Correction(*one) for one in record["corrections"]]
-    except (ValueError, LookupError, TypeError) as error:
-        raise DataFileError(
-            f"{path} is not the file that skclif annotate wrote ({error}). Restore it, "
-            "or delete it: then only corrections that are given again count."
-        ) from error
-    if version != FORMAT_VERSION:
-        raise DataFileError(
-            f"{path} has format version {version!r}, and this skclif reads "
-            f"{FORMAT_VERSION}. Name another --out."
-        )
-    return found

@@ -21,7 +21,12 @@ from .options import (
     options,
     who_and_why,
 )
-from .prompts import annotate_reviews, confidence_of, read_people
+from .prompts import (
+    annotate_reviews,
+    confidence_of,
+    correction_files,
+    read_people,
+)
 from .report import evaluate, show_summary, write_report
 from .reviews import how_read, read_reviews, reading
 
@@ -147,6 +152,7 @@ def audit_command(
         files["test_file"] = test_file
         _refuse_splits(options)
     if prompts is not None:
+        corrections = correction_files(corrections)
         files["prompts_file"] = prompts
         names = map("corrections_file_{}".format, range(1, len(corrections) + 1))
         files |= dict(zip(names, corrections, strict=True))
@@ -332,7 +338,7 @@ def _audit_rows(
     from .._audit.folder import AuditedRows
     from .._audit.kinds import choose_kinds, ordered_paths
     from .._audit.models import fit_models
-    from .._audit.prompted import prompt_notes, recorded
+    from .._audit.prompted import prompt_notes, prompted_concepts, recorded
     from .._audit.revisions import Place, Revision, fit_content
     from .._audit.rows import check_parts, same_kinds
     from .._inputs.devices import same_threads
@@ -344,7 +350,8 @@ def _audit_rows(
     kinds = choose_kinds(tables, options.get("concept_kinds", {}))
     asked = options.get("ordinal", ())
     ordinal = ordered_paths(train.labels, train.concepts, kinds, asked)
-    notes = check_parts(train, held_out, kinds) + prompt_notes(about)
+    notes = check_parts(train, held_out, kinds, prompted_concepts(about))
+    notes += prompt_notes(about)
     residual_C = options["residual_C"]
     if residual_C is not None and not train.concepts.shape[1]:
         raise click.UsageError(

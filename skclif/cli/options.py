@@ -136,9 +136,10 @@ CORRECTIONS = click.option(
     "--corrections",
     multiple=True,
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Decisions of people on annotations: next.csv of skclif annotate, lists of an "
-    "audit, what its page exports, or finished tasks; repeat it for each.",
+    type=click.Path(path_type=Path),
+    help="What people say of annotations: the folder of skclif annotate, or decisions, "
+    "such as its lists, those of an audit, what a page exports, or finished tasks; "
+    "repeat it for each.",
 )
 NO_TEXT = click.option(
     "--no-text", is_flag=True, help="Keep texts out of every file written."

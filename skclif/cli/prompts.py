@@ -35,24 +35,12 @@ def read_people(
     earlier : sequence of Correction
         Of earlier runs.
     """
-    from .._audit.prompted import (
-        about_rows,
-        corrected,
-        read_corrections,
-        with_people,
-    )
+    from .._audit.prompted import about_rows, corrected, with_people
 
     reviews = with_people(reviews, file)
     corrections = {(one.id, one.path): one for one in earlier}
     for path in paths:
-        found, n_others = read_corrections(path, reviews, file)
-        console.note(f"{how_many(len(found), 'annotation')} of people in {path.name}")
-        if n_others:
-            console.warn(
-                f"{path}: {how_many(n_others, 'accepted line')} {is_or_are(n_others)} "
-                "about labels or rows, and not about annotations; they are left out. "
-                "skclif apply carries them out in the folder of an audit."
-            )
+        found = _corrections(console, path, reviews, file)
         corrections |= {(one.id, one.path): one for one in found}
     every = [*corrections.values()]
     n_left = len(every) - len(about_rows(reviews, every))
@@ -63,6 +51,58 @@ def read_people(
             f"{is_or_are(n_left)} left out."
         )
     return with_people(corrected(reviews, every), file), every
+
+
+def _corrections(
+    console: Console, path: Path, reviews: Reviews, file: PromptFile
+) -> list[Correction]:
+    """Return what people say in a file, and tell what is left out of it."""
+    from .._audit.prompted import RECORD, read_corrections, read_record
+
+    if path.name == RECORD:
+        found, n_others, n_unsaid = read_record(path), 0, 0
+    else:
+        found, n_others, n_unsaid = read_corrections(path, reviews, file)
+    said = f"{how_many(len(found), 'annotation')} of people in {path.name}"
+    if not found:
+        console.warn(f"{said}: it has no line that is accepted or rejected.")
+    else:
+        console.note(said)
+    if n_unsaid:
+        console.warn(
+            f"{path}: {how_many(n_unsaid, 'line')} {_has_or_have(n_unsaid)} a value in "
+            "proposed and nothing in decision, and "
+            f"{_does_or_do(n_unsaid)} not count. Write accept into decision."
+        )
+    if n_others:
+        console.warn(
+            f"{path}: {how_many(n_others, 'accepted line')} {is_or_are(n_others)} "
+            "about labels or rows, and not about annotations; they are left out. "
+            "skclif apply carries them out in the folder of an audit."
+        )
+    return found
+
+
+def _has_or_have(n: int) -> str:
+    return "has" if n == 1 else "have"
+
+
+def _does_or_do(n: int) -> str:
+    return "does" if n == 1 else "do"
+
+
+def correction_files(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return files of corrections; for a folder of skclif annotate, its record."""
+    from .._audit.prompted import RECORD
+    from ..exceptions import DataFileError
+
+    for path in paths:
+        if path.is_dir() and not (path / RECORD).exists():
+            raise DataFileError(
+                f"--corrections {path}: this folder has no {RECORD}, which skclif "
+                "annotate writes. Name its folder, or a file of decisions."
+            )
+    return tuple(path / RECORD if path.is_dir() else path for path in paths)
 
 
 def confidence_of(options: dict[str, Any]) -> float:

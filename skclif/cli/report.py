@@ -139,12 +139,13 @@ def renew_report(
 ) -> None:
     """Make the report of a revision; `demo` is what a demo showed besides."""
     from .._audit.models import fit_models
-    from .._audit.prompted import prompt_notes
+    from .._audit.prompted import prompt_notes, prompted_concepts
     from .._audit.rows import check_parts
 
     options = rows.about["options"]
     kinds = options.get("concept_kinds")  # of older audits, none
-    notes = check_parts(revision.rows.used(), rows.held_out, kinds)
+    prompted = prompted_concepts(rows.about)
+    notes = check_parts(revision.rows.used(), rows.held_out, kinds, prompted)
     notes += prompt_notes(rows.about)
     models = fit_models(
         revision.rows,

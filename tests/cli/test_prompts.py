@@ -1,12 +1,21 @@
 """Annotations by prompts: tables, corrections by people, and audits."""
 
 import json
+import re
+import warnings
 
 import pandas as pd
 import pytest
 
-from skclif import ConceptAnnotator, SentenceEmbedder, read_prompts
+from skclif import (
+    ConceptAnnotator,
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    SentenceEmbedder,
+    read_prompts,
+)
 from skclif._audit.folder import AuditFolder
+from skclif.exceptions import PenaltyWarning
 
 from .. import folders
 from ..folders import done, lines, run, short_hash
@@ -146,7 +155,8 @@ def test_corrections_stay_and_teach(place, annotated, tiny_encoder, tmp_path):
     for table in tables:
         assert table.loc[first, [name, f"by:{name}"]].tolist() == ["Negative", "person"]
         assert table.loc[first, f"confidence:{name}"] == ""
-        assert table.loc[second, [other_name, f"by:{other_name}"]].tolist() == ["", ""]
+        said = table.loc[second, [other_name, f"by:{other_name}"]].tolist()
+        assert said == ["", "person"]
     pd.testing.assert_frame_equal(*tables)
     given = pd.DataFrame(None, index=texts(place).index, columns=["food", "service"])
     given = given.astype(object)
@@ -197,6 +207,197 @@ def test_annotations_of_people_in_the_file_stay(place, tiny_encoder, tmp_path):
     assert "text" not in table and len(lines(out, "next.csv")) == 3
 
 
+# --- With labels ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def labelled(place, tiny_encoder):
+    out = place / "labelled"
+    arguments = ["annotate", place / "reviews.csv", *options(place, tiny_encoder, out)]
+    arguments += ["--min-confidence", "0.55"]
+    return out, done(*arguments, "--label", "stars", "--json"), arguments
+
+
+def test_held_out_texts_are_those_of_an_audit(audited, labelled):
+    out, result, _ = labelled
+    rows = AuditFolder(audited[0]).rows(folders.records(audited[0]))
+    table = lines(out, "annotations.csv").set_index("id")
+    held_out = table.index[table["part"] == "held out"]
+    assert set(held_out) == set(rows.held_out.ids)
+    assert set(table.index[table["part"] == "training"]) == set(rows.train.ids)
+    record = json.loads((out / "annotations.json").read_bytes())
+    assert record["held_out"] == {
+        "texts": len(held_out),
+        "label": "stars",
+        **{"split_by": None, "time": None, "test_size": 0.25, "seed": 0},
+    }
+    assert json.loads(result.stdout)["held_out"] == str(out / "held-out.csv")
+    # A sample of whole texts, in random order, without what a machine says.
+    asked = lines(out, "held-out.csv")
+    assert set(asked["id"]) == set(held_out)
+    assert asked["path"].tolist() == ["food", "service"] * len(held_out)
+    assert asked["id"][::2].tolist() != sorted(held_out)
+    assert set(asked["current"]) == {""}
+    assert not {"guess", "confidence"} & set(asked)
+
+
+def test_missing_annotations_come_by_their_expected_gain(place, labelled, tiny_encoder):
+    out, result, _ = labelled
+    table = lines(out, "annotations.csv")
+    embedder = SentenceEmbedder(tiny_encoder, long_text="mean")
+    X = embedder.fit_transform(texts(place)[table["id"]])
+    labels = pd.read_csv(place / "reviews.csv")["stars"].to_numpy()
+    is_held = (table["part"] == "held out").to_numpy()
+    concepts = table[["food", "service"]].where(table[["food", "service"]] != "")
+    explainer = ConceptInfluenceExplainer(
+        ConceptBottleneckClassifier(C="auto", concept_C="auto")
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PenaltyWarning)
+        explainer.fit(X[~is_held], labels[~is_held], concepts=concepts[~is_held])
+    expected = explainer.suggest_annotations(
+        None, X[is_held], labels[is_held], n=100, by="annotation"
+    ).to_frame()
+    assert len(expected) == concepts[~is_held].isna().to_numpy().sum()
+    expected = expected[expected["gain"] > 0]
+    asked = lines(out, "next.csv")
+    first = asked[asked["ordered_by"] == "expected gain"]
+    assert len(first) == len(expected) > 5
+    ids = table["id"][~is_held].to_numpy()
+    assert first["id"].tolist() == ids[expected["row"]].tolist()
+    assert first["path"].tolist() == expected["concept"].tolist()
+    assert first["gain"].astype(float).to_numpy() == pytest.approx(
+        expected["gain"].to_numpy(), rel=1e-3
+    )
+    rest = asked[len(first) :]
+    assert len(rest) and set(rest["ordered_by"]) == {"least confidence"}
+    assert set(rest["gain"]) == {""}
+    assert rest["confidence"].astype(float)[:20].is_monotonic_increasing
+    assert set(asked["id"]) <= set(ids)
+    said = json.loads(result.stdout)["next_ordered_by"]
+    assert said == ["expected gain", "least confidence"]
+
+
+def test_lists_that_are_of_no_use_any_more_go(labelled, tmp_path):
+    copy = tmp_path / "copy"
+    folders.shutil.copytree(labelled[0], copy)
+    arguments = [*labelled[2], "--out", copy, "--no-text"]
+    result = done(*arguments)
+    assert "ordered by least confidence: write" in result.stdout
+    assert not (copy / "held-out.csv").exists()
+    assert "part" not in lines(copy, "annotations.csv")
+
+
+def test_what_people_wrote_into_a_list_is_kept(labelled, place, tmp_path):
+    copy = tmp_path / "copy"
+    folders.shutil.copytree(labelled[0], copy)
+    mine = lines(copy, "next.csv")
+    mine.loc[0, ["decision", "proposed"]] = ["accept", "Positive"]
+    mine.loc[1, "proposed"] = "Negative"  # and nothing decided
+    mine.loc[2, "decision"] = "reject"  # nothing is to be said of it
+    mine.loc[len(mine) - 1, "decision"] = "no"  # what the prompts said is right
+    mine.to_csv(copy / "next.csv", index=False)
+    arguments = [*labelled[2], "--out", copy, "--label", "stars"]
+    result = done(*arguments, "--corrections", copy / "next.csv")
+    assert "3 annotations of people in next.csv" in result.stderr
+    assert "1 line has a value in proposed and nothing in decision, and does not" in (
+        result.stderr
+    )
+    assert f"{copy / 'next.csv'} was written into, and is next-1.csv now" in (
+        result.stderr
+    )
+    pd.testing.assert_frame_equal(lines(copy, "next-1.csv"), mine)
+    table = lines(copy, "annotations.csv").set_index("id")
+    for row, value in ((0, "Positive"), (2, None), (len(mine) - 1, None)):
+        i, path, current = mine[["id", "path", "current"]].iloc[row]
+        value = current if value is None else value
+        assert table.loc[i, [path, f"by:{path}"]].tolist() == [value, "person"]
+    counts = json.loads((copy / "annotations.json").read_bytes())["counts"]
+    assert all(sum(one.values()) == N for one in counts.values())
+    # The folder itself takes what was corrected to other commands.
+    other = ["annotate", place / "reviews.csv", *labelled[2][2:]]
+    result = done(*other, "--out", tmp_path / "other", "--corrections", copy)
+    assert "3 annotations of people in annotations.json" in result.stderr
+    said = refused(*other, "--out", tmp_path / "other", "--corrections", tmp_path)
+    assert "this folder has no annotations.json, which skclif annotate writes" in said
+    result = done(*other, "--out", copy, "--corrections", labelled[0] / "next.csv")
+    assert "Warning: 0 annotations of people in next.csv: it has no line" in (
+        result.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--split-by", "stars"),
+        ("--time", "stars"),
+        ("--test-size", "0.25"),
+        ("--seed", "0"),
+    ],
+)
+def test_options_without_labels(place, tiny_encoder, tmp_path, option):
+    arguments = options(place, tiny_encoder, tmp_path / "out")
+    result = run("annotate", place / "reviews.csv", *arguments, *option)
+    assert result.exit_code == 2
+    assert f"{option[0]} is about the texts that skclif audit holds out" in (
+        result.stderr
+    )
+
+
+def test_a_machine_that_is_not_sure_leaves_all_to_people(place, tiny_encoder, tmp_path):
+    few = tmp_path / "few.csv"
+    pd.read_csv(place / "reviews.csv").head(20).to_csv(few, index=False)
+    arguments = [*options(place, tiny_encoder, tmp_path / "out"), "--label", "stars"]
+    arguments += ["--min-confidence", "1"]
+    result = done("annotate", few, *arguments)
+    assert "There are only 20 different texts. What a text says is compared" in (
+        result.stderr
+    )
+    assert "No text is annotated with 'food' (the surest text has 0." in result.stderr
+    assert "'service' (the surest text has 0." in result.stderr
+    assert set(lines(tmp_path / "out", "next.csv")["ordered_by"]) == {
+        "least confidence"
+    }
+    result = run("audit", few, *arguments)
+    assert result.exit_code == 1
+    said = result.stderr
+    assert "No text is annotated with 'food' (the surest" in said
+    assert "annotate some texts, or leave the concept out of the file" in said
+
+
+def test_values_that_no_text_has_are_named(place, tiny_encoder, tmp_path):
+    odd = tmp_path / "odd.yaml"
+    odd.write_text(
+        "'confidence:food':\n  a: [yes]\n  b: [zebra zebra]\n"
+        "food:\n  Positive: [The food was tasty.]\n  Negative: [zebra]\n",
+        encoding="utf-8",
+    )
+    out = tmp_path / "out"
+    arguments = [*options(place, tiny_encoder, out), "--prompts", odd]
+    arguments += ["--min-confidence", "0"]
+    few = tmp_path / "few.csv"
+    pd.read_csv(place / "reviews.csv").head(1).to_csv(few, index=False)
+    result = done("annotate", few, *arguments)
+    assert re.search("No text has the value '.*' of 'food'", result.stderr)
+    # No column takes the place of another one.
+    table = lines(out, "annotations.csv")
+    assert [name for name in table if "food" in name] == [
+        *("annotated confidence:food", "confidence:annotated confidence:food"),
+        *("by:annotated confidence:food", "food", "confidence:food", "by:food"),
+    ]
+
+
+@pytest.mark.parametrize("command", ["annotate", "audit"])
+def test_no_folder_is_left_that_holds_nothing(place, tiny_encoder, tmp_path, command):
+    out = tmp_path / "some" / "place"
+    arguments = [*options(place, tiny_encoder, out), "--text", "no such"]
+    assert "no column 'no such'" in refused(command, place / "reviews.csv", *arguments)
+    assert not out.parent.exists()
+    out.mkdir(parents=True)
+    refused(command, place / "reviews.csv", *arguments)
+    assert out.exists()
+
+
 # --- What is refused ------------------------------------------------------------------
 
 
@@ -214,9 +415,8 @@ def test_files_that_are_refused(place, tiny_encoder, tmp_path):
     bad.write_text("food:\n  good: [x\n", encoding="utf-8")
     assert "bad.yaml" in refused("annotate", file, *arguments, "--prompts", bad)
     assert "no such" in refused("annotate", file, *arguments, "--prompts", "no such")
-    said = refused("annotate", file, *arguments, "--min-confidence", "1")
-    assert "No text is annotated with 'food'" in said and "--min-confidence 1" in said
     record = out / "annotations.json"
+    out.mkdir()
     record.write_text("{}")
     assert "annotations.json is not the file that" in refused(
         "annotate", file, *arguments
@@ -231,7 +431,15 @@ def test_a_value_that_the_prompts_do_not_have(place, tiny_encoder, tmp_path):
     table.to_csv(tmp_path / "odd.csv", index=False)
     arguments = options(place, tiny_encoder, tmp_path / "out")
     said = refused("annotate", tmp_path / "odd.csv", *arguments, "--concept", "food")
-    assert "annotated 'food' with 'superb' (id 007-003), and concepts.yaml has" in said
+    assert "annotated 'food' with 'superb' (1 ×), id 007-003. concepts.yaml has" in said
+    assert "Add it to --prompts, with prompts, or correct" in said
+    assert said.endswith("that there is none, say --missing superb.")
+    table.loc[3, "food"] = "positive"
+    table.to_csv(tmp_path / "odd.csv", index=False)
+    result = run("annotate", tmp_path / "odd.csv", *arguments, "--concept", "food")
+    assert result.exit_code == 1
+    said = result.stderr
+    assert "Write 'Positive' for 'positive' in one of the two files." in said
 
 
 @pytest.mark.parametrize(
@@ -245,8 +453,21 @@ def test_a_value_that_the_prompts_do_not_have(place, tiny_encoder, tmp_path):
             {"proposed": ""},
             "the column proposed is empty, in an accepted line for 'food'",
         ),
-        ({"proposed": "superb"}, "the value 'superb' of 'food' is not known"),
-        ({"path": "noise"}, "'annotate' of 'noise'; it goes with 'food', 'service'"),
+        (
+            {"proposed": "", "guess": "Negative"},
+            "guess, 'Negative', is not taken by it",
+        ),
+        (
+            {"proposed": "superb"},
+            "the value 'superb' of 'food' is not known: concepts.yaml has 'Positive', "
+            "'Negative', 'unknown'. 'unannotated' takes an annotation away.",
+        ),
+        ({"proposed": "POSITIVE"}, "'unknown'. Did you mean 'Positive'? 'unann"),
+        (
+            {"path": "noise"},
+            "concepts.yaml has no concept 'noise'. It has 'food', 'serv",
+        ),
+        ({"kind": "say"}, "the kind 'say' is none of relabel, annotate, reweight"),
         ({"text_hash": "0" * 16}, "is not the one that was decided on"),
         ({"decision": "maybe"}, "the decision 'maybe' is not known"),
     ],

@@ -381,7 +381,7 @@ class Queue {
       ),
       picker,
       this.hint,
-      field("Why (goes into the trail)", why),
+      field(this.queue.again ? "Why" : "Why (goes into the trail)", why),
     );
   }
 
@@ -396,6 +396,7 @@ class Queue {
   rejectWords(line) {
     if (line.kind === "drop") return ["Keep the row"];
     if (isMade(line)) return ["It is wrong: choose"];
+    if (this.queue.again) return ["Leave it missing"];
     return line.current === null
       ? ["The text does not say"]
       : ["Keep ", bdi(line.current)];
