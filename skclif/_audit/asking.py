@@ -22,7 +22,13 @@ from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
 from ..exceptions import ConstantConceptWarning, ManyValuesWarning, PenaltyWarning
 from .decision_values import UNANNOTATED
-from .prompted import Prompted, annotations_table, remembered
+from .prompted import (
+    PERSON,
+    PROMPTS,
+    Prompted,
+    annotations_table,
+    remembered,
+)
 from .rejections import decided_annotations
 from .rows import Reviews
 
@@ -58,12 +64,15 @@ def tables_of(
         Maximum number of lines of each list.
     """
     if is_held is None:
-        next_lines = next_table(reviews, found, limit=limit)
+        next_lines = next_table(reviews, found, once=True, limit=limit)
         return {ANNOTATIONS: annotations_table(reviews, found), NEXT: next_lines}
+    next_lines = next_table(
+        reviews, found, is_asked=~is_held, gains=gains, once=True, limit=limit
+    )
     parts = np.where(is_held, HELD_OUT, TRAINING).astype(object)
     return {
         ANNOTATIONS: annotations_table(reviews, found, parts),
-        NEXT: next_table(reviews, found, is_asked=~is_held, gains=gains, limit=limit),
+        NEXT: next_lines,
         HELD_OUT_LIST: held_out_table(reviews, found, is_held, seed, limit),
     }
 
@@ -206,6 +215,37 @@ def machine_table(
     return with_proposals(next_table(train, found, is_asked=asked, gains=gains))
 
 
+def with_authors(table: pd.DataFrame, machine: pd.DataFrame | None) -> pd.DataFrame:
+    """Return lines of an audit with who made the current annotation of each.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Suspects or suggestions.
+    machine : DataFrame or None
+        As `machine_table` returns it; None leaves the lines as they are.
+    """
+    if machine is None:
+        return table
+    made = machine[machine["current"].notna()]
+    by_prompts = set(zip(made["id"], made["path"], strict=True))
+    lines = zip(
+        table["id"], table["kind"], table["path"], table["current"], strict=True
+    )
+    who = [
+        ""
+        if kind != "annotate" or pd.isna(current)
+        else PROMPTS
+        if (i, path) in by_prompts
+        else PERSON
+        for i, kind, path, current in lines
+    ]
+    place = list(table).index("proposed") + 1
+    found = table.copy()
+    found.insert(place, "by", np.array(who, dtype=object))
+    return found
+
+
 def with_proposals(table: pd.DataFrame) -> pd.DataFrame:
     """Return lines that propose what is there: who accepts it has read the text."""
     proposed = table["current"].map(_written, na_action="ignore")
@@ -223,6 +263,7 @@ def next_table(
     *,
     is_asked: np.ndarray | None = None,
     gains: pd.DataFrame | None = None,
+    once: bool = False,
     limit: int | None = None,
 ) -> pd.DataFrame:
     """Return the annotations that people should make next, as lines to decide on.
@@ -240,6 +281,9 @@ def next_table(
         Rows that people may be asked about; None for all of them.
     gains : DataFrame, default=None
         As `expected_gains` returns them, of the same rows.
+    once : bool, default=False
+        Whether rows with the same text are asked about once: a correction of one of
+        them counts for all.
     limit : int, default=None
         Maximum number of lines; None for all.
     """
@@ -250,7 +294,9 @@ def next_table(
     order = _by_confidence(found.confidence.to_numpy(), open_)
     if gains is not None:
         order = _gains_first(gains, order, names, open_)
-    order = order.head(limit) if limit is not None else order
+    if once:
+        order = order[_is_first(reviews, order)]
+    order = order if limit is None else order.head(limit)
     rows, columns = order["row"].to_numpy(), order["column"].to_numpy()
     own = {
         "current": found.concepts.to_numpy(dtype=object)[rows, columns],
@@ -275,10 +321,20 @@ def held_out_table(
     """
     places = np.random.RandomState(seed).permutation(np.flatnonzero(is_held))
     order, columns = np.nonzero(~found.by_people.to_numpy()[places])
-    order, columns = order[:limit], columns[:limit]
+    lines = pd.DataFrame({"row": places[order], "column": columns})
+    lines = lines[_is_first(reviews, lines)].head(limit)
+    rows, columns = lines["row"].to_numpy(), lines["column"].to_numpy()
     names = np.array([str(name) for name in found.concepts], dtype=object)
     own = {"current": None, "proposed": None}
-    return _lines(reviews, places[order], names[columns], own)
+    return _lines(reviews, rows, names[columns], own)
+
+
+def _is_first(reviews: Reviews, order: pd.DataFrame) -> np.ndarray:
+    """Return which lines are the first about their text and concept."""
+    texts = reviews.digests[order["row"]]
+    lines = pd.DataFrame({"text": texts, "column": order["column"].to_numpy()})
+    is_first: np.ndarray = ~lines.duplicated().to_numpy()
+    return is_first
 
 
 def _lines(

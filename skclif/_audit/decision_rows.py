@@ -60,6 +60,13 @@ class Rows:
             self._refuse_changed(line, alike)
         return line
 
+    def by_text(self, line: Line) -> Line:
+        """Return a line with the id that its text has now, if it has another one."""
+        same_text = self._with_hash(line["text_hash"])
+        if not same_text or line["id"] in same_text:
+            return line
+        return {**line, "id": same_text[0]}
+
     def target(self, line: Line) -> tuple[str, str, str, Any]:
         """Return digest of the text, kind, path and present value of what is decided.
 

@@ -365,11 +365,11 @@ def _kept(line: Line, revision: Revision) -> str:
 
 def _correction(line: Line, rows: Rows, file: PromptFile) -> Correction:
     """Return what a line says of an annotation."""
-    line = rows.named(line)
+    line = rows.by_text(rows.named(line))
     if line["id"] not in rows.positions:
         raise DataFileError(
-            f"{line['where']}: there is no row {line['id']!r}. Give the file and the "
-            "--id that this list was made with."
+            f"{line['where']}: there is no row {line['id']!r}, and none with this "
+            "text. Give the file and the --id that this list was made with."
         )
     if meant(line["path"], [*file.concepts]) is None:
         raise DataFileError(
@@ -429,6 +429,45 @@ def read_record(path: Path) -> list[Correction]:
             f"{FORMAT_VERSION}. Name another --out."
         )
     return found
+
+
+def placed(
+    reviews: Reviews, file: PromptFile, corrections: Sequence[Correction]
+) -> tuple[list[Correction], int]:
+    """Return corrections of every text that they are about, and how many fit nothing.
+
+    A correction belongs to a text: it is found by its hash if the row has another name
+    now, and other rows with the same text have it too, unless people said something of
+    their own there.
+
+    Parameters
+    ----------
+    reviews : Reviews
+        As `with_people` returns them.
+    file : PromptFile
+    corrections : sequence of Correction
+        Of two about the same, the later counts.
+    """
+    rows_of: dict[str, list[int]] = {}
+    for row, digest in enumerate(reviews.hashes()):
+        rows_of.setdefault(digest, []).append(row)
+    of_copies: dict[tuple[int, str], Correction] = {}
+    own: dict[tuple[int, str], Correction] = {}
+    n_left = 0
+    for one in corrections:
+        values = file.concepts.get(one.path, {})
+        rows = rows_of.get(one.text_hash, [])
+        if not rows or not values or not (one.value is None or one.value in values):
+            n_left += 1
+            continue
+        given = reviews.concepts[one.path]
+        named = [row for row in rows if reviews.ids[row] == one.id]
+        for row in rows:
+            if row in named:
+                own[row, one.path] = one
+            elif len(rows) == 1 or given.iloc[row] is None:
+                of_copies[row, one.path] = replace(one, id=str(reviews.ids[row]))
+    return list((of_copies | own).values()), n_left
 
 
 def corrected(reviews: Reviews, corrections: Sequence[Correction]) -> Reviews:

@@ -235,18 +235,22 @@ def check_parts(
     if train.concepts.shape[1]:
         notes += _notes_on_constants(train.concepts, prompted)
         notes += _unseen_values(schema_of(train, kinds), held_out)
-    notes += notes_on_annotations(held_out)
+    notes += notes_on_annotations(held_out, prompted)
     return notes + notes_on_split(train, held_out)
 
 
-def notes_on_annotations(held_out: Reviews) -> list[str]:
+def notes_on_annotations(
+    held_out: Reviews, prompted: Collection[str] = ()
+) -> list[str]:
     """Return a warning about concepts of which no held-out row has an annotation."""
     is_known = held_out.concepts.notna().any()
     none = [str(name) for name, known in is_known.items() if not known]
     if not none or not len(held_out):
         return []
     if len(none) == len(is_known):
-        what = by_caller("Annotate some of them.", "Pass concepts.")
+        lists = " skclif annotate --label lists them, in held-out.csv."
+        what = "Annotate some of them." + (lists if prompted else "")
+        what = by_caller(what, "Pass concepts.")
         return [
             "No held-out row has an annotation: how well concepts are predicted, where "
             "mistakes begin and what corrected concepts would be worth remains "

@@ -98,6 +98,13 @@ def annotate_command(
     and embeddings.sqlite, so that a second run need not embed again.
 
     \b
+    The file of prompts, where one value may have none:
+      food:
+        good: [The food was delicious., I loved the soup.]
+        bad: [The food was terrible., The soup was cold.]
+        not mentioned: []
+
+    \b
     Example:
       skclif annotate reviews.csv --text review --id review_id --label stars \\
           --prompts concepts.yaml --out annotated
@@ -142,7 +149,7 @@ def annotate_command(
             console.stage("reading", f"Reading {file.name}")
             reviews = read_reviews(file, how_read(asked), console)
             is_held = _held_out(reviews, asked)
-            reviews, people = read_people(
+            reviews, people, every = read_people(
                 console, reviews, source, correction_files(corrections), earlier
             )
             found = annotate_reviews(console, out, reviews, source, people, asked)
@@ -164,7 +171,7 @@ def annotate_command(
                 "values": found.values(source.concepts),
                 "next_ordered_by": ordered_by,
                 "held_out": _about_held_out(is_held, asked),
-                "corrections": [one.plain() for one in people],
+                "corrections": [one.plain() for one in every],
             }
             contents = {name: table_csv(table) for name, table in tables.items()}
             made = Annotated(

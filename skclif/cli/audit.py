@@ -133,6 +133,7 @@ def audit_command(
       audit.html         the page to read
       suspects.csv       labels and annotations that may be wrong, to decide on
       suggestions.csv    changes that would help, to decide on
+      machine.csv        with --prompts: annotations that nobody has read
       predictions.csv    every held-out row
       influence.csv      which training rows cause the errors
       run.json           numbers, options, versions, fingerprints, timings
@@ -183,6 +184,7 @@ def audit_command(
         about["data"]["time"] = _first_time(console, parts[1], columns["time"])
         if asked.file is None:
             return parts
+        asked.say_where(*parts)
         train, about["prompts"] = asked.annotated(parts[0], out, options)
         return train, parts[1]
 
@@ -238,10 +240,22 @@ class _Prompts:
         """Return reviews with what people said of the concepts."""
         if self.file is None:
             return reviews
-        reviews, found = read_people(self.console, reviews, self.file, self.paths)
+        reviews, found, _ = read_people(self.console, reviews, self.file, self.paths)
         self.corrections += found
         self.paths = ()  # which are about the first file, not about that of --test
         return reviews
+
+    def say_where(self, train: Reviews, held_out: Reviews) -> None:
+        """Say how many corrections are of texts to train on, and of held-out ones."""
+        from .._audit.prompted import about_rows
+
+        n_train, n_held = (
+            len(about_rows(part, self.corrections)) for part in (train, held_out)
+        )
+        if self.corrections:
+            self.console.note(
+                f"{n_train:,} of them of texts to train on, {n_held:,} held out"
+            )
 
     def annotated(
         self, train: Reviews, out: Path, options: dict[str, Any]

@@ -22,8 +22,8 @@ def read_people(
     file: PromptFile,
     paths: Sequence[Path],
     earlier: Sequence[Correction] = (),
-) -> tuple[Reviews, list[Correction]]:
-    """Return reviews with what people said, and all corrections, the last ones last.
+) -> tuple[Reviews, list[Correction], list[Correction]]:
+    """Return reviews with what people said, and corrections.
 
     Parameters
     ----------
@@ -34,8 +34,16 @@ def read_people(
         Files of decisions; of two about the same, the later counts.
     earlier : sequence of Correction
         Of earlier runs.
+
+    Returns
+    -------
+    reviews : Reviews
+    fitting : list of Correction
+        Those of texts that are there, by the ids that they have now.
+    every : list of Correction
+        All of them as they were given, to be remembered; the last ones last.
     """
-    from .._audit.prompted import about_rows, corrected, with_people
+    from .._audit.prompted import corrected, placed, with_people
 
     reviews = with_people(reviews, file)
     corrections = {(one.id, one.path): one for one in earlier}
@@ -43,14 +51,14 @@ def read_people(
         found = _corrections(console, path, reviews, file)
         corrections |= {(one.id, one.path): one for one in found}
     every = [*corrections.values()]
-    n_left = len(every) - len(about_rows(reviews, every))
+    fitting, n_left = placed(reviews, file, every)
     if n_left:
         console.warn(
-            f"{how_many(n_left, 'earlier correction')} {is_or_are(n_left)} about texts "
-            f"or concepts that are not in the files now, or that changed, and "
+            f"{how_many(n_left, 'earlier correction')} {is_or_are(n_left)} about "
+            "texts, concepts or values that are not in the files now, and "
             f"{is_or_are(n_left)} left out."
         )
-    return with_people(corrected(reviews, every), file), every
+    return corrected(reviews, fitting), fitting, every
 
 
 def _corrections(

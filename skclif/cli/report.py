@@ -45,7 +45,7 @@ def evaluate(
     """
     from dataclasses import replace
 
-    from .._audit.asking import machine_table
+    from .._audit.asking import machine_table, with_authors
     from .._audit.findings import audit
     from .._audit.marking import find_marks
     from .._audit.rejections import without_rejected
@@ -72,7 +72,13 @@ def evaluate(
     prompts = rows.about.get("prompts")
     if prompts is not None:
         about = prompts, models.explainer, train, rows.held_out, records
-        found = replace(found, machine=machine_table(*about))
+        machine = machine_table(*about)
+        found = replace(
+            found,
+            machine=machine,
+            suspects=with_authors(found.suspects, machine),
+            suggestions=with_authors(found.suggestions, machine),
+        )
     if embedder is None or "text" not in found.predictions:
         return found
     reader = exact_reader(embedder)

@@ -177,7 +177,7 @@ def test_corrections_stay_and_teach(place, annotated, tiny_encoder, tmp_path):
     changed = tmp_path / "changed.csv"
     table.to_csv(changed, index=False)
     result = done("annotate", changed, *options(place, tiny_encoder, out))
-    assert "2 earlier corrections are about texts or concepts that are not in" in (
+    assert "2 earlier corrections are about texts, concepts or values that are" in (
         result.stderr
     )
 
@@ -446,8 +446,8 @@ def test_a_value_that_the_prompts_do_not_have(place, tiny_encoder, tmp_path):
     ("change", "message"),
     [
         (
-            {"id": "nobody"},
-            "row 1: there is no row 'nobody'. Give the file and the --id",
+            {"id": "nobody", "text_hash": "0" * 16},
+            "row 1: there is no row 'nobody', and none with this text. Give the file",
         ),
         (
             {"proposed": ""},
@@ -563,6 +563,47 @@ def test_an_audit_says_that_a_machine_annotated(place, audited):
     assert "by_people" not in run_record["prompts"]
 
 
+def test_an_audit_lists_what_nobody_read(audited):
+    out, result = audited
+    rows = AuditFolder(out).rows(folders.records(out)).train
+    table = lines(out, "machine.csv")
+    people = {"007-001", "007-002", "007-003"}
+    asked = set(zip(table["id"], table["path"], strict=True))
+    assert asked == {
+        (i, name)
+        for i in rows.ids
+        for name in ("food", "service")
+        if name == "service" or i not in people
+    }
+    assert (table["proposed"] == table["current"]).all()
+    is_first = table["ordered_by"] == "expected gain"
+    gains = table["gain"][is_first].astype(float)
+    assert (
+        is_first.any() and gains.gt(0).all() and (table["gain"][~is_first] == "").all()
+    )
+    assert not is_first[is_first.sum() :].any()
+    place = rows.positions()[table["id"].iloc[-1]]
+    said = rows.concepts[table["path"].iloc[-1]][place]
+    assert table["current"].iloc[-1] == (said or "")
+    # The other lists say whose value a line is about.
+    suspects = lines(out, "suspects.csv")
+    of_concepts = suspects[
+        (suspects["kind"] == "annotate") & (suspects["current"] != "")
+    ]
+    for i, path, by in of_concepts[["id", "path", "by"]].to_numpy():
+        assert by == ("prompts" if (i, path) in asked else "person")
+    assert set(suspects["by"][suspects["kind"] != "annotate"]) <= {""}
+    n_held = len(people - set(rows.ids))
+    assert f"{3 - n_held} of them of texts to train on, {n_held} held out" in (
+        result.stderr
+    )
+    assert (
+        "skclif annotate --label lists them, in held-out.csv"
+        in ((out / "audit.html").read_text(encoding="utf-8"))
+        or "service" in result.stderr
+    )
+
+
 def test_audits_by_prompts_are_replayed_repaired_and_forgotten(
     place, audited, tmp_path
 ):
@@ -589,11 +630,18 @@ def test_audits_by_prompts_are_replayed_repaired_and_forgotten(
     line = line_of((i, text), "food", other, current=value or "")
     done("apply", out, folders.write(tmp_path / "d.csv", [line]), "--quiet")
     assert "A machine made annotations" in (out / "audit.html").read_text("utf-8")
+    asked = lines(out, "machine.csv")
+    assert "service" in asked["path"][asked["id"] == i].tolist()
+    assert "food" not in asked["path"][asked["id"] == i].tolist()
+    said = refused("apply", out, out / "machine.csv")
+    assert "machine.csv is replaced when decisions are applied" in said
     assert "Bit for bit" in done("replay", out, place / "reviews.csv").stdout
     gone = next(i for i in ("007-001", "007-002", "007-003") if i in rows.ids)
     (tmp_path / "ids.txt").write_text(gone)
     done("forget", out, tmp_path / "ids.txt", "--quiet")
     about = AuditFolder(out).rows(folders.records(out)).about["prompts"]
     assert gone not in about["by_people"]["food"]
+    assert gone not in about["guesses"]["service"]
+    assert gone not in lines(out, "machine.csv")["id"].tolist()
     assert gone not in [one[0] for one in about["corrections"]]
     assert "Bit for bit" in done("replay", out).stdout

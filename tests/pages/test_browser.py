@@ -16,11 +16,14 @@ from sklearn.preprocessing import FunctionTransformer
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.evidence import LabelHead
 from skclif._audit.folder import AuditFolder
+from skclif._audit.prompted import read_corrections, with_people
+from skclif._pages.annotate_page import annotate_html
 from skclif._pages.audit_page import audit_html
 from skclif._pages.page_data import as_script
 
 from .. import folders
 from ..data import make_concept_data
+from .test_annotate_page import make_annotated
 from .test_pages import HOSTILE, VIEWS, make_page, make_run, read_data
 
 pytestmark = pytest.mark.browser
@@ -1144,3 +1147,57 @@ def test_a_page_in_a_cell_is_decided_on_and_leaves_the_notebook_alone(
     shown = frame.locator("#mistakes").inner_text()
     assert re.search(rf"\b{n_mistakes} (of \d+ )?listed", shown)
     assert page.url.endswith("cell.html")
+
+
+# --- Annotations by prompts -----------------------------------------------------------
+
+
+def test_annotations_by_prompts_are_decided_and_read_back(visit, tmp_path):
+    made = make_annotated()
+    file = tmp_path / "annotate.html"
+    file.write_text(annotate_html(made), encoding="utf-8")
+    page = visit(file, "machine")
+    lines = read_data(file.read_text(encoding="utf-8"))["queues"]["machine"]["lines"]
+    section = page.locator("#machine")
+    assert "It is among those that are expected to help" in section.inner_text()
+    page.keyboard.press("a")  # there is nothing to accept: it asks for the value
+    section.locator(".panel select").select_option("yes plain words")
+    section.locator(".pane h3").click()  # out of the choice of a value
+    place = next(k for k, line in enumerate(lines) if line["current"] is not None)
+    for _ in range(place):
+        page.keyboard.press("j")
+    panel = section.locator(".panel")
+    assert "yes plain words is right" in panel.inner_text()
+    assert "By prompts, which are 7" in section.locator(".pane").inner_text()
+    page.keyboard.press("a")
+    page.keyboard.press("r")  # wrong: choose
+    panel.locator("select").select_option("no plain words")
+    section.locator(".pane h3").click()
+    page.keyboard.press("j")
+    page.keyboard.press("s")
+    assert _decided(page, "machine") == f"4 of {len(lines)} decided"
+    path = tmp_path / "mine.csv"
+    _download(page, "machine").save_as(path)
+    said = section.locator(".tools [role=status]").inner_text()
+    assert "run skclif annotate again, as before and with --corrections" in said
+    reviews = with_people(made.reviews, made.file)
+    found, *others = read_corrections(path, reviews, made.file)
+    assert others == [0, 0]
+    assert [(one.id, one.path, one.value) for one in found] == [
+        (lines[0]["id"], lines[0]["path"], "yes plain words"),
+        (lines[place]["id"], lines[place]["path"], "yes plain words"),
+        (lines[place + 1]["id"], lines[place + 1]["path"], "no plain words"),
+    ]
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_page_of_annotations_is_safe_and_fits(visit, tmp_path, viewport):
+    file = tmp_path / "annotate.html"
+    file.write_text(annotate_html(make_annotated(SAY)), encoding="utf-8")
+    page = visit(file, "", viewport=viewport)
+    for name in ("overview", "machine", "held-out"):
+        page.locator(f"nav a[href='#{name}']").click()
+        page.locator(f"#{name}").wait_for()
+        assert page.evaluate(TOO_WIDE) == []
+    assert "food" in page.locator("#held-out").inner_text()
+    assert page.locator("#held-out .pane").get_by_text("not annotated").count() == 2

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from skclif._storage.cells import _HASH_COLUMNS, escape_cell, table_csv, unescape_cell
 from skclif._storage.files import (
+    folder_to_fill,
     sole_writer,
     sweep,
     wait_for_writer,
@@ -364,3 +365,22 @@ def test_a_table_of_everything(tmp_path):
     ]
     assert table.loc[0, "=name"] == "=1+1"  # as it was
     assert table_csv(table.iloc[:0]).count(b"\n") == 1
+
+
+def test_a_folder_that_stays_empty_after_an_error_is_removed(tmp_path):
+    place = tmp_path / "a" / "b"
+    with pytest.raises(KeyError), folder_to_fill(place):
+        assert place.is_dir()
+        raise KeyError
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(KeyError), folder_to_fill(place):
+        (tmp_path / "a" / "note").touch()
+        raise KeyError
+    assert (tmp_path / "a" / "note").exists() and not place.exists()
+    place.mkdir()
+    with pytest.raises(KeyboardInterrupt), folder_to_fill(place):
+        raise KeyboardInterrupt
+    assert place.exists()  # it was there before
+    with folder_to_fill(tmp_path / "c"):
+        pass
+    assert (tmp_path / "c").is_dir()
