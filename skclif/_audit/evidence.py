@@ -17,7 +17,6 @@ import pandas as pd
 from .._inputs.annotations import format_value, plain_value
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.fitted import FittedHeads
-from .._results.verdicts import FEWEST
 from ..metrics import intervention_curve
 from .corrections import known_concepts
 from .kinds import as_floats, in_order
@@ -125,8 +124,7 @@ class Evidence:
     corrections : dict or None
         ``n_corrected``, ``accuracy`` and ``log_loss`` as more concepts of each
         held-out row are set to their annotations, in random order; None without
-        concepts, if a known value has no place in the bottleneck, or if less than half
-        of the rows, and too few to tell, have an annotation.
+        concepts, or if a known value has no place in the bottleneck.
     """
 
     listed: np.ndarray
@@ -257,10 +255,7 @@ def _corrections(
     model: ConceptBottleneckClassifier, held_out: Reviews, seed: int
 ) -> dict[str, list[float]] | None:
     known = known_concepts(model, held_out.concepts)
-    n_known = int(known.notna().any(axis=1).sum())
-    # Of few rows among many that have nothing to correct, a curve says nothing.
-    is_rare = n_known < min(FEWEST, len(known) / 2)
-    if model.bottleneck == "logit" or not n_known or is_rare:
+    if model.bottleneck == "logit" or not known.notna().to_numpy().any():
         return None
     curve = intervention_curve(
         model, held_out.features, held_out.labels, known, random_state=seed

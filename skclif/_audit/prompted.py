@@ -321,7 +321,7 @@ def read_corrections(
     accepted: dict[tuple[str, str], Correction] = {}
     rejected: dict[tuple[str, str], Correction] = {}
     with rows_explained():
-        for line in read_lines(path, encoding):
+        for line in read_lines(path, _encoding(path, encoding)):
             decision = decision_of(line)
             if decision in SKIP:
                 n_unsaid += not decision and _is_written_in(line)
@@ -348,6 +348,17 @@ def read_corrections(
                     f"{new.id!r} different values. Decide one of the two."
                 )
     return list((rejected | accepted).values()), n_others, n_unsaid
+
+
+def _encoding(path: Path, encoding: str) -> str:
+    """Return the encoding of a list: that of skclif, or what a spreadsheet saved."""
+    if not path.is_file():
+        return encoding
+    try:
+        path.read_bytes().decode()
+    except UnicodeDecodeError:
+        return encoding
+    return "utf-8"
 
 
 def _is_written_in(line: Line) -> bool:

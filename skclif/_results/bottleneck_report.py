@@ -122,14 +122,11 @@ class BottleneckReport(Shown):
             key: int((~np.isnan(v) & (weight > 0)).sum()) for key, v in values.items()
         }
         is_complete = ~np.isnan(values["complete_log_loss", "gold"]) & (weight > 0)
-        is_known = weight > 0
-        if ("n_known",) in values:  # where nothing is known, nothing is corrected
-            is_known = is_known & (values["n_known",] > 0)
-        n_units, n_complete, n_known = (
-            len(np.unique(units[rows])) for rows in (weight > 0, is_complete, is_known)
+        n_units, n_complete = (
+            len(np.unique(units[rows])) for rows in (weight > 0, is_complete)
         )
         unit = "row" if len(np.unique(units)) == len(units) else "group"
-        sizes = Sizes(n_units, n_complete, unit, n_known)
+        sizes = Sizes(n_units, n_complete, unit)
         found = _Found(means, counts, concepts, bottleneck, sizes)
         return cls(
             verdicts=found.verdicts(),

@@ -57,25 +57,20 @@ class Sizes:
         All, and those with all annotations.
     unit : str
         "row", or "group" of rows.
-    n_known : int or None
-        Those with any annotation; None if that is all.
     """
 
     n: int
     n_complete: int
     unit: str = "row"
-    n_known: int | None = None
 
-    def too_few(
-        self, name: str, question: str, n: int, how: str = "annotated in full"
-    ) -> Verdict | None:
+    def too_few(self, name: str, question: str, n: int) -> Verdict | None:
         """Return that `n` of them cannot tell; None if they are enough."""
         if n >= FEWEST:
             return None
         words = f"{how_many(n, f'held-out {self.unit}')}: too few to tell"
         if n < self.n:
             of = how_many(self.n, f"held-out {self.unit}")
-            words = f"{n:,} of {of} {is_or_are(n)} {how}: too few to tell"
+            words = f"{n:,} of {of} {is_or_are(n)} annotated in full: too few to tell"
         return Verdict(name, question, CANNOT_TELL, f"{words}; {FEWEST} are needed.")
 
     def where(self) -> str:
@@ -283,8 +278,7 @@ def correctable(
     """
     question = "Does correcting the concepts help the label?"
     gain = Estimate(-loss.value, -loss.high, -loss.low)
-    n_known = sizes.n if sizes.n_known is None else sizes.n_known
-    if few := sizes.too_few("interventions", question, n_known, "annotated"):
+    if few := sizes.too_few("interventions", question, sizes.n):
         return few
     answer = _answer(gain, NATS)
     begin = {

@@ -58,6 +58,8 @@ class Choose:
     all : callable
         Takes the names of the columns, and returns whether all of them are read,
         whatever is wanted.
+    names : list of str
+        The columns that there are, once somebody has looked.
     """
 
     source: Source
@@ -65,9 +67,11 @@ class Choose:
     optional: Collection[str] = frozenset()
     options: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     all: Callable[[Sequence[str]], bool] = lambda names: False
+    names: list[str] = field(default_factory=list)
 
     def __call__(self, names: Sequence[str]) -> list[str]:
         """Return the columns to read; refuse the table if a required one is missing."""
+        self.names[:] = names
         if not any(names):
             raise DataFileError(f"{self.source} is empty.")
         for name, role in self.wanted.items():

@@ -41,10 +41,13 @@ class Table:
         The raw values of the columns asked for.
     notes : tuple of str
         How the file was read, in words.
+    unread : tuple of str
+        The columns that were not asked for.
     """
 
     columns: Columns
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -155,7 +158,8 @@ def read_table(
         raise source.encoding_error(layout.encoding) from error
     if not next(iter(columns.values())):
         raise DataFileError(f"{source} has columns but no rows.")
-    return Table(columns, tuple(notes))
+    unread = (name for name in choose.names if name not in columns)
+    return Table(columns, tuple(notes), tuple(unread))
 
 
 def check_encoding(encoding: str) -> None:

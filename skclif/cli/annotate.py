@@ -20,6 +20,7 @@ from .options import (
     MODEL,
     NO_TEXT,
     QUIET,
+    only_one,
     options,
 )
 from .prompts import (
@@ -45,6 +46,8 @@ PAGE = "annotate.html"
 @click.option(
     "--prompts",
     required=True,
+    multiple=True,
+    callback=only_one,
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Prompts that describe concepts, in YAML or JSON.",
@@ -147,10 +150,11 @@ def annotate_command(
             record_path = out / RECORD
             earlier = read_record(record_path) if record_path.exists() else []
             console.stage("reading", f"Reading {file.name}")
-            reviews = read_reviews(file, how_read(asked), console)
+            reviews = read_reviews(file, how_read(asked), console, source.concepts)
             is_held = _held_out(reviews, asked)
             reviews, people, every = read_people(
-                console, reviews, source, correction_files(corrections), earlier
+                *(console, reviews, source, correction_files(corrections), earlier),
+                asked["encoding"],
             )
             found = annotate_reviews(console, out, reviews, source, people, asked)
             unsure = words_on_unsure(found, source, confidence_of(asked))

@@ -18,6 +18,7 @@ from .options import (
     TEST_SIZE,
     WHO,
     ConceptKind,
+    only_one,
     options,
     who_and_why,
 )
@@ -93,6 +94,8 @@ _SPLITS = {"split_by": "--split-by", "time": "--time"}
 )
 @click.option(
     "--prompts",
+    multiple=True,
+    callback=only_one,
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Prompts that describe concepts, in YAML or JSON: annotate the texts to train "
@@ -177,10 +180,8 @@ def audit_command(
 
     def read() -> Parts:
         seed, columns = options["seed"], about["options"]
-        asked = _Prompts(console, prompts, corrections)
-        parts = _load(
-            console, file, test_file, test_size, seed, columns, asked.with_people
-        )
+        asked = _Prompts(console, prompts, corrections, columns["encoding"])
+        parts = _load(console, file, test_file, test_size, seed, columns, asked)
         about["data"]["time"] = _first_time(console, parts[1], columns["time"])
         if asked.file is None:
             return parts
@@ -225,22 +226,39 @@ class _Prompts:
     path : Path or None
         The file of prompts; None for no prompts.
     corrections : sequence of Path
+    encoding : str
+        Of corrections that are not in UTF-8.
     """
 
     def __init__(
-        self, console: Console, path: Path | None, corrections: tuple[Path, ...]
+        self,
+        console: Console,
+        path: Path | None,
+        corrections: tuple[Path, ...],
+        encoding: str,
     ) -> None:
         from .._audit.prompted import Correction, PromptFile
 
-        self.console, self.paths = console, corrections
+        self.console, self.paths, self.encoding = console, corrections, encoding
         self.file = None if path is None else PromptFile.read(path)
         self.corrections: list[Correction] = []
+
+    @property
+    def names(self) -> list[str]:
+        """The concepts that prompts describe."""
+        return [] if self.file is None else list(self.file.concepts)
 
     def with_people(self, reviews: Reviews) -> Reviews:
         """Return reviews with what people said of the concepts."""
         if self.file is None:
             return reviews
-        reviews, found, _ = read_people(self.console, reviews, self.file, self.paths)
+        reviews, found, _ = read_people(
+            self.console,
+            reviews,
+            self.file,
+            self.paths,
+            encoding=self.encoding,
+        )
         self.corrections += found
         self.paths = ()  # which are about the first file, not about that of --test
         return reviews
@@ -524,14 +542,18 @@ def _load(
     test_size: float,
     seed: int,
     options: dict[str, Any],
-    prepare: Callable[[Reviews], Reviews],
+    prompts: _Prompts,
 ) -> Parts:
     from .._audit.splits import hold_out
 
-    reviews = prepare(read_reviews(file, options, console))
+    def read(path: Path) -> Reviews:
+        reviews = read_reviews(path, options, console, prompts.names)
+        return prompts.with_people(reviews)
+
+    reviews = read(file)
     if test_file is None:
         return hold_out(reviews, test_size, seed)
-    held_out = prepare(read_reviews(test_file, options, console))
+    held_out = read(test_file)
     if options["id"] is None:  # the rows of both files are numbered from 1
         held_out = held_out.renamed([f"test-{i}" for i in held_out.ids])
     return reviews, held_out

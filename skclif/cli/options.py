@@ -16,6 +16,19 @@ from .._text.weights import DEFAULT_MODEL
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+def only_one(
+    ctx: click.Context, param: click.Parameter, values: tuple[Path, ...]
+) -> Path | None:
+    """Return a file; refuse several, of which others would be dropped in silence."""
+    if len(values) > 1:
+        raise click.BadParameter(
+            f"{', '.join(map(str, values))}: name one file, with all concepts in it.",
+            ctx,
+            param,
+        )
+    return values[0] if values else None
+
+
 class Number(click.FloatRange):
     """A finite number in a range; to click, nan is in every range, and inf in many."""
 

@@ -22,6 +22,7 @@ def read_people(
     file: PromptFile,
     paths: Sequence[Path],
     earlier: Sequence[Correction] = (),
+    encoding: str = "utf-8",
 ) -> tuple[Reviews, list[Correction], list[Correction]]:
     """Return reviews with what people said, and corrections.
 
@@ -34,6 +35,8 @@ def read_people(
         Files of decisions; of two about the same, the later counts.
     earlier : sequence of Correction
         Of earlier runs.
+    encoding : str, default="utf-8"
+        Of files that are not in UTF-8.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def read_people(
     reviews = with_people(reviews, file)
     corrections = {(one.id, one.path): one for one in earlier}
     for path in paths:
-        found = _corrections(console, path, reviews, file)
+        found = _corrections(console, path, reviews, file, encoding)
         corrections |= {(one.id, one.path): one for one in found}
     every = [*corrections.values()]
     fitting, n_left = placed(reviews, file, every)
@@ -62,7 +65,7 @@ def read_people(
 
 
 def _corrections(
-    console: Console, path: Path, reviews: Reviews, file: PromptFile
+    console: Console, path: Path, reviews: Reviews, file: PromptFile, encoding: str
 ) -> list[Correction]:
     """Return what people say in a file, and tell what is left out of it."""
     from .._audit.prompted import RECORD, read_corrections, read_record
@@ -70,7 +73,7 @@ def _corrections(
     if path.name == RECORD:
         found, n_others, n_unsaid = read_record(path), 0, 0
     else:
-        found, n_others, n_unsaid = read_corrections(path, reviews, file)
+        found, n_others, n_unsaid = read_corrections(path, reviews, file, encoding)
     said = f"{how_many(len(found), 'annotation')} of people in {path.name}"
     if not found:
         console.warn(f"{said}: it has no line that is accepted or rejected.")

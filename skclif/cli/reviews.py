@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -232,7 +233,10 @@ def how_read(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_reviews(
-    file: Path, options: dict[str, Any], console: Console | None = None
+    file: Path,
+    options: dict[str, Any],
+    console: Console | None = None,
+    prompted: Collection[str] = (),
 ) -> Reviews:
     """Return the rows of a file.
 
@@ -243,6 +247,8 @@ def read_reviews(
         As `how_read` returns them; those of earlier audits lack some.
     console : Console, default=None
         Shows how the file was read.
+    prompted : collection of str, default=()
+        Concepts of prompts: a column of that name that is not read is worth a warning.
     """
     from .._audit.rows import Reviews
 
@@ -254,6 +260,13 @@ def read_reviews(
             found = load(file, options)
         for line in found.get("reading", ()):
             console.note(line)
+        for name in found.get("unread", ()):
+            if name in prompted:
+                console.warn(
+                    f"{file.name} has a column {name!r}, which is not read. If it "
+                    "holds annotations of people, give --concept "
+                    f"{shlex.quote(name)}."
+                )
     labels = [0] * len(found.ids) if found.target is None else found.target
     more = {
         name: found[name]

@@ -215,6 +215,8 @@ def load_reviews(
             The file.
         reading : list of str
             How the file was read, in a few lines.
+        unread : list of str
+            The columns of the file that nothing was read from.
 
     Raises
     ------
@@ -471,6 +473,7 @@ def _bunch(path: str, table: Table, parts: _Parts, left_out: list[int]) -> Bunch
         frame=pd.concat([part for part in shown if part is not None], axis=1),
         path=path,
         reading=_reading(table, len(ids), left_out, kinds, concepts),
+        unread=list(table.unread),
     )
 
 

@@ -45,10 +45,10 @@ def place(tmp_path_factory):
     return place
 
 
-def options(place, model, out):
+def options(place, model, out, prompts="concepts.yaml"):
     return [
         *("--text", "review", "--id", "review_id", "--out", out, "--model", model),
-        *("--prompts", place / "concepts.yaml", "--min-confidence", CONFIDENCE),
+        *("--prompts", place / prompts, "--min-confidence", CONFIDENCE),
     ]
 
 
@@ -373,7 +373,7 @@ def test_values_that_no_text_has_are_named(place, tiny_encoder, tmp_path):
         encoding="utf-8",
     )
     out = tmp_path / "out"
-    arguments = [*options(place, tiny_encoder, out), "--prompts", odd]
+    arguments = options(place, tiny_encoder, out, odd)
     arguments += ["--min-confidence", "0"]
     few = tmp_path / "few.csv"
     pd.read_csv(place / "reviews.csv").head(1).to_csv(few, index=False)
@@ -413,8 +413,12 @@ def test_files_that_are_refused(place, tiny_encoder, tmp_path):
     )
     bad = tmp_path / "bad.yaml"
     bad.write_text("food:\n  good: [x\n", encoding="utf-8")
-    assert "bad.yaml" in refused("annotate", file, *arguments, "--prompts", bad)
-    assert "no such" in refused("annotate", file, *arguments, "--prompts", "no such")
+    assert "bad.yaml" in refused(
+        "annotate", file, *options(place, tiny_encoder, out, bad)
+    )
+    assert "no such" in refused(
+        "annotate", file, *options(place, tiny_encoder, out, "no such")
+    )
     record = out / "annotations.json"
     out.mkdir()
     record.write_text("{}")
@@ -502,6 +506,43 @@ def test_options_without_prompts(place, tmp_path, option):
     result = run("audit", place / "reviews.csv", "--out", tmp_path / "out", *option)
     assert result.exit_code == 2
     assert f"{option[0]} is about annotations by prompts, and there are none" in (
+        result.stderr
+    )
+
+
+def test_two_files_of_prompts(place, tiny_encoder, tmp_path):
+    arguments = options(place, tiny_encoder, tmp_path / "out")
+    more = ("--prompts", "other.yaml")
+    for command in ("annotate", "audit"):
+        result = run(command, place / "reviews.csv", *arguments, *more)
+        assert result.exit_code == 2
+        assert "concepts.yaml, other.yaml: name one file, with all concepts" in (
+            " ".join(result.stderr.split())
+        )
+
+
+def test_shares_in_columns_are_for_python(place, tiny_encoder, tmp_path):
+    arguments = options(place, tiny_encoder, tmp_path / "out")
+    said = refused(
+        *("annotate", place / "reviews.csv", *arguments, "--concept", "food=Positive")
+    )
+    assert "shares in columns such as 'food=Positive' are read by ConceptAnno" in said
+
+
+def test_corrections_that_a_spreadsheet_saved_in_its_encoding(
+    place, annotated, tiny_encoder, tmp_path
+):
+    line = lines(annotated[0], "next.csv").head(1)
+    line[["decision", "proposed", "why"]] = ["accept", "Negative", "déjà vu"]
+    path = tmp_path / "mine.csv"
+    line.to_csv(path, index=False, encoding="cp1252")
+    arguments = ["annotate", place / "annotated.csv", *options(place, tiny_encoder, "")]
+    arguments += ["--out", tmp_path / "out", "--corrections", path]
+    said = run(*arguments)
+    assert said.exit_code == 1 and "is not written in 'utf-8'" in said.stderr
+    result = done(*arguments, "--encoding", "cp1252")
+    assert "1 annotation of people in mine.csv" in result.stderr
+    assert "annotated.csv has a column 'food', which is not read. If it holds" in (
         result.stderr
     )
 

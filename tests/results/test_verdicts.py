@@ -179,13 +179,3 @@ def test_concepts_that_are_too_sure_are_named():
     )
     assert calibrated({"a": NEAR, "b": HARDLY}, rows).answer == "yes"
     assert calibrated({"a": NEAR, "b": WIDE}, rows).answer == "cannot tell"
-
-
-def test_where_hardly_anything_was_corrected_nobody_can_tell():
-    verdict = correctable(NEAR, (0.6, 0.6), 4, Sizes(76, 0, "row", 3))
-    assert verdict.answer == "cannot tell"
-    assert verdict.words == (
-        "3 of 76 held-out rows are annotated: too few to tell; 50 are needed."
-    )
-    known = correctable(NEAR, (0.6, 0.6), 4, Sizes(76, 0, "row", 60))
-    assert known.words.startswith("It hardly helps")
