@@ -137,6 +137,17 @@ def test_rejected_lines_say_that_what_is_there_is_right(tmp_path):
         read_corrections(path, reviews, FILE)
 
 
+def test_a_line_is_about_its_text_whatever_the_row_is_called(tmp_path):
+    two, four = (text_hash(text) for text in ("two", "four"))
+    path = write(
+        tmp_path / "d.csv",
+        ("accept", "annotate", "r9", two, "food", "", "bad"),  # no such row now
+        ("accept", "annotate", "r0", four, "food", "", "good"),  # another text now
+    )
+    found, *_ = read_corrections(path, make_reviews(), FILE)
+    assert [(one.id, one.value) for one in found] == [("r1", "bad"), ("r3", "good")]
+
+
 def test_values_without_a_decision_are_counted(tmp_path):
     reviews = make_reviews()
     two, four = (text_hash(text) for text in ("two", "four"))
