@@ -4,8 +4,8 @@ Concepts from prompts in five minutes
 
 Most people have texts and labels, and nobody has annotated a concept. Here, a few
 sentences that say what a concept means take the place of annotations. Then a few
-annotations make them better. In the end, there is a bottleneck that says which aspect a
-prediction comes from.
+annotations make them better. In the end, there is a bottleneck that says by which
+aspects it predicts.
 """
 
 # %%
@@ -129,9 +129,18 @@ bottleneck.fit(X, y, concepts=concepts, concept_sample_weight=weights)
 print(f"right stars: {bottleneck.score(X_test, y_test):.0%}", end=", ")
 print(f"always the most common stars: {(y_test == y.mode()[0]).mean():.0%}")
 row = [0]
-print(texts_test.iloc[0], "- predicted stars:", bottleneck.predict(X_test[row])[0])
-predicted = bottleneck.predict_concepts(X_test[row]).iloc[0]
-pd.DataFrame({"predicted": predicted, "true": truth.loc[0]})
+stars = bottleneck.predict(X_test[row])[0]
+print(texts_test.iloc[0])
+print("predicted stars:", stars, "- true stars:", y_test.iloc[0])
+contributions = bottleneck.contributions(X_test[row])
+for_stars = contributions.values[0, list(contributions.classes).index(stars)]
+pd.DataFrame(
+    {
+        "predicted": bottleneck.predict_concepts(X_test[row]).iloc[0],
+        "true": truth.loc[0],
+        "log-odds for these stars": for_stars[:-1].round(2),
+    }
+)
 
 # %%
 # What to take away
@@ -139,7 +148,7 @@ pd.DataFrame({"predicted": predicted, "true": truth.loc[0]})
 #
 # - Prompts cost minutes. Look at what they get wrong, and write them in the words that
 #   your texts use.
-# - Annotate a few texts early: even ten tell the annotator how common each value is,
-#   which no prompt can say.
+# - Annotate a few texts early: even ten begin to tell the annotator how common
+#   each value is, which no prompt can say.
 # - What came from prompts is a guess. Judge a bottleneck on concepts that people
 #   annotated, never on what the annotator said.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ _HAS_WORD = re.compile(r"\w")
 _PLAIN = re.compile(r"tag:yaml\.org,2002:(str|int|float|bool|timestamp|value)")
 _NULL = "tag:yaml.org,2002:null"
 _QUOTES = "Put a text with ': ', ' #' or a special first character into quotes."
+_LEVELS = "A file of prompts has three levels: concepts, their values, and prompts."
 _EXAMPLE = (
     'for example {"food": {"Positive": ["The food was delicious."], '
     '"Negative": ["The food was bad."], "unknown": []}}'
@@ -256,7 +258,7 @@ def _check_concept(concept: _Entry) -> None:
             f"{how_many(len(concept.items), 'value')}, and needs two or more. Add what "
             "else it can be; a value without prompts stands for 'not mentioned'."
         )
-    _check_names(concept.items, f"value of concept {concept.text!r}")
+    _check_names(concept.items, "value", f" of concept {concept.text!r}")
     silent = [value for value in concept.items if not value.items]
     if len(silent) > 1 or len(silent) == len(concept.items):
         raise ValueError(
@@ -291,20 +293,27 @@ def _check_prompt(prompt: _Entry, value: str, concept: str) -> None:
         )
 
 
-def _check_names(entries: Sequence[_Entry], what: str) -> None:
+def _check_names(entries: Sequence[_Entry], what: str, of: str = "") -> None:
     seen: dict[str, _Entry] = {}
     for entry in entries:
-        if entry.text != entry.text.strip() or not entry.text:
+        named = f"{entry.place}: the {what} {entry.text!r}{of}"
+        if not entry.text.strip():
+            raise ValueError(f"{named} is empty. Give it a name.")
+        if entry.text != entry.text.strip():
             raise ValueError(
-                f"{entry.place}: the {what} {entry.text!r} is empty, or begins or ends "
-                "with a blank. Give it a name without."
+                f"{named} begins or ends with a blank. Write {entry.text.strip()!r}."
             )
-        first = seen.setdefault(entry.text, entry)
-        if first is not entry:
+        first = seen.setdefault(entry.text.casefold(), entry)
+        if first is entry:
+            continue
+        if first.text == entry.text:
             raise ValueError(
-                f"{entry.place}: the {what} {entry.text!r} is there already, at "
-                f"{first.place}. Give it once."
+                f"{named} is there already, at {first.place}. Give it once."
             )
+        raise ValueError(
+            f"{named} differs from {first.text!r}, at {first.place}, in capital "
+            "letters only. Give it once, or choose a name that people tell apart."
+        )
 
 
 # --- Files ----------------------------------------------------------------------------
@@ -347,10 +356,7 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
     try:
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        said = ", ".join(filter(None, [error.context, error.problem]))
-        raise DataFileError(f"{path}, line {line}: {said}. {_QUOTES}") from error
+        raise DataFileError(f"{path}, {_no_yaml(error, text)}") from error
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise DataFileError(
@@ -362,6 +368,27 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
             f"{path} has lists inside of lists without end. It must hold concepts, "
             f"their values, and lists of prompts, {_EXAMPLE}."
         ) from error
+
+
+def _no_yaml(error: yaml.MarkedYAMLError, text: str) -> str:
+    """Say at which line a text is no YAML, and what may mend it."""
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 1
+    lines = text.splitlines()
+    written = lines[line - 1] if line <= len(lines) else ""
+    if "\t" in written[: len(written) - len(written.lstrip())]:
+        return f"line {line} is indented with a tab. Indent with blanks."
+    if "another document" in str(error.problem):
+        return f"line {line} begins a second document. Keep one, without '---'."
+    if error.context and ("flow" in error.context or "quoted" in error.context):
+        begin = (error.context_mark or mark).line + 1
+        return (
+            f"line {begin}: a bracket or a quote that opens here is not closed, or two "
+            f"texts after it have no comma between them (seen in line {line})."
+        )
+    if "mapping values" in str(error.problem):
+        return f"line {line} has a ': ' where none can be. {_QUOTES}"
+    return f"line {line} is not YAML: {error.problem}. {_QUOTES}"
 
 
 def _check_json(path: Path, text: str) -> None:
@@ -394,11 +421,12 @@ class _Tree:
             return []
         return [
             _Entry(name, place, tuple(self._values(name, values)))
-            for name, place, values in self._pairs(root, "the file")
+            for name, place, values in self._pairs(root, "the file", "concepts")
         ]
 
     def _values(self, concept: str, node: yaml.Node) -> Iterator[_Entry]:
-        for value, place, prompts in self._pairs(node, f"concept {concept!r}"):
+        what = f"concept {concept!r}"
+        for value, place, prompts in self._pairs(node, what, "values with prompts"):
             yield _Entry(value, place, tuple(self._prompts(value, prompts)))
 
     def _prompts(self, value: str, node: yaml.Node) -> Iterator[_Entry]:
@@ -410,19 +438,21 @@ class _Tree:
         for item in node.value:
             yield self._entry(item, f"a prompt of {value!r}")
 
-    def _pairs(self, node: yaml.Node, what: str) -> Iterator[tuple[str, str, Any]]:
+    def _pairs(
+        self, node: yaml.Node, what: str, held: str
+    ) -> Iterator[tuple[str, str, Any]]:
         """Yield the names in a mapping, where they are, and what they hold."""
         if node.id != "mapping":
-            raise self._odd(node, what, "a mapping, as in 'food: ...'.")
+            raise self._odd(node, what, f"hold {held}, {_EXAMPLE}. {_LEVELS}")
         self._refuse_again(node)
-        for key, held in node.value:
+        for key, under in node.value:
             entry = self._entry(key, f"a name in {what}")
-            yield entry.text, entry.place, held
+            yield entry.text, entry.place, under
 
     def _entry(self, node: yaml.Node, what: str) -> _Entry:
         """Return what is written: `no` and `1` are texts, as people mean them."""
         if node.id != "scalar" or not _PLAIN.fullmatch(node.tag):
-            raise self._odd(node, what, f"a text. {_QUOTES}")
+            raise self._odd(node, what, f"be a text. {_QUOTES}")
         text: str = node.value
         if any("\ud800" <= character <= "\udbff" for character in text):
             # JSON writes what is beyond 16 bits as two halves; YAML leaves them so.
@@ -440,10 +470,20 @@ class _Tree:
 
     def _odd(self, node: yaml.Node, what: str, expected: str) -> DataFileError:
         found = {"mapping": "a mapping", "sequence": "a list"}.get(node.id)
-        if found is None:
-            found = "empty" if node.tag == _NULL else f"{node.value!r} ({node.tag})"
+        if node.tag == _NULL and node.value:
+            return DataFileError(
+                f"{self._place(node)}: {what} is {node.value}, which is YAML's word "
+                f'for nothing. Write "{node.value}", in quotes, if it is meant.'
+            )
+        if node.tag == _NULL:
+            found = "empty"
+        elif found is None:
+            # Of another file, a text can be all that is in it.
+            found = reprlib.repr(node.value)
+            if not _PLAIN.fullmatch(node.tag):
+                found += f" of the type {reprlib.repr(node.tag)},"
         return DataFileError(
-            f"{self._place(node)}: {what} is {found}, and must be {expected}"
+            f"{self._place(node)}: {what} is {found} and must {expected}"
         )
 
     def _place(self, node: yaml.Node) -> str:

@@ -51,8 +51,19 @@ def test_a_byte_order_mark_and_tabs_in_json_are_read(write):
 Y = "\n  y: c"
 REFUSED = {
     "empty": ("", r"concepts.yaml has no concepts"),
-    "a list": ("- a", r"line 1: the file is a list, and must be a mapping"),
-    "values in a list": ("a: [b]", r"line 1: concept 'a' is a list"),
+    "a list": (
+        "- a",
+        r"line 1: the file is a list and must hold concepts, .* three levels",
+    ),
+    "values in a list": ("a: [b]", r"line 1: concept 'a' is a list and must hold v"),
+    "values without a concept": (
+        "x: [b]\ny: [c]",
+        r"line 1: concept 'x' is a list .*\"food\"",
+    ),
+    "another file": (
+        f"id,text,label {'word ' * 99}",
+        r"line 1: the file is 'id,text,labe.*word' and must hold concepts",
+    ),
     "one value": ("a:\n  x: b", r"line 1: concept 'a' has 1 value, and needs two"),
     "a concept twice": (
         f"a:\n  x: b{Y}\na:\n  x: b{Y}",
@@ -60,7 +71,7 @@ REFUSED = {
     ),
     "a value twice": (
         "a:\n  x: b\n  x: c",
-        r"line 3: the value of concept 'a' 'x' is there already, at .*line 2",
+        r"line 3: the value 'x' of concept 'a' is there already, at .*line 2",
     ),
     "a prompt of two values": (
         "a:\n  x: b\n  y: b",
@@ -71,20 +82,30 @@ REFUSED = {
     "half a character": ('a:\n  x: "w \\ud83d"' + Y, None),
     "a reserved name": (f"label:\n  x: b{Y}", r"line 1: .* 'label' is reserved"),
     "an equals sign": (f"a=b:\n  x: b{Y}", r"line 1: .* 'a=b' has '=' in it"),
-    "a blank": (f"' a':\n  x: b{Y}", r"line 1: the concept ' a' is empty, or begins"),
-    "a colon": ("a:\n  x: b: c" + Y, r"line 2: mapping values .* into quotes"),
+    "a blank": (f"' a':\n  x: b{Y}", r"line 1: the concept ' a' begins .* Write 'a'"),
+    "an empty name": (f"'':\n  x: b{Y}", r"line 1: the concept '' is empty"),
+    "capitals": (
+        "a:\n  x: b\n  X: c",
+        r"line 3: the value 'X' of concept 'a' differs from 'x', at .*line 2",
+    ),
+    "a colon": ("a:\n  x: b: c" + Y, r"line 2 has a ': ' where .* into quotes"),
     "a colon in a list": ("a:\n  x:\n  - b: c" + Y, r"line 3: .* is a mapping"),
-    "an empty prompt": ("a:\n  x: [~]" + Y, r"line 2: a prompt of 'x' is empty"),
+    "an empty prompt": (
+        "a:\n  x: [~]" + Y,
+        r"line 2: a prompt of 'x' is ~, which is YAML's",
+    ),
+    "a name null": ("a:\n  null: b" + Y, r"line 2: a name in .* is null, .* in quotes"),
     "an object": (
         "a:\n  x: !!python/object:os.system b" + Y,
-        r"line 2: the prompt of 'x' is 'b' \(tag:yaml.org,2002:python/object",
+        r"line 2: the prompt of 'x' is 'b' of the type 'tag:yaml.*os.system', and must",
     ),
     "a merge": ("a:\n  <<: {x: b}" + Y, r"line 2: a name in concept 'a' is '<<'"),
     "an alias": ("a: &q\n  x: b\n  y: c\nd: *q", r"used again by '\*'"),
     "no UTF-8": (b"a:\n  x: \xff", r"line 2 is not UTF-8"),
     "a bell": ("a:\n  x: b\x07", r"line 2 has a character .*\(#x0007\)"),
-    "a tab": ("a:\n\tx: b", r"line 2: .*cannot start any token"),
-    "two documents": ("a:\n  x: b\n---\nb: 1", r"line 3: expected a single document"),
+    "a tab": ("a:\n\tx: b", r"line 2 is indented with a tab. Indent with blanks"),
+    "a bracket": ("a:\n  x: [b\n  y: [c]", r"line 2: a bracket or a quote .*line 3\)"),
+    "two documents": ("a:\n  x: b\n---\nb: 1", r"line 3 begins a second document"),
     "too deep": ("[\n" * 1000, r"has lists inside of lists without end"),
 }
 REFUSED_JSON = {
