@@ -30,7 +30,7 @@ from .given import read_given
 from .heads import fit_head
 from .labels import agree_with_labels
 from .prompts import Prompts, check_prompts
-from .scores import Compared, average_prompts, unit
+from .scores import RIVAL, Compared, average_prompts, unit
 from .units import Units
 
 __all__ = ["ConceptAnnotator"]
@@ -42,6 +42,12 @@ MENTION, VALUE, USUAL = 2.0, 1.0, 0.9
 # With annotations: the standard deviations, in log-odds, that are expected of what the
 # bias, one spread of a score, the parts that matter and the whole text add.
 BIAS, SCORE, FOCUS, TEXT = 1.0, 0.5, 2.0, 1.0
+# The first few annotations are often corrections, not a sample: by one or two of them
+# nobody knows how common a value is. The variance of the bias grows up to this number.
+SAMPLE = 10
+# With few concepts, others that nobody asked about would be nearer to most parts: what
+# the nearest of some others says at least, in spreads of a score.
+OTHERS = 0.7
 # Of similarities of the default model; as good as so many texts.
 _USUAL_SPREAD, _FEW = 0.13, 10
 
@@ -396,6 +402,7 @@ class ConceptAnnotator(
         several = [v for v, own in zip(values, each, strict=True) if len(own) > 1]
         n_texts = len(units.starts)
         self._spreads = _spread(mentions, n_texts), _spread(several, n_texts)
+        self._unasked = max(0.0, OTHERS - compared.rival / self._spreads[0])
         return compared
 
     def _compare(self, units: Units, vectors: np.ndarray) -> Compared:
@@ -405,8 +412,10 @@ class ConceptAnnotator(
         """Return scaled features for the head of a concept, and its offsets."""
         near, (values, focus) = compared.with_concept(j), self._usual[j]
         mention = near.mention[:, None] / self._spreads[0] - USUAL
+        mention -= RIVAL * self._unasked
         relative = (near.values - values) / self._spreads[1]
-        bias = np.full_like(mention, BIAS)
+        known = min(self.n_annotated_[j] / SAMPLE, 1.0)
+        bias = np.full_like(mention, BIAS * np.sqrt(known))
         scores = SCORE * mention, SCORE * relative
         parts = FOCUS * (near.focus - focus), TEXT * (compared.whole - self._usual_text)
         return np.hstack([bias, *scores, *parts]), self._offsets(j, mention, relative)
