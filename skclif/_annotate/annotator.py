@@ -26,7 +26,7 @@ from .._inputs.documentation import DocumentedMixin
 from .._inputs.sklearn import HasMethods, Interval, StrOptions, _fit_context
 from .._text.embedder import SentenceEmbedder, as_texts
 from .._text.texts import TakesTextsMixin
-from .given import read_given
+from .given import read_given, refuse_annotations
 from .heads import fit_head
 from .labels import agree_with_labels
 from .prompts import Prompts, check_prompts
@@ -344,6 +344,7 @@ class ConceptAnnotator(
         if not texts:
             raise ValueError("X has no rows; give the texts that are to be annotated.")
         values = {name: list(own) for name, own in prompts.items()}
+        refuse_annotations(y, values)
         given = [*read_given(concepts, values, X, len(texts)).values()]
         known = [~np.isnan(own[:, 0]) for own in given]
         self.concept_names_ = np.array(list(values), dtype=object)
@@ -354,7 +355,9 @@ class ConceptAnnotator(
             for values in prompts.values()
         ]
         embedder = SentenceEmbedder(layers=None, long_text="mean")
-        embedder = embedder if self.embedder is None else clone(self.embedder)
+        if self.embedder is not None:
+            with error_context("embedder", "a transformer of texts to vectors"):
+                embedder = clone(self.embedder)
         self.embedder_ = embedder.fit(texts, y)
         units = Units.of(texts)
         compared = self._compare_first(units, self._vectors(units.parts), prompts)

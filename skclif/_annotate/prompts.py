@@ -28,6 +28,7 @@ _HAS_WORD = re.compile(r"\w")
 _PLAIN = re.compile(r"tag:yaml\.org,2002:(str|int|float|bool|timestamp|value)")
 _NULL = "tag:yaml.org,2002:null"
 _QUOTES = "Put a text with ': ', ' #' or a special first character into quotes."
+_BLANKS = "Begin lines with blanks, not with a tab."
 _EXAMPLE = (
     'for example {"food": {"Positive": ["The food was delicious."], '
     '"Negative": ["The food was bad."], "unknown": []}}'
@@ -87,7 +88,7 @@ def read_prompts(path: str | os.PathLike[str]) -> Prompts:
     >>> list(concepts["food"])
     ['good', 'bad', 'not mentioned']
     """
-    return read_with_content(Path(path))[0]
+    return read_with_content(_checked_path(path))[0]
 
 
 def read_with_content(path: Path) -> tuple[Prompts, bytes]:
@@ -144,7 +145,7 @@ def write_prompts(
       - It was quiet.
     <BLANKLINE>
     """
-    path, checked = Path(path).expanduser(), check_prompts(concepts)
+    path, checked = _checked_path(path).expanduser(), check_prompts(concepts)
     if path.suffix == ".json":
         text = json.dumps(checked, indent=2, ensure_ascii=False) + "\n"
     elif path.suffix in (".yaml", ".yml"):
@@ -157,6 +158,15 @@ def write_prompts(
             "file is written."
         )
     write_whole(path, text.encode())
+
+
+def _checked_path(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            "path must be a str or a path such as 'concepts.yaml', got "
+            f"{type(path).__name__}."
+        )
+    return Path(path)
 
 
 def check_prompts(concepts: Any) -> Prompts:
@@ -256,7 +266,7 @@ def _check_concept(concept: _Entry) -> None:
             f"{how_many(len(concept.items), 'value')}, and needs two or more. Add what "
             "else it can be; a value without prompts stands for 'not mentioned'."
         )
-    _check_names(concept.items, f"value of concept {concept.text!r}")
+    _check_names(concept.items, "value", f" of concept {concept.text!r}")
     silent = [value for value in concept.items if not value.items]
     if len(silent) > 1 or len(silent) == len(concept.items):
         raise ValueError(
@@ -291,18 +301,18 @@ def _check_prompt(prompt: _Entry, value: str, concept: str) -> None:
         )
 
 
-def _check_names(entries: Sequence[_Entry], what: str) -> None:
+def _check_names(entries: Sequence[_Entry], kind: str, of: str = "") -> None:
     seen: dict[str, _Entry] = {}
     for entry in entries:
         if entry.text != entry.text.strip() or not entry.text:
             raise ValueError(
-                f"{entry.place}: the {what} {entry.text!r} is empty, or begins or ends "
-                "with a blank. Give it a name without."
+                f"{entry.place}: the {kind} {entry.text!r}{of} is empty, or begins or "
+                "ends with a blank. Give it a name without."
             )
         first = seen.setdefault(entry.text, entry)
         if first is not entry:
             raise ValueError(
-                f"{entry.place}: the {what} {entry.text!r} is there already, at "
+                f"{entry.place}: the {kind} {entry.text!r}{of} is there already, at "
                 f"{first.place}. Give it once."
             )
 
@@ -350,7 +360,8 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         said = ", ".join(filter(None, [error.context, error.problem]))
-        raise DataFileError(f"{path}, line {line}: {said}. {_QUOTES}") from error
+        advice = _BLANKS if "'\\t'" in said else _QUOTES
+        raise DataFileError(f"{path}, line {line}: {said}. {advice}") from error
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise DataFileError(
@@ -441,7 +452,8 @@ class _Tree:
     def _odd(self, node: yaml.Node, what: str, expected: str) -> DataFileError:
         found = {"mapping": "a mapping", "sequence": "a list"}.get(node.id)
         if found is None:
-            found = "empty" if node.tag == _NULL else f"{node.value!r} ({node.tag})"
+            tag = "" if _PLAIN.fullmatch(node.tag) else f" ({node.tag})"
+            found = "empty" if node.tag == _NULL else f"{node.value!r}{tag}"
         return DataFileError(
             f"{self._place(node)}: {what} is {found}, and must be {expected}"
         )

@@ -53,6 +53,7 @@ REFUSED = {
     "empty": ("", r"concepts.yaml has no concepts"),
     "a list": ("- a", r"line 1: the file is a list, and must be a mapping"),
     "values in a list": ("a: [b]", r"line 1: concept 'a' is a list"),
+    "a prompt without a value": ("a: b", r"line 1: concept 'a' is 'b', and must be"),
     "one value": ("a:\n  x: b", r"line 1: concept 'a' has 1 value, and needs two"),
     "a concept twice": (
         f"a:\n  x: b{Y}\na:\n  x: b{Y}",
@@ -60,7 +61,7 @@ REFUSED = {
     ),
     "a value twice": (
         "a:\n  x: b\n  x: c",
-        r"line 3: the value of concept 'a' 'x' is there already, at .*line 2",
+        r"line 3: the value 'x' of concept 'a' is there already, at .*line 2",
     ),
     "a prompt of two values": (
         "a:\n  x: b\n  y: b",
@@ -83,7 +84,7 @@ REFUSED = {
     "an alias": ("a: &q\n  x: b\n  y: c\nd: *q", r"used again by '\*'"),
     "no UTF-8": (b"a:\n  x: \xff", r"line 2 is not UTF-8"),
     "a bell": ("a:\n  x: b\x07", r"line 2 has a character .*\(#x0007\)"),
-    "a tab": ("a:\n\tx: b", r"line 2: .*cannot start any token"),
+    "a tab": ("a:\n\tx: b", r"line 2: .*cannot start .* not with a tab"),
     "two documents": ("a:\n  x: b\n---\nb: 1", r"line 3: expected a single document"),
     "too deep": ("[\n" * 1000, r"has lists inside of lists without end"),
 }
@@ -126,6 +127,13 @@ def test_other_files_are_refused(write, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MOST_PROMPTS", 3)
     with pytest.raises(DataFileError, match="has 4 prompts, and 3 are the most"):
         read_prompts(write("a:\n  x: [b, c]\n  y: [d, e]"))
+
+
+@pytest.mark.parametrize("path", [3, None, CONCEPTS])
+def test_what_is_no_path_is_refused(path):
+    for call in (read_prompts, lambda path: write_prompts(path, CONCEPTS)):
+        with pytest.raises(TypeError, match="path must be a str or a path such as"):
+            call(path)
 
 
 def test_a_file_is_whole_or_as_before(tmp_path):
