@@ -109,12 +109,15 @@ class ConceptAnnotator(
     half the similarity to the nearest other concept. How near the nearest part is,
     standardised over the texts of `fit`, gives the log-odds that the concept is
     mentioned. Among values with prompts, those parts decide that are nearest to the
-    concept. Nothing says how common a value is; annotations do.
+    concept. Nothing says how common a value is; annotations do. With one to three
+    concepts, a constant stands for the nearest other concept.
 
     *With annotations.* A softmax head is fitted to the annotated texts of each concept.
     It begins at the log-odds of the prompts, and its features are these scores and the
     average vector of the parts that speak of the concept. Its penalty is a fixed one:
-    more annotations move it further.
+    more annotations move it further. Only how common a value is, is learned slowly from
+    the first ten, which need not be a sample: confirm right annotations, too, instead
+    of correcting wrong ones alone.
 
     *Annotated texts.* `fit_transform` returns the annotations that people gave as they
     are, and shares for the others. `transform` does not know which texts were
