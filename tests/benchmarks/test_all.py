@@ -37,6 +37,7 @@ LONG |= {"embedding", "embedding_search", "encoder", "evidence", "influence", "r
 LONG |= {"reweighting", "sparse", "suggestions", "tuning"}
 MARKS = {
     "annotation": [needs_model],
+    "first_annotations": [needs_model],
     "baselines": [needs_model],
     "compare": [needs_git, needs_model],
     "embedders": [needs_model, needs_multilingual],
