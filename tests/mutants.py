@@ -173,6 +173,12 @@ MUTANTS = [
         "is_sure = own.max(axis=1) > self.threshold",
         "a share that equals the threshold is sure",
     ),
+    Mutant(
+        "_annotate",
+        "if len(given) < SAMPLE or (offsets",
+        "if True or (offsets",
+        "corrections that confirm nothing are named",
+    ),
     # --- What to annotate next, several annotators -----------------------------------
     Mutant(
         "numerics",
@@ -279,9 +285,9 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
-        "rate = 0.0 if slope(0.0) <= 0 else",
-        "rate = 0.0 if slope(0.0) <= 1 else",
-        "the rate of wrong values is the most likely one",
+        "_DROP = 3.841458820694124 / 2",
+        "_DROP = 3.841458820694124",
+        "the interval of a rate is that of the likelihood ratio",
         ("tests/numerics/test_rates.py",),
     ),
     # --- _storage: files, containers, cells ----------------------------------------

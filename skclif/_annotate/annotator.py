@@ -26,6 +26,7 @@ from .._inputs.documentation import DocumentedMixin
 from .._inputs.sklearn import HasMethods, Interval, StrOptions, _fit_context
 from .._text.embedder import SentenceEmbedder, as_texts
 from .._text.texts import TakesTextsMixin
+from ..exceptions import CorrectionWarning, warn_user
 from .given import read_given, refuse_annotations
 from .heads import fit_head
 from .labels import agree_with_labels
@@ -205,6 +206,11 @@ class ConceptAnnotator(
         TypeError, ValueError
             If texts, prompts or annotations cannot be used, or the embedder does not
             return dense vectors.
+
+        Warns
+        -----
+        CorrectionWarning
+            If ten or more annotations of a concept all contradict its prompts.
         """
         self._fit(X, y, concepts)
         return self
@@ -367,6 +373,7 @@ class ConceptAnnotator(
         self.coef_ = []
         for j, (own, rows) in enumerate(zip(given, known, strict=True)):
             features, offsets = self._features(compared, j)
+            _warn_of_corrections(self.concept_names_[j], offsets[rows], own[rows])
             self.coef_.append(fit_head(features[rows], offsets[rows], own[rows]))
         return self._shares(compared), given
 
@@ -460,6 +467,18 @@ class ConceptAnnotator(
             is_sure = own.max(axis=1) >= self.threshold
             columns[name] = np.where(is_sure, values[own.argmax(axis=1)], np.nan)
         return pd.DataFrame(columns, index=index, dtype=object)
+
+
+def _warn_of_corrections(name: str, offsets: np.ndarray, given: np.ndarray) -> None:
+    """Warn if annotations are no sample of texts: prompts are wrong in each of them."""
+    if len(given) < SAMPLE or (offsets.argmax(axis=1) == given.argmax(axis=1)).any():
+        return
+    warn_user(
+        f"All {len(given)} annotations of concept {name!r} contradict its prompts. If "
+        "they are corrections of what was wrong, all texts are annotated as if prompts "
+        "were always wrong. Annotate some random texts too, and confirm what is right.",
+        CorrectionWarning,
+    )
 
 
 def _spread(variances: list[Any], n_texts: int) -> float:

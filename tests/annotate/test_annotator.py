@@ -1,6 +1,7 @@
 """ConceptAnnotator: what prompts say, what annotations change, what is refused."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from skclif import ConceptAnnotator, SentenceEmbedder
 from skclif._annotate.annotator import BIAS, MENTION, OTHERS, SAMPLE, USUAL
 from skclif._annotate.scores import RIVAL
 from skclif._annotate.units import Units
+from skclif.exceptions import CorrectionWarning
 
 from .words import PROMPTS, TEXTS, WordCounts
 
@@ -108,6 +110,7 @@ def test_annotations_move_texts_like_theirs(fitted):
     assert after[3] != before[3]
 
 
+@pytest.mark.filterwarnings("ignore:All .* contradict")
 def test_more_annotations_move_further():
     texts = [TEXTS[0]] * 40
     probe = []
@@ -119,6 +122,7 @@ def test_more_annotations_move_further():
     assert probe[-1] > 0.8
 
 
+@pytest.mark.filterwarnings("ignore:All .* contradict")
 def test_how_common_a_value_is_is_learned_from_a_sample_not_from_a_few():
     # "Nothing else." and an empty text say nothing of food: only the bias moves them.
     texts = TEXTS * 5
@@ -133,6 +137,23 @@ def test_how_common_a_value_is_is_learned_from_a_sample_not_from_a_few():
         assert bias == pytest.approx(BIAS * np.sqrt(min(1, n / SAMPLE)))
         moves.append(model.transform(["Nothing else."])["food=good"][0] - before)
     assert abs(moves[0]) < 0.05
+
+
+def test_corrections_alone_are_named():
+    texts = TEXTS * 2
+    guess = annotator(output="categories", threshold=0).fit_transform(texts)["food"]
+    other = guess.map({"good": "bad", "bad": "good", "not mentioned": "good"})
+    given = pd.DataFrame({"food": other.where(other.index < SAMPLE)})
+    with pytest.warns(
+        CorrectionWarning, match="All 10 annotations of concept 'food' contradict its"
+    ):
+        annotator().fit(texts, concepts=given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nine = given.where(given.index.to_frame().to_numpy() > 0)
+        annotator().fit(texts, concepts=nine)
+        confirmed = pd.DataFrame({"food": [guess[0], *given["food"][1:]]})
+        annotator().fit(texts, concepts=confirmed)
 
 
 def _units(model, texts):
