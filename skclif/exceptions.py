@@ -5,6 +5,7 @@ import warnings
 
 __all__ = [
     "ConstantConceptWarning",
+    "CorrectionWarning",
     "DataFileError",
     "DataFileWarning",
     "InfluenceWarning",
@@ -48,6 +49,10 @@ class _Advising(Exception):
 
 class ConstantConceptWarning(UserWarning):
     """A concept has one value only in the rows of a fit, or after an edit."""
+
+
+class CorrectionWarning(UserWarning):
+    """Annotations that correct what prompts say, and confirm nothing."""
 
 
 class DataFileError(_Advising, ValueError):

@@ -1,6 +1,7 @@
 """The ways annotations and weights travel, with metadata routing off and on."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from sklearn.calibration import CalibratedClassifierCV
@@ -15,11 +16,13 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skclif import (
+    ConceptAnnotator,
     ConceptBottleneckClassifier,
     ConceptInfluenceExplainer,
     InfluenceReweighter,
 )
 
+from .annotate.words import PROMPTS, TEXTS, WordCounts
 from .data import make_concept_data
 
 GRID = {"C": [0.1, 10.0]}
@@ -467,3 +470,39 @@ def test_is_clean_is_requested_by_default(data):
     search.fit(X, y, is_clean=IS_CLEAN)
     influence = search.best_estimator_[-1].influence_
     np.testing.assert_array_equal(np.isnan(influence), IS_CLEAN)
+
+
+# --- ConceptAnnotator -----------------------------------------------------------------
+
+ANNOTATED = pd.DataFrame({"food": ["bad", None, "good", "bad"] + [None] * 4})
+Y = [0, 1, 1, 0] * 2
+
+
+def _annotating():
+    annotator = ConceptAnnotator(PROMPTS, embedder=WordCounts())
+    return Pipeline([("annotate", annotator), ("clf", LogisticRegression())])
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize("way", ["fit", "pipeline", "search", "cross_validate"])
+def test_annotations_reach_an_annotator(way, enabled):
+    name = "concepts" if enabled or way == "fit" else "annotate__concepts"
+    given = {name: ANNOTATED}
+    with sklearn.config_context(enable_metadata_routing=enabled):
+        if way == "fit":
+            fitted = [_annotating()[0].fit(TEXTS, **given)]
+        elif way == "pipeline":
+            fitted = [_annotating().fit(TEXTS, Y, **given)[0]]
+        elif way == "search":
+            search = GridSearchCV(_annotating(), PIPE_GRID, cv=2)
+            fitted = [search.fit(TEXTS, Y, **given).best_estimator_[0]]
+        else:
+            found = cross_validate(
+                *(_annotating(), TEXTS, Y),
+                params=given,
+                return_estimator=True,
+                cv=[([0, 1, 4, 5], [2]), ([2, 3, 6, 7], [0])],
+            )
+            fitted = [pipe[0] for pipe in found["estimator"]]
+    counts = [model.n_annotated_.tolist() for model in fitted]
+    assert counts == ([[1, 0], [2, 0]] if way == "cross_validate" else [[3, 0]])

@@ -26,11 +26,12 @@ from .._inputs.documentation import DocumentedMixin
 from .._inputs.sklearn import HasMethods, Interval, StrOptions, _fit_context
 from .._text.embedder import SentenceEmbedder, as_texts
 from .._text.texts import TakesTextsMixin
-from .given import read_given
+from ..exceptions import CorrectionWarning, warn_user
+from .given import read_given, refuse_annotations
 from .heads import fit_head
 from .labels import agree_with_labels
 from .prompts import Prompts, check_prompts
-from .scores import Compared, average_prompts, unit
+from .scores import RIVAL, Compared, average_prompts, unit
 from .units import Units
 
 __all__ = ["ConceptAnnotator"]
@@ -42,6 +43,12 @@ MENTION, VALUE, USUAL = 2.0, 1.0, 0.9
 # With annotations: the standard deviations, in log-odds, that are expected of what the
 # bias, one spread of a score, the parts that matter and the whole text add.
 BIAS, SCORE, FOCUS, TEXT = 1.0, 0.5, 2.0, 1.0
+# The first few annotations are often corrections, not a sample: by one or two of them
+# nobody knows how common a value is. The variance of the bias grows up to this number.
+SAMPLE = 10
+# With few concepts, others that nobody asked about would be nearer to most parts: what
+# the nearest of some others says at least, in spreads of a score.
+OTHERS = 0.7
 # Of similarities of the default model; as good as so many texts.
 _USUAL_SPREAD, _FEW = 0.13, 10
 
@@ -103,12 +110,15 @@ class ConceptAnnotator(
     half the similarity to the nearest other concept. How near the nearest part is,
     standardised over the texts of `fit`, gives the log-odds that the concept is
     mentioned. Among values with prompts, those parts decide that are nearest to the
-    concept. Nothing says how common a value is; annotations do.
+    concept. Nothing says how common a value is; annotations do. With one to three
+    concepts, a constant stands for the nearest other concept.
 
     *With annotations.* A softmax head is fitted to the annotated texts of each concept.
     It begins at the log-odds of the prompts, and its features are these scores and the
     average vector of the parts that speak of the concept. Its penalty is a fixed one:
-    more annotations move it further.
+    more annotations move it further. Only how common a value is, is learned slowly from
+    the first ten, which need not be a sample: confirm right annotations, too, instead
+    of correcting wrong ones alone.
 
     *Annotated texts.* `fit_transform` returns the annotations that people gave as they
     are, and shares for the others. `transform` does not know which texts were
@@ -196,6 +206,11 @@ class ConceptAnnotator(
         TypeError, ValueError
             If texts, prompts or annotations cannot be used, or the embedder does not
             return dense vectors.
+
+        Warns
+        -----
+        CorrectionWarning
+            If ten or more annotations of a concept all contradict its prompts.
         """
         self._fit(X, y, concepts)
         return self
@@ -338,6 +353,7 @@ class ConceptAnnotator(
         if not texts:
             raise ValueError("X has no rows; give the texts that are to be annotated.")
         values = {name: list(own) for name, own in prompts.items()}
+        refuse_annotations(y, values)
         given = [*read_given(concepts, values, X, len(texts)).values()]
         known = [~np.isnan(own[:, 0]) for own in given]
         self.concept_names_ = np.array(list(values), dtype=object)
@@ -348,13 +364,16 @@ class ConceptAnnotator(
             for values in prompts.values()
         ]
         embedder = SentenceEmbedder(layers=None, long_text="mean")
-        embedder = embedder if self.embedder is None else clone(self.embedder)
+        if self.embedder is not None:
+            with error_context("embedder", "a transformer of texts to vectors"):
+                embedder = clone(self.embedder)
         self.embedder_ = embedder.fit(texts, y)
         units = Units.of(texts)
         compared = self._compare_first(units, self._vectors(units.parts), prompts)
         self.coef_ = []
         for j, (own, rows) in enumerate(zip(given, known, strict=True)):
             features, offsets = self._features(compared, j)
+            _warn_of_corrections(self.concept_names_[j], offsets[rows], own[rows])
             self.coef_.append(fit_head(features[rows], offsets[rows], own[rows]))
         return self._shares(compared), given
 
@@ -396,6 +415,7 @@ class ConceptAnnotator(
         several = [v for v, own in zip(values, each, strict=True) if len(own) > 1]
         n_texts = len(units.starts)
         self._spreads = _spread(mentions, n_texts), _spread(several, n_texts)
+        self._unasked = max(0.0, OTHERS - compared.rival / self._spreads[0])
         return compared
 
     def _compare(self, units: Units, vectors: np.ndarray) -> Compared:
@@ -405,8 +425,10 @@ class ConceptAnnotator(
         """Return scaled features for the head of a concept, and its offsets."""
         near, (values, focus) = compared.with_concept(j), self._usual[j]
         mention = near.mention[:, None] / self._spreads[0] - USUAL
+        mention -= RIVAL * self._unasked
         relative = (near.values - values) / self._spreads[1]
-        bias = np.full_like(mention, BIAS)
+        known = min(self.n_annotated_[j] / SAMPLE, 1.0)
+        bias = np.full_like(mention, BIAS * np.sqrt(known))
         scores = SCORE * mention, SCORE * relative
         parts = FOCUS * (near.focus - focus), TEXT * (compared.whole - self._usual_text)
         return np.hstack([bias, *scores, *parts]), self._offsets(j, mention, relative)
@@ -445,6 +467,18 @@ class ConceptAnnotator(
             is_sure = own.max(axis=1) >= self.threshold
             columns[name] = np.where(is_sure, values[own.argmax(axis=1)], np.nan)
         return pd.DataFrame(columns, index=index, dtype=object)
+
+
+def _warn_of_corrections(name: str, offsets: np.ndarray, given: np.ndarray) -> None:
+    """Warn if annotations are no sample of texts: prompts are wrong in each of them."""
+    if len(given) < SAMPLE or (offsets.argmax(axis=1) == given.argmax(axis=1)).any():
+        return
+    warn_user(
+        f"All {len(given)} annotations of concept {name!r} contradict its prompts. If "
+        "they are corrections of what was wrong, all texts are annotated as if prompts "
+        "were always wrong. Annotate some random texts too, and confirm what is right.",
+        CorrectionWarning,
+    )
 
 
 def _spread(variances: list[Any], n_texts: int) -> float:

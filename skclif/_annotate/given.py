@@ -49,6 +49,12 @@ def read_given(
     else:
         table = _named(table, list(values))
     for name, column in table.items():
+        if (concept := str(name).partition("=")[0]) in values and name not in values:
+            raise ValueError(
+                f"concepts has the column {name!r}, which cannot be read as shares of "
+                f"{concept!r}: they are numbers, in a column for each of its values. "
+                f"Values as words go into one column, {concept!r}."
+            )
         if name not in values:
             raise ValueError(
                 f"concepts has the column {name!r}, but prompts are there for "
@@ -57,6 +63,16 @@ def read_given(
             )
         found[str(name)] = _shares(column, str(name), values[name])
     return found
+
+
+def refuse_annotations(y: Any, values: Mapping[str, Sequence[str]]) -> None:
+    """Refuse annotations that are given where labels are, and would be forgotten."""
+    for name in map(str, getattr(y, "columns", ())):
+        if name.partition("=")[0] in values:
+            raise TypeError(
+                f"y has the column {name!r}, as annotations have, and y is for labels. "
+                "Give annotations by name: concepts=..."
+            )
 
 
 def _named(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:

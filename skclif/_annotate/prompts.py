@@ -89,7 +89,7 @@ def read_prompts(path: str | os.PathLike[str]) -> Prompts:
     >>> list(concepts["food"])
     ['good', 'bad', 'not mentioned']
     """
-    return read_with_content(Path(path))[0]
+    return read_with_content(_checked_path(path))[0]
 
 
 def read_with_content(path: Path) -> tuple[Prompts, bytes]:
@@ -146,7 +146,7 @@ def write_prompts(
       - It was quiet.
     <BLANKLINE>
     """
-    path, checked = Path(path).expanduser(), check_prompts(concepts)
+    path, checked = _checked_path(path).expanduser(), check_prompts(concepts)
     if path.suffix == ".json":
         text = json.dumps(checked, indent=2, ensure_ascii=False) + "\n"
     elif path.suffix in (".yaml", ".yml"):
@@ -159,6 +159,15 @@ def write_prompts(
             "file is written."
         )
     write_whole(path, text.encode())
+
+
+def _checked_path(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            "path must be a str or a path such as 'concepts.yaml', got "
+            f"{type(path).__name__}."
+        )
+    return Path(path)
 
 
 def check_prompts(concepts: Any) -> Prompts:

@@ -46,6 +46,11 @@ class Compared:
     prompts : list of ndarray of shape (n_prompted, n_features)
         For each concept, the average direction of the prompts of each value that has
         prompts.
+
+    Attributes
+    ----------
+    rival : float
+        What the parts say of the nearest other concept, on average.
     """
 
     def __init__(
@@ -54,7 +59,9 @@ class Compared:
         self._units, self._directions, self._prompts = units, directions, prompts
         topics = np.stack([own.mean(axis=0) for own in prompts])
         of_topics = directions @ topics.T
-        self._beyond = of_topics - RIVAL * _nearest_other(of_topics)
+        rivals = _nearest_other(of_topics)
+        self.rival = float(rivals.mean())
+        self._beyond = of_topics - RIVAL * rivals
 
     @property
     def whole(self) -> np.ndarray:

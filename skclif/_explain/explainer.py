@@ -34,7 +34,7 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features
 from .._inputs.orders import order_of
-from .._inputs.pipelines import final_step, fit_parts, transform_parts
+from .._inputs.pipelines import final_step, fit_parts, transform_rows
 from .._inputs.progress import Progress
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
 from .._inputs.training_rows import TrainingRows, as_features, as_tensor, own_copy
@@ -1384,7 +1384,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
 
     def _features(self, X: Any) -> Matrix:
         """Return checked features of new rows, in float64."""
-        return self._checked(transform_parts(self.estimator_, X))
+        return self._checked(transform_rows(self.estimator_, X))
 
     def _checked(self, features: Any) -> Matrix:
         """Return checked features in float64, in memory that nobody else can change."""

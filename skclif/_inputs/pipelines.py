@@ -19,6 +19,8 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from .._results.words import how_many
+from .checks import count_rows
 from .orders import labels_of
 from .readable import refuse_texts, refuse_unreadable
 from .sklearn import _routing_enabled
@@ -141,6 +143,24 @@ def transform_parts(estimator: Any, X: Any) -> Any:
             X = estimator[:-1].transform(X)
         estimator = _inside(estimator)
     return X
+
+
+def transform_rows(estimator: Any, X: Any) -> Any:
+    """Return the features that a fitted estimator's final step sees, one row each.
+
+    Vectorisers of words tell texts by what fails, and read a table as its names.
+    """
+    try:
+        features = transform_parts(estimator, X)
+    except AttributeError as error:  # of what is no text
+        raise TypeError(f"{error}.") from error
+    if features is not X and count_rows(features) != count_rows(X):
+        raise ValueError(
+            "the steps before the classifier make "
+            f"{how_many(count_rows(features), 'row')} of {count_rows(X)}. Texts are a "
+            "list or a Series, not a table."
+        )
+    return features
 
 
 def _refuse_samplers(estimator: Any) -> None:

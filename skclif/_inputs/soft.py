@@ -123,8 +123,8 @@ def check_shares(
     if not abs(total - 1) <= SUM_TOL:
         raise ValueError(
             f"{said} shares in row {row} that add up to {total:.7g}. {_WHAT}: divide "
-            "them by their sum. Columns that are no shares of the values of one "
-            "concept need names without '='."
+            "them by their sum, and give each value its column. Columns that are no "
+            "shares of the values of one concept need names without '='."
         )
 
 

@@ -28,7 +28,7 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features, check_size
 from .._inputs.orders import order_of
-from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_parts
+from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_rows
 from .._inputs.progress import Progress
 from .._inputs.readable import refuse_texts, refuse_unreadable
 from .._inputs.sklearn import (
@@ -377,7 +377,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         )
         if y_val is not None:
             with error_context("X_val", "rows like those of X"):
-                added = _transformed(self.estimator_, X_val, len(y_val))
+                added = transform_rows(self.estimator_, X_val)
             model = final_step(self.estimator_)
             rows = rows.extended(added, y_val, get_tags(model).input_tags.allow_nan)
             if isinstance(model, ConceptBottleneckClassifier):
@@ -641,21 +641,6 @@ def _check_validation(
             "rows into X and mark them by is_clean."
         )
     return check_labels(y_val, n_validation, name="y_val", of="X_val")
-
-
-def _transformed(estimator: Any, X_val: Any, n_validation: int) -> Any:
-    """Return the features of clean rows, or say what their steps cannot read."""
-    try:
-        added = transform_parts(estimator, X_val)
-    except AttributeError as error:  # of what is no text
-        raise TypeError(f"{error}.") from error
-    if count_rows(added, "X_val") != n_validation:
-        raise ValueError(
-            "the steps before the classifier make "
-            f"{how_many(count_rows(added), 'row')} of {n_validation}. Texts are a "
-            "list or a Series, not a table."
-        )
-    return added
 
 
 def _has_influence(model: Any) -> bool:

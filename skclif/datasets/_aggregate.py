@@ -144,6 +144,7 @@ def aggregate_annotations(
             )
     chosen: dict[str, Chosen] = {}
     for name, lines in columns.groupby("concept", sort=False):
+        _refuse_two_kinds(str(name), lines["value"])
         votes = _votes(lines, rows, str(name))
         chosen[str(name)] = choose(votes, method, f"concept {name!r}")
     _warn_of_ties(chosen, rows)
@@ -212,6 +213,19 @@ def _refuse_missing(argument: str, given: pd.Series) -> None:
             f"of table, counted from 0 ({int(missing.sum())} of {len(given)} are "
             "missing). Complete these lines, or leave them out."
         )
+
+
+def _refuse_two_kinds(concept: str, values: pd.Series) -> None:
+    """Refuse 1 beside "1": they would be two values of one name."""
+    seen: dict[str, Any] = {}
+    for value in values:
+        first = seen.setdefault(as_word(value), value)
+        if first != value:
+            raise ValueError(
+                f"Concept {concept!r} has the values {first!r} and {value!r}, one of "
+                "them a number and one a text, which look the same. Write them in one "
+                "way, as in table[value].astype(str)."
+            )
 
 
 def _votes(lines: pd.DataFrame, rows: pd.Index, concept: str) -> list[list[Vote]]:

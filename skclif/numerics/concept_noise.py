@@ -102,26 +102,56 @@ def _with_every_value(
     Rows without an annotation of the concept are there once.
     """
     head, codes = bottleneck.concepts.heads[concept], data.concepts[:, concept]
-    given = data.concept_weights[:, concept] > 0
-    others = [
-        (value, given & (codes != value)) for value in head.proposals(codes[given])
-    ]
-    n_others = torch.stack([other for _, other in others]).sum(dim=0)
-    replaced = n_others > 0
-    copies = [_weighted(data, 1 - share * replaced.to(codes.dtype))]
-    for value, other in others:
+    given = torch.nonzero(data.concept_weights[:, concept] > 0).squeeze(1)
+    values, chances = _replacements(head, codes[given])
+    unmoved = torch.ones_like(codes)
+    unmoved[given] -= share * chances.sum(dim=1)
+    copies, kept = [_weighted(data, unmoved)], [torch.arange(len(data)).to(given)]
+    for value, chance in zip(values, chances.T, strict=True):
         concepts = data.concepts.clone()
         concepts[:, concept] = value
-        part = replace(data, concepts=concepts).rows(other)
-        copies.append(_weighted(part, share / n_others[other]))
-    kept = [torch.arange(len(data), device=codes.device)]
-    kept += [torch.nonzero(other).squeeze(1) for _, other in others]
+        rows = given[chance > 0]
+        part = replace(data, concepts=concepts).rows(rows)
+        copies.append(_weighted(part, share * chance[chance > 0]))
+        kept.append(rows)
     return replace(
         data.rows(torch.cat(kept)),
         concepts=torch.cat([copy.concepts for copy in copies]),
         label_weights=torch.cat([copy.label_weights for copy in copies]),
         concept_weights=torch.cat([copy.concept_weights for copy in copies]),
     )
+
+
+def _replacements(head: Head, codes: Tensor) -> tuple[list[float], Tensor]:
+    """Return values, and the chances that they take the place of annotations.
+
+    All that is not the value now is replaced by another with the same chance. A soft
+    annotation is each of its values as often as its share says, so that an almost
+    certain one is treated almost as the value itself.
+
+    Parameters
+    ----------
+    head : Head
+    codes : Tensor of shape (n,)
+        Of the annotations.
+
+    Returns
+    -------
+    values : list of float
+        Their codes.
+    chances : Tensor of shape (n, n_values)
+        They add up to 1, or to 0 where there is no other value.
+    """
+    values = head.proposals(codes)
+    now = (codes[:, None] == codes.new_tensor(values)).to(codes.dtype)
+    if (parts := head.parts(codes)) is not None:
+        positions, own, shares = parts
+        for column, value in enumerate(values):
+            is_own = own == value
+            now[positions[is_own], column] = shares[is_own].to(now.dtype)
+    other = 1 - now
+    total = other.sum(dim=1, keepdim=True)
+    return values, other / torch.where(total == 0, 1, total)
 
 
 def _weighted(data: TrainingData, factors: Tensor) -> TrainingData:
@@ -172,14 +202,12 @@ def _spread(head: Head, scores: Tensor, codes: Tensor, share: float) -> Tensor:
     """Return the covariance of the residual under noise, (n, k, k): Eq. (71)."""
     probabilities = head.probabilities(scores)
     own = head.residual(probabilities, codes)
-    mean, count = torch.zeros_like(own), torch.zeros_like(codes)
+    mean = torch.zeros_like(own)
     squares = torch.zeros_like(own[:, :, None] * own[:, None])
-    for value in head.proposals(codes):
+    values, chances = _replacements(head, codes)
+    for value, chance in zip(values, share * chances.to(own.dtype).T, strict=True):
         other = torch.full_like(codes, value)
-        is_other = (other != codes).to(own.dtype)
-        change = is_other[:, None] * (head.residual(probabilities, other) - own)
-        count, mean = count + is_other, mean + change
-        squares = squares + change[:, :, None] * change[:, None]
-    chance = (share / count.clamp_min(1))[:, None]
-    mean = chance * mean
-    return chance[:, :, None] * squares - mean[:, :, None] * mean[:, None]
+        change = head.residual(probabilities, other) - own
+        mean = mean + chance[:, None] * change
+        squares = squares + chance[:, None, None] * change[:, :, None] * change[:, None]
+    return squares - mean[:, :, None] * mean[:, None]

@@ -1,16 +1,22 @@
 """ConceptAnnotator: what prompts say, what annotations change, what is refused."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from skclif import ConceptAnnotator, SentenceEmbedder
+from skclif._annotate.annotator import BIAS, MENTION, OTHERS, SAMPLE, USUAL
+from skclif._annotate.scores import RIVAL
+from skclif._annotate.units import Units
+from skclif.exceptions import CorrectionWarning
 
 from .words import PROMPTS, TEXTS, WordCounts
 
@@ -104,6 +110,7 @@ def test_annotations_move_texts_like_theirs(fitted):
     assert after[3] != before[3]
 
 
+@pytest.mark.filterwarnings("ignore:All .* contradict")
 def test_more_annotations_move_further():
     texts = [TEXTS[0]] * 40
     probe = []
@@ -113,6 +120,61 @@ def test_more_annotations_move_further():
         probe.append(model.transform(texts[:1])["food=bad"][0])
     assert np.diff(probe).min() > 0
     assert probe[-1] > 0.8
+
+
+@pytest.mark.filterwarnings("ignore:All .* contradict")
+def test_how_common_a_value_is_is_learned_from_a_sample_not_from_a_few():
+    # "Nothing else." and an empty text say nothing of food: only the bias moves them.
+    texts = TEXTS * 5
+    y = [0 if "soup" in text.lower() else 2 for text in texts]
+    rare = np.array(list(PROMPTS["food"]), dtype=object)[2 - np.array(y)]
+    before = annotator().fit(texts).transform(["Nothing else."])["food=good"][0]
+    moves = []
+    for n in (1, SAMPLE // 2, SAMPLE, 2 * SAMPLE):
+        given = pd.DataFrame({"food": [*rare[:n], *[None] * (len(texts) - n)]})
+        model = annotator().fit(texts, concepts=given)
+        bias = model._features(model._compare(*_units(model, texts)), 0)[0][:, 0]
+        assert bias == pytest.approx(BIAS * np.sqrt(min(1, n / SAMPLE)))
+        moves.append(model.transform(["Nothing else."])["food=good"][0] - before)
+    assert abs(moves[0]) < 0.05
+
+
+def test_corrections_alone_are_named():
+    texts = TEXTS * 2
+    guess = annotator(output="categories", threshold=0).fit_transform(texts)["food"]
+    other = guess.map({"good": "bad", "bad": "good", "not mentioned": "good"})
+    given = pd.DataFrame({"food": other.where(other.index < SAMPLE)})
+    with pytest.warns(
+        CorrectionWarning, match="All 10 annotations of concept 'food' contradict its"
+    ):
+        annotator().fit(texts, concepts=given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nine = given.where(given.index.to_frame().to_numpy() > 0)
+        annotator().fit(texts, concepts=nine)
+        confirmed = pd.DataFrame({"food": [guess[0], *given["food"][1:]]})
+        annotator().fit(texts, concepts=confirmed)
+
+
+def _units(model, texts):
+    units = Units.of(texts)
+    return units, model._vectors(units.parts)
+
+
+def test_with_few_concepts_others_are_as_near_as_usual():
+    one = ConceptAnnotator({"food": PROMPTS["food"]}, embedder=WordCounts()).fit(TEXTS)
+    assert one._unasked == pytest.approx(OTHERS)  # nothing is near another concept
+    two = annotator().fit(TEXTS)
+    compared = two._compare(*_units(two, TEXTS))
+    expected = max(0, OTHERS - compared.rival / two._spreads[0])
+    assert 0 < two._unasked < OTHERS
+    assert two._unasked == pytest.approx(expected)
+    near = one._compare(*_units(one, TEXTS)).with_concept(0)
+    mention = near.mention / one._spreads[0] - USUAL - RIVAL * OTHERS
+    shares = one.transform(TEXTS)
+    np.testing.assert_allclose(
+        1 - shares["food=not mentioned"], expit(MENTION * mention), rtol=1e-4
+    )
 
 
 def test_one_hot_shares_are_the_same_as_values():
@@ -249,6 +311,13 @@ def test_nothing_to_learn_from_is_refused():
         ConceptAnnotator(["food"], embedder=WordCounts()).fit(TEXTS)
 
 
+def test_annotations_in_the_place_of_labels_are_refused():
+    soft = annotator().fit_transform(TEXTS)
+    for y in (FEW, soft):
+        with pytest.raises(TypeError, match="y has the column 'food.*: concepts=..."):
+            annotator().fit(TEXTS, y)
+
+
 @pytest.mark.parametrize("method", ["transform", "confidence"])
 def test_methods_need_a_fit(method):
     with pytest.raises(NotFittedError):
@@ -275,6 +344,7 @@ def _with_gap(vectors):
 @pytest.mark.parametrize(
     ("embedder", "error", "match"),
     [
+        (WordCounts, TypeError, "embedder must be a transformer.* instead of a class"),
         (HashingVectorizer(), TypeError, "embedder must return dense vectors"),
         (Odd(_with_gap), ValueError, "embedder must be a transformer.* contains NaN"),
         (Odd(np.ravel), ValueError, "embedder must be a transformer.*1D array"),

@@ -64,6 +64,7 @@ REFUSED = {
         f"id,text,label {'word ' * 99}",
         r"line 1: the file is 'id,text,labe.*word' and must hold concepts",
     ),
+    "a prompt without a value": ("a: b", r"line 1: concept 'a' is 'b' and must hold v"),
     "one value": ("a:\n  x: b", r"line 1: concept 'a' has 1 value, and needs two"),
     "a concept twice": (
         f"a:\n  x: b{Y}\na:\n  x: b{Y}",
@@ -147,6 +148,13 @@ def test_other_files_are_refused(write, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MOST_PROMPTS", 3)
     with pytest.raises(DataFileError, match="has 4 prompts, and 3 are the most"):
         read_prompts(write("a:\n  x: [b, c]\n  y: [d, e]"))
+
+
+@pytest.mark.parametrize("path", [3, None, CONCEPTS])
+def test_what_is_no_path_is_refused(path):
+    for call in (read_prompts, lambda path: write_prompts(path, CONCEPTS)):
+        with pytest.raises(TypeError, match="path must be a str or a path such as"):
+            call(path)
 
 
 def test_a_file_is_whole_or_as_before(tmp_path):

@@ -33,10 +33,12 @@ needs_git = pytest.mark.skipif(
 NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost"}
 # More than 3 seconds each, together more than all others: `make test-full` runs them.
 LONG = {"advice", "baselines", "clif", "compare", "demo", "drift", "embedders"}
-LONG |= {"embedding", "embedding_search", "encoder", "evidence", "influence", "repair"}
+LONG |= {"embedding", "embedding_search", "encoder", "evidence", "first_annotations"}
+LONG |= {"influence", "repair"}
 LONG |= {"reweighting", "sparse", "suggestions", "tuning"}
 MARKS = {
     "annotation": [needs_model],
+    "first_annotations": [needs_model],
     "baselines": [needs_model],
     "compare": [needs_git, needs_model],
     "embedders": [needs_model, needs_multilingual],

@@ -144,6 +144,11 @@ def test_a_table_without_values():
         ([("a", "A", "x=y", 1)], {}, "The concept 'x=y' has an equals sign in its"),
         ([("a", "A", "food", ["x"])], {}, "column of value= holds a list in line 0"),
         (
+            [("a", "A", "food", 1), ("a", "B", "food", "1")],
+            {},
+            "Concept 'food' has the values 1 and '1', one of them a number and one a",
+        ),
+        (
             [("a", "A", "food", 1), ("a", "A ", "food", 2)],
             {},
             "Annotator 'A' chose two values of concept 'food' for row 'a', 1 and 2",

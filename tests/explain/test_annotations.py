@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._explain.annotations.beliefs import beliefs_of_labels
@@ -77,8 +79,10 @@ def test_gains_are_those_of_the_sum_of_targets():
 def test_a_batch_does_not_hold_copies():
     # The same text again and again: its copies teach little once it is answered.
     X, *_ = _rows()
-    pool = np.vstack([np.tile(3 * X[50], (20, 1)), X[51:71]])
+    best = _suggest(X[N:80], n=1).to_frame()["row"][0]
+    pool = np.vstack([np.tile(X[N + best], (20, 1)), X[N:60]])
     rows = _suggest(pool, n=6).to_frame()["row"]
+    assert rows[0] < 20 or rows[0] == 20 + best
     assert (rows < 20).sum() <= 2
     assert (rows >= 20).sum() >= 4
 
@@ -206,6 +210,26 @@ def test_refused(kind):
         _explainer().suggest_annotations(**given)
 
 
+@pytest.mark.parametrize(
+    ("pool", "error", "message"),
+    [
+        ([1, 2], TypeError, "X_pool must be what X is in fit: 'int' object has no"),
+        # A vectoriser takes the names of a table's columns for texts.
+        (pd.DataFrame({"text": ["good", "bad"]}), ValueError, "make 1 row of 2. Texts"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(pool, error, message):
+    texts, y = ["good soup", "bad soup", "good tea", "bad tea"], [1, 0, 1, 0]
+    clf = make_pipeline(TfidfVectorizer(), ConceptBottleneckClassifier())
+    explainer = ConceptInfluenceExplainer(clf).fit(
+        texts, y, concepts=[["soup"], ["soup"], ["tea"], ["tea"]]
+    )
+    with pytest.raises(error, match=message):
+        explainer.suggest_annotations(pool, texts, y)
+    with pytest.raises(error, match=message.replace("X_pool", "X_val")):
+        explainer.rank_concepts(pool, y[:2])
+
+
 def test_without_concepts_nothing_is_asked():
     X, y, _ = _rows()
     explainer = ConceptInfluenceExplainer(LogisticRegression()).fit(X[:N], y[:N])
@@ -288,13 +312,14 @@ def test_a_pool_beside_soft_annotations_is_as_beside_rows_with_every_value():
     pd.testing.assert_frame_equal(one, other, rtol=1e-4)
 
 
-def test_noise_replaces_a_soft_annotation_by_any_value():
+def test_noise_replaces_a_soft_annotation_as_each_of_its_values():
+    # The part that is good becomes bad, and the other way round.
     X, y, _ = _rows()
     shares, share = np.random.default_rng(1).uniform(0.1, 0.9, N), 0.2
     explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier(tol=1e-9))
     explainer.fit(X[:N], y[:N], concepts=_soft(shares))
     tables = [_soft(shares), _soft(np.ones(N)), _soft(np.zeros(N))]
-    weights = np.repeat([1 - share, share / 2, share / 2], N)
+    weights = np.r_[np.full(N, 1 - share), share * (1 - shares), share * shares]
     clf = ConceptBottleneckClassifier(tol=1e-9).fit(
         np.vstack([X[:N]] * 3), np.tile(y[:N], 3), weights, concepts=pd.concat(tables)
     )
@@ -312,6 +337,18 @@ def test_noise_replaces_a_soft_annotation_by_any_value():
     ranking = explainer.rank_concepts(X[80:], y[80:], share=share)
     damage = ranking.set_index("concept")["damage"]
     assert damage["food"] == pytest.approx(found.mean + found.spread)
+
+
+def test_an_almost_certain_annotation_counts_as_the_value():
+    X, y, concepts = _rows()
+    certain = (concepts[:N]["food"] == "good").to_numpy(float)
+    found = []
+    for shares in (certain, certain.clip(1e-6, 1 - 1e-6)):
+        explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier(tol=1e-9))
+        explainer.fit(X[:N], y[:N], concepts=_soft(shares))
+        ranking = explainer.rank_concepts(X[80:], y[80:])
+        found.append(ranking.set_index("concept")["damage"])
+    pd.testing.assert_series_equal(*found, rtol=1e-3)
 
 
 def test_a_ranking_adds_up():

@@ -10,6 +10,7 @@ from skclif._inputs.annotations import Annotations, concept_table
 from skclif._inputs.soft import (
     SoftValue,
     distributions,
+    most_probable,
     recoded,
     shown_values,
     text_of_shares,
@@ -205,3 +206,9 @@ def test_codes_when_values_go_or_come():
     more, found = recoded(codes, np.array([0, 3, 1]), 3, 4, shares)
     np.testing.assert_array_equal(more, [0, 1, 4, 5, NAN])
     np.testing.assert_array_equal(found[4], [[0.5, 0, 0, 0.5], [0.2, 0.8, 0, 0]])
+
+
+def test_the_most_probable_value_and_none_of_a_tie():
+    shares = {3: np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]])}
+    found = most_probable(np.array([2.0, 3.0, 4.0, NAN]), 3, shares)
+    np.testing.assert_array_equal(found, [2, 1, NAN, NAN])
