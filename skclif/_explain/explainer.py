@@ -1017,9 +1017,10 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         """Rank concepts by what wrong annotations of each would do to the label.
 
         Of one concept at a time, a share of the annotations is replaced by other values
-        at random; a soft annotation, by any value. Both stages are solved again for
-        what this does on average, and how far noise differs from its mean is added in
-        closed form. Concepts at the top are worth most care. See :doc:`/annotate_next`.
+        at random; of a soft annotation, each value as often as its share says. Both
+        stages are solved again for what this does on average, and how far noise differs
+        from its mean is added in closed form. Concepts at the top are worth most care.
+        See :doc:`/annotate_next`.
 
         Parameters
         ----------
