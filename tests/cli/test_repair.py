@@ -39,11 +39,6 @@ CLOSE = {"rtol": 0, "atol": 1e-6}
 
 
 @pytest.fixture(scope="module")
-def audited(tiny_encoder, tmp_path_factory):
-    return folders.make_audit(tmp_path_factory.mktemp("audit"), tiny_encoder)
-
-
-@pytest.fixture(scope="module")
 def without_texts(tiny_encoder, tmp_path_factory):
     place = tmp_path_factory.mktemp("no text")
     return folders.make_audit(place, tiny_encoder, "--no-text")
