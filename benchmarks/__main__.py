@@ -13,6 +13,7 @@ import argparse
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from .compare import compare
@@ -20,6 +21,7 @@ from .compare import main as compare_commits
 from .results import add_common_options, folder
 
 
+@cache
 def find_benchmarks():
     """Return what the benchmarks measure, by name: the modules that have a `main`.
 

@@ -114,6 +114,17 @@ def tiny_encoder(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(scope="session")
+def audited(tiny_encoder, tmp_path_factory):
+    """An audit for all modules that read it, or repair a copy of its folder."""
+    from . import folders
+
+    made = folders.make_audit(tmp_path_factory.mktemp("audit"), tiny_encoder)
+    before = folders.contents(made.out)
+    yield made
+    assert folders.contents(made.out) == before  # or tests see what others did
+
+
 def _module(name):
     return f"sentence_transformers.models.{name}"
 

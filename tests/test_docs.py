@@ -264,18 +264,16 @@ def test_the_two_pictures_differ_in_colours_alone():
 # --- The command line's page ----------------------------------------------------------
 
 
-@pytest.mark.slow
-@needs_model
-def test_the_page_names_every_column_the_command_writes(tmp_path):
+def test_the_page_names_every_column_the_command_writes(tiny_encoder, tmp_path):
+    from skclif.cli import main
+
     reviews = datasets.make_concept_reviews(60, missing=0.2, random_state=0)
     frame = reviews.frame.assign(town=["Ghent", "Bruges"] * 30)
     frame.to_csv(tmp_path / "reviews.csv", index=False)
-    command = [sys.executable, "-c", "from skclif.cli import main; main()", "audit"]
-    options = ["reviews.csv", "--concept", "food", "--group", "town", "--out", "out"]
-    done = subprocess.run(
-        [*command, *options], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    options = ["--concept", "food", "--group", "town", "--model", tiny_encoder]
+    options += ["--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, ["audit", str(tmp_path / "reviews.csv"), *options])
+    assert done.exit_code == 0, done.output
     page = (DOCS / "command_line.rst").read_text()
     page = page[page.index("\nWhat an audit writes\n") :]
     written = {path.name for path in (tmp_path / "out").iterdir()}
@@ -309,15 +307,15 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
 
 
 @pytest.fixture
-def build(tmp_path):
+def build(tmp_path, monkeypatch, capfd):
     """Return what builds one page with the directives of the documentation."""
-    pytest.importorskip("sphinx")
+    sphinx = pytest.importorskip("sphinx.cmd.build")
+    monkeypatch.syspath_prepend(DOCS / "_ext")
 
     def build_page(text, **files):
         source = tmp_path / "source"
         source.mkdir()
         (source / "conf.py").write_text(
-            f"import sys; sys.path.insert(0, {str(DOCS / '_ext')!r})\n"
             "extensions = ['results', 'changelog', 'marked', 'sklearn_links']\n"
             "html_theme = 'basic'\n"
         )
@@ -325,15 +323,13 @@ def build(tmp_path):
         for name, content in files.items():
             (source / "results").mkdir(exist_ok=True)
             (source / "results" / f"{name}.json").write_text(content)
-        done = subprocess.run(
-            [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html"]
-            + [str(source), str(tmp_path / "html")],
-            capture_output=True,
-            text=True,
+        # Here, because a process would import Sphinx again.
+        status = sphinx.main(
+            ["-W", "-q", "-b", "html", str(source), str(tmp_path / "html")]
         )
         page = tmp_path / "html" / "index.html"
         text = re.sub(r"<[^>]+>", "", page.read_text()) if page.exists() else ""
-        return done, html.unescape(text)
+        return status, capfd.readouterr().err, html.unescape(text)
 
     return build_page
 
@@ -350,8 +346,8 @@ TABLE = {
 
 
 def test_results_are_shown_with_their_origin(build):
-    done, page = build(".. results:: speed", speed=json.dumps(TABLE))
-    assert done.returncode == 0, done.stderr
+    status, said, page = build(".. results:: speed", speed=json.dumps(TABLE))
+    assert status == 0, said
     expected = [
         "A table",
         "1,463",
@@ -367,8 +363,8 @@ def test_results_are_shown_with_their_origin(build):
 
 def test_a_review_is_shown_with_its_words_marked(build, tmp_path):
     table = (DOCS / "results" / "evidence_words.json").read_text(encoding="utf-8")
-    done, page = build(".. marked-words:: evidence_words", evidence_words=table)
-    assert done.returncode == 0, done.stderr
+    status, said, page = build(".. marked-words:: evidence_words", evidence_words=table)
+    assert status == 0, said
     (text,) = json.loads(table)["notes"]
     assert page.count(text) == 3
     written = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
@@ -378,8 +374,8 @@ def test_a_review_is_shown_with_its_words_marked(build, tmp_path):
 
 def test_a_folded_table_has_its_title_on_the_outside(build, tmp_path):
     table = {**TABLE, "title": "Less < more"}
-    done, page = build(".. results:: speed\n   :fold:", speed=json.dumps(table))
-    assert done.returncode == 0, done.stderr
+    status, said, page = build(".. results:: speed\n   :fold:", speed=json.dumps(table))
+    assert status == 0, said
     written = (tmp_path / "html" / "index.html").read_text()
     (folded,) = re.findall(r"<details.*?</details>", written, re.DOTALL)
     assert "<summary>Less &lt; more</summary>" in folded
@@ -396,15 +392,15 @@ def test_a_sentence_takes_its_number_from_a_table(build):
         " | rows | median": "10,732",  # halves go to the even number
     }
     cells = ", ".join(f":cell:`speed | {one}`" for one in asked)
-    done, page = build(f"It is {cells}.", speed=json.dumps(TABLE))
-    assert done.returncode == 0, done.stderr
+    status, said, page = build(f"It is {cells}.", speed=json.dumps(TABLE))
+    assert status == 0, said
     assert f"It is {', '.join(asked.values())}." in page
 
 
 def test_a_sentence_without_its_number_ends_the_build(build):
-    done, _ = build("It is :cell:`speed | | error`.", speed=json.dumps(TABLE))
-    assert done.returncode != 0
-    assert "2 lines of the table 'A table' have ''" in done.stderr.replace("\n", " ")
+    status, said, _ = build("It is :cell:`speed | | error`.", speed=json.dumps(TABLE))
+    assert status != 0
+    assert "2 lines of the table 'A table' have ''" in said.replace("\n", " ")
 
 
 @pytest.mark.parametrize(
@@ -439,8 +435,10 @@ def test_the_figures_of_the_results_are_drawn(extension, tmp_path):
 
 
 def test_a_table_of_nothing_says_so(build):
-    done, page = build(".. results:: speed", speed=json.dumps({**TABLE, "rows": []}))
-    assert done.returncode == 0, done.stderr
+    status, said, page = build(
+        ".. results:: speed", speed=json.dumps({**TABLE, "rows": []})
+    )
+    assert status == 0, said
     assert re.search(r"none\s+–\s+–\s+–", page)
 
 
@@ -454,16 +452,16 @@ def test_a_table_of_nothing_says_so(build):
     ],
 )
 def test_results_that_cannot_be_shown(build, files, message):
-    done, _ = build(".. results:: speed", **files)
-    assert done.returncode != 0
-    assert message in done.stderr.replace("\n", " ")
+    status, said, _ = build(".. results:: speed", **files)
+    assert status != 0
+    assert message in said.replace("\n", " ")
 
 
 def test_the_changelog_is_shown(build, tmp_path):
     log = "# Changelog\n\nAll of it.\n\n## [Unreleased]\n\n### Added\n\n- `X`: [a](https://b.c)."
     (tmp_path / "CHANGELOG.md").write_text(log)
-    done, page = build(".. changelog:: ../CHANGELOG.md")
-    assert done.returncode == 0, done.stderr
+    status, said, page = build(".. changelog:: ../CHANGELOG.md")
+    assert status == 0, said
     assert "Unreleased" in page
     assert "[Unreleased]" not in page
     assert "X: a." in page

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import log_loss
 
 from .._inputs.annotations import format_value, plain_value
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._results.words import how_many
+from ..numerics.agreement import macro_f1
 from .models import Models
 from .option_names import table_name
 from .predictions import label_columns
@@ -388,9 +389,11 @@ def _closeness(true: pd.Series, predicted: pd.Series) -> dict[str, float | None]
 def _agreement(true: pd.Series, predicted: pd.Series) -> dict[str, float | None]:
     if not len(true):
         return {"accuracy": None, "macro_f1": None}
+    values = np.concatenate([true.to_numpy(), predicted.to_numpy()])
+    codes, guesses = np.split(pd.factorize(values, sort=True)[0], 2)
     return {
-        "accuracy": float(accuracy_score(true, predicted)),
-        "macro_f1": float(f1_score(true, predicted, average="macro", zero_division=0)),
+        "accuracy": float((codes == guesses).mean()),
+        "macro_f1": macro_f1(codes, guesses),
     }
 
 

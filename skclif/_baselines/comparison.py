@@ -13,7 +13,6 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
@@ -33,6 +32,7 @@ from ..exceptions import (
     TruncatedTextWarning,
     warn_user,
 )
+from ..numerics.agreement import macro_f1
 from ..numerics.steps import Advance
 from .pipelines import make_text_pipeline, sentence_vectors
 
@@ -264,7 +264,7 @@ def _scores(
         [
             [
                 (predicted[rows] == codes[rows]).mean(),
-                f1_score(codes[rows], predicted[rows], average="macro"),
+                macro_f1(codes[rows], predicted[rows]),
                 losses[rows].mean(),
             ]
             for rows in samples

@@ -31,11 +31,6 @@ from ..folders import Truth, done, refused
 
 
 @pytest.fixture(scope="module")
-def audited(tiny_encoder, tmp_path_factory):
-    return folders.make_audit(tmp_path_factory.mktemp("audit"), tiny_encoder)
-
-
-@pytest.fixture(scope="module")
 def repaired(audited, tmp_path_factory):
     """A folder in which two rows were forgotten, and one was relabelled."""
     place = tmp_path_factory.mktemp("repaired")

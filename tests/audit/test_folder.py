@@ -18,9 +18,9 @@ from ..folders import Truth, bits, done
 
 
 @pytest.fixture(scope="module")
-def old(tiny_encoder, tmp_path_factory):
+def old(audited):
     """The folder of an audit."""
-    return folders.make_audit(tmp_path_factory.mktemp("audit"), tiny_encoder)
+    return audited
 
 
 @pytest.fixture(scope="module")

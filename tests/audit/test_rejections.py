@@ -27,11 +27,6 @@ MODELS = ("model.safetensors", "rows.safetensors")
 PLACE = ["id", "kind", "path"]
 
 
-@pytest.fixture(scope="module")
-def audited(tiny_encoder, tmp_path_factory):
-    return folders.make_audit(tmp_path_factory.mktemp("audit"), tiny_encoder)
-
-
 @pytest.fixture
 def out(audited, tmp_path):
     return audited.copy(tmp_path)

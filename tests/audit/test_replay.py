@@ -39,11 +39,6 @@ OLD = Path(__file__).parent / "old_trail"
 
 
 @pytest.fixture(scope="module")
-def audited(tiny_encoder, tmp_path_factory):
-    return folders.make_audit(tmp_path_factory.mktemp("audit"), tiny_encoder)
-
-
-@pytest.fixture(scope="module")
 def repaired(audited, tmp_path_factory):
     """A folder with five records: audit, two edits, forgetting, an edit."""
     place = tmp_path_factory.mktemp("repaired")

@@ -513,6 +513,8 @@ def test_control_c_leaves_nothing_half_written(file, tiny_encoder, tmp_path):
 
 # --- The demo -------------------------------------------------------------------------
 
+N_DEMO = 600  # where users get thousands
+
 
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
@@ -524,8 +526,9 @@ def offline(monkeypatch, tmp_path):
 
 
 def test_demo_falls_back_on_generated_reviews_and_says_why(
-    offline, tiny_encoder, tmp_path
+    offline, tiny_encoder, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr("skclif.cli.demo._N_GENERATED", N_DEMO)
     out = tmp_path / "out"
     result = _run(["demo", "--out", str(out), "--model", tiny_encoder])
     assert result.exit_code == 0, result.output
@@ -537,14 +540,14 @@ def test_demo_falls_back_on_generated_reviews_and_says_why(
 
 def _check_planted(out, stdout):
     """Count planted errors again, from the generator and the table."""
-    reviews = annotated_reviews(2400, 0)
+    reviews, n_train = annotated_reviews(N_DEMO, 0), N_DEMO * 3 // 4
     is_wrong = reviews.is_wait | reviews.is_idiom
-    wrong = {f"row-{i + 1}" for i in np.flatnonzero(is_wrong[:1800])}
+    wrong = {f"row-{i + 1}" for i in np.flatnonzero(is_wrong[:n_train])}
     page = out / "as-audited.html"
-    share = f"{len(wrong) / 1800:.0%}"
+    share = f"{len(wrong) / n_train:.0%}"
     assert f"and in {share} of all training rows." in stdout
-    assert f"({reviews.is_wait[:1800].sum()} times)" in stdout
-    assert f"({reviews.is_idiom[:1800].sum()} times)" in stdout
+    assert f"({reviews.is_wait[:n_train].sum()} times)" in stdout
+    assert f"({reviews.is_idiom[:n_train].sum()} times)" in stdout
     assert "planted error:" in page.read_text(encoding="utf-8")
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     influence = _read(out, "influence.csv")
@@ -554,7 +557,7 @@ def _check_planted(out, stdout):
     left |= {i for i in wrong if is_wrong_twice(reviews, i, changes)}
     n_top = len(left & set(overall["train_id"].head(20)))
     assert run["planted"]["planted_in_top"] == n_top
-    assert run["planted"]["share_of_training_rows"] == len(left) / 1800
+    assert run["planted"]["share_of_training_rows"] == len(left) / n_train
 
 
 def is_wrong_twice(reviews, i, changes):

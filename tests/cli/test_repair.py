@@ -39,11 +39,6 @@ CLOSE = {"rtol": 0, "atol": 1e-6}
 
 
 @pytest.fixture(scope="module")
-def audited(tiny_encoder, tmp_path_factory):
-    return folders.make_audit(tmp_path_factory.mktemp("audit"), tiny_encoder)
-
-
-@pytest.fixture(scope="module")
 def without_texts(tiny_encoder, tmp_path_factory):
     place = tmp_path_factory.mktemp("no text")
     return folders.make_audit(place, tiny_encoder, "--no-text")
@@ -1235,7 +1230,7 @@ def test_every_help_has_an_example():
 
 def test_the_examples_of_the_help_run(tiny_encoder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # Hundreds of rows in place of thousands: tests/cli/test_cli.py has the whole demo.
+    # Hundreds of rows in place of thousands, as in tests/cli/test_cli.py.
     monkeypatch.setattr("skclif.cli.demo._N_GENERATED", 240)
     folders.reviews().to_csv("reviews.csv", index=False)
     folders.reviews(40, seed=1).to_csv("new.csv", index=False)

@@ -17,11 +17,6 @@ from .. import folders
 from ..folders import Truth, contents, done, lines, refused
 
 
-@pytest.fixture(scope="module")
-def audited(tiny_encoder, tmp_path_factory):
-    return folders.make_audit(tmp_path_factory.mktemp("audit"), tiny_encoder)
-
-
 @pytest.fixture
 def truth(audited):
     return Truth(audited)

@@ -1,6 +1,7 @@
 """Influence against finite differences, dense derivatives, and its invariances."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -93,6 +94,16 @@ def _reweighted(data, row, path, factor):
     return replace(data, concept_weights=weights)
 
 
+@cache
+def _retrained(row, path, factor, intervention_prob, n_classes):
+    """Return what every target is asked of: both stages, one term reweighted."""
+    return _fit(
+        _reweighted(_data(n_classes=n_classes), row, path, factor),
+        intervention_prob=intervention_prob,
+        n_classes=n_classes,
+    )
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("intervention_prob", SHARES)
 @pytest.mark.parametrize("target", [*LABEL_TARGETS, (0, 2), (1, 1), (3, 0)], ids=str)
@@ -108,9 +119,7 @@ def test_equals_finite_differences_of_retraining(target, intervention_prob, n_cl
         for path in range(1 + len(SIZES)):
             up, down = (
                 _derivatives(
-                    _fit(_reweighted(data, row, path, 1 + sign * step), **fit),
-                    features,
-                    target,
+                    _retrained(row, path, 1 + sign * step, **fit), features, target
                 ).values
                 for sign in (1, -1)
             )
@@ -354,7 +363,7 @@ def _drift(data, row, bottleneck, change, own):
     return torch.linalg.solve(gram, inputs.T @ (weights[:, None] * moves))
 
 
-def _without(data, row, bottleneck, target, features, sizes, path):
+def _without(data, row, bottleneck, sizes, path):
     """Remove one row's terms by dense Newton steps from the old optimum."""
     stack = bottleneck.concepts
     label_path = path in ("row", "label")
@@ -413,15 +422,24 @@ def _without(data, row, bottleneck, target, features, sizes, path):
         right = right - label_gradient(at[0], there, others)
     step = -torch.linalg.solve(hessian.flatten(1), right).reshape(at[0].shape)
     drift = _drift(data, row, bottleneck, change, own=path not in ("row", "label"))
-    moved = replace(
+    return replace(
         bottleneck,
         concept_parameters=old + change,
         label_parameters=at[0] + step - step[:, :-1] @ drift.T,
     )
+
+
+@cache
+def _moved(row, path, **fit):
+    """Return what every target is asked of: the usual fit without a term."""
+    data = _data()
+    return _without(data, row, _fit(data, **fit), SIZES, path)
+
+
+def _value(target, moved, features):
     label_scores = moved.label_scores(moved.activations(features))
-    return target.value(
-        moved, label_scores, stack.split(moved.concept_scores(features))
-    )
+    concept_scores = moved.concepts.split(moved.concept_scores(features))
+    return target.value(moved, label_scores, concept_scores)
 
 
 @pytest.mark.parametrize(
@@ -439,7 +457,8 @@ def _without(data, row, bottleneck, target, features, sizes, path):
 @pytest.mark.parametrize("kind", ["loss", "margin", (0, 2), (3, 0)], ids=str)
 def test_leverage_equals_its_dense_evaluation(kind, intervention_prob, activation):
     data = _data()
-    bottleneck = _fit(data, intervention_prob=intervention_prob, activation=activation)
+    fit = {"intervention_prob": intervention_prob, "activation": activation}
+    bottleneck = _fit(data, **fit)
     features = _data(n_samples=5, seed=1).features
     target = _target(bottleneck, features, kind)
     factors = _factors(bottleneck, data)
@@ -454,7 +473,7 @@ def test_leverage_equals_its_dense_evaluation(kind, intervention_prob, activatio
     value = target.derivatives(bottleneck, features).values
     for row in (3, 20, 41):
         for path in ("row", "label", *range(len(SIZES))):
-            after = _without(data, row, bottleneck, target, features, SIZES, path)
+            after = _value(target, _moved(row, path, **fit), features)
             own = influence[:, row]
             if path == "row":
                 own = own.sum(dim=1)
@@ -497,7 +516,7 @@ def test_without_concepts_leverage_has_no_interaction():
     (part,) = [p for _, p in leverage(bottleneck, data, factors, questions)]
     assert part.shape == (4, 60, 2)
     assert (part[:, :, 1] == 0).all()
-    after = _without(data, 7, bottleneck, target, features, [], "label")
+    after = _value(target, _without(data, 7, bottleneck, [], "label"), features)
     value = target.derivatives(bottleneck, features).values
     torch.testing.assert_close(part[:, 7, 0], value - after, rtol=0, atol=1e-10)
 

@@ -7,11 +7,11 @@ import pytest
 
 from .test_numerical_safety import (
     BEYOND,
-    Cell,
     _cells,
     _fit_or_warning,
     _some_rows,
     _vanishes,
+    cell_of,
     longer,
 )
 
@@ -19,7 +19,7 @@ from .test_numerical_safety import (
 @longer
 @pytest.mark.parametrize(("situation", "C", "model"), list(_cells()))
 def test_newton_is_retraining_or_says_that_it_is_not(situation, C, model):
-    cell = Cell(situation, C, model)
+    cell = cell_of(situation, C, model)
     if situation == "two rows":
         return  # one row alone has no second class
     if _fit_or_warning(cell, situation) is None:
@@ -36,7 +36,7 @@ def test_newton_is_retraining_or_says_that_it_is_not(situation, C, model):
     assert np.isfinite(result.values).all()
     if any("had not converged" in str(warning.message) for warning in caught):
         return
-    exact = cell.exact()
+    exact = cell.optimum
     # Almost without a penalty, directions in which the objective is flat move logits
     # too, and the error that is watched, in the Hessian's norm, does not see them.
     share, more = (0.5, 0.3) if C > 1 else (0.01, 1e-3)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import warnings
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
@@ -213,6 +214,13 @@ class Cell:
             self.X, self.y, self.weights, concepts=self.concepts
         )
 
+    @cached_property
+    def fitted(self):
+        """The classifier, and what was warned of when it was fitted."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            return self.fit(), caught
+
     def explainer(self, method="first_order"):
         explainer = ConceptInfluenceExplainer(self.classifier(), method=method)
         return explainer.fit(self.X, self.y, self.weights, concepts=self.concepts)
@@ -223,6 +231,11 @@ class Cell:
         share = 0.0 if self.options.get("bottleneck") == "logit" else 0.4
         shares = {"sequential": 0.0, "independent": 1.0}
         return shares.get(self.options.get("training"), share)
+
+    @cached_property
+    def optimum(self):
+        """The exact model of all rows."""
+        return self.exact()
 
     def exact(self, terms=None, start=None):
         return ExactBottleneck(
@@ -239,11 +252,13 @@ class Cell:
         )
 
 
+# Five tests ask about every cell, and none of them changes it.
+cell_of = cache(Cell)
+
+
 def _fit_or_warning(cell, situation):
     """Fit; return None where a warning says that the fit is not the optimum."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        clf = cell.fit()
+    clf, caught = cell.fitted
     assert np.isfinite(clf.predict_proba(cell.X)).all()
     if not caught:
         return clf
@@ -307,7 +322,7 @@ def _scikit_learns(X, codes, weights, C, size):
 
 @pytest.mark.parametrize(("situation", "C", "model"), list(_cells()))
 def test_no_objective_is_above_scikit_learns(situation, C, model):
-    cell = Cell(situation, C, model)
+    cell = cell_of(situation, C, model)
     clf = _fit_or_warning(cell, situation)
     if clf is None:
         return
@@ -325,11 +340,11 @@ def test_no_objective_is_above_scikit_learns(situation, C, model):
 @longer
 @pytest.mark.parametrize(("situation", "C", "model"), list(_cells()))
 def test_predictions_are_exact(situation, C, model):
-    cell = Cell(situation, C, model)
+    cell = cell_of(situation, C, model)
     clf = _fit_or_warning(cell, situation)
     if clf is None:
         return
-    exact = cell.exact()
+    exact = cell.optimum
     # A bound for all cells; most are at 1e-10 or below. The worst beyond are 4e-5, of
     # labels on logits: a label head magnifies what rounding leaves of its inputs.
     close = {"rtol": 0, "atol": 1e-4 if (situation, C) in BEYOND else 1e-6}
@@ -385,7 +400,7 @@ def _influences(cell, method):
 @longer
 @pytest.mark.parametrize(("situation", "C", "model"), list(_cells()))
 def test_first_order_is_the_exact_derivative(situation, C, model):
-    cell = Cell(situation, C, model)
+    cell = cell_of(situation, C, model)
     if _fit_or_warning(cell, situation) is None:
         return
     influences, messages = _influences(cell, "first_order")
@@ -393,7 +408,7 @@ def test_first_order_is_the_exact_derivative(situation, C, model):
         assert "not positive definite" in messages[0]
         assert (situation, C) in BEYOND
         return
-    exact = cell.exact()
+    exact = cell.optimum
     # Small where an activation may flip within it, else large beside rounding.
     step = LONG(1e-6 if "hard" in model else 1e-4)
     ties = _ties(exact, cell)
@@ -439,7 +454,7 @@ def _reweighted(cell, row, path, factor):
 @longer
 @pytest.mark.parametrize(("situation", "C", "model"), list(_cells()))
 def test_leverage_is_near_retraining_or_says_that_it_is_not(situation, C, model):
-    cell = Cell(situation, C, model)
+    cell = cell_of(situation, C, model)
     if situation == "two rows":
         return  # one row alone has no second class
     if _fit_or_warning(cell, situation) is None:
@@ -454,7 +469,7 @@ def test_leverage_is_near_retraining_or_says_that_it_is_not(situation, C, model)
         return
     if "hard" in model:
         return  # an activation flips or not, which no smooth step can foresee
-    exact = cell.exact()
+    exact = cell.optimum
     before = exact.target(cell.X[:5], cell.labels[:5], "logit")
     for row in _some_rows(cell):
         if _vanishes(cell, row):
@@ -537,7 +552,7 @@ def test_the_warning_of_a_nearly_singular_hessian_is_of_the_right_size():
     ],
 )
 def test_removals_beyond_one_step_are_counted(situation, C, model, moved):
-    cell = Cell(situation, C, model)
+    cell = cell_of(situation, C, model)
     explainer = cell.explainer("leverage")
     # At the origin, targets do not move far by themselves.
     X = cell.X[:5] if moved == "the target's" else 0 * cell.X[:1]

@@ -15,7 +15,7 @@ from skclif.numerics.tuning import GRID, choose_concept_C, choose_label_C
 from .test_influence import SIZES, _data, concept_penalties
 
 LIMITS = {"tol": 1e-10, "max_iter": 100}
-ROWS = 120
+ROWS = 70
 
 
 def heads():

@@ -207,9 +207,8 @@ def _threads():
     return parallel_config(backend="threading")
 
 
-@pytest.mark.parametrize("share", [True, False])
-def test_a_process_is_told_once_of_the_store_that_it_can_share(tiny_encoder, share):
-    def run(folder):
+def test_a_process_is_told_once_of_the_store_that_it_can_share(tiny_encoder):
+    def run(folder, share):
         # Not by the module's name, which would be this process's object.
         from skclif._text.memory import SHARED
 
@@ -221,11 +220,15 @@ def test_a_process_is_told_once_of_the_store_that_it_can_share(tiny_encoder, sha
                 SentenceEmbedder(folder, share_vectors=share).transform([text])
         return [str(warning.message) for warning in caught]
 
-    (messages,) = Parallel(n_jobs=2)([delayed(run)(tiny_encoder)])
-    told = [m for m in messages if "is embedded in a process of its own" in m]
-    assert len(told) == 1
-    assert "1 text is embedded" in told[0] and "cache_dir=" in told[0]
-    assert run(tiny_encoder) == []
+    def run_both(folder):  # in one process, which imports for seconds
+        return [run(folder, share) for share in (True, False)]
+
+    (both,) = Parallel(n_jobs=2)([delayed(run_both)(tiny_encoder)])
+    for messages in both:
+        told = [m for m in messages if "is embedded in a process of its own" in m]
+        assert len(told) == 1
+        assert "1 text is embedded" in told[0] and "cache_dir=" in told[0]
+    assert run_both(tiny_encoder) == [[], []]
 
 
 def test_a_missing_device_is_refused_although_vectors_are_there(tiny_encoder):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import ClassVar, Self
 
 import torch
@@ -16,6 +17,21 @@ from .shares import Shares
 _OVERTAKEN = -0.9
 # Pairs of more values than these take more time and memory than they save digits.
 _MANY = 8
+
+
+def _contrasts(n_values: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the (n_scores, n_values) map from scores to logits."""
+    if n_values == 2:
+        return torch.tensor([[-0.5, 0.5]], dtype=dtype, device=device)
+    rows = torch.arange(1, n_values, dtype=dtype, device=device)[:, None]
+    columns = torch.arange(n_values, dtype=dtype, device=device)[None, :]
+    helmert = (columns < rows).to(dtype) - rows * (columns == rows)
+    return helmert / torch.sqrt(rows * (rows + 1))
+
+
+# Every product with a Hessian asks for it, and making it would take as long. It is
+# nowhere changed in place.
+_few_contrasts = cache(_contrasts)
 
 
 @dataclass(frozen=True)
@@ -109,14 +125,9 @@ class SoftmaxHead:
         return replace(self, chains=chains_among(self.chains, columns))
 
     def contrasts(self, like: Tensor) -> Tensor:
-        """Return the (n_scores, n_values) map from scores to logits."""
-        m = self.n_values
-        if m == 2:
-            return torch.tensor([[-0.5, 0.5]], dtype=like.dtype, device=like.device)
-        rows = torch.arange(1, m, dtype=like.dtype, device=like.device)[:, None]
-        columns = torch.arange(m, dtype=like.dtype, device=like.device)[None, :]
-        helmert = (columns < rows).to(like.dtype) - rows * (columns == rows)
-        return helmert / torch.sqrt(rows * (rows + 1))
+        """Return the (n_scores, n_values) map from scores to logits: Helmert's."""
+        make = _few_contrasts if self.n_values <= _MANY else _contrasts
+        return make(self.n_values, like.dtype, like.device)
 
     def value_contrasts(self, like: Tensor) -> Tensor | None:
         """Return the map from scores to values."""
