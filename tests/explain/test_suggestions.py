@@ -27,9 +27,12 @@ from skclif._explain.suggestions.candidates import (
     candidate_edits,
 )
 from skclif._explain.suggestions.selection import (
+    REACH,
     ListEffects,
     SuggestionSet,
     cross_fit,
+    follow,
+    solve_edited,
     suggest,
 )
 from skclif._explain.suggestions.table import frame_of
@@ -353,8 +356,9 @@ def test_effects_on_a_model_that_is_sure_are_near_retraining(training):
     rows = X, y, concepts
     parameters = {"training": training, "C": 10.0, "concept_C": 1000.0}
     explainer = _explainer(rows, **parameters)
-    frame = explainer.suggest_edits(*validation, kinds="annotate", budget=8).to_frame()
+    frame = explainer.suggest_edits(*validation, kinds="annotate", budget=6).to_frame()
     assert len(frame) > 3 and frame["current"].isna().all()
+    assert (frame["effect"] < 0).all() and frame["effect"].is_monotonic_increasing
     before = _loss(_retrained(rows, {}, **parameters), *validation)
     truth = [
         _loss(_retrained(rows, _as_edit(line), **parameters), *validation) - before
@@ -362,6 +366,47 @@ def test_effects_on_a_model_that_is_sure_are_near_retraining(training):
     ]
     ratio = frame["effect"] / truth
     assert ratio.between(0.8, 1.25).all(), ratio.tolist()
+
+
+def _far_and_near(budget=30):
+    rows, (X, y) = _problem(60)
+    explainer = _explainer(rows, concept_C=30.0)
+    candidates, validation = _asked(explainer, X, y)
+    chosen, _, _ = cross_fit(
+        candidates, validation, budget, np.random.RandomState(0), n_folds=2
+    )
+    far = chosen.reach > REACH
+    assert far.any() and not far.all()
+    return candidates, validation, chosen, far
+
+
+@quiet
+def test_changes_that_go_far_are_solved_again():
+    candidates, validation, chosen, far = _far_and_near()
+    followed = follow(candidates, validation, chosen)
+    np.testing.assert_array_equal(followed.of_rows[~far], chosen.of_rows[~far])
+    questions = validation.questions()
+    before = candidates.solved.values(questions)
+    for change in np.flatnonzero(far)[:3]:
+        edited = candidates.edited(chosen.changes.take(np.array([change])))
+        real = solve_edited(candidates.solved, edited).values(questions) - before
+        np.testing.assert_allclose(followed.of_rows[change], real)
+        assert followed.changes.effects[change] == pytest.approx(real.mean())
+
+
+@quiet
+def test_what_does_not_help_after_all_is_not_listed():
+    candidates, validation, chosen, _ = _far_and_near()
+    followed = follow(candidates, validation, chosen)
+    effects = followed.changes.effects.copy()
+    effects[3] = 0.1
+    again = replace(followed, changes=replace(followed.changes, effects=effects))
+    listed = again.chosen(candidates, 30)
+    assert (listed.changes.effects < 0).all()
+    assert (np.diff(listed.changes.effects) >= 0).all()
+    np.testing.assert_allclose(listed.of_rows.mean(axis=1), listed.changes.effects)
+    spread = listed.of_rows.std(axis=1, ddof=1) / np.sqrt(len(validation))
+    np.testing.assert_allclose(listed.std_errors(), spread)
 
 
 def _compared(explainer, X, y, kind):

@@ -83,7 +83,6 @@ class ChangeEffects:
     Attributes
     ----------
     changes : Changes
-        The best first.
     of_rows : ndarray of shape (n_changes, n_validation)
     reach : ndarray of shape (n_changes,)
         How far each change moves the scores of its row at most.
@@ -92,6 +91,13 @@ class ChangeEffects:
     changes: Changes
     of_rows: np.ndarray
     reach: np.ndarray
+
+    def chosen(self, candidates: CandidateEdits, budget: int) -> ChangeEffects:
+        """Return the best changes that are compatible, the best first."""
+        kept = candidates.choose(self.changes, budget)
+        return ChangeEffects(
+            self.changes.take(kept), self.of_rows[kept], self.reach[kept]
+        )
 
     def std_errors(self) -> np.ndarray:
         """Return the standard errors of the mean effects: Eq. (26)."""
@@ -138,7 +144,8 @@ def suggest(
     chosen, effects, n_candidates = cross_fit(
         candidates, validation, budget, random_state
     )
-    chosen = follow(candidates, validation, chosen)
+    # What does not help after all is left out.
+    chosen = follow(candidates, validation, chosen).chosen(candidates, budget)
     return SuggestionSet(
         chosen.changes,
         chosen.std_errors(),
@@ -219,17 +226,15 @@ def choose_lists(
     ):
         of_rows = effects[positions]
         changes = replace(own, effects=of_rows @ share)
-        kept = candidates.choose(changes, budget)
-        lists.append(
-            ChangeEffects(changes.take(kept), of_rows[kept], reach[positions][kept])
-        )
+        every = ChangeEffects(changes, of_rows, reach[positions])
+        lists.append(every.chosen(candidates, budget))
     return lists
 
 
 def follow(
     candidates: CandidateEdits, validation: Validation, chosen: ChangeEffects
 ) -> ChangeEffects:
-    """Solve again with each change that goes far, and leave out what does not help.
+    """Return effects of which those of changes that go far are by solving again.
 
     Such a change moves other rows to where their curvature is another, too.
     """
@@ -244,8 +249,7 @@ def follow(
             after = solve_edited(candidates.solved, edited)
             of_rows[change] = after.values(questions) - before
     changes = replace(chosen.changes, effects=of_rows.mean(axis=1))
-    kept = candidates.choose(changes, len(changes))
-    return ChangeEffects(changes.take(kept), of_rows[kept], chosen.reach[kept])
+    return replace(chosen, changes=changes, of_rows=of_rows)
 
 
 def _measure(
