@@ -20,7 +20,13 @@ from skclif import (
 )
 from skclif._explain.requests import check_groups
 from skclif._explain.suggestions.believed import TRUE, WRONG, believe
-from skclif._explain.suggestions.candidates import KINDS, ROW, candidate_edits
+from skclif._explain.suggestions.candidates import (
+    KINDS,
+    ROW,
+    Changes,
+    candidate_edits,
+)
+from skclif._explain.suggestions.selection import choose_lists
 from skclif._explain.suggestions.table import frame_of
 from skclif._explain.suspects import check_ordinal, paths_and_values
 from skclif._inputs.training_rows import TrainingRows
@@ -98,22 +104,20 @@ def truth_of(explainer, train):
     )
 
 
-def helpful_errors(candidates, adjoint, true):
+def helpful_errors(candidates, validation, true):
     """Return which present values are wrong, and would help if they were mended.
 
     By the closed form, on the validation rows.
     """
     data, n = candidates.solved.data, len(true)
-    rows = np.arange(n)
-    changed = candidates._closed_form().of(data, adjoint)
     given = np.column_stack([data.labels[:, None], data.concepts]).astype(int)
     present = np.column_stack([np.ones(n, dtype=bool), data.annotated])
+    rows, paths = np.nonzero(present & (true >= 0) & (given != true))
+    values = true[rows, paths].astype(float)
+    mended = Changes(rows, paths, values, np.zeros(len(rows)))
     helpful = np.zeros(true.shape, dtype=bool)
-    wrongs = present & (true >= 0) & (given != true)
-    codes = np.maximum(true, 0)  # what is missing has no code, and no error
-    for path, wrong in enumerate(wrongs.T):
-        effects = candidates._effects(changed, rows, path, codes[:, path])[0]
-        helpful[:, path] = wrong & (effects < 0)
+    effects, _ = candidates.effects(mended, validation)
+    helpful[rows, paths] = effects.mean(axis=1) < 0
     return helpful, present
 
 
@@ -141,7 +145,7 @@ def measure(task, kind, rate, seed):
     believed = judged(explainer, kind, rows[2], groups)
     _, validation = asked(explainer, dev.X, dev.y)
     n = len(validation)
-    adjoint = validation.adjoint(np.full((1, n), 1 / n))
+    mean = np.full((1, n), 1 / n)
     before = log_loss(test.y, explainer.predict_proba(test.X), labels=heads.classes)
     training, solved = TrainingRows(**explainer._training), explainer._solved_model()
     true = truth_of(explainer, train)
@@ -150,10 +154,11 @@ def measure(task, kind, rate, seed):
         lists = []
         for kinds, budget in ((VALUES, true.size), (KINDS, len(true) // 10)):
             candidates = candidate_edits(solved, kinds, training, False, some)
-            (best,), _ = candidates.best(adjoint)
-            lists.append(candidates.choose(best, budget))
+            best, _ = candidates.best(validation.adjoint(mean))
+            (own,) = choose_lists(candidates, validation, best, mean, budget)
+            lists.append(own.changes)
         everything, tenth = lists
-        helpful, present = helpful_errors(candidates, adjoint, true)
+        helpful, present = helpful_errors(candidates, validation, true)
         line = told(everything, true, helpful, present)
         short = told(tenth, true, helpful, present)
         effects = [

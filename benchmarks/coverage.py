@@ -97,7 +97,8 @@ def told(explainer, validation, rest, seed):
     random_state = np.random.RandomState(seed)
     budget = max(1, explainer.n_samples_ // 10)
     chosen, effects, _ = cross_fit(candidates, rows, budget, random_state)
-    truth = rest.effects(solve_edited(candidates.solved, candidates.edited(chosen)))
+    edited = candidates.edited(chosen.changes)
+    truth = rest.effects(solve_edited(candidates.solved, edited))
     low, high = effects.interval()
     reach = stats.sem(effects.held_out()) * stats.t.ppf(0.975, len(rows) - 1)
     said = {

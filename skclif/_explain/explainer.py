@@ -827,11 +827,12 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Returns
         -------
         suggestions : EditSuggestions
-            The changes, the best first. The effect of each change alone, by one Newton
-            step, is ``target after - target before``, in the target's unit; on a loss,
-            negative = good. The effect of the whole list is measured on validation rows
-            that did not choose it. The column `probability_wrong` is that of the value
-            that would be replaced; NaN where none is.
+            The changes, the best first. The effect of each change alone is ``target
+            after - target before``, in the target's unit; on a loss, negative = good.
+            It is a closed form; changes that go far are solved again. The effect of the
+            whole list is measured on validation rows that did not choose it. The column
+            `probability_wrong` is that of the value that would be replaced; NaN where
+            none is.
 
         Raises
         ------

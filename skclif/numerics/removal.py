@@ -4,7 +4,7 @@ Methods differ in how they find the parameters without a row, or without one of 
 terms. The targets are then evaluated at these parameters, without linearising.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -98,6 +98,18 @@ class Answers:
             moved.append(shift)
         return torch.cat(parts), torch.stack(moved).amax(dim=0)
 
+    def changes(self, concepts: Mapping[int, Tensor], label: Tensor) -> Tensor:
+        """Return ``target after - target before``, (n_answers, n_rows).
+
+        Parameters
+        ----------
+        concepts : dict of int to Tensor of shape (n_rows, n_scores_j, n_features + 1)
+            Changes of one concept head, or of all of them, or none.
+        label : Tensor of shape (n_rows, n_label_scores, n_label_inputs)
+            Changes of the label head.
+        """
+        return torch.cat([part.changes(concepts, label) for part in self.parts])
+
 
 class _Answer:
     def __init__(self, bottleneck: Bottleneck, question: Question):
@@ -129,15 +141,28 @@ class _Answer:
         effects, moved = [], []
         for moving, step in cases:
             after = self._label_scores(moving, step)
-            scores = list(self.concept_scores)
-            for j, (there, _) in moving.items():
-                scores[j] = there
-            change = self.value - self._evaluate(after, scores)
-            effects.append(change.expand(len(step), -1).T)
+            effects.append(-self._changes(moving, after))
             moved.append((after - self.label_scores).abs().amax(dim=(1, 2)))
         if splits_label:
             effects[-2] = effects[-2] - effects[0]
         return torch.stack(effects, dim=2), torch.stack(moved).amax(dim=0)
+
+    def changes(self, concepts: Mapping[int, Tensor], label: Tensor) -> Tensor:
+        """Return ``target after - target before``, (n_answers, n_rows)."""
+        moving = {j: self._move(j, step) for j, step in concepts.items()}
+        change = self._changes(moving, self._label_scores(moving, label))
+        combine = self.question.combine
+        return change if combine is None else combine @ change
+
+    def _changes(
+        self, moving: dict[int, tuple[Tensor, Tensor]], label_scores: Tensor
+    ) -> Tensor:
+        """Return changes of the targets at other scores, (n_targets, n_rows)."""
+        scores = list(self.concept_scores)
+        for j, (there, _) in moving.items():
+            scores[j] = there
+        change = self._evaluate(label_scores, scores) - self.value
+        return change.expand(len(label_scores), -1).T
 
     def _without_residual(self, step: Tensor) -> Tensor:
         """Return steps of the label head with none of the residual's weights."""

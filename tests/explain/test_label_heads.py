@@ -22,7 +22,7 @@ from skclif.numerics.lockstep import LockstepModels
 from skclif.numerics.matrix_free import MatrixFree
 from skclif.numerics.newton import _SolvedHead
 from skclif.numerics.products import with_ones
-from skclif.numerics.suggestions import ClosedForm
+from skclif.numerics.suggestions import ClosedForm, LinearEffects
 from skclif.numerics.targets import LabelTarget
 
 from ..models.test_label_heads import CST, ORDER, make_data
@@ -204,7 +204,7 @@ def test_suggestions_follow_retraining(fitted):
         assert line.effect == pytest.approx(effect, rel=0.5)
 
 
-def test_another_label_is_one_newton_step_on_the_changed_objective(fitted):
+def test_another_label_is_followed_exactly_where_others_answer_by_the_hessian(fitted):
     # The curvature of an ordinal head follows the label: Eq. (22) with both changed.
     explainer, _, y, _ = fitted
     solved = explainer._solved_model()
@@ -213,27 +213,43 @@ def test_another_label_is_one_newton_step_on_the_changed_objective(fitted):
     about = LabelTarget("loss", codes).derivatives(bottleneck, torch.from_numpy(X_NEW))
     adjoint = solve_adjoint(bottleneck, factors, about)
     row, other = torch.tensor([4]), (data.labels[4:5] + 1) % (int(y.max()) + 1)
-    form = ClosedForm(bottleneck, factors).of(data.rows(row), adjoint)
-    found = form.relabel(other, data.label_weights[row])[:, 0]
-    labels = data.labels.clone()
-    labels[row] = other
-    problem = bottleneck.label_problem(replace(data, labels=labels), factors.penalty)
+    changed = ClosedForm(bottleneck, factors).of(data.rows(row))
+    moves = changed.relabel(other, data.label_weights[row])
+    found = LinearEffects(changed, adjoint).of(moves)[:, 0]
     start, basis = bottleneck.label_parameters, torch.eye(len(factors.label)).double()
     cone = bottleneck.label.cone(start.shape[1], start)
     if cone is not None:
         basis = cone.free(start)
 
-    def objective(u):
-        parameters = (start.flatten() + basis @ u).reshape(start.shape)
-        return problem.objective(problem.scores(parameters), parameters)[0]
+    def objective(problem):
+        def of_moved(u):
+            parameters = (start.flatten() + basis @ u).reshape(start.shape)
+            return problem.objective(problem.scores(parameters), parameters)[0]
 
+        return of_moved
+
+    weights, labels = data.label_weights.clone(), data.labels.clone()
+    weights[row], labels[row] = 0, other
+    without = bottleneck.label_problem(
+        replace(data, label_weights=weights), factors.penalty
+    )
+    own = replace(data, labels=labels, label_weights=data.label_weights - weights)
+    own = objective(bottleneck.label_problem(own, 0.0))
     at = torch.zeros(basis.shape[1]).double()
-    gradient = torch.func.grad(objective)(at)
+    slope = torch.func.grad(objective(without))(at)
     if bottleneck.label.is_bounded:  # what is held at the optimum stays held
         before = bottleneck.label_problem(data, factors.penalty)
         p = before.probabilities(before.scores(start))
         assert (basis.T @ before.gradient(p, start).flatten()).abs().max() < 1e-7
-    step = -basis @ torch.linalg.solve(torch.func.hessian(objective)(at), gradient)
+    hessian = torch.func.hessian(objective(without))(at)
+    for _ in range(20):
+        gradient = slope + hessian @ at + torch.func.grad(own)(at)
+        at = at - torch.linalg.solve(hessian + torch.func.hessian(own)(at), gradient)
+    assert gradient.abs().max() < 1e-9
+    step = basis @ at
+    torch.testing.assert_close(
+        changed.parameters(moves)[1].flatten(), step, rtol=1e-6, atol=1e-9
+    )
     inputs = with_ones(about.activations)
     slopes = (about.label_scores[:, :, None] * inputs[:, None]).flatten(1)
     torch.testing.assert_close(found, slopes @ step, rtol=1e-6, atol=1e-9)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import minimize, root
 from scipy.special import expit, logsumexp
 from torch.func import hessian, jacrev, jvp
 
@@ -15,7 +15,7 @@ from skclif.numerics.heads.ridge import studentised
 from skclif.numerics.hessians import factorise
 from skclif.numerics.knowledge import knowledge
 from skclif.numerics.leverage import leverage
-from skclif.numerics.suggestions import ClosedForm
+from skclif.numerics.suggestions import ClosedForm, LinearEffects
 from skclif.numerics.suspects import LeftOut, _fit, _noise_model, judge
 from skclif.numerics.targets import LabelTarget, Question
 from skclif.numerics.tuning import _label_scores, left_out_scores
@@ -315,13 +315,16 @@ def test_scores_of_a_row_that_is_left_out_in_part(model):  # Eqs. (48) and (49)
     torch.testing.assert_close(found[ROW], expected)
 
 
-def _left(term, weight, added, old, new):
-    """``q`` of Eq. (22) at one input: term is (head, probabilities, A)."""
-    head, probabilities, a = term
-    identity = torch.eye(head.n_scores, dtype=a.dtype)
-    curvature = head.curvature(probabilities, None)
-    change = (weight + added) * new - weight * old
-    return torch.linalg.solve(identity + added * curvature @ a, change)
+def _solved(q_of, moves, size):
+    """Return the ``q`` that is what it causes, by a solver for any equations."""
+
+    def excess(q):
+        q = torch.from_numpy(q)
+        return (q - q_of(moves(q))).numpy()
+
+    found = root(excess, np.zeros(size), tol=1e-13)
+    assert np.abs(found.fun).max() < 1e-12
+    return torch.from_numpy(found.x)
 
 
 def _spread(inputs, n_scores):
@@ -335,11 +338,15 @@ def _concept_step(model, j, hessians, code, weight):
     x = _spread(model.x[ROW], head.n_scores)
     scores = x.T @ model.theta[j]
     p = head.probabilities(scores)
-    old = head.residual(p, model.data.concepts[ROW, j])
+    r = head.residual(p, model.data.concepts[ROW, j])
+    d = head.curvature(p, None)
     a = x.T @ torch.linalg.solve(hessians[j], x)
-    q = _left(
-        (head, p, a), old_weight, weight - old_weight, old, head.residual(p, code)
-    )
+
+    def q_of(delta):
+        new = head.residual(head.probabilities(scores + delta), code)
+        return weight * new - old_weight * r - old_weight * d @ delta
+
+    q = _solved(q_of, lambda q: -a @ q, head.n_scores)
     return x @ q, -torch.linalg.solve(hessians[j], x @ q)
 
 
@@ -362,13 +369,35 @@ def _label_copies(model):
     return torch.cat(z, dim=1), torch.cat(r), torch.block_diag(*d)
 
 
+def _label_residual(model, z, weights, delta):
+    """Return residuals at moved scores, weighted: one for each column block of z."""
+    label, code = model.fitted.label, model.data.labels[ROW]
+    k = label.n_scores
+    scores = (z.T @ model.theta_y + delta).reshape(-1, k)
+    residuals = label.residual(label.probabilities(scores), code.expand(len(scores)))
+    return (residuals * weights[:, None]).flatten()
+
+
 def _changes(model):
+    rows = model.data.rows(torch.tensor([ROW]))
+    return ClosedForm(model.fitted, model.factors).of(rows)
+
+
+def _effect(model, changed, moves):
     derivatives = model.question.target.derivatives(
         model.fitted, model.question.features
     )
     adjoint = solve_adjoint(model.fitted, model.factors, derivatives)
-    rows = model.data.rows(torch.tensor([ROW]))
-    return ClosedForm(model.fitted, model.factors).of(rows, adjoint)
+    return LinearEffects(changed, adjoint).of(moves)[:, 0]
+
+
+def _check_moved(model, changed, moves, steps, step_y):
+    """Compare the moves of all parameters."""
+    concepts, label = changed.parameters(moves)
+    assert sorted(concepts) == sorted(steps)
+    for j, step in steps.items():
+        torch.testing.assert_close(concepts[j].flatten(), step)
+    torch.testing.assert_close(label.flatten(), step_y)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.5, 2.0])
@@ -376,22 +405,34 @@ def test_reweighting_a_row(model, factor):  # Eq. (24)
     hessian_y, hessians = model.hessians()
     lambda_y, lambdas = model.adjoint()
     everything, row = torch.arange(24), torch.tensor([ROW])
-    effect, beta = 0, 0
+    effect, beta, steps, b = 0, 0, {}, 0
     for j in range(len(SIZES)):
         weight = factor * model.data.concept_weights[ROW, j]
-        left, step = _concept_step(
+        left, steps[j] = _concept_step(
             model, j, hessians, model.data.concepts[ROW, j], weight
         )
-        own = (factor - 1) * model.cross(j, row) @ step
+        own = (factor - 1) * model.cross(j, row) @ steps[j]
         effect = effect - lambdas[j] @ left - lambda_y @ own
-        beta = beta + model.cross(j, everything) @ step + own
-    z, residual, curvature = _label_copies(model)
-    weight = (factor - 1) * model.data.label_weights[ROW]
-    gamma = weight * curvature
-    inner = torch.eye(len(gamma)) + gamma @ z.T @ torch.linalg.solve(hessian_y, z)
-    right = weight * residual - gamma @ z.T @ torch.linalg.solve(hessian_y, beta)
-    effect = effect - lambda_y @ z @ torch.linalg.solve(inner, right)
-    torch.testing.assert_close(_changes(model).reweight(factor)[:, 0], effect)
+        beta = beta + model.cross(j, everything) @ steps[j] + own
+        b = b + own
+    z, _, curvature = _label_copies(model)
+    weight = model.data.label_weights[ROW]
+    shares = weight * torch.tensor([share for share, _ in model.copies]).double()
+    before = _label_residual(model, z, shares, 0)
+
+    def q_of(delta):
+        after = _label_residual(model, z, factor * shares, delta)
+        return after - before - weight * curvature @ delta
+
+    q = _solved(
+        q_of, lambda q: -z.T @ torch.linalg.solve(hessian_y, z @ q + beta), len(z.T)
+    )
+    changed = _changes(model)
+    moves = changed.reweight(factor)
+    effect = effect - lambda_y @ z @ q
+    torch.testing.assert_close(_effect(model, changed, moves), effect)
+    step_y = -torch.linalg.solve(hessian_y, beta + z @ q)
+    _check_moved(model, changed, moves, steps, step_y)
 
 
 @pytest.mark.parametrize(("j", "code"), [(0, 1.0), (1, 1.0), (2, 4.0)])
@@ -401,6 +442,8 @@ def test_another_or_a_first_annotation(model, j, code):  # Eqs. (23) and (25)
     code, weight = torch.tensor(code, dtype=torch.float64), torch.tensor(0.8)
     left, step = _concept_step(model, j, hessians, code, weight.double())
     effect = -lambdas[j] @ left
+    everything = model.cross(j, torch.arange(24)) @ step
+    gradient_y = everything
     share = model.fitted.intervention_prob
     if share:
         before = model.z(model.theta, model.x[ROW], ROW, known=True)
@@ -408,21 +451,27 @@ def test_another_or_a_first_annotation(model, j, code):  # Eqs. (23) and (25)
         columns = model.fitted.concepts.activations[j]
         after[columns] = model.true_activation(j, code)
         own = model.cross(j, torch.tensor([ROW]), known_only=True) @ step
-        others = model.cross(j, torch.arange(24)) @ step - own
-        (z, r, d), (z_new, r_new, d_new) = (
-            _label_at(model, v) for v in (before, after)
-        )
+        z, r, d = _label_at(model, before)
+        z_new, *_ = _label_at(model, after)
         w = share * model.data.label_weights[ROW]
-        both = torch.cat([z, z_new], dim=1)
-        gamma = torch.block_diag(-w * d, w * d_new)
-        inner = both.T @ torch.linalg.solve(hessian_y, both)
-        inner = torch.eye(len(gamma)) + gamma @ inner
-        right = torch.cat([-w * r, w * r_new])
-        right = right - gamma @ both.T @ torch.linalg.solve(hessian_y, others)
-        effect = effect + lambda_y @ own
-        effect = effect - lambda_y @ both @ torch.linalg.solve(inner, right)
-    ours = _changes(model).annotate(j, code[None], weight[None].double())
-    torch.testing.assert_close(ours[:, 0], effect)
+        both, k = torch.cat([z, z_new], dim=1), len(r)
+
+        def q_of(delta):
+            new = _label_residual(model, z_new, w[None], delta[k:])
+            return torch.cat([-w * r - w * d @ delta[:k], new])
+
+        def moves_of(q):
+            gradient = both @ q + everything - own
+            return -both.T @ torch.linalg.solve(hessian_y, gradient)
+
+        q = _solved(q_of, moves_of, 2 * k)
+        effect = effect + lambda_y @ own - lambda_y @ both @ q
+        gradient_y = everything - own + both @ q
+    changed = _changes(model)
+    moves = changed.annotate(j, code[None], weight[None].double())
+    torch.testing.assert_close(_effect(model, changed, moves), effect)
+    step_y = -torch.linalg.solve(hessian_y, gradient_y)
+    _check_moved(model, changed, moves, {j: step}, step_y)
 
 
 def test_the_interval_of_a_list():  # Eq. (26)

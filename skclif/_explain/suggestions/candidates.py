@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,9 +10,10 @@ import torch
 from ..._inputs.progress import SILENT, Progress
 from ..._inputs.training_rows import TrainingRows
 from ...numerics import suggestions
-from ...numerics.blocks import map_rows
+from ...numerics.blocks import map_rows, row_blocks
 from ...numerics.bottleneck import TrainingData
 from ...numerics.first_order import Adjoint
+from ...numerics.removal import Answers
 from ...numerics.steps import Advance
 from ..engine import Solved
 from .believed import Believed
@@ -90,7 +90,8 @@ class CandidateEdits:
     def best(self, adjoint: Adjoint) -> tuple[list[Changes], int]:
         """Return the best change of each row and path, and how many were compared.
 
-        The list has one entry for each target of the adjoint.
+        The list has one entry for each target of the adjoint. So that many changes can
+        be compared, their effects are linear in the moves of the parameters.
         """
         n_rows = len(self.solved.data)
         with self.progress.stage("Comparing changes", n_rows) as advance:
@@ -100,17 +101,19 @@ class CandidateEdits:
         closed_form, compared = self._closed_form(), 0
         parts: list[list[Changes]] = [[] for _ in adjoint.label]
         for block, changed in map_rows(
-            partial(closed_form.of, adjoint=adjoint),
-            self.solved.data,
-            suggestions.BLOCK_ROWS,
+            closed_form.of, self.solved.data, suggestions.BLOCK_ROWS
         ):
             rows = np.arange(block.start, block.stop)
+            linear = suggestions.LinearEffects(changed, adjoint)
             # Rows with a value to mend are not dropped: it is the value that is wrong.
             mended = np.zeros((len(parts), len(rows)), dtype=bool)
             for path, values in self._values().items():
                 proposed, possible = self._proposals(rows, path, values)
                 effects = np.stack(
-                    [self._effects(changed, rows, path, value) for value in proposed]
+                    [
+                        _numpy(linear.of(self._moves(changed, rows, path, value, own)))
+                        for value, own in zip(proposed, possible, strict=True)
+                    ]
                 )
                 # A row that determines a head alone cannot be removed.
                 possible = possible[:, None] & np.isfinite(effects)
@@ -131,47 +134,59 @@ class CandidateEdits:
             advance(len(rows))
         return [_together(part) for part in parts], compared
 
-    def choose(self, best: Changes, budget: int) -> Changes:
-        """Return the best changes that are compatible, at most `budget` of them.
+    def effects(
+        self, changes: Changes, validation: Validation
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the effect of each change alone on every validation row.
 
-        A row whose weight changes has no other change.
+        Unlike effects by an adjoint, they are not linear in the moves of parameters:
+        the target is evaluated where they move.
+
+        Returns
+        -------
+        effects : ndarray of shape (n_changes, n_validation)
+        reach : ndarray of shape (n_changes,)
+            How far each change moves the scores of its row at most.
         """
-        benefit = self.benefit(best.effects)
-        order = np.argsort(-benefit, kind="stable")[: int((benefit > 0).sum())]
+        closed_form, data = self._closed_form(), self.solved.data
+        answers = Answers(self.solved.bottleneck, validation.questions())
+        effects = np.zeros((len(changes), len(validation)))
+        reach = np.zeros(len(changes))
+        n_block = answers.rows_at_once(suggestions.BLOCK_ROWS, paths=False)
+        keys = np.column_stack([changes.paths, changes.values])
+        for path, value in np.unique(keys, axis=0):
+            own = np.flatnonzero((keys == (path, value)).all(axis=1))
+            for block in row_blocks(len(own), n_block):
+                rows = changes.rows[own[block]]
+                positions = torch.as_tensor(rows, device=data.labels.device)
+                changed = closed_form.of(data.rows(positions))
+                moves = self._moves(changed, rows, int(path), value)
+                concepts, label = changed.parameters(moves)
+                effects[own[block]] = _numpy(answers.changes(concepts, label)).T
+                reach[own[block]] = _numpy(changed.reach(moves, label))
+        return effects, reach
+
+    def leading(self, changes: Changes, n: int) -> Changes:
+        """Return the best changes that are good, at most n of them."""
+        return changes.take(self._good(changes)[:n])
+
+    def choose(self, changes: Changes, budget: int) -> np.ndarray:
+        """Return positions of the best changes that are compatible, the best first.
+
+        They are at most `budget`. A row whose weight changes has no other change.
+        """
         chosen: list[int] = []
         weighed: set[int] = set()
         changed: set[int] = set()
-        for position in order:
-            row, path = best.rows[position], best.paths[position]
+        for position in self._good(changes):
+            row, path = changes.rows[position], changes.paths[position]
             if row in weighed or (path == ROW and row in changed):
                 continue
             (weighed if path == ROW else changed).add(row)
             chosen.append(position)
             if len(chosen) == budget:
                 break
-        return best.take(np.asarray(chosen, dtype=int))
-
-    def std_errors(self, changes: Changes, validation: Validation) -> np.ndarray:
-        """Return the standard error of every effect, over validation rows.
-
-        Eq. (26) of docs/mathematics.rst.
-        """
-        closed_form, n = self._closed_form(), len(validation)
-        total, squares = np.zeros(len(changes)), np.zeros(len(changes))
-        keys = np.column_stack([changes.paths, changes.values])
-        for adjoint in validation.adjoints():
-            for path, value in np.unique(keys, axis=0):
-                own = (keys == (path, value)).all(axis=1)
-                rows = changes.rows[own]
-                changed = closed_form.of(self.solved.data.rows(rows), adjoint)
-                effects = self._effects(changed, rows, int(path), value)
-                # Differences from the mean effect, so that squares do not cancel.
-                effects = effects - changes.effects[own]
-                total[own] += effects.sum(axis=0)
-                squares[own] += (effects**2).sum(axis=0)
-        variance = (squares - total**2 / n) / (n - 1)
-        errors: np.ndarray = np.sqrt(np.maximum(variance, 0) / n)
-        return errors
+        return np.asarray(chosen, dtype=int)
 
     def edited(self, changes: Changes) -> TrainingData:
         """Return the training data after the changes."""
@@ -206,6 +221,12 @@ class CandidateEdits:
         """Return effects with the sign at which positive is good."""
         return effects if self.higher_is_better else -effects
 
+    def _good(self, changes: Changes) -> np.ndarray:
+        """Return positions of good changes, the best first."""
+        benefit = self.benefit(changes.effects)
+        order: np.ndarray = np.argsort(-benefit, kind="stable")
+        return order[: int((benefit > 0).sum())]
+
     def _closed_form(self) -> suggestions.ClosedForm:
         return suggestions.ClosedForm(self.solved.bottleneck, self.solved.factors)
 
@@ -227,29 +248,29 @@ class CandidateEdits:
         factors += [DROP] * ("drop" in self.kinds)
         return {**values, ROW: factors} if factors else values
 
-    def _effects(
+    def _moves(
         self,
         changed: suggestions.RowChanges,
         rows: np.ndarray,
         path: int,
         value: float | np.ndarray,
-    ) -> np.ndarray:
-        """Return the effects of one proposal for each row, (n_targets, n_rows)."""
+        possible: np.ndarray | None = None,
+    ) -> suggestions.Moves:
+        """Return how parameters move with one proposal for each possible row."""
         data = self.solved.data
         proposed = np.broadcast_to(np.asarray(value, dtype=float), (len(rows),))
         if path == ROW:
-            effects = changed.reweight(float(proposed[0]))
-            if proposed[0] == DROP:
-                effects[:, self.solved.without_optimum[rows]] = torch.nan
-        elif path == LABEL:
+            return changed.reweight(float(proposed[0]))
+        among = None
+        if possible is not None:
+            among = torch.as_tensor(np.flatnonzero(possible), device=data.labels.device)
+        if path == LABEL:
             codes = data.labels.new_tensor(proposed.astype(int))
-            effects = changed.relabel(codes, self._label_weights(rows, codes))
-        else:
-            codes = data.concepts.new_tensor(proposed)
-            weights = self.annotation_weights[rows, path - 1]
-            effects = changed.annotate(path - 1, codes, weights)
-        array: np.ndarray = effects.cpu().numpy()
-        return array
+            weights = self._label_weights(rows, codes)
+            return changed.relabel(codes, weights, among)
+        codes = data.concepts.new_tensor(proposed)
+        weights = self.annotation_weights[rows, path - 1]
+        return changed.annotate(path - 1, codes, weights, among)
 
     def _proposals(
         self, rows: np.ndarray, path: int, values: list[float]
@@ -258,7 +279,8 @@ class CandidateEdits:
         data = self.solved.data
         proposed = np.repeat(np.asarray(values, dtype=float)[:, None], len(rows), 1)
         if path == ROW:
-            return proposed, np.ones(proposed.shape, dtype=bool)
+            needed = self.solved.without_optimum[rows]
+            return proposed, (proposed != DROP) | ~needed
         if path == LABEL:
             current = data.labels[rows].cpu().numpy()
             given = np.ones(len(rows), dtype=bool)
@@ -300,6 +322,11 @@ def candidate_edits(
         believed,
         progress,
     )
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.cpu().numpy()
+    return array
 
 
 def _together(parts: list[Changes]) -> Changes:

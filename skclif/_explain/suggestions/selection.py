@@ -25,6 +25,8 @@ FOLDS = 10
 LEAST_FOR_INTERVAL = 50  # validation rows; with fewer it would not hold what it says
 _LEVEL = 0.95
 _TOL, _MAX_ITER = 1e-6, 100
+REACH = 2.0  # logits: a logistic loss has less than half the curvature after them
+_SPARE = 2  # times the budget: changes whose effects are looked at closely
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,43 @@ class ListEffects:
 
 
 @dataclass(frozen=True)
+class ChangeEffects:
+    """Changes, and what each of them alone does to every validation row.
+
+    Attributes
+    ----------
+    changes : Changes
+    of_rows : ndarray of shape (n_changes, n_validation)
+    reach : ndarray of shape (n_changes,)
+        How far each change moves the scores of its row at most.
+    """
+
+    changes: Changes
+    of_rows: np.ndarray
+    reach: np.ndarray
+
+    def chosen(self, candidates: CandidateEdits, budget: int) -> ChangeEffects:
+        """Return the best changes that are compatible, the best first."""
+        kept = candidates.choose(self.changes, budget)
+        return ChangeEffects(
+            self.changes.take(kept), self.of_rows[kept], self.reach[kept]
+        )
+
+    def std_errors(self) -> np.ndarray:
+        """Return the standard errors of the mean effects: Eq. (26)."""
+        n = self.of_rows.shape[1]
+        errors: np.ndarray = self.of_rows.std(axis=1, ddof=1) / np.sqrt(n)
+        return errors
+
+
+@dataclass(frozen=True)
 class SuggestionSet:
     """A list of changes, and how good such lists are.
 
     Attributes
     ----------
     changes : Changes
-        The changes that all validation rows choose.
+        The changes that all validation rows choose, with the effect of each alone.
     std_errors : ndarray of shape (n_changes,)
         Standard errors of their effects.
     effects : ListEffects
@@ -112,9 +144,11 @@ def suggest(
     chosen, effects, n_candidates = cross_fit(
         candidates, validation, budget, random_state
     )
+    # What does not help after all is left out.
+    chosen = follow(candidates, validation, chosen).chosen(candidates, budget)
     return SuggestionSet(
-        chosen,
-        candidates.std_errors(chosen, validation),
+        chosen.changes,
+        chosen.std_errors(),
         effects,
         float(candidates.solved.values(validation.questions()).mean()),
         validation.related(),
@@ -128,7 +162,7 @@ def cross_fit(
     budget: int,
     random_state: np.random.RandomState,
     n_folds: int = FOLDS,
-) -> tuple[Changes, ListEffects, int]:
+) -> tuple[ChangeEffects, ListEffects, int]:
     """Return the list that all rows choose, and effects of lists that others choose.
 
     Parameters
@@ -141,7 +175,7 @@ def cross_fit(
 
     Returns
     -------
-    chosen : Changes
+    chosen : ChangeEffects
     effects : ListEffects
         The effects of lists that the rows outside a fold choose.
     n_candidates : int
@@ -150,11 +184,72 @@ def cross_fit(
     fold = folds(len(validation), n_folds, random_state)
     inside = fold != np.arange(n_folds)[:, None]
     inside = np.concatenate([inside, np.ones((1, len(fold)), dtype=bool)])
-    adjoint = validation.adjoint(inside / inside.sum(axis=1, keepdims=True))
-    best, n_candidates = candidates.best(adjoint)
-    *lists, chosen = [candidates.choose(changes, budget) for changes in best]
-    of_lists = _measure(candidates, validation, lists)
+    shares = inside / inside.sum(axis=1, keepdims=True)
+    best, n_candidates = candidates.best(validation.adjoint(shares))
+    *lists, chosen = choose_lists(candidates, validation, best, shares, budget)
+    of_lists = _measure(candidates, validation, [own.changes for own in lists])
     return chosen, ListEffects(fold, of_lists), n_candidates
+
+
+def choose_lists(
+    candidates: CandidateEdits,
+    validation: Validation,
+    best: list[Changes],
+    shares: np.ndarray,
+    budget: int,
+) -> list[ChangeEffects]:
+    """Return the lists that several means over validation rows choose.
+
+    Parameters
+    ----------
+    candidates : CandidateEdits
+    validation : Validation
+    best : list of Changes
+        The best change of each row and path for every mean.
+    shares : ndarray of shape (n_lists, n_validation)
+        The means: shares of the rows.
+    budget : int
+    """
+    # What looks best by linear effects may not be: more than the budget is looked at.
+    best = [candidates.leading(changes, _SPARE * budget) for changes in best]
+    # Most rows are the same for any two folds, so most changes are too.
+    keys = np.concatenate([np.stack([c.rows, c.paths, c.values], axis=1) for c in best])
+    different, place = np.unique(keys, axis=0, return_inverse=True)
+    rows, paths, values = different.T
+    effects, reach = candidates.effects(
+        Changes(rows.astype(int), paths.astype(int), values, np.zeros(len(rows))),
+        validation,
+    )
+    lists, ends = [], np.cumsum([len(changes) for changes in best])
+    for own, positions, share in zip(
+        best, np.split(place, ends[:-1]), shares, strict=True
+    ):
+        of_rows = effects[positions]
+        changes = replace(own, effects=of_rows @ share)
+        every = ChangeEffects(changes, of_rows, reach[positions])
+        lists.append(every.chosen(candidates, budget))
+    return lists
+
+
+def follow(
+    candidates: CandidateEdits, validation: Validation, chosen: ChangeEffects
+) -> ChangeEffects:
+    """Return effects of which those of changes that go far are by solving again.
+
+    Such a change moves other rows to where their curvature is another, too.
+    """
+    far = np.flatnonzero(chosen.reach > REACH)
+    if not len(far):
+        return chosen
+    questions, of_rows = validation.questions(), chosen.of_rows.copy()
+    before = candidates.solved.values(questions)
+    with candidates.progress.stage("Following changes", len(far)) as advance:
+        for change in counted(far, advance):
+            edited = candidates.edited(chosen.changes.take(np.array([change])))
+            after = solve_edited(candidates.solved, edited)
+            of_rows[change] = after.values(questions) - before
+    changes = replace(chosen.changes, effects=of_rows.mean(axis=1))
+    return replace(chosen, changes=changes, of_rows=of_rows)
 
 
 def _measure(

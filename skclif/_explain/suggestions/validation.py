@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,10 +63,6 @@ class Validation:
         proba = self.solved.bottleneck.label_probabilities(features)
         log_proba = proba.clamp_min(torch.finfo(proba.dtype).tiny).log()
         return are_related(log_proba.cpu().numpy(), self.codes)
-
-    def adjoints(self) -> Iterator[Adjoint]:
-        """Yield adjoints of the single targets, in blocks."""
-        yield from map(self._solved_for, self.questions())
 
     def _solved_for(self, question: Question) -> Adjoint:
         bottleneck = self.solved.bottleneck
