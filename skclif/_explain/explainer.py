@@ -79,6 +79,7 @@ from .requests import (
     numeric_targets,
     shares_of,
 )
+from .sets import warn_of_lost_groups
 from .sources import check_sources
 from .suggestions.arguments import check_budget, check_enough, check_kinds
 from .suggestions.believed import believe
@@ -466,7 +467,10 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         answered = solved.answers(
             method, questions, kept, top, paths=paths, progress=progress
         )
-        warn_of_lost_labels(solved, answered.method)
+        if group_names is None:
+            warn_of_lost_labels(solved, answered.method)
+        else:
+            warn_of_lost_groups(heads, group_names, answered.lost)
         if isinstance(target, str):
             warn_of_hard_activations(heads, answered.method)
         explained = {"value": solved.values(questions)}
