@@ -46,6 +46,7 @@ from .._results.annotations import AnnotationSuggestions
 from .._results.audit_report import AuditReport
 from .._results.comparison import EditComparison
 from .._results.edits import EditResult
+from .._results.flip_set import FlipSet
 from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
 from .._results.validation import ValidationResult
@@ -70,6 +71,7 @@ from .engine import (
     warn_of_hard_activations,
     warn_of_lost_labels,
 )
+from .flips import find_flip_set, one_row
 from .readable import annotations_of, coded_rows, labels_of, texts_of, with_texts_below
 from .requests import (
     class_codes,
@@ -547,6 +549,73 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         reader = WordReader.of(self.estimator_, "evidence")
         return find_evidence(reader, self._heads(), X, concept, value, against)
+
+    def smallest_flip_set(self, X: Any, *, max_size: int = 10) -> FlipSet:
+        """Return few training rows without which another class is predicted.
+
+        The search is greedy: after every removal both stages are solved again, and
+        influence is computed anew. With few training rows several sets of each size are
+        followed. In the end both stages are fitted from zero without the rows, which
+        decides whether the prediction changes. See :doc:`/sets`.
+
+        Parameters
+        ----------
+        X : str, or {array-like, sparse matrix} of shape (1, n_features) or (1,)
+            The row whose prediction is to change.
+        max_size : int, default=10
+            Most rows to remove.
+
+        Returns
+        -------
+        result : FlipSet
+            The rows, the prediction with and without them, and whether the prediction
+            changes. ``found=False`` says that no set of up to `max_size` rows was
+            found, not that there is none.
+
+        Raises
+        ------
+        TypeError
+            If `max_size` is no whole number.
+        ValueError
+            If `X` does not have one row, or `max_size` is not between 1 and the number
+            of training rows less one.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit without the rows did not reach its tolerance, so that nothing is
+            proved.
+
+        Notes
+        -----
+        Sets that hold all rows of a class, or all annotations of a value, are left out:
+        without them a head has no optimum. Class weights and penalties stay as they
+        were chosen in `fit`, as in `edit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+        >>> rng = np.random.RandomState(0)
+        >>> X = rng.randn(30, 4)
+        >>> concepts = np.where(X[:, :2] > 0, "yes", "no")
+        >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
+        >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+        >>> explainer = explainer.fit(X, y, concepts=concepts)
+        >>> explainer.smallest_flip_set(X[[3]])
+        """
+        check_is_fitted(self)
+        progress = Progress(self.verbose)
+        max_size = check_count("max_size", max_size, 1, self.n_samples_ - 1)
+        features = self._features(one_row(X))
+        return find_flip_set(
+            self._solved_model(),
+            self._heads(),
+            features,
+            max_size,
+            self._training_frame(),
+            progress,
+        )
 
     def validate(
         self,
