@@ -34,8 +34,8 @@ SHARES = [0.02, 0.05, 0.1, 0.2]
 SMALL = {
     "tasks": ["generated"],
     "shares": [0.1],
-    "refits": 2,
-    "cases": 2,
+    "refits": 1,
+    "cases": 1,
     "sizes": [200],
     "strengths": [1.0],
 }
