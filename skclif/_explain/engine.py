@@ -431,8 +431,7 @@ def warn_of_lost_labels(solved: Solved, method: str) -> None:
         warn_user(
             f"The influence of {named_rows(undefined)} is NaN: no other row has its "
             "label, which is between others, and label_head='ordinal' has no optimum "
-            "without it. So is the sum over a group with such a row. "
-            "method='first_order' is a derivative, and has a value there.",
+            "without it. method='first_order' is a derivative, and has a value there.",
             InfluenceWarning,
         )
     if (alone & ~undefined).any():

@@ -93,12 +93,13 @@ def warn_of_lost_groups(
     if not held:
         return
     told = "; ".join(
-        f"{_quoted(names[i])} has {_in_words(heads, lost[i])}" for i in held[:_NAMED]
+        f"group {_quoted(names[i])} has {_in_words(heads, lost[i])}"
+        for i in held[:_NAMED]
     )
     more = f"; and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
     warn_user(
         f"The influence of {len(held)} of {len(names)} groups is NaN, because a head "
-        f"has no optimum without them: group {told}{more}. Put the group together with "
+        f"has no optimum without them: {told}{more}. Put such a group together with "
         "another one, or use method='first_order', which is a derivative.",
         InfluenceWarning,
     )

@@ -242,8 +242,9 @@ class _Pairwise:
         bottleneck, factors, data = self.bottleneck, self.factors, self.data
         copies = [self.rows.positions(rows).flatten() for rows in sets]
         gradient = _gradients(self.rows.activations, self.label, copies)
-        if not bottleneck.label.intercept:
-            gradient[:, :, -1] = 0
+        missing = bottleneck.label.missing(bottleneck.n_label_inputs)
+        if missing is not None:
+            gradient = gradient.masked_fill(missing.to(gradient.device), 0.0)
         moved = [gradient.flatten(1)]
         concepts = []
         for residual, inverse, cross in zip(
