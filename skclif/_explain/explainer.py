@@ -131,21 +131,23 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         a pipeline that ends in one of these. A fitted estimator in a
         :class:`~sklearn.frozen.FrozenEstimator` is explained as it is: `fit` then needs
         exactly the rows, annotations and weights that it was trained on.
-    method : {"auto", "newton", "leverage", "first_order"}, default="auto"
-        How influence is computed.
+    method : {"auto", "newton", "leverage", "pairwise", "first_order"}, default="auto"
+        How influence is computed; for groups of rows, see :doc:`/sets`.
 
         - "newton" solves both stages again without the row. It is close to retraining,
           and its time grows with the square of the number of training rows.
         - "leverage" takes one step towards that solution, in closed form.
         - "first_order" is the derivative in the weight of every loss term. It is the
           fastest method, and the least like retraining.
+        - "pairwise" is for groups: first order, with a term for every pair of rows.
         - "auto" takes up to about ten seconds of one core: "newton" if it can remove
           all rows in that time, as with some hundred to a thousand training rows;
           otherwise "leverage", and "newton" for the rows of largest influence; and if
           that is too much as well, "first_order", and "leverage" for the rows of
           largest influence. With ``top=``, the better method removes only the rows that
-          the other one finds; sums over ``groups=`` are "newton" or "leverage". It is
-          "first_order" if Hessians do not fit scikit-learn's `working_memory`.
+          the other one finds; ``groups=`` are by "newton", or by "leverage" if that is
+          too much. It is "first_order" if Hessians do not fit scikit-learn's
+          `working_memory`.
 
         The result's `method` says which methods were used, and `confirmed` for which
         rows.
@@ -414,7 +416,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Whether to return every path by itself. They add up to the influence of the
             row.
         groups : array-like of shape (n_train,), default=None
-            Sum influence over training rows of the same group.
+            The group of each training row, such as its source. Groups are removed as a
+            whole, each by itself; "first_order" sums. See :doc:`/sets`.
         reduce : {"mean", "sum"}, default=None
             Explain the mean or the sum over the targets instead of each target.
         top : int, default=None
@@ -427,7 +430,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Its `values` have shape (n_targets, n_train) or, with paths, (n_targets,
             n_train, n_paths), float64: the effect of a row's presence on the target, in
             the target's unit; on a loss, positive = harmful. NaN for the only row of a
-            label that an ordinal head needs, except to first order.
+            label that an ordinal head needs, and for a group with all rows of a class
+            or all annotations of a value, except to first order.
 
         Raises
         ------
@@ -442,7 +446,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             If removals are too large for one step of "leverage" or do not converge by
             "newton", or if annotations act through hard activations, whose flips
             "first_order" and "leverage" do not see. If a row is the only one of its
-            label: its influence is NaN, or can be far off.
+            label: its influence is NaN, or can be far off. If a group holds what a head
+            needs.
         """
         check_is_fitted(self)
         progress = Progress(self.verbose)
@@ -602,7 +607,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
         >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
         >>> explainer = explainer.fit(X, y, concepts=concepts)
-        >>> explainer.smallest_flip_set(X[[3]])
+        >>> explainer.smallest_flip_set(X[[28]])
+        <FlipSet of 2 rows: 1 becomes 0, p(1) 0.554 to 0.482; proved by refitting>
         """
         check_is_fitted(self)
         progress = Progress(self.verbose)

@@ -57,16 +57,16 @@ class FlipSet:
         Returns
         -------
         frame : DataFrame
-            Columns: row (position), p(prediction), the probability of the class that
-            was predicted at first, without this row and those above it, and predicted,
-            the class that is predicted then; then what is known of the row.
+            Columns: row (position), proba, the probability of the class that was
+            predicted at first, without this row and those above it, and predicted, the
+            class that is predicted then; then what is known of the row.
         """
         after = self.proba[1:]
         own = int(np.flatnonzero(self.classes == self.prediction)[0])
         frame = pd.DataFrame(
             {
                 "row": self.rows,
-                f"p({self.prediction})": after[:, own],
+                "proba": after[:, own],
                 "predicted": self.classes[after.argmax(axis=1)],
             }
         )

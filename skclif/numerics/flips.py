@@ -5,8 +5,7 @@ again without the rows, and the influence of all other rows is that on the new m
 beam keeps several sets of each size, of every class that could be predicted instead,
 because the first row of the best pair need not be the best row. The next larger size is
 tried only where no set that was kept changes the prediction. In the end both stages are
-fitted from zero without the rows: that decides, not an estimate. See Eq. (79) of
-docs/mathematics.rst.
+fitted from zero without the rows: that decides, not an estimate.
 """
 
 from collections import Counter
