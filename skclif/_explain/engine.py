@@ -30,7 +30,6 @@ from ..numerics.sparse import Features, Matrix
 from ..numerics.targets import Question, Target, evaluate
 from .collect import KeepAll, KeepTop, SumGroups
 from .confirm import Answered, Confirming
-from .sets import influence_of_groups
 from .work import MOST_WORK, Work
 
 METHODS = ("auto", "newton", "leverage", "pairwise", "first_order")
@@ -217,7 +216,7 @@ class Solved:
             A `possible` one.
         questions : list of numerics.targets.Question
         kept : KeepAll, KeepTop or SumGroups
-            For all answers; nothing was added yet.
+            For all answers; nothing was added yet. Sums are to first order only.
         top : int or None
             Number of rows to keep for each answer; None if `kept` keeps all.
         paths : bool
@@ -225,10 +224,6 @@ class Solved:
         progress : Progress
             Shows its bars.
         """
-        if isinstance(kept, SumGroups) and method != "first_order":
-            return influence_of_groups(
-                self, method, questions, kept, paths=paths, progress=progress
-            )
         if method == "auto":
             work = self.work(questions, paths=paths)
             method = work.method(MOST_WORK)

@@ -58,6 +58,7 @@ from ..numerics.sparse import Matrix
 from ..numerics.targets import Target
 from .annotations.ranking import rank_concepts
 from .annotations.suggest import suggest_annotations
+from .collect import SumGroups
 from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps, check_validation
 from .edits.compare import annotation_codes, compare_heads, joint_schema
@@ -81,7 +82,7 @@ from .requests import (
     numeric_targets,
     shares_of,
 )
-from .sets import warn_of_lost_groups
+from .sets import influence_of_groups, warn_of_lost_groups
 from .sources import check_sources
 from .suggestions.arguments import check_budget, check_enough, check_kinds
 from .suggestions.believed import believe
@@ -471,13 +472,16 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         about = numeric_targets(heads, target, codes, solved.device)
         questions = solved.questions(features, about, shares)
-        answered = solved.answers(
-            method, questions, kept, top, paths=paths, progress=progress
-        )
-        if group_names is None:
-            warn_of_lost_labels(solved, answered.method)
+        if isinstance(kept, SumGroups):
+            answered = influence_of_groups(
+                solved, method, questions, kept, paths=paths, progress=progress
+            )
+            warn_of_lost_groups(heads, kept.names, answered.lost)
         else:
-            warn_of_lost_groups(heads, group_names, answered.lost)
+            answered = solved.answers(
+                method, questions, kept, top, paths=paths, progress=progress
+            )
+            warn_of_lost_labels(solved, answered.method)
         if isinstance(target, str):
             warn_of_hard_activations(heads, answered.method)
         explained = {"value": solved.values(questions)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +16,8 @@ from ..numerics.sets import Lost, lost_by, remove_sets
 from ..numerics.targets import Question
 from .collect import SumGroups
 from .confirm import Answered
+from .engine import Solved
 from .work import MOST_WORK
-
-if TYPE_CHECKING:
-    from .engine import Solved
 
 _DOING = {
     "newton": "Groups by newton",
@@ -40,14 +38,15 @@ def influence_of_groups(
     paths: bool,
     progress: Progress,
 ) -> Answered:
-    """Return the influence of groups, each removed as a whole.
+    """Return the influence of groups, each removed as a whole; to first order, sums.
 
     Groups without which a head has no optimum have NaN.
 
     Parameters
     ----------
     solved : Solved
-    method : {"auto", "newton", "leverage", "pairwise"}
+    method : {"auto", "newton", "leverage", "pairwise", "first_order"}
+        A `possible` one.
     questions : list of numerics.targets.Question
     kept : SumGroups
         Where the influence goes; nothing was added yet.
@@ -56,6 +55,8 @@ def influence_of_groups(
     progress : Progress
         Shows its bars.
     """
+    if method == "first_order":
+        return solved.answers(method, questions, kept, paths=paths, progress=progress)
     if method == "auto":
         work = solved.work(questions, paths=paths)
         method = work.method_of_sets(len(kept.names), MOST_WORK)
