@@ -216,13 +216,20 @@ class Flips:
         return after
 
     def _inverse(self, parent: Without, data: TrainingData) -> Factors | MatrixFree:
-        penalties = {
-            "penalty": self.penalty,
-            "concept_penalties": self.concept_penalties,
-        }
         if isinstance(self.inverse, MatrixFree):
-            return MatrixFree.of(parent.bottleneck, data, **penalties)
-        return factorise(parent.bottleneck, data, **penalties, dtype=self.inverse.dtype)
+            return MatrixFree.of(
+                parent.bottleneck,
+                data,
+                penalty=self.penalty,
+                concept_penalties=self.concept_penalties,
+            )
+        return factorise(
+            parent.bottleneck,
+            data,
+            penalty=self.penalty,
+            concept_penalties=self.concept_penalties,
+            dtype=self.inverse.dtype,
+        )
 
     def _without(
         self, rows: tuple[int, ...], parent: Without, advance: Advance = unseen
@@ -246,19 +253,22 @@ class Flips:
         left = torch.ones_like(self.data.labels, dtype=torch.bool)
         left[self._tensor(rows)] = False
         data, stack = self.data.rows(left), self.bottleneck.concepts
-        limits = {"tol": self.limits.tol, "max_iter": self.limits.max_iter}
         parameters, of_concepts = solve_heads(
-            concept_problem(stack, data, self.concept_penalties), **limits
+            concept_problem(stack, data, self.concept_penalties),
+            tol=self.limits.tol,
+            max_iter=self.limits.max_iter,
+        )
+        unfitted = replace(
+            self.bottleneck,
+            concept_parameters=parameters,
+            label_parameters=parameters.new_empty(0),
         )
         fitted, of_label = fit_label(
-            replace(
-                self.bottleneck,
-                concept_parameters=parameters,
-                label_parameters=parameters.new_empty(0),
-            ),
+            unfitted,
             data,
             penalty=self.penalty,
-            **limits,
+            tol=self.limits.tol,
+            max_iter=self.limits.max_iter,
         )
         converged = of_concepts.converged.all() & of_label.converged.all()
         return Without(rows, fitted, self._log_proba(fitted), bool(converged))
@@ -333,7 +343,7 @@ def _by_first_order(
         yield block, part.sum(dim=2)
 
 
-_REMOVING = {
+_REMOVING: dict[str, Callable[..., _Blocks]] = {
     "newton": _by_newton,
     "leverage": _by_leverage,
     "first_order": _by_first_order,
