@@ -148,7 +148,7 @@ def fidelity(task, C, shares, refits, methods):
     """Return lines: task, C, groups, method, error by size, least Spearman."""
     truth, lines = Truth(task, C), []
     for kind in ("random", "clusters"):
-        errors = {method: [] for method in methods}
+        errors = {method: {} for method in methods}
         ranks = {method: [] for method in methods}
         for share in shares:
             groups = partition(kind, truth.X, share, seed=0)
@@ -158,11 +158,12 @@ def fidelity(task, C, shares, refits, methods):
             real = np.stack([truth.of(groups == g) for g in chosen], axis=1)
             for method in methods:
                 own = found[method][:, chosen]
-                errors[method].append(np.linalg.norm(own - real) / np.linalg.norm(real))
+                error = np.linalg.norm(own - real) / np.linalg.norm(real)
+                errors[method][share] = f"{error:.4f}"
                 ranks[method].append(spearmanr(own.ravel(), real.ravel())[0])
         for method in methods:
             least = f"{min(ranks[method]):.5f}"
-            cells = [f"{error:.4f}" for error in errors[method]]
+            cells = [errors[method].get(share, "-") for share in SHARES]
             lines.append([task, C, kind, METHODS[method], *cells, least])
     return lines
 
@@ -285,7 +286,7 @@ def _plain(value):
 
 def write_fidelity(options):
     """Measure and write the first table."""
-    sizes = [f"error, {share:.0%}" for share in options.shares]
+    sizes = [f"error, {share:.0%}" for share in SHARES]
     lines = []
     for task in options.tasks:
         for C in options.strengths:
