@@ -447,8 +447,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             If removals are too large for one step of "leverage" or do not converge by
             "newton", or if annotations act through hard activations, whose flips
             "first_order" and "leverage" do not see. If a row is the only one of its
-            label: its influence is NaN, or can be far off. If a group holds what a head
-            needs.
+            label: its influence is NaN, or can be far off. If a group holds all rows of
+            a class, or all annotations of a value: its influence is NaN.
         """
         check_is_fitted(self)
         progress = Progress(self.verbose)

@@ -109,6 +109,14 @@ def test_paths_and_sums_over_targets(fitted, method):
     assert top["group"].isin(["ann", "bob", "eve", "joe"]).all()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_regression_has_one_path(method):
+    fitted = Fitted("regression")
+    alone, paths = fitted.ask(method), fitted.ask(method, paths=True)
+    assert paths.paths == ("label",)
+    np.testing.assert_array_equal(paths.values[:, :, 0], alone.values)
+
+
 def test_better_methods_are_nearer(fitted):
     truth = fitted.ask("newton").values
     errors = [
