@@ -22,7 +22,7 @@ from .engine import Solved
 
 # What a search may cost: about half a minute of one core.
 _MOST_WORK = 2.4e11
-_WIDTHS = (16, 8, 4, 2, 1)
+_WIDTHS = (4, 2, 1)
 
 
 def one_row(X: Any) -> Any:

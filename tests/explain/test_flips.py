@@ -133,7 +133,7 @@ def test_it_takes_the_best_that_is_affordable(explainer, data, monkeypatch):
     for most in (1e8, 1e7, 1e5):
         monkeypatch.setattr(module, "_MOST_WORK", most)
         taken.append(module._affordable(solved, explainer._features(X), 10))
-    assert taken[0] == ("newton", 16)
+    assert taken[0] == ("newton", 4)
     assert taken[-1] == ("first_order", 1)
     order = ["newton", "leverage", "first_order"]
     assert taken == sorted(taken, key=lambda one: (order.index(one[0]), -one[1]))
