@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._results.drift_report import DriftDisplay, DriftReport
     from ._results.edit_display import EditDisplay
     from ._results.edits import EditResult
+    from ._results.flip_set import FlipSet
     from ._results.influence import InfluenceResult
     from ._results.influence_display import InfluenceDisplay
     from ._results.replay import ReplayResult
@@ -55,6 +56,7 @@ __all__ = [
     "EditDisplay",
     "EditResult",
     "EditSuggestions",
+    "FlipSet",
     "InfluenceDisplay",
     "InfluenceResult",
     "InfluenceReweighter",
@@ -92,6 +94,7 @@ _HOMES = {
     "EditDisplay": "_results.edit_display",
     "EditResult": "_results.edits",
     "EditSuggestions": "_results.suggestions",
+    "FlipSet": "_results.flip_set",
     "InfluenceDisplay": "_results.influence_display",
     "InfluenceResult": "_results.influence",
     "InfluenceReweighter": "_models.reweighter",

@@ -1790,6 +1790,24 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
+        "columns[:, i, self.rows[problem]] = 0",
+        "columns[:, i, self.rows[0]] = 0",
+        "every set of rows is missing in its own problem",
+    ),
+    Mutant(
+        "numerics",
+        "return (there - back) / (2 * _SIDE) + (there + back) / (2 * _SIDE**2)",
+        "return (there - back) / (2 * _SIDE) + (there + back) / _SIDE**2",
+        "pairs of rows count half their product",
+    ),
+    Mutant(
+        "numerics",
+        "codes = torch.arange(len(parent.log_proba), device=data.labels.device)",
+        "codes = torch.zeros(len(parent.log_proba), dtype=torch.int64)",
+        "a row is removed for what it does to each label",
+    ),
+    Mutant(
+        "numerics",
         "meat - crossed - crossed.mT + share @ all_meat @ share.mT,",
         "meat,",
         "the variance of scores is that without what parameters explain",

@@ -48,6 +48,7 @@ from skclif import (
     EditDisplay,
     EditResult,
     EditSuggestions,
+    FlipSet,
     InfluenceDisplay,
     InfluenceResult,
     InfluenceReweighter,
@@ -2557,6 +2558,8 @@ ELSEWHERE = {
     ("ValidationResult", "plot"): "tests/explain/test_validation.py",
     ("ValidationDisplay", "plot"): "tests/explain/test_validation.py",
     ("ConceptInfluenceExplainer", "edit"): "tests/explain/test_edit_errors.py",
+    ("ConceptInfluenceExplainer", "smallest_flip_set"): "tests/explain/test_flips.py",
+    ("FlipSet", "to_frame"): "takes no argument",
     ("ConceptInfluenceExplainer", "suggest_annotations"): (
         "tests/explain/test_annotations.py"
     ),
@@ -2603,7 +2606,7 @@ def test_every_parameter_has_cells():
         AnnotationSuggestions,
         *(BaselineComparison, EditComparison, EditResult, EditSuggestions),
         *(ConceptContributions, EditDisplay, InfluenceDisplay, InfluenceResult),
-        *(DriftDisplay, DriftReport),
+        *(DriftDisplay, DriftReport, FlipSet),
         *(ValidationResult, ValidationDisplay, ReplayResult, WordEvidence),
         AuditReport,
         AuditTrail,  # whose path is checked in tests/audit/test_trail.py

@@ -52,6 +52,7 @@ for result in (
     "EditComparison",
     "EditResult",
     "EditSuggestions",
+    "FlipSet",
     "InfluenceResult",
     "ReplayResult",
     "ValidationResult",

@@ -31,18 +31,28 @@ class KeepAll:
 
 
 class SumGroups:
-    """Sum over groups of rows, (n_targets, n_groups, n_paths)."""
+    """Sum over groups of rows, (n_targets, n_groups, n_paths), or keep theirs.
+
+    Parameters
+    ----------
+    n_targets, n_paths : int
+    codes : ndarray of shape (n_rows,)
+        The position of each row's group in `names`.
+    names : ndarray of shape (n_groups,)
+    paths : bool
+    """
 
     def __init__(
         self,
         n_targets: int,
-        n_groups: int,
         n_paths: int,
         codes: np.ndarray,
+        names: np.ndarray,
         *,
         paths: bool,
     ):
-        self.paths, self.codes = paths, codes
+        self.paths, self.codes, self.names = paths, codes, names
+        n_groups = len(names)
         shape = (n_targets, n_groups, n_paths) if paths else (n_targets, n_groups)
         self.values = np.zeros(shape)
 
@@ -52,6 +62,16 @@ class SumGroups:
         by_row = np.moveaxis(kept, 1, 0)
         by_group = np.moveaxis(self.values[targets], 1, 0)
         np.add.at(by_group, self.codes[block], by_row)
+
+    def sets(self) -> list[np.ndarray]:
+        """Return the positions of the rows of every group."""
+        order = np.argsort(self.codes, kind="stable")
+        sizes = np.bincount(self.codes, minlength=len(self.names))
+        return np.split(order, sizes.cumsum()[:-1])
+
+    def put(self, groups: np.ndarray, values: np.ndarray) -> None:
+        """Take the influence of whole groups on all targets."""
+        self.values[:, groups] = values if self.paths else _over_paths(values)
 
 
 class KeepTop:

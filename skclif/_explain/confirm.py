@@ -10,6 +10,7 @@ import numpy as np
 
 from .._inputs.progress import Progress
 from ..numerics.bottleneck import Bottleneck
+from ..numerics.sets import Lost
 from ..numerics.targets import Question
 from .collect import KeepAll, KeepTop
 from .work import Work
@@ -34,12 +35,15 @@ class Answered:
     confirmed : ndarray of bool of shape (n_rows,) or None
         The rows by the second method that `method` names, if the others are by the
         first.
+    lost : sequence of sequence of Lost
+        Of each group, what no other row has. Empty if rows were removed alone.
     """
 
     method: str
     values: np.ndarray
     rows: np.ndarray | None = None
     confirmed: np.ndarray | None = None
+    lost: Sequence[Sequence[Lost]] = ()
 
 
 class Removes(Protocol):

@@ -22,19 +22,21 @@ from ..numerics.hessians import Factors, factorise, factors_size
 from ..numerics.leverage import leverage
 from ..numerics.matrix_free import MatrixFree
 from ..numerics.newton import newton
-from ..numerics.removal import without_optimum
+from ..numerics.removal import add_questions, without_optimum
 from ..numerics.retraining import retraining
 from ..numerics.row_space import RowSpace
+from ..numerics.sets import pairwise
 from ..numerics.sparse import Features, Matrix
 from ..numerics.targets import Question, Target, evaluate
 from .collect import KeepAll, KeepTop, SumGroups
 from .confirm import Answered, Confirming
 from .work import MOST_WORK, Work
 
-METHODS = ("auto", "newton", "leverage", "first_order")
+METHODS = ("auto", "newton", "leverage", "pairwise", "first_order")
 _DOING = {
     "newton": "Influence by newton",
     "leverage": "Influence by leverage",
+    "pairwise": "Influence by pairs",
     "first_order": "Influence by first order",
     "retraining": "Retraining without rows",
 }
@@ -214,7 +216,7 @@ class Solved:
             A `possible` one.
         questions : list of numerics.targets.Question
         kept : KeepAll, KeepTop or SumGroups
-            For all answers; nothing was added yet.
+            For all answers; nothing was added yet. Sums are to first order only.
         top : int or None
             Number of rows to keep for each answer; None if `kept` keeps all.
         paths : bool
@@ -225,7 +227,8 @@ class Solved:
         if method == "auto":
             work = self.work(questions, paths=paths)
             method = work.method(MOST_WORK)
-            if method == "leverage" and not isinstance(kept, SumGroups):
+            if method == "leverage":
+                assert not isinstance(kept, SumGroups)
                 screen = work.screen(follows=self.follows)
                 both = Confirming(self, questions, work, screen, paths, progress)
                 if isinstance(kept, KeepAll):
@@ -296,8 +299,13 @@ class Solved:
             kept = defined if rows is None else rows[defined]
             positions = torch.from_numpy(kept).to(self.device)
         if method == "newton":
-            self._check_dense()
-        remove = {"newton": newton, "leverage": leverage, "retraining": retraining}
+            self.check_dense()
+        remove = {
+            "newton": newton,
+            "leverage": leverage,
+            "pairwise": pairwise,
+            "retraining": retraining,
+        }
         paths = (
             paths and len(self.bottleneck.concepts) > 0
         )  # else the label's path is the only one
@@ -305,9 +313,7 @@ class Solved:
         for block, part in remove[method](
             self.bottleneck, self.data, self.factors, questions, positions, paths=paths
         ):
-            combine = questions[0].combine
-            if combine is not None:  # each question has a part of each answer
-                part = part.reshape(-1, len(combine), *part.shape[1:]).sum(dim=0)
+            part = add_questions(questions, part)
             # A block ends where the next one begins. Rows in between are not defined.
             at, is_last = defined[block], block.stop == len(defined)
             stop = len(alone) if is_last else int(defined[block.stop])
@@ -340,7 +346,7 @@ class Solved:
             ):
                 yield answers, block, part.cpu().numpy()
 
-    def _check_dense(self) -> None:
+    def check_dense(self) -> None:
         """Refuse to make matrices of inverses that do not fit the memory."""
         needed, allowed = self.factors.dense_size, _working_memory()
         if needed > allowed:
@@ -420,8 +426,7 @@ def warn_of_lost_labels(solved: Solved, method: str) -> None:
         warn_user(
             f"The influence of {named_rows(undefined)} is NaN: no other row has its "
             "label, which is between others, and label_head='ordinal' has no optimum "
-            "without it. So is the sum over a group with such a row. "
-            "method='first_order' is a derivative, and has a value there.",
+            "without it. method='first_order' is a derivative, and has a value there.",
             InfluenceWarning,
         )
     if (alone & ~undefined).any():
@@ -448,7 +453,7 @@ def warn_of_hard_activations(heads: FittedHeads, method: str) -> None:
     names = _flipping(heads)
     if method == "newton" or not names:
         return
-    if method == "first_order":
+    if method in ("first_order", "pairwise"):
         what = (
             "To first order, annotations do not move the label through hard "
             f"activations: the paths of {', '.join(names)} are 0, although the removal "

@@ -46,6 +46,7 @@ from .._results.annotations import AnnotationSuggestions
 from .._results.audit_report import AuditReport
 from .._results.comparison import EditComparison
 from .._results.edits import EditResult
+from .._results.flip_set import FlipSet
 from .._results.influence import InfluenceResult
 from .._results.suggestions import EditSuggestions
 from .._results.validation import ValidationResult
@@ -57,6 +58,7 @@ from ..numerics.sparse import Matrix
 from ..numerics.targets import Target
 from .annotations.ranking import rank_concepts
 from .annotations.suggest import suggest_annotations
+from .collect import SumGroups
 from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps, check_validation
 from .edits.compare import annotation_codes, compare_heads, joint_schema
@@ -70,6 +72,7 @@ from .engine import (
     warn_of_hard_activations,
     warn_of_lost_labels,
 )
+from .flips import find_flip_set, one_row
 from .readable import annotations_of, coded_rows, labels_of, texts_of, with_texts_below
 from .requests import (
     class_codes,
@@ -79,6 +82,7 @@ from .requests import (
     numeric_targets,
     shares_of,
 )
+from .sets import influence_of_groups, warn_of_lost_groups
 from .sources import check_sources
 from .suggestions.arguments import check_budget, check_enough, check_kinds
 from .suggestions.believed import believe
@@ -128,21 +132,23 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         a pipeline that ends in one of these. A fitted estimator in a
         :class:`~sklearn.frozen.FrozenEstimator` is explained as it is: `fit` then needs
         exactly the rows, annotations and weights that it was trained on.
-    method : {"auto", "newton", "leverage", "first_order"}, default="auto"
-        How influence is computed.
+    method : {"auto", "newton", "leverage", "pairwise", "first_order"}, default="auto"
+        How influence is computed; for groups of rows, see :doc:`/sets`.
 
         - "newton" solves both stages again without the row. It is close to retraining,
           and its time grows with the square of the number of training rows.
         - "leverage" takes one step towards that solution, in closed form.
         - "first_order" is the derivative in the weight of every loss term. It is the
           fastest method, and the least like retraining.
+        - "pairwise" is for groups: first order, with a term for every pair of rows.
         - "auto" takes up to about ten seconds of one core: "newton" if it can remove
           all rows in that time, as with some hundred to a thousand training rows;
           otherwise "leverage", and "newton" for the rows of largest influence; and if
           that is too much as well, "first_order", and "leverage" for the rows of
           largest influence. With ``top=``, the better method removes only the rows that
-          the other one finds; sums over ``groups=`` are "newton" or "leverage". It is
-          "first_order" if Hessians do not fit scikit-learn's `working_memory`.
+          the other one finds; ``groups=`` are by "newton", or by "leverage" if that is
+          too much. It is "first_order" if Hessians do not fit scikit-learn's
+          `working_memory`.
 
         The result's `method` says which methods were used, and `confirmed` for which
         rows.
@@ -411,7 +417,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Whether to return every path by itself. They add up to the influence of the
             row.
         groups : array-like of shape (n_train,), default=None
-            Sum influence over training rows of the same group.
+            The group of each training row, such as its source. Groups are removed as a
+            whole, each by itself; "first_order" sums. See :doc:`/sets`.
         reduce : {"mean", "sum"}, default=None
             Explain the mean or the sum over the targets instead of each target.
         top : int, default=None
@@ -424,7 +431,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Its `values` have shape (n_targets, n_train) or, with paths, (n_targets,
             n_train, n_paths), float64: the effect of a row's presence on the target, in
             the target's unit; on a loss, positive = harmful. NaN for the only row of a
-            label that an ordinal head needs, except to first order.
+            label that an ordinal head needs, and for a group with all rows of a class
+            or all annotations of a value, except to first order.
 
         Raises
         ------
@@ -439,7 +447,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             If removals are too large for one step of "leverage" or do not converge by
             "newton", or if annotations act through hard activations, whose flips
             "first_order" and "leverage" do not see. If a row is the only one of its
-            label: its influence is NaN, or can be far off.
+            label: its influence is NaN, or can be far off. If a group holds all rows of
+            a class, or all annotations of a value: its influence is NaN.
         """
         check_is_fitted(self)
         progress = Progress(self.verbose)
@@ -463,10 +472,16 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         )
         about = numeric_targets(heads, target, codes, solved.device)
         questions = solved.questions(features, about, shares)
-        answered = solved.answers(
-            method, questions, kept, top, paths=paths, progress=progress
-        )
-        warn_of_lost_labels(solved, answered.method)
+        if isinstance(kept, SumGroups):
+            answered = influence_of_groups(
+                solved, method, questions, kept, paths=paths, progress=progress
+            )
+            warn_of_lost_groups(heads, kept.names, answered.lost)
+        else:
+            answered = solved.answers(
+                method, questions, kept, top, paths=paths, progress=progress
+            )
+            warn_of_lost_labels(solved, answered.method)
         if isinstance(target, str):
             warn_of_hard_activations(heads, answered.method)
         explained = {"value": solved.values(questions)}
@@ -543,6 +558,74 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         reader = WordReader.of(self.estimator_, "evidence")
         return find_evidence(reader, self._heads(), X, concept, value, against)
+
+    def smallest_flip_set(self, X: Any, *, max_size: int = 10) -> FlipSet:
+        """Return few training rows without which another class is predicted.
+
+        The search is greedy: after every removal both stages are solved again, and
+        influence is computed anew. With few training rows several sets of each size are
+        followed. In the end both stages are fitted from zero without the rows, which
+        decides whether the prediction changes. See :doc:`/sets`.
+
+        Parameters
+        ----------
+        X : str, or {array-like, sparse matrix} of shape (1, n_features) or (1,)
+            The row whose prediction is to change.
+        max_size : int, default=10
+            Most rows to remove.
+
+        Returns
+        -------
+        result : FlipSet
+            The rows, the prediction with and without them, and whether the prediction
+            changes. ``found=False`` says that no set of up to `max_size` rows was
+            found, not that there is none.
+
+        Raises
+        ------
+        TypeError
+            If `max_size` is no whole number.
+        ValueError
+            If `X` does not have one row, or `max_size` is not between 1 and the number
+            of training rows less one.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit without the rows did not reach its tolerance, so that nothing is
+            proved.
+
+        Notes
+        -----
+        Sets that hold all rows of a class, or all annotations of a value, are left out:
+        without them a head has no optimum. Class weights and penalties stay as they
+        were chosen in `fit`, as in `edit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+        >>> rng = np.random.RandomState(0)
+        >>> X = rng.randn(30, 4)
+        >>> concepts = np.where(X[:, :2] > 0, "yes", "no")
+        >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
+        >>> explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+        >>> explainer = explainer.fit(X, y, concepts=concepts)
+        >>> explainer.smallest_flip_set(X[[28]])
+        <FlipSet of 2 rows: 1 becomes 0, p(1) 0.554 to 0.482; proved by refitting>
+        """
+        check_is_fitted(self)
+        progress = Progress(self.verbose)
+        max_size = check_count("max_size", max_size, 1, self.n_samples_ - 1)
+        features = self._features(one_row(X))
+        return find_flip_set(
+            self._solved_model(),
+            self._heads(),
+            features,
+            max_size,
+            self._training_frame(),
+            progress,
+        )
 
     def validate(
         self,

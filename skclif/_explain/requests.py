@@ -128,7 +128,7 @@ def collector(
     if groups is None:
         return KeepAll(n_targets, n_samples, n_paths, paths=paths), None
     codes, names = check_groups(groups, n_samples)
-    return SumGroups(n_targets, len(names), n_paths, codes, paths=paths), names
+    return SumGroups(n_targets, n_paths, codes, names, paths=paths), names
 
 
 def check_groups(groups: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,8 @@ from ..numerics.targets import Question
 MOST_WORK = 8e10
 # What one method may cost that has to serve all of an audit: about a minute.
 MOST_WORK_OF_AUDIT = 6e11
+# The removal of a set takes about so many times the steps of that of one row.
+_STEPS = 4
 # Share of the work that is kept for the top rows, if one method is too much for all.
 _FOR_TOP_ROWS = 0.15
 
@@ -70,6 +72,10 @@ class Work:
         Leverage is also what is left if neither can.
         """
         return "newton" if self.n_rows * self.newton <= most else "leverage"
+
+    def method_of_sets(self, n_sets: int, most: float) -> str:
+        """Return the better method that can remove all sets of rows in little work."""
+        return "newton" if n_sets * _STEPS * self.newton <= most else "leverage"
 
     def screen(self, *, follows: bool) -> str:
         """Return the method for all rows, if the top rows have another.

@@ -42,13 +42,13 @@ class InfluenceResult(Shown):
     higher_is_better : bool
         Whether an increase of the target is helpful.
     method : str
-        How it was computed: "newton", "leverage", "first_order", or two of them, for
-        example "leverage, its top rows by newton".
+        How it was computed: "newton", "leverage", "pairwise", "first_order", or two of
+        them, for example "leverage, its top rows by newton".
     rows : ndarray of shape (n_targets, k) or None
         Training rows (positions) of the second axis of `values`; None for all, in
         order.
     groups : ndarray of shape (n_groups,) or None
-        Names along the second axis of `values`, if rows were summed over groups.
+        Names along the second axis of `values`, if groups of rows were removed.
     training : DataFrame
         What is known of each training row: text, label, annotations. The annotations
         of a concept "text" are in the column "annotated text".

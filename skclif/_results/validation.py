@@ -228,7 +228,7 @@ class ValidationResult(Shown):
 
 
 _WIDTH = 36  # of a name, in characters
-_METHODS = ("newton", "leverage", "first_order")
+_METHODS = ("newton", "leverage", "first_order", "pairwise")
 _TITLES = {
     "row": "Each point: the presence of one training row, on one target",
     "label": "Each point: the label of one training row, on one target",
@@ -376,7 +376,7 @@ def _points(method: str) -> dict[str, Any]:
     number = _METHODS.index(method) if method in _METHODS else 0
     filled = number == 0
     return {
-        "marker": "os^"[number],
+        "marker": "os^v"[number],
         "s": 22,
         "alpha": 0.75,
         "facecolors": COLORS[number] if filled else "none",

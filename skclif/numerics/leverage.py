@@ -84,7 +84,7 @@ def leverage(
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
     answers = Answers(bottleneck, questions)
-    step = _Step(bottleneck, data, factors)
+    step = Step(bottleneck, data, factors)
     block_rows = answers.rows_at_once(block_rows, paths=paths)
     reached = data.features.new_zeros(len(removed))
     for block in row_blocks(len(removed), block_rows):
@@ -111,7 +111,7 @@ def _warn_of_far_removals(reached: Tensor, removed: Tensor) -> None:
         )
 
 
-class _Step:
+class Step:
     """One Newton step of both stages for every removal."""
 
     def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):

@@ -11,6 +11,7 @@ concept heads give. See Eqs. (19) to (21) of docs/mathematics.rst.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from .heads import Head, HeadsProblem, HeadStack
 from .hessians import Factors
 from .inverses import Inverse
 from .leverage import block_diagonal
-from .products import affine_adjoint, with_ones
+from .products import affine_adjoint, dense_rows, with_ones
 from .removal import Answers, Removals, refuse_undefined
 from .sparse import Features, SparseFeatures
 from .targets import Question
@@ -31,12 +32,13 @@ from .targets import Question
 # Size of one pass over the training rows: enough for efficient products.
 _PASS_SIZE = 2**22
 _MAX_STEPS = 12
+_MAX_STEPS_OF_SETS = 40
 _MAX_SHORTENED = 20
 # Errors relative to the change, in the Hessian's norm: when to stop, when to warn.
 _TOL = 5e-4
 _UNFINISHED = 0.1
-# Of heads with bounds, where a removal lets others hold.
-_BOUND_TOL, _MAX_BOUND, _AT_BOUND = 1e-8, 100, 1e-9
+# Of heads with bounds, where a removal lets others hold, and of what is still open.
+_EXACT_TOL, _MAX_EXACT, _AT_BOUND = 1e-8, 100, 1e-9
 
 
 def newton(
@@ -87,7 +89,7 @@ def newton(
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
     answers = Answers(bottleneck, questions)
-    refit = _Refit(bottleneck, data, factors)
+    refit = Refit(bottleneck, data, factors)
     if block_rows is None:
         block_rows = _PASS_SIZE // (len(data.features) * refit.width)
     block_rows = answers.rows_at_once(block_rows, paths=paths)
@@ -113,7 +115,12 @@ def _warn_of_unfinished(errors: Tensor, removed: Tensor) -> None:
         )
 
 
-class _Refit:
+# Positions of the rows, or of all their copies, that each problem lacks: of one row, in
+# a tensor of shape (n, n_copies), or of a set of rows.
+Removed: TypeAlias = Tensor | Sequence[Tensor]
+
+
+class Refit:
     """Both stages, solved again without some of their rows."""
 
     def __init__(self, bottleneck: Bottleneck, data: TrainingData, factors: Factors):
@@ -155,15 +162,33 @@ class _Refit:
 
     def without(self, removed: Tensor, *, paths: bool) -> tuple[Removals, Tensor]:
         """Return the changes, and the largest relative error of a head's change."""
+        positions = self.rows.positions(removed)
+        return self._without(removed[:, None], positions, paths=paths)
+
+    def without_sets(
+        self, sets: Sequence[Tensor], *, paths: bool
+    ) -> tuple[Removals, Tensor]:
+        """Return the same without sets of rows, each removed as a whole."""
+        positions = [self.rows.positions(rows).flatten() for rows in sets]
+        return self._without(sets, positions, paths=paths, patient=True)
+
+    def _without(
+        self,
+        removed: Removed,
+        positions: Removed,
+        *,
+        paths: bool,
+        patient: bool = False,
+    ) -> tuple[Removals, Tensor]:
+        """Return changes without rows, whose copies have these positions."""
         concepts, moves, terms, errors = [], [], [], []
         for j, head in enumerate(self.concepts):
-            change, error = head.solve(len(removed), removed[:, None])
+            change, error = head.solve(len(removed), removed, patient=patient)
             concepts.append(change.double())
             copies = [head.activation_change(change)] * self.rows.n_copies
             moves.append(torch.cat(copies, dim=2).mul_(self.moving[:, j]))
             errors.append(error)
-        cases: list[tuple[Tensor | None, Moves | None]] = []
-        positions = self.rows.positions(removed)
+        cases: list[tuple[Removed | None, Moves | None]] = []
         if paths:
             cases.append((positions, None))
             columns = self.stack.activations
@@ -171,7 +196,7 @@ class _Refit:
         whole = slice(0, self.stack.n_activations)
         cases.append((positions, (torch.cat(moves), whole) if moves else None))
         for gone, moved in cases:
-            change, error = self.label.solve(len(removed), gone, moved)
+            change, error = self.label.solve(len(removed), gone, moved, patient=patient)
             terms.append(change.double())
             errors.append(error)
         return Removals(concepts, terms.pop(), terms), torch.stack(errors).amax(dim=0)
@@ -208,16 +233,23 @@ class _SolvedHead:
         self.penalty[-1] = 0
 
     def solve(
-        self, n: int, removed: Tensor | None = None, moved: "Moves | None" = None
+        self,
+        n: int,
+        removed: Removed | None = None,
+        moved: "Moves | None" = None,
+        *,
+        patient: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Solve n problems together, each without some rows or with moved inputs.
 
         Parameters
         ----------
         n : int
-        removed : Tensor of shape (n, n_copies), int64, default=None
+        removed : Tensor or sequence of Tensor, default=None
             Positions of the rows that each problem lacks.
         moved : tuple, default=None
+        patient : bool
+            Whether to take many steps, and then to solve again what is still open.
 
         Returns
         -------
@@ -229,9 +261,14 @@ class _SolvedHead:
         problem = _Problem(self, removed, moved)
         change = self.parameters.new_zeros(n, *self.parameters.shape)
         exact = self.head.is_quadratic  # after one step
-        error = _descend(problem, change, 1 if exact else _MAX_STEPS)
+        exact &= not isinstance(problem.gap, _SetGap)
+        most = _MAX_STEPS_OF_SETS if patient else _MAX_STEPS
+        error = _descend(problem, change, 1 if exact else most)
         if self.head.is_bounded:
             self._bind_again(problem, change, error)
+        if patient:
+            is_open = ~(error <= _UNFINISHED)
+            self._solve_again(problem, change, error, is_open)
         return change, torch.zeros_like(error) if exact else error
 
     def _bind_again(self, problem: "_Problem", change: Tensor, error: Tensor) -> None:
@@ -249,28 +286,37 @@ class _SolvedHead:
         multipliers = (multipliers + self.gradient).double().flatten(1) @ cone.basis
         released = (multipliers < -_AT_BOUND) & cone.active(self.parameters.double())
         changed = released.any(dim=1) | (cone.violation(parameters) > _AT_BOUND)
-        for i in changed.nonzero()[:, 0].tolist():
+        self._solve_again(problem, change, error, changed)
+
+    def _solve_again(
+        self, problem: "_Problem", change: Tensor, error: Tensor, chosen: Tensor
+    ) -> None:
+        """Solve chosen problems in double precision and short steps, in place."""
+        start = self.parameters.double()
+        for i in chosen.nonzero()[:, 0].tolist():
+            moved = start + change[i].double()
             solved, fit = minimise(
                 self._problem_of(problem, i),
-                parameters[i].reshape(self.parameters.shape),
-                tol=_BOUND_TOL,
-                max_iter=_MAX_BOUND,
+                moved if moved.isfinite().all() else start,
+                tol=_EXACT_TOL,
+                max_iter=_MAX_EXACT,
             )
-            change[i] = (solved - self.parameters.double()).to(change.dtype)
+            change[i] = (solved - start).to(change.dtype)
             error[i] = 0 if fit.converged.all() else torch.inf
 
     def _problem_of(self, problem: "_Problem", i: int) -> HeadsProblem:
         """Return one of the problems, to be solved from any start."""
-        inputs, weights = self.inputs.matrix.double().clone(), self.weights.double()
-        if problem.removed is not None:
+        features, weights = self.inputs.double_features(), self.weights.double()
+        if problem.gap is not None:
             weights = weights.clone()
-            weights[problem.removed[i]] = 0
+            weights[problem.gap.rows[i]] = 0
         if problem.moved is not None:
             moves, columns = problem.moved
-            inputs[:, columns] += moves[:, i].T.double()
+            features = dense_rows(features).clone()
+            features[:, columns] += moves[:, i].T.double()
         return HeadsProblem(
             HeadStack([self.head]),
-            inputs[:, :-1],
+            features,
             self.codes[:, None],
             weights[:, None],
             self.penalty[:1].double(),
@@ -325,6 +371,10 @@ class _Inputs:
         """Return the inputs of some rows."""
         return self.matrix[positions]
 
+    def double_features(self) -> Features:
+        """Return the inputs in double precision, without the constant."""
+        return self.matrix[:, :-1].double()
+
 
 @dataclass(frozen=True)
 class _SparseInputs(_Inputs):
@@ -356,6 +406,10 @@ class _SparseInputs(_Inputs):
         dense[:, -1] *= self.matrix
         return dense.reshape(*positions.shape, -1)
 
+    def double_features(self) -> Features:
+        """Return the inputs in double precision, without the constant."""
+        return self.features
+
 
 def _inputs(features: Features, intercept: bool, dtype: torch.dtype) -> _Inputs:
     """Return the inputs of a head that has an intercept, or has not."""
@@ -369,38 +423,86 @@ def _inputs(features: Features, intercept: bool, dtype: torch.dtype) -> _Inputs:
 Moves = tuple[Tensor, slice]
 
 
-class _Problem:
-    """Copies of a solved head, each without a row or with moved inputs."""
+class _RowGap:
+    """A row that each problem lacks.
 
-    def __init__(
-        self, solved: _SolvedHead, removed: Tensor | None, moved: Moves | None
-    ):
-        self.solved, self.removed, self.moved = solved, removed, moved
-        if removed is None:
-            return
+    Its curvature is taken out of the Hessian too (Woodbury).
+    """
+
+    def __init__(self, solved: _SolvedHead, rows: Tensor):
+        self.rows = rows
         inverse, n_scores = solved.inverse, solved.head.n_scores
-        self.own = solved.inputs.rows(removed)
-        residual = solved.residual[:, removed].movedim(0, 1)
-        self.own_gradient = residual @ self.own
+        self.own = solved.inputs.rows(rows)
+        residual = solved.residual[:, rows].movedim(0, 1)
+        self.gradient = residual @ self.own
         # H^-1 (e_a (x) x) for every row x and score a.
         blocks = inverse.reshape(len(inverse) * n_scores, -1)
-        columns = (self.own @ blocks.T).reshape(*removed.shape, -1, n_scores)
+        columns = (self.own @ blocks.T).reshape(*rows.shape, -1, n_scores)
         self.columns = columns.transpose(1, 2).flatten(2)
         hat = _own_scores(self.own, self.columns)
         # A little less than the whole curvature, so that the rest stays definite.
         little = torch.finfo(hat.dtype).eps ** 0.5
-        curvature = (1 - little) * block_diagonal(solved.curvature[removed])
+        curvature = (1 - little) * block_diagonal(solved.curvature[rows])
         identity = torch.eye(hat.shape[1], dtype=hat.dtype, device=hat.device)
         # If the rest is singular all the same, a removal has no first step.
         self.inner = torch.linalg.solve_ex(identity - curvature @ hat, curvature).result
+
+    def leave_out(self, columns: Tensor, at: Tensor) -> None:
+        """Put 0 in the columns of the rows of problems `at`, in place."""
+        problems = torch.arange(len(at), device=at.device)[:, None]
+        columns[:, problems, self.rows[at]] = 0
+
+    def correct(self, step: Tensor, at: Tensor) -> Tensor:
+        """Return steps (n_at, p, 1) with the inverse Hessian, without the curvature."""
+        own = self.inner[at] @ _own_scores(self.own[at], step)
+        corrected: Tensor = step + self.columns[at] @ own
+        return corrected
+
+
+class _SetGap:
+    """A set of rows that each problem lacks.
+
+    There is little to gain from taking the curvature of many rows out of the Hessian:
+    the secant pairs find it where steps go.
+    """
+
+    def __init__(self, solved: _SolvedHead, rows: Sequence[Tensor]):
+        self.rows = rows
+        here = torch.zeros_like(solved.residual)[:, None].repeat(1, len(rows), 1)
+        for i, members in enumerate(rows):
+            here[:, i, members] = solved.residual[:, members]
+        self.gradient = solved.pull_back(here)
+
+    def leave_out(self, columns: Tensor, at: Tensor) -> None:
+        """Put 0 in the columns of the rows of problems `at`, in place."""
+        for i, problem in enumerate(at.tolist()):
+            columns[:, i, self.rows[problem]] = 0
+
+    def correct(self, step: Tensor, at: Tensor) -> Tensor:
+        """Return the steps as they are."""
+        return step
+
+
+class _Problem:
+    """Copies of a solved head, each without some rows or with moved inputs."""
+
+    def __init__(
+        self, solved: _SolvedHead, removed: Removed | None, moved: Moves | None
+    ):
+        self.solved, self.moved = solved, moved
+        self.gap: _RowGap | _SetGap | None = None
+        if isinstance(removed, Tensor):
+            self.gap = _RowGap(solved, removed)
+        elif removed is not None:
+            self.gap = _SetGap(solved, removed)
 
     def first_gradient(self, start: Tensor) -> Tensor:
         """Return the gradients before any step; avoid a pass over rows if possible."""
         if self.moved is not None:
             return self.gradient(start, torch.arange(len(start), device=start.device))
-        if self.removed is None:
+        if self.gap is None:
             return torch.zeros_like(start)
-        return -self.own_gradient
+        return -self.gap.gradient
 
     def gradient(self, change: Tensor, at: Tensor) -> Tensor:
         """Return the gradients if the parameters of problems `at` change by `change`.
@@ -417,23 +519,22 @@ class _Problem:
             )
         pulls = solved.head.residual_change(solved.probabilities, solved.codes, shift)
         pulls *= solved.weights
-        if self.removed is not None:
-            _leave_out(pulls, self.removed[at])
-            gradient -= self.own_gradient[at]
+        if self.gap is not None:
+            self.gap.leave_out(pulls, at)
+            gradient -= self.gap.gradient[at]
         gradient += solved.pull_back(pulls)
         if self.moved is not None:
             pulls += solved.residual[:, None]
-            if self.removed is not None:
-                _leave_out(pulls, self.removed[at])
+            if self.gap is not None:
+                self.gap.leave_out(pulls, at)
             gradient[:, :, columns] += pulls.transpose(0, 1) @ moves.transpose(1, 2)
         return gradient
 
     def precondition(self, gradient: Tensor, at: Tensor) -> Tensor:
-        """Apply the inverse Hessian without the rows' curvature (Woodbury)."""
+        """Apply the inverse Hessian, without the curvature of a row that is missing."""
         step = (gradient.flatten(1) @ self.solved.inverse).unsqueeze(-1)
-        if self.removed is not None:
-            own = self.inner[at] @ _own_scores(self.own[at], step)
-            step = step + self.columns[at] @ own
+        if self.gap is not None:
+            step = self.gap.correct(step, at)
         return step.reshape(gradient.shape)
 
 
@@ -445,11 +546,6 @@ def _own_scores(own: Tensor, columns: Tensor) -> Tensor:
     matrices = columns.reshape(len(own), -1, own.shape[2], columns.shape[2])
     scores: Tensor = torch.einsum("bcq,bsqk->bcsk", own, matrices)
     return scores.flatten(1, 2)
-
-
-def _leave_out(columns: Tensor, rows: Tensor) -> None:
-    """Put 0 in the columns of each problem's rows, in place."""
-    columns[:, torch.arange(len(rows), device=rows.device)[:, None], rows] = 0
 
 
 def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:

@@ -212,6 +212,17 @@ def without_optimum(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
     return data.alone & bottleneck.label.needed(data.labels)
 
 
+def add_questions(questions: Sequence[Question], influence: Tensor) -> Tensor:
+    """Return influence on answers, of which each question has a part or its own.
+
+    The influence has shape (n_parts, n_rows, n_paths).
+    """
+    combine = questions[0].combine
+    if combine is None:
+        return influence
+    return influence.reshape(-1, len(combine), *influence.shape[1:]).sum(dim=0)
+
+
 def refuse_undefined(influence: Tensor, rows: Tensor) -> None:
     """Refuse rows whose removal leaves a head without curvature; name the first row.
 

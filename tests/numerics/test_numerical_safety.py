@@ -772,7 +772,7 @@ def test_blocks_of_rows_do_not_matter(prepared, method, block_rows):
     n_targets, _, n_paths = whole.shape
     codes = np.arange(N) % 3
     top = KeepTop(n_targets, whole.shape[1], 5, n_paths, paths=True)
-    groups = SumGroups(n_targets, 3, n_paths, codes, paths=True)
+    groups = SumGroups(n_targets, n_paths, codes, np.arange(3), paths=True)
     for block, part in parts:
         top.add(slice(None), block, part)
         groups.add(slice(None), block, part)
