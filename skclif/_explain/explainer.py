@@ -1164,6 +1164,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         -----
         ConvergenceWarning
             If a head does not reach its optimum, although `n_steps` is None.
+        ReweightingWarning
+            If too few rows are left for `rebalance` to reach what it is for.
 
         Examples
         --------

@@ -22,11 +22,19 @@ from ..._inputs.checks import error_context, refuse_masked
 from ..._inputs.soft import distributions
 from ..._inputs.training_rows import TrainingRows, as_features
 from ..._models.fitted import FittedHeads
-from ...numerics.balance import balancing_weights, dependence, effective_sample_size
+from ...exceptions import ReweightingWarning, warn_user
+from ...numerics.balance import (
+    MOST,
+    balancing_weights,
+    dependence,
+    effective_sample_size,
+)
 from ...numerics.bottleneck import concept_effects
 from ...numerics.sparse import Matrix
 from ...numerics.targets import LabelTarget, evaluate
 
+# Nats of a concept's information on the label that are too few to speak of.
+_LITTLE = 0.01
 # Parts into which a continuous concept is cut where it is balanced.
 _N_PARTS = 5
 
@@ -155,7 +163,22 @@ def balance(
             "after": [dependence(each, rows.labels, after) for each in values],
         }
     )
+    _warn_of_dependence(frame)
     return frame, (effective_sample_size(given), effective_sample_size(after))
+
+
+def _warn_of_dependence(frame: pd.DataFrame) -> None:
+    """Warn of concepts that no weights of these rows make independent of the label."""
+    for name, before, after in frame.itertuples(index=False):
+        if after > _LITTLE:
+            warn_user(
+                f"rebalance leaves concept {name!r} {after:.2g} nats of information on "
+                f"the label, of {before:.2g} before: too few rows have a label with "
+                f"another value of it, and none may get more than {MOST:g} times its "
+                "weight. Add such rows, or hold its weights by "
+                f"concept_weights={{{name!r}: 0}}.",
+                ReweightingWarning,
+            )
 
 
 def _given_weights(rows: TrainingRows) -> np.ndarray:
