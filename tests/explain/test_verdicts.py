@@ -162,6 +162,13 @@ def test_one_holds_them_as_they_are_and_none_lets_them_go(explainer):
     assert_same_model(free.estimator, explainer.estimator_)
 
 
+def test_they_are_let_go_after_influence_too(explainer, halved, targets):
+    halved.explainer.influence(*targets, reduce="mean")  # knows no other directions
+    free = halved.explainer.edit(concept_weights={"food": None})
+    assert free.record.converged
+    assert_same_model(free.estimator, explainer.estimator_)
+
+
 @pytest.mark.parametrize("params", HEADS.values(), ids=HEADS)
 def test_influence_on_an_edited_model_is_that_of_retraining_it(params, given, targets):
     heads = explain(given, C=2.0, **params).edit(concept_weights={"food": 0.5})

@@ -71,8 +71,8 @@ def check_concept_weights(
 def _factor(name: Any, factor: Any) -> float:
     said = f"concept_weights gives concept {name!r} the factor {factor!r}; "
     accepted = (
-        "a factor is a number from 0 (the concept must not matter) over 1 (as much as "
-        "now) upwards, or None to let its weights go."
+        "a factor is a number from 0 (must not matter; 1 is as much as now), or "
+        "None to let its weights go."
     )
     if not isinstance(factor, Real) or isinstance(factor, bool):
         raise TypeError(said + accepted)
