@@ -88,7 +88,7 @@ class RepeatedTextWarning(UserWarning):
 
 
 class ReweightingWarning(UserWarning):
-    """Weights are as given, because there are too few rows to learn others from."""
+    """Weights are not what was asked for, because there are too few rows."""
 
 
 class SuggestionWarning(UserWarning):

@@ -102,6 +102,18 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "_explain",
+        "edit.grown.values or edit.releases:",
+        "edit.grown.values:",
+        "weights that are let go can move, whatever was factorised before",
+    ),
+    Mutant(
+        "numerics",
+        "factors = np.minimum(factors, MOST)",
+        "factors = factors + 0",
+        "no row alone stands against a shortcut",
+    ),
+    Mutant(
         "_annotate",
         "beyond = self._beyond[:, j]",
         "beyond = self._beyond[:, 0]",

@@ -416,7 +416,7 @@ def test_cells_that_are_not_there(extension, where, message):
 
 
 WITH_FIGURES = ["results.rst", "medical_drift.rst", "annotator.rst"]
-WITH_FIGURES += ["annotate_next.rst"]
+WITH_FIGURES += ["annotate_next.rst", "verdicts.rst"]
 
 
 def test_the_figures_of_the_results_are_drawn(extension, tmp_path):
@@ -429,7 +429,7 @@ def test_the_figures_of_the_results_are_drawn(extension, tmp_path):
     )
     assert shown == list(figures.FIGURES)
     first = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
-    assert len(first) == len(shown) == 9
+    assert len(first) == len(shown) == 10
     figures.draw_all(DOCS / "results", tmp_path)
     assert first == {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
 

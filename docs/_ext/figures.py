@@ -275,12 +275,43 @@ def annotate_next(results):
     return figure
 
 
+def verdicts(results):
+    """Draw what verdicts on a planted shortcut recover, with intervals over draws."""
+    table = lines(results, "verdicts")
+    tasks = list(dict.fromkeys(line["task"] for line in table))
+    measures = {"recovered of log-loss": (OURS, "o", 0.12)}
+    measures["recovered of worst group"] = (PEER, "s", -0.12)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    for ax, task in zip(axes, tasks, strict=True):
+        own = [
+            line
+            for line in table
+            if line["task"] == task and line[next(iter(measures))]
+        ]
+        for measure, (color, marker, shift) in measures.items():
+            cells = [line[measure].split(" ± ") for line in own]
+            middle, half = np.array(cells, dtype=float).T
+            y = np.arange(len(own))[::-1] + shift
+            style = {"color": color, "fmt": marker, "capsize": 3, "label": measure}
+            ax.errorbar(middle, y, xerr=half, **style)
+        ax.set_yticks(range(len(own)), [line["model"] for line in own][::-1])
+        ax.axvline(0, color="0.5", linewidth=0.8)
+        ax.axvline(1, color="0.5", linewidth=0.8, linestyle="--")
+        ax.set_xlabel("share of what the shortcut costs")
+        ax.set_title(task, fontsize="medium")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
 FIGURES = {
     draw.__name__: draw
     for draw in (
         *(baselines, fidelity, detection, repair, speed, drift_themes, drift),
         annotation,
         annotate_next,
+        verdicts,
     )
 }
 

@@ -63,7 +63,15 @@ from .compare import check_methods, compare_with_retraining
 from .edits.arguments import check_edit, check_steps, check_validation
 from .edits.compare import annotation_codes, compare_heads, joint_schema
 from .edits.grown import values_set_aside
-from .edits.solve import Edited, edit_model, effects, heads_of_edit, write_record
+from .edits.solve import (
+    Edited,
+    edit_model,
+    effects,
+    heads_of_edit,
+    verdict_of,
+    write_record,
+)
+from .edits.verdicts import check_groups_val
 from .engine import (
     METHODS,
     Solved,
@@ -1161,10 +1169,13 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         drop: Sequence[int] | None = None,
         add: dict[str, Any] | None = None,
         drop_concepts: Sequence[str] | None = None,
+        concept_weights: dict[str, float | None] | None = None,
+        rebalance: Sequence[str] | None = None,
         empty_values: str = "raise",
         n_steps: int | None = None,
         X_val: Any = None,
         y_val: ArrayLike | None = None,
+        groups_val: ArrayLike | None = None,
     ) -> EditResult:
         """Change training rows, and get the model that retraining would give.
 
@@ -1190,6 +1201,15 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
             concept_sample_weight, each as in `fit`. They come after the other rows.
         drop_concepts : list of str, default=None
             Concepts to remove from the model.
+        concept_weights : dict of str to (float or None), default=None
+            How much concepts matter to the label, against now: 0 for a concept that
+            must not, 0.5 for half as much. The label head's weights of the concept are
+            held at that factor, in later edits too, and its others are solved again.
+            None holds them no longer. See :doc:`/verdicts`.
+        rebalance : list of str, default=None
+            Concepts that are to say nothing of the label in training: label terms get
+            weights in which they are independent of it, in place of those of an earlier
+            edit; [] takes these away. Annotations keep their weights.
         empty_values : {"raise", "drop"}, default="raise"
             What happens if a class, or a value of a concept, is left without any row of
             positive weight, such as a typing error that is corrected. "raise" refuses
@@ -1205,6 +1225,9 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
             Rows on whose mean log-loss the effect is recorded.
         y_val : array-like of shape (n_val,), default=None
             Labels of these rows.
+        groups_val : array-like of shape (n_val,), default=None
+            Groups of these rows, whose losses are recorded. None, if the edit says how
+            much concepts matter, is the label with the predicted values of these.
 
         Returns
         -------
@@ -1226,6 +1249,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         -----
         ConvergenceWarning
             If a head does not reach its optimum, although `n_steps` is None.
+        ReweightingWarning
+            If too few rows are left for `rebalance` to reach what it is for.
 
         Examples
         --------
@@ -1269,9 +1294,13 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
             drop=drop,
             add=add,
             drop_concepts=drop_concepts,
+            concept_weights=concept_weights,
+            rebalance=rebalance,
             empty_values=empty_values,
         )
         validation = check_validation(heads, self._features, X_val, y_val)
+        n_val = None if validation is None else len(validation[1])
+        groups_val = check_groups_val(groups_val, n_val)
         _, empty = edit.apply(*edit.grow(heads, rows))
         if validation is not None:
             empty.check_validation(heads, validation[1])
@@ -1293,7 +1322,18 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         effect: tuple[float | None, float | None] = None, None
         if validation is not None:
             effect = effects(self._solved_model(), heads, edit, edited, *validation)
-        record = write_record(self.estimator_, rows, edit, edited, n_steps, effect)
+        verdict = verdict_of(
+            (heads, explainer._heads()),
+            (self.mean_activations_, explainer.mean_activations_),
+            rows,
+            edit,
+            edited,
+            validation,
+            groups_val,
+        )
+        record = write_record(
+            self.estimator_, rows, edit, edited, n_steps, effect, verdict
+        )
         return EditResult(edited.estimator, explainer, record, self.estimator_)
 
     def report(

@@ -35,6 +35,8 @@ class TrainingRows:
         As computed at fit.
     shares : Shares
         What codes of soft annotations stand for.
+    label_weights : ndarray of shape (n_samples,), or None
+        Of the labels, by themselves; None for 1.
     """
 
     features: Matrix
@@ -44,6 +46,14 @@ class TrainingRows:
     concept_weights: np.ndarray
     class_weight: np.ndarray
     shares: Shares = field(default_factory=dict)
+    label_weights: np.ndarray | None = None
+
+    @property
+    def weights_of_labels(self) -> np.ndarray:
+        """Weights of the label terms, without those of classes, (n_samples,)."""
+        if self.label_weights is None:
+            return self.weights
+        return self.weights * self.label_weights
 
     def data(self) -> TrainingData:
         """Return the rows with effective weights, as the numerics take them."""
@@ -52,7 +62,7 @@ class TrainingRows:
         labels = np.maximum(self.labels, 0)
         arrays = (
             labels,
-            self.weights * self.class_weight[labels],
+            self.weights_of_labels * self.class_weight[labels],
             np.where(annotated, self.codes, 0.0),
             annotated,
             np.where(annotated, weights, 0.0),
@@ -60,10 +70,12 @@ class TrainingRows:
         return TrainingData(as_features(self.features), *map(as_tensor, arrays))
 
     def arrays(self) -> dict[str, Any]:
-        """Return the attributes by name; without shares if there are none."""
+        """Return the attributes by name, without those that say nothing."""
         found = {part.name: getattr(self, part.name) for part in fields(self)}
         if not self.shares:
             del found["shares"]
+        if self.label_weights is None:
+            del found["label_weights"]
         return found
 
     def without_concepts(self, dropped: list[int]) -> TrainingRows:
@@ -77,6 +89,8 @@ class TrainingRows:
     def below(self, rows: TrainingRows) -> TrainingRows:
         """Return `rows` with these below, whose shares begin with those of `rows`."""
         first, second = rows.arrays(), self.arrays()
+        if rows.label_weights is not None:
+            second["label_weights"] = np.ones(len(self.labels))
         same = {"class_weight": first.pop("class_weight"), "shares": self.shares}
         first.pop("shares", None)
         both = {name: _stacked(part, second[name]) for name, part in first.items()}

@@ -193,6 +193,10 @@ class ConceptBottleneckClassifier(
         Inverse strength of the L2 penalty on each concept head.
     residual_C_ : float or None
         That of the weights past the concepts; None without.
+    held_concepts_ : dict of str to float
+        Concepts whose weights in the label head are held by an edit, with the factor
+        between these weights and those of the fit; empty after `fit`. See
+        :doc:`/verdicts`.
     intervention_prob_ : float
         Share of every row's weight with which the label head was trained on true
         annotations: 0 if `training` is "sequential", 1 if it is "independent".
@@ -949,6 +953,7 @@ def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
         state["_correction"] = None
     if "coef_" in state:
         state = {"residual_coef_": None, "residual_C_": None, **state}
+        state = {"held_concepts_": {}, **state}
     return state
 
 

@@ -321,6 +321,8 @@ def model_bytes(
     if classifier.label_order_ is not None:
         about["label_order"] = _values(classifier.label_order_)["values"]
         about["monotonic_cst"] = _plain_constraints(classifier.monotonic_cst_)
+    if classifier.held_concepts_:
+        about["held_concepts"] = dict(classifier.held_concepts_)
     if encoder is None:
         return pack("model", FORMAT_VERSION, arrays, about)
     learned, about["encoder"] = take_apart(encoder)
@@ -439,7 +441,16 @@ def _classifier(
             named = len(clf.feature_names_in_)
             raise ValueError(f"{named} names of {n_features} features")
     clf._concepts_as_frame = bool(about["concepts_as_frame"])
+    clf.held_concepts_ = _held(about.get("held_concepts", {}), names)
     return clf
+
+
+def _held(factors: dict[str, Any], names: list[str]) -> dict[str, float]:
+    """Return the factors of concepts whose weights are held."""
+    for name, factor in factors.items():
+        if name not in names or not 0 <= float(factor) < np.inf:
+            raise ValueError(f"a factor {factor!r} of concept {name!r}")
+    return {name: float(factor) for name, factor in factors.items()}
 
 
 def _rules(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -66,6 +66,9 @@ class FittedHeads:
     max_iter : int
     rules : LabelRules
         Which label head it is.
+    held : mapping of str to float
+        Concepts whose weights in the label head stay as they are, each with the factor
+        between these weights and those of the fit.
     """
 
     schema: ConceptSchema
@@ -86,6 +89,7 @@ class FittedHeads:
     tol: float = _TOL
     max_iter: int = _MAX_ITER
     rules: LabelRules = LabelRules()
+    held: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Any) -> FittedHeads:
@@ -127,6 +131,7 @@ class FittedHeads:
             residual_coef=model.residual_coef_,
             residual_C=model.residual_C_,
             rules=LabelRules.of(model),
+            held=model.held_concepts_,
             **_settings(model),
         )
 
@@ -201,6 +206,7 @@ class FittedHeads:
         label = self.rules.head(
             self.classes, self.schema, intercept=self.label_intercept
         )
+        label = label.holding(self._held_columns(stack))
         concepts = [
             head.from_logit_weights(_join_bias(coef, intercept))
             for head, coef, intercept in zip(
@@ -293,6 +299,9 @@ class FittedHeads:
             if bottleneck.residual_scale is not None:
                 residual = bottleneck.residual_scale * coef[:, stack.n_activations :]
                 coef = coef[:, : stack.n_activations].copy()
+            for i, j in enumerate(left):  # to the last digit
+                if self.names[j] in self.held:
+                    coef[:, stack.activations[i]] = self._own_weights(j)
         schema = replace(
             self.schema,
             names=tuple(self.schema.names[j] for j in left),
@@ -302,12 +311,45 @@ class FittedHeads:
             self,
             schema=schema,
             rules=self.rules.without_gone(self.classes, schema),
+            held={n: f for n, f in self.held.items() if n in schema.names},
             coef=coef,
             intercept=intercept,
             residual_coef=residual,
             concept_coef=tuple(coef for coef, _ in pairs),
             concept_intercept=tuple(intercept for _, intercept in pairs),
             concept_C=self.concept_C[left],
+        )
+
+    def hold(self, weights: Mapping[int, float | None]) -> FittedHeads:
+        """Return heads whose label head has other weights of concepts, and holds them.
+
+        Parameters
+        ----------
+        weights : mapping of int to (float or None)
+            Factors by the position of the concept. None holds its weights no longer.
+        """
+        coef, held = self.coef.copy(), dict(self.held)
+        activations = HeadStack(concept_heads(self.schema, self.activation)).activations
+        for j, factor in weights.items():
+            before = held.pop(self.names[j], 1.0)
+            if factor is not None:
+                coef[:, activations[j]] *= factor
+                held[self.names[j]] = factor * before
+        in_order = {name: held[name] for name in self.names if name in held}
+        return replace(self, coef=coef, held=in_order)
+
+    def _own_weights(self, j: int) -> np.ndarray:
+        """Return the label head's weights of one concept."""
+        stack = HeadStack(concept_heads(self.schema, self.activation))
+        return self.coef[:, stack.activations[j]]
+
+    def _held_columns(self, stack: HeadStack) -> tuple[int, ...]:
+        """Return the activations of the concepts whose weights are held."""
+        return tuple(
+            column
+            for name, columns in zip(self.names, stack.activations, strict=True)
+            if name in self.held
+            for column in range(columns.start, columns.stop)
         )
 
     def store(self, model: Any, n_iter: int) -> None:
@@ -327,6 +369,7 @@ class FittedHeads:
             ranked = [self.classes.tolist().index(label) for label in order]
             model.label_order_ = self.classes[ranked]
         model.monotonic_cst_ = dict(self.rules.monotone)
+        model.held_concepts_ = dict(self.held)
         model.concept_names_in_ = np.asarray(self.schema.names, dtype=object)
         model.concept_classes_ = list(self.schema.classes)
         model.n_concepts_ = self.n_concepts

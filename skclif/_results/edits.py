@@ -10,6 +10,9 @@ import pandas as pd
 from .comparison import EditComparison
 from .shown import Shown
 
+# What the record says if an edit is about how much concepts matter.
+_OF_CONCEPTS = ("reliance", "group_losses", "balance", "effective_sample_size")
+
 
 @dataclass(frozen=True)
 class HeadRecord:
@@ -53,10 +56,10 @@ class EditRecord:
     ----------
     changes : DataFrame
         A line for every change: kind ("relabel", "annotate", "reweight", "drop",
-        "add", "drop_concept" or "drop_value"), row (position; -1 for a concept or a
-        value that went from the model), concept, old, new. None is a missing
-        annotation, and the concept of a label. A new value that equals the old one is
-        left out.
+        "add", "drop_concept", "drop_value", "weigh_concept" or "reweight_label"), row
+        (position; -1 for a concept or a value), concept, old, new. None is a missing
+        annotation, the concept of a label, and the factor of a concept whose weights
+        are not held. A new value that equals the old one is left out.
     n_steps : int or None
         The maximum number of Newton steps that was asked for; None for no maximum.
     heads : tuple of HeadRecord
@@ -73,6 +76,20 @@ class EditRecord:
         SHA-256 of the model's parameters.
     version : str
         The version of skclif.
+    reliance : DataFrame or None
+        If the edit says how much concepts matter: concept, before, after. The mean size
+        of the concept's effect on the log-probability of the predicted class (nats; 0 =
+        predictions do not rest on it), on the validation rows, or else on those of
+        training.
+    group_losses : DataFrame or None
+        If there are validation rows, and groups of them or such concepts: group,
+        n_rows, and mean log-loss (nats) before and after.
+    balance : DataFrame or None
+        If concepts were balanced: concept, and its mutual information with the label in
+        training (nats; 0 = independent) before and after.
+    effective_sample_size : tuple of float or None
+        If concepts were balanced: how many label terms of equal weight say as much,
+        before and after.
     """
 
     __module__ = "skclif"
@@ -88,6 +105,18 @@ class EditRecord:
     model_before: str
     model_after: str
     version: str
+    reliance: pd.DataFrame | None = None
+    group_losses: pd.DataFrame | None = None
+    balance: pd.DataFrame | None = None
+    effective_sample_size: tuple[float, float] | None = None
+
+    @property
+    def worst_group_loss(self) -> tuple[float, float] | None:
+        """The largest mean log-loss of a group (nats), before and after the edit."""
+        if self.group_losses is None:
+            return None
+        losses = self.group_losses
+        return float(losses["before"].max()), float(losses["after"].max())
 
     @property
     def converged(self) -> bool:
@@ -106,6 +135,12 @@ class EditRecord:
         changes = self.changes.astype(object)
         plain["changes"] = changes.to_dict("records")
         plain["heads"] = [asdict(head) for head in self.heads]
+        for name in _OF_CONCEPTS:
+            value = plain.pop(name)
+            if isinstance(value, pd.DataFrame):
+                value = value.astype(object).to_dict("records")
+            if value is not None:  # records of other edits do not speak of it
+                plain[name] = value
         return plain
 
     def __repr__(self) -> str:

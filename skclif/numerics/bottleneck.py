@@ -510,7 +510,7 @@ def solve_heads(
             )
             fits.append(fit)
         return solved, joined(fits)
-    span = None if problem.cones else row_space(features)  # bounds are on features
+    span = None if problem.is_about_inputs else row_space(features)
     if span is None:
         return minimise(problem, start, tol=tol, max_iter=max_iter, advance=advance)
     problem = replace(problem, features=span.coordinates(features))

@@ -144,7 +144,7 @@ def undecided(
     by_row = (weighted[:, :, None] * inputs[:, None]).flatten(1) @ cone.basis
     by_row = by_row.reshape(-1, n_rows, by_row.shape[1]).sum(dim=0)
     hessian = cone.basis.T @ _hessian(problem, probabilities, inputs) @ cone.basis
-    free = ~held
+    free = ~(held | cone.stays)
     steps = torch.linalg.solve(hessian[free][:, free], by_row[:, free].T).T
     pulls = by_row[:, held] - steps @ hessian[free][:, held]
     crossed = torch.zeros_like(by_row, dtype=torch.bool)
@@ -181,7 +181,7 @@ def _projected_newton(
                 n_iter, norm, tolerance, torch.zeros_like(norm), first_norm, length
             )
         near = min(_NEAR, float(norm))
-        held = cone.bounded & (coordinates <= near) & (gradient > 0)
+        held = cone.bounded & (coordinates <= near) & (gradient > 0) | cone.stays
         hessian = cone.basis.T @ _hessian(problem, probabilities, inputs) @ cone.basis
         step = -gradient / hessian.diagonal()
         free = ~held

@@ -117,6 +117,7 @@ def solve_edit(
     dropped: Sequence[int] = (),
     reshaped: Sequence[int] = (),
     label_reshaped: bool = False,
+    label_moved: bool = False,
     settled: bool = True,
     advance: Advance = unseen,
 ) -> Edited:
@@ -143,6 +144,8 @@ def solve_edit(
         `bottleneck` is already without these values, and is far from the optimum.
     label_reshaped : bool
         Whether the label has lost classes.
+    label_moved : bool
+        Whether weights of the label head were held, or are held no more.
     settled : bool
         Whether `bottleneck` is at the optimum, so that unchanged heads are too.
     advance : callable
@@ -180,6 +183,7 @@ def solve_edit(
     )
     # What the label head sees moves with the concepts.
     moved = bool(dropped) or not settled or changed.any() or label_reshaped
+    moved = moved or label_moved
     if (
         label_reshaped or ZERO in way.start
     ):  # the inputs moved so far that this is a new problem
@@ -275,7 +279,11 @@ def _solve_again(
         part, columns = problem.of_heads(heads), stack.columns(heads)
         if begin == ZERO:
             found, fit = solve_heads(
-                part, tol=limits.tol, max_iter=most, advance=advance
+                part,
+                part.only_held(parameters[columns]),
+                tol=limits.tol,
+                max_iter=most,
+                advance=advance,
             )
         else:
             nearby = None

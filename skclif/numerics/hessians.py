@@ -493,17 +493,29 @@ def _inverse(
     sums : Tensor of shape (n_edges, n_inputs, n_inputs)
     penalty : float
     parameters : Tensor of shape (n_scores, n_inputs) or None
-        None is for a head that has no bounds.
+        None is for a head whose parameters can all move.
     """
     hessian = _hessian(head, sums, penalty)
-    cone = None if parameters is None else head.cone(sums.shape[1], sums)
-    if cone is None or parameters is None:
+    free = None if parameters is None else _free(head, parameters, hessian)
+    if free is None:
         factor, left = _cholesky(hessian)
         return Cholesky(factor, head.n_scores), left
-    free = cone.free(parameters)
     whole = hessian.tril() + hessian.tril(-1).T
     factor, left = _cholesky(free.T @ whole @ free)
     return Restricted(free, factor, head.n_scores), left
+
+
+def _free(head: Head, parameters: Tensor, hessian: Tensor) -> Tensor | None:
+    """Return the directions in which parameters can move; None if all of them."""
+    cone = head.cone(parameters.shape[1], hessian)
+    if cone is not None:
+        return cone.free(parameters)
+    if not head.held:
+        return None
+    moves = torch.ones_like(parameters, dtype=torch.bool)
+    moves[:, list(head.held)] = False
+    identity = torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
+    return identity[:, moves.flatten()]
 
 
 def _cross_term(bottleneck: Bottleneck, sums: Tensor, dtype: torch.dtype) -> Tensor:

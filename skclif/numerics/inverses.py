@@ -244,7 +244,7 @@ def is_by_value(head: Head, n_rows: int, n_inputs: int) -> bool:
     """
     if head.n_scores < _MANY or not head.intercept or not n_rows:
         return False
-    if head.is_bounded or head.value_contrasts(torch.empty(0)) is None:
+    if head.is_bounded or head.held or head.value_contrasts(torch.empty(0)) is None:
         return False
     n_values = head.n_scores + 1
     size = head.n_scores * n_inputs

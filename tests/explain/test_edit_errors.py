@@ -371,6 +371,87 @@ CASES = {
         "add must be .* X must be an array, a DataFrame or a list",
     ),
     # --- validation rows
+    # --- how much concepts matter
+    "factors in a list": (
+        {"concept_weights": ["food"]},
+        TypeError,
+        r"concept_weights must be a dict.*\{'noise': 0\}, got list",
+    ),
+    "factor of an unknown concept": (
+        {"concept_weights": {"noise": 0}},
+        ValueError,
+        "concept_weights names the concept 'noise', but the model has 'food'",
+    ),
+    "text factor": (
+        {"concept_weights": {"food": "half"}},
+        TypeError,
+        "gives concept 'food' the factor 'half'; a factor is a number from 0",
+    ),
+    "True factor": (
+        {"concept_weights": {"food": True}},
+        TypeError,
+        "the factor True; a factor is a number from 0",
+    ),
+    "negative factor": (
+        {"concept_weights": {"food": -0.5}},
+        ValueError,
+        "the factor -0.5; a factor is a number from 0",
+    ),
+    "NaN factor": (
+        {"concept_weights": {"food": np.nan}},
+        ValueError,
+        "the factor nan; a factor is a number from 0",
+    ),
+    "inf factor": (
+        {"concept_weights": {"food": np.inf}},
+        ValueError,
+        "the factor inf; a factor is a number from 0",
+    ),
+    "nothing to let go": (
+        {"concept_weights": {"food": None}},
+        ValueError,
+        "'food' the factor None, which lets its weights go, but no edit holds them",
+    ),
+    "drop_concepts and concept_weights": (
+        {"drop_concepts": ["food"], "concept_weights": {"food": 0}},
+        ValueError,
+        "Concept 'food' is in drop_concepts and in concept_weights",
+    ),
+    "one name to balance": (
+        {"rebalance": "food"},
+        TypeError,
+        "rebalance must be a list of names.*got 'food'",
+    ),
+    "unknown name to balance": (
+        {"rebalance": ["noise"]},
+        ValueError,
+        "rebalance names the concept 'noise', but the model has 'food'",
+    ),
+    "name to balance twice": (
+        {"rebalance": ["food", "food"]},
+        ValueError,
+        "rebalance names concept 'food' twice",
+    ),
+    "groups of no rows": (
+        {"drop": [1], "groups_val": ["a"]},
+        ValueError,
+        "groups_val was given without X_val and y_val",
+    ),
+    "too few groups": (
+        {"drop": [1], "X_val": X[:2], "y_val": Y[:2], "groups_val": ["a"]},
+        ValueError,
+        "groups_val has 1 entries, but X_val has 2 rows",
+    ),
+    "a group that is missing": (
+        {"drop": [1], "X_val": X[:2], "y_val": Y[:2], "groups_val": ["a", None]},
+        ValueError,
+        "groups_val has no value for row 1 of X_val",
+    ),
+    "table of groups": (
+        {"drop": [1], "X_val": X[:2], "y_val": Y[:2], "groups_val": np.ones((2, 2))},
+        ValueError,
+        "groups_val must be one group for each validation row",
+    ),
     "no y_val": (
         {"drop": [1], "X_val": X},
         ValueError,

@@ -574,6 +574,10 @@ for _ in range(700):
         (_classes("object", ["a", 1, 2]), "TypeError"),
         (_classes("code", ["a", "b", "c"]), "KeyError: 'code'"),
         (_classes([], ["a", "b", "c"]), "TypeError"),
+        (_set("held_concepts", to={"food": -1.0}), "factor -1.0 of concept 'food'"),
+        (_set("held_concepts", to={"zebra": 0.5}), "factor 0.5 of concept 'zebra'"),
+        (_set("held_concepts", to={"food": None}), "TypeError"),
+        (_set("held_concepts", to=["food"]), "AttributeError"),
         (_set("embedder", to={}), "KeyError: 'model'"),
         (_set("embedder", to="model"), "TypeError"),
         (

@@ -41,6 +41,7 @@ from ..requests import class_codes
 from .edit import Edit
 from .empty import check_empty_values
 from .grown import Grown
+from .verdicts import check_concept_weights, check_rebalance, concept_position
 
 _ADDED = ("X", "y", "concepts", "sample_weight", "concept_sample_weight")
 _AS_FIT = "a dict of X, y, concepts … as fit takes them"
@@ -60,6 +61,8 @@ def check_edit(
     drop: Any,
     add: Any,
     drop_concepts: Any,
+    concept_weights: Any,
+    rebalance: Any,
     empty_values: Any,
 ) -> Edit:
     """Return an edit whose arguments fit the model, its rows, and each other.
@@ -77,7 +80,8 @@ def check_edit(
     aside : mapping of str to mapping of int to object
         Annotations, by concept and row, that the model does not know because the rows
         had no weight. They come with the weight.
-    y, concepts, sample_weight, drop, add, drop_concepts, empty_values
+    y, concepts, sample_weight, drop, add, drop_concepts, concept_weights, rebalance, \
+            empty_values
         As in :meth:`ConceptInfluenceExplainer.edit`.
 
     Raises
@@ -86,10 +90,10 @@ def check_edit(
         If an argument has another form or value than is accepted.
     """
     given = (y, concepts, sample_weight, drop, add, drop_concepts)
-    if all(argument is None for argument in given):
+    if all(argument is None for argument in (*given, concept_weights, rebalance)):
         raise ValueError(
             "edit was given nothing to change: pass y, concepts, sample_weight, drop, "
-            "add or drop_concepts."
+            "add, drop_concepts, concept_weights or rebalance."
         )
     weights = _weights(rows, sample_weight)
     concepts, aside = _with_soft(concepts), _with_soft(aside)
@@ -100,16 +104,19 @@ def check_edit(
     heads = grown.add_to(heads)
     codes, shares = _annotations(heads, rows, concepts, shares)
     added = _added(heads, rows, read_features, add, shares)
+    dropped_concepts = _dropped_concepts(heads, drop_concepts)
     edit = Edit(
         _labels(heads, rows, y),
         codes,
         weights,
         _dropped(rows, drop),
         added,
-        _dropped_concepts(heads, drop_concepts),
+        dropped_concepts,
         check_empty_values(empty_values),
         grown,
         shares if added is None else added.shares,
+        check_concept_weights(heads, concept_weights, dropped_concepts),
+        check_rebalance(heads, rebalance),
     )
     dropped = set(edit.dropped)
     others: dict[str, Iterable[int]] = {
@@ -177,7 +184,7 @@ def _annotations(
     _check_dict("concepts", concepts, form)
     found: dict[int, dict[int, float]] = {}
     for name, values in concepts.items():
-        j = _concept("concepts", name, heads)
+        j = concept_position("concepts", name, heads)
         _check_dict(f"concepts[{name!r}]", values, "a dict of row to value")
         found[j] = {}
         seen: dict[str, float] = {}
@@ -348,7 +355,7 @@ def _dropped_concepts(heads: FittedHeads, names: Any) -> list[int]:
         raise TypeError(
             f"drop_concepts must be a list of names, such as ['noise'], got {names!r}."
         )
-    found = [_concept("drop_concepts", name, heads) for name in names]
+    found = [concept_position("drop_concepts", name, heads) for name in names]
     _check_unique("drop_concepts", "concept", [str(name) for name in names])
     if found and len(found) == len(heads.names):
         raise ValueError(
@@ -417,16 +424,6 @@ def _row(argument: str, row: Any, rows: TrainingRows) -> int:
     if not 0 <= int(row) < n:
         raise ValueError(f"{argument} names the row {row}; {where}")
     return int(row)
-
-
-def _concept(argument: str, name: Any, heads: FittedHeads) -> int:
-    names = list(heads.names)
-    if name not in names:
-        raise ValueError(
-            f"{argument} names the concept {name!r}, but the model has "
-            f"{', '.join(map(repr, names)) or 'no concepts'}."
-        )
-    return names.index(name)
 
 
 def _check_dict(argument: str, given: Any, form: str) -> None:

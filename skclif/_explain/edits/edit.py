@@ -15,6 +15,7 @@ from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
 from .empty import Empty
 from .grown import Grown
+from .verdicts import balanced_rows
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class Edit:
         Values that come to the model. Codes are those of the model with them.
     shares : Shares
         What codes of soft annotations stand for, before the edit and after.
+    concept_weights : dict of int to (float or None)
+        Factors of the label head's weights of concepts, which are held; None to hold
+        them no longer.
+    rebalanced : tuple of int or None
+        Concepts that the weights of labels make independent of the label; none of them
+        takes such weights away. None leaves the weights as they are.
     """
 
     labels: dict[int, int] = field(default_factory=dict)
@@ -50,6 +57,19 @@ class Edit:
     drops_empty: bool = False
     grown: Grown = Grown()
     shares: Shares = field(default_factory=dict)
+    concept_weights: dict[int, float | None] = field(default_factory=dict)
+    rebalanced: tuple[int, ...] | None = None
+
+    @property
+    def releases(self) -> bool:
+        """Whether weights that were held can move again."""
+        return None in self.concept_weights.values()
+
+    @property
+    def judged(self) -> list[int]:
+        """The concepts of which the edit says how much they matter."""
+        balanced = self.rebalanced or ()
+        return sorted({*self.concept_weights, *balanced, *self.dropped_concepts})
 
     def grow(
         self, heads: FittedHeads, rows: TrainingRows
@@ -81,6 +101,9 @@ class Edit:
         edited = replace(rows, labels=labels, weights=weights, codes=codes)
         if self.added is not None:
             edited = self.added.below(edited)
+        if self.rebalanced is not None:
+            balanced = balanced_rows(heads, edited, self.rebalanced)
+            edited = replace(edited, label_weights=balanced)
         empty = Empty.of(heads, rows, edited, self.dropped_concepts)
         empty.check_enough(heads)  # first, because these cannot be dropped
         if not self.drops_empty:
@@ -88,9 +111,16 @@ class Edit:
         return edited, empty
 
     def changes(
-        self, heads: FittedHeads, old: TrainingRows, empty: Empty
+        self,
+        heads: FittedHeads,
+        old: TrainingRows,
+        empty: Empty,
+        new_weights: np.ndarray | None,
     ) -> pd.DataFrame:
-        """Return a table with a line for each difference that the edit makes."""
+        """Return a table with a line for each difference that the edit makes.
+
+        The last argument is the edited weights of labels, by themselves.
+        """
         classes = heads.classes.tolist()
         columns: dict[str, list[Any]] = {
             name: [] for name in ("kind", "row", "concept", "old", "new")
@@ -137,6 +167,12 @@ class Edit:
         for j in self.dropped_concepts:
             name = str(heads.names[j])
             write("drop_concept", [-1], name, [None], [None])
+        for j, factor in self.concept_weights.items():
+            name = str(heads.names[j])
+            held = heads.held.get(name)
+            whole = None if factor is None else factor * (1 if held is None else held)
+            write("weigh_concept", [-1], name, [held], [whole])
+        write("reweight_label", *_label_weights(old, new_weights))
         for concept, value in empty.named(heads):
             write("drop_value", [-1], concept, [value], [None])
         return pd.DataFrame(
@@ -145,6 +181,18 @@ class Edit:
                 for name, part in columns.items()
             }
         )
+
+
+def _label_weights(
+    old: TrainingRows, new: np.ndarray | None
+) -> tuple[list[int], None, list[Any], list[Any]]:
+    """Return rows whose label has another weight by itself, before and after."""
+    n_old = len(old.labels)
+    before = np.ones(n_old) if old.label_weights is None else old.label_weights
+    after = np.ones(n_old) if new is None else new
+    rows = np.flatnonzero(np.append(before != after[:n_old], after[n_old:] != 1))
+    known = [before[row] if row < n_old else None for row in rows.tolist()]
+    return rows.tolist(), None, known, after[rows].tolist()
 
 
 def _values(classes: np.ndarray | None, codes: np.ndarray, shares: Shares) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from ..requests import numeric_targets, shares_of
 from .edit import Edit
 from .empty import Empty
 from .grown import values_gone
+from .verdicts import balance, group_losses, groups_by_label, reliance
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,13 @@ def edit_model(
     heads, old = edit.grow(FittedHeads.of(last), old)
     new, empty = edit.apply(heads, old)
     warn_of_constants(empty.constants(heads))
-    if edit.grown.values:
+    if edit.grown.values or edit.releases:  # another Hessian, of more parameters
         factors = None
     gone = values_gone(heads, new, empty)
     if empty:  # in the codes of the model without these values
         old, new = empty.recode(heads, old), empty.recode(heads, new)
         heads, factors = empty.remove_from(heads), None
+    heads = heads.hold(edit.concept_weights)
     grown = [j for j in edit.grown.values if j not in edit.dropped_concepts]
     if edit.dropped_concepts:
         new = new.without_concepts(edit.dropped_concepts)
@@ -146,6 +149,7 @@ def edit_model(
             dropped=edit.dropped_concepts,
             reshaped=[*empty.concepts, *grown],
             label_reshaped=bool(empty.labels),
+            label_moved=bool(edit.concept_weights),
             settled=settled,
             advance=advance,
         )
@@ -196,7 +200,8 @@ def effects(
     after = _mean_loss(after_heads, features, new_codes)
     # Features of added rows may leave the span that the factors belong to.
     outside = solved.span is not None and edit.added is not None
-    if edit.dropped_concepts or edited.empty or edit.grown.values or outside:
+    changed = edit.dropped_concepts or edit.concept_weights or edit.grown.values
+    if changed or edited.empty or outside:
         return None, after - before
     data = edited.rows.data().to(solved.device)
     if solved.span is not None:
@@ -217,8 +222,9 @@ def write_record(
     edited: Edited,
     n_steps: int | None,
     effect: tuple[float | None, float | None],
+    verdict: dict[str, Any],
 ) -> EditRecord:
-    """Return the record of an edit, with its predicted and its achieved effect."""
+    """Return the record of an edit, with its effects and what it says of concepts."""
     before = FittedHeads.of(final_step(estimator))
     after = FittedHeads.of(final_step(edited.estimator))
     models = fingerprints(_parameters(before), _parameters(after))
@@ -233,7 +239,9 @@ def write_record(
         )
     )
     return EditRecord(
-        changes=edit.changes(*edit.grow(before, old), edited.empty),
+        changes=edit.changes(
+            *edit.grow(before, old), edited.empty, edited.rows.label_weights
+        ),
         n_steps=n_steps,
         heads=edited.heads,
         predicted_effect=effect[0],
@@ -244,7 +252,53 @@ def write_record(
         model_before=models[0],
         model_after=models[1],
         version=__version__,
+        **verdict,
     )
+
+
+def verdict_of(
+    models: Sequence[FittedHeads],
+    means: Sequence[np.ndarray],
+    old: TrainingRows,
+    edit: Edit,
+    edited: Edited,
+    validation: tuple[Matrix, np.ndarray] | None,
+    groups: np.ndarray | None,
+) -> dict[str, Any]:
+    """Return what the record of an edit says of concepts and of groups of rows.
+
+    Parameters
+    ----------
+    models : sequence of two FittedHeads
+        Before the edit and after.
+    means : sequence of two ndarray of shape (n_activations,)
+        Their mean activations in training.
+    old : TrainingRows
+        Before the edit.
+    edit : Edit
+    edited : Edited
+    validation : tuple or None
+        Features and codes of labels, before the edit, of validation rows.
+    groups : ndarray of shape (n_rows,) or None
+        Groups of the validation rows.
+    """
+    found: dict[str, Any] = {}
+    if edit.judged:
+        rows = old.features if validation is None else validation[0]
+        found["reliance"] = reliance(models, means, rows)
+    if edit.rebalanced:
+        heads, grown = edit.grow(models[0], old)
+        rows_after, _ = edit.apply(heads, grown)
+        parts = balance(heads, rows_after, edit.rebalanced)
+        found["balance"], found["effective_sample_size"] = parts
+    if validation is None or (groups is None and not edit.judged):
+        return found
+    features, codes = validation
+    if groups is None:
+        groups = groups_by_label(models[0], features, codes, edit.judged)
+    both = codes, edited.empty.new_labels(models[0], codes)
+    found["group_losses"] = group_losses(models, features, both, groups)
+    return found
 
 
 def heads_of_edit(result: EditResult) -> tuple[FittedHeads, FittedHeads]:

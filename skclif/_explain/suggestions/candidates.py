@@ -65,7 +65,7 @@ class CandidateEdits:
     solved : Solved
     kinds : tuple of str
     row_weights : Tensor of shape (n_samples,)
-        Weights that were given to `fit`.
+        Weights of their labels, without those of classes.
     annotation_weights : Tensor of shape (n_samples, n_concepts)
         Weights of present annotations, and of missing annotations if they were added.
     class_weights : Tensor of shape (n_classes,)
@@ -315,7 +315,7 @@ def candidate_edits(
     return CandidateEdits(
         solved,
         kinds,
-        as_tensor(weights),
+        as_tensor(training.weights_of_labels),
         as_tensor(annotation_weights),
         as_tensor(training.class_weight),
         higher_is_better,

@@ -26,11 +26,14 @@ class Cone:
         Which coordinates must not be negative.
     inputs : Tensor of shape (q,), int64
         The column of the inputs that each coordinate is about; -1 for others.
+    held : tuple of int
+        Columns whose coordinates stay as they are. A chain is held as a whole.
     """
 
     basis: Tensor
     bounded: Tensor
     inputs: Tensor
+    held: tuple[int, ...] = ()
 
     def coordinates(self, parameters: Tensor) -> Tensor:
         """Return the coordinates of parameters (n_scores, n_inputs), feasible ones."""
@@ -52,12 +55,17 @@ class Cone:
         return torch.where(held, 0.0, gradient)
 
     def active(self, parameters: Tensor) -> Tensor:
-        """Return which coordinates of parameters are at their bound, (q,)."""
-        return self.bounded & (self.coordinates(parameters) <= 0)
+        """Return which coordinates are at their bound, and not held, (q,)."""
+        return self.bounded & ~self.stays & (self.coordinates(parameters) <= 0)
 
     def free(self, parameters: Tensor) -> Tensor:
         """Return the directions in which parameters can move, as columns."""
-        return self.basis[:, ~self.active(parameters)]
+        return self.basis[:, ~(self.active(parameters) | self.stays)]
+
+    @cached_property
+    def stays(self) -> Tensor:
+        """Which coordinates are those of held columns, (q,)."""
+        return torch.isin(self.inputs, self.inputs.new_tensor(self.held))
 
     @cached_property
     def _inverse(self) -> Tensor:
@@ -94,6 +102,11 @@ def steps_of(chain: Chain) -> list[int]:
     """Return the columns whose coordinates are the steps of a chain."""
     columns = [column for column in chain if column >= 0]
     return columns[1:] if len(columns) == len(chain) else columns
+
+
+def held_among(held: Sequence[int], columns: Sequence[int]) -> tuple[int, ...]:
+    """Return the held columns where only some columns are left, which count anew."""
+    return tuple(new for new, old in enumerate(columns) if old in held)
 
 
 def chains_among(chains: Sequence[Chain], columns: Sequence[int]) -> tuple[Chain, ...]:

@@ -23,6 +23,7 @@ class ConstantHead:
     is_quadratic: ClassVar[bool] = True
     is_curved_by_codes: ClassVar[bool] = False
     is_bounded: ClassVar[bool] = False
+    held: ClassVar[tuple[int, ...]] = ()
 
     n_values: int = 1
     n_scores: int = 1

@@ -47,13 +47,18 @@ class Head(Protocol):
     def is_bounded(self) -> bool:
         """Whether some parameters are bound to be on one side of others."""
 
+    @property
+    def held(self) -> tuple[int, ...]:
+        """Columns of the inputs whose weights stay as they are, whatever the rows."""
+
     def needed(self, codes: Tensor) -> Tensor:
         """Return which codes need rows with weight for an optimum to be, (n,), bool."""
 
     def missing(self, n_inputs: int) -> Tensor | None:
-        """Return which parameters are always 0, (n_scores, n_inputs); None if none.
+        """Return which parameters no fit moves, (n_scores, n_inputs); None if none.
 
-        `n_inputs` counts the constant, which is last.
+        They are 0, because the head does not have them, or held. `n_inputs` counts the
+        constant, which is last.
         """
 
     def cone(self, n_inputs: int, like: Tensor) -> Cone | None:
@@ -184,6 +189,9 @@ class CategoricalHead(Head, Protocol):
 
     def inputs(self, features: Features) -> Tensor:
         """Return the inputs of the scores: features and a constant, 1 or 0."""
+
+    def holding(self, columns: Sequence[int]) -> Self:
+        """Return the same head that holds the weights of these inputs."""
 
     def target(self, codes: Tensor, like: Tensor) -> Tensor:
         """Return the distributions that codes stand for, (..., n_values)."""

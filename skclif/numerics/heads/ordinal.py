@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..products import dense_rows
 from ..sparse import Features
-from .cone import Chain, Cone, chains_among, weights_along
+from .cone import Chain, Cone, chains_among, held_among, weights_along
 from .softmax import lead, one_hot
 
 # The loss where thresholds are not in order: no number, but 0 times it is 0.
@@ -37,11 +37,15 @@ class OrdinalHead:
         The rank of every code, from 0 for the lowest value. Empty if codes are ranks.
     chains : tuple of Chain
         Along them the weights of inputs must not fall.
+    held : tuple of int
+        Columns of the inputs whose weights stay as they are, whatever the rows. See Eq.
+        (82) of docs/mathematics.rst.
     """
 
     n_values: int
     ranks: tuple[int, ...] = ()
     chains: tuple[Chain, ...] = ()
+    held: tuple[int, ...] = ()
 
     is_categorical: ClassVar[bool] = True
     is_quadratic: ClassVar[bool] = False
@@ -76,11 +80,15 @@ class OrdinalHead:
         return (ranks > 0) & (ranks < self.n_values - 1)
 
     def missing(self, n_inputs: int) -> Tensor | None:
-        """Return which parameters are always 0: all weights but the first score's."""
-        if self.n_values == 2:
+        """Return which parameters no fit moves.
+
+        All weights but the first score's are 0, and some of that may be held.
+        """
+        if self.n_values == 2 and not self.held:
             return None
         missing = torch.ones(self.n_scores, n_inputs, dtype=torch.bool)
         missing[0], missing[:, -1] = False, False
+        missing[0, list(self.held)] = True
         return missing
 
     def cone(self, n_inputs: int, like: Tensor) -> Cone | None:
@@ -96,11 +104,20 @@ class OrdinalHead:
             basis.flatten(0, 1),
             torch.cat([bounded, torch.zeros_like(others, dtype=torch.bool)]),
             torch.cat([torch.arange(n_inputs).to(others), -torch.ones_like(others)]),
+            self.held,
         )
 
     def of_inputs(self, columns: Sequence[int]) -> Self:
         """Return the same head on some columns of its inputs."""
-        return replace(self, chains=chains_among(self.chains, columns))
+        return replace(
+            self,
+            chains=chains_among(self.chains, columns),
+            held=held_among(self.held, columns),
+        )
+
+    def holding(self, columns: Sequence[int]) -> Self:
+        """Return the same head that holds the weights of these inputs."""
+        return replace(self, held=tuple(columns))
 
     def to_logit_weights(self, parameters: Tensor) -> Tensor:
         """Return the weights of the log-odds above every value but the highest."""

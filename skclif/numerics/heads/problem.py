@@ -190,10 +190,19 @@ class HeadsProblem:
         return norm / typical.clamp(min=1e-4)
 
     def without_missing(self, parameters: Tensor) -> Tensor:
-        """Return parameters with 0 for those that heads do not have."""
+        """Return parameters with 0 for those that no fit moves."""
         if self._missing is None:
             return parameters
         return parameters.masked_fill(self._missing, 0.0)
+
+    def only_held(self, parameters: Tensor) -> Tensor:
+        """Return parameters with 0 for all that a fit moves."""
+        return parameters - self.without_missing(parameters)
+
+    @property
+    def is_about_inputs(self) -> bool:
+        """Whether heads are about single inputs, and not about any base of them."""
+        return bool(self.cones) or any(head.held for head in self.stack.heads)
 
     @cached_property
     def cones(self) -> dict[int, Cone]:
@@ -208,7 +217,7 @@ class HeadsProblem:
 
     @cached_property
     def _missing(self) -> Tensor | None:
-        """Which parameters heads do not have; None if they have all of them."""
+        """Which parameters no fit moves; None if all of them can move."""
         n_inputs = self.features.shape[1] + 1
         parts = [head.missing(n_inputs) for head in self.stack.heads]
         if all(part is None for part in parts):

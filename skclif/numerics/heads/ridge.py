@@ -24,6 +24,7 @@ class RidgeHead:
     is_quadratic: ClassVar[bool] = True
     is_curved_by_codes: ClassVar[bool] = False
     is_bounded: ClassVar[bool] = False
+    held: ClassVar[tuple[int, ...]] = ()
 
     n_scores: int = 1
     n_activations: int = 1

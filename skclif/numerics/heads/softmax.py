@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..products import dense_rows
 from ..sparse import Features
-from .cone import Chain, Cone, chains_among, weights_along
+from .cone import Chain, Cone, chains_among, held_among, weights_along
 from .shares import Shares
 
 # Relative change of the normaliser below which differences lose digits.
@@ -55,6 +55,9 @@ class SoftmaxHead:
         ranks. It matters only to chains.
     chains : tuple of Chain
         Along them no log-odds of a value against the next lower one may fall.
+    held : tuple of int
+        Columns of the inputs whose weights stay as they are, whatever the rows. See Eq.
+        (82) of docs/mathematics.rst.
     shares : Shares or None
         What codes from `n_values` on stand for: distributions over the values, which
         are soft annotations. See Eq. (63) of docs/mathematics.rst.
@@ -65,6 +68,7 @@ class SoftmaxHead:
     intercept: bool = True
     ranks: tuple[int, ...] = ()
     chains: tuple[Chain, ...] = ()
+    held: tuple[int, ...] = ()
     shares: Shares | None = None
 
     is_categorical: ClassVar[bool] = True
@@ -96,11 +100,12 @@ class SoftmaxHead:
         return torch.zeros_like(codes, dtype=torch.bool)
 
     def missing(self, n_inputs: int) -> Tensor | None:
-        """Return which parameters are always 0: none, or the biases."""
-        if self.intercept:
+        """Return which parameters no fit moves: missing biases, and held weights."""
+        if self.intercept and not self.held:
             return None
         missing = torch.zeros(self.n_scores, n_inputs, dtype=torch.bool)
-        missing[:, -1] = True
+        missing[:, -1] = not self.intercept
+        missing[:, list(self.held)] = True
         return missing
 
     def cone(self, n_inputs: int, like: Tensor) -> Cone | None:
@@ -118,11 +123,16 @@ class SoftmaxHead:
             torch.kron(torch.linalg.inv(odds).contiguous(), weights),
             bounded.repeat(self.n_scores),
             torch.arange(n_inputs, device=like.device).repeat(self.n_scores),
+            self.held,
         )
 
     def of_inputs(self, columns: Sequence[int]) -> Self:
         """Return the same head on some columns of its inputs."""
-        return replace(self, chains=chains_among(self.chains, columns))
+        return replace(
+            self,
+            chains=chains_among(self.chains, columns),
+            held=held_among(self.held, columns),
+        )
 
     def contrasts(self, like: Tensor) -> Tensor:
         """Return the (n_scores, n_values) map from scores to logits: Helmert's."""
@@ -132,6 +142,10 @@ class SoftmaxHead:
     def value_contrasts(self, like: Tensor) -> Tensor | None:
         """Return the map from scores to values."""
         return self.contrasts(like)
+
+    def holding(self, columns: Sequence[int]) -> Self:
+        """Return the same head that holds the weights of these inputs."""
+        return replace(self, held=tuple(columns))
 
     def to_logit_weights(self, parameters: Tensor) -> Tensor:
         """Return scikit-learn's weights: one row for two values, else one per value."""
