@@ -627,7 +627,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         n_rows = check_count("n_rows", n_rows, 1, self.n_samples_)
         n_paths = min(10, n_rows) if n_paths is None else n_paths
         n_paths = check_count("n_paths", n_paths, 0, n_rows)
-        methods = check_methods(methods)
+        methods = check_methods(methods, is_joint=heads.is_joint)
         solved = self._solved_model()
         about = numeric_targets(heads, target, codes, solved.device)
         warn_of_lost_labels(solved, "retraining")
@@ -1406,6 +1406,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         None if the model is far from the one that it was edited from: then other
         Hessians would cost more than they save.
         """
+        if self._heads().is_joint:  # its edits factorise anew
+            return None
         if "_solved" not in vars(self) and hasattr(self, "_nearby"):
             return self._nearby
         inverse = self._solved_model().inverse

@@ -46,14 +46,16 @@ def warn_unless_converged(
     heads : FittedHeads
         Of both stages, with the tolerance and the number of steps that were given.
     """
-    lower = "lower C and concept_C"
+    lower, unit = "lower C and concept_C", "Newton steps"
+    if heads.concept_weight is not None:
+        lower, unit = f"{lower}, raise concept_weight", "steps of L-BFGS"
     if heads.residual_C is not None:
         lower = "lower C, residual_C and concept_C"
     for j in (~fit.converged).nonzero()[:, 0].tolist():
         norm, tolerance = float(fit.gradient_norm[j]), float(fit.tolerance[j])
         message = (
             f"The head of {names[j]!r} stopped at a gradient norm of {norm:.2g} "
-            f"after {fit.n_iter} Newton steps, above the {tolerance:.2g} that "
+            f"after {fit.n_iter} {unit}, above the {tolerance:.2g} that "
             f"tol={heads.tol:.2g} asks for; raise max_iter={heads.max_iter}, scale the "
             f"features, or {lower}."
         )

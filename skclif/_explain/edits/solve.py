@@ -147,6 +147,7 @@ def edit_model(
             reshaped=[*empty.concepts, *grown],
             label_reshaped=bool(empty.labels),
             settled=settled,
+            concept_weight=heads.concept_weight,
             advance=advance,
         )
     way = solution.way
