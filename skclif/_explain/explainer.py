@@ -53,6 +53,7 @@ from .._results.word_evidence import SPECIAL, WordEvidence
 from .._results.words import column_of_concept
 from ..numerics.bottleneck import concept_effects, mean_activations
 from ..numerics.hessians import Factors
+from ..numerics.joint_hessian import JointHessian
 from ..numerics.sparse import Matrix
 from ..numerics.targets import Target
 from .annotations.ranking import rank_concepts
@@ -142,7 +143,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
           that is too much as well, "first_order", and "leverage" for the rows of
           largest influence. With ``top=``, the better method removes only the rows that
           the other one finds; sums over ``groups=`` are "newton" or "leverage". It is
-          "first_order" if Hessians do not fit scikit-learn's `working_memory`.
+          "first_order" if Hessians do not fit scikit-learn's `working_memory`. A model
+          of ``training="joint"`` has no "leverage": "auto" is "newton" if that removes
+          all rows in the time, and otherwise "first_order".
 
         The result's `method` says which methods were used, and `confirmed` for which
         rows.
@@ -163,6 +166,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Names of the concepts.
     n_samples_ : int
         Number of training rows.
+    damping_ : float
+        What times the heads' own curvature was added to the Hessian of a model of
+        ``training="joint"`` that is not at a minimum; 0 if nothing was.
     mean_activations_ : ndarray of shape (n_activations,)
         Mean of the activations in training over the training rows, weighted by
         `sample_weight`; of the features without concepts.
@@ -240,6 +246,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self.method = method
         self.device = device
         self.verbose = verbose
+
+    @property
+    def damping_(self) -> float:
+        """What was added to the Hessian of jointly trained stages; 0 otherwise."""
+        check_is_fitted(self)
+        inverse = self._solved_model().inverse
+        return inverse.damping if isinstance(inverse, JointHessian) else 0.0
 
     @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
@@ -576,7 +589,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Number of these rows, at most `n_rows`, that are also left out one loss term
             at a time. None is 10, or all rows if there are fewer.
         methods : sequence of str, default=("newton", "leverage", "first_order")
-            The methods to compare with retraining.
+            The methods to compare with retraining. A model of ``training="joint"`` has
+            no "leverage", which is left out.
         random_state : int, RandomState instance or None, default=None
             Chooses the random rows, and the rows of which every loss term is left out.
 

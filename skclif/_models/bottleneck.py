@@ -56,7 +56,11 @@ from ..numerics.joint import fit_joint, joint_steps
 from ..numerics.products import dense_rows, largest_size
 from ..numerics.solvers import Convergence
 from ..numerics.sparse import Features, Matrix, SparseFeatures
-from .convergence import warn_if_tol_is_coarse, warn_unless_converged
+from .convergence import (
+    warn_if_tol_is_coarse,
+    warn_unless_converged,
+    warn_unless_stationary,
+)
 from .fitted import FittedHeads, class_weights, concept_heads
 from .label_heads import LabelRules
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
@@ -81,11 +85,11 @@ class _Solution(NamedTuple):
     concept_C: np.ndarray
     joint: Convergence | None = None
 
-    def fits(self, names: list[str]) -> list[tuple[list[str], Convergence]]:
-        """Return how the last fit of every head ended, with what the heads are of."""
-        if self.joint is not None:
-            return [([*names, "label"], self.joint)]
-        return [(names, self.concepts), (["label"], self.label)]
+    @property
+    def fits(self) -> list[Convergence]:
+        """How the last fit of every head ended."""
+        both = [self.concepts, self.label]
+        return both if self.joint is None else [self.joint]
 
 
 class ConceptBottleneckClassifier(
@@ -459,11 +463,14 @@ class ConceptBottleneckClassifier(
             found.concept_C,
             rules,
         )
-        heads.store(self, max(fit.n_iter for _, fit in found.fits(heads.names)))
+        heads.store(self, max(fit.n_iter for fit in found.fits))
         self._note_correction(found.bottleneck, data)
         warn_if_tol_is_coarse(heads, data)
-        for names, fit in found.fits(heads.names):
-            warn_unless_converged(fit, names, heads)
+        if found.joint is not None:
+            warn_unless_stationary(found.joint, heads)
+        else:
+            warn_unless_converged(found.concepts, heads.names, heads)
+            warn_unless_converged(found.label, ["label"], heads)
         warn_of_edges(self.C, self.concept_C, heads)
         return self
 
@@ -827,8 +834,7 @@ class ConceptBottleneckClassifier(
                 label,
                 sample_weight,
             )
-            fits = solution.fits([])
-            if all(fit.gradient_norm.isfinite().all() for _, fit in fits):
+            if all(fit.gradient_norm.isfinite().all() for fit in solution.fits):
                 return solution
             cause = None
         except LinAlgError as error:

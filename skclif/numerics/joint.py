@@ -340,7 +340,7 @@ class JointRows:
         """
         of_activations = direction[1][..., : self.n_activations]
         along = _scores(self.rows.features, direction[0])
-        moved = along @ self.jacobian.mT
+        moved = along @ self._jacobian_turned
         still = torch.einsum(
             "nf,mkf->nmk", self.fixed, direction[1][..., self.n_activations :]
         )
@@ -380,6 +380,10 @@ class JointRows:
         for j, part in parts:
             result[:, self.stack.activations[j], self.stack.scores[j]] = part
         return result
+
+    @cached_property
+    def _jacobian_turned(self) -> Tensor:
+        return self.jacobian.mT.contiguous()
 
     @cached_property
     def curvature(self) -> Tensor:
@@ -525,7 +529,12 @@ def _blocks(problem: JointProblem, point: Pair) -> list[Tensor]:
     for rows in problem.rows_at(point):
         features = with_ones(rows.rows.features)
         through = [
-            (copy, rows.jacobian if copy.moving is None else rows.jacobian * copy.moving.mT)
+            (
+                copy,
+                rows.jacobian
+                if copy.moving is None
+                else rows.jacobian * copy.moving.mT,
+            )
             for copy in rows.copies
         ]
         for j, columns in enumerate(stack.scores):

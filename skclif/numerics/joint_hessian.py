@@ -142,6 +142,10 @@ class JointHessian:
         parts = self.problem.bottleneck.concepts.split(nothing.mT)
         return self.solve(label, [part.mT.flatten(1) for part in parts])[0]
 
+    def through_label(self, rows: TrainingData) -> Tensor:
+        """Return derivatives of label terms in concept scores, (n_rows, n_scores)."""
+        return JointRows(self.problem, rows, self.point).through_label[:, 0]
+
     def conjugate_gradients(
         self, right: Pair, removal: Removal | None = None, *, tol: float
     ) -> tuple[Pair, Tensor]:
@@ -331,7 +335,7 @@ def joint_first_order(
     )
     for block, influence in first_order(bottleneck, data, adjoint):
         some = data.rows(block)
-        through = JointRows(problem, some, hessian.point).through_label[:, 0]
+        through = hessian.through_label(some)
         flat = affine(some.features, concepts.flatten(0, 1))
         along = flat.reshape(len(some), *concepts.shape[:2])
         influence[:, :, 0] -= torch.einsum("nms,ns->mn", along, through)

@@ -174,7 +174,9 @@ class _Newton:
     def solve(self, removal: Removal) -> tuple[Pair, Tensor]:
         """Return changes of all parameters, and what is left of every gradient."""
         m = len(removal.rows)
-        change = tuple(part.new_zeros(m, *part.shape[1:]) for part in self.hessian.point)
+        change = tuple(
+            part.new_zeros(m, *part.shape[1:]) for part in self.hessian.point
+        )
         gradient = self._gradient(change, removal)
         size = self._sizes(gradient)
         first, active = size.clone(), self._present(removal)
@@ -191,7 +193,9 @@ class _Newton:
             smaller = self._sizes(turned)
             taken = smaller < _GAIN * size[active]
             at = active.nonzero()[:, 0]
-            for whole, part in zip((*change, *gradient), (*trial, *turned), strict=True):
+            for whole, part in zip(
+                (*change, *gradient), (*trial, *turned), strict=True
+            ):
                 whole[at[taken]] = part[taken]
             size[at[taken]] = smaller[taken]
             active[at] = taken & (smaller > _TOL * first[at])
@@ -206,9 +210,7 @@ class _Newton:
         weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
         return ((weights > 0) & removal.terms).any(dim=1)
 
-    def _descend(
-        self, removal: Removal, i: int, change: Pair, first: Tensor
-    ) -> Tensor:
+    def _descend(self, removal: Removal, i: int, change: Pair, first: Tensor) -> Tensor:
         """Solve one removal by L-BFGS, in place, and return what is left."""
         problem = self.problem.without(int(removal.rows[i]), removal.terms[i])
         start = tuple(
@@ -246,7 +248,11 @@ class _Retraining:
     def solve(self, removal: Removal) -> tuple[Pair, Tensor]:
         """Return changes of all parameters, and that nothing is left."""
         changes = [
-            add(self._fit(self.problem.without(int(row), terms), self.base), self.base, -1)
+            add(
+                self._fit(self.problem.without(int(row), terms), self.base),
+                self.base,
+                -1,
+            )
             for row, terms in zip(removal.rows, removal.terms, strict=True)
         ]
         concepts, label = zip(*changes, strict=True)
