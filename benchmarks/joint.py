@@ -258,10 +258,10 @@ def main(argv=None):
         ],
         differences,
         [
-            "Paired differences over test rows with 95 % bootstrap intervals; a review "
-            "of CEBaB and its edits are one draw. In full: of rows with all annotations. "
-            "If leakage grows by as much as the log-loss falls, all of the gain is what "
-            "the label head knows beyond the concepts.",
+            "Paired differences over test rows with 95 % bootstrap intervals; a CEBaB "
+            "review and its edits are one draw. In full: of rows with all annotations. "
+            "If leakage grows by as much as the log-loss falls, all of the gain is "
+            "what the label head knows beyond the concepts.",
         ],
         options=options,
     )
@@ -275,7 +275,7 @@ def main(argv=None):
         removals,
         [
             f"{options.removed} training rows, half of them the most influential, "
-            f"removed one at a time; effects on the log-loss of {_TARGETS} test rows. C "
+            f"removed one at a time; effects on the loss of {_TARGETS} test rows. C "
             "and concept_C are 1. Training again starts from the trained model.",
         ],
         options=options,

@@ -35,9 +35,9 @@ from .work import MOST_WORK, Work, joint_work
 
 _NOT_JOINT = (
     "This works in closed form on heads that are each at their own optimum, and the "
-    "heads of training='joint' are not. For such a model there are influence and "
-    "validate with method='newton' or 'first_order', and edit. For everything else, fit "
-    "the explainer to the same model with training='mixed'."
+    "heads of training='joint' are not. Such a model has influence and validate with "
+    "method='newton' or 'first_order', and edit. For everything else, fit the "
+    "explainer to the same model with training='mixed'."
 )
 METHODS = ("auto", "newton", "leverage", "first_order")
 _DOING = {

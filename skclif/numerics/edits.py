@@ -170,8 +170,8 @@ def solve_edit(
     if concept_weight is not None and stack:
         of_label = old.label_weights != new.label_weights
         of_label |= (old.labels != new.labels) & (new.label_weights > 0)
-        moved = bool(dropped) or not settled or label_reshaped
-        if not (moved or changed.any() or of_label.any()):
+        anew = bool(dropped) or not settled or label_reshaped
+        if not (anew or bool(changed.any() or of_label.any())):
             kept = (KEPT, 0, 0.0, 0.0, 0.0, True)
             return Edited(
                 bottleneck, Way(*zip(*[kept] * (len(stack) + 1), strict=True)), factors

@@ -21,7 +21,7 @@ from .blocks import BLOCK_ROWS, row_blocks
 from .bottleneck import Bottleneck, TrainingData, concept_problem, substitute
 from .heads import Head
 from .heads.stack import Index
-from .products import affine, affine_adjoint, dense_rows, row_squares, with_ones
+from .products import affine, affine_adjoint, row_squares, with_ones
 from .solvers import Convergence, preconditioner_of, tolerances
 from .sparse import Features, SparseFeatures
 from .steps import Advance, unseen
@@ -44,7 +44,7 @@ _DECREASE, _FLATTER = 1e-4, 0.9
 
 
 def joint_steps(max_iter: int) -> int:
-    """Return how many steps of L-BFGS are allowed: one of Newton's has many products."""
+    """Return how many steps of L-BFGS are allowed, each of which is one gradient."""
     return 10 * max_iter
 
 
@@ -181,10 +181,7 @@ class JointProblem:
         Values count all terms, also those that are gone.
         """
         gradient = self.penalised(point)
-        value = sum(
-            (part * own).flatten(1).sum(dim=1) / 2
-            for part, own in zip(gradient, point, strict=True)
-        )
+        value = inner(gradient, point) / 2
         for rows in self.rows_at(point, removal):
             value = value + rows.value()
             for total, part in zip(gradient, rows.gradient(), strict=True):
@@ -284,7 +281,7 @@ class JointRows:
 
     def value(self) -> Tensor:
         """Return the sum of all terms, (m,)."""
-        total = sum(copy.value() for copy in self.copies)
+        total = torch.stack([copy.value() for copy in self.copies]).sum(dim=0)
         for (head, *_), (scores, _, codes, weights) in zip(
             self.groups, self.heads, strict=True
         ):
@@ -344,7 +341,7 @@ class JointRows:
         still = torch.einsum(
             "nf,mkf->nmk", self.fixed, direction[1][..., self.n_activations :]
         )
-        pairs, pull = [], torch.zeros_like(moved)
+        changed, moves, pull = [], [], torch.zeros_like(moved)
         for copy in self.copies:
             inputs = moved if copy.moving is None else moved * copy.moving
             scores = torch.einsum("nma,mka->nmk", copy.inputs, of_activations) + still
@@ -353,7 +350,8 @@ class JointRows:
             if removal is not None:
                 removal.leave_out(change, 0)
                 removal.leave_out(inputs, 0)
-            pairs += [(change, copy.inputs), (copy.residual, inputs)]
+            changed.append((change, copy.inputs))
+            moves.append((copy, inputs))
             pull += copy.pulled(change, self.of_activations)
             pull += copy.pulled(copy.residual, of_activations)
         curved = along @ self.bend
@@ -364,12 +362,12 @@ class JointRows:
         if removal is not None:
             for j, columns in enumerate(self.stack.scores):
                 removal.leave_out(own[..., columns], 1 + j)
-        columns = pull @ self.jacobian + curved + own
-        label = self._label_sums(pairs[::2])
-        label[..., : self.n_activations] += sum(
-            torch.einsum("nmk,nma->mka", *pair) for pair in pairs[1::2]
-        )
-        return _pulled_back(self.rows.features, columns), label
+        pulled = pull @ self.jacobian + curved + own
+        label = self._label_sums(changed)
+        for copy, inputs in moves:
+            part = torch.einsum("nmk,nma->mka", copy.residual, inputs)
+            label[..., : self.n_activations] += part
+        return _pulled_back(self.rows.features, pulled), label
 
     @cached_property
     def jacobian(self) -> Tensor:
@@ -422,10 +420,10 @@ class JointRows:
 
     def _label_sums(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """Return ``sum_i column_i (x) [inputs_i, fixed_i]`` over rows and copies."""
-        moving = sum(torch.einsum("nmk,nma->mka", *pair) for pair in pairs)
-        columns = sum(column for column, _ in pairs)
+        parts = [torch.einsum("nmk,nma->mka", *pair) for pair in pairs]
+        columns = torch.stack([column for column, _ in pairs]).sum(dim=0)
         fixed = torch.einsum("nmk,nf->mkf", columns, self.fixed)
-        return torch.cat([moving, fixed], dim=2)  # type: ignore[list-item]
+        return torch.cat([torch.stack(parts).sum(dim=0), fixed], dim=2)
 
 
 class _Copy:
@@ -719,11 +717,11 @@ def minimise_jointly(
         point, value, gradient, length = _line_search(
             problem, point, value, gradient, step
         )
-        moved, turned = _minus(point, before[0]), _minus(gradient, before[1])
-        along = _dot(moved, turned)
+        moved, turned = add(point, before[0], -1), add(gradient, before[1], -1)
+        along = _product(moved, turned)
         if along > 0:
             history = [*history[1 - _MEMORY :], (moved, turned)]
-            scale = along / _dot(turned, precondition(turned))
+            scale = along / _product(turned, precondition(turned))
         n_iter += 1
         advance(1)
 
@@ -737,14 +735,19 @@ def _quasi_newton_step(
     """Return the step of L-BFGS, the two loops over pairs of moves and turns."""
     pull, shares = gradient, []
     for moved, turned in reversed(history):
-        share = _dot(moved, pull) / _dot(moved, turned)
-        pull = _plus(pull, turned, -share)
+        share = _product(moved, pull) / _product(moved, turned)
+        pull = add(pull, turned, -share)
         shares.append(share)
-    step = _plus((pull[0] * 0, pull[1] * 0), precondition(pull), scale)
+    step = add((pull[0] * 0, pull[1] * 0), precondition(pull), scale)
     for (moved, turned), share in zip(history, reversed(shares), strict=True):
-        other = _dot(turned, step) / _dot(moved, turned)
-        step = _plus(step, moved, share - other)
+        other = _product(turned, step) / _product(moved, turned)
+        step = add(step, moved, share - other)
     return -step[0], -step[1]
+
+
+def _product(left: Pair, right: Pair) -> float:
+    """Return the inner product of one problem's parameters."""
+    return float(inner(left, right))
 
 
 def _line_search(
@@ -754,16 +757,16 @@ def _line_search(
 
     Without a point that is lower, the length is 0.
     """
-    slope = _dot(gradient, step)
+    slope = _product(gradient, step)
     # Near the optimum, the decrease is smaller than the rounding of the objective.
     slack = 1e3 * torch.finfo(value.dtype).eps * float(value.abs())
     short, far, length = 0.0, float("inf"), 1.0
     for _ in range(_MAX_TRIALS):
-        trial = _plus(point, step, length)
+        trial = add(point, step, length)
         new_value, new_gradient = problem.gradient(trial)
         if not float(new_value - value) <= _DECREASE * length * slope + slack:
             far = length
-        elif _dot(new_gradient, step) < _FLATTER * slope:
+        elif _product(new_gradient, step) < _FLATTER * slope:
             short = length
         else:
             return trial, new_value, new_gradient, length
@@ -771,13 +774,15 @@ def _line_search(
     return point, value, gradient, 0.0
 
 
-def _dot(left: Pair, right: Pair) -> float:
-    return float(sum((a * b).sum() for a, b in zip(left, right, strict=True)))
+def inner(left: Pair, right: Pair) -> Tensor:
+    """Return the inner products of m problems, (m,)."""
+    parts = zip(left, right, strict=True)
+    first, second = ((a * b).flatten(1).sum(dim=1) for a, b in parts)
+    return first + second
 
 
-def _plus(left: Pair, right: Pair, factor: float) -> Pair:
+def add(left: Pair, right: Pair, factor: float | Tensor) -> Pair:
+    """Return ``left + factor * right``, with a number for all problems or for each."""
+    if isinstance(factor, Tensor):
+        factor = factor[:, None, None]
     return left[0] + factor * right[0], left[1] + factor * right[1]
-
-
-def _minus(left: Pair, right: Pair) -> Pair:
-    return left[0] - right[0], left[1] - right[1]

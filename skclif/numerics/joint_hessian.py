@@ -26,7 +26,9 @@ from .joint import (
     Pair,
     Precondition,
     Removal,
+    add,
     block_preconditioner,
+    inner,
     point_of,
     weighted,
 )
@@ -279,12 +281,11 @@ class JointHessian:
         It is that of the Lanczos matrix that conjugate gradients make.
         """
         generator = torch.Generator().manual_seed(0)
-        residual = self.problem.without_missing(
-            tuple(
-                torch.randn(part.shape, generator=generator, dtype=part.dtype).to(part)
-                for part in self.point
-            )
+        concepts, label = (
+            torch.randn(part.shape, generator=generator, dtype=part.dtype).to(part)
+            for part in self.point
         )
+        residual = self.problem.without_missing((concepts, label))
         ready = self.precondition(residual)
         direction, energy = ready, float(inner(residual, ready))
         first, diagonal, beside, carried = energy, [], [], 0.0
@@ -361,17 +362,3 @@ def predicted_joint_effect(
     for columns, part in zip(stack.scores, adjoint.concepts, strict=True):
         effect = effect + part[0] @ concepts[0, columns].flatten()
     return -float(effect)
-
-
-def inner(left: Pair, right: Pair) -> Tensor:
-    """Return the inner products of m problems, (m,)."""
-    parts = zip(left, right, strict=True)
-    first, second = ((a * b).flatten(1).sum(dim=1) for a, b in parts)
-    return first + second
-
-
-def add(left: Pair, right: Pair, factor: float | Tensor) -> Pair:
-    """Return ``left + factor * right``, with a number for all problems or for each."""
-    if isinstance(factor, Tensor):
-        factor = factor[:, None, None]
-    return left[0] + factor * right[0], left[1] + factor * right[1]

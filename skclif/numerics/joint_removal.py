@@ -18,8 +18,8 @@ from torch import Tensor
 from ..exceptions import InfluenceWarning, warn_user
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
-from .joint import JointProblem, Pair, Removal, minimise_jointly
-from .joint_hessian import JointHessian, add, inner
+from .joint import JointProblem, Pair, Removal, add, inner, minimise_jointly
+from .joint_hessian import JointHessian
 from .removal import Answers, Removals
 from .targets import Question
 
@@ -28,6 +28,8 @@ _TOL, _UNFINISHED = 5e-4, 0.1
 # What conjugate gradients leave of a step, and how much a step has to gain.
 _LEFT, _GAIN = 1e-2, 0.5
 _MAX_STEPS = 8
+# Size of a gradient that is rounding, relative to the root of the objective.
+_NOTHING = 1e-10
 # Of L-BFGS.
 _GRADIENT, _MAX_ITER = 1e-9, 2000
 
@@ -126,7 +128,7 @@ def _effects(
     case: Tensor,
     paths: bool,
 ) -> list[Tensor]:
-    """Return the effects of one case, (n_answers, n_rows, 1): of the label, perhaps two.
+    """Return the effects of one case, (n_answers, n_rows, 1); of the label, maybe two.
 
     With a residual, the second is what its weights add to the label's path.
     """
@@ -168,27 +170,26 @@ class _Newton:
     def __init__(self, hessian: JointHessian):
         self.hessian, self.problem = hessian, hessian.problem
         # What an early stop left counts as 0: removals are compared with this point.
-        _, self.left = self.problem.gradient(hessian.point)
+        value, self.left = self.problem.gradient(hessian.point)
+        self.nothing = _NOTHING * float(value.abs()) ** 0.5
         self.at_once = hessian.at_once
 
     def solve(self, removal: Removal) -> tuple[Pair, Tensor]:
         """Return changes of all parameters, and what is left of every gradient."""
-        m = len(removal.rows)
-        change = tuple(
-            part.new_zeros(m, *part.shape[1:]) for part in self.hessian.point
-        )
+        m, (concepts, label) = len(removal.rows), self.hessian.point
+        change = concepts.repeat(m, 1, 1) * 0, label.repeat(m, 1, 1) * 0
         gradient = self._gradient(change, removal)
         size = self._sizes(gradient)
-        first, active = size.clone(), self._present(removal)
+        # Terms without weight, and those of constants, pull at nothing.
+        first, pulls = size.clone(), size > self.nothing
+        active = pulls.clone()
         for _ in range(_MAX_STEPS):
             if not active.any():
                 break
             some = Removal(removal.rows[active], removal.terms[active])
-            pulled = tuple(part[active] for part in gradient)
+            pulled = gradient[0][active], gradient[1][active]
             step, _ = self.hessian.conjugate_gradients(pulled, some, tol=_LEFT)
-            trial = tuple(
-                part[active] - own for part, own in zip(change, step, strict=True)
-            )
+            trial = add((change[0][active], change[1][active]), step, -1)
             turned = self._gradient(trial, some)
             smaller = self._sizes(turned)
             taken = smaller < _GAIN * size[active]
@@ -199,37 +200,26 @@ class _Newton:
                 whole[at[taken]] = part[taken]
             size[at[taken]] = smaller[taken]
             active[at] = taken & (smaller > _TOL * first[at])
-        left = torch.where(self._present(removal), size / first, 0.0)
+        left = torch.where(pulls, size / first, 0.0)
         for i in (left > _TOL).nonzero()[:, 0].tolist():
-            left[i] = self._descend(removal, i, change, first[i])
+            left[i] = self._descend(removal, i, change) / first[i]
         return change, left
 
-    def _present(self, removal: Removal) -> Tensor:
-        """Return which removals change anything: the terms have weight."""
-        data = self.problem.data.rows(removal.rows)
-        weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
-        return ((weights > 0) & removal.terms).any(dim=1)
-
-    def _descend(self, removal: Removal, i: int, change: Pair, first: Tensor) -> Tensor:
-        """Solve one removal by L-BFGS, in place, and return what is left."""
+    def _descend(self, removal: Removal, i: int, change: Pair) -> Tensor:
+        """Solve one removal by L-BFGS, in place; return the size of its gradient."""
         problem = self.problem.without(int(removal.rows[i]), removal.terms[i])
-        start = tuple(
-            part + own[i] for part, own in zip(self.hessian.point, change, strict=True)
-        )
+        start = add(self.hessian.point, (change[0][i], change[1][i]), 1)
         found, _ = minimise_jointly(
             problem, start, self.hessian.precondition, tol=_GRADIENT, max_iter=_MAX_ITER
         )
-        for whole, part, own in zip(change, found, self.hessian.point, strict=True):
-            whole[i] = (part - own)[0]
-        _, gradient = problem.gradient(found)
-        return (self._sizes(gradient) / first)[0]
+        moved = add(found, self.hessian.point, -1)
+        change[0][i], change[1][i] = moved[0][0], moved[1][0]
+        return self._sizes(problem.gradient(found)[1])[0]
 
     def _gradient(self, change: Pair, removal: Removal) -> Pair:
-        point = tuple(
-            part + own for part, own in zip(self.hessian.point, change, strict=True)
-        )
+        point = add(change, self.hessian.point, 1)
         _, gradient = self.problem.gradient(point, removal)
-        return add(gradient, self.left, -1.0)
+        return add(gradient, self.left, -1)
 
     def _sizes(self, gradient: Pair) -> Tensor:
         """Return the size of gradients in the norm of the preconditioner, (m,)."""

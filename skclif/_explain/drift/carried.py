@@ -11,7 +11,7 @@ import torch
 
 from ..._inputs.training_rows import TrainingRows
 from ..._results.drift_report import TOGETHER
-from ...numerics.first_order import Adjoint, first_order
+from ...numerics.first_order import Adjoint
 from ...numerics.heads import Head
 from ...numerics.products import affine_adjoint
 from ...numerics.sparse import Features
