@@ -1851,6 +1851,10 @@ VERBOSE = ("zero", "huge", "True")
 PARAMETERS = {
     ConceptBottleneckClassifier: {
         "training": {},
+        "concept_weight": {
+            **dict.fromkeys(("huge", "a fraction"), "is only for training='joint'"),
+            "True": None,
+        },
         "bottleneck": {},
         "intervention_prob": (*SHARE, "None"),
         "label_head": {},

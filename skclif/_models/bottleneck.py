@@ -775,11 +775,14 @@ class ConceptBottleneckClassifier(
             )
         if prob and self.bottleneck == "logit":
             asked = f"training={self.training!r}"
+            remedy = "Use training='sequential'"
             if self.training in ("mixed", "joint"):
                 asked = f"intervention_prob={prob}"
+            if self.training == "joint":
+                remedy = "Leave it None"
             raise ValueError(
                 f"{asked} needs bottleneck='soft' or 'hard': a true annotation has no "
-                "logit. Use training='sequential' with logits."
+                f"logit. {remedy} with logits."
             )
         return float(prob)
 

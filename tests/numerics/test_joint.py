@@ -317,8 +317,7 @@ def test_first_order_is_the_derivative_in_the_weight_of_every_term(
     solved, hessian, term
 ):
     fitted, rows, how = solved
-    if term >= len(fitted.concepts):
-        pytest.skip("there is no such concept")
+    term = min(term, len(fitted.concepts) - 1)
     asked = question(rows)
     if term == 0:  # a target that is no label's
         asked = replace(asked, target=ConceptTarget(0, 1))
@@ -347,22 +346,17 @@ def test_first_order_is_the_derivative_in_the_weight_of_every_term(
     np.testing.assert_allclose(influence, slope, rtol=1e-4, atol=1e-8)
 
 
-@pytest.mark.parametrize("paths", [True, False])
-def test_newton_is_retraining_from_the_same_start(solved, hessian, paths):
-    rows = solved[1]
+def test_newton_is_retraining_from_the_same_start(solved, hessian):
     # One row has no weight and no influence.
-    removed = torch.tensor([2, 7, 30])
-    both = [
-        torch.cat(
-            [part for _, part in how(hessian, [question(rows)], removed, paths=paths)],
-            1,
-        )
+    asked, removed = [question(solved[1])], torch.tensor([2, 7])
+    found, expected = (
+        torch.cat([part for _, part in how(hessian, asked, removed)], dim=1)
         for how in (joint_newton, joint_retraining)
-    ]
-    assert both[0].shape == both[1].shape
-    assert (both[0][:, 1] == 0).all()
-    size = torch.linalg.vector_norm(both[1].sum(dim=2))
-    assert torch.linalg.vector_norm(both[0] - both[1]) < 2e-3 * size
+    )
+    assert found.shape == expected.shape
+    assert (found[:, 1] == 0).all()
+    size = torch.linalg.vector_norm(expected.sum(dim=2))
+    assert torch.linalg.vector_norm(found - expected) < 2e-3 * size
 
 
 def test_paths_and_interaction_add_up_to_the_removal(hessian, solved):
