@@ -1864,6 +1864,10 @@ VERBOSE = ("zero", "huge", "True")
 PARAMETERS = {
     ConceptBottleneckClassifier: {
         "training": {},
+        "concept_weight": {
+            **dict.fromkeys(("huge", "a fraction"), "is only for training='joint'"),
+            "True": None,
+        },
         "bottleneck": {},
         "intervention_prob": (*SHARE, "None"),
         "label_head": {},

@@ -42,6 +42,7 @@ BOTTLENECKS = [
     ConceptBottleneckClassifier(bottleneck="logit"),
     ConceptBottleneckClassifier(label_head="ordinal"),
     ConceptBottleneckClassifier(bottleneck="hard", training="independent"),
+    ConceptBottleneckClassifier(training="joint"),
 ]
 REWEIGHTERS = [
     InfluenceReweighter(inner, strength=strength)

@@ -16,8 +16,11 @@ from ..numerics.targets import Question
 from .engine import METHODS, Solved
 
 
-def check_methods(methods: Any) -> tuple[str, ...]:
-    """Return names of methods, each once, without "auto"."""
+def check_methods(methods: Any, *, is_joint: bool = False) -> tuple[str, ...]:
+    """Return names of methods, each once, without "auto".
+
+    Of jointly trained stages, "leverage" is left out, unless nothing else is asked for.
+    """
     known = METHODS[1:]
     asked = (methods,) if isinstance(methods, str) else methods
     asked = list(asked) if isinstance(asked, Iterable) else []
@@ -25,7 +28,14 @@ def check_methods(methods: Any) -> tuple[str, ...]:
         raise ValueError(
             f"methods={methods!r} must name some of {', '.join(map(repr, known))}."
         )
-    return tuple(dict.fromkeys(asked))
+    left = [method for method in asked if not (is_joint and method == "leverage")]
+    if not left:
+        raise ValueError(
+            f"methods={methods!r} must name 'newton' or 'first_order' for a model of "
+            "training='joint': leverage is for heads that are each at their own "
+            "optimum."
+        )
+    return tuple(dict.fromkeys(left))
 
 
 def compare_with_retraining(
@@ -97,8 +107,9 @@ def _influential_and_random(
     Rows whose influence is not defined are left out.
     """
     total = np.zeros(len(solved.data.features))
+    screen = "first_order" if solved.is_joint else "leverage"
     for _, block, part in solved.blocks(
-        "leverage", questions, paths=False, progress=progress
+        screen, questions, paths=False, progress=progress
     ):
         total[block] += np.abs(part.sum(axis=2)).sum(axis=0)
     order = np.argsort(-total, kind="stable")

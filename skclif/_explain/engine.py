@@ -19,6 +19,8 @@ from ..numerics.bottleneck import Bottleneck, TrainingData
 from ..numerics.bounded import undecided
 from ..numerics.first_order import Adjoint, add_adjoints, first_order, solve_adjoint
 from ..numerics.hessians import Factors, factorise, factors_size
+from ..numerics.joint_hessian import JointHessian, joint_first_order
+from ..numerics.joint_removal import joint_newton, joint_retraining
 from ..numerics.leverage import leverage
 from ..numerics.matrix_free import MatrixFree
 from ..numerics.newton import newton
@@ -30,8 +32,14 @@ from ..numerics.sparse import Features, Matrix
 from ..numerics.targets import Question, Target, evaluate
 from .collect import KeepAll, KeepTop, SumGroups
 from .confirm import Answered, Confirming
-from .work import MOST_WORK, Work
+from .work import MOST_WORK, Work, joint_work
 
+NOT_JOINT = (
+    "This works in closed form on heads that are each at their own optimum, and the "
+    "heads of training='joint' are not. Such a model has influence and validate with "
+    "method='newton' or 'first_order', and edit. For everything else, fit the "
+    "explainer to the same model with training='mixed'."
+)
 METHODS = ("auto", "newton", "leverage", "pairwise", "first_order")
 _DOING = {
     "newton": "Influence by newton",
@@ -56,7 +64,7 @@ class Solved:
     ----------
     bottleneck : Bottleneck
     data : TrainingData
-    inverse : Factors or MatrixFree
+    inverse : Factors, MatrixFree or JointHessian
         What solves systems with the Hessians.
     span : RowSpace or None
         The span of the rows, if the features are in its coordinates.
@@ -67,7 +75,7 @@ class Solved:
 
     bottleneck: Bottleneck
     data: TrainingData
-    inverse: Factors | MatrixFree
+    inverse: Factors | MatrixFree | JointHessian
     span: RowSpace | None
     follows: bool = True
 
@@ -95,7 +103,11 @@ class Solved:
         data, bottleneck = rows.data().to(device), heads.tensors(device, rows.shares)
         follows = not _flipping(heads)
         n_coordinates = min(data.features.shape)
-        if factors_size(bottleneck, n_coordinates, len(data)) > _working_memory():
+        too_large = factors_size(bottleneck, n_coordinates, len(data))
+        too_large = too_large > _working_memory()
+        if heads.is_joint:
+            return cls._of_joint(heads, bottleneck, data, in_span=not too_large)
+        if too_large:
             inverse = MatrixFree.of(bottleneck, data, **heads.penalties)
             solved = cls(bottleneck, data, inverse, None, follows)
         else:
@@ -106,6 +118,29 @@ class Solved:
         _warn_of_undecided(heads, bottleneck, data)
         return solved
 
+    @classmethod
+    def _of_joint(
+        cls,
+        heads: FittedHeads,
+        bottleneck: Bottleneck,
+        data: TrainingData,
+        *,
+        in_span: bool,
+    ) -> Solved:
+        """Return a model whose stages were trained together."""
+        span = None
+        if in_span:
+            data, span = data.in_row_space()
+        assert heads.concept_weight is not None
+        hessian = JointHessian.of(
+            bottleneck.inside(span),
+            data,
+            **heads.penalties,
+            concept_weight=heads.concept_weight,
+        )
+        problem = hessian.problem
+        return cls(problem.bottleneck, problem.data, hessian, span)
+
     @property
     def factors(self) -> Factors:
         """The factorised Hessians, which leverage and all that follows from it need.
@@ -113,10 +148,13 @@ class Solved:
         Raises
         ------
         ValueError
-            If they would take more than scikit-learn's working memory.
+            If they would take more than scikit-learn's working memory, or the stages
+            were trained together, so that no head has a Hessian of its own.
         """
         if isinstance(self.inverse, Factors):
             return self.inverse
+        if isinstance(self.inverse, JointHessian):
+            raise ValueError(NOT_JOINT)
         n_coordinates = min(self.data.features.shape)
         needed = factors_size(self.bottleneck, n_coordinates, len(self.data)) / 2**20
         n_features, allowed = self.data.features.shape[1], _working_memory() / 2**20
@@ -128,6 +166,11 @@ class Solved:
             "sklearn.set_config(working_memory=...) before fit, or use fewer features, "
             "for example TfidfVectorizer(max_features=...) or TruncatedSVD."
         )
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether the stages were trained together."""
+        return isinstance(self.inverse, JointHessian)
 
     @cached_property
     def without_optimum(self) -> np.ndarray:
@@ -293,26 +336,18 @@ class Solved:
         if method == "first_order":
             yield from self._first_order(questions, positions)
             return
+        if method in ("leverage", "pairwise"):
+            _ = self.factors  # or say why there are none
         alone = self.without_optimum if rows is None else self.without_optimum[rows]
         defined = np.flatnonzero(~alone)  # never empty: the lowest label has a row
         if len(defined) < len(alone):
             kept = defined if rows is None else rows[defined]
             positions = torch.from_numpy(kept).to(self.device)
-        if method == "newton":
-            self.check_dense()
-        remove = {
-            "newton": newton,
-            "leverage": leverage,
-            "pairwise": pairwise,
-            "retraining": retraining,
-        }
         paths = (
             paths and len(self.bottleneck.concepts) > 0
         )  # else the label's path is the only one
         start = 0
-        for block, part in remove[method](
-            self.bottleneck, self.data, self.factors, questions, positions, paths=paths
-        ):
+        for block, part in self._removals(method, questions, positions, paths):
             part = add_questions(questions, part)
             # A block ends where the next one begins. Rows in between are not defined.
             at, is_last = defined[block], block.stop == len(defined)
@@ -322,10 +357,48 @@ class Solved:
             yield slice(0, len(part)), slice(start, stop), values
             start = stop
 
+    def _removals(
+        self,
+        method: str,
+        questions: Sequence[Question],
+        rows: torch.Tensor | None,
+        paths: bool,
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Return the removals of rows by a method, a block at a time."""
+        if isinstance(self.inverse, JointHessian):
+            again = {"newton": joint_newton, "retraining": joint_retraining}
+            return again[method](self.inverse, questions, rows, paths=paths)
+        if method == "newton":
+            self.check_dense()
+        remove = {
+            "newton": newton,
+            "leverage": leverage,
+            "pairwise": pairwise,
+            "retraining": retraining,
+        }
+        return remove[method](
+            self.bottleneck, self.data, self.factors, questions, rows, paths=paths
+        )
+
+    def first_order(
+        self, adjoint: Adjoint, rows: torch.Tensor | None = None
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield the influence of every loss term, a block of training rows at a time.
+
+        Parameters
+        ----------
+        adjoint : Adjoint
+        rows : Tensor of shape (n_rows,), int64, default=None
+            Positions of training rows. None is all.
+        """
+        if isinstance(self.inverse, JointHessian):
+            return joint_first_order(self.inverse, adjoint, rows)
+        data = self.data if rows is None else self.data.rows(rows)
+        return first_order(self.bottleneck, data, adjoint, dtype=self.inverse.dtype)
+
     def _first_order(
         self, questions: Sequence[Question], rows: torch.Tensor | None
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        data = self.data if rows is None else self.data.rows(rows)
         adjoints: Iterable[Adjoint] = (
             solve_adjoint(
                 self.bottleneck,
@@ -341,9 +414,7 @@ class Solved:
         for adjoint in adjoints:
             answers = slice(start, start + len(adjoint.label))
             start = answers.stop
-            for block, part in first_order(
-                self.bottleneck, data, adjoint, dtype=self.inverse.dtype
-            ):
+            for block, part in self.first_order(adjoint, rows):
                 yield answers, block, part.cpu().numpy()
 
     def check_dense(self) -> None:
@@ -358,8 +429,30 @@ class Solved:
                 "sklearn.set_config(working_memory=...)."
             )
 
-    def possible(self, method: str) -> str:
-        """Return "first_order" for "auto" where nothing else fits the memory."""
+    def possible(self, method: str, *, of_groups: bool = False) -> str:
+        """Return a method in place of "auto" where there is nothing to choose from.
+
+        That is "first_order" where nothing else fits the memory, and for groups of rows
+        of jointly trained stages. Of single rows of these, it is "newton" if the
+        removal of all is little work.
+        """
+        if isinstance(self.inverse, JointHessian):
+            if method in ("leverage", "pairwise"):
+                raise ValueError(
+                    f"method={method!r} is for heads that are each at their own "
+                    "optimum, and the heads of training='joint' are not. Use "
+                    "method='newton', 'first_order' or 'auto'."
+                )
+            if method == "newton" and of_groups:
+                raise ValueError(
+                    "method='newton' with groups removes rows from heads that are each "
+                    "at their own optimum, and the heads of training='joint' are not. "
+                    "Use method='first_order', which adds derivatives up, or "
+                    "edit(drop=...) for one group."
+                )
+            if method == "auto" and not of_groups:
+                work = joint_work(self.bottleneck, self.data)
+                return "newton" if work <= MOST_WORK else "first_order"
         if method == "auto" and not isinstance(self.inverse, Factors):
             return "first_order"
         return method

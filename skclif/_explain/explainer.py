@@ -54,6 +54,7 @@ from .._results.word_evidence import SPECIAL, WordEvidence
 from .._results.words import column_of_concept
 from ..numerics.bottleneck import concept_effects, mean_activations
 from ..numerics.hessians import Factors
+from ..numerics.joint_hessian import JointHessian
 from ..numerics.sparse import Matrix
 from ..numerics.targets import Target
 from .annotations.ranking import rank_concepts
@@ -156,7 +157,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
           largest influence. With ``top=``, the better method removes only the rows that
           the other one finds; ``groups=`` are by "newton", or by "leverage" if that is
           too much. It is "first_order" if Hessians do not fit scikit-learn's
-          `working_memory`.
+          `working_memory`. A model of ``training="joint"`` has no "leverage": "auto" is
+          "newton" if that removes all rows in the time, and otherwise "first_order".
 
         The result's `method` says which methods were used, and `confirmed` for which
         rows.
@@ -177,6 +179,9 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Names of the concepts.
     n_samples_ : int
         Number of training rows.
+    damping_ : float
+        What times the heads' own curvature was added to the Hessian of a model of
+        ``training="joint"`` that is not at a minimum; 0 if nothing was.
     mean_activations_ : ndarray of shape (n_activations,)
         Mean of the activations in training over the training rows, weighted by
         `sample_weight`; of the features without concepts.
@@ -254,6 +259,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self.method = method
         self.device = device
         self.verbose = verbose
+
+    @property
+    def damping_(self) -> float:
+        """What was added to the Hessian of jointly trained stages; 0 otherwise."""
+        check_is_fitted(self)
+        inverse = self._solved_model().inverse
+        return inverse.damping if isinstance(inverse, JointHessian) else 0.0
 
     @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
@@ -468,7 +480,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         codes = explained_codes(heads, features, y)
         shares = shares_of(reduce, len(features))
         solved = self._solved_model()
-        method = solved.possible(self.method)
+        method = solved.possible(self.method, of_groups=groups is not None)
         names = path_names(heads, method)
         kept, group_names = collector(
             len(features) if shares is None else len(shares),
@@ -667,7 +679,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Number of these rows, at most `n_rows`, that are also left out one loss term
             at a time. None is 10, or all rows if there are fewer.
         methods : sequence of str, default=("newton", "leverage", "first_order")
-            The methods to compare with retraining.
+            The methods to compare with retraining. A model of ``training="joint"`` has
+            no "leverage", which is left out.
         random_state : int, RandomState instance or None, default=None
             Chooses the random rows, and the rows of which every loss term is left out.
 
@@ -718,7 +731,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         n_rows = check_count("n_rows", n_rows, 1, self.n_samples_)
         n_paths = min(10, n_rows) if n_paths is None else n_paths
         n_paths = check_count("n_paths", n_paths, 0, n_rows)
-        methods = check_methods(methods)
+        methods = check_methods(methods, is_joint=heads.is_joint)
         solved = self._solved_model()
         about = numeric_targets(heads, target, codes, solved.device)
         warn_of_lost_labels(solved, "retraining")
@@ -1531,6 +1544,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         None if the model is far from the one that it was edited from: then other
         Hessians would cost more than they save.
         """
+        if self._heads().is_joint:  # its edits factorise anew
+            return None
         if "_solved" not in vars(self) and hasattr(self, "_nearby"):
             return self._nearby
         inverse = self._solved_model().inverse

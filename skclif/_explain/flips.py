@@ -16,9 +16,10 @@ from ..exceptions import warn_user
 from ..numerics.edits import Limits
 from ..numerics.flips import Flips
 from ..numerics.hessians import Factors
+from ..numerics.joint_hessian import JointHessian
 from ..numerics.sparse import Matrix
 from ..numerics.targets import LabelTarget
-from .engine import Solved
+from .engine import NOT_JOINT, Solved
 
 # What a search may cost: about half a minute of one core.
 _MOST_WORK = 2.4e11
@@ -59,6 +60,8 @@ def find_flip_set(
     progress : Progress
         Shows its bars.
     """
+    if isinstance(solved.inverse, JointHessian):
+        raise ValueError(NOT_JOINT)
     method, width = _affordable(solved, features, max_size)
     flips = Flips(
         solved.bottleneck,

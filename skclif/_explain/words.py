@@ -15,6 +15,7 @@ from .._inputs.pipelines import final_step
 from .._inputs.training_rows import TrainingRows
 from .._models.fitted import FittedHeads
 from ..numerics.first_order import add_adjoints, first_order, solve_adjoint
+from ..numerics.joint_hessian import JointHessian
 from ..numerics.products import dense_rows
 from ..numerics.targets import Question
 from .engine import Solved
@@ -44,7 +45,8 @@ def linear_influence(
     weights : ndarray of shape (n_features + 1,)
         What the row's features and the constant 1 are multiplied by.
     label : float
-        The part of the label's term in a bottleneck; 0 without concepts.
+        The part of the label's term in a bottleneck that acts on activations; 0 without
+        concepts.
     """
     bottleneck, span = solved.bottleneck, solved.span
     adjoint = add_adjoints(
@@ -76,12 +78,19 @@ def linear_influence(
         scores = [bottleneck.label_scores(data.features)]
         one = data.labels, data.label_weights, adjoint.label
         terms = [(bottleneck.label, scores[0], *one)]
+    pulls = [
+        (weights[:, None] * head.residual(head.probabilities(part), codes), solution)
+        for head, part, codes, weights, solution in terms
+    ]
+    if path is None and isinstance(solved.inverse, JointHessian):
+        # The label's term trains the heads on the features too.
+        through = stack.split(solved.inverse.through_label(data))
+        pulls += zip(through, adjoint.concepts, strict=True)
     parts = []
-    for head, part, codes, weights, solution in terms:
-        residual = head.residual(head.probabilities(part), codes)
-        matrix = solution.reshape(head.n_scores, -1)
+    for pull, solution in pulls:
+        matrix = solution.reshape(pull.shape[1], -1)
         matrix = matrix if span is None else span.out_of(matrix)
-        parts.append(-(weights[:, None] * residual @ matrix).cpu().numpy()[0])
+        parts.append(-(pull @ matrix).cpu().numpy()[0])
     return np.sum(parts, axis=0), label
 
 

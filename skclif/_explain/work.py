@@ -18,6 +18,8 @@ MOST_WORK_OF_AUDIT = 6e11
 _STEPS = 4
 # Share of the work that is kept for the top rows, if one method is too much for all.
 _FOR_TOP_ROWS = 0.15
+# Products with the Hessian of jointly trained stages, for one removal.
+_JOINT_PRODUCTS = 60
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,17 @@ class Work:
             left = max(left - self.n_rows * self.leverage, _FOR_TOP_ROWS * left)
         each = self.newton if method == "newton" else self.leverage
         return int(min(left // each, self.n_rows))
+
+
+def joint_work(bottleneck: Bottleneck, data: TrainingData) -> float:
+    """Return the work of newton for all rows of stages that were trained together.
+
+    Every step is some dozens of products with the Hessian.
+    """
+    stack, n_inputs = bottleneck.concepts, int(data.features.shape[1]) + 1
+    product = 4.0 * n_inputs * stack.n_scores
+    product += 10.0 * stack.n_scores * (stack.n_scores + stack.n_activations)
+    return _JOINT_PRODUCTS * product * len(data) ** 2
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,14 @@ def with_activations(
         tol=model.tol,
         max_iter=model.max_iter,
     )
-    heads = replace(heads, activation=kind, intervention_prob=prob, C=C)
+    # Concept heads that were trained with the label stay as they are.
+    heads = replace(
+        heads, activation=kind, intervention_prob=prob, C=C, concept_weight=None
+    )
     heads = heads.with_parameters(bottleneck, [True] * heads.n_concepts + [False])
     twin = heads.copy_to(model, fit.n_iter)
-    twin.set_params(bottleneck=kind, training="mixed", intervention_prob=prob)
+    twin.set_params(
+        bottleneck=kind, training="mixed", intervention_prob=prob, concept_weight=1.0
+    )
     twin._correction = None  # it is of the other label head
     return twin

@@ -52,15 +52,21 @@ from ..numerics.bottleneck import (
     substitute,
 )
 from ..numerics.heads import CategoricalHead, HeadStack
+from ..numerics.joint import fit_joint, joint_steps
 from ..numerics.products import dense_rows, largest_size
 from ..numerics.solvers import Convergence
 from ..numerics.sparse import Features, Matrix, SparseFeatures
-from .convergence import warn_if_tol_is_coarse, warn_unless_converged
+from .convergence import (
+    warn_if_tol_is_coarse,
+    warn_unless_converged,
+    warn_unless_stationary,
+)
 from .fitted import FittedHeads, class_weights, concept_heads
 from .label_heads import LabelRules
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
 
 _STEPS, _TRIED = "Newton steps", "values tried"
+_LBFGS_STEPS = "steps of L-BFGS"
 # The default share of true annotations in the label head.
 _INTERVENTION_PROB = 0.4
 # The label head of models from before there was a choice.
@@ -77,6 +83,13 @@ class _Solution(NamedTuple):
     label: Convergence
     C: float
     concept_C: np.ndarray
+    joint: Convergence | None = None
+
+    @property
+    def fits(self) -> list[Convergence]:
+        """How the last fit of every head ended."""
+        both = [self.concepts, self.label]
+        return both if self.joint is None else [self.joint]
 
 
 class ConceptBottleneckClassifier(
@@ -93,20 +106,27 @@ class ConceptBottleneckClassifier(
 
     Parameters
     ----------
-    training : {"mixed", "sequential", "independent"}, default="mixed"
+    training : {"mixed", "sequential", "independent", "joint"}, default="mixed"
         What the label head is trained on: both predicted concepts and true annotations,
         predicted concepts alone, or true annotations alone, where a row has them.
         Predictions for new rows always use predicted concepts. A label head that was
         trained on predicted concepts alone can get worse if a person corrects them.
+        "joint" trains both stages together on predicted concepts: the label's loss
+        moves the concept heads too, so that they can say more of the label than of
+        their concepts. See :ref:`joint`.
+    concept_weight : float, default=1.0
+        Only for ``training="joint"``: weight of the concepts' losses, with their
+        penalties, beside the label's. The larger, the more the concept heads are what
+        they are in the other trainings; the smaller, the more they serve the label.
     bottleneck : {"soft", "logit", "hard"}, default="soft"
         What the label head sees of a concept: the probabilities of its values, their
         logits (centred over the values), or the most probable value alone. "logit"
         excludes training on true annotations, which have no logit.
     intervention_prob : float, default=None
-        Only for ``training="mixed"``: share of every row's weight with which the label
-        head is trained on true annotations, from 0 ("sequential") to 1 ("independent").
-        The other share is trained on predicted concepts. None is 0.4, and 0 with
-        ``bottleneck="logit"``.
+        Share of every row's weight with which the label head is trained on true
+        annotations, from 0 ("sequential") to 1 ("independent"). The other share is
+        trained on predicted concepts. It is for ``training="mixed"``, where None is
+        0.4, and 0 with ``bottleneck="logit"``; and for "joint", where None is 0.
     label_head : {"softmax", "ordinal"}, default="softmax"
         Model of the label. "softmax" gives every label its own weights. "ordinal" is
         for labels that have an order, such as stars: the log-odds of a label above any
@@ -126,7 +146,8 @@ class ConceptBottleneckClassifier(
         against the next lower one do.
     C : float or "auto", default=1.0
         Inverse strength of the L2 penalty on the label head. "auto" takes the value
-        from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss.
+        from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss; in
+        joint training, that of the stages before they are trained together.
     residual_C : float, default=None
         Lets the label depend on the features directly too, beside the concepts, with
         this inverse strength of the L2 penalty: the smaller, the less. It is for labels
@@ -150,7 +171,8 @@ class ConceptBottleneckClassifier(
         total weight of the head's rows is below 1, the bound is multiplied by the
         smaller of the two. It is never finer than double precision can resolve.
     max_iter : int, default=100
-        Maximum number of Newton steps per stage.
+        Maximum number of Newton steps per stage. In joint training, ten times as many
+        steps of L-BFGS follow, at most.
     device : str, default="cpu"
         Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Fitted attributes are
         NumPy arrays wherever they were computed.
@@ -200,10 +222,13 @@ class ConceptBottleneckClassifier(
     intervention_prob_ : float
         Share of every row's weight with which the label head was trained on true
         annotations: 0 if `training` is "sequential", 1 if it is "independent".
+    concept_weight_ : float or None
+        Weight of the concepts' losses, if both stages were trained together.
     class_weight_ : ndarray of shape (n_classes,)
         Weight of each class in the label head.
     n_iter_ : int
-        Number of Newton steps of the stage that took more.
+        Number of Newton steps of the stage that took more; in joint training, of steps
+        of L-BFGS.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -235,6 +260,12 @@ class ConceptBottleneckClassifier(
     loss is half the squared error, and its activation is the prediction for every
     `bottleneck`.
 
+    With ``training="joint"``, both stages minimise ``L_label + concept_weight *
+    L_concepts`` together. The first is the label head's objective, as a function of the
+    concept heads too, and the second the sum of those of the concept heads. It has
+    several minima: the fit starts from the stages that were trained one after the
+    other, with the same penalties, and goes to a stationary point by L-BFGS.
+
     References
     ----------
     .. [1] P. W. Koh et al. (2020). Concept bottleneck models. ICML. arXiv 2007.04612.
@@ -265,7 +296,8 @@ class ConceptBottleneckClassifier(
     __module__ = "skclif"
 
     _parameter_constraints: dict[str, Any] = {
-        "training": [StrOptions({"mixed", "sequential", "independent"})],
+        "training": [StrOptions({"mixed", "sequential", "independent", "joint"})],
+        "concept_weight": [Interval(Real, 0, None, closed="neither")],
         "bottleneck": [StrOptions({"soft", "logit", "hard"})],
         "intervention_prob": [Interval(Real, 0, 1, closed="both"), None],
         "label_head": [StrOptions({"softmax", "ordinal"})],
@@ -292,6 +324,7 @@ class ConceptBottleneckClassifier(
         self,
         *,
         training: str = "mixed",
+        concept_weight: float = 1.0,
         bottleneck: str = "soft",
         intervention_prob: float | None = None,
         label_head: str = "softmax",
@@ -308,6 +341,7 @@ class ConceptBottleneckClassifier(
         verbose: int = 0,
     ):
         self.training = training
+        self.concept_weight = concept_weight
         self.bottleneck = bottleneck
         self.intervention_prob = intervention_prob
         self.label_head = label_head
@@ -383,6 +417,7 @@ class ConceptBottleneckClassifier(
             whole numbers, or nearly as many values as rows.
         """
         self._intervention_prob()  # may be refused
+        self._check_joint()
         check_row_order(
             X=X,
             y=y,
@@ -432,11 +467,14 @@ class ConceptBottleneckClassifier(
             found.concept_C,
             rules,
         )
-        heads.store(self, max(found.concepts.n_iter, found.label.n_iter))
+        heads.store(self, max(fit.n_iter for fit in found.fits))
         self._note_correction(found.bottleneck, data)
         warn_if_tol_is_coarse(heads, data)
-        warn_unless_converged(found.concepts, heads.names, heads)
-        warn_unless_converged(found.label, ["label"], heads)
+        if found.joint is not None:
+            warn_unless_stationary(found.joint, heads)
+        else:
+            warn_unless_converged(found.concepts, heads.names, heads)
+            warn_unless_converged(found.label, ["label"], heads)
         warn_of_edges(self.C, self.concept_C, heads)
         return self
 
@@ -731,7 +769,8 @@ class ConceptBottleneckClassifier(
             self.training, self.intervention_prob
         )
         if prob is None:
-            return 0.0 if self.bottleneck == "logit" else _INTERVENTION_PROB
+            predicted_alone = self.bottleneck == "logit" or self.training == "joint"
+            return 0.0 if predicted_alone else _INTERVENTION_PROB
         if self.intervention_prob not in (None, prob):
             raise ValueError(
                 f"intervention_prob={self.intervention_prob} contradicts "
@@ -740,13 +779,42 @@ class ConceptBottleneckClassifier(
             )
         if prob and self.bottleneck == "logit":
             asked = f"training={self.training!r}"
-            if self.training == "mixed":
+            remedy = "Use training='sequential'"
+            if self.training in ("mixed", "joint"):
                 asked = f"intervention_prob={prob}"
+            if self.training == "joint":
+                remedy = "Leave it None"
             raise ValueError(
                 f"{asked} needs bottleneck='soft' or 'hard': a true annotation has no "
-                "logit. Use training='sequential' with logits."
+                f"logit. {remedy} with logits."
             )
         return float(prob)
+
+    def _is_joint(self, schema: ConceptSchema) -> bool:
+        """Whether there are two stages to train together."""
+        return self.training == "joint" and bool(schema.names)
+
+    def _check_joint(self) -> None:
+        """Refuse what does not go with training both stages together."""
+        if self.training != "joint":
+            if self.concept_weight != 1:
+                raise ValueError(
+                    f"concept_weight={self.concept_weight:g} is only for "
+                    f"training='joint', and training={self.training!r} has no such "
+                    "weight; leave it 1.0, or use training='joint'."
+                )
+            return
+        if self.bottleneck == "hard":
+            raise ValueError(
+                "training='joint' needs bottleneck='soft' or 'logit': through hard "
+                "activations the label's loss has no derivative in the concept heads. "
+                "Use another bottleneck, or training='mixed'."
+            )
+        if self.monotonic_cst:
+            raise ValueError(
+                "training='joint' cannot keep the bounds of monotonic_cst; leave it "
+                "None, or use training='mixed', 'sequential' or 'independent'."
+            )
 
     def _class_weights(
         self, classes: np.ndarray, y: np.ndarray, sample_weight: np.ndarray
@@ -773,8 +841,7 @@ class ConceptBottleneckClassifier(
                 label,
                 sample_weight,
             )
-            fits = solution.concepts, solution.label
-            if all(fit.gradient_norm.isfinite().all() for fit in fits):
+            if all(fit.gradient_norm.isfinite().all() for fit in solution.fits):
                 return solution
             cause = None
         except LinAlgError as error:
@@ -829,7 +896,21 @@ class ConceptBottleneckClassifier(
             bottleneck, of_label = fit_label(
                 bottleneck, data, penalty=1 / C, advance=advance, **limits
             )
-        return _Solution(bottleneck, concepts, of_label, C, concept_C.numpy())
+        found = _Solution(bottleneck, concepts, of_label, C, concept_C.numpy())
+        if not self._is_joint(schema):
+            return found
+        with progress.stage("Fitting both together", unit=_LBFGS_STEPS) as advance:
+            bottleneck, joint = fit_joint(
+                bottleneck,
+                data,
+                penalty=1 / C,
+                concept_penalties=1 / concept_C,
+                concept_weight=float(self.concept_weight),
+                tol=float(self.tol),
+                max_iter=joint_steps(self.max_iter),
+                advance=advance,
+            )
+        return found._replace(bottleneck=bottleneck, joint=joint)
 
     def _residual_logits(self, X: Any) -> np.ndarray:
         """Return what goes past the concepts, shaped like `coef_` for every row."""
@@ -856,7 +937,7 @@ class ConceptBottleneckClassifier(
             hurts = corrected_loss > loss
             why = (
                 "Its label head was trained on predicted concepts alone; use "
-                "training='mixed'."
+                "training='mixed', or with training='joint' an intervention_prob."
             )
         else:  # predictions of training rows know a little of their labels
             hurts = corrected_loss > loss + 0.02 and corrected < accuracy - 0.01
@@ -939,6 +1020,7 @@ def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of a model, with what older versions of skclif did not keep."""
     state = {
         "intervention_prob": None,
+        "concept_weight": 1.0,
         "residual_C": None,
         "verbose": 0,
         **UNORDERED,
@@ -953,7 +1035,7 @@ def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
         state["_correction"] = None
     if "coef_" in state:
         state = {"residual_coef_": None, "residual_C_": None, **state}
-        state = {"held_concepts_": {}, **state}
+        state = {"held_concepts_": {}, "concept_weight_": None, **state}
     return state
 
 

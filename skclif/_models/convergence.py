@@ -32,6 +32,22 @@ def warn_if_tol_is_coarse(heads: FittedHeads, data: TrainingData) -> None:
             )
 
 
+def warn_unless_stationary(fit: Convergence, heads: FittedHeads) -> None:
+    """Warn if stages that are trained together are not at a stationary point."""
+    if fit.converged.all():
+        return
+    worst = int((fit.gradient_norm / fit.tolerance).argmax())
+    warn_user(
+        "Training both stages together stopped at a gradient norm of "
+        f"{float(fit.gradient_norm[worst]):.2g} in the head of "
+        f"{[*heads.names, 'label'][worst]!r} after {fit.n_iter} steps of L-BFGS, above "
+        f"the {float(fit.tolerance[worst]):.2g} that tol={heads.tol:.2g} asks for; "
+        f"raise max_iter={heads.max_iter} or concept_weight, scale the features, or "
+        "lower C and concept_C.",
+        ConvergenceWarning,
+    )
+
+
 def warn_unless_converged(
     fit: Convergence, names: list[str], heads: FittedHeads
 ) -> None:

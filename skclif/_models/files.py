@@ -290,6 +290,8 @@ def model_bytes(
         arrays["residual_C"] = np.array([classifier.residual_C_], dtype=float)
     arrays["concept_C"] = classifier.concept_C_
     arrays["intervention_prob"] = np.array([classifier.intervention_prob_])
+    if classifier.concept_weight_ is not None:
+        arrays["concept_weight"] = np.array([classifier.concept_weight_], dtype=float)
     if classifier._correction is not None:
         arrays["correction"] = classifier._correction
     params = classifier.get_params()
@@ -297,6 +299,7 @@ def model_bytes(
     left_out = {name for name, default in UNORDERED.items() if params[name] is default}
     left_out |= {"label_head"} if params["label_head"] == "softmax" else set()
     left_out |= {"residual_C"} if params["residual_C"] is None else set()
+    left_out |= {"concept_weight"} if params["training"] != "joint" else set()
     left_out |= set(_PLACES)
     about = {
         "parameters": {
@@ -380,7 +383,7 @@ def _classifier(
     params = dict(about["parameters"])
     clf = ConceptBottleneckClassifier(**params)
     # What a model does not have is not named, as before there was such a thing.
-    known = {*params, *UNORDERED, "residual_C"}
+    known = {*params, *UNORDERED, "residual_C", "concept_weight"}
     if known != clf.get_params().keys() - set(_PLACES):
         raise ValueError(f"the parameters {sorted(params)}")
     clf._validate_params()
@@ -424,6 +427,10 @@ def _classifier(
     if "residual_coef" in arrays:
         clf.residual_coef_ = _numbers(arrays.pop("residual_coef"), n_rows, n_features)
         clf.residual_C_ = float(_positive(_numbers(arrays.pop("residual_C"), 1))[0])
+    clf.concept_weight_ = None
+    if "concept_weight" in arrays:
+        weight = _positive(_numbers(arrays.pop("concept_weight"), 1))
+        clf.concept_weight_ = float(weight[0])
     clf.C_ = float(_positive(_numbers(arrays.pop("C"), 1))[0])
     clf.concept_C_ = _positive(_numbers(arrays.pop("concept_C"), len(names)))
     prob = float(_numbers(arrays.pop("intervention_prob"), 1)[0])

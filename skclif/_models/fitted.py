@@ -60,6 +60,8 @@ class FittedHeads:
     residual_coef : ndarray of shape (n_classes, n_features) or (1, n_features), or None
         What the residual multiplies features by; None without a residual.
     residual_C : float or None
+    concept_weight : float or None
+        Weight of the concepts' losses, if both stages were trained together.
     label_intercept : bool
         Whether the label head has an intercept.
     tol : float
@@ -85,6 +87,7 @@ class FittedHeads:
     intervention_prob: float = 0.0
     residual_coef: np.ndarray | None = None
     residual_C: float | None = None
+    concept_weight: float | None = None
     label_intercept: bool = True
     tol: float = _TOL
     max_iter: int = _MAX_ITER
@@ -130,6 +133,7 @@ class FittedHeads:
             intervention_prob=model.intervention_prob_,
             residual_coef=model.residual_coef_,
             residual_C=model.residual_C_,
+            concept_weight=model.concept_weight_,
             rules=LabelRules.of(model),
             held=model.held_concepts_,
             **_settings(model),
@@ -164,6 +168,7 @@ class FittedHeads:
             class_weight,
             intervention_prob=bottleneck.intervention_prob,
             residual_C=model.residual_C,
+            concept_weight=model.concept_weight if model._is_joint(schema) else None,
             rules=rules,
             **_settings(model),
         ).with_parameters(bottleneck)
@@ -182,6 +187,11 @@ class FittedHeads:
     def n_concepts(self) -> int:
         """Number of concepts."""
         return len(self.schema.names)
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether there are two stages that were trained together."""
+        return self.concept_weight is not None and self.n_concepts > 0
 
     @property
     def penalties(self) -> Penalties:
@@ -363,6 +373,7 @@ class FittedHeads:
         model.C_, model.concept_C_ = self.C, self.concept_C
         model.intervention_prob_ = self.intervention_prob
         model.residual_coef_, model.residual_C_ = self.residual_coef, self.residual_C
+        model.concept_weight_ = self.concept_weight
         order = self.rules.order
         model.label_order_ = None
         if order is not None:

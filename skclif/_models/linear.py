@@ -24,6 +24,7 @@ from .._inputs.wrapper import AroundEstimatorMixin
 from .._text.finetune import ConceptEncoder
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.bottleneck import TrainingData, fit_label, relative_gradients
+from ..numerics.joint import relative_joint_gradients
 from ..numerics.products import dense_rows
 from ..numerics.separability import LARGEST, are_separable, programme_size
 from ..numerics.sparse import Matrix
@@ -194,7 +195,15 @@ def _why_not_stationary(estimator: Any) -> str:
 
 def _check_stationary(heads: FittedHeads, rows: TrainingRows, hint: str) -> None:
     bottleneck = heads.tensors(shares=rows.shares)
-    ratios = relative_gradients(bottleneck, rows.data(), **heads.penalties)
+    if heads.concept_weight is None:
+        ratios = relative_gradients(bottleneck, rows.data(), **heads.penalties)
+    else:
+        ratios = relative_joint_gradients(
+            bottleneck,
+            rows.data(),
+            **heads.penalties,
+            concept_weight=heads.concept_weight,
+        )
     names = [*heads.names, "label"]
     worst = int(ratios.argmax())
     if not ratios[worst] <= STATIONARY:

@@ -20,6 +20,8 @@ from .first_order import add_adjoints, solve_adjoint
 from .heads import HeadsProblem, HeadStack
 from .hessians import Factors
 from .inverses import Cholesky, Inverse
+from .joint import fit_joint, joint_steps
+from .joint_hessian import JointHessian, predicted_joint_effect
 from .matrix_free import MatrixFree
 from .solvers import FactoredHessians
 from .sparse import Features
@@ -119,6 +121,7 @@ def solve_edit(
     label_reshaped: bool = False,
     label_moved: bool = False,
     settled: bool = True,
+    concept_weight: float | None = None,
     advance: Advance = unseen,
 ) -> Edited:
     """Solve both stages for edited rows.
@@ -148,6 +151,9 @@ def solve_edit(
         Whether weights of the label head were held, or are held no more.
     settled : bool
         Whether `bottleneck` is at the optimum, so that unchanged heads are too.
+    concept_weight : float, default=None
+        Of the concepts' losses if both stages are trained together: from the current
+        parameters, because there can be several minima. None: one after the other.
     advance : callable
         Called after each Newton step.
     """
@@ -164,6 +170,18 @@ def solve_edit(
     )
     # Without the lost values, old rows may equal new ones.
     share[list(reshaped)], changed[list(reshaped)] = 1, True
+    if concept_weight is not None and stack:
+        of_label = old.label_weights != new.label_weights
+        of_label |= (old.labels != new.labels) & (new.label_weights > 0)
+        anew = bool(dropped) or not settled or label_reshaped or label_moved
+        if not (anew or bool(changed.any() or of_label.any())):
+            kept = (KEPT, 0, 0.0, 0.0, 0.0, True)
+            return Edited(
+                bottleneck, Way(*zip(*[kept] * (len(stack) + 1), strict=True)), factors
+            )
+        return _solve_jointly(
+            bottleneck, new, penalty, concept_penalties, concept_weight, limits, advance
+        )
     way = Way()
     if stack:
         parameters, way = _solve_again(
@@ -201,10 +219,43 @@ def solve_edit(
     return Edited(bottleneck, way + label_way, factors)
 
 
+def _solve_jointly(
+    bottleneck: Bottleneck,
+    new: TrainingData,
+    penalty: float,
+    concept_penalties: Tensor,
+    concept_weight: float,
+    limits: Limits,
+    advance: Advance,
+) -> Edited:
+    """Train both stages together on edited rows, from the current parameters."""
+    most = joint_steps(limits.max_iter)
+    bottleneck, fit = fit_joint(
+        bottleneck,
+        new,
+        penalty=penalty,
+        concept_penalties=concept_penalties,
+        concept_weight=concept_weight,
+        tol=limits.tol,
+        max_iter=most if limits.n_steps is None else min(limits.n_steps, most),
+        advance=advance,
+    )
+    n_heads = len(fit.gradient_norm)
+    way = Way(
+        (CURRENT,) * n_heads,
+        (fit.n_iter,) * n_heads,
+        tuple(fit.first_norm.tolist()),
+        tuple(fit.gradient_norm.tolist()),
+        tuple(fit.tolerance.tolist()),
+        tuple(fit.converged.tolist()),
+    )
+    return Edited(bottleneck, way, None)
+
+
 def predicted_effect(
     bottleneck: Bottleneck,
     new: TrainingData,
-    factors: Factors | MatrixFree,
+    factors: Factors | MatrixFree | JointHessian,
     questions: Sequence[Question],
 ) -> float:
     """Return the first-order effect of an edit on a target: the sum of the questions.
@@ -219,7 +270,7 @@ def predicted_effect(
         Before the edit.
     new : TrainingData
         After the edit.
-    factors : Factors or MatrixFree
+    factors : Factors, MatrixFree or JointHessian
         Before the edit.
     questions : sequence of Question
         Each is combined to one answer.
@@ -236,6 +287,8 @@ def predicted_effect(
             for question in questions
         ]
     )
+    if isinstance(factors, JointHessian):
+        return predicted_joint_effect(factors, bottleneck, new, adjoint)
     problem = bottleneck.label_problem(new, factors.penalty)
     gradient = _gradient(problem, bottleneck.label_parameters)
     effect = -(adjoint.label[0] @ gradient.flatten())

@@ -17,6 +17,7 @@ docs/mathematics.rst.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -24,14 +25,24 @@ from torch import Tensor
 from .blocks import BLOCK_ROWS, map_rows
 from .bottleneck import Bottleneck, TrainingData
 from .heads import Head
-from .hessians import Factors
-from .matrix_free import MatrixFree
 from .products import affine, affine_adjoint, outer, with_ones
 from .sparse import Features, SparseFeatures
 from .targets import TargetDerivatives
 
 # Most numbers in the gradients of a block of rows: 256 MiB.
 _LARGEST_ARRAY = 2**25
+
+
+class Solver(Protocol):
+    """What solves the adjoint system: `Factors`, `MatrixFree` or `JointHessian`."""
+
+    def solve(
+        self, label: Tensor, concepts: Sequence[Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Solve for derivatives in the parameters of both stages."""
+
+    def solve_label(self, label: Tensor) -> Tensor:
+        """Return the label's part for derivatives in its parameters alone."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ class Adjoint:
 
 def solve_adjoint(
     bottleneck: Bottleneck,
-    factors: Factors | MatrixFree,
+    factors: Solver,
     derivatives: TargetDerivatives,
     combine: Tensor | None = None,
 ) -> Adjoint:
@@ -65,7 +76,7 @@ def solve_adjoint(
     Parameters
     ----------
     bottleneck : Bottleneck
-    factors : Factors or MatrixFree
+    factors : Factors, MatrixFree or JointHessian
     derivatives : TargetDerivatives
     combine : Tensor of shape (n_answers, n_targets), default=None
         Combinations to solve for. None is each target by itself.

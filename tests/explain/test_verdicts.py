@@ -40,6 +40,7 @@ HEADS = {
     "residual": {"residual_C": 0.1},
     "logit": {"bottleneck": "logit"},
     "hard": {"bottleneck": "hard"},
+    "joint": {"training": "joint"},
 }
 
 

@@ -13,6 +13,8 @@ from skclif.numerics.heads import (
 from skclif.numerics.products import affine, affine_adjoint, with_ones
 from skclif.numerics.row_space import row_space
 
+from .derivatives import assert_pulls
+
 SIZES = [2, 3, 5, 8]
 
 
@@ -55,6 +57,7 @@ def test_derivatives_equal_autograd(n_values, activation):
         torch.testing.assert_close(head.residual(probabilities, code), residual)
         torch.testing.assert_close(head.curvature(probabilities, code), curvature)
         torch.testing.assert_close(head.activation_jacobian(row), jacobian)
+        assert_pulls(head, row)
         direction = _scores(1, head, seed=1)[0]
         torch.testing.assert_close(
             head.curvature_times(probabilities, code, direction), curvature @ direction
@@ -72,6 +75,7 @@ def test_ridge_derivatives_equal_autograd():
     torch.testing.assert_close(
         head.activation_jacobian(score), torch.func.jacrev(head.activations)(score)
     )
+    assert_pulls(head, score)
     torch.testing.assert_close(head.curvature_times(prediction, code, score), score)
 
 

@@ -19,6 +19,8 @@ from skclif.numerics.heads import (
 from skclif.numerics.heads.cone import steps_of
 from skclif.numerics.solvers import preconditioner_of
 
+from .derivatives import assert_pulls
+
 HEADS = [OrdinalHead(2), OrdinalHead(3), OrdinalHead(5), OrdinalHead(4, (2, 0, 3, 1))]
 CHAINS = ((0, 2, 1), (-1, 3), (4, -1))
 N = 60
@@ -56,6 +58,7 @@ def test_derivatives_equal_autograd(head):
             (head.activation_jacobian(row), head.activations),
         ):
             torch.testing.assert_close(found, torch.func.jacrev(function)(row))
+        assert_pulls(head, row)
         value, slope = head.value(row, int(code))
         torch.testing.assert_close(value, p[code])
         expected = torch.func.grad(lambda s, c=code: head.probabilities(s)[c])(row)

@@ -73,6 +73,13 @@ def check_explainer(explainer: Any) -> None:
             "explainer has a model without concepts, and drift_report says which "
             "concept moved. Fit it with a ConceptBottleneckClassifier and concepts."
         )
+    if model.concept_weight_ is not None:
+        raise ValueError(
+            "drift_report judges every head by what it says of rows that it was not "
+            "trained on, for which each has to be at its own optimum, and the heads of "
+            "training='joint' are not. Fit the explainer to the same model with "
+            "training='mixed'."
+        )
     taken = [name for name in model.concept_names_in_ if name in (TOGETHER, FEATURES)]
     if taken:
         raise ValueError(

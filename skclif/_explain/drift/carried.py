@@ -11,7 +11,7 @@ import torch
 
 from ..._inputs.training_rows import TrainingRows
 from ..._results.drift_report import TOGETHER
-from ...numerics.first_order import Adjoint, first_order
+from ...numerics.first_order import Adjoint
 from ...numerics.heads import Head
 from ...numerics.products import affine_adjoint
 from ...numerics.sparse import Features
@@ -139,7 +139,7 @@ def _is_carried(line: dict[str, Any]) -> bool:
 
 def _influence(solved: Solved, adjoint: Adjoint) -> np.ndarray:
     """Return first-order influence of all terms, (n_samples, 1 + n_concepts)."""
-    blocks = first_order(solved.bottleneck, solved.data, adjoint)
+    blocks = solved.first_order(adjoint)
     found = torch.cat([part[0] for _, part in blocks])
     return found.double().cpu().numpy()
 

@@ -151,6 +151,7 @@ def edit_model(
             label_reshaped=bool(empty.labels),
             label_moved=bool(edit.concept_weights),
             settled=settled,
+            concept_weight=heads.concept_weight,
             advance=advance,
         )
     way = solution.way

@@ -116,6 +116,14 @@ class ConstantHead:
         """Return d activations / d scores, (..., 0, 1)."""
         return scores[..., :0, None]
 
+    def activation_pull(self, scores: Tensor, pull: Tensor) -> Tensor:
+        """Return ``pull @ activation_jacobian``: nothing pulls."""
+        return torch.zeros_like(scores)
+
+    def activation_curvature(self, scores: Tensor, pull: Tensor) -> Tensor:
+        """Return the second derivative of ``pull @ activations``: 0."""
+        return torch.zeros_like(scores)[..., None]
+
     def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
         """Return no activation, (..., 0)."""
         return like.new_empty(*codes.shape, 0)

@@ -127,6 +127,15 @@ class Head(Protocol):
     def activation_jacobian(self, scores: Tensor) -> Tensor:
         """Return d activations / d scores, (..., n_activations, n_scores)."""
 
+    def activation_pull(self, scores: Tensor, pull: Tensor) -> Tensor:
+        """Return ``pull @ activation_jacobian`` for pulls (..., n_activations)."""
+
+    def activation_curvature(self, scores: Tensor, pull: Tensor) -> Tensor:
+        """Return the second derivative of ``pull @ activations`` in the scores.
+
+        The result has shape (..., n_scores, n_scores).
+        """
+
     def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
         """Return the activations of values known for certain, (..., n_activations)."""
 

@@ -231,6 +231,22 @@ class OrdinalHead:
         jacobian = -p[..., None] * self._residual_of_all(p)
         return jacobian[..., 1:, :] if self.n_values == 2 else jacobian
 
+    def activation_pull(self, scores: Tensor, pull: Tensor) -> Tensor:
+        """Return ``pull @ activation_jacobian``."""
+        return (pull[..., None, :] @ self.activation_jacobian(scores)).squeeze(-2)
+
+    def activation_curvature(self, scores: Tensor, pull: Tensor) -> Tensor:
+        """Return the second derivative of ``pull @ activations`` in the scores."""
+        if self.n_values == 2:  # the activation is the second probability
+            pull = torch.nn.functional.pad(pull, (1, 0))
+        p = self.probabilities(scores)
+        codes = torch.arange(self.n_values, device=p.device).expand(p.shape)
+        every = p[..., None, :].expand(*p.shape, self.n_values)
+        slopes = self.residual(every, codes)
+        bends = slopes[..., :, None] * slopes[..., None, :]
+        bends = bends - self.curvature(every, codes)
+        return ((pull * p)[..., None, None] * bends).sum(dim=-3)
+
     def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
         """Return the activations of values known for certain (one-hot)."""
         target = self.target(codes, like)

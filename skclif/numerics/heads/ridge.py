@@ -106,6 +106,14 @@ class RidgeHead:
         """Return d activations / d scores, (..., 1, 1)."""
         return torch.ones_like(scores)[..., None]
 
+    def activation_pull(self, scores: Tensor, pull: Tensor) -> Tensor:
+        """Return ``pull @ activation_jacobian``: the pull on the prediction."""
+        return pull
+
+    def activation_curvature(self, scores: Tensor, pull: Tensor) -> Tensor:
+        """Return the second derivative of ``pull @ activations``: 0."""
+        return torch.zeros_like(scores)[..., None]
+
     def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
         """Return the number itself, (..., 1)."""
         return codes.to(like.dtype)[..., None]

@@ -291,6 +291,32 @@ class SoftmaxHead:
         jacobian = p[..., :, None] * (logits - mean)
         return jacobian[..., 1:, :] if self.n_values == 2 else jacobian
 
+    def activation_pull(self, scores: Tensor, pull: Tensor) -> Tensor:
+        """Return ``pull @ activation_jacobian``, without the matrix."""
+        if self.activation == "hard":
+            return torch.zeros_like(scores)
+        contrasts = self.contrasts(scores)
+        if self.activation == "logit":
+            return pull if self.n_values == 2 else pull @ contrasts.T
+        p, centred = self._centred_pull(scores, pull)
+        return (p * centred) @ contrasts.T
+
+    def activation_curvature(self, scores: Tensor, pull: Tensor) -> Tensor:
+        """Return the second derivative of ``pull @ activations`` in the scores."""
+        if self.activation != "soft":  # activations are linear, or constant
+            return scores.new_zeros(*scores.shape, self.n_scores)
+        p, centred = self._centred_pull(scores, pull)
+        weighted, contrasts = p * centred, self.contrasts(scores)
+        outer = weighted[..., :, None] * p[..., None, :]
+        return contrasts @ (torch.diag_embed(weighted) - outer - outer.mT) @ contrasts.T
+
+    def _centred_pull(self, scores: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities, and the pull on each less its mean over them."""
+        p = self.probabilities(scores)
+        if self.n_values == 2:  # the activation is the second probability
+            pull = torch.nn.functional.pad(pull, (1, 0))
+        return p, pull - (p * pull).sum(dim=-1, keepdim=True)
+
     def true_activations(self, codes: Tensor, like: Tensor) -> Tensor:
         """Return the activations of values known for certain: one-hot, or shares."""
         target = self.target(codes, like)
