@@ -1173,6 +1173,20 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "_explain",
+        "far = np.flatnonzero(chosen.reach > REACH)",
+        "far = np.flatnonzero(chosen.reach > 1e9)",
+        "changes that go far are solved again",
+        ("tests/explain/test_suggestions.py",),
+    ),
+    Mutant(
+        "numerics",
+        "excess = change - (gradient - self.gradient - by_hessian)",
+        "excess = change - (gradient - self.gradient)",
+        "the row's own curvature is taken out of the Hessian",
+        ("tests/explain/test_suggestions.py", "tests/numerics"),
+    ),
+    Mutant(
         "numerics",
         "added = factor - 1",
         "added = factor + 1",

@@ -170,7 +170,8 @@ class RowChanges:
 
     def reweight(self, factor: float) -> Moves:
         """Multiply the weight of every row by a factor; 0 drops it: Eq. (24)."""
-        added, label = factor - 1, self.label
+        added = factor - 1
+        label = self.label
         own = torch.zeros_like(self.label_rows.by_row(self.inputs)[:, 0, :1])
         drift, changes = own, {}
         for j, term in enumerate(self.concepts):

@@ -53,6 +53,7 @@ CALLS = {
             ("Judging values", 2, 2),
             ("Comparing changes", N, N),
             ("Measuring lists", 10, 10),
+            ("Following changes", 1, 1),
         ],
     ),
 }
