@@ -1149,7 +1149,10 @@ CONCEPT_KINDS = {
 # --- Questions to an explainer and to a result ----------------------------------------
 
 NOT_GROUPS = "groups must be one group for each training row"
-GROUPS = Right(lambda made: Y)
+# No part has all rows of a class, or all annotations of a value.
+PARTS = np.roll(CODES, 3)
+WHO = np.array(["a", "b", "c"])[PARTS]
+GROUPS = Right(lambda made: WHO)
 
 
 def no_groups(detail, error=ValueError):
@@ -1162,15 +1165,18 @@ GROUP_KINDS = {
         "a text": (lambda: "a", no_groups("one column, got 'a'")),
         "a dict": (lambda: {0: "a"}, no_groups("one column, got {0: 'a'}")),
         "a set": (lambda: {"a"}, no_groups("one column, got {'a'}")),
-        "generator": (lambda: iter(Y), no_groups("one column, got <")),
+        "generator": (lambda: iter(WHO), no_groups("one column, got <")),
         "list in a cell": (label([1]), no_groups("unhashable", TypeError)),
-        "complex": (lambda: CODES * 1j, no_groups("Complex data not supported")),
-        "mixed": (label(3), Right(lambda made: made.copy())),
+        "complex": (lambda: PARTS * 1j, no_groups("Complex data not supported")),
+        "mixed": (lambda: put(WHO, 3, object), Right(lambda made: made.copy())),
     },
     "wrong shape": {
-        "column": (lambda: Y[:, None], GROUPS),
-        "2-D": (lambda: np.c_[Y, Y], no_groups(r"got an array of shape \(24, 2\)")),
-        "lists": (lambda: np.c_[Y, Y].tolist(), no_groups(r"array of shape \(24, 2\)")),
+        "column": (lambda: WHO[:, None], GROUPS),
+        "2-D": (lambda: np.c_[WHO, WHO], no_groups(r"got an array of shape \(24, 2\)")),
+        "lists": (
+            lambda: np.c_[WHO, WHO].tolist(),
+            no_groups(r"array of shape \(24, 2\)"),
+        ),
     },
     "NaN or inf": {
         **{
@@ -1180,42 +1186,50 @@ GROUP_KINDS = {
             )
             for missing in (None, np.nan, pd.NA)
         },
-        "masked": (lambda: masked(CODES), Refused("groups is a masked array with 2")),
+        "masked": (lambda: masked(PARTS), Refused("groups is a masked array with 2")),
     },
     "empty": {"empty": (lambda: [], Refused("groups has 0 entries, but there are 24"))},
-    "one row": {"one row": (lambda: Y[:1], Refused("groups has 1 entries, but .* 24"))},
-    "one value": {"one group": (lambda: np.zeros(N), Right())},
+    "one row": {
+        "one row": (lambda: WHO[:1], Refused("groups has 1 entries, but .* 24"))
+    },
+    "one value": {
+        "one group": (
+            lambda: np.zeros(N),
+            Right(),
+            {"influence": Right(warns="group 0.0 has all labels")},
+        )
+    },
     "unseen value": "groups are named by the question itself",
     "misaligned": {
-        "a row less": (lambda: Y[:-1], Refused("groups has 23 entries, but .* 24")),
-        "other index": (lambda: pd.Series(Y, index=range(99, 75, -1)), GROUPS),
+        "a row less": (lambda: WHO[:-1], Refused("groups has 23 entries, but .* 24")),
+        "other index": (lambda: pd.Series(WHO, index=range(99, 75, -1)), GROUPS),
     },
     "column names": "groups have none",
     "sparse": {
         "csr_array": (
-            lambda: sparse.csr_array(CODES[:, None]),
+            lambda: sparse.csr_array(PARTS[:, None]),
             Refused("Sparse data was passed for groups", TypeError),
         )
     },
     "dtype": {
-        "Categorical": (lambda: pd.Categorical(Y, list("abcz")), GROUPS),
-        "string": (lambda: pd.Series(Y, dtype="string"), GROUPS),
-        "Int64": (lambda: pd.Series(CODES, dtype="Int64"), Right(lambda made: CODES)),
-        "float16": (lambda: CODES.astype("float16"), Right(lambda made: CODES)),
-        "bool": (lambda: CODES > 0, Right(lambda made: (CODES > 0).astype(int))),
-        "dates": (lambda: CODES.astype("M8[D]"), Right(lambda made: CODES)),
+        "Categorical": (lambda: pd.Categorical(WHO, list("abcz")), GROUPS),
+        "string": (lambda: pd.Series(WHO, dtype="string"), GROUPS),
+        "Int64": (lambda: pd.Series(PARTS, dtype="Int64"), Right(lambda made: PARTS)),
+        "float16": (lambda: PARTS.astype("float16"), Right(lambda made: PARTS)),
+        "bool": (lambda: PARTS > 0, Right(lambda made: (PARTS > 0).astype(int))),
+        "dates": (lambda: PARTS.astype("M8[D]"), Right(lambda made: PARTS)),
     },
     "memory layout": {
         **{
-            name: (partial(build, CODES), Right(lambda made: CODES))
+            name: (partial(build, PARTS), Right(lambda made: PARTS))
             for name, build in LAYOUTS.items()
         },
-        "big-endian": (lambda: CODES.astype(">i8"), no_groups("Big-endian")),
+        "big-endian": (lambda: PARTS.astype(">i8"), no_groups("Big-endian")),
     },
     "container": {
-        "list": (Y.tolist, GROUPS),
-        "torch": (lambda: torch.tensor(CODES), Right(lambda made: CODES)),
-        "polars": (lambda: pl.Series(Y), GROUPS),
+        "list": (WHO.tolist, GROUPS),
+        "torch": (lambda: torch.tensor(PARTS), Right(lambda made: PARTS)),
+        "polars": (lambda: pl.Series(WHO), GROUPS),
     },
     "scale": "groups are names, not sizes",
 }
