@@ -1902,6 +1902,27 @@ MUTANTS = [
         "words of an influence are those of the model that gave it",
         ("tests/explain/test_words.py",),
     ),
+    Mutant(
+        "numerics",
+        "curved = along @ self.bend",
+        "curved = along @ (0 * self.bend)",
+        "the Hessian of joint training knows that activations bend",
+        ("tests/numerics/test_joint.py",),
+    ),
+    Mutant(
+        "numerics",
+        'influence[:, :, 0] -= torch.einsum("nms,ns->mn", along, through)',
+        'influence[:, :, 0] += torch.einsum("nms,ns->mn", along, through)',
+        "a label trains the concept heads in joint training",
+        ("tests/numerics/test_joint.py",),
+    ),
+    Mutant(
+        "_models",
+        "concept_weight=float(self.concept_weight),",
+        "concept_weight=1.0,",
+        "concepts count by their weight in joint training",
+        ("tests/models/test_joint.py",),
+    ),
 ]
 
 

@@ -1192,8 +1192,9 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
     ) -> EditResult:
         """Change training rows, and get the model that retraining would give.
 
-        Both stages are solved again, to the estimator's `tol`. The explainer and its
-        estimator do not change. Class weights and the leading steps of a pipeline stay
+        Both stages are solved again, to the estimator's `tol`; those of
+        ``training="joint"`` from the current parameters, because there can be several
+        minima. The explainer and its estimator do not change. Class weights and the leading steps of a pipeline stay
         as they are. See :doc:`/repair`.
 
         Parameters
@@ -1232,7 +1233,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
             values that go come back with the weight of their rows.
         n_steps : int, default=None
             Maximum number of Newton steps per stage, starting from the current
-            parameters. None runs to convergence.
+            parameters; of steps of L-BFGS in joint training. None runs to convergence.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features) or \
                 (n_val,), default=None
             Rows on whose mean log-loss the effect is recorded.
