@@ -258,13 +258,11 @@ class Flips:
             tol=self.limits.tol,
             max_iter=self.limits.max_iter,
         )
-        unfitted = replace(
-            self.bottleneck,
-            concept_parameters=parameters,
-            label_parameters=parameters.new_empty(0),
-        )
+        unfitted = replace(self.bottleneck, concept_parameters=parameters)
+        label = unfitted.label_problem(data, self.penalty)
+        zero = label.only_held(self.bottleneck.label_parameters)
         fitted, of_label = fit_label(
-            unfitted,
+            replace(unfitted, label_parameters=zero),
             data,
             penalty=self.penalty,
             tol=self.limits.tol,

@@ -98,6 +98,21 @@ def held_optimum(inputs, labels, weights, C, held):
 # --- weights that are held ------------------------------------------------------------
 
 
+def test_groups_and_flip_sets_keep_them(halved, targets):
+    X, y = targets
+    explainer = copy.copy(halved.explainer).set_params(method="newton")
+    groups = np.where(np.arange(N) < 8, "first", "rest")
+    groups[50:] = "last"
+    influence = explainer.influence(X, y, groups=groups, reduce="mean").values[0]
+    without = halved.explainer.edit(drop=range(8), X_val=X, y_val=y)
+    assert -without.record.achieved_effect == pytest.approx(influence[0], rel=0.02)
+    flipped = halved.explainer.smallest_flip_set(X[[0]], max_size=2)
+    edited = halved.explainer.edit(drop=flipped.rows.tolist()).estimator
+    np.testing.assert_allclose(
+        edited.predict_proba(X[[0]])[0], flipped.proba[-1], atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_others_are_at_the_optimum_with_these_weights_held(factor, explainer):
     result = explainer.edit(concept_weights={"food": factor})
