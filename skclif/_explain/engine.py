@@ -35,10 +35,10 @@ from .confirm import Answered, Confirming
 from .work import MOST_WORK, Work, joint_work
 
 NOT_JOINT = (
-    "This works in closed form on heads that are each at their own optimum, and the "
-    "heads of training='joint' are not. Such a model has influence and validate with "
-    "method='newton' or 'first_order', and edit. For everything else, fit the "
-    "explainer to the same model with training='mixed'."
+    "What was asked works in closed form on heads that are each at their own optimum, "
+    "and the heads of training='joint' are not. Such a model has influence and "
+    "validate with method='newton' or 'first_order', and edit. For everything else, "
+    "fit the explainer to the same model with training='mixed'."
 )
 METHODS = ("auto", "newton", "leverage", "pairwise", "first_order")
 _DOING = {
@@ -437,18 +437,18 @@ class Solved:
         removal of all is little work.
         """
         if isinstance(self.inverse, JointHessian):
+            if of_groups and method not in ("auto", "first_order"):
+                raise ValueError(
+                    f"method={method!r} removes groups from heads that are each at "
+                    "their own optimum, and the heads of training='joint' are not. Use "
+                    "method='first_order', which adds derivatives up, or "
+                    "edit(drop=...) for one group."
+                )
             if method in ("leverage", "pairwise"):
                 raise ValueError(
                     f"method={method!r} is for heads that are each at their own "
                     "optimum, and the heads of training='joint' are not. Use "
                     "method='newton', 'first_order' or 'auto'."
-                )
-            if method == "newton" and of_groups:
-                raise ValueError(
-                    "method='newton' with groups removes rows from heads that are each "
-                    "at their own optimum, and the heads of training='joint' are not. "
-                    "Use method='first_order', which adds derivatives up, or "
-                    "edit(drop=...) for one group."
                 )
             if method == "auto" and not of_groups:
                 work = joint_work(self.bottleneck, self.data)

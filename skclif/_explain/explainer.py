@@ -323,6 +323,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             concept_sample_weight=concept_sample_weight,
         )
         orders = {LABEL: order_of(y)}
+        pandas = isinstance(X, pd.DataFrame | pd.Series)
+        index = pd.DataFrame(index=X.index) if pandas else None
         y = check_labels(y, count_rows(X), warn=True)
         X = as_rows(X)
         weights = check_weights(sample_weight, y)
@@ -347,7 +349,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         self._orders = {path: o for path, o in orders.items() if o is not None}
         self._declared = {} if annotations is None else annotations.declared
         self._aside = values_set_aside(self._heads(), annotations)
-        self._at_optimum = True
+        self._index, self._at_optimum = index, True
         self._solved = self._solve(rows)
         return self
 
@@ -475,6 +477,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         if not isinstance(paths, bool | np.bool_):
             raise ValueError(f"paths={paths!r} must be True or False.")
         check_row_order(X=X, y=y)
+        check_row_order(X_train=self._index, groups=groups)
         heads, features = self._heads(), self._features(X)
         name, unit, higher_is_better = describe_target(heads, target, reduce)
         codes = explained_codes(heads, features, y)
@@ -592,7 +595,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         X : str, or {array-like, sparse matrix} of shape (1, n_features) or (1,)
             The row whose prediction is to change.
         max_size : int, default=10
-            Most rows to remove.
+            Most rows to remove. All rows but one are the most that there are.
 
         Returns
         -------
@@ -606,8 +609,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         TypeError
             If `max_size` is no whole number.
         ValueError
-            If `X` does not have one row, or `max_size` is not between 1 and the number
-            of training rows less one.
+            If `X` does not have one row, `max_size` is below 1, or the stages were
+            trained together.
 
         Warns
         -----
@@ -636,7 +639,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """
         check_is_fitted(self)
         progress = Progress(self.verbose)
-        max_size = check_count("max_size", max_size, 1, self.n_samples_ - 1)
+        max_size = check_count("max_size", max_size, 1, None)
+        max_size = min(max_size, self.n_samples_ - 1)
         features = self._features(one_row(X))
         return find_flip_set(
             self._solved_model(),
@@ -868,6 +872,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
         ranks = check_ordinal(ordinal, values, self._known_orders())
+        check_row_order(X_train=self._index, groups=groups)
         sources = check_sources(groups, self.n_samples_, values)
         sort_by = check_sort_by(sort_by)
         return find_suspects(
@@ -1003,6 +1008,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         training = TrainingRows(**self._training)
         values = paths_and_values(heads)
         ranks = check_ordinal(ordinal, values, self._known_orders())
+        check_row_order(X_train=self._index, groups=groups)
         sources = check_sources(groups, self.n_samples_, values)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
@@ -1314,6 +1320,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         )
         validation = check_validation(heads, self._features, X_val, y_val)
         n_val = None if validation is None else len(validation[1])
+        check_row_order(X_val=X_val, groups_val=groups_val)
         groups_val = check_groups_val(groups_val, n_val)
         _, empty = edit.apply(*edit.grow(heads, rows))
         if validation is not None:
@@ -1501,6 +1508,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         explainer = clone(self).set_params(estimator=clone(edited.estimator))
         explainer.estimator_, explainer._dtype = edited.estimator, self._dtype
         explainer._orders, explainer._declared = self._orders, self._declared
+        explainer._index = self._index if add is None else None
         explainer._aside = edited.aside(self._aside)
         texts = self._texts()
         if add is not None:
@@ -1600,7 +1608,14 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(
-            {"_orders": {}, "_declared": {}, "_aside": {}, "verbose": 0, **state}
+            {
+                "_orders": {},
+                "_declared": {},
+                "_aside": {},
+                "_index": None,
+                "verbose": 0,
+                **state,
+            }
         )  # of older versions
 
     def __getstate__(self) -> dict[str, Any]:

@@ -131,30 +131,32 @@ def collector(
     return SumGroups(n_targets, n_paths, codes, names, paths=paths), names
 
 
-def check_groups(groups: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the code of every training row's group, and the names of the groups."""
-    refuse_masked("groups", groups)
-    with error_context("groups", "one group for each training row"):
-        groups = _one_column(groups)
+def check_groups(
+    groups: Any, n_rows: int, name: str = "groups", row: str = "training row"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the code of every row's group, and the names of the groups."""
+    refuse_masked(name, groups)
+    with error_context(name, f"one group for each {row}"):
+        groups = _one_column(groups, name, row)
         codes, names = pd.factorize(groups, sort=True)
     missing = codes < 0
     if missing.any():
         raise ValueError(
-            f"groups has no value for training row {int(missing.argmax())} "
+            f"{name} has no value for {row} {int(missing.argmax())} "
             f"({int(missing.sum())} of {len(codes)} are missing). Name a group for "
             "each row, such as 'unknown'."
         )
-    if len(groups) != n_samples:
+    if len(groups) != n_rows:
         raise ValueError(
-            f"groups has {len(groups)} entries, but there are {n_samples} "
-            "training rows; it needs one for each."
+            f"{name} has {len(groups)} entries, but there are {n_rows} "
+            f"{row.replace('row', 'rows')}; it needs one for each."
         )
     return codes, np.asarray(names)
 
 
-def _one_column(groups: Any) -> Any:
+def _one_column(groups: Any, name: str, row: str) -> Any:
     try:
-        return column_or_1d(groups, input_name="groups")
+        return column_or_1d(groups, input_name=name)
     except ValueError as error:
         if "1d array" not in str(error):
             raise
@@ -162,8 +164,8 @@ def _one_column(groups: Any) -> Any:
         shape = np.shape(groups)
         got = f"an array of shape {shape}" if shape else reprlib.repr(groups)
         raise ValueError(
-            "groups must be one group for each training row, in a list, an array or "
-            f"one column, got {got}."
+            f"{name} must be one group for each {row}, in a list, an array or one "
+            f"column, got {got}."
         ) from error
 
 

@@ -174,12 +174,18 @@ class InfluenceResult(Shown):
         ValueError
             If there is no such row, target or path, the path is "label" in a
             bottleneck, a path of another `method` is asked for, the vectors of texts
-            are no sums over words, or the result was loaded from a pickle.
+            are no sums over words, the result is about groups, or it was loaded from a
+            pickle.
         """
         if self._words is None:
             raise ValueError(
                 "This result was loaded without its model, so its words cannot be "
                 "told. Ask the explainer for the influence again."
+            )
+        if self.groups is not None:
+            raise ValueError(
+                "This result is about groups, and words are those of one training row. "
+                "Ask the explainer for the influence without groups."
             )
         n_targets, n_train = len(self.values), len(self.training)
         for name, value, n in (("row", row, n_train), ("target", target, n_targets)):

@@ -407,6 +407,21 @@ CASES = {
         ValueError,
         "the factor inf; a factor is a number from 0",
     ),
+    "huge factor": (
+        {"concept_weights": {"food": 1e9}},
+        ValueError,
+        "the factor 1000000000.0; a factor is a number from 0 .* to 100",
+    ),
+    "groups in another order": (
+        {
+            "drop": [1],
+            "X_val": pd.DataFrame(X[:2]),
+            "y_val": Y[:2],
+            "groups_val": pd.Series(["a", "b"], index=[1, 0]),
+        },
+        ValueError,
+        "X_val and groups_val have the same index in another order",
+    ),
     "nothing to let go": (
         {"concept_weights": {"food": None}},
         ValueError,
@@ -440,17 +455,17 @@ CASES = {
     "too few groups": (
         {"drop": [1], "X_val": X[:2], "y_val": Y[:2], "groups_val": ["a"]},
         ValueError,
-        "groups_val has 1 entries, but X_val has 2 rows",
+        "groups_val has 1 entries, but there are 2 rows of X_val",
     ),
     "a group that is missing": (
         {"drop": [1], "X_val": X[:2], "y_val": Y[:2], "groups_val": ["a", None]},
         ValueError,
-        "groups_val has no value for row 1 of X_val",
+        "groups_val has no value for row of X_val 1",
     ),
     "table of groups": (
         {"drop": [1], "X_val": X[:2], "y_val": Y[:2], "groups_val": np.ones((2, 2))},
         ValueError,
-        "groups_val must be one group for each validation row",
+        "groups_val must be one group for each row of X_val.*shape \\(2, 2\\)",
     ),
     "no y_val": (
         {"drop": [1], "X_val": X},

@@ -222,3 +222,36 @@ def test_hard_activations_are_warned_of(method):
     X, y, _ = _data()
     with pytest.warns(InfluenceWarning, match="Use method='newton'"):
         explainer.influence(X[:2], y[:2], groups=WHO)
+
+
+def test_groups_in_another_order_are_refused():
+    X, y, concepts = make_concept_data(N)
+    frame = pd.DataFrame(X, columns=list("abcdef")[: X.shape[1]])
+    frame.index = concepts.index = [f"r{i}" for i in range(N)]
+    who = pd.Series(WHO, index=frame.index)
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    explainer.fit(frame, y, concepts=concepts)
+    same = explainer.influence(frame[:2], y[:2], groups=who).values
+    plain = explainer.influence(frame[:2], y[:2], groups=WHO).values
+    np.testing.assert_array_equal(same, plain)
+    for ask in (
+        lambda groups: explainer.influence(frame[:2], y[:2], groups=groups),
+        lambda groups: explainer.suspect_labels(groups=groups),
+        lambda groups: explainer.edit(drop=[0]).explainer.influence(
+            frame[:2], y[:2], groups=groups
+        ),
+    ):
+        with pytest.raises(ValueError, match="X_train and groups have the same index"):
+            ask(who[::-1])
+    more = {"X": frame[:1], "y": y[:1], "concepts": concepts[:1]}
+    longer = explainer.edit(add=more).explainer
+    assert longer.influence(frame[:2], y[:2], groups=[*WHO, "new"]).values.shape[1] == 5
+
+
+def test_words_are_not_those_of_groups():
+    X, y, concepts = make_concept_data(N)
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    explainer.fit(X, y, concepts=concepts)
+    result = explainer.influence(X[:2], y[:2], groups=WHO)
+    with pytest.raises(ValueError, match="This result is about groups"):
+        result.words(1)

@@ -94,9 +94,12 @@ def test_groups_are_sums_of_derivatives(data, explainer):
     of_rows = rows.influence(X[:2], y[:2]).values
     sums = np.stack([of_rows[:, groups == k].sum(axis=1) for k in range(3)], axis=1)
     np.testing.assert_allclose(result.values, sums, rtol=1e-9, atol=1e-12)
-    rows.set_params(method="newton")
-    with pytest.raises(ValueError, match=r"'newton' with groups .* edit\(drop=...\)"):
-        rows.influence(X[:2], y[:2], groups=groups)
+    for method in ("newton", "leverage", "pairwise"):
+        rows.set_params(method=method)
+        with pytest.raises(
+            ValueError, match=rf"'{method}' removes .* edit\(drop=...\)"
+        ):
+            rows.influence(X[:2], y[:2], groups=groups)
 
 
 @pytest.mark.parametrize(

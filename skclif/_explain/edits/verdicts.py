@@ -9,16 +9,13 @@ docs/mathematics.rst.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.utils import column_or_1d
 
-from ..._inputs.checks import error_context, refuse_masked
 from ..._inputs.soft import distributions
 from ..._inputs.training_rows import TrainingRows, as_features
 from ..._models.fitted import FittedHeads
@@ -32,11 +29,15 @@ from ...numerics.balance import (
 from ...numerics.bottleneck import concept_effects
 from ...numerics.sparse import Matrix
 from ...numerics.targets import LabelTarget, evaluate
+from ..requests import check_groups
 
 # Nats of a concept's information on the label that are too few to speak of.
 _LITTLE = 0.01
 # Parts into which a continuous concept is cut where it is balanced.
 _N_PARTS = 5
+
+# The loss of a label head with far larger weights has no finite optimum in float64.
+_LARGEST_FACTOR = 100
 
 
 def check_concept_weights(
@@ -71,13 +72,13 @@ def check_concept_weights(
 def _factor(name: Any, factor: Any) -> float:
     said = f"concept_weights gives concept {name!r} the factor {factor!r}; "
     accepted = (
-        "a factor is a number from 0 (must not matter; 1 is as much as now), or "
-        "None to let its weights go."
+        "a factor is a number from 0 (must not matter; 1 is as much as now) to "
+        f"{_LARGEST_FACTOR}, or None to let its weights go."
     )
     if not isinstance(factor, Real) or isinstance(factor, bool):
         raise TypeError(said + accepted)
     found = float(factor)
-    if not (isfinite(found) and found >= 0):
+    if not 0 <= found <= _LARGEST_FACTOR:
         raise ValueError(said + accepted)
     return found
 
@@ -118,20 +119,8 @@ def check_groups_val(groups: Any, n_rows: int | None) -> np.ndarray | None:
             "groups_val was given without X_val and y_val; pass the validation rows "
             "whose groups these are."
         )
-    refuse_masked("groups_val", groups)
-    with error_context("groups_val", "one group for each validation row"):
-        found: np.ndarray = column_or_1d(groups, input_name="groups_val")
-    if len(found) != n_rows:
-        raise ValueError(
-            f"groups_val has {len(found)} entries, but X_val has {n_rows} rows; it "
-            "needs one for each."
-        )
-    missing = pd.isna(found)
-    if missing.any():
-        raise ValueError(
-            f"groups_val has no value for row {int(missing.argmax())} of X_val. Name a "
-            "group for each row, such as 'unknown'."
-        )
+    codes, names = check_groups(groups, n_rows, "groups_val", "row of X_val")
+    found: np.ndarray = names[codes]
     return found
 
 
