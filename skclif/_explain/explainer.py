@@ -1099,8 +1099,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
 
         Both stages are solved again, to the estimator's `tol`; those of
         ``training="joint"`` from the current parameters, because there can be several
-        minima. The explainer and its estimator do not change. Class weights and the leading steps of a pipeline stay
-        as they are. See :doc:`/repair`.
+        minima. The explainer and its estimator do not change. Class weights and the
+        leading steps of a pipeline stay as they are. See :doc:`/repair`.
 
         Parameters
         ----------
