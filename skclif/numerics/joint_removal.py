@@ -26,7 +26,7 @@ from .targets import Question
 # Relative gradient, in the norm of the preconditioner: when to stop, when to warn.
 _TOL, _UNFINISHED = 5e-4, 0.1
 # What conjugate gradients leave of a step, and how much a step has to gain.
-_LEFT, _GAIN = 1e-2, 0.5
+_LEFT, _GAIN = 1e-2, 0.9
 _MAX_STEPS = 8
 # Size of a gradient that is rounding, relative to the root of the objective.
 _NOTHING = 1e-10
@@ -209,8 +209,13 @@ class _Newton:
         """Solve one removal by L-BFGS, in place; return the size of its gradient."""
         problem = self.problem.without(int(removal.rows[i]), removal.terms[i])
         start = add(self.hessian.point, (change[0][i], change[1][i]), 1)
+        first = problem.norms(problem.gradient(self.hessian.point)[1]).max()
         found, _ = minimise_jointly(
-            problem, start, self.hessian.precondition, tol=_GRADIENT, max_iter=_MAX_ITER
+            problem,
+            start,
+            self.hessian.precondition,
+            tol=_TOL / 10 * float(first),
+            max_iter=_MAX_ITER,
         )
         moved = add(found, self.hessian.point, -1)
         change[0][i], change[1][i] = moved[0][0], moved[1][0]

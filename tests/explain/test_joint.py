@@ -112,7 +112,6 @@ def test_groups_are_sums_of_derivatives(data, explainer):
         lambda e, X, y, c: e.suggest_annotations(X[:5], X, y),
         lambda e, X, y, c: e.suggest_annotations(None, X, y),
         lambda e, X, y, c: e.rank_concepts(X, y),
-        lambda e, X, y, c: e.report(X, y, c),
     ],
 )
 def test_closed_forms_are_refused_and_the_remedy_is_named(data, explainer, ask):
