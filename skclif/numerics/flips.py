@@ -258,10 +258,13 @@ class Flips:
             tol=self.limits.tol,
             max_iter=self.limits.max_iter,
         )
+        label = self.bottleneck.label_parameters
+        missing = self.bottleneck.label.missing(self.bottleneck.n_label_inputs)
+        start = torch.zeros_like(label)
+        if missing is not None:  # what no fit moves stays as it is
+            start = torch.where(missing.to(label.device), label, start)
         unfitted = replace(
-            self.bottleneck,
-            concept_parameters=parameters,
-            label_parameters=parameters.new_empty(0),
+            self.bottleneck, concept_parameters=parameters, label_parameters=start
         )
         fitted, of_label = fit_label(
             unfitted,
