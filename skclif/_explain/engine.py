@@ -270,8 +270,7 @@ class Solved:
         if method == "auto":
             work = self.work(questions, paths=paths)
             method = work.method(MOST_WORK)
-            if method == "leverage":
-                assert not isinstance(kept, SumGroups)
+            if method == "leverage" and not isinstance(kept, SumGroups):
                 screen = work.screen(follows=self.follows)
                 both = Confirming(self, questions, work, screen, paths, progress)
                 if isinstance(kept, KeepAll):

@@ -15,8 +15,8 @@ from .._results.flip_set import FlipSet
 from ..exceptions import warn_user
 from ..numerics.edits import Limits
 from ..numerics.flips import Flips
-from ..numerics.hessians import Factors
 from ..numerics.joint_hessian import JointHessian
+from ..numerics.matrix_free import MatrixFree
 from ..numerics.sparse import Matrix
 from ..numerics.targets import LabelTarget
 from .engine import NOT_JOINT, Solved
@@ -100,7 +100,7 @@ def find_flip_set(
 
 def _affordable(solved: Solved, features: Matrix, max_size: int) -> tuple[str, int]:
     """Return the method, and the number of sets of each size, that take little work."""
-    if not isinstance(solved.inverse, Factors):
+    if isinstance(solved.inverse, MatrixFree):
         return "first_order", 1
     questions = solved.questions(
         features, lambda _: LabelTarget("log_proba", solved.data.labels[:1]), None

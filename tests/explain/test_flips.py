@@ -18,6 +18,7 @@ from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer, FlipS
 from skclif._explain import flips as module
 
 from ..data import make_concept_data
+from .test_groups import Fitted
 
 N = 60
 
@@ -90,6 +91,21 @@ def test_what_is_found_is_what_a_fit_without_the_rows_predicts(explainer, data):
     assert repr(found).startswith(f"<FlipSet of {len(found.rows)} row")
     assert f"{found.prediction} becomes {found.prediction_without}" in repr(found)
     assert repr(found).endswith("; proved by refitting>")
+
+
+@pytest.mark.parametrize("name", ["ordinal", "residual", "soft annotations", "hard"])
+def test_every_kind_of_model_has_flip_sets(name, narrow):
+    model = Fitted(name)
+    found = model.explainer.smallest_flip_set(unsure(model.explainer, model.X))
+    assert found.proved
+    assert (model.weights[found.rows] > 0).all()
+    kept = ~np.isin(np.arange(len(model.X)), found.rows)
+    concepts = model.concepts[kept]
+    clf = model.exact.fit(
+        model.X[kept], model.y[kept], model.weights[kept], concepts=concepts
+    )
+    proba = clf.predict_proba(unsure(model.explainer, model.X))
+    np.testing.assert_allclose(found.proba[-1], proba[0], atol=1e-6)
 
 
 def test_none_found_is_said_with_what_comes_nearest(explainer, data):

@@ -32,6 +32,10 @@ MODELS = {
     "concepts": (ConceptBottleneckClassifier(), {}),
     "ordinal": (ConceptBottleneckClassifier(label_head="ordinal"), {"coded": True}),
     "residual": (ConceptBottleneckClassifier(residual_C=0.1), {}),
+    "monotonic": (
+        ConceptBottleneckClassifier(monotonic_cst={"price": 1}),
+        {"coded": 1},
+    ),
     "hard": (ConceptBottleneckClassifier(bottleneck="hard"), {}),
     "numbers": (ConceptBottleneckClassifier(), {"numbers": True}),
     "soft annotations": (ConceptBottleneckClassifier(), {"soft": True}),
