@@ -26,7 +26,7 @@ from ..numerics.removal import without_optimum
 from ..numerics.retraining import retraining
 from ..numerics.row_space import RowSpace
 from ..numerics.sparse import Features, Matrix
-from ..numerics.targets import Question, Target, evaluate
+from ..numerics.targets import Question, SetTarget, Target, evaluate
 from .collect import KeepAll, KeepTop, SumGroups
 from .confirm import Answered, Confirming
 from .work import MOST_WORK, Work
@@ -144,7 +144,7 @@ class Solved:
         about: Callable[[slice], Target],
         shares: np.ndarray | None,
     ) -> list[Question]:
-        """Return targets, or sums of them, in blocks of rows.
+        """Return targets, or sums of them, in blocks of rows; one of a set whole.
 
         Parameters
         ----------
@@ -154,6 +154,8 @@ class Solved:
         shares : ndarray of shape (n_sums, n_targets) or None
             The weight of every target in every sum. None for the single targets.
         """
+        if isinstance(whole := about(slice(0, len(features))), SetTarget):
+            return [Question(self.inputs(features), whole)]
         questions = []
         n_block = self._targets_at_once() if shares is None else _TARGET_BLOCK
         for start in range(0, len(features), n_block):
@@ -226,7 +228,8 @@ class Solved:
             work = self.work(questions, paths=paths)
             method = work.method(MOST_WORK)
             if method == "leverage" and not isinstance(kept, SumGroups):
-                screen = work.screen(follows=self.follows)
+                derivable = is_differentiable(questions[0].target)
+                screen = work.screen(follows=self.follows and derivable)
                 both = Confirming(self, questions, work, screen, paths, progress)
                 if isinstance(kept, KeepAll):
                     return both.all_rows(kept)
@@ -325,7 +328,7 @@ class Solved:
                 self.bottleneck,
                 self.inverse,
                 question.target.derivatives(self.bottleneck, question.features),
-                question.combine,
+                question.sums,
             )
             for question in questions
         )
@@ -364,6 +367,11 @@ class Solved:
         return Work.of(
             self.bottleneck, self.data, questions, paths=paths, newton_fits=fits
         )
+
+
+def is_differentiable(target: Target) -> bool:
+    """Return whether first order can follow a target."""
+    return not isinstance(target, SetTarget) or target.is_differentiable
 
 
 def _warn_of_undecided(

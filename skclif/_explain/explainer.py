@@ -20,6 +20,7 @@ from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from .. import targets
 from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
@@ -54,7 +55,7 @@ from .._results.words import column_of_concept
 from ..numerics.bottleneck import concept_effects, mean_activations
 from ..numerics.hessians import Factors
 from ..numerics.sparse import Matrix
-from ..numerics.targets import Target
+from ..numerics.targets import SetTarget, Target
 from .annotations.ranking import rank_concepts
 from .annotations.suggest import suggest_annotations
 from .compare import check_methods, compare_with_retraining
@@ -72,6 +73,9 @@ from .engine import (
 )
 from .readable import annotations_of, coded_rows, labels_of, texts_of, with_texts_below
 from .requests import (
+    TargetLike,
+    check_methods_of,
+    checked_target,
     class_codes,
     collector,
     describe_target,
@@ -387,7 +391,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         X: Any,
         y: ArrayLike | None = None,
         *,
-        target: str | tuple[Any, ...] = "loss",
+        target: TargetLike = "loss",
         paths: bool = False,
         groups: ArrayLike | None = None,
         reduce: str | None = None,
@@ -401,12 +405,14 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Rows whose predictions are explained.
         y : array-like of shape (n_targets,), default=None
             The class that each target is about. None is the predicted class.
-        target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
+        target : {"loss", "log_proba", "logit", "margin"}, tuple, Target or callable, \
+                default="loss"
             "loss" is ``-log p(y)`` and "log_proba" its negative (nats). "logit" is the
             decision function of class y. "margin" is the logit of y minus the largest
             other logit. ``("concept", name, value)`` is the probability of a concept's
             value. ``("concept", name)`` is the prediction of a continuous concept, in
-            the unit of the concept.
+            the unit of the concept. A target of :mod:`skclif.targets`, or a function
+            of predicted probabilities, is one number of all rows: one target.
         paths : bool, default=False
             Whether to return every path by itself. They add up to the influence of the
             row.
@@ -447,30 +453,35 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             raise ValueError(f"paths={paths!r} must be True or False.")
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
+        target = checked_target(target, y)
         name, unit, higher_is_better = describe_target(heads, target, reduce)
         codes = explained_codes(heads, features, y)
         shares = shares_of(reduce, len(features))
         solved = self._solved_model()
         method = solved.possible(self.method)
         names = path_names(heads, method)
+        is_set = isinstance(target, targets.Target)
         kept, group_names = collector(
-            len(features) if shares is None else len(shares),
+            1 if is_set or shares is not None else len(features),
             self.n_samples_,
             len(names) if paths else 1,
             paths=paths,
             groups=groups,
             top=top,
         )
-        about = numeric_targets(heads, target, codes, solved.device)
+        about = numeric_targets(heads, target, codes, solved.device, features)
         questions = solved.questions(features, about, shares)
+        check_methods_of(questions, [method])
         answered = solved.answers(
             method, questions, kept, top, paths=paths, progress=progress
         )
         warn_of_lost_labels(solved, answered.method)
-        if isinstance(target, str):
+        if is_set or isinstance(target, str):
             warn_of_hard_activations(heads, answered.method)
         explained = {"value": solved.values(questions)}
-        if reduce is None:
+        if is_set:
+            explained = {"rows": [len(features)], **explained}
+        elif reduce is None:
             labels = self.classes_[codes]
             explained = {**texts_of(X), "label": labels, **explained}
         return InfluenceResult(
@@ -549,7 +560,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         X: Any,
         y: ArrayLike | None = None,
         *,
-        target: str | tuple[Any, ...] = "loss",
+        target: TargetLike = "loss",
         n_rows: int = 50,
         n_paths: int | None = None,
         methods: Sequence[str] = ("newton", "leverage", "first_order"),
@@ -568,7 +579,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Rows whose predictions are explained.
         y : array-like of shape (n_targets,), default=None
             The class that each target is about. None is the predicted class.
-        target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
+        target : {"loss", "log_proba", "logit", "margin"}, tuple, Target or callable, \
+                default="loss"
             As in `influence`.
         n_rows : int, default=50
             Number of training rows to leave out, one at a time.
@@ -622,6 +634,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         progress = Progress(self.verbose)
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
+        target = checked_target(target, y)
         name, unit, _ = describe_target(heads, target, None)
         codes = explained_codes(heads, features, y)
         n_rows = check_count("n_rows", n_rows, 1, self.n_samples_)
@@ -629,11 +642,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         n_paths = check_count("n_paths", n_paths, 0, n_rows)
         methods = check_methods(methods)
         solved = self._solved_model()
-        about = numeric_targets(heads, target, codes, solved.device)
+        about = numeric_targets(heads, target, codes, solved.device, features)
+        questions = solved.questions(features, about, None)
+        check_methods_of(questions, methods)
         warn_of_lost_labels(solved, "retraining")
         return compare_with_retraining(
             solved,
-            solved.questions(features, about, None),
+            questions,
             term_paths(heads),
             n_rows=n_rows,
             n_paths=n_paths,
@@ -1423,7 +1438,10 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
     ) -> pd.DataFrame:
         """Return the words through which a training row acts on a target."""
         j = check_path(self._heads(), path)
-        if shares is None:
+        if isinstance(about(slice(0, 1)), SetTarget):
+            questions = solved.questions(features, about, None)
+            check_methods_of(questions, ["first_order"])
+        elif shares is None:
             one = slice(target, target + 1)
             questions = solved.questions(
                 features[one], lambda _: about(one), np.ones((1, 1))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .bottleneck import Bottleneck, TrainingData
 from .products import with_ones
-from .targets import Question
+from .targets import Question, SetTarget
 
 # Most numbers in answers at a time: 128 MB.
 _MOST_VALUES = 2**24
@@ -55,7 +55,7 @@ class Answers:
 
     def rows_at_once(self, wanted: int, *, paths: bool) -> int:
         """Return how many rows to remove together, at most as many as wanted."""
-        n_targets = sum(len(part.question.features) for part in self.parts)
+        n_targets = sum(part.n_values for part in self.parts)
         n_values = n_targets * (self.n_cases if paths else 1)
         return max(1, min(wanted, _MOST_VALUES // max(1, n_values)))
 
@@ -109,6 +109,15 @@ class _Answer:
         self.inputs = bottleneck.label.inputs(activations)
         self.label_scores = bottleneck.label_scores(activations)
         self.value = self._evaluate(self.label_scores, self.concept_scores)
+
+    @property
+    def n_values(self) -> int:
+        """Number of values that one removal makes: scores too, if not in blocks."""
+        n_scores = self.label_scores.shape[1] + sum(
+            scores.shape[1] for scores in self.concept_scores
+        )
+        is_set = isinstance(self.question.target, SetTarget)
+        return len(self.question.features) * (n_scores if is_set else 1)
 
     def effects(self, removals: Removals) -> tuple[Tensor, Tensor]:
         """Return effects, (n_targets, n_rows, n_cases), and moves of scores, (n_rows,).
