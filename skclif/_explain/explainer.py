@@ -59,7 +59,12 @@ from ..numerics.targets import SetTarget, Target
 from .annotations.ranking import rank_concepts
 from .annotations.suggest import suggest_annotations
 from .compare import check_methods, compare_with_retraining
-from .edits.arguments import check_edit, check_steps, check_validation
+from .edits.arguments import (
+    check_edit,
+    check_steps,
+    check_target_of_edit,
+    check_validation,
+)
 from .edits.compare import annotation_codes, compare_heads, joint_schema
 from .edits.grown import values_set_aside
 from .edits.solve import Edited, edit_model, effects, heads_of_edit, write_record
@@ -80,6 +85,7 @@ from .requests import (
     collector,
     describe_target,
     explained_codes,
+    mean_of,
     numeric_targets,
     shares_of,
 )
@@ -89,7 +95,7 @@ from .suggestions.believed import believe
 from .suggestions.candidates import KINDS, candidate_edits
 from .suggestions.selection import suggest
 from .suggestions.table import frame_of, warn_of_hard_suggestions, warn_unless_helpful
-from .suggestions.validation import Validation
+from .suggestions.validation import validation_of
 from .suspects import (
     LABEL,
     check_ordinal,
@@ -797,7 +803,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         X: Any,
         y: ArrayLike | None,
         *,
-        target: str | tuple[Any, ...] = "loss",
+        target: TargetLike = "loss",
         kinds: Sequence[str] = KINDS,
         budget: int | None = None,
         ordinal: str | Sequence[str] | dict[str, Any] | None = None,
@@ -820,10 +826,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             at least 50.
         y : array-like of shape (n_validation,)
             The labels of the validation rows: the class that each target is about. None
-            if the target is a concept.
-        target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
-            What to help, as in `influence`: its mean over the validation rows. A loss
-            should fall; all other targets should rise.
+            if the target is a concept, or needs no labels.
+        target : {"loss", "log_proba", "logit", "margin"}, tuple or Target, \
+                default="loss"
+            What to help, as in `influence`: its mean over the validation rows, or the
+            one number of all of them. A loss should fall; a target of
+            :mod:`skclif.targets` says which way is good; all others should rise. A
+            function has to be one of :func:`skclif.targets.from_function`.
         kinds : sequence of str, default=("relabel", "annotate", "reweight", "drop")
             What may change: labels; annotations, missing annotations too; the weights
             of rows, by a factor of 2 or 1/2; and whether a row is kept.
@@ -893,7 +902,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         progress = Progress(self.verbose)
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
-        name, unit, higher_is_better = describe_target(heads, target, "mean")
+        target = checked_target(target, y)
+        name, unit, higher_is_better = describe_target(heads, target, mean_of(target))
         kinds = check_kinds(kinds, heads.n_concepts)
         budget = check_budget(budget, self.n_samples_)
         # Without labels, only a concept says what is good.
@@ -903,13 +913,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             codes = explained_codes(heads, features, y)
         check_enough(len(features))
         solved = self._solved_model()
-        validation = Validation(
-            solved,
-            features,
-            codes,
-            lambda some: numeric_targets(heads, target, some, solved.device),
-            about_labels=isinstance(target, str),
-        )
+        validation = validation_of(solved, heads, features, codes, target, y)
         training = TrainingRows(**self._training)
         values = paths_and_values(heads)
         ranks = check_ordinal(ordinal, values, self._known_orders())
@@ -1095,6 +1099,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         n_steps: int | None = None,
         X_val: Any = None,
         y_val: ArrayLike | None = None,
+        target: TargetLike = "loss",
     ) -> EditResult:
         """Change training rows, and get the model that retraining would give.
 
@@ -1132,15 +1137,20 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
             parameters. None runs to convergence.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features) or \
                 (n_val,), default=None
-            Rows on whose mean log-loss the effect is recorded.
+            Rows on whose mean log-loss, or another target, the effect is recorded.
         y_val : array-like of shape (n_val,), default=None
             Labels of these rows.
+        target : {"loss", "log_proba", "logit", "margin"}, tuple, Target or callable, \
+                default="loss"
+            As in `influence`: the effect on its mean over these rows is recorded, or on
+            the one number of all of them. A class that goes has probability 0.
 
         Returns
         -------
         result : EditResult
             The edited `estimator`, its `explainer`, and the `record`. The effects in
-            the record are ``loss after - loss before`` (nats); negative = good.
+            the record are ``target after - target before``, in the target's unit; on a
+            loss, negative = good.
 
         Raises
         ------
@@ -1202,6 +1212,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
             empty_values=empty_values,
         )
         validation = check_validation(heads, self._features, X_val, y_val)
+        target = check_target_of_edit(heads, edit, target, validation)
+        on = describe_target(heads, target, mean_of(target))
         _, empty = edit.apply(*edit.grow(heads, rows))
         if validation is not None:
             empty.check_validation(heads, validation[1])
@@ -1222,8 +1234,9 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         explainer._nearby = None if from_zero else edited.factors
         effect: tuple[float | None, float | None] = None, None
         if validation is not None:
-            effect = effects(self._solved_model(), heads, edit, edited, *validation)
-        record = write_record(self.estimator_, rows, edit, edited, n_steps, effect)
+            solved = self._solved_model()
+            effect = effects(solved, heads, edit, edited, *validation, target)
+        record = write_record(self.estimator_, rows, edit, edited, n_steps, effect, on)
         return EditResult(edited.estimator, explainer, record, self.estimator_)
 
     def report(

@@ -48,6 +48,11 @@ def check_methods_of(questions: Sequence[Question], methods: Sequence[str]) -> N
         target.check_differentiable("method='first_order'")
 
 
+def mean_of(target: Any) -> str | None:
+    """Return how a checked target of rows becomes one number: by its mean."""
+    return None if isinstance(target, targets.Target) else "mean"
+
+
 def describe_target(
     heads: FittedHeads, target: Any, reduce: Any
 ) -> tuple[str, str, bool | None]:
@@ -81,6 +86,7 @@ def numeric_targets(
     codes: np.ndarray,
     device: torch.device,
     features: Matrix | None = None,
+    of: str = "X",
 ) -> Callable[[slice], Target]:
     """Return a function from a slice to the numeric target of these rows.
 
@@ -94,10 +100,12 @@ def numeric_targets(
     device : torch.device
     features : ndarray or SparseFeatures of shape (n_targets, n_features)
         Features of the rows; only a target of all of them together needs them.
+    of : str, default="X"
+        What the rows are called.
     """
     if isinstance(target, targets.Target):
         assert features is not None
-        whole = set_target(heads, target, codes, device, features)
+        whole = set_target(heads, target, codes, device, features, of)
         return lambda _: whole
     if isinstance(target, str):
         on_device = torch.from_numpy(codes).to(device)

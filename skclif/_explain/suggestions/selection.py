@@ -87,7 +87,7 @@ class SuggestionSet:
     effects : ListEffects
         The effects of lists that the rows outside a fold choose.
     value : float
-        The mean target of the current model.
+        The target of the current model, or its mean over rows.
     related : bool or None
         Whether labels fit predictions; None if the target is not about labels.
     n_candidates : int
@@ -116,7 +116,7 @@ def suggest(
         chosen,
         candidates.std_errors(chosen, validation),
         effects,
-        float(candidates.solved.values(validation.questions()).mean()),
+        validation.value(),
         validation.related(),
         n_candidates,
     )
@@ -161,15 +161,14 @@ def _measure(
     candidates: CandidateEdits, validation: Validation, lists: list[Changes]
 ) -> np.ndarray:
     """Apply lists, and return their effects on all rows, (n_lists, n_validation)."""
-    questions = validation.questions()
-    before = candidates.solved.values(questions)
     # Most rows are the same for any two folds, so short lists are often equal.
-    found: dict[frozenset[tuple[float, ...]], np.ndarray] = {}
-    with candidates.progress.stage("Measuring lists", len(lists)) as advance:
-        for changes in counted(lists, advance):
-            if _as_set(changes) not in found:
-                after = solve_edited(candidates.solved, candidates.edited(changes))
-                found[_as_set(changes)] = after.values(questions) - before
+    different = {_as_set(changes): changes for changes in lists}
+    with candidates.progress.stage("Measuring lists", len(different)) as advance:
+        models = (
+            solve_edited(candidates.solved, candidates.edited(changes))
+            for changes in counted(list(different.values()), advance)
+        )
+        found = dict(zip(different, validation.effects_of(models), strict=True))
     return np.stack([found[_as_set(changes)] for changes in lists])
 
 

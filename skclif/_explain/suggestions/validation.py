@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 
-from ...numerics.first_order import Adjoint, add_adjoints, solve_adjoint
+from ..._models.fitted import FittedHeads
+from ...numerics.first_order import (
+    Adjoint,
+    add_adjoints,
+    solve_adjoint,
+    stack_adjoints,
+)
 from ...numerics.sparse import Matrix
-from ...numerics.targets import Question, Target
+from ...numerics.targets import LinearTarget, Question, SetTarget
+from ...numerics.targets import Target as NumericTarget
+from ...targets._target import Target, check_divisible, take
 from ..engine import Solved
+from ..requests import numeric_targets, set_target
 
 # Labels in random order exceed this standard score one time in 100.
 _UNRELATED = 2.33
@@ -36,7 +47,7 @@ class Validation:
     solved: Solved
     features: Matrix
     codes: np.ndarray
-    about: Callable[[np.ndarray], Callable[[slice], Target]]
+    about: Callable[[np.ndarray], Callable[[slice], NumericTarget]]
     about_labels: bool
 
     def __len__(self) -> int:
@@ -64,6 +75,20 @@ class Validation:
         log_proba = proba.clamp_min(torch.finfo(proba.dtype).tiny).log()
         return are_related(log_proba.cpu().numpy(), self.codes)
 
+    def value(self) -> float:
+        """Return the mean target of the current model."""
+        return float(self.solved.values(self.questions()).mean())
+
+    def effects_of(self, models: Iterable[Solved]) -> Iterator[np.ndarray]:
+        """Yield the effect of each model on every row, (n_validation,).
+
+        It is the target of the model minus that of the current one.
+        """
+        questions = self.questions()
+        before = self.solved.values(questions)
+        for model in models:
+            yield model.values(questions) - before
+
     def adjoints(self) -> Iterator[Adjoint]:
         """Yield adjoints of the single targets, in blocks."""
         yield from map(self._solved_for, self.questions())
@@ -72,8 +97,115 @@ class Validation:
         bottleneck = self.solved.bottleneck
         derivatives = question.target.derivatives(bottleneck, question.features)
         return solve_adjoint(
-            bottleneck, self.solved.inverse, derivatives, question.combine
+            bottleneck, self.solved.inverse, derivatives, question.sums
         )
+
+
+@dataclass(frozen=True)
+class SetValidation(Validation):
+    """Validation rows, and one target of all of them together.
+
+    What a row adds to a change of the target takes the place of the change of its own
+    target: Eq. (75) of docs/mathematics.rst.
+
+    Attributes
+    ----------
+    of_rows : callable
+        Maps positions of rows to the target of these rows.
+    """
+
+    of_rows: Callable[[np.ndarray], SetTarget]
+
+    @cached_property
+    def whole(self) -> SetTarget:
+        """The target of all rows."""
+        return self.of_rows(np.arange(len(self)))
+
+    def adjoint(self, weights: np.ndarray) -> Adjoint:
+        """Return the adjoint of the target of some rows, those of weight above 0."""
+        parts = []
+        for inside in weights > 0:
+            rows = np.flatnonzero(inside)
+            features = self.solved.inputs(self.features[rows])
+            parts.append(self._solved_for(Question(features, self.of_rows(rows))))
+        return stack_adjoints(parts)
+
+    def value(self) -> float:
+        """Return the target of the current model."""
+        return float(self.whole.function(self._probabilities(self.solved)))
+
+    def effects_of(self, models: Iterable[Solved]) -> Iterator[np.ndarray]:
+        """Yield what every row adds to the effect of each model, (n_validation,).
+
+        The mean over the rows is the effect on the target.
+        """
+        before = self._probabilities(self.solved)
+        for model in models:
+            found = self.whole.contributions(before, self._probabilities(model))
+            yield found.cpu().numpy()
+
+    def questions(self, rows: slice | np.ndarray = slice(None)) -> list[Question]:
+        """Return the parts of some rows in the target, in blocks."""
+        proba = self._probabilities(self.solved)
+        slopes = len(self) * self.whole.in_probabilities(proba)[1][rows]
+        return self.solved.questions(
+            self.features[rows], lambda block: LinearTarget(slopes[block]), None
+        )
+
+    def _probabilities(self, solved: Solved) -> torch.Tensor:
+        return solved.bottleneck.label_probabilities(solved.inputs(self.features))
+
+
+def validation_of(
+    solved: Solved,
+    heads: FittedHeads,
+    features: Matrix,
+    codes: np.ndarray,
+    target: Any,
+    y: Any,
+) -> Validation:
+    """Return validation rows with what is asked of them.
+
+    Parameters
+    ----------
+    solved : Solved
+    heads : FittedHeads
+        The same model.
+    features : ndarray or SparseFeatures of shape (n_validation, n_features)
+    codes : ndarray of shape (n_validation,)
+    target, y
+        Checked, as in :meth:`ConceptInfluenceExplainer.suggest_edits`.
+
+    Raises
+    ------
+    ValueError
+        If the target has no derivatives, is not defined for parts of the rows, or
+        nobody said which way it is good.
+    """
+    if not isinstance(target, Target):
+        return Validation(
+            solved,
+            features,
+            codes,
+            lambda some: numeric_targets(heads, target, some, solved.device),
+            about_labels=isinstance(target, str),
+        )
+    check_divisible(target, "suggest_edits")
+    whole = set_target(heads, target, codes, solved.device, features)
+    whole.check_differentiable("suggest_edits")
+
+    def of_rows(rows: np.ndarray) -> SetTarget:
+        part = take(target, rows)
+        return set_target(heads, part, codes[rows], solved.device, features[rows])
+
+    return SetValidation(
+        solved,
+        features,
+        codes,
+        lambda some: lambda block: whole,
+        about_labels=y is not None,
+        of_rows=of_rows,
+    )
 
 
 def are_related(log_proba: np.ndarray, codes: np.ndarray) -> bool | None:
