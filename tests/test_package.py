@@ -18,7 +18,8 @@ ROOT = Path(skclif.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 HEAVY = {"torch", "sentence_transformers", "transformers", "sklearn", "matplotlib"}
 # Imports go down this list only: a folder imports from itself and what is below it.
-# Folder = layer; `metrics`, `targets` and `datasets` are public doors, `exceptions` is for all.
+# Folder = layer; `metrics`, `targets` and `datasets` are public doors, `exceptions` is
+# for all.
 LAYERS = [
     *(
         "__init__",

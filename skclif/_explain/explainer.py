@@ -486,7 +486,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             warn_of_hard_activations(heads, answered.method)
         explained = {"value": solved.values(questions)}
         if is_set:
-            explained = {"rows": [len(features)], **explained}
+            explained = {"rows": np.array([len(features)]), **explained}
         elif reduce is None:
             labels = self.classes_[codes]
             explained = {**texts_of(X), "label": labels, **explained}
@@ -922,7 +922,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         if {"relabel", "annotate"} & set(kinds):
             believed = believe(solved, values, ranks, sources, progress)
         candidates = candidate_edits(
-            solved, kinds, training, higher_is_better, believed, progress
+            solved, kinds, training, bool(higher_is_better), believed, progress
         )
         found = suggest(
             candidates, validation, budget, check_random_state(random_state)
@@ -931,7 +931,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             frame_of(found, heads, training.weights, self._training_frame(), believed),
             target=name,
             unit=unit,
-            higher_is_better=higher_is_better,
+            higher_is_better=bool(higher_is_better),
             value=found.value,
             effect=found.effects.mean(),
             interval=found.effects.interval(),

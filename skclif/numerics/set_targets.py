@@ -44,7 +44,7 @@ def equalized_odds_gap(proba: Tensor, codes: Tensor, groups: Tensor) -> Tensor:
     """
     gaps = [
         _gap(proba[..., codes == code, :], groups[codes == code])
-        for code in codes.unique()
+        for code in _unique(codes)[0]
     ]
     return torch.stack(gaps).amax(dim=0)
 
@@ -83,10 +83,18 @@ def _losses(proba: Tensor, codes: Tensor) -> Tensor:
 
 
 def _shares(groups: Tensor) -> Tensor:
-    """Return the shares of rows in the means of groups that have rows, (n, n_groups)."""
-    _, codes, counts = groups.unique(return_inverse=True, return_counts=True)
-    own = torch.nn.functional.one_hot(codes, len(counts))
+    """Return each row's share in the means of groups that have rows, (n, n_groups)."""
+    _, codes, counts = _unique(groups)
+    own: Tensor = torch.nn.functional.one_hot(codes, len(counts)).double()
     return own / counts
+
+
+def _unique(codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the codes that there are, the place of each row's, and their counts."""
+    found: tuple[Tensor, Tensor, Tensor] = torch.unique(
+        codes, return_inverse=True, return_counts=True
+    )
+    return found
 
 
 def _gap(proba: Tensor, groups: Tensor) -> Tensor:
@@ -102,7 +110,7 @@ def _ordered(above: Tensor, below: Tensor, temperature: float) -> Tensor:
         return torch.sigmoid(apart / temperature).sum(dim=(-1, -2))
 
     at_once = max(1, _MOST_PAIRS // max(1, below.numel()))
-    parts = above.split(at_once, dim=-1)
+    parts = torch.split(above, at_once, dim=-1)
     # Derivatives would keep all pairs; they are computed again instead.
     several = len(parts) > 1 and torch.is_grad_enabled()
     totals = [

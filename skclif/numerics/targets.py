@@ -15,6 +15,8 @@ from .bottleneck import Bottleneck
 from .heads import CategoricalHead, Head
 from .sparse import Features
 
+_PLACES = 16  # along a change, where it is differentiated
+
 
 @dataclass(frozen=True)
 class TargetDerivatives:
@@ -197,18 +199,23 @@ class SetTarget:
             )
 
     def contributions(self, before: Tensor, after: Tensor) -> Tensor:
-        """Return what each row adds to a change of the number, times the rows' number.
+        """Return what each row adds to a change of the number, times how many rows.
 
-        The mean over the rows is the change: Eq. (75) of docs/mathematics.rst.
+        The mean over the rows is the change: Eq. (75) of docs/mathematics.rst. The
+        derivative is taken all along the way, because it can change on it: a gap that
+        is closed can open on the other side.
 
         Parameters
         ----------
         before, after : Tensor of shape (n_rows, n_classes)
             Probabilities.
         """
-        (old, slope), (new, other) = map(self.in_probabilities, (before, after))
-        rows = len(before) * ((slope + other) / 2 * (after - before)).sum(dim=1)
-        return rows + (new - old - rows.mean())
+        move = after - before
+        places = (torch.arange(_PLACES).to(before) + 0.5) / _PLACES
+        slopes = [self.in_probabilities(before + t * move)[1] for t in places]
+        rows = len(before) * (torch.stack(slopes).mean(dim=0) * move).sum(dim=1)
+        change = self.function(after) - self.function(before)
+        return rows + (change - rows.mean())
 
 
 @dataclass(frozen=True)

@@ -125,9 +125,7 @@ def equalized_odds_gap(groups: ArrayLike | None = None) -> Target:
     >>> equalized_odds_gap(["web", "phone", "web"]).higher_is_better
     False
     """
-    return _of_groups(
-        "equalized_odds_gap", "equalized odds gap", "probability", groups
-    )
+    return _of_groups("equalized_odds_gap", "equalized odds gap", "probability", groups)
 
 
 def smooth_auroc(*, temperature: float = 0.25) -> Target:

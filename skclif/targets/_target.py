@@ -192,6 +192,11 @@ def check_names(kind: str, names: tuple[Any, ...], argument: str = "groups") -> 
         )
 
 
+def is_gap(target: Target) -> bool:
+    """Return whether a target is a gap between groups: 0 at best."""
+    return target._kind.endswith("_gap")
+
+
 def take(target: Target, rows: np.ndarray) -> Target:
     """Return the same target of some of its rows."""
     return replace(target, _rows=tuple(values[rows] for values in target._rows))

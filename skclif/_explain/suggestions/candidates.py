@@ -131,20 +131,25 @@ class CandidateEdits:
             advance(len(rows))
         return [_together(part) for part in parts], compared
 
-    def choose(self, best: Changes, budget: int) -> Changes:
+    def choose(self, best: Changes, budget: int, most: float = float("inf")) -> Changes:
         """Return the best changes that are compatible, at most `budget` of them.
 
-        A row whose weight changes has no other change.
+        A row whose weight changes has no other change. Together they promise no more
+        than `most`: a gap that is closed would open on the other side.
         """
         benefit = self.benefit(best.effects)
         order = np.argsort(-benefit, kind="stable")[: int((benefit > 0).sum())]
         chosen: list[int] = []
+        promised = 0.0
         weighed: set[int] = set()
         changed: set[int] = set()
         for position in order:
             row, path = best.rows[position], best.paths[position]
             if row in weighed or (path == ROW and row in changed):
                 continue
+            if promised + benefit[position] > most:
+                continue
+            promised += benefit[position]
             (weighed if path == ROW else changed).add(row)
             chosen.append(position)
             if len(chosen) == budget:

@@ -152,7 +152,8 @@ def cross_fit(
     inside = np.concatenate([inside, np.ones((1, len(fold)), dtype=bool)])
     adjoint = validation.adjoint(inside / inside.sum(axis=1, keepdims=True))
     best, n_candidates = candidates.best(adjoint)
-    *lists, chosen = [candidates.choose(changes, budget) for changes in best]
+    most = validation.room
+    *lists, chosen = [candidates.choose(changes, budget, most) for changes in best]
     of_lists = _measure(candidates, validation, lists)
     return chosen, ListEffects(fold, of_lists), n_candidates
 

@@ -20,7 +20,7 @@ from ...numerics.first_order import (
 from ...numerics.sparse import Matrix
 from ...numerics.targets import LinearTarget, Question, SetTarget
 from ...numerics.targets import Target as NumericTarget
-from ...targets._target import Target, check_divisible, take
+from ...targets._target import Target, check_divisible, is_gap, take
 from ..engine import Solved
 from ..requests import numeric_targets, set_target
 
@@ -75,6 +75,11 @@ class Validation:
         log_proba = proba.clamp_min(torch.finfo(proba.dtype).tiny).log()
         return are_related(log_proba.cpu().numpy(), self.codes)
 
+    @property
+    def room(self) -> float:
+        """By how much the target can become better."""
+        return float("inf")
+
     def value(self) -> float:
         """Return the mean target of the current model."""
         return float(self.solved.values(self.questions()).mean())
@@ -112,9 +117,17 @@ class SetValidation(Validation):
     ----------
     of_rows : callable
         Maps positions of rows to the target of these rows.
+    is_gap : bool
+        Whether the target is a gap, which is 0 or more.
     """
 
     of_rows: Callable[[np.ndarray], SetTarget]
+    is_gap: bool = False
+
+    @property
+    def room(self) -> float:
+        """By how much the target can become better: a gap ends at 0."""
+        return self.value() if self.is_gap else float("inf")
 
     @cached_property
     def whole(self) -> SetTarget:
@@ -205,6 +218,7 @@ def validation_of(
         lambda some: lambda block: whole,
         about_labels=y is not None,
         of_rows=of_rows,
+        is_gap=is_gap(target),
     )
 
 
