@@ -6,6 +6,7 @@ numbers changes from one to another, it takes the derivative of the one that is 
 largest now; of equal ones, their mean. See Eqs. (72) to (74) of docs/mathematics.rst.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 # Most pairs of rows at a time: 32 MiB.
 _MOST_PAIRS = 2**22
@@ -103,21 +103,41 @@ def _gap(proba: Tensor, groups: Tensor) -> Tensor:
 
 
 def _ordered(above: Tensor, below: Tensor, temperature: float) -> Tensor:
-    """Return how many pairs are in the right order, (...): a block at a time."""
+    """Return the share of pairs that are in the right order, (...)."""
+    scaled = above / temperature, below / temperature
+    total: Tensor = _Pairs.apply(*scaled)  # type: ignore[no-untyped-call]
+    return total / (above.shape[-1] * below.shape[-1])
 
-    def block(part: Tensor) -> Tensor:
-        apart = part[..., :, None] - below[..., None, :]
-        return torch.sigmoid(apart / temperature).sum(dim=(-1, -2))
 
-    at_once = max(1, _MOST_PAIRS // max(1, below.numel()))
-    parts = torch.split(above, at_once, dim=-1)
-    # Derivatives would keep all pairs; they are computed again instead.
-    several = len(parts) > 1 and torch.is_grad_enabled()
-    totals = [
-        checkpoint(block, part, use_reentrant=False) if several else block(part)
-        for part in parts
-    ]
-    return torch.stack(totals).sum(dim=0) / (above.shape[-1] * below.shape[-1])
+class _Pairs(torch.autograd.Function):
+    """The sum of logistic functions of all differences, a block of pairs at a time.
+
+    Autograd by itself would keep all pairs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, above: Tensor, below: Tensor) -> Tensor:
+        """Sum over pairs of above (..., n) and below (..., m), and keep derivatives."""
+        wanted = any(ctx.needs_input_grad)
+        total, of_below = above.new_zeros(above.shape[:-1]), torch.zeros_like(below)
+        of_above = []
+        at_once = max(1, _MOST_PAIRS // max(1, below.numel()))
+        for part in torch.split(above, at_once, dim=-1):
+            share = torch.sigmoid(part[..., :, None] - below[..., None, :])
+            total += share.sum(dim=(-1, -2))
+            if wanted:
+                slope = share * (1 - share)
+                of_above.append(slope.sum(dim=-1))
+                of_below -= slope.sum(dim=-2)
+        if wanted:
+            ctx.save_for_backward(torch.cat(of_above, dim=-1), of_below)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        """Multiply the derivatives that were kept."""
+        of_above, of_below = ctx.saved_tensors
+        return grads[0][..., None] * of_above, grads[0][..., None] * of_below
 
 
 # --- Functions of users ---------------------------------------------------------------
@@ -172,7 +192,8 @@ class UserFunction:
         tensors = cls(function, arguments, name)
         probe = proba.detach().cpu().clone().requires_grad_()
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Converting a tensor with requires")
                 found = tensors._call(probe)
             _as_number(found)
         except Exception as error:  # whatever a function for arrays does with tensors
