@@ -1245,8 +1245,8 @@ TARGET_KINDS = choices(
         (("concept", "heat", 1), "names a value, but concept 'heat' is continuous"),
     ],
 )
-# Without a target there are no groups; with one, tests/models/test_reweighter_targets.py
-# and tests/targets ask about them.
+# Without a target there are no groups; with one, tests/targets and
+# tests/models/test_reweighter_targets.py ask about them.
 TARGET_GROUPS_KINDS = choices(
     [None],
     [

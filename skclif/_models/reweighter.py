@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -57,6 +58,7 @@ from ..targets._target import (
     check_rows,
     is_gap,
     take,
+    undefined,
     with_groups,
 )
 from .bottleneck import ConceptBottleneckClassifier
@@ -174,8 +176,9 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         folds of the differences to what it started from: the start, and for rounds
         suspects alone if these were taken. Without clean rows also "noise", the share
         of labels that noise changes, at the rate that makes held-out labels most
-        likely. With a `target` also "target", its value, which the standard errors are
-        of. Empty if nothing was tried.
+        likely. With a `target` also "target", its value. Then the standard errors are
+        of it: over folds, or if that is more, the distance of the change to its 84th
+        percentile on rows drawn anew. Empty if nothing was tried.
     estimator_ : estimator
         The fitted clone.
     classes_ : ndarray of shape (n_classes,)
@@ -533,10 +536,12 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         )
         judges = Folds(fold[counted], rows.weights[counted])
         if aim is not None and target is not None:
-            everyone = torch.arange(len(judges.fold))
+            codes = search.codes.cpu().numpy()
             judges = AimedFolds(
                 *(judges.fold, judges.weights, target.name, aim.sign),
-                number=aim.of_rows(everyone),
+                number=aim.of_rows(np.arange(len(codes))),
+                of_rows=aim.of_rows,
+                is_defined=partial(_is_defined, target, codes),
                 is_gap=is_gap(target),
             )
         n_trials = 1 + suspecting + n_rounds
@@ -742,16 +747,19 @@ def _aim_of(target: Target, models: LockstepModels, rows: torch.Tensor) -> Aim:
     proba = model.label_probabilities(models.data.features[rows])
     device = models.data.features.device
 
-    def of_rows(part: torch.Tensor) -> SetTarget:
-        own = part.cpu().numpy()
-        labels = codes[part.to(codes.device)].cpu().numpy()
-        there = take(target, own)
+    def of_rows(part: np.ndarray) -> SetTarget:
+        labels, there = codes[part].cpu().numpy(), take(target, part)
         check_defined(there, labels, "the rows whose loss counts")
         found = bind(there, labels, model.label.n_values, proba[part], device)
         found.check_differentiable("InfluenceReweighter")
         return found
 
     return Aim(of_rows, bool(target.higher_is_better))
+
+
+def _is_defined(target: Target, codes: np.ndarray, rows: np.ndarray) -> bool:
+    """Return whether a target is defined for some of its rows."""
+    return not undefined(take(target, rows), codes[rows], "")
 
 
 def _transformed(estimator: Any, X_val: Any, n_validation: int) -> Any:

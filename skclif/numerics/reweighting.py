@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import log
 
+import numpy as np
 import torch
 from scipy.optimize import brentq
 from torch import Tensor
@@ -184,6 +185,11 @@ class Reweighting:
         )
         self._fitted: list[Bottleneck] | None = None
         self._judge = _Judge(models, rows, groups, keep_clean) if evaluate else None
+
+    @property
+    def codes(self) -> Tensor:
+        """Codes of the labels of the rows whose loss counts."""
+        return self._models.data.labels[self._rows.targets]
 
     def start(self) -> Round:
         """Return the weights as they are given."""
@@ -421,7 +427,7 @@ class Aim:
     higher_is_better : bool
     """
 
-    of_rows: Callable[[Tensor], SetTarget]
+    of_rows: Callable[[np.ndarray], SetTarget]
     higher_is_better: bool
 
     @property
@@ -444,7 +450,7 @@ class _AimedPlan(_Plan):
         self._aim, fold = aim, rows.fold[rows.targets]
         self._fold = fold
         self._seen = [(fold != held_out).nonzero()[:, 0] for held_out in groups]
-        self._numbers = [aim.of_rows(seen) for seen in self._seen]
+        self._numbers = [aim.of_rows(seen.cpu().numpy()) for seen in self._seen]
 
     @property
     def sign(self) -> float:

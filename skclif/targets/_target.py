@@ -264,22 +264,36 @@ def bind(
 
 def check_defined(target: Target, codes: np.ndarray, of: str = "X") -> None:
     """Refuse rows of which a target of the library is not defined."""
+    reason = undefined(target, codes, of)
+    if reason:
+        raise ValueError(f"target={target!r} {reason}.")
+
+
+def undefined(target: Target, codes: np.ndarray, of: str) -> str:
+    """Return why a target is not defined for rows; nothing if it is.
+
+    Parameters
+    ----------
+    target : Target
+    codes : ndarray of shape (n_rows,)
+        Codes of the labels.
+    of : str
+        What the rows are called.
+    """
     if target._kind == "smooth_auroc" and len(np.unique(codes)) < 2:
-        raise ValueError(
-            f"target={target!r} compares rows of two classes, and all labels of {of} "
-            "are the same."
-        )
+        return f"compares rows of two classes, and all labels of {of} are the same"
+    if target._kind == "demographic_parity_gap" and len(np.unique(target._rows[0])) < 2:
+        return f"compares groups, and all rows of {of} are of one group"
     if target._kind == "equalized_odds_gap":
         groups = target._rows[0]
         if not any(
             len(np.unique(groups[codes == code])) > 1 for code in np.unique(codes)
         ):
-            raise ValueError(
-                f"target={target!r} compares groups among rows of one label, and no "
-                f"label of {of} has rows of two groups."
+            return (
+                "compares groups among rows of one label, and no label of "
+                f"{of} has rows of two groups"
             )
-    if target._kind == "demographic_parity_gap" and len(np.unique(target._rows[0])) < 2:
-        raise ValueError(f"target={target!r}: all rows of {of} are of one group.")
+    return ""
 
 
 def _check_matrix(target: Target, matrix: Any, n_classes: int) -> Any:

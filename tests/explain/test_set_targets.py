@@ -435,7 +435,8 @@ def test_suggestions_for_a_mean_are_those_of_the_loss(explainers):
     a, b = one.frame[columns].to_numpy(float), other.frame[columns].to_numpy(float)
     np.testing.assert_allclose(a, b, rtol=1e-7)
     assert one.effect == pytest.approx(other.effect, rel=1e-3)
-    np.testing.assert_allclose(one.interval, other.interval, rtol=1e-2)
+    # Percentiles of draws are near those of Student's t.
+    np.testing.assert_allclose(one.interval, other.interval, rtol=0.15)
 
 
 def test_suggestions_do_not_open_a_gap_again(explainers):

@@ -93,10 +93,11 @@ def test_a_mean_loss_is_what_there_is_without_a_target(strength):
     np.testing.assert_allclose(one.influence_, other.influence_, rtol=1e-7)
     np.testing.assert_allclose(one.history_["signal"], other.history_["signal"])
     if strength == "auto":
-        for name, expected in {"target": "log_loss", "std_error": "std_error"}.items():
-            np.testing.assert_allclose(
-                one.history_[name], other.history_[expected], rtol=0.02, atol=1e-9
-            )
+        np.testing.assert_allclose(one.history_["target"], other.history_["log_loss"])
+        # Rows that are drawn anew can say that folds agree by chance.
+        errors, of_folds = one.history_["std_error"], other.history_["std_error"]
+        assert (errors >= of_folds - 1e-3).all()
+        assert (errors < 3 * of_folds + 1e-9).all()
 
 
 def test_without_clean_rows_each_fold_is_judged_by_the_others():
@@ -157,7 +158,12 @@ def test_a_gap_may_not_cost_accuracy_beyond_doubt():
     assert history["accuracy"][2] < history["accuracy"][0]  # by chance, it may be
     folds = {
         is_gap: AimedFolds(
-            np.arange(9) % 3, np.ones(9), number=SetTarget(None, ""), is_gap=is_gap
+            np.arange(9) % 3,
+            np.ones(9),
+            number=SetTarget(None, ""),
+            of_rows=None,
+            is_defined=None,
+            is_gap=is_gap,
         )
         for is_gap in (True, False)
     }

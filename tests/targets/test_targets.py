@@ -404,7 +404,7 @@ def test_rows_that_do_not_fit(explainer, target, match):
         (
             demographic_parity_gap(GROUPS),
             GROUPS == "a",
-            "all rows of X are of one group",
+            "compares groups, and all rows of X are of one",
         ),
         (
             equalized_odds_gap(GROUPS),

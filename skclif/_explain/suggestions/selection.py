@@ -37,10 +37,14 @@ class ListEffects:
         The fold of each row.
     of_lists : ndarray of shape (n_folds, n_validation)
         The effect on each row of the list that the rows outside a fold choose.
+    drawn : ndarray of shape (n_draws,) or None
+        The mean of `held_out` on rows that are drawn anew, for a target of a set, whose
+        change can be another one on other rows.
     """
 
     fold: np.ndarray
     of_lists: np.ndarray
+    drawn: np.ndarray | None = None
 
     def held_out(self) -> np.ndarray:
         """Return the effect on each row of the list that it did not choose."""
@@ -54,16 +58,32 @@ class ListEffects:
     def interval(self) -> tuple[float, float] | None:
         """Return the confidence interval of the mean; None if there are too few rows.
 
-        Eq. (26) of docs/mathematics.rst.
+        Eq. (26) of docs/mathematics.rst; of a set, percentiles of draws of its rows.
         """
         n = len(self.fold)
         if n < LEAST_FOR_INTERVAL:
             return None
+        if self.drawn is not None:
+            return self._interval_of_draws(self.drawn)
         # Rows of different folds are not independent: each had a part in choosing the
         # list that the other is measured with.
         variance = self.held_out().var(ddof=1) + self.variance_of_choice()
         reach = stats.t.ppf((1 + _LEVEL) / 2, n - 1) * np.sqrt(variance / n)
         return float(self.mean() - reach), float(self.mean() + reach)
+
+    def _interval_of_draws(self, drawn: np.ndarray) -> tuple[float, float] | None:
+        """Return the percentiles of effects on drawn rows, with the error of choice.
+
+        The errors of choice are evenly spaced quantiles, each met by every draw. None
+        if there are no draws.
+        """
+        if not len(drawn):
+            return None
+        spread = np.sqrt(self.variance_of_choice() / len(self.fold))
+        places = (np.arange(len(drawn)) + 0.5) / len(drawn)
+        total = np.add.outer(drawn, spread * stats.norm.ppf(places))
+        low, high = np.quantile(total, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+        return float(low), float(high)
 
     def variance_of_choice(self) -> float:
         """Return how much the effect on one row varies with the rows that choose.
@@ -154,23 +174,30 @@ def cross_fit(
     best, n_candidates = candidates.best(adjoint)
     most = validation.room
     *lists, chosen = [candidates.choose(changes, budget, most) for changes in best]
-    of_lists = _measure(candidates, validation, lists)
-    return chosen, ListEffects(fold, of_lists), n_candidates
+    before = validation.outcomes(candidates.solved)
+    after = _measure(candidates, validation, lists)
+    of_lists = np.stack([validation.effects(before, one) for one in after])
+    drawn = validation.drawn(before, _by_fold(after, fold), random_state)
+    return chosen, ListEffects(fold, of_lists, drawn), n_candidates
+
+
+def _by_fold(after: list[np.ndarray], fold: np.ndarray) -> np.ndarray:
+    """Return what the list that a row did not choose made of it."""
+    return np.stack([after[k][row] for row, k in enumerate(fold)])
 
 
 def _measure(
     candidates: CandidateEdits, validation: Validation, lists: list[Changes]
-) -> np.ndarray:
-    """Apply lists, and return their effects on all rows, (n_lists, n_validation)."""
+) -> list[np.ndarray]:
+    """Apply lists, and return what comes of all validation rows, for each list."""
     # Most rows are the same for any two folds, so short lists are often equal.
-    different = {_as_set(changes): changes for changes in lists}
-    with candidates.progress.stage("Measuring lists", len(different)) as advance:
-        models = (
-            solve_edited(candidates.solved, candidates.edited(changes))
-            for changes in counted(list(different.values()), advance)
-        )
-        found = dict(zip(different, validation.effects_of(models), strict=True))
-    return np.stack([found[_as_set(changes)] for changes in lists])
+    found: dict[frozenset[tuple[float, ...]], np.ndarray] = {}
+    with candidates.progress.stage("Measuring lists", len(lists)) as advance:
+        for changes in counted(lists, advance):
+            if _as_set(changes) not in found:
+                after = solve_edited(candidates.solved, candidates.edited(changes))
+                found[_as_set(changes)] = validation.outcomes(after)
+    return [found[_as_set(changes)] for changes in lists]
 
 
 def _as_set(changes: Changes) -> frozenset[tuple[float, ...]]:

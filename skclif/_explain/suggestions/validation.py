@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,8 @@ from ...numerics.first_order import (
 from ...numerics.sparse import Matrix
 from ...numerics.targets import LinearTarget, Question, SetTarget
 from ...numerics.targets import Target as NumericTarget
-from ...targets._target import Target, check_divisible, is_gap, take
+from ...targets._draws import changes_of_draws
+from ...targets._target import Target, check_divisible, is_gap, take, undefined
 from ..engine import Solved
 from ..requests import numeric_targets, set_target
 
@@ -84,15 +85,22 @@ class Validation:
         """Return the mean target of the current model."""
         return float(self.solved.values(self.questions()).mean())
 
-    def effects_of(self, models: Iterable[Solved]) -> Iterator[np.ndarray]:
-        """Yield the effect of each model on every row, (n_validation,).
+    def outcomes(self, solved: Solved) -> np.ndarray:
+        """Return what a model makes of every row: its target, (n_validation,)."""
+        return solved.values(self.questions())
 
-        It is the target of the model minus that of the current one.
-        """
-        questions = self.questions()
-        before = self.solved.values(questions)
-        for model in models:
-            yield model.values(questions) - before
+    def effects(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Return the effect on every row of a change of outcomes, (n_validation,)."""
+        return after - before
+
+    def drawn(
+        self,
+        before: np.ndarray,
+        after: np.ndarray,
+        random_state: np.random.RandomState,
+    ) -> np.ndarray | None:
+        """Return mean effects on rows drawn anew; None if the rows' own tell them."""
+        return None
 
     def adjoints(self) -> Iterator[Adjoint]:
         """Yield adjoints of the single targets, in blocks."""
@@ -117,11 +125,14 @@ class SetValidation(Validation):
     ----------
     of_rows : callable
         Maps positions of rows to the target of these rows.
+    is_defined : callable
+        Whether it is defined for them.
     is_gap : bool
         Whether the target is a gap, which is 0 or more.
     """
 
     of_rows: Callable[[np.ndarray], SetTarget]
+    is_defined: Callable[[np.ndarray], bool]
     is_gap: bool = False
 
     @property
@@ -147,15 +158,27 @@ class SetValidation(Validation):
         """Return the target of the current model."""
         return float(self.whole.function(self._probabilities(self.solved)))
 
-    def effects_of(self, models: Iterable[Solved]) -> Iterator[np.ndarray]:
-        """Yield what every row adds to the effect of each model, (n_validation,).
+    def outcomes(self, solved: Solved) -> np.ndarray:
+        """Return the probabilities of a model, (n_validation, n_classes)."""
+        return self._probabilities(solved).cpu().numpy()
 
-        The mean over the rows is the effect on the target.
+    def effects(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Return what every row adds to the effect on the target, (n_validation,).
+
+        The mean over the rows is the effect.
         """
-        before = self._probabilities(self.solved)
-        for model in models:
-            found = self.whole.contributions(before, self._probabilities(model))
-            yield found.cpu().numpy()
+        both = (torch.from_numpy(p).to(self.solved.device) for p in (before, after))
+        return self.whole.contributions(*both).cpu().numpy()
+
+    def drawn(
+        self,
+        before: np.ndarray,
+        after: np.ndarray,
+        random_state: np.random.RandomState,
+    ) -> np.ndarray | None:
+        """Return effects on rows that are drawn with replacement, (n_draws,)."""
+        old, new = (torch.from_numpy(p).to(self.solved.device) for p in (before, after))
+        return changes_of_draws(self.of_rows, self.is_defined, old, new, random_state)
 
     def questions(self, rows: slice | np.ndarray = slice(None)) -> list[Question]:
         """Return the parts of some rows in the target, in blocks."""
@@ -218,6 +241,7 @@ def validation_of(
         lambda some: lambda block: whole,
         about_labels=y is not None,
         of_rows=of_rows,
+        is_defined=lambda rows: not undefined(take(target, rows), codes[rows], "X"),
         is_gap=is_gap(target),
     )
 
