@@ -214,11 +214,14 @@ class UserFunction:
         try:
             found(proba)
         except Exception as error:
+            failed = "With a torch tensor of predicted probabilities it failed: "
+            failed += f"{_said(with_tensors)}. With a NumPy array: {_said(error)}"
+            if _said(with_tensors) == _said(error):
+                failed = f"With predicted probabilities it failed: {_said(error)}"
             raise ValueError(
-                f"target={self.name} could not be evaluated. With a torch tensor of "
-                f"predicted probabilities it failed: {_said(with_tensors)}. With a "
-                f"NumPy array: {_said(error)}. It must take the probabilities of the "
-                "rows of X, one column for each class, and return one number."
+                f"target={self.name} could not be evaluated. {failed}. It must take "
+                "the probabilities of the rows of X, one column for each class, and "
+                "return one number."
             ) from error
         return found
 

@@ -304,7 +304,8 @@ higher_is_better=False)
 
 def _by_row(values: ArrayLike) -> np.ndarray:
     refuse_masked("row_values", values)
-    found = np.asarray(values)
+    with error_context("row_values", "arrays with one entry for each row"):
+        found = np.asarray(values)
     if not found.ndim:
         raise ValueError(
             f"row_values must have one entry for each row, got {values!r}. What is the "

@@ -171,6 +171,8 @@ def codes_of(groups: Any, name: str = "groups") -> tuple[np.ndarray, tuple[Any, 
     with error_context(name, "one group for each row, in a list or an array"):
         if isinstance(groups, str) or np.ndim(groups) == 0:
             raise ValueError(f"got {groups!r}.")
+        if isinstance(groups, list | tuple):  # an array would make a text of NaN
+            groups = pd.Series(groups)
         codes, names = pd.factorize(column_or_1d(groups, input_name=name), sort=True)
         if not len(codes):
             raise ValueError("got none.")

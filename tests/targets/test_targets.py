@@ -222,6 +222,10 @@ def _raises(proba):
     raise KeyError("no such column")
 
 
+def _differs(proba):
+    raise TypeError("a tensor" if isinstance(proba, torch.Tensor) else "an array")
+
+
 def _nan(proba):
     return proba.mean() * float("nan")
 
@@ -232,10 +236,11 @@ def _nan(proba):
         (lambda p: p[:, 1], r"lambda.*shape \(30,\), not one number.*It must take"),
         (lambda p: "many", "returned many, not one number"),
         (lambda p: None, "returned None, not one number"),
-        (_raises, "torch tensor.*KeyError: 'no such column'.*With a NumPy array: Key"),
+        (_raises, "With predicted probabilities it failed: KeyError: 'no such column'"),
+        (_differs, "torch tensor .*TypeError: a tensor.*NumPy array: TypeError: an ar"),
         (_nan, "target=_nan returned nan for predicted probabilities; it must return"),
     ],
-    ids=["rows", "text", "None", "raises", "nan"],
+    ids=["rows", "text", "None", "raises", "differs", "nan"],
 )
 def test_functions_that_are_none(function, match):
     with pytest.raises(ValueError, match=match):
@@ -349,6 +354,16 @@ def test_directions_and_units(name):
             lambda: from_function(max, 3),
             ValueError,
             "row_values must have one entry.*3",
+        ),
+        (
+            lambda: from_function(max, [[1, 2], [3]]),
+            ValueError,
+            "row_values must be arrays .*: setting an array element",
+        ),
+        (
+            lambda: worst_group_loss([np.nan, "a"]),
+            ValueError,
+            r"groups has no value for row 0 \(1 of 2",
         ),
         (lambda: from_function(max, with_y=1), TypeError, "with_y must be True or"),
         (
