@@ -243,8 +243,9 @@ def main(argv=None):
         NOTES,
         options=options,
     )
-    names = list(targets_of(None, 2))[:4]
-    sizes = N_VALIDATION if options.draws > 1 else N_VALIDATION[:1]
+    names, sizes = list(targets_of(None, 2))[:4], N_VALIDATION
+    if options.draws == 1:
+        names, sizes = names[:1], sizes[:1]
     write_table(
         "targets_advice",
         "Suggested edits for targets of sets: what is said, and what is true",

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
 from skclif import ConceptInfluenceExplainer, InfluenceReweighter, targets
+from skclif._explain.suggestions.selection import ListEffects
 from skclif.numerics import set_targets
 from skclif.numerics.targets import SetTarget
 from skclif.targets import (
@@ -21,7 +22,8 @@ from skclif.targets import (
     smooth_auroc,
     worst_group_loss,
 )
-from skclif.targets._target import bind, take
+from skclif.targets._draws import changes_of_draws
+from skclif.targets._target import bind, take, undefined
 
 RNG = np.random.default_rng(0)
 N = 30
@@ -157,6 +159,50 @@ def test_a_gap_that_opens_on_the_other_side_is_followed():
     before, after = (torch.stack([1 - p, p], dim=1) for p in (one, other))
     # It closes half way, and what closed it opens it again: rows add nothing.
     assert number.contributions(before, after).abs().max() < 1e-12
+
+
+def _draws(target, before, after, y=Y):
+    return changes_of_draws(
+        lambda rows: numeric(take(target, rows), y[rows], before[rows]),
+        lambda rows: not undefined(take(target, rows), y[rows], "X"),
+        torch.from_numpy(before),
+        torch.from_numpy(after),
+        np.random.RandomState(0),
+    )
+
+
+def test_draws_of_a_mean_vary_as_its_standard_error_says():
+    after = RNG.dirichlet(np.ones(3), N)
+    found = _draws(expected_cost(COSTS), PROBA, after)
+    own = ((after - PROBA) * COSTS[Y]).sum(axis=1)
+    assert len(found) == 200
+    assert found.mean() == pytest.approx(own.mean(), abs=3 * found.std() / 200**0.5)
+    assert found.std() == pytest.approx(own.std() / N**0.5, rel=0.2)
+
+
+def test_a_gap_by_chance_is_closed_on_these_rows_only():
+    rng = np.random.default_rng(3)
+    groups = np.repeat(["a", "b"], 30)
+    high = rng.uniform(0.3, 0.7, 60)
+    gap = high[:30].mean() - high[30:].mean()
+    closed = high - np.repeat([gap, 0], 30)
+    before, after = (np.column_stack([1 - p, p]) for p in (high, closed))
+    found = _draws(demographic_parity_gap(groups), before, after, np.zeros(60, int))
+    whole = parity_gap(after, None, groups) - parity_gap(before, None, groups)
+    assert whole == pytest.approx(-abs(gap))
+    assert found.min() == pytest.approx(whole, abs=1e-9)
+    assert (found > 0).mean() > 0.1
+
+
+def test_without_enough_draws_there_is_no_interval():
+    # Both groups are in half of the draws of two rows, which is just not enough.
+    half, y = np.full((2, 2), 0.5), np.zeros(2, int)
+    random_state = np.random.RandomState(0)
+    both = [len(set(random_state.randint(2, size=2))) == 2 for _ in range(400)]
+    found = _draws(equalized_odds_gap(["one", "other"]), half, half, y)
+    assert len(found) == (200 if sum(both) >= 200 else 0)
+    effects = ListEffects(np.arange(60) % 10, np.zeros((10, 60)), np.empty(0))
+    assert effects.interval() is None
 
 
 # --- Functions ------------------------------------------------------------------------
