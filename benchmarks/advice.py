@@ -156,7 +156,7 @@ def measure(task, kind, rate, seed):
             candidates = candidate_edits(solved, kinds, training, False, some)
             best, _ = candidates.best(validation.adjoint(mean))
             (own,) = choose_lists(candidates, validation, best, mean, budget)
-            lists.append(own.changes)
+            lists.append(own)
         everything, tenth = lists
         helpful, present = helpful_errors(candidates, validation, true)
         line = told(everything, true, helpful, present)

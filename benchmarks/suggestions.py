@@ -241,7 +241,7 @@ def _agreement(candidates, validation, changes, n_rows, rng):
             for i in range(len(changes))
         ]
     )
-    closed = ChangeEffects(changes, *candidates.effects(changes, validation))
+    closed = ChangeEffects.of(candidates, validation, changes)
     listed = follow(candidates, validation, closed).of_rows.mean(axis=1)
     found = []
     for effects in (listed, changes.effects):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from . import datasets, exceptions, metrics
+    from . import datasets, exceptions, metrics, targets
     from ._annotate.annotator import ConceptAnnotator
     from ._annotate.prompts import read_prompts, write_prompts
     from ._audit.replay import replay
@@ -75,6 +75,7 @@ __all__ = [
     "read_prompts",
     "replay",
     "save_model",
+    "targets",
     "write_prompts",
 ]
 

@@ -48,6 +48,7 @@ HOMES = {
     "cli": ("tests/cli",),
     "datasets": ("tests/datasets",),
     "metrics": ("tests/metrics",),
+    "targets": ("tests/targets",),
     # Units first, because the whole folder takes minutes.
     "numerics": (
         "tests/numerics/test_heads.py",
@@ -1243,10 +1244,38 @@ MUTANTS = [
     ),
     Mutant(
         "_models",
-        "return loss < 0 and hits >= -cast(Folds, self._folds).quantile * error",
-        "return hits >= -cast(Folds, self._folds).quantile * error",
+        "return loss < 0 and hits >= cast(Folds, self._folds).doubt(error)",
+        "return hits >= cast(Folds, self._folds).doubt(error)",
         "held-out rows can speak against suspects",
         ("tests/models/test_reweighter.py",),
+    ),
+    Mutant(
+        "_models",
+        'return super().doubt(error) if self.is_gap else -float("inf")',
+        'return -float("inf")',
+        "a gap may not cost accuracy beyond doubt",
+        ("tests/models/test_reweighter_targets.py",),
+    ),
+    Mutant(
+        "numerics",
+        "slopes = [self.in_probabilities(before + t * move)[1] for t in places]",
+        "slopes = [self.in_probabilities(before)[1] for t in places]",
+        "the derivative of a gap changes where it opens on the other side",
+        ("tests/targets/test_targets.py",),
+    ),
+    Mutant(
+        "numerics",
+        "slopes[group, seen] = self.sign * slope",
+        "slopes[group, seen] = slope",
+        "what should rise is harmed by what lowers it",
+        ("tests/models/test_reweighter_targets.py",),
+    ),
+    Mutant(
+        "targets",
+        "return replace(target, _rows=tuple(values[rows] for values in target._rows))",
+        "return target",
+        "groups are divided with the rows",
+        ("tests/targets/test_targets.py", "tests/explain/test_set_targets.py"),
     ),
     Mutant(
         "metrics",

@@ -1260,6 +1260,15 @@ TARGET_KINDS = choices(
         (("concept", "heat", 1), "names a value, but concept 'heat' is continuous"),
     ],
 )
+# Without a target there are no groups; with one, tests/targets and
+# tests/models/test_reweighter_targets.py ask about them.
+TARGET_GROUPS_KINDS = choices(
+    [None],
+    [
+        (value, "target_groups was given, but there is no target that takes groups")
+        for value in ["a", 3, [], Y.tolist()]
+    ],
+)
 REDUCE_KINDS = choices(
     [None, "mean", np.str_("sum")],
     [
@@ -1596,6 +1605,7 @@ TABLES = {
     "is_clean": CLEAN_KINDS,
     "X_val": X_VAL_KINDS,
     "y_val": Y_VAL_KINDS,
+    "target_groups": TARGET_GROUPS_KINDS,
 }
 PLAIN = {"X": X, "y": Y, "concepts": CONCEPTS}
 FIT = ("X", "y", "sample_weight", "concepts", "concept_sample_weight")
@@ -1633,7 +1643,7 @@ ENTRY_POINTS = {
     "EditResult.compare": ("X", "y", "concepts"),
     "EditSuggestions.as_edit": ("k",),
     "ConceptInfluenceExplainer.get_feature_names_out": ("input_features",),
-    "InfluenceReweighter.fit": (*FIT, "is_clean", "X_val", "y_val"),
+    "InfluenceReweighter.fit": (*FIT, "is_clean", "target_groups", "X_val", "y_val"),
     "InfluenceReweighter.predict": ("X",),
     "InfluenceReweighter.predict_proba": ("X",),
     "InfluenceReweighter.decision_function": ("X",),
@@ -1925,6 +1935,10 @@ PARAMETERS = {
         "include_validation": FLAG,
         "random_state": ("None", "zero", "True"),
         "verbose": VERBOSE,
+        "target": {
+            **dict.fromkeys(ODD, "target=.* must be a target of skclif.targets, such"),
+            "None": None,
+        },
     },
     ConceptAnnotator: {
         "concepts": {

@@ -12,7 +12,7 @@ from numpydoc.docscrape import NumpyDocString
 from numpydoc.validate import validate
 
 import skclif
-from skclif import datasets, metrics
+from skclif import datasets, metrics, targets
 
 # Not asked for: extended summaries, examples and "See Also" for every small method;
 # how a lone summary line is laid out; "reviews : Bunch" as a return value.
@@ -25,7 +25,7 @@ def _is_ours(member):
 
 
 def _public():
-    for module in (skclif, datasets, metrics):
+    for module in (skclif, datasets, metrics, targets):
         for name in module.__all__:
             thing = getattr(module, name)
             if not inspect.isclass(thing) and not inspect.isfunction(thing):
@@ -62,6 +62,7 @@ for result in (
     "metrics.InterventionCurve",
     "metrics.LinearDatamodelingScore",
     "metrics.RemovalCurve",
+    "targets.Target",
 ):
     PUBLIC.pop(f"skclif.{result}")
 
@@ -69,7 +70,8 @@ for result in (
 @pytest.mark.parametrize("path", PUBLIC)
 def test_public_things_name_where_users_import_them_from(path):
     *module, name = path.split(".")
-    if inspect.isclass(PUBLIC[path]) or module[-1] in ("skclif", "datasets", "metrics"):
+    doors = ("skclif", "datasets", "metrics", "targets")
+    if inspect.isclass(PUBLIC[path]) or module[-1] in doors:
         assert getattr(import_module(".".join(module)), name) is PUBLIC[path]
 
 

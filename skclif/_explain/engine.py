@@ -29,7 +29,7 @@ from ..numerics.retraining import retraining
 from ..numerics.row_space import RowSpace
 from ..numerics.sets import pairwise
 from ..numerics.sparse import Features, Matrix
-from ..numerics.targets import Question, Target, evaluate
+from ..numerics.targets import Question, SetTarget, Target, evaluate
 from .collect import KeepAll, KeepTop, SumGroups
 from .confirm import Answered, Confirming
 from .work import MOST_WORK, Work, joint_work
@@ -189,7 +189,7 @@ class Solved:
         about: Callable[[slice], Target],
         shares: np.ndarray | None,
     ) -> list[Question]:
-        """Return targets, or sums of them, in blocks of rows.
+        """Return targets, or sums of them, in blocks of rows; one of a set whole.
 
         Parameters
         ----------
@@ -199,6 +199,8 @@ class Solved:
         shares : ndarray of shape (n_sums, n_targets) or None
             The weight of every target in every sum. None for the single targets.
         """
+        if isinstance(whole := about(slice(0, len(features))), SetTarget):
+            return [Question(self.inputs(features), whole)]
         questions = []
         n_block = self._targets_at_once() if shares is None else _TARGET_BLOCK
         for start in range(0, len(features), n_block):
@@ -271,7 +273,8 @@ class Solved:
             work = self.work(questions, paths=paths)
             method = work.method(MOST_WORK)
             if method == "leverage" and not isinstance(kept, SumGroups):
-                screen = work.screen(follows=self.follows)
+                derivable = is_differentiable(questions[0].target)
+                screen = work.screen(follows=self.follows and derivable)
                 both = Confirming(self, questions, work, screen, paths, progress)
                 if isinstance(kept, KeepAll):
                     return both.all_rows(kept)
@@ -403,7 +406,7 @@ class Solved:
                 self.bottleneck,
                 self.inverse,
                 question.target.derivatives(self.bottleneck, question.features),
-                question.combine,
+                question.sums,
             )
             for question in questions
         )
@@ -428,12 +431,14 @@ class Solved:
                 "sklearn.set_config(working_memory=...)."
             )
 
-    def possible(self, method: str, *, of_groups: bool = False) -> str:
+    def possible(
+        self, method: str, *, of_groups: bool = False, derivable: bool = True
+    ) -> str:
         """Return a method in place of "auto" where there is nothing to choose from.
 
         That is "first_order" where nothing else fits the memory, and for groups of rows
         of jointly trained stages. Of single rows of these, it is "newton" if the
-        removal of all is little work.
+        removal of all is little work, or the target cannot be derived.
         """
         if isinstance(self.inverse, JointHessian):
             if of_groups and method not in ("auto", "first_order"):
@@ -449,9 +454,17 @@ class Solved:
                     "optimum, and the heads of training='joint' are not. Use "
                     "method='newton', 'first_order' or 'auto'."
                 )
+            if of_groups and not derivable:
+                raise ValueError(
+                    "Groups of rows have influence on a model with training='joint' to "
+                    "first order only, which needs the derivative of the target. Write "
+                    "it with torch and return a tensor (not float(...) or .item()), or "
+                    "use edit(drop=..., target=...) for one group."
+                )
             if method == "auto" and not of_groups:
                 work = joint_work(self.bottleneck, self.data)
-                return "newton" if work <= MOST_WORK else "first_order"
+                little = work <= MOST_WORK or not derivable
+                return "newton" if little else "first_order"
         if method == "auto" and not isinstance(self.inverse, Factors):
             return "first_order"
         return method
@@ -462,6 +475,11 @@ class Solved:
         return Work.of(
             self.bottleneck, self.data, questions, paths=paths, newton_fits=fits
         )
+
+
+def is_differentiable(target: Target) -> bool:
+    """Return whether first order can follow a target."""
+    return not isinstance(target, SetTarget) or target.is_differentiable
 
 
 def _warn_of_undecided(

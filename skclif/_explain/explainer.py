@@ -20,6 +20,7 @@ from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from .. import targets
 from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
@@ -56,12 +57,17 @@ from ..numerics.bottleneck import concept_effects, mean_activations
 from ..numerics.hessians import Factors
 from ..numerics.joint_hessian import JointHessian
 from ..numerics.sparse import Matrix
-from ..numerics.targets import Target
+from ..numerics.targets import SetTarget, Target
 from .annotations.ranking import rank_concepts
 from .annotations.suggest import suggest_annotations
 from .collect import SumGroups
 from .compare import check_methods, compare_with_retraining
-from .edits.arguments import check_edit, check_steps, check_validation
+from .edits.arguments import (
+    check_edit,
+    check_steps,
+    check_target_of_edit,
+    check_validation,
+)
 from .edits.compare import annotation_codes, compare_heads, joint_schema
 from .edits.grown import values_set_aside
 from .edits.solve import (
@@ -76,6 +82,7 @@ from .edits.verdicts import check_groups_val
 from .engine import (
     METHODS,
     Solved,
+    is_differentiable,
     path_names,
     term_paths,
     warn_of_hard_activations,
@@ -84,10 +91,14 @@ from .engine import (
 from .flips import find_flip_set, one_row
 from .readable import annotations_of, coded_rows, labels_of, texts_of, with_texts_below
 from .requests import (
+    TargetLike,
+    check_methods_of,
+    checked_target,
     class_codes,
     collector,
     describe_target,
     explained_codes,
+    mean_of,
     numeric_targets,
     shares_of,
 )
@@ -98,7 +109,7 @@ from .suggestions.believed import believe
 from .suggestions.candidates import KINDS, candidate_edits
 from .suggestions.selection import suggest
 from .suggestions.table import frame_of, warn_of_hard_suggestions, warn_unless_helpful
-from .suggestions.validation import Validation
+from .suggestions.validation import validation_of
 from .suspects import (
     LABEL,
     check_ordinal,
@@ -415,7 +426,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         X: Any,
         y: ArrayLike | None = None,
         *,
-        target: str | tuple[Any, ...] = "loss",
+        target: TargetLike = "loss",
         paths: bool = False,
         groups: ArrayLike | None = None,
         reduce: str | None = None,
@@ -429,12 +440,14 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Rows whose predictions are explained.
         y : array-like of shape (n_targets,), default=None
             The class that each target is about. None is the predicted class.
-        target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
+        target : {"loss", "log_proba", "logit", "margin"}, tuple, Target or callable, \
+                default="loss"
             "loss" is ``-log p(y)`` and "log_proba" its negative (nats). "logit" is the
             decision function of class y. "margin" is the logit of y minus the largest
             other logit. ``("concept", name, value)`` is the probability of a concept's
             value. ``("concept", name)`` is the prediction of a continuous concept, in
-            the unit of the concept.
+            the unit of the concept. A target of :mod:`skclif.targets`, or a function
+            of predicted probabilities, is one number of all rows: one target.
         paths : bool, default=False
             Whether to return every path by itself. They add up to the influence of the
             row.
@@ -479,22 +492,29 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_row_order(X=X, y=y)
         check_row_order(X_train=self._index, groups=groups)
         heads, features = self._heads(), self._features(X)
+        target = checked_target(target, y)
         name, unit, higher_is_better = describe_target(heads, target, reduce)
         codes = explained_codes(heads, features, y)
         shares = shares_of(reduce, len(features))
         solved = self._solved_model()
-        method = solved.possible(self.method, of_groups=groups is not None)
+        about = numeric_targets(heads, target, codes, solved.device, features)
+        questions = solved.questions(features, about, shares)
+        method = solved.possible(
+            self.method,
+            of_groups=groups is not None,
+            derivable=is_differentiable(questions[0].target),
+        )
+        check_methods_of(questions, [method])
         names = path_names(heads, method)
+        is_set = isinstance(target, targets.Target)
         kept, group_names = collector(
-            len(features) if shares is None else len(shares),
+            1 if is_set or shares is not None else len(features),
             self.n_samples_,
             len(names) if paths else 1,
             paths=paths,
             groups=groups,
             top=top,
         )
-        about = numeric_targets(heads, target, codes, solved.device)
-        questions = solved.questions(features, about, shares)
         if isinstance(kept, SumGroups):
             answered = influence_of_groups(
                 solved, method, questions, kept, paths=paths, progress=progress
@@ -505,10 +525,12 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
                 method, questions, kept, top, paths=paths, progress=progress
             )
             warn_of_lost_labels(solved, answered.method)
-        if isinstance(target, str):
+        if is_set or isinstance(target, str):
             warn_of_hard_activations(heads, answered.method)
         explained = {"value": solved.values(questions)}
-        if reduce is None:
+        if is_set:
+            explained = {"rows": np.array([len(features)]), **explained}
+        elif reduce is None:
             labels = self.classes_[codes]
             explained = {**texts_of(X), "label": labels, **explained}
         return InfluenceResult(
@@ -656,7 +678,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         X: Any,
         y: ArrayLike | None = None,
         *,
-        target: str | tuple[Any, ...] = "loss",
+        target: TargetLike = "loss",
         n_rows: int = 50,
         n_paths: int | None = None,
         methods: Sequence[str] = ("newton", "leverage", "first_order"),
@@ -675,7 +697,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             Rows whose predictions are explained.
         y : array-like of shape (n_targets,), default=None
             The class that each target is about. None is the predicted class.
-        target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
+        target : {"loss", "log_proba", "logit", "margin"}, tuple, Target or callable, \
+                default="loss"
             As in `influence`.
         n_rows : int, default=50
             Number of training rows to leave out, one at a time.
@@ -730,6 +753,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         progress = Progress(self.verbose)
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
+        target = checked_target(target, y)
         name, unit, _ = describe_target(heads, target, None)
         codes = explained_codes(heads, features, y)
         n_rows = check_count("n_rows", n_rows, 1, self.n_samples_)
@@ -737,11 +761,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         n_paths = check_count("n_paths", n_paths, 0, n_rows)
         methods = check_methods(methods, is_joint=heads.is_joint)
         solved = self._solved_model()
-        about = numeric_targets(heads, target, codes, solved.device)
+        about = numeric_targets(heads, target, codes, solved.device, features)
+        questions = solved.questions(features, about, None)
+        check_methods_of(questions, methods)
         warn_of_lost_labels(solved, "retraining")
         return compare_with_retraining(
             solved,
-            solved.questions(features, about, None),
+            questions,
             term_paths(heads),
             n_rows=n_rows,
             n_paths=n_paths,
@@ -891,7 +917,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         X: Any,
         y: ArrayLike | None,
         *,
-        target: str | tuple[Any, ...] = "loss",
+        target: TargetLike = "loss",
         kinds: Sequence[str] = KINDS,
         budget: int | None = None,
         ordinal: str | Sequence[str] | dict[str, Any] | None = None,
@@ -914,10 +940,13 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             at least 50.
         y : array-like of shape (n_validation,)
             The labels of the validation rows: the class that each target is about. None
-            if the target is a concept.
-        target : {"loss", "log_proba", "logit", "margin"} or tuple, default="loss"
-            What to help, as in `influence`: its mean over the validation rows. A loss
-            should fall; all other targets should rise.
+            if the target is a concept, or needs no labels.
+        target : {"loss", "log_proba", "logit", "margin"}, tuple or Target, \
+                default="loss"
+            What to help, as in `influence`: its mean over the validation rows, or the
+            one number of all of them. A loss should fall; a target of
+            :mod:`skclif.targets` says which way is good; all others should rise. A
+            function has to be one of :func:`skclif.targets.from_function`.
         kinds : sequence of str, default=("relabel", "annotate", "reweight", "drop")
             What may change: labels; annotations, missing annotations too; the weights
             of rows, by a factor of 2 or 1/2; and whether a row is kept.
@@ -988,7 +1017,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         progress = Progress(self.verbose)
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
-        name, unit, higher_is_better = describe_target(heads, target, "mean")
+        target = checked_target(target, y)
+        name, unit, higher_is_better = describe_target(heads, target, mean_of(target))
         kinds = check_kinds(kinds, heads.n_concepts)
         budget = check_budget(budget, self.n_samples_)
         # Without labels, only a concept says what is good.
@@ -998,13 +1028,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             codes = explained_codes(heads, features, y)
         check_enough(len(features))
         solved = self._solved_model()
-        validation = Validation(
-            solved,
-            features,
-            codes,
-            lambda some: numeric_targets(heads, target, some, solved.device),
-            about_labels=isinstance(target, str),
-        )
+        validation = validation_of(solved, heads, features, codes, target, y)
         training = TrainingRows(**self._training)
         values = paths_and_values(heads)
         ranks = check_ordinal(ordinal, values, self._known_orders())
@@ -1014,7 +1038,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         if {"relabel", "annotate"} & set(kinds):
             believed = believe(solved, values, ranks, sources, progress)
         candidates = candidate_edits(
-            solved, kinds, training, higher_is_better, believed, progress
+            solved, kinds, training, bool(higher_is_better), believed, progress
         )
         found = suggest(
             candidates, validation, budget, check_random_state(random_state)
@@ -1023,7 +1047,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             frame_of(found, heads, training.weights, self._training_frame(), believed),
             target=name,
             unit=unit,
-            higher_is_better=higher_is_better,
+            higher_is_better=bool(higher_is_better),
             value=found.value,
             effect=found.effects.mean(),
             interval=found.effects.interval(),
@@ -1195,6 +1219,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         X_val: Any = None,
         y_val: ArrayLike | None = None,
         groups_val: ArrayLike | None = None,
+        target: TargetLike = "loss",
     ) -> EditResult:
         """Change training rows, and get the model that retraining would give.
 
@@ -1242,18 +1267,23 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
             parameters; of steps of L-BFGS in joint training. None runs to convergence.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features) or \
                 (n_val,), default=None
-            Rows on whose mean log-loss the effect is recorded.
+            Rows on whose mean log-loss, or another target, the effect is recorded.
         y_val : array-like of shape (n_val,), default=None
             Labels of these rows.
         groups_val : array-like of shape (n_val,), default=None
             Groups of these rows, whose losses are recorded. None, if the edit says how
             much concepts matter, is the label with the predicted values of these.
+        target : {"loss", "log_proba", "logit", "margin"}, tuple, Target or callable, \
+                default="loss"
+            As in `influence`: the effect on its mean over these rows is recorded, or on
+            the one number of all of them. A class that goes has probability 0.
 
         Returns
         -------
         result : EditResult
             The edited `estimator`, its `explainer`, and the `record`. The effects in
-            the record are ``loss after - loss before`` (nats); negative = good.
+            the record are ``target after - target before``, in the target's unit; on a
+            loss, negative = good.
 
         Raises
         ------
@@ -1322,6 +1352,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         n_val = None if validation is None else len(validation[1])
         check_row_order(X_val=X_val, groups_val=groups_val)
         groups_val = check_groups_val(groups_val, n_val)
+        target = check_target_of_edit(heads, edit, target, validation)
+        on = describe_target(heads, target, mean_of(target))
         _, empty = edit.apply(*edit.grow(heads, rows))
         if validation is not None:
             empty.check_validation(heads, validation[1])
@@ -1342,7 +1374,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         explainer._nearby = None if from_zero else edited.factors
         effect: tuple[float | None, float | None] = None, None
         if validation is not None:
-            effect = effects(self._solved_model(), heads, edit, edited, *validation)
+            solved = self._solved_model()
+            effect = effects(solved, heads, edit, edited, *validation, target)
         verdict = verdict_of(
             (heads, explainer._heads()),
             (self.mean_activations_, explainer.mean_activations_),
@@ -1353,7 +1386,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
             groups_val,
         )
         record = write_record(
-            self.estimator_, rows, edit, edited, n_steps, effect, verdict
+            self.estimator_, rows, edit, edited, n_steps, effect, on, verdict
         )
         return EditResult(edited.estimator, explainer, record, self.estimator_)
 
@@ -1572,7 +1605,10 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
     ) -> pd.DataFrame:
         """Return the words through which a training row acts on a target."""
         j = check_path(self._heads(), path)
-        if shares is None:
+        if isinstance(about(slice(0, 1)), SetTarget):
+            questions = solved.questions(features, about, None)
+            check_methods_of(questions, ["first_order"])
+        elif shares is None:
             one = slice(target, target + 1)
             questions = solved.questions(
                 features[one], lambda _: about(one), np.ones((1, 1))

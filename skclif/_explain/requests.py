@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -12,11 +12,13 @@ import pandas as pd
 import torch
 from sklearn.utils import column_or_1d
 
+from .. import targets
 from .._inputs.checks import check_labels, error_context, refuse_masked
 from .._inputs.training_rows import as_features
 from .._models.fitted import FittedHeads
 from ..numerics.sparse import Matrix
-from ..numerics.targets import ConceptTarget, LabelTarget, Target
+from ..numerics.targets import ConceptTarget, LabelTarget, Question, SetTarget, Target
+from ..targets._target import as_target, bind, check_defined, check_rows, check_y
 from .collect import KeepAll, KeepTop, SumGroups
 
 # Name, unit, and whether higher is better.
@@ -28,12 +30,42 @@ LABEL_TARGETS = {
 }
 
 
+# What may be given as a target.
+TargetLike = str | tuple[Any, ...] | targets.Target | Callable[..., Any]
+
+
+def checked_target(target: Any, y: Any, name: str = "y", of: str = "X") -> Any:
+    """Return a target with a function as a target of a set, seen to have its labels."""
+    of_set = as_target(target)
+    check_y(of_set, y, name, of)
+    return target if of_set is None else of_set
+
+
+def check_methods_of(questions: Sequence[Question], methods: Sequence[str]) -> None:
+    """Refuse first order for a target without derivatives."""
+    target = questions[0].target
+    if isinstance(target, SetTarget) and "first_order" in methods:
+        target.check_differentiable("method='first_order'")
+
+
+def mean_of(target: Any) -> str | None:
+    """Return how a checked target of rows becomes one number: by its mean."""
+    return None if isinstance(target, targets.Target) else "mean"
+
+
 def describe_target(
     heads: FittedHeads, target: Any, reduce: Any
-) -> tuple[str, str, bool]:
+) -> tuple[str, str, bool | None]:
     """Return name, unit and direction of a checked target."""
     if reduce is not None and str(reduce) not in ("mean", "sum"):
         raise ValueError(f"reduce={reduce!r} is not known; use 'mean', 'sum' or None.")
+    if isinstance(target, targets.Target):
+        if reduce is not None:
+            raise ValueError(
+                f"reduce={reduce!r} and target={target!r} exclude each other: the "
+                "target is one number of all rows already. Leave out reduce."
+            )
+        return target.name, target.unit, target.higher_is_better
     if isinstance(target, str) and target in LABEL_TARGETS:
         name, unit, higher_is_better = LABEL_TARGETS[target]
     elif isinstance(target, tuple) and target[:1] == ("concept",):
@@ -42,13 +74,19 @@ def describe_target(
     else:
         raise ValueError(
             f"target={target!r} is not known; use one of {sorted(LABEL_TARGETS)}, "
-            "('concept', name, value), or ('concept', name) if it is continuous."
+            "('concept', name, value), ('concept', name) if it is continuous, a target "
+            "of skclif.targets, or a function of predicted probabilities."
         )
     return f"{reduce} {name}" if reduce else name, unit, higher_is_better
 
 
 def numeric_targets(
-    heads: FittedHeads, target: Any, codes: np.ndarray, device: torch.device
+    heads: FittedHeads,
+    target: Any,
+    codes: np.ndarray,
+    device: torch.device,
+    features: Matrix | None = None,
+    of: str = "X",
 ) -> Callable[[slice], Target]:
     """Return a function from a slice to the numeric target of these rows.
 
@@ -60,12 +98,35 @@ def numeric_targets(
     codes : ndarray of shape (n_targets,)
         Codes of the classes that the targets are about.
     device : torch.device
+    features : ndarray or SparseFeatures of shape (n_targets, n_features)
+        Features of the rows; only a target of all of them together needs them.
+    of : str, default="X"
+        What the rows are called.
     """
+    if isinstance(target, targets.Target):
+        assert features is not None
+        whole = set_target(heads, target, codes, device, features, of)
+        return lambda _: whole
     if isinstance(target, str):
         on_device = torch.from_numpy(codes).to(device)
         return lambda block: LabelTarget(target, on_device[block])
     j, code, *_ = _concept_target(heads, target)
     return lambda block: ConceptTarget(j, code)
+
+
+def set_target(
+    heads: FittedHeads,
+    target: targets.Target,
+    codes: np.ndarray,
+    device: torch.device,
+    features: Matrix,
+    of: str = "X",
+) -> SetTarget:
+    """Return the numeric target of all rows of features together."""
+    check_rows(target, len(features), of)
+    check_defined(target, codes, of)
+    proba = heads.tensors().label_probabilities(as_features(features))
+    return bind(target, codes, len(heads.classes), proba, device)
 
 
 def shares_of(reduce: Any, n_targets: int) -> np.ndarray | None:

@@ -55,7 +55,7 @@ def linear_influence(
                 bottleneck,
                 solved.inverse,
                 question.target.derivatives(bottleneck, question.features),
-                question.combine,
+                question.sums,
             )
             for question in questions
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -45,12 +46,26 @@ from .._results.words import how_many
 from ..exceptions import ReweightingWarning, warn_user
 from ..numerics import reweighting
 from ..numerics.lockstep import LockstepModels
+from ..numerics.reweighting import Aim
 from ..numerics.sparse import SparseFeatures
+from ..numerics.targets import SetTarget
+from ..targets._target import (
+    Target,
+    as_target,
+    bind,
+    check_defined,
+    check_divisible,
+    check_rows,
+    is_gap,
+    take,
+    undefined,
+    with_groups,
+)
 from .bottleneck import ConceptBottleneckClassifier
 from .fitted import FittedHeads
 from .linear import check_class_weights, check_explainable, training_rows
 from .reweighter_rows import Rows, check_annotations
-from .reweighter_trials import Folds, Trials, numpy
+from .reweighter_trials import AimedFolds, Folds, Trials, numpy
 
 _DEFAULT_FOLDS = 5
 
@@ -121,6 +136,12 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     verbose : int, default=0
         If positive, show progress on stderr, with the time left, as soon as the call
         has taken two seconds. Fits of the estimator are its own.
+    target : Target, default=None
+        What weights are to make better, on the rows whose loss counts: a target of
+        :mod:`skclif.targets`, or of its `from_function`. None is the mean log-loss. Of
+        such a target, every row counts once, whatever its weight, and "auto" compares
+        rounds by it alone; by a gap, with the accuracy, which must not fall beyond
+        doubt (95 %).
 
     Attributes
     ----------
@@ -130,8 +151,9 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
     influence_ : ndarray of shape (n_samples,)
         First-order effect of every row's presence on the mean log-loss of the clean
         rows (nats; positive = harmful) before the first round; without clean rows, on
-        the mean probability of error. NaN for clean rows and for rows of weight 0, and
-        for all rows if there was no round.
+        the mean probability of error. With a `target`, the effect on it, in its unit.
+        NaN for clean rows and for rows of weight 0, and for all rows if there was no
+        round.
     probability_wrong_ : ndarray of shape (n_samples,)
         Probability that the row's label is wrong, in the eyes of models that were not
         trained on it. NaN for clean rows and for rows of weight 0, and for all rows if
@@ -154,7 +176,9 @@ class InfluenceReweighter(AroundEstimatorMixin, BaseEstimator):
         folds of the differences to what it started from: the start, and for rounds
         suspects alone if these were taken. Without clean rows also "noise", the share
         of labels that noise changes, at the rate that makes held-out labels most
-        likely. Empty if nothing was tried.
+        likely. With a `target` also "target", its value. Then the standard errors are
+        of it: over folds, or if that is more, the distance of the change to its 84th
+        percentile on rows drawn anew. Empty if nothing was tried.
     estimator_ : estimator
         The fitted clone.
     classes_ : ndarray of shape (n_classes,)
@@ -231,12 +255,14 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         "include_validation": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "target": "no_validation",  # see `_check_target`
     }
 
     __metadata_request__fit = {
         "concepts": True,
         "concept_sample_weight": True,
         "is_clean": True,
+        "target_groups": True,
         # A search would pass them on whole, or slice them as if they were rows of X.
         "X_val": UNUSED,
         "y_val": UNUSED,
@@ -255,6 +281,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         include_validation: bool = True,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        target: Target | None = None,
     ):
         self.estimator = estimator
         self.strength = strength
@@ -266,6 +293,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         self.include_validation = include_validation
         self.random_state = random_state
         self.verbose = verbose
+        self.target = target
 
     @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
@@ -278,6 +306,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         concepts: Any = None,
         concept_sample_weight: Any = None,
         is_clean: ArrayLike | None = None,
+        target_groups: ArrayLike | None = None,
         X_val: Any = None,
         y_val: ArrayLike | None = None,
     ) -> InfluenceReweighter:
@@ -302,6 +331,10 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             Rows whose labels can be trusted. Searches and pipelines slice it with the
             rows. Without clean rows, influence on the rows themselves is used, always
             out of fold.
+        target_groups : array-like of shape (n_samples,), default=None
+            Groups of the rows for a `target` that has none of its own, such as
+            ``worst_group_loss()``. Searches and pipelines slice it with the rows. With
+            `X_val`, its rows' groups instead, of shape (n_validation,).
         X_val : {array-like, sparse matrix} of shape (n_validation, n_features) or \
                 (n_validation,), default=None
             Clean rows that are not in `X`, for direct fits. With `include_validation`
@@ -323,8 +356,8 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         ValueError
             If lengths differ, clean rows are given twice, `X_val` is as long as `X`,
             `cv` does not test every row whose loss counts exactly once, there are
-            texts where numbers are needed, or pandas objects have the same index in
-            another order.
+            texts where numbers are needed, the `target` cannot be differentiated or
+            lacks groups, or pandas objects have the same index in another order.
 
         Warns
         -----
@@ -340,6 +373,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             concepts=concepts,
             concept_sample_weight=concept_sample_weight,
             is_clean=is_clean,
+            target_groups=target_groups if X_val is None else None,
         )
         check_row_order(X_val=X_val, y_val=y_val)
         label_order = order_of(y)
@@ -351,13 +385,14 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         if is_clean is not None:
             clean = check_flags("is_clean", is_clean, len(y))
         y_val = _check_validation(X_val, y_val, clean, len(y))
+        target = _check_target(self.target, target_groups, y, y_val)
         metadata = {
             "sample_weight": sample_weight,
             "concepts": concepts,
             "concept_sample_weight": concept_sample_weight,
         }
         if _routing_enabled():
-            given = {"is_clean": is_clean, **metadata}
+            given = {"is_clean": is_clean, "target_groups": target_groups, **metadata}
             given = {name: v for name, v in given.items() if v is not None}
             process_routing(self, "fit", **given)
         weights = check_weights(sample_weight, y)
@@ -382,7 +417,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             rows = rows.extended(added, y_val, get_tags(model).input_tags.allow_nan)
             if isinstance(model, ConceptBottleneckClassifier):
                 check_size("X_val", added)
-        multipliers, influence, wrong = self._learn(rows)
+        multipliers, influence, wrong = self._learn(rows, target)
         weights = rows.weights * multipliers
         if not self.include_validation:
             weights[~rows.adapted & ~rows.alone_in_class()] = 0
@@ -441,7 +476,9 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
                 "; or give a surrogate that reads X",
             )
 
-    def _learn(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _learn(
+        self, rows: Rows, target: Target | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return multipliers, influence, and probabilities; store what led to them."""
         unknown = np.full(len(rows.y), np.nan)
         unchanged = np.ones(len(rows.y)), unknown, unknown
@@ -459,7 +496,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         if self.reason_:
             _warn_unchanged(self.reason_)
             return unchanged
-        trials = self._trials(rows, suspecting, automatic, n_rounds)
+        trials = self._trials(rows, target, suspecting, automatic, n_rounds)
         self.history_, self.reason_ = trials.history(), trials.reason()
         self.strength_, self.n_rounds_ = trials.strength, trials.n_rounds
         self.used_suspects_ = trials.used_suspects
@@ -475,25 +512,44 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         return multipliers, influence, wrong
 
     def _trials(
-        self, rows: Rows, suspecting: bool, automatic: bool, n_rounds: int
+        self,
+        rows: Rows,
+        target: Target | None,
+        suspecting: bool,
+        automatic: bool,
+        n_rounds: int,
     ) -> Trials:
         """Try what was asked for on the rows that have weight."""
         cv = _DEFAULT_FOLDS if self.cv is None else self.cv
         random_state = check_random_state(self.random_state)
         fold, n_folds, own_fold = rows.folds(cv, random_state)
         kept = rows.weights > 0
+        if target is not None:
+            target = take(target, rows.given(np.flatnonzero(kept & (fold >= 0))))
         rows, fold = rows.take(kept), fold[kept]
         if self.surrogate is None:
             rows = rows.without_empty_columns()
         counted = fold >= 0
         own_fold = None if own_fold is None else own_fold[kept]
-        search = self._reweighting(rows, fold, n_folds, own_fold, automatic)
+        search, aim = self._reweighting(
+            rows, target, fold, n_folds, own_fold, automatic
+        )
+        judges = Folds(fold[counted], rows.weights[counted])
+        if aim is not None and target is not None:
+            codes = search.codes.cpu().numpy()
+            judges = AimedFolds(
+                *(judges.fold, judges.weights, target.name, aim.sign),
+                number=aim.of_rows(np.arange(len(codes))),
+                of_rows=aim.of_rows,
+                is_defined=partial(_is_defined, target, codes),
+                is_gap=is_gap(target),
+            )
         n_trials = 1 + suspecting + n_rounds
         progress = Progress(self.verbose)
         with progress.stage("Learning weights", n_trials) as advance:
             return Trials(
                 search,
-                Folds(fold[counted], rows.weights[counted]) if automatic else None,
+                judges if automatic else None,
                 suspecting=suspecting,
                 forced=self.use_suspects is True,
                 dose=1.0 if automatic else float(self.strength) / self.n_rounds,
@@ -505,11 +561,12 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
     def _reweighting(
         self,
         rows: Rows,
+        target: Target | None,
         fold: np.ndarray,
         n_folds: int,
         own_fold: np.ndarray | None,
         evaluate: bool,
-    ) -> reweighting.Reweighting:
+    ) -> tuple[reweighting.Reweighting, reweighting.Aim | None]:
         model, training = self._influence_model(rows)
         data, heads = training.data(), FittedHeads.of(model)
         device = resolve_device(_device_of(model), data.features)
@@ -523,19 +580,23 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             weights,
             **heads.penalties,
         )
-        return reweighting.Reweighting(
+        parts = reweighting.Rows(
+            weights,
+            torch.from_numpy(rows.adapted).to(device),
+            torch.from_numpy(fold).to(device),
+            n_folds,
+            None if own_fold is None else torch.from_numpy(own_fold).to(device),
+        )
+        aim = None if target is None else _aim_of(target, models, parts.targets)
+        search = reweighting.Reweighting(
             models,
-            reweighting.Rows(
-                weights,
-                torch.from_numpy(rows.adapted).to(device),
-                torch.from_numpy(fold).to(device),
-                n_folds,
-                None if own_fold is None else torch.from_numpy(own_fold).to(device),
-            ),
+            parts,
             max_weight=float(self.max_weight),
             evaluate=evaluate,
             keep_clean=self.include_validation,
+            aim=aim,
         )
+        return search, aim
 
     def _influence_model(self, rows: Rows) -> tuple[Any, TrainingRows]:
         """Return the fitted model whose influence is used, and its training rows."""
@@ -570,7 +631,8 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         return model, training
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({"verbose": 0, **state})  # of older versions
+        # Of older versions.
+        super().__setstate__({"verbose": 0, "target": None, **state})
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -646,6 +708,63 @@ def _check_validation(
             "rows into X and mark them by is_clean."
         )
     return check_labels(y_val, n_validation, name="y_val", of="X_val")
+
+
+def _check_target(
+    target: Any,
+    target_groups: Any,
+    y: np.ndarray,
+    y_val: np.ndarray | None,
+) -> Target | None:
+    """Return the target of the rows of X, or of X_val, with its groups."""
+    if target is None:
+        if target_groups is not None:
+            raise ValueError(
+                "target_groups was given, but there is no target that takes groups; "
+                "pass target=skclif.targets.worst_group_loss(), for example."
+            )
+        return None
+    of, labels = ("X", y) if y_val is None else ("X_val", y_val)
+    target = as_target(given := target)
+    if target is None:
+        raise TypeError(
+            f"target={given!r} must be a target of skclif.targets, such as "
+            "worst_group_loss(), or None for the mean log-loss."
+        )
+    check_divisible(target, "InfluenceReweighter")
+    target = with_groups(target, target_groups, "target_groups", of)
+    check_rows(target, len(labels), of)
+    return target
+
+
+def _aim_of(target: Target, models: LockstepModels, rows: torch.Tensor) -> Aim:
+    """Return the target of the rows whose loss counts, and of parts of them.
+
+    Parameters
+    ----------
+    target : Target
+        Of these rows.
+    models : LockstepModels
+    rows : Tensor of shape (n_targets,)
+        Their positions in the data of the models.
+    """
+    codes, model = models.data.labels[rows], models.template
+    proba = model.label_probabilities(models.data.features[rows])
+    device = models.data.features.device
+
+    def of_rows(part: np.ndarray) -> SetTarget:
+        labels, there = codes[part].cpu().numpy(), take(target, part)
+        check_defined(there, labels, "the rows whose loss counts")
+        found = bind(there, labels, model.label.n_values, proba[part], device)
+        found.check_differentiable("InfluenceReweighter")
+        return found
+
+    return Aim(of_rows, bool(target.higher_is_better))
+
+
+def _is_defined(target: Target, codes: np.ndarray, rows: np.ndarray) -> bool:
+    """Return whether a target is defined for some of its rows."""
+    return not undefined(take(target, rows), codes[rows], "")
 
 
 def _has_influence(model: Any) -> bool:

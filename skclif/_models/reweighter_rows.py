@@ -269,6 +269,10 @@ class Rows:
             own_fold[adapted] = self._dealt(adapted, random_state)
         return of_counted, len(used), own_fold
 
+    def given(self, positions: np.ndarray) -> np.ndarray:
+        """Return positions as they count in `X`, or in `X_val` if that is given."""
+        return positions - self._offset
+
     def _spread(self, rows: np.ndarray, fold: np.ndarray) -> bool:
         """Return whether all classes of some rows are in several folds."""
         labels = self.y[rows]

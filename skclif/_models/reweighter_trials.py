@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 import torch
 from scipy import stats
+from torch import Tensor
 
 from .._results.words import how_many
 from ..numerics.reweighting import Reweighting, Round, Suspicion
 from ..numerics.steps import Advance, unseen
+from ..numerics.targets import SetTarget
+from ..targets._draws import changes_of_draws
+
+_ONE_ERROR = 0.84  # of a normal distribution, up to one standard error
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,37 @@ class Folds:
     ----------
     fold : ndarray of shape (n_targets,)
     weights : ndarray of shape (n_targets,)
+    what : str
+        What is compared.
+    sign : float
+        The sign at which lower is better.
     """
 
     fold: np.ndarray
     weights: np.ndarray
+    what: str = "log-loss"
+    sign: float = 1.0
+
+    @property
+    def falls(self) -> str:
+        """What it should do."""
+        return "fall" if self.sign > 0 else "rise"
+
+    def value(self, trial: Round) -> float:
+        """Return what is compared: lower is better."""
+        return self.mean(trial.losses)
+
+    def progress(self, before: Round, after: Round) -> tuple[float, float]:
+        """Return by how much that changed, and its standard error."""
+        return self.change(before.losses, after.losses)
+
+    def least_hits(self, error: float) -> float:
+        """Return the least change of accuracy that a round may have."""
+        return 0.0
+
+    def doubt(self, error: float) -> float:
+        """Return the least change of accuracy that is not a loss beyond doubt."""
+        return -self.quantile * error
 
     def mean(self, values: torch.Tensor | None) -> float:
         """Return the weighted mean of a value for each row."""
@@ -50,6 +83,67 @@ class Folds:
     def quantile(self) -> float:
         """Number of standard errors in half a 95 % interval."""
         return float(stats.t.ppf(0.975, len(np.unique(self.fold)) - 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AimedFolds(Folds):
+    """The same, compared by one number of all rows.
+
+    Every row counts once, whatever its weight.
+
+    Attributes
+    ----------
+    number : SetTarget
+        Of all rows whose loss counts.
+    of_rows, is_defined : callable
+        Map positions of these rows to the number of some of them, and to whether it is
+        defined.
+    is_gap : bool
+        Whether it is a gap between groups, which is 0 if nothing is predicted. Then
+        accuracy counts too.
+    """
+
+    number: SetTarget
+    of_rows: Callable[[np.ndarray], SetTarget]
+    is_defined: Callable[[np.ndarray], bool]
+    is_gap: bool
+    _known: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
+
+    def value(self, trial: Round) -> float:
+        """Return what is compared: lower is better."""
+        return self.sign * float(self.number.function(cast(Tensor, trial.proba)))
+
+    def progress(self, before: Round, after: Round) -> tuple[float, float]:
+        """Return by how much that changed, and its standard error.
+
+        It is that over folds, to which rows add by Eq. (75) of docs/mathematics.rst.
+        But on other rows another group can be the worst, or a gap the other way. So it
+        is at least the distance to the 84th percentile on rows that are drawn anew.
+        """
+        key = id(before), id(after)
+        if key not in self._known:
+            self._known[key] = self._progress(before, after)
+        return self._known[key]
+
+    def _progress(self, before: Round, after: Round) -> tuple[float, float]:
+        old, new = cast(Tensor, before.proba), cast(Tensor, after.proba)
+        parts = self.sign * self.number.contributions(old, new)
+        alike = Folds(self.fold, np.ones(len(self.fold)))
+        change, error = alike.change(torch.zeros_like(parts), parts)
+        drawn = self.sign * changes_of_draws(
+            self.of_rows, self.is_defined, old, new, np.random.RandomState(0)
+        )
+        if len(drawn):
+            error = max(error, float(np.quantile(drawn, _ONE_ERROR)) - change)
+        return change, error
+
+    def least_hits(self, error: float) -> float:
+        """Return the least change of accuracy that a round may have."""
+        return self.doubt(error)
+
+    def doubt(self, error: float) -> float:
+        """Return the least change of accuracy; any where the number says it all."""
+        return super().doubt(error) if self.is_gap else -float("inf")
 
 
 class Trials:
@@ -151,6 +245,7 @@ class Trials:
         changes = [self._changes(position) for position in range(len(self.all))]
         told |= {
             "log_loss": np.array([self._folds.mean(t.losses) for t in self.all]),
+            **self._values(self._folds),
             "std_error": np.array([loss[1] for loss, _ in changes]),
             "accuracy": np.array([self._folds.mean(t.hits) for t in self.all]),
             "accuracy_std_error": np.array([hits[1] for _, hits in changes]),
@@ -158,6 +253,12 @@ class Trials:
         if self._noisy:
             told["noise"] = np.array([trial.noise for trial in self.all])
         return told
+
+    def _values(self, folds: Folds) -> dict[str, np.ndarray]:
+        """Return the number that is compared, if it is not the log-loss."""
+        if not isinstance(folds, AimedFolds):
+            return {}
+        return {"target": np.array([folds.sign * folds.value(t) for t in self.all])}
 
     def reason(self) -> str:
         """Return what was tried, its effect, and what of it is taken."""
@@ -182,14 +283,16 @@ class Trials:
             return f"{what} were asked for."
         loss, hits = self._changes(position)
         rows = "held-out rows" if self._noisy else "held-out clean rows"
+        shown = self._folds.sign * loss[0], loss[1]
         told = (
-            f"{what} changed the log-loss of {rows} by {self._interval(loss)} and "
-            f"their accuracy by {self._interval(hits)}: "
+            f"{what} changed the {self._folds.what} of {rows} by "
+            f"{self._interval(shown)} and their accuracy by {self._interval(hits)}: "
         )
         if is_taken:
             return f"{told}taken."
         if loss[0] >= 0:
-            return f"{told}not taken, because the log-loss did not fall."
+            named, fall = self._folds.what, self._folds.falls
+            return f"{told}not taken, because the {named} did not {fall}."
         if loss[0] >= -loss[1] and position >= self._first:
             return f"{told}not taken, because that is less than a standard error."
         return f"{told}not taken, because fewer rows are predicted right."
@@ -204,7 +307,7 @@ class Trials:
         before = self.all[self.base if position >= self._first else 0]
         after, folds = self.all[position], cast(Folds, self._folds)
         return (
-            folds.change(before.losses, after.losses),
+            folds.progress(before, after),
             folds.change(before.hits, after.hits),
         )
 
@@ -212,7 +315,7 @@ class Trials:
         """Return whether the last round raised the loss: others will raise it more."""
         before = self.all[-2] if self.n_tried > 1 else self.all[self.base]
         folds = cast(Folds, self._folds)
-        return folds.mean(self.all[-1].losses) > folds.mean(before.losses)
+        return folds.value(self.all[-1]) > folds.value(before)
 
     def _nothing_against_suspects(self) -> bool:
         """Return whether held-out rows let suspects lose weight.
@@ -221,7 +324,7 @@ class Trials:
         prove it again: fewer right predictions count only beyond doubt.
         """
         (loss, _), (hits, error) = self._changes(1)
-        return loss < 0 and hits >= -cast(Folds, self._folds).quantile * error
+        return loss < 0 and hits >= cast(Folds, self._folds).doubt(error)
 
     def _best(self) -> int:
         """Return the trial to take: the base if no round is better beyond doubt.
@@ -230,19 +333,23 @@ class Trials:
         """
         if not self.rounds:
             return self.base
-        (loss, error), (hits, _) = self._changes(self._shown)
-        return self._shown if hits >= 0 and loss < -error else self.base
+        (loss, error), hits = self._changes(self._shown)
+        return self._shown if self._allows(hits) and loss < -error else self.base
+
+    def _allows(self, hits: tuple[float, float]) -> bool:
+        """Return whether a change of accuracy does not speak against a round."""
+        change, error = hits
+        return change >= cast(Folds, self._folds).least_hits(error)
 
     @property
     def _shown(self) -> int:
         """The round of least loss among those that predict no fewer rows right."""
         positions = range(self._first, len(self.all))
-        losses, hits = [], []
+        losses, allowed = [], []
         for position in positions:
-            loss, hit = self._changes(position)
+            loss, hits = self._changes(position)
             losses.append(loss[0])
-            hits.append(hit[0])
-        allowed = [p for p, hit in zip(positions, hits, strict=True) if hit >= 0]
+            allowed += [position] if self._allows(hits) else []
         return min(allowed or positions, key=lambda p: losses[p - self._first])
 
 

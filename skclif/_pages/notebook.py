@@ -66,6 +66,7 @@ _CLEAR = 1.96  # standard errors, beyond which an effect has a sign
 _ASKED, _LABELS, _CONCEPTS = 3, 4, 8  # of contributions
 _SHARES = ("share", "low", "high", "share_others")  # of a group
 _TEXTS = 10  # with their words marked
+_GOOD = {True: "positive", False: "negative", None: None}  # of higher_is_better
 _OUTCOMES = {"better": HELP, "worse": HARM}
 
 
@@ -85,13 +86,19 @@ def sheet_of(result: Any) -> Sheet:
 
 @sheet_of.register
 def _(result: InfluenceResult) -> Sheet:
-    good = "positive" if result.higher_is_better else "negative"
-    low, high = ("lower", "higher") if good == "negative" else ("higher", "lower")
     row = "row" if result.groups is None else "group"
-    notes = [
-        f"Harmful: without the {row} the {in_short(result.target)} would be {low}. "
-        f"Helpful: it would be {high}. Harmful is not the same as wrong."
-    ]
+    good, notes = _GOOD[result.higher_is_better], []
+    if good is None:
+        notes.append(
+            f"Positive: without the {row} the {in_short(result.target)} would be "
+            "lower. Nobody said which way is good."
+        )
+    else:
+        low, high = ("lower", "higher") if good == "negative" else ("higher", "lower")
+        notes.append(
+            f"Harmful: without the {row} the {in_short(result.target)} would be {low}. "
+            f"Helpful: it would be {high}. Harmful is not the same as wrong."
+        )
     if result.confirmed is not None:
         notes.append(
             f"Confirmed by the second method: {int(result.confirmed.sum()):,} of "
@@ -110,7 +117,8 @@ def _(result: InfluenceResult) -> Sheet:
     )
 
 
-def _influence_table(result: InfluenceResult, target: int, good: str) -> Table:
+def _influence_table(result: InfluenceResult, target: int, good: str | None) -> Table:
+    result = result._with_direction()
     rows = None if result.rows is None else result.rows[target : target + 1]
     one = replace(
         result,
@@ -445,11 +453,14 @@ def _(result: EditResult) -> Sheet:
         ],
         _more(len(solved) - _LINES, "head", "record.heads"),
     )
+    good = _GOOD[record.higher_is_better]
+    sign = "" if good is None else f", {good} = good"
     effects = Table(
-        "Effect on the mean log-loss of the validation rows (nats, negative = good)",
+        f"Effect on the {in_short(record.target)} of the validation rows "
+        f"({in_short(record.unit)}{sign})",
         columns("", "effect", numbers=["effect"]),
         [
-            [words(name), effect(value, "negative", ("helps", "hurts"))]
+            [words(name), effect(value, good, ("helps", "hurts"))]
             for name, value in (
                 ("predicted, to first order", record.predicted_effect),
                 ("achieved", record.achieved_effect),

@@ -286,7 +286,7 @@ def marked(pieces: Iterable[tuple[str, float | None]], unit: str) -> Cell:
     return Cell("marked", pieces=tuple(found), chips=chips)
 
 
-def parts(values: dict[str, float], largest: float, good: str) -> Cell:
+def parts(values: dict[str, float], largest: float, good: str | None) -> Cell:
     """Return a cell with a bar for every path, by size, small ones together.
 
     Parameters
@@ -295,7 +295,7 @@ def parts(values: dict[str, float], largest: float, good: str) -> Cell:
         By path.
     largest : float
         The magnitude that fills half a track.
-    good : {"positive", "negative"}
+    good : {"positive", "negative"} or None
     """
     ordered = sorted(values.items(), key=lambda part: -abs(part[1]))
     least = _LEAST_PART * abs(ordered[0][1])

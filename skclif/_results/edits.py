@@ -65,9 +65,9 @@ class EditRecord:
     heads : tuple of HeadRecord
         How the heads were solved, the label's last.
     predicted_effect, achieved_effect : float or None
-        Effect on the mean log-loss of the validation rows, ``after - before`` in nats,
-        negative = good: predicted to first order, and measured with the edited model.
-        None if no rows were given, or the effect is not defined to first order.
+        Effect on the target, ``after - before`` in its unit; on a loss, negative =
+        good: predicted to first order, and measured with the edited model. None if no
+        rows were given, or the effect is not defined to first order.
     seconds : float
         Time of solving.
     data_before, data_after : str
@@ -76,6 +76,11 @@ class EditRecord:
         SHA-256 of the model's parameters.
     version : str
         The version of skclif.
+    target, unit : str
+        What the effects are effects on: by default the mean log-loss of the validation
+        rows, in nats.
+    higher_is_better : bool or None
+        Whether a rise of the target is good; None if nobody said.
     reliance : DataFrame or None
         If the edit says how much concepts matter: concept, before, after. The mean size
         of the concept's effect on the log-probability of the predicted class (nats; 0 =
@@ -105,6 +110,9 @@ class EditRecord:
     model_before: str
     model_after: str
     version: str
+    target: str = "mean log-loss"
+    unit: str = "nats"
+    higher_is_better: bool | None = False
     reliance: pd.DataFrame | None = None
     group_losses: pd.DataFrame | None = None
     balance: pd.DataFrame | None = None

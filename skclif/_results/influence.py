@@ -39,8 +39,9 @@ class InfluenceResult(Shown):
         The quantity that is influenced.
     unit : str
         Unit of the target and of `values`.
-    higher_is_better : bool
-        Whether an increase of the target is helpful.
+    higher_is_better : bool or None
+        Whether an increase of the target is helpful. None if the target is a function
+        of which nobody said it; then no row is helpful or harmful.
     method : str
         How it was computed: "newton", "leverage", "pairwise", "first_order", or two of
         them, for example "leverage, its top rows by newton".
@@ -53,7 +54,8 @@ class InfluenceResult(Shown):
         What is known of each training row: text, label, annotations. The annotations
         of a concept "text" are in the column "annotated text".
     explained : DataFrame
-        What is known of each target: text, label, value.
+        What is known of each target: text, label, value. Of one target of a whole
+        set: how many rows, and its value.
     confirmed : ndarray of bool of shape (n_train,) or None
         The rows whose influence is by the second method that `method` names; that of
         the others is by the first. None if all values are by the same method, which
@@ -66,7 +68,7 @@ class InfluenceResult(Shown):
     paths: tuple[str, ...] | None
     target: str
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     method: str
     rows: np.ndarray | None = None
     groups: np.ndarray | None = None
@@ -251,7 +253,19 @@ class InfluenceResult(Shown):
             return np.asarray(self.groups[columns])
         return columns if self.rows is None else self.rows[targets, columns]
 
+    def _with_direction(self) -> InfluenceResult:
+        """Return the same with a direction: up, if it is not known which is good."""
+        if self.higher_is_better is not None:
+            return self
+        return replace(self, higher_is_better=True)
+
     def _benefit(self) -> np.ndarray:
+        if self.higher_is_better is None:
+            raise ValueError(
+                f"Nobody said whether a rise of the target ({self.target}) is good. "
+                "Use top(), or make the target by skclif.targets.from_function("
+                "function, higher_is_better=True or False)."
+            )
         return self.totals if self.higher_is_better else -self.totals
 
     def _ranked(
@@ -303,14 +317,14 @@ class InfluenceResult(Shown):
         kind = "group" if self.groups is not None else "training row"
         n_targets, n_columns = self.values.shape[:2]
         shape = f"{how_many(n_targets, 'target')} x {how_many(n_columns, kind)}"
-        good = "helpful" if self.higher_is_better else "harmful"
-        paths = ""
+        good = {True: "helpful", False: "harmful", None: "raises it"}
+        sign, paths = good[self.higher_is_better], ""
         if self.paths is not None:
             shown = ", ".join(self.paths[:_SHOWN_PATHS])
             more = ", …" if len(self.paths) > _SHOWN_PATHS else ""
             paths = f"; paths {shown}{more}"
         return (
-            f"<InfluenceResult on {self.target} ({self.unit}, positive = {good}) by "
+            f"<InfluenceResult on {self.target} ({self.unit}, positive = {sign}) by "
             f"{self.method}: {shape}{paths}>"
         )
 

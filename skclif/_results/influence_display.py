@@ -128,7 +128,7 @@ class InfluenceDisplay:
 
     def _rows(self, target: int, k: int, width: int) -> tuple[pd.DataFrame, list[str]]:
         """Return the lines that are drawn, and what each is called."""
-        result = self.result
+        result = self.result._with_direction()
         parts = [
             found[found["target"] == target]
             for found in (result.helpful(k), result.harmful(k).iloc[::-1])
@@ -202,6 +202,8 @@ class InfluenceDisplay:
         low, high = "helps", "harms"
         if result.higher_is_better:
             low, high = high, low
+        if result.higher_is_better is None:
+            low, high = "lowers it", "raises it"
         return (
             f"effect of the row's presence on {result.target} ({result.unit})\n"
             f"← {low}    {high} →"

@@ -282,7 +282,7 @@ def predicted_effect(
                 bottleneck,
                 factors,
                 question.target.derivatives(bottleneck, question.features),
-                question.combine,
+                question.sums,
             )
             for question in questions
         ]

@@ -121,6 +121,16 @@ def add_adjoints(parts: Sequence[Adjoint]) -> Adjoint:
     return Adjoint(label, concepts, residual)
 
 
+def stack_adjoints(parts: Sequence[Adjoint]) -> Adjoint:
+    """Put solutions side by side: the adjoint of all their targets."""
+    concepts = tuple(
+        map(torch.cat, zip(*(part.concepts for part in parts), strict=True))
+    )
+    of_residual = [part.residual for part in parts if part.residual is not None]
+    residual = torch.cat(of_residual) if of_residual else None
+    return Adjoint(torch.cat([part.label for part in parts]), concepts, residual)
+
+
 def first_order(
     bottleneck: Bottleneck,
     data: TrainingData,

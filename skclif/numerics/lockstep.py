@@ -4,7 +4,7 @@ The models differ only in their weights. One product with the features serves al
 models, and one preconditioner serves all rounds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -21,7 +21,7 @@ from .solvers import (
     preconditioner_of,
     solve_hessian,
 )
-from .targets import LabelTarget
+from .targets import LabelTarget, Target
 
 _TOL = 1e-5
 _MAX_ITER = 100
@@ -76,7 +76,7 @@ class LockstepModels:
         weights: Tensor,
         rows: Tensor,
         shares: Tensor,
-        kind: str = "loss",
+        kind: str | Sequence[Target] = "loss",
     ) -> Tensor:
         """Differentiate losses in the weight of every row.
 
@@ -89,15 +89,19 @@ class LockstepModels:
             Positions of the rows whose losses are differentiated.
         shares : Tensor of shape (n_targets, n_models, n_losses)
             Shares of the rows' losses in each loss.
-        kind : {"loss", "error"}
-            Log-loss, or probability of error.
+        kind : {"loss", "error"} or sequence of Target
+            Log-loss, or probability of error; or for every model a target of each row.
 
         Returns
         -------
         harm : Tensor of shape (n_samples, n_models, n_losses)
         """
+        if isinstance(kind, str):
+            kind = [LabelTarget(kind, self.data.labels[rows])] * len(fitted)
         parts = [
-            self._harm(fitted[block], weights[:, block], rows, shares[:, block], kind)
+            self._harm(
+                fitted[block], weights[:, block], rows, shares[:, block], kind[block]
+            )
             for block in self._blocks(weights, shares.shape[2])
         ]
         return torch.cat(parts, dim=1)
@@ -151,12 +155,13 @@ class LockstepModels:
         weights: Tensor,
         rows: Tensor,
         shares: Tensor,
-        kind: str,
+        targets: Sequence[Target],
     ) -> Tensor:
         n_losses = shares.shape[2]
-        about = LabelTarget(kind, self.data.labels[rows])
         label_right, concept_right = [], []
-        for model, share in zip(fitted, shares.unbind(dim=1), strict=True):
+        for model, about, share in zip(
+            fitted, targets, shares.unbind(dim=1), strict=True
+        ):
             target = about.derivatives(model, self.data.features[rows])
             label_right.append(
                 affine_adjoint(target.activations, outer(share, target.label_scores))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .bottleneck import Bottleneck, TrainingData
 from .products import with_ones
-from .targets import Question
+from .targets import Question, SetTarget
 
 # Most numbers in answers at a time: 128 MB.
 _MOST_VALUES = 2**24
@@ -55,7 +55,7 @@ class Answers:
 
     def rows_at_once(self, wanted: int, *, paths: bool) -> int:
         """Return how many rows to remove together, at most as many as wanted."""
-        n_targets = sum(len(part.question.features) for part in self.parts)
+        n_targets = sum(part.n_values for part in self.parts)
         n_values = n_targets * (self.n_cases if paths else 1)
         return max(1, min(wanted, _MOST_VALUES // max(1, n_values)))
 
@@ -98,8 +98,8 @@ class Answers:
             moved.append(shift)
         return torch.cat(parts), torch.stack(moved).amax(dim=0)
 
-    def changes(self, concepts: Mapping[int, Tensor], label: Tensor) -> Tensor:
-        """Return ``target after - target before``, (n_answers, n_rows).
+    def values(self, concepts: Mapping[int, Tensor], label: Tensor) -> Tensor:
+        """Return targets at changed parameters, (n_rows, n_targets), not combined.
 
         Parameters
         ----------
@@ -108,7 +108,15 @@ class Answers:
         label : Tensor of shape (n_rows, n_label_scores, n_label_inputs)
             Changes of the label head.
         """
-        return torch.cat([part.changes(concepts, label) for part in self.parts])
+        return torch.cat([part.values(concepts, label) for part in self.parts], dim=1)
+
+    def probabilities(self, concepts: Mapping[int, Tensor], label: Tensor) -> Tensor:
+        """Return label probabilities at changed parameters, as `values`.
+
+        They have shape (n_rows, n_targets, n_classes).
+        """
+        parts = [part.probabilities(concepts, label) for part in self.parts]
+        return torch.cat(parts, dim=1)
 
 
 class _Answer:
@@ -122,6 +130,15 @@ class _Answer:
         self.label_scores = bottleneck.label_scores(activations)
         self.value = self._evaluate(self.label_scores, self.concept_scores)
 
+    @property
+    def n_values(self) -> int:
+        """Number of values that one removal makes: scores too, if not in blocks."""
+        n_scores = self.label_scores.shape[1] + sum(
+            scores.shape[1] for scores in self.concept_scores
+        )
+        is_set = isinstance(self.question.target, SetTarget)
+        return len(self.question.features) * (n_scores if is_set else 1)
+
     def effects(self, removals: Removals) -> tuple[Tensor, Tensor]:
         """Return effects, (n_targets, n_rows, n_cases), and moves of scores, (n_rows,).
 
@@ -129,7 +146,7 @@ class _Answer:
         the whole row. With a residual, the label has two parts: the first while the
         residual stays as it is, and before the whole row what the residual adds.
         """
-        moves = {j: self._move(j, step) for j, step in enumerate(removals.concepts)}
+        moves = self._moving(dict(enumerate(removals.concepts)))
         cases: list[tuple[dict[int, tuple[Tensor, Tensor]], Tensor]]
         cases = [({}, step) for step in removals.terms[:1]]
         cases += [({j: moves[j]}, s) for j, s in enumerate(removals.terms[1:])]
@@ -147,22 +164,30 @@ class _Answer:
             effects[-2] = effects[-2] - effects[0]
         return torch.stack(effects, dim=2), torch.stack(moved).amax(dim=0)
 
-    def changes(self, concepts: Mapping[int, Tensor], label: Tensor) -> Tensor:
-        """Return ``target after - target before``, (n_answers, n_rows)."""
-        moving = {j: self._move(j, step) for j, step in concepts.items()}
-        change = self._changes(moving, self._label_scores(moving, label))
-        combine = self.question.combine
-        return change if combine is None else combine @ change
+    def values(self, concepts: Mapping[int, Tensor], label: Tensor) -> Tensor:
+        """Return the targets after changes, (n_rows, n_targets)."""
+        moving = self._moving(concepts)
+        return self._at(moving, self._label_scores(moving, label))
+
+    def probabilities(self, concepts: Mapping[int, Tensor], label: Tensor) -> Tensor:
+        """Return label probabilities after changes, (n_rows, n_targets, n_classes)."""
+        scores = self._label_scores(self._moving(concepts), label)
+        return self.bottleneck.label.probabilities(scores)
 
     def _changes(
         self, moving: dict[int, tuple[Tensor, Tensor]], label_scores: Tensor
     ) -> Tensor:
         """Return changes of the targets at other scores, (n_targets, n_rows)."""
+        return (self._at(moving, label_scores) - self.value).T
+
+    def _at(
+        self, moving: dict[int, tuple[Tensor, Tensor]], label_scores: Tensor
+    ) -> Tensor:
+        """Return the targets at other scores, (n_rows, n_targets)."""
         scores = list(self.concept_scores)
         for j, (there, _) in moving.items():
             scores[j] = there
-        change = self._evaluate(label_scores, scores) - self.value
-        return change.expand(len(label_scores), -1).T
+        return self._evaluate(label_scores, scores).expand(len(label_scores), -1)
 
     def _without_residual(self, step: Tensor) -> Tensor:
         """Return steps of the label head with none of the residual's weights."""
@@ -172,6 +197,9 @@ class _Answer:
 
     def _evaluate(self, label_scores: Tensor, concept_scores: list[Tensor]) -> Tensor:
         return self.question.target.value(self.bottleneck, label_scores, concept_scores)
+
+    def _moving(self, steps: Mapping[int, Tensor]) -> dict[int, tuple[Tensor, Tensor]]:
+        return {j: self._move(j, step) for j, step in steps.items()}
 
     def _move(self, concept: int, step: Tensor) -> tuple[Tensor, Tensor]:
         """Return a concept's scores after removals, and how far activations move.

@@ -23,10 +23,11 @@ Many models are fitted to the same rows under different weights, so that there a
 that no weight has seen. See Eqs. (35) to (40) of docs/mathematics.rst.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import log
 
+import numpy as np
 import torch
 from scipy.optimize import brentq
 from torch import Tensor
@@ -34,6 +35,7 @@ from torch import Tensor
 from .bottleneck import Bottleneck
 from .lockstep import LockstepModels
 from .suspects import LeftOut, judge_if_noisy
+from .targets import LinearTarget, SetTarget
 
 # Least mean multiplier of a class, relative to the overall mean.
 _LEAST_CLASS_SHARE = 0.1
@@ -110,6 +112,8 @@ class Round:
         models.
     suspicion : Suspicion or None
         What is suspected, if anything is and was asked for.
+    proba : Tensor of shape (n_targets, n_classes), or None
+        Probabilities of every target's classes by the same model as `losses`.
     """
 
     multipliers: Tensor
@@ -120,6 +124,7 @@ class Round:
     noise: float
     kept: Tensor
     suspicion: "Suspicion | None" = None
+    proba: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,8 @@ class Reweighting:
         Whether to measure losses on held-out rows.
     keep_clean : bool
         Whether clean rows train the models that are evaluated.
+    aim : Aim or None
+        The target of the rows whose loss counts, in place of their mean loss.
     """
 
     def __init__(
@@ -167,14 +174,22 @@ class Reweighting:
         max_weight: float,
         evaluate: bool,
         keep_clean: bool,
+        aim: "Aim | None" = None,
     ):
         groups = [_NOTHING, *(range(rows.n_folds) if evaluate else ())]
         sought = rows.weights * rows.adapted
         self._models, self._rows, self._max_weight = models, rows, max_weight
         self._sought = torch.stack([sought * (rows.fold != g) for g in groups], dim=1)
-        self._plan = _Plan(rows, groups)
+        self._plan = (
+            _Plan(rows, groups) if aim is None else _AimedPlan(rows, groups, aim)
+        )
         self._fitted: list[Bottleneck] | None = None
         self._judge = _Judge(models, rows, groups, keep_clean) if evaluate else None
+
+    @property
+    def codes(self) -> Tensor:
+        """Codes of the labels of the rows whose loss counts."""
+        return self._models.data.labels[self._rows.targets]
 
     def start(self) -> Round:
         """Return the weights as they are given."""
@@ -252,11 +267,11 @@ class Reweighting:
             for group, fold, harm, seen in plan.harms(
                 self._models, self._fitted, weights
             ):
-                evidence.add(group, rows.total(fold), harm, seen)
+                evidence.add(group, plan.weight(fold), harm, seen)
             scores, signal = evidence.scores()
             log_odds = log_odds - 2 * dose * scores
             multipliers = self._multipliers(log_odds, start.kept)
-            influence = rows.weights * evidence.mean()[:, 0]
+            influence = plan.sign * rows.weights * evidence.mean()[:, 0]
             yield self._round(multipliers, start.kept, influence, float(signal[0]))
 
     def _multipliers(self, log_odds: Tensor, kept: Tensor) -> Tensor:
@@ -273,11 +288,21 @@ class Reweighting:
     ) -> Round:
         losses: Tensor | None = None
         hits: Tensor | None = None
+        proba: Tensor | None = None
         noise = 0.0
         if self._judge is not None:
-            losses, hits, noise = self._judge(multipliers)
-        own = multipliers[:, 0]
-        return Round(own, influence, signal, losses, hits, noise, kept, suspicion)
+            losses, hits, proba, noise = self._judge(multipliers)
+        return Round(
+            multipliers[:, 0],
+            influence,
+            signal,
+            losses,
+            hits,
+            noise,
+            kept,
+            suspicion,
+            proba,
+        )
 
     def _left_out_scores(
         self, fold: Tensor, trained: Tensor, out: list[int], groups: list[int]
@@ -342,27 +367,125 @@ class _Plan:
             dim=1,
         )
 
+    @property
+    def sign(self) -> float:
+        """What turns harm into influence on the target."""
+        return 1.0
+
+    def weight(self, fold: int) -> Tensor:
+        """Return the weight of a fold's harm, a scalar."""
+        return self.rows.total(fold)
+
+    @property
+    def measured(self) -> list[list[int]]:
+        """The folds on which every model measures harm."""
+        if self._own_fold:
+            return [[own] for own in self.own]
+        return [list(range(self.rows.n_folds))] * len(self.own)
+
+    def _by_fold(self) -> Tensor:
+        """Return the share of every target in the harm on each fold."""
+        rows = self.rows
+        return torch.stack(
+            [
+                rows.weights * (rows.fold == f) / rows.total(f)
+                for f in range(rows.n_folds)
+            ],
+            dim=1,
+        )[rows.targets]
+
+    def _kind(
+        self, models: LockstepModels, fitted: list[Bottleneck]
+    ) -> str | list[LinearTarget]:
+        """Return what is measured."""
+        return "error" if self._own_fold else "loss"
+
     def harms(
         self, models: LockstepModels, fitted: list[Bottleneck], weights: Tensor
     ) -> Iterator[tuple[int, int, Tensor, Tensor]]:
         """Yield group, fold, harm of every row on the fold, and the training rows."""
-        rows, targets = self.rows, self.rows.targets
-        folds = range(rows.n_folds)
-        by_fold = torch.stack(
-            [rows.weights * (rows.fold == f) / rows.total(f) for f in folds], dim=1
-        )[targets]
-        if self._own_fold:
-            measured = [[own] for own in self.own]
-        else:
-            measured = [list(folds)] * len(fitted)
+        by_fold, measured = self._by_fold(), self.measured
         shares = torch.stack([by_fold[:, own] for own in measured], dim=1)
-        kind = "error" if self._own_fold else "loss"
-        harm = models.harm(fitted, weights, targets, shares, kind)
+        harm = models.harm(
+            fitted, weights, self.rows.targets, shares, self._kind(models, fitted)
+        )
         for m, own in enumerate(measured):
             for position, fold in enumerate(own):
                 if fold != self._held_out[m]:
                     seen = self.trained[:, m] > 0
                     yield self.group[m], fold, harm[:, m, position], seen
+
+
+@dataclass(frozen=True)
+class Aim:
+    """One number of all rows whose loss counts, which weights are to make better.
+
+    Attributes
+    ----------
+    of_rows : callable
+        Maps positions among the rows whose loss counts to the number of these rows.
+    higher_is_better : bool
+    """
+
+    of_rows: Callable[[np.ndarray], SetTarget]
+    higher_is_better: bool
+
+    @property
+    def sign(self) -> float:
+        """The sign at which lower is better."""
+        return -1.0 if self.higher_is_better else 1.0
+
+
+class _AimedPlan(_Plan):
+    """Harm to one number of all rows that a group may see, fold by fold.
+
+    The number is differentiated at the probabilities of all of these rows, each by the
+    model of the group that measures it. A fold's harm is the part of its rows, times
+    how many times the fold goes into them: Eq. (75) of docs/mathematics.rst. Every row
+    counts once, whatever its weight.
+    """
+
+    def __init__(self, rows: Rows, groups: list[int], aim: Aim):
+        super().__init__(rows, groups)
+        self._aim, fold = aim, rows.fold[rows.targets]
+        self._fold = fold
+        self._seen = [(fold != held_out).nonzero()[:, 0] for held_out in groups]
+        self._numbers = [aim.of_rows(seen.cpu().numpy()) for seen in self._seen]
+
+    @property
+    def sign(self) -> float:
+        """What turns harm into influence on the target."""
+        return self._aim.sign
+
+    def weight(self, fold: int) -> Tensor:
+        """Return the number of rows in a fold."""
+        return (self._fold == fold).sum().to(self.rows.weights)
+
+    def _by_fold(self) -> Tensor:
+        folds = range(self.rows.n_folds)
+        return torch.stack([self._fold == f for f in folds], dim=1).to(
+            self.rows.weights
+        )
+
+    def _kind(
+        self, models: LockstepModels, fitted: list[Bottleneck]
+    ) -> str | list[LinearTarget]:
+        """Return the slopes of the number, as each model has to measure them."""
+        features = models.data.features[self.rows.targets]
+        n_classes = models.template.label.n_values
+        proba = features.new_zeros(len(self._seen), len(features), n_classes)
+        for model, group, own in zip(fitted, self.group, self.measured, strict=True):
+            at = torch.isin(self._fold, self._fold.new_tensor(own)).nonzero()[:, 0]
+            proba[group, at] = model.label_probabilities(features[at])
+        slopes = torch.zeros_like(proba)
+        for group, (seen, number) in enumerate(
+            zip(self._seen, self._numbers, strict=True)
+        ):
+            _, slope = number.in_probabilities(proba[group, seen])
+            slopes[group, seen] = self.sign * slope
+            counts = self._fold[seen].bincount(minlength=self.rows.n_folds).to(proba)
+            slopes[group, seen] *= (len(seen) / counts[self._fold[seen]])[:, None]
+        return [LinearTarget(slopes[group]) for group in self.group]
 
 
 class _Evidence:
@@ -425,28 +548,28 @@ class _Judge:
         )
         self._fitted: list[Bottleneck] | None = None
 
-    def __call__(self, multipliers: Tensor) -> tuple[Tensor, Tensor, float]:
-        """Return losses and hits of the targets, and their noise, for all groups."""
+    def __call__(self, multipliers: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
+        """Return losses, hits and probabilities of the targets, and their noise."""
         models, targets = self._models, self._rows.targets
         weights = self._trained * multipliers[:, 1:]
         self._fitted = models.fit(weights, self._fitted)
         codes, folds = models.data.labels[targets], self._rows.fold[targets]
         losses = torch.empty_like(self._rows.weights[targets])
         hits = torch.empty_like(codes, dtype=torch.bool)
+        proba = losses.new_empty(len(codes), models.template.label.n_values)
         for fold, model in enumerate(self._fitted):
             held_out = folds == fold
             features = models.data.features[targets[held_out]]
             scores = model.label_scores(model.activations(features))
             own = codes[held_out]
             losses[held_out] = model.label.loss(scores, own)
-            predicted = model.label.probabilities(scores).argmax(dim=1)
-            hits[held_out] = predicted == own
+            proba[held_out] = model.label.probabilities(scores)
+            hits[held_out] = proba[held_out].argmax(dim=1) == own
         if not self._rows.noisy:
-            return losses, hits, 0.0
-        n_classes = models.template.label.n_values
+            return losses, hits, proba, 0.0
         shares = self._rows.weights[targets]
-        losses, noise = _through_noise(losses, shares, n_classes)
-        return losses, hits, noise
+        losses, noise = _through_noise(losses, shares, proba.shape[1])
+        return losses, hits, proba, noise
 
 
 def _through_noise(

@@ -6,14 +6,16 @@ be evaluated at other scores.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .bottleneck import Bottleneck
-from .heads import CategoricalHead
+from .heads import CategoricalHead, Head
 from .sparse import Features
+
+_PLACES = 16  # along a change, where it is differentiated
 
 
 @dataclass(frozen=True)
@@ -128,17 +130,146 @@ class ConceptTarget:
         return TargetDerivatives(value, features, activations, no_label, derivative)
 
 
-Target = LabelTarget | ConceptTarget
+@dataclass(frozen=True)
+class SetTarget:
+    """One number of all rows together: Eq. (72) of docs/mathematics.rst.
+
+    Attributes
+    ----------
+    function : callable
+        Maps label probabilities (..., n_rows, n_classes) to numbers (...).
+    name : str
+        For messages.
+    is_differentiable : bool
+        Whether autograd can differentiate it.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    name: str
+    is_differentiable: bool = True
+
+    def value(
+        self,
+        bottleneck: Bottleneck,
+        label_scores: Tensor,
+        concept_scores: Sequence[Tensor],
+    ) -> Tensor:
+        """Evaluate at scores (..., n_rows, n_scores), giving (..., 1)."""
+        return self.function(bottleneck.label.probabilities(label_scores))[..., None]
+
+    def derivatives(
+        self, bottleneck: Bottleneck, features: Features
+    ) -> TargetDerivatives:
+        """Differentiate at all rows: one value, and derivatives row by row."""
+        concept_scores = bottleneck.concept_scores(features)
+        activations = bottleneck.activations(features)
+        scores = bottleneck.label_scores(activations)
+        value, derivative = self.in_scores(bottleneck.label, scores)
+        through = through_activations(bottleneck, concept_scores, derivative)
+        return TargetDerivatives(
+            value[None], features, activations, derivative, through
+        )
+
+    def in_scores(self, head: Head, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the number and its derivative in the label scores of all rows."""
+        return self._differentiate(scores, head.probabilities)
+
+    def in_probabilities(self, proba: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the number and its derivative in the probabilities of all rows.
+
+        Leading indices are of models: one number for each.
+        """
+        return self._differentiate(proba, lambda same: same)
+
+    def _differentiate(
+        self, at: Tensor, to_probabilities: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        self.check_differentiable("This")
+        with torch.enable_grad():
+            at = at.detach().clone().requires_grad_()
+            value = self.function(to_probabilities(at))
+            (derivative,) = torch.autograd.grad(value.sum(), at, materialize_grads=True)
+        return value.detach(), derivative
+
+    def check_differentiable(self, what: str) -> None:
+        """Refuse what needs derivatives if there are none."""
+        if not self.is_differentiable:
+            raise ValueError(
+                f"{what} needs the derivative of the target, and {self.name} returns "
+                "no torch tensor that depends on the predicted probabilities. Write it "
+                "with torch and return a tensor (not float(...) or .item()), or use "
+                "method='newton' or 'leverage', which only evaluate it."
+            )
+
+    def contributions(self, before: Tensor, after: Tensor) -> Tensor:
+        """Return what each row adds to a change of the number, times how many rows.
+
+        The mean over the rows is the change: Eq. (75) of docs/mathematics.rst. The
+        derivative is taken all along the way, because it can change on it: a gap that
+        is closed can open on the other side.
+
+        Parameters
+        ----------
+        before : Tensor of shape (n_rows, n_classes)
+            Probabilities.
+        after : Tensor of shape (..., n_rows, n_classes)
+            Of one model, or of many.
+
+        Returns
+        -------
+        parts : Tensor of shape (..., n_rows)
+        """
+        move = after - before
+        places = (torch.arange(_PLACES).to(before) + 0.5) / _PLACES
+        slopes = [self.in_probabilities(before + t * move)[1] for t in places]
+        rows = len(before) * (torch.stack(slopes).mean(dim=0) * move).sum(dim=-1)
+        change = self.function(after) - self.function(before)
+        return rows + (change - rows.mean(dim=-1))[..., None]
+
+
+@dataclass(frozen=True)
+class LinearTarget:
+    """A number of all rows, linear in probabilities: the part of each row.
+
+    Attributes
+    ----------
+    slopes : Tensor of shape (n_targets, n_classes)
+    """
+
+    slopes: Tensor
+
+    def value(
+        self,
+        bottleneck: Bottleneck,
+        label_scores: Tensor,
+        concept_scores: Sequence[Tensor],
+    ) -> Tensor:
+        """Evaluate at scores (..., n_targets, n_scores), giving (..., n_targets)."""
+        proba = bottleneck.label.probabilities(label_scores)
+        return (proba * self.slopes).sum(dim=-1)
+
+    def derivatives(
+        self, bottleneck: Bottleneck, features: Features
+    ) -> TargetDerivatives:
+        """Differentiate at rows of features, (n_targets, n_features)."""
+        total = SetTarget(lambda proba: (proba * self.slopes).sum(), "")
+        found = total.derivatives(bottleneck, features)
+        return replace(found, values=evaluate(self, bottleneck, features))
+
+
+Target = LabelTarget | ConceptTarget | SetTarget | LinearTarget
 
 
 @dataclass(frozen=True)
 class Question:
     """Targets, one per row of features, or combinations of them.
 
+    A target of a set is one of all rows of features together, with one answer.
+
     Attributes
     ----------
     features : Tensor or SparseFeatures of shape (n_targets, n_features)
-    target : LabelTarget or ConceptTarget
+    target : LabelTarget, ConceptTarget, SetTarget or LinearTarget
     combine : Tensor of shape (n_answers, n_targets) or None
         Combinations of targets to answer. None is each target by itself.
     """
@@ -146,6 +277,17 @@ class Question:
     features: Features
     target: Target
     combine: Tensor | None = None
+
+    @property
+    def sums(self) -> Tensor | None:
+        """How the derivatives of rows combine to those of answers.
+
+        The derivative of one number of all rows is the sum over the rows.
+        """
+        if isinstance(self.target, SetTarget):
+            like = self.features
+            return torch.ones(1, len(like), dtype=like.dtype, device=like.device)
+        return self.combine
 
 
 def evaluate(target: Target, bottleneck: Bottleneck, features: Features) -> Tensor:

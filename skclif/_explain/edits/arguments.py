@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ..._inputs.annotations import (
     Annotations,
@@ -37,7 +38,12 @@ from ..._inputs.soft import (
 from ..._inputs.training_rows import TrainingRows
 from ..._models.fitted import FittedHeads
 from ...numerics.sparse import Matrix
-from ..requests import class_codes
+from ..requests import (
+    checked_target,
+    class_codes,
+    describe_target,
+    numeric_targets,
+)
 from .edit import Edit
 from .empty import check_empty_values
 from .grown import Grown
@@ -477,3 +483,41 @@ def check_validation(
     with error_context("X_val", "what X is in fit"):
         features = read_features(X)
     return features, class_codes(heads.classes, features, y, name="y_val")
+
+
+def check_target_of_edit(
+    heads: FittedHeads,
+    edit: Edit,
+    target: Any,
+    validation: tuple[Matrix, np.ndarray] | None,
+) -> Any:
+    """Return the target of which an edit's effect is recorded, checked.
+
+    Parameters
+    ----------
+    heads : FittedHeads
+        Before the edit.
+    edit : Edit
+    target
+        As in :meth:`ConceptInfluenceExplainer.edit`.
+    validation : (features, codes) or None
+    """
+    if validation is None:
+        if not isinstance(target, str) or target != "loss":
+            raise ValueError(
+                f"target={target!r} is what the effect on validation rows is measured "
+                "in, and there are none; pass X_val and y_val."
+            )
+        return target
+    features, codes = validation
+    target = checked_target(target, codes, "y_val", "X_val")
+    describe_target(heads, target, None)
+    numeric_targets(heads, target, codes, torch.device("cpu"), features, "X_val")
+    if isinstance(target, tuple) and target[1] in [
+        heads.names[j] for j in edit.dropped_concepts
+    ]:
+        raise ValueError(
+            f"target={target!r} is about a concept that drop_concepts removes; choose "
+            "another target, or leave out X_val."
+        )
+    return target

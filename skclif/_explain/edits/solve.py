@@ -25,8 +25,8 @@ from ...numerics.edits import KEPT, Limits, predicted_effect, solve_edit
 from ...numerics.heads import HeadStack
 from ...numerics.hessians import Factors
 from ...numerics.sparse import Matrix, SparseFeatures
-from ...numerics.targets import LabelTarget, evaluate
-from ..engine import Solved
+from ...numerics.targets import SetTarget, evaluate
+from ..engine import Solved, is_differentiable
 from ..requests import numeric_targets, shares_of
 from .edit import Edit
 from .empty import Empty
@@ -179,8 +179,9 @@ def effects(
     edited: Edited,
     features: Matrix,
     codes: np.ndarray,
+    target: Any = "loss",
 ) -> tuple[float | None, float]:
-    """Return the predicted and the achieved effect on the mean log-loss of rows.
+    """Return the predicted and the achieved effect on a target of rows, or its mean.
 
     Parameters
     ----------
@@ -193,27 +194,28 @@ def effects(
     features : ndarray or SparseFeatures of shape (n_targets, n_features)
     codes : ndarray of shape (n_targets,)
         Codes of the labels.
+    target : object, default="loss"
+        Checked, as in :meth:`ConceptInfluenceExplainer.edit`.
     """
-    about = numeric_targets(heads, "loss", codes, solved.device)
-    after_heads = FittedHeads.of(final_step(edited.estimator))
-    new_codes = edited.empty.new_labels(heads, codes)
-    before = _mean_loss(heads, features, codes)
-    after = _mean_loss(after_heads, features, new_codes)
+    about = numeric_targets(heads, target, codes, solved.device, features)
+    change = _change(heads, edited, features, codes, target)
     # Features of added rows may leave the span that the factors belong to.
     outside = solved.span is not None and edit.added is not None
     changed = edit.dropped_concepts or edit.concept_weights or edit.grown.values
     if changed or edited.empty or outside:
-        return None, after - before
+        return None, change
     data = edited.rows.data().to(solved.device)
     if solved.span is not None:
         data, _ = data.in_row_space()
     questions = solved.questions(features, about, shares_of("mean", len(features)))
+    if not is_differentiable(questions[0].target):
+        return None, change
     # The same heads, with the soft annotations that came with the edit.
     shares, device = edited.rows.shares, solved.device
     stack = HeadStack(concept_heads(heads.schema, heads.activation, shares, device))
     bottleneck = replace(solved.bottleneck, concepts=stack)
     predicted = predicted_effect(bottleneck, data, solved.inverse, questions)
-    return predicted, after - before
+    return predicted, change
 
 
 def write_record(
@@ -223,9 +225,13 @@ def write_record(
     edited: Edited,
     n_steps: int | None,
     effect: tuple[float | None, float | None],
+    on: tuple[str, str, bool | None],
     verdict: dict[str, Any],
 ) -> EditRecord:
-    """Return the record of an edit, with its effects and what it says of concepts."""
+    """Return the record of an edit, with its effects and what it says of concepts.
+
+    `on` is name, unit and direction of what they are effects on.
+    """
     before = FittedHeads.of(final_step(estimator))
     after = FittedHeads.of(final_step(edited.estimator))
     models = fingerprints(_parameters(before), _parameters(after))
@@ -253,6 +259,9 @@ def write_record(
         model_before=models[0],
         model_after=models[1],
         version=__version__,
+        target=on[0],
+        unit=on[1],
+        higher_is_better=on[2],
         **verdict,
     )
 
@@ -329,10 +338,26 @@ def heads_of_edit(result: EditResult) -> tuple[FittedHeads, FittedHeads]:
     return before, after
 
 
-def _mean_loss(heads: FittedHeads, features: Matrix, codes: np.ndarray) -> float:
-    target = LabelTarget("loss", torch.from_numpy(codes))
-    rows = as_features(features)
-    return float(evaluate(target, heads.tensors(), rows).mean())
+def _change(
+    before: FittedHeads,
+    edited: Edited,
+    features: Matrix,
+    codes: np.ndarray,
+    target: Any,
+) -> float:
+    """Return by how much an edit changed a target of rows, or its mean over them."""
+    after, rows = FittedHeads.of(final_step(edited.estimator)), as_features(features)
+    everyone, device = slice(0, len(features)), torch.device("cpu")
+    old = numeric_targets(before, target, codes, device, features)(everyone)
+    value = evaluate(old, before.tensors(), rows).mean()
+    if isinstance(old, SetTarget):  # of the classes before the edit
+        found = after.tensors().label_probabilities(rows)
+        proba = found.new_zeros(len(found), len(before.classes))
+        proba[:, np.searchsorted(before.classes, after.classes)] = found
+        return float(old.function(proba) - value)
+    new_codes = edited.empty.new_labels(before, codes)
+    new = numeric_targets(after, target, new_codes, device)(everyone)
+    return float(evaluate(new, after.tensors(), rows).mean() - value)
 
 
 def _parameters(heads: FittedHeads) -> dict[str, np.ndarray]:

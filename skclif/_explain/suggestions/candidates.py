@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -134,13 +135,37 @@ class CandidateEdits:
             advance(len(rows))
         return [_together(part) for part in parts], compared
 
+    def means(
+        self, changes: Changes, validation: Validation, shares: np.ndarray
+    ) -> np.ndarray:
+        """Return the effect of each change alone on means over validation rows.
+
+        Unlike effects by an adjoint, they are not linear in the moves of parameters:
+        the target is evaluated where they move.
+
+        Parameters
+        ----------
+        changes : Changes
+        validation : Validation
+        shares : ndarray of shape (n_means, n_validation)
+            Shares of the rows in every mean.
+
+        Returns
+        -------
+        effects : ndarray of shape (n_changes, n_means)
+        """
+        of_means = validation.of_means(shares)
+        effects = np.zeros((len(changes), len(shares)))
+        for own, outcomes, _ in self._outcomes(changes, validation):
+            effects[own] = of_means(outcomes)
+        return effects
+
     def effects(
         self, changes: Changes, validation: Validation
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the effect of each change alone on every validation row.
 
-        Unlike effects by an adjoint, they are not linear in the moves of parameters:
-        the target is evaluated where they move.
+        Like those on means, they are not linear in the moves of parameters.
 
         Returns
         -------
@@ -148,40 +173,58 @@ class CandidateEdits:
         reach : ndarray of shape (n_changes,)
             How far each change moves the scores of its row at most.
         """
-        closed_form, data = self._closed_form(), self.solved.data
-        answers = Answers(self.solved.bottleneck, validation.questions())
+        before = validation.outcomes(self.solved)
         effects = np.zeros((len(changes), len(validation)))
         reach = np.zeros(len(changes))
+        for own, outcomes, far in self._outcomes(changes, validation):
+            effects[own], reach[own] = validation.effects(before, outcomes), far
+        return effects, reach
+
+    def _outcomes(
+        self, changes: Changes, validation: Validation
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield positions of changes, what comes of rows, and how far changes go."""
+        closed_form, data = self._closed_form(), self.solved.data
+        answers = Answers(self.solved.bottleneck, validation.questions())
         n_block = answers.rows_at_once(suggestions.BLOCK_ROWS, paths=False)
         keys = np.column_stack([changes.paths, changes.values])
         for path, value in np.unique(keys, axis=0):
-            own = np.flatnonzero((keys == (path, value)).all(axis=1))
-            for block in row_blocks(len(own), n_block):
-                rows = changes.rows[own[block]]
+            alike = np.flatnonzero((keys == (path, value)).all(axis=1))
+            for block in row_blocks(len(alike), n_block):
+                own = alike[block]
+                rows = changes.rows[own]
                 positions = torch.as_tensor(rows, device=data.labels.device)
                 changed = closed_form.of(data.rows(positions))
                 moves = self._moves(changed, rows, int(path), value)
                 concepts, label = changed.parameters(moves)
-                effects[own[block]] = _numpy(answers.changes(concepts, label)).T
-                reach[own[block]] = _numpy(changed.reach(moves, label))
-        return effects, reach
+                outcomes = validation.moved(answers, concepts, label)
+                yield own, outcomes, _numpy(changed.reach(moves, label))
 
     def leading(self, changes: Changes, n: int) -> Changes:
         """Return the best changes that are good, at most n of them."""
         return changes.take(self._good(changes)[:n])
 
-    def choose(self, changes: Changes, budget: int) -> np.ndarray:
+    def choose(
+        self, changes: Changes, budget: int, most: float = float("inf")
+    ) -> np.ndarray:
         """Return positions of the best changes that are compatible, the best first.
 
         They are at most `budget`. A row whose weight changes has no other change.
+        Together they promise no more than `most`: a gap that is closed would open on
+        the other side.
         """
+        benefit = self.benefit(changes.effects)
         chosen: list[int] = []
+        promised = 0.0
         weighed: set[int] = set()
         changed: set[int] = set()
         for position in self._good(changes):
             row, path = changes.rows[position], changes.paths[position]
             if row in weighed or (path == ROW and row in changed):
                 continue
+            if promised + benefit[position] > most:
+                continue
+            promised += benefit[position]
             (weighed if path == ROW else changed).add(row)
             chosen.append(position)
             if len(chosen) == budget:

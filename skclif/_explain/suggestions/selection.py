@@ -39,10 +39,14 @@ class ListEffects:
         The fold of each row.
     of_lists : ndarray of shape (n_folds, n_validation)
         The effect on each row of the list that the rows outside a fold choose.
+    drawn : ndarray of shape (n_draws,) or None
+        The mean of `held_out` on rows that are drawn anew, for a target of a set, whose
+        change can be another one on other rows.
     """
 
     fold: np.ndarray
     of_lists: np.ndarray
+    drawn: np.ndarray | None = None
 
     def held_out(self) -> np.ndarray:
         """Return the effect on each row of the list that it did not choose."""
@@ -56,16 +60,32 @@ class ListEffects:
     def interval(self) -> tuple[float, float] | None:
         """Return the confidence interval of the mean; None if there are too few rows.
 
-        Eq. (26) of docs/mathematics.rst.
+        Eq. (26) of docs/mathematics.rst; of a set, percentiles of draws of its rows.
         """
         n = len(self.fold)
         if n < LEAST_FOR_INTERVAL:
             return None
+        if self.drawn is not None:
+            return self._interval_of_draws(self.drawn)
         # Rows of different folds are not independent: each had a part in choosing the
         # list that the other is measured with.
         variance = self.held_out().var(ddof=1) + self.variance_of_choice()
         reach = stats.t.ppf((1 + _LEVEL) / 2, n - 1) * np.sqrt(variance / n)
         return float(self.mean() - reach), float(self.mean() + reach)
+
+    def _interval_of_draws(self, drawn: np.ndarray) -> tuple[float, float] | None:
+        """Return the percentiles of effects on drawn rows, with the error of choice.
+
+        The errors of choice are evenly spaced quantiles, each met by every draw. None
+        if there are no draws.
+        """
+        if not len(drawn):
+            return None
+        spread = np.sqrt(self.variance_of_choice() / len(self.fold))
+        places = (np.arange(len(drawn)) + 0.5) / len(drawn)
+        total = np.add.outer(drawn, spread * stats.norm.ppf(places))
+        low, high = np.quantile(total, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+        return float(low), float(high)
 
     def variance_of_choice(self) -> float:
         """Return how much the effect on one row varies with the rows that choose.
@@ -92,9 +112,19 @@ class ChangeEffects:
     of_rows: np.ndarray
     reach: np.ndarray
 
-    def chosen(self, candidates: CandidateEdits, budget: int) -> ChangeEffects:
+    @classmethod
+    def of(
+        cls, candidates: CandidateEdits, validation: Validation, changes: Changes
+    ) -> ChangeEffects:
+        """Return changes with their effects on all validation rows."""
+        of_rows, reach = candidates.effects(changes, validation)
+        return cls(replace(changes, effects=of_rows.mean(axis=1)), of_rows, reach)
+
+    def chosen(
+        self, candidates: CandidateEdits, budget: int, most: float = float("inf")
+    ) -> ChangeEffects:
         """Return the best changes that are compatible, the best first."""
-        kept = candidates.choose(self.changes, budget)
+        kept = candidates.choose(self.changes, budget, most)
         return ChangeEffects(
             self.changes.take(kept), self.of_rows[kept], self.reach[kept]
         )
@@ -119,7 +149,7 @@ class SuggestionSet:
     effects : ListEffects
         The effects of lists that the rows outside a fold choose.
     value : float
-        The mean target of the current model.
+        The target of the current model, or its mean over rows.
     related : bool or None
         Whether labels fit predictions; None if the target is not about labels.
     n_candidates : int
@@ -145,12 +175,13 @@ def suggest(
         candidates, validation, budget, random_state
     )
     # What does not help after all is left out.
-    chosen = follow(candidates, validation, chosen).chosen(candidates, budget)
+    followed = follow(candidates, validation, chosen)
+    chosen = followed.chosen(candidates, budget, validation.room)
     return SuggestionSet(
         chosen.changes,
         chosen.std_errors(),
         effects,
-        float(candidates.solved.values(validation.questions()).mean()),
+        validation.value(),
         validation.related(),
         n_candidates,
     )
@@ -187,8 +218,17 @@ def cross_fit(
     shares = inside / inside.sum(axis=1, keepdims=True)
     best, n_candidates = candidates.best(validation.adjoint(shares))
     *lists, chosen = choose_lists(candidates, validation, best, shares, budget)
-    of_lists = _measure(candidates, validation, [own.changes for own in lists])
-    return chosen, ListEffects(fold, of_lists), n_candidates
+    before = validation.outcomes(candidates.solved)
+    after = _measure(candidates, validation, lists)
+    of_lists = np.stack([validation.effects(before, one) for one in after])
+    drawn = validation.drawn(before, _by_fold(after, fold), random_state)
+    closely = ChangeEffects.of(candidates, validation, chosen)
+    return closely, ListEffects(fold, of_lists, drawn), n_candidates
+
+
+def _by_fold(after: list[np.ndarray], fold: np.ndarray) -> np.ndarray:
+    """Return what the list that a row did not choose made of it."""
+    return np.stack([after[k][row] for row, k in enumerate(fold)])
 
 
 def choose_lists(
@@ -197,8 +237,10 @@ def choose_lists(
     best: list[Changes],
     shares: np.ndarray,
     budget: int,
-) -> list[ChangeEffects]:
+) -> list[Changes]:
     """Return the lists that several means over validation rows choose.
+
+    The effects of their changes are those on the mean that chooses.
 
     Parameters
     ----------
@@ -216,18 +258,18 @@ def choose_lists(
     keys = np.concatenate([np.stack([c.rows, c.paths, c.values], axis=1) for c in best])
     different, place = np.unique(keys, axis=0, return_inverse=True)
     rows, paths, values = different.T
-    effects, reach = candidates.effects(
+    effects = candidates.means(
         Changes(rows.astype(int), paths.astype(int), values, np.zeros(len(rows))),
         validation,
+        shares,
     )
     lists, ends = [], np.cumsum([len(changes) for changes in best])
-    for own, positions, share in zip(
-        best, np.split(place, ends[:-1]), shares, strict=True
+    most = validation.room
+    for own, positions, of_mean in zip(
+        best, np.split(place, ends[:-1]), effects.T, strict=True
     ):
-        of_rows = effects[positions]
-        changes = replace(own, effects=of_rows @ share)
-        every = ChangeEffects(changes, of_rows, reach[positions])
-        lists.append(every.chosen(candidates, budget))
+        changes = replace(own, effects=of_mean[positions])
+        lists.append(changes.take(candidates.choose(changes, budget, most)))
     return lists
 
 
@@ -241,31 +283,28 @@ def follow(
     far = np.flatnonzero(chosen.reach > REACH)
     if not len(far):
         return chosen
-    questions, of_rows = validation.questions(), chosen.of_rows.copy()
-    before = candidates.solved.values(questions)
+    before, of_rows = validation.outcomes(candidates.solved), chosen.of_rows.copy()
     with candidates.progress.stage("Following changes", len(far)) as advance:
         for change in counted(far, advance):
             edited = candidates.edited(chosen.changes.take(np.array([change])))
             after = solve_edited(candidates.solved, edited)
-            of_rows[change] = after.values(questions) - before
+            of_rows[change] = validation.effects(before, validation.outcomes(after))
     changes = replace(chosen.changes, effects=of_rows.mean(axis=1))
     return replace(chosen, changes=changes, of_rows=of_rows)
 
 
 def _measure(
     candidates: CandidateEdits, validation: Validation, lists: list[Changes]
-) -> np.ndarray:
-    """Apply lists, and return their effects on all rows, (n_lists, n_validation)."""
-    questions = validation.questions()
-    before = candidates.solved.values(questions)
+) -> list[np.ndarray]:
+    """Apply lists, and return what comes of all validation rows, for each list."""
     # Most rows are the same for any two folds, so short lists are often equal.
     found: dict[frozenset[tuple[float, ...]], np.ndarray] = {}
     with candidates.progress.stage("Measuring lists", len(lists)) as advance:
         for changes in counted(lists, advance):
             if _as_set(changes) not in found:
                 after = solve_edited(candidates.solved, candidates.edited(changes))
-                found[_as_set(changes)] = after.values(questions) - before
-    return np.stack([found[_as_set(changes)] for changes in lists])
+                found[_as_set(changes)] = validation.outcomes(after)
+    return [found[_as_set(changes)] for changes in lists]
 
 
 def _as_set(changes: Changes) -> frozenset[tuple[float, ...]]:
