@@ -29,8 +29,10 @@ from .._inputs.checks import (
     check_input_features,
     check_labels,
     check_row_order,
+    check_training_order,
     check_weights,
     count_rows,
+    index_of_rows,
 )
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features
@@ -334,8 +336,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
             concept_sample_weight=concept_sample_weight,
         )
         orders = {LABEL: order_of(y)}
-        pandas = isinstance(X, pd.DataFrame | pd.Series)
-        index = pd.DataFrame(index=X.index) if pandas else None
+        index = index_of_rows(X, y, concepts)
         y = check_labels(y, count_rows(X), warn=True)
         X = as_rows(X)
         weights = check_weights(sample_weight, y)
@@ -490,7 +491,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         if not isinstance(paths, bool | np.bool_):
             raise ValueError(f"paths={paths!r} must be True or False.")
         check_row_order(X=X, y=y)
-        check_row_order(X_train=self._index, groups=groups)
+        check_training_order("groups", groups, self._index)
         heads, features = self._heads(), self._features(X)
         target = checked_target(target, y)
         name, unit, higher_is_better = describe_target(heads, target, reduce)
@@ -898,7 +899,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
         ranks = check_ordinal(ordinal, values, self._known_orders())
-        check_row_order(X_train=self._index, groups=groups)
+        check_training_order("groups", groups, self._index)
         sources = check_sources(groups, self.n_samples_, values)
         sort_by = check_sort_by(sort_by)
         return find_suspects(
@@ -1032,7 +1033,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         training = TrainingRows(**self._training)
         values = paths_and_values(heads)
         ranks = check_ordinal(ordinal, values, self._known_orders())
-        check_row_order(X_train=self._index, groups=groups)
+        check_training_order("groups", groups, self._index)
         sources = check_sources(groups, self.n_samples_, values)
         believed = None
         if {"relabel", "annotate"} & set(kinds):
@@ -1350,7 +1351,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         )
         validation = check_validation(heads, self._features, X_val, y_val)
         n_val = None if validation is None else len(validation[1])
-        check_row_order(X_val=X_val, groups_val=groups_val)
+        check_row_order(X_val=X_val, y_val=y_val, groups_val=groups_val)
         groups_val = check_groups_val(groups_val, n_val)
         target = check_target_of_edit(heads, edit, target, validation)
         on = describe_target(heads, target, mean_of(target))

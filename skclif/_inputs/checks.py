@@ -358,10 +358,8 @@ def check_row_order(**given: Any) -> None:
     first, *others = indexes or [""]
     for name in others:
         index, other = indexes[first], indexes[name]
-        if len(index) != len(other) or index.equals(other):
-            continue
-        if index.is_unique and other.is_unique and other.isin(index).all():
-            row = int(np.argmax(np.asarray(index != other)))
+        row = _first_elsewhere(index, other)
+        if row is not None:
             here, there = (each[[row]].tolist()[0] for each in (index, other))
             raise ValueError(
                 f"{first} and {name} have the same index in another order: row {row} "
@@ -370,6 +368,36 @@ def check_row_order(**given: Any) -> None:
                 "says what belongs together, or reset_index(drop=True) on both if the "
                 "position does."
             )
+
+
+def index_of_rows(*given: Any) -> pd.Index | None:
+    """Return the index of the first pandas object; None without one."""
+    pandas = (each for each in given if isinstance(each, pd.DataFrame | pd.Series))
+    return next((each.index for each in pandas), None)
+
+
+def check_training_order(name: str, given: Any, index: pd.Index | None) -> None:
+    """Refuse a pandas object with the index of the training rows in another order."""
+    if index is None or not isinstance(given, pd.DataFrame | pd.Series):
+        return
+    row = _first_elsewhere(index, given.index)
+    if row is not None:
+        here, there = (each[[row]].tolist()[0] for each in (index, given.index))
+        raise ValueError(
+            f"{name} has the index of the training rows in another order: row {row} is "
+            f"{here!r} in fit and {there!r} in {name}, and rows are matched by "
+            f"position. Bring {name} into the order of fit by .loc[...], or "
+            "reset_index(drop=True) if its position says what belongs together."
+        )
+
+
+def _first_elsewhere(index: pd.Index, other: pd.Index) -> int | None:
+    """Return the first row that differs, if the same labels are in another order."""
+    if len(index) != len(other) or index.equals(other):
+        return None
+    if not (index.is_unique and other.is_unique and other.isin(index).all()):
+        return None
+    return int(np.argmax(np.asarray(index != other)))
 
 
 def check_flags(name: str, flags: Any, n_samples: int) -> np.ndarray:
