@@ -355,6 +355,20 @@ MUTANTS = [
     # --- _results -------------------------------------------------------------------
     Mutant(
         "_results",
+        'self.group_losses["n_rows"] >= _FEWEST',
+        'self.group_losses["n_rows"] >= 1',
+        "the worst group of an edit is not one row",
+        ("tests/explain/test_verdicts.py",),
+    ),
+    Mutant(
+        "_explain",
+        "if edit.rebalanced or old.label_weights is not None:",
+        "if edit.rebalanced:",
+        "later edits say what is left of a balance",
+        ("tests/explain/test_verdicts.py",),
+    ),
+    Mutant(
+        "_results",
         "return self.totals if self.higher_is_better else -self.totals",
         "return self.totals",
         "what raises a loss is harmful",

@@ -1888,10 +1888,7 @@ VERBOSE = ("zero", "huge", "True")
 PARAMETERS = {
     ConceptBottleneckClassifier: {
         "training": {},
-        "concept_weight": {
-            **dict.fromkeys(("huge", "a fraction"), "is only for training='joint'"),
-            "True": None,
-        },
+        "concept_weight": NUMBER,
         "bottleneck": {},
         "intervention_prob": (*SHARE, "None"),
         "label_head": {},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -34,8 +35,8 @@ from .collect import KeepAll, KeepTop, SumGroups
 from .confirm import Answered, Confirming
 from .work import MOST_WORK, Work, joint_work
 
-NOT_JOINT = (
-    "What was asked works in closed form on heads that are each at their own optimum, "
+_NOT_JOINT = (
+    " works in closed form on heads that are each at their own optimum, "
     "and the heads of training='joint' are not. Such a model has influence and "
     "validate with method='newton' or 'first_order', and edit. For everything else, "
     "fit the explainer to the same model with training='mixed'."
@@ -54,6 +55,16 @@ _NAMED_ROWS = 10  # in a warning
 # Arrays of the size of all parameters, and of the scores of all rows, that conjugate
 # gradients hold for each target.
 _ARRAYS = 10
+
+
+def refuse_joint(asked: str) -> NoReturn:
+    """Refuse what needs heads that are each at their own optimum.
+
+    Raises
+    ------
+    ValueError
+    """
+    raise ValueError(asked + _NOT_JOINT)
 
 
 @dataclass(frozen=True)
@@ -154,7 +165,7 @@ class Solved:
         if isinstance(self.inverse, Factors):
             return self.inverse
         if isinstance(self.inverse, JointHessian):
-            raise ValueError(NOT_JOINT)
+            refuse_joint("What was asked")
         n_coordinates = min(self.data.features.shape)
         needed = factors_size(self.bottleneck, n_coordinates, len(self.data)) / 2**20
         n_features, allowed = self.data.features.shape[1], _working_memory() / 2**20

@@ -86,6 +86,7 @@ from .engine import (
     Solved,
     is_differentiable,
     path_names,
+    refuse_joint,
     term_paths,
     warn_of_hard_activations,
     warn_of_lost_labels,
@@ -895,6 +896,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         1   59  concept1     yes       no
         """
         check_is_fitted(self)
+        self._refuse_joint("suspect_labels")
         progress = Progress(self.verbose)
         values = paths_and_values(self._heads())
         asked = check_which(which, values)
@@ -1015,6 +1017,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         'expected to help'
         """
         check_is_fitted(self)
+        self._refuse_joint("suggest_edits")
         progress = Progress(self.verbose)
         check_row_order(X=X, y=y)
         heads, features = self._heads(), self._features(X)
@@ -1132,6 +1135,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         [143, 64, 66]
         """
         check_is_fitted(self)
+        self._refuse_joint("suggest_annotations")
         return suggest_annotations(
             self._heads(),
             TrainingRows(**self._training),
@@ -1201,6 +1205,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         1  concept1   0.07
         """
         check_is_fitted(self)
+        self._refuse_joint("rank_concepts")
         model = self._heads(), self._solved_model(), self._features
         return rank_concepts(*model, X_val, y_val, share, Progress(self.verbose))
 
@@ -1460,6 +1465,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         >>> report.save("report.html")  # doctest: +SKIP
         """
         check_is_fitted(self)
+        self._refuse_joint("report")
         check_row_order(X=X, y=y, concepts=concepts)
         model = final_step(self.estimator_)
         if not isinstance(model, ConceptBottleneckClassifier):
@@ -1551,6 +1557,11 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         explainer._settle(edited.rows, texts)
         explainer._at_optimum = all(head.converged for head in edited.heads)
         return explainer
+
+    def _refuse_joint(self, method: str) -> None:
+        """Refuse a method that needs heads that are each at their own optimum."""
+        if self._heads().is_joint:
+            refuse_joint(method)
 
     def _heads(self) -> FittedHeads:
         """Return the heads of the fitted final step."""

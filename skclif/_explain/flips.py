@@ -19,7 +19,7 @@ from ..numerics.joint_hessian import JointHessian
 from ..numerics.matrix_free import MatrixFree
 from ..numerics.sparse import Matrix
 from ..numerics.targets import LabelTarget
-from .engine import NOT_JOINT, Solved
+from .engine import Solved, refuse_joint
 
 # What a search may cost: about half a minute of one core.
 _MOST_WORK = 2.4e11
@@ -61,7 +61,7 @@ def find_flip_set(
         Shows its bars.
     """
     if isinstance(solved.inverse, JointHessian):
-        raise ValueError(NOT_JOINT)
+        refuse_joint("smallest_flip_set")
     method, width = _affordable(solved, features, max_size)
     flips = Flips(
         solved.bottleneck,

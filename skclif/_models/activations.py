@@ -74,8 +74,6 @@ def with_activations(
     )
     heads = heads.with_parameters(bottleneck, [True] * heads.n_concepts + [False])
     twin = heads.copy_to(model, fit.n_iter)
-    twin.set_params(
-        bottleneck=kind, training="mixed", intervention_prob=prob, concept_weight=1.0
-    )
+    twin.set_params(bottleneck=kind, training="mixed", intervention_prob=prob)
     twin._correction = None  # it is of the other label head
     return twin

@@ -115,9 +115,10 @@ class ConceptBottleneckClassifier(
         moves the concept heads too, so that they can say more of the label than of
         their concepts. See :ref:`joint`.
     concept_weight : float, default=1.0
-        Only for ``training="joint"``: weight of the concepts' losses, with their
-        penalties, beside the label's. The larger, the more the concept heads are what
-        they are in the other trainings; the smaller, the more they serve the label.
+        Weight of the concepts' losses, with their penalties, beside the label's. The
+        larger, the more the concept heads are what they are in the other trainings;
+        the smaller, the more they serve the label. Ignored unless
+        ``training="joint"``.
     bottleneck : {"soft", "logit", "hard"}, default="soft"
         What the label head sees of a concept: the probabilities of its values, their
         logits (centred over the values), or the most probable value alone. "logit"
@@ -797,12 +798,6 @@ class ConceptBottleneckClassifier(
     def _check_joint(self) -> None:
         """Refuse what does not go with training both stages together."""
         if self.training != "joint":
-            if self.concept_weight != 1:
-                raise ValueError(
-                    f"concept_weight={self.concept_weight:g} is only for "
-                    f"training='joint', and training={self.training!r} has no such "
-                    "weight; leave it 1.0, or use training='joint'."
-                )
             return
         if self.bottleneck == "hard":
             raise ValueError(

@@ -299,7 +299,8 @@ def model_bytes(
     left_out = {name for name, default in UNORDERED.items() if params[name] is default}
     left_out |= {"label_head"} if params["label_head"] == "softmax" else set()
     left_out |= {"residual_C"} if params["residual_C"] is None else set()
-    left_out |= {"concept_weight"} if params["training"] != "joint" else set()
+    has_weight = params["training"] == "joint" or params["concept_weight"] != 1
+    left_out |= set() if has_weight else {"concept_weight"}
     left_out |= set(_PLACES)
     about = {
         "parameters": {

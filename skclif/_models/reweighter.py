@@ -620,7 +620,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             # Many models are fitted in lock-step, which only convex heads can be.
             prob = model.intervention_prob
             prob = 0.0 if prob is None else prob
-            model.set_params(training="mixed", intervention_prob=prob, concept_weight=1)
+            model.set_params(training="mixed", intervention_prob=prob)
         given = rows.annotations(model)
         model.fit(features, rows.labels(model), sample_weight=rows.weights, **given)
         features = check_features(model, features, reset=False)

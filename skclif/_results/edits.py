@@ -12,6 +12,8 @@ from .shown import Shown
 
 # What the record says if an edit is about how much concepts matter.
 _OF_CONCEPTS = ("reliance", "group_losses", "balance", "effective_sample_size")
+# A mean loss of fewer rows says little of a group.
+_FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,12 @@ class EditRecord:
         If there are validation rows, and groups of them or such concepts: group,
         n_rows, and mean log-loss (nats) before and after.
     balance : DataFrame or None
-        If concepts were balanced: concept, and its mutual information with the label in
-        training (nats; 0 = independent) before and after.
+        If the edit balances concepts, these, and if an earlier edit did, all: concept,
+        and its mutual information with the label in training (nats; 0 = independent)
+        before and after this edit, with the weights of then.
     effective_sample_size : tuple of float or None
-        If concepts were balanced: how many label terms of equal weight say as much,
-        before and after.
+        Where there is a balance: how many label terms of equal weight say as much,
+        before and after this edit.
     """
 
     __module__ = "skclif"
@@ -120,10 +123,16 @@ class EditRecord:
 
     @property
     def worst_group_loss(self) -> tuple[float, float] | None:
-        """The largest mean log-loss of a group (nats), before and after the edit."""
+        """The largest mean log-loss of a group (nats), before and after the edit.
+
+        Groups of fewer than 10 rows do not count: the worst of many small groups would
+        be the worst row. None if there is no larger group.
+        """
         if self.group_losses is None:
             return None
-        losses = self.group_losses
+        losses = self.group_losses[self.group_losses["n_rows"] >= _FEWEST]
+        if losses.empty:
+            return None
         return float(losses["before"].max()), float(losses["after"].max())
 
     @property

@@ -140,7 +140,6 @@ def without_concepts(model: Any) -> Any:
         concept_C=1.0,
         concept_kinds=None,
         training="mixed",
-        concept_weight=1.0,
         bottleneck="soft",
         intervention_prob=None,
         monotonic_cst=None,

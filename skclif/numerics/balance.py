@@ -18,6 +18,8 @@ import numpy as np
 # shortcut is no evidence of what holds without it.
 MOST = 20.0
 _MAX_ROUNDS, _SETTLED = 500, 1e-12
+# Factors this near to 1 are 1 after rounding: such rows have the weight they had.
+_ROUNDING = 1e-10
 
 
 def balancing_weights(
@@ -60,7 +62,7 @@ def balancing_weights(
         factors = np.minimum(factors, MOST)
         if np.abs(factors - before).max(initial=0) <= _SETTLED:
             break
-    return factors
+    return np.where(np.abs(factors - 1) <= _ROUNDING, 1.0, factors)
 
 
 def dependence(values: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:

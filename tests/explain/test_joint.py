@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 
 from skclif import (
@@ -103,22 +104,27 @@ def test_groups_are_sums_of_derivatives(data, explainer):
 
 
 @pytest.mark.parametrize(
-    "ask",
+    ("name", "ask"),
     [
-        lambda e, X, y, c: e.suspect_labels(),
-        lambda e, X, y, c: e.smallest_flip_set(X[[0]]),
-        lambda e, X, y, c: e.suggest_edits(X, y),
-        lambda e, X, y, c: e.suggest_edits(X, y, kinds=["drop"]),
-        lambda e, X, y, c: e.suggest_annotations(X[:5], X, y),
-        lambda e, X, y, c: e.suggest_annotations(None, X, y),
-        lambda e, X, y, c: e.rank_concepts(X, y),
+        ("suspect_labels", lambda e, X, y: e.suspect_labels()),
+        ("smallest_flip_set", lambda e, X, y: e.smallest_flip_set(X[[0]])),
+        ("suggest_edits", lambda e, X, y: e.suggest_edits(X, y)),
+        ("suggest_edits", lambda e, X, y: e.suggest_edits(X, y, kinds=["drop"])),
+        ("suggest_annotations", lambda e, X, y: e.suggest_annotations(X[:5], X, y)),
+        ("suggest_annotations", lambda e, X, y: e.suggest_annotations(None, X, y)),
+        ("rank_concepts", lambda e, X, y: e.rank_concepts(X, y)),
+        ("report", lambda e, X, y: e.report(X, y)),
     ],
 )
-def test_closed_forms_are_refused_and_the_remedy_is_named(data, explainer, ask):
-    with pytest.raises(
-        ValueError, match=r"heads of training='joint' are not\. .*mixed"
-    ):
-        ask(explainer, *data)
+def test_closed_forms_are_refused_and_the_remedy_is_named(data, explainer, name, ask):
+    words = rf"^{name} works in closed form .*training='joint' are not\. .*mixed"
+    with pytest.raises(ValueError, match=words):
+        ask(explainer, *data[:2])
+
+
+def test_factors_of_joint_stages_are_refused_anywhere(explainer):
+    with pytest.raises(ValueError, match="^What was asked works in closed form"):
+        _ = explainer._solved_model().factors
 
 
 def test_drift_is_refused(data, explainer):
@@ -193,6 +199,21 @@ def test_away_from_a_minimum_the_damping_is_an_attribute(data):
         explainer.fit(X, y, concepts=concepts)
     assert explainer.damping_ > 0
     assert np.isfinite(explainer.influence(X[:2], y[:2]).values).all()
+
+
+def test_an_early_stop_of_an_edit_is_said_once(data):
+    X, y, concepts = data
+    explainer = ConceptInfluenceExplainer(clone(CLF).set_params(max_iter=1, C=100.0))
+    with pytest.warns(ConvergenceWarning):
+        explainer.fit(X, y, concepts=concepts)
+    words = r"together stopped .* in the head of .* after 10 L-BFGS steps, above the"
+    with pytest.warns(ConvergenceWarning, match=words) as found:
+        record = explainer.edit(drop=[*range(10)]).record
+    assert sum("stopped" in str(one.message) for one in found) == 1
+    worst = max(record.heads, key=lambda head: head.after / head.tolerance)
+    (said,) = (str(one.message) for one in found if "stopped" in str(one.message))
+    assert f"in the head of {worst.head!r}" in said
+    assert "raise max_iter=1 or concept_weight" in said
 
 
 def test_only_joint_models_are_damped(data):

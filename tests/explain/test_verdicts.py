@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -439,7 +440,49 @@ def test_later_rows_and_rows_without_weight(explainer, given):
     assert lines.loc[N + 1].query("kind == 'reweight_label'")["old"].tolist() == [None]
     # Of rows that lost their weight, nothing counts.
     alone = explainer.edit(drop=list(range(50, N)), rebalance=["food"])
-    assert alone.record.effective_sample_size[0] < 50
+    assert alone.record.effective_sample_size[1] < 50
+
+
+def test_later_edits_say_what_is_left_of_the_balance(given):
+    concepts = given.concepts.fillna({"food": "bad"})
+    model = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    model.fit(given.X, given.y, concepts=concepts)
+    first = model.edit(rebalance=["food"])
+    wrong = dict.fromkeys(np.flatnonzero(concepts["food"] == "good")[:20], "never")
+    later = first.explainer.edit(y=wrong)
+    found = later.record.balance.set_index("concept")
+    assert found.index.tolist() == ["food", "quiet", "price"]
+    assert found.loc["food", "before"] == pytest.approx(0, abs=1e-12)
+    # What is left: the same weights with the new labels.
+    y, weights = given.y.astype(object), weights_of(first)
+    y[list(wrong)] = "never"
+    table = pd.crosstab(concepts["food"], y, weights, aggfunc="sum").fillna(0)
+    joint = table.to_numpy() / weights.sum()
+    apart = np.outer(joint.sum(axis=1), joint.sum(axis=0))
+    left = (joint[joint > 0] * np.log(joint / apart)[joint > 0]).sum()
+    assert found.loc["food", "after"] == pytest.approx(left)
+    assert left > 0.02
+    sizes = first.record.effective_sample_size[1], later.record.effective_sample_size
+    assert sizes[1] == pytest.approx((sizes[0], sizes[0]))
+    # Once more, with what there was before.
+    again = later.explainer.edit(rebalance=["food"]).record
+    assert again.balance.loc[0, "before"] == pytest.approx(left)
+    assert again.balance.loc[0, "after"] == pytest.approx(0, abs=1e-12)
+    # Without such weights there is nothing to say.
+    gone = later.explainer.edit(rebalance=[])
+    assert gone.record.balance.loc[0, "before"] == pytest.approx(left)
+    assert gone.explainer.edit(drop=[1]).record.balance is None
+
+
+def test_rounding_is_no_new_weight():
+    X, y, concepts = make_concept_data(90)
+    concepts["food"] = np.where(y == "never", "bad", "good")  # no row against it
+    model = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    model.fit(X, y, concepts=concepts)
+    with pytest.warns(ReweightingWarning):
+        record = model.edit(rebalance=["food"]).record
+    assert record.changes.empty
+    assert record.balance.loc[0, "before"] == record.balance.loc[0, "after"]
 
 
 # --- the record -----------------------------------------------------------------------
@@ -487,6 +530,21 @@ def test_the_record_says_how_groups_fare(explainer, halved, targets):
     other = explainer.edit(drop=[3], X_val=X, y_val=y, groups_val=groups).record
     assert other.reliance is None
     assert other.worst_group_loss[0] == record.worst_group_loss[0]
+
+
+def test_few_rows_are_no_headline(explainer, targets):
+    X, y = targets
+    record = explainer.edit(
+        concept_weights={"food": 0},
+        X_val=X[:19],
+        y_val=y[:19],
+        groups_val=np.repeat(["few", "enough"], [9, 10]),
+    ).record
+    losses = record.group_losses.set_index("group")
+    assert losses["n_rows"].to_dict() == {"enough": 10, "few": 9}
+    assert record.worst_group_loss == tuple(losses.loc["enough", ["before", "after"]])
+    few = replace(record, group_losses=record.group_losses.query("group == 'few'"))
+    assert few.worst_group_loss is None
 
 
 def test_the_record_is_plain(explainer, targets):

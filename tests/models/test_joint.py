@@ -185,10 +185,6 @@ def test_an_early_stop_is_said_once(data):
         ({"bottleneck": "hard"}, "needs bottleneck='soft' or 'logit': through hard"),
         ({"monotonic_cst": {"quiet": 1}}, "cannot keep the bounds of monotonic_cst"),
         (
-            {"training": "mixed", "concept_weight": 2},
-            "concept_weight=2 is only for training='joint', and training='mixed'",
-        ),
-        (
             {"bottleneck": "logit", "intervention_prob": 0.5},
             "a true annotation has no logit. Leave it None",
         ),
@@ -197,6 +193,14 @@ def test_an_early_stop_is_said_once(data):
 def test_what_does_not_go_together_is_refused(data, params, words):
     with pytest.raises(ValueError, match=words):
         fit(data, **{"training": "joint"} | params)
+
+
+def test_other_trainings_ignore_the_weight(data, tmp_path):
+    weighed = fit(data, training="mixed", concept_weight=2)
+    np.testing.assert_array_equal(weighed.coef_, fit(data, training="mixed").coef_)
+    assert weighed.concept_weight_ is None
+    save_model(weighed, tmp_path / "model.skclif")
+    assert load_model(tmp_path / "model.skclif").get_params() == weighed.get_params()
 
 
 def test_a_weight_is_positive(data):

@@ -31,7 +31,13 @@ from ..requests import numeric_targets, shares_of
 from .edit import Edit
 from .empty import Empty
 from .grown import values_gone
-from .verdicts import balance, group_losses, groups_by_label, reliance
+from .verdicts import (
+    balance,
+    group_losses,
+    groups_by_label,
+    reliance,
+    warn_of_dependence,
+)
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,7 @@ def edit_model(
     parts = zip([*edited.names, "label"], *vars(way).values(), strict=True)
     records = tuple(HeadRecord(*part) for part in parts)
     if n_steps is None:
-        _warn_unless_converged(records, heads.max_iter)
+        _warn_unless_converged(records, edited)
     model = edited.copy_to(last, max(way.n_steps))
     if edited.n_concepts:
         model._note_correction(edited.tensors(device, new.shares), new.data())
@@ -296,11 +302,15 @@ def verdict_of(
     if edit.judged:
         rows = old.features if validation is None else validation[0]
         found["reliance"] = reliance(models, means, rows)
-    if edit.rebalanced:
-        heads, grown = edit.grow(models[0], old)
-        rows_after, _ = edit.apply(heads, grown)
-        parts = balance(heads, rows_after, edit.rebalanced)
+    if edit.rebalanced or old.label_weights is not None:
+        heads, rows_before = edit.grow(models[0], old)
+        rows_after, _ = edit.apply(heads, rows_before)
+        # Weights of an earlier edit do not say which concepts they are for.
+        asked = edit.rebalanced or range(heads.n_concepts)
+        parts = balance(heads, (rows_before, rows_after), asked)
         found["balance"], found["effective_sample_size"] = parts
+        if edit.rebalanced:
+            warn_of_dependence(found["balance"])
     if validation is None or (groups is None and not edit.judged):
         return found
     features, codes = validation
@@ -372,16 +382,25 @@ def _parameters(heads: FittedHeads) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _warn_unless_converged(heads: tuple[HeadRecord, ...], max_iter: int) -> None:
-    for head in heads:
-        if not head.converged:
-            warn_user(
-                f"The head of {head.head!r} stopped at a gradient norm of "
-                f"{head.after:.2g} after {head.n_steps} Newton steps, above the "
-                f"{head.tolerance:.2g} of the optimum; raise max_iter={max_iter}, "
-                "scale the features, or lower C and concept_C.",
-                ConvergenceWarning,
+def _warn_unless_converged(records: tuple[HeadRecord, ...], heads: FittedHeads) -> None:
+    left = [head for head in records if not head.converged]
+    if heads.is_joint:  # all heads took the same steps
+        left = sorted(left, key=lambda head: head.tolerance / head.after)[:1]
+    for head in left:
+        norm, raised = f"at a gradient norm of {head.after:.2g}", ""
+        done = f"The head of {head.head!r} stopped {norm} after {head.n_steps} Newton"
+        if heads.is_joint:
+            raised = " or concept_weight"
+            done = (
+                f"Training both stages together stopped {norm} in the head of "
+                f"{head.head!r} after {head.n_steps} L-BFGS"
             )
+        warn_user(
+            f"{done} steps, above the {head.tolerance:.2g} of the optimum; raise "
+            f"max_iter={heads.max_iter}{raised}, scale the features, or lower C and "
+            "concept_C.",
+            ConvergenceWarning,
+        )
 
 
 def fingerprints(*sets: dict[str, Any]) -> list[str]:

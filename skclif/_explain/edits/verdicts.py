@@ -136,27 +136,26 @@ def balanced_rows(
 
 
 def balance(
-    heads: FittedHeads, rows: TrainingRows, concepts: Sequence[int]
+    heads: FittedHeads, sets: Sequence[TrainingRows], concepts: Sequence[int]
 ) -> tuple[pd.DataFrame, tuple[float, float]]:
     """Return what concepts say of the label, and the effective number of rows.
 
-    Both without the weights of labels that the rows have, and with them.
+    Both of the rows before an edit and of those after it, with the weights of labels
+    that each of them have.
     """
-    given, factors = _given_weights(rows), rows.label_weights
-    after = given if factors is None else given * factors
-    values = _beliefs(heads, rows, concepts)
-    frame = pd.DataFrame(
-        {
-            "concept": [heads.names[j] for j in concepts],
-            "before": [dependence(each, rows.labels, given) for each in values],
-            "after": [dependence(each, rows.labels, after) for each in values],
-        }
-    )
-    _warn_of_dependence(frame)
-    return frame, (effective_sample_size(given), effective_sample_size(after))
+    found: dict[str, Any] = {"concept": [heads.names[j] for j in concepts]}
+    sizes = []
+    for when, rows in zip(("before", "after"), sets, strict=True):
+        weights = _given_weights(rows)
+        if rows.label_weights is not None:
+            weights = weights * rows.label_weights
+        values = _beliefs(heads, rows, concepts)
+        found[when] = [dependence(each, rows.labels, weights) for each in values]
+        sizes.append(effective_sample_size(weights))
+    return pd.DataFrame(found), (sizes[0], sizes[1])
 
 
-def _warn_of_dependence(frame: pd.DataFrame) -> None:
+def warn_of_dependence(frame: pd.DataFrame) -> None:
     """Warn of concepts that no weights of these rows make independent of the label."""
     for name, before, after in frame.itertuples(index=False):
         if after > _LITTLE:
