@@ -99,6 +99,12 @@ def held_optimum(inputs, labels, weights, C, held):
 # --- weights that are held ------------------------------------------------------------
 
 
+def test_factors_of_several_edits_have_a_bound_together(explainer):
+    first = explainer.edit(concept_weights={"food": 20}).explainer
+    with pytest.raises(ValueError, match="'food' 120 times what training gave; 100"):
+        first.edit(concept_weights={"food": 6})
+
+
 def test_groups_and_flip_sets_keep_them(halved, targets):
     X, y = targets
     explainer = copy.copy(halved.explainer).set_params(method="newton")

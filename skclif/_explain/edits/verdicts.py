@@ -66,6 +66,13 @@ def check_concept_weights(
                 "out."
             )
         found[j] = None if factor is None else _factor(name, factor)
+        whole = heads.held.get(name, 1.0) * (found[j] or 0.0)
+        if whole > _LARGEST_FACTOR:
+            raise ValueError(
+                f"concept_weights makes the weights of {name!r} {whole:g} times "
+                f"what training gave; {_LARGEST_FACTOR} times is the most. Give a "
+                "smaller factor."
+            )
     return found
 
 
