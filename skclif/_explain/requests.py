@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.extensions import ExtensionDtype
 from sklearn.utils import column_or_1d
 
 from .. import targets
@@ -198,8 +199,12 @@ def check_groups(
     """Return the code of every row's group, and the names of the groups."""
     refuse_masked(name, groups)
     with error_context(name, f"one group for each {row}"):
-        groups = _one_column(groups, name, row)
-        codes, names = pd.factorize(groups, sort=True)
+        column = _one_column(groups, name, row)
+        if isinstance(groups, pd.DataFrame):
+            groups = groups.squeeze(axis="columns")
+        if _is_nullable_integer(groups):
+            column = pd.Series(groups)  # as an array of numpy, it can be of floats
+        codes, names = pd.factorize(column, sort=True)
     missing = codes < 0
     if missing.any():
         raise ValueError(
@@ -207,12 +212,20 @@ def check_groups(
             f"({int(missing.sum())} of {len(codes)} are missing). Name a group for "
             "each row, such as 'unknown'."
         )
-    if len(groups) != n_rows:
+    if len(codes) != n_rows:
         raise ValueError(
-            f"{name} has {len(groups)} entries, but there are {n_rows} "
+            f"{name} has {len(codes)} entries, but there are {n_rows} "
             f"{row.replace('row', 'rows')}; it needs one for each."
         )
+    if _is_nullable_integer(names):
+        return codes, np.asarray(names, dtype=names.dtype.numpy_dtype)
     return codes, np.asarray(names)
+
+
+def _is_nullable_integer(groups: Any) -> bool:
+    """Return whether these are a pandas "Int64" and the like."""
+    dtype = getattr(groups, "dtype", None)
+    return isinstance(dtype, ExtensionDtype) and pd.api.types.is_integer_dtype(dtype)
 
 
 def _one_column(groups: Any, name: str, row: str) -> Any:

@@ -12,7 +12,7 @@ from .._inputs.progress import Progress
 from .._models.fitted import FittedHeads
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.removal import add_questions
-from ..numerics.sets import Lost, lost_by, remove_sets
+from ..numerics.sets import Lost, carried_curvature, lost_by, remove_sets
 from ..numerics.targets import Question
 from .collect import SumGroups
 from .confirm import Answered
@@ -27,6 +27,9 @@ _DOING = {
 _NAMED = 5  # groups in a warning
 # Errors relative to the change of parameters from where on newton warns.
 _UNFINISHED = 0.1
+# Share of a head's curvature from where on methods that keep it warn: a removal moves
+# about 1 / (1 - share) times as far as they say.
+_LARGE = 0.3
 
 
 def influence_of_groups(
@@ -83,6 +86,15 @@ def influence_of_groups(
             errors[at] = error.cpu().numpy()
             advance(len(at))
     _warn_of_unfinished(errors, kept.names)
+    if method != "newton" and len(defined):
+        carried = carried_curvature(
+            solved.bottleneck,
+            solved.data,
+            solved.factors,
+            [sets[i] for i in defined],
+            but_one=method == "leverage",
+        )
+        _warn_of_large(carried.cpu().numpy(), kept.names[defined], method)
     return Answered(method, kept.values, lost=lost)
 
 
@@ -92,6 +104,14 @@ def warn_of_lost_groups(
     """Warn of groups without which a head has no optimum, and say what they hold."""
     held = [i for i, what in enumerate(lost) if what]
     if not held:
+        return
+    if len(names) == 1:
+        warn_user(
+            f"The influence of group {_quoted(names[0])} is NaN: all training rows are "
+            "in it, and nothing is left to train without it. Pass groups= with two "
+            "groups or more, or use method='first_order', which is a derivative.",
+            InfluenceWarning,
+        )
         return
     told = "; ".join(
         f"group {_quoted(names[i])} has {_in_words(heads, lost[i])}"
@@ -143,5 +163,19 @@ def _warn_of_unfinished(errors: np.ndarray, names: np.ndarray) -> None:
             f"The removal of {int(unfinished.sum())} of {len(names)} groups did not "
             f"converge (group {name} is the worst): their influence can be far off. "
             "Lower C and concept_C, or retrain without these rows.",
+            InfluenceWarning,
+        )
+
+
+def _warn_of_large(carried: np.ndarray, names: np.ndarray, method: str) -> None:
+    large = carried > _LARGE
+    if large.any():
+        most = carried.argmax()
+        warn_user(
+            f"Too large for method={method!r}: {int(large.sum())} of {len(names)} "
+            f"groups. Without them a head loses more than {_LARGE:.0%} of its "
+            f"curvature where it moves (group {_quoted(names[most])}: "
+            f"{carried[most]:.0%}), which this method keeps: their influence can be "
+            "far off. Use method='newton', or smaller groups.",
             InfluenceWarning,
         )

@@ -32,10 +32,9 @@ from .targets import Question
 # Size of one pass over the training rows: enough for efficient products.
 _PASS_SIZE = 2**22
 _MAX_STEPS = 12
-_MAX_STEPS_OF_SETS = 40
 _MAX_SHORTENED = 20
 # Errors relative to the change, in the Hessian's norm: when to stop, when to warn.
-_TOL = 5e-4
+_TOL, _TOL_OF_SETS = 5e-4, 2e-4
 _UNFINISHED = 0.1
 # Of heads with bounds, where a removal lets others hold, and of what is still open.
 _EXACT_TOL, _MAX_EXACT, _AT_BOUND = 1e-8, 100, 1e-9
@@ -249,7 +248,7 @@ class _SolvedHead:
             Positions of the rows that each problem lacks.
         moved : tuple, default=None
         patient : bool
-            Whether to take many steps, and then to solve again what is still open.
+            Whether to solve again what is still open after all steps.
 
         Returns
         -------
@@ -262,13 +261,15 @@ class _SolvedHead:
         change = self.parameters.new_zeros(n, *self.parameters.shape)
         exact = self.head.is_quadratic  # after one step
         exact &= not isinstance(problem.gap, _SetGap)
-        most = _MAX_STEPS_OF_SETS if patient else _MAX_STEPS
-        error = _descend(problem, change, 1 if exact else most)
+        tol = _TOL_OF_SETS if patient else _TOL
+        error = _descend(problem, change, 1 if exact else _MAX_STEPS, tol)
         if self.head.is_bounded:
             self._bind_again(problem, change, error)
         if patient:
-            is_open = ~(error <= _UNFINISHED)
-            self._solve_again(problem, change, error, is_open)
+            # Of what needs more steps, the rest is curved much less than the whole.
+            # Steps and gradients are then small long before the optimum, and no
+            # estimate by them holds.
+            self._solve_again(problem, change, error, ~(error <= tol))
         return change, torch.zeros_like(error) if exact else error
 
     def _bind_again(self, problem: "_Problem", change: Tensor, error: Tensor) -> None:
@@ -294,10 +295,10 @@ class _SolvedHead:
         """Solve chosen problems in double precision and short steps, in place."""
         start = self.parameters.double()
         for i in chosen.nonzero()[:, 0].tolist():
-            moved = start + change[i].double()
+            alone = self._problem_of(problem, i)
             solved, fit = minimise(
-                self._problem_of(problem, i),
-                moved if moved.isfinite().all() else start,
+                alone,
+                _better(alone, start + change[i].double(), start),
                 tol=_EXACT_TOL,
                 max_iter=_MAX_EXACT,
             )
@@ -538,6 +539,15 @@ class _Problem:
         return step.reshape(gradient.shape)
 
 
+def _better(problem: HeadsProblem, moved: Tensor, start: Tensor) -> Tensor:
+    """Return the parameters with the lower objective; steps can have gone astray."""
+    there, here = (
+        problem.objective(problem.scores(parameters), parameters).sum()
+        for parameters in (moved, start)
+    )
+    return moved if there <= here else start
+
+
 def _own_scores(own: Tensor, columns: Tensor) -> Tensor:
     """Return scores of rows, (b, c, q), by columns of parameters, (b, s * q, k).
 
@@ -548,7 +558,7 @@ def _own_scores(own: Tensor, columns: Tensor) -> Tensor:
     return scores.flatten(1, 2)
 
 
-def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
+def _descend(problem: _Problem, change: Tensor, max_steps: int, tol: float) -> Tensor:
     """Minimise problems together by BFGS, adding to `change` in place.
 
     Eqs. (20) and (21) of docs/mathematics.rst.
@@ -575,7 +585,7 @@ def _descend(problem: _Problem, change: Tensor, max_steps: int) -> Tensor:
         left = torch.where(way > 0, size * (size / last_size), 0.0)
         left = torch.where(_is_rounding(change[active], parameters), 0.0, left)
         error[active] = torch.where(lost, torch.inf, left)
-        going = (left > _TOL) & ~lost
+        going = (left > tol) & ~lost
         if n_steps == max_steps or not going.any():
             break
         last_size = size[going]

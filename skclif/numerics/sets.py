@@ -22,9 +22,10 @@ from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
 from .heads import CategoricalHead, Head
 from .hessians import Factors
+from .inverses import Inverse
 from .leverage import BLOCK_ROWS, Step
 from .newton import Refit
-from .products import affine_adjoint
+from .products import affine, affine_adjoint
 from .removal import Answers, Removals
 from .sparse import Features
 from .targets import Question
@@ -169,6 +170,88 @@ def lost_by(
             else:
                 lost += [Lost(concept, code) for code in gone.nonzero()[:, 0].tolist()]
     return found
+
+
+def carried_curvature(
+    bottleneck: Bottleneck,
+    data: TrainingData,
+    factors: Factors,
+    sets: Sequence[Tensor],
+    *,
+    but_one: bool = False,
+) -> Tensor:
+    """Return the largest share of a head's curvature that each set has, (n_sets,).
+
+    It is that along the step to first order, ``d' H_S d / d' H d``, which this step
+    keeps. A quadratic along one line moves ``1 / (1 - share)`` times as far.
+
+    Parameters
+    ----------
+    bottleneck : Bottleneck
+    data : TrainingData
+    factors : Factors
+    sets : sequence of Tensor of int64
+    but_one : bool
+        Whether not to count the row of a set with the most, as for "leverage", which
+        takes the own curvature of each row out.
+    """
+    rows, stack = bottleneck.label_rows(data), bottleneck.concepts
+    copies = [rows.positions(members).flatten() for members in sets]
+    label_scores = bottleneck.label_scores(rows.activations)
+    shares = [
+        _carried(
+            _Loss(bottleneck.label, label_scores, rows.labels, rows.weights),
+            rows.activations,
+            factors.label,
+            copies,
+            n_copies=rows.n_copies,
+            but_one=but_one,
+        )
+    ]
+    scores = stack.split(bottleneck.concept_scores(data.features))
+    for j, head in enumerate(stack.heads):
+        of_concept = data.concepts[:, j], data.concept_weights[:, j]
+        loss = _Loss(head, scores[j], *of_concept)
+        inverse = factors.concepts[j]
+        shares.append(_carried(loss, data.features, inverse, sets, but_one=but_one))
+    return torch.stack(shares).amax(dim=0)
+
+
+class _Loss(NamedTuple):
+    """The loss of a head at its scores, by row."""
+
+    head: Head
+    scores: Tensor
+    codes: Tensor
+    weights: Tensor
+
+
+def _carried(
+    loss: _Loss,
+    features: Features,
+    inverse: Inverse,
+    sets: Sequence[Tensor],
+    *,
+    but_one: bool,
+    n_copies: int = 1,
+) -> Tensor:
+    head, scores, codes, weights = loss
+    residual = _weighted_residual(head, scores, codes, weights)
+    curvature = head.curvature(head.probabilities(scores), codes)
+    curvature = weights[:, None, None] * curvature
+    gradient = _gradients(features, residual, sets)
+    missing = head.missing(features.shape[1])
+    if missing is not None:
+        gradient = gradient.masked_fill(missing.to(gradient.device), 0.0)
+    step = inverse.solve(gradient.flatten(1).T).T.reshape(gradient.shape)
+    whole = (gradient * step).flatten(1).sum(dim=1)
+    own = torch.zeros_like(whole)
+    for i, rows in enumerate(sets):
+        moved = affine(features[rows], step[i])
+        by_row = torch.einsum("ns,nst,nt->n", moved, curvature[rows], moved)
+        by_row = by_row.reshape(-1, n_copies).sum(dim=1)
+        own[i] = by_row.sum() - (by_row.max() if but_one else 0)
+    return torch.where(whole > 0, own / whole, 0.0)
 
 
 def _weights(data: TrainingData, sets: Sequence[Tensor]) -> TrainingData:

@@ -16,6 +16,7 @@ from ..data import make_concept_data, make_sparse_data
 
 N = 100
 WHO = np.array(["ann", "bob", "eve", "joe"])[np.arange(N) // 7 % 4]
+pytestmark = pytest.mark.filterwarnings("ignore:Too large for method")
 METHODS = ["pairwise", "leverage", "newton"]
 
 
@@ -177,7 +178,7 @@ def _some_of(column):
     [
         (lambda own: (own.concepts["food"] == "bad").to_numpy(), IN_FOOD),
         (lambda own: _some_of(own.concepts["price"]), "all annotations of 'price'"),
-        (lambda own: np.zeros(N, dtype=int), "group 0 has all labels"),
+        (lambda own: np.zeros(N, dtype=int), "group 0 is NaN: all training rows are"),
         (lambda own: own.y, "of 3 of 3 groups is NaN"),
         (lambda own: np.arange(N) // 5 * (own.y != "never"), "group 0 has all rows"),
     ],
@@ -195,6 +196,65 @@ def test_many_such_groups_are_counted(fitted):
     with pytest.warns(InfluenceWarning, match="label 4; and 5 more. Put"):
         found = explainer.influence(fitted.X[:2], groups=y)
     assert np.isnan(found.values).all()
+
+
+# Most rows of a feature's upper half in one group, with weak penalties: what remains
+# has little curvature, and many small steps lead nowhere near the optimum.
+@pytest.mark.parametrize(
+    ("C", "bottleneck", "column"),
+    [(100, "logit", 3), (1000, "soft", 4), (1e4, "logit", 5), (1e4, "soft", 2)],
+)
+def test_newton_with_weak_penalties_is_the_edit(C, bottleneck, column):
+    rng = np.random.default_rng(column)
+    X = rng.normal(size=(120, 6))
+    y = np.digitize(X[:, 0] + X[:, 1] + 0.5 * rng.normal(size=120), [-0.7, 0.7])
+    noisy = X[:, :2] + 0.5 * rng.normal(size=(120, 2))
+    values = np.array(["no", "mid", "yes"])[np.digitize(noisy, [-0.5, 0.5])]
+    concepts = pd.DataFrame(values, columns=["a", "b"])
+    clf = ConceptBottleneckClassifier(C=C, concept_C=C, bottleneck=bottleneck)
+    explainer = ConceptInfluenceExplainer(clf, method="newton")
+    explainer.fit(X, y, concepts=concepts)
+    group = (X[:, column % 2] > 0).astype(int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = explainer.influence(X[:40], y[:40], groups=group).values
+
+    def losses(estimator):
+        return -np.log(estimator.predict_proba(X[:40])[np.arange(40), y[:40]])
+
+    for i in range(2):
+        left = explainer.edit(drop=np.flatnonzero(group == i).tolist()).estimator
+        truth = losses(explainer.estimator_) - losses(left)
+        error = np.linalg.norm(found[:, i] - truth)
+        assert error < 1e-3 * np.linalg.norm(truth)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_groups_with_much_of_the_curvature_are_warned_of(fitted, method):
+    fitted.explainer.set_params(method=method)
+    most = np.where(np.arange(N) % 4 == 0, "few", "most")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fitted.explainer.influence(*fitted.targets, groups=most)
+    told = [str(w.message) for w in caught if "Too large" in str(w.message)]
+    assert len(told) == (method != "newton")
+    assert all(f"method='{method}'" in text and "'most':" in text for text in told)
+
+
+def test_single_rows_are_not_too_large_for_leverage(fitted):
+    fitted.explainer.set_params(method="leverage")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Too large")
+        fitted.explainer.influence(*fitted.targets, groups=np.arange(N))
+
+
+@pytest.mark.parametrize("container", [pd.Series, pd.DataFrame])
+def test_nullable_integers_stay_integers(fitted, container):
+    fitted.explainer.set_params(method="first_order")
+    who = container(pd.array(np.arange(N) % 2 + 2**60, dtype="Int64"))
+    found = fitted.explainer.influence(*fitted.targets, groups=who)
+    assert found.groups.dtype == np.int64
+    assert found.groups.tolist() == [2**60, 2**60 + 1]
 
 
 def test_what_does_not_converge_is_said(fitted, monkeypatch):

@@ -9,7 +9,13 @@ import torch
 from skclif.numerics import newton as newton_module
 from skclif.numerics.leverage import Step, leverage
 from skclif.numerics.newton import newton
-from skclif.numerics.sets import Lost, lost_by, pairwise, remove_sets
+from skclif.numerics.sets import (
+    Lost,
+    carried_curvature,
+    lost_by,
+    pairwise,
+    remove_sets,
+)
 from skclif.numerics.targets import Question, evaluate
 
 from .test_influence import SIZES, _data, _factors, _fit, _target
@@ -93,8 +99,7 @@ def test_newton_equals_retraining(kind, intervention_prob, activation):
 def test_what_does_not_converge_is_solved_in_short_steps(solved, monkeypatch):
     few = {"sets": SETS[1:2], "paths": False}
     expected = _found("newton", *solved, **few)
-    monkeypatch.setattr(newton_module, "_MAX_STEPS_OF_SETS", 1)
-    monkeypatch.setattr(newton_module, "_UNFINISHED", 1e-6)
+    monkeypatch.setattr(newton_module, "_MAX_STEPS", 1)
     found = _found("newton", *solved, **few)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
 
@@ -209,3 +214,16 @@ def test_what_only_a_set_holds_is_named():
     assert Lost(None, 2) in found[3]
     assert Lost(3, None) in found[4]
     assert found[5] == [Lost(k, None) for k in [None, 0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("but_one", [False, True])
+def test_the_curvature_of_a_set_is_that_along_the_step(solved, but_one):
+    bottleneck, data, _ = solved
+    factors = _factors(bottleneck, data)
+    found = carried_curvature(bottleneck, data, factors, _sets(), but_one=but_one)
+    assert found.shape == (len(SETS),)
+    assert ((found >= 0) & (found < 1)).all()
+    everything = [torch.arange(len(data))]
+    whole = carried_curvature(bottleneck, data, factors, everything)
+    assert 0.9 < float(whole) <= 1 + 1e-9  # the rest is the penalty's
+    assert bool(found[0] == 0) == but_one
