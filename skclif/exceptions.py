@@ -72,7 +72,7 @@ class InterventionWarning(UserWarning):
 
 
 class ManyValuesWarning(UserWarning):
-    """A concept or a label has so many values that they seem to be no categories."""
+    """A concept, a label or groups have so many values that they seem no categories."""
 
 
 class ModelFileError(ValueError):

@@ -60,6 +60,7 @@ from ..numerics.hessians import Factors
 from ..numerics.joint_hessian import JointHessian
 from ..numerics.sparse import Matrix
 from ..numerics.targets import SetTarget, Target
+from ..targets._target import indexed
 from .annotations.ranking import rank_concepts
 from .annotations.suggest import suggest_annotations
 from .collect import SumGroups
@@ -491,7 +492,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         progress = Progress(self.verbose)
         if not isinstance(paths, bool | np.bool_):
             raise ValueError(f"paths={paths!r} must be True or False.")
-        check_row_order(X=X, y=y)
+        check_row_order(X=X, y=y, **indexed(target))
         check_training_order("groups", groups, self._index)
         heads, features = self._heads(), self._features(X)
         target = checked_target(target, y)
@@ -753,7 +754,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         """
         check_is_fitted(self)
         progress = Progress(self.verbose)
-        check_row_order(X=X, y=y)
+        check_row_order(X=X, y=y, **indexed(target))
         heads, features = self._heads(), self._features(X)
         target = checked_target(target, y)
         name, unit, _ = describe_target(heads, target, None)
@@ -765,7 +766,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         solved = self._solved_model()
         about = numeric_targets(heads, target, codes, solved.device, features)
         questions = solved.questions(features, about, None)
-        check_methods_of(questions, methods)
+        check_methods_of(questions, methods, "methods=('newton', 'leverage')")
         warn_of_lost_labels(solved, "retraining")
         return compare_with_retraining(
             solved,
@@ -1019,7 +1020,7 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         self._refuse_joint("suggest_edits")
         progress = Progress(self.verbose)
-        check_row_order(X=X, y=y)
+        check_row_order(X=X, y=y, **indexed(target))
         heads, features = self._heads(), self._features(X)
         target = checked_target(target, y)
         name, unit, higher_is_better = describe_target(heads, target, mean_of(target))
@@ -1275,7 +1276,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
                 (n_val,), default=None
             Rows on whose mean log-loss, or another target, the effect is recorded.
         y_val : array-like of shape (n_val,), default=None
-            Labels of these rows.
+            Labels of these rows. None if there are none, or if the target is a concept
+            or needs no labels; then no losses of groups are recorded.
         groups_val : array-like of shape (n_val,), default=None
             Groups of these rows, whose losses are recorded. None, if the edit says how
             much concepts matter, is the label with the predicted values of these.
@@ -1354,15 +1356,18 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
             rebalance=rebalance,
             empty_values=empty_values,
         )
-        validation = check_validation(heads, self._features, X_val, y_val)
-        n_val = None if validation is None else len(validation[1])
-        check_row_order(X_val=X_val, y_val=y_val, groups_val=groups_val)
+        validation = check_validation(heads, self._features, X_val, y_val, target)
+        labelled = None if y_val is None else validation
+        n_val = None if labelled is None else len(labelled[1])
+        check_row_order(
+            X_val=X_val, y_val=y_val, groups_val=groups_val, **indexed(target)
+        )
         groups_val = check_groups_val(groups_val, n_val)
         target = check_target_of_edit(heads, edit, target, validation)
         on = describe_target(heads, target, mean_of(target))
         _, empty = edit.apply(*edit.grow(heads, rows))
-        if validation is not None:
-            empty.check_validation(heads, validation[1])
+        if labelled is not None:
+            empty.check_validation(heads, labelled[1])
         spanned = rows.features.shape[0] >= rows.features.shape[1]
         factors = self._factors() if spanned or edit.added is None else None
         edited = edit_model(
@@ -1388,7 +1393,8 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
             rows,
             edit,
             edited,
-            validation,
+            None if validation is None else validation[0],
+            None if labelled is None else labelled[1],
             groups_val,
         )
         record = write_record(
@@ -1619,7 +1625,7 @@ of the pool, out of 160; expected to lower it by 0.058 nats>
         j = check_path(self._heads(), path)
         if isinstance(about(slice(0, 1)), SetTarget):
             questions = solved.questions(features, about, None)
-            check_methods_of(questions, ["first_order"])
+            check_methods_of(questions, ["first_order"], "")
         elif shares is None:
             one = slice(target, target + 1)
             questions = solved.questions(

@@ -19,7 +19,14 @@ from .._inputs.training_rows import as_features
 from .._models.fitted import FittedHeads
 from ..numerics.sparse import Matrix
 from ..numerics.targets import ConceptTarget, LabelTarget, Question, SetTarget, Target
-from ..targets._target import as_target, bind, check_defined, check_rows, check_y
+from ..targets._target import (
+    as_target,
+    bind,
+    check_defined,
+    check_rows,
+    check_y,
+    with_classes,
+)
 from .collect import KeepAll, KeepTop, SumGroups
 
 # Name, unit, and whether higher is better.
@@ -42,11 +49,21 @@ def checked_target(target: Any, y: Any, name: str = "y", of: str = "X") -> Any:
     return target if of_set is None else of_set
 
 
-def check_methods_of(questions: Sequence[Question], methods: Sequence[str]) -> None:
+def needs_labels(target: Any) -> bool:
+    """Return whether a target, not yet checked, is about labels of rows."""
+    of_set = as_target(target)
+    return not isinstance(target, tuple) if of_set is None else of_set._needs_y
+
+
+def check_methods_of(
+    questions: Sequence[Question],
+    methods: Sequence[str],
+    instead: str = "method='newton' or 'leverage'",
+) -> None:
     """Refuse first order for a target without derivatives."""
     target = questions[0].target
     if isinstance(target, SetTarget) and "first_order" in methods:
-        target.check_differentiable("method='first_order'")
+        target.check_differentiable("method='first_order'", instead)
 
 
 def mean_of(target: Any) -> str | None:
@@ -122,10 +139,15 @@ def set_target(
     device: torch.device,
     features: Matrix,
     of: str = "X",
+    more: str = "",
 ) -> SetTarget:
-    """Return the numeric target of all rows of features together."""
+    """Return the numeric target of all rows of features together.
+
+    `more` is said where it is not defined for them.
+    """
     check_rows(target, len(features), of)
-    check_defined(target, codes, of)
+    check_defined(target, codes, of, more)
+    target = with_classes(target, heads.classes)
     proba = heads.tensors().label_probabilities(as_features(features))
     return bind(target, codes, len(heads.classes), proba, device)
 

@@ -56,9 +56,11 @@ from ..targets._target import (
     check_defined,
     check_divisible,
     check_rows,
+    indexed,
     is_gap,
     take,
     undefined,
+    with_classes,
     with_groups,
 )
 from .bottleneck import ConceptBottleneckClassifier
@@ -68,6 +70,10 @@ from .reweighter_rows import Rows, check_annotations
 from .reweighter_trials import AimedFolds, Folds, Trials, numpy
 
 _DEFAULT_FOLDS = 5
+_IN_A_SEARCH = (
+    " In a search or cross-validation, leave them out of the target and pass "
+    "fit(target_groups=...), which is divided as X is."
+)
 
 
 def _inner_has(method: str) -> Callable[[Any], bool]:
@@ -366,6 +372,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             clean rows, or nothing that was tried helped. `reason_` says the same.
         """
         _check_inner(self.estimator, concepts, concept_sample_weight)
+        of_target = {**indexed(self.target), "target_groups": target_groups}
         check_row_order(
             X=X,
             y=y,
@@ -373,9 +380,11 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             concepts=concepts,
             concept_sample_weight=concept_sample_weight,
             is_clean=is_clean,
-            target_groups=target_groups if X_val is None else None,
+            **({} if X_val is not None else of_target),
         )
         check_row_order(X_val=X_val, y_val=y_val)
+        if X_val is not None:
+            check_row_order(X_val=X_val, **of_target)
         label_order = order_of(y)
         y = check_labels(y, count_rows(X), warn=True)
         if not len(y):
@@ -733,8 +742,9 @@ def _check_target(
         )
     check_divisible(target, "InfluenceReweighter")
     target = with_groups(target, target_groups, "target_groups", of)
-    check_rows(target, len(labels), of)
-    return target
+    advice = _IN_A_SEARCH if target_groups is None else ""
+    check_rows(target, len(labels), of, advice)
+    return with_classes(target, np.unique(y))
 
 
 def _aim_of(target: Target, models: LockstepModels, rows: torch.Tensor) -> Aim:

@@ -200,19 +200,19 @@ class UserFunction:
             return tensors._for_arrays(proba, error)
         attached = isinstance(found, Tensor) and found.requires_grad
         known = cls(function, arguments, name, is_differentiable=attached)
-        known(proba)
+        known._number(known._call(proba.detach().cpu()))
         return known
 
     def __call__(self, proba: Tensor) -> Tensor:
         """Return the number for each leading index, (...)."""
         models = proba.reshape(-1, *proba.shape[-2:]).cpu()
-        values = torch.stack([self._number(one) for one in models])
+        values = torch.stack([self._evaluate(one) for one in models])
         return values.reshape(proba.shape[:-2]).to(proba.device)
 
     def _for_arrays(self, proba: Tensor, with_tensors: Exception) -> "UserFunction":
         found = UserFunction(self.function, self.arguments, self.name, "arrays", False)
         try:
-            found(proba)
+            found._number(found._call(proba.detach().cpu()))
         except Exception as error:
             failed = "With a torch tensor of predicted probabilities it failed: "
             failed += f"{_said(with_tensors)}. With a NumPy array: {_said(error)}"
@@ -221,18 +221,30 @@ class UserFunction:
             raise ValueError(
                 f"target={self.name} could not be evaluated. {failed}. It must take "
                 "the probabilities of the rows of X, one column for each class, and "
-                "return one number."
+                "return one number. Rows can be divided: what belongs to them is given "
+                "as row_values of from_function, not kept in the function."
             ) from error
         return found
 
-    def _number(self, proba: Tensor) -> Tensor:
-        number = _as_number(self._call(proba))
+    def _evaluate(self, proba: Tensor) -> Tensor:
+        try:
+            found = _as_number(self._call(proba))
+        except Exception as error:  # whatever a function of somebody raises
+            raise ValueError(
+                f"target={self.name} could be evaluated at predictions of the model, "
+                "but not at those of another, such as the model without a training "
+                f"row: {_said(error)}."
+            ) from error
+        return self._number(found).to(proba)
+
+    def _number(self, found: Any) -> Tensor:
+        number = _as_number(found)
         if not bool(number.isfinite()):
             raise ValueError(
                 f"target={self.name} returned {float(number)} for predicted "
                 "probabilities; it must return a finite number."
             )
-        return number.to(proba)
+        return number
 
     def _call(self, proba: Tensor) -> Any:
         if self.takes == "arrays":

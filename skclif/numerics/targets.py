@@ -189,16 +189,23 @@ class SetTarget:
             at = at.detach().clone().requires_grad_()
             value = self.function(to_probabilities(at))
             (derivative,) = torch.autograd.grad(value.sum(), at, materialize_grads=True)
+        if not bool(derivative.isfinite().all()):
+            raise ValueError(
+                f"The derivative of target={self.name} is NaN or infinite at predicted "
+                "probabilities; it must be finite. Change the function (torch.sqrt has "
+                "none at 0, for example), or use newton or leverage as a method of "
+                "influence, which only evaluate it."
+            )
         return value.detach(), derivative
 
-    def check_differentiable(self, what: str) -> None:
-        """Refuse what needs derivatives if there are none."""
+    def check_differentiable(self, what: str, instead: str = "") -> None:
+        """Refuse what needs derivatives if there are none, and say what does not."""
         if not self.is_differentiable:
             raise ValueError(
                 f"{what} needs the derivative of the target, and {self.name} returns "
                 "no torch tensor that depends on the predicted probabilities. Write it "
-                "with torch and return a tensor (not float(...) or .item()), or use "
-                "method='newton' or 'leverage', which only evaluate it."
+                "with torch and return a tensor (not float(...) or .item())"
+                + (f", or use {instead}, which only evaluate it." if instead else ".")
             )
 
     def contributions(self, before: Tensor, after: Tensor) -> Tensor:

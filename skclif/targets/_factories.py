@@ -7,10 +7,19 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from .._inputs.checks import error_context, refuse_masked
-from ._target import FUNCTION, Target, _kept, _name_of, check_names, codes_of
+from ._target import (
+    FUNCTION,
+    Target,
+    _kept,
+    _name_of,
+    check_names,
+    codes_of,
+    index_of,
+)
 
 
 def worst_group_loss(groups: ArrayLike | None = None) -> Target:
@@ -184,6 +193,7 @@ def expected_cost(matrix: ArrayLike) -> Target:
     matrix : array-like of shape (n_classes, n_classes)
         The cost of predicting the class of the column for a row whose label is the
         class of the line, both in the order of `classes_`. Negative costs are gains.
+        Lines and columns of a DataFrame that has names are matched by them.
 
     Returns
     -------
@@ -201,6 +211,7 @@ def expected_cost(matrix: ArrayLike) -> Target:
     expected_cost(matrix=((0.0, 1.0), (5.0, 0.0)))
     """
     refuse_masked("matrix", matrix)
+    matrix, classes = _by_name(matrix)
     with error_context("matrix", "one line and one column of numbers for each class"):
         costs = np.asarray(matrix, dtype=np.float64)
         if costs.ndim != 2 or costs.shape[0] != costs.shape[1] or len(costs) < 2:
@@ -214,6 +225,7 @@ def expected_cost(matrix: ArrayLike) -> Target:
         False,
         "expected_cost",
         _settings=(("matrix", lines),),
+        _classes=classes,
     )
 
 
@@ -299,7 +311,26 @@ higher_is_better=False)
         _needs_y=bool(with_y),
         _settings=(("with_y", True),) if with_y else (),
         _function=function,
+        _indexes=tuple(map(index_of, row_values)),
     )
+
+
+def _by_name(matrix: Any) -> tuple[Any, tuple[Any, ...] | None]:
+    """Return costs with columns in the order of lines, and names if there are any."""
+    if not isinstance(matrix, pd.DataFrame):
+        return matrix, None
+    lines, columns = matrix.index.tolist(), matrix.columns.tolist()
+    if lines == columns == list(range(len(matrix))):
+        return matrix, None  # an array that pandas has numbered
+    if not matrix.index.is_unique or sorted(map(repr, lines)) != sorted(
+        map(repr, columns)
+    ):
+        raise ValueError(
+            "matrix is a DataFrame whose lines and columns must both have the classes "
+            f"as names, each once; got {lines} and {columns}. Rename them, or pass "
+            "matrix.to_numpy() in the order of classes_."
+        )
+    return matrix[lines], tuple(lines)
 
 
 def _by_row(values: ArrayLike) -> np.ndarray:
@@ -327,4 +358,5 @@ def _of_groups(
         *(name, unit, False, kind, (codes,), names),
         _takes_groups=True,
         _needs_y=needs_y,
+        _indexes=(index_of(groups),),
     )

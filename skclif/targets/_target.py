@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import column_or_1d
 
+from .._inputs.annotations import is_nearly_one_each
 from .._inputs.checks import error_context, refuse_masked
 from .._results.words import how_many
+from ..exceptions import ManyValuesWarning, warn_user
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +59,8 @@ class Target:
     _settings: tuple[tuple[str, Any], ...] = ()
     _function: Callable[..., Any] | None = None
     _is_plain: bool = False
+    _classes: tuple[Any, ...] | None = None
+    _indexes: tuple[pd.Index | None, ...] = ()
 
     def __repr__(self) -> str:
         """Return the call that makes it, with long arguments in short."""
@@ -66,6 +70,8 @@ class Target:
             more = ", …" if len(self._groups) > _SHOWN else ""
             rows = how_many(len(self._rows[0]), "row")
             parts.insert(0, f"groups=<{names}{more} of {rows}>")
+        if self._classes is not None:
+            parts.append(f"classes={reprlib.repr(self._classes)}")
         if self._function is not None:
             parts.insert(0, _name_of(self._function))
             parts += [f"name={self.name!r}", f"unit={self.unit!r}"]
@@ -78,6 +84,8 @@ class Target:
             return NotImplemented
         mine, theirs = vars(self).copy(), vars(other).copy()
         rows, others = mine.pop("_rows"), theirs.pop("_rows")
+        for one in (mine, theirs):
+            one.pop("_indexes", None)  # they check the order, and are no values
         same = len(rows) == len(others) and all(map(np.array_equal, rows, others))
         return same and mine == theirs
 
@@ -165,6 +173,42 @@ def with_groups(target: Target, groups: Any, name: str, of: str) -> Target:
     return replace(target, _rows=(codes,), _groups=names)
 
 
+def index_of(values: Any) -> pd.Index | None:
+    """Return the index of values of pandas."""
+    return values.index if isinstance(values, pd.DataFrame | pd.Series) else None
+
+
+def indexed(target: Any) -> dict[str, pd.Series]:
+    """Return what belongs to rows by an index, by its name; see `check_row_order`."""
+    if not isinstance(target, Target):
+        return {}
+    return {
+        "groups" if target._takes_groups else f"row_values[{i}]": pd.Series(0, index)
+        for i, index in enumerate(target._indexes)
+        if index is not None
+    }
+
+
+def with_classes(target: Target, classes: np.ndarray) -> Target:
+    """Return a target whose costs are in the order of the classes of a model."""
+    if target._classes is None:
+        return target
+    known = classes.tolist()
+    if set(target._classes) != set(known):
+        raise ValueError(
+            f"target={target!r}: matrix is a DataFrame with the names "
+            f"{list(target._classes)}, but the classes of the model are {known}. Name "
+            "its rows and columns by the classes, or pass matrix.to_numpy() in the "
+            "order of classes_."
+        )
+    settings = dict(target._settings)
+    order = [target._classes.index(name) for name in known]
+    settings["matrix"] = tuple(
+        tuple(settings["matrix"][i][j] for j in order) for i in order
+    )
+    return replace(target, _settings=tuple(settings.items()), _classes=None)
+
+
 def codes_of(groups: Any, name: str = "groups") -> tuple[np.ndarray, tuple[Any, ...]]:
     """Return the code of every row's group, and the names of the groups."""
     refuse_masked(name, groups)
@@ -181,6 +225,13 @@ def codes_of(groups: Any, name: str = "groups") -> tuple[np.ndarray, tuple[Any, 
             f"{name} has no value for row {int((codes < 0).argmax())} "
             f"({int((codes < 0).sum())} of {len(codes)} are missing). Name a group for "
             "each row, such as 'unknown'."
+        )
+    if is_nearly_one_each(len(names), len(codes)):
+        warn_user(
+            f"{name} has {len(names)} different groups in {len(codes)} rows; what is "
+            "said of a group of a row or two is chance. If they are amounts, cut them "
+            "into a few groups, for example by pandas.cut.",
+            ManyValuesWarning,
         )
     return _kept(codes.astype(np.int64)), tuple(np.asarray(names).tolist())
 
@@ -201,11 +252,15 @@ def is_gap(target: Target) -> bool:
 
 def take(target: Target, rows: np.ndarray) -> Target:
     """Return the same target of some of its rows."""
-    return replace(target, _rows=tuple(values[rows] for values in target._rows))
+    parts = tuple(values[rows] for values in target._rows)
+    return replace(target, _rows=parts, _indexes=())
 
 
-def check_rows(target: Target, n_rows: int, of: str = "X") -> None:
-    """Refuse values that are not one for each row."""
+def check_rows(target: Target, n_rows: int, of: str = "X", of_groups: str = "") -> None:
+    """Refuse values that are not one for each row.
+
+    `of_groups` is advice for groups.
+    """
     if target._takes_groups and target._groups is None:
         raise ValueError(
             f"target={target!r} has no groups. Give one for each row of {of}: "
@@ -218,6 +273,7 @@ def check_rows(target: Target, n_rows: int, of: str = "X") -> None:
             raise ValueError(
                 f"target={target!r}: {what} has {len(values)} entries, but {of} has "
                 f"{how_many(n_rows, 'row')}; it needs one for each."
+                + (of_groups if target._groups is not None else "")
             )
 
 
@@ -264,11 +320,22 @@ def bind(
     return SetTarget(partial(library, codes=labels, **settings), target.name)
 
 
-def check_defined(target: Target, codes: np.ndarray, of: str = "X") -> None:
+def smallest_group(target: Target) -> str:
+    """Return how many rows the smallest group has, in brackets; nothing without."""
+    if target._groups is None:
+        return ""
+    counts = np.bincount(target._rows[0], minlength=len(target._groups))
+    least = int(counts.argmin())
+    return f" (group {target._groups[least]!r} has {how_many(counts[least], 'row')})"
+
+
+def check_defined(
+    target: Target, codes: np.ndarray, of: str = "X", more: str = ""
+) -> None:
     """Refuse rows of which a target of the library is not defined."""
     reason = undefined(target, codes, of)
     if reason:
-        raise ValueError(f"target={target!r} {reason}.")
+        raise ValueError(f"target={target!r} {reason}{more}.")
 
 
 def undefined(target: Target, codes: np.ndarray, of: str) -> str:

@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -11,6 +12,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from skclif import ConceptInfluenceExplainer, InfluenceReweighter, targets
 from skclif._explain.suggestions.selection import ListEffects
+from skclif.exceptions import ManyValuesWarning
 from skclif.numerics import set_targets
 from skclif.numerics.targets import SetTarget
 from skclif.targets import (
@@ -426,6 +428,12 @@ def test_bad_arguments(make, error, match):
         make()
 
 
+@pytest.mark.parametrize("make", [worst_group_loss, demographic_parity_gap])
+def test_groups_that_seem_to_be_amounts(make):
+    with pytest.warns(ManyValuesWarning, match="groups has 12 different groups in 20 "):
+        make(np.arange(20) % 12)
+
+
 # --- Meeting rows ---------------------------------------------------------------------
 
 EXPLAINER = ConceptInfluenceExplainer(LogisticRegression())
@@ -479,6 +487,142 @@ def test_rows_of_which_a_target_is_not_defined(explainer, target, rows, match):
     explainer, X = explainer
     with pytest.raises(ValueError, match=match):
         explainer.influence(X[rows], Y[rows], target=take(target, rows))
+
+
+ORDER = [2, 0, 1]
+
+
+def test_named_costs_are_matched_by_name(explainer):
+    explainer, X = explainer
+    named = pd.DataFrame(COSTS)
+    shuffled = named.loc[ORDER, ORDER[::-1]]
+    expected, *others = (
+        explainer.influence(X, Y, target=expected_cost(costs)).values
+        for costs in (COSTS, named, shuffled)
+    )
+    for found in others:
+        np.testing.assert_array_equal(found, expected)
+    assert "classes=(2, 0, 1)" in repr(expected_cost(shuffled))
+    assert expected_cost(shuffled) != expected_cost(shuffled.to_numpy())
+    other = shuffled.rename(index={1: 9}, columns={1: 9})
+    with pytest.raises(
+        ValueError, match=r"names \[2, 0, 9\], but the classes.* \[0, 1"
+    ):
+        explainer.influence(X, Y, target=expected_cost(other))
+    with pytest.raises(
+        ValueError, match="lines and columns must both have the classes"
+    ):
+        expected_cost(shuffled.rename(columns={1: 9}))
+
+
+def test_named_costs_of_a_reweighter():
+    X, y = PROBA[:, :2], np.where(Y == 0, "again", "never")
+    costs = pd.DataFrame([[0, 5], [1, 0]], ["never", "again"], ["never", "again"])
+    one, other = (
+        InfluenceReweighter(
+            LogisticRegression(),
+            target=expected_cost(matrix),
+            strength=1.0,
+            random_state=0,
+        )
+        .fit(X, y)
+        .sample_weight_
+        for matrix in (costs, [[0, 1], [5, 0]])
+    )
+    np.testing.assert_array_equal(one, other)
+    odd = InfluenceReweighter(
+        LogisticRegression(),
+        target=expected_cost(
+            costs.rename({"again": "no"}, axis=0).rename({"again": "no"}, axis=1)
+        ),
+    )
+    with pytest.raises(ValueError, match="classes of the model are .'again', 'never'"):
+        odd.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (demographic_parity_gap, "groups"),
+        (
+            lambda g: from_function(_third, Y, g, higher_is_better=True),
+            r"row_values.1.",
+        ),
+    ],
+)
+def test_values_of_rows_in_another_order(explainer, make, what):
+    explainer, X = explainer
+    X = pd.DataFrame(X)
+    groups = pd.Series(np.where(GROUPS == "a", 0, 1))
+    match = f"X.* and {what} have the same index in another order: row 0"
+    turned = make(groups[::-1])
+    with pytest.raises(ValueError, match=match):
+        explainer.influence(X, Y, target=turned)
+    with pytest.raises(ValueError, match=match):
+        explainer.validate(X, Y, target=turned)
+    with pytest.raises(ValueError, match=match):
+        explainer.suggest_edits(X, Y, target=turned)
+    with pytest.raises(ValueError, match=match):
+        explainer.edit(drop=[1], X_val=X, y_val=Y, target=turned)
+    held = InfluenceReweighter(LogisticRegression(), target=turned)
+    with pytest.raises(ValueError, match=match):
+        held.fit(X, Y)
+    with pytest.raises(ValueError, match=match):
+        held.fit(X.to_numpy()[:9], Y[:9], X_val=X, y_val=Y)
+    # In the same order, or where the index says nothing of these rows, it is taken.
+    same = explainer.influence(X, Y, target=make(groups)).values
+    elsewhere = make(groups.set_axis(list("abc" * 10)))
+    np.testing.assert_array_equal(
+        explainer.influence(X, Y, target=elsewhere).values, same
+    )
+    assert make(groups) == make(groups.to_numpy())
+
+
+def _third(proba, y, values):
+    return (proba[:, 2] * values).mean()
+
+
+def test_derivatives_that_are_not_finite(explainer):
+    explainer, X = explainer
+    rough = from_function(lambda p: (0 * p[:, 1]).sqrt().sum(), name="rough")
+    first = ConceptInfluenceExplainer(LogisticRegression(), method="first_order")
+    with pytest.raises(ValueError, match="derivative of target=rough is NaN or infin"):
+        first.fit(X, Y).influence(X, target=rough)
+    assert not explainer.influence(X, target=rough).values.any()
+
+
+def test_a_function_that_fails_at_another_model(explainer):
+    explainer, X = explainer
+    first = explainer.predict_proba(X)
+
+    def fails(proba):
+        return 1.0 if np.allclose(proba, first, atol=1e-12) else 1 / 0
+
+    with pytest.raises(
+        ValueError, match="target=fails .* not at those of another.*Zero"
+    ):
+        explainer.influence(X, target=fails)
+
+
+def test_a_function_that_holds_values_of_rows(explainer):
+    explainer, X = explainer
+    held = from_function(
+        lambda p: (p[:, 1] * torch.as_tensor(X[:, 0])).mean(), higher_is_better=True
+    )
+    with pytest.raises(
+        ValueError, match="belongs to them is given as row_values of fr"
+    ):
+        explainer.suggest_edits(X, Y, target=held)
+
+
+def test_a_group_too_small_to_divide(explainer):
+    explainer, X = explainer
+    target = equalized_odds_gap(["x"] + ["a"] * (N - 1))
+    with pytest.raises(
+        ValueError,
+        match=r"no label of a part of X .*divides the rows.*group 'x' has 1 row\)",
+    ):
+        explainer.suggest_edits(X, Y, target=target, random_state=0)
 
 
 def test_other_misunderstandings(explainer):

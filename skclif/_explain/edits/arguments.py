@@ -42,6 +42,8 @@ from ..requests import (
     checked_target,
     class_codes,
     describe_target,
+    explained_codes,
+    needs_labels,
     numeric_targets,
 )
 from .edit import Edit
@@ -462,7 +464,11 @@ def check_steps(n_steps: Any) -> int | None:
 
 
 def check_validation(
-    heads: FittedHeads, read_features: Callable[[Any], Matrix], X: Any, y: Any
+    heads: FittedHeads,
+    read_features: Callable[[Any], Matrix],
+    X: Any,
+    y: Any,
+    target: Any = "loss",
 ) -> tuple[Matrix, np.ndarray] | None:
     """Return features and codes of validation rows, checked; None without such rows.
 
@@ -473,8 +479,11 @@ def check_validation(
         Maps new rows, in the form that the estimator takes, to checked features.
     X, y
         `X_val` and `y_val` as in :meth:`ConceptInfluenceExplainer.edit`.
+    target
+        Not yet checked. Where it needs no labels, and there are none, the codes are
+        those of the predicted classes.
     """
-    if (X is None) != (y is None):
+    if (X is None) != (y is None) and (X is None or needs_labels(target)):
         given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
         raise ValueError(f"{given} was given without {missing}; pass both or neither.")
     if X is None:
@@ -482,6 +491,8 @@ def check_validation(
     check_row_order(X_val=X, y_val=y)
     with error_context("X_val", "what X is in fit"):
         features = read_features(X)
+    if y is None:
+        return features, explained_codes(heads, features, None)
     return features, class_codes(heads.classes, features, y, name="y_val")
 
 

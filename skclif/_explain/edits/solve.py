@@ -278,7 +278,8 @@ def verdict_of(
     old: TrainingRows,
     edit: Edit,
     edited: Edited,
-    validation: tuple[Matrix, np.ndarray] | None,
+    features: Matrix | None,
+    codes: np.ndarray | None,
     groups: np.ndarray | None,
 ) -> dict[str, Any]:
     """Return what the record of an edit says of concepts and of groups of rows.
@@ -293,14 +294,16 @@ def verdict_of(
         Before the edit.
     edit : Edit
     edited : Edited
-    validation : tuple or None
-        Features and codes of labels, before the edit, of validation rows.
+    features : ndarray or SparseFeatures of shape (n_rows, n_features), or None
+        Of the validation rows.
+    codes : ndarray of shape (n_rows,) or None
+        Their labels, as the model before the edit codes them.
     groups : ndarray of shape (n_rows,) or None
         Groups of the validation rows.
     """
     found: dict[str, Any] = {}
     if edit.judged:
-        rows = old.features if validation is None else validation[0]
+        rows = old.features if features is None else features
         found["reliance"] = reliance(models, means, rows)
     if edit.rebalanced or old.label_weights is not None:
         heads, rows_before = edit.grow(models[0], old)
@@ -311,9 +314,8 @@ def verdict_of(
         found["balance"], found["effective_sample_size"] = parts
         if edit.rebalanced:
             warn_of_dependence(found["balance"])
-    if validation is None or (groups is None and not edit.judged):
+    if features is None or codes is None or (groups is None and not edit.judged):
         return found
-    features, codes = validation
     if groups is None:
         groups = groups_by_label(models[0], features, codes, edit.judged)
     both = codes, edited.empty.new_labels(models[0], codes)

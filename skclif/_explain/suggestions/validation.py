@@ -22,7 +22,14 @@ from ...numerics.sparse import Matrix
 from ...numerics.targets import Question, SetTarget
 from ...numerics.targets import Target as NumericTarget
 from ...targets._draws import changes_of_draws
-from ...targets._target import Target, check_divisible, is_gap, take, undefined
+from ...targets._target import (
+    Target,
+    check_divisible,
+    is_gap,
+    smallest_group,
+    take,
+    undefined,
+)
 from ..engine import Solved
 from ..requests import numeric_targets, set_target
 
@@ -283,10 +290,18 @@ def validation_of(
     check_divisible(target, "suggest_edits")
     whole = set_target(heads, target, codes, solved.device, features)
     whole.check_differentiable("suggest_edits")
+    divided = (
+        ". suggest_edits divides the rows of X, and every part needs rows of two groups"
+        f"{smallest_group(target)}. Pass more rows of small groups, or join them"
+    )
 
     def of_rows(rows: np.ndarray) -> SetTarget:
-        part = take(target, rows)
-        return set_target(heads, part, codes[rows], solved.device, features[rows])
+        part, is_part = take(target, rows), len(rows) < len(codes)
+        return set_target(
+            *(heads, part, codes[rows], solved.device, features[rows]),
+            "a part of X" if is_part else "X",
+            divided if is_part else "",
+        )
 
     return SetValidation(
         solved,
