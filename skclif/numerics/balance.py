@@ -4,8 +4,8 @@ The weight of a row is the density ratio of its concept and its label drawn apar
 both drawn together: what permutation weighting (Arbour, Dimmery and Sondhi, 2021)
 learns with a classifier, and reweighing (Kamiran and Calders, 2012) counts. Where a
 concept has values, the ratio is that of two tables, and nothing has to be learned.
-Enouen and Galhotra (2026) retrain concept bottlenecks with such weights. See Eqs. (84)
-and (85) of docs/mathematics.rst.
+Enouen and Galhotra (2026) retrain concept bottlenecks with such weights. See Eqs. (81)
+and (82) of docs/mathematics.rst.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ is not convex any more, and no head is a problem of its own, so that little of i
 closed form. What there is, is exact: the gradient, and products with the Hessian, which
 are two products with the features for each direction. The solution is the stationary
 point that L-BFGS reaches from the heads that were fitted one stage after the other. See
-Eqs. (86) to (88) of docs/mathematics.rst.
+Eqs. (83) to (85) of docs/mathematics.rst.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class JointProblem:
-    """The objective of both stages: Eq. (86) of docs/mathematics.rst.
+    """The objective of both stages: Eq. (83) of docs/mathematics.rst.
 
     Attributes
     ----------
@@ -176,7 +176,7 @@ class JointProblem:
     def gradient(
         self, point: Pair, removal: Removal | None = None
     ) -> tuple[Tensor, Pair]:
-        """Return values, (m,), and gradients at m points: Eq. (87).
+        """Return values, (m,), and gradients at m points: Eq. (84).
 
         Values count all terms, also those that are gone.
         """
@@ -289,7 +289,7 @@ class JointRows:
         return total
 
     def gradient(self) -> Pair:
-        """Return the gradients of the sums of terms: Eq. (87)."""
+        """Return the gradients of the sums of terms: Eq. (84)."""
         label = self._label_sums([(copy.residual, copy.inputs) for copy in self.copies])
         columns = self.through_label + self.of_concepts
         return _pulled_back(self.rows.features, columns), label
@@ -326,7 +326,7 @@ class JointRows:
         return torch.stack(parts).sum(dim=0)
 
     def hessian_times(self, direction: Pair, removal: Removal | None = None) -> Pair:
-        """Multiply directions by the Hessian at the only point: Eq. (88).
+        """Multiply directions by the Hessian at the only point: Eq. (85).
 
         Parameters
         ----------

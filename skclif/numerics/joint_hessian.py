@@ -4,7 +4,7 @@ Products with the Hessian are exact, and conjugate gradients solve with them, fo
 targets at once, preconditioned by the heads' own blocks. At a minimum the Hessian is
 positive definite. Elsewhere, as after a fit that stopped early, it may not be, and a
 step along its inverse leads nowhere: then a multiple of the blocks is added to it, and
-said. See Eqs. (88) and (89) of docs/mathematics.rst.
+said. See Eqs. (85) and (86) of docs/mathematics.rst.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class JointHessian:
     def conjugate_gradients(
         self, right: Pair, removal: Removal | None = None, *, tol: float
     ) -> tuple[Pair, Tensor]:
-        """Solve m systems with the damped Hessian, Eq. (89), each without some terms.
+        """Solve m systems with the damped Hessian, Eq. (86), each without some terms.
 
         Parameters
         ----------
@@ -311,7 +311,7 @@ class JointHessian:
 def joint_first_order(
     hessian: JointHessian, adjoint: Adjoint, rows: Tensor | None = None
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield what `first_order` does: Eq. (90) of docs/mathematics.rst.
+    """Yield what `first_order` does: Eq. (87) of docs/mathematics.rst.
 
     A label's term trains the concept heads too, which its path has beside the rest.
 

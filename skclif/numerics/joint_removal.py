@@ -4,8 +4,8 @@ Every removal is a problem of its own, near the one that is solved. Newton steps
 its exact gradient with the Hessian of the solved model, less what the removed terms
 curve, by conjugate gradients for many removals at once. Where steps do not shrink the
 gradient, L-BFGS goes on. Retraining is L-BFGS alone, from the same start: the objective
-has several minima, and what a removal does is defined at the nearest. See Eqs. (90) and
-(91) of docs/mathematics.rst.
+has several minima, and what a removal does is defined at the nearest. See Eqs. (87) and
+(88) of docs/mathematics.rst.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The label head's weights of the concept are held at a share of what they were, and
 everything else of the label head is solved again. Or the label terms get weights in
-which the concept says nothing of the label. See Eqs. (82) to (85) of
+which the concept says nothing of the label. See Eqs. (79) to (82) of
 docs/mathematics.rst.
 """
 
@@ -225,7 +225,7 @@ def reliance(
 ) -> pd.DataFrame:
     """Return how far predictions of rows rest on each concept, before and after.
 
-    It is the mean size of the effect of a concept: Eq. (83) of docs/mathematics.rst.
+    It is the mean size of the effect of a concept: Eq. (80) of docs/mathematics.rst.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class OrdinalHead:
         Along them the weights of inputs must not fall.
     held : tuple of int
         Columns of the inputs whose weights stay as they are, whatever the rows. See Eq.
-        (82) of docs/mathematics.rst.
+        (79) of docs/mathematics.rst.
     """
 
     n_values: int

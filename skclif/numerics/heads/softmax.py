@@ -57,7 +57,7 @@ class SoftmaxHead:
         Along them no log-odds of a value against the next lower one may fall.
     held : tuple of int
         Columns of the inputs whose weights stay as they are, whatever the rows. See Eq.
-        (82) of docs/mathematics.rst.
+        (79) of docs/mathematics.rst.
     shares : Shares or None
         What codes from `n_values` on stand for: distributions over the values, which
         are soft annotations. See Eq. (63) of docs/mathematics.rst.
