@@ -1196,7 +1196,7 @@ GROUP_KINDS = {
         "one group": (
             lambda: np.zeros(N),
             Right(),
-            {"influence": Right(warns="group 0.0 has all labels")},
+            {"influence": Right(warns="group 0.0 is NaN: all training rows")},
         )
     },
     "unseen value": "groups are named by the question itself",

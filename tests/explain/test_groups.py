@@ -208,7 +208,7 @@ def test_newton_with_weak_penalties_is_the_edit(C, bottleneck, column):
     rng = np.random.default_rng(column)
     X = rng.normal(size=(120, 6))
     y = np.digitize(X[:, 0] + X[:, 1] + 0.5 * rng.normal(size=120), [-0.7, 0.7])
-    noisy = X[:, :2] + 0.5 * rng.normal(size=(120, 2))
+    noisy = X[:, :2] + 0.9 * rng.normal(size=(120, 2))
     values = np.array(["no", "mid", "yes"])[np.digitize(noisy, [-0.5, 0.5])]
     concepts = pd.DataFrame(values, columns=["a", "b"])
     clf = ConceptBottleneckClassifier(C=C, concept_C=C, bottleneck=bottleneck)
