@@ -12,6 +12,7 @@ import torch
 
 from .._inputs.progress import Progress
 from .._results.validation import Agreement, ValidationResult, resolution
+from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.targets import Question
 from .engine import METHODS, Solved
 
@@ -64,6 +65,13 @@ def compare_with_retraining(
     shares = {"row": 1.0}
     truth, seconds = timed("retraining", rows=rows, paths=False)
     least = resolution(truth.sum(axis=2))
+    if not truth.any():
+        warn_user(
+            f"target={target} did not change when any of {len(rows)} training rows was "
+            "left out and the model retrained, so there is nothing to compare: errors "
+            "and correlations are NaN. Does it depend on the predicted probabilities?",
+            InfluenceWarning,
+        )
     for method in methods:
         values, own = timed(method, rows=rows, paths=False)
         both = values.sum(axis=2), truth.sum(axis=2)
@@ -84,7 +92,8 @@ def compare_with_retraining(
     whole = np.linalg.norm(truth.sum(axis=2))
     named = [*paths, "interaction"][: truth.shape[2]]
     for k, path in enumerate(named):
-        shares[path] = float(np.linalg.norm(truth[:, :, k]) / whole)
+        size = np.linalg.norm(truth[:, :, k])
+        shares[path] = float(size / whole) if whole > 0 else float("nan")
     for method in methods:
         values, own = timed(method, rows=path_rows, paths=True)
         ratios[method, "paths"] = seconds / own

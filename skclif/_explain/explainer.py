@@ -733,7 +733,8 @@ class ConceptInfluenceExplainer(AroundEstimatorMixin, TransformerMixin, BaseEsti
         Warns
         -----
         InfluenceWarning
-            As in `influence`, for the rows that are left out.
+            As in `influence`, for the rows that are left out; or if no retraining
+            changes the target.
 
         Examples
         --------

@@ -223,6 +223,17 @@ def test_validation_of_a_set(explainers):
     assert errors.iloc[0] < 2e-3
 
 
+def test_validation_of_what_never_changes(explainers):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        with pytest.warns(InfluenceWarning, match="did not change when any of 3 train"):
+            report = explainers["newton"].validate(
+                X[NEW], target=lambda p: 0.5, n_rows=3, n_paths=1, methods="newton"
+            )
+    assert np.isnan(report.shares["label"])
+    assert np.isnan(report.agreements["newton", "row"].relative_error)
+
+
 def test_results_do_not_depend_on_blocks(explainers, monkeypatch):
     ask = {"target": TARGETS["odds"][0], "paths": True}
     whole = explainers["leverage"].influence(X[NEW], Y[NEW], **ask)
