@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +238,8 @@ def words_on_unsure(found: Prompted, file: PromptFile, confidence: float) -> str
     if not unsure:
         return None
     named = [
-        f"{name!r}" + ("" if np.isnan(most) else f" (the surest text has {most:.2f})")
+        f"{name!r}"
+        + ("" if np.isnan(most) else f" (the surest text has {_below(most)})")
         for name, most in unsure.items()
     ]
     return (
@@ -680,3 +682,8 @@ def annotations_table(
         who = np.where(values.notna(), PROMPTS, "")
         columns[f"by:{own}"] = np.where(found.by_people[name], PERSON, who)
     return pd.DataFrame(columns)
+
+
+def _below(share: float) -> str:
+    """Return a share in two digits, not rounded up to what it does not reach."""
+    return f"{floor(share * 100) / 100:.2f}"
