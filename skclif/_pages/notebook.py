@@ -18,6 +18,7 @@ from .._results.contributions import ConceptContributions
 from .._results.drift_report import DriftReport, what_moved
 from .._results.edits import EditResult
 from .._results.effects import ConceptEffects
+from .._results.flip_set import FlipSet
 from .._results.influence import InfluenceResult
 from .._results.interventions import InterventionCurve
 from .._results.removal import LinearDatamodelingScore, RemovalCurve
@@ -318,6 +319,34 @@ def _(suggestions: AnnotationSuggestions) -> Sheet:
     more = _more(suggestions.n_chosen - len(shown), suggestions.by, "to_frame()")
     table = Table("What to annotate next", heads, lines)
     return Sheet.of(repr(suggestions), tables=[table], notes=[note], more=more)
+
+
+@sheet_of.register
+def _(result: FlipSet) -> Sheet:
+    frame = result.to_frame()
+    shown = frame.head(_LINES)
+    known = shown.drop(columns=["row", "proba", "predicted"])
+    probability = f"p({in_short(result.prediction)})"
+    heads = columns(
+        "without row", probability, "predicted", numbers=["without row", probability]
+    )
+    if len(known.columns):
+        heads.append(Column("text"))
+    lines = []
+    for line, rest in zip(
+        shown.to_dict("records"), known.to_dict("records"), strict=True
+    ):
+        cells = [count(line["row"]), figure(line["proba"]), words(line["predicted"])]
+        if rest:
+            cells.append(passage(rest, rest))
+        lines.append(cells)
+    note = Note(
+        "Each line is without its row and those above it, both stages solved again. A "
+        "smaller set can exist that the search did not see."
+    )
+    more = _more(len(frame) - len(shown), "row", "to_frame()")
+    table = Table("Rows in the order of their removal", heads, lines)
+    return Sheet.of(repr(result), tables=[table], notes=[note], more=more)
 
 
 def _change(kind: str, path: str) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .shown import Shown, in_one_line
 from .words import column_of_concept, how_many
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FlipSet:
+class FlipSet(Shown):
     """Few training rows without which the model predicts another class.
 
     Attributes
@@ -78,7 +79,8 @@ class FlipSet:
         """Return one line: how many rows, and what the prediction was and is."""
         own = int(np.flatnonzero(self.classes == self.prediction)[0])
         first, last = self.proba[0, own], self.proba[-1, own]
-        moved = f"p({self.prediction}) {first:.3g} to {last:.3g}"
+        predicted = in_one_line(self.prediction)
+        moved = f"p({predicted}) {first:.3g} to {last:.3g}"
         if not self.found:
             return (
                 f"<FlipSet: none found of up to {how_many(self.max_size, 'row')}; the "
@@ -86,6 +88,9 @@ class FlipSet:
             )
         proved = "proved by refitting" if self.proved else "the refit did not converge"
         return (
-            f"<FlipSet of {how_many(len(self.rows), 'row')}: {self.prediction} becomes "
-            f"{self.prediction_without}, {moved}; {proved}>"
+            f"<FlipSet of {how_many(len(self.rows), 'row')}: {predicted} becomes "
+            f"{in_one_line(self.prediction_without)}, {moved}; {proved}>"
         )
+
+    def _table(self) -> pd.DataFrame:
+        return self.to_frame()

@@ -85,6 +85,16 @@ def make_annotations(say=PLAIN, n=12, by="annotation"):
     return AnnotationSuggestions(frame, gains, *about)
 
 
+def make_flips(say=PLAIN, n=12):
+    training = pd.DataFrame({"text": [f"text {say}"] * n, "label": f"good {say}"})
+    classes = np.array([f"bad {say}", f"good {say}"], dtype=object)
+    proba = np.linspace([0.2, 0.8], [0.6, 0.4], n + 1)
+    rows = np.arange(n)
+    return skclif.FlipSet(
+        *(True, True, rows, classes[1], classes[0], proba, classes, n, training)
+    )
+
+
 def make_edit(say=PLAIN):
     changes = {"kind": "annotate", "row": range(12), "concept": f"food {say}"}
     changes = pd.DataFrame(changes | {"old": f"old {say}", "new": f"new {say}"})
@@ -222,6 +232,7 @@ MAKERS = {
     "SuspectFrame": make_suspects,
     "EditSuggestions": make_suggestions,
     "AnnotationSuggestions": make_annotations,
+    "FlipSet": make_flips,
     "EditResult": make_edit,
     "EditComparison": make_comparison,
     "ValidationResult": make_validation,
