@@ -454,7 +454,7 @@ def explainer():
         (expected_cost(COSTS[:2, :2]), "matrix has 2 rows, but the model has 3 class"),
         (lambda p: p[:, 9].mean(), "a function of predicted probabilities could not"),
     ],
-    ids=repr,
+    ids=["groups", "row values", "no groups", "costs", "a function"],
 )
 def test_rows_that_do_not_fit(explainer, target, match):
     explainer, X = explainer
