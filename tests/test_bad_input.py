@@ -1293,7 +1293,10 @@ PATHS_KINDS = choices(
 METHODS_KINDS = choices(
     ["newton", ["leverage"], ("first_order", "newton"), np.array(["leverage"])],
     [
-        (value, "methods=.* must name some of 'newton', 'leverage', 'first_order'")
+        (
+            value,
+            "methods=.* must name some of 'newton', 'leverage', 'pairwise', 'first_o",
+        )
         for value in [None, 3, [], "auto", ["exact"], [None], [["newton"]], {1: 2}]
     ],
 )

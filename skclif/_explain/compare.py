@@ -20,7 +20,8 @@ from .engine import METHODS, Solved
 def check_methods(methods: Any, *, is_joint: bool = False) -> tuple[str, ...]:
     """Return names of methods, each once, without "auto".
 
-    Of jointly trained stages, "leverage" is left out, unless nothing else is asked for.
+    Of jointly trained stages, "leverage" and "pairwise" are left out, unless nothing
+    else is asked for.
     """
     known = METHODS[1:]
     asked = (methods,) if isinstance(methods, str) else methods
@@ -29,11 +30,12 @@ def check_methods(methods: Any, *, is_joint: bool = False) -> tuple[str, ...]:
         raise ValueError(
             f"methods={methods!r} must name some of {', '.join(map(repr, known))}."
         )
-    left = [method for method in asked if not (is_joint and method == "leverage")]
+    out = ("leverage", "pairwise") if is_joint else ()
+    left = [method for method in asked if method not in out]
     if not left:
         raise ValueError(
             f"methods={methods!r} must name 'newton' or 'first_order' for a model of "
-            "training='joint': leverage is for heads that are each at their own "
+            "training='joint': others are for heads that are each at their own "
             "optimum."
         )
     return tuple(dict.fromkeys(left))

@@ -241,3 +241,12 @@ def test_a_residual_and_soft_annotations_have_their_paths(data):
     }
     assert values["newton"].shape == (2, 2, 4)  # label, quiet, past, interaction
     np.testing.assert_allclose(values["newton"], values["retraining"], atol=2e-4)
+
+
+def test_pairs_are_left_out_of_a_comparison(data, explainer):
+    X, y, _ = data
+    ask = {"n_rows": 2, "n_paths": 0, "random_state": 0}
+    report = explainer.validate(X[:3], y[:3], methods=["pairwise", "newton"], **ask)
+    assert {method for method, _ in report.agreements} == {"newton"}
+    with pytest.raises(ValueError, match="methods='pairwise' must name 'newton' or"):
+        explainer.validate(X[:3], y[:3], methods="pairwise", **ask)
