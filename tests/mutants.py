@@ -1286,7 +1286,7 @@ MUTANTS = [
     ),
     Mutant(
         "targets",
-        "return replace(target, _rows=tuple(values[rows] for values in target._rows))",
+        "return replace(target, _rows=parts, _indexes=())",
         "return target",
         "groups are divided with the rows",
         ("tests/targets/test_targets.py", "tests/explain/test_set_targets.py"),

@@ -370,16 +370,17 @@ def check_row_order(**given: Any) -> None:
             )
 
 
-def index_of_rows(*given: Any) -> pd.Index | None:
-    """Return the index of the first pandas object; None without one."""
+def index_of_rows(*given: Any) -> list[Any] | None:
+    """Return the index of the first pandas object, as values; None without one."""
     pandas = (each for each in given if isinstance(each, pd.DataFrame | pd.Series))
-    return next((each.index for each in pandas), None)
+    return next((each.index.tolist() for each in pandas), None)
 
 
-def check_training_order(name: str, given: Any, index: pd.Index | None) -> None:
+def check_training_order(name: str, given: Any, values: list[Any] | None) -> None:
     """Refuse a pandas object with the index of the training rows in another order."""
-    if index is None or not isinstance(given, pd.DataFrame | pd.Series):
+    if values is None or not isinstance(given, pd.DataFrame | pd.Series):
         return
+    index = pd.Index(values)
     row = _first_elsewhere(index, given.index)
     if row is not None:
         here, there = (each[[row]].tolist()[0] for each in (index, given.index))
