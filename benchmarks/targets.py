@@ -213,11 +213,13 @@ def advice(name, n_validation, draws):
             said = explainer.suggest_edits(
                 X, y, target=make(groups), budget=20, random_state=seed
             )
-        record = explainer.edit(
-            **said.as_edit(), X_val=X_new, y_val=y_new, target=make(others)
-        ).record
+        true = 0.0  # if nothing helps, nothing is listed
+        if said.n_chosen:
+            record = explainer.edit(
+                **said.as_edit(), X_val=X_new, y_val=y_new, target=make(others)
+            ).record
+            true = record.achieved_effect
         low, high = said.interval
-        true = record.achieved_effect
         helps = said.verdict == "expected to help"
         harmful = true < 0 if said.higher_is_better else true > 0
         found.append([said.effect, true, low <= true <= high, helps, helps and harmful])
