@@ -275,7 +275,7 @@ class ConceptInfluenceExplainer(
         self._settle(rows, texts_of(X))
         self._orders = {path: o for path, o in orders.items() if o is not None}
         self._declared = {} if annotations is None else annotations.declared
-        self._aside = values_set_aside(self._heads(), annotations)
+        self._aside = values_set_aside(self._heads(), annotations, rows.codes)
         self._index, self._at_optimum = index, True
         self._solved = self._solve(rows)
         return self
