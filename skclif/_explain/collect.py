@@ -5,18 +5,34 @@ n_block_rows, n_paths): blocks of targets in any order, and for each of them blo
 rows in the order of the rows. `values` is what the collector keeps.
 """
 
+from collections.abc import Mapping
+from typing import Self
+
 import numpy as np
 
 
 class KeepAll:
-    """Keep everything, (n_targets, n_rows, n_paths), or its sum over paths."""
+    """Keep everything, (n_targets, n_rows, n_paths), or its sum over paths.
 
-    def __init__(self, n_targets: int, n_rows: int, n_paths: int, *, paths: bool):
-        self.paths = paths
+    Parameters
+    ----------
+    values : ndarray
+        Where it is kept, of this shape; without the last axis if paths are summed.
+    paths : bool
+    """
+
+    def __init__(self, values: np.ndarray, *, paths: bool):
+        self.values, self.paths = values, paths
+
+    @classmethod
+    def in_memory(
+        cls, n_targets: int, n_rows: int, n_paths: int, *, paths: bool
+    ) -> Self:
+        """Return what keeps everything in memory."""
         # Influence arrives one path at a time, and is stored in that order.
         shape = (n_targets, n_paths, n_rows) if paths else (n_targets, n_rows)
         stored = np.empty(shape)
-        self.values = np.moveaxis(stored, 1, 2) if paths else stored
+        return cls(np.moveaxis(stored, 1, 2) if paths else stored, paths=paths)
 
     def totals(self, targets: slice) -> np.ndarray:
         """Return the influence of whole rows on some targets, (n_block, n_rows)."""
@@ -115,6 +131,17 @@ class KeepTop:
         if self.paths:
             values = np.concatenate([self.values[known], values], axis=1)
             self.values[best] = np.take_along_axis(values, order[:, :, None], axis=1)
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """What is kept so far, for `resume`."""
+        kept = {"rows": self.rows, "totals": self._totals}
+        return {**kept, "values": self.values} if self.paths else kept
+
+    def resume(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take what was kept before."""
+        for name, array in self.state.items():
+            array[...] = state[name]
 
     def _better(self, targets: slice, totals: np.ndarray) -> np.ndarray:
         """Return the columns that may belong to the best of each target.

@@ -420,7 +420,16 @@ class Solved:
     def _first_order(
         self, questions: Sequence[Question], rows: torch.Tensor | None, paths: bool
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        adjoints: Iterable[Adjoint] = (
+        start = 0
+        for adjoint in self._adjoints(questions):
+            answers = slice(start, start + len(adjoint.label))
+            start = answers.stop
+            for block, part in self.first_order(adjoint, rows, paths=paths):
+                yield answers, block, part.cpu().numpy()
+
+    def _adjoints(self, questions: Sequence[Question]) -> Iterable[Adjoint]:
+        """Return the solutions of the adjoint system, of blocks of answers."""
+        adjoints = (
             solve_adjoint(
                 self.bottleneck,
                 self.inverse,
@@ -430,13 +439,28 @@ class Solved:
             for question in questions
         )
         if questions[0].combine is not None:
-            adjoints = [add_adjoints(list(adjoints))]
-        start = 0
-        for adjoint in adjoints:
-            answers = slice(start, start + len(adjoint.label))
-            start = answers.stop
-            for block, part in self.first_order(adjoint, rows, paths=paths):
-                yield answers, block, part.cpu().numpy()
+            return [add_adjoints(list(adjoints))]
+        return adjoints
+
+    def passes(
+        self, method: str, questions: Sequence[Question], *, paths: bool
+    ) -> list[Pass]:
+        """Return the passes over training rows that a method makes, in order.
+
+        First order makes one for each block of answers, and other methods one for all.
+        """
+        groups = [list(questions)]
+        if method == "first_order" and questions[0].combine is None:
+            groups = [[question] for question in questions]
+        passes: list[Pass] = []
+        for group in groups:
+            start = passes[-1].answers.stop if passes else 0
+            n_answers = [question.n_answers for question in group]
+            is_sum = group[0].combine is not None  # of all questions together
+            stop = start + (n_answers[0] if is_sum else sum(n_answers))
+            answers = slice(start, stop)
+            passes.append(Pass(self, method, group, answers, paths=paths))
+        return passes
 
     def check_dense(self) -> None:
         """Refuse to make matrices of inverses that do not fit the memory."""
@@ -494,6 +518,48 @@ class Solved:
         return Work.of(
             self.bottleneck, self.data, questions, paths=paths, newton_fits=fits
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One pass over training rows, of which some can be asked for at a time.
+
+    Attributes
+    ----------
+    solved : Solved
+    method : {"newton", "leverage", "first_order"}
+    questions : list of numerics.targets.Question
+    answers : slice
+        The position of their answers among all.
+    paths : bool
+        Whether the paths are wanted by themselves.
+    """
+
+    solved: Solved
+    method: str
+    questions: Sequence[Question]
+    answers: slice
+    paths: bool
+
+    def rows(self, rows: slice) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the influence of some rows, a block of them at a time."""
+        at = np.arange(rows.start, rows.stop)
+        if self.method == "first_order":
+            positions = torch.from_numpy(at).to(self.solved.device)
+            found = self.solved.first_order(self._adjoint, positions, paths=self.paths)
+            parts = ((block, part.cpu().numpy()) for block, part in found)
+        else:
+            blocks = self.solved.blocks(
+                self.method, self.questions, paths=self.paths, rows=at
+            )
+            parts = ((block, part) for _, block, part in blocks)
+        for block, part in parts:
+            yield slice(rows.start + block.start, rows.start + block.stop), part
+
+    @cached_property
+    def _adjoint(self) -> Adjoint:
+        (adjoint,) = self.solved._adjoints(self.questions)
+        return adjoint
 
 
 def is_differentiable(target: Target) -> bool:

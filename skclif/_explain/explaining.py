@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from .readable import texts_of
 from .requests import (
     TargetLike,
     check_methods_of,
+    check_top,
     checked_target,
     collector,
     describe_target,
@@ -59,6 +61,7 @@ from .words import (
     text_frame,
 )
 from .words import LABEL as OF_LABEL
+from .writing import Request, check_out, write_influence
 
 
 class ExplainingMixin(ExplainerState):
@@ -74,6 +77,7 @@ class ExplainingMixin(ExplainerState):
         groups: ArrayLike | None = None,
         reduce: str | None = None,
         top: int | None = None,
+        out: str | PathLike[str] | None = None,
     ) -> InfluenceResult:
         """Return the influence of every training row on predictions for `X`.
 
@@ -102,6 +106,12 @@ class ExplainingMixin(ExplainerState):
         top : int, default=None
             Number of training rows to keep for each target, by magnitude. The result
             takes memory of O(n_targets * top). None keeps all.
+        out : path-like, default=None
+            A folder that influence is written to, piece by piece, and stays in: the
+            arrays of the result are mapped from its ``values.npy`` (and ``rows.npy``).
+            A call that was killed continues where it was if it is made again, with an
+            equal explainer and the same arguments. See :ref:`influence-out`. None keeps
+            influence in memory.
 
         Returns
         -------
@@ -114,10 +124,15 @@ class ExplainingMixin(ExplainerState):
 
         Raises
         ------
+        TypeError
+            If `out` is no path.
         ValueError
             If the target, a class or a concept is unknown, lengths differ, a head is
-            determined by one row alone, so that only "first_order" can remove it, or
-            Hessians do not fit scikit-learn's `working_memory`.
+            determined by one row alone, so that only "first_order" can remove it,
+            Hessians do not fit scikit-learn's `working_memory`, or `out` was begun for
+            something else. `DataFileError` if it is damaged.
+        OSError
+            If `out` cannot be written to, has other files, or there is no room.
 
         Warns
         -----
@@ -148,29 +163,53 @@ class ExplainingMixin(ExplainerState):
             derivable=is_differentiable(questions[0].target),
         )
         check_methods_of(questions, [method])
-        names = path_names(heads, method)
+        n_paths = len(path_names(heads, method)) if paths else 1
         is_set = isinstance(target, targets.Target)
-        kept, group_names = collector(
-            1 if is_set or shares is not None else len(features),
-            self.n_samples_,
-            len(names) if paths else 1,
-            paths=paths,
-            groups=groups,
-            top=top,
-        )
-        if isinstance(kept, SumGroups):
-            answered = influence_of_groups(
-                solved, method, questions, kept, paths=paths, progress=progress
+        group_names, values = None, solved.values(questions)
+        folder = check_out(out, groups=groups, data=solved.data)
+        if folder is not None:
+            top = None if top is None else check_top(top)
+            arguments = {
+                **{"target": name, "reduce": reduce, "paths": bool(paths), "top": top},
+                **{"method": self.method, "products": self._dtype},
+            }
+            request = Request.of(
+                heads, self._training, features, codes, values, arguments
             )
-            warn_of_lost_groups(heads, kept.names, answered.lost)
+            answered = write_influence(
+                folder,
+                request,
+                solved,
+                method,
+                questions,
+                top,
+                n_paths=n_paths,
+                paths=bool(paths),
+                progress=progress,
+            )
         else:
-            answered = solved.answers(
-                method, questions, kept, top, paths=paths, progress=progress
+            kept, group_names = collector(
+                1 if is_set or shares is not None else len(features),
+                self.n_samples_,
+                n_paths,
+                paths=paths,
+                groups=groups,
+                top=top,
             )
+            if isinstance(kept, SumGroups):
+                answered = influence_of_groups(
+                    solved, method, questions, kept, paths=paths, progress=progress
+                )
+                warn_of_lost_groups(heads, kept.names, answered.lost)
+            else:
+                answered = solved.answers(
+                    method, questions, kept, top, paths=paths, progress=progress
+                )
+        if groups is None:
             warn_of_lost_labels(solved, answered.method)
         if is_set or isinstance(target, str):
             warn_of_hard_activations(heads, answered.method)
-        explained = {"value": solved.values(questions)}
+        explained = {"value": values}
         if is_set:
             explained = {"rows": np.array([len(features)]), **explained}
         elif reduce is None:

@@ -206,13 +206,19 @@ def collector(
     if top is not None:
         if groups is not None:
             raise ValueError("top and groups exclude each other; use .top() after.")
-        if not isinstance(top, Integral) or isinstance(top, bool) or top < 1:
-            raise ValueError(f"top={top!r} must be a positive integer or None.")
-        return KeepTop(n_targets, n_samples, int(top), n_paths, paths=paths), None
+        top = check_top(top)
+        return KeepTop(n_targets, n_samples, top, n_paths, paths=paths), None
     if groups is None:
-        return KeepAll(n_targets, n_samples, n_paths, paths=paths), None
+        return KeepAll.in_memory(n_targets, n_samples, n_paths, paths=paths), None
     codes, names = check_groups(groups, n_samples)
     return SumGroups(n_targets, n_paths, codes, names, paths=paths), names
+
+
+def check_top(top: Any) -> int:
+    """Return the number of rows to keep for each target."""
+    if not isinstance(top, Integral) or isinstance(top, bool) or top < 1:
+        raise ValueError(f"top={top!r} must be a positive integer or None.")
+    return int(top)
 
 
 def check_groups(

@@ -178,7 +178,7 @@ def test_leverage_with_factors_of_single_precision():
 def test_collectors_put_blocks_where_they_belong(sizes, paths):
     values = np.random.default_rng(0).standard_normal((5, 12, 3))
     whole = values if paths else values.sum(axis=2)
-    everything = KeepAll(5, 12, 3, paths=paths)
+    everything = KeepAll.in_memory(5, 12, 3, paths=paths)
     top = KeepTop(5, 12, 20, 3, paths=paths)
     bounds = np.cumsum([0, *sizes])
     for targets in (slice(0, 2), slice(2, 5)):
