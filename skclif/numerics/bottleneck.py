@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from .blocked import BlockedHeads
+from .blocked import BlockedHeads, by_head
 from .blocks import Elsewhere
 from .bounded import minimise
 from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
@@ -356,6 +356,34 @@ def substitute(
     return result
 
 
+def label_inputs(bottleneck: Bottleneck, rows: TrainingData) -> list[Tensor]:
+    """Return what the label head sees of loaded rows, in each of their copies.
+
+    The rows are on the last axis, (n_activations, n), of the type of the features. The
+    numbers are those of `Bottleneck.label_rows`, for passes over all rows.
+    """
+    stack, features = bottleneck.concepts, dense_rows(rows.features)
+    parameters = bottleneck.concept_parameters.to(features.dtype)
+    scores = affine(features, parameters).T
+    shape = stack.n_activations, len(features)
+    copies = [scores.new_empty(shape) for _ in bottleneck.copies]
+    for (head, members, at), columns in zip(
+        stack.groups, stack.groups_of_activations, strict=True
+    ):
+        own = head.activated(by_head(scores[at], head))
+        for copy, (_, known) in zip(copies, bottleneck.copies, strict=True):
+            values = own
+            if known:
+                given = rows.annotated[:, members].T[:, None]
+                truth = head.known(rows.concepts[:, members].T, own)
+                values = torch.where(given, truth, own)
+            copy[columns] = values.flatten(0, 1)
+    if bottleneck.residual_scale is None:
+        return copies
+    residual = bottleneck.residual_scale * features.T
+    return [torch.cat([copy, residual]) for copy in copies]
+
+
 def concept_effects(
     bottleneck: Bottleneck, features: Features, average: Tensor
 ) -> Tensor:
@@ -546,9 +574,18 @@ class LabelTerms:
     def __call__(self, rows: TrainingData) -> HeadsProblem:
         """Return the problem, in the type of the features."""
         bottleneck = self.bottleneck
-        own = bottleneck.concept_parameters.to(rows.features.dtype)
-        bottleneck = replace(bottleneck, concept_parameters=own)
-        return bottleneck.label_problem(rows, self.penalty)
+        if not bottleneck.concepts:
+            return bottleneck.label_problem(rows, self.penalty)
+        copies = label_inputs(bottleneck, rows)
+        n_copies = len(copies)
+        weights = [share * rows.label_weights for share, _ in bottleneck.copies]
+        return HeadsProblem(
+            HeadStack([bottleneck.label]),
+            torch.cat(copies, dim=1).T,
+            _joined([rows.labels] * n_copies)[:, None],
+            _joined(weights)[:, None],
+            rows.label_weights.new_full((1,), self.penalty),
+        )
 
 
 @dataclass(frozen=True)
