@@ -332,6 +332,28 @@ class Look:
         return self.heads.sizes[1] * norms
 
 
+def relative_gradient(data: BlockRows, terms: Terms, parameters: Tensor) -> Tensor:
+    """Return every head's gradient norm relative to a typical row's, (n_heads,).
+
+    It is `HeadsProblem.relative_gradient` by passes over blocks of rows.
+    """
+    heads = BlockedHeads.of(data, terms)
+    squares = torch.zeros_like(heads.frame.penalties)
+    add = partial(_add_row_gradients, terms, parameters)
+    total = sum_rows(add, (squares, squares.clone()), data, _ROWS)
+    norm = heads.frame.open_norm(heads.look(parameters).gradient, parameters)
+    return HeadsProblem.relative_to_rows(norm, *total)
+
+
+def _add_row_gradients(
+    terms: Terms, parameters: Tensor, total: tuple[Tensor, Tensor], rows: Any
+) -> None:
+    problem = terms(rows)
+    probabilities = problem.probabilities(problem.scores(parameters))
+    for part, new in zip(total, problem.row_gradients(probabilities), strict=True):
+        part += new
+
+
 @dataclass(frozen=True)
 class _OfHeads:
     """The terms of some of the heads."""

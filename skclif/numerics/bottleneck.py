@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from .blocked import BlockedHeads, by_head
-from .blocks import Elsewhere
+from .blocked import BlockedHeads, by_head, relative_gradient
+from .blocks import Elsewhere, stride, sum_rows
 from .bounded import minimise
 from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
 from .products import affine, affine_adjoint, dense_rows
@@ -85,8 +86,7 @@ class TrainingData:
 
     def sample(self, n_rows: int) -> "TrainingData":
         """Return at most this many rows, evenly spread, in memory."""
-        step = max(1, -(-len(self) // n_rows))
-        return self.rows(slice(None, None, step))
+        return self.rows(slice(None, None, stride(len(self), n_rows)))
 
     def part(self, rows: Tensor) -> "TrainingData":
         """Return some of the rows, whose features stay where they are stored."""
@@ -220,6 +220,8 @@ class Bottleneck:
 
     def activations(self, features: Features) -> Features:
         """Return the label head's inputs for new rows, (n_samples, n_activations)."""
+        if self.concepts and isinstance(features, StoredFeatures):
+            return features.mapped(lambda rows: dense_rows(self.activations(rows)))
         activations = self.concept_activations(features)
         if not isinstance(activations, Tensor):  # there are no concepts
             return activations
@@ -229,6 +231,11 @@ class Bottleneck:
         """Return the activations of concepts; the features if there are none."""
         if not self.concepts:
             return features
+        if isinstance(features, StoredFeatures):
+            return features.mapped(lambda rows: self._concept_activations(rows))
+        return self._concept_activations(features)
+
+    def _concept_activations(self, features: Features) -> Tensor:
         return self.concepts.predict_activations(self.concept_scores(features))
 
     def with_residual(self, activations: Tensor, features: Features) -> Tensor:
@@ -309,6 +316,8 @@ class Bottleneck:
 
     def label_probabilities(self, features: Features) -> Tensor:
         """Return the probabilities of the labels of new rows, (n, n_classes)."""
+        if isinstance(features, StoredFeatures):
+            return features.mapped(self.label_probabilities)
         return self.label.probabilities(self.label_scores(self.activations(features)))
 
     def inside(self, span: RowSpace | None) -> "Bottleneck":
@@ -392,6 +401,8 @@ def concept_effects(
     It is ``log p`` minus its value with the concept's activations set to `average`, of
     shape (n_activations,). The result has shape (n_samples, n_concepts).
     """
+    if isinstance(features, StoredFeatures):
+        return features.mapped(lambda rows: concept_effects(bottleneck, rows, average))
     activations = dense_rows(bottleneck.activations(features))
     scores = bottleneck.label_scores(activations)
     predicted = bottleneck.label.probabilities(scores).argmax(dim=1)
@@ -419,11 +430,24 @@ def mean_activations(
     weights : Tensor of shape (n_samples,)
         Weights of the rows in the mean.
     """
-    rows = bottleneck.label_rows(data)
-    shares = torch.cat([share * weights for share in rows.shares])
-    sums = affine_adjoint(rows.activations, shares[:, None])[0]
+    inputs = bottleneck.concepts.n_activations or data.features.shape[1]
+    if bottleneck.residual_scale is not None:
+        inputs += data.features.shape[1]
+    weighted = replace(data, label_weights=weights)
+    add = partial(_add_activations, bottleneck)
+    if is_long(data):
+        sums = sum_rows(add, weights.new_zeros(inputs + 1), weighted)
+    else:
+        sums = weights.new_zeros(inputs + 1)
+        add(sums, weighted)
     means = sums[:-1] / sums[-1]
     return means[: bottleneck.concepts.n_activations] if bottleneck.concepts else means
+
+
+def _add_activations(bottleneck: Bottleneck, total: Tensor, data: TrainingData) -> None:
+    """Add what the label head sees of rows, times their weights, and the weights."""
+    rows = bottleneck.label_rows(data)
+    total += affine_adjoint(rows.activations, rows.weights[:, None])[0]
 
 
 def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
@@ -432,15 +456,28 @@ def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
     Accuracy and mean log-loss as predicted, and with the annotations in place of
     predictions. Rows count by their weights in the label head.
     """
-    weights = data.label_weights / data.label_weights.sum()
-    lines = []
-    for prob in (0.0, 1.0):
+    whole = (data.label_weights.new_zeros(2, 2), data.label_weights.new_zeros(()))
+    add = partial(_add_correction, bottleneck)
+    if is_long(data):
+        sums, weight = sum_rows(add, whole, data)
+    else:
+        add(whole, data)
+        sums, weight = whole
+    return sums / weight
+
+
+def _add_correction(
+    bottleneck: Bottleneck, total: tuple[Tensor, Tensor], data: TrainingData
+) -> None:
+    """Add how many labels are right and the loss, both ways, and the weights."""
+    weights = data.label_weights
+    for prob, line in zip((0.0, 1.0), total[0], strict=True):
         rows = replace(bottleneck, intervention_prob=prob).label_rows(data)
         scores = bottleneck.label_scores(rows.activations)
         hit = bottleneck.label.probabilities(scores).argmax(dim=1) == data.labels
         loss = bottleneck.label.loss(scores, data.labels)
-        lines.append(torch.stack([weights @ hit.to(weights), weights @ loss]))
-    return torch.stack(lines)
+        line += torch.stack([weights @ hit.to(weights), weights @ loss])
+    total[1].add_(weights.sum())
 
 
 def fit_concepts(
@@ -530,6 +567,15 @@ def relative_gradients(
     It is near 0 at the optimum for `data`, and about 1 if one row was exchanged.
     """
     stack = bottleneck.concepts
+    if is_long(data):
+        terms = LabelTerms(bottleneck, penalty)
+        of_label = relative_gradient(data, terms, bottleneck.label_parameters)
+        if not stack:
+            return of_label
+        of_concepts = relative_gradient(
+            data, ConceptTerms(stack, concept_penalties), bottleneck.concept_parameters
+        )
+        return torch.cat([of_concepts, of_label])
     label = bottleneck.label_problem(data, penalty)
     label_ratio = label.relative_gradient(bottleneck.label_parameters)
     if not stack:
