@@ -320,6 +320,23 @@ class Bottleneck:
             return features.mapped(self.label_probabilities)
         return self.label.probabilities(self.label_scores(self.activations(features)))
 
+    def label_logits(self, features: Features) -> Tensor:
+        """Return the logits of the labels of new rows, (n, n_classes)."""
+        return self.label.logits(self.label_scores(self.activations(features)))
+
+    def intervened(self, features: Features, codes: Tensor) -> Tensor:
+        """Return the probabilities of labels where some concepts are known.
+
+        Parameters
+        ----------
+        features : Features of shape (n_samples, n_features)
+        codes : Tensor of shape (n_samples, n_concepts)
+            NaN where the prediction is used.
+        """
+        predicted = dense_rows(self.activations(features))
+        activations = substitute(self.concepts, predicted, codes, ~codes.isnan())
+        return self.label.probabilities(self.label_scores(activations))
+
     def inside(self, span: RowSpace | None) -> "Bottleneck":
         """Return the same bottleneck acting on coordinates of a span."""
         return self if span is None else self._with_inputs(span.into)

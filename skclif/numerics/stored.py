@@ -186,6 +186,13 @@ class StoredFeatures:
         return self.values if self.index is None else self.values[self.index]
 
 
+def each_row(function: Callable[[Any], Tensor], features: Any) -> Tensor:
+    """Return what a function returns for rows: of stored ones, a block at a time."""
+    if isinstance(features, StoredFeatures):
+        return features.mapped(function)
+    return function(features)
+
+
 def is_mapped(array: object) -> bool:
     """Return whether an array is a view of a file."""
     base = array
