@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from .._inputs.progress import Progress
 from .._models.fitted import FittedHeads
@@ -25,8 +26,7 @@ from .._storage.files import sole_writer, sync_folder, write_together, write_who
 from .._version import __version__
 from ..exceptions import DataFileError, ModelFileError
 from ..numerics.blocks import BLOCK_ROWS, Elsewhere
-from ..numerics.sparse import Matrix, SparseFeatures
-from ..numerics.stored import StoredFeatures
+from ..numerics.sparse import Matrix
 from ..numerics.targets import Question
 from .collect import KeepAll, KeepTop
 from .confirm import Answered, Confirming
@@ -87,9 +87,9 @@ class Request:
         rows |= {f"shares of {n}": part for n, part in shares.items()}
         digests = {
             "the fitted model": _digest(_arrays_of(heads), repr(_settings_of(heads))),
-            "the training rows": _digest({**rows, **_stored(training["features"])}),
+            "the training rows": _digest({**rows, **_parts(training["features"])}),
             "X, y or target": _digest(
-                {**_stored(features), "codes": codes, "values": values}
+                {**_parts(features), "codes": codes, "values": values}
             ),
         }
         return cls(digests, {**arguments, "skclif": __version__})
@@ -131,17 +131,12 @@ def _settings_of(heads: FittedHeads) -> tuple[Any, ...]:
     )
 
 
-def _stored(features: Matrix) -> dict[str, np.ndarray]:
+def _parts(features: Matrix) -> dict[str, np.ndarray]:
     """Return features as arrays, without a copy of large ones."""
-    if isinstance(features, np.ndarray):
-        return {"features": features}
-    if isinstance(features, SparseFeatures):
-        matrix = features.matrix
-        parts = {"data": matrix.data, "indices": matrix.indices}
-        return {**parts, "indptr": matrix.indptr, "shape": np.array(matrix.shape)}
-    if isinstance(features, StoredFeatures):
-        features = features.gathered()
-    return {"features": features.cpu().numpy()}
+    if isinstance(features, torch.Tensor):
+        features = features.cpu().numpy()
+    parts = [features] if isinstance(features, np.ndarray) else features.parts()
+    return {f"features {i}": part for i, part in enumerate(parts)}
 
 
 def _digest(arrays: Mapping[str, np.ndarray], begin: str = "") -> str:

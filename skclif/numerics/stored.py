@@ -55,6 +55,15 @@ class StoredFeatures:
             warnings.simplefilter("ignore", UserWarning)
             return cls(torch.from_numpy(array))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the rows as an array, which pickle and skops write."""
+        rows: np.ndarray = self.gathered().cpu().numpy()
+        return {"rows": rows, "dtype": str(self.dtype).removeprefix("torch.")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        dtype = getattr(torch, state["dtype"])
+        vars(self).update(vars(StoredFeatures.of(state["rows"]).loading(dtype)))
+
     def __len__(self) -> int:
         return len(self.values) if self.index is None else len(self.index)
 
@@ -180,6 +189,10 @@ class StoredFeatures:
             least, most = self.part(block).gathered().aminmax()  # in the stored type
             largest = max(largest, -float(least), float(most))
         return largest
+
+    def parts(self) -> list[np.ndarray]:
+        """Return arrays of bytes that tell these features from others."""
+        return [self.gathered().cpu().numpy()]
 
     def gathered(self) -> Tensor:
         """Return the rows in the type that is stored; a view if it is all of them."""
