@@ -369,8 +369,8 @@ MUTANTS = [
     ),
     Mutant(
         "_results",
-        "return self.totals if self.higher_is_better else -self.totals",
-        "return self.totals",
+        "return 1 if self.higher_is_better else -1",
+        "return 1",
         "what raises a loss is harmful",
     ),
     Mutant(
