@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -74,6 +74,26 @@ Precondition = Callable[[Tensor], Tensor]
 Terms = Callable[[Any], HeadsProblem]
 
 
+class Sizes(NamedTuple):
+    """Sums over rows that bound what rounding does, each of shape (n_heads,).
+
+    Attributes
+    ----------
+    weights : Tensor
+    norms : Tensor
+        Of weights times norms of ``[x, 1]``.
+    squares : Tensor
+        Of weights times their squares.
+    residuals : Tensor
+        Of weights times norms times the rounding of residuals where scores are 0.
+    """
+
+    weights: Tensor
+    norms: Tensor
+    squares: Tensor
+    residuals: Tensor
+
+
 @dataclass(frozen=True)
 class BlockedHeads:
     """Problems of heads, each of which is a sum over rows.
@@ -85,35 +105,35 @@ class BlockedHeads:
         A module's function with bound arguments, or a frozen dataclass.
     frame : HeadsProblem
         The problem of no rows, with all penalties.
-    sizes : tuple of two Tensor of shape (n_heads,)
-        Total weights of heads, and sums of weights times norms of ``[x, 1]``.
+    sizes : Sizes
     is_direct : bool
         Whether Hessians are summed with gradients, and solved. They are of few inputs.
     dtype : torch.dtype
         Of products with Hessians that are not summed.
     precondition : callable or None
         Needed for heads that are not solved directly.
+    sample : HeadsProblem or None
+        The problem of the rows that the preconditioner is of.
     block_rows : int
     """
 
     data: BlockRows
     terms: Terms
     frame: HeadsProblem
-    sizes: tuple[Tensor, Tensor]
+    sizes: Sizes
     is_direct: bool = False
     dtype: torch.dtype = torch.float64
     precondition: Precondition | None = None
+    sample: HeadsProblem | None = None
     block_rows: int = _ROWS
 
     @classmethod
     def of(cls, data: BlockRows, terms: Terms, **how: Any) -> BlockedHeads:
         """Return the problems of rows."""
         frame = terms(data.rows(slice(0, 0)))
-        nothing = torch.zeros_like(frame.penalties)
-        sizes = sum_rows(
-            partial(_add_sizes, terms), (nothing, nothing.clone()), data, _ROWS
-        )
-        return cls(data, terms, frame, sizes, **how)
+        nothing = [torch.zeros_like(frame.penalties) for _ in range(4)]
+        sizes = sum_rows(partial(_add_sizes, terms), nothing, data, _ROWS)
+        return cls(data, terms, frame, Sizes(*sizes), **how)
 
     @property
     def n_inputs(self) -> int:
@@ -126,8 +146,9 @@ class BlockedHeads:
             self,
             terms=_OfHeads(self.terms, tuple(heads)),
             frame=self.frame.of_heads(heads),
-            sizes=(self.sizes[0][heads], self.sizes[1][heads]),
+            sizes=Sizes(*(size[heads] for size in self.sizes)),
             precondition=None,
+            sample=None,
         )
 
     @property
@@ -196,16 +217,19 @@ class BlockedHeads:
             start = _start_of(problem)
         if self.is_direct:
             return self, start
-        prepared = replace(
-            self,
-            precondition=preconditioner_at(problem, start),
-            dtype=torch.float32 if self._fits_single() else torch.float64,
-        )
-        return prepared, start
+        dtype = torch.float32 if self._fits_single() else torch.float64
+        return replace(self, sample=problem).multiplied_in(dtype, start), start
+
+    def multiplied_in(self, dtype: torch.dtype, parameters: Tensor) -> BlockedHeads:
+        """Return the problem with products, and a preconditioner, of another type."""
+        if self.sample is None:
+            return replace(self, dtype=dtype)
+        precondition = preconditioner_at(self.sample, parameters, dtype)
+        return replace(self, dtype=dtype, precondition=precondition)
 
     def _fits_single(self) -> bool:
         """Whether products of weights and features fit single precision."""
-        sizes = torch.cat([*self.sizes, self.frame.penalties])
+        sizes = torch.cat([*self.sizes[:3], self.frame.penalties])
         inside = (sizes >= _SMALL) & (sizes <= _LARGE)
         return bool((inside | (sizes == 0)).all())
 
@@ -258,15 +282,17 @@ class Look:
 
     def tolerances(self, tol: Tensor | float) -> tuple[Tensor, Tensor]:
         """Return the gradient norms that are asked for, and that can be reached."""
-        weights, reach = self.heads.sizes
-        noise = torch.finfo(reach.dtype).eps * reach  # at most
-        found = reachable(self.heads.frame.penalties, weights, noise, tol)
+        sizes, penalties = self.heads.sizes, self.heads.frame.penalties
+        norms = self.heads.frame.by_head(self.parameters**2).sqrt()
+        most = torch.maximum(sizes.residuals, sizes.norms) + sizes.squares * norms
+        noise = torch.finfo(most.dtype).eps * most
+        found = reachable(penalties, sizes.weights, noise, tol)
         asked, tolerance = found
         # Gradients that are larger, or that are to be, need no exact answer.
         if ((self.norm > tolerance) | (tolerance <= asked)).all():
             return found
         noise = self.heads.noise(self.parameters)
-        return reachable(self.heads.frame.penalties, weights, noise, tol)
+        return reachable(penalties, sizes.weights, noise, tol)
 
     def solve(self, right_hand_side: Tensor, forcing: Tensor) -> Tensor:
         """Solve with Hessians: with their factors, or by conjugate gradients."""
@@ -288,9 +314,10 @@ class Look:
         def at(length: Tensor) -> Look:
             look = self.heads.look(self.parameters + frame.per_score(length) * step)
             slow = moves & (look.norm > _FELL * self.norm)
-            if slow.any() and not self.heads.is_direct:
+            rough = not self.heads.is_direct and self.heads.dtype != step.dtype
+            if rough and slow.any():
                 # Either it is far, or products in single precision are not enough.
-                heads = replace(self.heads, dtype=step.dtype)
+                heads = self.heads.multiplied_in(step.dtype, look.parameters)
                 return replace(look, heads=heads)
             return look
 
@@ -329,7 +356,7 @@ class Look:
     def _reach(self) -> Tensor:
         """A bound on the sum of weights times the sizes of scores."""
         norms = self.heads.frame.by_head(self.parameters**2).sqrt()
-        return self.heads.sizes[1] * norms
+        return self.heads.sizes.norms * norms
 
 
 def relative_gradient(data: BlockRows, terms: Terms, parameters: Tensor) -> Tensor:
@@ -379,11 +406,13 @@ def _start_of(problem: HeadsProblem) -> Tensor:
     return minimise(problem, start, tol=tol, max_iter=_MAX_START)[0]
 
 
-def preconditioner_at(problem: HeadsProblem, parameters: Tensor) -> Precondition:
+def preconditioner_at(
+    problem: HeadsProblem, parameters: Tensor, dtype: torch.dtype
+) -> Precondition:
     """Return the inverse Hessians of few rows, or something cheaper if heads are large.
 
-    Their products with the features are in single precision, and so are the inverses of
-    their factors: of any rounding, a factor times its transpose is positive.
+    Products with features have a type, and so have inverses of the Hessians' factors:
+    with any rounding, the transpose of such an inverse times itself is positive.
     """
     stack, n_inputs = problem.stack, parameters.shape[1]
     sizes = [head.n_scores * n_inputs for head in stack.heads]
@@ -406,17 +435,17 @@ def preconditioner_at(problem: HeadsProblem, parameters: Tensor) -> Precondition
             )
             features = rows.dense
             scores = _scores(features, parameters[columns])
-            add_squares(rows, scores, features.to(torch.float32), total)
+            add_squares(rows, scores, features.to(dtype), total)
         factor = factor_of(hessian_of(head, total[0], penalty), head.missing(n_inputs))
         identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
         inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
-        factors.append(inverse.to(torch.float32))
+        factors.append(inverse.to(dtype))
 
     def precondition(v: Tensor) -> Tensor:
         parts = []
         for own, inverse in zip(stack.split(v.T), factors, strict=True):
             size = own.norm().clamp(min=torch.finfo(v.dtype).tiny)
-            right = (own.T / size).to(torch.float32).flatten()
+            right = (own.T / size).to(dtype).flatten()
             solved = inverse.T @ (inverse @ right)
             parts.append(size * solved.to(v.dtype).reshape(own.T.shape))
         return problem.without_missing(torch.cat(parts))
@@ -478,11 +507,18 @@ def _add_pulled(total: Tensor, columns: Tensor, features: Tensor) -> None:
     total[:, -1] += columns.sum(dim=1)
 
 
-def _add_sizes(terms: Terms, total: tuple[Tensor, Tensor], rows: Any) -> None:
+def _add_sizes(terms: Terms, total: list[Tensor], rows: Any) -> None:
     problem = terms(rows)
-    norms = row_squares(problem.features).add(1).sqrt()
-    total[0].add_(problem.weights.sum(dim=0))
-    total[1].add_(norms @ problem.weights)
+    squares = row_squares(problem.features).add(1)
+    norms, weights = squares.sqrt(), problem.weights
+    total[0] += weights.sum(dim=0)
+    total[1] += norms @ weights
+    total[2] += squares @ weights
+    for j, head in enumerate(problem.stack.heads):
+        if not head.is_categorical:
+            codes = problem.codes[:, j]
+            noise = head.residual_noise(codes[:, None], codes, torch.zeros_like(codes))
+            total[3][j] += (norms * weights[:, j]) @ noise
 
 
 def _add_look(
@@ -542,6 +578,11 @@ def add_squares(
 def _add_noise(terms: Terms, parameters: Tensor, total: Tensor, rows: Any) -> None:
     problem = terms(rows)
     probabilities = problem.probabilities(problem.scores(parameters))
+    # Scores are computed anew with every look, so that all of their rounding counts.
+    norms = problem.by_head(parameters**2).sqrt()
+    squares = row_squares(problem.features).add(1)
+    of_scores = norms * (squares @ problem.row_curvature(probabilities))
+    total += torch.finfo(total.dtype).eps * of_scores
     total += problem.gradient_noise(probabilities, parameters)
 
 
