@@ -43,6 +43,8 @@ _PER_PARAMETER = 16
 _SMALL, _LARGE = 1e-10, 1e18
 # A fit of few rows ends where its gradient is this share of its noise.
 _NOISE, _MAX_START = 0.02, 20
+# Gradients that are less than this many times their rounding may stay.
+_FAR = 100.0
 # Smallest relative residual of a step whose products are in single precision.
 _LEAST = 1e-4
 # Share of its norm to which a gradient has to fall if products are exact enough.
@@ -83,7 +85,7 @@ class Sizes(NamedTuple):
     norms : Tensor
         Of weights times norms of ``[x, 1]``.
     squares : Tensor
-        Of weights times their squares.
+        Of squares of weights times squared norms: rows are rounded independently.
     residuals : Tensor
         Of weights times norms times the rounding of residuals where scores are 0.
     """
@@ -132,7 +134,8 @@ class BlockedHeads:
         """Return the problems of rows."""
         frame = terms(data.rows(slice(0, 0)))
         nothing = [torch.zeros_like(frame.penalties) for _ in range(4)]
-        sizes = sum_rows(partial(_add_sizes, terms), nothing, data, _ROWS)
+        single = data.loading(torch.float32)
+        sizes = sum_rows(partial(_add_sizes, terms), nothing, single, _ROWS)
         return cls(data, terms, frame, Sizes(*sizes), **how)
 
     @property
@@ -180,8 +183,12 @@ class BlockedHeads:
         """Return the rounding error of every head's gradient, (n_heads,)."""
         zero = parameters.new_zeros(len(self.frame.stack))
         add = partial(_add_noise, self.terms, parameters)
-        noise: Tensor = self._sum(add, zero, torch.float64)
-        return noise
+        total = (zero, zero.clone())
+        noise, squares = self._sum(add, total, torch.float64)
+        norms = self.frame.by_head(parameters**2).sqrt()
+        # Scores are computed anew with every look, so that their rounding counts.
+        rounding: Tensor = torch.finfo(zero.dtype).eps * norms * squares.sqrt()
+        return noise + rounding
 
     def largest_score(self, parameters: Tensor) -> Tensor:
         """Return the largest magnitude of a score of every head, (n_heads,)."""
@@ -229,7 +236,7 @@ class BlockedHeads:
 
     def _fits_single(self) -> bool:
         """Whether products of weights and features fit single precision."""
-        sizes = torch.cat([*self.sizes[:3], self.frame.penalties])
+        sizes = torch.cat([*self.sizes[:2], self.frame.penalties])
         inside = (sizes >= _SMALL) & (sizes <= _LARGE)
         return bool((inside | (sizes == 0)).all())
 
@@ -282,17 +289,14 @@ class Look:
 
     def tolerances(self, tol: Tensor | float) -> tuple[Tensor, Tensor]:
         """Return the gradient norms that are asked for, and that can be reached."""
-        sizes, penalties = self.heads.sizes, self.heads.frame.penalties
-        norms = self.heads.frame.by_head(self.parameters**2).sqrt()
-        most = torch.maximum(sizes.residuals, sizes.norms) + sizes.squares * norms
-        noise = torch.finfo(most.dtype).eps * most
-        found = reachable(penalties, sizes.weights, noise, tol)
+        weights, penalties = self.heads.sizes.weights, self.heads.frame.penalties
+        found = reachable(penalties, weights, self._rounding, tol)
         asked, tolerance = found
         # Gradients that are larger, or that are to be, need no exact answer.
         if ((self.norm > tolerance) | (tolerance <= asked)).all():
             return found
         noise = self.heads.noise(self.parameters)
-        return reachable(penalties, sizes.weights, noise, tol)
+        return reachable(penalties, weights, noise, tol)
 
     def solve(self, right_hand_side: Tensor, forcing: Tensor) -> Tensor:
         """Solve with Hessians: with their factors, or by conjugate gradients."""
@@ -314,6 +318,7 @@ class Look:
         def at(length: Tensor) -> Look:
             look = self.heads.look(self.parameters + frame.per_score(length) * step)
             slow = moves & (look.norm > _FELL * self.norm)
+            slow &= look.norm > _FAR * look._rounding
             rough = not self.heads.is_direct and self.heads.dtype != step.dtype
             if rough and slow.any():
                 # Either it is far, or products in single precision are not enough.
@@ -351,6 +356,14 @@ class Look:
             solved = torch.cholesky_solve(own.reshape(-1, 1), factor)
             solution[columns] = solved.reshape(own.shape)
         return frame.without_missing(solution)
+
+    @cached_property
+    def _rounding(self) -> Tensor:
+        """A bound on the rounding error of every head's gradient."""
+        sizes, norms = self.heads.sizes, self.heads.frame.by_head(self.parameters**2)
+        most = torch.maximum(sizes.residuals, sizes.norms)
+        most = most + (sizes.squares * norms).sqrt()
+        return torch.finfo(most.dtype).eps * most
 
     @property
     def _reach(self) -> Tensor:
@@ -509,11 +522,12 @@ def _add_pulled(total: Tensor, columns: Tensor, features: Tensor) -> None:
 
 def _add_sizes(terms: Terms, total: list[Tensor], rows: Any) -> None:
     problem = terms(rows)
-    squares = row_squares(problem.features).add(1)
-    norms, weights = squares.sqrt(), problem.weights
+    weights = problem.weights
+    squares = row_squares(problem.features).add(1).to(weights.dtype)
+    norms = squares.sqrt()
     total[0] += weights.sum(dim=0)
     total[1] += norms @ weights
-    total[2] += squares @ weights
+    total[2] += squares**2 @ weights**2
     for j, head in enumerate(problem.stack.heads):
         if not head.is_categorical:
             codes = problem.codes[:, j]
@@ -575,15 +589,14 @@ def add_squares(
             add_square(square, scale[:, None] * inputs)
 
 
-def _add_noise(terms: Terms, parameters: Tensor, total: Tensor, rows: Any) -> None:
+def _add_noise(
+    terms: Terms, parameters: Tensor, total: tuple[Tensor, Tensor], rows: Any
+) -> None:
     problem = terms(rows)
     probabilities = problem.probabilities(problem.scores(parameters))
-    # Scores are computed anew with every look, so that all of their rounding counts.
-    norms = problem.by_head(parameters**2).sqrt()
     squares = row_squares(problem.features).add(1)
-    of_scores = norms * (squares @ problem.row_curvature(probabilities))
-    total += torch.finfo(total.dtype).eps * of_scores
-    total += problem.gradient_noise(probabilities, parameters)
+    total[0].add_(problem.gradient_noise(probabilities, parameters))
+    total[1].add_(squares**2 @ problem.row_curvature(probabilities) ** 2)
 
 
 def _largest_score(terms: Terms, parameters: Tensor, rows: Any) -> Tensor:

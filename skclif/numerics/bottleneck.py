@@ -452,11 +452,7 @@ def mean_activations(
         inputs += data.features.shape[1]
     weighted = replace(data, label_weights=weights)
     add = partial(_add_activations, bottleneck)
-    if is_long(data):
-        sums = sum_rows(add, weights.new_zeros(inputs + 1), weighted)
-    else:
-        sums = weights.new_zeros(inputs + 1)
-        add(sums, weighted)
+    sums = sum_rows(add, weights.new_zeros(inputs + 1), weighted)
     means = sums[:-1] / sums[-1]
     return means[: bottleneck.concepts.n_activations] if bottleneck.concepts else means
 
@@ -475,11 +471,7 @@ def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
     """
     whole = (data.label_weights.new_zeros(2, 2), data.label_weights.new_zeros(()))
     add = partial(_add_correction, bottleneck)
-    if is_long(data):
-        sums, weight = sum_rows(add, whole, data)
-    else:
-        add(whole, data)
-        sums, weight = whole
+    sums, weight = sum_rows(add, whole, data)
     return sums / weight
 
 
@@ -488,9 +480,9 @@ def _add_correction(
 ) -> None:
     """Add how many labels are right and the loss, both ways, and the weights."""
     weights = data.label_weights
-    for prob, line in zip((0.0, 1.0), total[0], strict=True):
-        rows = replace(bottleneck, intervention_prob=prob).label_rows(data)
-        scores = bottleneck.label_scores(rows.activations)
+    both = replace(bottleneck, intervention_prob=0.5)  # predictions, then annotations
+    for inputs, line in zip(label_inputs(both, data), total[0], strict=True):
+        scores = bottleneck.label_scores(inputs.T)
         hit = bottleneck.label.probabilities(scores).argmax(dim=1) == data.labels
         loss = bottleneck.label.loss(scores, data.labels)
         line += torch.stack([weights @ hit.to(weights), weights @ loss])
