@@ -58,5 +58,10 @@ def made_up(n_rows, n_features=N_FEATURES, n_concepts=N_CONCEPTS, seed=0, out=No
         X[block], values[block] = rows, np.digitize(scores, [-0.6, 0.8])
         total = scores.sum(axis=1) / n_concepts**0.5 + 0.5 * rng.normal(size=size)
         y[block] = 1 + np.digitize(total, [-1.2, -0.4, 0.4, 1.2])
-    names = [f"concept {j}" for j in range(n_concepts)]
-    return X, y, pd.DataFrame(values, columns=names)
+    return X, y, named(values)
+
+
+def named(values):
+    """Return annotations as a table."""
+    names = [f"concept {j}" for j in range(values.shape[1])]
+    return pd.DataFrame(values, columns=names)

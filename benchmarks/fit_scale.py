@@ -24,6 +24,7 @@ import threading
 import time
 import warnings
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,10 @@ from sklearn.linear_model import LogisticRegression
 from torch.overrides import TorchFunctionMode
 
 from skclif import ConceptBottleneckClassifier
-from skclif.numerics import squares
+from skclif.numerics import blocked, squares
+from skclif.numerics.stored import StoredFeatures
 
-from ._embeddings import made_up
+from ._embeddings import made_up, named
 from .results import BenchmarkParser, write_table
 
 LEVEL = 1e-6  # gradient norm per row
@@ -86,20 +88,38 @@ def _fit_head(X, codes, solver, tol):
         return clf.fit(X, codes)
 
 
+def _reached(X, codes, level, solver, dtype, most=np.inf):
+    """Return (seconds, tolerance) of the loosest tolerance that brings a head there.
+
+    None, if there is no such tolerance, or it takes more than `most` seconds.
+    """
+    rows = X.astype(dtype)
+    for tol in TOLERANCES:
+        seconds, clf = _timed(_fit_head, rows, codes, solver, tol)
+        if norm_per_row(X, codes, clf.coef_, clf.intercept_) <= level:
+            return seconds, tol
+        if seconds > most:
+            break
+    return None
+
+
 def _fastest(X, codes, level):
-    """Return the solver, type and tolerance that bring a head there in least time."""
-    found = []
+    """Return the solver, type and tolerance that bring a head there in least time.
+
+    All are tried on 20,000 of the rows, and the best two on all.
+    """
+    some = slice(0, 20_000)
+    found = {}
     for solver, dtype in itertools.product(SOLVERS, TYPES):
-        rows = X.astype(dtype)
-        for tol in TOLERANCES:
-            seconds, clf = _timed(_fit_head, rows, codes, solver, tol)
-            norm = norm_per_row(X, codes, clf.coef_, clf.intercept_)
-            if norm <= level:
-                found.append((seconds, solver, dtype, tol))
-                break
-            if found and seconds > 2 * min(found)[0]:
-                break
-    return min(found, key=lambda each: each[0])[1:]
+        most = 2 * min((seconds for seconds, _ in found.values()), default=np.inf)
+        reached = _reached(X[some], codes[some], level, solver, dtype, most)
+        if reached:
+            found[solver, dtype] = reached
+    best = sorted(found, key=lambda each: found[each][0])[:2]
+    on_all = {each: _reached(X, codes, level, *each) for each in best}
+    on_all = {each: reached for each, reached in on_all.items() if reached}
+    solver, dtype = min(on_all, key=lambda each: on_all[each][0])
+    return solver, dtype, on_all[solver, dtype][1]
 
 
 def against_sklearn(n_rows, n_features, level):
@@ -142,7 +162,7 @@ class _Recorded(TorchFunctionMode):
 
 def _replayed(counts, n_squares, path, repeat=50):
     """Return the seconds of products alone, with rows of a file as large operands."""
-    X = torch.from_numpy(np.load(path, mmap_mode="r"))
+    X = StoredFeatures.of(np.load(path, mmap_mode="r")).values
     position, total = 0, 0.0
     stored = {}
 
@@ -178,29 +198,26 @@ def _replayed(counts, n_squares, path, repeat=50):
         else:
             function = getattr(torch, name.rstrip("_"))
         makers = [operand(*each) for each in operands]
-        n = min(count, repeat)
-        seconds = 0.0
-        for _ in range(n + 1):  # the first one warms up
-            arguments = [make() for make in makers]
-            start = time.perf_counter()
-            function(*arguments, **dict(options))
-            last = time.perf_counter() - start
-            seconds += last
-        total += count * (seconds - 0) / (n + 1)
-    for (shape, dtype), count in n_squares.items():
-        rows, n = torch.randn(shape).to(dtype), min(count, repeat)
-        target = torch.zeros(shape[1], shape[1], dtype=torch.float64)
-        seconds, _ = _timed(
-            lambda: [squares.add_square(target, rows) for _ in range(n)]
+        calls = (
+            partial(function, *[make() for make in makers], **dict(options))
+            for _ in range(min(count, repeat))
         )
-        total += count * seconds / n
+        total += count * _mean_time(calls)
+    for (shape, dtype), count in n_squares.items():
+        target = torch.zeros(shape[1], shape[1], dtype=torch.float64)
+        call = partial(squares.add_square, target, torch.randn(shape).to(dtype))
+        total += count * _mean_time([call] * min(count, repeat))
     return total
+
+
+def _mean_time(calls):
+    """Return the mean seconds of calls; of several, the first one warms up."""
+    seconds = [_timed(call)[0] for call in calls]
+    return float(np.mean(seconds[1:] or seconds))
 
 
 def _record(function):
     """Return the matrix products of a function."""
-    from skclif.numerics import blocked
-
     n_squares, original = Counter(), blocked.add_square
 
     def add_square(total, rows):
@@ -221,7 +238,7 @@ def _fit_mapped(folder, pipe):
     torch.set_num_threads(1)
     X = np.load(folder / "X.npy", mmap_mode="r")
     y = np.load(folder / "y.npy")
-    concepts = made_up_names(np.load(folder / "concepts.npy"))
+    concepts = named(np.load(folder / "concepts.npy"))
     small = slice(0, min(len(X), 4 * (X.shape[1] + 1)))
     _bottleneck(1e-8).fit(X[small].astype(float), y[small], concepts=concepts[small])
     pipe.send("ready")
@@ -231,15 +248,6 @@ def _fit_mapped(folder, pipe):
     pipe.recv()
     counts = _record(lambda: _bottleneck(1e-8).fit(X, y, concepts=concepts))
     pipe.send(_replayed(*counts, folder / "X.npy"))
-
-
-def made_up_names(values):
-    """Return annotations as a table."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        values, columns=[f"concept {j}" for j in range(values.shape[1])]
-    )
 
 
 def _anonymous(pid):
@@ -325,7 +333,8 @@ def main(argv=None):
                 "the ten concept heads alone.",
                 "scikit-learn gets the solver among newton-cg, lbfgs and "
                 "newton-cholesky, the type among float32 and float64, and the loosest "
-                "tolerance that together bring the first head there soonest.",
+                "tolerance that together bring the first head there soonest: all are "
+                "tried on 20,000 of the rows, and the best two on all.",
             ],
             options=options,
         )

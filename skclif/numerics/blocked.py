@@ -187,8 +187,9 @@ class BlockedHeads:
         noise, squares = self._sum(add, total, torch.float64)
         norms = self.frame.by_head(parameters**2).sqrt()
         # Scores are computed anew with every look, so that their rounding counts.
-        rounding: Tensor = torch.finfo(zero.dtype).eps * norms * squares.sqrt()
-        return noise + rounding
+        rounding = torch.finfo(zero.dtype).eps * norms * squares.sqrt()
+        whole: Tensor = noise + rounding
+        return whole
 
     def largest_score(self, parameters: Tensor) -> Tensor:
         """Return the largest magnitude of a score of every head, (n_heads,)."""

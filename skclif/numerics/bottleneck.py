@@ -72,7 +72,12 @@ class TrainingData:
     def rows(self, block: slice | Tensor) -> "TrainingData":
         """Return some of the rows, loaded."""
         return TrainingData(
-            *(getattr(self, field.name)[block] for field in fields(self))
+            self.features[block],
+            self.labels[block],
+            self.label_weights[block],
+            self.concepts[block],
+            self.annotated[block],
+            self.concept_weights[block],
         )
 
     def loading(self, dtype: torch.dtype) -> "TrainingData":
