@@ -219,7 +219,9 @@ class BlockedHeads:
         wanted = min(_PER_PARAMETER * most * self.n_inputs, len(self.data) // 4)
         sample = self.data.sample(max(wanted, 1))
         problem = self.terms(sample)
-        share = len(sample) / max(len(self.data), 1)
+        sampled = problem.weights.sum(dim=0)
+        share = torch.full_like(sampled, len(sample) / max(len(self.data), 1))
+        share = torch.where(sampled > 0, sampled / self.sizes.weights, share)
         problem = replace(problem, penalties=problem.penalties * share)
         if start is None:
             start = _start_of(problem)

@@ -90,8 +90,31 @@ class TrainingData:
         return replace(self, features=features.loading(dtype))
 
     def sample(self, n_rows: int) -> "TrainingData":
-        """Return at most this many rows, evenly spread, in memory."""
-        return self.rows(slice(None, None, stride(len(self), n_rows)))
+        """Return about this many rows in memory, evenly spread.
+
+        Heads of which few rows have weight get rows of their own beside these.
+        """
+        some = slice(None, None, stride(len(self), n_rows))
+        counted = torch.cat([self.label_weights[:, None], self.concept_weights], 1) > 0
+        enough, kept = n_rows // 2, torch.zeros_like(counted[:, 0])
+        kept[some] = True
+        for column in counted.T:
+            if (column & kept).sum() < min(enough, int(column.sum())):
+                own = column.nonzero()[:, 0]
+                kept[own[:: stride(len(own), enough)]] = True
+        if int(kept.sum()) == len(range(len(self))[some]):
+            return self.rows(some)
+        return self.rows(kept)
+
+    def with_weight_in(self, weights: Tensor) -> "TrainingData":
+        """Return the rows that have weight, unless that is most of them.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n_samples, n)
+        """
+        counted = (weights > 0).any(dim=1)
+        return self if 2 * int(counted.sum()) > len(self) else self.part(counted)
 
     def part(self, rows: Tensor) -> "TrainingData":
         """Return some of the rows, whose features stay where they are stored."""
@@ -526,6 +549,8 @@ def fit_concepts(
         Called after each Newton step.
     """
     stack, limits = HeadStack(concept_heads), Limits(tol, max_iter, advance)
+    if stack and is_long(data) and not isinstance(data, Elsewhere):
+        data = data.with_weight_in(data.concept_weights)
     if stack and is_long(data):
         terms = ConceptTerms(stack, concept_penalties)
         parameters, convergence = solve_blocked(data, terms, None, limits)
@@ -554,6 +579,8 @@ def fit_label(
     """Fit the label head, starting from its parameters if it has any."""
     given = bottleneck.label_parameters
     start = given if len(given) else None
+    if is_long(data) and not isinstance(data, Elsewhere):
+        data = data.with_weight_in(data.label_weights[:, None])
     if is_long(data):
         terms = LabelTerms(bottleneck, penalty)
         limits = Limits(tol, max_iter, advance)

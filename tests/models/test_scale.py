@@ -90,6 +90,21 @@ def test_many_rows_give_the_model_of_the_same_rows_in_memory(how, data, monkeypa
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("first", [30, 400])
+def test_rows_without_annotations_cost_no_accuracy(first, data, monkeypatch):
+    X, y, concepts, weights = data
+    rare = concepts.copy()
+    rare.loc[first:, ["food", "price"]] = np.nan
+    rare.loc[: 900 - first, "noise"] = np.nan
+    rows = X, y, rare.drop(columns=["menu=bad", "menu=good"]), weights
+    expected = _fit(rows)
+    monkeypatch.setattr(bottleneck, "LONG", 1)
+    found = _fit(rows)
+    np.testing.assert_allclose(found.coef_, expected.coef_, rtol=0, atol=1e-8)
+    for one, other in zip(found.concept_coef_, expected.concept_coef_, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-8)
+
+
 def test_rows_of_a_file_are_rows_of_an_array(data, monkeypatch, tmp_path):
     X, y, *_ = data
     expected = ConceptBottleneckClassifier().fit(X.astype(float), y)

@@ -333,3 +333,20 @@ def test_long_are_dense_rows_of_many_numbers(monkeypatch):
     assert bottleneck.is_long(data)
     assert len(data.sample(30)) == 25
     assert torch.equal(data.sample(30).labels, data.labels[::4])
+
+
+def test_a_sample_has_rows_of_heads_with_few(monkeypatch):
+    data = _data(STACK, n=1000)
+    weights = torch.zeros_like(data.concept_weights)
+    weights[:, 0] = 1
+    weights[801:900:2, 1], weights[3, 2] = 1, 1
+    data = TrainingData(*list(vars(data).values())[:-1], concept_weights=weights)
+    sample = data.sample(100)
+    assert len(sample) == 100 + 50 + 1
+    assert (
+        (sample.concept_weights > 0).sum(dim=0) == torch.tensor([151, 50, 1, 0])
+    ).all()
+    monkeypatch.setattr(bottleneck, "LONG", 1)
+    few = data.with_weight_in(weights[:, 1:])
+    assert len(few) == 51 and torch.equal(few.labels[0], data.labels[3])
+    assert data.with_weight_in(weights) is data
