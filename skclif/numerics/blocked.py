@@ -116,6 +116,8 @@ class BlockedHeads:
         Needed for heads that are not solved directly.
     sample : HeadsProblem or None
         The problem of the rows that the preconditioner is of.
+    n_slow : int
+        Steps after which the gradient was about as large as before.
     block_rows : int
     """
 
@@ -127,6 +129,7 @@ class BlockedHeads:
     dtype: torch.dtype = torch.float64
     precondition: Precondition | None = None
     sample: HeadsProblem | None = None
+    n_slow: int = 0
     block_rows: int = _ROWS
 
     @classmethod
@@ -321,13 +324,16 @@ class Look:
         def at(length: Tensor) -> Look:
             look = self.heads.look(self.parameters + frame.per_score(length) * step)
             slow = moves & (look.norm > _FELL * self.norm)
+            single = not self.heads.is_direct and self.heads.dtype != step.dtype
+            if not (single and slow.any()):
+                return look
+            # Either it is at its rounding, which a second such step shows, or it is
+            # far, or products in single precision are not enough.
             slow &= look.norm > _FAR * look._rounding
-            rough = not self.heads.is_direct and self.heads.dtype != step.dtype
-            if rough and slow.any():
-                # Either it is far, or products in single precision are not enough.
-                heads = self.heads.multiplied_in(step.dtype, look.parameters)
-                return replace(look, heads=heads)
-            return look
+            heads = replace(self.heads, n_slow=self.heads.n_slow + 1)
+            if slow.any() or heads.n_slow > 1:
+                heads = heads.multiplied_in(step.dtype, look.parameters)
+            return replace(look, heads=heads)
 
         return at
 

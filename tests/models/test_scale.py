@@ -105,6 +105,17 @@ def test_rows_without_annotations_cost_no_accuracy(first, data, monkeypatch):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-8)
 
 
+def test_separable_labels_at_almost_no_penalty(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(600, 8))
+    y = X @ np.arange(8) > 0
+    clf = ConceptBottleneckClassifier(C=1e10)
+    expected = clf.fit(X, y).coef_
+    monkeypatch.setattr(bottleneck, "LONG", 1)
+    found = clf.fit(X, y)
+    assert found.n_iter_ < 40
+    np.testing.assert_allclose(found.coef_, expected, rtol=1e-6)
+
+
 def test_rows_of_a_file_are_rows_of_an_array(data, monkeypatch, tmp_path):
     X, y, *_ = data
     expected = ConceptBottleneckClassifier().fit(X.astype(float), y)
