@@ -147,8 +147,9 @@ class ConceptBottleneckClassifier(
         against the next lower one do.
     C : float or "auto", default=1.0
         Inverse strength of the L2 penalty on the label head. "auto" takes the value
-        from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss; in
-        joint training, that of the stages before they are trained together.
+        from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss, of at
+        most 20,000 evenly spaced rows; in joint training, that of the stages before
+        they are trained together.
     residual_C : float, default=None
         Lets the label depend on the features directly too, beside the concepts, with
         this inverse strength of the L2 penalty: the smaller, the less. It is for labels
@@ -374,7 +375,8 @@ class ConceptBottleneckClassifier(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features. They are converted to float64.
+            Features, which count as float64. Large ones in single precision, or in a
+            memory-mapped file, are converted a block of rows at a time.
         y : array-like of shape (n_samples,)
             Labels.
         sample_weight : array-like of shape (n_samples,), default=None

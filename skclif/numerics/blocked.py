@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ _PER_PARAMETER = 16
 _SMALL, _LARGE = 1e-10, 1e18
 # A fit of few rows ends where its gradient is this share of its noise.
 _NOISE, _MAX_START = 0.02, 20
+# Gradients that are less than this many times their rounding may stay.
+_FAR = 100.0
 # Smallest relative residual of a step whose products are in single precision.
 _LEAST = 1e-4
 # Share of its norm to which a gradient has to fall if products are exact enough.
@@ -74,6 +76,26 @@ Precondition = Callable[[Tensor], Tensor]
 Terms = Callable[[Any], HeadsProblem]
 
 
+class Sizes(NamedTuple):
+    """Sums over rows that bound what rounding does, each of shape (n_heads,).
+
+    Attributes
+    ----------
+    weights : Tensor
+    norms : Tensor
+        Of weights times norms of ``[x, 1]``.
+    squares : Tensor
+        Of squares of weights times squared norms: rows are rounded independently.
+    residuals : Tensor
+        Of weights times norms times the rounding of residuals where scores are 0.
+    """
+
+    weights: Tensor
+    norms: Tensor
+    squares: Tensor
+    residuals: Tensor
+
+
 @dataclass(frozen=True)
 class BlockedHeads:
     """Problems of heads, each of which is a sum over rows.
@@ -85,35 +107,39 @@ class BlockedHeads:
         A module's function with bound arguments, or a frozen dataclass.
     frame : HeadsProblem
         The problem of no rows, with all penalties.
-    sizes : tuple of two Tensor of shape (n_heads,)
-        Total weights of heads, and sums of weights times norms of ``[x, 1]``.
+    sizes : Sizes
     is_direct : bool
         Whether Hessians are summed with gradients, and solved. They are of few inputs.
     dtype : torch.dtype
         Of products with Hessians that are not summed.
     precondition : callable or None
         Needed for heads that are not solved directly.
+    sample : HeadsProblem or None
+        The problem of the rows that the preconditioner is of.
+    n_slow : int
+        Steps after which the gradient was about as large as before.
     block_rows : int
     """
 
     data: BlockRows
     terms: Terms
     frame: HeadsProblem
-    sizes: tuple[Tensor, Tensor]
+    sizes: Sizes
     is_direct: bool = False
     dtype: torch.dtype = torch.float64
     precondition: Precondition | None = None
+    sample: HeadsProblem | None = None
+    n_slow: int = 0
     block_rows: int = _ROWS
 
     @classmethod
     def of(cls, data: BlockRows, terms: Terms, **how: Any) -> BlockedHeads:
         """Return the problems of rows."""
         frame = terms(data.rows(slice(0, 0)))
-        nothing = torch.zeros_like(frame.penalties)
-        sizes = sum_rows(
-            partial(_add_sizes, terms), (nothing, nothing.clone()), data, _ROWS
-        )
-        return cls(data, terms, frame, sizes, **how)
+        nothing = [torch.zeros_like(frame.penalties) for _ in range(4)]
+        single = data.loading(torch.float32)
+        sizes = sum_rows(partial(_add_sizes, terms), nothing, single, _ROWS)
+        return cls(data, terms, frame, Sizes(*sizes), **how)
 
     @property
     def n_inputs(self) -> int:
@@ -126,8 +152,9 @@ class BlockedHeads:
             self,
             terms=_OfHeads(self.terms, tuple(heads)),
             frame=self.frame.of_heads(heads),
-            sizes=(self.sizes[0][heads], self.sizes[1][heads]),
+            sizes=Sizes(*(size[heads] for size in self.sizes)),
             precondition=None,
+            sample=None,
         )
 
     @property
@@ -159,8 +186,13 @@ class BlockedHeads:
         """Return the rounding error of every head's gradient, (n_heads,)."""
         zero = parameters.new_zeros(len(self.frame.stack))
         add = partial(_add_noise, self.terms, parameters)
-        noise: Tensor = self._sum(add, zero, torch.float64)
-        return noise
+        total = (zero, zero.clone())
+        noise, squares = self._sum(add, total, torch.float64)
+        norms = self.frame.by_head(parameters**2).sqrt()
+        # Scores are computed anew with every look, so that their rounding counts.
+        rounding = torch.finfo(zero.dtype).eps * norms * squares.sqrt()
+        whole: Tensor = noise + rounding
+        return whole
 
     def largest_score(self, parameters: Tensor) -> Tensor:
         """Return the largest magnitude of a score of every head, (n_heads,)."""
@@ -190,22 +222,27 @@ class BlockedHeads:
         wanted = min(_PER_PARAMETER * most * self.n_inputs, len(self.data) // 4)
         sample = self.data.sample(max(wanted, 1))
         problem = self.terms(sample)
-        share = len(sample) / max(len(self.data), 1)
+        sampled = problem.weights.sum(dim=0)
+        share = torch.full_like(sampled, len(sample) / max(len(self.data), 1))
+        share = torch.where(sampled > 0, sampled / self.sizes.weights, share)
         problem = replace(problem, penalties=problem.penalties * share)
         if start is None:
             start = _start_of(problem)
         if self.is_direct:
             return self, start
-        prepared = replace(
-            self,
-            precondition=preconditioner_at(problem, start),
-            dtype=torch.float32 if self._fits_single() else torch.float64,
-        )
-        return prepared, start
+        dtype = torch.float32 if self._fits_single() else torch.float64
+        return replace(self, sample=problem).multiplied_in(dtype, start), start
+
+    def multiplied_in(self, dtype: torch.dtype, parameters: Tensor) -> BlockedHeads:
+        """Return the problem with products, and a preconditioner, of another type."""
+        if self.sample is None:
+            return replace(self, dtype=dtype)
+        precondition = preconditioner_at(self.sample, parameters, dtype)
+        return replace(self, dtype=dtype, precondition=precondition)
 
     def _fits_single(self) -> bool:
         """Whether products of weights and features fit single precision."""
-        sizes = torch.cat([*self.sizes, self.frame.penalties])
+        sizes = torch.cat([*self.sizes[:2], self.frame.penalties])
         inside = (sizes >= _SMALL) & (sizes <= _LARGE)
         return bool((inside | (sizes == 0)).all())
 
@@ -258,15 +295,14 @@ class Look:
 
     def tolerances(self, tol: Tensor | float) -> tuple[Tensor, Tensor]:
         """Return the gradient norms that are asked for, and that can be reached."""
-        weights, reach = self.heads.sizes
-        noise = torch.finfo(reach.dtype).eps * reach  # at most
-        found = reachable(self.heads.frame.penalties, weights, noise, tol)
+        weights, penalties = self.heads.sizes.weights, self.heads.frame.penalties
+        found = reachable(penalties, weights, self._rounding, tol)
         asked, tolerance = found
         # Gradients that are larger, or that are to be, need no exact answer.
         if ((self.norm > tolerance) | (tolerance <= asked)).all():
             return found
         noise = self.heads.noise(self.parameters)
-        return reachable(self.heads.frame.penalties, weights, noise, tol)
+        return reachable(penalties, weights, noise, tol)
 
     def solve(self, right_hand_side: Tensor, forcing: Tensor) -> Tensor:
         """Solve with Hessians: with their factors, or by conjugate gradients."""
@@ -288,11 +324,16 @@ class Look:
         def at(length: Tensor) -> Look:
             look = self.heads.look(self.parameters + frame.per_score(length) * step)
             slow = moves & (look.norm > _FELL * self.norm)
-            if slow.any() and not self.heads.is_direct:
-                # Either it is far, or products in single precision are not enough.
-                heads = replace(self.heads, dtype=step.dtype)
-                return replace(look, heads=heads)
-            return look
+            single = not self.heads.is_direct and self.heads.dtype != step.dtype
+            if not (single and slow.any()):
+                return look
+            # Either it is at its rounding, which a second such step shows, or it is
+            # far, or products in single precision are not enough.
+            slow &= look.norm > _FAR * look._rounding
+            heads = replace(self.heads, n_slow=self.heads.n_slow + 1)
+            if slow.any() or heads.n_slow > 1:
+                heads = heads.multiplied_in(step.dtype, look.parameters)
+            return replace(look, heads=heads)
 
         return at
 
@@ -325,11 +366,19 @@ class Look:
             solution[columns] = solved.reshape(own.shape)
         return frame.without_missing(solution)
 
+    @cached_property
+    def _rounding(self) -> Tensor:
+        """A bound on the rounding error of every head's gradient."""
+        sizes, norms = self.heads.sizes, self.heads.frame.by_head(self.parameters**2)
+        most = torch.maximum(sizes.residuals, sizes.norms)
+        most = most + (sizes.squares * norms).sqrt()
+        return torch.finfo(most.dtype).eps * most
+
     @property
     def _reach(self) -> Tensor:
         """A bound on the sum of weights times the sizes of scores."""
         norms = self.heads.frame.by_head(self.parameters**2).sqrt()
-        return self.heads.sizes[1] * norms
+        return self.heads.sizes.norms * norms
 
 
 def relative_gradient(data: BlockRows, terms: Terms, parameters: Tensor) -> Tensor:
@@ -379,11 +428,13 @@ def _start_of(problem: HeadsProblem) -> Tensor:
     return minimise(problem, start, tol=tol, max_iter=_MAX_START)[0]
 
 
-def preconditioner_at(problem: HeadsProblem, parameters: Tensor) -> Precondition:
+def preconditioner_at(
+    problem: HeadsProblem, parameters: Tensor, dtype: torch.dtype
+) -> Precondition:
     """Return the inverse Hessians of few rows, or something cheaper if heads are large.
 
-    Their products with the features are in single precision, and so are the inverses of
-    their factors: of any rounding, a factor times its transpose is positive.
+    Products with features have a type, and so have inverses of the Hessians' factors:
+    with any rounding, the transpose of such an inverse times itself is positive.
     """
     stack, n_inputs = problem.stack, parameters.shape[1]
     sizes = [head.n_scores * n_inputs for head in stack.heads]
@@ -406,17 +457,17 @@ def preconditioner_at(problem: HeadsProblem, parameters: Tensor) -> Precondition
             )
             features = rows.dense
             scores = _scores(features, parameters[columns])
-            add_squares(rows, scores, features.to(torch.float32), total)
+            add_squares(rows, scores, features.to(dtype), total)
         factor = factor_of(hessian_of(head, total[0], penalty), head.missing(n_inputs))
         identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
         inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
-        factors.append(inverse.to(torch.float32))
+        factors.append(inverse.to(dtype))
 
     def precondition(v: Tensor) -> Tensor:
         parts = []
         for own, inverse in zip(stack.split(v.T), factors, strict=True):
             size = own.norm().clamp(min=torch.finfo(v.dtype).tiny)
-            right = (own.T / size).to(torch.float32).flatten()
+            right = (own.T / size).to(dtype).flatten()
             solved = inverse.T @ (inverse @ right)
             parts.append(size * solved.to(v.dtype).reshape(own.T.shape))
         return problem.without_missing(torch.cat(parts))
@@ -478,11 +529,19 @@ def _add_pulled(total: Tensor, columns: Tensor, features: Tensor) -> None:
     total[:, -1] += columns.sum(dim=1)
 
 
-def _add_sizes(terms: Terms, total: tuple[Tensor, Tensor], rows: Any) -> None:
+def _add_sizes(terms: Terms, total: list[Tensor], rows: Any) -> None:
     problem = terms(rows)
-    norms = row_squares(problem.features).add(1).sqrt()
-    total[0].add_(problem.weights.sum(dim=0))
-    total[1].add_(norms @ problem.weights)
+    weights = problem.weights
+    squares = row_squares(problem.features).add(1).to(weights.dtype)
+    norms = squares.sqrt()
+    total[0] += weights.sum(dim=0)
+    total[1] += norms @ weights
+    total[2] += squares**2 @ weights**2
+    for j, head in enumerate(problem.stack.heads):
+        if not head.is_categorical:
+            codes = problem.codes[:, j]
+            noise = head.residual_noise(codes[:, None], codes, torch.zeros_like(codes))
+            total[3][j] += (norms * weights[:, j]) @ noise
 
 
 def _add_look(
@@ -539,10 +598,14 @@ def add_squares(
             add_square(square, scale[:, None] * inputs)
 
 
-def _add_noise(terms: Terms, parameters: Tensor, total: Tensor, rows: Any) -> None:
+def _add_noise(
+    terms: Terms, parameters: Tensor, total: tuple[Tensor, Tensor], rows: Any
+) -> None:
     problem = terms(rows)
     probabilities = problem.probabilities(problem.scores(parameters))
-    total += problem.gradient_noise(probabilities, parameters)
+    squares = row_squares(problem.features).add(1)
+    total[0].add_(problem.gradient_noise(probabilities, parameters))
+    total[1].add_(squares**2 @ problem.row_curvature(probabilities) ** 2)
 
 
 def _largest_score(terms: Terms, parameters: Tensor, rows: Any) -> Tensor:

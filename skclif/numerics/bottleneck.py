@@ -72,7 +72,12 @@ class TrainingData:
     def rows(self, block: slice | Tensor) -> "TrainingData":
         """Return some of the rows, loaded."""
         return TrainingData(
-            *(getattr(self, field.name)[block] for field in fields(self))
+            self.features[block],
+            self.labels[block],
+            self.label_weights[block],
+            self.concepts[block],
+            self.annotated[block],
+            self.concept_weights[block],
         )
 
     def loading(self, dtype: torch.dtype) -> "TrainingData":
@@ -85,8 +90,31 @@ class TrainingData:
         return replace(self, features=features.loading(dtype))
 
     def sample(self, n_rows: int) -> "TrainingData":
-        """Return at most this many rows, evenly spread, in memory."""
-        return self.rows(slice(None, None, stride(len(self), n_rows)))
+        """Return about this many rows in memory, evenly spread.
+
+        Heads of which few rows have weight get rows of their own beside these.
+        """
+        some = slice(None, None, stride(len(self), n_rows))
+        counted = torch.cat([self.label_weights[:, None], self.concept_weights], 1) > 0
+        enough, kept = n_rows // 2, torch.zeros_like(counted[:, 0])
+        kept[some] = True
+        for column in counted.T:
+            if (column & kept).sum() < min(enough, int(column.sum())):
+                own = column.nonzero()[:, 0]
+                kept[own[:: stride(len(own), enough)]] = True
+        if int(kept.sum()) == len(range(len(self))[some]):
+            return self.rows(some)
+        return self.rows(kept)
+
+    def with_weight_in(self, weights: Tensor) -> "TrainingData":
+        """Return the rows that have weight, unless that is most of them.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n_samples, n)
+        """
+        counted = (weights > 0).any(dim=1)
+        return self if 2 * int(counted.sum()) > len(self) else self.part(counted)
 
     def part(self, rows: Tensor) -> "TrainingData":
         """Return some of the rows, whose features stay where they are stored."""
@@ -452,11 +480,7 @@ def mean_activations(
         inputs += data.features.shape[1]
     weighted = replace(data, label_weights=weights)
     add = partial(_add_activations, bottleneck)
-    if is_long(data):
-        sums = sum_rows(add, weights.new_zeros(inputs + 1), weighted)
-    else:
-        sums = weights.new_zeros(inputs + 1)
-        add(sums, weighted)
+    sums = sum_rows(add, weights.new_zeros(inputs + 1), weighted)
     means = sums[:-1] / sums[-1]
     return means[: bottleneck.concepts.n_activations] if bottleneck.concepts else means
 
@@ -475,11 +499,7 @@ def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
     """
     whole = (data.label_weights.new_zeros(2, 2), data.label_weights.new_zeros(()))
     add = partial(_add_correction, bottleneck)
-    if is_long(data):
-        sums, weight = sum_rows(add, whole, data)
-    else:
-        add(whole, data)
-        sums, weight = whole
+    sums, weight = sum_rows(add, whole, data)
     return sums / weight
 
 
@@ -488,9 +508,9 @@ def _add_correction(
 ) -> None:
     """Add how many labels are right and the loss, both ways, and the weights."""
     weights = data.label_weights
-    for prob, line in zip((0.0, 1.0), total[0], strict=True):
-        rows = replace(bottleneck, intervention_prob=prob).label_rows(data)
-        scores = bottleneck.label_scores(rows.activations)
+    both = replace(bottleneck, intervention_prob=0.5)  # predictions, then annotations
+    for inputs, line in zip(label_inputs(both, data), total[0], strict=True):
+        scores = bottleneck.label_scores(inputs.T)
         hit = bottleneck.label.probabilities(scores).argmax(dim=1) == data.labels
         loss = bottleneck.label.loss(scores, data.labels)
         line += torch.stack([weights @ hit.to(weights), weights @ loss])
@@ -529,6 +549,8 @@ def fit_concepts(
         Called after each Newton step.
     """
     stack, limits = HeadStack(concept_heads), Limits(tol, max_iter, advance)
+    if stack and is_long(data) and not isinstance(data, Elsewhere):
+        data = data.with_weight_in(data.concept_weights)
     if stack and is_long(data):
         terms = ConceptTerms(stack, concept_penalties)
         parameters, convergence = solve_blocked(data, terms, None, limits)
@@ -557,6 +579,8 @@ def fit_label(
     """Fit the label head, starting from its parameters if it has any."""
     given = bottleneck.label_parameters
     start = given if len(given) else None
+    if is_long(data) and not isinstance(data, Elsewhere):
+        data = data.with_weight_in(data.label_weights[:, None])
     if is_long(data):
         terms = LabelTerms(bottleneck, penalty)
         limits = Limits(tol, max_iter, advance)
