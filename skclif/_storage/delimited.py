@@ -17,6 +17,7 @@ _SEPARATORS = (",", ";", "\t", "|")
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _LONGEST_FIELD = 2**31 - 1
 _DECLARATION = 20  # characters of the line that may name the separator
+_NAMED = 3  # rows in a message
 _LOOKED_AT = 20  # rows of a file without a header
 
 
@@ -174,8 +175,8 @@ class _Rows:
     ) -> None:
         self.source, self.separator = source, separator
         self.quoted, self.layout, self.lines = quoted, layout, lines
-        self.n_rows = self.n_broken = self.n_plain = 0
-        self.swallowing: list[str] = []
+        self.n_rows = self.n_broken = self.n_plain = self.n_swallowing = 0
+        self.swallowing: list[str] = []  # the first of them
         self.quotes = Counter[str]()
 
     def blocks(self, rows: Iterator[list[str]], choose: Choose) -> Iterator[Columns]:
@@ -227,7 +228,8 @@ class _Rows:
             if whole:
                 last = self.lines.number
                 where = f"row {self.n_rows} (lines {last - len(lines) + 1} to {last})"
-                self.swallowing.append(where)
+                self.swallowing += [where][: _NAMED - len(self.swallowing)]
+                self.n_swallowing += 1
         if not self.quoted:
             self.quotes.update(map(_quotes_of, row))
 
@@ -275,8 +277,8 @@ class _Rows:
             )
 
     def _doubt_quotes(self) -> None:
-        named = ", ".join(self.swallowing[:3])
-        more = len(self.swallowing) - 3
+        named = ", ".join(self.swallowing)
+        more = self.n_swallowing - _NAMED
         named += f" and {more} more" if more > 0 else ""
         message = (
             f"{self.source}: double quotes make one row of several lines in {named}, "

@@ -23,7 +23,12 @@ from sklearn.utils import Tags
 from .._inputs.devices import resolve_device
 from .._inputs.documentation import DocumentedMixin
 from .._inputs.progress import Progress
-from .._inputs.sklearn import Interval, StrOptions, _fit_context, validate_params
+from .._inputs.sklearn import (
+    Interval,
+    StrOptions,
+    _fit_context,
+    validate_parameter_constraints,
+)
 from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileError, warn_user
 from ..numerics.steps import Advance
@@ -38,6 +43,17 @@ from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_f
 from .words import TextWords
 
 __all__ = ["SentenceEmbedder"]
+
+_OF_FILES: dict[str, Any] = {
+    "path": [str, os.PathLike],
+    "out": [str, os.PathLike],
+    "text": [str, "array-like", None],
+    "incomplete": [StrOptions({"raise", "keep"})],
+    "encoding": [str],
+    "quoted": ["boolean", None],
+    "sheet": [str, None],
+    "column_names": [dict, None],
+}
 
 
 class SentenceEmbedder(
@@ -273,19 +289,6 @@ class SentenceEmbedder(
         warn_truncated(limits, self._if_cut)
         return vectors
 
-    @validate_params(
-        {
-            "path": [str, os.PathLike],
-            "out": [str, os.PathLike],
-            "text": [str, "array-like", None],
-            "incomplete": [StrOptions({"raise", "keep"})],
-            "encoding": [str],
-            "quoted": ["boolean", None],
-            "sheet": [str, None],
-            "column_names": [dict, None],
-        },
-        prefer_skip_nested_validation=True,
-    )
     def transform_file(
         self,
         path: str | os.PathLike[str],
@@ -364,15 +367,18 @@ class SentenceEmbedder(
         from .embed_file import embed_file
         from .text_file import TextFile
 
-        texts = TextFile.of(
-            path,
-            text,
-            keeps_incomplete=incomplete == "keep",
-            encoding=encoding,
-            quoted=quoted,
-            sheet=sheet,
-            column_names=column_names,
+        layout: dict[str, Any] = {
+            "encoding": encoding,
+            "quoted": quoted,
+            "sheet": sheet,
+            "column_names": column_names,
+        }
+        given = {"path": path, "out": out, "text": text, "incomplete": incomplete}
+        # Not as a decorator, which would take errors of the embedder's for its own.
+        validate_parameter_constraints(
+            _OF_FILES, given | layout, "SentenceEmbedder.transform_file"
         )
+        texts = TextFile.of(path, text, incomplete == "keep", **layout)
         embed_file(self, texts, Path(out))
         return cast(np.memmap, np.load(out, mmap_mode="r"))
 

@@ -10,6 +10,7 @@ and then the draft gets the name of the file.
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -84,6 +85,8 @@ class VectorFile:
         self.draft = path.with_name(f"{path.name}.part")
         self.record_path = path.with_name(f"{path.name}.json")
         self.record = self._read()
+        for left in path.parent.glob(f".{glob.escape(path.name)}.json.[0-9]*.part"):
+            left.unlink()  # of a process that was killed while it wrote the record
 
     @property
     def is_whole(self) -> bool:

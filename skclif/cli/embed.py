@@ -105,7 +105,7 @@ def embed_command(
         texts = TextFile.of(
             file,
             None if lines else text,
-            keeps_incomplete=keep_incomplete,
+            keep_incomplete,
             encoding=encoding,
             quoted=quoted,
             sheet=sheet,
