@@ -31,8 +31,10 @@ class _HashedEncoder:
 
     def blocks(self, texts, batch_size, long_text, readout):
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
+        n_batches = -(-len(order) // batch_size)
+        for first in range(n_batches):
+            # Without the texts of one batch, all others would be batched anew.
+            rows = order[first::n_batches]
             vectors = batch_of([texts[row] for row in rows], self.n_values)
             limits = [LIMIT if len(texts[row]) > LIMIT else None for row in rows]
             yield rows, vectors, limits
