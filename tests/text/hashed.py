@@ -11,7 +11,7 @@ LIMIT = 100  # characters; longer texts count as cut
 
 
 class HashedEmbedder(SentenceEmbedder):
-    """Vectors of hashes; like a model's, they depend on the batch a little."""
+    """Vectors of hashes; they depend a little on the texts of the call."""
 
     n_values = 8
 
@@ -30,22 +30,18 @@ class _HashedEncoder:
         return self.n_values
 
     def blocks(self, texts, batch_size, long_text, readout):
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        n_batches = -(-len(order) // batch_size)
-        for first in range(n_batches):
-            # Without the texts of one batch, all others would be batched anew.
-            rows = order[first::n_batches]
+        # As with a model, whose batches change with the texts that are given together.
+        rounding = np.float32(1e-6 * zlib.crc32("".join(texts).encode()) / 2**32)
+        for start in range(0, len(texts), batch_size):
+            rows = range(start, min(start + batch_size, len(texts)))
             vectors = batch_of([texts[row] for row in rows], self.n_values)
             limits = [LIMIT if len(texts[row]) > LIMIT else None for row in rows]
-            yield rows, vectors, limits
+            yield rows, vectors + rounding, limits
 
 
 def batch_of(texts, n_values):
-    """Return the vectors of a batch, which differ in another batch by 1e-6."""
-    rounding = 1e-6 * zlib.crc32("".join(texts).encode()) / 2**32
-    return np.stack([vector_of(text, n_values) for text in texts]) + np.float32(
-        rounding
-    )
+    """Return the vectors of a batch."""
+    return np.stack([vector_of(text, n_values) for text in texts])
 
 
 def vector_of(text, n_values):
