@@ -37,7 +37,7 @@ from skclif._text.text_file import TextFile
 
 name, way, file, out = sys.argv[1:]
 embedder = make_embedder(name, Path(out).parent)
-texts = TextFile.of(file, "text", False)
+texts = TextFile.of(file, "text", False, quoted=True)
 if way == "in memory":
     (block,) = [[text for part in texts.blocks(0, 2**31) for text in part]]
     embedder.transform(block[:1])  # loads the weights

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._inputs.devices import resolve_device
 from .._inputs.progress import Progress
 from .._results.words import how_many
 from .._storage.files import sole_writer
@@ -71,6 +72,8 @@ def embed_file(embedder: SentenceEmbedder, texts: TextFile, out: Path) -> Embedd
         The .npy file.
     """
     embedder._check_options()
+    if embedder.device != "cpu":  # it may be there, or not
+        resolve_device(embedder.device)
     _check_out(out)
     settings = _settings(embedder)
     progress = Progress(embedder.verbose)

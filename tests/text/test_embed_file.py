@@ -628,6 +628,8 @@ def test_parameters_of_the_embedder_are_checked_first(model, file, out, tmp_path
         HashedEmbedder(model, long_text="cut").transform_file(file, out)
     with pytest.raises(ValueError, match="layers=None takes the vectors as the"):
         HashedEmbedder(model, layers=None, pooling="max").transform_file(file, out)
+    with pytest.raises(ValueError, match="device='tpu' is not known"):
+        HashedEmbedder(model, device="tpu").transform_file(file, out)
     with pytest.raises(OSError, match="is not on this machine|is not a directory"):
         HashedEmbedder("./none").transform_file(file, out)
     assert names(tmp_path) == ["texts.csv"]
