@@ -72,9 +72,11 @@ def _whole(file: Any, choose: Choose) -> Iterator[Columns]:
 def _in_parts(file: Any, choose: Choose) -> Iterator[Columns]:
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(file, buffer_size=_BUFFER) as opened:
+    # With a buffer made before, pyarrow keeps all that it has read until the end.
+    options = {"buffer_size": _BUFFER, "pre_buffer": False}
+    with pyarrow.parquet.ParquetFile(file, **options) as opened:
         found = choose(opened.schema_arrow.names)
-        for batch in opened.iter_batches(AT_ONCE, columns=found):
+        for batch in opened.iter_batches(AT_ONCE, columns=found, use_threads=False):
             yield cast(Columns, batch.to_pydict())
 
 
