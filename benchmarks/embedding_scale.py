@@ -193,14 +193,13 @@ def main(argv=None):
         "--texts", type=int, default=40_000, help="for MiniLM; 0 for none"
     )
     parser.add_argument("--hashed", type=int, default=1_000_000, help="texts to hash")
-    parser.add_argument("--folder", type=Path, help="for texts and vectors")
     options = parser.parse_args(argv)
     if options.small:
         reviews, source = list(make_concept_reviews(40).data), "made-up reviews"
     else:
         reviews, source = list(fetch_cebab("train").data), "reviews of CEBaB"
     lines = []
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.texts:
             few = options.texts // 4

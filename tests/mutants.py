@@ -324,6 +324,12 @@ MUTANTS = [
     ),
     Mutant(
         "_storage",
+        '"pre_buffer": False',
+        '"pre_buffer": True',
+        "a long Parquet file is not kept in memory",
+    ),
+    Mutant(
+        "_storage",
         "if (folder / name).is_dir():",
         "if False:",
         "a folder in the place of a file is named",
