@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,14 +18,13 @@ from .._results.words import how_many
 from .._storage.files import sole_writer
 from .._version import __version__
 from ..exceptions import DataFileError
+from ..numerics.steps import Advance
+from .encoder import Block
 from .readout import VERSION
 from .text_file import Contents, TextFile
 from .texts import warn_of_cuts
 from .vector_file import Record, VectorFile
 from .weights import find_model
-
-if TYPE_CHECKING:
-    from .embedder import SentenceEmbedder
 
 # What vectors depend on, as an argument and as an option.
 _SETTINGS = {
@@ -35,6 +35,39 @@ _SETTINGS = {
     "pooling": "",
     "long_text": "--long-text",
 }
+
+
+class BlockEmbedder(Protocol):
+    """What is asked of a `SentenceEmbedder`."""
+
+    model: str | os.PathLike[str]
+    device: str
+    normalize: bool
+    long_text: str
+    cache_dir: str | os.PathLike[str] | None
+    verbose: int
+    _if_cut: str
+
+    @property
+    def _resolved_dtype(self) -> str: ...
+
+    def _check_options(self) -> None: ...
+
+    def _options(self) -> tuple[Any, bool, tuple[str, ...]]: ...
+
+    def _fingerprint(self, folder: Path) -> str: ...
+
+    def _count_features(self) -> int: ...
+
+    def _embedded(
+        self,
+        texts: list[str],
+        find: Callable[[list[str]], Generator[Block, None, None]],
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def _in_one_piece(
+        self, texts: list[str], advance: Advance
+    ) -> Generator[Block, None, None]: ...
 
 
 @dataclass(frozen=True)
@@ -61,12 +94,12 @@ class Embedded:
         return n_new / max(self.seconds, 1e-9) if n_new else None
 
 
-def embed_file(embedder: SentenceEmbedder, texts: TextFile, out: Path) -> Embedded:
+def embed_file(embedder: BlockEmbedder, texts: TextFile, out: Path) -> Embedded:
     """Embed the texts of a file, or continue; a file that is whole is left alone.
 
     Parameters
     ----------
-    embedder : SentenceEmbedder
+    embedder : BlockEmbedder
     texts : TextFile
     out : Path
         The .npy file.
@@ -122,7 +155,7 @@ def embed_file(embedder: SentenceEmbedder, texts: TextFile, out: Path) -> Embedd
 
 
 def _whole(
-    embedder: SentenceEmbedder, file: VectorFile, n_before: int, seconds: float
+    embedder: BlockEmbedder, file: VectorFile, n_before: int, seconds: float
 ) -> Embedded:
     known = file.known
     n_cut, limit = known.n_truncated, known.token_limit
@@ -146,7 +179,7 @@ def _check_out(out: Path) -> None:
         )
 
 
-def _settings(embedder: SentenceEmbedder) -> dict[str, Any]:
+def _settings(embedder: BlockEmbedder) -> dict[str, Any]:
     """Return what vectors depend on beside the texts, as JSON keeps it."""
     layers, concat, pooling = embedder._options()
     return {
@@ -207,7 +240,7 @@ def _changed(path: Path) -> DataFileError:
 
 
 def _other_width(
-    embedder: SentenceEmbedder, record: Record, n_features: int
+    embedder: BlockEmbedder, record: Record, n_features: int
 ) -> DataFileError:
     return DataFileError(
         f"The embedding cache in {str(embedder.cache_dir)!r} is damaged: its vectors "

@@ -275,7 +275,7 @@ def killed_at(step, run):
 def test_a_run_killed_at_any_step_continues_to_the_same_bytes(
     model, tmp_path, with_cache
 ):
-    file = write_csv(tmp_path / "texts.csv", TEXTS[:25])
+    file = write_csv(tmp_path / "texts.csv", TEXTS[:15])
 
     def run(folder):
         cache = folder / "cache" if with_cache else None
@@ -297,7 +297,7 @@ def test_a_run_killed_at_any_step_continues_to_the_same_bytes(
         assert names(folder) == names(whole)
         if not was_killed:
             break
-    assert step > 25
+    assert step > 15
 
 
 def test_what_was_embedded_is_not_embedded_again(embedder, file, out, monkeypatch):
@@ -669,7 +669,7 @@ print(taken[1], max(taken), sum(taken) / len(taken), len(taken))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 def test_memory_does_not_grow_with_the_texts(model, tmp_path):
-    n_texts = 30_000
+    n_texts = 20_480
     lines = [f"text {i} " + "x" * 500 for i in range(n_texts)]
     (tmp_path / "lines.txt").write_text("text\n" + "\n".join(lines))
     arguments = [str(model), str(tmp_path / "lines.txt"), str(tmp_path / "v.npy")]
@@ -681,6 +681,6 @@ def test_memory_does_not_grow_with_the_texts(model, tmp_path):
         cwd=Path(__file__).parents[2],
     )
     early, most, _, n_blocks = map(float, done.stdout.split())
-    assert n_blocks == 15
-    # The texts take 16 MB, their vectors 8 MB.
-    assert most - early < 4e6
+    assert n_blocks == 10
+    # The texts take 10 MB, their vectors 5 MB.
+    assert most - early < 3e6
