@@ -305,6 +305,30 @@ MUTANTS = [
     ),
     # --- _storage: files, containers, cells ----------------------------------------
     Mutant(
+        "_text",
+        "find = partial(embedder._in_one_piece, advance=advance)",
+        "find = embedder._blocks",
+        "a killed run continues to the bytes of a run that was not killed",
+    ),
+    Mutant(
+        "_text",
+        "if texts.state() != state:",
+        "if False:",
+        "vectors are not of a file that somebody writes to",
+    ),
+    Mutant(
+        "_text",
+        "if rows == self.path and record.sha256 is None:",
+        "if False:",
+        "a file of vectors that nobody finished is not taken for a whole one",
+    ),
+    Mutant(
+        "_storage",
+        '"pre_buffer": False',
+        '"pre_buffer": True',
+        "a long Parquet file is not kept in memory",
+    ),
+    Mutant(
         "_storage",
         "if (folder / name).is_dir():",
         "if False:",

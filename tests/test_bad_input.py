@@ -2577,6 +2577,7 @@ ELSEWHERE = {
     ("SentenceEmbedder", "fit"): "tests/text/test_embedder.py, NOT_TEXTS",
     ("SentenceEmbedder", "transform"): "tests/text/test_embedder.py, NOT_TEXTS",
     ("SentenceEmbedder", "fit_transform"): "tests/text/test_embedder.py, NOT_TEXTS",
+    ("SentenceEmbedder", "transform_file"): "tests/text/test_embed_file.py",
     ("SentenceEmbedder", "get_feature_names_out"): "takes names and ignores them",
     ("InfluenceResult", "to_frame"): "takes no argument",
     ("InfluenceResult", "words"): "tests/explain/test_words.py",
