@@ -1,0 +1,161 @@
+"""A second device that is not there: tensors of it are on the CPU, but nobody can tell.
+
+A machine without a GPU cannot run CUDA, but most faults of code for GPUs have nothing
+to do with CUDA: a tensor was made without a device, or `numpy()` came before `cpu()`.
+Here "cuda:0" refuses what a GPU refuses, and its numbers are those of the CPU.
+"""
+
+from collections import Counter
+from contextlib import contextmanager
+
+import torch
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+
+DEVICE = torch.device("cuda", 0)
+_aten = torch.ops.aten
+# What may have an index, or one number, on the CPU.
+_INDEXED = (
+    *(_aten.index.Tensor, _aten.index_put_.default, _aten.index_put.default),
+    _aten._index_put_impl_.default,
+)
+# What waits for the device: the CPU has to know a value, or how many there are.
+_WAITS = (
+    *(_aten._local_scalar_dense.default, _aten.nonzero.default),
+    *(_aten.masked_select.default, _aten.equal.default, _aten._unique2.default),
+)
+
+
+class OnDevice(torch.Tensor):
+    """A tensor that says it is on the device."""
+
+    # Of C++, which has no guard for a device that was not compiled in.
+    __torch_function__ = torch._C._disabled_torch_function_impl
+    device = property(lambda self: DEVICE)
+    is_cuda = property(lambda self: True)
+
+    @staticmethod
+    def __new__(cls, host):
+        self = torch.Tensor._make_wrapper_subclass(
+            cls,
+            host.shape,
+            strides=host.stride(),
+            storage_offset=host.storage_offset(),
+            dtype=host.dtype,
+            layout=host.layout,
+            device="meta",
+            requires_grad=host.requires_grad,
+        )
+        self.host = host
+        return self
+
+    # C++ would make these of lists, on what it believes to be the device.
+    def __getitem__(self, index):
+        return super().__getitem__(_of_lists(index))
+
+    def __setitem__(self, index, value):
+        super().__setitem__(_of_lists(index), value)
+
+    def new_tensor(self, values, dtype=None):
+        return torch.tensor(values, dtype=dtype or self.dtype, device=DEVICE)
+
+    def tolist(self):
+        return self.host.tolist()
+
+    def __repr__(self):
+        return f"on {DEVICE}: {self.host!r}"
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return _run(func, args, kwargs or {})
+
+
+class _Mode(TorchDispatchMode):
+    """Sees every operation, also those that make tensors."""
+
+    # Or PyTorch would start CUDA as soon as it reads the name of the device.
+    _mode_key = torch._C._TorchDispatchModeKey.FAKE
+
+    def __init__(self):
+        super().__init__()
+        self.waits = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        tensors = [t for t in pytree.tree_leaves(args) if isinstance(t, OnDevice)]
+        indices = [t for t in tensors[1:] if t.dtype == torch.bool]
+        if tensors and (func in _WAITS or (func is _aten.index.Tensor and indices)):
+            self.waits[func] += 1
+        return _run(func, args, kwargs or {})
+
+
+def _is_there(device):
+    """Return whether a device is the one that is not there."""
+    return torch.device(device).type in ("cuda", "meta")
+
+
+def _host(value):
+    return value.host if isinstance(value, OnDevice) else value
+
+
+def _of_lists(index):
+    """Return an index with tensors in place of lists."""
+    if isinstance(index, tuple):
+        return tuple(map(_of_lists, index))
+    if isinstance(index, list):
+        return torch.tensor(index, dtype=None if index else torch.int64)
+    return index
+
+
+def _run(func, args, kwargs):
+    leaves = pytree.tree_leaves((args, kwargs))
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    here = [t for t in tensors if not isinstance(t, OnDevice)]
+    assert not any(t.is_meta for t in here), f"{func}: the pretence has a gap"
+    any_there = len(here) < len(tensors)
+    host, options = pytree.tree_map(_host, (args, kwargs))
+    goes_there = any_there
+    if options.get("device") is not None:
+        goes_there = _is_there(options["device"])
+        options["device"] = torch.device("cpu")
+    if func is _aten.copy_.default:
+        host[0].copy_(host[1])
+        return args[0]
+    if func is _aten._to_copy.default:
+        out = func(*host, **options)
+        return OnDevice(out) if goes_there else out
+    if any_there and here:
+        _refuse_two_devices(func, args, here)
+    out = func(*host, **options)
+    if not goes_there:
+        return out
+    out = pytree.tree_map(
+        lambda t: OnDevice(t) if isinstance(t, torch.Tensor) else t, out
+    )
+    return return_and_correct_aliasing(func, args, kwargs, out) if tensors else out
+
+
+def _refuse_two_devices(func, args, here):
+    """Refuse what a GPU refuses: tensors of which some are on the CPU."""
+    if func in _INDEXED and isinstance(args[0], OnDevice):
+        values = args[2:3]  # of what is written
+        here = [t for t in values if any(t is other for other in here)]
+    if any(t.dim() for t in here):
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device in {func}, but found at "
+            f"least two devices, {DEVICE} and cpu"
+        )
+
+
+@contextmanager
+def pretend_cuda(monkeypatch):
+    """Let there be a CUDA device, "cuda:0"; yield the mode, which counts waits."""
+    # `torch.tensor` makes a tensor on the CPU first, and then moves it.
+    before = torch._C._only_lift_cpu_tensors()
+    torch._C._set_only_lift_cpu_tensors(True)
+    try:
+        with monkeypatch.context() as patch, _Mode() as mode:
+            patch.setattr(torch.cuda, "is_available", lambda: True)
+            patch.setattr(torch.cuda, "device_count", lambda: 1)
+            yield mode
+    finally:
+        torch._C._set_only_lift_cpu_tensors(before)
