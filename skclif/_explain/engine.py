@@ -347,7 +347,7 @@ class Solved:
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         positions = None if rows is None else torch.from_numpy(rows).to(self.device)
         if method == "first_order":
-            yield from self._first_order(questions, positions)
+            yield from self._first_order(questions, positions, paths)
             return
         if method in ("leverage", "pairwise"):
             _ = self.factors  # or say why there are none
@@ -394,7 +394,11 @@ class Solved:
         )
 
     def first_order(
-        self, adjoint: Adjoint, rows: torch.Tensor | None = None
+        self,
+        adjoint: Adjoint,
+        rows: torch.Tensor | None = None,
+        *,
+        paths: bool = True,
     ) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield the influence of every loss term, a block of training rows at a time.
 
@@ -403,14 +407,18 @@ class Solved:
         adjoint : Adjoint
         rows : Tensor of shape (n_rows,), int64, default=None
             Positions of training rows. None is all.
+        paths : bool, default=True
+            Whether paths are wanted by themselves. If not, there may be only one.
         """
         if isinstance(self.inverse, JointHessian):
             return joint_first_order(self.inverse, adjoint, rows)
-        data = self.data if rows is None else self.data.rows(rows)
-        return first_order(self.bottleneck, data, adjoint, dtype=self.inverse.dtype)
+        data = self.data if rows is None else self.data.part(rows)
+        return first_order(
+            self.bottleneck, data, adjoint, dtype=self.inverse.dtype, paths=paths
+        )
 
     def _first_order(
-        self, questions: Sequence[Question], rows: torch.Tensor | None
+        self, questions: Sequence[Question], rows: torch.Tensor | None, paths: bool
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         adjoints: Iterable[Adjoint] = (
             solve_adjoint(
@@ -427,7 +435,7 @@ class Solved:
         for adjoint in adjoints:
             answers = slice(start, start + len(adjoint.label))
             start = answers.stop
-            for block, part in self.first_order(adjoint, rows):
+            for block, part in self.first_order(adjoint, rows, paths=paths):
                 yield answers, block, part.cpu().numpy()
 
     def check_dense(self) -> None:

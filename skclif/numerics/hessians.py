@@ -633,13 +633,7 @@ def _error_along_noise(
         directions.append(noise.view(-1, n_inputs))
     direction = torch.cat(directions)
 
-    def add(total: Tensor, rows: TrainingData) -> None:
-        share = len(rows) / n
-        problem, parameters = _on_features(bottleneck, rows, penalties, share)
-        probabilities = problem.probabilities(problem.scores(parameters))
-        total += problem.hessian_times(probabilities, direction)
-
-    n = len(data)
+    add = partial(_add_product, bottleneck, penalties, direction, len(data))
     product = sum_rows(add, torch.zeros_like(direction), data, block_rows)
     errors, start = [0.0], 0
     for inverse, part in zip(inverses, directions, strict=True):
@@ -652,6 +646,21 @@ def _error_along_noise(
             errors.append(float(solved.norm() / noise.norm()))
         start = stop
     return max(errors)
+
+
+def _add_product(
+    bottleneck: Bottleneck,
+    penalties: Sequence[float],
+    direction: Tensor,
+    n_rows: int,
+    total: Tensor,
+    rows: TrainingData,
+) -> None:
+    """Add what some of the rows contribute to ``H direction``, in place."""
+    share = len(rows) / n_rows
+    problem, parameters = _on_features(bottleneck, rows, penalties, share)
+    probabilities = problem.probabilities(problem.scores(parameters))
+    total += problem.hessian_times(probabilities, direction)
 
 
 def _on_features(
