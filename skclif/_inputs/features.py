@@ -94,7 +94,7 @@ def _check_on_device(estimator: Any, X: torch.Tensor, *, reset: bool) -> StoredF
 
 def _check_finite(estimator: Any, features: StoredFeatures) -> None:
     """Refuse features that are not finite, or too large, in one pass over them."""
-    largest = features.new_zeros(())
+    largest = features.new_zeros(1)
     for _, rows in features.blocks():  # NaN is the maximum of numbers with a NaN
         largest = torch.maximum(largest, rows.abs().max())
     value = float(largest)

@@ -1,7 +1,8 @@
 """The two stages: concept heads on the features, a label head on their activations."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .blocked import BlockedHeads
-from .blocks import Elsewhere, sum_rows
+from .blocks import Elsewhere, row_blocks, sum_rows
 from .bounded import minimise
 from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
 from .products import affine, affine_adjoint, dense_rows
@@ -18,6 +19,7 @@ from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
 from .steps import Advance, unseen
 from .stored import StoredFeatures
+from .streaming import rows_at_once
 
 # Numbers in dense features from which on a fit keeps nothing of all rows.
 LONG = 2**22
@@ -74,6 +76,21 @@ class TrainingData:
         return TrainingData(
             *(getattr(self, field.name)[block] for field in fields(self))
         )
+
+    def blocks(self, block_rows: int) -> Generator[tuple[slice, "TrainingData"]]:
+        """Yield slices in order, and these rows, loaded."""
+        features = self.features
+        if not isinstance(features, StoredFeatures):
+            at_once = rows_at_once(block_rows, features.device)
+            for block in row_blocks(len(self), at_once):
+                yield block, self.rows(block)
+            return
+        with closing(features.blocks(block_rows)) as blocks:
+            for block, rows in blocks:
+                others = (
+                    getattr(self, field.name)[block] for field in fields(self)[1:]
+                )
+                yield block, TrainingData(rows, *others)
 
     def loading(self, dtype: torch.dtype) -> "TrainingData":
         """Return the same rows, of which `rows` loads the features in another type."""

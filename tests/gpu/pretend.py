@@ -5,12 +5,16 @@ to do with CUDA: a tensor was made without a device, or `numpy()` came before `c
 Here "cuda:0" refuses what a GPU refuses, and its numbers are those of the CPU.
 """
 
+import threading
 from collections import Counter
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+
+from skclif.numerics import stored
 
 DEVICE = torch.device("cuda", 0)
 _aten = torch.ops.aten
@@ -146,16 +150,71 @@ def _refuse_two_devices(func, args, here):
         )
 
 
+class Lane:
+    """A lane to the device, whose copies end as late as they may."""
+
+    made = []
+
+    def __init__(self, device=DEVICE, wrap=OnDevice):
+        self.wrap = wrap
+        self.lock, self.copies, self.marks = threading.Lock(), {}, 0
+        self.read = {}  # targets that the computation may still read
+        self.is_closed = False
+        self.made.append(self)
+
+    def buffers(self, n_values, dtype):
+        pinned = torch.full((n_values,), 7, dtype=dtype)
+        return pinned, self.wrap(torch.full((n_values,), 8, dtype=dtype))
+
+    def send(self, source, target, after):
+        with self.lock:
+            place = _host(target).data_ptr()
+            assert self.read.get(place, -1) < (after or 0), "read while written to"
+            event = object()
+            self.copies[event] = source, target
+            return event
+
+    def _end(self, event):
+        with self.lock:
+            source, target = self.copies.pop(event, (None, None))
+            if target is not None:
+                target.copy_(source)
+                self.read[_host(target).data_ptr()] = self.marks
+
+    def wait(self, event):
+        self._end(event)
+
+    def join(self, event):
+        self._end(event)
+
+    def mark(self):
+        self.marks += 1
+        return self.marks
+
+    def close(self):
+        self.is_closed = True
+
+
 @contextmanager
-def pretend_cuda(monkeypatch):
+def pretend_cuda(monkeypatch, memory=2**40):
     """Let there be a CUDA device, "cuda:0"; yield the mode, which counts waits."""
     # `torch.tensor` makes a tensor on the CPU first, and then moves it.
     before = torch._C._only_lift_cpu_tensors()
     torch._C._set_only_lift_cpu_tensors(True)
+    properties = SimpleNamespace(total_memory=2**33)
+    known = {
+        "is_available": True,
+        "device_count": 1,
+        "get_device_properties": properties,
+        "mem_get_info": (memory, memory),
+        "memory_reserved": 0,
+        "memory_allocated": 0,
+    }
     try:
         with monkeypatch.context() as patch, _Mode() as mode:
-            patch.setattr(torch.cuda, "is_available", lambda: True)
-            patch.setattr(torch.cuda, "device_count", lambda: 1)
+            for name, value in known.items():
+                patch.setattr(torch.cuda, name, lambda *_, value=value: value)
+            patch.setattr(stored, "CudaLane", Lane)
             yield mode
     finally:
         torch._C._set_only_lift_cpu_tensors(before)
