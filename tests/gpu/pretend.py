@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import torch
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skclif.numerics import stored
 
@@ -37,6 +37,7 @@ class OnDevice(torch.Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
     device = property(lambda self: DEVICE)
     is_cuda = property(lambda self: True)
+    is_meta = property(lambda self: False)
 
     @staticmethod
     def __new__(cls, host):
@@ -83,13 +84,20 @@ class _Mode(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.waits = Counter()
+        self.brought_back = []  # sizes of what went to the CPU
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        tensors = [t for t in pytree.tree_leaves(args) if isinstance(t, OnDevice)]
-        indices = [t for t in tensors[1:] if t.dtype == torch.bool]
-        if tensors and (func in _WAITS or (func is _aten.index.Tensor and indices)):
+        is_there = bool(args) and isinstance(args[0], OnDevice)
+        if is_there and func in _WAITS:
             self.waits[func] += 1
-        return _run(func, args, kwargs or {})
+        if is_there and func is _aten.index.Tensor:
+            self.waits[func] += any(
+                t is not None and t.dtype == torch.bool for t in args[1]
+            )
+        out = _run(func, args, kwargs or {})
+        if func is _aten._to_copy.default and is_there and type(out) is torch.Tensor:
+            self.brought_back.append(out.numel())
+        return out
 
 
 def _is_there(device):
@@ -111,31 +119,43 @@ def _of_lists(index):
 
 
 def _run(func, args, kwargs):
-    leaves = pytree.tree_leaves((args, kwargs))
-    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-    here = [t for t in tensors if not isinstance(t, OnDevice)]
-    assert not any(t.is_meta for t in here), f"{func}: the pretence has a gap"
-    any_there = len(here) < len(tensors)
-    host, options = pytree.tree_map(_host, (args, kwargs))
-    goes_there = any_there
+    """Run an operation on the CPU; its results are where those of a GPU are."""
+    found = {}  # tensors of the device, by their counterparts on the CPU
+    here = []
+    host = _unwrapped(args, found, here)
+    options = {k: _unwrapped((v,), found, here)[0] for k, v in kwargs.items()}
+    goes_there = bool(found)
     if options.get("device") is not None:
         goes_there = _is_there(options["device"])
         options["device"] = torch.device("cpu")
     if func is _aten.copy_.default:
         host[0].copy_(host[1])
         return args[0]
-    if func is _aten._to_copy.default:
-        out = func(*host, **options)
-        return OnDevice(out) if goes_there else out
-    if any_there and here:
+    if found and here and func is not _aten._to_copy.default:
         _refuse_two_devices(func, args, here)
     out = func(*host, **options)
     if not goes_there:
         return out
-    out = pytree.tree_map(
-        lambda t: OnDevice(t) if isinstance(t, torch.Tensor) else t, out
-    )
-    return return_and_correct_aliasing(func, args, kwargs, out) if tensors else out
+    if isinstance(out, torch.Tensor):
+        known = found.get(id(out))
+        return OnDevice(out) if known is None else known
+    return pytree.tree_map_only(torch.Tensor, OnDevice, out)
+
+
+def _unwrapped(values, found, here):
+    """Return arguments on the CPU; note which tensors were on the device, and not."""
+    unwrapped = []
+    for value in values:
+        if isinstance(value, OnDevice):
+            found[id(value.host)] = value
+            value = value.host
+        elif isinstance(value, torch.Tensor):
+            assert not value.is_meta, "the pretence has a gap"
+            here.append(value)
+        elif isinstance(value, list | tuple):
+            value = _unwrapped(value, found, here)
+        unwrapped.append(value)
+    return unwrapped
 
 
 def _refuse_two_devices(func, args, here):
@@ -159,6 +179,7 @@ class Lane:
         self.wrap = wrap
         self.lock, self.copies, self.marks = threading.Lock(), {}, 0
         self.read = {}  # targets that the computation may still read
+        self.sent = {}  # sources that nobody knows to be sent
         self.is_closed = False
         self.made.append(self)
 
@@ -169,9 +190,11 @@ class Lane:
     def send(self, source, target, after):
         with self.lock:
             place = _host(target).data_ptr()
-            assert self.read.get(place, -1) < (after or 0), "read while written to"
+            assert self.read.get(place, -1) < (after or 0), "written to while read"
+            assert source.data_ptr() not in self.sent, "filled while it is sent"
             event = object()
             self.copies[event] = source, target
+            self.sent[source.data_ptr()] = event
             return event
 
     def _end(self, event):
@@ -183,6 +206,7 @@ class Lane:
 
     def wait(self, event):
         self._end(event)
+        self.sent = {k: v for k, v in self.sent.items() if v is not event}
 
     def join(self, event):
         self._end(event)
