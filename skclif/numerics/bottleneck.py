@@ -368,9 +368,13 @@ def substitute(
     given : Tensor of shape (n_samples, n_concepts), bool
     """
     result = activations.clone()
-    for j, head in enumerate(stack.heads):
-        rows, columns = given[:, j], stack.activations[j]
-        result[rows, columns] = head.true_activations(codes[rows, j], activations)
+    # Not by positions: a GPU would have to tell how many there are.
+    for j, (head, columns) in enumerate(
+        zip(stack.heads, stack.activations, strict=True)
+    ):
+        known = given[:, j]
+        true = head.true_activations(codes[:, j].where(known, 0.0), activations)
+        result[:, columns] = true.where(known[:, None], result[:, columns])
     return result
 
 

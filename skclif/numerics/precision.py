@@ -8,9 +8,11 @@ not for a Hessian: 10 bits are three digits. The settings hold for the whole pro
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+Part = TypeVar("Part")
 
 # Since PyTorch 2.9, every kind of operation has a setting of its own.
 _HAS_OWN_SETTINGS = hasattr(torch.backends, "fp32_precision")
@@ -40,6 +42,17 @@ def full_precision() -> Iterator[None]:
             _n_inside -= 1
             if not _n_inside:
                 _undo.close()
+
+
+def fully(parts: Iterator[Part]) -> Iterator[Part]:
+    """Yield what an iterator computes in full precision, and not what follows on it."""
+    while True:
+        with full_precision():
+            try:
+                part = next(parts)
+            except StopIteration:
+                return
+        yield part
 
 
 def _set_full() -> ExitStack:

@@ -17,6 +17,10 @@ from skclif import (
     SentenceEmbedder,
 )
 from skclif._inputs import features as inputs
+from skclif._inputs.training_rows import TrainingRows
+from skclif.numerics.first_order import first_order, solve_adjoint
+from skclif.numerics.hessians import factorise
+from skclif.numerics.targets import LabelTarget
 
 from ..data import make_concept_data
 from .pretend import pretend_cuda
@@ -222,6 +226,35 @@ def test_whole_numbers_on_a_gpu(gpu, data):
         ConceptBottleneckClassifier().fit(X, y, concepts=concepts).coef_,
         1e-7,
     )
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device")
+def test_no_block_of_rows_waits_for_the_device(data, targets, monkeypatch):
+    """The computation of a block begins before the one before it has ended."""
+    X, y, concepts = data
+    rows = 4 * [*range(len(X))]
+    clf = ConceptBottleneckClassifier().fit(X, y, concepts=concepts)
+    explainer = ConceptInfluenceExplainer(clf, method="first_order")
+    explainer.fit(X[rows], y[rows], concepts=concepts.iloc[rows])
+    n_waits = []
+    for block_rows in (len(rows), 20):
+        with pretend_cuda(monkeypatch) as mode:
+            _factorise_and_influence(explainer, targets, block_rows)
+            n_waits.append(sum(mode.waits.values()))
+    assert n_waits[0] == n_waits[1]
+
+
+def _factorise_and_influence(explainer, targets, block_rows):
+    heads, device = explainer._heads(), torch.device(DEVICE)
+    bottleneck = heads.tensors(device)
+    data = TrainingRows(**explainer._training).data().to(device)
+    factors = factorise(bottleneck, data, **heads.penalties, block_rows=block_rows)
+    features = torch.from_numpy(targets[0]).to(device)
+    target = LabelTarget("loss", torch.zeros(len(features)).long().to(device))
+    derivatives = target.derivatives(bottleneck, features)
+    adjoint = solve_adjoint(bottleneck, factors, derivatives)
+    for _ in first_order(bottleneck, data, adjoint, block_rows=block_rows):
+        pass
 
 
 @pytest.mark.gpu

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from skclif.numerics import precision
-from skclif.numerics.precision import full_precision
+from skclif.numerics.blocks import map_rows, sum_rows
+from skclif.numerics.precision import full_precision, fully
 
 OWN = hasattr(torch.backends, "fp32_precision")
 own_settings = pytest.mark.skipif(not OWN, reason="CUDA settings of PyTorch 2.9")
@@ -96,6 +97,33 @@ def test_precision_is_full_inside_and_as_before_afterwards(settings):
 def test_an_error_puts_the_settings_back(settings):
     with pytest.raises(KeyError), full_precision():
         raise KeyError
+    assert _settings() == settings
+
+
+def test_what_is_computed_on_demand_is_full_and_what_follows_is_not(settings):
+    def compute():
+        for _ in range(2):
+            assert _is_full()
+            yield _settings()
+
+    for _ in fully(compute()):
+        assert _settings() == settings
+    assert _settings() == settings
+
+
+def test_passes_over_rows_are_in_full_precision(settings):
+    rows = [torch.ones(2, 2)]
+
+    class Rows(list):
+        def rows(self, block):
+            return self[block]
+
+    def add(total, _):
+        total.append(_is_full())
+
+    assert sum_rows(add, [], Rows(rows)) == [True]
+    ((_, is_full),) = map_rows(lambda _: _is_full(), Rows(rows))
+    assert is_full
     assert _settings() == settings
 
 
