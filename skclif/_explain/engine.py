@@ -25,6 +25,7 @@ from ..numerics.joint_removal import joint_newton, joint_retraining
 from ..numerics.leverage import leverage
 from ..numerics.matrix_free import MatrixFree
 from ..numerics.newton import newton
+from ..numerics.precision import fully
 from ..numerics.removal import add_questions, without_optimum
 from ..numerics.retraining import retraining
 from ..numerics.row_space import RowSpace
@@ -360,7 +361,8 @@ class Solved:
             paths and len(self.bottleneck.concepts) > 0
         )  # else the label's path is the only one
         start = 0
-        for block, part in self._removals(method, questions, positions, paths):
+        removals = self._removals(method, questions, positions, paths)
+        for block, part in fully(removals):
             part = add_questions(questions, part)
             # A block ends where the next one begins. Rows in between are not defined.
             at, is_last = defined[block], block.stop == len(defined)

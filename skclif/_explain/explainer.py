@@ -29,8 +29,9 @@ from .._inputs.checks import (
     index_of_rows,
 )
 from .._inputs.orders import order_of
-from .._inputs.pipelines import fit_parts
+from .._inputs.pipelines import as_read, fit_parts
 from .._inputs.sklearn import HasMethods, StrOptions, _fit_context, _routing_enabled
+from .._inputs.tensors import as_array
 from .._inputs.training_rows import as_features
 from .._inputs.wrapper import AroundEstimatorMixin
 from .._models.linear import check_class_weights, check_explainable, training_rows
@@ -259,9 +260,11 @@ class ConceptInfluenceExplainer(
         orders |= {} if annotations is None else annotations.orders
         check_class_weights(self.estimator, y, weights)
         metadata = {
-            "sample_weight": sample_weight,
-            "concepts": concepts,
-            "concept_sample_weight": concept_sample_weight,
+            "sample_weight": as_array("sample_weight", sample_weight),
+            "concepts": as_array("concepts", concepts),
+            "concept_sample_weight": as_array(
+                "concept_sample_weight", concept_sample_weight
+            ),
         }
         if _routing_enabled():
             given = {name: v for name, v in metadata.items() if v is not None}
@@ -294,7 +297,7 @@ class ConceptInfluenceExplainer(
             Columns in the order of `classes_`.
         """
         check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
+        return self.estimator_.predict_proba(as_read(self.estimator_, X))
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the effect of every concept on the predicted class.
@@ -370,4 +373,5 @@ def _is_single(features: Any) -> bool:
         return bool((features.dtypes == np.float32).all())
     # Products with sparse features are in double precision.
     is_sparse = sparse.issparse(features)
-    return not is_sparse and getattr(features, "dtype", None) == np.float32
+    singles = (np.float32, torch.float32)
+    return not is_sparse and getattr(features, "dtype", None) in singles

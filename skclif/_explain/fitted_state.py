@@ -61,9 +61,13 @@ class ExplainerState:
         self.n_samples_ = len(rows.features)
         self._training = rows.arrays()
         self._readable = {**texts, "label": labels_of(heads, rows)}
-        bottleneck = heads.tensors(shares=rows.shares)
-        mean = mean_activations(bottleneck, rows.data(), as_tensor(rows.weights))
-        self.mean_activations_ = mean.numpy()
+        device = resolve_device(self.device, rows.features)
+        mean = mean_activations(
+            heads.tensors(device, rows.shares),
+            rows.data().to(device),
+            as_tensor(rows.weights).to(device),
+        )
+        self.mean_activations_ = mean.cpu().numpy()
 
     def _refuse_joint(self, method: str) -> None:
         """Refuse a method that needs heads that are each at their own optimum."""
@@ -88,7 +92,8 @@ class ExplainerState:
     def _checked(self, features: Any) -> Matrix:
         """Return checked features in float64, in memory that nobody else can change."""
         model = final_step(self.estimator_)
-        return own_copy(check_features(model, features, reset=False), features)
+        checked = check_features(model, features, reset=False, device=self.device)
+        return own_copy(checked, features)
 
     def _solve(self, rows: TrainingRows) -> Solved:
         device = resolve_device(self.device, rows.features)

@@ -15,6 +15,7 @@ from sklearn.utils import column_or_1d
 
 from .. import targets
 from .._inputs.checks import check_labels, error_context, refuse_masked
+from .._inputs.tensors import as_array
 from .._inputs.training_rows import as_features
 from .._models.fitted import FittedHeads
 from ..numerics.sparse import Matrix
@@ -225,6 +226,7 @@ def check_groups(
     groups: Any, n_rows: int, name: str = "groups", row: str = "training row"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the code of every row's group, and the names of the groups."""
+    groups = as_array(name, groups)
     refuse_masked(name, groups)
     with error_context(name, f"one group for each {row}"):
         column = _one_column(groups, name, row)

@@ -34,6 +34,7 @@ from .soft import (
     join_soft,
     values_given,
 )
+from .tensors import as_array
 
 # What goes past the concepts, in contributions and as a path of influence.
 NOT_IN_CONCEPTS = "not in the concepts"
@@ -467,6 +468,7 @@ def concept_table(concepts: Any) -> pd.DataFrame:
 
 def _named_table(concepts: Any) -> pd.DataFrame:
     """Return annotations as a DataFrame with checked names, as they were given."""
+    concepts = as_array("concepts", concepts)
     if isinstance(concepts, dict | str | bytes) or sparse.issparse(concepts):
         raise TypeError(
             "concepts must be a DataFrame, an array or a list of rows of shape "

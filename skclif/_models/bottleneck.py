@@ -176,8 +176,9 @@ class ConceptBottleneckClassifier(
         Maximum number of Newton steps per stage. In joint training, ten times as many
         steps of L-BFGS follow, at most.
     device : str, default="cpu"
-        Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Fitted attributes are
-        NumPy arrays wherever they were computed.
+        Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Features that are a
+        tensor on a GPU stay there. Fitted attributes are NumPy arrays wherever they
+        were computed. See :ref:`gpu`.
     verbose : int, default=0
         If positive, show progress on stderr as soon as a fit has taken two seconds.
 

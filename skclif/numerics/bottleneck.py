@@ -1,7 +1,8 @@
 """The two stages: concept heads on the features, a label head on their activations."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .blocked import BlockedHeads, by_head, relative_gradient
-from .blocks import Elsewhere, stride, sum_rows
+from .blocks import Elsewhere, row_blocks, stride, sum_rows
 from .bounded import minimise
 from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
 from .products import affine, affine_adjoint, dense_rows
@@ -18,6 +19,7 @@ from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
 from .steps import Advance, unseen
 from .stored import StoredFeatures
+from .streaming import rows_at_once
 
 # Numbers in dense features from which on a fit keeps nothing of all rows.
 LONG = 2**22
@@ -71,8 +73,24 @@ class TrainingData:
 
     def rows(self, block: slice | Tensor) -> "TrainingData":
         """Return some of the rows, loaded."""
+        return self._beside(self.features[block], block)
+
+    def blocks(self, block_rows: int) -> Generator[tuple[slice, "TrainingData"]]:
+        """Yield slices in order, and these rows, loaded."""
+        features = self.features
+        if not isinstance(features, StoredFeatures):
+            at_once = rows_at_once(block_rows, features.device)
+            for block in row_blocks(len(self), at_once):
+                yield block, self.rows(block)
+            return
+        with closing(features.blocks(block_rows)) as blocks:
+            for block, rows in blocks:
+                yield block, self._beside(rows, block)
+
+    def _beside(self, features: Features, block: slice | Tensor) -> "TrainingData":
+        """Return some of the rows, with their loaded features."""
         return TrainingData(
-            self.features[block],
+            features,
             self.labels[block],
             self.label_weights[block],
             self.concepts[block],
@@ -404,9 +422,13 @@ def substitute(
     given : Tensor of shape (n_samples, n_concepts), bool
     """
     result = activations.clone()
-    for j, head in enumerate(stack.heads):
-        rows, columns = given[:, j], stack.activations[j]
-        result[rows, columns] = head.true_activations(codes[rows, j], activations)
+    # Not by positions: a GPU would have to tell how many there are.
+    for j, (head, columns) in enumerate(
+        zip(stack.heads, stack.activations, strict=True)
+    ):
+        known = given[:, j]
+        true = head.true_activations(codes[:, j].where(known, 0.0), activations)
+        result[:, columns] = true.where(known[:, None], result[:, columns])
     return result
 
 

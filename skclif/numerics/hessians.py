@@ -452,7 +452,8 @@ def _add_curvature(
     if not len(total):  # the head is inverted value by value
         return
     counted = weights > 0
-    if counted.sum() < _MOST_COUNTED * len(weights):  # pays for copies
+    # It pays for copies, but not for a GPU that waits.
+    if weights.device.type == "cpu" and counted.sum() < _MOST_COUNTED * len(weights):
         probabilities, inputs = probabilities[counted], inputs[counted]
         codes, weights = codes[counted], weights[counted]
     scales = (weights[:, None] * head.edge_weights(probabilities, codes)).sqrt()
@@ -531,7 +532,7 @@ def _add_square(total: Tensor, rows: Tensor) -> None:
     Sums in single precision are added in double, or rounding would grow with the rows.
     """
     if rows.device.type != "cpu":
-        total += rows.T @ rows
+        total += (rows.T @ rows).tril()
         return
     # PyTorch has no product that stops at the triangle, which is half the work.
     if rows.dtype == total.dtype:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import mmap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import row_blocks
+from .blocks import BLOCK_ROWS, row_blocks
+from .streaming import CudaLane, Lane, fits, rows_at_once, streamed
 
 Index = slice | Tensor | np.ndarray
 
@@ -77,7 +78,8 @@ class StoredFeatures:
 
     def loaded(self, rows: Index, dtype: torch.dtype) -> Tensor:
         """Load some of the rows in another type, perhaps without a copy."""
-        loaded = self.part(rows).gathered().to(self.device, dtype)
+        # Moved as it is stored, which is fewer bytes.
+        loaded = self.part(rows).gathered().to(self.device).to(dtype)
         # Bits of a product depend on the memory order on some processors.
         return loaded.contiguous()
 
@@ -96,10 +98,43 @@ class StoredFeatures:
             return StoredFeatures(self.values[rows], None, self.device, self.dtype)
         return StoredFeatures(self.values, rows, self.device, self.dtype)
 
-    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yield slices in order, and these rows."""
-        for block in row_blocks(len(self)):
-            yield block, self[block]
+    def blocks(self, block_rows: int = BLOCK_ROWS) -> Generator[tuple[slice, Tensor]]:
+        """Yield slices in order, and these rows.
+
+        The next rows are on their way to a GPU while these are computed with. Blocks
+        are larger there.
+        """
+        block_rows = rows_at_once(block_rows, self.device)
+        blocks = row_blocks(len(self), block_rows)
+        if not self._travels_to(self.device):
+            for block in blocks:
+                yield block, self[block]
+            return
+        lane = CudaLane(self.device)
+        yield from self._streamed(blocks, block_rows, self.dtype, lane)
+
+    def _streamed(
+        self,
+        blocks: Iterator[slice],
+        block_rows: int,
+        dtype: torch.dtype,
+        lane: Lane,
+    ) -> Generator[tuple[slice, Tensor]]:
+        """Yield rows that come to a device by themselves."""
+        shape = min(block_rows, len(self)), self.shape[1]
+        stored = self.values.dtype
+        yield from streamed(
+            lambda block: self.part(block).gathered(),
+            blocks,
+            shape,
+            stored,
+            dtype,
+            lane,
+        )
+
+    def _travels_to(self, device: torch.device) -> bool:
+        """Return whether rows have to be copied to a device to be loaded there."""
+        return device.type == "cuda" and self.values.device.type == "cpu"
 
     def mapped(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Return what a function returns for rows, below each other.
@@ -142,7 +177,20 @@ class StoredFeatures:
         """Return features that are loaded to a device, or a few loaded in a type."""
         if isinstance(where, torch.dtype):
             return self.loaded(slice(None), where)
+        if self._travels_to(where):
+            n_bytes = len(self) * self.shape[1] * self.values.element_size()
+            if fits(n_bytes, where):
+                return self._moved(where)
         return StoredFeatures(self.values, self.index, where, self.dtype)
+
+    def _moved(self, device: torch.device) -> StoredFeatures:
+        """Return the rows in the memory of a GPU, as they are stored."""
+        stored = self.values.dtype
+        values = torch.empty(*self.shape, dtype=stored, device=device)
+        away = StoredFeatures(self.values, self.index, device, stored)
+        for block, rows in away.blocks():
+            values[block] = rows
+        return StoredFeatures(values, None, device, self.dtype)
 
     def new_zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Return a tensor of zeros."""
