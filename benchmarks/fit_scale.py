@@ -275,6 +275,7 @@ def mapped(n_rows, n_features):
         ours, theirs = context.Pipe()
         process = context.Process(target=_fit_mapped, args=(folder, theirs))
         process.start()
+        theirs.close()  # so that the end of the process is the end of what it tells
         try:
             ours.recv()
             before = most = _anonymous(process.pid)

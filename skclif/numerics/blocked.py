@@ -138,7 +138,7 @@ class BlockedHeads:
         frame = terms(data.rows(slice(0, 0)))
         nothing = [torch.zeros_like(frame.penalties) for _ in range(4)]
         single = data.loading(torch.float32)
-        sizes = sum_rows(partial(_add_sizes, terms), nothing, single, _ROWS)
+        sizes = sum_rows(partial(_add_sizes, terms), nothing, single, 2 * _ROWS)
         return cls(data, terms, frame, Sizes(*sizes), **how)
 
     @property
@@ -247,8 +247,10 @@ class BlockedHeads:
         return bool((inside | (sizes == 0)).all())
 
     def _sum(self, add: Any, total: Any, dtype: torch.dtype) -> Any:
-        data = self.data if dtype == torch.float64 else self.data.loading(dtype)
-        return sum_rows(add, total, data, self.block_rows)
+        if dtype == torch.float64:
+            return sum_rows(add, total, self.data, self.block_rows)
+        # Numbers of half the size: twice as many rows stay in the cache.
+        return sum_rows(add, total, self.data.loading(dtype), 2 * self.block_rows)
 
 
 @dataclass(frozen=True)
