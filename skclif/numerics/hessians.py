@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from scipy.linalg import blas, lapack
+from scipy.linalg import lapack
 from torch import Tensor
 
 from ..exceptions import InfluenceWarning, warn_user
@@ -28,6 +28,7 @@ from .inverses import (
     is_by_value,
 )
 from .products import with_ones
+from .squares import add_square
 
 # Reciprocal condition below which rounding can reach the sixth digit of an influence.
 _ILL_CONDITIONED = 1e-10
@@ -459,7 +460,7 @@ def _add_curvature(
     scales = (weights[:, None] * head.edge_weights(probabilities, codes)).sqrt()
     scales = scales.to(inputs.dtype).T.contiguous()
     for product, scale in zip(total, scales, strict=True):
-        _add_square(product, scale[:, None] * inputs)
+        add_square(product, scale[:, None] * inputs)
 
 
 def _hessian(head: Head, sums: Tensor, penalty: float) -> Tensor:
@@ -524,22 +525,6 @@ def _cross_term(bottleneck: Bottleneck, sums: Tensor, dtype: torch.dtype) -> Ten
     n_scores, n_inputs = bottleneck.label.n_scores, bottleneck.n_label_inputs
     pieces = sums.to(dtype).reshape(n_scores, -1, n_inputs, sums.shape[1])
     return pieces.transpose(1, 2).reshape(n_scores * n_inputs, -1)
-
-
-def _add_square(total: Tensor, rows: Tensor) -> None:
-    """Add ``rows.T @ rows`` to the lower triangle of `total`, in place.
-
-    Sums in single precision are added in double, or rounding would grow with the rows.
-    """
-    if rows.device.type != "cpu":
-        total += (rows.T @ rows).tril()
-        return
-    # PyTorch has no product that stops at the triangle, which is half the work.
-    if rows.dtype == total.dtype:
-        target = total.numpy().T
-        blas.dsyrk(1.0, rows.numpy().T, beta=1.0, c=target, overwrite_c=True)
-    else:
-        total += torch.from_numpy(blas.ssyrk(1.0, rows.numpy().T).T)
 
 
 def label_gradient_jacobian(

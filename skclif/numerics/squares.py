@@ -11,7 +11,7 @@ def add_square(total: Tensor, rows: Tensor) -> None:
     Sums in single precision are added in double, or rounding would grow with the rows.
     """
     if rows.device.type != "cpu":
-        total += rows.T @ rows
+        total += (rows.T @ rows).tril()
         return
     # PyTorch has no product that stops at the triangle, which is half the work.
     if rows.dtype == total.dtype:
