@@ -357,7 +357,11 @@ def _kill(folder, options):
             "seconds of the resumed run",
         ],
         [[f"{at:.0%} of the time", was_killed, same, seconds, left]],
-        ["Same bytes: as those of a run that nobody killed."],
+        [
+            "Same bytes: as those of a run that nobody killed. The call that resumes "
+            "loads the explainer, and factorises its Hessians anew; the seconds of the "
+            "whole run are without that."
+        ],
         options=options,
     )
 
