@@ -1,0 +1,223 @@
+"""Passes over rows that lie on workers: one task for each shard, and a tree of sums.
+
+Shards are consecutive rows that one worker holds, as futures of what was computed from
+the given partitions. Dask knows how: if a worker dies, what was lost is computed again,
+to the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..numerics.blocks import map_rows, sum_rows
+from ..numerics.bottleneck import TrainingData
+from ..numerics.sparse import SparseFeatures
+from ..numerics.stored import StoredFeatures
+from .graphs import Graph, tasks_of, tree_of
+from .totals import added, blank, zeros
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Consecutive rows on one worker, divided as they were given.
+
+    Attributes
+    ----------
+    parts : tuple of TrainingData
+    """
+
+    parts: tuple[TrainingData, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __sizeof__(self) -> int:  # by which Dask decides what to move
+        return sum(map(_size_of, self.parts))
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteFeatures:
+    """What is known of features that are not in this process.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    """
+
+    shape: tuple[int, int]
+    dtype = torch.float64
+    device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def new_empty(self, *shape: int) -> torch.Tensor:
+        """Return a tensor that nothing was written to."""
+        return torch.empty(*shape, dtype=self.dtype)
+
+    def new_zeros(self, *shape: int) -> torch.Tensor:
+        """Return a tensor of zeros."""
+        return torch.zeros(*shape, dtype=self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteData:
+    """Training data on workers: what `TrainingData` is in this process.
+
+    Attributes
+    ----------
+    client : distributed.Client
+    shards : tuple of Future of Shard
+    lengths : tuple of int
+        Number of rows of each shard.
+    n_features, n_concepts : int
+    """
+
+    client: Any
+    shards: tuple[Any, ...]
+    lengths: tuple[int, ...]
+    n_features: int
+    n_concepts: int
+
+    def __len__(self) -> int:
+        return sum(self.lengths)
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Position of the first row of each shard."""
+        return (0, *np.cumsum(self.lengths[:-1], dtype=int).tolist())
+
+    @cached_property
+    def features(self) -> RemoteFeatures:
+        """What is known of the features."""
+        return RemoteFeatures((len(self), self.n_features))
+
+    @property
+    def label_weights(self) -> torch.Tensor:
+        """No weights, of the type and on the device that results have."""
+        return self.features.new_empty(0)
+
+    def to(self, device: torch.device) -> RemoteData:
+        """Return the same data: they are computed with where they lie."""
+        return self
+
+    def counted(self) -> RemoteData:
+        """Return the rows with weight in a head; the others do not move an optimum."""
+        lengths = tuple(self.each(_n_counted))
+        if sum(lengths) == len(self):
+            return self
+        return self.mapped(_counted, lengths)
+
+    def mapped(
+        self, function: Callable[[Shard], Shard], lengths: tuple[int, ...]
+    ) -> RemoteData:
+        """Return what a function makes of every shard, left on the workers."""
+        graph, keys = self._tasks(function, "rows")
+        futures = self.client.get(graph, keys, sync=False)
+        return RemoteData(
+            self.client, tuple(futures), lengths, self.n_features, self.n_concepts
+        )
+
+    def sum_blocks(
+        self, add: Callable[[Any, Any], None], total: Any, block_rows: int
+    ) -> Any:
+        """Return a total of zero plus what blocks of rows contribute."""
+        found = self.total(partial(_sum_of, add, blank(total), block_rows))
+        return added(total, found)
+
+    def map_blocks(
+        self, function: Callable[[Any], Any], block_rows: int
+    ) -> Iterator[tuple[slice, Any]]:
+        """Yield what a function returns for each block of rows, in order.
+
+        It comes to this process a shard at a time: meant for what was asked for.
+        """
+        run = partial(_blocks_of, function, block_rows)
+        for shard, start in zip(self.shards, self.starts, strict=True):
+            graph, keys = tasks_of(run, [shard.key], "blocks")
+            for block, part in self.client.get(graph, keys[0]):
+                yield slice(start + block.start, start + block.stop), part
+
+    def each(self, function: Callable[[Shard], Any]) -> list[Any]:
+        """Return what a function returns for each shard: meant for few numbers."""
+        graph, keys = self._tasks(function, "each")
+        found: list[Any] = self.client.get(graph, keys)
+        return found
+
+    def total(
+        self,
+        function: Callable[..., Any],
+        join: Callable[..., Any] = added,
+        *,
+        with_start: bool = False,
+    ) -> Any:
+        """Return what a function makes of all shards, joined in a tree on the workers.
+
+        Parameters
+        ----------
+        function : callable
+            Takes a shard, and with `with_start` the position of its first row.
+        join : callable
+            Takes what `function` and itself return, a few of them in order.
+        with_start : bool, default=False
+        """
+        starts = [(start,) for start in self.starts] if with_start else None
+        graph, keys = self._tasks(function, "sum", starts)
+        tree, root = tree_of(keys, join)
+        return self.client.get({**graph, **tree}, root)
+
+    def _tasks(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        literals: list[tuple[Any, ...]] | None = None,
+    ) -> tuple[Graph, list[str]]:
+        keys = [shard.key for shard in self.shards]
+        return tasks_of(function, keys, name, literals=literals)
+
+
+def _sum_of(add: Any, total: Any, block_rows: int, shard: Shard) -> Any:
+    total = zeros(total)
+    for part in shard.parts:
+        total = sum_rows(add, total, part, block_rows)
+    return total
+
+
+def _blocks_of(function: Any, block_rows: int, shard: Shard) -> list[Any]:
+    found, start = [], 0
+    for part in shard.parts:
+        for block, value in map_rows(function, part, block_rows):
+            found.append((slice(start + block.start, start + block.stop), value))
+        start += len(part)
+    return found
+
+
+def _n_counted(shard: Shard) -> int:
+    return sum(int(_has_weight(part).sum()) for part in shard.parts)
+
+
+def _counted(shard: Shard) -> Shard:
+    return Shard(tuple(part.counted() for part in shard.parts))
+
+
+def _has_weight(part: TrainingData) -> torch.Tensor:
+    return (part.label_weights > 0) | (part.concept_weights > 0).any(dim=1)
+
+
+def _size_of(part: TrainingData) -> int:
+    features = part.features
+    if isinstance(features, SparseFeatures):
+        matrix = features.matrix
+        size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
+    elif isinstance(features, StoredFeatures):
+        size = features.values.nbytes
+    else:
+        size = features.nbytes
+    n_numbers = 2 * len(part.labels) + 3 * part.concepts.numel()
+    return int(size + 8 * n_numbers)
