@@ -13,11 +13,10 @@ import pandas as pd
 
 from .._explain.explainer import ConceptInfluenceExplainer
 from .._explain.readable import annotations_of, labels_of
-from .._inputs.training_rows import TrainingRows
+from .._inputs.training_rows import TrainingRows, as_given
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.fitted import FittedHeads
 from ..metrics._bottleneck_parts import without_concepts
-from ..numerics.sparse import SparseFeatures
 from .corrections import GoldModel, spreads_of
 from .decisions import read_decisions
 from .findings import Audit, audit
@@ -48,9 +47,7 @@ def rows_of(
     rows : TrainingRows
         As coded for these heads.
     """
-    features, labels = rows.features, labels_of(heads, rows)
-    if isinstance(features, SparseFeatures):
-        features = features.matrix
+    features, labels = as_given(rows.features), labels_of(heads, rows)
     joined = _joined(texts)
     told = _bytes_of(features) if joined is None else (t.encode() for t in joined)
     digests = [hashlib.sha256(content).hexdigest() for content in told]

@@ -1,4 +1,4 @@
-"""Checks of features, dense or sparse."""
+"""Checks of features: dense, stored or sparse."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from ..numerics.sparse import Matrix, SparseFeatures
+from ..numerics.stored import StoredFeatures, is_mapped
 from .checks import error_context, refuse_dates, refuse_masked
 
 # Beyond this, rounding is larger than the gradient near the optimum, and a fit ends
 # anywhere.
 LARGEST_FEATURE = 1e15
+# Bytes. Features of which a copy in double precision is larger stay as they are stored.
+COPY_AT_MOST = 2**26
+_STORED = [np.float64, np.float32, np.float16]
 _FEATURES = (
     "a table of finite numbers, dense or sparse, of shape (n_samples, n_features) "
     "(texts go through a SentenceEmbedder or a TfidfVectorizer first)"
@@ -25,28 +29,51 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Matrix:
 
     They are row-major, whatever container they come in: on some processors the bits of
     a product depend on the memory order, and equal numbers must give equal models.
-    Sparse features stay sparse.
+    Sparse features stay sparse. Large features in single precision, or in a
+    memory-mapped file, stay as they are, and are converted a block of rows at a time.
     """
     refuse_masked("X", X)
     with error_context("X", _FEATURES):
         refuse_dates(X)
+        large = _is_large(X)
         X = validate_data(
-            estimator, X, reset=reset, dtype=np.float64, order="C", accept_sparse="csr"
+            estimator,
+            X,
+            reset=reset,
+            dtype=_STORED if large else np.float64,
+            order=None if large else "C",
+            accept_sparse="csr",
         )
     if sparse.issparse(X):
         X = SparseFeatures.of(X)
+    elif large and (X.dtype != np.float64 or is_mapped(X)):
+        X = StoredFeatures.of(X)
+    elif large:
+        X = np.ascontiguousarray(X)
     check_size("X", X)
     return X
 
 
 def check_size(name: str, X: Any) -> None:
     """Refuse features that are too large for double precision."""
-    X = X.matrix if isinstance(X, SparseFeatures) else X
-    values = sparse.csr_array(X).data if sparse.issparse(X) else np.asarray(X, float)
-    largest = max(values.max(initial=0), -values.min(initial=0))
+    if isinstance(X, StoredFeatures):
+        largest = X.largest()
+    else:
+        X = X.matrix if isinstance(X, SparseFeatures) else X
+        is_sparse = sparse.issparse(X)
+        values = sparse.csr_array(X).data if is_sparse else np.asarray(X, float)
+        largest = max(values.max(initial=0), -values.min(initial=0))
     if largest > LARGEST_FEATURE:
         raise ValueError(
             f"{name} has values as large as {largest:.3g}; beyond "
             f"{LARGEST_FEATURE:g} they cannot be computed with in double precision. "
             "Divide the features by a constant, or clip them."
         )
+
+
+def _is_large(X: Any) -> bool:
+    """Return whether a dense table is too large for a copy in double precision."""
+    shape = getattr(X, "shape", None)
+    if sparse.issparse(X) or not isinstance(shape, tuple) or len(shape) != 2:
+        return False
+    return 8 * int(shape[0]) * int(shape[1]) > COPY_AT_MOST

@@ -10,6 +10,7 @@ import torch
 
 from ..numerics.bottleneck import TrainingData
 from ..numerics.sparse import Features, Matrix, SparseFeatures
+from ..numerics.stored import StoredFeatures, is_mapped
 from .soft import Shares
 
 # Bytes; what PyTorch aligns its own memory to.
@@ -22,7 +23,8 @@ class TrainingRows:
 
     Attributes
     ----------
-    features : ndarray or SparseFeatures of shape (n_samples, n_features)
+    features : ndarray, SparseFeatures or StoredFeatures
+        Of shape (n_samples, n_features).
     labels : ndarray of shape (n_samples,), int64
         Codes. -1 for a row of weight 0 whose class the model does not know.
     weights : ndarray of shape (n_samples,)
@@ -101,14 +103,19 @@ def _stacked(first: Any, second: Any) -> Any:
     """Return the rows of both, sparse if those of the first are."""
     if isinstance(first, SparseFeatures):
         return first.above(second)
-    if isinstance(second, SparseFeatures):
+    if isinstance(second, SparseFeatures | StoredFeatures):
         second = second.dense().numpy()
+    if isinstance(first, StoredFeatures):
+        stored, others = first.copy().values, torch.from_numpy(second)
+        rounded = others.to(stored.dtype)
+        exact = bool((rounded.to(others.dtype) == others).all())
+        return StoredFeatures(torch.cat([stored, rounded if exact else others]))
     return np.concatenate([first, second])
 
 
 def as_features(features: Matrix) -> Features:
     """Return features as the numerics take them."""
-    return features if isinstance(features, SparseFeatures) else as_tensor(features)
+    return as_tensor(features) if isinstance(features, np.ndarray) else features
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:
@@ -121,17 +128,34 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
 
+def as_given(features: Matrix) -> Any:
+    """Return features in a form that estimators take: an array, or a sparse array."""
+    if isinstance(features, np.ndarray):
+        return features
+    if isinstance(features, SparseFeatures):
+        return features.matrix
+    if isinstance(features, StoredFeatures):
+        features = features.gathered()
+    return features.cpu().numpy()
+
+
 def own_copy(checked: Matrix, given: object) -> Matrix:
     """Return features that nobody else can change, stored as `as_tensor` wants them.
 
     Parameters
     ----------
-    checked : ndarray or SparseFeatures of shape (n_samples, n_features)
-        What was made of `given`, or a view of it.
+    checked : ndarray, SparseFeatures or StoredFeatures of shape (n_samples, n_features)
+        What was made of `given`, or a view of it. A file is not copied.
     given : object
     """
     if isinstance(checked, SparseFeatures):
         return checked.copy() if checked.shares_memory(given) else checked
+    if isinstance(checked, StoredFeatures):
+        array = checked.values.numpy()
+        is_own = isinstance(given, np.ndarray) and not np.may_share_memory(array, given)
+        return checked if is_own or is_mapped(given) else checked.copy()
+    if isinstance(checked, torch.Tensor):
+        return checked.clone()
     tensor = as_tensor(checked)
     is_own = tensor.data_ptr() != checked.ctypes.data or (
         isinstance(given, np.ndarray) and not np.may_share_memory(checked, given)

@@ -558,7 +558,7 @@ class ConceptBottleneckClassifier(
         activations = bottleneck.concept_activations(features)
         if isinstance(activations, SparseFeatures):
             return activations.matrix
-        return _numpy(activations)
+        return _numpy(dense_rows(activations))
 
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None

@@ -1,11 +1,12 @@
 """Passes over training rows in blocks: memory does not grow with the number of rows.
 
 Every pass is a map over blocks of rows, or the sum of what blocks contribute. Sums of
-different rows can be added, so rows may be in several places.
+different rows can be added, so rows may be in several places: data that lie elsewhere
+have the same passes as methods.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 BLOCK_ROWS = 2048
 
@@ -18,6 +19,21 @@ class Rows(Protocol):
 
     def rows(self, block: slice, /) -> Self:
         """Return some of the rows."""
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """Rows that are not in this process; functions are sent to them, and pickled."""
+
+    def map_blocks(
+        self, function: Callable[[Any], Any], block_rows: int, /
+    ) -> Iterator[tuple[slice, Any]]:
+        """Yield what a function returns for each block of rows, in order."""
+
+    def sum_blocks(
+        self, add: Callable[[Any, Any], None], total: Any, block_rows: int, /
+    ) -> Any:
+        """Return a total of zero plus what blocks of rows contribute."""
 
 
 Data = TypeVar("Data", bound=Rows)
@@ -34,6 +50,9 @@ def map_rows(
     function: Callable[[Data], Part], data: Data, block_rows: int = BLOCK_ROWS
 ) -> Iterator[tuple[slice, Part]]:
     """Yield what a function returns for each block of rows, in order."""
+    if isinstance(data, Elsewhere):
+        yield from data.map_blocks(function, block_rows)
+        return
     for block in row_blocks(len(data), block_rows):
         yield block, function(data.rows(block))
 
@@ -49,13 +68,19 @@ def sum_rows(
     Parameters
     ----------
     add : callable
-        Adds to a total, in place, what some rows contribute.
+        Adds to a total, in place, what some rows contribute. For rows that may be
+        elsewhere, a function of a module with its other arguments bound by
+        :func:`functools.partial`.
     total : object
-        Zero at first. It becomes the sum.
+        Zero at first. It becomes the sum. Tensors, or tuples, lists or dataclasses of
+        them, can be added up wherever their rows are.
     data : Rows
     block_rows : int
         Number of rows per block. The result depends on it only by rounding.
     """
+    if isinstance(data, Elsewhere):
+        summed: Part = data.sum_blocks(add, total, block_rows)
+        return summed
     for block in row_blocks(len(data), block_rows):
         add(total, data.rows(block))
     return total

@@ -14,6 +14,7 @@ from .row_space import RowSpace, row_space
 from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
 from .steps import Advance, unseen
+from .stored import StoredFeatures
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class TrainingData:
 
     Attributes
     ----------
-    features : Tensor or SparseFeatures of shape (n_samples, n_features), float64
+    features : Features of shape (n_samples, n_features), float64
+        A tensor, or sparse or stored features.
     labels : Tensor of shape (n_samples,), int64
         Codes of the labels.
     label_weights : Tensor of shape (n_samples,), float64
@@ -60,15 +62,22 @@ class TrainingData:
         return (weights > 0) & (totals[labels] == weights)
 
     def rows(self, block: slice | Tensor) -> "TrainingData":
-        """Return some of the rows."""
+        """Return some of the rows, loaded."""
         return TrainingData(
             *(getattr(self, field.name)[block] for field in fields(self))
         )
 
+    def part(self, rows: Tensor) -> "TrainingData":
+        """Return some of the rows, whose features stay where they are stored."""
+        if not isinstance(self.features, StoredFeatures):
+            return self.rows(rows)
+        others = (getattr(self, field.name)[rows] for field in fields(self)[1:])
+        return TrainingData(self.features.part(rows), *others)
+
     def counted(self) -> "TrainingData":
         """Return the rows with weight in a head; the others do not move an optimum."""
         counted = (self.label_weights > 0) | (self.concept_weights > 0).any(dim=1)
-        return self if counted.all() else self.rows(counted)
+        return self if counted.all() else self.part(counted)
 
     def per_unit_of(self, row_weights: Tensor) -> "TrainingData":
         """Return the same rows with weight 1 instead of `row_weights`."""
@@ -191,7 +200,7 @@ class Bottleneck:
     def activations(self, features: Features) -> Features:
         """Return the label head's inputs for new rows, (n_samples, n_activations)."""
         activations = self.concept_activations(features)
-        if isinstance(activations, SparseFeatures):
+        if not isinstance(activations, Tensor):  # there are no concepts
             return activations
         return self.with_residual(activations, features)
 
@@ -239,7 +248,7 @@ class Bottleneck:
     def label_rows(self, data: TrainingData) -> LabelRows:
         """Return training rows as the label head sees them."""
         predicted = self.activations(data.features)
-        if isinstance(predicted, SparseFeatures):  # there are no concepts
+        if not isinstance(predicted, Tensor):  # there are no concepts
             follow = torch.zeros_like(data.annotated)
             return LabelRows((1.0,), predicted, data.labels, data.label_weights, follow)
         nothing = torch.zeros_like(data.annotated)

@@ -416,7 +416,8 @@ def _inputs(features: Features, intercept: bool, dtype: torch.dtype) -> _Inputs:
     """Return the inputs of a head that has an intercept, or has not."""
     if isinstance(features, SparseFeatures):
         return _SparseInputs(features.new_tensor([float(intercept)]), features)
-    padded = torch.nn.functional.pad(features, (0, 1), value=float(intercept))
+    rows = dense_rows(features)
+    padded = torch.nn.functional.pad(rows, (0, 1), value=float(intercept))
     return _Inputs(padded.to(dtype))
 
 

@@ -55,9 +55,9 @@ class DenseRowSpace:
 
     def coordinates(self, features: Features) -> Tensor:
         """Return rows in coordinates, without their part outside the span."""
-        if isinstance(features, SparseFeatures):
-            return features.times(self.basis.T)
-        return features @ self.basis
+        if isinstance(features, Tensor):
+            return features @ self.basis
+        return features.times(self.basis.T)
 
     def into(self, parameters: Tensor) -> Tensor:
         """Return parameters with bias, (k, n_features + 1), that act on coordinates."""
@@ -125,7 +125,7 @@ def row_space(features: Features) -> RowSpace | None:
     if n_samples >= n_features:
         return None
     if not isinstance(features, SparseFeatures):
-        return DenseRowSpace(torch.linalg.qr(features.T).Q)
+        return DenseRowSpace(torch.linalg.qr(dense_rows(features).T).Q)
     long = _long_columns(features)
     others = features.without_columns(long)
     # The length of a row does not change the span, and would cost digits of others.
@@ -154,7 +154,7 @@ def _long_columns(features: SparseFeatures) -> Tensor:
 def _columns(features: Features, positions: Tensor) -> Features:
     if isinstance(features, SparseFeatures):
         return features.columns(positions)
-    return features[:, positions]
+    return dense_rows(features)[:, positions]
 
 
 def _with_bias(weights: Tensor, parameters: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from .inverses import Inverse
 from .products import affine_adjoint, with_ones
 from .sparse import Features, SparseFeatures
 from .steps import Advance, unseen
+from .stored import StoredFeatures
 
 _MAX_HALVINGS = 40
 _MAX_CG = 500
@@ -235,12 +236,14 @@ class Preconditioner:
 
     Parameters
     ----------
-    features : Tensor of shape (n_samples, n_features)
+    features : Tensor or StoredFeatures of shape (n_samples, n_features)
     row_weights : Tensor of shape (n_samples,), default=None
         Weight of each row in ``X'X``. None is 1.
     """
 
-    def __init__(self, features: Tensor, row_weights: Tensor | None = None):
+    def __init__(
+        self, features: Tensor | StoredFeatures, row_weights: Tensor | None = None
+    ):
         n_inputs = features.shape[1] + 1
         products = features.new_zeros(n_inputs, n_inputs)
         for block in row_blocks(len(features)):

@@ -18,6 +18,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from .stored import StoredFeatures
+
 Rows = slice | Tensor | np.ndarray
 
 
@@ -150,6 +152,8 @@ class SparseFeatures:
 
     def inner(self, others: Features) -> Tensor:
         """Return the inner products of other rows with these, (n_others, n_samples)."""
+        if isinstance(others, StoredFeatures):
+            others = others.dense()
         if isinstance(others, SparseFeatures):
             products = others.matrix @ self.matrix.T
             return torch.from_numpy(products.toarray())
@@ -177,5 +181,5 @@ class SparseFeatures:
 
 
 # Features as the numerics take them, and as they are checked and kept.
-Features = Tensor | SparseFeatures
-Matrix = np.ndarray | SparseFeatures
+Features = Tensor | SparseFeatures | StoredFeatures
+Matrix = np.ndarray | Features

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from ..._inputs.pipelines import final_step
-from ..._inputs.training_rows import TrainingRows, as_features
+from ..._inputs.training_rows import TrainingRows, as_features, as_given
 from ..._models.fitted import FittedHeads
 from ..._results.bootstrap import Estimate, bootstrapped_means
 from ..._results.drift_report import FEATURES, TOGETHER
@@ -317,7 +317,7 @@ def _of_training_groups(behind: CarriedRows, judge: _Judge) -> Iterator[dict[str
         return
     training = TrainingRows(**explainer._training)
     labels = explainer.classes_[rows.labels]
-    X = rows.features if isinstance(rows.features, np.ndarray) else rows.features.matrix
+    X = as_given(rows.features)
     explainer = copy(explainer).set_params(method="first_order")
     total = explainer.influence(X, labels, reduce="mean").values[0]
     for groups in behind.of_training:

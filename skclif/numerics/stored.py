@@ -1,0 +1,176 @@
+"""Dense features that stay as they were given: in single precision, or in a file.
+
+A copy in double precision is twice as large as float32 rows, and a memory-mapped file
+may be larger than the memory. Passes over rows take a block at a time, and convert that
+block alone: numbers are those of a float64 copy, to the last bit.
+"""
+
+from __future__ import annotations
+
+import mmap
+import warnings
+from collections.abc import Iterator
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .blocks import row_blocks
+
+Index = slice | Tensor | np.ndarray
+
+
+class StoredFeatures:
+    """Rows of features, of which those that are asked for are loaded as float64.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_stored, n_features)
+        Of any floating type. Nobody writes to it.
+    index : Tensor of shape (n_samples,), int64, default=None
+        Which rows these are. None is all of them.
+    device : torch.device, default=None
+        Where rows are loaded to. None is where the values are.
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        index: Tensor | None = None,
+        device: torch.device | None = None,
+    ):
+        self.values, self.index = values, index
+        self._device = values.device if device is None else device
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> StoredFeatures:
+        """Return an array as features, without a copy where PyTorch can read it."""
+        if min(array.strides, default=0) < 0 or not array.dtype.isnative:
+            array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        with warnings.catch_warnings():  # of memory that must not be written to
+            warnings.simplefilter("ignore", UserWarning)
+            return cls(torch.from_numpy(array))
+
+    def __len__(self) -> int:
+        return len(self.values) if self.index is None else len(self.index)
+
+    def __getitem__(self, rows: Index) -> Tensor:
+        """Load some of the rows, (n_rows, n_features), float64."""
+        return self.loaded(rows, torch.float64)
+
+    def loaded(self, rows: Index, dtype: torch.dtype) -> Tensor:
+        """Load some of the rows in another type, perhaps without a copy."""
+        loaded = self.part(rows).gathered().to(self.device, dtype)
+        # Bits of a product depend on the memory order on some processors.
+        return loaded.contiguous()
+
+    def part(self, rows: Index) -> StoredFeatures:
+        """Return some of the rows without loading them."""
+        if isinstance(rows, np.ndarray):
+            rows = torch.from_numpy(rows)
+        if isinstance(rows, Tensor):
+            rows = rows.to(self.values.device)
+            if rows.dtype == torch.bool:
+                rows = rows.nonzero()[:, 0]
+        if self.index is not None:
+            return StoredFeatures(self.values, self.index[rows], self.device)
+        if isinstance(rows, slice):
+            return StoredFeatures(self.values[rows], None, self.device)
+        return StoredFeatures(self.values, rows, self.device)
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield slices in order, and these rows."""
+        for block in row_blocks(len(self)):
+            yield block, self[block]
+
+    def copy(self) -> StoredFeatures:
+        """Return a copy that nobody else can change, in the type that is stored."""
+        return StoredFeatures(self.gathered().clone(), None, self.device)
+
+    def dense(self) -> Tensor:
+        """Return all rows as a tensor: meant for few of them."""
+        return self[:]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and of columns."""
+        return len(self), self.values.shape[1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of loaded rows."""
+        return torch.float64
+
+    @property
+    def device(self) -> torch.device:
+        """Where rows are loaded to."""
+        return self._device
+
+    @overload
+    def to(self, where: torch.device) -> StoredFeatures: ...
+
+    @overload
+    def to(self, where: torch.dtype) -> Tensor: ...
+
+    def to(self, where: torch.device | torch.dtype) -> StoredFeatures | Tensor:
+        """Return features that are loaded to a device, or a few loaded in a type."""
+        if isinstance(where, torch.dtype):
+            return self.loaded(slice(None), where)
+        return StoredFeatures(self.values, self.index, where)
+
+    def new_zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Return a tensor of zeros."""
+        return torch.zeros(*shape, dtype=dtype or self.dtype, device=self.device)
+
+    def new_ones(self, *shape: int) -> Tensor:
+        """Return a tensor of ones."""
+        return torch.ones(*shape, dtype=self.dtype, device=self.device)
+
+    def new_empty(self, *shape: int) -> Tensor:
+        """Return a tensor that nothing was written to."""
+        return torch.empty(*shape, dtype=self.dtype, device=self.device)
+
+    def new_tensor(self, values: Any) -> Tensor:
+        """Return values as a tensor."""
+        return torch.as_tensor(values, dtype=self.dtype, device=self.device)
+
+    def times(self, weights: Tensor) -> Tensor:
+        """Return ``X @ weights.T``, (n_samples, n_weights)."""
+        result = self.new_empty(len(self), len(weights))
+        for block, rows in self.blocks():
+            torch.mm(rows, weights.T, out=result[block])
+        return result
+
+    def adjoint(self, columns: Tensor) -> Tensor:
+        """Return ``columns.T @ X``, (n_columns, n_features)."""
+        result = self.new_zeros(columns.shape[1], self.shape[1])
+        for block, rows in self.blocks():
+            result.addmm_(columns[block].T, rows)
+        return result
+
+    @property
+    def row_squares(self) -> Tensor:
+        """Sum of squares of every row, (n_samples,)."""
+        result = self.new_empty(len(self))
+        for block, rows in self.blocks():
+            result[block] = rows.square().sum(dim=1)
+        return result
+
+    def largest(self) -> float:
+        """Return the largest magnitude of a value."""
+        return max((float(rows.abs().max()) for _, rows in self.blocks()), default=0.0)
+
+    def gathered(self) -> Tensor:
+        """Return the rows in the type that is stored; a view if it is all of them."""
+        return self.values if self.index is None else self.values[self.index]
+
+
+def is_mapped(array: object) -> bool:
+    """Return whether an array is a view of a file."""
+    base = array
+    while base is not None:
+        if isinstance(base, np.memmap | mmap.mmap):
+            return True
+        base = getattr(base, "base", None)
+    return False
