@@ -18,6 +18,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
+from .._cluster.lazily import by_partition
 from .._inputs.annotations import (
     MOST_GRADES,
     NOT_IN_CONCEPTS,
@@ -479,6 +480,7 @@ class ConceptBottleneckClassifier(
         warn_of_edges(self.C, self.concept_C, heads)
         return self
 
+    @by_partition
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.
 
@@ -495,6 +497,7 @@ class ConceptBottleneckClassifier(
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
+    @by_partition
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict probabilities of the labels.
 
@@ -512,6 +515,7 @@ class ConceptBottleneckClassifier(
         bottleneck, features = self._on_device(X)
         return _numpy(bottleneck.label_probabilities(features))
 
+    @by_partition
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the logits of the labels.
 
@@ -536,6 +540,7 @@ class ConceptBottleneckClassifier(
             logits += self._residual_logits(X)
         return logits[:, 0] if len(self.classes_) == 2 else logits
 
+    @by_partition
     def transform(self, X: Any) -> np.ndarray:
         """Return the activations of the concepts: all that the label head sees of them.
 
@@ -581,6 +586,7 @@ class ConceptBottleneckClassifier(
             return names
         return np.asarray(FittedHeads.of(self).schema.activation_names(), dtype=object)
 
+    @by_partition
     def predict_concepts(self, X: Any) -> pd.DataFrame | np.ndarray:
         """Predict the value of every concept.
 
@@ -612,6 +618,7 @@ class ConceptBottleneckClassifier(
             )
         return FittedHeads.of(self).schema.decode(codes, index=_index_of(X))
 
+    @by_partition
     def predict_concept_proba(self, X: Any) -> dict[str, np.ndarray]:
         """Predict probabilities of the values of every concept.
 
