@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from .blocked import BlockedHeads
+from .blocks import Elsewhere
 from .bounded import minimise
 from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
 from .products import affine, affine_adjoint, dense_rows
@@ -15,6 +17,11 @@ from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
 from .steps import Advance, unseen
 from .stored import StoredFeatures
+
+# Numbers in dense features from which on a fit keeps nothing of all rows.
+LONG = 2**22
+# Parameters of a label head of which the Hessian is summed with every gradient.
+_FEW = 512
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,20 @@ class TrainingData:
         return TrainingData(
             *(getattr(self, field.name)[block] for field in fields(self))
         )
+
+    def loading(self, dtype: torch.dtype) -> "TrainingData":
+        """Return the same rows, of which `rows` loads the features in another type."""
+        features = self.features
+        if isinstance(features, SparseFeatures):
+            return self
+        if isinstance(features, Tensor):
+            features = StoredFeatures(features)
+        return replace(self, features=features.loading(dtype))
+
+    def sample(self, n_rows: int) -> "TrainingData":
+        """Return at most this many rows, evenly spread, in memory."""
+        step = max(1, -(-len(self) // n_rows))
+        return self.rows(slice(None, None, step))
 
     def part(self, rows: Tensor) -> "TrainingData":
         """Return some of the rows, whose features stay where they are stored."""
@@ -425,13 +446,18 @@ def fit_concepts(
     advance : callable
         Called after each Newton step.
     """
-    data, stack = data.counted(), HeadStack(concept_heads)
-    parameters, convergence = solve_heads(
-        concept_problem(stack, data, concept_penalties),
-        tol=tol,
-        max_iter=max_iter,
-        advance=advance,
-    )
+    stack, limits = HeadStack(concept_heads), Limits(tol, max_iter, advance)
+    if stack and is_long(data):
+        terms = ConceptTerms(stack, concept_penalties)
+        parameters, convergence = solve_blocked(data, terms, None, limits)
+    else:
+        data = data.counted()
+        parameters, convergence = solve_heads(
+            concept_problem(stack, data, concept_penalties),
+            tol=tol,
+            max_iter=max_iter,
+            advance=advance,
+        )
     nothing = data.features.new_empty(0)
     bottleneck = Bottleneck(stack, label, parameters, nothing, intervention_prob)
     return bottleneck, convergence
@@ -447,14 +473,20 @@ def fit_label(
     advance: Advance = unseen,
 ) -> tuple[Bottleneck, Convergence]:
     """Fit the label head, starting from its parameters if it has any."""
-    start = bottleneck.label_parameters
-    parameters, convergence = solve_heads(
-        bottleneck.label_problem(data.counted(), penalty),
-        start if len(start) else None,
-        tol=tol,
-        max_iter=max_iter,
-        advance=advance,
-    )
+    given = bottleneck.label_parameters
+    start = given if len(given) else None
+    if is_long(data):
+        terms = LabelTerms(bottleneck, penalty)
+        limits = Limits(tol, max_iter, advance)
+        parameters, convergence = solve_blocked(data, terms, start, limits)
+    else:
+        parameters, convergence = solve_heads(
+            bottleneck.label_problem(data.counted(), penalty),
+            start,
+            tol=tol,
+            max_iter=max_iter,
+            advance=advance,
+        )
     return replace(bottleneck, label_parameters=parameters), convergence
 
 
@@ -489,6 +521,78 @@ def concept_problem(
         data.concepts,
         data.concept_weights,
         penalties.to(data.label_weights),
+    )
+
+
+@dataclass(frozen=True)
+class ConceptTerms:
+    """What makes the problem of the concept heads of some rows."""
+
+    stack: HeadStack
+    penalties: Tensor
+
+    def __call__(self, rows: TrainingData) -> HeadsProblem:
+        """Return the problem, in the type of the features."""
+        return concept_problem(self.stack, rows, self.penalties)
+
+
+@dataclass(frozen=True)
+class LabelTerms:
+    """What makes the problem of the label head of some rows."""
+
+    bottleneck: Bottleneck
+    penalty: float
+
+    def __call__(self, rows: TrainingData) -> HeadsProblem:
+        """Return the problem, in the type of the features."""
+        bottleneck = self.bottleneck
+        own = bottleneck.concept_parameters.to(rows.features.dtype)
+        bottleneck = replace(bottleneck, concept_parameters=own)
+        return bottleneck.label_problem(rows, self.penalty)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a fit ends, and whom it tells of its steps."""
+
+    tol: float
+    max_iter: int
+    advance: Advance = unseen
+
+
+def is_long(data: TrainingData) -> bool:
+    """Return whether rows are so many that they are passed over in blocks."""
+    if isinstance(data, Elsewhere):
+        return True
+    features = data.features
+    if isinstance(features, SparseFeatures) or len(data) < 4 * (features.shape[1] + 1):
+        return False
+    is_stored = isinstance(features, StoredFeatures)
+    return is_stored or features.shape[0] * features.shape[1] >= LONG
+
+
+def solve_blocked(
+    data: TrainingData,
+    terms: ConceptTerms | LabelTerms,
+    start: Tensor | None,
+    limits: Limits,
+) -> tuple[Tensor, Convergence]:
+    """Solve by passes over blocks of rows, from a fit of some rows if not told where.
+
+    Hessians of bounded heads, and of a label head on few activations, are summed.
+    """
+    heads = BlockedHeads.of(data, terms)
+    n_inputs = heads.n_inputs
+    of_few = isinstance(terms, LabelTerms) and bool(terms.bottleneck.concepts)
+    size = max(head.n_scores for head in heads.frame.stack.heads) * n_inputs
+    is_direct = bool(heads.cones) or (of_few and size <= _FEW)
+    heads, start = replace(heads, is_direct=is_direct).prepared(start)
+    return minimise(
+        heads,
+        start,
+        tol=limits.tol,
+        max_iter=limits.max_iter,
+        advance=limits.advance,
     )
 
 

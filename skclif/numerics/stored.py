@@ -32,6 +32,8 @@ class StoredFeatures:
         Which rows these are. None is all of them.
     device : torch.device, default=None
         Where rows are loaded to. None is where the values are.
+    dtype : torch.dtype, default=torch.float64
+        Type that rows are loaded in.
     """
 
     def __init__(
@@ -39,8 +41,9 @@ class StoredFeatures:
         values: Tensor,
         index: Tensor | None = None,
         device: torch.device | None = None,
+        dtype: torch.dtype = torch.float64,
     ):
-        self.values, self.index = values, index
+        self.values, self.index, self.dtype = values, index, dtype
         self._device = values.device if device is None else device
 
     @classmethod
@@ -56,8 +59,12 @@ class StoredFeatures:
         return len(self.values) if self.index is None else len(self.index)
 
     def __getitem__(self, rows: Index) -> Tensor:
-        """Load some of the rows, (n_rows, n_features), float64."""
-        return self.loaded(rows, torch.float64)
+        """Load some of the rows, (n_rows, n_features)."""
+        return self.loaded(rows, self.dtype)
+
+    def loading(self, dtype: torch.dtype) -> StoredFeatures:
+        """Return the same rows, to be loaded in another type."""
+        return StoredFeatures(self.values, self.index, self.device, dtype)
 
     def loaded(self, rows: Index, dtype: torch.dtype) -> Tensor:
         """Load some of the rows in another type, perhaps without a copy."""
@@ -74,10 +81,11 @@ class StoredFeatures:
             if rows.dtype == torch.bool:
                 rows = rows.nonzero()[:, 0]
         if self.index is not None:
-            return StoredFeatures(self.values, self.index[rows], self.device)
+            index = self.index[rows]
+            return StoredFeatures(self.values, index, self.device, self.dtype)
         if isinstance(rows, slice):
-            return StoredFeatures(self.values[rows], None, self.device)
-        return StoredFeatures(self.values, rows, self.device)
+            return StoredFeatures(self.values[rows], None, self.device, self.dtype)
+        return StoredFeatures(self.values, rows, self.device, self.dtype)
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices in order, and these rows."""
@@ -86,7 +94,7 @@ class StoredFeatures:
 
     def copy(self) -> StoredFeatures:
         """Return a copy that nobody else can change, in the type that is stored."""
-        return StoredFeatures(self.gathered().clone(), None, self.device)
+        return StoredFeatures(self.gathered().clone(), None, self.device, self.dtype)
 
     def dense(self) -> Tensor:
         """Return all rows as a tensor: meant for few of them."""
@@ -96,11 +104,6 @@ class StoredFeatures:
     def shape(self) -> tuple[int, int]:
         """Number of rows and of columns."""
         return len(self), self.values.shape[1]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of loaded rows."""
-        return torch.float64
 
     @property
     def device(self) -> torch.device:
@@ -117,7 +120,7 @@ class StoredFeatures:
         """Return features that are loaded to a device, or a few loaded in a type."""
         if isinstance(where, torch.dtype):
             return self.loaded(slice(None), where)
-        return StoredFeatures(self.values, self.index, where)
+        return StoredFeatures(self.values, self.index, where, self.dtype)
 
     def new_zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Return a tensor of zeros."""

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..products import affine, affine_adjoint, row_squares
+from ..products import affine, affine_adjoint, dense_rows, row_squares
 from ..sparse import Features
 from .cone import Cone
 from .head import Head
@@ -40,6 +40,11 @@ class HeadsProblem:
     codes: Tensor
     weights: Tensor
     penalties: Tensor
+
+    @property
+    def frame(self) -> "HeadsProblem":
+        """The problem itself: what knows the heads of objectives."""
+        return self
 
     def of_heads(self, heads: Sequence[int]) -> "HeadsProblem":
         """Return the problem of some of the heads."""
@@ -189,6 +194,12 @@ class HeadsProblem:
         typical = (squares / (self.weights > 0).sum(dim=0)).sqrt()
         return norm / typical.clamp(min=1e-4)
 
+    def penalised(self, parameters: Tensor) -> Tensor:
+        """Return the gradient of the penalties, or their Hessian times a direction."""
+        result = self.per_score(self.penalties) * parameters
+        result[:, -1] = 0
+        return result
+
     def without_missing(self, parameters: Tensor) -> Tensor:
         """Return parameters with 0 for those that no fit moves."""
         if self._missing is None:
@@ -198,6 +209,11 @@ class HeadsProblem:
     def only_held(self, parameters: Tensor) -> Tensor:
         """Return parameters with 0 for all that a fit moves."""
         return parameters - self.without_missing(parameters)
+
+    @property
+    def dense(self) -> Tensor:
+        """The features as a tensor: of some rows, or of rows that are dense."""
+        return dense_rows(self.features)
 
     @property
     def is_about_inputs(self) -> bool:
