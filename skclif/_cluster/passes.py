@@ -8,7 +8,7 @@ to the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -77,6 +77,8 @@ class RemoteData:
     lengths : tuple of int
         Number of rows of each shard.
     n_features, n_concepts : int
+    dtype : torch.dtype
+        In which passes load the features.
     """
 
     client: Any
@@ -84,6 +86,7 @@ class RemoteData:
     lengths: tuple[int, ...]
     n_features: int
     n_concepts: int
+    dtype: torch.dtype = torch.float64
 
     def __len__(self) -> int:
         return sum(self.lengths)
@@ -120,15 +123,47 @@ class RemoteData:
         """Return what a function makes of every shard, left on the workers."""
         graph, keys = self._tasks(function, "rows")
         futures = self.client.get(graph, keys, sync=False)
-        return RemoteData(
-            self.client, tuple(futures), lengths, self.n_features, self.n_concepts
+        return replace(self, shards=tuple(futures), lengths=lengths)
+
+    def loading(self, dtype: torch.dtype) -> RemoteData:
+        """Return the same rows, of which passes load the features in another type."""
+        return replace(self, dtype=dtype)
+
+    def sample(self, n_rows: int) -> TrainingData:
+        """Return at most this many rows, evenly spread, in this process."""
+        step = max(1, -(-len(self) // n_rows))
+        return self.rows(slice(None, None, step))
+
+    def rows(self, block: slice) -> TrainingData:
+        """Return some of the rows in this process: meant for few of them."""
+        wanted = range(len(self))[block]
+        if not wanted:
+            return self._no_rows()
+        spans = [
+            _within(wanted, start, n)
+            for start, n in zip(self.starts, self.lengths, strict=True)
+        ]
+        graph, keys = self._tasks(partial(_rows_of, self.dtype), "rows", spans)
+        return _joined_rows(self.client.get(graph, keys))
+
+    def _no_rows(self) -> TrainingData:
+        shape = (0, self.n_concepts)
+        numbers = torch.empty(0, dtype=self.dtype)
+        return TrainingData(
+            numbers.new_empty(0, self.n_features),
+            torch.empty(0, dtype=torch.int64),
+            numbers,
+            numbers.new_empty(shape),
+            torch.empty(shape, dtype=torch.bool),
+            numbers.new_empty(shape),
         )
 
     def sum_blocks(
         self, add: Callable[[Any, Any], None], total: Any, block_rows: int
     ) -> Any:
         """Return a total of zero plus what blocks of rows contribute."""
-        found = self.total(partial(_sum_of, add, blank(total), block_rows))
+        run = partial(_sum_of, self.dtype, add, blank(total), block_rows)
+        found = self.total(run)
         return added(total, found)
 
     def map_blocks(
@@ -138,10 +173,11 @@ class RemoteData:
 
         It comes to this process a shard at a time: meant for what was asked for.
         """
-        run = partial(_blocks_of, function, block_rows)
-        for shard, start in zip(self.shards, self.starts, strict=True):
-            graph, keys = tasks_of(run, [shard.key], "blocks")
-            for block, part in self.client.get(graph, keys[0]):
+        run = partial(_blocks_of, self.dtype, function, block_rows)
+        graph, keys = self._tasks(run, "blocks")
+        futures = list(self.client.get(graph, keys, sync=False))
+        for start in self.starts:
+            for block, part in futures.pop(0).result():
                 yield slice(start + block.start, start + block.stop), part
 
     def each(self, function: Callable[[Shard], Any]) -> list[Any]:
@@ -182,20 +218,57 @@ class RemoteData:
         return tasks_of(function, keys, name, literals=literals)
 
 
-def _sum_of(add: Any, total: Any, block_rows: int, shard: Shard) -> Any:
+def _sum_of(
+    dtype: torch.dtype, add: Any, total: Any, block_rows: int, shard: Shard
+) -> Any:
     total = zeros(total)
     for part in shard.parts:
-        total = sum_rows(add, total, part, block_rows)
+        total = sum_rows(add, total, _loading(part, dtype), block_rows)
     return total
 
 
-def _blocks_of(function: Any, block_rows: int, shard: Shard) -> list[Any]:
+def _blocks_of(
+    dtype: torch.dtype, function: Any, block_rows: int, shard: Shard
+) -> list[tuple[slice, Any]]:
     found, start = [], 0
     for part in shard.parts:
-        for block, value in map_rows(function, part, block_rows):
+        for block, value in map_rows(function, _loading(part, dtype), block_rows):
             found.append((slice(start + block.start, start + block.stop), value))
         start += len(part)
     return found
+
+
+def _rows_of(
+    dtype: torch.dtype, shard: Shard, low: int, high: int, step: int
+) -> TrainingData:
+    """Return every step-th row of a shard from one on."""
+    found, start = [], 0
+    for part in shard.parts:
+        own = range(low, high, step)
+        local = _within(own, start, len(part))
+        found.append(_loading(part, dtype).rows(slice(*local)))
+        start += len(part)
+    return _joined_rows(found)
+
+
+def _joined_rows(parts: list[TrainingData]) -> TrainingData:
+    columns = (
+        torch.cat([getattr(part, field.name) for part in parts])
+        for field in fields(TrainingData)
+    )
+    return TrainingData(*columns)
+
+
+def _within(wanted: range, start: int, n_rows: int) -> tuple[int, int, int]:
+    """Return low, high and step of the wanted rows among some, counted from there."""
+    behind = max(0, -(-(start - wanted.start) // wanted.step))
+    first = wanted.start + behind * wanted.step
+    last = min(wanted.stop, start + n_rows)
+    return first - start, max(0, last - start), wanted.step
+
+
+def _loading(part: TrainingData, dtype: torch.dtype) -> TrainingData:
+    return part if dtype == torch.float64 else part.loading(dtype)
 
 
 def _n_counted(shard: Shard) -> int:

@@ -18,9 +18,9 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
+from .._cluster.collections import any_collection
 from .._cluster.lazily import by_partition
 from .._inputs.annotations import (
-    MOST_GRADES,
     NOT_IN_CONCEPTS,
     Annotations,
     ConceptSchema,
@@ -43,18 +43,19 @@ from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.soft import Coded, Shares
 from .._inputs.training_rows import TrainingRows, as_features
 from .._results.contributions import ConceptContributions, intercept_name
-from ..exceptions import InterventionWarning, ManyValuesWarning, warn_user
+from ..exceptions import InterventionWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
     TrainingData,
     correction,
     fit_concepts,
     fit_label,
+    largest_sizes,
     substitute,
 )
 from ..numerics.heads import CategoricalHead, HeadStack
 from ..numerics.joint import fit_joint, joint_steps
-from ..numerics.products import dense_rows, largest_size
+from ..numerics.products import dense_rows
 from ..numerics.solvers import Convergence
 from ..numerics.sparse import Features, Matrix, SparseFeatures
 from .convergence import (
@@ -64,7 +65,9 @@ from .convergence import (
 )
 from .fitted import FittedHeads, class_weights, concept_heads
 from .label_heads import LabelRules
+from .on_cluster import read_on_cluster
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
+from .rows_read import RowsRead, warn_of_amounts
 
 _STEPS, _TRIED = "Newton steps", "values tried"
 _LBFGS_STEPS = "steps of L-BFGS"
@@ -420,6 +423,9 @@ class ConceptBottleneckClassifier(
         """
         self._intervention_prob()  # may be refused
         self._check_joint()
+        arguments = X, y, sample_weight, concepts, concept_sample_weight
+        if any_collection(*arguments):
+            return self._fit_rows(read_on_cluster(self, *arguments))
         check_row_order(
             X=X,
             y=y,
@@ -435,7 +441,7 @@ class ConceptBottleneckClassifier(
                 "y needs at least 2 classes, but the data contains only one class: "
                 f"{classes.tolist()[0]!r}."
             )
-        _warn_of_amounts(classes, len(y))
+        warn_of_amounts(classes, len(y))
         sample_weight = check_weights(sample_weight, X)
         class_weight = self._class_weights(classes, y, sample_weight)
         annotations = Annotations.read(concepts, concept_sample_weight, len(X))
@@ -454,31 +460,10 @@ class ConceptBottleneckClassifier(
             class_weight,
             coded.shares,
         ).data()
-        check_concept_C(self.concept_C, schema)
-        if rules.is_latent(len(classes)):
-            _check_every_class(classes, data)
-        label = rules.head(classes, schema)
-        found = self._solve(data, schema, coded.shares, label, sample_weight)
-        heads = FittedHeads.solved(
-            self,
-            found.bottleneck,
-            schema,
-            classes,
-            class_weight,
-            found.C,
-            found.concept_C,
-            rules,
+        read = RowsRead(
+            data, classes, class_weight, schema, coded.shares, rules, sample_weight
         )
-        heads.store(self, max(fit.n_iter for fit in found.fits))
-        self._note_correction(found.bottleneck, data)
-        warn_if_tol_is_coarse(heads, data)
-        if found.joint is not None:
-            warn_unless_stationary(found.joint, heads)
-        else:
-            warn_unless_converged(found.concepts, heads.names, heads)
-            warn_unless_converged(found.label, ["label"], heads)
-        warn_of_edges(self.C, self.concept_C, heads)
-        return self
+        return self._fit_rows(read)
 
     @by_partition
     def predict(self, X: Any) -> np.ndarray:
@@ -826,6 +811,35 @@ class ConceptBottleneckClassifier(
         check_weight_values("class_weight", weights)
         return weights
 
+    def _fit_rows(self, read: RowsRead) -> ConceptBottleneckClassifier:
+        """Fit to rows that were read, here or on a cluster."""
+        data, schema, classes = read.data, read.schema, read.classes
+        check_concept_C(self.concept_C, schema)
+        if read.rules.is_latent(len(classes)):
+            _check_every_class(classes, read.label_weights)
+        label = read.rules.head(classes, schema)
+        found = self._solve(data, schema, read.shares, label, read.sample_weight)
+        heads = FittedHeads.solved(
+            self,
+            found.bottleneck,
+            schema,
+            classes,
+            read.class_weight,
+            found.C,
+            found.concept_C,
+            read.rules,
+        )
+        heads.store(self, max(fit.n_iter for fit in found.fits))
+        self._note_correction(found.bottleneck, data)
+        warn_if_tol_is_coarse(heads, data)
+        if found.joint is not None:
+            warn_unless_stationary(found.joint, heads)
+        else:
+            warn_unless_converged(found.concepts, heads.names, heads)
+            warn_unless_converged(found.label, ["label"], heads)
+        warn_of_edges(self.C, self.concept_C, heads)
+        return self
+
     def _solve(
         self,
         data: TrainingData,
@@ -848,11 +862,11 @@ class ConceptBottleneckClassifier(
             cause = None
         except LinAlgError as error:
             cause = error
-        weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
+        largest, heaviest = largest_sizes(data)
         raise ValueError(
             "The heads cannot be fitted in double precision: in size, the features "
-            f"reach {largest_size(data.features):.2g}, the weights of rows and "
-            f"annotations {float(weights.max()):.2g}, with C={_short(self.C)} and "
+            f"reach {largest:.2g}, the weights of rows and annotations {heaviest:.2g}, "
+            f"with C={_short(self.C)} and "
             f"concept_C={_short(self.concept_C)}. Scale or clip what is large."
         ) from cause
 
@@ -988,29 +1002,14 @@ def _check_residual(
         )
 
 
-def _check_every_class(classes: np.ndarray, data: TrainingData) -> None:
+def _check_every_class(classes: np.ndarray, totals: np.ndarray) -> None:
     """Refuse a class without weight: thresholds around it have no optimum."""
-    weights = data.label_weights.cpu().numpy()
-    labels = data.labels.cpu().numpy()
-    totals = np.bincount(labels, weights=weights, minlength=len(classes))
     if (totals == 0).any():
         label = classes[totals == 0].tolist()[0]
         raise ValueError(
             "label_head='ordinal' needs a row with weight for every label, but the "
             f"rows of {label!r} have weight 0. Leave these rows out, or give one of "
             "them weight."
-        )
-
-
-def _warn_of_amounts(classes: np.ndarray, n_rows: int) -> None:
-    """Warn of so many whole numbers that they are amounts rather than classes."""
-    # scikit-learn speaks of labels of which there are nearly as many as rows.
-    if classes.dtype.kind in "iuf" and MOST_GRADES < len(classes) <= n_rows / 2:
-        warn_user(
-            f"y has {len(classes)} different numbers in {n_rows} rows, and each is a "
-            "class of its own. If they are amounts, cut them into a few classes, for "
-            "example by pandas.cut, or use them as a continuous concept.",
-            ManyValuesWarning,
         )
 
 

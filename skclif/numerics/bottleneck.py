@@ -3,15 +3,16 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from .blocked import BlockedHeads
-from .blocks import Elsewhere
+from .blocks import Elsewhere, map_rows, sum_rows
 from .bounded import minimise
 from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
-from .products import affine, affine_adjoint, dense_rows
+from .products import affine, affine_adjoint, dense_rows, largest_size
 from .row_space import RowSpace, row_space
 from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
@@ -404,15 +405,35 @@ def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
     Accuracy and mean log-loss as predicted, and with the annotations in place of
     predictions. Rows count by their weights in the label head.
     """
-    weights = data.label_weights / data.label_weights.sum()
-    lines = []
-    for prob in (0.0, 1.0):
+    zeros = data.features.new_zeros(2, 2), data.features.new_zeros(1)
+    lines, total = sum_rows(partial(_add_correction, bottleneck), zeros, data)
+    return lines / total
+
+
+def _add_correction(
+    bottleneck: Bottleneck, total: tuple[Tensor, Tensor], data: TrainingData
+) -> None:
+    """Add weighted hits and losses of rows, as predicted and with annotations."""
+    weights = data.label_weights
+    total[1].add_(weights.sum())
+    for line, prob in zip(total[0], (0.0, 1.0), strict=True):
         rows = replace(bottleneck, intervention_prob=prob).label_rows(data)
         scores = bottleneck.label_scores(rows.activations)
         hit = bottleneck.label.probabilities(scores).argmax(dim=1) == data.labels
         loss = bottleneck.label.loss(scores, data.labels)
-        lines.append(torch.stack([weights @ hit.to(weights), weights @ loss]))
-    return torch.stack(lines)
+        line.add_(torch.stack([weights @ hit.to(weights), weights @ loss]))
+
+
+def largest_sizes(data: TrainingData) -> tuple[float, float]:
+    """Return the largest magnitudes of a feature and of a weight."""
+    sizes = [part for _, part in map_rows(_largest_sizes, data)]
+    features, weights = zip(*sizes, strict=True)
+    return max(features), max(weights)
+
+
+def _largest_sizes(data: TrainingData) -> tuple[float, float]:
+    weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
+    return largest_size(data.features), float(weights.max())
 
 
 def fit_concepts(
