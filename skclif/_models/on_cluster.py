@@ -73,9 +73,9 @@ def _refuse_options(model: Any) -> None:
     for name in ("C", "concept_C"):
         if getattr(model, name) == "auto":
             raise ValueError(
-                f"{name}='auto' leaves out every row by itself, which needs all rows in "
-                f"one process. Give a number for {name}, perhaps one that was chosen on "
-                "a part of the rows."
+                f"{name}='auto' leaves out every row by itself, which needs all rows "
+                f"in one process. Give a number for {name}, perhaps one that was "
+                "chosen on a part of the rows."
             )
     if model.training == "joint":
         raise ValueError(
@@ -84,6 +84,6 @@ def _refuse_options(model: Any) -> None:
         )
     if model.device not in ("cpu", "auto"):
         raise ValueError(
-            f"device={model.device!r} is where this process computes. Rows on a cluster "
-            "are computed with on the CPUs of the workers; use device='cpu'."
+            f"device={model.device!r} is where this process computes. Rows on a "
+            "cluster are computed with on the CPUs of the workers; use device='cpu'."
         )
