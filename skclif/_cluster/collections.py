@@ -25,6 +25,11 @@ def is_frame(value: Any) -> bool:
     return hasattr(value, "npartitions") and hasattr(value, "divisions")
 
 
+def in_process(value: Any) -> Any:
+    """Return a collection computed: meant for few rows; anything else as it is."""
+    return value.compute() if is_collection(value) else value
+
+
 def refuse_collections(what: str, **given: Any) -> None:
     """Refuse Dask collections where rows have to be in this process.
 

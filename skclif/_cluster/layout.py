@@ -50,14 +50,18 @@ class Placed:
         return found
 
 
-def place(client: Any, given: dict[str, Any]) -> dict[str, Placed]:
+def place(
+    client: Any, given: dict[str, Any], n_rows: int | None = None
+) -> dict[str, Placed]:
     """Start to compute the partitions of arguments, and count their rows.
 
     Parameters
     ----------
     client : distributed.Client
     given : dict of str to object
-        Arguments by name; the others are matched to "X" by position.
+        Arguments by name; rows are matched by position.
+    n_rows : int, default=None
+        Number of rows that each has to have. None is that of "X".
 
     Raises
     ------
@@ -67,7 +71,7 @@ def place(client: Any, given: dict[str, Any]) -> dict[str, Placed]:
         If lengths differ.
     """
     for name, value in given.items():
-        if is_collection(value) and not is_collection(given["X"]):
+        if is_collection(value) and not is_collection(given.get("X", value)):
             raise TypeError(
                 f"{name} is {described(value)}, and X is {described(given['X'])}: rows "
                 "are computed with where those of X lie. Pass X as a Dask collection "
@@ -87,37 +91,35 @@ def place(client: Any, given: dict[str, Any]) -> dict[str, Placed]:
         else:
             rows = as_rows(value, name)
             placed[name] = Placed(None, [count_rows(rows, name)], rows)
+    n_rows = len(placed["X"]) if n_rows is None else n_rows
     for name, one in placed.items():
-        check_length(name, len(one), len(placed["X"]))
+        check_length(name, len(one), n_rows)
     return placed
 
 
 def blocks_of(
     client: Any,
     placed: dict[str, Placed],
+    lengths: Sequence[int],
     read: Callable[..., Any],
-) -> tuple[list[Any], list[int]]:
-    """Return futures of what a function reads of every partition of X with rows.
+) -> list[Any]:
+    """Return futures of what a function reads of blocks of rows that have any.
 
     Parameters
     ----------
     client : distributed.Client
     placed : dict of str to Placed
+    lengths : sequence of int
+        Number of rows of each block.
     read : callable
-        Takes the number of the partition, the position of its first row, and the
-        arguments by name, with the same rows.
-
-    Returns
-    -------
-    futures : list of Future
-    lengths : list of int
+        Takes the number of the block, the position of its first row, and the arguments
+        by name, with the same rows.
     """
     from dask.task_spec import Task, TaskRef
 
     stem = f"skclif-read-{uuid.uuid4().hex}"
     graph: Graph = {}
-    lengths: list[int] = []
-    starts = accumulate(placed["X"].lengths, initial=0)
+    starts = accumulate(lengths, initial=0)
     for number, (start, stop) in enumerate(pairwise(starts)):
         if start == stop:
             continue
@@ -130,9 +132,7 @@ def blocks_of(
         plan = (number, start, tuple(names), tuple(cuts))
         key = f"{stem}-{number}"
         graph[key] = Task(key, _read_block, read, plan, *pieces)
-        lengths.append(stop - start)
-    futures = client.get(graph, list(graph), sync=False) if graph else []
-    return list(futures), lengths
+    return list(client.get(graph, list(graph), sync=False)) if graph else []
 
 
 def _read_block(

@@ -7,7 +7,7 @@ to the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any
@@ -191,22 +191,32 @@ class RemoteData:
         function: Callable[..., Any],
         join: Callable[..., Any] = added,
         *,
-        with_start: bool = False,
+        beside: Sequence[Any] | None = None,
     ) -> Any:
         """Return what a function makes of all shards, joined in a tree on the workers.
 
         Parameters
         ----------
         function : callable
-            Takes a shard, and with `with_start` the position of its first row.
+            Takes a shard, the position of its first row, and what is beside it.
         join : callable
             Takes what `function` and itself return, a few of them in order.
-        with_start : bool, default=False
+        beside : sequence of Future, default=None
+            One more argument for each shard.
         """
-        starts = [(start,) for start in self.starts] if with_start else None
-        graph, keys = self._tasks(function, "sum", starts)
+        more = self._beside(beside)
+        graph, keys = self._tasks(function, "sum", more)
         tree, root = tree_of(keys, join)
         return self.client.get({**graph, **tree}, root)
+
+    def _beside(self, futures: Sequence[Any] | None) -> list[tuple[Any, ...]]:
+        """Return the other arguments of a task for each shard."""
+        from dask.task_spec import TaskRef
+
+        if futures is None:
+            return [(start,) for start in self.starts]
+        pairs = zip(self.starts, futures, strict=True)
+        return [(start, TaskRef(future.key)) for start, future in pairs]
 
     def _tasks(
         self,
@@ -219,7 +229,7 @@ class RemoteData:
 
 
 def _sum_of(
-    dtype: torch.dtype, add: Any, total: Any, block_rows: int, shard: Shard
+    dtype: torch.dtype, add: Any, total: Any, block_rows: int, shard: Shard, start: int
 ) -> Any:
     total = zeros(total)
     for part in shard.parts:

@@ -96,8 +96,9 @@ class RemoteRows:
         alike = clone(estimator)
         vars(alike).update({n: v for n, v in vars(estimator).items() if n in _OF_INPUT})
         read = partial(read_block, alike)
-        blocks, lengths = blocks_of(client, placed, read)
-        return cls(client, blocks, lengths, estimator.n_features_in_)
+        lengths = placed["X"].lengths
+        blocks = blocks_of(client, placed, lengths, read)
+        return cls(client, blocks, [n for n in lengths if n], estimator.n_features_in_)
 
     def __len__(self) -> int:
         return sum(self.lengths)

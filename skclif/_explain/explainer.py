@@ -17,6 +17,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from .._cluster.collections import any_collection
 from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
@@ -37,6 +38,7 @@ from .._models.linear import check_class_weights, check_explainable, training_ro
 from ..numerics.bottleneck import concept_effects
 from ..numerics.joint_hessian import JointHessian
 from .annotating import AnnotatingMixin
+from .cluster_fit import fit_on_cluster
 from .edits.grown import values_set_aside
 from .engine import METHODS
 from .explaining import ExplainingMixin
@@ -242,6 +244,12 @@ class ConceptInfluenceExplainer(
         InfluenceWarning
             If a Hessian is so nearly singular that digits of influence are lost.
         """
+        arguments = X, y, sample_weight, concepts, concept_sample_weight
+        if any_collection(*arguments):
+            for name in ("_training", "_readable"):  # of a fit to rows in this process
+                self.__dict__.pop(name, None)
+            fit_on_cluster(self, *arguments)
+            return self
         check_explainable(self.estimator, concepts)
         check_row_order(
             X=X,
@@ -275,7 +283,7 @@ class ConceptInfluenceExplainer(
         self._settle(rows, texts_of(X))
         self._orders = {path: o for path, o in orders.items() if o is not None}
         self._declared = {} if annotations is None else annotations.declared
-        self._aside = values_set_aside(self._heads(), annotations)
+        self._aside = values_set_aside(self._heads(), annotations, rows.codes)
         self._index, self._at_optimum = index, True
         self._solved = self._solve(rows)
         return self

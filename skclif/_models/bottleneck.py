@@ -425,7 +425,7 @@ class ConceptBottleneckClassifier(
         self._check_joint()
         arguments = X, y, sample_weight, concepts, concept_sample_weight
         if any_collection(*arguments):
-            return self._fit_rows(read_on_cluster(self, *arguments))
+            return self._fit_rows(self._read_on_cluster(*arguments))
         check_row_order(
             X=X,
             y=y,
@@ -810,6 +810,13 @@ class ConceptBottleneckClassifier(
             weights = class_weights(self.class_weight, classes, y, sample_weight)
         check_weight_values("class_weight", weights)
         return weights
+
+    def _read_on_cluster(self, *arguments: Any) -> RowsRead:
+        """Return the arguments of `fit` as rows that lie on a cluster."""
+        self._validate_params()
+        self._intervention_prob()
+        self._check_joint()
+        return read_on_cluster(self, *arguments)
 
     def _fit_rows(self, read: RowsRead) -> ConceptBottleneckClassifier:
         """Fit to rows that were read, here or on a cluster."""

@@ -392,11 +392,20 @@ def mean_activations(
     weights : Tensor of shape (n_samples,)
         Weights of the rows in the mean.
     """
+    data = replace(data, label_weights=weights)
+    bottleneck = replace(bottleneck, residual_scale=None)
+    stack = bottleneck.concepts
+    n_means = stack.n_activations if stack else data.features.shape[1]
+    zeros = data.features.new_zeros(1, n_means + 1)
+    sums = sum_rows(partial(add_activations, bottleneck), zeros, data)[0]
+    means: Tensor = sums[:-1] / sums[-1]
+    return means
+
+
+def add_activations(bottleneck: Bottleneck, sums: Tensor, data: TrainingData) -> None:
+    """Add the sums of the label head's inputs, weighted, in place."""
     rows = bottleneck.label_rows(data)
-    shares = torch.cat([share * weights for share in rows.shares])
-    sums = affine_adjoint(rows.activations, shares[:, None])[0]
-    means = sums[:-1] / sums[-1]
-    return means[: bottleneck.concepts.n_activations] if bottleneck.concepts else means
+    sums += affine_adjoint(rows.activations, rows.weights[:, None])
 
 
 def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:

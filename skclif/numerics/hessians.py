@@ -16,7 +16,7 @@ from scipy.linalg import blas, lapack
 from torch import Tensor
 
 from ..exceptions import InfluenceWarning, warn_user
-from .blocks import BLOCK_ROWS, row_blocks, sum_rows
+from .blocks import BLOCK_ROWS, Elsewhere, row_blocks, sum_rows
 from .bottleneck import Bottleneck, LabelRows, TrainingData, concept_problem
 from .heads import Head, HeadsProblem
 from .inverses import (
@@ -258,6 +258,8 @@ def factorise(
 
 def _heads_by_value(bottleneck: Bottleneck, data: TrainingData) -> list[bool]:
     """Return which heads, the label's first, are inverted value by value."""
+    if isinstance(data, Elsewhere):  # and so are many
+        return [False] * (1 + len(bottleneck.concepts))
     inputs = data.features.shape[1] + 1
     label_inputs = bottleneck.n_label_inputs if bottleneck.concepts else inputs
     n_label = int((data.label_weights > 0).sum()) * len(bottleneck.copies)
@@ -633,13 +635,7 @@ def _error_along_noise(
         directions.append(noise.view(-1, n_inputs))
     direction = torch.cat(directions)
 
-    def add(total: Tensor, rows: TrainingData) -> None:
-        share = len(rows) / n
-        problem, parameters = _on_features(bottleneck, rows, penalties, share)
-        probabilities = problem.probabilities(problem.scores(parameters))
-        total += problem.hessian_times(probabilities, direction)
-
-    n = len(data)
+    add = partial(_add_product, bottleneck, penalties, direction, len(data))
     product = sum_rows(add, torch.zeros_like(direction), data, block_rows)
     errors, start = [0.0], 0
     for inverse, part in zip(inverses, directions, strict=True):
@@ -652,6 +648,21 @@ def _error_along_noise(
             errors.append(float(solved.norm() / noise.norm()))
         start = stop
     return max(errors)
+
+
+def _add_product(
+    bottleneck: Bottleneck,
+    penalties: Sequence[float],
+    direction: Tensor,
+    n_rows: int,
+    total: Tensor,
+    rows: TrainingData,
+) -> None:
+    """Add what some of the rows contribute to ``H direction``, in place."""
+    share = len(rows) / n_rows
+    problem, parameters = _on_features(bottleneck, rows, penalties, share)
+    probabilities = problem.probabilities(problem.scores(parameters))
+    total += problem.hessian_times(probabilities, direction)
 
 
 def _on_features(

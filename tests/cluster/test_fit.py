@@ -5,29 +5,13 @@ import pytest
 
 from skclif import ConceptBottleneckClassifier
 
+from .collections import as_array, as_frame
+
 CHUNKS = {
     "one": (240,),
     "equal": (60,) * 4,
     "one row, and no row": (1, 0, 130, 0, 100, 9),
 }
-
-
-def as_array(values, chunks):
-    from dask import array
-
-    values = np.asarray(values)
-    return array.from_array(values, chunks=(chunks, *values.shape[1:]))
-
-
-def as_frame(frame, chunks):
-    import dask
-    from dask import dataframe
-
-    ends = np.cumsum(chunks)
-    parts = [
-        dask.delayed(frame.iloc[a:b]) for a, b in zip(ends - chunks, ends, strict=True)
-    ]
-    return dataframe.from_delayed(parts, meta=frame.iloc[:0], verify_meta=False)
 
 
 def assert_same(model, other, atol=1e-8):
