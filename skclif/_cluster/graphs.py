@@ -1,6 +1,6 @@
 """Graphs of tasks: one for each shard, and trees that join their results.
 
-A function travels once for all of its tasks, as a task of its own. Data that are
+A large function travels once for all of its tasks, as a task of its own. Data that are
 scattered would be lost with the worker that holds them; a task is computed again.
 """
 
@@ -12,6 +12,8 @@ from typing import Any
 
 # How many results one task of a tree joins.
 _FAN_IN = 8
+# Bytes of a pickled function from which on it is a task of its own.
+_LARGE = 2**14
 
 Graph = dict[str, Any]
 
@@ -36,14 +38,18 @@ def tasks_of(
     literals : sequence of tuple, default=None
         More arguments of each task. They are small.
     """
+    import cloudpickle
     from dask.task_spec import Task, TaskRef
 
     stem = f"{name}-{uuid.uuid4().hex}"
     more: Sequence[tuple[Any, ...]] = [()] * len(keys) if literals is None else literals
-    graph: Graph = {stem: Task(stem, _Given(function))}
+    graph: Graph = {}
+    called: Any = function
+    if len(keys) > 1 and len(cloudpickle.dumps(function)) > _LARGE:
+        graph[stem], called = Task(stem, _Given(function)), TaskRef(stem)
     made = [f"{stem}-{i}" for i in range(len(keys))]
     for key, of, args in zip(made, keys, more, strict=True):
-        graph[key] = Task(key, _call, TaskRef(stem), TaskRef(of), *args)
+        graph[key] = Task(key, _call, called, TaskRef(of), *args)
     return graph, made
 
 
@@ -63,7 +69,7 @@ def tree_of(keys: Sequence[str], join: Callable[..., Any]) -> tuple[Graph, str]:
 
     graph: Graph = {}
     stem, left = f"join-{uuid.uuid4().hex}", list(keys)
-    while len(left) > 1 or not graph:
+    while len(left) > 1:
         groups = [left[i : i + _FAN_IN] for i in range(0, len(left), _FAN_IN)]
         left = [f"{stem}-{len(graph) + i}" for i in range(len(groups))]
         for key, group in zip(left, groups, strict=True):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
 from itertools import accumulate
 from typing import Any, TypeVar, cast
 
@@ -46,27 +46,30 @@ def map_partitions(estimator: Any, name: str, X: Any, example: Any) -> Any:
     """
     from dask import delayed
 
-    if not is_frame(X) and X.ndim > 1:
-        X = X.rechunk({1: -1})
-    partitions = X.to_delayed().ravel() if not is_frame(X) else X.to_delayed()
-    lengths = [np.nan] * len(partitions) if is_frame(X) else list(X.chunks[0])
-    starts = [0, *accumulate(lengths)]
     # The estimator travels once, as a task of its own.
-    model, call = delayed(estimator, pure=False), delayed(apply_to_block, pure=False)
-    parts = [
-        call(model, name, partition, start, example)
-        for partition, start in zip(partitions, starts, strict=False)
-    ]
+    model = delayed(estimator, pure=False)
     if isinstance(example, dict):
+        both = np.concatenate(list(example.values()), axis=1)
+        found = map_partitions(estimator, name, X, both)
+        stops = accumulate(value.shape[1] for value in example.values())
         return {
-            key: _array([part[key] for part in parts], lengths, value)
-            for key, value in example.items()
+            key: found[:, stop - value.shape[1] : stop]
+            for (key, value), stop in zip(example.items(), stops, strict=True)
         }
+    if is_frame(X):
+        apply = partial(apply_to_block, name, example)
+        return X.map_partitions(apply, model, meta=example[:0])
+    if X.ndim > 1:
+        X = X.rechunk({1: -1})
+    starts = accumulate(X.chunks[0], initial=0)
+    call = delayed(partial(apply_to_block, name, example), pure=False)
+    blocks = zip(X.to_delayed().ravel(), starts, strict=False)
+    parts = [call(block, model, start) for block, start in blocks]
     if isinstance(example, pd.DataFrame):
         import dask.dataframe
 
-        return dask.dataframe.from_delayed(parts, meta=example.iloc[:0])
-    return _array(parts, lengths, example)
+        return dask.dataframe.from_delayed(parts, meta=example[:0])
+    return _array(parts, X.chunks[0], example)
 
 
 def rows_like(X: Any, n_rows: int) -> Any:
@@ -86,15 +89,29 @@ def rows_like(X: Any, n_rows: int) -> Any:
 
 
 def apply_to_block(
-    estimator: Any, name: str, block: Any, start: float, example: Any
+    name: str, example: Any, block: Any, estimator: Any, start: float = np.nan
 ) -> Any:
-    """Return what a method makes of a block of rows, also of no rows."""
+    """Return what a method makes of a block of rows, also of no rows.
+
+    Parameters
+    ----------
+    name : str
+        Of the method.
+    example : ndarray or DataFrame
+        What it returns for one row; arrays by name stand side by side.
+    block : array-like
+    estimator : estimator
+    start : float
+        Position of the first row; NaN if it is not known.
+    """
     if not len(block):
-        return _empty(example)
+        return example[:0]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = getattr(estimator, name)(block)
     _warn_client(caught)
+    if isinstance(found, dict):
+        return np.concatenate(list(found.values()), axis=1)
     is_numbered = isinstance(found, pd.DataFrame) and not hasattr(block, "index")
     if is_numbered and not np.isnan(start):
         found.index = pd.RangeIndex(int(start), int(start) + len(found))
@@ -115,13 +132,7 @@ def _warn_client(caught: list[warnings.WarningMessage]) -> None:
         warn(str(one.message), one.category)
 
 
-def _empty(example: Any) -> Any:
-    if isinstance(example, dict):
-        return {name: value[:0] for name, value in example.items()}
-    return example.iloc[:0] if isinstance(example, pd.DataFrame) else example[:0]
-
-
-def _array(parts: list[Any], lengths: list[float], example: np.ndarray) -> Any:
+def _array(parts: list[Any], lengths: Sequence[float], example: np.ndarray) -> Any:
     from dask import array
 
     width = example.shape[1:]

@@ -24,8 +24,6 @@ from .lazily import rows_like
 from .learning import Learned, check_block_labels, joined
 from .passes import RemoteData, Shard
 
-# Shards for each thread of the workers: more of them balance, fewer cost less.
-_SHARDS = 2
 # What an estimator has learned of the columns of X.
 _OF_INPUT = ("n_features_in_", "feature_names_in_")
 
@@ -118,8 +116,9 @@ class RemoteRows:
         """Return the rows as the numerics take them, in shards on the workers."""
         code = partial(_coded, classes, class_weight, schema)
         graph, keys = self._tasks(code, "skclif-code")
+        # One shard for each thread: every task of a pass costs a millisecond or two.
         threads = sum(self.client.nthreads().values())
-        groups = _groups(self.lengths, _SHARDS * max(1, threads))
+        groups = _groups(self.lengths, max(1, threads))
         shards = _shard_tasks([keys[group] for group in groups])
         futures = self.client.get({**graph, **shards}, list(shards), sync=False)
         lengths = tuple(sum(self.lengths[group]) for group in groups)

@@ -20,6 +20,7 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from .._cluster.collections import any_collection
 from .._cluster.lazily import by_partition
+from .._cluster.scoring import score_partitions
 from .._inputs.annotations import (
     NOT_IN_CONCEPTS,
     Annotations,
@@ -464,6 +465,29 @@ class ConceptBottleneckClassifier(
             data, classes, class_weight, schema, coded.shares, rules, sample_weight
         )
         return self._fit_rows(read)
+
+    def score(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the accuracy of the predicted labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,)
+            The true labels; a label that was not seen in `fit` counts as missed.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for 1.
+
+        Returns
+        -------
+        score : float
+            Share of the rows, by weight, whose label is predicted.
+        """
+        if any_collection(X, y, sample_weight):
+            return score_partitions(self, X, y, sample_weight)
+        return super().score(X, y, sample_weight)
 
     @by_partition
     def predict(self, X: Any) -> np.ndarray:

@@ -481,7 +481,8 @@ def fit_concepts(
         terms = ConceptTerms(stack, concept_penalties)
         parameters, convergence = solve_blocked(data, terms, None, limits)
     else:
-        data = data.counted()
+        # Without heads, no row is needed.
+        data = data.counted() if stack else data.rows(slice(0, 0))
         parameters, convergence = solve_heads(
             concept_problem(stack, data, concept_penalties),
             tol=tol,

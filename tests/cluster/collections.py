@@ -1,5 +1,7 @@
 """Dask collections of rows, in chunks of any lengths."""
 
+from functools import partial
+
 import numpy as np
 
 
@@ -12,11 +14,12 @@ def as_array(values, chunks):
 
 def as_frame(frame, chunks):
     """Return a dataframe or a series whose divisions are not known."""
-    import dask
     from dask import dataframe
 
-    ends = np.cumsum(chunks)
-    parts = [
-        dask.delayed(frame.iloc[a:b]) for a, b in zip(ends - chunks, ends, strict=True)
-    ]
-    return dataframe.from_delayed(parts, meta=frame.iloc[:0], verify_meta=False)
+    ends = np.cumsum(chunks).tolist()
+    starts = [end - n for end, n in zip(ends, chunks, strict=True)]
+    return dataframe.from_map(partial(_rows, frame), starts, ends, meta=frame.iloc[:0])
+
+
+def _rows(frame, start, end):
+    return frame.iloc[start:end]

@@ -4,7 +4,6 @@ import logging
 import os
 import pickle
 import signal
-import time
 
 import numpy as np
 import pandas as pd
@@ -73,7 +72,7 @@ def kill_one(client):
         os.kill(next(iter(pids.values())), signal.SIGKILL)
 
     yield kill
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=120)
 
 
 @pytest.fixture(scope="session")
@@ -92,11 +91,3 @@ def reviews():
     y = np.array(["1 star", "3 stars", "5 stars"])[np.digitize(score, [-0.5, 1])]
     weights = rng.choice([0.0, 1.0, 1.0, 2.5], n)
     return X, y, concepts, weights
-
-
-def wait_until(condition, seconds=20):
-    """Wait for a condition, and fail if it does not come true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
