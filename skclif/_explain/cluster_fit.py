@@ -135,9 +135,9 @@ def _dtype_of(features: Any) -> str:
 def _mean_activations(bottleneck: Bottleneck, data: Any, heads: Any) -> np.ndarray:
     """Return the mean of activations in training, weighted by the rows."""
     class_weight = torch.from_numpy(np.asarray(heads.class_weight))
-    zeros = torch.zeros(1, bottleneck.n_label_inputs, dtype=torch.float64)
+    zeros = torch.zeros(bottleneck.n_label_inputs, dtype=torch.float64)
     add = partial(_add_activations, bottleneck, class_weight)
-    sums = sum_rows(add, zeros, data)[0]
+    sums = sum_rows(add, zeros, data)
     means = (sums[:-1] / sums[-1]).numpy()
     n_activations = bottleneck.concepts.n_activations
     return means[:n_activations] if bottleneck.concepts else means

@@ -42,7 +42,7 @@ from .._inputs.features import check_features
 from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.soft import Coded, Shares
-from .._inputs.training_rows import TrainingRows, as_features
+from .._inputs.training_rows import TrainingRows, as_features, as_tensor
 from .._results.contributions import ConceptContributions, intercept_name
 from ..exceptions import InterventionWarning, warn_user
 from ..numerics.bottleneck import (
@@ -52,13 +52,13 @@ from ..numerics.bottleneck import (
     fit_concepts,
     fit_label,
     largest_sizes,
-    substitute,
 )
 from ..numerics.heads import CategoricalHead, HeadStack
 from ..numerics.joint import fit_joint, joint_steps
 from ..numerics.products import dense_rows
 from ..numerics.solvers import Convergence
 from ..numerics.sparse import Features, Matrix, SparseFeatures
+from ..numerics.stored import StoredFeatures, each_row
 from .convergence import (
     warn_if_tol_is_coarse,
     warn_unless_converged,
@@ -542,8 +542,7 @@ class ConceptBottleneckClassifier(
         check_is_fitted(self)
         if self._is_latent():
             bottleneck, features = self._on_device(X)
-            scores = bottleneck.label_scores(bottleneck.activations(features))
-            return _numpy(bottleneck.label.logits(scores))
+            return _numpy(each_row(bottleneck.label_logits, features))
         logits = self.transform(X) @ self.coef_.T + self.intercept_
         if self.residual_coef_ is not None:
             logits += self._residual_logits(X)
@@ -614,17 +613,20 @@ class ConceptBottleneckClassifier(
         check_is_fitted(self)
         self._require_concepts("predict_concepts")
         bottleneck, features = self._on_device(X)
-        scores = bottleneck.concept_scores(features)
         stack = bottleneck.concepts
-        codes = np.empty((len(scores), len(stack)))
-        for j, (head, columns) in enumerate(
-            zip(stack.heads, stack.scores, strict=True)
-        ):
-            prediction = _numpy(head.probabilities(scores[:, columns]))
-            is_continuous = self.concept_classes_[j] is None
-            codes[:, j] = (
-                prediction[:, 0] if is_continuous else prediction.argmax(axis=1)
-            )
+
+        def predicted(features: Features) -> torch.Tensor:
+            scores = bottleneck.concept_scores(features)
+            codes = scores.new_empty(len(scores), len(stack))
+            for j, (head, part) in enumerate(
+                zip(stack.heads, stack.split(scores), strict=True)
+            ):
+                values = head.probabilities(part)
+                is_number = self.concept_classes_[j] is None
+                codes[:, j] = values[:, 0] if is_number else values.argmax(dim=1)
+            return codes
+
+        codes = _numpy(each_row(predicted, features))
         return FittedHeads.of(self).schema.decode(codes, index=_index_of(X))
 
     @by_partition
@@ -645,18 +647,22 @@ class ConceptBottleneckClassifier(
         check_is_fitted(self)
         self._require_concepts("predict_concept_proba")
         bottleneck, features = self._on_device(X)
-        scores = bottleneck.concept_scores(features)
         stack = bottleneck.concepts
+        asked = [
+            j for j, values in enumerate(self.concept_classes_) if values is not None
+        ]
+
+        def predicted(features: Features) -> torch.Tensor:
+            parts = stack.split(bottleneck.concept_scores(features))
+            found = [stack.heads[j].probabilities(parts[j]) for j in asked]
+            return torch.cat([parts[0][:, :0], *found], dim=1)
+
+        sizes = [len(self.concept_classes_[j]) for j in asked]
+        together = _numpy(each_row(predicted, features))
+        columns = np.split(together, np.cumsum(sizes)[:-1], axis=1) if asked else []
         return {
-            str(name): _numpy(head.probabilities(scores[:, columns]))
-            for name, values, head, columns in zip(
-                self.concept_names_in_,
-                self.concept_classes_,
-                stack.heads,
-                stack.scores,
-                strict=True,
-            )
-            if values is not None
+            str(self.concept_names_in_[j]): np.ascontiguousarray(part)
+            for j, part in zip(asked, columns, strict=True)
         }
 
     def intervene(self, X: Any, concepts: Any) -> np.ndarray:
@@ -711,10 +717,13 @@ class ConceptBottleneckClassifier(
         known, shares = heads.schema.encode(annotations, partial=True)
         bottleneck, features = heads.tensors(device, shares), as_features(X).to(device)
         codes = torch.from_numpy(known).to(features.device)
-        predicted = dense_rows(bottleneck.activations(features))
-        activations = substitute(bottleneck.concepts, predicted, codes, ~codes.isnan())
-        scores = bottleneck.label_scores(activations)
-        return _numpy(bottleneck.label.probabilities(scores))
+        if not isinstance(features, StoredFeatures):
+            return _numpy(bottleneck.intervened(features, codes))
+        parts = [
+            bottleneck.intervened(rows, codes[block])
+            for block, rows in features.blocks()
+        ]
+        return _numpy(torch.cat(parts))
 
     def contributions(self, X: Any) -> ConceptContributions:
         """Return how much of every logit comes through each concept.
@@ -962,7 +971,11 @@ class ConceptBottleneckClassifier(
     def _residual_logits(self, X: Any) -> np.ndarray:
         """Return what goes past the concepts, shaped like `coef_` for every row."""
         _, features = self._on_device(X)
-        return _numpy(dense_rows(features)) @ self.residual_coef_.T
+        residual = self.residual_coef_.T
+        if not isinstance(features, StoredFeatures):
+            return _numpy(dense_rows(features)) @ residual
+        weights = as_tensor(residual).to(features.device)
+        return _numpy(features.mapped(lambda rows: rows @ weights))
 
     def _label_inputs(self, X: Any) -> np.ndarray:
         """Return the activations, and beside them what the residual sees."""

@@ -35,6 +35,8 @@ from .squares import add_square
 
 # Gradients and products of this many rows at a time stay in the cache.
 _ROWS = 1024
+# From this number of inputs on, half of a square takes less time than a product.
+_WIDE = 128
 # Rows that are looked at first, for each parameter of a head.
 _PER_PARAMETER = 16
 # Sums of weights, and of weights times norms, that fit single precision.
@@ -330,6 +332,28 @@ class Look:
         return self.heads.sizes[1] * norms
 
 
+def relative_gradient(data: BlockRows, terms: Terms, parameters: Tensor) -> Tensor:
+    """Return every head's gradient norm relative to a typical row's, (n_heads,).
+
+    It is `HeadsProblem.relative_gradient` by passes over blocks of rows.
+    """
+    heads = BlockedHeads.of(data, terms)
+    squares = torch.zeros_like(heads.frame.penalties)
+    add = partial(_add_row_gradients, terms, parameters)
+    total = sum_rows(add, (squares, squares.clone()), data, _ROWS)
+    norm = heads.frame.open_norm(heads.look(parameters).gradient, parameters)
+    return HeadsProblem.relative_to_rows(norm, *total)
+
+
+def _add_row_gradients(
+    terms: Terms, parameters: Tensor, total: tuple[Tensor, Tensor], rows: Any
+) -> None:
+    problem = terms(rows)
+    probabilities = problem.probabilities(problem.scores(parameters))
+    for part, new in zip(total, problem.row_gradients(probabilities), strict=True):
+        part += new
+
+
 @dataclass(frozen=True)
 class _OfHeads:
     """The terms of some of the heads."""
@@ -442,9 +466,10 @@ def _scores(features: Tensor, parameters: Tensor) -> Tensor:
     return torch.addmm(parameters[:, -1:], parameters[:, :-1], features.T)
 
 
-def _by_head(scores: Tensor, head: Head) -> Tensor:
+def by_head(scores: Tensor, head: Head) -> Tensor:
     """Return scores of equal heads as (n_heads, n_scores, n)."""
-    return scores.reshape(-1, head.n_scores, scores.shape[1])
+    n_scores, n_rows = scores.shape
+    return scores.reshape(n_scores // head.n_scores, head.n_scores, n_rows)
 
 
 def _add_pulled(total: Tensor, columns: Tensor, features: Tensor) -> None:
@@ -473,7 +498,7 @@ def _add_look(
     scores = _scores(features, parameters)
     columns = torch.empty_like(scores)
     for head, members, at in problem.stack.groups:
-        own = _by_head(scores[at], head)
+        own = by_head(scores[at], head)
         codes, weights = problem.codes[:, members].T, problem.weights[:, members].T
         loss, residual = head.terms(own, codes)
         value[members] += (weights * loss).sum(dim=1)
@@ -496,12 +521,21 @@ def add_squares(
         In the type of the products.
     squares : list of Tensor of shape (n_edges, n_inputs, n_inputs)
     """
-    inputs = with_ones(features)
+    n_inputs = features.shape[1] + 1
+    if n_inputs < _WIDE:
+        ones = features.new_ones(1, len(features))
+        inputs = torch.cat([features.T, ones])
+    else:
+        inputs = with_ones(features)
     for j, (head, total) in enumerate(zip(problem.stack.heads, squares, strict=True)):
-        p = head.probabilities(scores[problem.stack.scores[j]].T)
-        edges = head.edge_weights(p, problem.codes[:, j])
-        scales = (problem.weights[:, j, None] * edges).sqrt().to(inputs.dtype)
-        for square, scale in zip(total, scales.T, strict=True):
+        own = scores[problem.stack.scores[j]][None]
+        edges = head.edges_at(own, problem.codes[None, :, j])[0]
+        weighted = (problem.weights[:, j] * edges).to(inputs.dtype)
+        if n_inputs < _WIDE:
+            rows = (weighted[:, None] * inputs).flatten(0, 1)
+            total += (rows @ inputs.T).reshape(total.shape)
+            continue
+        for square, scale in zip(total, weighted.sqrt(), strict=True):
             add_square(square, scale[:, None] * inputs)
 
 
@@ -526,7 +560,7 @@ def _add_product(
     scores, along = _scores(features, both).chunk(2)
     columns = torch.empty_like(scores)
     for head, members, at in problem.stack.groups:
-        own, moved = _by_head(scores[at], head), _by_head(along[at], head)
+        own, moved = by_head(scores[at], head), by_head(along[at], head)
         curved = head.curved(own, problem.codes[:, members].T, moved)
         weights = problem.weights[:, members].T.to(features.dtype)
         columns[at] = (weights[:, None] * curved).flatten(0, 1)

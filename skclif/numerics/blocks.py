@@ -46,6 +46,11 @@ def row_blocks(n_rows: int, block_rows: int = BLOCK_ROWS) -> Iterator[slice]:
         yield slice(start, min(start + block_rows, n_rows))
 
 
+def stride(n_rows: int, at_most: int) -> int:
+    """Return the step with which at most this many rows are taken, evenly spread."""
+    return max(1, -(-n_rows // max(1, at_most)))
+
+
 def map_rows(
     function: Callable[[Data], Part], data: Data, block_rows: int = BLOCK_ROWS
 ) -> Iterator[tuple[slice, Part]]:

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .blocked import BlockedHeads
-from .blocks import Elsewhere, map_rows, sum_rows
+from .blocked import BlockedHeads, by_head, relative_gradient
+from .blocks import Elsewhere, map_rows, stride, sum_rows
 from .bounded import minimise
 from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
 from .products import affine, affine_adjoint, dense_rows, largest_size
@@ -86,8 +86,7 @@ class TrainingData:
 
     def sample(self, n_rows: int) -> "TrainingData":
         """Return at most this many rows, evenly spread, in memory."""
-        step = max(1, -(-len(self) // n_rows))
-        return self.rows(slice(None, None, step))
+        return self.rows(slice(None, None, stride(len(self), n_rows)))
 
     def part(self, rows: Tensor) -> "TrainingData":
         """Return some of the rows, whose features stay where they are stored."""
@@ -221,6 +220,8 @@ class Bottleneck:
 
     def activations(self, features: Features) -> Features:
         """Return the label head's inputs for new rows, (n_samples, n_activations)."""
+        if self.concepts and isinstance(features, StoredFeatures):
+            return features.mapped(lambda rows: dense_rows(self.activations(rows)))
         activations = self.concept_activations(features)
         if not isinstance(activations, Tensor):  # there are no concepts
             return activations
@@ -230,6 +231,11 @@ class Bottleneck:
         """Return the activations of concepts; the features if there are none."""
         if not self.concepts:
             return features
+        if isinstance(features, StoredFeatures):
+            return features.mapped(lambda rows: self._concept_activations(rows))
+        return self._concept_activations(features)
+
+    def _concept_activations(self, features: Features) -> Tensor:
         return self.concepts.predict_activations(self.concept_scores(features))
 
     def with_residual(self, activations: Tensor, features: Features) -> Tensor:
@@ -310,7 +316,26 @@ class Bottleneck:
 
     def label_probabilities(self, features: Features) -> Tensor:
         """Return the probabilities of the labels of new rows, (n, n_classes)."""
+        if isinstance(features, StoredFeatures):
+            return features.mapped(self.label_probabilities)
         return self.label.probabilities(self.label_scores(self.activations(features)))
+
+    def label_logits(self, features: Features) -> Tensor:
+        """Return the logits of the labels of new rows, (n, n_classes)."""
+        return self.label.logits(self.label_scores(self.activations(features)))
+
+    def intervened(self, features: Features, codes: Tensor) -> Tensor:
+        """Return the probabilities of labels where some concepts are known.
+
+        Parameters
+        ----------
+        features : Features of shape (n_samples, n_features)
+        codes : Tensor of shape (n_samples, n_concepts)
+            NaN where the prediction is used.
+        """
+        predicted = dense_rows(self.activations(features))
+        activations = substitute(self.concepts, predicted, codes, ~codes.isnan())
+        return self.label.probabilities(self.label_scores(activations))
 
     def inside(self, span: RowSpace | None) -> "Bottleneck":
         """Return the same bottleneck acting on coordinates of a span."""
@@ -357,6 +382,34 @@ def substitute(
     return result
 
 
+def label_inputs(bottleneck: Bottleneck, rows: TrainingData) -> list[Tensor]:
+    """Return what the label head sees of loaded rows, in each of their copies.
+
+    The rows are on the last axis, (n_activations, n), of the type of the features. The
+    numbers are those of `Bottleneck.label_rows`, for passes over all rows.
+    """
+    stack, features = bottleneck.concepts, dense_rows(rows.features)
+    parameters = bottleneck.concept_parameters.to(features.dtype)
+    scores = affine(features, parameters).T
+    shape = stack.n_activations, len(features)
+    copies = [scores.new_empty(shape) for _ in bottleneck.copies]
+    for (head, members, at), columns in zip(
+        stack.groups, stack.groups_of_activations, strict=True
+    ):
+        own = head.activated(by_head(scores[at], head))
+        for copy, (_, known) in zip(copies, bottleneck.copies, strict=True):
+            values = own
+            if known:
+                given = rows.annotated[:, members].T[:, None]
+                truth = head.known(rows.concepts[:, members].T, own)
+                values = torch.where(given, truth, own)
+            copy[columns] = values.flatten(0, 1)
+    if bottleneck.residual_scale is None:
+        return copies
+    residual = bottleneck.residual_scale * features.T
+    return [torch.cat([copy, residual]) for copy in copies]
+
+
 def concept_effects(
     bottleneck: Bottleneck, features: Features, average: Tensor
 ) -> Tensor:
@@ -365,6 +418,8 @@ def concept_effects(
     It is ``log p`` minus its value with the concept's activations set to `average`, of
     shape (n_activations,). The result has shape (n_samples, n_concepts).
     """
+    if isinstance(features, StoredFeatures):
+        return features.mapped(lambda rows: concept_effects(bottleneck, rows, average))
     activations = dense_rows(bottleneck.activations(features))
     scores = bottleneck.label_scores(activations)
     predicted = bottleneck.label.probabilities(scores).argmax(dim=1)
@@ -392,20 +447,24 @@ def mean_activations(
     weights : Tensor of shape (n_samples,)
         Weights of the rows in the mean.
     """
-    data = replace(data, label_weights=weights)
-    bottleneck = replace(bottleneck, residual_scale=None)
-    stack = bottleneck.concepts
-    n_means = stack.n_activations if stack else data.features.shape[1]
-    zeros = data.features.new_zeros(1, n_means + 1)
-    sums = sum_rows(partial(add_activations, bottleneck), zeros, data)[0]
-    means: Tensor = sums[:-1] / sums[-1]
-    return means
+    inputs = bottleneck.concepts.n_activations or data.features.shape[1]
+    if bottleneck.residual_scale is not None:
+        inputs += data.features.shape[1]
+    weighted = replace(data, label_weights=weights)
+    add = partial(add_activations, bottleneck)
+    if is_long(data):
+        sums = sum_rows(add, weights.new_zeros(inputs + 1), weighted)
+    else:
+        sums = weights.new_zeros(inputs + 1)
+        add(sums, weighted)
+    means = sums[:-1] / sums[-1]
+    return means[: bottleneck.concepts.n_activations] if bottleneck.concepts else means
 
 
-def add_activations(bottleneck: Bottleneck, sums: Tensor, data: TrainingData) -> None:
-    """Add the sums of the label head's inputs, weighted, in place."""
+def add_activations(bottleneck: Bottleneck, total: Tensor, data: TrainingData) -> None:
+    """Add what the label head sees of rows, times their weights, and the weights."""
     rows = bottleneck.label_rows(data)
-    sums += affine_adjoint(rows.activations, rows.weights[:, None])
+    total += affine_adjoint(rows.activations, rows.weights[:, None])[0]
 
 
 def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
@@ -414,23 +473,28 @@ def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
     Accuracy and mean log-loss as predicted, and with the annotations in place of
     predictions. Rows count by their weights in the label head.
     """
-    zeros = data.features.new_zeros(2, 2), data.features.new_zeros(1)
-    lines, total = sum_rows(partial(_add_correction, bottleneck), zeros, data)
-    return lines / total
+    whole = (data.label_weights.new_zeros(2, 2), data.label_weights.new_zeros(()))
+    add = partial(_add_correction, bottleneck)
+    if is_long(data):
+        sums, weight = sum_rows(add, whole, data)
+    else:
+        add(whole, data)
+        sums, weight = whole
+    return sums / weight
 
 
 def _add_correction(
     bottleneck: Bottleneck, total: tuple[Tensor, Tensor], data: TrainingData
 ) -> None:
-    """Add weighted hits and losses of rows, as predicted and with annotations."""
+    """Add how many labels are right and the loss, both ways, and the weights."""
     weights = data.label_weights
-    total[1].add_(weights.sum())
-    for line, prob in zip(total[0], (0.0, 1.0), strict=True):
+    for prob, line in zip((0.0, 1.0), total[0], strict=True):
         rows = replace(bottleneck, intervention_prob=prob).label_rows(data)
         scores = bottleneck.label_scores(rows.activations)
         hit = bottleneck.label.probabilities(scores).argmax(dim=1) == data.labels
         loss = bottleneck.label.loss(scores, data.labels)
-        line.add_(torch.stack([weights @ hit.to(weights), weights @ loss]))
+        line += torch.stack([weights @ hit.to(weights), weights @ loss])
+    total[1].add_(weights.sum())
 
 
 def largest_sizes(data: TrainingData) -> tuple[float, float]:
@@ -533,6 +597,15 @@ def relative_gradients(
     It is near 0 at the optimum for `data`, and about 1 if one row was exchanged.
     """
     stack = bottleneck.concepts
+    if is_long(data):
+        terms = LabelTerms(bottleneck, penalty)
+        of_label = relative_gradient(data, terms, bottleneck.label_parameters)
+        if not stack:
+            return of_label
+        of_concepts = relative_gradient(
+            data, ConceptTerms(stack, concept_penalties), bottleneck.concept_parameters
+        )
+        return torch.cat([of_concepts, of_label])
     label = bottleneck.label_problem(data, penalty)
     label_ratio = label.relative_gradient(bottleneck.label_parameters)
     if not stack:
@@ -577,9 +650,18 @@ class LabelTerms:
     def __call__(self, rows: TrainingData) -> HeadsProblem:
         """Return the problem, in the type of the features."""
         bottleneck = self.bottleneck
-        own = bottleneck.concept_parameters.to(rows.features.dtype)
-        bottleneck = replace(bottleneck, concept_parameters=own)
-        return bottleneck.label_problem(rows, self.penalty)
+        if not bottleneck.concepts:
+            return bottleneck.label_problem(rows, self.penalty)
+        copies = label_inputs(bottleneck, rows)
+        n_copies = len(copies)
+        weights = [share * rows.label_weights for share, _ in bottleneck.copies]
+        return HeadsProblem(
+            HeadStack([bottleneck.label]),
+            torch.cat(copies, dim=1).T,
+            _joined([rows.labels] * n_copies)[:, None],
+            _joined(weights)[:, None],
+            rows.label_weights.new_full((1,), self.penalty),
+        )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 import numpy as np
@@ -92,6 +92,19 @@ class StoredFeatures:
         for block in row_blocks(len(self)):
             yield block, self[block]
 
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return what a function returns for rows, below each other.
+
+        Beside the result, no more is in memory than a block.
+        """
+        result: Tensor | None = None
+        for block, rows in self.blocks():
+            part = function(rows)
+            if result is None:
+                result = part.new_empty(len(self), *part.shape[1:])
+            result[block] = part
+        return function(self[:]) if result is None else result
+
     def copy(self) -> StoredFeatures:
         """Return a copy that nobody else can change, in the type that is stored."""
         return StoredFeatures(self.gathered().clone(), None, self.device, self.dtype)
@@ -162,11 +175,22 @@ class StoredFeatures:
 
     def largest(self) -> float:
         """Return the largest magnitude of a value."""
-        return max((float(rows.abs().max()) for _, rows in self.blocks()), default=0.0)
+        largest = 0.0
+        for block in row_blocks(len(self)):
+            least, most = self.part(block).gathered().aminmax()  # in the stored type
+            largest = max(largest, -float(least), float(most))
+        return largest
 
     def gathered(self) -> Tensor:
         """Return the rows in the type that is stored; a view if it is all of them."""
         return self.values if self.index is None else self.values[self.index]
+
+
+def each_row(function: Callable[[Any], Tensor], features: Any) -> Tensor:
+    """Return what a function returns for rows: of stored ones, a block at a time."""
+    if isinstance(features, StoredFeatures):
+        return features.mapped(function)
+    return function(features)
 
 
 def is_mapped(array: object) -> bool:

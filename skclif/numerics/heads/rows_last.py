@@ -39,3 +39,15 @@ class RowsLast:
         """
         p = self.probabilities(scores.mT)
         return self.curvature_times(p, codes, direction.mT).mT
+
+    def activated(self: Head, scores: Tensor) -> Tensor:
+        """Return the inputs for the label head, (n_heads, n_activations, n)."""
+        return self.activations(scores.mT).mT
+
+    def known(self: Head, codes: Tensor, like: Tensor) -> Tensor:
+        """Return the activations of codes known for certain, as `activated`."""
+        return self.true_activations(codes, like).mT
+
+    def edges_at(self: Head, scores: Tensor, codes: Tensor) -> Tensor:
+        """Return the weights of the curvature's edges, (n_heads, n_edges, n)."""
+        return self.edge_weights(self.probabilities(scores.mT), codes).mT

@@ -251,6 +251,27 @@ class SoftmaxHead(RowsLast):
         weighted.addcmul_(p, weighted.sum(dim=1, keepdim=True), value=-1)
         return contrasts @ weighted
 
+    def activated(self, scores: Tensor) -> Tensor:
+        """Return the inputs for the label head, with rows on the last axis."""
+        if self.activation != "soft":
+            return super().activated(scores)
+        p = torch.softmax(self.contrasts(scores).T @ scores, dim=1)
+        return p[:, 1:] if self.n_values == 2 else p
+
+    def known(self, codes: Tensor, like: Tensor) -> Tensor:
+        """Return the activations of certain values, with rows on the last axis."""
+        if self.shares is not None:
+            return super().known(codes, like)
+        values = torch.arange(self.n_values - self.n_activations, self.n_values)
+        values = values.to(codes)[:, None]
+        return (codes[:, None] == values).to(like.dtype)
+
+    def edges_at(self, scores: Tensor, codes: Tensor) -> Tensor:
+        """Return ``p_k p_l`` of every pair of values, with rows on the last axis."""
+        p = torch.softmax(self.contrasts(scores).T @ scores, dim=1)
+        first, second = self._pairs(p)
+        return p[:, first] * p[:, second]
+
     def curvature(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the loss's second derivative, (..., n_scores, n_scores)."""
         if self.n_values > _MANY:
