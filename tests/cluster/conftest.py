@@ -69,8 +69,10 @@ def kill_one(client):
 
     def kill():
         pids = client.run(os.getpid)
-        os.kill(next(iter(pids.values())), signal.SIGKILL)
+        kill.killed.append(next(iter(pids.values())))
+        os.kill(kill.killed[-1], signal.SIGKILL)
 
+    kill.killed = []
     yield kill
     client.wait_for_workers(2, timeout=120)
 

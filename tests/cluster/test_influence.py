@@ -141,5 +141,5 @@ def test_groups_on_a_cluster_need_rows_there(client, here, there, reviews):
     with pytest.raises(ValueError, match="groups has 3 rows, but X has 240"):
         there.influence(X[:1], groups=as_array(np.arange(3), (3,)))
     missing = pd.Series(["a"] * 239 + [None], dtype=object)
-    with pytest.raises(ValueError, match="Rows are counted from training row 131 of"):
+    with pytest.raises(ValueError, match=r"counted from training row \d+ of all"):
         there.influence(X[:1], groups=missing)
