@@ -254,8 +254,8 @@ def main(argv=None):
         estimate(passes, idle, own, options.rows, n_workers),
         [
             f"From {passes.n} passes, each of "
-            f"{passes.sent / passes.n / n_workers / 1e6:.2f} MB sent to each worker and "
-            f"{passes.brought / passes.n / 1e6:.2f} MB brought back; what a row takes "
+            f"{passes.sent / passes.n / n_workers / 1e6:.2f} MB sent to each worker "
+            f"and {passes.brought / passes.n / 1e6:.2f} MB brought back; what a row takes "
             f"with {n_workers} workers; and Dask's time for a task. Networks are taken "
             "as fast enough.",
         ],

@@ -17,7 +17,6 @@ import torch
 
 from ..numerics.blocks import map_rows, sum_rows
 from ..numerics.bottleneck import TrainingData
-from ..numerics.sparse import SparseFeatures
 from ..numerics.stored import StoredFeatures
 from .graphs import Graph, tasks_of, tree_of
 from .totals import added, blank, zeros
@@ -294,13 +293,7 @@ def _has_weight(part: TrainingData) -> torch.Tensor:
 
 
 def _size_of(part: TrainingData) -> int:
-    features = part.features
-    if isinstance(features, SparseFeatures):
-        matrix = features.matrix
-        size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-    elif isinstance(features, StoredFeatures):
-        size = features.values.nbytes
-    else:
-        size = features.nbytes
+    features: Any = part.features
+    values = features.values if isinstance(features, StoredFeatures) else features
     n_numbers = 2 * len(part.labels) + 3 * part.concepts.numel()
-    return int(size + 8 * n_numbers)
+    return int(values.nbytes + 8 * n_numbers)

@@ -15,7 +15,7 @@ from .._inputs.annotations import Annotations, ConceptSchema
 from .._inputs.checks import check_row_order, check_weights
 from .._inputs.features import check_features
 from .._inputs.training_rows import TrainingRows
-from ..numerics.sparse import Matrix, SparseFeatures
+from ..numerics.sparse import SparseFeatures
 from ..numerics.stored import StoredFeatures
 from .collections import active_client
 from .graphs import tasks_of, tree_of
@@ -34,7 +34,7 @@ class Block:
 
     Attributes
     ----------
-    features : ndarray, SparseFeatures or StoredFeatures
+    features : ndarray or StoredFeatures
     labels, weights : ndarray of shape (n_rows,)
     given : object
         The labels as they came.
@@ -48,9 +48,7 @@ class Block:
     annotations: Annotations | None
 
     def __sizeof__(self) -> int:  # by which Dask decides what to move
-        features = self.features
-        if isinstance(features, SparseFeatures):
-            return int(3 * features.matrix.data.nbytes)
+        features: Any = self.features
         values = features.values if isinstance(features, StoredFeatures) else features
         return int(values.nbytes)
 
@@ -160,6 +158,11 @@ def read_block(estimator: Any, number: int, start: int, given: dict[str, Any]) -
             f"is row {start:,} of all."
         )
         raise type(error)(message) from error
+    if isinstance(features, SparseFeatures):
+        raise TypeError(
+            "X has sparse blocks, and a fit on a cluster takes dense ones. Use fewer "
+            "features that are dense, or fit to rows in this process."
+        )
     if annotations is not None and annotations.soft:
         names = ", ".join(annotations.soft)
         raise ValueError(
@@ -167,9 +170,8 @@ def read_block(estimator: Any, number: int, start: int, given: dict[str, Any]) -
             "plain ones. Give the most probable value of each, or fit to rows in this "
             "process."
         )
-    return Block(
-        _as_stored(features, given["X"]), labels, weights, given.get("y"), annotations
-    )
+    stored = _as_stored(features, given["X"])
+    return Block(stored, labels, weights, given.get("y"), annotations)
 
 
 def _learned(kinds: dict[str, str] | None, block: Block) -> Learned:

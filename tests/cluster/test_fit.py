@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
@@ -221,6 +222,9 @@ def test_bad_arguments_are_named(client, fitted, reviews):
         model.fit(there, y, concepts=soft)
     with pytest.raises(ValueError, match="residual_C=1 needs concepts"):
         ConceptBottleneckClassifier(residual_C=1).fit(there, y)
+    counts = there.map_blocks(sparse.csr_array)
+    with pytest.raises(TypeError, match="X has sparse blocks, and a fit on a cluster"):
+        model.fit(counts, y)
     assert not hasattr(model, "classes_")
 
 
