@@ -15,7 +15,7 @@ from .._inputs.annotations import Annotations, ConceptSchema
 from .._inputs.checks import check_row_order, check_weights
 from .._inputs.features import check_features
 from .._inputs.training_rows import TrainingRows
-from ..numerics.sparse import SparseFeatures
+from ..numerics.sparse import Matrix, SparseFeatures
 from ..numerics.stored import StoredFeatures
 from .collections import active_client
 from .graphs import tasks_of, tree_of

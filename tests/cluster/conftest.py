@@ -12,6 +12,7 @@ import pytest
 # Workers, and those that come after a kill, are forks of a process that has imported
 # what they need: a worker that imports for itself takes seconds.
 PRELOADED = ["distributed", "dask.array", "dask.dataframe", "skclif._explain.explainer"]
+PRELOADED += ["sentence_transformers"]
 
 
 @pytest.fixture(scope="session")
