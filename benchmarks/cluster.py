@@ -256,8 +256,8 @@ def main(argv=None):
             f"From {passes.n} passes, each of "
             f"{passes.sent / passes.n / n_workers / 1e6:.2f} MB sent to each worker "
             f"and {passes.brought / passes.n / 1e6:.2f} MB brought back; what a row "
-            f"takes with {n_workers} workers; and Dask's time for a task. Networks are taken "
-            "as fast enough.",
+            f"takes with {n_workers} workers; and Dask's time for a task. Networks are "
+            "taken as fast enough.",
         ],
         options=options,
     )

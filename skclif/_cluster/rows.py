@@ -85,10 +85,9 @@ class RemoteRows:
             The arguments of `fit` by name, without those that are None.
         """
         client = active_client(what)
+        example = rows_like(given["X"], 1)
         placed = place(client, given)
-        check_features(
-            estimator, rows_like(given["X"], min(1, len(placed["X"]))), reset=True
-        )
+        check_features(estimator, example[: len(placed["X"])], reset=True)
         alike = clone(estimator)
         vars(alike).update({n: v for n, v in vars(estimator).items() if n in _OF_INPUT})
         read = partial(read_block, alike)
