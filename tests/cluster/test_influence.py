@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer, targets
+from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 
 from .collections import as_array, as_frame
 
@@ -77,15 +77,8 @@ def test_groups_are_summed_where_rows_are(here, there, reviews, kind):
     np.testing.assert_allclose(own.values, its.values, rtol=0, atol=1e-6)
 
 
-def test_targets_of_sets_and_targets_on_the_cluster(here, there, reviews):
+def test_targets_may_lie_on_the_cluster(here, there, reviews):
     X, y, *_ = reviews
-    group = np.arange(60) % 2
-    target = (
-        targets.mean_difference(group) if hasattr(targets, "mean_difference") else None
-    )
-    if target is not None:
-        own, its = (e.influence(X[:60], y[:60], target=target) for e in (there, here))
-        np.testing.assert_allclose(own.values, its.values, atol=1e-6)
     own = there.influence(as_array(X[:6], (4, 2)), as_array(y[:6], (6,)), top=2)
     np.testing.assert_array_equal(own.rows, here.influence(X[:6], y[:6], top=2).rows)
 
@@ -110,7 +103,6 @@ def test_no_block_comes_to_this_process(client, brought):
         explainer.influence(X[:2], y[:2], top=3)
         explainer.influence(X[:2], y[:2], groups=groups)
         sizes.append((of_fit, brought()))
-    print(sizes)
     assert max(sizes[1]) < 1.3 * max(sizes[0]) + 1
 
 

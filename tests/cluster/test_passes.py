@@ -91,7 +91,8 @@ def test_a_pass_brings_one_total_however_many_rows(client, brought):
         brought()
         sum_rows(partial(add_rows, 1.0), no_sums(), data)
         sizes.append(brought())
-    assert 0 < sizes[1] == sizes[0] < 3000
+    # Names of tasks are not always of the same length.
+    assert 0 < sizes[1] < sizes[0] + 100 < 3000
 
 
 def test_errors_on_workers_come_back(client, reviews):
