@@ -6,7 +6,8 @@ rows in the order of the rows. `values` is what the collector keeps.
 """
 
 from collections.abc import Mapping
-from typing import Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
@@ -46,6 +47,21 @@ class KeepAll:
         self.values[targets, block] = values if self.paths else _over_paths(values)
 
 
+@dataclass(frozen=True, eq=False)
+class RemoteGroups:
+    """The groups of training rows on a cluster.
+
+    Attributes
+    ----------
+    codes : ndarray of Future, object
+        Of an array with the position of every row's group in `names`, for each shard.
+    names : ndarray of shape (n_groups,)
+    """
+
+    codes: np.ndarray
+    names: np.ndarray
+
+
 class SumGroups:
     """Sum over groups of rows, (n_targets, n_groups, n_paths), or keep theirs.
 
@@ -53,7 +69,8 @@ class SumGroups:
     ----------
     n_targets, n_paths : int
     codes : ndarray of shape (n_rows,)
-        The position of each row's group in `names`.
+        The position of each row's group in `names`; as in `RemoteGroups` for rows that
+        are on a cluster.
     names : ndarray of shape (n_groups,)
     paths : bool
     """
@@ -142,6 +159,16 @@ class KeepTop:
         """Take what was kept before."""
         for name, array in self.state.items():
             array[...] = state[name]
+
+    @property
+    def totals(self) -> np.ndarray:
+        """Influence of whole rows, (n_targets, k)."""
+        return self._totals
+
+    def put(self, targets: slice, found: Any) -> None:
+        """Take the best of all rows on some targets, with `rows` and so on."""
+        self.rows[targets], self._totals[targets] = found.rows, found.totals
+        self.values[targets] = found.values
 
     def _better(self, targets: slice, totals: np.ndarray) -> np.ndarray:
         """Return the columns that may belong to the best of each target.

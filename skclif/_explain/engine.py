@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import numpy as np
 import torch
 from sklearn import get_config
 
+from .._cluster.passes import RemoteData
 from .._inputs.annotations import NOT_IN_CONCEPTS
 from .._inputs.progress import SILENT, Progress
 from .._inputs.training_rows import TrainingRows, as_features
@@ -32,6 +33,7 @@ from ..numerics.row_space import RowSpace
 from ..numerics.sets import pairwise
 from ..numerics.sparse import Features, Matrix
 from ..numerics.targets import Question, SetTarget, Target, evaluate
+from . import on_cluster
 from .collect import KeepAll, KeepTop, SumGroups
 from .confirm import Answered, Confirming
 from .work import MOST_WORK, Work, joint_work
@@ -129,6 +131,32 @@ class Solved:
             solved = cls(reduced, inside, factors, span, follows)
         _warn_of_undecided(heads, bottleneck, data)
         return solved
+
+    @classmethod
+    def of_remote(
+        cls, heads: FittedHeads, data: RemoteData, dtype: torch.dtype
+    ) -> Solved:
+        """Return a fitted model with its training rows on a cluster.
+
+        Raises
+        ------
+        ValueError
+            If its Hessians need more than scikit-learn's working memory.
+        """
+        bottleneck, n_features = heads.tensors(), data.features.shape[1]
+        needed, allowed = factors_size(bottleneck, n_features), _working_memory()
+        if needed > allowed:
+            raise ValueError(
+                "Influence of rows on a cluster needs the factorised Hessians of all "
+                f"heads, about {needed / 2**20:,.3g} MiB for {n_features:,} features, "
+                "and the working_memory of scikit-learn is "
+                f"{allowed / 2**20:,.3g} MiB. Allow more by "
+                "sklearn.set_config(working_memory=...) before fit, or use fewer "
+                "features."
+            )
+        rows = cast(TrainingData, data)
+        factors = factorise(bottleneck, rows, **heads.penalties, dtype=dtype)
+        return cls(bottleneck, rows, factors, None, not _flipping(heads))
 
     @classmethod
     def _of_joint(
@@ -281,6 +309,16 @@ class Solved:
         progress : Progress
             Shows its bars.
         """
+        if isinstance(self.data, RemoteData) and not isinstance(kept, KeepAll):
+            return on_cluster.answer(
+                self.data,
+                self.bottleneck,
+                self._adjoints(questions),
+                self.inverse.dtype,
+                kept,
+                paths=paths,
+                progress=progress,
+            )
         if method == "auto":
             work = self.work(questions, paths=paths)
             method = work.method(MOST_WORK)
@@ -483,8 +521,16 @@ class Solved:
 
         That is "first_order" where nothing else fits the memory, and for groups of rows
         of jointly trained stages. Of single rows of these, it is "newton" if the
-        removal of all is little work, or the target cannot be derived.
+        removal of all is little work, or the target cannot be derived. It is
+        "first_order" for rows on a cluster.
         """
+        if isinstance(self.data, RemoteData):
+            if method not in ("auto", on_cluster.METHOD):
+                raise ValueError(
+                    f"method={method!r} removes rows that have to be in this process, "
+                    "and these are on a cluster. Use method='first_order' or 'auto'."
+                )
+            return on_cluster.METHOD
         if isinstance(self.inverse, JointHessian):
             if of_groups and method not in ("auto", "first_order"):
                 raise ValueError(

@@ -17,6 +17,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from .._cluster.collections import any_collection
 from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
@@ -38,6 +39,7 @@ from .._models.linear import check_class_weights, check_explainable, training_ro
 from ..numerics.bottleneck import concept_effects
 from ..numerics.joint_hessian import JointHessian
 from .annotating import AnnotatingMixin
+from .cluster_fit import fit_on_cluster
 from .edits.grown import values_set_aside
 from .engine import METHODS
 from .explaining import ExplainingMixin
@@ -243,6 +245,12 @@ class ConceptInfluenceExplainer(
         InfluenceWarning
             If a Hessian is so nearly singular that digits of influence are lost.
         """
+        arguments = X, y, sample_weight, concepts, concept_sample_weight
+        if any_collection(*arguments):
+            for name in ("_training", "_readable"):  # of a fit to rows in this process
+                self.__dict__.pop(name, None)
+            fit_on_cluster(self, *arguments)
+            return self
         check_explainable(self.estimator, concepts)
         check_row_order(
             X=X,

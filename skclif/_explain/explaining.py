@@ -15,6 +15,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .. import targets
+from .._cluster.collections import in_process
+from .._cluster.passes import RemoteData
 from .._inputs.checks import check_count, check_row_order, check_training_order
 from .._inputs.progress import Progress
 from .._inputs.training_rows import TrainingRows
@@ -25,6 +27,7 @@ from .._results.word_evidence import SPECIAL, WordEvidence
 from ..numerics.sparse import Matrix
 from ..numerics.targets import SetTarget, Target
 from ..targets._target import indexed
+from .cluster_fit import refuse_rows_elsewhere
 from .collect import SumGroups
 from .compare import check_methods, compare_with_retraining
 from .engine import (
@@ -37,6 +40,7 @@ from .engine import (
 )
 from .fitted_state import ExplainerState
 from .flips import find_flip_set, one_row
+from .on_cluster import groups_on_cluster
 from .readable import texts_of
 from .requests import (
     TargetLike,
@@ -147,6 +151,7 @@ class ExplainingMixin(ExplainerState):
         progress = Progress(self.verbose)
         if not isinstance(paths, bool | np.bool_):
             raise ValueError(f"paths={paths!r} must be True or False.")
+        X, y = in_process(X), in_process(y)
         check_row_order(X=X, y=y, **indexed(target))
         check_training_order("groups", groups, self._index)
         heads, features = self._heads(), self._features(X)
@@ -193,7 +198,7 @@ class ExplainingMixin(ExplainerState):
                 self.n_samples_,
                 n_paths,
                 paths=paths,
-                groups=groups,
+                groups=self._placed(groups),
                 top=top,
             )
             if isinstance(kept, SumGroups):
@@ -225,11 +230,19 @@ class ExplainingMixin(ExplainerState):
             rows=answered.rows,
             groups=group_names,
             confirmed=answered.confirmed,
-            training=self._training_frame(),
+            training=self._training_frame(answered.rows),
             explained=pd.DataFrame(explained),
             # Of the model and the rows as they are now: another fit replaces them.
             _words=partial(copy(self)._words, solved, features, about, shares),
+            n_train=self.n_samples_,
         )
+
+    def _placed(self, groups: Any) -> Any:
+        """Return groups of training rows where the rows are."""
+        data: Any = self._solved_model().data
+        if groups is None or not isinstance(data, RemoteData):
+            return groups
+        return groups_on_cluster(groups, data)
 
     def evidence(
         self, X: Any, *, concept: str, value: Any = None, against: Any = None
@@ -472,6 +485,8 @@ class ExplainingMixin(ExplainerState):
         path: str | None,
     ) -> pd.DataFrame:
         """Return the words through which a training row acts on a target."""
+        if isinstance(solved.data, RemoteData):
+            refuse_rows_elsewhere()
         j = check_path(self._heads(), path)
         if isinstance(about(slice(0, 1)), SetTarget):
             questions = solved.questions(features, about, None)

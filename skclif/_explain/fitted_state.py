@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from .._cluster.passes import RemoteData
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features
 from .._inputs.pipelines import final_step, transform_rows
@@ -17,7 +18,9 @@ from .._results.words import column_of_concept
 from ..numerics.bottleneck import mean_activations
 from ..numerics.hessians import Factors
 from ..numerics.sparse import Matrix
+from .cluster_fit import RowsElsewhere
 from .engine import Solved, refuse_joint
+from .on_cluster import shown_rows
 from .readable import annotations_of, labels_of
 from .suspects import LABEL
 
@@ -37,9 +40,10 @@ class ExplainerState:
     concept_names_in_: np.ndarray
     n_samples_: int
     mean_activations_: np.ndarray
-    # Training rows as arrays, and their texts and labels by column name.
-    _training: dict[str, Any]
-    _readable: dict[str, np.ndarray]
+    # Training rows as arrays, and their texts and labels by column name; of rows on a
+    # cluster, what refuses to give them.
+    _training: Any = RowsElsewhere()
+    _readable: Any = RowsElsewhere()
     # The type of products over rows, and the index of the rows, if there was one.
     _dtype: str
     _index: Any
@@ -108,7 +112,16 @@ class ExplainerState:
         """Return the texts of the training rows by column name."""
         return {name: v for name, v in self._readable.items() if name != "label"}
 
-    def _training_frame(self) -> pd.DataFrame:
+    def _training_frame(self, shown: np.ndarray | None = None) -> pd.DataFrame:
+        """Return what is known of training rows; of those shown, if they are elsewhere.
+
+        Texts of rows on a cluster are not known.
+        """
+        data: Any = self._solved_model().data
+        if isinstance(data, RemoteData):
+            if shown is None:
+                return pd.DataFrame()
+            return shown_rows(data, self._heads(), shown)
         rows = TrainingRows(**self._training)
         known = {**self._texts(), "label": self._readable["label"]}
         for name, values in annotations_of(self._heads(), rows).items():

@@ -14,6 +14,7 @@ from pandas.api.extensions import ExtensionDtype
 from sklearn.utils import column_or_1d
 
 from .. import targets
+from .._cluster.collections import refuse_collections
 from .._inputs.checks import check_labels, error_context, refuse_masked
 from .._inputs.tensors import as_array
 from .._inputs.training_rows import as_features
@@ -28,7 +29,7 @@ from ..targets._target import (
     check_y,
     with_classes,
 )
-from .collect import KeepAll, KeepTop, SumGroups
+from .collect import KeepAll, KeepTop, RemoteGroups, SumGroups
 
 # Name, unit, and whether higher is better.
 LABEL_TARGETS = {
@@ -190,7 +191,13 @@ def class_codes(
 
 
 def collector(
-    n_targets: int, n_samples: int, n_paths: int, *, paths: bool, groups: Any, top: Any
+    n_targets: int,
+    n_samples: int,
+    n_paths: int,
+    *,
+    paths: bool,
+    groups: Any,
+    top: Any,
 ) -> tuple[KeepAll | KeepTop | SumGroups, np.ndarray | None]:
     """Return a collector for all targets, and the names of groups.
 
@@ -202,7 +209,8 @@ def collector(
     n_paths : int
         Number of paths that arrive.
     paths, groups, top
-        As in :meth:`ConceptInfluenceExplainer.influence`.
+        As in :meth:`ConceptInfluenceExplainer.influence`; groups may be where the
+        training rows are.
     """
     if top is not None:
         if groups is not None:
@@ -211,7 +219,12 @@ def collector(
         return KeepTop(n_targets, n_samples, top, n_paths, paths=paths), None
     if groups is None:
         return KeepAll.in_memory(n_targets, n_samples, n_paths, paths=paths), None
-    codes, names = check_groups(groups, n_samples)
+    if isinstance(groups, RemoteGroups):
+        codes, names = groups.codes, groups.names
+    else:
+        what = "The influence of training rows in this process"
+        refuse_collections(what, groups=groups)
+        codes, names = check_groups(groups, n_samples)
     return SumGroups(n_targets, n_paths, codes, names, paths=paths), names
 
 

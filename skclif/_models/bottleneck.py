@@ -18,8 +18,10 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
+from .._cluster.collections import any_collection
+from .._cluster.lazily import by_partition
+from .._cluster.scoring import score_partitions
 from .._inputs.annotations import (
-    MOST_GRADES,
     NOT_IN_CONCEPTS,
     Annotations,
     ConceptSchema,
@@ -42,17 +44,18 @@ from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.soft import Coded, Shares
 from .._inputs.training_rows import TrainingRows, as_features, as_tensor
 from .._results.contributions import ConceptContributions, intercept_name
-from ..exceptions import InterventionWarning, ManyValuesWarning, warn_user
+from ..exceptions import InterventionWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
     TrainingData,
     correction,
     fit_concepts,
     fit_label,
+    largest_sizes,
 )
 from ..numerics.heads import CategoricalHead, HeadStack
 from ..numerics.joint import fit_joint, joint_steps
-from ..numerics.products import dense_rows, largest_size
+from ..numerics.products import dense_rows
 from ..numerics.solvers import Convergence
 from ..numerics.sparse import Features, Matrix, SparseFeatures
 from ..numerics.stored import StoredFeatures, each_row
@@ -63,7 +66,9 @@ from .convergence import (
 )
 from .fitted import FittedHeads, class_weights, concept_heads
 from .label_heads import LabelRules
+from .on_cluster import read_on_cluster
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
+from .rows_read import RowsRead, warn_of_amounts
 
 _STEPS, _TRIED = "Newton steps", "values tried"
 _LBFGS_STEPS = "steps of L-BFGS"
@@ -422,6 +427,9 @@ class ConceptBottleneckClassifier(
         """
         self._intervention_prob()  # may be refused
         self._check_joint()
+        arguments = X, y, sample_weight, concepts, concept_sample_weight
+        if any_collection(*arguments):
+            return self._fit_rows(self._read_on_cluster(*arguments))
         check_row_order(
             X=X,
             y=y,
@@ -437,7 +445,7 @@ class ConceptBottleneckClassifier(
                 "y needs at least 2 classes, but the data contains only one class: "
                 f"{classes.tolist()[0]!r}."
             )
-        _warn_of_amounts(classes, len(y))
+        warn_of_amounts(classes, len(y))
         sample_weight = check_weights(sample_weight, X)
         class_weight = self._class_weights(classes, y, sample_weight)
         annotations = Annotations.read(concepts, concept_sample_weight, len(X))
@@ -456,32 +464,35 @@ class ConceptBottleneckClassifier(
             class_weight,
             coded.shares,
         ).data()
-        check_concept_C(self.concept_C, schema)
-        if rules.is_latent(len(classes)):
-            _check_every_class(classes, data)
-        label = rules.head(classes, schema)
-        found = self._solve(data, schema, coded.shares, label, sample_weight)
-        heads = FittedHeads.solved(
-            self,
-            found.bottleneck,
-            schema,
-            classes,
-            class_weight,
-            found.C,
-            found.concept_C,
-            rules,
+        read = RowsRead(
+            data, classes, class_weight, schema, coded.shares, rules, sample_weight
         )
-        heads.store(self, max(fit.n_iter for fit in found.fits))
-        self._note_correction(found.bottleneck, data)
-        warn_if_tol_is_coarse(heads, data)
-        if found.joint is not None:
-            warn_unless_stationary(found.joint, heads)
-        else:
-            warn_unless_converged(found.concepts, heads.names, heads)
-            warn_unless_converged(found.label, ["label"], heads)
-        warn_of_edges(self.C, self.concept_C, heads)
-        return self
+        return self._fit_rows(read)
 
+    def score(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the accuracy of the predicted labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,)
+            The true labels; a label that was not seen in `fit` counts as missed.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for 1.
+
+        Returns
+        -------
+        score : float
+            Share of the rows, by weight, whose label is predicted.
+        """
+        if any_collection(X, y, sample_weight):
+            return score_partitions(self, X, y, sample_weight)
+        return super().score(X, y, sample_weight)
+
+    @by_partition
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.
 
@@ -498,6 +509,7 @@ class ConceptBottleneckClassifier(
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
+    @by_partition
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict probabilities of the labels.
 
@@ -515,6 +527,7 @@ class ConceptBottleneckClassifier(
         bottleneck, features = self._on_device(X)
         return _numpy(bottleneck.label_probabilities(features))
 
+    @by_partition
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the logits of the labels.
 
@@ -538,6 +551,7 @@ class ConceptBottleneckClassifier(
             logits += self._residual_logits(X)
         return logits[:, 0] if len(self.classes_) == 2 else logits
 
+    @by_partition
     def transform(self, X: Any) -> np.ndarray:
         """Return the activations of the concepts: all that the label head sees of them.
 
@@ -583,6 +597,7 @@ class ConceptBottleneckClassifier(
             return names
         return np.asarray(FittedHeads.of(self).schema.activation_names(), dtype=object)
 
+    @by_partition
     def predict_concepts(self, X: Any) -> pd.DataFrame | np.ndarray:
         """Predict the value of every concept.
 
@@ -617,6 +632,7 @@ class ConceptBottleneckClassifier(
         codes = _numpy(each_row(predicted, features))
         return FittedHeads.of(self).schema.decode(codes, index=_index_of(X))
 
+    @by_partition
     def predict_concept_proba(self, X: Any) -> dict[str, np.ndarray]:
         """Predict probabilities of the values of every concept.
 
@@ -831,6 +847,42 @@ class ConceptBottleneckClassifier(
         check_weight_values("class_weight", weights)
         return weights
 
+    def _read_on_cluster(self, *arguments: Any) -> RowsRead:
+        """Return the arguments of `fit` as rows that lie on a cluster."""
+        self._validate_params()
+        self._intervention_prob()
+        self._check_joint()
+        return read_on_cluster(self, *arguments)
+
+    def _fit_rows(self, read: RowsRead) -> ConceptBottleneckClassifier:
+        """Fit to rows that were read, here or on a cluster."""
+        data, schema, classes = read.data, read.schema, read.classes
+        check_concept_C(self.concept_C, schema)
+        if read.rules.is_latent(len(classes)):
+            _check_every_class(classes, read.label_weights)
+        label = read.rules.head(classes, schema)
+        found = self._solve(data, schema, read.shares, label, read.sample_weight)
+        heads = FittedHeads.solved(
+            self,
+            found.bottleneck,
+            schema,
+            classes,
+            read.class_weight,
+            found.C,
+            found.concept_C,
+            read.rules,
+        )
+        heads.store(self, max(fit.n_iter for fit in found.fits))
+        self._note_correction(found.bottleneck, data)
+        warn_if_tol_is_coarse(heads, data)
+        if found.joint is not None:
+            warn_unless_stationary(found.joint, heads)
+        else:
+            warn_unless_converged(found.concepts, heads.names, heads)
+            warn_unless_converged(found.label, ["label"], heads)
+        warn_of_edges(self.C, self.concept_C, heads)
+        return self
+
     def _solve(
         self,
         data: TrainingData,
@@ -853,11 +905,11 @@ class ConceptBottleneckClassifier(
             cause = None
         except LinAlgError as error:
             cause = error
-        weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
+        largest, heaviest = largest_sizes(data)
         raise ValueError(
             "The heads cannot be fitted in double precision: in size, the features "
-            f"reach {largest_size(data.features):.2g}, the weights of rows and "
-            f"annotations {float(weights.max()):.2g}, with C={_short(self.C)} and "
+            f"reach {largest:.2g}, the weights of rows and annotations {heaviest:.2g}, "
+            f"with C={_short(self.C)} and "
             f"concept_C={_short(self.concept_C)}. Scale or clip what is large."
         ) from cause
 
@@ -997,29 +1049,14 @@ def _check_residual(
         )
 
 
-def _check_every_class(classes: np.ndarray, data: TrainingData) -> None:
+def _check_every_class(classes: np.ndarray, totals: np.ndarray) -> None:
     """Refuse a class without weight: thresholds around it have no optimum."""
-    weights = data.label_weights.cpu().numpy()
-    labels = data.labels.cpu().numpy()
-    totals = np.bincount(labels, weights=weights, minlength=len(classes))
     if (totals == 0).any():
         label = classes[totals == 0].tolist()[0]
         raise ValueError(
             "label_head='ordinal' needs a row with weight for every label, but the "
             f"rows of {label!r} have weight 0. Leave these rows out, or give one of "
             "them weight."
-        )
-
-
-def _warn_of_amounts(classes: np.ndarray, n_rows: int) -> None:
-    """Warn of so many whole numbers that they are amounts rather than classes."""
-    # scikit-learn speaks of labels of which there are nearly as many as rows.
-    if classes.dtype.kind in "iuf" and MOST_GRADES < len(classes) <= n_rows / 2:
-        warn_user(
-            f"y has {len(classes)} different numbers in {n_rows} rows, and each is a "
-            "class of its own. If they are amounts, cut them into a few classes, for "
-            "example by pandas.cut, or use them as a continuous concept.",
-            ManyValuesWarning,
         )
 
 

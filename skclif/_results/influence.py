@@ -54,7 +54,8 @@ class InfluenceResult(Shown):
         Names along the second axis of `values`, if groups of rows were removed.
     training : DataFrame
         What is known of each training row: text, label, annotations. The annotations
-        of a concept "text" are in the column "annotated text".
+        of a concept "text" are in the column "annotated text". Of rows on a cluster,
+        those in `rows` alone, by their positions, without texts.
     explained : DataFrame
         What is known of each target: text, label, value. Of one target of a whole
         set: how many rows, and its value.
@@ -62,6 +63,8 @@ class InfluenceResult(Shown):
         The rows whose influence is by the second method that `method` names; that of
         the others is by the first. None if all values are by the same method, which
         with ``top=k`` is the second.
+    n_train : int or None
+        Number of training rows; None in results of older versions.
     """
 
     __module__ = "skclif"
@@ -78,6 +81,7 @@ class InfluenceResult(Shown):
     explained: pd.DataFrame = field(default_factory=pd.DataFrame)
     _words: Callable[[int, int, str | None], pd.DataFrame] | None = None
     confirmed: np.ndarray | None = None
+    n_train: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what asks the model: it belongs to this process."""
@@ -191,7 +195,7 @@ class InfluenceResult(Shown):
                 "This result is about groups, and words are those of one training row. "
                 "Ask the explainer for the influence without groups."
             )
-        n_targets, n_train = len(self.values), len(self.training)
+        n_targets, n_train = len(self.values), self.n_train or len(self.training)
         for name, value, n in (("row", row, n_train), ("target", target, n_targets)):
             is_number = isinstance(value, Integral) and not isinstance(value, bool)
             if not is_number or not 0 <= value < n:
@@ -311,7 +315,7 @@ class InfluenceResult(Shown):
             frame["confirmed"] = self.confirmed[columns]
         if self.groups is not None or self.training.empty:
             return frame
-        known = self.training.iloc[names].reset_index(drop=True)
+        known = self.training.loc[names].reset_index(drop=True)
         taken = list(frame.columns)
         for name in known.columns:
             taken.append(column_of_concept(name, taken))

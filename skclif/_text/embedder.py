@@ -17,9 +17,11 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    clone,
 )
 from sklearn.utils import Tags
 
+from .._cluster.collections import is_collection
 from .._inputs.devices import resolve_device
 from .._inputs.documentation import DocumentedMixin
 from .._inputs.progress import Progress
@@ -244,7 +246,8 @@ class SentenceEmbedder(
         """
         self._options()
         self._precision(self.device)
-        as_texts(X)
+        if not is_collection(X):  # whose texts are looked at where they lie
+            as_texts(X)
         if self.__dict__.get("_width", (None,))[0] != self._source():
             self._width = (self._source(), None)
         return self
@@ -256,12 +259,14 @@ class SentenceEmbedder(
         ----------
         X : array-like of str of shape (n_samples,) or (n_samples, 1)
             The texts: a list, a tuple, a Series, an array of strings or a DataFrame of
-            one column. The empty string is a text; a missing value is not.
+            one column. The empty string is a text; a missing value is not. Dask
+            collections are embedded on the workers, a partition at a time: see
+            :ref:`cluster`.
 
         Returns
         -------
         embeddings : ndarray of shape (n_samples, n_features), dtype float32
-            One row per text.
+            One row per text; a lazy Dask array for a Dask collection.
 
         Raises
         ------
@@ -284,6 +289,8 @@ class SentenceEmbedder(
         """
         self._check_options()
         self._precision(self.device)
+        if is_collection(X):
+            return self._embed_partitions(X)
         texts = as_texts(X)
         vectors, limits = self._embedded(texts, self._blocks)
         warn_truncated(limits, self._if_cut)
@@ -410,6 +417,14 @@ class SentenceEmbedder(
         if not is_known:
             raise AttributeError("_n_features_out")
         return n_features or self._count_features()
+
+    def _embed_partitions(self, X: Any) -> Any:
+        """Return the vectors of a Dask collection, as a lazy array."""
+        from .._cluster.embedding import embed_partitions
+
+        n_features = self._count_features()
+        self._width = (self._source(), n_features)
+        return embed_partitions(clone(self), X, n_features)
 
     def _embedded(
         self,

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from .blocked import BlockedHeads, by_head, relative_gradient
-from .blocks import Elsewhere, row_blocks, stride, sum_rows
+from .blocks import Elsewhere, map_rows, row_blocks, stride, sum_rows
 from .bounded import minimise
 from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
-from .products import affine, affine_adjoint, dense_rows
+from .products import affine, affine_adjoint, dense_rows, largest_size
 from .row_space import RowSpace, row_space
 from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
@@ -501,13 +501,13 @@ def mean_activations(
     if bottleneck.residual_scale is not None:
         inputs += data.features.shape[1]
     weighted = replace(data, label_weights=weights)
-    add = partial(_add_activations, bottleneck)
+    add = partial(add_activations, bottleneck)
     sums = sum_rows(add, weights.new_zeros(inputs + 1), weighted)
     means = sums[:-1] / sums[-1]
     return means[: bottleneck.concepts.n_activations] if bottleneck.concepts else means
 
 
-def _add_activations(bottleneck: Bottleneck, total: Tensor, data: TrainingData) -> None:
+def add_activations(bottleneck: Bottleneck, total: Tensor, data: TrainingData) -> None:
     """Add what the label head sees of rows, times their weights, and the weights."""
     rows = bottleneck.label_rows(data)
     total += affine_adjoint(rows.activations, rows.weights[:, None])[0]
@@ -537,6 +537,18 @@ def _add_correction(
         loss = bottleneck.label.loss(scores, data.labels)
         line += torch.stack([weights @ hit.to(weights), weights @ loss])
     total[1].add_(weights.sum())
+
+
+def largest_sizes(data: TrainingData) -> tuple[float, float]:
+    """Return the largest magnitudes of a feature and of a weight."""
+    sizes = [part for _, part in map_rows(_largest_sizes, data)]
+    features, weights = zip(*sizes, strict=True)
+    return max(features), max(weights)
+
+
+def _largest_sizes(data: TrainingData) -> tuple[float, float]:
+    weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
+    return largest_size(data.features), float(weights.max())
 
 
 def fit_concepts(
@@ -577,7 +589,8 @@ def fit_concepts(
         terms = ConceptTerms(stack, concept_penalties)
         parameters, convergence = solve_blocked(data, terms, None, limits)
     else:
-        data = data.counted()
+        # Without heads, no row is needed.
+        data = data.counted() if stack else data.rows(slice(0, 0))
         parameters, convergence = solve_heads(
             concept_problem(stack, data, concept_penalties),
             tol=tol,

@@ -16,7 +16,7 @@ from scipy.linalg import lapack
 from torch import Tensor
 
 from ..exceptions import InfluenceWarning, warn_user
-from .blocks import BLOCK_ROWS, row_blocks, sum_rows
+from .blocks import BLOCK_ROWS, Elsewhere, row_blocks, sum_rows
 from .bottleneck import Bottleneck, LabelRows, TrainingData, concept_problem
 from .heads import Head, HeadsProblem
 from .inverses import (
@@ -259,6 +259,8 @@ def factorise(
 
 def _heads_by_value(bottleneck: Bottleneck, data: TrainingData) -> list[bool]:
     """Return which heads, the label's first, are inverted value by value."""
+    if isinstance(data, Elsewhere):  # and so are many
+        return [False] * (1 + len(bottleneck.concepts))
     inputs = data.features.shape[1] + 1
     label_inputs = bottleneck.n_label_inputs if bottleneck.concepts else inputs
     n_label = int((data.label_weights > 0).sum()) * len(bottleneck.copies)
