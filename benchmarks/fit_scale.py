@@ -220,7 +220,7 @@ def _mean_time(calls):
 
 
 def _record(function):
-    """Return the matrix products of a function, and the seconds that they take in it."""
+    """Return the seconds of matrix products in a function, and which they are."""
     n_squares, original = Counter(), blocked.add_square
 
     def add_square(total, rows):
