@@ -438,7 +438,7 @@ def label_inputs(bottleneck: Bottleneck, rows: TrainingData) -> list[Tensor]:
     The rows are on the last axis, (n_activations, n), of the type of the features. The
     numbers are those of `Bottleneck.label_rows`, for passes over all rows.
     """
-    stack, features = bottleneck.concepts, dense_rows(rows.features)
+    stack, features = bottleneck.concepts, rows.features
     parameters = bottleneck.concept_parameters.to(features.dtype)
     scores = affine(features, parameters).T
     shape = stack.n_activations, len(features)
@@ -456,7 +456,7 @@ def label_inputs(bottleneck: Bottleneck, rows: TrainingData) -> list[Tensor]:
             copy[columns] = values.flatten(0, 1)
     if bottleneck.residual_scale is None:
         return copies
-    residual = bottleneck.residual_scale * features.T
+    residual = bottleneck.residual_scale * dense_rows(features).T
     return [torch.cat([copy, residual]) for copy in copies]
 
 
