@@ -15,11 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..numerics.blocks import map_rows, sum_rows
+from ..numerics.blocks import map_rows, stride, sum_rows
 from ..numerics.bottleneck import TrainingData
+from ..numerics.precision import full_precision
+from ..numerics.sampling import Choice, tally
 from ..numerics.stored import StoredFeatures
 from .graphs import Graph, tasks_of, tree_of
 from .totals import added, blank, zeros
+
+# All columns of the weights of rows.
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +116,10 @@ class RemoteData:
 
     def counted(self) -> RemoteData:
         """Return the rows with weight in a head; the others do not move an optimum."""
-        lengths = tuple(self.each(_n_counted))
+        lengths = tuple(self.each(partial(_n_counted, _ALL)))
         if sum(lengths) == len(self):
             return self
-        return self.mapped(_counted, lengths)
+        return self.mapped(partial(_counted, _ALL), lengths)
 
     def mapped(
         self, function: Callable[[Shard], Shard], lengths: tuple[int, ...]
@@ -128,24 +133,37 @@ class RemoteData:
         """Return the same rows, of which passes load the features in another type."""
         return replace(self, dtype=dtype)
 
-    def sample(self, n_rows: int) -> TrainingData:
-        """Return at most this many rows, evenly spread, in this process."""
-        step = max(1, -(-len(self) // n_rows))
-        return self.rows(slice(None, None, step))
+    def with_weight_in(self, heads: slice) -> RemoteData:
+        """Return the rows that have weight for heads, unless that is most of them."""
+        lengths = tuple(self.each(partial(_n_counted, heads)))
+        if 2 * sum(lengths) > len(self):
+            return self
+        return self.mapped(partial(_counted, heads), lengths)
+
+    def on_sample(self, function: Callable[[TrainingData], Any], n_rows: int) -> Any:
+        """Return what a function makes of a sample of rows, on one of the workers.
+
+        The sample is that of the same rows in this process. It is gathered there.
+        """
+        from dask.task_spec import Task, TaskRef
+
+        step = stride(len(self), n_rows)
+        starts = [(start,) for start in self.starts]
+        graph, keys = self._tasks(partial(_tally, step), "count", starts)
+        counts = torch.stack(self.client.get(graph, keys))
+        choice = Choice.of(len(self), n_rows, counts.sum(dim=0))
+        before = (counts.cumsum(dim=0) - counts)[:, 1]
+        take = partial(_chosen, self.dtype, choice)
+        cuts = list(zip(self.starts, before, strict=True))
+        graph, keys = self._tasks(take, "sample", cuts)
+        key = f"{keys[0]}-of-all"
+        graph[key] = Task(key, _of_sample, function, *map(TaskRef, keys))
+        return self.client.get(graph, key)
 
     def rows(self, block: slice) -> TrainingData:
-        """Return some of the rows in this process: meant for few of them."""
-        wanted = range(len(self))[block]
-        if not wanted:
-            return self._no_rows()
-        spans = [
-            _within(wanted, start, n)
-            for start, n in zip(self.starts, self.lengths, strict=True)
-        ]
-        graph, keys = self._tasks(partial(_rows_of, self.dtype), "rows", spans)
-        return _joined_rows(self.client.get(graph, keys))
-
-    def _no_rows(self) -> TrainingData:
+        """Return no rows, as the numerics take them: rows do not come here."""
+        if len(range(len(self))[block]):
+            raise ValueError(f"rows {block} are on workers; send a function to them")
         shape = (0, self.n_concepts)
         numbers = torch.empty(0, dtype=self.dtype)
         return TrainingData(
@@ -247,19 +265,6 @@ def _blocks_of(
     return found
 
 
-def _rows_of(
-    dtype: torch.dtype, shard: Shard, low: int, high: int, step: int
-) -> TrainingData:
-    """Return every step-th row of a shard from one on."""
-    found, start = [], 0
-    for part in shard.parts:
-        own = range(low, high, step)
-        local = _within(own, start, len(part))
-        found.append(_loading(part, dtype).rows(slice(*local)))
-        start += len(part)
-    return _joined_rows(found)
-
-
 def _joined_rows(parts: list[TrainingData]) -> TrainingData:
     columns = (
         torch.cat([getattr(part, field.name) for part in parts])
@@ -268,28 +273,47 @@ def _joined_rows(parts: list[TrainingData]) -> TrainingData:
     return TrainingData(*columns)
 
 
-def _within(wanted: range, start: int, n_rows: int) -> tuple[int, int, int]:
-    """Return low, high and step of the wanted rows among some, counted from there."""
-    behind = max(0, -(-(start - wanted.start) // wanted.step))
-    first = wanted.start + behind * wanted.step
-    last = min(wanted.stop, start + n_rows)
-    return first - start, max(0, last - start), wanted.step
-
-
 def _loading(part: TrainingData, dtype: torch.dtype) -> TrainingData:
     return part if dtype == torch.float64 else part.loading(dtype)
 
 
-def _n_counted(shard: Shard) -> int:
-    return sum(int(_has_weight(part).sum()) for part in shard.parts)
+def _n_counted(heads: slice, shard: Shard) -> int:
+    return sum(int(_counts(part, heads).sum()) for part in shard.parts)
 
 
-def _counted(shard: Shard) -> Shard:
-    return Shard(tuple(part.counted() for part in shard.parts))
+def _counted(heads: slice, shard: Shard) -> Shard:
+    return Shard(tuple(part.part(_counts(part, heads)) for part in shard.parts))
 
 
-def _has_weight(part: TrainingData) -> torch.Tensor:
-    return (part.label_weights > 0) | (part.concept_weights > 0).any(dim=1)
+def _counts(part: TrainingData, heads: slice) -> torch.Tensor:
+    return part.has_weight[:, heads].any(dim=1)
+
+
+def _tally(step: int, shard: Shard, start: int) -> torch.Tensor:
+    return tally(_has_weight(shard), start, step)
+
+
+def _chosen(
+    dtype: torch.dtype, choice: Choice, shard: Shard, start: int, before: torch.Tensor
+) -> TrainingData:
+    """Return the rows of a shard that are in a sample, loaded."""
+    chosen = choice.rows(_has_weight(shard), start, before)
+    parts = chosen.split([len(part) for part in shard.parts])
+    return _joined_rows(
+        [
+            _loading(part, dtype).rows(rows)
+            for part, rows in zip(shard.parts, parts, strict=True)
+        ]
+    )
+
+
+def _of_sample(function: Callable[[TrainingData], Any], *parts: TrainingData) -> Any:
+    with full_precision():
+        return function(_joined_rows(list(parts)))
+
+
+def _has_weight(shard: Shard) -> torch.Tensor:
+    return torch.cat([part.has_weight for part in shard.parts])
 
 
 def _size_of(part: TrainingData) -> int:
