@@ -298,7 +298,7 @@ def _chosen(
 ) -> TrainingData:
     """Return the rows of a shard that are in a sample, loaded."""
     chosen = choice.rows(_has_weight(shard), start, before)
-    parts = chosen.split([len(part) for part in shard.parts])
+    parts = torch.split(chosen, [len(part) for part in shard.parts])
     return _joined_rows(
         [
             _loading(part, dtype).rows(rows)

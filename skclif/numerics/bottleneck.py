@@ -115,7 +115,7 @@ class TrainingData:
 
     @property
     def has_weight(self) -> Tensor:
-        """Which rows have weight for the label and each concept, (n, 1 + n_concepts)."""
+        """Where rows have weight for label and concepts, (n, 1 + n_concepts)."""
         return torch.cat([self.label_weights[:, None], self.concept_weights], 1) > 0
 
     def sample(self, n_rows: int) -> "TrainingData":
