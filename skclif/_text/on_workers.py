@@ -134,8 +134,9 @@ def _finished(client: Any, futures: dict[Any, list[int]]) -> list[Any]:
 
     while True:
         try:
-            done = wait(list(futures), _PATIENCE, return_when="FIRST_COMPLETED").done
-            return list(done)
+            with client.as_current():
+                found = wait(list(futures), _PATIENCE, return_when="FIRST_COMPLETED")
+            return list(found.done)
         except TimeoutError as error:
             if client.status == "running" and client.scheduler_info()["workers"]:
                 continue

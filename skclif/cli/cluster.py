@@ -44,7 +44,7 @@ CLUSTER = click.option(
 def embed_on_cluster(
     console: Console, embedder: SentenceEmbedder, texts: Any, where: int | str
 ) -> None:
-    """Embed the texts that the folder lacks on workers; the embedder then finds them."""
+    """Embed on workers the texts whose vectors the embedder's folder lacks."""
     from .._cluster.workers import workers
     from .._text.on_workers import fill_store
 
