@@ -59,7 +59,7 @@ def workers(where: int | str) -> Iterator[Any]:
             place = LocalCluster(
                 n_workers=where,
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any port that is free
                 silence_logs=logging.CRITICAL,
             )
             stack.enter_context(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def _computed(
             most = _WAITING * max(1, sum(client.nthreads().values()))
             while len(at_work) < most and (rows := next(left, None)) is not None:
                 batch = [texts[row] for row in rows]
-                future = client.submit(run, batch, pure=False)
+                key = f"skclif-embed-{uuid.uuid4().hex}"
+                future = client.submit(run, batch, pure=False, key=key)
                 at_work[future] = rows
             if not at_work:
                 return
