@@ -112,9 +112,9 @@ MUTANTS = [
     ),
     Mutant(
         "_cluster",
-        "graph[key] = Task(key, _of_sample, function, *map(TaskRef, keys))\n"
+        "graph[key] = Task(key, run, *map(TaskRef, keys))\n"
         "        return self.client.get(graph, key)",
-        "return _of_sample(function, *self.client.get(graph, keys))",
+        "return run(*self.client.get(graph, keys))",
         "no row of a sample comes to the client",
         ("tests/cluster/test_influence.py",),
     ),

@@ -34,9 +34,18 @@ class Shard:
     Attributes
     ----------
     parts : tuple of TrainingData
+    weights : tuple of Tensor
+        Of the rows as they were given, without those of classes.
     """
 
     parts: tuple[TrainingData, ...]
+    weights: tuple[torch.Tensor, ...]
+
+    @classmethod
+    def of(cls, *shards: Shard) -> Shard:
+        """Return the rows of all shards in order."""
+        parts = tuple(part for shard in shards for part in shard.parts)
+        return cls(parts, tuple(own for shard in shards for own in shard.weights))
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -140,10 +149,24 @@ class RemoteData:
             return self
         return self.mapped(partial(_counted, heads), lengths)
 
-    def on_sample(self, function: Callable[[TrainingData], Any], n_rows: int) -> Any:
+    def with_sample_weight(self) -> RemoteData:
+        """Return the rows with the weights that they were given in the label head."""
+        return self.mapped(_with_sample_weight, self.lengths)
+
+    def on_sample(
+        self, function: Callable[..., Any], n_rows: int, *, weighted: bool = False
+    ) -> Any:
         """Return what a function makes of a sample of rows, on one of the workers.
 
         The sample is that of the same rows in this process. It is gathered there.
+
+        Parameters
+        ----------
+        function : callable
+            Takes rows; and their weights as they were given, if `weighted`.
+        n_rows : int
+            About how many.
+        weighted : bool, default=False
         """
         from dask.task_spec import Task, TaskRef
 
@@ -154,10 +177,11 @@ class RemoteData:
         choice = Choice.of(len(self), n_rows, counts.sum(dim=0))
         before = (counts.cumsum(dim=0) - counts)[:, 1]
         take = partial(_chosen, self.dtype, choice)
+        run = partial(_of_sample, function, weighted)
         cuts = list(zip(self.starts, before, strict=True))
         graph, keys = self._tasks(take, "sample", cuts)
         key = f"{keys[0]}-of-all"
-        graph[key] = Task(key, _of_sample, function, *map(TaskRef, keys))
+        graph[key] = Task(key, run, *map(TaskRef, keys))
         return self.client.get(graph, key)
 
     def rows(self, block: slice) -> TrainingData:
@@ -282,7 +306,15 @@ def _n_counted(heads: slice, shard: Shard) -> int:
 
 
 def _counted(heads: slice, shard: Shard) -> Shard:
-    return Shard(tuple(part.part(_counts(part, heads)) for part in shard.parts))
+    kept = [_counts(part, heads) for part in shard.parts]
+    parts = tuple(p.part(own) for p, own in zip(shard.parts, kept, strict=True))
+    return Shard(parts, tuple(w[k] for w, k in zip(shard.weights, kept, strict=True)))
+
+
+def _with_sample_weight(shard: Shard) -> Shard:
+    pairs = zip(shard.parts, shard.weights, strict=True)
+    parts = (replace(part, label_weights=weights) for part, weights in pairs)
+    return replace(shard, parts=tuple(parts))
 
 
 def _counts(part: TrainingData, heads: slice) -> torch.Tensor:
@@ -295,21 +327,24 @@ def _tally(step: int, shard: Shard, start: int) -> torch.Tensor:
 
 def _chosen(
     dtype: torch.dtype, choice: Choice, shard: Shard, start: int, before: torch.Tensor
-) -> TrainingData:
-    """Return the rows of a shard that are in a sample, loaded."""
+) -> tuple[TrainingData, torch.Tensor]:
+    """Return the rows of a shard that are in a sample, loaded, and their weights."""
     chosen = choice.rows(_has_weight(shard), start, before)
-    parts = torch.split(chosen, [len(part) for part in shard.parts])
-    return _joined_rows(
-        [
-            _loading(part, dtype).rows(rows)
-            for part, rows in zip(shard.parts, parts, strict=True)
-        ]
-    )
+    cuts = torch.split(chosen, [len(part) for part in shard.parts])
+    pairs = zip(shard.parts, cuts, strict=True)
+    rows = [_loading(part, dtype).rows(own) for part, own in pairs]
+    return _joined_rows(rows), torch.cat(shard.weights)[chosen]
 
 
-def _of_sample(function: Callable[[TrainingData], Any], *parts: TrainingData) -> Any:
+def _of_sample(
+    function: Callable[..., Any],
+    weighted: bool,
+    *parts: tuple[TrainingData, torch.Tensor],
+) -> Any:
+    rows, weights = zip(*parts, strict=True)
+    given = (_joined_rows(list(rows)), torch.cat(weights))
     with full_precision():
-        return function(_joined_rows(list(parts)))
+        return function(*given) if weighted else function(given[0])
 
 
 def _has_weight(shard: Shard) -> torch.Tensor:

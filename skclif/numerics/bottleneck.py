@@ -118,17 +118,21 @@ class TrainingData:
         """Where rows have weight for label and concepts, (n, 1 + n_concepts)."""
         return torch.cat([self.label_weights[:, None], self.concept_weights], 1) > 0
 
-    def sample(self, n_rows: int) -> "TrainingData":
-        """Return about this many rows in memory, evenly spread.
+    def sampled(self, n_rows: int) -> slice | Tensor:
+        """Return which rows are a sample of about this many, evenly spread.
 
         Heads of which few rows have weight get rows of their own beside these.
         """
         counted, step = self.has_weight, stride(len(self), n_rows)
         choice = Choice.of(len(self), n_rows, tally(counted, 0, step))
         if not choice.own:
-            return self.rows(slice(None, None, step))
+            return slice(None, None, step)
         nothing = torch.zeros(counted.shape[1], dtype=torch.int64)
-        return self.rows(choice.rows(counted, 0, nothing))
+        return choice.rows(counted, 0, nothing)
+
+    def sample(self, n_rows: int) -> "TrainingData":
+        """Return a sample of about this many rows, in memory."""
+        return self.rows(self.sampled(n_rows))
 
     def on_sample(
         self, function: Callable[["TrainingData"], Sampled], n_rows: int

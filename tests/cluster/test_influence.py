@@ -11,21 +11,23 @@ from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from .collections import as_array, as_frame
 
 CHUNKS = (1, 0, 130, 0, 100, 9)
+# A class without weight in the label head still has rows, with weights of their own.
+MODEL = ConceptBottleneckClassifier(
+    class_weight={"1 star": 0, "3 stars": 1, "5 stars": 2}
+)
 
 
 @pytest.fixture(scope="module")
 def here(reviews):
     X, y, concepts, weights = reviews
-    explainer = ConceptInfluenceExplainer(
-        ConceptBottleneckClassifier(), method="first_order"
-    )
+    explainer = ConceptInfluenceExplainer(MODEL, method="first_order")
     return explainer.fit(X, y, weights, concepts=concepts)
 
 
 @pytest.fixture(scope="module")
 def there(client, reviews):
     X, y, concepts, weights = reviews
-    return ConceptInfluenceExplainer(ConceptBottleneckClassifier()).fit(
+    return ConceptInfluenceExplainer(MODEL).fit(
         as_array(X, CHUNKS),
         y,
         as_array(weights, (240,)),
