@@ -17,8 +17,7 @@ from .collections import as_array, as_frame
 
 STARS = ["1 star", "3 stars", "5 stars"]
 CHUNKS = {
-    "one": (240,),
-    "equal": (60,) * 4,
+    "one": (240,),  # equal ones are in test_kills
     "one row, and no row": (1, 0, 130, 0, 100, 9),
 }
 
@@ -63,8 +62,6 @@ def test_coefficients_are_those_of_the_same_rows_here(client, reviews, chunks):
     "options",
     [
         {
-            "label_head": "ordinal",
-            "label_order": STARS,
             "training": "sequential",
             "bottleneck": "hard",
             "concept_kinds": {"price": "continuous"},
