@@ -104,6 +104,49 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "_cluster",
+        "before = (counts.cumsum(dim=0) - counts)[:, 1]",
+        "before = counts.cumsum(dim=0)[:, 1]",
+        "a sample on a cluster has the rows that it has in one process",
+        ("tests/cluster/test_passes.py",),
+    ),
+    Mutant(
+        "_cluster",
+        "graph[key] = Task(key, run, *map(TaskRef, keys))\n"
+        "        return self.client.get(graph, key)",
+        "return run(*self.client.get(graph, keys))",
+        "no row of a sample comes to the client",
+        ("tests/cluster/test_influence.py",),
+    ),
+    Mutant(
+        "_cluster",
+        "found = _mapped(_plus, found, other)",
+        "found = other",
+        "totals of all shards are added",
+        ("tests/cluster/test_passes.py",),
+    ),
+    Mutant(
+        "_cluster",
+        "bounds = pairwise(accumulate(self.lengths, initial=0))",
+        "bounds = pairwise(accumulate(self.lengths, initial=1))",
+        "rows of arguments in other partitions are matched by position",
+        ("tests/cluster/test_fit.py",),
+    ),
+    Mutant(
+        "_cluster",
+        "weights=np.bincount(codes, weights=weights, minlength=len(distinct)),",
+        "weights=np.bincount(codes, minlength=len(distinct)).astype(float),",
+        "weights of labels add up over partitions",
+        ("tests/cluster/test_learning.py",),
+    ),
+    Mutant(
+        "_text",
+        "if kept._fingerprint(find_model(kept.model)) != self.fingerprint:",
+        "if False:",
+        "workers have the model that the client has",
+        ("tests/cluster/test_audit.py",),
+    ),
+    Mutant(
         "_explain",
         "edit.grown.values or edit.releases:",
         "edit.grown.values:",
