@@ -60,6 +60,9 @@ def test_nothing_is_copied_that_can_be_read(tmp_path):
 
     assert np.shares_memory(features.values.numpy(), mapped)
     assert is_mapped(np.asarray(mapped)[2:]) and not is_mapped(np.ones(3))
+    # NumPy's copies of a file's rows are of the same class.
+    assert isinstance(mapped.astype(float), np.memmap)
+    assert not is_mapped(mapped.astype(float)) and not is_mapped(mapped.copy()[1:])
     copy = features.copy()
     assert not np.shares_memory(copy.values.numpy(), mapped)
     assert copy.values.dtype == torch.float32
