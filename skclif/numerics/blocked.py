@@ -49,7 +49,8 @@ _FAR = 100.0
 _LEAST = 1e-4
 # Share of its norm to which a gradient has to fall if products are exact enough.
 _FELL = 0.5
-# Most numbers in the Hessians of single heads that are factorised.
+# Most numbers in the Hessians of single heads that are factorised, and in an array on
+# the way there.
 _LARGEST_FACTORS = 2**26
 
 
@@ -483,7 +484,8 @@ def preconditioner_at(
     """
     stack, n_inputs = problem.stack, parameters.shape[1]
     sizes = [head.n_scores * n_inputs for head in stack.heads]
-    if sum(size**2 for size in sizes) > _LARGEST_FACTORS:
+    passing = max((_by_edges(head, n_inputs) for head in stack.heads), default=0)
+    if max(sum(size**2 for size in sizes), passing) > _LARGEST_FACTORS:
         probabilities = problem.probabilities(problem.scores(parameters))
         return Preconditioner(problem.dense).at(problem, probabilities)
     factors = []
@@ -493,7 +495,7 @@ def preconditioner_at(
         part = problem.of_heads([j])
         edges = len(head.curvature_edges(parameters))
         total = [parameters.new_zeros(edges, n_inputs, n_inputs)]
-        for block in row_blocks(len(part.features)):
+        for block in row_blocks(len(part.features), _ROWS):
             rows = replace(
                 part,
                 features=part.features[block],
@@ -538,6 +540,16 @@ class InverseHessians:
             solved = inverse.T @ (inverse @ right)
             parts.append(size * solved.to(v.dtype).reshape(own.T.shape))
         return self.frame.without_missing(torch.cat(parts))
+
+
+def _by_edges(head: Head, n_inputs: int) -> int:
+    """Return how many numbers an array has that holds something for each edge.
+
+    Many values have far more edges, and such arrays pass the size of the Hessian.
+    """
+    n_edges = head.n_scores * (head.n_scores + 1) // 2  # or fewer
+    rows = _ROWS if n_inputs < _WIDE else n_inputs
+    return n_edges * max(head.n_scores**2, n_inputs * rows)
 
 
 def factor_of(hessian: Tensor, missing: Tensor | None) -> Tensor:

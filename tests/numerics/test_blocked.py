@@ -301,6 +301,16 @@ def test_large_heads_have_a_cheaper_preconditioner(monkeypatch):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
+def test_heads_of_many_values_have_a_cheaper_preconditioner(monkeypatch):
+    # The Hessian is small, and pairs of values are many.
+    stack = HeadStack([SoftmaxHead(110)])
+    data, penalties = _data(stack, n=60, d=2), 10 * _penalties(stack)
+    heads = BlockedHeads.of(data, ConceptTerms(stack, penalties))
+    monkeypatch.setattr(blocked, "factor_of", None)
+    _, _, fit = _solved(heads)
+    assert fit.converged.all()
+
+
 def test_conjugate_gradients_need_a_preconditioner():
     heads = BlockedHeads.of(_data(STACK), ConceptTerms(STACK, _penalties(STACK)))
     with pytest.raises(ValueError, match="conjugate gradients need a preconditioner"):
