@@ -120,4 +120,7 @@ def test_views_of_a_file_are_told_from_arrays(tmp_path):
     assert is_mapped(mapped)
     assert is_mapped(np.asarray(mapped)[2:])
     assert not is_mapped(np.array(mapped))
+    # NumPy's copies of a file's rows are of the same class.
+    assert isinstance(mapped.astype(float), np.memmap)
+    assert not is_mapped(mapped.astype(float)) and not is_mapped(mapped.copy()[1:])
     assert not is_mapped([1.0])
