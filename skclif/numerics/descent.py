@@ -1,0 +1,155 @@
+"""The steps of BFGS of many small problems, that ask others for their gradients.
+
+A descent is a generator: it yields the problems whose gradient it needs, and is sent
+that gradient. So many descents, of different heads, share one pass over the rows. See
+Eqs. (20) and (21) of docs/mathematics.rst.
+"""
+
+from collections.abc import Generator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+_MAX_SHORTENED = 20
+
+
+class Problems(Protocol):
+    """Problems that are solved together, near the optimum of one solved problem."""
+
+    parameters: Tensor
+    # Which problems take another step, whatever the error seems to be.
+    unsettled: Tensor
+
+    def first_step(self, gradient: Tensor) -> Tensor:
+        """Return the first steps of all problems, for their first gradients."""
+
+    def precondition(self, gradient: Tensor, at: Tensor) -> Tensor:
+        """Return steps of some of the problems, with another sign."""
+
+
+# What a descent yields, gets, and returns: problems, gradients, and errors.
+Descent = Generator[Tensor, Tensor, Tensor]
+
+
+def descend(
+    problems: Problems,
+    change: Tensor,
+    first: Tensor,
+    sizes: Tensor,
+    max_steps: int,
+    tol: float,
+) -> Descent:
+    """Minimise problems together by BFGS, adding to `change` in place.
+
+    Converged problems take no further steps.
+
+    Parameters
+    ----------
+    problems : Problems
+    change : Tensor of shape (n_problems, n_scores, n_inputs)
+        Change of the parameters, 0 at first.
+    first : Tensor, shaped like change
+        The gradients before any step, perhaps to first order.
+    sizes : Tensor of shape (n_problems,)
+        Gets the size of every step, relative to the change and in the Hessian's norm.
+    max_steps : int
+    tol : float
+        The largest estimated error, relative to the change.
+
+    Yields
+    ------
+    at : Tensor of int64
+        Problems whose gradient at their change is needed; it has to be sent.
+
+    Returns
+    -------
+    error : Tensor of shape (n_problems,)
+        The estimated distance to the optimum, relative to the change.
+    """
+    active = torch.arange(len(change), device=change.device)
+    error = change.new_zeros(len(change))
+    gradient = first
+    last_size: Tensor | float = 1.0
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for n_steps in range(1, max_steps + 1):
+        if n_steps == 1:
+            step = problems.first_step(gradient)
+        else:
+            step = -_secant_corrected(problems, pairs, gradient, active)
+        # A problem with lost steps keeps its parameters, and is refused or warned of.
+        lost = ~step.isfinite().all(dim=2).all(dim=1)
+        step[lost] = 0
+        change[active] += step
+        # In the Hessian's norm, assuming that steps continue to shrink by this factor.
+        way = dot(change[active], first[active]).abs()
+        size = (dot(step, gradient).abs() / way).sqrt()
+        sizes[active] = size
+        left = torch.where(way > 0, size * (size / last_size), 0.0)
+        left = torch.where(_is_rounding(change[active], problems), 0.0, left)
+        error[active] = torch.where(lost, torch.inf, left)
+        going = ((left > tol) | problems.unsettled[active]) & ~lost
+        if n_steps == max_steps or not going.any():
+            break
+        last_size = size[going]
+        active, step, before = active[going], step[going], gradient[going]
+        gradient = yield active
+        yield from _shorten(active, change, step, before, gradient)
+        pairs = [(s[going], y[going]) for s, y in pairs]
+        pairs.append((step, gradient - before))
+    return error
+
+
+def _is_rounding(change: Tensor, problems: Problems) -> Tensor:
+    """Return which changes are rounding errors of the parameters."""
+    least = 10 * torch.finfo(change.dtype).eps
+    return dot(change, change) <= least**2 * (problems.parameters**2).sum()
+
+
+def _shorten(
+    active: Tensor, change: Tensor, step: Tensor, before: Tensor, gradient: Tensor
+) -> Generator[Tensor, Tensor, None]:
+    """Shorten steps that went too far, and update their gradients, in place.
+
+    A step is too long if the objective rises at its end more steeply than it fell at
+    its start.
+    """
+    for _ in range(_MAX_SHORTENED):
+        fell, rises = -dot(before, step), dot(gradient, step)
+        far = (rises > fell).nonzero().squeeze(1)
+        if not len(far):
+            break
+        kept = (fell / (fell + rises))[far, None, None]
+        at = active[far]
+        change[at] -= (1 - kept) * step[far]
+        step[far] *= kept
+        gradient[far] = yield at
+
+
+def _secant_corrected(
+    problems: Problems,
+    pairs: list[tuple[Tensor, Tensor]],
+    gradient: Tensor,
+    active: Tensor,
+) -> Tensor:
+    """Precondition gradients, corrected by pairs of a step and the gradient's change.
+
+    The two loops of L-BFGS, Algorithm 7.4 of Nocedal and Wright (2006).
+    """
+    shares = []
+    for step, difference in reversed(pairs):
+        scale = dot(step, difference)
+        share = torch.where(scale > 0, dot(step, gradient) / scale, 0.0)
+        gradient = gradient - share[:, None, None] * difference
+        shares.append(share)
+    direction = problems.precondition(gradient, active)
+    for (step, difference), share in zip(pairs, reversed(shares), strict=True):
+        scale = dot(step, difference)
+        other = torch.where(scale > 0, dot(difference, direction) / scale, 0.0)
+        direction = direction + (share - other)[:, None, None] * step
+    return direction
+
+
+def dot(left: Tensor, right: Tensor) -> Tensor:
+    """Return the inner product of each problem's parameters, (n_problems,)."""
+    return (left * right).flatten(1).sum(dim=1)
