@@ -8,6 +8,7 @@ BFGS), and correct the next step. The label head sees the activations that the m
 concept heads give. See Eqs. (19) to (21) of docs/mathematics.rst.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
@@ -179,8 +180,8 @@ class Refit:
         """Return the changes, and the largest relative error of a head's change."""
         own = self.passes.some(self.data.rows(removed))
         concepts = [
-            _Problems(head, len(removed), _RowGap(head, rows, removed))
-            for head, rows in zip(self.concepts, own.concepts, strict=True)
+            _Problems(head, len(removed), _RowGap(head, own.concept(j), removed))
+            for j, head in enumerate(self.concepts)
         ]
         gap = _RowGap(self.label, own.label, removed)
         cases = self._cases(len(removed), gap, paths=paths)
@@ -213,7 +214,7 @@ class Refit:
     ) -> "list[_Problems]":
         """Return the label's problems: of every path, and of the whole row, last."""
         every = range(len(self.concepts))
-        moved: list["tuple[_Gap | None, Sequence[int]]"] = []
+        moved: list[tuple[_Gap | None, Sequence[int]]] = []
         if paths:
             moved = [(gap, []), *((None, [j]) for j in every)]
         moved.append((gap, every))
@@ -244,7 +245,8 @@ class Refit:
         for i, members in enumerate(sets):
             for block in row_blocks(len(members)):
                 own = self.passes.some(self.data.rows(members[block]))
-                for gap, rows in zip(gaps, [*own.concepts, own.label], strict=True):
+                heads_rows = [own.concept(j) for j in range(len(self.concepts))]
+                for gap, rows in zip(gaps, [*heads_rows, own.label], strict=True):
                     gap.gradient[i] += rows.inputs.pull_back(rows.residual)
         return gaps
 
@@ -358,7 +360,7 @@ class Refit:
         for block in self.passes:
             rows = block.label
             if solved is not self.label:
-                rows = block.concepts[self.concepts.index(solved)]
+                rows = block.concept(self.concepts.index(solved))
             gradient += rows.inputs.pull_back(rows.residual)
         return gradient
 
@@ -410,14 +412,16 @@ class Refit:
 
     def _moves_of(self, concepts: "list[_Problems]", j: int, i: int) -> Tensor:
         """Return how one removal moves activations of all copies."""
-        change, parts = concepts[j].change[[i]], []
+        change, parts = concepts[j].change[i], []
+        n_copies = len(self.bottleneck.copies)
         for block in self.passes:
-            scores = block.concepts[j].inputs.scores(change[0])[:, None]
-            parts.append(block.moves(self.concepts[j].head, j, scores)[:, 0])
-        by_copy = [
-            part.unflatten(1, (len(self.bottleneck.copies), -1)) for part in parts
-        ]
-        return torch.cat(by_copy, dim=2).flatten(1)
+            rows, n = block.concept(j), len(block.data)
+            shift = rows.inputs.scores(change)[:, None]
+            moved = self.concepts[j].head.activation_change(rows.probabilities, shift)
+            moves = block.moves(j, moved)[:, 0]
+            moves = torch.nn.functional.pad(moves, (0, n_copies * n - moves.shape[1]))
+            parts.append(moves.unflatten(1, (n_copies, n)))
+        return torch.cat(parts, dim=2).flatten(1)
 
     def _found(
         self, concepts: "list[_Problems]", cases: "list[_Problems]"
@@ -659,7 +663,7 @@ class _Follow:
             )
             jacobian = jacobian.transpose(2, 3).flatten(1, 2)
             self.jacobians.append(jacobian.to(self.cross[j].dtype))
-            self.inputs.append(own.concepts[j].inputs.dense())
+            self.inputs.append(own.concept(j).inputs.dense())
 
     def pull(self, case: _Problems, concept: int, change: Tensor) -> Tensor:
         """Return how a concept's change moves the gradients of the label head."""
@@ -736,13 +740,17 @@ class _Pass:
         request, moved = self.of_concepts[j], self.moved[j]
         if change is None or at is None:
             return None
-        solved, rows = self.refit.concepts[j], block.concepts[j]
+        solved, rows = self.refit.concepts[j], block.concept(j)
         shift = solved.by_problem(rows.inputs.scores(change), len(at))
-        if request is not None:
-            request.add_shifted(block, rows, _among(shift, at, request.at))
+        head, probabilities = solved.head, rows.probabilities
+        if request is None:
+            return block.moves(j, head.activation_change(probabilities, shift))
         if moved is None:
+            request.add_shifted(block, rows, shift)
             return None
-        return block.moves(solved.head, j, _among(shift, at, moved))
+        pulls, changed = head.changes(probabilities, rows.codes, shift)
+        request.add_pulls(block, rows, _among(pulls, at, request.at))
+        return block.moves(j, _among(changed, at, moved))
 
     def _moves(
         self, request: "_Request", moves: Sequence[Tensor | None]
@@ -777,7 +785,10 @@ class _Request:
         self.flat = self.change.transpose(0, 1).flatten(0, 1)
         # Of many blocks, sums in single precision would lose digits.
         self.total = torch.zeros_like(self.change, dtype=torch.float64)
-        self.gone = None if problems.gap is None else problems.gap.among(self.at)
+        if problems.gap is not None:
+            self.gone, rows = problems.gap.among(self.at)
+            self.rows, order = rows.sort()
+            self.gone, self.bounds = self.gone[order], self.rows.tolist()
         if problems.moved:
             self.columns = columns
             self.weights = (solved.parameters + self.change)[:, :, columns]
@@ -789,10 +800,10 @@ class _Request:
         if moves is None:
             self.add_shifted(block, rows, shift)
             return
-        moves = moves.transpose(0, 1)
-        shift += (self.weights @ moves).transpose(0, 1)
-        pulls = self.add_shifted(block, rows, shift)
-        pulls += rows.residual[:, None]
+        moves, n_moving = moves.transpose(0, 1), moves.shape[2]
+        shift[:, :, :n_moving] += (self.weights @ moves).transpose(0, 1)
+        pulls = self.add_shifted(block, rows, shift)[:, :, :n_moving]
+        pulls += rows.residual[:, None, :n_moving]
         self._leave_out(pulls, block)
         self.total[:, :, self.columns] += pulls.transpose(0, 1) @ moves.mT
 
@@ -800,7 +811,11 @@ class _Request:
         """Add a block of rows whose scores move; return the change of residuals."""
         head = self.problems.solved.head
         pulls = head.residual_change(rows.probabilities, rows.codes, shift)
-        pulls *= rows.weights
+        return self.add_pulls(block, rows, pulls)
+
+    def add_pulls(self, block: PreparedRows, rows: HeadRows, pulls: Tensor) -> Tensor:
+        """Add a block of rows whose residuals change; return that, weighted."""
+        pulls = pulls * rows.weights
         self._leave_out(pulls, block)
         pulled = rows.inputs.pull_back(pulls.flatten(0, 1))
         self.total += pulled.unflatten(0, pulls.shape[:2]).transpose(0, 1)
@@ -816,13 +831,16 @@ class _Request:
 
     def _leave_out(self, columns: Tensor, block: PreparedRows) -> None:
         """Put 0 in the columns of rows that are missing, in place."""
-        if self.gone is None:
+        if self.problems.gap is None:
             return
-        problems, rows = self.gone
-        inside = (rows >= block.rows.start) & (rows < block.rows.stop)
-        problems, rows = problems[inside], rows[inside] - block.rows.start
-        for copy in range(0, columns.shape[2], block.rows.stop - block.rows.start):
-            columns[:, problems, copy + rows] = 0
+        start, stop = (
+            bisect_left(self.bounds, end) for end in (block.rows.start, block.rows.stop)
+        )
+        if start == stop:
+            return
+        problems, rows = self.gone[start:stop], self.rows[start:stop]
+        for first in range(0, columns.shape[2], len(block.data)):  # of every copy
+            columns[:, problems, rows + (first - block.rows.start)] = 0
 
 
 def _better(problem: HeadsProblem, moved: Tensor, start: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -107,13 +108,14 @@ class HeadRows:
         cls, head: Head, inputs: Inputs, scores: Tensor, codes: Tensor, weights: Tensor
     ) -> "HeadRows":
         """Return rows with these scores, (n, n_scores)."""
-        dtype, probabilities = inputs.matrix.dtype, head.probabilities(scores)
+        dtype = inputs.matrix.dtype
+        probabilities, weights = head.probabilities(scores.to(dtype)), weights.to(dtype)
         residual = weights[:, None] * head.residual(probabilities, codes)
         return cls(
             inputs,
-            probabilities.T.contiguous().to(dtype),
-            residual.T.contiguous().to(dtype),
-            weights.to(dtype),
+            probabilities.T.contiguous(),
+            residual.T.contiguous(),
+            weights,
             codes,
         )
 
@@ -124,68 +126,92 @@ class HeadRows:
         return self.weights[:, None, None] * curvature.to(self.weights.dtype)
 
 
-@dataclass(frozen=True)
 class PreparedRows:
-    """A block of training rows as both stages see them.
+    """A block of training rows as both stages see them; what is asked for is made.
 
-    Attributes
+    Parameters
     ----------
+    bottleneck : Bottleneck
+    data : TrainingData
+        The loaded rows.
     rows : slice
-        Which rows.
-    concepts : list of HeadRows
-    label : HeadRows
-        Of all copies.
-    label_rows : LabelRows
-    moving : Tensor of shape (n_copies * n, n_concepts)
-        1 where activations follow the concept heads, else 0.
-    concept_scores : sequence of Tensor of shape (n, n_scores_j)
+        Where they are among all rows.
+    dtype : torch.dtype
+        Of products.
     """
 
-    rows: slice
-    concepts: list[HeadRows]
-    label: HeadRows
-    label_rows: LabelRows
-    moving: Tensor
-    concept_scores: list[Tensor]
+    def __init__(
+        self,
+        bottleneck: Bottleneck,
+        data: TrainingData,
+        rows: slice,
+        dtype: torch.dtype,
+    ):
+        self.bottleneck, self.data = bottleneck, data
+        self.rows, self.dtype = rows, dtype
+        self._concepts: dict[int, HeadRows] = {}
 
-    @classmethod
-    def of(
-        cls, bottleneck: Bottleneck, data: TrainingData, rows: slice, dtype: torch.dtype
-    ) -> "PreparedRows":
-        """Return loaded rows, of which `rows` says where they are among all."""
-        stack, label = bottleneck.concepts, bottleneck.label
-        scores = stack.split(bottleneck.concept_scores(data.features)) if stack else []
-        inputs = _inputs(data.features, True, dtype) if stack else None
-        concepts = []
-        for j, head in enumerate(stack.heads):
-            assert inputs is not None
-            codes, weights = data.concepts[:, j], data.concept_weights[:, j]
-            concepts.append(HeadRows.of(head, inputs, scores[j], codes, weights))
-        seen = bottleneck.label_rows(data)
-        return cls(
-            rows,
-            concepts,
-            HeadRows.of(
-                label,
-                _inputs(seen.activations, label.intercept, dtype),
-                bottleneck.label_scores(seen.activations),
-                seen.labels,
-                seen.weights,
-            ),
-            seen,
-            seen.moving.to(dtype),
-            list(scores),
-        )
+    def concept(self, j: int) -> HeadRows:
+        """Return the rows as a concept head sees them."""
+        if j not in self._concepts:
+            self._concepts[j] = HeadRows.of(
+                self.bottleneck.concepts.heads[j],
+                self._inputs,
+                self.concept_scores[j],
+                self.data.concepts[:, j],
+                self.data.concept_weights[:, j],
+            )
+        return self._concepts[j]
 
-    def moves(self, head: Head, concept: int, shift: Tensor) -> Tensor:
-        """Return how activations of all copies move, (n_activations, n_moves, n).
+    @cached_property
+    def label(self) -> HeadRows:
+        """All copies of the rows as the label head sees them."""
+        head, rows = self.bottleneck.label, self.label_rows
+        inputs = _inputs(rows.activations, head.intercept, self.dtype)
+        scores = self.bottleneck.label_scores(rows.activations)
+        return HeadRows.of(head, inputs, scores, rows.labels, rows.weights)
 
-        A concept's scores move by `shift`, (n_scores, n_moves, n).
+    @cached_property
+    def label_rows(self) -> LabelRows:
+        """All copies of the rows."""
+        return self.bottleneck.label_rows(self.data)
+
+    @cached_property
+    def concept_scores(self) -> list[Tensor]:
+        """The scores of every concept head, (n, n_scores_j)."""
+        scores = self.bottleneck.concept_scores(self.data.features)
+        return list(self.bottleneck.concepts.split(scores))
+
+    def moves(self, concept: int, change: Tensor) -> Tensor:
+        """Return how activations of copies move, (n_activations, n_moves, n_moving).
+
+        Those of the rows change by `change`, (n_activations, n_moves, n).
         """
-        change = head.activation_change(self.concepts[concept].probabilities, shift)
-        n_copies = self.label_rows.n_copies
-        copies = torch.cat([change] * n_copies, dim=2) if n_copies > 1 else change
-        return copies * self.moving[:, concept]
+        n_copies = self.n_moving // len(self.data)
+        moves = torch.cat([change] * n_copies, dim=2) if n_copies > 1 else change
+        if self._stays is not None:
+            moves = moves * self._stays[:, concept]
+        return moves
+
+    @cached_property
+    def n_moving(self) -> int:
+        """Number of copies of rows, from the first, of which some follow the concepts.
+
+        True annotations do not, and their copy is last.
+        """
+        by_copy = self.label_rows.by_copy(self.label_rows.moving).flatten(1)
+        n_copies = int(by_copy.any(dim=1).nonzero().max()) + 1 if by_copy.any() else 0
+        return n_copies * len(self.data)
+
+    @cached_property
+    def _stays(self) -> Tensor | None:
+        """0 where activations of the moving copies stay, else 1; None if all move."""
+        moving = self.label_rows.moving[: self.n_moving]
+        return None if moving.all() else moving.to(self.dtype)
+
+    @cached_property
+    def _inputs(self) -> Inputs:
+        return _inputs(self.data.features, True, self.dtype)
 
 
 class Passes:
@@ -227,4 +253,4 @@ class Passes:
 
     def some(self, rows: TrainingData, at: slice = slice(0)) -> PreparedRows:
         """Return loaded rows, prepared."""
-        return PreparedRows.of(self.bottleneck, rows, at, self.dtype)
+        return PreparedRows(self.bottleneck, rows, at, self.dtype)
