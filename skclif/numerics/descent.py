@@ -20,6 +20,8 @@ class Problems(Protocol):
     parameters: Tensor
     # Which problems take another step, whatever the error seems to be.
     unsettled: Tensor
+    # Which problems are known to need one step only.
+    settled: Tensor
 
     def first_step(self, gradient: Tensor) -> Tensor:
         """Return the first steps of all problems, for their first gradients."""
@@ -89,6 +91,7 @@ def descend(
         left = torch.where(_is_rounding(change[active], problems), 0.0, left)
         error[active] = torch.where(lost, torch.inf, left)
         going = ((left > tol) | problems.unsettled[active]) & ~lost
+        going &= ~problems.settled[active]
         if n_steps == max_steps or not going.any():
             break
         last_size = size[going]

@@ -19,7 +19,7 @@ from ..exceptions import InfluenceWarning, warn_user
 from .blocks import row_blocks
 from .bottleneck import Bottleneck, TrainingData
 from .bounded import minimise
-from .descent import Descent, descend
+from .descent import Descent, descend, dot
 from .heads import Head, HeadsProblem, HeadStack
 from .hessians import Factors, label_gradient_jacobian
 from .inverses import Inverse
@@ -40,6 +40,10 @@ _UNFINISHED = 0.1
 # A later step of a concept head of this size, relative to its change, is too large for
 # the label head to follow it to first order.
 _FAR = 0.04
+# Of many rows, a sample tells whether the second step of a concept head would be larger
+# than this, relative to the first. If not, there is none, and the label head follows
+# the first step to first order.
+_NEGLIGIBLE = 1e-3
 # Of heads with bounds, where a removal lets others hold, and of what is still open.
 _EXACT_TOL, _MAX_EXACT, _AT_BOUND = 1e-8, 100, 1e-9
 
@@ -91,7 +95,7 @@ def newton(
     """
     if removed is None:
         removed = torch.arange(len(data.features), device=data.features.device)
-    answers = Answers(bottleneck, questions)
+    answers = Answers(bottleneck, questions, factors.dtype)
     refit = Refit(bottleneck, data, factors)
     if block_rows is None:
         block_rows = refit.at_once(answers.n_cases if paths else 1)
@@ -280,8 +284,11 @@ class Refit:
 
         The label head follows the last steps of the concept heads to first order.
         """
+        self._screen(concepts)
         for problems in concepts:
             problems.start(problems.gap_gradient())
+            # Paths are removals of their own: each moves its inputs exactly.
+            problems.is_followed = problems.settled & (len(cases) == 1)
         follow = _Follow(self, own)
         for case in cases:
             gradient = case.gap_gradient()
@@ -290,6 +297,38 @@ class Refit:
             case.start(gradient)
         self._run(concepts, cases, follow)
         self._again(concepts, cases)
+
+    def _screen(self, concepts: "list[_Problems]") -> None:
+        """Find problems whose second step is negligible, by a sample of the rows.
+
+        The gradient after the first step is what the Hessian does not know: mostly the
+        second order of the residuals, which is the mean over a step and its opposite.
+        """
+        sample, share = self.passes.sample()
+        requests = [
+            _Request(problems, slice(0), problems.gap.first_step())
+            for problems in concepts
+            if sample and problems.gap is not None
+        ]
+        for at in sample:
+            block = self.passes.some(self.data.rows(at), at)
+            for j, request in enumerate(requests):
+                head, rows = self.concepts[j].head, block.concept(j)
+                known = rows.probabilities, rows.codes
+                shift = self.concepts[j].by_problem(
+                    rows.inputs.scores(request.flat), len(request.change)
+                )
+                there, back = (
+                    head.residual_change(*known, way) for way in (shift, -shift)
+                )
+                request.add_pulls(block, rows, (there + back) / 2)
+        for request in requests:
+            problems, change = request.problems, request.change
+            rest = (request.total / share).to(change.dtype)
+            step = problems.precondition(rest, request.at)
+            way = dot(change, problems.gap_gradient()).abs()
+            size = (dot(step, rest).abs() / way).sqrt()
+            problems.settled = size <= _NEGLIGIBLE
 
     def _run(
         self,
@@ -316,8 +355,9 @@ class Refit:
                 gradient = answers[id(case)]
                 if follow is not None:
                     for j in case.moved:
-                        pulled = follow.pull(case, j, steps[j])
-                        gradient += pulled[case.at]
+                        followed = concepts[j].is_followed[:, None, None]
+                        step = torch.where(followed, concepts[j].change, steps[j])
+                        gradient += follow.pull(case, j, step)[case.at]
                     case.unsettled = follow.unsettled(case, concepts)
                 case.go_on(gradient)
 
@@ -498,7 +538,7 @@ class _Gap:
         return None
 
     def correct(self, step: Tensor, at: Tensor) -> Tensor:
-        """Return steps (n_at, p, 1) with the inverse Hessian without these rows.
+        """Return steps (n_at, p) with the inverse Hessian without these rows.
 
         There is little to gain from taking the curvature of many rows out of the
         Hessian: the secant pairs find it where steps go.
@@ -518,11 +558,12 @@ class _RowGap(_Gap):
         residual = own.residual.unflatten(1, (-1, n)).permute(2, 1, 0)
         gradient = residual.mT @ self.own
         super().__init__(gradient, torch.arange(n, device=removed.device), removed)
-        # H^-1 (e_a (x) x) for every row x and score a.
-        blocks = inverse.reshape(len(inverse) * n_scores, -1)
-        columns = (self.own @ blocks.T).unflatten(2, (-1, n_scores))
-        self.columns = columns.transpose(1, 2).flatten(2)
-        hat = _own_scores(self.own, self.columns)
+        # H^-1 (e_a (x) x) for every row x and score a, one after the other in memory.
+        blocks = inverse.reshape(n_scores, -1, len(inverse))
+        rows = self.own.flatten(0, 1)
+        self.columns = torch.stack([rows @ block for block in blocks], dim=1)
+        self.columns = self.columns.reshape(n, -1, len(inverse))
+        hat = self._own_scores(self.columns, slice(None)).mT
         # A little less than the whole curvature, so that the rest stays definite.
         little = torch.finfo(hat.dtype).eps ** 0.5
         curvature = own.curvature(solved.head).unflatten(0, (-1, n)).transpose(0, 1)
@@ -531,27 +572,27 @@ class _RowGap(_Gap):
         # If the rest is singular all the same, a removal has no first step.
         self.inner = torch.linalg.solve_ex(identity - curvature @ hat, curvature).result
         residual = residual.flatten(1)[:, :, None]
-        self._first = self.columns @ (residual + self.inner @ (hat @ residual))
+        along = residual + self.inner @ (hat @ residual)
+        self._first = (along.mT @ self.columns).reshape(gradient.shape)
 
     def first_step(self) -> Tensor | None:
         """Return the steps for the gradient alone, known from the columns."""
-        return self._first.reshape(self.gradient.shape)
+        return self._first
 
     def correct(self, step: Tensor, at: Tensor) -> Tensor:
-        """Return steps (n_at, p, 1) with the inverse Hessian, without the curvature."""
-        own = self.inner[at] @ _own_scores(self.own[at], step)
-        corrected: Tensor = step + self.columns[at] @ own
+        """Return steps (n_at, p) with the inverse Hessian, without the curvature."""
+        some = slice(None) if len(at) == len(self.gradient) else at
+        own = self._own_scores(step[:, None], some)
+        along = (self.inner[some] @ own.mT).mT
+        corrected: Tensor = step + (along @ self.columns[some])[:, 0]
         return corrected
 
-
-def _own_scores(own: Tensor, columns: Tensor) -> Tensor:
-    """Return scores of rows, (b, c, q), by columns of parameters, (b, s * q, k).
-
-    The result has shape (b, c * s, k).
-    """
-    matrices = columns.reshape(len(own), -1, own.shape[2], columns.shape[2])
-    scores: Tensor = torch.einsum("bcq,bsqk->bcsk", own, matrices)
-    return scores.flatten(1, 2)
+    def _own_scores(self, parameters: Tensor, some: slice | Tensor) -> Tensor:
+        """Return scores of rows, (b, k, c * s), by k parameters each, (b, k, s * q)."""
+        own = self.own[some]
+        by_score = parameters.unflatten(2, (-1, own.shape[2])).flatten(1, 2)
+        scores = own @ by_score.mT  # (b, c, k * s)
+        return scores.unflatten(2, (parameters.shape[1], -1)).transpose(1, 2).flatten(2)
 
 
 class _Problems:
@@ -577,6 +618,10 @@ class _Problems:
         was none in the last pass.
     error : Tensor of shape (n,)
         Estimated error relative to the change, in the Hessian's norm.
+    unsettled, settled : Tensor of shape (n,), bool
+        Problems that take another step whatever their error, or only one.
+    is_followed : Tensor of shape (n,), bool
+        Problems that the label head follows to first order alone.
     at : Tensor of int64 or None
         Problems that wait for their gradient.
     """
@@ -595,6 +640,7 @@ class _Problems:
         self.change = self.parameters.new_zeros(n, *self.parameters.shape)
         self.error, self.size = self.change.new_zeros(n), self.change.new_zeros(n)
         self.unsettled = torch.zeros_like(self.size, dtype=torch.bool)
+        self.settled = self.is_followed = self.unsettled
         self.at: Tensor | None = None
         self.tol = _TOL_OF_SETS if patient else _TOL
 
@@ -623,6 +669,7 @@ class _Problems:
         except StopIteration as end:
             self.at = None
             self.error = torch.zeros_like(self.error) if self.is_exact else end.value
+            self.error = self.error.masked_fill(self.settled, _NEGLIGIBLE)
 
     def first_step(self, gradient: Tensor) -> Tensor:
         """Return the first steps of all problems."""
@@ -636,7 +683,7 @@ class _Problems:
 
     def precondition(self, gradient: Tensor, at: Tensor) -> Tensor:
         """Apply the inverse Hessian, without the curvature of a row that is missing."""
-        step = (gradient.flatten(1) @ self.solved.inverse).unsqueeze(-1)
+        step = gradient.flatten(1) @ self.solved.inverse
         if self.gap is not None:
             step = self.gap.correct(step, at)
         return step.reshape(gradient.shape)
@@ -714,8 +761,14 @@ class _Pass:
             one for one in self.requests if one.problems.solved is refit.label
         ]
         self.moved = [
-            _union([one.at for one in self.of_label if j in one.problems.moved])
-            for j in range(len(concepts))
+            _union(
+                [
+                    one.at[~problems.is_followed[one.at]]
+                    for one in self.of_label
+                    if j in one.problems.moved
+                ]
+            )
+            for j, problems in enumerate(concepts)
         ]
         self.evaluated = [
             _union([at for at in (request and request.at, moved) if at is not None])
@@ -731,21 +784,21 @@ class _Pass:
         for block in self.refit.passes:
             moves = [self._add(block, j) for j in range(len(self.moved))]
             for request in self.of_label:
-                request.add(block, block.label, self._moves(request, moves))
+                request.add(block, block.label, self._moves(block, request, moves))
         return [request.gradient() for request in self.requests]
 
     def _add(self, block: PreparedRows, j: int) -> Tensor | None:
         """Add to the gradient of a concept head; return moves of its activations."""
         change, at = self.changes[j], self.evaluated[j]
         request, moved = self.of_concepts[j], self.moved[j]
-        if change is None or at is None:
+        if change is None or at is None or not len(at):
             return None
         solved, rows = self.refit.concepts[j], block.concept(j)
         shift = solved.by_problem(rows.inputs.scores(change), len(at))
         head, probabilities = solved.head, rows.probabilities
         if request is None:
             return block.moves(j, head.activation_change(probabilities, shift))
-        if moved is None:
+        if moved is None or not len(moved):
             request.add_shifted(block, rows, shift)
             return None
         pulls, changed = head.changes(probabilities, rows.codes, shift)
@@ -753,14 +806,24 @@ class _Pass:
         return block.moves(j, _among(changed, at, moved))
 
     def _moves(
-        self, request: "_Request", moves: Sequence[Tensor | None]
+        self, block: PreparedRows, request: "_Request", moves: Sequence[Tensor | None]
     ) -> Tensor | None:
         """Return how inputs of a request's problems move, (n_moving, n_problems, n)."""
         parts = []
         for j in request.problems.moved:
-            part, moved = moves[j], self.moved[j]
-            assert part is not None and moved is not None
-            parts.append(_among(part, moved, request.at))
+            moved, part = self.moved[j], moves[j]
+            assert moved is not None
+            if part is not None and len(moved) >= len(request.at):
+                parts.append(_among(part, moved, request.at))
+                continue
+            # Others are followed to first order.
+            columns = self.refit.stack.activations[j]
+            every = self.refit.label.parameters.new_zeros(
+                columns.stop - columns.start, len(request.at), block.n_moving
+            )
+            if part is not None:
+                every[:, torch.searchsorted(request.at, moved)] = part
+            parts.append(every)
         return torch.cat(parts) if len(parts) > 1 else parts[0] if parts else None
 
 
@@ -778,10 +841,16 @@ def _among(values: Tensor, at: Tensor, wanted: Tensor) -> Tensor:
 class _Request:
     """Gradients of some problems, summed up block by block."""
 
-    def __init__(self, problems: _Problems, columns: slice):
-        assert problems.at is not None
-        self.problems, self.at = problems, problems.at
-        solved, self.change = problems.solved, problems.change[self.at]
+    def __init__(
+        self, problems: _Problems, columns: slice, change: Tensor | None = None
+    ):
+        self.problems, solved = problems, problems.solved
+        if change is None:
+            assert problems.at is not None
+            self.at, self.change = problems.at, problems.change[problems.at]
+        else:
+            self.at = torch.arange(len(change), device=change.device)
+            self.change = change
         self.flat = self.change.transpose(0, 1).flatten(0, 1)
         # Of many blocks, sums in single precision would lose digits.
         self.total = torch.zeros_like(self.change, dtype=torch.float64)

@@ -17,6 +17,8 @@ from .sparse import Features, SparseFeatures
 BLOCK_ROWS = 512
 # Most bytes of blocks that are kept for the next pass. Others are made again.
 _KEPT = 2**26
+# A sample has one of so many blocks, and at least so many of them.
+_SAMPLED, _LEAST_BLOCKS = 16, 4
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class HeadRows:
         return cls(
             inputs,
             probabilities.T.contiguous(),
-            residual.T.contiguous(),
+            residual.T.contiguous().to(dtype),
             weights,
             codes,
         )
@@ -250,6 +252,18 @@ class Passes:
                 if self._keeps:
                     self._kept[rows.start] = block
             yield block
+
+    def sample(self) -> tuple[list[slice], float]:
+        """Return blocks of a few rows over all of them, and what part they are.
+
+        There is none where rows are too few to leave some out.
+        """
+        blocks = list(row_blocks(len(self.data), self.block_rows))
+        if len(blocks) < _LEAST_BLOCKS * _SAMPLED:
+            return [], 0.0
+        sampled = blocks[::_SAMPLED]
+        n_rows = sum(block.stop - block.start for block in sampled)
+        return sampled, n_rows / len(self.data)
 
     def some(self, rows: TrainingData, at: slice = slice(0)) -> PreparedRows:
         """Return loaded rows, prepared."""
