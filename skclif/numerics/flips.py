@@ -38,7 +38,6 @@ from .targets import LabelTarget, Question
 # Of each label, so many rows are proposed for each that is solved: sets can be equal,
 # or hold what a head needs.
 _SPARE = 2
-# Most values of a pass of newton over the training rows.
 
 
 @dataclass(frozen=True)

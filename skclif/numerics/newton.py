@@ -35,11 +35,11 @@ _MOST_VALUES, _ARRAYS = 2**23, 8
 _LEAST, _MOST = 16, 128
 _MAX_STEPS = 12
 # Errors relative to the change, in the Hessian's norm: when to stop, when to warn.
-_TOL, _TOL_OF_SETS = 5e-4, 2e-4
+_TOL, _TOL_OF_SETS = 1e-3, 2e-4
 _UNFINISHED = 0.1
 # A later step of a concept head of this size, relative to its change, is too large for
 # the label head to follow it to first order.
-_FAR = 0.04
+_FAR = 0.06
 # Of many rows, a sample tells whether the second step of a concept head would be larger
 # than this, relative to the first. If not, there is none, and the label head follows
 # the first step to first order.
