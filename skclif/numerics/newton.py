@@ -35,14 +35,13 @@ _MOST_VALUES, _ARRAYS = 2**23, 8
 _LEAST, _MOST = 16, 128
 _MAX_STEPS = 12
 # Errors relative to the change, in the Hessian's norm: when to stop, when to warn.
-_TOL, _TOL_OF_SETS = 1e-3, 2e-4
+_TOL, _TOL_OF_SETS = 5e-4, 2e-4
 _UNFINISHED = 0.1
 # A later step of a concept head of this size, relative to its change, is too large for
 # the label head to follow it to first order.
-_FAR = 0.06
+_FAR = 0.04
 # Of many rows, a sample tells whether the second step of a concept head would be larger
-# than this, relative to the first. If not, there is none, and the label head follows
-# the first step to first order.
+# than this, relative to the first. If not, there is none.
 _NEGLIGIBLE = 1e-3
 # Of heads with bounds, where a removal lets others hold, and of what is still open.
 _EXACT_TOL, _MAX_EXACT, _AT_BOUND = 1e-8, 100, 1e-9
@@ -287,8 +286,6 @@ class Refit:
         self._screen(concepts)
         for problems in concepts:
             problems.start(problems.gap_gradient())
-            # Paths are removals of their own: each moves its inputs exactly.
-            problems.is_followed = problems.settled & (len(cases) == 1)
         follow = _Follow(self, own)
         for case in cases:
             gradient = case.gap_gradient()
@@ -355,9 +352,7 @@ class Refit:
                 gradient = answers[id(case)]
                 if follow is not None:
                     for j in case.moved:
-                        followed = concepts[j].is_followed[:, None, None]
-                        step = torch.where(followed, concepts[j].change, steps[j])
-                        gradient += follow.pull(case, j, step)[case.at]
+                        gradient += follow.pull(case, j, steps[j])[case.at]
                     case.unsettled = follow.unsettled(case, concepts)
                 case.go_on(gradient)
 
@@ -620,8 +615,6 @@ class _Problems:
         Estimated error relative to the change, in the Hessian's norm.
     unsettled, settled : Tensor of shape (n,), bool
         Problems that take another step whatever their error, or only one.
-    is_followed : Tensor of shape (n,), bool
-        Problems that the label head follows to first order alone.
     at : Tensor of int64 or None
         Problems that wait for their gradient.
     """
@@ -640,7 +633,7 @@ class _Problems:
         self.change = self.parameters.new_zeros(n, *self.parameters.shape)
         self.error, self.size = self.change.new_zeros(n), self.change.new_zeros(n)
         self.unsettled = torch.zeros_like(self.size, dtype=torch.bool)
-        self.settled = self.is_followed = self.unsettled
+        self.settled = self.unsettled
         self.at: Tensor | None = None
         self.tol = _TOL_OF_SETS if patient else _TOL
 
@@ -761,14 +754,8 @@ class _Pass:
             one for one in self.requests if one.problems.solved is refit.label
         ]
         self.moved = [
-            _union(
-                [
-                    one.at[~problems.is_followed[one.at]]
-                    for one in self.of_label
-                    if j in one.problems.moved
-                ]
-            )
-            for j, problems in enumerate(concepts)
+            _union([one.at for one in self.of_label if j in one.problems.moved])
+            for j in range(len(concepts))
         ]
         self.evaluated = [
             _union([at for at in (request and request.at, moved) if at is not None])
@@ -784,21 +771,21 @@ class _Pass:
         for block in self.refit.passes:
             moves = [self._add(block, j) for j in range(len(self.moved))]
             for request in self.of_label:
-                request.add(block, block.label, self._moves(block, request, moves))
+                request.add(block, block.label, self._moves(request, moves))
         return [request.gradient() for request in self.requests]
 
     def _add(self, block: PreparedRows, j: int) -> Tensor | None:
         """Add to the gradient of a concept head; return moves of its activations."""
         change, at = self.changes[j], self.evaluated[j]
         request, moved = self.of_concepts[j], self.moved[j]
-        if change is None or at is None or not len(at):
+        if change is None or at is None:
             return None
         solved, rows = self.refit.concepts[j], block.concept(j)
         shift = solved.by_problem(rows.inputs.scores(change), len(at))
         head, probabilities = solved.head, rows.probabilities
         if request is None:
             return block.moves(j, head.activation_change(probabilities, shift))
-        if moved is None or not len(moved):
+        if moved is None:
             request.add_shifted(block, rows, shift)
             return None
         pulls, changed = head.changes(probabilities, rows.codes, shift)
@@ -806,24 +793,14 @@ class _Pass:
         return block.moves(j, _among(changed, at, moved))
 
     def _moves(
-        self, block: PreparedRows, request: "_Request", moves: Sequence[Tensor | None]
+        self, request: "_Request", moves: Sequence[Tensor | None]
     ) -> Tensor | None:
         """Return how inputs of a request's problems move, (n_moving, n_problems, n)."""
         parts = []
         for j in request.problems.moved:
             moved, part = self.moved[j], moves[j]
-            assert moved is not None
-            if part is not None and len(moved) >= len(request.at):
-                parts.append(_among(part, moved, request.at))
-                continue
-            # Others are followed to first order.
-            columns = self.refit.stack.activations[j]
-            every = self.refit.label.parameters.new_zeros(
-                columns.stop - columns.start, len(request.at), block.n_moving
-            )
-            if part is not None:
-                every[:, torch.searchsorted(request.at, moved)] = part
-            parts.append(every)
+            assert moved is not None and part is not None
+            parts.append(_among(part, moved, request.at))
         return torch.cat(parts) if len(parts) > 1 else parts[0] if parts else None
 
 

@@ -218,10 +218,7 @@ def test_a_sample_of_many_rows_tells_which_second_steps_are_negligible(monkeypat
     monkeypatch.setattr(module, "_NEGLIGIBLE", 0.003)
     few = _influence(bottleneck, data, question, **every)
     assert 0 < sum(asked) < n_asked
-    assert 1e-12 < _error(few, exact) < 0.03
-    # Paths move their inputs exactly, and so does their sum.
-    with_paths = _influence(bottleneck, data, question, removed=removed)
-    assert _error(with_paths.sum(dim=2), exact[:, :, 0]) < 0.03
+    assert 1e-12 < _error(few, exact) < 0.003
     # If all second steps are negligible, concept heads pass over no rows.
     asked.clear()
     monkeypatch.setattr(module, "_NEGLIGIBLE", torch.inf)
