@@ -188,7 +188,10 @@ class Refit:
         ]
         gap = _RowGap(self.label, own.label, removed)
         cases = self._cases(len(removed), gap, paths=paths)
-        if any(head.head.is_bounded or head.jumps for head in self.concepts):
+        heads = [self.label, *self.concepts]
+        if any(one.head.is_bounded for one in heads) or any(
+            head.jumps for head in self.concepts
+        ):
             self._solve_in_turn(concepts, cases)
         else:
             self._solve_together(concepts, cases, own)

@@ -190,7 +190,8 @@ class PreparedRows:
         Those of the rows change by `change`, (n_activations, n_moves, n).
         """
         n_copies = self.n_moving // len(self.data)
-        moves = torch.cat([change] * n_copies, dim=2) if n_copies > 1 else change
+        copies = [change] * n_copies or [change[:, :, :0]]
+        moves = torch.cat(copies, dim=2) if n_copies > 1 else copies[0]
         if self._stays is not None:
             moves = moves * self._stays[:, concept]
         return moves
