@@ -24,7 +24,7 @@ from .heads import Head, HeadsProblem, HeadStack
 from .hessians import Factors, label_gradient_jacobian
 from .inverses import Inverse
 from .leverage import block_diagonal
-from .prepared import HeadRows, Passes, PreparedRows
+from .prepared import HeadRows, Passes, PreparedRows, unflatten
 from .products import dense_rows
 from .removal import Answers, Removals, refuse_undefined
 from .targets import Question
@@ -458,7 +458,7 @@ class Refit:
             moved = self.concepts[j].head.activation_change(rows.probabilities, shift)
             moves = block.moves(j, moved)[:, 0]
             moves = torch.nn.functional.pad(moves, (0, n_copies * n - moves.shape[1]))
-            parts.append(moves.unflatten(1, (n_copies, n)))
+            parts.append(unflatten(moves, 1, (n_copies, n)))
         return torch.cat(parts, dim=2).flatten(1)
 
     def _found(
@@ -552,8 +552,8 @@ class _RowGap(_Gap):
 
     def __init__(self, solved: _SolvedHead, own: HeadRows, removed: Tensor):
         n, n_scores, inverse = len(removed), solved.head.n_scores, solved.inverse
-        self.own = own.inputs.dense().unflatten(0, (-1, n)).transpose(0, 1)
-        residual = own.residual.unflatten(1, (-1, n)).permute(2, 1, 0)
+        self.own = unflatten(own.inputs.dense(), 0, (-1, n)).transpose(0, 1)
+        residual = unflatten(own.residual, 1, (-1, n)).permute(2, 1, 0)
         gradient = residual.mT @ self.own
         super().__init__(gradient, torch.arange(n, device=removed.device), removed)
         # H^-1 (e_a (x) x) for every row x and score a, one after the other in memory.
@@ -564,7 +564,7 @@ class _RowGap(_Gap):
         hat = self._own_scores(self.columns, slice(None)).mT
         # A little less than the whole curvature, so that the rest stays definite.
         little = torch.finfo(hat.dtype).eps ** 0.5
-        curvature = own.curvature(solved.head).unflatten(0, (-1, n)).transpose(0, 1)
+        curvature = unflatten(own.curvature(solved.head), 0, (-1, n)).transpose(0, 1)
         curvature = (1 - little) * block_diagonal(curvature)
         identity = torch.eye(hat.shape[1], dtype=hat.dtype, device=hat.device)
         # If the rest is singular all the same, a removal has no first step.
@@ -588,9 +588,11 @@ class _RowGap(_Gap):
     def _own_scores(self, parameters: Tensor, some: slice | Tensor) -> Tensor:
         """Return scores of rows, (b, k, c * s), by k parameters each, (b, k, s * q)."""
         own = self.own[some]
-        by_score = parameters.unflatten(2, (-1, own.shape[2])).flatten(1, 2)
+        by_score = unflatten(parameters, 2, (-1, own.shape[2])).flatten(1, 2)
         scores = own @ by_score.mT  # (b, c, k * s)
-        return scores.unflatten(2, (parameters.shape[1], -1)).transpose(1, 2).flatten(2)
+        return (
+            unflatten(scores, 2, (parameters.shape[1], -1)).transpose(1, 2).flatten(2)
+        )
 
 
 class _Problems:
@@ -761,7 +763,13 @@ class _Pass:
             for j in range(len(concepts))
         ]
         self.evaluated = [
-            _union([at for at in (request and request.at, moved) if at is not None])
+            _union(
+                [
+                    at
+                    for at in (request.at if request else None, moved)
+                    if at is not None
+                ]
+            )
             for request, moved in zip(self.of_concepts, self.moved, strict=True)
         ]
         self.changes = [
@@ -808,7 +816,7 @@ class _Pass:
 
 
 def _union(parts: Sequence[Tensor]) -> Tensor | None:
-    return torch.cat(list(parts)).unique() if parts else None
+    return torch.unique(torch.cat(list(parts))) if parts else None
 
 
 def _among(values: Tensor, at: Tensor, wanted: Tensor) -> Tensor:
@@ -867,7 +875,7 @@ class _Request:
         pulls = pulls * rows.weights
         self._leave_out(pulls, block)
         pulled = rows.inputs.pull_back(pulls.flatten(0, 1))
-        self.total += pulled.unflatten(0, pulls.shape[:2]).transpose(0, 1)
+        self.total += unflatten(pulled, 0, pulls.shape[:2]).transpose(0, 1)
         return pulls
 
     def gradient(self) -> Tensor:

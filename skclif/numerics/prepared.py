@@ -269,3 +269,9 @@ class Passes:
     def some(self, rows: TrainingData, at: slice = slice(0)) -> PreparedRows:
         """Return loaded rows, prepared."""
         return PreparedRows(self.bottleneck, rows, at, self.dtype)
+
+
+def unflatten(values: Tensor, dim: int, sizes: tuple[int, ...]) -> Tensor:
+    """Return values with one axis in several."""
+    unflattened: Tensor = values.unflatten(dim, sizes)  # type: ignore[no-untyped-call]
+    return unflattened

@@ -134,7 +134,7 @@ class _Answer:
         activations = bottleneck.activations(features)
         self.features = with_ones(features).to(dtype)
         self.concept_scores = stack.split(bottleneck.concept_scores(features))
-        self.probabilities = [
+        self.concept_probabilities = [
             head.probabilities(scores).T.contiguous().to(dtype)
             for head, scores in zip(stack.heads, self.concept_scores, strict=True)
         ]
@@ -222,8 +222,8 @@ class _Answer:
         """
         head = self.bottleneck.concepts.heads[concept]
         flat = step.transpose(0, 1).flatten(0, 1).to(self.features.dtype)
-        shift = (flat @ self.features.T).unflatten(0, (head.n_scores, len(step)))
-        return shift, head.activation_change(self.probabilities[concept], shift)
+        shift = (flat @ self.features.T).reshape(head.n_scores, len(step), -1)
+        return shift, head.activation_change(self.concept_probabilities[concept], shift)
 
     def _label_scores(
         self, moves: dict[int, tuple[Tensor, Tensor]], step: Tensor
@@ -231,7 +231,7 @@ class _Answer:
         """Return the label scores after changes, (n_rows, n_targets, n_scores)."""
         after = self.label_scores + _scores(self.inputs, step)
         if moves:
-            moved = torch.cat([moved for _, moved in moves.values()])
+            moved = torch.cat([change for _, change in moves.values()])
             positions = [self.bottleneck.concepts.activations[j] for j in moves]
             columns = slice(positions[0].start, positions[-1].stop)  # adjacent
             weights = (self.bottleneck.label_parameters + step)[:, :, columns]
