@@ -571,7 +571,7 @@ class _RowGap(_Gap):
         self.inner = torch.linalg.solve_ex(identity - curvature @ hat, curvature).result
         residual = residual.flatten(1)[:, :, None]
         along = residual + self.inner @ (hat @ residual)
-        self._first = (along.mT @ self.columns).reshape(gradient.shape)
+        self._first: Tensor = (along.mT @ self.columns).reshape(gradient.shape)
 
     def first_step(self) -> Tensor | None:
         """Return the steps for the gradient alone, known from the columns."""
