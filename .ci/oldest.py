@@ -22,7 +22,7 @@ def main():
     for bound in bounds:
         name, given, version = bound.partition(">=")
         if given and name != "torch":
-            print(f"{name}=={version}")
+            print(f"{name.partition('[')[0]}=={version}")
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     print(re.search(r"^torch==.*$", pins, re.MULTILINE)[0])
 

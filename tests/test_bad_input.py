@@ -1235,11 +1235,14 @@ GROUP_KINDS = {
 }
 
 
-def choices(right, refused):
+def choices(right, refused, error=ValueError):
     """A table for an argument that is not data: values and answers, one family."""
     cells = {repr(value): (lambda v=value: v, Right(lambda m: m)) for value in right}
     cells.update(
-        {repr(value): (lambda v=value: v, Refused(match)) for value, match in refused}
+        {
+            repr(value): (lambda v=value: v, Refused(match, error))
+            for value, match in refused
+        }
     )
     only = dict.fromkeys(FAMILIES, "no data")
     return {**only, "wrong type": cells}
@@ -1289,6 +1292,14 @@ PATHS_KINDS = choices(
         (value, "paths=.* must be True or False")
         for value in [None, "yes", 2, [True], np.array([True, False])]
     ],
+)
+OUT_KINDS = choices(
+    [None],  # folders are in tests/explain/test_writing.py
+    [
+        (value, "out=.* must be the path of a folder")
+        for value in [3, True, 1.5, b"folder", ["folder"]]
+    ],
+    TypeError,
 )
 METHODS_KINDS = choices(
     ["newton", ["leverage"], ("first_order", "newton"), np.array(["leverage"])],
@@ -1593,6 +1604,7 @@ TABLES = {
     "target": TARGET_KINDS,
     "reduce": REDUCE_KINDS,
     "top": TOP_KINDS,
+    "out": OUT_KINDS,
     "paths": PATHS_KINDS,
     "n_rows": N_ROWS_KINDS,
     "n_paths": N_PATHS_KINDS,
@@ -1632,7 +1644,7 @@ ENTRY_POINTS = {
     "ConceptInfluenceExplainer.transform": ("X",),
     "ConceptInfluenceExplainer.score": ("X", "y", "sample_weight"),
     "ConceptInfluenceExplainer.influence": (
-        *("X", "y", "target", "paths", "groups", "reduce", "top"),
+        *("X", "y", "target", "paths", "groups", "reduce", "top", "out"),
     ),
     "ConceptInfluenceExplainer.validate": (
         *("X", "y", "target", "n_rows", "n_paths", "methods", "random_state"),
@@ -2565,6 +2577,7 @@ ELSEWHERE = {
     ("SentenceEmbedder", "fit"): "tests/text/test_embedder.py, NOT_TEXTS",
     ("SentenceEmbedder", "transform"): "tests/text/test_embedder.py, NOT_TEXTS",
     ("SentenceEmbedder", "fit_transform"): "tests/text/test_embedder.py, NOT_TEXTS",
+    ("SentenceEmbedder", "transform_file"): "tests/text/test_embed_file.py",
     ("SentenceEmbedder", "get_feature_names_out"): "takes names and ignores them",
     ("InfluenceResult", "to_frame"): "takes no argument",
     ("InfluenceResult", "words"): "tests/explain/test_words.py",

@@ -37,6 +37,7 @@ LAYERS = [
         "_text",
         "datasets",
         "_annotation_tools",
+        "_cluster",
         "_inputs",
         "numerics",
         "_results",

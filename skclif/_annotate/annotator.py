@@ -24,8 +24,8 @@ from .._inputs.checks import (
 )
 from .._inputs.documentation import DocumentedMixin
 from .._inputs.sklearn import HasMethods, Interval, StrOptions, _fit_context
-from .._text.embedder import SentenceEmbedder, as_texts
-from .._text.texts import TakesTextsMixin
+from .._text.embedder import SentenceEmbedder
+from .._text.texts import TakesTextsMixin, as_texts
 from ..exceptions import CorrectionWarning, warn_user
 from .given import read_given, refuse_annotations
 from .heads import fit_head

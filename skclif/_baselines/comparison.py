@@ -24,7 +24,8 @@ from .._inputs.indicators import Indicators
 from .._inputs.progress import Progress, check_verbose
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.words import how_many
-from .._text.embedder import SentenceEmbedder, as_texts
+from .._text.embedder import SentenceEmbedder
+from .._text.texts import as_texts
 from .._text.weights import find_model
 from ..exceptions import (
     PenaltyWarning,

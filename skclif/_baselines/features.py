@@ -18,7 +18,7 @@ from sklearn.pipeline import FeatureUnion
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from .._text.embedder import as_texts
+from .._text.texts import as_texts
 
 
 class TextFeatures(FeatureUnion):

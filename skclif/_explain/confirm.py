@@ -20,6 +20,8 @@ _BETTER = {"leverage": ("newton",), "first_order": ("newton", "leverage")}
 # Number of candidates that a method proposes for each row that another confirms.
 _CANDIDATES = {"leverage": 2, "first_order": 4}
 _TARGETS_AT_ONCE = 64
+# Most numbers of influence that are ranked at a time: 128 MB.
+_MOST_VALUES = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +102,22 @@ class Confirming:
         """
         for answers, block, part in self._screened(paths=self.paths):
             kept.add(answers, block, part)
-        better = _BETTER[self.screen][-1]
-        n_rows = self.work.bears(better, self.screen)
-        confirmed = np.zeros(self.work.n_rows, bool)
-        confirmed[most_influential(kept, n_rows)] = True
-        if not confirmed.any():
+        return self.confirmed(kept, self.chosen(kept))
+
+    def chosen(self, kept: KeepAll) -> np.ndarray:
+        """Return the rows that are to be confirmed, in order."""
+        n_rows = self.work.bears(_BETTER[self.screen][-1], self.screen)
+        return np.sort(most_influential(kept, n_rows))
+
+    def confirmed(self, kept: KeepAll, rows: np.ndarray) -> Answered:
+        """Return screened influence, with that of some rows by the better method."""
+        if not len(rows):
             return Answered(self.screen, kept.values)
-        rows = np.flatnonzero(confirmed)
+        better = _BETTER[self.screen][-1]
         for answers, block, part in self._exact(better, rows):
             kept.add(answers, rows[block], part)
+        confirmed = np.zeros(self.work.n_rows, bool)
+        confirmed[rows] = True
         return Answered(self._name(better), kept.values, confirmed=confirmed)
 
     def top_rows(self, n_answers: int, top: int) -> Answered:
@@ -117,10 +126,18 @@ class Confirming:
         One method proposes rows, and the best one that can removes them. If they are
         too many to remove, the influence is that of the first.
         """
-        n_proposed = _CANDIDATES[self.screen] * top
-        proposed = KeepTop(n_answers, self.work.n_rows, n_proposed, 1, paths=False)
+        proposed = self.proposals(n_answers, top)
         for answers, block, part in self._screened(paths=False):
             proposed.add(answers, block, part)
+        return self.best_of(proposed, top)
+
+    def proposals(self, n_answers: int, top: int) -> KeepTop:
+        """Return what keeps the rows that are proposed for each answer."""
+        n_proposed = _CANDIDATES[self.screen] * top
+        return KeepTop(n_answers, self.work.n_rows, n_proposed, 1, paths=False)
+
+    def best_of(self, proposed: KeepTop, top: int) -> Answered:
+        """Return influence and positions of the top rows among those proposed."""
         rows, positions = np.unique(proposed.rows, return_inverse=True)
         positions = positions.reshape(proposed.rows.shape)
         method = self._best(len(rows))
@@ -158,19 +175,24 @@ class Confirming:
         )
 
     def _screened(self, *, paths: bool) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        """Yield blocks as of a removal: first order has no interaction, which is 0.
-
-        Where the removal of a row is not defined, its influence is NaN.
-        """
-        with_interaction = paths and len(self.solved.bottleneck.concepts) > 0
+        """Yield blocks as of a removal."""
         for answers, block, part in self.solved.blocks(
             self.screen, self.questions, paths=paths, progress=self.progress
         ):
-            if self.screen == "first_order":
-                if with_interaction:
-                    part = np.pad(part, ((0, 0), (0, 0), (0, 1)))
-                part[:, self.solved.without_optimum[block]] = np.nan
-            yield answers, block, part
+            yield answers, block, self.as_removal(part, block, paths=paths)
+
+    def as_removal(self, part: np.ndarray, block: slice, *, paths: bool) -> np.ndarray:
+        """Return screened influence of some rows in the form of a removal.
+
+        First order has no interaction, which is 0. Where the removal of a row is not
+        defined, its influence is NaN.
+        """
+        if self.screen != "first_order":
+            return part
+        if paths and len(self.solved.bottleneck.concepts) > 0:
+            part = np.pad(part, ((0, 0), (0, 0), (0, 1)))
+        part[:, self.solved.without_optimum[block]] = np.nan
+        return part
 
 
 def most_influential(kept: KeepAll, n_rows: int) -> np.ndarray:
@@ -185,8 +207,9 @@ def most_influential(kept: KeepAll, n_rows: int) -> np.ndarray:
     """
     n_targets, n_train = kept.values.shape[:2]
     shares = np.zeros(n_train)
-    for start in range(0, n_targets, _TARGETS_AT_ONCE):
-        totals = kept.totals(slice(start, start + _TARGETS_AT_ONCE))
+    at_once = max(1, min(_TARGETS_AT_ONCE, _MOST_VALUES // n_train))
+    for start in range(0, n_targets, at_once):
+        totals = kept.totals(slice(start, start + at_once))
         sizes = np.nan_to_num(np.abs(totals))
         largest = sizes.max(axis=1, keepdims=True)
         np.divide(sizes, largest, out=sizes, where=largest > 0)

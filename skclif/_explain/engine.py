@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import numpy as np
 import torch
 from sklearn import get_config
 
+from .._cluster.passes import RemoteData
 from .._inputs.annotations import NOT_IN_CONCEPTS
 from .._inputs.progress import SILENT, Progress
 from .._inputs.training_rows import TrainingRows, as_features
@@ -25,12 +26,14 @@ from ..numerics.joint_removal import joint_newton, joint_retraining
 from ..numerics.leverage import leverage
 from ..numerics.matrix_free import MatrixFree
 from ..numerics.newton import newton
+from ..numerics.precision import fully
 from ..numerics.removal import add_questions, without_optimum
 from ..numerics.retraining import retraining
 from ..numerics.row_space import RowSpace
 from ..numerics.sets import pairwise
 from ..numerics.sparse import Features, Matrix
 from ..numerics.targets import Question, SetTarget, Target, evaluate
+from . import on_cluster
 from .collect import KeepAll, KeepTop, SumGroups
 from .confirm import Answered, Confirming
 from .work import MOST_WORK, Work, joint_work
@@ -128,6 +131,32 @@ class Solved:
             solved = cls(reduced, inside, factors, span, follows)
         _warn_of_undecided(heads, bottleneck, data)
         return solved
+
+    @classmethod
+    def of_remote(
+        cls, heads: FittedHeads, data: RemoteData, dtype: torch.dtype
+    ) -> Solved:
+        """Return a fitted model with its training rows on a cluster.
+
+        Raises
+        ------
+        ValueError
+            If its Hessians need more than scikit-learn's working memory.
+        """
+        bottleneck, n_features = heads.tensors(), data.features.shape[1]
+        needed, allowed = factors_size(bottleneck, n_features), _working_memory()
+        if needed > allowed:
+            raise ValueError(
+                "Influence of rows on a cluster needs the factorised Hessians of all "
+                f"heads, about {needed / 2**20:,.3g} MiB for {n_features:,} features, "
+                "and the working_memory of scikit-learn is "
+                f"{allowed / 2**20:,.3g} MiB. Allow more by "
+                "sklearn.set_config(working_memory=...) before fit, or use fewer "
+                "features."
+            )
+        rows = cast(TrainingData, data)
+        factors = factorise(bottleneck, rows, **heads.penalties, dtype=dtype)
+        return cls(bottleneck, rows, factors, None, not _flipping(heads))
 
     @classmethod
     def _of_joint(
@@ -280,6 +309,16 @@ class Solved:
         progress : Progress
             Shows its bars.
         """
+        if isinstance(self.data, RemoteData) and not isinstance(kept, KeepAll):
+            return on_cluster.answer(
+                self.data,
+                self.bottleneck,
+                self._adjoints(questions),
+                self.inverse.dtype,
+                kept,
+                paths=paths,
+                progress=progress,
+            )
         if method == "auto":
             work = self.work(questions, paths=paths)
             method = work.method(MOST_WORK)
@@ -347,7 +386,7 @@ class Solved:
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         positions = None if rows is None else torch.from_numpy(rows).to(self.device)
         if method == "first_order":
-            yield from self._first_order(questions, positions)
+            yield from self._first_order(questions, positions, paths)
             return
         if method in ("leverage", "pairwise"):
             _ = self.factors  # or say why there are none
@@ -360,7 +399,8 @@ class Solved:
             paths and len(self.bottleneck.concepts) > 0
         )  # else the label's path is the only one
         start = 0
-        for block, part in self._removals(method, questions, positions, paths):
+        removals = self._removals(method, questions, positions, paths)
+        for block, part in fully(removals):
             part = add_questions(questions, part)
             # A block ends where the next one begins. Rows in between are not defined.
             at, is_last = defined[block], block.stop == len(defined)
@@ -394,7 +434,11 @@ class Solved:
         )
 
     def first_order(
-        self, adjoint: Adjoint, rows: torch.Tensor | None = None
+        self,
+        adjoint: Adjoint,
+        rows: torch.Tensor | None = None,
+        *,
+        paths: bool = True,
     ) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield the influence of every loss term, a block of training rows at a time.
 
@@ -403,16 +447,29 @@ class Solved:
         adjoint : Adjoint
         rows : Tensor of shape (n_rows,), int64, default=None
             Positions of training rows. None is all.
+        paths : bool, default=True
+            Whether paths are wanted by themselves. If not, there may be only one.
         """
         if isinstance(self.inverse, JointHessian):
             return joint_first_order(self.inverse, adjoint, rows)
-        data = self.data if rows is None else self.data.rows(rows)
-        return first_order(self.bottleneck, data, adjoint, dtype=self.inverse.dtype)
+        data = self.data if rows is None else self.data.part(rows)
+        return first_order(
+            self.bottleneck, data, adjoint, dtype=self.inverse.dtype, paths=paths
+        )
 
     def _first_order(
-        self, questions: Sequence[Question], rows: torch.Tensor | None
+        self, questions: Sequence[Question], rows: torch.Tensor | None, paths: bool
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        adjoints: Iterable[Adjoint] = (
+        start = 0
+        for adjoint in self._adjoints(questions):
+            answers = slice(start, start + len(adjoint.label))
+            start = answers.stop
+            for block, part in self.first_order(adjoint, rows, paths=paths):
+                yield answers, block, part.cpu().numpy()
+
+    def _adjoints(self, questions: Sequence[Question]) -> Iterable[Adjoint]:
+        """Return the solutions of the adjoint system, of blocks of answers."""
+        adjoints = (
             solve_adjoint(
                 self.bottleneck,
                 self.inverse,
@@ -422,13 +479,28 @@ class Solved:
             for question in questions
         )
         if questions[0].combine is not None:
-            adjoints = [add_adjoints(list(adjoints))]
-        start = 0
-        for adjoint in adjoints:
-            answers = slice(start, start + len(adjoint.label))
-            start = answers.stop
-            for block, part in self.first_order(adjoint, rows):
-                yield answers, block, part.cpu().numpy()
+            return [add_adjoints(list(adjoints))]
+        return adjoints
+
+    def passes(
+        self, method: str, questions: Sequence[Question], *, paths: bool
+    ) -> list[Pass]:
+        """Return the passes over training rows that a method makes, in order.
+
+        First order makes one for each block of answers, and other methods one for all.
+        """
+        groups = [list(questions)]
+        if method == "first_order" and questions[0].combine is None:
+            groups = [[question] for question in questions]
+        passes: list[Pass] = []
+        for group in groups:
+            start = passes[-1].answers.stop if passes else 0
+            n_answers = [question.n_answers for question in group]
+            is_sum = group[0].combine is not None  # of all questions together
+            stop = start + (n_answers[0] if is_sum else sum(n_answers))
+            answers = slice(start, stop)
+            passes.append(Pass(self, method, group, answers, paths=paths))
+        return passes
 
     def check_dense(self) -> None:
         """Refuse to make matrices of inverses that do not fit the memory."""
@@ -449,8 +521,16 @@ class Solved:
 
         That is "first_order" where nothing else fits the memory, and for groups of rows
         of jointly trained stages. Of single rows of these, it is "newton" if the
-        removal of all is little work, or the target cannot be derived.
+        removal of all is little work, or the target cannot be derived. It is
+        "first_order" for rows on a cluster.
         """
+        if isinstance(self.data, RemoteData):
+            if method not in ("auto", on_cluster.METHOD):
+                raise ValueError(
+                    f"method={method!r} removes rows that have to be in this process, "
+                    "and these are on a cluster. Use method='first_order' or 'auto'."
+                )
+            return on_cluster.METHOD
         if isinstance(self.inverse, JointHessian):
             if of_groups and method not in ("auto", "first_order"):
                 raise ValueError(
@@ -486,6 +566,48 @@ class Solved:
         return Work.of(
             self.bottleneck, self.data, questions, paths=paths, newton_fits=fits
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One pass over training rows, of which some can be asked for at a time.
+
+    Attributes
+    ----------
+    solved : Solved
+    method : {"newton", "leverage", "first_order"}
+    questions : list of numerics.targets.Question
+    answers : slice
+        The position of their answers among all.
+    paths : bool
+        Whether the paths are wanted by themselves.
+    """
+
+    solved: Solved
+    method: str
+    questions: Sequence[Question]
+    answers: slice
+    paths: bool
+
+    def rows(self, rows: slice) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the influence of some rows, a block of them at a time."""
+        at = np.arange(rows.start, rows.stop)
+        if self.method == "first_order":
+            positions = torch.from_numpy(at).to(self.solved.device)
+            found = self.solved.first_order(self._adjoint, positions, paths=self.paths)
+            parts = ((block, part.cpu().numpy()) for block, part in found)
+        else:
+            blocks = self.solved.blocks(
+                self.method, self.questions, paths=self.paths, rows=at
+            )
+            parts = ((block, part) for _, block, part in blocks)
+        for block, part in parts:
+            yield slice(rows.start + block.start, rows.start + block.stop), part
+
+    @cached_property
+    def _adjoint(self) -> Adjoint:
+        (adjoint,) = self.solved._adjoints(self.questions)
+        return adjoint
 
 
 def is_differentiable(target: Target) -> bool:

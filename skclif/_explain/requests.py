@@ -14,7 +14,9 @@ from pandas.api.extensions import ExtensionDtype
 from sklearn.utils import column_or_1d
 
 from .. import targets
+from .._cluster.collections import refuse_collections
 from .._inputs.checks import check_labels, error_context, refuse_masked
+from .._inputs.tensors import as_array
 from .._inputs.training_rows import as_features
 from .._models.fitted import FittedHeads
 from ..numerics.sparse import Matrix
@@ -27,7 +29,7 @@ from ..targets._target import (
     check_y,
     with_classes,
 )
-from .collect import KeepAll, KeepTop, SumGroups
+from .collect import KeepAll, KeepTop, RemoteGroups, SumGroups
 
 # Name, unit, and whether higher is better.
 LABEL_TARGETS = {
@@ -189,7 +191,13 @@ def class_codes(
 
 
 def collector(
-    n_targets: int, n_samples: int, n_paths: int, *, paths: bool, groups: Any, top: Any
+    n_targets: int,
+    n_samples: int,
+    n_paths: int,
+    *,
+    paths: bool,
+    groups: Any,
+    top: Any,
 ) -> tuple[KeepAll | KeepTop | SumGroups, np.ndarray | None]:
     """Return a collector for all targets, and the names of groups.
 
@@ -201,24 +209,37 @@ def collector(
     n_paths : int
         Number of paths that arrive.
     paths, groups, top
-        As in :meth:`ConceptInfluenceExplainer.influence`.
+        As in :meth:`ConceptInfluenceExplainer.influence`; groups may be where the
+        training rows are.
     """
     if top is not None:
         if groups is not None:
             raise ValueError("top and groups exclude each other; use .top() after.")
-        if not isinstance(top, Integral) or isinstance(top, bool) or top < 1:
-            raise ValueError(f"top={top!r} must be a positive integer or None.")
-        return KeepTop(n_targets, n_samples, int(top), n_paths, paths=paths), None
+        top = check_top(top)
+        return KeepTop(n_targets, n_samples, top, n_paths, paths=paths), None
     if groups is None:
-        return KeepAll(n_targets, n_samples, n_paths, paths=paths), None
-    codes, names = check_groups(groups, n_samples)
+        return KeepAll.in_memory(n_targets, n_samples, n_paths, paths=paths), None
+    if isinstance(groups, RemoteGroups):
+        codes, names = groups.codes, groups.names
+    else:
+        what = "The influence of training rows in this process"
+        refuse_collections(what, groups=groups)
+        codes, names = check_groups(groups, n_samples)
     return SumGroups(n_targets, n_paths, codes, names, paths=paths), names
+
+
+def check_top(top: Any) -> int:
+    """Return the number of rows to keep for each target."""
+    if not isinstance(top, Integral) or isinstance(top, bool) or top < 1:
+        raise ValueError(f"top={top!r} must be a positive integer or None.")
+    return int(top)
 
 
 def check_groups(
     groups: Any, n_rows: int, name: str = "groups", row: str = "training row"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the code of every row's group, and the names of the groups."""
+    groups = as_array(name, groups)
     refuse_masked(name, groups)
     with error_context(name, f"one group for each {row}"):
         column = _one_column(groups, name, row)

@@ -54,7 +54,7 @@ def influence_on_shares(
     about = numeric_targets(heads, "loss", codes, solved.device)
     method = solved.possible(explainer.method if method is None else method)
     paths = path_names(heads, method)
-    kept = KeepAll(len(shares), explainer.n_samples_, len(paths), paths=True)
+    kept = KeepAll.in_memory(len(shares), explainer.n_samples_, len(paths), paths=True)
     questions = solved.questions(features, about, shares)
     if method == "auto":
         method = solved.work(questions, paths=True).method(MOST_WORK_OF_AUDIT)

@@ -22,8 +22,9 @@ from sklearn.preprocessing import RobustScaler, StandardScaler
 from .._inputs.annotations import plain_value, value_code
 from .._models.fitted import FittedHeads
 from .._results.word_evidence import WordEvidence
-from .._text.embedder import SentenceEmbedder, as_texts
+from .._text.embedder import SentenceEmbedder
 from .._text.finetune import ConceptEncoder
+from .._text.texts import as_texts
 from .suspects import LABEL
 
 # Steps that are linear but for a constant.

@@ -34,6 +34,7 @@ from .soft import (
     join_soft,
     values_given,
 )
+from .tensors import as_array
 
 # What goes past the concepts, in contributions and as a path of influence.
 NOT_IN_CONCEPTS = "not in the concepts"
@@ -75,16 +76,28 @@ class ManyValues:
     are_numbers: bool
 
     @classmethod
-    def of(cls, concept: str, values: np.ndarray) -> ManyValues | None:
-        """Return what is odd about the annotated values of a concept, if anything."""
+    def of(
+        cls, concept: str, values: np.ndarray, n_rows: int | None = None
+    ) -> ManyValues | None:
+        """Return what is odd about the annotated values of a concept, if anything.
+
+        Parameters
+        ----------
+        concept : str
+        values : ndarray
+            Of all rows, or the different ones of more rows.
+        n_rows : int, default=None
+            Number of these rows. None is the number of values.
+        """
         if values.dtype.kind not in "iufUO" or not len(values):
             return None
+        n_rows = len(values) if n_rows is None else n_rows
         different = sorted_values(values, f"Concept {concept!r}")
         n, are_numbers = len(different), values.dtype.kind in "iuf"
         is_many = are_numbers and n > MOST_GRADES
-        if not is_many and not is_nearly_one_each(n, len(values)):
+        if not is_many and not is_nearly_one_each(n, n_rows):
             return None
-        return cls(concept, n, len(values), plain_value(different[0]), are_numbers)
+        return cls(concept, n, n_rows, plain_value(different[0]), are_numbers)
 
     def __str__(self) -> str:
         """Return what is odd, and what to do in Python."""
@@ -206,7 +219,7 @@ class Annotations:
             If the values of a concept seem to be no categories, and `kinds` does not
             say that they are.
         """
-        kinds = _check_kinds(kinds, list(self.table.columns))
+        kinds = check_kinds(kinds, list(self.table.columns))
         counted = self.weights * sample_weight[:, None] > 0
         codes = np.full(self.weights.shape, np.nan)
         classes: list[np.ndarray | None] = []
@@ -228,7 +241,7 @@ class Annotations:
                 name, values, kinds.get(name), orders.get(name)
             )
             classes.append(known)
-            if len(known) == 1 if known is not None else np.ptp(values) == 0:
+            if len(known) == 1 if known is not None else values.min() == values.max():
                 constants[str(name)] = plain_value(values[0])
             elif known is not None and name not in kinds:
                 many = ManyValues.of(name, values)
@@ -439,6 +452,66 @@ class ConceptSchema:
         )
 
 
+def representatives(cells: pd.Series, kind: str | None) -> np.ndarray:
+    """Return values from which the same is learned as from all given annotations.
+
+    They are the distinct values of categories; of continuous numbers the smallest, the
+    largest, and one that is not whole.
+
+    Parameters
+    ----------
+    cells : Series
+        Annotations that are given, of one concept.
+    kind : {"categorical", "continuous"} or None
+        None if the values say it.
+    """
+    values = _plain(cells)
+    if not len(values):
+        return values
+    if kind == "continuous":
+        values = _numbers(str(cells.name), values)
+        return np.array([values.min(), values.max()])
+    if kind is None and not _is_categorical(values):
+        odd = values[~(values == np.floor(values)) | ~np.isfinite(values)]
+        return np.array([values.min(), values.max(), odd[0]])
+    return sorted_values(values, f"Concept {cells.name!r}")
+
+
+def learn_schema(
+    head: Annotations,
+    values: Sequence[np.ndarray],
+    counts: Sequence[int],
+    kinds: dict[str, str] | None,
+) -> ConceptSchema:
+    """Return names and values of concepts, as :meth:`Annotations.learn` does.
+
+    Parameters
+    ----------
+    head : Annotations
+        Of plain concepts; the rows are not looked at.
+    values : sequence of ndarray
+        The `representatives` of every concept.
+    counts : sequence of int
+        Number of annotations for which they stand.
+    kinds : dict of str to {"categorical", "continuous"} or None
+    """
+    names, orders = tuple(head.table.columns), head.orders
+    kinds = check_kinds(kinds, list(names))
+    classes: list[np.ndarray | None] = []
+    constants = {}
+    for name, own, n in zip(names, values, counts, strict=True):
+        known, _ = _learn_column(name, own, kinds.get(name), orders.get(name))
+        classes.append(known)
+        if len(known) == 1 if known is not None else own.min() == own.max():
+            constants[str(name)] = plain_value(own[0])
+        elif known is not None and name not in kinds:
+            many = ManyValues.of(name, own, n)
+            if many is not None:
+                warn_user(str(many), ManyValuesWarning)
+    warn_of_constants(constants)
+    return ConceptSchema(names, tuple(classes), head.as_frame)
+
+
 def read_table(concepts: Any) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """Return annotations with a column for each concept, and the soft concepts.
 
@@ -467,6 +540,7 @@ def concept_table(concepts: Any) -> pd.DataFrame:
 
 def _named_table(concepts: Any) -> pd.DataFrame:
     """Return annotations as a DataFrame with checked names, as they were given."""
+    concepts = as_array("concepts", concepts)
     if isinstance(concepts, dict | str | bytes) or sparse.issparse(concepts):
         raise TypeError(
             "concepts must be a DataFrame, an array or a list of rows of shape "
@@ -584,7 +658,8 @@ def _check_names(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _check_kinds(kinds: dict[str, str] | None, names: list[str]) -> dict[str, str]:
+def check_kinds(kinds: dict[str, str] | None, names: list[str]) -> dict[str, str]:
+    """Return the kinds of concepts that were given, by names that there are."""
     kinds = {} if kinds is None else kinds
     unknown = [name for name in kinds if name not in names]
     if unknown:

@@ -22,6 +22,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from .._results.words import how_many
 from .sklearn import _check_feature_names_in, _check_sample_weight, _num_samples
+from .tensors import as_array
 
 COMPLEX = "Complex data not supported"  # what scikit-learn says, before all of the data
 # Products of a weight, a feature and an annotation or another feature are finite in
@@ -143,6 +144,7 @@ def check_labels(
             f"This estimator requires {name} to be passed, but the target {name} is "
             f"None. Give one label for each row of {of}."
         )
+    y = as_array(name, y)
     if not isinstance(y, pd.api.extensions.ExtensionArray):  # below, by its row
         refuse_masked(name, y)
     with error_context(name, "a column of labels, of shape (n_samples,)"):
@@ -227,6 +229,7 @@ def sorted_values(values: np.ndarray, subject: str) -> np.ndarray:
 
 def check_weights(sample_weight: Any, X: Any) -> np.ndarray:
     """Return weights of the rows of `X` in float64; 1 if none are given."""
+    sample_weight = as_array("sample_weight", sample_weight)
     shape = getattr(sample_weight, "shape", ())
     if len(shape) > 1:
         raise ValueError(
@@ -272,6 +275,7 @@ def check_annotation_weights(
     name = "concept_sample_weight"
     if concept_sample_weight is None:
         return np.ones(table.shape)
+    concept_sample_weight = as_array(name, concept_sample_weight)
     refuse_masked(name, concept_sample_weight)
     with error_context(name, f"one number for each annotation, of shape {table.shape}"):
         refuse_dates(concept_sample_weight)
@@ -403,6 +407,7 @@ def _first_elsewhere(index: pd.Index, other: pd.Index) -> int | None:
 
 def check_flags(name: str, flags: Any, n_samples: int) -> np.ndarray:
     """Return one bool for each row."""
+    flags = as_array(name, flags)
     refuse_masked(name, flags)
     with error_context(name, "one True or False for each row of X"):
         flags = column_or_1d(flags, input_name=name)

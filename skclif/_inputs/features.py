@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from ..numerics.sparse import Matrix, SparseFeatures
 from ..numerics.stored import StoredFeatures, is_mapped
 from .checks import error_context, refuse_dates, refuse_masked
+from .devices import resolve_device
+from .tensors import as_array, check_tensor, is_tensor, plain_floats, shape_of
 
 # Beyond this, rounding is larger than the gradient near the optimum, and a fit ends
 # anywhere.
@@ -24,14 +27,31 @@ _FEATURES = (
 )
 
 
-def check_features(estimator: Any, X: Any, *, reset: bool) -> Matrix:
+def check_features(
+    estimator: Any, X: Any, *, reset: bool, device: str | None = None
+) -> Matrix:
     """Return features as finite float64 of a size that can be computed with.
 
     They are row-major, whatever container they come in: on some processors the bits of
     a product depend on the memory order, and equal numbers must give equal models.
     Sparse features stay sparse. Large features in single precision, or in a
     memory-mapped file, stay as they are, and are converted a block of rows at a time.
+    So does a tensor on a GPU, if the computation is there too.
+
+    Parameters
+    ----------
+    estimator : object
+    X : object
+    reset : bool
+        Whether to learn the number and the names of the features.
+    device : str, default=None
+        Where to compute. None is the `device` of the estimator, or the CPU.
     """
+    if is_tensor(X):
+        device = getattr(estimator, "device", "cpu") if device is None else device
+        if X.is_cuda and resolve_device(device).type == "cuda":
+            return _check_on_device(estimator, X, reset=reset)
+        X = as_array("X", X)
     refuse_masked("X", X)
     with error_context("X", _FEATURES):
         refuse_dates(X)
@@ -54,6 +74,39 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Matrix:
     return X
 
 
+def _check_on_device(estimator: Any, X: torch.Tensor, *, reset: bool) -> StoredFeatures:
+    """Check a tensor on a GPU, of which nothing but a few numbers leaves it.
+
+    Rows are loaded to the CPU where something small is computed there.
+    """
+    check_tensor("X", X)
+    with error_context("X", _FEATURES):
+        validate_data(
+            estimator, shape_of(X), reset=reset, dtype=None, ensure_all_finite=False
+        )
+    values = plain_floats(X.detach().resolve_neg())
+    if not values.dtype.is_floating_point:
+        values = values.double()
+    features = StoredFeatures(values.contiguous(), device=torch.device("cpu"))
+    _check_finite(estimator, features.to(values.device))
+    return features
+
+
+def _check_finite(estimator: Any, features: StoredFeatures) -> None:
+    """Refuse features that are not finite, or too large, in one pass over them."""
+    largest = features.new_zeros(1)
+    for _, rows in features.blocks():  # NaN is the maximum of numbers with a NaN
+        largest = torch.maximum(largest, rows.abs().max())
+    value = float(largest)
+    if np.isfinite(value):
+        _refuse_large("X", value)
+        return
+    found = "NaN" if np.isnan(value) else "infinity"
+    raise ValueError(
+        f"Input X contains {found}. {type(estimator).__name__} takes finite features."
+    )
+
+
 def check_size(name: str, X: Any) -> None:
     """Refuse features that are too large for double precision."""
     if isinstance(X, StoredFeatures):
@@ -63,6 +116,10 @@ def check_size(name: str, X: Any) -> None:
         is_sparse = sparse.issparse(X)
         values = sparse.csr_array(X).data if is_sparse else np.asarray(X, float)
         largest = max(values.max(initial=0), -values.min(initial=0))
+    _refuse_large(name, float(largest))
+
+
+def _refuse_large(name: str, largest: float) -> None:
     if largest > LARGEST_FEATURE:
         raise ValueError(
             f"{name} has values as large as {largest:.3g}; beyond "

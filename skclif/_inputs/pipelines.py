@@ -24,6 +24,7 @@ from .checks import count_rows
 from .orders import labels_of
 from .readable import refuse_texts, refuse_unreadable
 from .sklearn import _routing_enabled
+from .tensors import as_array, is_tensor
 
 
 def final_step(estimator: Any) -> Any:
@@ -114,6 +115,7 @@ def fit_leading(estimator: Any, X: Any, y: Any, **params: Any) -> Any:
     """
     _refuse_samplers(estimator)
     params = {name: value for name, value in params.items() if value is not None}
+    X = as_read(estimator, X)
     if isinstance(estimator, FrozenEstimator):
         check_is_fitted(estimator.estimator)
         return transform_parts(estimator, X)
@@ -150,6 +152,7 @@ def transform_rows(estimator: Any, X: Any) -> Any:
 
     Vectorisers of words tell texts by what fails, and read a table as its names.
     """
+    X = as_read(estimator, X)
     try:
         features = transform_parts(estimator, X)
     except AttributeError as error:  # of what is no text
@@ -161,6 +164,18 @@ def transform_rows(estimator: Any, X: Any) -> Any:
             "list or a Series, not a table."
         )
     return features
+
+
+def as_read(estimator: Any, X: Any) -> Any:
+    """Return a tensor as an array, except one on a GPU that its model reads there."""
+    if is_tensor(X) and X.is_cuda:
+        while isinstance(estimator, FrozenEstimator) or (
+            isinstance(estimator, Pipeline) and len(estimator) == 1
+        ):
+            estimator = _inside(estimator)
+        if hasattr(estimator, "device"):
+            return X
+    return as_array("X", X)
 
 
 def _refuse_samplers(estimator: Any) -> None:

@@ -21,6 +21,7 @@ DELAY, INTERVAL = 2.0, 0.1
 _WITH_END = (
     "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
 )
+_WITH_RATE = _WITH_END.replace("]", ", {rate_noinv_fmt}]")
 _WITHOUT_END = "{desc}: {n_fmt} {unit} [{elapsed}]"
 
 
@@ -48,6 +49,7 @@ class Progress:
         unit: str = "steps",
         *,
         n_known: int = 0,
+        with_rate: bool = False,
     ) -> Iterator[Advance]:
         """Show how far a stage is.
 
@@ -62,6 +64,8 @@ class Progress:
             What is counted, in the plural.
         n_known : int, default=0
             Number of steps that were made before, which take no time.
+        with_rate : bool, default=False
+            Whether to show the steps of a second, also when the stage has ended.
 
         Yields
         ------
@@ -72,24 +76,25 @@ class Progress:
             yield unseen
             return
         if not can_draw_again(sys.stderr):
-            with self._line(doing, unit) as advance:
+            with self._line(doing, unit, with_rate) as advance:
                 yield advance
             return
+        with_end = _WITH_RATE if with_rate else _WITH_END
         with tqdm(
             desc=doing,
             total=total,
             initial=n_known,
-            unit=unit,
-            bar_format=_WITHOUT_END if total is None else _WITH_END,
+            unit=f" {unit}" if with_rate else unit,
+            bar_format=_WITHOUT_END if total is None else with_end,
             delay=max(0.0, DELAY - (time.monotonic() - self._start)),
             mininterval=INTERVAL,
             miniters=1,  # the last block of rows may be a small one
-            leave=False,
+            leave=with_rate,
         ) as bar:
             yield bar.update
 
     @contextmanager
-    def _line(self, doing: str, unit: str) -> Iterator[Advance]:
+    def _line(self, doing: str, unit: str, with_rate: bool) -> Iterator[Advance]:
         """Say in a line at the end of a stage what was done, and how long it took."""
         steps, start = [0], time.monotonic()
 
@@ -101,7 +106,9 @@ class Progress:
         assert self._start is not None
         if now - self._start > DELAY:
             took = tqdm.format_interval(now - start)
-            sys.stderr.write(f"{doing}: {steps[0]:,} {unit} in {took}\n")
+            rate = steps[0] / max(now - start, 1e-9)
+            each = f", {rate:,.0f} {unit} a second" if with_rate else ""
+            sys.stderr.write(f"{doing}: {steps[0]:,} {unit} in {took}{each}\n")
             sys.stderr.flush()
 
 

@@ -151,6 +151,8 @@ def own_copy(checked: Matrix, given: object) -> Matrix:
     if isinstance(checked, SparseFeatures):
         return checked.copy() if checked.shares_memory(given) else checked
     if isinstance(checked, StoredFeatures):
+        if checked.values.device.type != "cpu":
+            return checked.copy()
         array = checked.values.numpy()
         is_own = isinstance(given, np.ndarray) and not np.may_share_memory(array, given)
         return checked if is_own or is_mapped(given) else checked.copy()

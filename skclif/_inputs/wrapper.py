@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .checks import CheckedScoreMixin
 from .documentation import DocumentedMixin
+from .pipelines import as_read
 
 
 class AroundEstimatorMixin(DocumentedMixin, MetaEstimatorMixin, CheckedScoreMixin):
@@ -33,7 +34,7 @@ class AroundEstimatorMixin(DocumentedMixin, MetaEstimatorMixin, CheckedScoreMixi
             Predicted labels.
         """
         check_is_fitted(self)
-        return self.estimator_.predict(X)
+        return self.estimator_.predict(as_read(self.estimator_, X))
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Get metadata routing of this object.

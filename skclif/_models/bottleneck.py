@@ -18,8 +18,10 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
+from .._cluster.collections import any_collection
+from .._cluster.lazily import by_partition
+from .._cluster.scoring import score_partitions
 from .._inputs.annotations import (
-    MOST_GRADES,
     NOT_IN_CONCEPTS,
     Annotations,
     ConceptSchema,
@@ -40,22 +42,23 @@ from .._inputs.features import check_features
 from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.soft import Coded, Shares
-from .._inputs.training_rows import TrainingRows, as_features
+from .._inputs.training_rows import TrainingRows, as_features, as_tensor
 from .._results.contributions import ConceptContributions, intercept_name
-from ..exceptions import InterventionWarning, ManyValuesWarning, warn_user
+from ..exceptions import InterventionWarning, warn_user
 from ..numerics.bottleneck import (
     Bottleneck,
     TrainingData,
     correction,
     fit_concepts,
     fit_label,
-    substitute,
+    largest_sizes,
 )
 from ..numerics.heads import CategoricalHead, HeadStack
 from ..numerics.joint import fit_joint, joint_steps
-from ..numerics.products import dense_rows, largest_size
+from ..numerics.products import dense_rows
 from ..numerics.solvers import Convergence
 from ..numerics.sparse import Features, Matrix, SparseFeatures
+from ..numerics.stored import StoredFeatures, each_row
 from .convergence import (
     warn_if_tol_is_coarse,
     warn_unless_converged,
@@ -63,7 +66,9 @@ from .convergence import (
 )
 from .fitted import FittedHeads, class_weights, concept_heads
 from .label_heads import LabelRules
+from .on_cluster import read_on_cluster
 from .penalties import check_concept_C, find_concept_C, find_label_C, warn_of_edges
+from .rows_read import RowsRead, warn_of_amounts
 
 _STEPS, _TRIED = "Newton steps", "values tried"
 _LBFGS_STEPS = "steps of L-BFGS"
@@ -147,8 +152,9 @@ class ConceptBottleneckClassifier(
         against the next lower one do.
     C : float or "auto", default=1.0
         Inverse strength of the L2 penalty on the label head. "auto" takes the value
-        from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss; in
-        joint training, that of the stages before they are trained together.
+        from 1e-4 to 1e4, in half decades, with the least leave-one-out log-loss, of at
+        most 20,000 evenly spaced rows; in joint training, that of the stages before
+        they are trained together.
     residual_C : float, default=None
         Lets the label depend on the features directly too, beside the concepts, with
         this inverse strength of the L2 penalty: the smaller, the less. It is for labels
@@ -175,8 +181,9 @@ class ConceptBottleneckClassifier(
         Maximum number of Newton steps per stage. In joint training, ten times as many
         steps of L-BFGS follow, at most.
     device : str, default="cpu"
-        Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Fitted attributes are
-        NumPy arrays wherever they were computed.
+        Where to compute: "cpu", "cuda", "cuda:0" … or "auto". Features that are a
+        tensor on a GPU stay there. Fitted attributes are NumPy arrays wherever they
+        were computed. See :ref:`gpu`.
     verbose : int, default=0
         If positive, show progress on stderr as soon as a fit has taken two seconds.
 
@@ -374,7 +381,8 @@ class ConceptBottleneckClassifier(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features. They are converted to float64.
+            Features, which count as float64. Large ones in single precision, or in a
+            memory-mapped file, are converted a block of rows at a time.
         y : array-like of shape (n_samples,)
             Labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -419,6 +427,9 @@ class ConceptBottleneckClassifier(
         """
         self._intervention_prob()  # may be refused
         self._check_joint()
+        arguments = X, y, sample_weight, concepts, concept_sample_weight
+        if any_collection(*arguments):
+            return self._fit_rows(self._read_on_cluster(*arguments))
         check_row_order(
             X=X,
             y=y,
@@ -434,7 +445,7 @@ class ConceptBottleneckClassifier(
                 "y needs at least 2 classes, but the data contains only one class: "
                 f"{classes.tolist()[0]!r}."
             )
-        _warn_of_amounts(classes, len(y))
+        warn_of_amounts(classes, len(y))
         sample_weight = check_weights(sample_weight, X)
         class_weight = self._class_weights(classes, y, sample_weight)
         annotations = Annotations.read(concepts, concept_sample_weight, len(X))
@@ -453,32 +464,35 @@ class ConceptBottleneckClassifier(
             class_weight,
             coded.shares,
         ).data()
-        check_concept_C(self.concept_C, schema)
-        if rules.is_latent(len(classes)):
-            _check_every_class(classes, data)
-        label = rules.head(classes, schema)
-        found = self._solve(data, schema, coded.shares, label, sample_weight)
-        heads = FittedHeads.solved(
-            self,
-            found.bottleneck,
-            schema,
-            classes,
-            class_weight,
-            found.C,
-            found.concept_C,
-            rules,
+        read = RowsRead(
+            data, classes, class_weight, schema, coded.shares, rules, sample_weight
         )
-        heads.store(self, max(fit.n_iter for fit in found.fits))
-        self._note_correction(found.bottleneck, data)
-        warn_if_tol_is_coarse(heads, data)
-        if found.joint is not None:
-            warn_unless_stationary(found.joint, heads)
-        else:
-            warn_unless_converged(found.concepts, heads.names, heads)
-            warn_unless_converged(found.label, ["label"], heads)
-        warn_of_edges(self.C, self.concept_C, heads)
-        return self
+        return self._fit_rows(read)
 
+    def score(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the accuracy of the predicted labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,)
+            The true labels; a label that was not seen in `fit` counts as missed.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for 1.
+
+        Returns
+        -------
+        score : float
+            Share of the rows, by weight, whose label is predicted.
+        """
+        if any_collection(X, y, sample_weight):
+            return score_partitions(self, X, y, sample_weight)
+        return super().score(X, y, sample_weight)
+
+    @by_partition
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.
 
@@ -495,6 +509,7 @@ class ConceptBottleneckClassifier(
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
+    @by_partition
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict probabilities of the labels.
 
@@ -512,6 +527,7 @@ class ConceptBottleneckClassifier(
         bottleneck, features = self._on_device(X)
         return _numpy(bottleneck.label_probabilities(features))
 
+    @by_partition
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the logits of the labels.
 
@@ -529,13 +545,13 @@ class ConceptBottleneckClassifier(
         check_is_fitted(self)
         if self._is_latent():
             bottleneck, features = self._on_device(X)
-            scores = bottleneck.label_scores(bottleneck.activations(features))
-            return _numpy(bottleneck.label.logits(scores))
+            return _numpy(each_row(bottleneck.label_logits, features))
         logits = self.transform(X) @ self.coef_.T + self.intercept_
         if self.residual_coef_ is not None:
             logits += self._residual_logits(X)
         return logits[:, 0] if len(self.classes_) == 2 else logits
 
+    @by_partition
     def transform(self, X: Any) -> np.ndarray:
         """Return the activations of the concepts: all that the label head sees of them.
 
@@ -581,6 +597,7 @@ class ConceptBottleneckClassifier(
             return names
         return np.asarray(FittedHeads.of(self).schema.activation_names(), dtype=object)
 
+    @by_partition
     def predict_concepts(self, X: Any) -> pd.DataFrame | np.ndarray:
         """Predict the value of every concept.
 
@@ -599,19 +616,23 @@ class ConceptBottleneckClassifier(
         check_is_fitted(self)
         self._require_concepts("predict_concepts")
         bottleneck, features = self._on_device(X)
-        scores = bottleneck.concept_scores(features)
         stack = bottleneck.concepts
-        codes = np.empty((len(scores), len(stack)))
-        for j, (head, columns) in enumerate(
-            zip(stack.heads, stack.scores, strict=True)
-        ):
-            prediction = _numpy(head.probabilities(scores[:, columns]))
-            is_continuous = self.concept_classes_[j] is None
-            codes[:, j] = (
-                prediction[:, 0] if is_continuous else prediction.argmax(axis=1)
-            )
+
+        def predicted(features: Features) -> torch.Tensor:
+            scores = bottleneck.concept_scores(features)
+            codes = scores.new_empty(len(scores), len(stack))
+            for j, (head, part) in enumerate(
+                zip(stack.heads, stack.split(scores), strict=True)
+            ):
+                values = head.probabilities(part)
+                is_number = self.concept_classes_[j] is None
+                codes[:, j] = values[:, 0] if is_number else values.argmax(dim=1)
+            return codes
+
+        codes = _numpy(each_row(predicted, features))
         return FittedHeads.of(self).schema.decode(codes, index=_index_of(X))
 
+    @by_partition
     def predict_concept_proba(self, X: Any) -> dict[str, np.ndarray]:
         """Predict probabilities of the values of every concept.
 
@@ -629,18 +650,22 @@ class ConceptBottleneckClassifier(
         check_is_fitted(self)
         self._require_concepts("predict_concept_proba")
         bottleneck, features = self._on_device(X)
-        scores = bottleneck.concept_scores(features)
         stack = bottleneck.concepts
+        asked = [
+            j for j, values in enumerate(self.concept_classes_) if values is not None
+        ]
+
+        def predicted(features: Features) -> torch.Tensor:
+            parts = stack.split(bottleneck.concept_scores(features))
+            found = [stack.heads[j].probabilities(parts[j]) for j in asked]
+            return torch.cat([parts[0][:, :0], *found], dim=1)
+
+        sizes = [len(self.concept_classes_[j]) for j in asked]
+        together = _numpy(each_row(predicted, features))
+        columns = np.split(together, np.cumsum(sizes)[:-1], axis=1) if asked else []
         return {
-            str(name): _numpy(head.probabilities(scores[:, columns]))
-            for name, values, head, columns in zip(
-                self.concept_names_in_,
-                self.concept_classes_,
-                stack.heads,
-                stack.scores,
-                strict=True,
-            )
-            if values is not None
+            str(self.concept_names_in_[j]): np.ascontiguousarray(part)
+            for j, part in zip(asked, columns, strict=True)
         }
 
     def intervene(self, X: Any, concepts: Any) -> np.ndarray:
@@ -695,10 +720,13 @@ class ConceptBottleneckClassifier(
         known, shares = heads.schema.encode(annotations, partial=True)
         bottleneck, features = heads.tensors(device, shares), as_features(X).to(device)
         codes = torch.from_numpy(known).to(features.device)
-        predicted = dense_rows(bottleneck.activations(features))
-        activations = substitute(bottleneck.concepts, predicted, codes, ~codes.isnan())
-        scores = bottleneck.label_scores(activations)
-        return _numpy(bottleneck.label.probabilities(scores))
+        if not isinstance(features, StoredFeatures):
+            return _numpy(bottleneck.intervened(features, codes))
+        parts = [
+            bottleneck.intervened(rows, codes[block])
+            for block, rows in features.blocks()
+        ]
+        return _numpy(torch.cat(parts))
 
     def contributions(self, X: Any) -> ConceptContributions:
         """Return how much of every logit comes through each concept.
@@ -819,6 +847,42 @@ class ConceptBottleneckClassifier(
         check_weight_values("class_weight", weights)
         return weights
 
+    def _read_on_cluster(self, *arguments: Any) -> RowsRead:
+        """Return the arguments of `fit` as rows that lie on a cluster."""
+        self._validate_params()
+        self._intervention_prob()
+        self._check_joint()
+        return read_on_cluster(self, *arguments)
+
+    def _fit_rows(self, read: RowsRead) -> ConceptBottleneckClassifier:
+        """Fit to rows that were read, here or on a cluster."""
+        data, schema, classes = read.data, read.schema, read.classes
+        check_concept_C(self.concept_C, schema)
+        if read.rules.is_latent(len(classes)):
+            _check_every_class(classes, read.label_weights)
+        label = read.rules.head(classes, schema)
+        found = self._solve(data, schema, read.shares, label, read.sample_weight)
+        heads = FittedHeads.solved(
+            self,
+            found.bottleneck,
+            schema,
+            classes,
+            read.class_weight,
+            found.C,
+            found.concept_C,
+            read.rules,
+        )
+        heads.store(self, max(fit.n_iter for fit in found.fits))
+        self._note_correction(found.bottleneck, data)
+        warn_if_tol_is_coarse(heads, data)
+        if found.joint is not None:
+            warn_unless_stationary(found.joint, heads)
+        else:
+            warn_unless_converged(found.concepts, heads.names, heads)
+            warn_unless_converged(found.label, ["label"], heads)
+        warn_of_edges(self.C, self.concept_C, heads)
+        return self
+
     def _solve(
         self,
         data: TrainingData,
@@ -841,11 +905,11 @@ class ConceptBottleneckClassifier(
             cause = None
         except LinAlgError as error:
             cause = error
-        weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
+        largest, heaviest = largest_sizes(data)
         raise ValueError(
             "The heads cannot be fitted in double precision: in size, the features "
-            f"reach {largest_size(data.features):.2g}, the weights of rows and "
-            f"annotations {float(weights.max()):.2g}, with C={_short(self.C)} and "
+            f"reach {largest:.2g}, the weights of rows and annotations {heaviest:.2g}, "
+            f"with C={_short(self.C)} and "
             f"concept_C={_short(self.concept_C)}. Scale or clip what is large."
         ) from cause
 
@@ -910,7 +974,11 @@ class ConceptBottleneckClassifier(
     def _residual_logits(self, X: Any) -> np.ndarray:
         """Return what goes past the concepts, shaped like `coef_` for every row."""
         _, features = self._on_device(X)
-        return _numpy(dense_rows(features)) @ self.residual_coef_.T
+        residual = self.residual_coef_.T
+        if not isinstance(features, StoredFeatures):
+            return _numpy(dense_rows(features)) @ residual
+        weights = as_tensor(residual).to(features.device)
+        return _numpy(features.mapped(lambda rows: rows @ weights))
 
     def _label_inputs(self, X: Any) -> np.ndarray:
         """Return the activations, and beside them what the residual sees."""
@@ -981,29 +1049,14 @@ def _check_residual(
         )
 
 
-def _check_every_class(classes: np.ndarray, data: TrainingData) -> None:
+def _check_every_class(classes: np.ndarray, totals: np.ndarray) -> None:
     """Refuse a class without weight: thresholds around it have no optimum."""
-    weights = data.label_weights.cpu().numpy()
-    labels = data.labels.cpu().numpy()
-    totals = np.bincount(labels, weights=weights, minlength=len(classes))
     if (totals == 0).any():
         label = classes[totals == 0].tolist()[0]
         raise ValueError(
             "label_head='ordinal' needs a row with weight for every label, but the "
             f"rows of {label!r} have weight 0. Leave these rows out, or give one of "
             "them weight."
-        )
-
-
-def _warn_of_amounts(classes: np.ndarray, n_rows: int) -> None:
-    """Warn of so many whole numbers that they are amounts rather than classes."""
-    # scikit-learn speaks of labels of which there are nearly as many as rows.
-    if classes.dtype.kind in "iuf" and MOST_GRADES < len(classes) <= n_rows / 2:
-        warn_user(
-            f"y has {len(classes)} different numbers in {n_rows} rows, and each is a "
-            "class of its own. If they are amounts, cut them into a few classes, for "
-            "example by pandas.cut, or use them as a continuous concept.",
-            ManyValuesWarning,
         )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
 
 from ..exceptions import warn_user
+from ..numerics.blocks import sum_rows
 from ..numerics.bottleneck import TrainingData
 from ..numerics.solvers import Convergence
 from .fitted import FittedHeads
@@ -15,13 +17,17 @@ _COARSE = 1e3
 
 def warn_if_tol_is_coarse(heads: FittedHeads, data: TrainingData) -> None:
     """Warn of numbers that are about as small as the tolerance of their head."""
-    for j, (name, values) in enumerate(zip(heads.names, heads.values, strict=True)):
+    if all(values is not None for values in heads.values):
+        return
+    zeros = data.features.new_zeros(2, heads.n_concepts)
+    sums = sum_rows(_add_sizes, zeros, data).tolist()
+    pairs = zip(heads.names, heads.values, strict=True)
+    for j, (name, values) in enumerate(pairs):
         if values is not None:
             continue
-        weights = data.concept_weights[:, j]
-        total = float((weights * data.concepts[:, j].abs()).sum())
+        total, weight = sums[0][j], sums[1][j]
         penalty = 1 / heads.concept_C[j]
-        tolerance = heads.tol * min(1.0, penalty, float(weights.sum()))
+        tolerance = heads.tol * min(1.0, penalty, weight)
         if total < _COARSE * tolerance:
             warn_user(
                 f"The head of {name!r} learns little or "
@@ -30,6 +36,13 @@ def warn_if_tol_is_coarse(heads: FittedHeads, data: TrainingData) -> None:
                 f"numbers by a constant, or lower tol={heads.tol:.2g}.",
                 ConvergenceWarning,
             )
+
+
+def _add_sizes(total: Tensor, rows: TrainingData) -> None:
+    """Add the sizes of numbers times their weights, and the weights, in place."""
+    weights = rows.concept_weights
+    total[0] += (weights * rows.concepts.abs()).sum(dim=0)
+    total[1] += weights.sum(dim=0)
 
 
 def warn_unless_stationary(fit: Convergence, heads: FittedHeads) -> None:

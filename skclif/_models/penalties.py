@@ -12,12 +12,16 @@ from sklearn import get_config
 
 from .._inputs.annotations import ConceptSchema
 from ..exceptions import PenaltyWarning, warn_user
+from ..numerics.blocks import stride
 from ..numerics.bottleneck import Bottleneck, TrainingData
 from ..numerics.heads import Head, HeadStack
 from ..numerics.hessians import curvature_size
 from ..numerics.steps import Advance, unseen
 from ..numerics.tuning import GRID, choose_concept_C, choose_label_C
 from .fitted import FittedHeads
+
+# Rows with which penalties are chosen, evenly spread over all.
+MOST_JUDGED = 20_000
 
 
 def check_concept_C(concept_C: Any, schema: ConceptSchema) -> None:
@@ -65,8 +69,8 @@ def find_concept_C(
     if isinstance(concept_C, dict):
         found = [float(concept_C[name]) for name in schema.names]
     elif concept_C == "auto" and schema.names:
+        data, units = _judged(data, sample_weight)
         _check_memory("concept_C", stack.heads, [], data)
-        units = _units(data, sample_weight)
         chosen = choose_concept_C(stack, data, units, advance).C
         chosen[_constants(data)] = 1.0  # any penalty gives the same head
         found = chosen.tolist()
@@ -101,9 +105,9 @@ def find_label_C(
     """
     if C == "auto":
         heads, label = bottleneck.concepts.heads, bottleneck.label
+        data, units = _judged(data, sample_weight)
         n_more = 0 if residual_C is None else min(data.features.shape)
         _check_memory("C", heads or [label], [label] if heads else [], data, n_more)
-        units = _units(data, sample_weight)
         C = float(
             choose_label_C(
                 bottleneck, data, units, 1 / concept_C, residual_C, advance
@@ -183,9 +187,17 @@ def _constants(data: TrainingData) -> torch.Tensor:
     return least == most
 
 
-def _units(data: TrainingData, sample_weight: np.ndarray) -> torch.Tensor:
-    """Return the share of every row's weight that is left out, (n_samples,).
+def _judged(
+    data: TrainingData, sample_weight: np.ndarray
+) -> tuple[TrainingData, torch.Tensor]:
+    """Return the rows that judge penalties, and the shares that are left out of each.
 
-    Of a row that counts as several, one is left out.
+    A penalty is about as strong as what is known before there are rows: the best one
+    hardly depends on their number. So of many rows, some are enough. Of a row that
+    counts as several, one is left out.
     """
-    return torch.from_numpy(1 / np.maximum(sample_weight, 1)).to(data.label_weights)
+    units = torch.from_numpy(1 / np.maximum(sample_weight, 1)).to(data.label_weights)
+    if len(data) <= MOST_JUDGED:
+        return data, units
+    step = stride(len(data), MOST_JUDGED)
+    return data.sample(MOST_JUDGED), units[::step]

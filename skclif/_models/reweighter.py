@@ -29,7 +29,13 @@ from .._inputs.checks import (
 from .._inputs.devices import resolve_device
 from .._inputs.features import check_features, check_size
 from .._inputs.orders import order_of
-from .._inputs.pipelines import final_step, fit_leading, is_frozen, transform_rows
+from .._inputs.pipelines import (
+    as_read,
+    final_step,
+    fit_leading,
+    is_frozen,
+    transform_rows,
+)
 from .._inputs.progress import Progress
 from .._inputs.readable import refuse_texts, refuse_unreadable
 from .._inputs.sklearn import (
@@ -39,6 +45,7 @@ from .._inputs.sklearn import (
     _fit_context,
     _routing_enabled,
 )
+from .._inputs.tensors import as_array
 from .._inputs.training_rows import TrainingRows
 from .._inputs.weighted import check_weighted
 from .._inputs.wrapper import AroundEstimatorMixin
@@ -389,16 +396,19 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         y = check_labels(y, count_rows(X), warn=True)
         if not len(y):
             raise ValueError("X has 0 sample(s), but at least 1 is needed.")
-        (X,) = indexable(X)
+        (X,) = indexable(as_array("X", X))
+        X_val = as_array("X_val", X_val)
         clean = None
         if is_clean is not None:
             clean = check_flags("is_clean", is_clean, len(y))
         y_val = _check_validation(X_val, y_val, clean, len(y))
         target = _check_target(self.target, target_groups, y, y_val)
         metadata = {
-            "sample_weight": sample_weight,
-            "concepts": concepts,
-            "concept_sample_weight": concept_sample_weight,
+            "sample_weight": as_array("sample_weight", sample_weight),
+            "concepts": as_array("concepts", concepts),
+            "concept_sample_weight": as_array(
+                "concept_sample_weight", concept_sample_weight
+            ),
         }
         if _routing_enabled():
             given = {"is_clean": is_clean, "target_groups": target_groups, **metadata}
@@ -451,7 +461,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             Columns in the order of `classes_`.
         """
         check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
+        return self.estimator_.predict_proba(as_read(self.estimator_, X))
 
     @available_if(_inner_has("decision_function"))
     def decision_function(self, X: Any) -> np.ndarray:
@@ -468,7 +478,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             One column for each class; for two classes the score of the second class.
         """
         check_is_fitted(self)
-        return self.estimator_.decision_function(X)
+        return self.estimator_.decision_function(as_read(self.estimator_, X))
 
     def _check_readable(self, features: Any) -> None:
         """Refuse what no model here can read, before weights are learned."""

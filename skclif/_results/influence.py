@@ -14,6 +14,8 @@ from .shown import Shown
 from .words import column_of_concept, how_many
 
 _SHOWN_PATHS = 4
+# Most numbers of influence that are ranked at a time: 128 MB.
+_MOST_VALUES = 2**24
 NOT_FIRST_ORDER = "(not first order)"
 
 
@@ -52,7 +54,8 @@ class InfluenceResult(Shown):
         Names along the second axis of `values`, if groups of rows were removed.
     training : DataFrame
         What is known of each training row: text, label, annotations. The annotations
-        of a concept "text" are in the column "annotated text".
+        of a concept "text" are in the column "annotated text". Of rows on a cluster,
+        those in `rows` alone, by their positions, without texts.
     explained : DataFrame
         What is known of each target: text, label, value. Of one target of a whole
         set: how many rows, and its value.
@@ -60,6 +63,8 @@ class InfluenceResult(Shown):
         The rows whose influence is by the second method that `method` names; that of
         the others is by the first. None if all values are by the same method, which
         with ``top=k`` is the second.
+    n_train : int or None
+        Number of training rows; None in results of older versions.
     """
 
     __module__ = "skclif"
@@ -76,6 +81,7 @@ class InfluenceResult(Shown):
     explained: pd.DataFrame = field(default_factory=pd.DataFrame)
     _words: Callable[[int, int, str | None], pd.DataFrame] | None = None
     confirmed: np.ndarray | None = None
+    n_train: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what asks the model: it belongs to this process."""
@@ -103,7 +109,7 @@ class InfluenceResult(Shown):
             with the largest part of it, if paths were asked for), confirmed (by the
             better of two methods, if there were two), then what is known of the row.
         """
-        return self._ranked(k, -np.abs(self.totals))
+        return self._ranked(k, lambda totals: -np.abs(totals))
 
     def helpful(self, k: int = 5) -> pd.DataFrame:
         """Return the rows whose presence helps each target most.
@@ -118,8 +124,8 @@ class InfluenceResult(Shown):
         frame : DataFrame
             Columns as in `top`; the most helpful first.
         """
-        totals = self._benefit()
-        return self._ranked(k, -totals, keep=totals > 0)
+        sign = self._sign()
+        return self._ranked(k, lambda totals: -sign * totals, below_zero=True)
 
     def harmful(self, k: int = 5) -> pd.DataFrame:
         """Return the rows whose presence harms each target most.
@@ -134,8 +140,8 @@ class InfluenceResult(Shown):
         frame : DataFrame
             Columns as in `top`; the most harmful first.
         """
-        totals = self._benefit()
-        return self._ranked(k, totals, keep=totals < 0)
+        sign = self._sign()
+        return self._ranked(k, lambda totals: sign * totals, below_zero=True)
 
     def words(self, row: int, target: int = 0, path: str | None = None) -> pd.DataFrame:
         """Return the words through which a training row acts on a target.
@@ -189,7 +195,7 @@ class InfluenceResult(Shown):
                 "This result is about groups, and words are those of one training row. "
                 "Ask the explainer for the influence without groups."
             )
-        n_targets, n_train = len(self.values), len(self.training)
+        n_targets, n_train = len(self.values), self.n_train or len(self.training)
         for name, value, n in (("row", row, n_train), ("target", target, n_targets)):
             is_number = isinstance(value, Integral) and not isinstance(value, bool)
             if not is_number or not 0 <= value < n:
@@ -259,44 +265,57 @@ class InfluenceResult(Shown):
             return self
         return replace(self, higher_is_better=True)
 
-    def _benefit(self) -> np.ndarray:
+    def _sign(self) -> int:
+        """Return 1 if a rise of the target is good, and -1 if it is bad."""
         if self.higher_is_better is None:
             raise ValueError(
                 f"Nobody said whether a rise of the target ({self.target}) is good. "
                 "Use top(), or make the target by skclif.targets.from_function("
                 "function, higher_is_better=True or False)."
             )
-        return self.totals if self.higher_is_better else -self.totals
+        return 1 if self.higher_is_better else -1
 
     def _ranked(
-        self, k: int, key: np.ndarray, keep: np.ndarray | None = None
+        self,
+        k: int,
+        key: Callable[[np.ndarray], np.ndarray],
+        *,
+        below_zero: bool = False,
     ) -> pd.DataFrame:
+        """Return the rows in the order of a key of their influence, or some of them.
+
+        A few targets are ranked at a time: all of them may not fit the memory.
+        """
         if not isinstance(k, Integral) or isinstance(k, bool) or k < 0:
             raise ValueError(
                 f"k={k!r} must be a whole number, 0 or more: the rows per target."
             )
-        order = np.argsort(key, axis=1, kind="stable")[:, :k]
-        targets = np.repeat(np.arange(len(order)), order.shape[1])
-        columns = order.ravel()
-        if keep is not None:
-            kept = keep[targets, columns]
-            targets, columns = targets[kept], columns[kept]
+        step = max(1, _MOST_VALUES // max(1, self.values[:1].size))
+        found = [(np.empty(0, int), np.empty(0, int))]
+        for start in range(0, len(self.values), step):
+            part = self.values[start : start + step]
+            ranks = key(part if self.paths is None else part.sum(axis=2))
+            order = np.argsort(ranks, axis=1, kind="stable")[:, :k]
+            targets = np.indices(order.shape)[0]
+            kept = ranks[targets, order] < 0 if below_zero else targets >= 0
+            found.append((start + targets[kept], order[kept]))
+        targets, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        parts = self.values[targets, columns]
         names = self._names(targets, columns)
         frame = pd.DataFrame(
             {
                 "target": targets,
                 self._axis: names,
-                "influence": self.totals[targets, columns],
+                "influence": parts if self.paths is None else parts.sum(axis=1),
             }
         )
         if self.paths is not None:
-            parts = self.values[targets, columns]
             frame["path"] = np.asarray(self.paths, dtype=object)[dominant_paths(parts)]
         if self.confirmed is not None:
             frame["confirmed"] = self.confirmed[columns]
         if self.groups is not None or self.training.empty:
             return frame
-        known = self.training.iloc[names].reset_index(drop=True)
+        known = self.training.loc[names].reset_index(drop=True)
         taken = list(frame.columns)
         for name in known.columns:
             taken.append(column_of_concept(name, taken))

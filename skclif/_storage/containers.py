@@ -21,7 +21,11 @@ from ..exceptions import ModelFileError
 from .digests import sha256_of
 
 _ENTRY = "skclif"  # of the metadata in the header
-_KINDS = {"model": "a model", "rows": "the rows of an audit"}
+_KINDS = {
+    "model": "a model",
+    "rows": "the rows of an audit",
+    "influence": "the record of influence that is written",
+}
 
 
 class Content(NamedTuple):
@@ -50,7 +54,7 @@ def pack(
 
     Parameters
     ----------
-    kind : {"model", "rows"}
+    kind : {"model", "rows", "influence"}
     version : int
         Of the format of this kind.
     arrays : dict of str to ndarray

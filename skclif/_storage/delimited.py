@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from itertools import islice
 
 from ..exceptions import DataFileError, DataFileWarning, warn_user
-from .layout import Choose, Columns, Layout, header_of
+from .layout import AT_ONCE, Choose, Columns, Layout, gathered, header_of
 from .sources import Source
 
 _SEPARATORS = (",", ";", "\t", "|")
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _LONGEST_FIELD = 2**31 - 1
 _DECLARATION = 20  # characters of the line that may name the separator
+_NAMED = 3  # rows in a message
 _LOOKED_AT = 20  # rows of a file without a header
 
 
@@ -30,16 +31,34 @@ def _fields_of_any_length() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-@_fields_of_any_length()
 def read_delimited(
     source: Source, layout: Layout, choose: Choose, notes: list[str]
 ) -> Columns:
-    """Return the chosen columns of delimited text.
+    """Return the chosen columns of delimited text."""
+    return gathered(stream_delimited(source, layout, choose, notes))
+
+
+def stream_delimited(
+    source: Source, layout: Layout, choose: Choose, notes: list[str]
+) -> Iterator[Columns]:
+    """Yield the chosen columns of delimited text, some rows at a time.
 
     Tabs separate fields as they are written, unless the layout says that fields are
     quoted. With quoted fields, rows are compared with lines: a quote left open swallows
     rows up to the next one.
     """
+    blocks = _blocks(source, layout, choose, notes)
+    while True:
+        with _fields_of_any_length():  # not while others have their turn
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
+
+
+def _blocks(
+    source: Source, layout: Layout, choose: Choose, notes: list[str]
+) -> Iterator[Columns]:
     declared = _declared(source, layout.encoding)
     separator = declared or _separator(source, layout, choose.wanted)
     quoted = _is_quoted(separator, layout)
@@ -51,9 +70,8 @@ def read_delimited(
         # A strict reader refuses a quote left open.
         rows = filter(None, _reader(lines, separator, quoted, strict=True))
         table = _Rows(source, separator, quoted, layout, lines)
-        columns = table.read(rows, choose)
+        yield from table.blocks(rows, choose)
         notes += table.notes()
-        return columns
 
 
 def _declared(source: Source, encoding: str) -> str | None:
@@ -157,37 +175,44 @@ class _Rows:
     ) -> None:
         self.source, self.separator = source, separator
         self.quoted, self.layout, self.lines = quoted, layout, lines
-        self.n_rows = self.n_broken = self.n_plain = 0
-        self.swallowing: list[str] = []
+        self.n_rows = self.n_broken = self.n_plain = self.n_swallowing = 0
+        self.swallowing: list[str] = []  # the first of them
         self.quotes = Counter[str]()
 
-    def read(self, rows: Iterator[list[str]], choose: Choose) -> Columns:
-        """Return the chosen columns."""
+    def blocks(self, rows: Iterator[list[str]], choose: Choose) -> Iterator[Columns]:
+        """Yield the chosen columns; the last block may have no rows."""
         try:
-            first = next(rows, [])
-            header, rows = header_of(self.source, first, rows, self.layout)
-            if not self.layout.column_names:
-                self.lines.take()
-            columns: Columns = {name: [] for name in choose(header)}
-            places = [(columns[name], header.index(name)) for name in columns]
-            n_empty = 0  # rows at the end that spreadsheets leave
-            for row in rows:
-                self._count(row, header)
-                n_empty = 0 if any(row) or len(header) == 1 else n_empty + 1
-                for column, place in places:
-                    column.append(row[place])
+            yield from self._blocks(rows, choose)
         except csv.Error as error:
             raise DataFileError(
                 f"{self.source}, row {self.n_rows + 1}: {error}. Is a double quote "
                 "left open, or not doubled inside a quoted field?",
                 **_if_open(self.layout, False),
             ) from error
-        for column in columns.values():
-            del column[len(column) - n_empty :]
+        self._check_lines()
+
+    def _blocks(self, rows: Iterator[list[str]], choose: Choose) -> Iterator[Columns]:
+        first = next(rows, [])
+        header, rows = header_of(self.source, first, rows, self.layout)
+        if not self.layout.column_names:
+            self.lines.take()
+        places = {name: header.index(name) for name in choose(header)}
+        held: list[list[str]] = []
+        n_empty = 0  # rows that spreadsheets leave, if no other follows
+        for row in rows:
+            self._count(row, header)
+            if not any(row) and len(header) > 1:
+                n_empty += 1
+                continue
+            held += [[""] * len(header)] * n_empty
+            held.append(row)
+            n_empty = 0
+            if len(held) >= AT_ONCE:
+                yield {name: [row[i] for row in held] for name, i in places.items()}
+                held = []
         self.n_rows -= n_empty
         self.n_plain -= n_empty
-        self._check_lines()
-        return columns
+        yield {name: [row[i] for row in held] for name, i in places.items()}
 
     def _count(self, row: list[str], header: list[str]) -> None:
         self.n_rows += 1
@@ -203,7 +228,8 @@ class _Rows:
             if whole:
                 last = self.lines.number
                 where = f"row {self.n_rows} (lines {last - len(lines) + 1} to {last})"
-                self.swallowing.append(where)
+                self.swallowing += [where][: _NAMED - len(self.swallowing)]
+                self.n_swallowing += 1
         if not self.quoted:
             self.quotes.update(map(_quotes_of, row))
 
@@ -251,8 +277,8 @@ class _Rows:
             )
 
     def _doubt_quotes(self) -> None:
-        named = ", ".join(self.swallowing[:3])
-        more = len(self.swallowing) - 3
+        named = ", ".join(self.swallowing)
+        more = self.n_swallowing - _NAMED
         named += f" and {more} more" if more > 0 else ""
         message = (
             f"{self.source}: double quotes make one row of several lines in {named}, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -15,6 +15,7 @@ Columns = dict[str, list[Any]]
 Records = list[dict[str, Any]]
 Flatten = Callable[[Records], Records | None]
 
+AT_ONCE = 256  # rows of a table that is read in blocks
 _SHOWN = 80  # characters of a column's name
 _NAMED = 30  # columns
 _HEADED = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm")  # which may lack a header
@@ -153,3 +154,12 @@ def records_of(columns: Columns) -> Records:
     """Return columns as one record for each row."""
     rows = zip(*columns.values(), strict=True)
     return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def gathered(blocks: Iterable[Columns]) -> Columns:
+    """Return the columns of blocks of rows, which there has to be one of."""
+    columns: Columns = {}
+    for block in blocks:
+        for name, values in block.items():
+            columns.setdefault(name, []).extend(values)
+    return columns

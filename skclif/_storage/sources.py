@@ -189,3 +189,15 @@ def digest_of(path: Path) -> str:
     files = sorted(inner for inner in path.iterdir() if inner.is_file())
     lines = "".join(f"{inner.name}\0{digest_of(inner)}\n" for inner in files)
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def state_of(path: Path) -> list[tuple[str, int, int]]:
+    """Return name, size and time of change of a file, or of a folder's Parquet files.
+
+    Two equal states mean that nobody wrote to the table in between.
+    """
+    files = [path]
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".parquet")
+    found = [(inner.name, inner.stat()) for inner in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]

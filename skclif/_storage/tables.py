@@ -6,16 +6,17 @@ data, whatever number of lines it fills.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..exceptions import DataFileError
-from .delimited import read_delimited
+from .delimited import read_delimited, stream_delimited
 from .excel import read_excel
-from .json_records import read_json, read_records
+from .json_records import read_json, read_records, stream_json
 from .layout import Choose, Columns, Flatten, Layout, columns_of, records_of
-from .parquet import read_parquet
+from .parquet import read_parquet, stream_parquet
 from .sources import Source
 from .values import as_numbers, is_whole_text
 
@@ -28,6 +29,8 @@ __all__ = [
     "is_whole_text",
     "read_columns",
     "read_table",
+    "stream_lines",
+    "stream_table",
 ]
 
 
@@ -133,17 +136,7 @@ def read_table(
     DataFileError, FileNotFoundError, ImportError, ValueError
         As `read_columns`.
     """
-    check_encoding(layout.encoding)
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    source = Source.of(path)
-    reader = _reader(source)
-    if layout.sheet is not None and reader is not read_excel:
-        raise DataFileError(
-            f"{source} is no workbook and has no sheets.",
-            python="Leave out sheet=.",
-            command="Leave out --sheet.",
-        )
+    source, reader = _source(path, layout)
     choose = Choose(source, roles, optional, options or {})
     notes: list[str] = []
     try:
@@ -160,6 +153,52 @@ def read_table(
         raise DataFileError(f"{source} has columns but no rows.")
     unread = (name for name in choose.names if name not in columns)
     return Table(columns, tuple(notes), tuple(unread))
+
+
+def stream_table(
+    path: Path,
+    roles: Mapping[str, str],
+    layout: Layout,
+    options: Mapping[str, tuple[str, str]] | None = None,
+) -> Iterator[Columns]:
+    """Yield some columns of a file, some rows at a time.
+
+    Memory does not grow with the number of rows, except of workbooks and JSON arrays,
+    which are read whole. The arguments and errors are those of `read_table`.
+    """
+    source, reader = _source(path, layout)
+    stream = _STREAMS.get(reader, _all_at_once(reader))
+    n_rows = 0
+    try:
+        for block in stream(
+            source, layout, Choose(source, roles, (), options or {}), []
+        ):
+            n_rows += len(next(iter(block.values())))
+            yield block
+    except UnicodeError as error:
+        raise source.encoding_error(layout.encoding) from error
+    if not n_rows:
+        raise DataFileError(f"{source} has columns but no rows.")
+
+
+def stream_lines(path: Path, encoding: str) -> Iterator[str]:
+    """Yield the lines of a file of text, without what ends them."""
+    check_encoding(encoding)
+    _check_exists(path)
+    if path.is_dir():
+        raise DataFileError(f"{path} is a folder; name a file of lines in it.")
+    source = Source.of(path)
+    if _READERS.get(source.suffix) in _IN_BYTES:
+        raise DataFileError(f"{source} is a table, and no file of lines.")
+    line = None
+    try:
+        with source.text(encoding) as file:
+            for line in file:
+                yield line.rstrip("\r\n")
+    except UnicodeError as error:
+        raise source.encoding_error(encoding) from error
+    if line is None:
+        raise DataFileError(f"{source} is empty.")
 
 
 def check_encoding(encoding: str) -> None:
@@ -185,8 +224,40 @@ _READERS: dict[str, _Reader] = {
     ".xlsm": read_excel,
     ".parquet": read_parquet,
 }
+_STREAMS: dict[_Reader, Callable[..., Iterator[Columns]]] = {
+    read_delimited: stream_delimited,
+    read_json: stream_json,
+    read_parquet: stream_parquet,
+}
 _IN_BYTES = (read_excel, read_parquet)  # which cannot be read from gzip
 _SPREADSHEETS = (".xls", ".xlsb", ".ods", ".numbers")
+
+
+def _source(path: Path, layout: Layout) -> tuple[Source, _Reader]:
+    """Return the table in a file, and what reads it."""
+    check_encoding(layout.encoding)
+    _check_exists(path)
+    source = Source.of(path)
+    reader = _reader(source)
+    if layout.sheet is not None and reader is not read_excel:
+        raise DataFileError(
+            f"{source} is no workbook and has no sheets.",
+            python="Leave out sheet=.",
+            command="Leave out --sheet.",
+        )
+    return source, reader
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+
+
+def _all_at_once(reader: _Reader) -> Callable[..., Iterator[Columns]]:
+    def stream(*arguments: Any) -> Iterator[Columns]:
+        yield reader(*arguments)
+
+    return stream
 
 
 def _reader(source: Source) -> _Reader:

@@ -4,42 +4,58 @@ Neither torch nor sentence-transformers is imported before a vector has to be co
 """
 
 import os
-import reprlib
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from multiprocessing import current_process
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import pandas as pd
-from scipy.sparse import issparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    clone,
 )
 from sklearn.utils import Tags
 
+from .._cluster.collections import is_collection
 from .._inputs.devices import resolve_device
 from .._inputs.documentation import DocumentedMixin
 from .._inputs.progress import Progress
-from .._inputs.sklearn import Interval, StrOptions, _fit_context
+from .._inputs.sklearn import (
+    Interval,
+    StrOptions,
+    _fit_context,
+    validate_parameter_constraints,
+)
 from .._results.words import how_many, is_or_are
-from ..exceptions import DataFileError, TruncatedTextWarning, warn_user
+from ..exceptions import DataFileError, warn_user
+from ..numerics.steps import Advance
 from .encoder import Block, Encoder, WordsOfText
 from .memory import SHARED
 from .multilingual import check_computation, is_multilingual
 from .precision import PRECISIONS, resolve_precision
 from .readout import POOLINGS, VERSION, unit_length
 from .store import EmbeddingStore, text_keys
-from .texts import TakesTextsMixin
+from .texts import TakesTextsMixin, as_texts, warn_of_cuts
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 from .words import TextWords
 
 __all__ = ["SentenceEmbedder"]
+
+_OF_FILES: dict[str, Any] = {
+    "path": [str, os.PathLike],
+    "out": [str, os.PathLike],
+    "text": [str, "array-like", None],
+    "incomplete": [StrOptions({"raise", "keep"})],
+    "encoding": [str],
+    "quoted": ["boolean", None],
+    "sheet": [str, None],
+    "column_names": [dict, None],
+}
 
 
 class SentenceEmbedder(
@@ -230,7 +246,8 @@ class SentenceEmbedder(
         """
         self._options()
         self._precision(self.device)
-        as_texts(X)
+        if not is_collection(X):  # whose texts are looked at where they lie
+            as_texts(X)
         if self.__dict__.get("_width", (None,))[0] != self._source():
             self._width = (self._source(), None)
         return self
@@ -242,12 +259,14 @@ class SentenceEmbedder(
         ----------
         X : array-like of str of shape (n_samples,) or (n_samples, 1)
             The texts: a list, a tuple, a Series, an array of strings or a DataFrame of
-            one column. The empty string is a text; a missing value is not.
+            one column. The empty string is a text; a missing value is not. Dask
+            collections are embedded on the workers, a partition at a time: see
+            :ref:`cluster`.
 
         Returns
         -------
         embeddings : ndarray of shape (n_samples, n_features), dtype float32
-            One row per text.
+            One row per text; a lazy Dask array for a Dask collection.
 
         Raises
         ------
@@ -270,14 +289,105 @@ class SentenceEmbedder(
         """
         self._check_options()
         self._precision(self.device)
+        if is_collection(X):
+            return self._embed_partitions(X)
         texts = as_texts(X)
-        distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        vectors, limits = self._collect(list(distinct))
-        if len(distinct) < len(texts):
-            rows = [distinct[text] for text in texts]
-            vectors, limits = vectors[rows], limits[rows]
+        vectors, limits = self._embedded(texts, self._blocks)
         warn_truncated(limits, self._if_cut)
-        return unit_length(vectors) if self.normalize else vectors
+        return vectors
+
+    def transform_file(
+        self,
+        path: str | os.PathLike[str],
+        out: str | os.PathLike[str],
+        *,
+        text: str | Sequence[str] | None = "text",
+        incomplete: str = "raise",
+        encoding: str = "utf-8",
+        quoted: bool | None = None,
+        sheet: str | None = None,
+        column_names: Mapping[int, str] | None = None,
+    ) -> np.memmap:
+        """Embed the texts of a file into a .npy file, in constant memory.
+
+        For more texts than fit into memory. Vectors are written as they are computed.
+        A run that was stopped, by SIGKILL too, continues when it is called again with
+        the same arguments; a file that is whole is checked, and left alone.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, as :func:`~skclif.datasets.load_reviews` reads it: CSV, JSON
+            Lines, Parquet or a folder of Parquet files, some rows at a time; workbooks
+            and JSON arrays are read whole.
+        out : str or path-like
+            The file of vectors, one row for each text, in a folder that exists. Its
+            name ends in ``.npy``. It is there when it is whole: until then the rows
+            are in ``out.part``. What it is of, and how far it is, is in ``out.json``.
+        text : str, array-like of str or None, default="text"
+            The column of the texts. Of several columns, each text has one part for
+            each, as in `load_reviews`. None takes each line of the file as a text.
+        incomplete : {"raise", "keep"}, default="raise"
+            What to do if rows have no text: refuse the file, or embed the empty text.
+        encoding : str, default="utf-8"
+            The encoding of the characters.
+        quoted : bool, default=None
+            Whether double quotes enclose fields. None is as usual: they do, except
+            between tabs.
+        sheet : str, default=None
+            The sheet of a workbook with several.
+        column_names : dict of int to str, default=None
+            For a table without a header, the names of its columns by their number.
+
+        Returns
+        -------
+        embeddings : memmap of shape (n_texts, n_features), dtype float32
+            The vectors, which stay on disk: ``np.load(out, mmap_mode="r")``.
+
+        Raises
+        ------
+        DataFileError
+            If the file cannot be read as asked, or rows have no text, which is found
+            before any text is embedded; if `out` was begun with other texts, another
+            model or other parameters, or is a file of something else; if there is no
+            room for all vectors; or if the file changes while it is read.
+        OSError
+            If a file cannot be read or written, another process is writing to `out`, or
+            the model cannot be found.
+        TypeError, ValueError, ImportError
+            As for `transform`, and if a file needs a library that is not installed.
+
+        Warns
+        -----
+        TruncatedTextWarning
+            Once, at the end, as for `transform`.
+
+        Notes
+        -----
+        Texts are embedded in blocks of 2,048 rows, or of 8 million characters. Each
+        distinct text of a block is computed once; with `cache_dir`, each distinct text
+        of the file. Vectors in memory are not used. A run that was stopped gives the
+        bytes that it would have given at once, on the same machine with the same
+        number of threads. `device` and `batch_size` may change before it continues:
+        vectors then differ by rounding only.
+        """
+        from .embed_file import embed_file
+        from .text_file import TextFile
+
+        layout: dict[str, Any] = {
+            "encoding": encoding,
+            "quoted": quoted,
+            "sheet": sheet,
+            "column_names": column_names,
+        }
+        given = {"path": path, "out": out, "text": text, "incomplete": incomplete}
+        # Not as a decorator, which would take errors of the embedder's for its own.
+        validate_parameter_constraints(
+            _OF_FILES, given | layout, "SentenceEmbedder.transform_file"
+        )
+        texts = TextFile.of(path, text, incomplete == "keep", **layout)
+        embed_file(self, texts, Path(out))
+        return cast(np.memmap, np.load(out, mmap_mode="r"))
 
     def _check_options(self) -> None:
         """Check parameters, without a look at the model or the device.
@@ -308,11 +418,36 @@ class SentenceEmbedder(
             raise AttributeError("_n_features_out")
         return n_features or self._count_features()
 
-    def _collect(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    def _embed_partitions(self, X: Any) -> Any:
+        """Return the vectors of a Dask collection, as a lazy array."""
+        from .._cluster.embedding import embed_partitions
+
+        n_features = self._count_features()
+        self._width = (self._source(), n_features)
+        return embed_partitions(clone(self), X, n_features)
+
+    def _embedded(
+        self,
+        texts: list[str],
+        find: Callable[[list[str]], Generator[Block, None, None]],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return vectors and where texts were cut; `find` meets each text once."""
+        distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        vectors, limits = self._collect([*distinct], find)
+        if len(distinct) < len(texts):
+            rows = [distinct[text] for text in texts]
+            vectors, limits = vectors[rows], limits[rows]
+        return unit_length(vectors) if self.normalize else vectors, limits
+
+    def _collect(
+        self,
+        texts: list[str],
+        find: Callable[[list[str]], Generator[Block, None, None]],
+    ) -> tuple[np.ndarray, np.ndarray]:
         vectors = None
         limits = np.zeros(len(texts), dtype=int)
         # Closed at once if this fails: it may hold a lock that other threads wait for.
-        with closing(self._blocks(texts)) as blocks:
+        with closing(find(texts)) as blocks:
             for rows, block, cut_at in blocks:
                 if vectors is None:
                     vectors = np.empty((len(texts), block.shape[1]), dtype=np.float32)
@@ -353,6 +488,39 @@ class SentenceEmbedder(
                 store.add([keys[row] for row in rows], vectors, limits)
                 yield rows, vectors, limits
 
+    def _in_one_piece(
+        self, texts: list[str], advance: Advance
+    ) -> Generator[Block, None, None]:
+        """Yield vectors that depend on these texts and the store on disk alone.
+
+        Vectors in memory are of other batches, and differ by rounding. For the same
+        reason all that is computed goes to the store at once: a run that is killed
+        before computes the same batches again, and one that is killed later none.
+        """
+        rows: Sequence[int] = range(len(texts))
+        with ExitStack() as stack:
+            stack.enter_context(SHARED.computing)  # another clone may use the weights
+            if self.cache_dir is not None:
+                store = stack.enter_context(EmbeddingStore(self.cache_dir))
+                keys = self._keys(texts)
+                missing = set(rows)
+                for found in store.fetch(keys):
+                    missing.difference_update(found[0])
+                    advance(len(found[0]))
+                    yield found
+                rows = sorted(missing)
+            computed = []
+            for block in self._encoded(texts, rows):
+                computed.append(block)
+                advance(len(block[0]))
+            if self.cache_dir is not None and computed:
+                store.add(
+                    [keys[row] for own, *_ in computed for row in own],
+                    np.concatenate([vectors for _, vectors, _ in computed]),
+                    [limit for *_, limits in computed for limit in limits],
+                )
+            yield from computed
+
     def _from_memory(self, texts: list[str]) -> Iterator[Block]:
         kind = "cpu"
         if self.device != "cpu":  # it may be there, or not
@@ -390,6 +558,18 @@ class SentenceEmbedder(
     def _compute(self, texts: list[str], rows: Sequence[int]) -> Iterator[Block]:
         if not rows:
             return
+        n_known = len(texts) - len(rows)
+        with Progress(self.verbose).stage(
+            "Embedding texts", len(texts), "texts", n_known=n_known
+        ) as advance:
+            for block in self._encoded(texts, rows):
+                yield block
+                advance(len(block[0]))
+
+    def _encoded(self, texts: list[str], rows: Sequence[int]) -> Iterator[Block]:
+        """Yield the vectors of some texts, all of them computed."""
+        if not rows:
+            return
         encoder = self._encoder()
         blocks = encoder.blocks(
             [texts[row] for row in rows],
@@ -397,13 +577,8 @@ class SentenceEmbedder(
             self.long_text,
             encoder.readout(*self._options()),
         )
-        n_known = len(texts) - len(rows)
-        with Progress(self.verbose).stage(
-            "Embedding texts", len(texts), "texts", n_known=n_known
-        ) as advance:
-            for chosen, vectors, limits in blocks:
-                yield [rows[i] for i in chosen], vectors, limits
-                advance(len(chosen))
+        for chosen, vectors, limits in blocks:
+            yield [rows[i] for i in chosen], vectors, limits
 
     def _encoder(self) -> Encoder:
         folder = find_model(self.model, self.verbose)
@@ -593,90 +768,5 @@ def _warn_of_processes(n_texts: int) -> None:
 
 def warn_truncated(limits: np.ndarray, advice: str) -> None:
     """Warn of texts that were cut, at the limits that are not 0."""
-    n_cut = np.count_nonzero(limits)
-    if n_cut:
-        warn_user(
-            f"{n_cut} of {how_many(len(limits), 'text')} {is_or_are(int(n_cut))} "
-            f"longer than the {limits.max()} tokens "
-            f"that the model reads; the rest of them is ignored. {advice}",
-            TruncatedTextWarning,
-        )
-
-
-def as_texts(X: Any) -> list[str]:
-    """Return the column of texts `X` as a list of str, or say what is wrong with it."""
-    # A column of the library datasets is a sequence that is read when it is needed.
-    is_sequence = isinstance(X, Sequence) and not isinstance(X, str | bytes)
-    texts = list(X) if is_sequence else _as_column(X)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise _not_a_text(row, text)
-        if not text.isascii():
-            _check_encodable(row, text)
-    return texts
-
-
-def _as_column(X: Any) -> list[Any]:
-    accepted = (
-        "a list or another sequence, a Series, an array of strings or a DataFrame of "
-        "one column"
-    )
-    if isinstance(X, (str, bytes)):
-        raise TypeError(
-            f"X is a single text, {reprlib.repr(X)}; the texts must be {accepted}. "
-            "Put it in a list: [text]."
-        )
-    if issparse(X) or not hasattr(X, "__array__"):
-        raise TypeError(
-            f"X is of type {type(X).__name__}; the texts must be "
-            f"{accepted}.{_advice(X)}"
-        )
-    values = np.asarray(X, dtype=object)
-    if values.ndim == 0:
-        raise TypeError(
-            f"X is a single value, {values!r}; the texts must be {accepted}."
-        )
-    if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
-        raise ValueError(
-            f"X has shape {values.shape}; the texts must be {accepted}. Choose the "
-            "column of texts, e.g. X['text'] or X[:, 0]."
-        )
-    return values.ravel().tolist()
-
-
-def _advice(X: Any) -> str:
-    """Say how to get a column of texts out of `X`, where that is plain."""
-    columns = getattr(X, "column_names", None)  # of a table of datasets or pyarrow
-    if isinstance(columns, Mapping):  # of the parts of a data set
-        part = next(iter(columns), "train")
-        return f" Choose a part and its column of texts, e.g. X[{part!r}]['text']."
-    if columns:
-        return f" Choose the column of texts, e.g. X[{columns[0]!r}]."
-    if isinstance(X, Iterable) and not isinstance(X, Mapping | Set) and not issparse(X):
-        return " Read its texts into a list: list(X)."
-    return ""
-
-
-def _not_a_text(row: int, value: Any) -> Exception:
-    if pd.api.types.is_scalar(value) and pd.isna(value):
-        return ValueError(
-            f"X has a missing text: row {row} (counted from 0) holds {value!r}. Every "
-            "row must hold a string; fill the gaps, e.g. with X.fillna(''), or drop "
-            "the rows."
-        )
-    return TypeError(
-        f"X must hold strings only; row {row} (counted from 0) holds "
-        f"{reprlib.repr(value)} of type {type(value).__name__}. Convert the column, "
-        "e.g. with X.astype(str)."
-    )
-
-
-def _check_encodable(row: int, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"X has broken text: row {row} (counted from 0) holds "
-            f"{text[error.start]!a}, half a character. Repair it, e.g. with "
-            "text.encode('utf-8', 'replace').decode()."
-        ) from error
+    n_cut = int(np.count_nonzero(limits))
+    warn_of_cuts(n_cut, len(limits), int(limits.max(initial=0)), advice)

@@ -229,9 +229,12 @@ class Encoder:
 
     def _embed_whole(self, texts: list[str], batch_size: int) -> np.ndarray:
         """Let the model tokenise the texts, and add its prompts."""
-        vectors = self.model.encode(
-            texts, batch_size=batch_size, show_progress_bar=False
-        )
+        from ..numerics.precision import full_precision
+
+        with full_precision():
+            vectors = self.model.encode(
+                texts, batch_size=batch_size, show_progress_bar=False
+            )
         return vectors.astype(np.float32)
 
     def _embed_tokens(
@@ -355,6 +358,8 @@ class Encoder:
         """Yield which chunks, padded to one length, and what `run` makes of them."""
         import torch
 
+        from ..numerics.precision import full_precision
+
         step = batch_size
         if self.model.device.type == "cpu":
             longest = max(map(len, chunks))
@@ -365,7 +370,7 @@ class Encoder:
             batch = self.model.tokenizer.pad(
                 [chunk.inputs for chunk in chunks[rows]], return_tensors="pt"
             )
-            with torch.inference_mode():
+            with torch.inference_mode(), full_precision():
                 output = run(dict(batch.to(self.model.device)))
             yield rows, output
 

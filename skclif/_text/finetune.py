@@ -33,10 +33,10 @@ from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.soft import Shares
 from .._results.words import how_many
-from .embedder import as_texts, warn_truncated
+from .embedder import warn_truncated
 from .encoder import Encoder
 from .precision import PRECISIONS, resolve_precision
-from .texts import TakesTextsMixin
+from .texts import TakesTextsMixin, as_texts
 from .tuned import TunedEmbedder, write_model
 from .weights import DEFAULT_MODEL, find_model, fingerprint, load_model, model_files
 

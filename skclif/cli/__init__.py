@@ -10,6 +10,7 @@ from .annotate import annotate_command
 from .audit import audit_command
 from .baseline import baseline_command
 from .demo import demo_command
+from .embed import embed_command
 from .predict import predict_command
 from .repair import apply_command, forget_command
 from .replay import replay_command
@@ -29,7 +30,7 @@ def main() -> None:
     `skclif tasks` hands its questions to annotators.
     `skclif apply` carries out what you then decide, and records it. `skclif replay`
     does everything again and compares. `skclif forget` removes rows of people.
-    `skclif predict` uses the model.
+    `skclif predict` uses the model. `skclif embed` makes vectors of many texts.
 
     \b
     Example:
@@ -47,5 +48,6 @@ for command in (
     forget_command,
     replay_command,
     predict_command,
+    embed_command,
 ):
     main.add_command(command)

@@ -132,13 +132,12 @@ _SPLITS = (
         help="Column of times (2026-11-29, or numbers); the latest rows are held out.",
     ),
 )
-_LAYOUT = (
-    ENCODING,
-    click.option(
-        "--skip-incomplete",
-        is_flag=True,
-        help="Leave out rows without a text, or another value that each row needs.",
-    ),
+_SKIP_INCOMPLETE = click.option(
+    "--skip-incomplete",
+    is_flag=True,
+    help="Leave out rows without a text, or another value that each row needs.",
+)
+_TABLE = (
     click.option(
         "--quoted/--unquoted",
         default=None,
@@ -155,6 +154,7 @@ _LAYOUT = (
         help="Name of a column, in a file without a header; repeat it for each.",
     ),
 )
+_LAYOUT = (ENCODING, _SKIP_INCOMPLETE, *_TABLE)
 
 
 def reading(concepts: str, group: str, *, splits: bool = True) -> Callable[[_F], _F]:
@@ -185,6 +185,11 @@ def reading(concepts: str, group: str, *, splits: bool = True) -> Callable[[_F],
 def reading_texts() -> Callable[[_F], _F]:
     """Return the options that say how a file of texts without labels is read."""
     return options(_TEXT, _ID, *_LAYOUT)
+
+
+def reading_columns() -> Callable[[_F], _F]:
+    """Return the options that say how texts are read of which each row has one."""
+    return options(_TEXT, ENCODING, *_TABLE)
 
 
 def reading_annotations() -> Callable[[_F], _F]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from ast import literal_eval
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,11 +68,27 @@ class Column:
         )
 
 
-def rows_in_words(rows: Sequence[int]) -> str:
-    """Return numbers of rows, in words."""
+def rows_in_words(rows: Sequence[int], n_rows: int = 0, unit: str = "row") -> str:
+    """Return numbers of rows, in words; of `n_rows` where only the first are given."""
+    n_rows = n_rows or len(rows)
     named = ", ".join(map(str, rows[:5]))
-    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-    return f"row{'s' if len(rows) > 1 else ''} {named}{more}"
+    more = f" and {n_rows - 5} more" if n_rows > 5 else ""
+    return f"{unit}{'s' if n_rows > 1 else ''} {named}{more}"
+
+
+def checked_names(names: Mapping[int, str] | None) -> Mapping[int, str]:
+    """Return the names of the columns of a table without a header."""
+    names = {} if names is None else dict(names)
+    for number, name in names.items():
+        is_number = isinstance(number, int) and not isinstance(number, bool)
+        if not is_number or number < 1 or not isinstance(name, str) or not name:
+            raise ValueError(
+                "column_names must be a dict from numbers of columns, from 1, to "
+                f"names, such as {{1: 'label', 2: 'text'}}; got {number!r}: {name!r}."
+            )
+    if len(set(names.values())) < len(names):
+        raise ValueError(f"column_names names two columns alike: {names!r}.")
+    return names
 
 
 def as_texts(columns: Sequence[Column]) -> Column:

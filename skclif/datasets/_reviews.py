@@ -22,7 +22,14 @@ from .._storage.tables import Layout, Table, read_table
 from .._storage.values import as_word, is_number
 from ..exceptions import DataFileError
 from ._aggregate import quality_frame, quality_in_words, soft_columns
-from ._columns import Column, as_cells, as_ids, as_texts, rows_in_words
+from ._columns import (
+    Column,
+    as_cells,
+    as_ids,
+    as_texts,
+    checked_names,
+    rows_in_words,
+)
 from ._times import as_times, time_cells
 from ._values import Doubts, typed
 
@@ -281,7 +288,7 @@ def load_reviews(
     uses = [(use, name) for use, name in asked if name is not None]
     roles = _roles([*((_TEXT, name) for name in texts), *uses])
     fill = _checked_empty(empty, [label, *concepts, group])
-    layout = Layout(encoding, quoted, sheet, _checked_names(column_names))
+    layout = Layout(encoding, quoted, sheet, checked_names(column_names))
     values = [name for use, name in uses if use in (_LABEL, _CONCEPT)]
     others = [name for name in roles if name not in values and name != id]
     missing = {"", *map(str, NA_VALUES if na_values is None else na_values)}
@@ -340,20 +347,6 @@ def _checked_empty(
                 f"{known or 'none'}."
             )
     return {name: as_word(value) for name, value in empty.items()}
-
-
-def _checked_names(names: Mapping[int, str] | None) -> Mapping[int, str]:
-    names = {} if names is None else dict(names)
-    for number, name in names.items():
-        is_number = isinstance(number, int) and not isinstance(number, bool)
-        if not is_number or number < 1 or not isinstance(name, str) or not name:
-            raise ValueError(
-                "column_names must be a dict from numbers of columns, from 1, to "
-                f"names, such as {{1: 'label', 2: 'text'}}; got {number!r}: {name!r}."
-            )
-    if len(set(names.values())) < len(names):
-        raise ValueError(f"column_names names two columns alike: {names!r}.")
-    return names
 
 
 def _parts(

@@ -5,8 +5,13 @@ different rows can be added, so rows may be in several places: data that lie els
 have the same passes as methods.
 """
 
-from collections.abc import Callable, Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+
+from .precision import full_precision
 
 BLOCK_ROWS = 2048
 
@@ -36,6 +41,14 @@ class Elsewhere(Protocol):
         """Return a total of zero plus what blocks of rows contribute."""
 
 
+@runtime_checkable
+class Streamed(Protocol):
+    """Rows that come in blocks by themselves, for example to a GPU."""
+
+    def blocks(self, block_rows: int, /) -> Generator[tuple[slice, Any]]:
+        """Yield slices in order, and these rows."""
+
+
 Data = TypeVar("Data", bound=Rows)
 Part = TypeVar("Part")
 
@@ -46,6 +59,11 @@ def row_blocks(n_rows: int, block_rows: int = BLOCK_ROWS) -> Iterator[slice]:
         yield slice(start, min(start + block_rows, n_rows))
 
 
+def stride(n_rows: int, at_most: int) -> int:
+    """Return the step with which at most this many rows are taken, evenly spread."""
+    return max(1, -(-n_rows // max(1, at_most)))
+
+
 def map_rows(
     function: Callable[[Data], Part], data: Data, block_rows: int = BLOCK_ROWS
 ) -> Iterator[tuple[slice, Part]]:
@@ -53,8 +71,11 @@ def map_rows(
     if isinstance(data, Elsewhere):
         yield from data.map_blocks(function, block_rows)
         return
-    for block in row_blocks(len(data), block_rows):
-        yield block, function(data.rows(block))
+    with closing(_blocks(data, block_rows)) as blocks:
+        for block, rows in blocks:
+            with full_precision():
+                part = function(rows)
+            yield block, part
 
 
 def sum_rows(
@@ -81,6 +102,16 @@ def sum_rows(
     if isinstance(data, Elsewhere):
         summed: Part = data.sum_blocks(add, total, block_rows)
         return summed
-    for block in row_blocks(len(data), block_rows):
-        add(total, data.rows(block))
+    with closing(_blocks(data, block_rows)) as blocks, full_precision():
+        for _, rows in blocks:
+            add(total, rows)
     return total
+
+
+def _blocks(data: Data, block_rows: int) -> Generator[tuple[slice, Data]]:
+    """Yield slices in order, and these rows."""
+    if isinstance(data, Streamed):
+        yield from data.blocks(block_rows)
+        return
+    for block in row_blocks(len(data), block_rows):
+        yield block, data.rows(block)

@@ -1,20 +1,30 @@
 """The two stages: concept heads on the features, a label head on their activations."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from .blocked import BlockedHeads, by_head, relative_gradient
+from .blocks import Elsewhere, map_rows, row_blocks, stride, sum_rows
 from .bounded import minimise
 from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
-from .products import affine, affine_adjoint, dense_rows
+from .products import affine, affine_adjoint, dense_rows, largest_size
 from .row_space import RowSpace, row_space
 from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
 from .steps import Advance, unseen
 from .stored import StoredFeatures
+from .streaming import rows_at_once
+
+# Numbers in dense features from which on a fit keeps nothing of all rows.
+LONG = 2**22
+# Parameters of a label head of which the Hessian is summed with every gradient.
+_FEW = 512
 
 
 @dataclass(frozen=True)
@@ -63,9 +73,66 @@ class TrainingData:
 
     def rows(self, block: slice | Tensor) -> "TrainingData":
         """Return some of the rows, loaded."""
+        return self._beside(self.features[block], block)
+
+    def blocks(self, block_rows: int) -> Generator[tuple[slice, "TrainingData"]]:
+        """Yield slices in order, and these rows, loaded."""
+        features = self.features
+        if not isinstance(features, StoredFeatures):
+            at_once = rows_at_once(block_rows, features.device)
+            for block in row_blocks(len(self), at_once):
+                yield block, self.rows(block)
+            return
+        with closing(features.blocks(block_rows)) as blocks:
+            for block, rows in blocks:
+                yield block, self._beside(rows, block)
+
+    def _beside(self, features: Features, block: slice | Tensor) -> "TrainingData":
+        """Return some of the rows, with their loaded features."""
         return TrainingData(
-            *(getattr(self, field.name)[block] for field in fields(self))
+            features,
+            self.labels[block],
+            self.label_weights[block],
+            self.concepts[block],
+            self.annotated[block],
+            self.concept_weights[block],
         )
+
+    def loading(self, dtype: torch.dtype) -> "TrainingData":
+        """Return the same rows, of which `rows` loads the features in another type."""
+        features = self.features
+        if isinstance(features, SparseFeatures):
+            return self
+        if isinstance(features, Tensor):
+            features = StoredFeatures(features)
+        return replace(self, features=features.loading(dtype))
+
+    def sample(self, n_rows: int) -> "TrainingData":
+        """Return about this many rows in memory, evenly spread.
+
+        Heads of which few rows have weight get rows of their own beside these.
+        """
+        some = slice(None, None, stride(len(self), n_rows))
+        counted = torch.cat([self.label_weights[:, None], self.concept_weights], 1) > 0
+        enough, kept = n_rows // 2, torch.zeros_like(counted[:, 0])
+        kept[some] = True
+        for column in counted.T:
+            if (column & kept).sum() < min(enough, int(column.sum())):
+                own = column.nonzero()[:, 0]
+                kept[own[:: stride(len(own), enough)]] = True
+        if int(kept.sum()) == len(range(len(self))[some]):
+            return self.rows(some)
+        return self.rows(kept)
+
+    def with_weight_in(self, weights: Tensor) -> "TrainingData":
+        """Return the rows that have weight, unless that is most of them.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n_samples, n)
+        """
+        counted = (weights > 0).any(dim=1)
+        return self if 2 * int(counted.sum()) > len(self) else self.part(counted)
 
     def part(self, rows: Tensor) -> "TrainingData":
         """Return some of the rows, whose features stay where they are stored."""
@@ -199,6 +266,8 @@ class Bottleneck:
 
     def activations(self, features: Features) -> Features:
         """Return the label head's inputs for new rows, (n_samples, n_activations)."""
+        if self.concepts and isinstance(features, StoredFeatures):
+            return features.mapped(lambda rows: dense_rows(self.activations(rows)))
         activations = self.concept_activations(features)
         if not isinstance(activations, Tensor):  # there are no concepts
             return activations
@@ -208,6 +277,11 @@ class Bottleneck:
         """Return the activations of concepts; the features if there are none."""
         if not self.concepts:
             return features
+        if isinstance(features, StoredFeatures):
+            return features.mapped(lambda rows: self._concept_activations(rows))
+        return self._concept_activations(features)
+
+    def _concept_activations(self, features: Features) -> Tensor:
         return self.concepts.predict_activations(self.concept_scores(features))
 
     def with_residual(self, activations: Tensor, features: Features) -> Tensor:
@@ -288,7 +362,26 @@ class Bottleneck:
 
     def label_probabilities(self, features: Features) -> Tensor:
         """Return the probabilities of the labels of new rows, (n, n_classes)."""
+        if isinstance(features, StoredFeatures):
+            return features.mapped(self.label_probabilities)
         return self.label.probabilities(self.label_scores(self.activations(features)))
+
+    def label_logits(self, features: Features) -> Tensor:
+        """Return the logits of the labels of new rows, (n, n_classes)."""
+        return self.label.logits(self.label_scores(self.activations(features)))
+
+    def intervened(self, features: Features, codes: Tensor) -> Tensor:
+        """Return the probabilities of labels where some concepts are known.
+
+        Parameters
+        ----------
+        features : Features of shape (n_samples, n_features)
+        codes : Tensor of shape (n_samples, n_concepts)
+            NaN where the prediction is used.
+        """
+        predicted = dense_rows(self.activations(features))
+        activations = substitute(self.concepts, predicted, codes, ~codes.isnan())
+        return self.label.probabilities(self.label_scores(activations))
 
     def inside(self, span: RowSpace | None) -> "Bottleneck":
         """Return the same bottleneck acting on coordinates of a span."""
@@ -329,10 +422,42 @@ def substitute(
     given : Tensor of shape (n_samples, n_concepts), bool
     """
     result = activations.clone()
-    for j, head in enumerate(stack.heads):
-        rows, columns = given[:, j], stack.activations[j]
-        result[rows, columns] = head.true_activations(codes[rows, j], activations)
+    # Not by positions: a GPU would have to tell how many there are.
+    for j, (head, columns) in enumerate(
+        zip(stack.heads, stack.activations, strict=True)
+    ):
+        known = given[:, j]
+        true = head.true_activations(codes[:, j].where(known, 0.0), activations)
+        result[:, columns] = true.where(known[:, None], result[:, columns])
     return result
+
+
+def label_inputs(bottleneck: Bottleneck, rows: TrainingData) -> list[Tensor]:
+    """Return what the label head sees of loaded rows, in each of their copies.
+
+    The rows are on the last axis, (n_activations, n), of the type of the features. The
+    numbers are those of `Bottleneck.label_rows`, for passes over all rows.
+    """
+    stack, features = bottleneck.concepts, dense_rows(rows.features)
+    parameters = bottleneck.concept_parameters.to(features.dtype)
+    scores = affine(features, parameters).T
+    shape = stack.n_activations, len(features)
+    copies = [scores.new_empty(shape) for _ in bottleneck.copies]
+    for (head, members, at), columns in zip(
+        stack.groups, stack.groups_of_activations, strict=True
+    ):
+        own = head.activated(by_head(scores[at], head))
+        for copy, (_, known) in zip(copies, bottleneck.copies, strict=True):
+            values = own
+            if known:
+                given = rows.annotated[:, members].T[:, None]
+                truth = head.known(rows.concepts[:, members].T, own)
+                values = torch.where(given, truth, own)
+            copy[columns] = values.flatten(0, 1)
+    if bottleneck.residual_scale is None:
+        return copies
+    residual = bottleneck.residual_scale * features.T
+    return [torch.cat([copy, residual]) for copy in copies]
 
 
 def concept_effects(
@@ -343,6 +468,8 @@ def concept_effects(
     It is ``log p`` minus its value with the concept's activations set to `average`, of
     shape (n_activations,). The result has shape (n_samples, n_concepts).
     """
+    if isinstance(features, StoredFeatures):
+        return features.mapped(lambda rows: concept_effects(bottleneck, rows, average))
     activations = dense_rows(bottleneck.activations(features))
     scores = bottleneck.label_scores(activations)
     predicted = bottleneck.label.probabilities(scores).argmax(dim=1)
@@ -370,11 +497,20 @@ def mean_activations(
     weights : Tensor of shape (n_samples,)
         Weights of the rows in the mean.
     """
-    rows = bottleneck.label_rows(data)
-    shares = torch.cat([share * weights for share in rows.shares])
-    sums = affine_adjoint(rows.activations, shares[:, None])[0]
+    inputs = bottleneck.concepts.n_activations or data.features.shape[1]
+    if bottleneck.residual_scale is not None:
+        inputs += data.features.shape[1]
+    weighted = replace(data, label_weights=weights)
+    add = partial(add_activations, bottleneck)
+    sums = sum_rows(add, weights.new_zeros(inputs + 1), weighted)
     means = sums[:-1] / sums[-1]
     return means[: bottleneck.concepts.n_activations] if bottleneck.concepts else means
+
+
+def add_activations(bottleneck: Bottleneck, total: Tensor, data: TrainingData) -> None:
+    """Add what the label head sees of rows, times their weights, and the weights."""
+    rows = bottleneck.label_rows(data)
+    total += affine_adjoint(rows.activations, rows.weights[:, None])[0]
 
 
 def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
@@ -383,15 +519,36 @@ def correction(bottleneck: Bottleneck, data: TrainingData) -> Tensor:
     Accuracy and mean log-loss as predicted, and with the annotations in place of
     predictions. Rows count by their weights in the label head.
     """
-    weights = data.label_weights / data.label_weights.sum()
-    lines = []
-    for prob in (0.0, 1.0):
-        rows = replace(bottleneck, intervention_prob=prob).label_rows(data)
-        scores = bottleneck.label_scores(rows.activations)
+    whole = (data.label_weights.new_zeros(2, 2), data.label_weights.new_zeros(()))
+    add = partial(_add_correction, bottleneck)
+    sums, weight = sum_rows(add, whole, data)
+    return sums / weight
+
+
+def _add_correction(
+    bottleneck: Bottleneck, total: tuple[Tensor, Tensor], data: TrainingData
+) -> None:
+    """Add how many labels are right and the loss, both ways, and the weights."""
+    weights = data.label_weights
+    both = replace(bottleneck, intervention_prob=0.5)  # predictions, then annotations
+    for inputs, line in zip(label_inputs(both, data), total[0], strict=True):
+        scores = bottleneck.label_scores(inputs.T)
         hit = bottleneck.label.probabilities(scores).argmax(dim=1) == data.labels
         loss = bottleneck.label.loss(scores, data.labels)
-        lines.append(torch.stack([weights @ hit.to(weights), weights @ loss]))
-    return torch.stack(lines)
+        line += torch.stack([weights @ hit.to(weights), weights @ loss])
+    total[1].add_(weights.sum())
+
+
+def largest_sizes(data: TrainingData) -> tuple[float, float]:
+    """Return the largest magnitudes of a feature and of a weight."""
+    sizes = [part for _, part in map_rows(_largest_sizes, data)]
+    features, weights = zip(*sizes, strict=True)
+    return max(features), max(weights)
+
+
+def _largest_sizes(data: TrainingData) -> tuple[float, float]:
+    weights = torch.cat([data.label_weights[:, None], data.concept_weights], dim=1)
+    return largest_size(data.features), float(weights.max())
 
 
 def fit_concepts(
@@ -425,13 +582,21 @@ def fit_concepts(
     advance : callable
         Called after each Newton step.
     """
-    data, stack = data.counted(), HeadStack(concept_heads)
-    parameters, convergence = solve_heads(
-        concept_problem(stack, data, concept_penalties),
-        tol=tol,
-        max_iter=max_iter,
-        advance=advance,
-    )
+    stack, limits = HeadStack(concept_heads), Limits(tol, max_iter, advance)
+    if stack and is_long(data) and not isinstance(data, Elsewhere):
+        data = data.with_weight_in(data.concept_weights)
+    if stack and is_long(data):
+        terms = ConceptTerms(stack, concept_penalties)
+        parameters, convergence = solve_blocked(data, terms, None, limits)
+    else:
+        # Without heads, no row is needed.
+        data = data.counted() if stack else data.rows(slice(0, 0))
+        parameters, convergence = solve_heads(
+            concept_problem(stack, data, concept_penalties),
+            tol=tol,
+            max_iter=max_iter,
+            advance=advance,
+        )
     nothing = data.features.new_empty(0)
     bottleneck = Bottleneck(stack, label, parameters, nothing, intervention_prob)
     return bottleneck, convergence
@@ -447,14 +612,22 @@ def fit_label(
     advance: Advance = unseen,
 ) -> tuple[Bottleneck, Convergence]:
     """Fit the label head, starting from its parameters if it has any."""
-    start = bottleneck.label_parameters
-    parameters, convergence = solve_heads(
-        bottleneck.label_problem(data.counted(), penalty),
-        start if len(start) else None,
-        tol=tol,
-        max_iter=max_iter,
-        advance=advance,
-    )
+    given = bottleneck.label_parameters
+    start = given if len(given) else None
+    if is_long(data) and not isinstance(data, Elsewhere):
+        data = data.with_weight_in(data.label_weights[:, None])
+    if is_long(data):
+        terms = LabelTerms(bottleneck, penalty)
+        limits = Limits(tol, max_iter, advance)
+        parameters, convergence = solve_blocked(data, terms, start, limits)
+    else:
+        parameters, convergence = solve_heads(
+            bottleneck.label_problem(data.counted(), penalty),
+            start,
+            tol=tol,
+            max_iter=max_iter,
+            advance=advance,
+        )
     return replace(bottleneck, label_parameters=parameters), convergence
 
 
@@ -470,6 +643,15 @@ def relative_gradients(
     It is near 0 at the optimum for `data`, and about 1 if one row was exchanged.
     """
     stack = bottleneck.concepts
+    if is_long(data):
+        terms = LabelTerms(bottleneck, penalty)
+        of_label = relative_gradient(data, terms, bottleneck.label_parameters)
+        if not stack:
+            return of_label
+        of_concepts = relative_gradient(
+            data, ConceptTerms(stack, concept_penalties), bottleneck.concept_parameters
+        )
+        return torch.cat([of_concepts, of_label])
     label = bottleneck.label_problem(data, penalty)
     label_ratio = label.relative_gradient(bottleneck.label_parameters)
     if not stack:
@@ -489,6 +671,87 @@ def concept_problem(
         data.concepts,
         data.concept_weights,
         penalties.to(data.label_weights),
+    )
+
+
+@dataclass(frozen=True)
+class ConceptTerms:
+    """What makes the problem of the concept heads of some rows."""
+
+    stack: HeadStack
+    penalties: Tensor
+
+    def __call__(self, rows: TrainingData) -> HeadsProblem:
+        """Return the problem, in the type of the features."""
+        return concept_problem(self.stack, rows, self.penalties)
+
+
+@dataclass(frozen=True)
+class LabelTerms:
+    """What makes the problem of the label head of some rows."""
+
+    bottleneck: Bottleneck
+    penalty: float
+
+    def __call__(self, rows: TrainingData) -> HeadsProblem:
+        """Return the problem, in the type of the features."""
+        bottleneck = self.bottleneck
+        if not bottleneck.concepts:
+            return bottleneck.label_problem(rows, self.penalty)
+        copies = label_inputs(bottleneck, rows)
+        n_copies = len(copies)
+        weights = [share * rows.label_weights for share, _ in bottleneck.copies]
+        return HeadsProblem(
+            HeadStack([bottleneck.label]),
+            torch.cat(copies, dim=1).T,
+            _joined([rows.labels] * n_copies)[:, None],
+            _joined(weights)[:, None],
+            rows.label_weights.new_full((1,), self.penalty),
+        )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a fit ends, and whom it tells of its steps."""
+
+    tol: float
+    max_iter: int
+    advance: Advance = unseen
+
+
+def is_long(data: TrainingData) -> bool:
+    """Return whether rows are so many that they are passed over in blocks."""
+    if isinstance(data, Elsewhere):
+        return True
+    features = data.features
+    if isinstance(features, SparseFeatures) or len(data) < 4 * (features.shape[1] + 1):
+        return False
+    is_stored = isinstance(features, StoredFeatures)
+    return is_stored or features.shape[0] * features.shape[1] >= LONG
+
+
+def solve_blocked(
+    data: TrainingData,
+    terms: ConceptTerms | LabelTerms,
+    start: Tensor | None,
+    limits: Limits,
+) -> tuple[Tensor, Convergence]:
+    """Solve by passes over blocks of rows, from a fit of some rows if not told where.
+
+    Hessians of bounded heads, and of a label head on few activations, are summed.
+    """
+    heads = BlockedHeads.of(data, terms)
+    n_inputs = heads.n_inputs
+    of_few = isinstance(terms, LabelTerms) and bool(terms.bottleneck.concepts)
+    size = max(head.n_scores for head in heads.frame.stack.heads) * n_inputs
+    is_direct = bool(heads.cones) or (of_few and size <= _FEW)
+    heads, start = replace(heads, is_direct=is_direct).prepared(start)
+    return minimise(
+        heads,
+        start,
+        tol=limits.tol,
+        max_iter=limits.max_iter,
+        advance=limits.advance,
     )
 
 

@@ -7,6 +7,8 @@ their bounds, this is Newton's method on the others. Such heads see activations,
 are few, so their Hessians are formed. See Eq. (53) of docs/mathematics.rst.
 """
 
+from typing import Any, Protocol, Self
+
 import torch
 from torch import Tensor
 
@@ -14,12 +16,14 @@ from .heads import Cone, HeadsProblem
 from .products import dense_rows, with_ones
 from .solvers import (
     Convergence,
+    Look,
+    Objective,
     Preconditions,
     Solve,
+    in_memory,
     joined,
     newton_cg,
     solve_hessian,
-    tolerances,
 )
 from .steps import Advance, unseen
 
@@ -32,11 +36,22 @@ _NEAR = 1e-3
 _REACH = 1.25
 
 
+class BoundedObjective(Objective, Protocol):
+    """Objectives of heads that may have bounds, and whose Hessians are summed."""
+
+    @property
+    def cones(self) -> dict[int, Cone]:
+        """The cones of the heads whose parameters have bounds."""
+
+    def of_heads(self, heads: list[int], /) -> Self:
+        """Return the objectives of some of the heads."""
+
+
 def minimise(
-    problem: HeadsProblem,
+    problem: HeadsProblem | BoundedObjective,
     start: Tensor,
     *,
-    tol: float,
+    tol: Tensor | float,
     max_iter: int,
     preconditioner: Preconditions | None = None,
     loosest: float = 0.1,
@@ -58,20 +73,21 @@ def minimise(
             advance=advance,
         )
     parameters, fits = torch.empty_like(start), []
-    for j in range(len(problem.stack)):
-        part, columns = problem.of_heads([j]), problem.stack.scores[j]
+    for j, columns in enumerate(problem.frame.stack.scores):
+        part = problem.of_heads([j])
+        own = tol[j] if isinstance(tol, Tensor) else tol
         if j in cones:
             solved, fit = _projected_newton(
                 part,
                 cones[j],
                 start[columns],
-                tol=tol,
+                tol=own,
                 max_iter=max_iter,
                 advance=advance,
             )
         else:
             solved, fit = newton_cg(
-                part, start[columns], tol=tol, max_iter=max_iter, advance=advance
+                part, start[columns], tol=own, max_iter=max_iter, advance=advance
             )
         parameters[columns] = solved
         fits.append(fit)
@@ -155,76 +171,91 @@ def undecided(
 
 
 def _projected_newton(
-    problem: HeadsProblem,
+    problem: HeadsProblem | BoundedObjective,
     cone: Cone,
     start: Tensor,
     *,
-    tol: float,
+    tol: Tensor | float,
     max_iter: int,
     advance: Advance,
 ) -> tuple[Tensor, Convergence]:
     """Minimise the objective of one head in the coordinates of its cone."""
-    inputs = with_ones(dense_rows(problem.features))
+    at = _Coordinates(problem, cone, start.shape)
     coordinates, n_iter = cone.coordinates(start), 0
-    objective = _objective(problem, cone, coordinates, start)
-    length = torch.ones_like(objective)
+    look = at.look(coordinates)
+    length = torch.ones_like(look.value)
     while True:
-        parameters = (cone.basis @ coordinates).reshape(start.shape)
-        probabilities = problem.probabilities(problem.scores(parameters))
-        gradient = cone.basis.T @ problem.gradient(probabilities, parameters).flatten()
+        gradient = cone.basis.T @ look.gradient.flatten()
         norm = cone.open_gradient(coordinates, gradient).norm()[None]
-        asked, tolerance = tolerances(problem, probabilities, parameters, tol)
+        asked, tolerance = look.tolerances(tol)
         if n_iter == 0:
             first_norm = norm
         if n_iter >= max_iter or not norm > tolerance:
-            return parameters, Convergence(
+            return look.parameters, Convergence(
                 n_iter, norm, tolerance, torch.zeros_like(norm), first_norm, length
             )
         near = min(_NEAR, float(norm))
         held = cone.bounded & (coordinates <= near) & (gradient > 0) | cone.stays
-        hessian = cone.basis.T @ _hessian(problem, probabilities, inputs) @ cone.basis
+        hessian = cone.basis.T @ at.hessian(look) @ cone.basis
         step = -gradient / hessian.diagonal()
         free = ~held
         step[free] = -torch.linalg.solve(hessian[free][:, free], gradient[free])
-        coordinates, objective, length = _line_search(
-            problem, cone, coordinates, objective, gradient, step, held
+        coordinates, look, length = _line_search(
+            at, coordinates, look, gradient, step, held
         )
         n_iter += 1
         advance(1)
 
 
+class _Coordinates:
+    """The objective of one head in the coordinates of its cone."""
+
+    def __init__(
+        self,
+        problem: HeadsProblem | BoundedObjective,
+        cone: Cone,
+        shape: tuple[int, ...],
+    ):
+        self.problem, self.cone, self.shape = problem, cone, shape
+        self.objective: Objective = in_memory(problem)
+        if isinstance(problem, HeadsProblem):
+            self.inputs = with_ones(dense_rows(problem.features))
+
+    def look(self, coordinates: Tensor) -> Look:
+        """Return what is known at coordinates."""
+        parameters = (self.cone.basis @ coordinates).reshape(self.shape)
+        return self.objective.look(parameters)
+
+    def hessian(self, look: Any) -> Tensor:
+        """Return the Hessian in the parameters, (p, p)."""
+        if not isinstance(self.problem, HeadsProblem):
+            hessian: Tensor = look.hessians[0]
+            return hessian
+        return _hessian(self.problem, look.probabilities, self.inputs)
+
+
 def _line_search(
-    problem: HeadsProblem,
-    cone: Cone,
+    at: _Coordinates,
     coordinates: Tensor,
-    objective: Tensor,
+    look: Look,
     gradient: Tensor,
     step: Tensor,
     held: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Look, Tensor]:
     """Halve a step, put back inside the bounds, until the objective falls enough."""
-    shape = problem.stack.n_scores, problem.features.shape[1] + 1
-    parameters = (cone.basis @ coordinates).reshape(shape)
+    cone = at.cone
     # Near the optimum, the decrease is smaller than the rounding of the objective.
-    scale = problem.magnitude(problem.scores(parameters), objective)
-    slack = 8 * torch.finfo(objective.dtype).eps * scale
-    length = torch.ones_like(objective)
+    slack = 8 * torch.finfo(look.value.dtype).eps * look.magnitude
+    length = torch.ones_like(look.value)
     for _ in range(_MAX_HALVINGS):
         trial = coordinates + length * step
         trial = torch.where(cone.bounded, trial.clamp(min=0), trial)
-        value = _objective(problem, cone, trial, parameters)
+        new = at.look(trial)
         along = torch.where(held, trial - coordinates, length * step)
-        if value <= objective + _DECREASE * (gradient @ along) + slack:
+        if new.value <= look.value + _DECREASE * (gradient @ along) + slack:
             break
         length = length / 2
-    return trial, value, length
-
-
-def _objective(
-    problem: HeadsProblem, cone: Cone, coordinates: Tensor, like: Tensor
-) -> Tensor:
-    parameters = (cone.basis @ coordinates).reshape(like.shape)
-    return problem.objective(problem.scores(parameters), parameters)
+    return trial, new, length
 
 
 def _hessian(

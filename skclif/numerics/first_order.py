@@ -137,6 +137,7 @@ def first_order(
     adjoint: Adjoint,
     *,
     dtype: torch.dtype = torch.float64,
+    paths: bool = True,
     block_rows: int = BLOCK_ROWS,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield the influence of every loss term, a block of training rows at a time.
@@ -151,6 +152,8 @@ def first_order(
     adjoint : Adjoint
     dtype : torch.dtype
         Type of products with the features, as in the factors of `adjoint`.
+    paths : bool
+        Whether paths are wanted by themselves, and not only their sum.
     block_rows : int
         Number of rows per block. The result depends on it only by rounding.
 
@@ -160,10 +163,12 @@ def first_order(
     influence : Tensor of shape (n_targets, n_block, 1 + n_concepts), `dtype`
         The label's path first, then the concepts'. They add up to that of the row. With
         a residual there is one more, last: the part of the label's path that goes
-        through the residual's weights, which the first is without.
+        through the residual's weights, which the first is without. If paths are not
+        wanted, there is only their sum.
     """
     if isinstance(data.features, SparseFeatures):
-        yield slice(0, len(data)), _sparse_influence(bottleneck, adjoint, data)
+        part = _sparse_influence(bottleneck, adjoint, data)
+        yield slice(0, len(data)), part if paths else part.sum(dim=2, keepdim=True)
         return
     label_dtype = data.features.dtype if bottleneck.concepts else dtype
     concepts = tuple(part.to(dtype) for part in adjoint.concepts)
@@ -171,42 +176,83 @@ def first_order(
     adjoint = Adjoint(adjoint.label.to(label_dtype), concepts, residual)
     largest = max(part.shape[1] for part in (adjoint.label, *adjoint.concepts))
     block_rows = min(block_rows, max(1, _LARGEST_ARRAY // largest))
-    yield from map_rows(
-        partial(_influence, bottleneck, adjoint, dtype), data, block_rows
-    )
+    each = _influence if paths else _total
+    yield from map_rows(partial(each, bottleneck, adjoint, dtype), data, block_rows)
 
 
 def _influence(
     bottleneck: Bottleneck, adjoint: Adjoint, dtype: torch.dtype, rows: TrainingData
 ) -> Tensor:
     """Return the influence of every loss term of some rows, (n_targets, n_rows, …)."""
-    stack, label = bottleneck.concepts, bottleneck.label
-    label_rows = bottleneck.label_rows(rows)
-    activations = label_rows.activations
+    stack = bottleneck.concepts
     # One path after the other in memory, in the order of the products.
     n_paths = 1 + len(stack) + (adjoint.residual is not None)
-    influence = label_rows.weights.new_empty(
+    influence = rows.label_weights.new_empty(
         n_paths, len(adjoint.label), len(rows), dtype=dtype
     )
-    probabilities = label.probabilities(bottleneck.label_scores(activations))
-    residual = label.residual(probabilities, label_rows.labels)
-    inputs = label.inputs(activations.to(adjoint.label.dtype))
-    weighted = -label_rows.weights[:, None] * residual
-    gradients = label_rows.total(outer(weighted.to(inputs.dtype), inputs))
+    gradients = _label_gradients(bottleneck, adjoint.label.dtype, rows)
     _put_products(influence[0], adjoint.label, gradients)
     if adjoint.residual is not None:
         _put_products(influence[-1], adjoint.residual, gradients)
         influence[0] -= influence[-1]
-    if stack:
-        concept_scores = stack.split(bottleneck.concept_scores(rows.features))
-        features = with_ones(rows.features.to(dtype))
+    of_concepts = _concept_gradients(bottleneck, dtype, rows)
+    for j, gradients in enumerate(of_concepts):
+        _put_products(influence[1 + j], adjoint.concepts[j], gradients)
+    return influence.permute(1, 2, 0)
+
+
+def _total(
+    bottleneck: Bottleneck, adjoint: Adjoint, dtype: torch.dtype, rows: TrainingData
+) -> Tensor:
+    """Return the influence of whole rows, (n_targets, n_rows, 1).
+
+    Products add their paths up, so that no path is written.
+    """
+    total = rows.label_weights.new_empty(len(adjoint.label), len(rows), dtype=dtype)
+    gradients = _label_gradients(bottleneck, adjoint.label.dtype, rows)
+    _put_products(total, adjoint.label, gradients)
+    of_concepts = _concept_gradients(bottleneck, dtype, rows)
+    for part, gradients in zip(adjoint.concepts, of_concepts, strict=True):
+        total.addmm_(part, gradients.T)
+    return total[:, :, None]
+
+
+def _label_gradients(
+    bottleneck: Bottleneck, dtype: torch.dtype, rows: TrainingData
+) -> Tensor:
+    """Return minus the gradients of the rows' label terms, (n_rows, p)."""
+    label, label_rows = bottleneck.label, bottleneck.label_rows(rows)
+    activations = label_rows.activations
+    probabilities = label.probabilities(bottleneck.label_scores(activations))
+    residual = label.residual(probabilities, label_rows.labels)
+    weighted = -label_rows.weights[:, None] * residual
+    inputs = label.inputs(activations.to(dtype))
+    return label_rows.total(outer(weighted.to(dtype), inputs))
+
+
+def _concept_gradients(
+    bottleneck: Bottleneck, dtype: torch.dtype, rows: TrainingData
+) -> Iterator[Tensor]:
+    """Yield minus the gradients of the rows' annotations, concept by concept.
+
+    They have shape (n_rows, p_j), and take the memory of those before them: memory that
+    is new to a process costs more than the numbers that are written to it.
+    """
+    stack = bottleneck.concepts
+    if not stack:
+        return
+    concept_scores = stack.split(bottleneck.concept_scores(rows.features))
+    features = with_ones(rows.features.to(dtype))
+    widest = max(head.n_scores for head in stack.heads)
+    memory = features.new_empty(widest * features.numel())
     for j, head in enumerate(stack.heads):
         probabilities = head.probabilities(concept_scores[j])
         residual = head.residual(probabilities, rows.concepts[:, j])
-        weighted = -rows.concept_weights[:, j, None] * residual
-        gradients = outer(weighted.to(dtype), features)
-        _put_products(influence[1 + j], adjoint.concepts[j], gradients)
-    return influence.permute(1, 2, 0)
+        weighted = (-rows.concept_weights[:, j, None] * residual).to(dtype)
+        gradients = memory[: head.n_scores * features.numel()]
+        gradients = gradients.view(len(features), head.n_scores, -1)
+        torch.mul(weighted[:, :, None], features[:, None, :], out=gradients)
+        yield gradients.flatten(1)
 
 
 def _put_products(influence: Tensor, adjoint: Tensor, gradients: Tensor) -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from scipy.linalg import blas, lapack
+from scipy.linalg import lapack
 from torch import Tensor
 
 from ..exceptions import InfluenceWarning, warn_user
-from .blocks import BLOCK_ROWS, row_blocks, sum_rows
+from .blocks import BLOCK_ROWS, Elsewhere, row_blocks, sum_rows
 from .bottleneck import Bottleneck, LabelRows, TrainingData, concept_problem
 from .heads import Head, HeadsProblem
 from .inverses import (
@@ -28,6 +28,7 @@ from .inverses import (
     is_by_value,
 )
 from .products import with_ones
+from .squares import add_square
 
 # Reciprocal condition below which rounding can reach the sixth digit of an influence.
 _ILL_CONDITIONED = 1e-10
@@ -258,6 +259,8 @@ def factorise(
 
 def _heads_by_value(bottleneck: Bottleneck, data: TrainingData) -> list[bool]:
     """Return which heads, the label's first, are inverted value by value."""
+    if isinstance(data, Elsewhere):  # and so are many
+        return [False] * (1 + len(bottleneck.concepts))
     inputs = data.features.shape[1] + 1
     label_inputs = bottleneck.n_label_inputs if bottleneck.concepts else inputs
     n_label = int((data.label_weights > 0).sum()) * len(bottleneck.copies)
@@ -452,13 +455,14 @@ def _add_curvature(
     if not len(total):  # the head is inverted value by value
         return
     counted = weights > 0
-    if counted.sum() < _MOST_COUNTED * len(weights):  # pays for copies
+    # It pays for copies, but not for a GPU that waits.
+    if weights.device.type == "cpu" and counted.sum() < _MOST_COUNTED * len(weights):
         probabilities, inputs = probabilities[counted], inputs[counted]
         codes, weights = codes[counted], weights[counted]
     scales = (weights[:, None] * head.edge_weights(probabilities, codes)).sqrt()
     scales = scales.to(inputs.dtype).T.contiguous()
     for product, scale in zip(total, scales, strict=True):
-        _add_square(product, scale[:, None] * inputs)
+        add_square(product, scale[:, None] * inputs)
 
 
 def _hessian(head: Head, sums: Tensor, penalty: float) -> Tensor:
@@ -523,22 +527,6 @@ def _cross_term(bottleneck: Bottleneck, sums: Tensor, dtype: torch.dtype) -> Ten
     n_scores, n_inputs = bottleneck.label.n_scores, bottleneck.n_label_inputs
     pieces = sums.to(dtype).reshape(n_scores, -1, n_inputs, sums.shape[1])
     return pieces.transpose(1, 2).reshape(n_scores * n_inputs, -1)
-
-
-def _add_square(total: Tensor, rows: Tensor) -> None:
-    """Add ``rows.T @ rows`` to the lower triangle of `total`, in place.
-
-    Sums in single precision are added in double, or rounding would grow with the rows.
-    """
-    if rows.device.type != "cpu":
-        total += rows.T @ rows
-        return
-    # PyTorch has no product that stops at the triangle, which is half the work.
-    if rows.dtype == total.dtype:
-        target = total.numpy().T
-        blas.dsyrk(1.0, rows.numpy().T, beta=1.0, c=target, overwrite_c=True)
-    else:
-        total += torch.from_numpy(blas.ssyrk(1.0, rows.numpy().T).T)
 
 
 def label_gradient_jacobian(
@@ -633,13 +621,7 @@ def _error_along_noise(
         directions.append(noise.view(-1, n_inputs))
     direction = torch.cat(directions)
 
-    def add(total: Tensor, rows: TrainingData) -> None:
-        share = len(rows) / n
-        problem, parameters = _on_features(bottleneck, rows, penalties, share)
-        probabilities = problem.probabilities(problem.scores(parameters))
-        total += problem.hessian_times(probabilities, direction)
-
-    n = len(data)
+    add = partial(_add_product, bottleneck, penalties, direction, len(data))
     product = sum_rows(add, torch.zeros_like(direction), data, block_rows)
     errors, start = [0.0], 0
     for inverse, part in zip(inverses, directions, strict=True):
@@ -652,6 +634,21 @@ def _error_along_noise(
             errors.append(float(solved.norm() / noise.norm()))
         start = stop
     return max(errors)
+
+
+def _add_product(
+    bottleneck: Bottleneck,
+    penalties: Sequence[float],
+    direction: Tensor,
+    n_rows: int,
+    total: Tensor,
+    rows: TrainingData,
+) -> None:
+    """Add what some of the rows contribute to ``H direction``, in place."""
+    share = len(rows) / n_rows
+    problem, parameters = _on_features(bottleneck, rows, penalties, share)
+    probabilities = problem.probabilities(problem.scores(parameters))
+    total += problem.hessian_times(probabilities, direction)
 
 
 def _on_features(

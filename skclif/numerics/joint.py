@@ -12,13 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .blocks import BLOCK_ROWS, row_blocks
-from .bottleneck import Bottleneck, TrainingData, concept_problem, substitute
+from .blocked import BlockedHeads
+from .blocks import BLOCK_ROWS, Elsewhere, row_blocks, sum_rows
+from .bottleneck import (
+    Bottleneck,
+    ConceptTerms,
+    LabelTerms,
+    TrainingData,
+    concept_problem,
+    is_long,
+    substitute,
+)
 from .heads import Head
 from .heads.stack import Index
 from .products import affine, affine_adjoint, row_squares, with_ones
@@ -35,6 +45,8 @@ Precondition = Callable[[Pair], Pair]
 _LARGEST_ARRAY = 2**22
 # Most numbers in the factors of all heads: 1 GiB. Above, a rougher preconditioner.
 _LARGEST_FACTORS = 2**27
+# Rows whose Hessians are the preconditioner of many.
+_SAMPLED = 8192
 # Steps that L-BFGS remembers, and trials of its line search.
 _MEMORY, _MAX_TRIALS = 100, 40
 # From this many times the tolerance on, it is computed at every point.
@@ -182,11 +194,33 @@ class JointProblem:
         """
         gradient = self.penalised(point)
         value = inner(gradient, point) / 2
+        if removal is None and isinstance(self.data, Elsewhere):
+            nothing: Any = (torch.zeros_like(value), add(gradient, gradient, -1))
+            rows: Any = self.data
+            sums = sum_rows(partial(_add_terms, self.frame, point), nothing, rows)
+            value, gradient = value + sums[0], add(gradient, sums[1], 1)
+            return value, self.without_missing(gradient)
         for rows in self.rows_at(point, removal):
             value = value + rows.value()
             for total, part in zip(gradient, rows.gradient(), strict=True):
                 total += part
         return value, self.without_missing(gradient)
+
+    @property
+    def frame(self) -> JointProblem:
+        """The problem of no rows."""
+        return replace(self, data=self.data.rows(slice(0, 0)))
+
+    def sampled(self) -> JointProblem:
+        """Return the problem of some rows, with penalties that fit their number."""
+        data = self.data.sample(_SAMPLED)
+        share = len(data) / len(self.data)
+        return replace(
+            self,
+            data=data,
+            penalty=share * self.penalty,
+            concept_penalties=share * self.concept_penalties,
+        )
 
     def norms(self, gradient: Pair) -> Tensor:
         """Return the norm of every head's gradient of one problem, the label's last."""
@@ -200,6 +234,10 @@ class JointProblem:
         label's part in a concept's gradient allows.
         """
         bottleneck = with_parameters(self.bottleneck, point)
+        n_kept = bottleneck.concepts.n_activations
+        pulled = bottleneck.label_parameters[:, :n_kept].abs().sum(dim=0)
+        if is_long(self.data):
+            return self._tolerance_of_many(bottleneck, pulled, tol)
         concepts = concept_problem(
             bottleneck.concepts, self.data, self.concept_penalties
         )
@@ -211,13 +249,50 @@ class JointProblem:
         ):
             probabilities = problem.probabilities(problem.scores(own))
             reached.append(tolerances(problem, probabilities, own, tol)[1])
-        n_kept = bottleneck.concepts.n_activations
-        pulled = bottleneck.label_parameters[:, :n_kept].abs().sum(dim=0)
         norms = row_squares(self.data.features).add(1).sqrt()
-        least = 10 * torch.finfo(pulled.dtype).eps * (norms @ self.data.label_weights)
-        for j, columns in enumerate(bottleneck.concepts.activations):
+        reach = norms @ self.data.label_weights
+        return self._with_pulls(reached, reach, pulled)
+
+    def _tolerance_of_many(
+        self, bottleneck: Bottleneck, pulled: Tensor, tol: float
+    ) -> Tensor:
+        """Return the tolerance by passes over blocks of rows."""
+        concepts = ConceptTerms(bottleneck.concepts, self.concept_penalties)
+        label = LabelTerms(bottleneck, self.penalty)
+        reached = [
+            BlockedHeads.of(self.data, terms).look(own).tolerances(tol)[1]
+            for terms, own in (
+                (concepts, bottleneck.concept_parameters),
+                (label, bottleneck.label_parameters),
+            )
+        ]
+        reach = sum_rows(_add_reach, pulled.new_zeros(()), self.data)
+        return self._with_pulls(reached, reach, pulled)
+
+    def _with_pulls(
+        self, reached: list[Tensor], reach: Tensor, pulled: Tensor
+    ) -> Tensor:
+        """Return gradient norms that are not below the rounding of the label's part."""
+        least = 10 * torch.finfo(pulled.dtype).eps * reach
+        for j, columns in enumerate(self.bottleneck.concepts.activations):
             reached[0][j] = torch.maximum(reached[0][j], least * pulled[columns].sum())
         return torch.cat(reached)
+
+
+def _add_terms(
+    frame: JointProblem, point: Pair, total: tuple[Tensor, Pair], data: TrainingData
+) -> None:
+    """Add the terms of rows, and their gradients."""
+    value, gradient = total
+    for rows in replace(frame, data=data).rows_at(point):
+        value += rows.value()
+        for part, new in zip(gradient, rows.gradient(), strict=True):
+            part += new
+
+
+def _add_reach(total: Tensor, data: TrainingData) -> None:
+    """Add the label's weights times norms of ``[x, 1]``."""
+    total += row_squares(data.features).add(1).sqrt() @ data.label_weights
 
 
 def with_parameters(bottleneck: Bottleneck, point: Pair) -> Bottleneck:
@@ -618,8 +693,11 @@ def fit_joint(
     advance : callable
         Called after each step.
     """
-    data, span = data.counted(), None
-    if not isinstance(data.features, SparseFeatures):  # products are cheaper there
+    span = None
+    data = data if is_long(data) else data.counted()
+    if not (
+        is_long(data) or isinstance(data.features, SparseFeatures)
+    ):  # products are cheaper there
         data, span = data.in_row_space()
     inside = bottleneck.inside(span)
     problem = JointProblem.of(
@@ -630,10 +708,11 @@ def fit_joint(
         concept_weight=concept_weight,
     )
     start = point_of(inside)
+    near = problem.sampled() if is_long(data) else problem
     point, fit = minimise_jointly(
         problem,
         start,
-        block_preconditioner(problem, start),
+        block_preconditioner(near, start),
         tol=tol,
         max_iter=max_iter,
         advance=advance,
@@ -652,7 +731,7 @@ def relative_joint_gradients(
     """Return what `relative_gradients` does, of the objective of both stages."""
     problem = JointProblem.of(
         bottleneck,
-        data.counted(),
+        data if is_long(data) else data.counted(),
         penalty=penalty,
         concept_penalties=concept_penalties,
         concept_weight=concept_weight,

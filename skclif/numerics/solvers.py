@@ -6,6 +6,7 @@ heads. Steps, step lengths and stopping are per head.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -120,11 +121,54 @@ class Preconditions(Protocol):
         """Return the preconditioner for a problem at these predictions."""
 
 
+class Look(Protocol):
+    """What is known of all heads at some parameters."""
+
+    @property
+    def parameters(self) -> Tensor:
+        """The parameters, (n_scores, n_inputs)."""
+
+    @property
+    def value(self) -> Tensor:
+        """Every head's objective, (n_heads,)."""
+
+    @property
+    def magnitude(self) -> Tensor:
+        """The size of the terms that cancel in every head's objective, (n_heads,)."""
+
+    @property
+    def gradient(self) -> Tensor:
+        """Gradients of objectives, shaped like parameters."""
+
+    def tolerances(self, tol: Tensor | float) -> tuple[Tensor, Tensor]:
+        """Return the gradient norms that are asked for, and that can be reached."""
+
+    def solve(self, right_hand_side: Tensor, forcing: Tensor) -> Tensor:
+        """Solve with Hessians, to relative residuals, (n_heads,)."""
+
+    def along(self, step: Tensor) -> Callable[[Tensor], "Look"]:
+        """Return what looks at a share, (n_heads,), of every head's step."""
+
+    def movement(self, step: Tensor) -> Tensor:
+        """Return how far a step moves scores, beside the largest or 1, (n_heads,)."""
+
+
+class Objective(Protocol):
+    """The objectives of a stack of heads."""
+
+    @property
+    def frame(self) -> HeadsProblem:
+        """A problem of the same heads, perhaps of other rows."""
+
+    def look(self, parameters: Tensor) -> Look:
+        """Return what is known at parameters."""
+
+
 def newton_cg(
-    problem: HeadsProblem,
+    problem: HeadsProblem | Objective,
     start: Tensor,
     *,
-    tol: float,
+    tol: Tensor | float,
     max_iter: int,
     preconditioner: Preconditions | None = None,
     loosest: float = 0.1,
@@ -134,16 +178,16 @@ def newton_cg(
 
     Parameters
     ----------
-    problem : HeadsProblem
+    problem : HeadsProblem or Objective
     start : Tensor of shape (n_scores, n_features + 1)
-    tol : float
+    tol : float or Tensor of shape (n_heads,)
         Bound on the Euclidean norm of a head's gradient (of the summed objective),
         if penalty and total weight are 1 or more. If they are smaller, the bound
         shrinks with them, as far as double precision can resolve.
     max_iter : int
         Maximum number of Newton steps.
     preconditioner : Preconditions, default=None
-        None is that of `preconditioner_of` these features.
+        Of a HeadsProblem. None is that of `preconditioner_of` these features.
     loosest : float
         Upper bound on the relative residual to which a step is solved.
     advance : callable
@@ -154,78 +198,169 @@ def newton_cg(
     parameters : Tensor of shape (n_scores, n_features + 1)
     convergence : Convergence
     """
-    parameters = start.clone()
-    scores = problem.scores(parameters)
-    objective = problem.objective(scores, parameters)
-    if preconditioner is None:
+    if isinstance(problem, HeadsProblem) and preconditioner is None:
         preconditioner = preconditioner_of(problem.features)
-    length = torch.ones_like(objective)
+    objective = in_memory(problem, preconditioner)
+    frame, look = objective.frame, objective.look(start.clone())
+    length = torch.ones_like(look.value)
     n_iter = 0
     while True:
-        probabilities = problem.probabilities(scores)
-        gradient = problem.gradient(probabilities, parameters)
-        norm = problem.by_head(gradient**2).sqrt()
-        asked, tolerance = tolerances(problem, probabilities, parameters, tol)
+        gradient = look.gradient
+        norm = frame.by_head(gradient**2).sqrt()
+        asked, tolerance = look.tolerances(tol)
         if n_iter == 0:
             first_norm = norm
         active = norm > tolerance
-        times = _Times(problem, probabilities)
-        precondition = preconditioner.at(problem, probabilities)
         if n_iter >= max_iter or not active.any():
             uncertainty = torch.zeros_like(norm)
             limited = tolerance > asked
             if limited.any():
                 # If rounding sets the tolerance, the step that remains tells how much
                 # that matters: along flat directions a small gradient says little.
-                open_step = _conjugate_gradients(
-                    problem,
-                    times,
-                    precondition,
-                    -gradient * problem.per_score(limited.to(gradient.dtype)),
+                open_step = look.solve(
+                    -gradient * frame.per_score(limited.to(gradient.dtype)),
                     torch.full_like(norm, 0.1),
-                ).solution
-                moved = problem.largest_score(problem.scores(open_step))
-                uncertainty = moved / problem.largest_score(scores).clamp(min=1)
-            return parameters, Convergence(
+                )
+                uncertainty = look.movement(open_step)
+            return look.parameters, Convergence(
                 n_iter, norm, tolerance, uncertainty, first_norm, length
             )
         # Steps are solved more exactly as the optimum comes near, but never more
         # exactly than the last step needs.
         forcing = torch.clamp((norm / first_norm).sqrt(), max=loosest)
         forcing = torch.maximum(forcing, 0.1 * tolerance / norm)
-        step = _conjugate_gradients(
-            problem,
-            times,
-            precondition,
-            -gradient * problem.per_score(active.to(gradient.dtype)),
-            forcing,
-        ).solution
-        parameters, scores, objective, length = _line_search(
-            problem, parameters, scores, objective, gradient, step
+        step = look.solve(
+            -gradient * frame.per_score(active.to(gradient.dtype)), forcing
         )
+        look, length = _line_search(frame, look, step)
         n_iter += 1
         advance(1)
 
 
+def in_memory(
+    problem: HeadsProblem | Objective, preconditioner: Preconditions | None = None
+) -> Objective:
+    """Return the objectives of a problem, whose scores of all rows are kept."""
+    if isinstance(problem, HeadsProblem):
+        return _InMemory(problem, preconditioner)
+    return problem
+
+
+@dataclass(frozen=True)
+class _InMemory:
+    """The objectives of heads whose scores of all rows are kept."""
+
+    frame: HeadsProblem
+    preconditioner: Preconditions | None
+
+    def look(self, parameters: Tensor) -> "_LookInMemory":
+        """Return what is known at parameters."""
+        return _LookInMemory(self, parameters, self.frame.scores(parameters))
+
+
+@dataclass(frozen=True)
+class _LookInMemory:
+    """What is known of all heads at parameters, with their scores of all rows."""
+
+    heads: _InMemory
+    parameters: Tensor
+    scores: Tensor
+
+    @cached_property
+    def value(self) -> Tensor:
+        """Every head's objective."""
+        return self.heads.frame.objective(self.scores, self.parameters)
+
+    @property
+    def magnitude(self) -> Tensor:
+        """The size of the terms that cancel in every head's objective."""
+        return self.heads.frame.magnitude(self.scores, self.value)
+
+    @cached_property
+    def probabilities(self) -> list[Tensor]:
+        """Predictions of all rows, of each group of heads."""
+        return self.heads.frame.probabilities(self.scores)
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """Gradients of objectives."""
+        return self.heads.frame.gradient(self.probabilities, self.parameters)
+
+    def tolerances(self, tol: Tensor | float) -> tuple[Tensor, Tensor]:
+        """Return the gradient norms that are asked for, and that can be reached."""
+        return tolerances(self.heads.frame, self.probabilities, self.parameters, tol)
+
+    def solve(self, right_hand_side: Tensor, forcing: Tensor) -> Tensor:
+        """Solve with Hessians by conjugate gradients."""
+        problem, preconditioner = self.heads.frame, self.heads.preconditioner
+        if preconditioner is None:
+            preconditioner = preconditioner_of(problem.features)
+        return conjugate_gradients(
+            problem,
+            _Times(problem, self.probabilities),
+            preconditioner.at(problem, self.probabilities),
+            right_hand_side,
+            forcing,
+        ).solution
+
+    def along(self, step: Tensor) -> Callable[[Tensor], "_LookInMemory"]:
+        """Return what looks along a step.
+
+        Scores are linear in it, so that a look costs no product with the features.
+        """
+        frame, scores = self.heads.frame, self.heads.frame.scores(step)
+
+        def at(length: Tensor) -> _LookInMemory:
+            return _LookInMemory(
+                self.heads,
+                self.parameters + frame.per_score(length) * step,
+                self.scores + frame.per_score(length).T * scores,
+            )
+
+        return at
+
+    def movement(self, step: Tensor) -> Tensor:
+        """Return how far a step moves scores, beside the largest or 1."""
+        frame = self.heads.frame
+        moved = frame.largest_score(frame.scores(step))
+        return moved / frame.largest_score(self.scores).clamp(min=1)
+
+
 def tolerances(
-    problem: HeadsProblem, probabilities: list[Tensor], parameters: Tensor, tol: float
+    problem: HeadsProblem,
+    probabilities: list[Tensor],
+    parameters: Tensor,
+    tol: Tensor | float,
 ) -> tuple[Tensor, Tensor]:
     """Return the gradient norms that are asked for, and those that can be reached."""
-    asked = tol * _weakest(problem)
     noise = problem.gradient_noise(probabilities, parameters)
+    return reachable(problem.penalties, problem.weights.sum(dim=0), noise, tol)
+
+
+def reachable(
+    penalties: Tensor, weights: Tensor, noise: Tensor, tol: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """Return the gradient norms that are asked for, and those that can be reached.
+
+    Parameters
+    ----------
+    penalties, weights, noise : Tensor of shape (n_heads,)
+        Weights are those of all rows, and noise is the rounding error of gradients.
+    tol : float or Tensor of shape (n_heads,)
+    """
+    asked = tol * weakest(penalties, weights)
     return asked, torch.maximum(asked, 10 * noise)
 
 
-def _weakest(problem: HeadsProblem) -> Tensor:
+def weakest(penalties: Tensor, weights: Tensor) -> Tensor:
     """Return the curvature of each head that the tolerance scales with, (n_heads,).
 
     It is at most 1. If only the penalty curves the objective, parameters are off by the
     gradient divided by the penalty. Only the rows curve it along the bias, or along any
     parameter without a penalty.
     """
-    penalties = problem.penalties
     most = torch.where(penalties > 0, penalties, 1.0).clamp(max=1.0)
-    return torch.minimum(problem.weights.sum(dim=0), most)
+    return torch.minimum(weights, most)
 
 
 class Preconditioner:
@@ -385,7 +520,7 @@ def solve_hessian(
         residual = torch.cat([part.residual for part in found])
         return Solve(solution, residual, max(part.n_iter for part in found))
     probabilities = problem.probabilities(problem.scores(parameters))
-    return _conjugate_gradients(
+    return conjugate_gradients(
         problem,
         _Times(problem, probabilities),
         preconditioner.at(problem, probabilities),
@@ -421,14 +556,25 @@ class _Times:
         return result
 
 
-def _conjugate_gradients(
+def conjugate_gradients(
     problem: HeadsProblem,
-    times: _Times,
+    times: Callable[[Tensor, Tensor], Tensor],
     precondition: Callable[[Tensor], Tensor],
     right_hand_side: Tensor,
     forcing: Tensor,
 ) -> Solve:
-    """Solve every head's Newton system to a relative residual of `forcing`."""
+    """Solve every head's Newton system to a relative residual of `forcing`.
+
+    Parameters
+    ----------
+    problem : HeadsProblem
+        Of the heads, perhaps of other rows.
+    times : callable
+        Maps a direction, and which heads are still to be solved, to the products.
+    precondition : callable
+    right_hand_side : Tensor of shape (n_scores, n_inputs)
+    forcing : Tensor of shape (n_heads,)
+    """
     solution = direction = torch.zeros_like(right_hand_side)
     residual = right_hand_side
     size = norm = problem.by_head(residual**2).sqrt()
@@ -451,29 +597,17 @@ def _conjugate_gradients(
     return Solve(solution, torch.where(size > 0, norm / size, 0.0), n_iter)
 
 
-def _line_search(
-    problem: HeadsProblem,
-    parameters: Tensor,
-    scores: Tensor,
-    objective: Tensor,
-    gradient: Tensor,
-    step: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Halve each head's step until its objective falls enough (Armijo).
-
-    The scores are linear in the step, so a trial costs no product with the features.
-    """
-    along = problem.scores(step)
-    slope = problem.by_head(gradient * step)
+def _line_search(frame: HeadsProblem, look: Look, step: Tensor) -> tuple[Look, Tensor]:
+    """Halve each head's step until its objective falls enough (Armijo)."""
+    at = look.along(step)
+    slope = frame.by_head(look.gradient * step)
     # Near the optimum, the decrease is smaller than the rounding of the objective.
-    slack = 8 * torch.finfo(objective.dtype).eps * problem.magnitude(scores, objective)
-    length = torch.ones_like(objective)
+    slack = 8 * torch.finfo(look.value.dtype).eps * look.magnitude
+    length = torch.ones_like(look.value)
     for _ in range(_MAX_HALVINGS):
-        trial = parameters + problem.per_score(length) * step
-        trial_scores = scores + problem.per_score(length).T * along
-        value = problem.objective(trial_scores, trial)
-        short = value > objective + 1e-4 * length * slope + slack
+        trial = at(length)
+        short = trial.value > look.value + 1e-4 * length * slope + slack
         if not short.any():
             break
         length = torch.where(short, length / 2, length)
-    return trial, trial_scores, value, length
+    return trial, length

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import mmap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import row_blocks
+from .blocks import BLOCK_ROWS, row_blocks
+from .streaming import CudaLane, Lane, fits, rows_at_once, streamed
 
 Index = slice | Tensor | np.ndarray
 
@@ -32,6 +33,8 @@ class StoredFeatures:
         Which rows these are. None is all of them.
     device : torch.device, default=None
         Where rows are loaded to. None is where the values are.
+    dtype : torch.dtype, default=torch.float64
+        Type that rows are loaded in.
     """
 
     def __init__(
@@ -39,8 +42,9 @@ class StoredFeatures:
         values: Tensor,
         index: Tensor | None = None,
         device: torch.device | None = None,
+        dtype: torch.dtype = torch.float64,
     ):
-        self.values, self.index = values, index
+        self.values, self.index, self.dtype = values, index, dtype
         self._device = values.device if device is None else device
 
     @classmethod
@@ -52,16 +56,30 @@ class StoredFeatures:
             warnings.simplefilter("ignore", UserWarning)
             return cls(torch.from_numpy(array))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the rows as an array, which pickle and skops write."""
+        rows: np.ndarray = self.gathered().cpu().numpy()
+        return {"rows": rows, "dtype": str(self.dtype).removeprefix("torch.")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        dtype = getattr(torch, state["dtype"])
+        vars(self).update(vars(StoredFeatures.of(state["rows"]).loading(dtype)))
+
     def __len__(self) -> int:
         return len(self.values) if self.index is None else len(self.index)
 
     def __getitem__(self, rows: Index) -> Tensor:
-        """Load some of the rows, (n_rows, n_features), float64."""
-        return self.loaded(rows, torch.float64)
+        """Load some of the rows, (n_rows, n_features)."""
+        return self.loaded(rows, self.dtype)
+
+    def loading(self, dtype: torch.dtype) -> StoredFeatures:
+        """Return the same rows, to be loaded in another type."""
+        return StoredFeatures(self.values, self.index, self.device, dtype)
 
     def loaded(self, rows: Index, dtype: torch.dtype) -> Tensor:
         """Load some of the rows in another type, perhaps without a copy."""
-        loaded = self.part(rows).gathered().to(self.device, dtype)
+        # Moved as it is stored, which is fewer bytes.
+        loaded = self.part(rows).gathered().to(self.device).to(dtype)
         # Bits of a product depend on the memory order on some processors.
         return loaded.contiguous()
 
@@ -74,19 +92,66 @@ class StoredFeatures:
             if rows.dtype == torch.bool:
                 rows = rows.nonzero()[:, 0]
         if self.index is not None:
-            return StoredFeatures(self.values, self.index[rows], self.device)
+            index = self.index[rows]
+            return StoredFeatures(self.values, index, self.device, self.dtype)
         if isinstance(rows, slice):
-            return StoredFeatures(self.values[rows], None, self.device)
-        return StoredFeatures(self.values, rows, self.device)
+            return StoredFeatures(self.values[rows], None, self.device, self.dtype)
+        return StoredFeatures(self.values, rows, self.device, self.dtype)
 
-    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yield slices in order, and these rows."""
-        for block in row_blocks(len(self)):
-            yield block, self[block]
+    def blocks(self, block_rows: int = BLOCK_ROWS) -> Generator[tuple[slice, Tensor]]:
+        """Yield slices in order, and these rows.
+
+        The next rows are on their way to a GPU while these are computed with. Blocks
+        are larger there.
+        """
+        block_rows = rows_at_once(block_rows, self.device)
+        blocks = row_blocks(len(self), block_rows)
+        if not self._travels_to(self.device):
+            for block in blocks:
+                yield block, self[block]
+            return
+        lane = CudaLane(self.device)
+        yield from self._streamed(blocks, block_rows, self.dtype, lane)
+
+    def _streamed(
+        self,
+        blocks: Iterator[slice],
+        block_rows: int,
+        dtype: torch.dtype,
+        lane: Lane,
+    ) -> Generator[tuple[slice, Tensor]]:
+        """Yield rows that come to a device by themselves."""
+        shape = min(block_rows, len(self)), self.shape[1]
+        stored = self.values.dtype
+        yield from streamed(
+            lambda block: self.part(block).gathered(),
+            blocks,
+            shape,
+            stored,
+            dtype,
+            lane,
+        )
+
+    def _travels_to(self, device: torch.device) -> bool:
+        """Return whether rows have to be copied to a device to be loaded there."""
+        return device.type == "cuda" and self.values.device.type == "cpu"
+
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return what a function returns for rows, below each other.
+
+        Beside the result, no more is in memory than a block.
+        """
+        result: Tensor | None = None
+        for block, rows in self.blocks():
+            part = function(rows)
+            if result is None:
+                result = part.new_empty(len(self), *part.shape[1:])
+            result[block] = part
+        return function(self[:]) if result is None else result
 
     def copy(self) -> StoredFeatures:
         """Return a copy that nobody else can change, in the type that is stored."""
-        return StoredFeatures(self.gathered().clone(), None, self.device)
+        return StoredFeatures(self.gathered().clone(), None, self.device, self.dtype)
 
     def dense(self) -> Tensor:
         """Return all rows as a tensor: meant for few of them."""
@@ -96,11 +161,6 @@ class StoredFeatures:
     def shape(self) -> tuple[int, int]:
         """Number of rows and of columns."""
         return len(self), self.values.shape[1]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of loaded rows."""
-        return torch.float64
 
     @property
     def device(self) -> torch.device:
@@ -117,7 +177,20 @@ class StoredFeatures:
         """Return features that are loaded to a device, or a few loaded in a type."""
         if isinstance(where, torch.dtype):
             return self.loaded(slice(None), where)
-        return StoredFeatures(self.values, self.index, where)
+        if self._travels_to(where):
+            n_bytes = len(self) * self.shape[1] * self.values.element_size()
+            if fits(n_bytes, where):
+                return self._moved(where)
+        return StoredFeatures(self.values, self.index, where, self.dtype)
+
+    def _moved(self, device: torch.device) -> StoredFeatures:
+        """Return the rows in the memory of a GPU, as they are stored."""
+        stored = self.values.dtype
+        values = torch.empty(*self.shape, dtype=stored, device=device)
+        away = StoredFeatures(self.values, self.index, device, stored)
+        for block, rows in away.blocks():
+            values[block] = rows
+        return StoredFeatures(values, None, device, self.dtype)
 
     def new_zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Return a tensor of zeros."""
@@ -159,11 +232,26 @@ class StoredFeatures:
 
     def largest(self) -> float:
         """Return the largest magnitude of a value."""
-        return max((float(rows.abs().max()) for _, rows in self.blocks()), default=0.0)
+        largest = 0.0
+        for block in row_blocks(len(self)):
+            least, most = self.part(block).gathered().aminmax()  # in the stored type
+            largest = max(largest, -float(least), float(most))
+        return largest
+
+    def parts(self) -> list[np.ndarray]:
+        """Return arrays of bytes that tell these features from others."""
+        return [self.gathered().cpu().numpy()]
 
     def gathered(self) -> Tensor:
         """Return the rows in the type that is stored; a view if it is all of them."""
         return self.values if self.index is None else self.values[self.index]
+
+
+def each_row(function: Callable[[Any], Tensor], features: Any) -> Tensor:
+    """Return what a function returns for rows: of stored ones, a block at a time."""
+    if isinstance(features, StoredFeatures):
+        return features.mapped(function)
+    return function(features)
 
 
 def is_mapped(array: object) -> bool:

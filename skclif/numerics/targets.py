@@ -296,6 +296,12 @@ class Question:
             return torch.ones(1, len(like), dtype=like.dtype, device=like.device)
         return self.combine
 
+    @property
+    def n_answers(self) -> int:
+        """Number of answers."""
+        sums = self.sums
+        return len(self.features) if sums is None else len(sums)
+
 
 def evaluate(target: Target, bottleneck: Bottleneck, features: Features) -> Tensor:
     """Evaluate a target with a bottleneck, at its rows of features."""

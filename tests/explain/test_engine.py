@@ -213,7 +213,7 @@ def test_rows_are_ordered_by_their_share_of_the_largest_on_a_target(
 ):
     monkeypatch.setattr(confirm, "_TARGETS_AT_ONCE", at_once)
     totals = np.array([[0.1, -0.2, np.nan, 0.0], [30.0, 10.0, np.nan, -50.0], [0] * 4])
-    kept = KeepAll(3, 4, 2, paths=True)
+    kept = KeepAll.in_memory(3, 4, 2, paths=True)
     kept.add(slice(0, 3), slice(0, 4), np.stack([totals / 2, totals / 2], axis=2))
     assert most_influential(kept, 9).tolist() == [1, 3, 0, 2]
     assert most_influential(kept, 2).tolist() == [1, 3]

@@ -178,7 +178,7 @@ def test_leverage_with_factors_of_single_precision():
 def test_collectors_put_blocks_where_they_belong(sizes, paths):
     values = np.random.default_rng(0).standard_normal((5, 12, 3))
     whole = values if paths else values.sum(axis=2)
-    everything = KeepAll(5, 12, 3, paths=paths)
+    everything = KeepAll.in_memory(5, 12, 3, paths=paths)
     top = KeepTop(5, 12, 20, 3, paths=paths)
     bounds = np.cumsum([0, *sizes])
     for targets in (slice(0, 2), slice(2, 5)):
@@ -193,6 +193,24 @@ def test_collectors_put_blocks_where_they_belong(sizes, paths):
     np.testing.assert_allclose(
         top.values, np.take_along_axis(whole, expanded, axis=1), rtol=1e-14
     )
+
+
+@pytest.mark.parametrize("paths", [False, True])
+@pytest.mark.parametrize("sizes", [[24], [5, 19], [1] * 24, [8, 8, 8]])
+def test_the_top_is_that_of_a_stable_sort(sizes, paths):
+    rng = np.random.default_rng(0)
+    values = rng.integers(-4, 5, (6, 24, 2)).astype(float)  # with many ties
+    values[0, ::2], values[1] = np.nan, np.nan
+    values[2, 3:] = 0
+    top = KeepTop(6, 24, 4, 2, paths=paths)
+    bounds = np.cumsum([0, *sizes])
+    for start, stop in pairwise(bounds.tolist()):
+        top.add(slice(0, 6), slice(start, stop), values[:, start:stop])
+    sums = values.sum(axis=2)
+    order = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :4]
+    np.testing.assert_array_equal(top.rows, order)
+    whole, at = (values, order[:, :, None]) if paths else (sums, order)
+    np.testing.assert_array_equal(top.values, np.take_along_axis(whole, at, axis=1))
 
 
 MEMORY = """

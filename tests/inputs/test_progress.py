@@ -95,6 +95,24 @@ def test_in_a_file_a_stage_is_one_line(file_clock, capsys):
     )
 
 
+def test_in_a_file_a_line_can_have_a_rate(file_clock, capsys):
+    with Progress(1).stage("Embedding", 9000, "texts", with_rate=True) as advance:
+        file_clock[0] += 3
+        advance(6000)
+    said = capsys.readouterr().err
+    assert said == "Embedding: 6,000 texts in 00:03, 2,000 texts a second\n"
+
+
+def test_a_bar_with_a_rate_counts_no_earlier_steps_and_stays(clock, capsys):
+    options = {"n_known": 300, "with_rate": True}
+    with Progress(1).stage("Embedding", 400, "texts", **options) as advance:
+        for _ in range(2):
+            clock[0] += 5
+            advance(50)
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert re.search(r"100%.* 400/400 \[00:10<00:00, 10.00 texts/s\]\n$", last)
+
+
 def test_in_a_file_a_stage_that_fails_says_nothing(file_clock, capsys):
     with pytest.raises(RuntimeError), Progress(1).stage("Counting", 2) as advance:
         file_clock[0] += 9

@@ -13,6 +13,7 @@ from skclif.numerics.heads import RidgeHead, SoftmaxHead
 from skclif.numerics.hessians import factorise
 from skclif.numerics.leverage import leverage
 from skclif.numerics.products import with_ones
+from skclif.numerics.stored import StoredFeatures
 from skclif.numerics.targets import ConceptTarget, LabelTarget, Question
 
 from .stages import fit_stages
@@ -266,6 +267,28 @@ def test_blocks_of_rows_do_not_matter(block_rows):
     factors = _factors(bottleneck, data, block_rows=block_rows)
     for own, other in zip(factors.cross, _factors(bottleneck, data).cross, strict=True):
         torch.testing.assert_close(own, other, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("block_rows", [1, 7, 1000])
+@pytest.mark.parametrize("intervention_prob", SHARES)
+def test_whole_rows_are_sums_of_their_paths(block_rows, intervention_prob):
+    data = _data(25)
+    bottleneck = _fit(data, intervention_prob=intervention_prob)
+    derivatives = _derivatives(bottleneck, data.features[:4], "loss")
+    factors = _factors(bottleneck, data)
+    adjoint = solve_adjoint(bottleneck, factors, derivatives)
+    stored = StoredFeatures(data.features)
+    expected = _influence(bottleneck, data, derivatives).sum(dim=2)
+    for rows in (data, replace(data, features=stored)):
+        parts = first_order(
+            bottleneck, rows, adjoint, paths=False, block_rows=block_rows
+        )
+        found = torch.cat([part for _, part in parts], dim=1)
+        assert found.shape == (4, 25, 1)
+        torch.testing.assert_close(found[:, :, 0], expected, rtol=1e-10, atol=1e-14)
+        again = _factors(bottleneck, rows, block_rows=block_rows)
+        for own, other in zip(again.cross, factors.cross, strict=True):
+            torch.testing.assert_close(own, other, rtol=1e-10, atol=1e-12)
 
 
 def test_a_masked_annotation_has_no_influence():

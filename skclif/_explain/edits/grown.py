@@ -117,7 +117,7 @@ class Grown:
 
 
 def values_set_aside(
-    heads: FittedHeads, annotations: Annotations | None
+    heads: FittedHeads, annotations: Annotations | None, codes: np.ndarray
 ) -> dict[str, dict[int, Any]]:
     """Return what rows without weight say that the model does not know.
 
@@ -126,6 +126,8 @@ def values_set_aside(
     heads : FittedHeads
     annotations : Annotations
         Of the fit.
+    codes : ndarray of shape (n_samples, n_concepts)
+        Of the annotations; NaN where the model does not know a value, or none is given.
 
     Returns
     -------
@@ -136,7 +138,6 @@ def values_set_aside(
     if annotations is None:
         return found
     weights = heads.schema.arrange(annotations)
-    given = annotations.table.to_numpy(dtype=object)
     for j, (name, known) in enumerate(zip(heads.names, heads.values, strict=True)):
         if known is None:
             continue
@@ -144,11 +145,15 @@ def values_set_aside(
         if name in annotations.soft and texts.issuperset(annotations.soft[name]):
             continue  # at once, and not row by row
         place = list(annotations.table.columns).index(name) if annotations.named else j
-        column = given[:, place]
+        column = annotations.table.iloc[:, place]
+        rows = np.flatnonzero(
+            np.isnan(codes[:, j]) & column.notna().to_numpy() & (weights[:, j] > 0)
+        )
+        values = column.iloc[rows].to_numpy(dtype=object)
         new = {
-            row: _stored(column[row])
-            for row in np.flatnonzero(weights[:, j] > 0).tolist()
-            if _new_in(known, column[row])
+            row: _stored(value)
+            for row, value in zip(rows.tolist(), values, strict=True)
+            if _new_in(known, value)
         }
         if new:
             found[name] = new

@@ -25,6 +25,7 @@ from ...numerics.edits import KEPT, Limits, predicted_effect, solve_edit
 from ...numerics.heads import HeadStack
 from ...numerics.hessians import Factors
 from ...numerics.sparse import Matrix, SparseFeatures
+from ...numerics.stored import StoredFeatures
 from ...numerics.targets import SetTarget, evaluate
 from ..engine import Solved, is_differentiable
 from ..requests import numeric_targets, shares_of
@@ -422,7 +423,7 @@ def fingerprints(*sets: dict[str, Any]) -> list[str]:
 
 def _plain(array: Any) -> list[np.ndarray]:
     """Return arrays of bytes that tell an array from others."""
-    if isinstance(array, SparseFeatures):
+    if isinstance(array, SparseFeatures | StoredFeatures):
         return array.parts()
     if isinstance(array, dict):  # shares, by the number of values
         return [array[n_values] for n_values in sorted(array)]

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from .cone import Cone
+from .rows_last import RowsLast
 
 
 @dataclass(frozen=True)
-class ConstantHead:
+class ConstantHead(RowsLast):
     """A value that is certain: its loss is 0, whatever the score.
 
     One score keeps arrays regular. Nothing but the penalty moves its parameters, so

@@ -101,6 +101,21 @@ class Head(Protocol):
     ) -> Tensor:
         """Multiply a direction of the scores by the loss's second derivative."""
 
+    def terms(self, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return losses and residuals of rows on the last axis: see `RowsLast`."""
+
+    def curved(self, scores: Tensor, codes: Tensor, direction: Tensor) -> Tensor:
+        """Return the curvature times a direction, with rows on the last axis."""
+
+    def activated(self, scores: Tensor) -> Tensor:
+        """Return the inputs for the label head, with rows on the last axis."""
+
+    def known(self, codes: Tensor, like: Tensor) -> Tensor:
+        """Return the activations of certain values, with rows on the last axis."""
+
+    def edges_at(self, scores: Tensor, codes: Tensor) -> Tensor:
+        """Return weights of edges, with rows on the last axis."""
+
     def value_contrasts(self, like: Tensor) -> Tensor | None:
         """Return the map U from scores to values, (n_scores, n_values), or None.
 

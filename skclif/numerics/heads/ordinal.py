@@ -20,6 +20,7 @@ from torch import Tensor
 from ..products import dense_rows
 from ..sparse import Features
 from .cone import Chain, Cone, chains_among, held_among, weights_along
+from .rows_last import RowsLast
 from .softmax import lead, one_hot
 
 # The loss where thresholds are not in order: no number, but 0 times it is 0.
@@ -27,7 +28,7 @@ _OUTSIDE = 1e300
 
 
 @dataclass(frozen=True)
-class OrdinalHead:
+class OrdinalHead(RowsLast):
     """The loss of one value of an ordered scale, and its derivatives.
 
     Attributes

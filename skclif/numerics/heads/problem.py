@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..products import affine, affine_adjoint, row_squares
+from ..products import affine, affine_adjoint, dense_rows, row_squares
 from ..sparse import Features
 from .cone import Cone
 from .head import Head
@@ -40,6 +40,11 @@ class HeadsProblem:
     codes: Tensor
     weights: Tensor
     penalties: Tensor
+
+    @property
+    def frame(self) -> "HeadsProblem":
+        """The problem itself: what knows the heads of objectives."""
+        return self
 
     def of_heads(self, heads: Sequence[int]) -> "HeadsProblem":
         """Return the problem of some of the heads."""
@@ -173,21 +178,42 @@ class HeadsProblem:
         """
         probabilities = self.probabilities(self.scores(parameters))
         gradient = self.gradient(probabilities, parameters)
+        return self.relative_to_rows(
+            self.open_norm(gradient, parameters), *self.row_gradients(probabilities)
+        )
+
+    def open_norm(self, gradient: Tensor, parameters: Tensor) -> Tensor:
+        """Return the norm of what bounds leave open of every head's gradient."""
         norm = self.by_head(gradient**2).sqrt()
         for j, cone in self.cones.items():
             columns = self.stack.scores[j]
             coordinates = cone.coordinates(parameters[columns])
             along = cone.basis.T @ gradient[columns].flatten()
             norm[j] = cone.open_gradient(coordinates, along).norm()
+        return norm
+
+    def row_gradients(self, probabilities: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the sum of squared norms of rows' gradients, and how many rows."""
         sizes = row_squares(self.features) + 1
-        squares = torch.zeros_like(norm)
+        squares = torch.zeros_like(self.weights[0])
         for (_, members, _), residual in zip(
             self.stack.groups, self.residuals(probabilities), strict=True
         ):
             rows = (self.weights[:, members, None] * residual).square().sum(dim=2)
             squares[members] = sizes @ rows
-        typical = (squares / (self.weights > 0).sum(dim=0)).sqrt()
+        return squares, (self.weights > 0).sum(dim=0)
+
+    @staticmethod
+    def relative_to_rows(norm: Tensor, squares: Tensor, counts: Tensor) -> Tensor:
+        """Return gradient norms relative to the root mean square of rows'."""
+        typical = (squares / counts).sqrt()
         return norm / typical.clamp(min=1e-4)
+
+    def penalised(self, parameters: Tensor) -> Tensor:
+        """Return the gradient of the penalties, or their Hessian times a direction."""
+        result = self.per_score(self.penalties) * parameters
+        result[:, -1] = 0
+        return result
 
     def without_missing(self, parameters: Tensor) -> Tensor:
         """Return parameters with 0 for those that no fit moves."""
@@ -198,6 +224,11 @@ class HeadsProblem:
     def only_held(self, parameters: Tensor) -> Tensor:
         """Return parameters with 0 for all that a fit moves."""
         return parameters - self.without_missing(parameters)
+
+    @property
+    def dense(self) -> Tensor:
+        """The features as a tensor: of some rows, or of rows that are dense."""
+        return dense_rows(self.features)
 
     @property
     def is_about_inputs(self) -> bool:

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from .cone import Cone
+from .rows_last import RowsLast
 
 # Levels of the quantiles that are proposed instead of a number.
 _QUARTILES = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
-class RidgeHead:
+class RidgeHead(RowsLast):
     """The loss of a number given its prediction: half the squared error.
 
     Its only score is its prediction and its activation. A code is the number itself.

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..products import dense_rows
 from ..sparse import Features
 from .cone import Chain, Cone, chains_among, held_among, weights_along
+from .rows_last import RowsLast
 from .shares import Shares
 
 # Relative change of the normaliser below which differences lose digits.
@@ -35,7 +36,7 @@ _few_contrasts = cache(_contrasts)
 
 
 @dataclass(frozen=True)
-class SoftmaxHead:
+class SoftmaxHead(RowsLast):
     """The loss of one categorical value given its scores, and its derivatives.
 
     Every method works on the last axis, so heads of equal size can be evaluated
@@ -224,6 +225,52 @@ class SoftmaxHead:
         logits = direction @ contrasts
         mean = (probabilities * logits).sum(dim=-1, keepdim=True)
         return (probabilities * (logits - mean)) @ contrasts.T
+
+    def terms(self, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return losses and residuals of rows on the last axis."""
+        if self.shares is not None:
+            return super().terms(scores, codes)
+        contrasts, own = self.contrasts(scores), codes.long()[:, None]
+        logits = contrasts.T @ scores
+        logits -= logits.amax(dim=1, keepdim=True)
+        of_own = logits.gather(1, own)
+        # If p is nearly 1, p - 1 has no correct digits, but the sum of the others has.
+        wrong = logits.exp_().scatter_(1, own, 0.0)
+        others = wrong.sum(dim=1, keepdim=True)
+        total = others + of_own.exp()
+        loss = total.log() - of_own
+        wrong.scatter_(1, own, -others)
+        wrong /= total
+        return loss[:, 0], contrasts @ wrong
+
+    def curved(self, scores: Tensor, codes: Tensor, direction: Tensor) -> Tensor:
+        """Return the curvature times a direction, with rows on the last axis."""
+        contrasts = self.contrasts(scores)
+        p = torch.softmax(contrasts.T @ scores, dim=1)
+        weighted = p * (contrasts.T @ direction)
+        weighted.addcmul_(p, weighted.sum(dim=1, keepdim=True), value=-1)
+        return contrasts @ weighted
+
+    def activated(self, scores: Tensor) -> Tensor:
+        """Return the inputs for the label head, with rows on the last axis."""
+        if self.activation != "soft":
+            return super().activated(scores)
+        p = torch.softmax(self.contrasts(scores).T @ scores, dim=1)
+        return p[:, 1:] if self.n_values == 2 else p
+
+    def known(self, codes: Tensor, like: Tensor) -> Tensor:
+        """Return the activations of certain values, with rows on the last axis."""
+        if self.shares is not None:
+            return super().known(codes, like)
+        values = torch.arange(self.n_values - self.n_activations, self.n_values)
+        values = values.to(codes)[:, None]
+        return (codes[:, None] == values).to(like.dtype)
+
+    def edges_at(self, scores: Tensor, codes: Tensor) -> Tensor:
+        """Return ``p_k p_l`` of every pair of values, with rows on the last axis."""
+        p = torch.softmax(self.contrasts(scores).T @ scores, dim=1)
+        first, second = self._pairs(p)
+        return p[:, first] * p[:, second]
 
     def curvature(self, probabilities: Tensor, codes: Tensor) -> Tensor:
         """Return the loss's second derivative, (..., n_scores, n_scores)."""

@@ -51,6 +51,17 @@ class HeadStack:
             groups.append((head, _index(members), _index(columns)))
         return tuple(groups)
 
+    @cached_property
+    def groups_of_activations(self) -> tuple[Index, ...]:
+        """The activation columns of each group, one head of it after the other."""
+        found = []
+        for head in dict.fromkeys(self.heads):
+            members = [j for j, other in enumerate(self.heads) if other == head]
+            own = [self.activations[j] for j in members]
+            columns = [c for part in own for c in range(part.start, part.stop)]
+            found.append(_index(columns))
+        return tuple(found)
+
     def split(self, scores: Tensor) -> list[Tensor]:
         """Return the scores of each head."""
         return [scores[..., columns] for columns in self.scores]
@@ -72,6 +83,8 @@ class HeadStack:
 
 def _index(positions: list[int]) -> Index:
     """Return positions as a slice where they are consecutive: it copies nothing."""
+    if not positions:  # of heads without activations
+        return slice(0, 0)
     if positions == list(range(positions[0], positions[-1] + 1)):
         return slice(positions[0], positions[-1] + 1)
     return torch.tensor(positions)

@@ -1,0 +1,155 @@
+"""An explainer of training rows that lie on a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from .._cluster.collections import active_client, described, is_collection, is_frame
+from .._cluster.passes import RemoteData
+from .._inputs.pipelines import final_step, fit_leading, is_frozen
+from .._models.bottleneck import ConceptBottleneckClassifier
+from .._models.linear import check_explainable
+from ..numerics.blocks import sum_rows
+from ..numerics.bottleneck import Bottleneck, TrainingData, add_activations
+from .engine import Solved
+
+_WHAT = "A fit to Dask collections"
+
+
+def fit_on_cluster(
+    explainer: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    concepts: Any,
+    concept_sample_weight: Any,
+) -> None:
+    """Fit an explainer where its training rows lie.
+
+    Raises
+    ------
+    TypeError
+        If the estimator, or a step of it, takes rows in this process alone.
+    ValueError
+        If its influence is computed for rows in this process alone.
+    """
+    check_explainable(explainer.estimator, concepts)
+    _refuse_estimator(explainer.estimator)
+    client = active_client(_WHAT)
+    estimator = clone(explainer.estimator)
+    metadata = {"concepts": concepts, "sample_weight": sample_weight}
+    features = fit_leading(estimator, X, y, **metadata)
+    if not is_collection(features):
+        raise TypeError(
+            f"The steps before the classifier make {described(features)} of "
+            f"{described(X)}, and the rows are to stay on the cluster. Use steps that "
+            "return Dask collections, such as SentenceEmbedder."
+        )
+    features = client.persist(features)  # texts are embedded once
+    model = final_step(estimator)
+    read = model._read_on_cluster(
+        features, y, sample_weight, concepts, concept_sample_weight
+    )
+    model._fit_rows(read)
+    data: RemoteData = read.data
+    explainer.estimator_ = estimator
+    heads = explainer._heads()
+    if heads.rules.monotone:
+        raise ValueError(
+            "Influence on a model with monotonic_cst depends on single rows at the "
+            "bounds, which have to be in this process. Leave monotonic_cst=None, or "
+            "fit the explainer to rows in this process."
+        )
+    explainer._dtype = _dtype_of(features)
+    explainer.classes_ = heads.classes
+    explainer.concept_names_in_ = np.asarray(heads.names, dtype=object)
+    explainer.n_samples_ = len(data)
+    explainer._orders, explainer._declared, explainer._aside = {}, {}, {}
+    explainer._index, explainer._at_optimum = None, True
+    solved = Solved.of_remote(heads, data, getattr(torch, explainer._dtype))
+    explainer.mean_activations_ = _mean_activations(solved.bottleneck, data, heads)
+    explainer._solved = solved
+
+
+class RowsElsewhere:
+    """In the place of training rows that are not in this process: says so."""
+
+    def __get__(self, explainer: Any, kind: type | None = None) -> Any:
+        """Refuse what needs the rows; an attribute of the explainer comes first."""
+        if explainer is None:
+            return self
+        refuse_rows_elsewhere()
+
+
+def refuse_rows_elsewhere() -> NoReturn:
+    """Refuse what needs training rows that are on a cluster.
+
+    Raises
+    ------
+    ValueError
+    """
+    raise ValueError(
+        "This explainer was fitted to rows on a cluster. It has influence (to first "
+        "order), predict_proba and transform, as long as the process and the cluster "
+        "that fitted it; all else needs the training rows in this process. Fit it to "
+        "them, or to a part of them, as arrays or pandas objects."
+    )
+
+
+def _refuse_estimator(estimator: Any) -> None:
+    if is_frozen(estimator):
+        raise TypeError(
+            "estimator is frozen, and on a cluster an explainer fits its estimator "
+            "itself. Pass it without FrozenEstimator; the fitted one is then "
+            "explainer.estimator_."
+        )
+    model = final_step(estimator)
+    if not isinstance(model, ConceptBottleneckClassifier):
+        raise TypeError(
+            f"estimator ends in {type(model).__name__}, which scikit-learn fits to "
+            "rows in this process. Use ConceptBottleneckClassifier(); without concepts "
+            "it is the same model."
+        )
+    steps = estimator.steps[:-1] if isinstance(estimator, Pipeline) else []
+    for name, step in steps:
+        if type(step).__module__.partition(".")[0] == "sklearn":
+            raise TypeError(
+                f"The step {name!r} of the pipeline, {type(step).__name__}, takes no "
+                "Dask collections. Apply it to X before, for example by "
+                "X.map_blocks(...), or use SentenceEmbedder."
+            )
+
+
+def _dtype_of(features: Any) -> str:
+    types = set(features.dtypes) if is_frame(features) else {features.dtype}
+    return "float32" if types == {np.dtype(np.float32)} else "float64"
+
+
+def _mean_activations(bottleneck: Bottleneck, data: Any, heads: Any) -> np.ndarray:
+    """Return the mean of activations in training, weighted by the rows."""
+    class_weight = torch.from_numpy(np.asarray(heads.class_weight))
+    zeros = torch.zeros(bottleneck.n_label_inputs, dtype=torch.float64)
+    add = partial(_add_activations, bottleneck, class_weight)
+    sums = sum_rows(add, zeros, data)
+    means = (sums[:-1] / sums[-1]).numpy()
+    n_activations = bottleneck.concepts.n_activations
+    return means[:n_activations] if bottleneck.concepts else means
+
+
+def _add_activations(
+    bottleneck: Bottleneck,
+    class_weight: torch.Tensor,
+    sums: torch.Tensor,
+    rows: TrainingData,
+) -> None:
+    """Add activations times weights of rows, which are those of labels over classes."""
+    by_class = class_weight[rows.labels]
+    weights = torch.where(by_class > 0, rows.label_weights / by_class, 0.0)
+    add_activations(bottleneck, sums, replace(rows, label_weights=weights))
