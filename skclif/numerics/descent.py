@@ -70,37 +70,47 @@ def descend(
         The estimated distance to the optimum, relative to the change.
     """
     active = torch.arange(len(change), device=change.device)
-    error = change.new_zeros(len(change))
-    gradient = first
-    last_size: Tensor | float = 1.0
+    error, last_size = change.new_zeros(len(change)), change.new_ones(len(change))
+    n_steps, n_shortened = torch.zeros_like(active), torch.zeros_like(active)
+    gradient, before, step = first, first.clone(), torch.zeros_like(first)
     pairs: list[tuple[Tensor, Tensor]] = []
-    for n_steps in range(1, max_steps + 1):
-        if n_steps == 1:
-            step = problems.first_step(gradient)
+    # Which of the active problems take a new step. The step of others was shortened, so
+    # that no problem waits for another one.
+    new = torch.ones_like(active, dtype=torch.bool)
+    while True:
+        at = active[new]
+        if not pairs:
+            taken = problems.first_step(gradient)
         else:
-            step = -_secant_corrected(problems, pairs, gradient, active)
+            known = [(s[new], y[new]) for s, y in pairs]
+            taken = -_secant_corrected(problems, known, gradient[new], at)
         # A problem with lost steps keeps its parameters, and is refused or warned of.
-        lost = ~step.isfinite().all(dim=2).all(dim=1)
-        step[lost] = 0
-        change[active] += step
+        lost = ~taken.isfinite().all(dim=2).all(dim=1)
+        taken[lost] = 0
+        step[new], before[new] = taken, gradient[new]
+        change[at] += taken
+        n_steps[at] += 1
+        n_shortened[at] = 0
         # In the Hessian's norm, assuming that steps continue to shrink by this factor.
-        way = dot(change[active], first[active]).abs()
-        size = (dot(step, gradient).abs() / way).sqrt()
-        sizes[active] = size
-        left = torch.where(way > 0, size * (size / last_size), 0.0)
-        left = torch.where(_is_rounding(change[active], problems), 0.0, left)
-        error[active] = torch.where(lost, torch.inf, left)
-        going = ((left > tol) | problems.unsettled[active]) & ~lost
-        going &= ~problems.settled[active]
-        if n_steps == max_steps or not going.any():
-            break
-        last_size = size[going]
-        active, step, before = active[going], step[going], gradient[going]
-        gradient = yield active
-        yield from _shorten(active, change, step, before, gradient)
+        way = dot(change[at], first[at]).abs()
+        size = (dot(taken, before[new]).abs() / way).sqrt()
+        left = torch.where(way > 0, size * (size / last_size[at]), 0.0)
+        left = torch.where(_is_rounding(change[at], problems), 0.0, left)
+        error[at] = torch.where(lost, torch.inf, left)
+        sizes[at] = last_size[at] = size
+        going = torch.ones_like(new)
+        going[new] = (left > tol) | problems.unsettled[at]
+        going[new] &= ~lost & ~problems.settled[at] & (n_steps[at] < max_steps)
+        if not going.any():
+            return error
+        active, step, before = active[going], step[going], before[going]
         pairs = [(s[going], y[going]) for s, y in pairs]
-        pairs.append((step, gradient - before))
-    return error
+        new = torch.zeros_like(active, dtype=torch.bool)
+        while not new.any():
+            gradient = yield active
+            new = ~_shorten(active, change, step, before, gradient, n_shortened)
+        kept = new[:, None, None]
+        pairs.append((step * kept, (gradient - before) * kept))
 
 
 def _is_rounding(change: Tensor, problems: Problems) -> Tensor:
@@ -110,23 +120,26 @@ def _is_rounding(change: Tensor, problems: Problems) -> Tensor:
 
 
 def _shorten(
-    active: Tensor, change: Tensor, step: Tensor, before: Tensor, gradient: Tensor
-) -> Generator[Tensor, Tensor, None]:
-    """Shorten steps that went too far, and update their gradients, in place.
+    active: Tensor,
+    change: Tensor,
+    step: Tensor,
+    before: Tensor,
+    gradient: Tensor,
+    n_shortened: Tensor,
+) -> Tensor:
+    """Shorten steps that went too far, in place; return which, (n_active,), bool.
 
     A step is too long if the objective rises at its end more steeply than it fell at
     its start.
     """
-    for _ in range(_MAX_SHORTENED):
-        fell, rises = -dot(before, step), dot(gradient, step)
-        far = (rises > fell).nonzero().squeeze(1)
-        if not len(far):
-            break
-        kept = (fell / (fell + rises))[far, None, None]
-        at = active[far]
-        change[at] -= (1 - kept) * step[far]
-        step[far] *= kept
-        gradient[far] = yield at
+    fell, rises = -dot(before, step), dot(gradient, step)
+    is_far = (rises > fell) & (n_shortened[active] < _MAX_SHORTENED)
+    far = is_far.nonzero().squeeze(1)
+    kept = (fell / (fell + rises))[far, None, None]
+    change[active[far]] -= (1 - kept) * step[far]
+    step[far] *= kept
+    n_shortened[active[far]] += 1
+    return is_far
 
 
 def _secant_corrected(
@@ -137,7 +150,8 @@ def _secant_corrected(
 ) -> Tensor:
     """Precondition gradients, corrected by pairs of a step and the gradient's change.
 
-    The two loops of L-BFGS, Algorithm 7.4 of Nocedal and Wright (2006).
+    The two loops of L-BFGS, Algorithm 7.4 of Nocedal and Wright (2006). Pairs of zeros
+    change nothing.
     """
     shares = []
     for step, difference in reversed(pairs):

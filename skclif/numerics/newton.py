@@ -342,7 +342,7 @@ class Refit:
             answers = dict(zip(map(id, waiting), gradients, strict=True))
             before = [problems.change.clone() for problems in concepts]
             for problems in concepts:
-                problems.size.zero_()
+                problems.size.masked_fill_(~problems.is_open, 0)
                 if id(problems) in answers:
                     problems.go_on(answers[id(problems)])
             steps = [
@@ -350,14 +350,11 @@ class Refit:
                 for problems, start in zip(concepts, before, strict=True)
             ]
             for case in cases:
-                if id(case) not in answers:
-                    continue
-                gradient = answers[id(case)]
-                if follow is not None:
-                    for j in case.moved:
-                        gradient += follow.pull(case, j, steps[j])[case.at]
-                    case.unsettled = follow.unsettled(case, concepts)
-                case.go_on(gradient)
+                if follow is None:
+                    if id(case) in answers:
+                        case.go_on(answers[id(case)])
+                else:
+                    follow.go_on(case, concepts, steps, answers.get(id(case)))
 
     def _again(self, concepts: "list[_Problems]", chosen: "list[_Problems]") -> None:
         """Solve by themselves what is still open, or where other bounds hold."""
@@ -614,8 +611,8 @@ class _Problems:
     change : Tensor of shape (n, n_scores, n_inputs)
         Change of the parameters.
     size : Tensor of shape (n,)
-        Size of the last step relative to the change, in the Hessian's norm; 0 if there
-        was none in the last pass.
+        Size of the last step relative to the change, in the Hessian's norm; 0 if it was
+        before the last pass, and no other follows.
     error : Tensor of shape (n,)
         Estimated error relative to the change, in the Hessian's norm.
     unsettled, settled : Tensor of shape (n,), bool
@@ -645,6 +642,14 @@ class _Problems:
     def gap_gradient(self) -> Tensor:
         """Return the gradients before any step, where inputs do not move."""
         return torch.zeros_like(self.change) if self.gap is None else -self.gap.gradient
+
+    @property
+    def is_open(self) -> Tensor:
+        """Which problems wait for their gradient, (n,), bool."""
+        is_open = torch.zeros_like(self.settled)
+        if self.at is not None:
+            is_open[self.at] = True
+        return is_open
 
     def start(self, first: Tensor) -> None:
         """Take the first steps, for these gradients."""
@@ -718,15 +723,34 @@ class _Follow:
             pulled = pulled - (self.jacobians[concept] @ own).squeeze(2)
         return pulled.reshape(case.change.shape)
 
-    def unsettled(self, case: _Problems, concepts: Sequence[_Problems]) -> Tensor:
-        """Return problems whose inputs moved more than to first order, or will."""
-        unsettled = torch.zeros_like(case.unsettled)
+    def go_on(
+        self,
+        case: _Problems,
+        concepts: Sequence[_Problems],
+        steps: Sequence[Tensor],
+        gradient: Tensor | None,
+    ) -> None:
+        """Take a case along with the last steps of concept heads.
+
+        The gradient, if the case waits for one, is that before these steps.
+        """
+        if not case.moved:
+            if gradient is not None:
+                case.go_on(gradient)
+            return
+        pulled = torch.zeros_like(case.change)
         for j in case.moved:
-            problems = concepts[j]
-            unsettled |= problems.size > _FAR
-            if problems.at is not None:
-                unsettled[problems.at] = True
-        return unsettled
+            if steps[j].any():
+                pulled += self.pull(case, j, steps[j])
+        # Problems that need no gradient of their own follow all the same.
+        rest = ~case.is_open & pulled.flatten(1).any(dim=1)
+        if rest.any():
+            at = rest.nonzero()[:, 0]
+            case.change[at] -= case.precondition(pulled[at], at)
+        if gradient is not None:
+            far = torch.stack([concepts[j].size for j in case.moved]) > _FAR
+            case.unsettled = far.any(dim=0)
+            case.go_on(gradient + pulled[case.at])
 
 
 class _Pass:
