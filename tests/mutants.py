@@ -38,6 +38,7 @@ HOMES = {
     "_annotation_tools": ("tests/annotation_tools",),
     "_audit": ("tests/audit",),
     "_baselines": ("tests/baselines",),
+    "_cluster": ("tests/cluster",),
     "_explain": ("tests/explain",),
     "_inputs": ("tests/inputs",),
     "_models": ("tests/models",),
@@ -102,6 +103,49 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant(
+        "_cluster",
+        "before = (counts.cumsum(dim=0) - counts)[:, 1]",
+        "before = counts.cumsum(dim=0)[:, 1]",
+        "a sample on a cluster has the rows that it has in one process",
+        ("tests/cluster/test_passes.py",),
+    ),
+    Mutant(
+        "_cluster",
+        "graph[key] = Task(key, run, *map(TaskRef, keys))\n"
+        "        return self.client.get(graph, key)",
+        "return run(*self.client.get(graph, keys))",
+        "no row of a sample comes to the client",
+        ("tests/cluster/test_influence.py",),
+    ),
+    Mutant(
+        "_cluster",
+        "found = _mapped(_plus, found, other)",
+        "found = other",
+        "totals of all shards are added",
+        ("tests/cluster/test_passes.py",),
+    ),
+    Mutant(
+        "_cluster",
+        "bounds = pairwise(accumulate(self.lengths, initial=0))",
+        "bounds = pairwise(accumulate(self.lengths, initial=1))",
+        "rows of arguments in other partitions are matched by position",
+        ("tests/cluster/test_fit.py",),
+    ),
+    Mutant(
+        "_cluster",
+        "weights=np.bincount(codes, weights=weights, minlength=len(distinct)),",
+        "weights=np.bincount(codes, minlength=len(distinct)).astype(float),",
+        "weights of labels add up over partitions",
+        ("tests/cluster/test_learning.py",),
+    ),
+    Mutant(
+        "_text",
+        "if kept._fingerprint(find_model(kept.model)) != self.fingerprint:",
+        "if False:",
+        "workers have the model that the client has",
+        ("tests/cluster/test_audit.py",),
+    ),
     Mutant(
         "_explain",
         "edit.grown.values or edit.releases:",
@@ -331,7 +375,27 @@ MUTANTS = [
         "the interval of a rate is that of the likelihood ratio",
         ("tests/numerics/test_rates.py",),
     ),
-    # --- _storage: files, containers, cells ----------------------------------------
+    Mutant(
+        "_cluster",
+        "found.append((part, low - first, high - first))",
+        "found.append((part, low, high))",
+        "arguments in other partitions are matched by row",
+        ("tests/cluster/test_fit.py",),
+    ),
+    Mutant(
+        "_cluster",
+        "yield slice(start + block.start, start + block.stop), part",
+        "yield block, part",
+        "a block of rows is told by its place among all rows",
+        ("tests/cluster/test_passes.py",),
+    ),
+    Mutant(
+        "_cluster",
+        'if start == 0 or not re.search(r"\\brow \\d", str(error)):',
+        "if start >= 0:",
+        "a message about a row says in which partition it is",
+        ("tests/cluster/test_fit.py",),
+    ),
     Mutant(
         "_text",
         "find = partial(embedder._in_one_piece, advance=advance)",
@@ -350,6 +414,7 @@ MUTANTS = [
         "if False:",
         "a file of vectors that nobody finished is not taken for a whole one",
     ),
+    # --- _storage: files, containers, cells ----------------------------------------
     Mutant(
         "_storage",
         '"pre_buffer": False',
@@ -767,8 +832,8 @@ MUTANTS = [
     ),
     Mutant(
         "_inputs",
-        'reset=reset, dtype=np.float64, order="C", accept_sparse="csr"',
-        'reset=reset, dtype=np.float64, accept_sparse="csr"',
+        'order=None if large else "C",',
+        "order=None,",
         "features have one memory order whatever they came in",
     ),
     Mutant(
@@ -1408,8 +1473,8 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
-        "short = value > objective + 1e-4 * length * slope + slack",
-        "short = value > objective - 1e-4 * length * slope - slack",
+        "short = trial.value > look.value + 1e-4 * length * slope + slack",
+        "short = trial.value > look.value - 1e-4 * length * slope - slack",
         "near the optimum a step is taken whole",
     ),
     Mutant(

@@ -228,10 +228,6 @@ X_KINDS = {
             lambda: np.matrix(X),
             not_features("np.matrix is not supported. .*np.asarray", TypeError),
         ),
-        "tensor with gradient": (
-            lambda: torch.tensor(X, requires_grad=True),
-            not_features("requires grad. .*detach"),
-        ),
     },
     "wrong shape": {
         "1-D": (lambda: X[:, 0], not_features("got 1D array .*Reshape your data")),
@@ -392,6 +388,10 @@ X_KINDS = {
         "lists": (X.tolist, Right()),
         "tuples": (lambda: tuple(map(tuple, X)), Right()),
         "torch": (lambda: torch.tensor(X), Right()),
+        "torch with gradient": (
+            lambda: torch.tensor(X, requires_grad=True),
+            Right(lambda made: X),
+        ),
         "polars": (lambda: pl.DataFrame(X, schema=list("pqr")), Right(frame=True)),
         "masked, none masked": (lambda: np.ma.masked_array(X), Right()),
     },

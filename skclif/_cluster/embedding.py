@@ -30,7 +30,7 @@ def _of(embedder: Any) -> tuple[type, str]:
     return type(embedder), repr(embedder.get_params(deep=False))
 
 
-_KEPT = _Kept()
+KEPT = _Kept()
 
 
 class EmbedderOnWorkers:
@@ -46,8 +46,8 @@ class EmbedderOnWorkers:
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the vectors of texts."""
-        with _KEPT.lock:
-            vectors: np.ndarray = _KEPT.like(self.embedder).transform(X)
+        with KEPT.lock:
+            vectors: np.ndarray = KEPT.like(self.embedder).transform(X)
         return vectors
 
 

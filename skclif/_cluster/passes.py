@@ -15,11 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..numerics.blocks import map_rows, sum_rows
+from ..numerics.blocks import map_rows, stride, sum_rows
 from ..numerics.bottleneck import TrainingData
+from ..numerics.precision import full_precision
+from ..numerics.sampling import Choice, tally
 from ..numerics.stored import StoredFeatures
 from .graphs import Graph, tasks_of, tree_of
 from .totals import added, blank, zeros
+
+# All columns of the weights of rows.
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +34,18 @@ class Shard:
     Attributes
     ----------
     parts : tuple of TrainingData
+    weights : tuple of Tensor
+        Of the rows as they were given, without those of classes.
     """
 
     parts: tuple[TrainingData, ...]
+    weights: tuple[torch.Tensor, ...]
+
+    @classmethod
+    def of(cls, *shards: Shard) -> Shard:
+        """Return the rows of all shards in order."""
+        parts = tuple(part for shard in shards for part in shard.parts)
+        return cls(parts, tuple(own for shard in shards for own in shard.weights))
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -111,10 +125,10 @@ class RemoteData:
 
     def counted(self) -> RemoteData:
         """Return the rows with weight in a head; the others do not move an optimum."""
-        lengths = tuple(self.each(_n_counted))
+        lengths = tuple(self.each(partial(_n_counted, _ALL)))
         if sum(lengths) == len(self):
             return self
-        return self.mapped(_counted, lengths)
+        return self.mapped(partial(_counted, _ALL), lengths)
 
     def mapped(
         self, function: Callable[[Shard], Shard], lengths: tuple[int, ...]
@@ -128,24 +142,52 @@ class RemoteData:
         """Return the same rows, of which passes load the features in another type."""
         return replace(self, dtype=dtype)
 
-    def sample(self, n_rows: int) -> TrainingData:
-        """Return at most this many rows, evenly spread, in this process."""
-        step = max(1, -(-len(self) // n_rows))
-        return self.rows(slice(None, None, step))
+    def with_weight_in(self, heads: slice) -> RemoteData:
+        """Return the rows that have weight for heads, unless that is most of them."""
+        lengths = tuple(self.each(partial(_n_counted, heads)))
+        if 2 * sum(lengths) > len(self):
+            return self
+        return self.mapped(partial(_counted, heads), lengths)
+
+    def with_sample_weight(self) -> RemoteData:
+        """Return the rows with the weights that they were given in the label head."""
+        return self.mapped(_with_sample_weight, self.lengths)
+
+    def on_sample(
+        self, function: Callable[..., Any], n_rows: int, *, weighted: bool = False
+    ) -> Any:
+        """Return what a function makes of a sample of rows, on one of the workers.
+
+        The sample is that of the same rows in this process. It is gathered there.
+
+        Parameters
+        ----------
+        function : callable
+            Takes rows; and their weights as they were given, if `weighted`.
+        n_rows : int
+            About how many.
+        weighted : bool, default=False
+        """
+        from dask.task_spec import Task, TaskRef
+
+        step = stride(len(self), n_rows)
+        starts = [(start,) for start in self.starts]
+        graph, keys = self._tasks(partial(_tally, step), "count", starts)
+        counts = torch.stack(self.client.get(graph, keys))
+        choice = Choice.of(len(self), n_rows, counts.sum(dim=0))
+        before = (counts.cumsum(dim=0) - counts)[:, 1]
+        take = partial(_chosen, self.dtype, choice)
+        run = partial(_of_sample, function, weighted)
+        cuts = list(zip(self.starts, before, strict=True))
+        graph, keys = self._tasks(take, "sample", cuts)
+        key = f"{keys[0]}-of-all"
+        graph[key] = Task(key, run, *map(TaskRef, keys))
+        return self.client.get(graph, key)
 
     def rows(self, block: slice) -> TrainingData:
-        """Return some of the rows in this process: meant for few of them."""
-        wanted = range(len(self))[block]
-        if not wanted:
-            return self._no_rows()
-        spans = [
-            _within(wanted, start, n)
-            for start, n in zip(self.starts, self.lengths, strict=True)
-        ]
-        graph, keys = self._tasks(partial(_rows_of, self.dtype), "rows", spans)
-        return _joined_rows(self.client.get(graph, keys))
-
-    def _no_rows(self) -> TrainingData:
+        """Return no rows, as the numerics take them: rows do not come here."""
+        if len(range(len(self))[block]):
+            raise ValueError(f"rows {block} are on workers; send a function to them")
         shape = (0, self.n_concepts)
         numbers = torch.empty(0, dtype=self.dtype)
         return TrainingData(
@@ -247,19 +289,6 @@ def _blocks_of(
     return found
 
 
-def _rows_of(
-    dtype: torch.dtype, shard: Shard, low: int, high: int, step: int
-) -> TrainingData:
-    """Return every step-th row of a shard from one on."""
-    found, start = [], 0
-    for part in shard.parts:
-        own = range(low, high, step)
-        local = _within(own, start, len(part))
-        found.append(_loading(part, dtype).rows(slice(*local)))
-        start += len(part)
-    return _joined_rows(found)
-
-
 def _joined_rows(parts: list[TrainingData]) -> TrainingData:
     columns = (
         torch.cat([getattr(part, field.name) for part in parts])
@@ -268,28 +297,58 @@ def _joined_rows(parts: list[TrainingData]) -> TrainingData:
     return TrainingData(*columns)
 
 
-def _within(wanted: range, start: int, n_rows: int) -> tuple[int, int, int]:
-    """Return low, high and step of the wanted rows among some, counted from there."""
-    behind = max(0, -(-(start - wanted.start) // wanted.step))
-    first = wanted.start + behind * wanted.step
-    last = min(wanted.stop, start + n_rows)
-    return first - start, max(0, last - start), wanted.step
-
-
 def _loading(part: TrainingData, dtype: torch.dtype) -> TrainingData:
     return part if dtype == torch.float64 else part.loading(dtype)
 
 
-def _n_counted(shard: Shard) -> int:
-    return sum(int(_has_weight(part).sum()) for part in shard.parts)
+def _n_counted(heads: slice, shard: Shard) -> int:
+    return sum(int(_counts(part, heads).sum()) for part in shard.parts)
 
 
-def _counted(shard: Shard) -> Shard:
-    return Shard(tuple(part.counted() for part in shard.parts))
+def _counted(heads: slice, shard: Shard) -> Shard:
+    kept = [_counts(part, heads) for part in shard.parts]
+    parts = tuple(p.part(own) for p, own in zip(shard.parts, kept, strict=True))
+    return Shard(parts, tuple(w[k] for w, k in zip(shard.weights, kept, strict=True)))
 
 
-def _has_weight(part: TrainingData) -> torch.Tensor:
-    return (part.label_weights > 0) | (part.concept_weights > 0).any(dim=1)
+def _with_sample_weight(shard: Shard) -> Shard:
+    pairs = zip(shard.parts, shard.weights, strict=True)
+    parts = (replace(part, label_weights=weights) for part, weights in pairs)
+    return replace(shard, parts=tuple(parts))
+
+
+def _counts(part: TrainingData, heads: slice) -> torch.Tensor:
+    return part.has_weight[:, heads].any(dim=1)
+
+
+def _tally(step: int, shard: Shard, start: int) -> torch.Tensor:
+    return tally(_has_weight(shard), start, step)
+
+
+def _chosen(
+    dtype: torch.dtype, choice: Choice, shard: Shard, start: int, before: torch.Tensor
+) -> tuple[TrainingData, torch.Tensor]:
+    """Return the rows of a shard that are in a sample, loaded, and their weights."""
+    chosen = choice.rows(_has_weight(shard), start, before)
+    cuts = torch.split(chosen, [len(part) for part in shard.parts])
+    pairs = zip(shard.parts, cuts, strict=True)
+    rows = [_loading(part, dtype).rows(own) for part, own in pairs]
+    return _joined_rows(rows), torch.cat(shard.weights)[chosen]
+
+
+def _of_sample(
+    function: Callable[..., Any],
+    weighted: bool,
+    *parts: tuple[TrainingData, torch.Tensor],
+) -> Any:
+    rows, weights = zip(*parts, strict=True)
+    given = (_joined_rows(list(rows)), torch.cat(weights))
+    with full_precision():
+        return function(*given) if weighted else function(given[0])
+
+
+def _has_weight(shard: Shard) -> torch.Tensor:
+    return torch.cat([part.has_weight for part in shard.parts])
 
 
 def _size_of(part: TrainingData) -> int:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import clone
 
 from .._inputs.annotations import Annotations, ConceptSchema
@@ -184,7 +185,7 @@ def _coded(
     class_weight: np.ndarray,
     schema: ConceptSchema,
     block: Block,
-) -> Any:
+) -> Shard:
     """Return the rows of a block as training data."""
     shape = (len(block.labels), len(schema.names))
     codes, concept_weights = np.empty(shape), np.ones(shape)
@@ -192,9 +193,10 @@ def _coded(
         codes = schema.encode(block.annotations, block.weights, of_fit=True).codes
         concept_weights = schema.arrange(block.annotations)
     labels = np.searchsorted(classes, block.labels)
-    return TrainingRows(
+    rows = TrainingRows(
         block.features, labels, block.weights, codes, concept_weights, class_weight
-    ).data()
+    )
+    return Shard((rows.data(),), (torch.from_numpy(block.weights),))
 
 
 def _shard_tasks(groups: Sequence[list[str]]) -> dict[str, Any]:
@@ -203,13 +205,9 @@ def _shard_tasks(groups: Sequence[list[str]]) -> dict[str, Any]:
 
     stem = f"skclif-shard-{groups[0][0]}"
     return {
-        f"{stem}-{i}": Task(f"{stem}-{i}", _shard, *map(TaskRef, keys))
+        f"{stem}-{i}": Task(f"{stem}-{i}", Shard.of, *map(TaskRef, keys))
         for i, keys in enumerate(groups)
     }
-
-
-def _shard(*parts: Any) -> Shard:
-    return Shard(parts)
 
 
 def _groups(lengths: Sequence[int], n_groups: int) -> list[slice]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -17,7 +16,7 @@ from .._inputs.pipelines import final_step, fit_leading, is_frozen
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.linear import check_explainable
 from ..numerics.blocks import sum_rows
-from ..numerics.bottleneck import Bottleneck, TrainingData, add_activations
+from ..numerics.bottleneck import Bottleneck, add_activations
 from .engine import Solved
 
 _WHAT = "A fit to Dask collections"
@@ -74,7 +73,7 @@ def fit_on_cluster(
     explainer._orders, explainer._declared, explainer._aside = {}, {}, {}
     explainer._index, explainer._at_optimum = None, True
     solved = Solved.of_remote(heads, data, getattr(torch, explainer._dtype))
-    explainer.mean_activations_ = _mean_activations(solved.bottleneck, data, heads)
+    explainer.mean_activations_ = _mean_activations(solved.bottleneck, data)
     explainer._solved = solved
 
 
@@ -132,24 +131,11 @@ def _dtype_of(features: Any) -> str:
     return "float32" if types == {np.dtype(np.float32)} else "float64"
 
 
-def _mean_activations(bottleneck: Bottleneck, data: Any, heads: Any) -> np.ndarray:
+def _mean_activations(bottleneck: Bottleneck, data: Any) -> np.ndarray:
     """Return the mean of activations in training, weighted by the rows."""
-    class_weight = torch.from_numpy(np.asarray(heads.class_weight))
     zeros = torch.zeros(bottleneck.n_label_inputs, dtype=torch.float64)
-    add = partial(_add_activations, bottleneck, class_weight)
-    sums = sum_rows(add, zeros, data)
+    add = partial(add_activations, bottleneck)
+    sums = sum_rows(add, zeros, data.with_sample_weight())
     means = (sums[:-1] / sums[-1]).numpy()
     n_activations = bottleneck.concepts.n_activations
     return means[:n_activations] if bottleneck.concepts else means
-
-
-def _add_activations(
-    bottleneck: Bottleneck,
-    class_weight: torch.Tensor,
-    sums: torch.Tensor,
-    rows: TrainingData,
-) -> None:
-    """Add activations times weights of rows, which are those of labels over classes."""
-    by_class = class_weight[rows.labels]
-    weights = torch.where(by_class > 0, rows.label_weights / by_class, 0.0)
-    add_activations(bottleneck, sums, replace(rows, label_weights=weights))

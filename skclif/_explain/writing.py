@@ -22,7 +22,13 @@ from .._storage.arrays import (
 )
 from .._storage.containers import pack, unpack
 from .._storage.digests import sha256_of
-from .._storage.files import sole_writer, sync_folder, write_together, write_whole
+from .._storage.files import (
+    sole_writer,
+    sweep,
+    sync_folder,
+    write_together,
+    write_whole,
+)
 from .._version import __version__
 from ..exceptions import DataFileError, ModelFileError
 from ..numerics.blocks import BLOCK_ROWS, Elsewhere
@@ -311,6 +317,7 @@ def write_influence(
     )
     _make(folder)
     with sole_writer(folder):
+        sweep(folder)
         record = _Record.open(folder, replace(request, arguments=arguments))
         writer = _Writer(record, passes, both, len(solved.data), progress)
         if top is None:

@@ -70,13 +70,6 @@ def read_on_cluster(
 
 
 def _refuse_options(model: Any) -> None:
-    for name in ("C", "concept_C"):
-        if getattr(model, name) == "auto":
-            raise ValueError(
-                f"{name}='auto' leaves out every row by itself, which needs all rows "
-                f"in one process. Give a number for {name}, perhaps one that was "
-                "chosen on a part of the rows."
-            )
     if model.training == "joint":
         raise ValueError(
             "training='joint' is not fitted on a cluster. Use training='mixed', "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -12,7 +13,7 @@ from sklearn import get_config
 
 from .._inputs.annotations import ConceptSchema
 from ..exceptions import PenaltyWarning, warn_user
-from ..numerics.blocks import stride
+from ..numerics.blocks import Elsewhere
 from ..numerics.bottleneck import Bottleneck, TrainingData
 from ..numerics.heads import Head, HeadStack
 from ..numerics.hessians import curvature_size
@@ -69,11 +70,8 @@ def find_concept_C(
     if isinstance(concept_C, dict):
         found = [float(concept_C[name]) for name in schema.names]
     elif concept_C == "auto" and schema.names:
-        data, units = _judged(data, sample_weight)
-        _check_memory("concept_C", stack.heads, [], data)
-        chosen = choose_concept_C(stack, data, units, advance).C
-        chosen[_constants(data)] = 1.0  # any penalty gives the same head
-        found = chosen.tolist()
+        choose = partial(_choose_concepts, stack, _allowed())
+        found = _judged(choose, data, sample_weight, advance)
     else:
         found = [concept_C] * len(schema.names)
     return torch.tensor(found, dtype=torch.float64)
@@ -104,15 +102,10 @@ def find_label_C(
         Called after each value that was tried.
     """
     if C == "auto":
-        heads, label = bottleneck.concepts.heads, bottleneck.label
-        data, units = _judged(data, sample_weight)
-        n_more = 0 if residual_C is None else min(data.features.shape)
-        _check_memory("C", heads or [label], [label] if heads else [], data, n_more)
-        C = float(
-            choose_label_C(
-                bottleneck, data, units, 1 / concept_C, residual_C, advance
-            ).C
+        choose = partial(
+            _choose_label, bottleneck, 1 / concept_C, residual_C, _allowed()
         )
+        C = _judged(choose, data, sample_weight, advance)
     return float(C)
 
 
@@ -153,11 +146,58 @@ def _parameters(names: list[str]) -> str:
     return " or ".join(given)
 
 
+def _choose_concepts(
+    stack: HeadStack,
+    allowed: float,
+    data: TrainingData,
+    sample_weight: torch.Tensor,
+    advance: Advance = unseen,
+) -> list[float]:
+    """Return the inverse penalty of every concept head, judged by some rows."""
+    _check_memory("concept_C", stack.heads, [], data, allowed)
+    chosen = choose_concept_C(stack, data, _units(sample_weight), advance).C
+    chosen[_constants(data)] = 1.0  # any penalty gives the same head
+    found: list[float] = chosen.tolist()
+    return found
+
+
+def _choose_label(
+    bottleneck: Bottleneck,
+    concept_penalties: torch.Tensor,
+    residual_C: float | None,
+    allowed: float,
+    data: TrainingData,
+    sample_weight: torch.Tensor,
+    advance: Advance = unseen,
+) -> float:
+    """Return the inverse penalty of the label head, judged by some rows."""
+    heads, label = bottleneck.concepts.heads, bottleneck.label
+    n_more = 0 if residual_C is None else min(data.features.shape)
+    on_activations = [label] if heads else []
+    _check_memory("C", heads or [label], on_activations, data, allowed, n_more)
+    units = _units(sample_weight)
+    found = choose_label_C(
+        bottleneck, data, units, concept_penalties, residual_C, advance
+    )
+    return float(found.C)
+
+
+def _units(sample_weight: torch.Tensor) -> torch.Tensor:
+    """Return the share of each row that is left out: one of those that it counts as."""
+    return 1 / sample_weight.clamp(min=1)
+
+
+def _allowed() -> float:
+    """Return the memory that scikit-learn may use here, in MiB."""
+    return float(get_config()["working_memory"])
+
+
 def _check_memory(
     name: str,
     on_features: Sequence[Head],
     on_activations: Sequence[Head],
     data: TrainingData,
+    allowed: float,
     n_more: int = 0,
 ) -> None:
     """Refuse to choose a penalty if Hessians do not fit scikit-learn's memory."""
@@ -165,7 +205,6 @@ def _check_memory(
     n_inputs, n_rows = min(data.features.shape) + 1, len(data)
     needed = curvature_size(on_features, n_inputs, n_rows)
     needed += curvature_size(on_activations, n_activations + 1, 2 * n_rows)
-    allowed = get_config()["working_memory"]
     if needed <= allowed * 2**20:
         return
     n_samples, n_features = data.features.shape
@@ -188,16 +227,22 @@ def _constants(data: TrainingData) -> torch.Tensor:
 
 
 def _judged(
-    data: TrainingData, sample_weight: np.ndarray
-) -> tuple[TrainingData, torch.Tensor]:
-    """Return the rows that judge penalties, and the shares that are left out of each.
+    choose: Callable[..., Any],
+    data: TrainingData,
+    sample_weight: np.ndarray,
+    advance: Advance,
+) -> Any:
+    """Return what is chosen by the rows that judge penalties.
 
     A penalty is about as strong as what is known before there are rows: the best one
-    hardly depends on their number. So of many rows, some are enough. Of a row that
-    counts as several, one is left out.
+    hardly depends on their number. So of many rows, some are enough. Those on a cluster
+    are judged there.
     """
-    units = torch.from_numpy(1 / np.maximum(sample_weight, 1)).to(data.label_weights)
-    if len(data) <= MOST_JUDGED:
-        return data, units
-    step = stride(len(data), MOST_JUDGED)
-    return data.sample(MOST_JUDGED), units[::step]
+    elsewhere: Any = data
+    if isinstance(data, Elsewhere):
+        return elsewhere.on_sample(choose, MOST_JUDGED, weighted=True)
+    weights = torch.from_numpy(sample_weight).to(data.label_weights)
+    if len(data) > MOST_JUDGED:
+        rows = data.sampled(MOST_JUDGED)
+        data, weights = data.rows(rows), weights[rows]
+    return choose(data, weights, advance)

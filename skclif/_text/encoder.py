@@ -128,8 +128,8 @@ class Encoder:
                 f"long_text={long_text!r} needs a model with a fast tokenizer that is "
                 "run without a prompt. Use long_text='truncate', or another model."
             )
-        step = batch_size * (_BATCHES_AT_ONCE if self.reads_tokens else 1)
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        step = at_once(batch_size) if self.reads_tokens else batch_size
+        order = longest_first(texts)
         for start in range(0, len(order), step):
             rows = order[start : start + step]
             chosen = [texts[row] for row in rows]
@@ -151,8 +151,7 @@ class Encoder:
 
         Vectors must be sums over tokens: means over layers or over the last one.
         """
-        step = batch_size * _BATCHES_AT_ONCE
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        step, order = at_once(batch_size), longest_first(texts)
         for start in range(0, len(order), step):
             rows = order[start : start + step]
             chunks, limits = self._read([texts[row] for row in rows], long_text)
@@ -373,6 +372,16 @@ class Encoder:
             with torch.inference_mode(), full_precision():
                 output = run(dict(batch.to(self.model.device)))
             yield rows, output
+
+
+def longest_first(texts: list[str]) -> list[int]:
+    """Return the order in which texts are embedded."""
+    return sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+
+
+def at_once(batch_size: int) -> int:
+    """Return how many texts in that order are divided into batches together."""
+    return batch_size * _BATCHES_AT_ONCE
 
 
 def _as_array(vectors: Tensor) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .._results.words import how_many
+from .cluster import CLUSTER, embed_on_cluster
 from .command import Command
 from .console import Console, embed
 from .options import (
@@ -104,6 +105,7 @@ _SPLITS = {"split_by": "--split-by", "time": "--time"}
 )
 @MIN_CONFIDENCE
 @CORRECTIONS
+@CLUSTER
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -129,7 +131,8 @@ def audit_command(
 
     Embeds the texts, fits a concept bottleneck, compares it with a black box on a
     held-out part, traces its mistakes to training rows, and lists what may be wrong and
-    what would help. FILE is CSV, TSV, JSON, Excel or Parquet, with one row per text.
+    what would help. FILE is CSV, TSV, JSON, Excel or Parquet, or a folder of Parquet
+    files, with one row per text.
 
     \b
     DIR then holds
@@ -156,6 +159,7 @@ def audit_command(
         files["test_file"] = test_file
         _refuse_splits(options)
     if prompts is not None:
+        _refuse_cluster(options["cluster"])
         corrections = correction_files(corrections)
         files["prompts_file"] = prompts
         names = map("corrections_file_{}".format, range(1, len(corrections) + 1))
@@ -214,6 +218,14 @@ def _refuse_without_prompts(
             f"{said} is about annotations by prompts, and there are none. Name a file "
             "of prompts with --prompts, or leave it out. (skclif apply takes decisions "
             "on an audit that is there.)"
+        )
+
+
+def _refuse_cluster(cluster: int | str | None) -> None:
+    if cluster is not None:
+        raise click.UsageError(
+            "--cluster embeds whole texts, and --prompts needs vectors of their "
+            "sentences, which are made in this process. Give one of them."
         )
 
 
@@ -520,6 +532,8 @@ def _embed(
     note = cost_note(train, kinds, n_features, residual=residual)
     if note is not None:
         console.note(note)
+    if options.get("cluster") is not None:
+        embed_on_cluster(console, embedder, texts, options["cluster"])
     advice = "Use --long-text mean to embed such texts in chunks."
     X, notes = embed(console, embedder, texts, advice)
     about = describe_embedder(embedder)

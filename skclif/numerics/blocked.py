@@ -49,7 +49,8 @@ _FAR = 100.0
 _LEAST = 1e-4
 # Share of its norm to which a gradient has to fall if products are exact enough.
 _FELL = 0.5
-# Most numbers in the Hessians of single heads that are factorised.
+# Most numbers in the Hessians of single heads that are factorised, and in an array on
+# the way there.
 _LARGEST_FACTORS = 2**26
 
 
@@ -65,8 +66,11 @@ class BlockRows(Protocol):
     def loading(self, dtype: torch.dtype, /) -> Any:
         """Return the same rows, whose features are loaded in another type."""
 
-    def sample(self, n_rows: int, /) -> Any:
-        """Return about this many of the rows, evenly spread, in memory."""
+    def on_sample(self, function: Callable[[Any], Any], n_rows: int, /) -> Any:
+        """Return what a function makes of about this many rows, evenly spread.
+
+        It runs where rows are, and is pickled as `Terms` are.
+        """
 
 
 # Maps a right-hand side to about its solution.
@@ -114,8 +118,8 @@ class BlockedHeads:
         Of products with Hessians that are not summed.
     precondition : callable or None
         Needed for heads that are not solved directly.
-    sample : HeadsProblem or None
-        The problem of the rows that the preconditioner is of.
+    n_sampled : int
+        About how many rows the preconditioner is of; 0 without one.
     n_slow : int
         Steps after which the gradient was about as large as before.
     block_rows : int
@@ -128,7 +132,7 @@ class BlockedHeads:
     is_direct: bool = False
     dtype: torch.dtype = torch.float64
     precondition: Precondition | None = None
-    sample: HeadsProblem | None = None
+    n_sampled: int = 0
     n_slow: int = 0
     block_rows: int = _ROWS
 
@@ -154,7 +158,7 @@ class BlockedHeads:
             frame=self.frame.of_heads(heads),
             sizes=Sizes(*(size[heads] for size in self.sizes)),
             precondition=None,
-            sample=None,
+            n_sampled=0,
         )
 
     @property
@@ -220,25 +224,31 @@ class BlockedHeads:
             return self, start
         most = max((head.n_scores for head in self.frame.stack.heads), default=1)
         wanted = min(_PER_PARAMETER * most * self.n_inputs, len(self.data) // 4)
-        sample = self.data.sample(max(wanted, 1))
-        problem = self.terms(sample)
-        sampled = problem.weights.sum(dim=0)
-        share = torch.full_like(sampled, len(sample) / max(len(self.data), 1))
-        share = torch.where(sampled > 0, sampled / self.sizes.weights, share)
-        problem = replace(problem, penalties=problem.penalties * share)
-        if start is None:
-            start = _start_of(problem)
+        wanted = max(wanted, 1)
         if self.is_direct:
+            start, _ = self._begun(start, None, wanted)
             return self, start
         dtype = torch.float32 if self._fits_single() else torch.float64
-        return replace(self, sample=problem).multiplied_in(dtype, start), start
+        start, precondition = self._begun(start, dtype, wanted)
+        heads = replace(self, dtype=dtype, precondition=precondition, n_sampled=wanted)
+        return heads, start
 
     def multiplied_in(self, dtype: torch.dtype, parameters: Tensor) -> BlockedHeads:
         """Return the problem with products, and a preconditioner, of another type."""
-        if self.sample is None:
+        if not self.n_sampled:
             return replace(self, dtype=dtype)
-        precondition = preconditioner_at(self.sample, parameters, dtype)
+        _, precondition = self._begun(parameters, dtype, self.n_sampled)
         return replace(self, dtype=dtype, precondition=precondition)
+
+    def _begun(
+        self, start: Tensor | None, dtype: torch.dtype | None, n_rows: int
+    ) -> tuple[Tensor, Precondition | None]:
+        """Return where to start, and a preconditioner there, from some of the rows."""
+        begin = partial(
+            _begin, self.terms, self.sizes.weights, len(self.data), start, dtype
+        )
+        found: tuple[Tensor, Precondition | None] = self.data.on_sample(begin, n_rows)
+        return found
 
     def _fits_single(self) -> bool:
         """Whether products of weights and features fit single precision."""
@@ -416,6 +426,40 @@ class _OfHeads:
         return self.terms(rows).of_heads(list(self.heads))
 
 
+def _begin(
+    terms: Terms,
+    weights: Tensor,
+    n_rows: int,
+    start: Tensor | None,
+    dtype: torch.dtype | None,
+    sample: Any,
+) -> tuple[Tensor, Precondition | None]:
+    """Return where to start, and with a type a preconditioner, without the sample.
+
+    Parameters
+    ----------
+    terms : Terms
+    weights : Tensor of shape (n_heads,)
+        The sum of the weights of all rows.
+    n_rows : int
+        Number of all rows.
+    start : Tensor or None
+        None is where a fit of the sample ends.
+    dtype : torch.dtype or None
+        Of products in the preconditioner.
+    sample : object
+        Some of the rows, loaded.
+    """
+    problem = terms(sample)
+    sampled = problem.weights.sum(dim=0)
+    share = torch.full_like(sampled, len(sample) / max(n_rows, 1))
+    share = torch.where(sampled > 0, sampled / weights, share)
+    problem = replace(problem, penalties=problem.penalties * share)
+    if start is None:
+        start = _start_of(problem)
+    return start, None if dtype is None else preconditioner_at(problem, start, dtype)
+
+
 def _start_of(problem: HeadsProblem) -> Tensor:
     """Return parameters at which the gradient of few rows is less than its noise."""
     start = problem.features.new_zeros(
@@ -440,7 +484,8 @@ def preconditioner_at(
     """
     stack, n_inputs = problem.stack, parameters.shape[1]
     sizes = [head.n_scores * n_inputs for head in stack.heads]
-    if sum(size**2 for size in sizes) > _LARGEST_FACTORS:
+    passing = max((_by_edges(head, n_inputs) for head in stack.heads), default=0)
+    if max(sum(size**2 for size in sizes), passing) > _LARGEST_FACTORS:
         probabilities = problem.probabilities(problem.scores(parameters))
         return Preconditioner(problem.dense).at(problem, probabilities)
     factors = []
@@ -450,7 +495,7 @@ def preconditioner_at(
         part = problem.of_heads([j])
         edges = len(head.curvature_edges(parameters))
         total = [parameters.new_zeros(edges, n_inputs, n_inputs)]
-        for block in row_blocks(len(part.features)):
+        for block in row_blocks(len(part.features), _ROWS):
             rows = replace(
                 part,
                 features=part.features[block],
@@ -464,17 +509,47 @@ def preconditioner_at(
         identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
         inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
         factors.append(inverse.to(dtype))
+    return InverseHessians(problem.without_rows, tuple(factors), dtype)
 
-    def precondition(v: Tensor) -> Tensor:
+
+@dataclass(frozen=True)
+class InverseHessians:
+    """Inverses of the Hessians of heads, to precondition with: no row is kept.
+
+    Attributes
+    ----------
+    frame : HeadsProblem
+        The problem of no rows.
+    factors : tuple of Tensor of shape (p, p)
+        Inverses of the Cholesky factors.
+    dtype : torch.dtype
+        Of products with them.
+    """
+
+    frame: HeadsProblem
+    factors: tuple[Tensor, ...]
+    dtype: torch.dtype
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """Return about the solution for a right-hand side."""
         parts = []
-        for own, inverse in zip(stack.split(v.T), factors, strict=True):
+        columns = self.frame.stack.split(v.T)
+        for own, inverse in zip(columns, self.factors, strict=True):
             size = own.norm().clamp(min=torch.finfo(v.dtype).tiny)
-            right = (own.T / size).to(dtype).flatten()
+            right = (own.T / size).to(self.dtype).flatten()
             solved = inverse.T @ (inverse @ right)
             parts.append(size * solved.to(v.dtype).reshape(own.T.shape))
-        return problem.without_missing(torch.cat(parts))
+        return self.frame.without_missing(torch.cat(parts))
 
-    return precondition
+
+def _by_edges(head: Head, n_inputs: int) -> int:
+    """Return how many numbers an array has that holds something for each edge.
+
+    Many values have far more edges, and such arrays pass the size of the Hessian.
+    """
+    n_edges = head.n_scores * (head.n_scores + 1) // 2  # or fewer
+    rows = _ROWS if n_inputs < _WIDE else n_inputs
+    return n_edges * max(head.n_scores**2, n_inputs * rows)
 
 
 def factor_of(hessian: Tensor, missing: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from .bounded import minimise
 from .heads import CategoricalHead, Head, HeadsProblem, HeadStack
 from .products import affine, affine_adjoint, dense_rows, largest_size
 from .row_space import RowSpace, row_space
+from .sampling import Choice, tally
 from .solvers import Convergence, head_groups, joined
 from .sparse import Features, SparseFeatures
 from .steps import Advance, unseen
@@ -25,6 +27,10 @@ from .streaming import rows_at_once
 LONG = 2**22
 # Parameters of a label head of which the Hessian is summed with every gradient.
 _FEW = 512
+# Columns of the weights of rows: TrainingData.has_weight.
+LABEL, CONCEPTS = slice(0, 1), slice(1, None)
+
+Sampled = TypeVar("Sampled")
 
 
 @dataclass(frozen=True)
@@ -107,31 +113,42 @@ class TrainingData:
             features = StoredFeatures(features)
         return replace(self, features=features.loading(dtype))
 
-    def sample(self, n_rows: int) -> "TrainingData":
-        """Return about this many rows in memory, evenly spread.
+    @property
+    def has_weight(self) -> Tensor:
+        """Where rows have weight for label and concepts, (n, 1 + n_concepts)."""
+        return torch.cat([self.label_weights[:, None], self.concept_weights], 1) > 0
+
+    def sampled(self, n_rows: int) -> slice | Tensor:
+        """Return which rows are a sample of about this many, evenly spread.
 
         Heads of which few rows have weight get rows of their own beside these.
         """
-        some = slice(None, None, stride(len(self), n_rows))
-        counted = torch.cat([self.label_weights[:, None], self.concept_weights], 1) > 0
-        enough, kept = n_rows // 2, torch.zeros_like(counted[:, 0])
-        kept[some] = True
-        for column in counted.T:
-            if (column & kept).sum() < min(enough, int(column.sum())):
-                own = column.nonzero()[:, 0]
-                kept[own[:: stride(len(own), enough)]] = True
-        if int(kept.sum()) == len(range(len(self))[some]):
-            return self.rows(some)
-        return self.rows(kept)
+        counted, step = self.has_weight, stride(len(self), n_rows)
+        choice = Choice.of(len(self), n_rows, tally(counted, 0, step))
+        if not choice.own:
+            return slice(None, None, step)
+        nothing = torch.zeros(counted.shape[1], dtype=torch.int64)
+        return choice.rows(counted, 0, nothing)
 
-    def with_weight_in(self, weights: Tensor) -> "TrainingData":
-        """Return the rows that have weight, unless that is most of them.
+    def sample(self, n_rows: int) -> "TrainingData":
+        """Return a sample of about this many rows, in memory."""
+        return self.rows(self.sampled(n_rows))
+
+    def on_sample(
+        self, function: Callable[["TrainingData"], Sampled], n_rows: int
+    ) -> Sampled:
+        """Return what a function makes of a sample of rows, where they are."""
+        return function(self.sample(n_rows))
+
+    def with_weight_in(self, heads: slice) -> "TrainingData":
+        """Return the rows that have weight for heads, unless that is most of them.
 
         Parameters
         ----------
-        weights : Tensor of shape (n_samples, n)
+        heads : slice
+            Columns of `has_weight`: LABEL or CONCEPTS.
         """
-        counted = (weights > 0).any(dim=1)
+        counted = self.has_weight[:, heads].any(dim=1)
         return self if 2 * int(counted.sum()) > len(self) else self.part(counted)
 
     def part(self, rows: Tensor) -> "TrainingData":
@@ -143,7 +160,7 @@ class TrainingData:
 
     def counted(self) -> "TrainingData":
         """Return the rows with weight in a head; the others do not move an optimum."""
-        counted = (self.label_weights > 0) | (self.concept_weights > 0).any(dim=1)
+        counted = self.has_weight.any(dim=1)
         return self if counted.all() else self.part(counted)
 
     def per_unit_of(self, row_weights: Tensor) -> "TrainingData":
@@ -438,7 +455,7 @@ def label_inputs(bottleneck: Bottleneck, rows: TrainingData) -> list[Tensor]:
     The rows are on the last axis, (n_activations, n), of the type of the features. The
     numbers are those of `Bottleneck.label_rows`, for passes over all rows.
     """
-    stack, features = bottleneck.concepts, dense_rows(rows.features)
+    stack, features = bottleneck.concepts, rows.features
     parameters = bottleneck.concept_parameters.to(features.dtype)
     scores = affine(features, parameters).T
     shape = stack.n_activations, len(features)
@@ -456,7 +473,7 @@ def label_inputs(bottleneck: Bottleneck, rows: TrainingData) -> list[Tensor]:
             copy[columns] = values.flatten(0, 1)
     if bottleneck.residual_scale is None:
         return copies
-    residual = bottleneck.residual_scale * features.T
+    residual = bottleneck.residual_scale * dense_rows(features).T
     return [torch.cat([copy, residual]) for copy in copies]
 
 
@@ -583,8 +600,8 @@ def fit_concepts(
         Called after each Newton step.
     """
     stack, limits = HeadStack(concept_heads), Limits(tol, max_iter, advance)
-    if stack and is_long(data) and not isinstance(data, Elsewhere):
-        data = data.with_weight_in(data.concept_weights)
+    if stack and is_long(data):
+        data = data.with_weight_in(CONCEPTS)
     if stack and is_long(data):
         terms = ConceptTerms(stack, concept_penalties)
         parameters, convergence = solve_blocked(data, terms, None, limits)
@@ -614,8 +631,8 @@ def fit_label(
     """Fit the label head, starting from its parameters if it has any."""
     given = bottleneck.label_parameters
     start = given if len(given) else None
-    if is_long(data) and not isinstance(data, Elsewhere):
-        data = data.with_weight_in(data.label_weights[:, None])
+    if is_long(data):
+        data = data.with_weight_in(LABEL)
     if is_long(data):
         terms = LabelTerms(bottleneck, penalty)
         limits = Limits(tol, max_iter, advance)

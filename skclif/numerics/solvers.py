@@ -6,7 +6,7 @@ heads. Steps, step lengths and stopping are per head.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import torch
@@ -400,8 +400,16 @@ class Preconditioner:
             # Directions outside the span of the features have no curvature.
             least = torch.finfo(scale.dtype).eps * scale.amax(dim=1, keepdim=True)
             scale = torch.where(penalties > 0, scale, scale.clamp(min=least))
-        without = problem.without_missing
-        return lambda v: without(((v @ self.vectors) / scale) @ self.vectors.T)
+        return partial(
+            _solve_scaled, problem.without_rows.without_missing, self.vectors, scale
+        )
+
+
+def _solve_scaled(
+    without: Callable[[Tensor], Tensor], vectors: Tensor, scale: Tensor, v: Tensor
+) -> Tensor:
+    """Divide by a scale in the coordinates of vectors; no parameter that is missing."""
+    return without(((v @ vectors) / scale) @ vectors.T)
 
 
 class DiagonalPreconditioner:

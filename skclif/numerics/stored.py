@@ -255,10 +255,11 @@ def each_row(function: Callable[[Any], Tensor], features: Any) -> Tensor:
 
 
 def is_mapped(array: object) -> bool:
-    """Return whether an array is a view of a file."""
+    """Return whether an array is a view of a file.
+
+    Copies of a `numpy.memmap` are of its class, too, but lie in memory.
+    """
     base = array
-    while base is not None:
-        if isinstance(base, np.memmap | mmap.mmap):
-            return True
+    while base is not None and not isinstance(base, mmap.mmap):
         base = getattr(base, "base", None)
-    return False
+    return base is not None

@@ -44,22 +44,22 @@ def client():
 
 @pytest.fixture
 def brought(client, monkeypatch):
-    """Return a function that returns how many bytes came to the client since."""
+    """Return a function that returns what came to the client since, as bytes."""
     from distributed import Client
 
-    sizes, gather = [], Client._gather_remote
+    came, gather = [], Client._gather_remote
 
-    async def counting(self, *args, **kwargs):
+    async def keeping(self, *args, **kwargs):
         response = await gather(self, *args, **kwargs)
-        sizes.append(len(pickle.dumps(list(response["data"].values()))))
+        came.append(pickle.dumps(list(response["data"].values())))
         return response
 
-    monkeypatch.setattr(Client, "_gather_remote", counting)
+    monkeypatch.setattr(Client, "_gather_remote", keeping)
 
     def since():
-        total = sum(sizes)
-        sizes.clear()
-        return total
+        found = came.copy()
+        came.clear()
+        return found
 
     return since
 

@@ -13,6 +13,7 @@ from skclif import ConceptBottleneckClassifier
 from skclif._cluster.rows import RemoteRows, _groups
 from skclif._cluster.totals import added, blank, zeros
 from skclif.numerics.blocks import map_rows, sum_rows
+from skclif.numerics.bottleneck import LABEL, TrainingData
 
 
 class Pair(NamedTuple):
@@ -90,7 +91,7 @@ def test_a_pass_brings_one_total_however_many_rows(client, brought):
         data = remote_data(client, X, y, (n // 5,) * 5)
         brought()
         sum_rows(partial(add_rows, 1.0), no_sums(), data)
-        sizes.append(brought())
+        sizes.append(sum(map(len, brought())))
     # Names of tasks are not always of the same length.
     assert 0 < sizes[1] < sizes[0] + 100 < 3000
 
@@ -123,3 +124,34 @@ def test_blocks_are_grouped_in_order_and_none_is_lost():
             groups = _groups(lengths, n)
             assert len(groups) <= n
             assert [x for g in groups for x in lengths[g]] == lengths
+
+
+def labels_and_features(rows):
+    return rows.labels, rows.features
+
+
+@pytest.mark.parametrize("n_counted", [240, 30, 3])
+def test_a_sample_is_that_of_the_same_rows_here(client, reviews, n_counted):
+    X, y, *_ = reviews
+    weights = np.zeros(240)
+    weights[np.linspace(5, 239, n_counted).astype(int)] = 1  # few heads learn from few
+    there = remote_data(client, X, y, (1, 0, 100, 139), weights)
+    nothing = torch.zeros(240, 0).double()
+    codes = torch.from_numpy(np.unique(y, return_inverse=True)[1])
+    here = TrainingData(
+        torch.from_numpy(X),
+        codes,
+        torch.from_numpy(weights),
+        nothing,
+        nothing.bool(),
+        nothing,
+    )
+    for n_rows in (40, 1, 1000):
+        labels, features = there.on_sample(labels_and_features, n_rows)
+        assert torch.equal(features, here.sample(n_rows).features)
+        assert torch.equal(labels, here.sample(n_rows).labels)
+    of_label = there.with_weight_in(LABEL)
+    assert len(of_label) == len(here.with_weight_in(LABEL)) == n_counted
+    assert len(there.rows(slice(0, 0))) == 0
+    with pytest.raises(ValueError, match="are on workers; send a function to them"):
+        there.rows(slice(0, 5))

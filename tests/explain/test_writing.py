@@ -52,6 +52,13 @@ def _with(explainer, method):
     return other.set_params(method=method)
 
 
+def test_what_killed_writers_left_is_removed(explainer, asked, tmp_path):
+    (tmp_path / ".record.safetensors.12.part").write_bytes(b"half")
+    explainer.influence(*asked, top=2, out=tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["record.safetensors", "rows.npy", "values.npy"]
+
+
 CALLS = [
     ("first_order", {}),
     ("first_order", {"paths": True}),

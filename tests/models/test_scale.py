@@ -140,6 +140,16 @@ def test_penalties_are_chosen_from_evenly_spaced_rows(data, monkeypatch):
     assert not np.array_equal(found.concept_coef_[0], judged.concept_coef_[0])
 
 
+def test_rows_that_judge_a_rare_concept_have_their_own_weights(data, monkeypatch):
+    X, y, concepts, weights = data
+    monkeypatch.setattr(penalties, "MOST_JUDGED", 100)
+    rare = concepts[["noise"]].copy()
+    rare.iloc[40:] = None  # of evenly spread rows, four or five are annotated
+    model = ConceptBottleneckClassifier(concept_C="auto", C="auto")
+    model.fit(X, y, weights, concepts=rare)
+    assert 0 < model.concept_C_[0] < np.inf
+
+
 def test_a_frozen_model_is_checked_on_many_rows(data, monkeypatch):
     X, y = data[0].astype(float), data[1]
     monkeypatch.setattr(bottleneck, "LONG", 1)

@@ -1,5 +1,6 @@
 """Rows on their way to a GPU: in order, whole, one block ahead, and let go."""
 
+import pickle
 import threading
 
 import pytest
@@ -179,8 +180,7 @@ def test_an_error_of_a_pass_lets_rows_go(cuda):
 
 def test_features_on_a_device_are_saved_as_those_of_the_cpu(cuda):
     features = StoredFeatures(_rows(), torch.tensor([1, 4])).to(DEVICE)
-    again = StoredFeatures.__new__(StoredFeatures)
-    vars(again).update(features.__getstate__())
+    again = pickle.loads(pickle.dumps(features))
     assert again.device == again.values.device == torch.device("cpu")
     torch.testing.assert_close(again[:], features[:].host)
 

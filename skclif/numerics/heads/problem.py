@@ -46,6 +46,17 @@ class HeadsProblem:
         """The problem itself: what knows the heads of objectives."""
         return self
 
+    @property
+    def without_rows(self) -> "HeadsProblem":
+        """The problem of no rows, with the same heads and penalties."""
+        return replace(
+            self,
+            # A copy: a view would keep all rows, and take them along.
+            features=self.features.new_zeros(0, self.features.shape[1]),
+            codes=self.codes[:0].clone(),
+            weights=self.weights[:0].clone(),
+        )
+
     def of_heads(self, heads: Sequence[int]) -> "HeadsProblem":
         """Return the problem of some of the heads."""
         if len(heads) == len(self.stack):
