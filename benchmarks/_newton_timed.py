@@ -51,7 +51,7 @@ def top_rows(problem, C):
     from skclif._explain.requests import class_codes
     from skclif.numerics.targets import LabelTarget
 
-    solved, factors = timed(explainer._solved_model)
+    solved = explainer._solved_model()
     codes = torch.from_numpy(class_codes(explainer.classes_, X_test, y_test))
     shares = np.full((1, len(codes)), 1 / len(codes))
     targets, mean = (
@@ -64,7 +64,7 @@ def top_rows(problem, C):
         return [part.sum(axis=2) for _, _, part in blocks]
 
     ask("first_order", mean)
-    seconds = {"factors": factors}
+    seconds = {}
     _, seconds["targets"] = timed(lambda: ask("first_order", targets))
     found, seconds["mean"] = timed(lambda: ask("first_order", mean))
     total = np.concatenate(found, axis=1)[0]

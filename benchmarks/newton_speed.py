@@ -146,7 +146,6 @@ def main(argv=None):
                 newton / medians["targets"],
             ],
             ["first order, their mean", medians["mean"], newton / medians["mean"]],
-            ["Hessians and factors", medians["factors"], newton / medians["factors"]],
         ],
         [
             f"{seconds}{options.repeat} processes. Rows are of CEBaB, drawn again "
