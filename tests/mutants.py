@@ -1195,8 +1195,8 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
-        "positions = self.rows.positions(removed)",
-        "positions = removed[:, None]",
+        "in range(0, columns.shape[2], len(block.data)):",
+        "in range(0, len(block.data), len(block.data)):",
         "both copies of a removed row go",
         ("tests/numerics/test_newton.py",),
     ),
@@ -1493,8 +1493,8 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
-        "if self.head.is_bounded:",
-        "if self.head.is_quadratic and self.head.is_bounded:",
+        "if problems.solved.head.is_bounded:",
+        "if False:",
         "a removal can let a constraint go",
         ("tests/explain/test_label_heads.py",),
     ),
@@ -1997,8 +1997,8 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
-        "columns[:, i, self.rows[problem]] = 0",
-        "columns[:, i, self.rows[0]] = 0",
+        "columns[:, problems, rows + (first - block.rows.start)] = 0",
+        "columns[:, :, rows + (first - block.rows.start)] = 0",
         "every set of rows is missing in its own problem",
     ),
     Mutant(

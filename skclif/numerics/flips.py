@@ -38,8 +38,6 @@ from .targets import LabelTarget, Question
 # Of each label, so many rows are proposed for each that is solved: sets can be equal,
 # or hold what a head needs.
 _SPARE = 2
-# Most values of a pass of newton over the training rows.
-_PASS_SIZE = 2**22
 
 
 @dataclass(frozen=True)
@@ -296,7 +294,7 @@ def _by_newton(
     bottleneck: Bottleneck, data: TrainingData, factors: Factors, question: Question
 ) -> _Blocks:
     refit = Refit(bottleneck, data, factors)
-    size = max(1, _PASS_SIZE // (len(data) * refit.width))
+    size = refit.at_once(1)
 
     def remove(at: Tensor) -> Removals:
         return refit.without(at, paths=False)[0]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .bottleneck import Bottleneck, TrainingData
 from .products import with_ones
-from .targets import Question, SetTarget
+from .targets import ConceptTarget, Question, SetTarget
 
 # Most numbers in answers at a time: 128 MB.
 _MOST_VALUES = 2**24
@@ -46,10 +46,18 @@ class Answers:
     bottleneck : Bottleneck
     questions : sequence of Question
         Targets in blocks. Answers are in the same order.
+    dtype : torch.dtype
+        Of what concept heads change. Values are of double precision, so that only the
+        changes have the digits of this type.
     """
 
-    def __init__(self, bottleneck: Bottleneck, questions: Sequence[Question]):
-        self.parts = [_Answer(bottleneck, question) for question in questions]
+    def __init__(
+        self,
+        bottleneck: Bottleneck,
+        questions: Sequence[Question],
+        dtype: torch.dtype = torch.float64,
+    ):
+        self.parts = [_Answer(bottleneck, question, dtype) for question in questions]
         self.splits_label = bottleneck.residual_scale is not None
         self.n_cases = 2 + len(bottleneck.concepts) + self.splits_label
 
@@ -120,12 +128,16 @@ class Answers:
 
 
 class _Answer:
-    def __init__(self, bottleneck: Bottleneck, question: Question):
+    def __init__(self, bottleneck: Bottleneck, question: Question, dtype: torch.dtype):
         self.bottleneck, self.question = bottleneck, question
         features, stack = question.features, bottleneck.concepts
         activations = bottleneck.activations(features)
-        self.features = with_ones(features)
+        self.features = with_ones(features).to(dtype)
         self.concept_scores = stack.split(bottleneck.concept_scores(features))
+        self.concept_probabilities = [
+            head.probabilities(scores).T.contiguous().to(dtype)
+            for head, scores in zip(stack.heads, self.concept_scores, strict=True)
+        ]
         self.inputs = bottleneck.label.inputs(activations)
         self.label_scores = bottleneck.label_scores(activations)
         self.value = self._evaluate(self.label_scores, self.concept_scores)
@@ -185,8 +197,9 @@ class _Answer:
     ) -> Tensor:
         """Return the targets at other scores, (n_rows, n_targets)."""
         scores = list(self.concept_scores)
-        for j, (there, _) in moving.items():
-            scores[j] = there
+        if isinstance(self.question.target, ConceptTarget):
+            for j, (shift, _) in moving.items():
+                scores[j] = scores[j] + shift.permute(1, 2, 0).double()
         return self._evaluate(label_scores, scores).expand(len(label_scores), -1)
 
     def _without_residual(self, step: Tensor) -> Tensor:
@@ -202,15 +215,15 @@ class _Answer:
         return {j: self._move(j, step) for j, step in steps.items()}
 
     def _move(self, concept: int, step: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a concept's scores after removals, and how far activations move.
+        """Return how a concept's scores and activations move.
 
-        The shapes are (n_rows, n_targets, n_scores) and (n_rows, n_targets,
-        n_activations).
+        The shapes are (n_scores, n_rows, n_targets) and (n_activations, n_rows,
+        n_targets).
         """
-        stack = self.bottleneck.concepts
-        moved = self.concept_scores[concept] + _scores(self.features, step)
-        activations = stack.heads[concept].activations(moved)
-        return moved, activations - self.inputs[:, stack.activations[concept]]
+        head = self.bottleneck.concepts.heads[concept]
+        flat = step.transpose(0, 1).flatten(0, 1).to(self.features.dtype)
+        shift = (flat @ self.features.T).reshape(head.n_scores, len(step), -1)
+        return shift, head.activation_change(self.concept_probabilities[concept], shift)
 
     def _label_scores(
         self, moves: dict[int, tuple[Tensor, Tensor]], step: Tensor
@@ -218,11 +231,11 @@ class _Answer:
         """Return the label scores after changes, (n_rows, n_targets, n_scores)."""
         after = self.label_scores + _scores(self.inputs, step)
         if moves:
-            shift = torch.cat([shift for _, shift in moves.values()], dim=2)
+            moved = torch.cat([change for _, change in moves.values()])
             positions = [self.bottleneck.concepts.activations[j] for j in moves]
             columns = slice(positions[0].start, positions[-1].stop)  # adjacent
             weights = (self.bottleneck.label_parameters + step)[:, :, columns]
-            after += shift @ weights.transpose(1, 2)
+            after += (weights.to(moved.dtype) @ moved.transpose(0, 1)).mT
         return after
 
 

@@ -20,7 +20,7 @@ from skclif.exceptions import InfluenceWarning, SuspectWarning
 from skclif.numerics.first_order import first_order, solve_adjoint
 from skclif.numerics.lockstep import LockstepModels
 from skclif.numerics.matrix_free import MatrixFree
-from skclif.numerics.newton import _SolvedHead
+from skclif.numerics.newton import Refit
 from skclif.numerics.products import with_ones
 from skclif.numerics.suggestions import ClosedForm, LinearEffects
 from skclif.numerics.targets import LabelTarget
@@ -115,7 +115,7 @@ def test_a_removal_that_lets_a_constraint_go_is_solved_again(monkeypatch):
     assert 0 < let_go.sum() < n
     found = explainer.influence(asked, [2, 2], target="log_proba").values
     np.testing.assert_allclose(found, truth, rtol=2e-3, atol=1e-5)
-    monkeypatch.setattr(_SolvedHead, "_bind_again", lambda *args: None)
+    monkeypatch.setattr(Refit, "_solve_again", lambda *args: None)
     found = explainer.influence(asked, [2, 2], target="log_proba").values
     assert np.abs(found - truth)[:, let_go].max() > 1e-3
     np.testing.assert_allclose(

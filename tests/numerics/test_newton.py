@@ -9,7 +9,9 @@ import torch
 
 from skclif.exceptions import InfluenceWarning
 from skclif.numerics import newton as module
+from skclif.numerics import prepared
 from skclif.numerics.newton import newton
+from skclif.numerics.stored import StoredFeatures
 from skclif.numerics.targets import Question, evaluate
 
 from .test_influence import SIZES, _data, _factors, _fit, _target
@@ -165,11 +167,69 @@ def test_single_precision_passes_keep_five_digits():
         data.features[:9], _target(bottleneck, data.features[:9], "loss")
     )
     factors = replace(_factors(bottleneck, data), dtype=torch.float32)
-    (single,) = [p for _, p in newton(bottleneck, data, factors, [question])]
+    parts = newton(bottleneck, data, factors, [question], block_rows=300)
+    (single,) = [p for _, p in parts]
     double = _influence(bottleneck, data, question)
     # Where steps end may differ too: by a share of the tolerance of 2e-3.
     assert _error(single, double) < 1e-4
     assert single.dtype == torch.float64
+
+
+@pytest.mark.parametrize("paths", [False, True])
+def test_blocks_of_rows_are_one_pass(monkeypatch, paths):
+    data, intervention_prob = _data(), 0.3
+    bottleneck = _fit(data, intervention_prob=intervention_prob)
+    question = Question(
+        data.features[:4], _target(bottleneck, data.features[:4], "loss")
+    )
+    whole = _influence(bottleneck, data, question, paths=paths)
+    monkeypatch.setattr(prepared, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(prepared, "_KEPT", 0)  # made again for every pass
+    stored = replace(data, features=StoredFeatures(data.features))
+    parts = newton(
+        bottleneck, stored, _factors(bottleneck, data), [question], paths=paths
+    )
+    blocks = torch.cat([part for _, part in parts], dim=1)
+    torch.testing.assert_close(blocks, whole, rtol=0, atol=1e-12)
+
+
+def test_a_sample_of_many_rows_tells_which_second_steps_are_negligible(monkeypatch):
+    data = _data(n_samples=600)
+    bottleneck = _fit(data)
+    question = Question(
+        data.features[:4], _target(bottleneck, data.features[:4], "loss")
+    )
+    removed = torch.arange(0, 600, 20)
+    every = {"removed": removed, "paths": False}
+    exact = _influence(bottleneck, data, question, **every)
+    monkeypatch.setattr(prepared, "BLOCK_ROWS", 10)
+    monkeypatch.setattr(prepared, "_SAMPLED", 2)
+    asked = []
+
+    def counted(self, refit, concepts, waiting):
+        asked.extend(len(p.at) for p in waiting if p in concepts)
+        start(self, refit, concepts, waiting)
+
+    start = module._Pass.__init__
+    monkeypatch.setattr(module._Pass, "__init__", counted)
+    _influence(bottleneck, data, question, **every)
+    n_asked = sum(asked)
+    asked.clear()
+    monkeypatch.setattr(module, "_NEGLIGIBLE", 0.003)
+    few = _influence(bottleneck, data, question, **every)
+    assert 0 < sum(asked) < n_asked
+    assert 1e-12 < _error(few, exact) < 0.003
+    # If all second steps are negligible, concept heads pass over no rows.
+    asked.clear()
+    monkeypatch.setattr(module, "_NEGLIGIBLE", torch.inf)
+    _influence(bottleneck, data, question, **every)
+    assert not asked
+
+
+def test_few_rows_have_no_sample():
+    bottleneck, data = _fit(_data()), _data()
+    passes = prepared.Passes(bottleneck, data, torch.float64)
+    assert passes.sample() == ([], 0.0)
 
 
 def test_says_which_removals_have_not_settled(monkeypatch):

@@ -180,6 +180,11 @@ class Head(Protocol):
         shape (n_activations, n_moves, n).
         """
 
+    def changes(
+        self, probabilities: Tensor, codes: Tensor, shift: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return `residual_change` and `activation_change`, which may share work."""
+
     def value(self, scores: Tensor, code: int) -> tuple[Tensor, Tensor]:
         """Return p(code) or the number, (...,), and its derivative, (..., n_scores)."""
 

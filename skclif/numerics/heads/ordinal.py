@@ -290,6 +290,13 @@ class OrdinalHead(RowsLast):
         pull = (upper + lower) * single + (upper - lower) * ratio
         return _mix(self._above(pull).T, pull).to(shift.dtype)
 
+    def changes(
+        self, probabilities: Tensor, codes: Tensor, shift: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the changes of residuals and of activations when scores move."""
+        residual = self.residual_change(probabilities, codes, shift)
+        return residual, self.activation_change(probabilities, shift)
+
     def activation_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
         """Return the change of activations when scores move.
 

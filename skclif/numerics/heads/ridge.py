@@ -125,6 +125,13 @@ class RidgeHead(RowsLast):
         """Return the change of residuals when scores move by `shift`."""
         return shift
 
+    def changes(
+        self, probabilities: Tensor, codes: Tensor, shift: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the changes of residuals and of activations when scores move."""
+        residual = self.residual_change(probabilities, codes, shift)
+        return residual, self.activation_change(probabilities, shift)
+
     def activation_change(self, probabilities: Tensor, shift: Tensor) -> Tensor:
         """Return the change of activations when scores move by `shift`."""
         return shift

@@ -399,11 +399,25 @@ class SoftmaxHead(RowsLast):
         if self.activation == "logit":
             return shift if self.n_values == 2 else _mix(self.contrasts(shift).T, shift)
         change = self._probability_change(probabilities, shift)
+        return self._activation_change(probabilities, change)
+
+    def changes(
+        self, probabilities: Tensor, codes: Tensor, shift: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return `residual_change` and `activation_change` together."""
+        change = self._probability_change(probabilities, shift)
+        residual = _mix(self.contrasts(shift), change)
+        if self.activation == "logit":
+            return residual, self.activation_change(probabilities, shift)
+        return residual, self._activation_change(probabilities, change)
+
+    def _activation_change(self, probabilities: Tensor, change: Tensor) -> Tensor:
+        """Return how activations change with the probabilities."""
         if self.activation == "hard":
             before = probabilities[:, None]
-            values = torch.arange(self.n_values, device=shift.device)[:, None, None]
-            after = ((before + change).argmax(dim=0) == values).to(shift.dtype)
-            change = after - (before.argmax(dim=0) == values).to(shift.dtype)
+            values = torch.arange(self.n_values, device=change.device)[:, None, None]
+            after = ((before + change).argmax(dim=0) == values).to(change.dtype)
+            change = after - (before.argmax(dim=0) == values).to(change.dtype)
         return change[1:] if self.n_values == 2 else change
 
     def value(self, scores: Tensor, code: int) -> tuple[Tensor, Tensor]:
