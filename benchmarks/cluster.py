@@ -189,7 +189,7 @@ def estimate(passes, idle, fit, rows, n_workers):
 
 def main(argv=None):
     parser = BenchmarkParser(
-        "cluster", __doc__, rows=4000, features=8, parts=4, targets=5, workers=[2]
+        "cluster", __doc__, rows=4000, features=8, parts=4, workers=[2]
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--features", type=int, default=384)

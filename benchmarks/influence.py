@@ -27,7 +27,8 @@ from sklearn.linear_model import LogisticRegression
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif.numerics.blocks import BLOCK_ROWS
 from skclif.numerics.first_order import first_order, solve_adjoint
-from skclif.numerics.hessians import _add_square, factorise
+from skclif.numerics.hessians import factorise
+from skclif.numerics.squares import add_square
 from skclif.numerics.targets import LabelTarget
 
 from ._influence_peers import status, timed
@@ -238,7 +239,7 @@ def _hessian_products(bottleneck, n_rows, dtype):
     for start in range(0, n_rows, BLOCK_ROWS):
         n_block = min(BLOCK_ROWS, n_rows - start)
         for _ in range(n_pairs):
-            _add_square(square, inputs[:n_block])
+            add_square(square, inputs[:n_block])
         for _ in heads:
             jacobian[:n_block].T @ inputs[:n_block]
 

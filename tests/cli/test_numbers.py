@@ -171,7 +171,8 @@ def test_an_amount_far_outside_is_named_before_it_is_applied(
     line = _line(table, "annotate", train[0], "minutes", "1e9")
     file = folders.write(tmp_path / "d.csv", [line])
     result = done("apply", out, file, "--quiet", "--json")
-    (warning,) = [w for w in json.loads(result.stdout)["warnings"] if "far" in w]
+    warnings = json.loads(result.stdout)["warnings"]
+    (warning,) = [w for w in warnings if "far outside" in w]
     assert f"'minutes' of {train[0]!r} becomes 1000000000, which is far" in warning
     assert f"Warning: {warning}" in result.stderr
     assert folders.records(out)[-1]["changes"][0]["new"] == 1e9

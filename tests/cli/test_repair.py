@@ -1206,7 +1206,7 @@ def test_every_command_is_quiet_if_asked(out, truth, tmp_path):
 
 
 EXAMPLES = ("", "demo", "audit", "baseline", "tasks", "apply", "forget", "replay")
-EXAMPLES += ("predict", "annotate")
+EXAMPLES += ("predict", "annotate", "embed")
 
 
 def _examples():
@@ -1239,7 +1239,7 @@ def test_the_examples_of_the_help_run(tiny_encoder, tmp_path, monkeypatch):
     for command, example in _examples():
         program, *arguments = shlex.split(example)
         assert program == "skclif"
-        if command in ("demo", "audit", "baseline", "predict", "annotate"):
+        if command in ("demo", "audit", "baseline", "predict", "annotate", "embed"):
             arguments += ["--model", tiny_encoder]
         if command == "demo":
             arguments += ["--max-mistakes", "0", "--method", "first_order"]

@@ -15,7 +15,7 @@ PRELOADED = ["distributed", "dask.array", "dask.dataframe", "skclif._explain.exp
 PRELOADED += ["sentence_transformers"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client():
     import dask
     from distributed import Client, LocalCluster
@@ -78,7 +78,7 @@ def kill_one(client):
     client.wait_for_workers(2, timeout=120)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def reviews():
     """X, y, concepts (a category with gaps, three values, a number) and weights."""
     rng = np.random.default_rng(0)

@@ -131,7 +131,9 @@ def test_influence_is_that_of_retraining_the_last_step(case, explainer, retraine
         -np.log(model.predict_proba(vectors)[np.arange(N_TEST), codes]).mean()
         for model in (case.pipeline[-1], retrained)
     ]
-    np.testing.assert_allclose(found[0, DROPPED], losses[0] - losses[1], atol=1e-6)
+    # Newton ends where its error is estimated to be 5e-4 of the change.
+    lost = losses[0] - losses[1]
+    np.testing.assert_allclose(found[0, DROPPED], lost, rtol=5e-4, atol=1e-6)
 
 
 def test_an_edit_is_retraining_of_the_last_step(case, explainer, retrained):
