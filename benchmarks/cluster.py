@@ -236,8 +236,8 @@ def main(argv=None):
             f"{options.parts} partitions; ten 3-valued concepts; one thread in each "
             "process. The fit is that of an explainer: model, Hessians and factors. "
             "Influence is to first order, top=20.",
-            "The MB are totals; a sample of rows, from which a fit starts, comes "
-            "beside them, and does not grow with the rows.",
+            "The MB are totals of passes. What a sample of rows says of where to start "
+            "comes beside them, and does not grow with the rows.",
         ],
         options=options,
     )
