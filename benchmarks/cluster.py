@@ -1,9 +1,10 @@
 """Fit and influence on a Dask cluster, beside the same in one process.
 
 Made-up rows in single precision with ten 3-valued concepts. Each worker is a process on
-this machine with one thread, and so is what it is compared with. A pass is one sum over
-all rows. The second table says what 100 million rows would take on more workers: it is
-computed from the measured passes, bytes and seconds, and was not run.
+this machine with one thread, and so is what it is compared with. Workers run without
+Dask's setting that gives freed memory back to the system, and with it. A pass is one
+sum over all rows. The second table says what 100 million rows would take on more
+workers: it is computed from the measured passes, bytes and seconds, and was not run.
 
     python -m benchmarks.cluster [--rows 1000000] [--features 384] [--workers 1 2]
 """
@@ -18,12 +19,14 @@ import torch
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._cluster.passes import RemoteData
+from skclif._cluster.workers import TRIMS_MEMORY
 
 from .results import BenchmarkParser, write_table
 
 N_CONCEPTS = 10
 VALUES = np.array(["negative", "unknown", "positive"])
 MANY = 100_000_000
+TRIMMED = ", as Dask starts them"
 
 
 def block(n_rows, n_features, number):
@@ -126,10 +129,14 @@ def measure_here(options, targets):
     return fit, influence, explainer.estimator_
 
 
-def measure_there(options, targets, n_workers):
+def measure_there(options, targets, n_workers, trims):
+    import dask
     from distributed import Client, LocalCluster
 
+    # None is no setting, so that workers keep memory for the next block of rows.
+    setting = dask.config.get(TRIMS_MEMORY) if trims else None
     with (
+        dask.config.set({TRIMS_MEMORY: setting}),
         LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
@@ -201,11 +208,14 @@ def main(argv=None):
     targets = block(options.targets, options.features, options.parts)[:2]
     fit, influence, here = measure_here(options, targets)
     rows = [["this process", fit, 1.0, influence, 1.0, "", "", "", 0.0]]
-    for n_workers in options.workers:
-        own, asked, there, passes, idle = measure_there(options, targets, n_workers)
+    cases = [(options.workers[-1], True), *((n, False) for n in options.workers)]
+    for n_workers, trims in cases:
+        own, asked, there, passes, idle = measure_there(
+            options, targets, n_workers, trims
+        )
         rows.append(
             [
-                f"{n_workers} worker" + "s" * (n_workers > 1),
+                f"{n_workers} worker" + "s" * (n_workers > 1) + TRIMMED * trims,
                 own,
                 own / fit,
                 asked,
@@ -238,6 +248,7 @@ def main(argv=None):
             "Influence is to first order, top=20.",
             "The MB are totals of passes. What a sample of rows says of where to start "
             "comes beside them, and does not grow with the rows.",
+            f"Workers keep memory that they free, except those{TRIMMED}.",
         ],
         options=options,
     )

@@ -12,6 +12,8 @@ _EXTRA = 'pip install "skclif[dask]"'
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://\S+:\d+")
 # Seconds in which a scheduler has to answer, and a first worker has to be there.
 TO_ANSWER, TO_JOIN = 10, 30
+# The setting of Dask by which workers of its own do not keep the memory that they free.
+TRIMS_MEMORY = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
 
 
 def number_or_address(where: str) -> int | str:
@@ -50,12 +52,16 @@ def workers(where: int | str) -> Iterator[Any]:
         If there is no scheduler at the address, or no worker joins it.
     """
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ImportError(f"A cluster needs Dask's distributed: {_EXTRA}") from error
     with ExitStack() as stack:
         place: Any = where
         if isinstance(where, int):
+            # Dask has glibc give freed memory back at once. Each block of rows would be
+            # mapped anew, page by page, which takes as long as the products.
+            stack.enter_context(dask.config.set({TRIMS_MEMORY: None}))
             place = LocalCluster(
                 n_workers=where,
                 threads_per_worker=1,
