@@ -21,7 +21,7 @@ N, REMOVED = 600, torch.arange(0, 600, 20)
 @pytest.fixture
 def many(monkeypatch):
     """Have 600 rows count as many, of which a sample is worth something."""
-    monkeypatch.setattr(estimates, "_LEAST_ROWS", N)
+    monkeypatch.setattr(estimates, "LEAST_ROWS", N)
     monkeypatch.setattr(estimates, "_SAMPLED", 4)
     monkeypatch.setattr(estimates, "BLOCK_ROWS", 50)
 
@@ -64,7 +64,7 @@ def _removed(bottleneck, data, *, paths=False):
 def _optimum(bottleneck, data, monkeypatch, **kwargs):
     with monkeypatch.context() as patch:
         patch.setattr(problems, "TOL", 1e-9)
-        patch.setattr(estimates, "_LEAST_ROWS", N + 1)
+        patch.setattr(estimates, "LEAST_ROWS", N + 1)
         return _removed(bottleneck, data, **kwargs)[0]
 
 
