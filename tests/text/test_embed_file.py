@@ -596,6 +596,11 @@ def test_places_without_permission():
         (folder / "closed").mkdir(0o555)
         with pytest.raises(PermissionError, match="cannot be written to: permission"):
             embedder.transform_file(texts, folder / "closed" / "v.npy")
+        (folder / "closed").chmod(0o755)
+        whole = embedder.transform_file(texts, folder / "closed" / "v.npy")
+        (folder / "closed").chmod(0o555)
+        again = embedder.transform_file(texts, folder / "closed" / "v.npy")
+        np.testing.assert_array_equal(again, whole)
         texts.chmod(0)
         with pytest.raises(PermissionError, match="texts.csv"):
             embedder.transform_file(texts, folder / "v.npy")
