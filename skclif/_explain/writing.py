@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from .._storage.arrays import (
 from .._storage.containers import pack, unpack
 from .._storage.digests import sha256_of
 from .._storage.files import (
+    reason_of,
     sole_writer,
     sweep,
     sync_folder,
@@ -71,8 +73,7 @@ class Request:
         heads: FittedHeads,
         training: Mapping[str, Any],
         features: Matrix,
-        codes: np.ndarray,
-        values: np.ndarray,
+        target: Mapping[str, np.ndarray],
         arguments: dict[str, Any],
     ) -> Request:
         """Return what is asked of a model and its training rows.
@@ -84,8 +85,9 @@ class Request:
             Its training rows as arrays.
         features : Matrix of shape (n_targets, n_features)
             Of X.
-        codes, values : ndarray
-            Classes that targets are about, and the values of the targets.
+        target : mapping of str to ndarray
+            What tells the targets from others: the classes that they are about, their
+            values, and so on.
         arguments : dict
         """
         rows = {n: v for n, v in training.items() if n not in ("features", "shares")}
@@ -94,9 +96,7 @@ class Request:
         digests = {
             "the fitted model": _digest(_arrays_of(heads), repr(_settings_of(heads))),
             "the training rows": _digest({**rows, **_parts(training["features"])}),
-            "X, y or target": _digest(
-                {**_parts(features), "codes": codes, "values": values}
-            ),
+            "X, y or target": _digest({**_parts(features), **target}),
         }
         return cls(digests, {**arguments, "skclif": __version__})
 
@@ -164,7 +164,7 @@ def check_out(out: Any, *, groups: Any, data: object) -> Path | None:
     """
     if out is None:
         return None
-    if not isinstance(out, str | os.PathLike):
+    if not isinstance(out, str | os.PathLike) or not os.fspath(out):
         raise TypeError(
             f"out={out!r} must be the path of a folder, which is made if it is not "
             "there, or None."
@@ -316,8 +316,7 @@ def write_influence(
         screen, questions, paths=paths and (both is None or top is None)
     )
     _make(folder)
-    with sole_writer(folder):
-        sweep(folder)
+    with _held(folder):
         record = _Record.open(folder, replace(request, arguments=arguments))
         writer = _Writer(record, passes, both, len(solved.data), progress)
         if top is None:
@@ -328,11 +327,22 @@ def write_influence(
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(exist_ok=True)
-    except PermissionError as error:
-        raise PermissionError(
+    except OSError as error:
+        raise type(error)(
             f"out={str(folder)!r}: the folder {str(folder.parent)!r} cannot be written "
-            "to: permission denied."
+            f"to: {reason_of(error)}."
         ) from error
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Keep others from writing, except where nobody can: what is finished is read."""
+    if (folder / RECORD).exists() and not os.access(folder, os.W_OK):
+        yield
+        return
+    with sole_writer(folder):
+        sweep(folder)
+        yield
 
 
 @dataclass

@@ -40,6 +40,11 @@ def test_texts_become_vectors(place, tiny_encoder):
     again = done("embed", place / "texts.csv", *more, "--quiet")
     whole = f"{place / 'v.npy'} was whole before: 4 vectors of 16 values, 0.0 MB.\n"
     assert (again.stdout, again.stderr) == (whole, "")
+    (place / "one.txt").write_text("text\ngood\n")
+    out = ["--out", place / "one.npy", "--model", tiny_encoder, "--quiet"]
+    assert (
+        "1 vector of 16 values is in " in done("embed", place / "one.txt", *out).stdout
+    )
 
 
 def test_lines_with_gaps_and_a_cache_for_programs(place, tiny_encoder):
@@ -74,6 +79,10 @@ def test_errors_name_options(place, tiny_encoder):
     done("embed", file, *more)
     said = refused("embed", file, *more, "--long-text", "mean")
     assert "--long-text was truncate and is mean. Run it as before, give" in said
+    said = refused("embed", file, *more, "--text", "a", "--text", "a")
+    assert said == "Error: --text names a column twice. Give it once."
+    said = refused("embed", file, *more, "--dtype", "float16")
+    assert "--dtype float16 needs a GPU, and --device is cpu. Use --dtype fl" in said
     said = refused("embed", file, *more, "--device", "tpu")
     assert "--device 'tpu' is not known" in said
 
