@@ -926,8 +926,8 @@ MUTANTS = [
     ),
     Mutant(
         "_inputs",
-        "counted = self.weights * sample_weight[:, None] > 0",
-        "counted = self.weights > 0",
+        "counted = annotations.weights * sample_weight[:, None] > 0",
+        "counted = annotations.weights > 0",
         "annotations of rows of weight 0 teach no value",
         ("tests/models/test_weights.py", "tests/inputs"),
     ),

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import plain_value
+from .._inputs.values import plain_value
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.files import model_bytes, read_model
 from .._storage.cells import table_csv

@@ -16,7 +16,7 @@ import pandas as pd
 
 from .._annotate.annotator import ConceptAnnotator
 from .._annotate.prompts import Prompts, read_with_content
-from .._inputs.annotations import format_value
+from .._inputs.values import format_value
 from .._results.words import column_of_concept, how_many, is_or_are
 from ..exceptions import DataFileError
 from .decision_lines import (

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from .._inputs.annotations import Annotations, ConceptSchema
+from .._inputs.annotations import Annotations
 from .._inputs.checks import check_row_order, check_weights
 from .._inputs.features import check_features
+from .._inputs.schema import ConceptSchema
 from .._inputs.training_rows import TrainingRows
 from ..numerics.sparse import Matrix, SparseFeatures
 from ..numerics.stored import StoredFeatures

@@ -12,7 +12,7 @@ import torch
 from sklearn import get_config
 
 from .._cluster.passes import RemoteData
-from .._inputs.annotations import NOT_IN_CONCEPTS
+from .._inputs.concept_tables import NOT_IN_CONCEPTS
 from .._inputs.progress import SILENT, Progress
 from .._inputs.training_rows import TrainingRows, as_features
 from .._models.fitted import FittedHeads

@@ -21,11 +21,7 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 from .._cluster.collections import any_collection
 from .._cluster.lazily import by_partition
 from .._cluster.scoring import score_partitions
-from .._inputs.annotations import (
-    NOT_IN_CONCEPTS,
-    Annotations,
-    ConceptSchema,
-)
+from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     CheckedScoreMixin,
     all_or_nothing,
@@ -36,10 +32,13 @@ from .._inputs.checks import (
     check_weights,
     error_context,
 )
+from .._inputs.concept_tables import NOT_IN_CONCEPTS
 from .._inputs.devices import resolve_device
 from .._inputs.documentation import DocumentedMixin
 from .._inputs.features import check_features
+from .._inputs.learning import learn
 from .._inputs.progress import Progress
+from .._inputs.schema import ConceptSchema
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.soft import Coded, Shares
 from .._inputs.training_rows import TrainingRows, as_features, as_tensor
@@ -453,7 +452,7 @@ class ConceptBottleneckClassifier(
             _check_residual(self.residual_C, X, annotations)
         schema, coded = ConceptSchema(), Coded(np.empty((len(X), 0)), {})
         if annotations is not None:
-            schema, coded = annotations.learn(sample_weight, self.concept_kinds)
+            schema, coded = learn(annotations, sample_weight, self.concept_kinds)
         rules = LabelRules.read(self, given, classes, schema, annotations)
         data = TrainingRows(
             X,

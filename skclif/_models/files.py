@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .._inputs.annotations import ConceptSchema, n_activations
+from .._inputs.schema import ConceptSchema, n_activations
 from .._storage.containers import pack, unpack
 from .._storage.files import write_whole
 from .._text.embedder import SentenceEmbedder

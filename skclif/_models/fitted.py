@@ -12,9 +12,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 
-from .._inputs.annotations import Annotations, ConceptSchema, value_code
+from .._inputs.annotations import Annotations
+from .._inputs.schema import ConceptSchema
 from .._inputs.soft import Coded, Shares
 from .._inputs.training_rows import TrainingRows, as_tensor
+from .._inputs.values import value_code
 from ..numerics.bottleneck import Bottleneck
 from ..numerics.heads import ConstantHead, Head, HeadStack, RidgeHead, SoftmaxHead
 from ..numerics.heads import Shares as TensorShares

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._inputs.annotations import MOST_GRADES, ConceptSchema
+from .._inputs.many_values import MOST_GRADES
+from .._inputs.schema import ConceptSchema
 from .._inputs.soft import Shares
 from ..exceptions import ManyValuesWarning, warn_user
 from ..numerics.bottleneck import TrainingData

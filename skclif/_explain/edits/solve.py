@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from ..._inputs.annotations import warn_of_constants
+from ..._inputs.learning import warn_of_constants
 from ..._inputs.pipelines import final_step, with_final_step
 from ..._inputs.progress import Progress
 from ..._inputs.training_rows import TrainingRows, as_features
