@@ -2099,7 +2099,7 @@ MUTANTS = [
     ),
     Mutant(
         "_models",
-        "concept_weight=float(self.concept_weight),",
+        "concept_weight=float(model.concept_weight),",
         "concept_weight=1.0,",
         "concepts count by their weight in joint training",
         ("tests/models/test_joint.py",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from .._cluster.collections import active_client, described, is_collection, is_f
 from .._cluster.passes import RemoteData
 from .._inputs.pipelines import final_step, fit_leading, is_frozen
 from .._models.bottleneck import ConceptBottleneckClassifier
+from .._models.fitting import fit_rows
 from .._models.linear import check_explainable
+from .._models.on_cluster import read_on_cluster
 from ..numerics.blocks import sum_rows
 from ..numerics.bottleneck import Bottleneck, add_activations
 from .engine import Solved
@@ -53,11 +55,11 @@ def fit_on_cluster(
         )
     features = client.persist(features)  # texts are embedded once
     model = final_step(estimator)
-    read = model._read_on_cluster(
-        features, y, sample_weight, concepts, concept_sample_weight
+    read = read_on_cluster(
+        model, features, y, sample_weight, concepts, concept_sample_weight
     )
-    model._fit_rows(read)
-    data: RemoteData = read.data
+    fit_rows(model, read)
+    data = cast(RemoteData, read.data)
     explainer.estimator_ = estimator
     heads = explainer._heads()
     if heads.rules.monotone:

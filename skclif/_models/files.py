@@ -21,9 +21,10 @@ from .._text.embedder import SentenceEmbedder
 from .._text.finetune import ConceptEncoder
 from .._text.weights import find_model, fingerprint, model_files
 from ..exceptions import ModelFileError
-from .bottleneck import UNORDERED, ConceptBottleneckClassifier
+from .bottleneck import ConceptBottleneckClassifier
 from .encoders import put_together, take_apart
 from .label_heads import read_constraints
+from .older import UNORDERED
 
 FORMAT_VERSION = 2
 # Of files with an encoder that was trained, which older versions would leave out.

@@ -22,6 +22,7 @@ from ..numerics.heads import ConstantHead, Head, HeadStack, RidgeHead, SoftmaxHe
 from ..numerics.heads import Shares as TensorShares
 from ..numerics.sparse import Matrix
 from .label_heads import LabelRules
+from .options import is_joint
 
 # For a LogisticRegression, whose own tolerance is not for the gradient of the sum.
 _TOL, _MAX_ITER = 1e-8, 100
@@ -170,7 +171,7 @@ class FittedHeads:
             class_weight,
             intervention_prob=bottleneck.intervention_prob,
             residual_C=model.residual_C,
-            concept_weight=model.concept_weight if model._is_joint(schema) else None,
+            concept_weight=model.concept_weight if is_joint(model, schema) else None,
             rules=rules,
             **_settings(model),
         ).with_parameters(bottleneck)
