@@ -984,8 +984,8 @@ MUTANTS = [
     # --- _explain ---------------------------------------------------------------------
     Mutant(
         "_explain",
-        'if method == "auto" and not isinstance(self.inverse, Factors)',
-        'if method == "auto" and isinstance(self.inverse, str)',
+        'if method == "auto" and not isinstance(solved.inverse, Factors)',
+        'if method == "auto" and isinstance(solved.inverse, str)',
         "without factors, auto has the paths of first order",
     ),
     Mutant(

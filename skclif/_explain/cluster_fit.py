@@ -19,7 +19,7 @@ from .._models.linear import check_explainable
 from .._models.on_cluster import read_on_cluster
 from ..numerics.blocks import sum_rows
 from ..numerics.bottleneck import Bottleneck, add_activations
-from .engine import Solved
+from .solved import Solved
 
 _WHAT = "A fit to Dask collections"
 

@@ -30,16 +30,10 @@ from ..targets._target import indexed
 from .cluster_fit import refuse_rows_elsewhere
 from .collect import SumGroups
 from .compare import check_methods, compare_with_retraining
-from .engine import (
-    Solved,
-    is_differentiable,
-    path_names,
-    term_paths,
-    warn_of_hard_activations,
-    warn_of_lost_labels,
-)
+from .engine import answer, possible, warn_of_lost_labels
 from .fitted_state import ExplainerState
 from .flips import find_flip_set, one_row
+from .methods import is_differentiable, path_names, term_paths, warn_of_hard_activations
 from .on_cluster import groups_on_cluster
 from .readable import texts_of
 from .requests import (
@@ -54,6 +48,7 @@ from .requests import (
     shares_of,
 )
 from .sets import influence_of_groups, warn_of_lost_groups
+from .solved import Solved
 from .word_evidence import WordReader, begins_with_embedder, find_evidence
 from .words import (
     CONSTANT,
@@ -162,7 +157,8 @@ class ExplainingMixin(ExplainerState):
         solved = self._solved_model()
         about = numeric_targets(heads, target, codes, solved.device, features)
         questions = solved.questions(features, about, shares)
-        method = solved.possible(
+        method = possible(
+            solved,
             self.method,
             of_groups=groups is not None,
             derivable=is_differentiable(questions[0].target),
@@ -207,8 +203,8 @@ class ExplainingMixin(ExplainerState):
                 )
                 warn_of_lost_groups(heads, kept.names, answered.lost)
             else:
-                answered = solved.answers(
-                    method, questions, kept, top, paths=paths, progress=progress
+                answered = answer(
+                    solved, method, questions, kept, top, paths=paths, progress=progress
                 )
         if groups is None:
             warn_of_lost_labels(solved, answered.method)

@@ -19,9 +19,10 @@ from ..numerics.bottleneck import mean_activations
 from ..numerics.hessians import Factors
 from ..numerics.sparse import Matrix
 from .cluster_fit import RowsElsewhere
-from .engine import Solved, refuse_joint
+from .methods import refuse_joint
 from .on_cluster import shown_rows
 from .readable import annotations_of, labels_of
+from .solved import Solved
 from .suspects import LABEL
 
 
