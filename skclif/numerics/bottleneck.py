@@ -336,9 +336,18 @@ class Bottleneck:
         both = ((1 - share, False), (share, True))
         return tuple(copy for copy in both if copy[0] > 0)
 
-    def label_rows(self, data: TrainingData) -> LabelRows:
-        """Return training rows as the label head sees them."""
-        predicted = self.activations(data.features)
+    def label_rows(
+        self, data: TrainingData, scores: Tensor | None = None
+    ) -> LabelRows:
+        """Return training rows as the label head sees them.
+
+        `scores` are those of the concept heads, if they are known.
+        """
+        if scores is None or not self.concepts:
+            predicted = self.activations(data.features)
+        else:
+            predicted = self.concepts.predict_activations(scores)
+            predicted = self.with_residual(predicted, data.features)
         if not isinstance(predicted, Tensor):  # there are no concepts
             follow = torch.zeros_like(data.annotated)
             return LabelRows((1.0,), predicted, data.labels, data.label_weights, follow)

@@ -18,6 +18,8 @@ class Problems(Protocol):
     """Problems that are solved together, near the optimum of one solved problem."""
 
     parameters: Tensor
+    # Squares of how far scores move, if farther than by the change of parameters.
+    extent: Tensor
     # Which problems take another step, whatever the error seems to be.
     unsettled: Tensor
     # Which problems are known to need one step only.
@@ -92,7 +94,7 @@ def descend(
         n_steps[at] += 1
         n_shortened[at] = 0
         # In the Hessian's norm, assuming that steps continue to shrink by this factor.
-        way = dot(change[at], first[at]).abs()
+        way = torch.maximum(dot(change[at], first[at]).abs(), problems.extent[at])
         size = (dot(taken, before[new]).abs() / way).sqrt()
         left = torch.where(way > 0, size * (size / last_size[at]), 0.0)
         left = torch.where(_is_rounding(change[at], problems), 0.0, left)

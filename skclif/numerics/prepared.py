@@ -1,7 +1,7 @@
 """Blocks of training rows, with all that a pass of refitted heads needs of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -12,13 +12,14 @@ from .bottleneck import Bottleneck, LabelRows, TrainingData
 from .heads import Head
 from .products import affine_adjoint, dense_rows, with_ones
 from .sparse import Features, SparseFeatures
+from .stored import StoredFeatures
 
-# Rows of a block: its arrays for some dozens of problems stay in the cache.
+# Rows of a block: its arrays for some dozens of problems stay in the cache. For fewer
+# problems there are more, at most so many, and so many rows times problems.
 BLOCK_ROWS = 512
+_MOST_ROWS, _MOST_MOVES = 4096, 2**16
 # Most bytes of blocks that are kept for the next pass. Others are made again.
 _KEPT = 2**26
-# A sample has one of so many blocks, and at least so many of them.
-_SAMPLED, _LEAST_BLOCKS = 16, 4
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class _SparseInputs(Inputs):
         return dense
 
 
-def _inputs(features: Features, intercept: bool, dtype: torch.dtype) -> Inputs:
+def head_inputs(features: Features, intercept: bool, dtype: torch.dtype) -> Inputs:
     """Return the inputs of a head that has an intercept, or has not."""
     if isinstance(features, SparseFeatures):
         return _SparseInputs(features.new_tensor([float(intercept)]), features)
@@ -92,16 +93,15 @@ class HeadRows:
 
     Attributes
     ----------
+    head : Head
     inputs : Inputs
     probabilities : Tensor of shape (n_values, n)
-    residual : Tensor of shape (n_scores, n)
-        Times the weight.
     weights, codes : Tensor of shape (n,)
     """
 
+    head: Head
     inputs: Inputs
     probabilities: Tensor
-    residual: Tensor
     weights: Tensor
     codes: Tensor
 
@@ -111,20 +111,21 @@ class HeadRows:
     ) -> "HeadRows":
         """Return rows with these scores, (n, n_scores)."""
         dtype = inputs.matrix.dtype
-        probabilities, weights = head.probabilities(scores.to(dtype)), weights.to(dtype)
-        residual = weights[:, None] * head.residual(probabilities, codes)
-        return cls(
-            inputs,
-            probabilities.T.contiguous(),
-            residual.T.contiguous().to(dtype),
-            weights,
-            codes,
-        )
+        probabilities = head.probabilities(scores.to(dtype)).T.contiguous()
+        return cls(head, inputs, probabilities, weights.to(dtype), codes)
 
-    def curvature(self, head: Head) -> Tensor:
-        """Return the curvature of every row's loss, (n, n_scores, n_scores)."""
+    @cached_property
+    def residual(self) -> Tensor:
+        """The residuals times the weights, (n_scores, n)."""
+        residual = self.head.residual(self.probabilities.T, self.codes)
+        weighted = self.weights[:, None] * residual
+        return weighted.T.contiguous().to(self.weights.dtype)
+
+    @cached_property
+    def curvature(self) -> Tensor:
+        """The curvature of every row's loss, (n, n_scores, n_scores)."""
         probabilities = self.probabilities.T.double()
-        curvature = head.curvature(probabilities, self.codes)
+        curvature = self.head.curvature(probabilities, self.codes)
         return self.weights[:, None, None] * curvature.to(self.weights.dtype)
 
 
@@ -158,7 +159,7 @@ class PreparedRows:
         if j not in self._concepts:
             self._concepts[j] = HeadRows.of(
                 self.bottleneck.concepts.heads[j],
-                self._inputs,
+                self.inputs,
                 self.concept_scores[j],
                 self.data.concepts[:, j],
                 self.data.concept_weights[:, j],
@@ -169,20 +170,23 @@ class PreparedRows:
     def label(self) -> HeadRows:
         """All copies of the rows as the label head sees them."""
         head, rows = self.bottleneck.label, self.label_rows
-        inputs = _inputs(rows.activations, head.intercept, self.dtype)
+        inputs = head_inputs(rows.activations, head.intercept, self.dtype)
         scores = self.bottleneck.label_scores(rows.activations)
         return HeadRows.of(head, inputs, scores, rows.labels, rows.weights)
 
     @cached_property
     def label_rows(self) -> LabelRows:
         """All copies of the rows."""
-        return self.bottleneck.label_rows(self.data)
+        return self.bottleneck.label_rows(self.data, self._scores)
 
     @cached_property
     def concept_scores(self) -> list[Tensor]:
         """The scores of every concept head, (n, n_scores_j)."""
-        scores = self.bottleneck.concept_scores(self.data.features)
-        return list(self.bottleneck.concepts.split(scores))
+        return list(self.bottleneck.concepts.split(self._scores))
+
+    @cached_property
+    def _scores(self) -> Tensor:
+        return self.bottleneck.concept_scores(self.data.features)
 
     def moves(self, concept: int, change: Tensor) -> Tensor:
         """Return how activations of copies move, (n_activations, n_moves, n_moving).
@@ -213,8 +217,9 @@ class PreparedRows:
         return None if moving.all() else moving.to(self.dtype)
 
     @cached_property
-    def _inputs(self) -> Inputs:
-        return _inputs(self.data.features, True, self.dtype)
+    def inputs(self) -> Inputs:
+        """The rows as the inputs of the concept heads."""
+        return head_inputs(self.data.features, True, self.dtype)
 
 
 class Passes:
@@ -225,7 +230,7 @@ class Passes:
     bottleneck : Bottleneck
     data : TrainingData
     dtype : torch.dtype
-        Of the products over rows.
+        Of the products over rows. Stored rows are loaded in it.
     block_rows : int, default=None
         Number of rows of a block.
     """
@@ -238,37 +243,41 @@ class Passes:
         block_rows: int | None = None,
     ):
         self.bottleneck, self.data, self.dtype = bottleneck, data, dtype
-        self.block_rows = block_rows or BLOCK_ROWS
+        self.exact = bottleneck
+        if isinstance(data.features, StoredFeatures):
+            self.data = data.loading(dtype)
+            self.bottleneck = replace(
+                bottleneck,
+                concept_parameters=bottleneck.concept_parameters.to(dtype),
+                label_parameters=bottleneck.label_parameters.to(dtype),
+            )
+        self.block_rows = block_rows
         self._kept: dict[int, PreparedRows] = {}
         n_values = data.features.shape[1] + 4 * (
             bottleneck.concepts.n_scores + bottleneck.n_label_inputs
         )
         self._keeps = 8 * len(data) * n_values <= _KEPT
 
-    def __iter__(self) -> Iterator[PreparedRows]:
-        for rows in row_blocks(len(self.data), self.block_rows):
+    def blocks(self, n_problems: int) -> Iterator[PreparedRows]:
+        """Yield all rows in blocks, for a pass of so many problems."""
+        n_rows = self.block_rows or BLOCK_ROWS
+        if not self.block_rows and not self._keeps:
+            n_rows = max(n_rows, min(_MOST_ROWS, _MOST_MOVES // max(1, n_problems)))
+        for rows in row_blocks(len(self.data), n_rows):
             block = self._kept.get(rows.start)
             if block is None:
-                block = self.some(self.data.rows(rows), rows)
+                block = self.block(self.data.rows(rows), rows)
                 if self._keeps:
                     self._kept[rows.start] = block
             yield block
 
-    def sample(self) -> tuple[list[slice], float]:
-        """Return blocks of a few rows over all of them, and what part they are.
-
-        There is none where rows are too few to leave some out.
-        """
-        blocks = list(row_blocks(len(self.data), self.block_rows))
-        if len(blocks) < _LEAST_BLOCKS * _SAMPLED:
-            return [], 0.0
-        sampled = blocks[::_SAMPLED]
-        n_rows = sum(block.stop - block.start for block in sampled)
-        return sampled, n_rows / len(self.data)
-
-    def some(self, rows: TrainingData, at: slice = slice(0)) -> PreparedRows:
-        """Return loaded rows, prepared."""
+    def block(self, rows: TrainingData, at: slice = slice(0)) -> PreparedRows:
+        """Return rows of `data`, prepared."""
         return PreparedRows(self.bottleneck, rows, at, self.dtype)
+
+    def exactly(self, rows: TrainingData) -> PreparedRows:
+        """Return rows loaded in double precision, prepared."""
+        return PreparedRows(self.exact, rows, slice(0), self.dtype)
 
 
 def unflatten(values: Tensor, dim: int, sizes: tuple[int, ...]) -> Tensor:
