@@ -46,6 +46,7 @@ from .requests import (
     explained_codes,
     numeric_targets,
     shares_of,
+    tells_apart,
 )
 from .sets import influence_of_groups, warn_of_lost_groups
 from .solved import Solved
@@ -174,9 +175,9 @@ class ExplainingMixin(ExplainerState):
                 **{"target": name, "reduce": reduce, "paths": bool(paths), "top": top},
                 **{"method": self.method, "products": self._dtype},
             }
-            request = Request.of(
-                heads, self._training, features, codes, values, arguments
-            )
+            apart = tells_apart(target, questions[0].target, heads, features)
+            apart |= {"codes": codes, "values": values}
+            request = Request.of(heads, self._training, features, apart, arguments)
             answered = write_influence(
                 folder,
                 request,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .._inputs.soft import Shares, most_probable, shown_values
-from .._inputs.tensors import is_tensor
+from .._inputs.tensors import holds_tensors, is_tensor
 from .._inputs.training_rows import TrainingRows
 from .._models.fitted import FittedHeads
 from ..numerics.sparse import Matrix
@@ -23,7 +23,7 @@ _NAMED |= {"before", "after", "loss_before", "loss_after"}
 
 def texts_of(X: Any) -> dict[str, np.ndarray]:
     """Return the texts of rows by column name; nothing for numbers."""
-    if is_tensor(X):
+    if is_tensor(X) or holds_tensors(X):
         return {}
     if isinstance(X, pd.DataFrame):
         texts = {n: c for n, c in X.items() if pd.api.types.is_string_dtype(c)}

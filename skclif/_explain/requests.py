@@ -154,6 +154,30 @@ def set_target(
     return bind(target, codes, len(heads.classes), proba, device)
 
 
+def tells_apart(
+    target: Any, numeric: Target, heads: FittedHeads, features: Matrix
+) -> dict[str, np.ndarray]:
+    """Return what tells a target of a set of rows from others of the same value.
+
+    Of a function nobody knows what it depends on, so it is also asked about flatter and
+    sharper predictions than those of the model.
+    """
+    if not isinstance(target, targets.Target):
+        return {}
+    settings = repr((target._kind, target._settings, target._classes))
+    found = {"settings": np.array(settings)}
+    for i, values in enumerate(target._rows):
+        is_plain = values.dtype != np.dtype(object)
+        found[f"of rows {i}"] = values if is_plain else values.astype(str)
+    if target._function is not None:
+        assert isinstance(numeric, SetTarget)
+        proba = heads.tensors().label_probabilities(as_features(features))
+        sharper = proba**2 / (proba**2).sum(dim=1, keepdim=True)
+        others = torch.stack([(proba + 1 / proba.shape[1]) / 2, sharper])
+        found["at other predictions"] = numeric.function(others).cpu().numpy()
+    return found
+
+
 def shares_of(reduce: Any, n_targets: int) -> np.ndarray | None:
     """Return the weights of targets in their mean or sum, (1, n_targets).
 

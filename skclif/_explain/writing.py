@@ -23,6 +23,7 @@ from .._storage.arrays import (
 from .._storage.containers import pack, unpack
 from .._storage.digests import sha256_of
 from .._storage.files import (
+    reason_of,
     sole_writer,
     sweep,
     sync_folder,
@@ -72,8 +73,7 @@ class Request:
         heads: FittedHeads,
         training: Mapping[str, Any],
         features: Matrix,
-        codes: np.ndarray,
-        values: np.ndarray,
+        target: Mapping[str, np.ndarray],
         arguments: dict[str, Any],
     ) -> Request:
         """Return what is asked of a model and its training rows.
@@ -85,8 +85,9 @@ class Request:
             Its training rows as arrays.
         features : Matrix of shape (n_targets, n_features)
             Of X.
-        codes, values : ndarray
-            Classes that targets are about, and the values of the targets.
+        target : mapping of str to ndarray
+            What tells the targets from others: the classes that they are about, their
+            values, and so on.
         arguments : dict
         """
         rows = {n: v for n, v in training.items() if n not in ("features", "shares")}
@@ -95,9 +96,7 @@ class Request:
         digests = {
             "the fitted model": _digest(_arrays_of(heads), repr(_settings_of(heads))),
             "the training rows": _digest({**rows, **_parts(training["features"])}),
-            "X, y or target": _digest(
-                {**_parts(features), "codes": codes, "values": values}
-            ),
+            "X, y or target": _digest({**_parts(features), **target}),
         }
         return cls(digests, {**arguments, "skclif": __version__})
 
@@ -165,7 +164,7 @@ def check_out(out: Any, *, groups: Any, data: object) -> Path | None:
     """
     if out is None:
         return None
-    if not isinstance(out, str | os.PathLike):
+    if not isinstance(out, str | os.PathLike) or not os.fspath(out):
         raise TypeError(
             f"out={out!r} must be the path of a folder, which is made if it is not "
             "there, or None."
@@ -322,10 +321,10 @@ def write_influence(
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(exist_ok=True)
-    except PermissionError as error:
-        raise PermissionError(
+    except OSError as error:
+        raise type(error)(
             f"out={str(folder)!r}: the folder {str(folder.parent)!r} cannot be written "
-            "to: permission denied."
+            f"to: {reason_of(error)}."
         ) from error
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from .soft import join_soft
-from .tensors import as_array
+from .tensors import as_array, holds_tensors
 
 # What goes past the concepts, in contributions and as a path of influence.
 NOT_IN_CONCEPTS = "not in the concepts"
@@ -57,8 +57,12 @@ def _named_table(concepts: Any) -> pd.DataFrame:
             "slice it; pass pandas.DataFrame(concepts) instead."
         )
     if has_names(concepts):
-        is_frame = isinstance(concepts, pd.DataFrame)
-        return _check_names(concepts if is_frame else concepts.to_pandas())
+        if not isinstance(concepts, pd.DataFrame):
+            return _check_names(concepts.to_pandas())
+        concepts = _check_names(concepts)
+        of_tensors = {n: c for n, c in concepts.items() if holds_tensors(c)}
+        numbers = {n: as_array(f"concepts[{n!r}]", c) for n, c in of_tensors.items()}
+        return concepts.assign(**numbers) if numbers else concepts
     ndim = np.ndim(concepts) if hasattr(concepts, "shape") else _list_ndim(concepts)
     if ndim != 2:
         raise ValueError(

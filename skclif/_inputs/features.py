@@ -51,7 +51,7 @@ def check_features(
         device = getattr(estimator, "device", "cpu") if device is None else device
         if X.is_cuda and resolve_device(device).type == "cuda":
             return _check_on_device(estimator, X, reset=reset)
-        X = as_array("X", X)
+    X = as_array("X", X)
     refuse_masked("X", X)
     with error_context("X", _FEATURES):
         refuse_dates(X)

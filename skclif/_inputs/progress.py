@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from .._results.words import rate
 from ..numerics.steps import Advance, unseen
 
 _Item = TypeVar("_Item")
@@ -106,8 +107,8 @@ class Progress:
         assert self._start is not None
         if now - self._start > DELAY:
             took = tqdm.format_interval(now - start)
-            rate = steps[0] / max(now - start, 1e-9)
-            each = f", {rate:,.0f} {unit} a second" if with_rate else ""
+            each = f", {rate(steps[0] / max(now - start, 1e-9))} {unit} a second"
+            each = each if with_rate else ""
             sys.stderr.write(f"{doing}: {steps[0]:,} {unit} in {took}{each}\n")
             sys.stderr.flush()
 

@@ -15,8 +15,11 @@ def as_array(name: str, value: Any) -> Any:
     """Return a tensor as an array with the same numbers; anything else as it is.
 
     It shares memory with a tensor on the CPU, of a type that NumPy has. It is no part
-    of a graph of autograd.
+    of a graph of autograd. A list of tensors is one array of all of them: equal tensors
+    are different objects, so that each would be a group of its own.
     """
+    if holds_tensors(value):
+        value = _stacked(name, value)
     if not is_tensor(value):
         return value
     check_tensor(name, value)
@@ -36,6 +39,27 @@ def is_tensor(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+def holds_tensors(value: Any) -> bool:
+    """Return whether a list, or an array of objects, begins with a tensor."""
+    if not isinstance(value, list | tuple):
+        is_column = getattr(value, "ndim", 0) == 1
+        if not is_column or getattr(value, "dtype", None) != np.dtype(object):
+            return False
+    return is_tensor(next(iter(value), None))
+
+
+def _stacked(name: str, value: Any) -> torch.Tensor:
+    import torch
+
+    try:
+        return torch.stack(list(value))
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} is a list of tensors that do not make one array ({error}). Give "
+            "one tensor, or tensors of one shape and type."
+        ) from error
+
+
 def check_tensor(name: str, tensor: torch.Tensor) -> None:
     """Refuse a tensor that is not a plain table of numbers."""
     import torch
@@ -47,9 +71,9 @@ def check_tensor(name: str, tensor: torch.Tensor) -> None:
         )
     if tensor.layout != torch.strided:
         layout = str(tensor.layout).removeprefix("torch.")
+        scipy = ", or a sparse matrix of SciPy" if name.startswith("X") else ""
         raise TypeError(
-            f"{name} is a sparse tensor ({layout}). Use {name}.to_dense(), or a sparse "
-            "matrix of SciPy for features."
+            f"{name} is a sparse tensor ({layout}). Use {name}.to_dense(){scipy}."
         )
     if tensor.is_quantized:
         raise TypeError(f"{name} is a quantized tensor. Use {name}.dequantize().")

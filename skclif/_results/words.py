@@ -22,6 +22,11 @@ def is_or_are(n: int) -> str:
     return "is" if n == 1 else "are"
 
 
+def rate(value: float) -> str:
+    """Return how many there are of something each second, in few digits."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def column_of_concept(name: str, taken: Container[str]) -> str:
     """Return the column of a concept's annotations, where other columns have names.
 

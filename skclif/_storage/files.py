@@ -124,6 +124,11 @@ def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
                 os.close(descriptor)
 
 
+def reason_of(error: OSError) -> str:
+    """Return in words why the system refused, without the name of a file."""
+    return (error.strerror or str(error)).lower()
+
+
 def _open_locked(lock_path: Path, wait: bool) -> int | None:
     """Open and lock a file; return its descriptor, None if another process has it.
 
@@ -133,10 +138,10 @@ def _open_locked(lock_path: Path, wait: bool) -> int | None:
     while True:
         try:
             descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o666)
-        except PermissionError as error:  # its name would say nothing to users
-            raise PermissionError(
+        except OSError as error:  # its name would say nothing to users
+            raise type(error)(
                 f"The folder {str(lock_path.parent)!r} cannot be written to: "
-                "permission denied."
+                f"{reason_of(error)}."
             ) from error
         try:
             is_locked = lock_descriptor(descriptor, blocking=wait, poll_interval=0.01)

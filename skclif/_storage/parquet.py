@@ -113,8 +113,8 @@ def _files(folder: Path) -> list[Path]:
         return files
     if any((folder / name).is_dir() and "=" in name for name in others):
         raise DataFileError(
-            f"{folder} is divided by values of a column ({others[0]!r}); write it as "
-            "one Parquet file."
+            f"{folder} is divided by values of a column ({others[0]!r}). Name one of "
+            "its folders, or write all of it as one Parquet file, or a folder of them."
         )
     raise DataFileError(
         f"{folder} is a folder; name a file in it. A folder is read if it holds "

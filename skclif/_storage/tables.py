@@ -6,6 +6,7 @@ data, whatever number of lines it fills.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -249,8 +250,14 @@ def _source(path: Path, layout: Layout) -> tuple[Source, _Reader]:
 
 
 def _check_exists(path: Path) -> None:
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    if path.exists():
+        return
+    if re.match(r"\w{2,}:/", str(path)):  # one letter is a drive
+        raise FileNotFoundError(
+            f"{str(path)!r} is an address, and only files on this machine are read. "
+            "Download it first."
+        )
+    raise FileNotFoundError(f"There is no file {str(path)!r}.")
 
 
 def _all_at_once(reader: _Reader) -> Callable[..., Iterator[Columns]]:

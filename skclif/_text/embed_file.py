@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,7 +111,7 @@ def embed_file(embedder: BlockEmbedder, texts: TextFile, out: Path) -> Embedded:
     _check_out(out)
     settings = _settings(embedder)
     progress = Progress(embedder.verbose)
-    with sole_writer(out):
+    with _held(out):
         file = VectorFile(out)
         state = texts.state()
         with progress.stage("Reading texts", unit="texts") as advance:
@@ -152,6 +153,16 @@ def embed_file(embedder: BlockEmbedder, texts: TextFile, out: Path) -> Embedded:
                 before = now
         file.finish()
         return _whole(embedder, file, n_before, time.perf_counter() - start)
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """Keep others from writing, except where nobody writes: what is whole is read."""
+    if out.exists() and not os.access(out.parent, os.W_OK):
+        yield
+        return
+    with sole_writer(out):
+        yield
 
 
 def _whole(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from .._results.words import how_many
+from .._results.words import how_many, is_or_are, rate
 from .command import Command
 from .console import Console
 from .options import DEVICE, JSON, LONG_TEXT, MODEL, QUIET, options
@@ -119,11 +119,10 @@ def embed_command(
     if found.texts_a_second is None:
         console.result(f"{out} was whole before: {about}, {size}.")
     else:
-        before = f"{found.n_before:,} of them were there before; " * bool(
-            found.n_before
-        )
-        console.result(f"{about} are in {out}, {size}.")
-        console.result(f"{before}{found.texts_a_second:,.0f} texts a second.")
+        n_before = found.n_before
+        before = f"{n_before:,} of them were there before; " if n_before else ""
+        console.result(f"{about} {is_or_are(record.n_texts)} in {out}, {size}.")
+        console.result(f"{before}{rate(found.texts_a_second)} texts a second.")
     console.json_result(
         vectors=str(out),
         n_texts=record.n_texts,

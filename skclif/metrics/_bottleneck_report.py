@@ -32,6 +32,7 @@ from .._inputs.pipelines import (
     with_label_order,
 )
 from .._inputs.sklearn import Interval, _safe_indexing, validate_params
+from .._inputs.tensors import as_array
 from .._results.bottleneck_report import BottleneckReport
 from .._results.words import how_many
 from ._bottleneck_parts import (
@@ -322,7 +323,7 @@ def _units(groups: Any, n_rows: int) -> np.ndarray:
     """Return what is drawn together, from 0: rows, or their groups."""
     if groups is None:
         return np.arange(n_rows)
-    groups = np.asarray(groups, dtype=object)
+    groups = np.asarray(as_array("groups", groups), dtype=object)
     if groups.ndim != 1:
         raise ValueError(
             f"groups must have one dimension, got shape {groups.shape}; give one group "

@@ -17,6 +17,7 @@ from .._inputs.checks import check_length, check_row_order, error_context
 from .._inputs.concept_tables import read_table
 from .._inputs.pipelines import transform_parts
 from .._inputs.sklearn import StrOptions, _safe_indexing, validate_params
+from .._inputs.tensors import as_array
 from ..exceptions import InterventionWarning
 from ._interventions import bottleneck_of
 
@@ -135,7 +136,7 @@ def _pairs_of_one_text(
 
 
 def _one_each(name: str, values: Any, n_rows: int) -> np.ndarray:
-    array = np.asarray(values, dtype=object)
+    array = np.asarray(as_array(name, values), dtype=object)
     if array.ndim != 1:
         raise ValueError(
             f"{name} must be of shape (n_samples,), a value for each row of concepts, "
@@ -395,6 +396,6 @@ def as_matrix(name: str, values: ArrayLike) -> np.ndarray:
         name, "numbers, with a row for each and a column for each class"
     ):
         matrix: np.ndarray = check_array(
-            values, dtype=np.float64, ensure_2d=False, input_name=name
+            as_array(name, values), dtype=np.float64, ensure_2d=False, input_name=name
         )
     return matrix[:, np.newaxis] if matrix.ndim == 1 else matrix

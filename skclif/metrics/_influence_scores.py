@@ -40,6 +40,7 @@ from .._inputs.sklearn import (
     _safe_indexing,
     validate_params,
 )
+from .._inputs.tensors import as_array
 from .._results.influence import InfluenceResult
 from .._results.ranks import spearman
 from .._results.removal import LinearDatamodelingScore, RemovalCurve
@@ -504,8 +505,8 @@ def _check_data(
             f"model trained on y cannot predict it. Classes of y: "
             f"{np.unique(y).tolist()}."
         )
-    (X,) = indexable(X)
-    return X, y, X_test, y_test
+    (X,) = indexable(as_array("X", X))
+    return X, y, as_array("X_test", X_test), y_test
 
 
 def _check_influence(
@@ -515,7 +516,8 @@ def _check_influence(
     name = "influence" if key is None else f"influence[{key!r}]"
     if isinstance(influence, InfluenceResult):
         influence = _totals(influence, name)
-    refuse_masked("influence", influence)
+    influence = as_array(name, influence)
+    refuse_masked(name, influence)
     expected = f"({'n_targets' if n_targets is None else n_targets}, {n_train})"
     with error_context("influence", f"an array of numbers, of shape {expected}"):
         influence = check_array(influence, dtype=np.float64, input_name=name)
@@ -548,6 +550,7 @@ def _totals(result: InfluenceResult, name: str) -> np.ndarray:
 
 def _check_sizes(removal_sizes: ArrayLike, y: np.ndarray) -> np.ndarray:
     """Return numbers of rows, sorted and each once."""
+    removal_sizes = as_array("removal_sizes", removal_sizes)
     with error_context("removal_sizes", "a list of shares or numbers of rows"):
         sizes = np.unique(np.asarray(removal_sizes))
     if sizes.dtype.kind == "f" and sizes.size and ((sizes > 0) & (sizes < 1)).all():

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from .._inputs.checks import error_context, refuse_masked
+from .._inputs.tensors import as_array
 from ._target import (
     FUNCTION,
     Target,
@@ -210,6 +211,7 @@ def expected_cost(matrix: ArrayLike) -> Target:
     >>> expected_cost([[0, 1], [5, 0]])
     expected_cost(matrix=((0.0, 1.0), (5.0, 0.0)))
     """
+    matrix = as_array("matrix", matrix)
     refuse_masked("matrix", matrix)
     matrix, classes = _by_name(matrix)
     with error_context("matrix", "one line and one column of numbers for each class"):
@@ -334,6 +336,7 @@ def _by_name(matrix: Any) -> tuple[Any, tuple[Any, ...] | None]:
 
 
 def _by_row(values: ArrayLike) -> np.ndarray:
+    values = as_array("row_values", values)
     refuse_masked("row_values", values)
     with error_context("row_values", "arrays with one entry for each row"):
         found = np.asarray(values)

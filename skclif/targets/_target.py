@@ -14,6 +14,7 @@ from sklearn.utils import column_or_1d
 
 from .._inputs.checks import error_context, refuse_masked
 from .._inputs.many_values import is_nearly_one_each
+from .._inputs.tensors import as_array
 from .._results.words import how_many
 from ..exceptions import ManyValuesWarning, warn_user
 
@@ -211,6 +212,7 @@ def with_classes(target: Target, classes: np.ndarray) -> Target:
 
 def codes_of(groups: Any, name: str = "groups") -> tuple[np.ndarray, tuple[Any, ...]]:
     """Return the code of every row's group, and the names of the groups."""
+    groups = as_array(name, groups)
     refuse_masked(name, groups)
     with error_context(name, "one group for each row, in a list or an array"):
         if isinstance(groups, str) or np.ndim(groups) == 0:

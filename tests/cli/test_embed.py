@@ -40,6 +40,11 @@ def test_texts_become_vectors(place, tiny_encoder):
     again = done("embed", place / "texts.csv", *more, "--quiet")
     whole = f"{place / 'v.npy'} was whole before: 4 vectors of 16 values, 0.0 MB.\n"
     assert (again.stdout, again.stderr) == (whole, "")
+    (place / "one.txt").write_text("text\ngood\n")
+    out = ["--out", place / "one.npy", "--model", tiny_encoder, "--quiet"]
+    assert (
+        "1 vector of 16 values is in " in done("embed", place / "one.txt", *out).stdout
+    )
 
 
 def test_lines_with_gaps_and_a_cache_for_programs(place, tiny_encoder):

@@ -16,6 +16,7 @@ from skclif._explain import writing
 from skclif._explain.passes import Pass
 from skclif._storage.files import sole_writer
 from skclif.exceptions import DataFileError
+from skclif.targets import from_function, worst_group_loss
 
 from ..privileges import open_folder, read_only
 
@@ -219,9 +220,35 @@ def test_another_request_is_refused(explainer, asked, begun):
     explainer.influence(X, y, out=begun)  # is still there
 
 
+def test_targets_of_the_same_value_are_told_apart(explainer, asked, tmp_path):
+    X, y = asked
+    losses = -np.log(explainer.predict_proba(X)[np.arange(N_TARGETS), y])
+    groups = np.where(np.arange(N_TARGETS) == losses.argmax(), 2, np.arange(6) % 2)
+    mean = explainer.predict_proba(X)[:, 1].mean()
+    pairs = {
+        "groups": (worst_group_loss(groups), worst_group_loss(np.maximum(groups, 1))),
+        "functions": (
+            from_function(lambda proba: proba[:, 1].mean(), name="rate"),
+            from_function(lambda proba: 0 * proba.sum() + mean, name="rate"),
+        ),
+        "values": (
+            from_function(lambda proba, _: proba[:, 1].mean(), ["a"] * 6, name="rate"),
+            from_function(lambda proba, _: proba[:, 1].mean(), ["b"] * 6, name="rate"),
+        ),
+    }
+    for name, (first, second) in pairs.items():
+        call = {"out": tmp_path / name}
+        found = explainer.influence(X, y, target=first, **call)
+        again = explainer.influence(X, y, target=first, **call)
+        np.testing.assert_array_equal(found.values, again.values)
+        with pytest.raises(ValueError, match=r"differs in: X, y or target\. Call"):
+            explainer.influence(X, y, target=second, **call)
+
+
 def test_what_is_no_folder_for_influence_is_refused(explainer, asked, tmp_path):
-    with pytest.raises(TypeError, match="out=5 must be the path of a folder"):
-        explainer.influence(*asked, out=5)
+    for odd in (5, ""):
+        with pytest.raises(TypeError, match=f"out={odd!r} must be the path of a fol"):
+            explainer.influence(*asked, out=odd)
     with pytest.raises(ValueError, match="out and groups exclude each other"):
         explainer.influence(*asked, groups=["a"] * N_ROWS, out=tmp_path / "out")
     with pytest.raises(ValueError, match="top=0 must be a positive integer"):
@@ -234,6 +261,9 @@ def test_what_is_no_folder_for_influence_is_refused(explainer, asked, tmp_path):
     with pytest.raises(FileExistsError, match=r"has other files \(file\)"):
         explainer.influence(*asked, out=tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    if Path("/proc/self").exists():
+        with pytest.raises(OSError, match="out='/proc/out': .* cannot be written to: "):
+            explainer.influence(*asked, out="/proc/out")
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(explainer, asked):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -16,7 +17,19 @@ from skclif import (
     ConceptInfluenceExplainer,
     InfluenceReweighter,
 )
+from skclif._explain.drift.arguments import check_new_groups
+from skclif._explain.requests import check_groups
 from skclif._inputs.tensors import as_array
+from skclif.metrics import (
+    cace,
+    counterfactual_pairs,
+    icace,
+    icace_error,
+    order_faithfulness,
+)
+from skclif.metrics._bottleneck_report import _units
+from skclif.metrics._influence_scores import _check_influence, _check_sizes
+from skclif.targets import expected_cost, from_function, worst_group_loss
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +171,86 @@ def test_tensors_are_split_by_searches(data):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_lists_of_tensors_are_arrays(data):
+    X, y, concepts, weights = data
+    X_, y_, concepts_, weights_ = map(list, _tensors(X, y, concepts, weights))
+    clf = ConceptBottleneckClassifier().fit(X_, y_, weights_, concepts=concepts_)
+    expected = ConceptBottleneckClassifier().fit(X, y, weights, concepts=concepts)
+    np.testing.assert_array_equal(clf.coef_, expected.coef_)
+    named = pd.DataFrame(concepts, columns=["a", "b"])
+    odd = named.assign(b=[row[1] for row in concepts_])  # each tensor is an object
+    clf = ConceptBottleneckClassifier().fit(X, y, weights, concepts=odd)
+    np.testing.assert_array_equal(clf.coef_, expected.coef_)
+
+
+GROUPS = torch.tensor([0, 1, 0, 1], dtype=torch.float64, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        GROUPS,
+        GROUPS.bfloat16(),
+        list(GROUPS),
+        tuple(GROUPS.detach()),
+        pd.Series(list(GROUPS.detach())),
+    ],
+    ids=["gradient", "bfloat16", "list", "tuple", "series"],
+)
+def test_equal_tensors_are_one_group(given):
+    assert check_groups(given, 4)[0].tolist() == [0, 1, 0, 1]
+    assert worst_group_loss(given) == worst_group_loss([0.0, 1.0, 0.0, 1.0])
+    assert check_new_groups(given, None, 4)[0].names == [0.0, 1.0]
+    assert check_new_groups(None, given, 4)[0].codes.tolist() == [0, 1, 0, 1]
+    assert _units(given, 4).tolist() == [0, 1, 0, 1]
+    pairs = [
+        counterfactual_pairs([[1], [2], [2], [1]], groups=each, edited=EDITED)
+        for each in (given, [0, 1, 0, 1])
+    ]
+    pd.testing.assert_frame_equal(*pairs, check_dtype=False)
+
+
+EDITED = [None, None, "concept0", "concept0"]
+
+
+def test_numbers_of_metrics_and_targets():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2, 4, 3))
+    tensors = [torch.tensor(values, requires_grad=True) for values in (one, other)]
+    for metric in (icace_error, order_faithfulness):
+        assert metric(*tensors) == metric(one, other)
+    pairs = counterfactual_pairs([[1], [2]], groups=[0, 0], edited=EDITED[1:3])
+    np.testing.assert_array_equal(icace(tensors[0], pairs), icace(one, pairs))
+    pd.testing.assert_frame_equal(cace(tensors[0][:2], pairs), cace(one[:2], pairs))
+    costs = torch.tensor([[0.0, 1], [2, 0]], requires_grad=True)
+    assert expected_cost(costs) == expected_cost([[0, 1], [2, 0]])
+    values = from_function(max, torch.ones(2, requires_grad=True))._rows[0]
+    assert values.tolist() == [1, 1]
+    np.testing.assert_array_equal(_check_influence(tensors[0], 3), one)
+    sizes = torch.tensor([0.25, 0.5], requires_grad=True)
+    assert _check_sizes(sizes, np.arange(8) % 2).tolist() == [2, 4]
+
+
+def test_rows_to_drop(data):
+    X, y, concepts, _ = data
+    explainer = ConceptInfluenceExplainer(ConceptBottleneckClassifier())
+    explainer.fit(X, y, concepts=concepts)
+    edited = explainer.edit(drop=torch.tensor([1, 3]))
+    expected = explainer.edit(drop=[1, 3])
+    np.testing.assert_array_equal(
+        edited.explainer.predict_proba(X), expected.explainer.predict_proba(X)
+    )
+    with pytest.raises(TypeError, match="drop must be a list of rows.* got a mask"):
+        explainer.edit(drop=torch.zeros(40, dtype=torch.bool))
+
+
+def test_lists_of_tensors_that_make_no_array():
+    match = "y is a list of tensors that do not make one array .* of one shape and type"
+    for odd in ([torch.ones(1), torch.ones(2)], [torch.tensor(1), 2]):
+        with pytest.raises(ValueError, match=match):
+            as_array("y", odd)
+
+
 ODD = {
     r"X is a sparse tensor \(sparse_coo\)\. Use X\.to_dense\(\), or": (
         lambda X: X.to_sparse()
@@ -200,6 +293,9 @@ def test_errors_name_the_argument(data, name):
     given["concept_sample_weight"] = np.ones(concepts.shape)
     given[name] = torch.from_numpy(given[name]) + 0j
     with pytest.raises(ValueError, match=rf"not supported: {name} is a tensor of"):
+        ConceptBottleneckClassifier().fit(X, **given)
+    given[name] = given[name].real.to_sparse()
+    with pytest.raises(TypeError, match=rf"coo\)\. Use {name}\.to_dense\(\)\.$"):
         ConceptBottleneckClassifier().fit(X, **given)
 
 

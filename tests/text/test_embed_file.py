@@ -458,6 +458,8 @@ def test_places_that_hold_no_texts(embedder, tmp_path, out):
         embedder.transform_file(tmp_path / "none.txt", out, text=None)
     with pytest.raises(DataFileError, match="is a folder; name a file of lines"):
         embedder.transform_file(tmp_path, out, text=None)
+    with pytest.raises(FileNotFoundError, match="'s3:.*' is an address, and only"):
+        embedder.transform_file("s3://bucket/texts.csv", out)
     table().to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataFileError, match="is a table, and no file of lines"):
         embedder.transform_file(tmp_path / "t.parquet", out, text=None)
@@ -471,6 +473,9 @@ def test_places_where_no_vectors_can_be(embedder, file, tmp_path):
     (tmp_path / "v.npy").mkdir()
     with pytest.raises(IsADirectoryError, match="is a folder. Name a file in it"):
         embedder.transform_file(file, tmp_path / "v.npy")
+    if Path("/proc/self").exists():
+        with pytest.raises(OSError, match="The folder '/proc' cannot be written to: "):
+            embedder.transform_file(file, "/proc/v.npy")
 
 
 def test_files_of_others_are_kept(embedder, file, out):
@@ -591,6 +596,11 @@ def test_places_without_permission():
         (folder / "closed").mkdir(0o555)
         with pytest.raises(PermissionError, match="cannot be written to: permission"):
             embedder.transform_file(texts, folder / "closed" / "v.npy")
+        (folder / "closed").chmod(0o755)
+        whole = embedder.transform_file(texts, folder / "closed" / "v.npy")
+        (folder / "closed").chmod(0o555)
+        again = embedder.transform_file(texts, folder / "closed" / "v.npy")
+        np.testing.assert_array_equal(again, whole)
         texts.chmod(0)
         with pytest.raises(PermissionError, match="texts.csv"):
             embedder.transform_file(texts, folder / "v.npy")

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..._inputs.checks import check_length, error_context, refuse_masked
 from ..._inputs.pipelines import final_step
+from ..._inputs.tensors import as_array
 from ..._models.bottleneck import ConceptBottleneckClassifier
 from ..._results.drift_report import FEATURES, TOGETHER
 from ..explainer import ConceptInfluenceExplainer
@@ -139,6 +140,7 @@ def check_train_groups(
 
 
 def _column(name: str, values: Any, n_rows: int, of: str) -> pd.Series:
+    values = as_array(name, values)
     refuse_masked(name, values)
     if isinstance(values, pd.Index | ExtensionArray):
         values = pd.Series(values)

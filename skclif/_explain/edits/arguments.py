@@ -29,6 +29,7 @@ from ..._inputs.soft import (
     distributions_of,
     soft_values,
 )
+from ..._inputs.tensors import as_array
 from ..._inputs.training_rows import TrainingRows
 from ..._inputs.values import format_value, plain_value, value_code
 from ..._models.fitted import FittedHeads
@@ -337,6 +338,7 @@ def _weights(rows: TrainingRows, sample_weight: Any) -> dict[int, float]:
 def _dropped(rows: TrainingRows, drop: Any) -> tuple[int, ...]:
     if drop is None:
         return ()
+    drop = as_array("drop", drop)
     if isinstance(drop, str | bytes | dict) or not hasattr(drop, "__iter__"):
         raise TypeError(
             f"drop must be a list of rows, such as [3, 9], got {type(drop).__name__}."
