@@ -530,6 +530,7 @@ class Solved:
                     f"method={method!r} removes rows that have to be in this process, "
                     "and these are on a cluster. Use method='first_order' or 'auto'."
                 )
+            self.data.check_client()
             return on_cluster.METHOD
         if isinstance(self.inverse, JointHessian):
             if of_groups and method not in ("auto", "first_order"):

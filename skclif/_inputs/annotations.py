@@ -25,6 +25,7 @@ from .checks import (
     check_row_order,
     sorted_values,
 )
+from .collections import refuse_collections
 from .orders import order_of
 from .soft import (
     Coded,
@@ -540,6 +541,7 @@ def concept_table(concepts: Any) -> pd.DataFrame:
 
 def _named_table(concepts: Any) -> pd.DataFrame:
     """Return annotations as a DataFrame with checked names, as they were given."""
+    refuse_collections("This method", concepts=concepts)
     concepts = as_array("concepts", concepts)
     if isinstance(concepts, dict | str | bytes) or sparse.issparse(concepts):
         raise TypeError(

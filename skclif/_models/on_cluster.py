@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from .._cluster.rows import RemoteRows
+from .._inputs.annotations import concept_table
 from .._inputs.checks import check_labels
 from .._inputs.orders import labels_of
 from ..numerics.bottleneck import TrainingData
@@ -34,6 +35,8 @@ def read_on_cluster(
         If the model has an option for which rows have to be in this process.
     """
     _refuse_options(model)
+    if isinstance(concepts, dict | str | bytes):
+        concept_table(concepts)  # says what is wrong
     given = {"X": X, "y": y, "sample_weight": sample_weight}
     given |= {"concepts": concepts, "concept_sample_weight": concept_sample_weight}
     if y is None:
