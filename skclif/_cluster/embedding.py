@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .collections import is_frame
+from .collections import check_kind, is_frame
 from .lazily import map_partitions
 
 
@@ -59,6 +59,7 @@ def embed_partitions(embedder: Any, X: Any, n_features: int) -> Any:
     ValueError
         If there are several columns.
     """
+    check_kind("X", X)
     n_columns = 1 if X.ndim == 1 else len(X.columns) if is_frame(X) else X.shape[1]
     if n_columns != 1:
         kind = "dataframe" if is_frame(X) else "array"

@@ -10,8 +10,9 @@ import torch
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from .._cluster.collections import active_client, described, is_collection, is_frame
+from .._cluster.collections import active_client, is_frame
 from .._cluster.passes import RemoteData
+from .._inputs.collections import described, is_collection
 from .._inputs.pipelines import final_step, fit_leading, is_frozen
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.fitting import fit_rows
@@ -89,14 +90,18 @@ class RowsElsewhere:
         refuse_rows_elsewhere()
 
 
-def refuse_rows_elsewhere() -> NoReturn:
-    """Refuse what needs training rows that are on a cluster.
+class RowsElsewhereError(ValueError, AttributeError):
+    """Rows are on a cluster; `dir` and completion skip attributes that raise it."""
+
+
+def refuse_rows_elsewhere(*_: Any) -> NoReturn:
+    """Refuse what needs training rows that are on a cluster, whatever is asked.
 
     Raises
     ------
     ValueError
     """
-    raise ValueError(
+    raise RowsElsewhereError(
         "This explainer was fitted to rows on a cluster. It has influence (to first "
         "order), predict_proba and transform, as long as the process and the cluster "
         "that fitted it; all else needs the training rows in this process. Fit it to "

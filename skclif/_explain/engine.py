@@ -35,6 +35,7 @@ def possible(
                 f"method={method!r} removes rows that have to be in this process, "
                 "and these are on a cluster. Use method='first_order' or 'auto'."
             )
+        solved.data.check_client()
         return on_cluster.METHOD
     if isinstance(solved.inverse, JointHessian):
         if of_groups and method not in ("auto", "first_order"):

@@ -217,6 +217,10 @@ class ExplainingMixin(ExplainerState):
         elif reduce is None:
             labels = self.classes_[codes]
             explained = {**texts_of(X), "label": labels, **explained}
+        # Of the model and the rows as they are now: another fit replaces them. A result
+        # does not keep rows on a cluster.
+        is_here = not isinstance(solved.data, RemoteData)
+        words = partial(copy(self)._words, solved, features, about, shares)
         return InfluenceResult(
             answered.values,
             path_names(heads, answered.method) if paths else None,
@@ -229,8 +233,7 @@ class ExplainingMixin(ExplainerState):
             confirmed=answered.confirmed,
             training=self._training_frame(answered.rows),
             explained=pd.DataFrame(explained),
-            # Of the model and the rows as they are now: another fit replaces them.
-            _words=partial(copy(self)._words, solved, features, about, shares),
+            _words=words if is_here else refuse_rows_elsewhere,
             n_train=self.n_samples_,
         )
 
@@ -352,6 +355,7 @@ class ExplainingMixin(ExplainerState):
         <FlipSet of 2 rows: 1 becomes 0, p(1) 0.554 to 0.482; proved by refitting>
         """
         check_is_fitted(self)
+        self._require_rows()
         progress = Progress(self.verbose)
         max_size = check_count("max_size", max_size, 1, None)
         max_size = min(max_size, self.n_samples_ - 1)
@@ -443,6 +447,7 @@ class ExplainingMixin(ExplainerState):
         True
         """
         check_is_fitted(self)
+        self._require_rows()
         progress = Progress(self.verbose)
         check_row_order(X=X, y=y, **indexed(target))
         heads, features = self._heads(), self._features(X)
@@ -482,8 +487,6 @@ class ExplainingMixin(ExplainerState):
         path: str | None,
     ) -> pd.DataFrame:
         """Return the words through which a training row acts on a target."""
-        if isinstance(solved.data, RemoteData):
-            refuse_rows_elsewhere()
         j = check_path(self._heads(), path)
         if isinstance(about(slice(0, 1)), SetTarget):
             questions = solved.questions(features, about, None)

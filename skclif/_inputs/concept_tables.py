@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from .collections import refuse_collections
 from .soft import join_soft
 from .tensors import as_array, holds_tensors
 
@@ -49,6 +50,7 @@ def has_names(concepts: Any) -> bool:
 
 def _named_table(concepts: Any) -> pd.DataFrame:
     """Return annotations as a DataFrame with checked names, as they were given."""
+    refuse_collections("This method", concepts=concepts)
     concepts = as_array("concepts", concepts)
     if isinstance(concepts, dict | str | bytes) or sparse.issparse(concepts):
         raise TypeError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._cluster.rows import RemoteRows
 from .._inputs.checks import check_labels
+from .._inputs.concept_tables import concept_table
 from .._inputs.orders import labels_of
 from ..numerics.bottleneck import TrainingData
 from .label_heads import LabelRules
@@ -37,6 +38,8 @@ def read_on_cluster(
     model._validate_params()
     check_options(model)
     _refuse_options(model)
+    if isinstance(concepts, dict | str | bytes):
+        concept_table(concepts)  # says what is wrong
     given = {"X": X, "y": y, "sample_weight": sample_weight}
     given |= {"concepts": concepts, "concept_sample_weight": concept_sample_weight}
     if y is None:

@@ -193,7 +193,8 @@ def test_bad_arguments_are_named(client, fitted, reviews):
         model.fit(there, as_array(y[:200], (200,)))
     holed = X.copy()
     holed[150, 2] = np.nan
-    with pytest.raises(ValueError, match="X contains NaN"):
+    where = "Seen in partition 1 of X, rows 100 to 239 of all"
+    with pytest.raises(ValueError, match=f"(?s)X contains NaN.*{where}"):
         model.fit(as_array(holed, (100, 140)), y)
     unlabelled = pd.Series(y, dtype=object)
     unlabelled[150] = None
@@ -263,14 +264,38 @@ def test_without_the_extra_it_is_named(reviews, monkeypatch):
         ConceptBottleneckClassifier().fit(given, y)
 
 
-def test_an_index_in_another_order_is_refused(client, reviews):
+@pytest.mark.parametrize("chunks", [(240,), (100, 40, 100)])
+def test_an_index_in_another_order_is_refused(client, fitted, reviews, chunks):
+    X, y, concepts, _ = reviews
+    frame = pd.DataFrame(X, index=[f"id {i}" for i in range(240)])
+    moved = pd.Series(y, index=frame.index).iloc[[*range(1, 240), 0]]
+    there = as_frame(frame, chunks)
+    message = (
+        "X and y have the same index in another order: row 0 is 'id 0' in X and 'id 1' "
+        "in y, and rows are matched by position. Take X and y from one dataframe"
+    )
+    with pytest.raises(ValueError, match=message):
+        ConceptBottleneckClassifier().fit(there, moved)
+    with pytest.raises(ValueError, match=message):
+        fitted.score(there, as_frame(moved, (120, 120)))
+    concepts = concepts.set_axis(frame.index)
+    with pytest.raises(ValueError, match="X and concepts have .*: row 200 is 'id 200'"):
+        ConceptBottleneckClassifier().fit(
+            there, y, concepts=concepts.iloc[[*range(200), *range(239, 199, -1)]]
+        )
+
+
+@pytest.mark.parametrize("other", ["each partition's own", "another"])
+def test_an_index_that_names_no_row_is_not_looked_at(client, fitted, reviews, other):
     X, y, *_ = reviews
-    frame = pd.DataFrame(X)
-    labels = pd.Series(y)[::-1]
-    with pytest.raises(
-        ValueError, match="X and y have the same index in another order"
-    ):
-        ConceptBottleneckClassifier().fit(as_frame(frame, (240,)), labels)
+    chunks, its = (50, 100, 90), (100, 50, 90)
+    frame, labels = pd.DataFrame(X), pd.Series(y)
+    frame.index = [i for n in chunks for i in range(n)]
+    labels.index = [i for n in its for i in range(n)]
+    if other == "another":
+        labels.index += 1
+    found = fitted.score(as_frame(frame, chunks), as_frame(labels, its))
+    assert found == pytest.approx(fitted.score(X, y))
 
 
 def test_searches_run_on_the_workers_as_here(client, reviews):
