@@ -1216,6 +1216,20 @@ MUTANTS = [
     ),
     Mutant(
         "numerics",
+        "torch.stack(squares).sum(dim=0) * len(apart) / (len(apart) - 1)",
+        "torch.stack(squares).sum(dim=0) / len(apart) ** 2",
+        "estimated removals know how far they are off",
+        ("tests/numerics/test_estimates.py",),
+    ),
+    Mutant(
+        "numerics",
+        "beyond += residual.transpose(0, 1) @ (moved - along).mT",
+        "beyond += residual.transpose(0, 1) @ moved.mT",
+        "estimated removals take to first order what is known for all rows",
+        ("tests/numerics/test_estimates.py",),
+    ),
+    Mutant(
+        "numerics",
         "own = self._own_moves(concept, term.shift(change))[:, -1]",
         "own = self._own_moves(concept, term.shift(change)).sum(dim=1)",
         "another annotation fixes only the copy that sees it",

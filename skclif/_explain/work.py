@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..numerics.bottleneck import Bottleneck, TrainingData
+from ..numerics.estimates import LEAST_ROWS as MANY_ROWS
 from ..numerics.targets import Question
 
 # What a request may cost under "auto", in floating-point operations as newton does
@@ -14,8 +15,11 @@ from ..numerics.targets import Question
 MOST_WORK = 8e10
 # What one method may cost that has to serve all of an audit: about a minute.
 MOST_WORK_OF_AUDIT = 6e11
-# The removal of a set takes about so many times the steps of that of one row.
-_STEPS = 4
+# What a removal by newton takes whatever the model.
+_EACH = 1e6
+# The removal of a set takes about so many times as long as that of one row, which shares
+# more, and whose steps are fewer.
+_STEPS = 12
 # Share of the work that is kept for the top rows, if one method is too much for all.
 _FOR_TOP_ROWS = 0.15
 # Products with the Hessian of jointly trained stages, for one removal.
@@ -26,8 +30,8 @@ _JOINT_PRODUCTS = 60
 class Work:
     """About how many operations methods take to remove one training row.
 
-    The constants were fitted to times of bottlenecks of 300 to 10,000 rows, 64 to 1,000
-    features and up to 18 concepts, and are right within a factor of two.
+    The constants were fitted to times of bottlenecks of 300 to 100,000 rows, 64 to
+    1,000 features and up to 18 concepts, and are right within a factor of two.
 
     Attributes
     ----------
@@ -132,15 +136,17 @@ class _Request:
     def newton(self) -> float:
         """Return the work of newton: passes over all rows for every case."""
         stack, label = self.bottleneck.concepts, self.bottleneck.label
-        n = len(self.data)
-        concepts = 3.0 * n * self.n_inputs * stack.n_scores
-        concepts += 200 * n * stack.n_activations
-        concepts += 1.5 * sum(size**2 for size in self._sizes())
-        labels = self._softmax() + 8 * label.n_scores * stack.n_activations
+        # Of many rows, steps that are estimated spare about half of the passes.
+        n = max(min(len(self.data), MANY_ROWS), len(self.data) / 2)
+        concepts = n * (0.25 * self.n_inputs * stack.n_scores + 5 * stack.n_activations)
+        concepts += 1.2 * sum(size**2 for size in self._sizes())
+        labels = 10.0 * label.n_values + 2.5 * label.n_scores * stack.n_activations
+        targets = self._softmax() + 2 * label.n_scores * stack.n_activations
         if not stack or self.bottleneck.residual_scale is not None:
-            labels += 6 * self.n_inputs * label.n_scores
-        cases = self.n_cases * (n + self.n_targets) * labels
-        return float(concepts + cases + self._scores_of_targets())
+            labels += 0.5 * self.n_inputs * label.n_scores
+            targets += self.n_inputs * label.n_scores
+        cases = self.n_cases * (n * labels + self.n_targets * targets)
+        return float(_EACH + concepts + cases + self._scores_of_targets() / 2)
 
     def leverage(self) -> float:
         """Return the work of leverage: products of matrices that rows share.

@@ -336,9 +336,7 @@ class Bottleneck:
         both = ((1 - share, False), (share, True))
         return tuple(copy for copy in both if copy[0] > 0)
 
-    def label_rows(
-        self, data: TrainingData, scores: Tensor | None = None
-    ) -> LabelRows:
+    def label_rows(self, data: TrainingData, scores: Tensor | None = None) -> LabelRows:
         """Return training rows as the label head sees them.
 
         `scores` are those of the concept heads, if they are known.

@@ -20,7 +20,7 @@ from .problems import Problems, Stages
 
 # Fewer rows are looked at all. Of more, one in so many is in the sample, and about as
 # many are near rows.
-_LEAST_ROWS, _SAMPLED = 2**15, 16
+LEAST_ROWS, _SAMPLED = 2**15, 16
 # Parts of the sample.
 _PARTS = 4
 # A step of this size, relative to the change, is too large for an estimate.
@@ -47,7 +47,7 @@ def estimate(
         Of concept heads, and of the label head.
     follow : Follow
     """
-    if len(stages.data) < _LEAST_ROWS:
+    if len(stages.data) < LEAST_ROWS:
         return
     heads = [_Estimate(each, each.gap_gradient()) for each in concepts]
     labels = [_Estimate(case, _first(follow, case, heads)) for case in cases]

@@ -9,7 +9,7 @@ import torch
 
 from skclif.exceptions import InfluenceWarning
 from skclif.numerics import newton as module
-from skclif.numerics import prepared
+from skclif.numerics import prepared, problems
 from skclif.numerics.newton import newton
 from skclif.numerics.stored import StoredFeatures
 from skclif.numerics.targets import Question, evaluate
@@ -96,7 +96,7 @@ def test_equals_retraining(kind, intervention_prob, activation):
 
 @pytest.mark.parametrize("intervention_prob", [0.0, 0.3, 1.0])
 def test_goes_on_to_the_optimum_itself(monkeypatch, intervention_prob):
-    monkeypatch.setattr(module, "_TOL", 1e-10)
+    monkeypatch.setattr(problems, "TOL", 1e-10)
     data = _data()
     fit = {"intervention_prob": intervention_prob}
     bottleneck = _fit(data, **fit)
@@ -191,45 +191,6 @@ def test_blocks_of_rows_are_one_pass(monkeypatch, paths):
     )
     blocks = torch.cat([part for _, part in parts], dim=1)
     torch.testing.assert_close(blocks, whole, rtol=0, atol=1e-12)
-
-
-def test_a_sample_of_many_rows_tells_which_second_steps_are_negligible(monkeypatch):
-    data = _data(n_samples=600)
-    bottleneck = _fit(data)
-    question = Question(
-        data.features[:4], _target(bottleneck, data.features[:4], "loss")
-    )
-    removed = torch.arange(0, 600, 20)
-    every = {"removed": removed, "paths": False}
-    exact = _influence(bottleneck, data, question, **every)
-    monkeypatch.setattr(prepared, "BLOCK_ROWS", 10)
-    monkeypatch.setattr(prepared, "_SAMPLED", 2)
-    asked = []
-
-    def counted(self, refit, concepts, waiting):
-        asked.extend(len(p.at) for p in waiting if p in concepts)
-        start(self, refit, concepts, waiting)
-
-    start = module._Pass.__init__
-    monkeypatch.setattr(module._Pass, "__init__", counted)
-    _influence(bottleneck, data, question, **every)
-    n_asked = sum(asked)
-    asked.clear()
-    monkeypatch.setattr(module, "_NEGLIGIBLE", 0.003)
-    few = _influence(bottleneck, data, question, **every)
-    assert 0 < sum(asked) < n_asked
-    assert 1e-12 < _error(few, exact) < 0.003
-    # If all second steps are negligible, concept heads pass over no rows.
-    asked.clear()
-    monkeypatch.setattr(module, "_NEGLIGIBLE", torch.inf)
-    _influence(bottleneck, data, question, **every)
-    assert not asked
-
-
-def test_few_rows_have_no_sample():
-    bottleneck, data = _fit(_data()), _data()
-    passes = prepared.Passes(bottleneck, data, torch.float64)
-    assert passes.sample() == ([], 0.0)
 
 
 def test_says_which_removals_have_not_settled(monkeypatch):

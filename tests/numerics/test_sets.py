@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from skclif.numerics import newton as newton_module
+from skclif.numerics import problems
 from skclif.numerics.leverage import Step, leverage
 from skclif.numerics.newton import newton
 from skclif.numerics.sets import (
@@ -99,7 +99,7 @@ def test_newton_equals_retraining(kind, intervention_prob, activation):
 def test_what_does_not_converge_is_solved_in_short_steps(solved, monkeypatch):
     few = {"sets": SETS[1:2], "paths": False}
     expected = _found("newton", *solved, **few)
-    monkeypatch.setattr(newton_module, "_MAX_STEPS", 1)
+    monkeypatch.setattr(problems, "MAX_STEPS", 1)
     found = _found("newton", *solved, **few)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
 
