@@ -200,7 +200,7 @@ def main(argv=None):
     torch.set_num_threads(1)
     targets = block(options.targets, options.features, options.parts)[:2]
     fit, influence, here = measure_here(options, targets)
-    rows = [["this process", fit, 1.0, influence, 1.0, "", "", "", 0.0]]
+    rows = [["this process", fit, 1.0, influence, 1.0, "-", "-", "-", 0.0]]
     for n_workers in options.workers:
         own, asked, there, passes, idle = measure_there(options, targets, n_workers)
         rows.append(

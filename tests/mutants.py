@@ -181,6 +181,20 @@ MUTANTS = [
         ("tests/inputs/test_tensors.py",),
     ),
     Mutant(
+        "_inputs",
+        "if holds_tensors(value):",
+        "if False:",
+        "equal tensors of a list are one group",
+        ("tests/inputs/test_tensors.py",),
+    ),
+    Mutant(
+        "_explain",
+        "apart = tells_apart(target, questions[0].target, heads, features)",
+        "apart = {}",
+        "a folder of influence knows the groups and the function of its target",
+        ("tests/explain/test_writing.py",),
+    ),
+    Mutant(
         "numerics",
         "factors = np.minimum(factors, MOST)",
         "factors = factors + 0",

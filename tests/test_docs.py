@@ -456,6 +456,17 @@ def test_the_figures_of_the_results_are_drawn(extension, tmp_path):
     assert first == {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
 
 
+def test_numbers_are_on_the_right_and_long_words_may_take_two_lines(extension):
+    nodes = pytest.importorskip("docutils.nodes")
+    columns, long = ["solver", "error"], "theirs, with a long description"
+    rows = [["ours", 0.5], [long, ""]]
+    table = extension("results")._table(
+        {"title": "A", "columns": columns, "rows": rows}
+    )
+    classes = [entry["classes"] for entry in table.findall(nodes.entry)]
+    assert classes == [[], ["text-end"], [], ["text-end"], ["wraps"], ["text-end"]]
+
+
 def test_a_table_of_nothing_says_so(build):
     status, said, page = build(
         ".. results:: speed", speed=json.dumps({**TABLE, "rows": []})

@@ -23,6 +23,7 @@ from benchmarks.results import read_table  # the one reader of what benchmarks w
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+_LONG = 24  # characters, beyond which a cell may take two lines
 _OF_SEVERAL = {"smallest": min, "largest": max, "median": statistics.median}
 
 
@@ -146,11 +147,15 @@ def _is_none(value):
     return value is None or value == "-"
 
 
+def _is_empty(value):
+    return _is_none(value) or value == ""
+
+
 def _table(found):
     columns = found["columns"]
     rows = found["rows"] or [["none", *["-"] * (len(columns) - 1)]]
     is_number = [
-        all(isinstance(row[j], int | float) or _is_none(row[j]) for row in rows)
+        all(isinstance(row[j], int | float) or _is_empty(row[j]) for row in rows)
         for j in range(len(columns))
     ]
     group = nodes.tgroup(cols=len(columns))
@@ -167,6 +172,7 @@ def _row(cells, is_number):
     for cell, right in zip(cells, is_number, strict=True):
         entry = nodes.entry("", nodes.paragraph(text=str(cell)))
         entry["classes"] += ["text-end"] if right else []
+        entry["classes"] += ["wraps"] if len(str(cell)) > _LONG else []
         row += entry
     return row
 

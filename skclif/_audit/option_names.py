@@ -56,6 +56,9 @@ _INSTEAD = (
         r"; use device='cpu' or 'auto', or install a CUDA build",
         "; use --device cpu or auto, or install a CUDA build",
     ),
+    (r"\bdtype='(\w+)'", r"--dtype \1"),
+    (r"\band device='([^']*)'", r"and --device is \1"),
+    (r"^text=.* names a column twice\.", "--text names a column twice. Give it once."),
     (
         r"Use method='leverage', which does not, or allow more by .*$",
         "Use --method leverage, which does not.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -309,8 +310,7 @@ def write_influence(
         solved, screen, questions, paths=paths and (both is None or top is None)
     )
     _make(folder)
-    with sole_writer(folder):
-        sweep(folder)
+    with _held(folder):
         record = _Record.open(folder, replace(request, arguments=arguments))
         writer = _Writer(record, passes, both, len(solved.data), progress)
         if top is None:
@@ -326,6 +326,17 @@ def _make(folder: Path) -> None:
             f"out={str(folder)!r}: the folder {str(folder.parent)!r} cannot be written "
             f"to: {reason_of(error)}."
         ) from error
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Keep others from writing, except where nobody can: what is finished is read."""
+    if (folder / RECORD).exists() and not os.access(folder, os.W_OK):
+        yield
+        return
+    with sole_writer(folder):
+        sweep(folder)
+        yield
 
 
 @dataclass

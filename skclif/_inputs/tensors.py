@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     import torch
@@ -41,11 +42,12 @@ def is_tensor(value: Any) -> bool:
 
 def holds_tensors(value: Any) -> bool:
     """Return whether a list, or an array of objects, begins with a tensor."""
-    if not isinstance(value, list | tuple):
-        is_column = getattr(value, "ndim", 0) == 1
-        if not is_column or getattr(value, "dtype", None) != np.dtype(object):
-            return False
-    return is_tensor(next(iter(value), None))
+    of_objects = isinstance(value, list | tuple) or (
+        isinstance(value, np.ndarray | pd.Series)
+        and value.ndim == 1
+        and value.dtype == np.dtype(object)
+    )
+    return of_objects and is_tensor(next(iter(value), None))
 
 
 def _stacked(name: str, value: Any) -> torch.Tensor:

@@ -79,6 +79,10 @@ def test_errors_name_options(place, tiny_encoder):
     done("embed", file, *more)
     said = refused("embed", file, *more, "--long-text", "mean")
     assert "--long-text was truncate and is mean. Run it as before, give" in said
+    said = refused("embed", file, *more, "--text", "a", "--text", "a")
+    assert said == "Error: --text names a column twice. Give it once."
+    said = refused("embed", file, *more, "--dtype", "float16")
+    assert "--dtype float16 needs a GPU, and --device is cpu. Use --dtype fl" in said
     said = refused("embed", file, *more, "--device", "tpu")
     assert "--device 'tpu' is not known" in said
 

@@ -278,6 +278,10 @@ def test_a_folder_that_cannot_be_written_to_is_refused(explainer, asked):
             pytest.raises(PermissionError, match="cannot be written to: permission"),
         ):
             explainer.influence(*asked, out=folder)
+        whole = explainer.influence(*asked, out=folder).values
+        with read_only(folder):
+            again = explainer.influence(*asked, out=folder).values
+        np.testing.assert_array_equal(again, whole)
 
 
 def test_two_processes_do_not_write_at_once(explainer, asked, begun):
