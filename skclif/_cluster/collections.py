@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._inputs.collections import described, is_collection
+from ..exceptions import warn_user
 
 _EXTRA = 'pip install "skclif[dask]"'
 
@@ -61,16 +62,28 @@ def active_client(what: str) -> Any:
         If Dask was installed without its scheduler for clusters.
     RuntimeError
         If no client is active.
+
+    Warns
+    -----
+    RuntimeWarning
+        If there are no workers.
     """
     try:
         from distributed import get_client
     except ImportError as error:
         raise ImportError(f"{what} needs Dask's distributed: {_EXTRA}") from error
     try:
-        return get_client()
+        client = get_client()
     except ValueError as error:
         raise RuntimeError(
             f"{what} needs workers, and no Dask client is active. Start one first: "
             "from dask.distributed import Client, then Client() for workers on this "
             "machine, or Client('tcp://address:8786') for those of a cluster."
         ) from error
+    if not client.nthreads():
+        warn_user(
+            f"{what} waits: the cluster of {client!r} has no workers. Start some by "
+            "'dask worker ADDRESS --nthreads 1 --nworkers N'.",
+            RuntimeWarning,
+        )
+    return client

@@ -100,7 +100,7 @@ def _all_moved(*parts: _Moved) -> _Moved:
     for part in parts:
         for name, (difference, *where) in part.items():
             before, *earlier = found.get(name, (0, *where))
-            found[name] = (before + difference, *earlier)  # type: ignore[assignment]
+            found[name] = (before + difference, *earlier)
     return found
 
 
@@ -125,4 +125,5 @@ def _index_of(rows: Any) -> pd.Index:
 
 
 def _hashes(index: pd.Index) -> np.ndarray:
-    return pd.util.hash_pandas_object(index, index=False).to_numpy()
+    found: np.ndarray = pd.util.hash_pandas_object(index, index=False).to_numpy()
+    return found

@@ -420,9 +420,10 @@ class SentenceEmbedder(
 
     def _embed_partitions(self, X: Any) -> Any:
         """Return the vectors of a Dask collection, as a lazy array."""
-        from .._cluster.embedding import embed_partitions
+        from .._cluster.embedding import check_column, embed_partitions
         from .._cluster.lazily import refuse_tables
 
+        check_column(X)
         refuse_tables(self)
         n_features = self._count_features()
         self._width = (self._source(), n_features)
