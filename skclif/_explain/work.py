@@ -17,8 +17,8 @@ MOST_WORK = 8e10
 MOST_WORK_OF_AUDIT = 6e11
 # What a removal by newton takes whatever the model.
 _EACH = 1e6
-# The removal of a set takes about so many times as long as that of one row, which shares
-# more, and whose steps are fewer.
+# The removal of a set takes about so many times as long as that of one row, whose steps
+# are fewer and share more.
 _STEPS = 12
 # Share of the work that is kept for the top rows, if one method is too much for all.
 _FOR_TOP_ROWS = 0.15

@@ -18,6 +18,7 @@ from skclif import (
 )
 from skclif._inputs import features as inputs
 from skclif._inputs.training_rows import TrainingRows
+from skclif.numerics import estimates
 from skclif.numerics.first_order import first_order, solve_adjoint
 from skclif.numerics.hessians import factorise
 from skclif.numerics.targets import LabelTarget
@@ -138,6 +139,20 @@ def test_influence(gpu, data, targets, method, dtype, tolerance):
     with gpu():
         found, _ = _influence(data, targets, method, DEVICE, dtype)
     _close(found, _influence(data, targets, method, "cpu", dtype)[0], tolerance)
+
+
+@pytest.mark.parametrize("memory", [2**40, 10], ids=["moved once", "streamed"])
+def test_removals_estimated_from_few_rows(
+    gpu, data, targets, stored, memory, monkeypatch
+):
+    if HAS_CUDA:
+        monkeypatch.setattr("skclif.numerics.stored.fits", lambda *_: memory > 10)
+    monkeypatch.setattr(estimates, "LEAST_ROWS", 40)
+    monkeypatch.setattr(estimates, "_SAMPLED", 4)
+    with gpu(memory=memory):
+        found, _ = _influence(data, targets, "newton", DEVICE, "float32")
+    here, _ = _influence(data, targets, "newton", "cpu", "float32")
+    _close(found, here, NEWTON)
 
 
 @pytest.mark.parametrize("memory", [2**40, 10], ids=["moved once", "streamed"])
