@@ -33,7 +33,8 @@ from sklearn.metrics import accuracy_score, f1_score
 from skclif import AuditTrail, ConceptBottleneckClassifier, SentenceEmbedder, load_model
 from skclif.datasets import fetch_cebab, load_reviews
 
-N_ROWS = 800
+N_ROWS = 500  # which the audit and two replays embed
+N_NEW = 100
 COLUMNS = {
     "description": "critique",
     "review_majority": "étoiles",
@@ -237,11 +238,12 @@ def check_repair(folder, path, reviews):
     table = pd.read_csv(folder / "influence.csv", keep_default_na=False, dtype=str)
     assert not set(people) & set(table["train_id"])
     skclif("replay", folder, path)
-    out = folder.parent / "predicted.csv"
-    skclif(
-        "predict", folder, path, "--text", "critique", "--id", "numéro", "--out", out
-    )
-    assert len(pd.read_csv(out)) == len(reviews.data)
+    new, out = folder.parent / "new.csv", folder.parent / "predicted.csv"
+    table = pd.read_csv(path, sep=";", encoding="utf-8-sig", dtype=str).head(N_NEW)
+    table.to_csv(new, index=False)
+    columns = ["--text", "critique", "--id", "numéro"]
+    skclif("predict", folder, new, *columns, "--out", out)
+    assert len(pd.read_csv(out)) == N_NEW
 
 
 def check_retrained(folder, reviews, vectors):
