@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._inputs.annotations import ConceptSchema
+from skclif._inputs.schema import ConceptSchema
 from skclif._models.costs import explained_seconds, explained_size
 
 from .results import BenchmarkParser, write_table

@@ -3,6 +3,7 @@
 import doctest
 import html
 import importlib.util
+import inspect
 import json
 import re
 import runpy
@@ -310,6 +311,21 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "html" / "index.html").is_file()
+    classes = [getattr(skclif, name) for name in skclif.__all__]
+    for cls in [one for one in classes if isinstance(one, type)]:
+        page = tmp_path / "html" / "generated" / f"skclif.{cls.__name__}.html"
+        listed = set(
+            re.findall(rf'id="skclif\.{cls.__name__}\.(\w+)"', page.read_text())
+        )
+        assert listed >= _methods(cls), cls
+
+
+def _methods(cls):
+    """Return the public methods of a class and of its bases that are ours."""
+    bases = [base for base in cls.__mro__ if base.__module__.startswith("skclif")]
+    members = [member for base in bases for member in vars(base).items()]
+    names = {name for name, value in members if inspect.isfunction(value)}
+    return {name for name in names if name[0] != "_"} - {"get_metadata_routing"}
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import concept_table, format_value, has_names
 from .._inputs.checks import check_length, check_row_order
+from .._inputs.concept_tables import concept_table, has_names
 from .._inputs.soft import SoftValue, distributions_of, join_soft
+from .._inputs.values import format_value
 from .._results.words import how_many
 
 

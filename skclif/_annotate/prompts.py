@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._inputs.annotations import RESERVED_NAMES
+from .._inputs.concept_tables import RESERVED_NAMES
 from .._results.words import how_many
 from .._storage.files import write_whole
 from ..exceptions import DataFileError

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from .._inputs.annotations import format_value
+from .._inputs.values import format_value
 from .._results.words import how_many, is_or_are
 from ..exceptions import DataFileWarning, warn_user
 from .revisions import Change, Revision

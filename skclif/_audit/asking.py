@@ -22,13 +22,8 @@ from .._inputs.pipelines import final_step
 from .._models.bottleneck import ConceptBottleneckClassifier
 from ..exceptions import ConstantConceptWarning, ManyValuesWarning, PenaltyWarning
 from .decision_values import UNANNOTATED
-from .prompted import (
-    PERSON,
-    PROMPTS,
-    Prompted,
-    annotations_table,
-    remembered,
-)
+from .prompted import PERSON, PROMPTS, Prompted, annotations_table
+from .prompts_kept import remembered
 from .rejections import decided_annotations
 from .rows import Reviews
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._annotation_tools.answers import TASK, answers, is_export
-from .._inputs.annotations import format_value
+from .._inputs.values import format_value
 from .._storage.cells import unescape_cell
 from .._storage.tables import check_encoding, is_whole_text, read_columns
 from ..exceptions import DataFileError

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .._inputs.annotations import format_value, plain_value
 from .._inputs.checks import LARGEST_NUMBER
+from .._inputs.values import format_value, plain_value
 from ..exceptions import DataFileError
 from .decision_lines import Line
 from .revisions import Revision

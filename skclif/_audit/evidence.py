@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import format_value, plain_value
+from .._inputs.values import format_value, plain_value
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.fitted import FittedHeads
 from ..metrics import intervention_curve

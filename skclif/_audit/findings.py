@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import plain_value
+from .._inputs.values import plain_value
 from .evidence import Evidence, evidence
 from .fingerprints import data_fingerprint, model_fingerprint
 from .honesty import as_json, honesty, more_than_concepts, shares_of_paths

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._inputs.annotations import format_value, plain_value
+from .._inputs.values import format_value, plain_value
 from .._storage.digests import sha256_of
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import plain_value
+from .._inputs.values import plain_value
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._models.files import model_bytes, read_model
 from .._storage.cells import table_csv
@@ -32,7 +32,7 @@ from .._storage.containers import pack, unpack
 from .._storage.files import sole_writer, sweep, sync_folder, write_together
 from .._text.store import FILE_NAME as EMBEDDINGS
 from ..exceptions import ModelFileError, TrailError
-from .prompted import without
+from .prompts_kept import without
 from .replay import current
 from .revisions import Revision
 from .rows import Reviews

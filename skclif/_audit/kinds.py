@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import MOST_GRADES as MANY_NUMBERS
-from .._inputs.annotations import format_value, is_nearly_one_each, plain_value
+from .._inputs.many_values import MOST_GRADES as MANY_NUMBERS
+from .._inputs.many_values import is_nearly_one_each
 from .._inputs.soft import shares_in
+from .._inputs.values import format_value, plain_value
 from .._results.words import how_many
 from .._storage.tables import as_numbers
 from ..exceptions import DataFileError

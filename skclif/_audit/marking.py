@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .._explain.word_evidence import Split, WordReader, question, split_by_words
-from .._inputs.annotations import value_code
+from .._inputs.values import value_code
 from .._models.fitted import FittedHeads
 from ..exceptions import TruncatedTextWarning
 from .findings import Audit

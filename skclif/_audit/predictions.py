@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import format_value
+from .._inputs.values import format_value
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .corrections import (
     correct,

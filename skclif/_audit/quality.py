@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss
 
-from .._inputs.annotations import format_value, plain_value
+from .._inputs.values import format_value, plain_value
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._results.words import how_many
 from ..numerics.agreement import macro_f1

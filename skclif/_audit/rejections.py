@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import format_value
+from .._inputs.values import format_value
 from .rows import Reviews
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ import pandas as pd
 from sklearn.frozen import FrozenEstimator
 
 from .._explain.explainer import ConceptInfluenceExplainer
-from .._inputs.annotations import format_value, plain_value
 from .._inputs.devices import same_threads
 from .._inputs.pipelines import final_step
+from .._inputs.values import format_value, plain_value
 from .._models.bottleneck import ConceptBottleneckClassifier
 from .._results.edits import EditResult
 from .._storage.tables import as_numbers

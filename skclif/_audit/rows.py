@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import Annotations, ConceptSchema, format_value, plain_value
+from .._inputs.annotations import Annotations
+from .._inputs.learning import learn
+from .._inputs.schema import ConceptSchema
+from .._inputs.values import format_value, plain_value
 from .._results.words import how_many, is_or_are
 from ..exceptions import ConstantConceptWarning, DataFileError, ManyValuesWarning
 from .kinds import as_classes, notes_on_numbers, refuse_amounts
@@ -379,7 +382,7 @@ def schema_of(train: Reviews, kinds: dict[str, str]) -> ConceptSchema:
     with warnings.catch_warnings():
         for said in (ManyValuesWarning, ConstantConceptWarning):
             warnings.simplefilter("ignore", said)  # in words of the command
-        return annotations.learn(np.ones(len(train)), kinds)[0]
+        return learn(annotations, np.ones(len(train)), kinds)[0]
 
 
 def _unseen_values(schema: ConceptSchema, held_out: Reviews) -> list[str]:

@@ -11,7 +11,7 @@ from .decisions import BELIEVED_WRONG
 from .environment import versions
 from .findings import Audit
 from .folder import AuditedRows
-from .prompted import recorded
+from .prompts_kept import recorded
 from .revisions import chosen_by_effect, without_intervals
 from .rows import Reviews
 from .trail import last_revision

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.utils import check_random_state
 
-from .._inputs.annotations import plain_value
+from .._inputs.values import plain_value
 from .._results.words import how_many
 from ..exceptions import DataFileError
 from .rows import Reviews, check_labels, some_ids

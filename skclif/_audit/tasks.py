@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .._annotation_tools.questions import Question
-from .._inputs.annotations import plain_value
+from .._inputs.values import plain_value
 from .._storage.cells import HASH_PREFIX, unescape_cell
 from ..exceptions import DataFileError
 from .decision_values import known_values, removal_word, value_word, word_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._inputs.annotations import format_value
+from .._inputs.values import format_value
 from .rows import Reviews
 
 _VALUES = ("relabel", "annotate")  # kinds of changes that propose a value

@@ -21,6 +21,7 @@ from .._inputs.annotations import Annotations
 from .._inputs.checks import check_labels, check_row_order, error_context
 from .._inputs.devices import resolve_device
 from .._inputs.indicators import Indicators
+from .._inputs.learning import learn
 from .._inputs.progress import Progress, check_verbose
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.words import how_many
@@ -312,7 +313,7 @@ def _annotations(concepts: Any, n_rows: int) -> pd.DataFrame | None:
     read = Annotations.read(concepts, None, n_rows)
     if read is None:
         return None
-    read.learn(np.ones(n_rows))  # says what is wrong with a concept
+    learn(read, np.ones(n_rows))  # says what is wrong with a concept
     return read.table
 
 

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._inputs.collections import described, is_collection
+from ..exceptions import warn_user
+
 _EXTRA = 'pip install "skclif[dask]"'
-
-
-def is_collection(value: Any) -> bool:
-    """Return whether a value is an array, a dataframe or a series of Dask."""
-    is_dask = any(
-        kind.__module__.partition(".")[0] == "dask" for kind in type(value).__mro__
-    )
-    return is_dask and hasattr(value, "__dask_graph__")
 
 
 def any_collection(*values: Any) -> bool:
@@ -22,7 +17,8 @@ def any_collection(*values: Any) -> bool:
 
 def is_frame(value: Any) -> bool:
     """Return whether a collection is a dataframe or a series of Dask."""
-    return hasattr(value, "npartitions") and hasattr(value, "divisions")
+    # Of the class: an attribute of a delayed object may have any name.
+    return hasattr(type(value), "npartitions") and hasattr(type(value), "divisions")
 
 
 def in_process(value: Any) -> Any:
@@ -30,32 +26,26 @@ def in_process(value: Any) -> Any:
     return value.compute() if is_collection(value) else value
 
 
-def refuse_collections(what: str, **given: Any) -> None:
-    """Refuse Dask collections where rows have to be in this process.
-
-    Parameters
-    ----------
-    what : str
-        What was asked for, as the subject of a sentence.
-    **given
-        Arguments by name.
+def check_kind(name: str, value: Any) -> None:
+    """Refuse collections without rows: all but arrays and dataframes, and numbers.
 
     Raises
     ------
-    TypeError
+    TypeError, ValueError
     """
-    for name, value in given.items():
-        if is_collection(value):
-            raise TypeError(
-                f"{what} needs {name} in this process, got {described(value)}. Pass "
-                f"{name}.compute() if it fits the memory."
-            )
-
-
-def described(value: Any) -> str:
-    """Return what kind of collection this is, in words."""
-    kind = type(value).__name__
-    return f"a Dask {kind}" if is_collection(value) else f"a {kind}"
+    if not is_collection(value):
+        return
+    if not (is_frame(value) or hasattr(type(value), "rechunk")):
+        raise TypeError(
+            f"{name} is {described(value)}, and rows on a cluster are a Dask array, "
+            "dataframe or series. Make one, for example by .to_dataframe() of a bag, "
+            "dask.array.from_delayed or dask.dataframe.from_delayed."
+        )
+    if value.ndim == 0:
+        raise ValueError(
+            f"{name} is a Dask array of no dimensions, which has no rows. Give one row "
+            "for each sample."
+        )
 
 
 def active_client(what: str) -> Any:
@@ -72,16 +62,28 @@ def active_client(what: str) -> Any:
         If Dask was installed without its scheduler for clusters.
     RuntimeError
         If no client is active.
+
+    Warns
+    -----
+    RuntimeWarning
+        If there are no workers.
     """
     try:
         from distributed import get_client
     except ImportError as error:
         raise ImportError(f"{what} needs Dask's distributed: {_EXTRA}") from error
     try:
-        return get_client()
+        client = get_client()
     except ValueError as error:
         raise RuntimeError(
             f"{what} needs workers, and no Dask client is active. Start one first: "
             "from dask.distributed import Client, then Client() for workers on this "
             "machine, or Client('tcp://address:8786') for those of a cluster."
         ) from error
+    if not client.nthreads():
+        warn_user(
+            f"{what} waits: the cluster of {client!r} has no workers. Start some by "
+            "'dask worker ADDRESS --nthreads 1 --nworkers N'.",
+            RuntimeWarning,
+        )
+    return client

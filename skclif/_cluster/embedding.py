@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .collections import is_frame
+from .collections import check_kind, is_frame
 from .lazily import map_partitions
 
 
@@ -51,14 +51,14 @@ class EmbedderOnWorkers:
         return vectors
 
 
-def embed_partitions(embedder: Any, X: Any, n_features: int) -> Any:
-    """Return the vectors of a Dask array or column of texts, as a lazy Dask array.
+def check_column(X: Any) -> None:
+    """Refuse Dask collections that are no column of texts.
 
     Raises
     ------
-    ValueError
-        If there are several columns.
+    TypeError, ValueError
     """
+    check_kind("X", X)
     n_columns = 1 if X.ndim == 1 else len(X.columns) if is_frame(X) else X.shape[1]
     if n_columns != 1:
         kind = "dataframe" if is_frame(X) else "array"
@@ -66,5 +66,9 @@ def embed_partitions(embedder: Any, X: Any, n_features: int) -> Any:
             f"X is a Dask {kind} of {n_columns} columns; the texts must be one column, "
             "for example X['text']."
         )
+
+
+def embed_partitions(embedder: Any, X: Any, n_features: int) -> Any:
+    """Return the vectors of a Dask array or column of texts, as a lazy Dask array."""
     example = np.empty((1, n_features), dtype=np.float32)
     return map_partitions(EmbedderOnWorkers(embedder), "transform", X, example)

@@ -13,7 +13,8 @@ import pandas as pd
 from scipy import sparse
 
 from .._inputs.checks import as_rows, check_length, count_rows
-from .collections import described, is_collection, is_frame
+from .._inputs.collections import described, is_collection
+from .collections import check_kind, is_frame
 from .graphs import Graph, tasks_of
 
 
@@ -76,9 +77,10 @@ def place(
                 f"{name} is {described(value)}, and X is {described(given['X'])}: rows "
                 "are computed with where those of X lie. Pass X as a Dask collection "
                 "too, for example by dask.array.from_array(X, chunks=10_000), or "
-                f"{name}.compute()."
+                f"{name}.compute(). Steps of scikit-learn in a pipeline before the "
+                "classifier make arrays of Dask collections: leave them out."
             )
-    parts = {n: _partitions(client, v) for n, v in given.items() if is_collection(v)}
+    parts = {n: _partitions(client, n, v) for n, v in given.items() if is_collection(v)}
     known = {name: _known_lengths(given[name]) for name in parts}
     unknown = [name for name, lengths in known.items() if lengths is None]
     keys = [part.key for name in unknown for part in parts[name]]
@@ -162,11 +164,10 @@ def _below(parts: list[Any]) -> Any:
     return np.concatenate(parts)
 
 
-def _partitions(client: Any, collection: Any) -> list[Any]:
+def _partitions(client: Any, name: str, collection: Any) -> list[Any]:
     """Return futures of the partitions of a collection, whole rows each."""
+    check_kind(name, collection)
     if not is_frame(collection):
-        if collection.ndim == 0:
-            raise ValueError("a Dask array of no dimensions has no rows.")
         if collection.ndim > 1:
             collection = collection.rechunk(
                 dict.fromkeys(range(1, collection.ndim), -1)

@@ -11,7 +11,9 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 
-from .collections import is_collection, is_frame
+from .._inputs.collections import is_collection
+from .._inputs.sklearn import _get_output_config
+from .collections import check_kind, is_frame
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -26,9 +28,27 @@ def by_partition(method: Method) -> Method:
     def wrapped(self: Any, X: Any) -> Any:
         if not is_collection(X):
             return method(self, X)
+        if method.__name__ == "transform":
+            refuse_tables(self)
         return map_partitions(self, method.__name__, X, method(self, rows_like(X, 1)))
 
     return cast(Method, wrapped)
+
+
+def refuse_tables(estimator: Any) -> None:
+    """Refuse to make a table in this process of what is lazy, as `set_output` asks.
+
+    Raises
+    ------
+    ValueError
+    """
+    kind = _get_output_config("transform", estimator)["dense"]
+    if kind != "default":
+        raise ValueError(
+            f"transform of a Dask collection is a Dask array, and set_output asks for "
+            f"a table of {kind} in this process. Use set_output(transform='default') "
+            "on this step."
+        )
 
 
 def map_partitions(estimator: Any, name: str, X: Any, example: Any) -> Any:
@@ -74,10 +94,16 @@ def map_partitions(estimator: Any, name: str, X: Any, example: Any) -> Any:
 
 def rows_like(X: Any, n_rows: int) -> Any:
     """Return one row, or none, with the columns and types of a collection."""
+    check_kind("X", X)
     if is_frame(X):
         from dask.dataframe.utils import meta_nonempty
 
-        return meta_nonempty(X._meta).iloc[:n_rows]
+        example = meta_nonempty(X._meta)[:n_rows]
+        if example.ndim == 2:
+            for j, dtype in enumerate(example.dtypes):
+                if dtype.kind == "O" and isinstance(dtype, np.dtype):
+                    example.isetitem(j, 0.0)  # objects may be numbers
+        return example
     width = X.shape[1:]
     if np.isnan(width).any():
         raise ValueError(

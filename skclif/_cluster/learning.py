@@ -15,15 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import (
-    Annotations,
-    ConceptSchema,
-    check_kinds,
-    learn_schema,
-    representatives,
-)
+from .._inputs.annotations import Annotations
 from .._inputs.checks import check_labels
+from .._inputs.learning import check_kinds, learn_schema, representatives
 from .._inputs.orders import order_of
+from .._inputs.schema import ConceptSchema
 
 # So many rows of a class, or more, say the same as two: the class is no single row.
 _ENOUGH = 4

@@ -119,6 +119,20 @@ class RemoteData:
         """No weights, of the type and on the device that results have."""
         return self.features.new_empty(0)
 
+    def check_client(self) -> None:
+        """Refuse to ask a client that was closed: the rows went with it.
+
+        Raises
+        ------
+        RuntimeError
+        """
+        if self.client.status in ("closing", "closed"):
+            raise RuntimeError(
+                "The Dask client by which this explainer was fitted is closed, and its "
+                "rows on the cluster went with it. Fit the explainer again, and ask it "
+                "before the client is closed."
+            )
+
     def to(self, device: torch.device) -> RemoteData:
         """Return the same data: they are computed with where they lie."""
         return self

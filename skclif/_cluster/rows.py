@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import clone
 
-from .._inputs.annotations import Annotations, ConceptSchema
-from .._inputs.checks import check_row_order, check_weights
+from .._inputs.annotations import Annotations
+from .._inputs.checks import check_weights
 from .._inputs.features import check_features
-from .._inputs.training_rows import TrainingRows
+from .._inputs.schema import ConceptSchema
+from .._inputs.training_rows import TrainingRows, as_tensor
 from ..numerics.sparse import Matrix, SparseFeatures
 from ..numerics.stored import StoredFeatures
 from .collections import active_client
@@ -23,6 +23,7 @@ from .graphs import tasks_of, tree_of
 from .layout import blocks_of, place
 from .lazily import rows_like
 from .learning import Learned, check_block_labels, joined
+from .order import check_order, without_index
 from .passes import RemoteData, Shard
 
 # What an estimator has learned of the columns of X.
@@ -88,6 +89,7 @@ class RemoteRows:
         client = active_client(what)
         example = rows_like(given["X"], 1)
         placed = place(client, given)
+        check_order(client, given, placed)
         check_features(estimator, example[: len(placed["X"])], reset=True)
         alike = clone(estimator)
         vars(alike).update({n: v for n, v in vars(estimator).items() if n in _OF_INPUT})
@@ -141,8 +143,8 @@ def read_block(estimator: Any, number: int, start: int, given: dict[str, Any]) -
     given : dict of str to object
         The arguments of `fit` for these rows.
     """
+    given = without_index(given)
     try:
-        check_row_order(**given)
         features = check_features(estimator, given["X"], reset=False)
         n_rows = len(features)
         labels = check_block_labels(given.get("y"), n_rows)
@@ -151,13 +153,9 @@ def read_block(estimator: Any, number: int, start: int, given: dict[str, Any]) -
             given.get("concepts"), given.get("concept_sample_weight"), n_rows
         )
     except (TypeError, ValueError) as error:
-        if start == 0 or not re.search(r"\brow \d", str(error)):
-            raise
-        message = (
-            f"{error} Rows are counted within partition {number} of X, whose first row "
-            f"is row {start:,} of all."
-        )
-        raise type(error)(message) from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        where = _whereabouts(str(error), number, start, len(given["X"]))
+        raise kind(f"{error}{where}") from error
     if isinstance(features, SparseFeatures):
         raise TypeError(
             "X has sparse blocks, and a fit on a cluster takes dense ones. Use fewer "
@@ -172,6 +170,21 @@ def read_block(estimator: Any, number: int, start: int, given: dict[str, Any]) -
         )
     stored = _as_stored(features, given["X"])
     return Block(stored, labels, weights, given.get("y"), annotations)
+
+
+def _whereabouts(message: str, number: int, start: int, n_rows: int) -> str:
+    """Return where the rows are that a message is about, as a sentence to add."""
+    if not re.search(r"\brow \d", message):
+        return (
+            f" Seen in partition {number} of X, rows {start:,} to "
+            f"{start + n_rows - 1:,} of all."
+        )
+    if not start:
+        return ""
+    return (
+        f" Rows are counted within partition {number} of X, whose first row is row "
+        f"{start:,} of all."
+    )
 
 
 def _learned(kinds: dict[str, str] | None, block: Block) -> Learned:
@@ -196,7 +209,7 @@ def _coded(
     rows = TrainingRows(
         block.features, labels, block.weights, codes, concept_weights, class_weight
     )
-    return Shard((rows.data(),), (torch.from_numpy(block.weights),))
+    return Shard((rows.data(),), (as_tensor(block.weights),))
 
 
 def _shard_tasks(groups: Sequence[list[str]]) -> dict[str, Any]:

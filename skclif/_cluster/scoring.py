@@ -10,6 +10,7 @@ import numpy as np
 from .collections import active_client
 from .graphs import tree_of
 from .layout import blocks_of, place
+from .order import check_order, without_index
 from .totals import added
 
 
@@ -25,6 +26,7 @@ def score_partitions(estimator: Any, X: Any, y: Any, sample_weight: Any) -> floa
     given = {"X": X, "y": y, "sample_weight": sample_weight}
     given = {name: value for name, value in given.items() if value is not None}
     placed = place(client, given)
+    check_order(client, given, placed)
     blocks = blocks_of(client, placed, placed["X"].lengths, partial(_score, estimator))
     if not blocks:
         raise ValueError("X has no rows, and accuracy is a share of rows.")
@@ -39,6 +41,7 @@ def _score(
     estimator: Any, number: int, start: int, given: dict[str, Any]
 ) -> tuple[float, float]:
     """Return the weight of the rows that are predicted, and of all rows of a block."""
+    given = without_index(given)
     weights = given.get("sample_weight")
     total = float(len(given["X"]) if weights is None else np.sum(weights))
     if not total:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from .._cluster.collections import active_client, described, is_collection, is_frame
+from .._cluster.collections import active_client, is_frame
 from .._cluster.passes import RemoteData
+from .._inputs.collections import described, is_collection
 from .._inputs.pipelines import final_step, fit_leading, is_frozen
 from .._models.bottleneck import ConceptBottleneckClassifier
+from .._models.fitting import fit_rows
 from .._models.linear import check_explainable
+from .._models.on_cluster import read_on_cluster
 from ..numerics.blocks import sum_rows
 from ..numerics.bottleneck import Bottleneck, add_activations
-from .engine import Solved
+from .solved import Solved
 
 _WHAT = "A fit to Dask collections"
 
@@ -53,11 +56,11 @@ def fit_on_cluster(
         )
     features = client.persist(features)  # texts are embedded once
     model = final_step(estimator)
-    read = model._read_on_cluster(
-        features, y, sample_weight, concepts, concept_sample_weight
+    read = read_on_cluster(
+        model, features, y, sample_weight, concepts, concept_sample_weight
     )
-    model._fit_rows(read)
-    data: RemoteData = read.data
+    fit_rows(model, read)
+    data = cast(RemoteData, read.data)
     explainer.estimator_ = estimator
     heads = explainer._heads()
     if heads.rules.monotone:
@@ -87,14 +90,18 @@ class RowsElsewhere:
         refuse_rows_elsewhere()
 
 
-def refuse_rows_elsewhere() -> NoReturn:
-    """Refuse what needs training rows that are on a cluster.
+class RowsElsewhereError(ValueError, AttributeError):
+    """Rows are on a cluster; `dir` and completion skip attributes that raise it."""
+
+
+def refuse_rows_elsewhere(*_: Any) -> NoReturn:
+    """Refuse what needs training rows that are on a cluster, whatever is asked.
 
     Raises
     ------
     ValueError
     """
-    raise ValueError(
+    raise RowsElsewhereError(
         "This explainer was fitted to rows on a cluster. It has influence (to first "
         "order), predict_proba and transform, as long as the process and the cluster "
         "that fitted it; all else needs the training rows in this process. Fit it to "

@@ -14,7 +14,8 @@ from .._inputs.progress import Progress
 from .._results.validation import Agreement, ValidationResult, resolution
 from ..exceptions import InfluenceWarning, warn_user
 from ..numerics.targets import Question
-from .engine import METHODS, Solved
+from .methods import METHODS
+from .solved import Solved
 
 
 def check_methods(methods: Any, *, is_joint: bool = False) -> tuple[str, ...]:

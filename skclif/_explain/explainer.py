@@ -41,8 +41,8 @@ from ..numerics.joint_hessian import JointHessian
 from .annotating import AnnotatingMixin
 from .cluster_fit import fit_on_cluster
 from .edits.grown import values_set_aside
-from .engine import METHODS
 from .explaining import ExplainingMixin
+from .methods import METHODS
 from .readable import texts_of
 from .repairing import RepairingMixin
 from .reporting import ReportingMixin

@@ -30,16 +30,10 @@ from ..targets._target import indexed
 from .cluster_fit import refuse_rows_elsewhere
 from .collect import SumGroups
 from .compare import check_methods, compare_with_retraining
-from .engine import (
-    Solved,
-    is_differentiable,
-    path_names,
-    term_paths,
-    warn_of_hard_activations,
-    warn_of_lost_labels,
-)
+from .engine import answer, possible, warn_of_lost_labels
 from .fitted_state import ExplainerState
 from .flips import find_flip_set, one_row
+from .methods import is_differentiable, path_names, term_paths, warn_of_hard_activations
 from .on_cluster import groups_on_cluster
 from .readable import texts_of
 from .requests import (
@@ -55,6 +49,7 @@ from .requests import (
     tells_apart,
 )
 from .sets import influence_of_groups, warn_of_lost_groups
+from .solved import Solved
 from .word_evidence import WordReader, begins_with_embedder, find_evidence
 from .words import (
     CONSTANT,
@@ -163,7 +158,8 @@ class ExplainingMixin(ExplainerState):
         solved = self._solved_model()
         about = numeric_targets(heads, target, codes, solved.device, features)
         questions = solved.questions(features, about, shares)
-        method = solved.possible(
+        method = possible(
+            solved,
             self.method,
             of_groups=groups is not None,
             derivable=is_differentiable(questions[0].target),
@@ -208,8 +204,8 @@ class ExplainingMixin(ExplainerState):
                 )
                 warn_of_lost_groups(heads, kept.names, answered.lost)
             else:
-                answered = solved.answers(
-                    method, questions, kept, top, paths=paths, progress=progress
+                answered = answer(
+                    solved, method, questions, kept, top, paths=paths, progress=progress
                 )
         if groups is None:
             warn_of_lost_labels(solved, answered.method)
@@ -221,6 +217,10 @@ class ExplainingMixin(ExplainerState):
         elif reduce is None:
             labels = self.classes_[codes]
             explained = {**texts_of(X), "label": labels, **explained}
+        # Of the model and the rows as they are now: another fit replaces them. A result
+        # does not keep rows on a cluster.
+        is_here = not isinstance(solved.data, RemoteData)
+        words = partial(copy(self)._words, solved, features, about, shares)
         return InfluenceResult(
             answered.values,
             path_names(heads, answered.method) if paths else None,
@@ -233,8 +233,7 @@ class ExplainingMixin(ExplainerState):
             confirmed=answered.confirmed,
             training=self._training_frame(answered.rows),
             explained=pd.DataFrame(explained),
-            # Of the model and the rows as they are now: another fit replaces them.
-            _words=partial(copy(self)._words, solved, features, about, shares),
+            _words=words if is_here else refuse_rows_elsewhere,
             n_train=self.n_samples_,
         )
 
@@ -356,6 +355,7 @@ class ExplainingMixin(ExplainerState):
         <FlipSet of 2 rows: 1 becomes 0, p(1) 0.554 to 0.482; proved by refitting>
         """
         check_is_fitted(self)
+        self._require_rows()
         progress = Progress(self.verbose)
         max_size = check_count("max_size", max_size, 1, None)
         max_size = min(max_size, self.n_samples_ - 1)
@@ -447,6 +447,7 @@ class ExplainingMixin(ExplainerState):
         True
         """
         check_is_fitted(self)
+        self._require_rows()
         progress = Progress(self.verbose)
         check_row_order(X=X, y=y, **indexed(target))
         heads, features = self._heads(), self._features(X)
@@ -486,8 +487,6 @@ class ExplainingMixin(ExplainerState):
         path: str | None,
     ) -> pd.DataFrame:
         """Return the words through which a training row acts on a target."""
-        if isinstance(solved.data, RemoteData):
-            refuse_rows_elsewhere()
         j = check_path(self._heads(), path)
         if isinstance(about(slice(0, 1)), SetTarget):
             questions = solved.questions(features, about, None)

@@ -18,10 +18,11 @@ from .._results.words import column_of_concept
 from ..numerics.bottleneck import mean_activations
 from ..numerics.hessians import Factors
 from ..numerics.sparse import Matrix
-from .cluster_fit import RowsElsewhere
-from .engine import Solved, refuse_joint
+from .cluster_fit import RowsElsewhere, refuse_rows_elsewhere
+from .methods import refuse_joint
 from .on_cluster import shown_rows
 from .readable import annotations_of, labels_of
+from .solved import Solved
 from .suspects import LABEL
 
 
@@ -73,8 +74,14 @@ class ExplainerState:
         )
         self.mean_activations_ = mean.cpu().numpy()
 
+    def _require_rows(self) -> None:
+        """Refuse what needs the training rows in this process if they are elsewhere."""
+        if "_training" not in vars(self):
+            refuse_rows_elsewhere()
+
     def _refuse_joint(self, method: str) -> None:
-        """Refuse a method that needs heads that are each at their own optimum."""
+        """Refuse a method that needs rows here, and heads at their own optimum."""
+        self._require_rows()
         if self._heads().is_joint:
             refuse_joint(method)
 

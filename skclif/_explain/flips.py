@@ -19,7 +19,8 @@ from ..numerics.joint_hessian import JointHessian
 from ..numerics.matrix_free import MatrixFree
 from ..numerics.sparse import Matrix
 from ..numerics.targets import LabelTarget
-from .engine import Solved, refuse_joint
+from .methods import refuse_joint
+from .solved import Solved
 
 # What a search may cost: about half a minute of one core.
 _MOST_WORK = 2.4e11

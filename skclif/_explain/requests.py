@@ -14,8 +14,8 @@ from pandas.api.extensions import ExtensionDtype
 from sklearn.utils import column_or_1d
 
 from .. import targets
-from .._cluster.collections import refuse_collections
 from .._inputs.checks import check_labels, error_context, refuse_masked
+from .._inputs.collections import refuse_collections
 from .._inputs.tensors import as_array
 from .._inputs.training_rows import as_features
 from .._models.fitted import FittedHeads

@@ -16,7 +16,8 @@ from ..numerics.sets import Lost, carried_curvature, lost_by, remove_sets
 from ..numerics.targets import Question
 from .collect import SumGroups
 from .confirm import Answered
-from .engine import Solved
+from .engine import answer
+from .solved import Solved
 from .work import MOST_WORK
 
 _DOING = {
@@ -59,7 +60,7 @@ def influence_of_groups(
         Shows its bars.
     """
     if method == "first_order":
-        return solved.answers(method, questions, kept, paths=paths, progress=progress)
+        return answer(solved, method, questions, kept, paths=paths, progress=progress)
     if method == "auto":
         work = solved.work(questions, paths=paths)
         method = work.method_of_sets(len(kept.names), MOST_WORK)

@@ -8,7 +8,8 @@ import numpy as np
 
 from .._inputs.progress import Progress
 from .collect import KeepAll
-from .engine import path_names, warn_of_hard_activations, warn_of_lost_labels
+from .engine import answer, possible, warn_of_lost_labels
+from .methods import path_names, warn_of_hard_activations
 from .requests import explained_codes, numeric_targets
 from .work import MOST_WORK_OF_AUDIT
 
@@ -52,15 +53,14 @@ def influence_on_shares(
     codes = explained_codes(heads, features, y)
     solved = explainer._solved_model()
     about = numeric_targets(heads, "loss", codes, solved.device)
-    method = solved.possible(explainer.method if method is None else method)
+    method = possible(solved, explainer.method if method is None else method)
     paths = path_names(heads, method)
     kept = KeepAll.in_memory(len(shares), explainer.n_samples_, len(paths), paths=True)
     questions = solved.questions(features, about, shares)
     if method == "auto":
         method = solved.work(questions, paths=True).method(MOST_WORK_OF_AUDIT)
-    answered = solved.answers(
-        method, questions, kept, paths=True, progress=Progress(explainer.verbose)
-    )
+    progress = Progress(explainer.verbose)
+    answered = answer(solved, method, questions, kept, paths=True, progress=progress)
     warn_of_lost_labels(solved, method)
     warn_of_hard_activations(heads, method)
     return method, paths, answered.values

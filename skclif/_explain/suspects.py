@@ -12,14 +12,16 @@ import torch
 from .._inputs.orders import sorted_order
 from .._inputs.progress import SILENT, Progress, counted
 from .._inputs.soft import text_of_shares
+from .._inputs.tensors import numbers_of
 from .._models.fitted import FittedHeads
 from .._results.suspect_groups import GROUP, GROUPS
 from .._results.suspects import UNKNOWN, SuspectFrame
 from ..exceptions import SuspectWarning, warn_user
 from ..numerics.heads import CategoricalHead
 from ..numerics.suspects import LeftOut, Verdicts, judge, leave_out
-from .engine import Solved, named_rows
 from .groups import EVIDENCE, OWN, RATIO, group_cells
+from .methods import named_rows
+from .solved import Solved
 from .sources import Sources
 
 # Values by path, in the order of the heads; None for a continuous concept.
@@ -323,31 +325,31 @@ def _judge(
 def _lines(
     path: str, values: np.ndarray | None, terms: LeftOut, verdicts: Verdicts
 ) -> pd.DataFrame:
-    current, proposed = _numpy(terms.codes), _numpy(verdicts.proposed)
+    current, proposed = numbers_of(terms.codes), numbers_of(verdicts.proposed)
     if values is not None:
         current, proposed = _current(values, terms), values[proposed.astype(int)]
     log_odds_of_rate = np.log(verdicts.rate / (1 - verdicts.rate))
     return pd.DataFrame(
         {
-            "row": _numpy(terms.rows),
+            "row": numbers_of(terms.rows),
             "path": path,
             "current": pd.Series(current.astype(object), dtype=object),
             "proposed": pd.Series(proposed.astype(object), dtype=object),
-            "loss": _numpy(terms.loss),
-            "margin": _numpy(terms.margin),
-            "self_influence": _numpy(terms.self_influence),
-            "probability_wrong": _numpy(verdicts.log_odds.sigmoid()),
-            "probability_proposed": _numpy(verdicts.probability),
-            "log_odds": _numpy(verdicts.log_odds),
-            RATIO: _numpy(verdicts.log_odds_alike) - log_odds_of_rate,
-            OWN: _numpy(verdicts.log_odds != verdicts.log_odds_alike),
+            "loss": numbers_of(terms.loss),
+            "margin": numbers_of(terms.margin),
+            "self_influence": numbers_of(terms.self_influence),
+            "probability_wrong": numbers_of(verdicts.log_odds.sigmoid()),
+            "probability_proposed": numbers_of(verdicts.probability),
+            "log_odds": numbers_of(verdicts.log_odds),
+            RATIO: numbers_of(verdicts.log_odds_alike) - log_odds_of_rate,
+            OWN: numbers_of(verdicts.log_odds != verdicts.log_odds_alike),
         }
     )
 
 
 def _current(values: np.ndarray, terms: LeftOut) -> np.ndarray:
     """Return the values that were left out; text for soft annotations."""
-    codes = _numpy(terms.codes).astype(int)
+    codes = numbers_of(terms.codes).astype(int)
     plain = values[np.minimum(codes, len(values) - 1)]
     is_soft = codes >= len(values)
     if not is_soft.any():
@@ -468,8 +470,3 @@ def _ranks(path: str, order: Any, values: np.ndarray | None) -> np.ndarray:
             f"has each of the values once: {known}. {found.capitalize()}."
         )
     return np.array([listed.index(value) for value in known])
-
-
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.cpu().numpy()
-    return array

@@ -19,7 +19,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
-from .._inputs.annotations import plain_value, value_code
+from .._inputs.values import plain_value, value_code
 from .._models.fitted import FittedHeads
 from .._results.word_evidence import WordEvidence
 from .._text.embedder import SentenceEmbedder

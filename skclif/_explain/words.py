@@ -18,7 +18,7 @@ from ..numerics.first_order import add_adjoints, first_order, solve_adjoint
 from ..numerics.joint_hessian import JointHessian
 from ..numerics.products import dense_rows
 from ..numerics.targets import Question
-from .engine import Solved
+from .solved import Solved
 
 CONSTANT, LABEL = "(constant)", "(label)"
 LABEL_PATH = "label"

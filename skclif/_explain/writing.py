@@ -38,8 +38,9 @@ from ..numerics.sparse import Matrix
 from ..numerics.targets import Question
 from .collect import KeepAll, KeepTop
 from .confirm import Answered, Confirming
-from .engine import Pass, Solved, is_differentiable
-from .work import MOST_WORK
+from .engine import taken
+from .passes import Pass, passes_of
+from .solved import Solved
 
 VALUES, ROWS, RECORD = "values.npy", "rows.npy", "record.safetensors"
 _UNFINISHED = "values.npy.part"
@@ -303,17 +304,10 @@ def write_influence(
     progress : Progress
         Shows its bar.
     """
-    both, screen = None, method
-    if method == "auto":
-        work = solved.work(questions, paths=paths)
-        screen = work.method(MOST_WORK)
-        if screen == "leverage":
-            derivable = is_differentiable(questions[0].target)
-            screen = work.screen(follows=solved.follows and derivable)
-            both = Confirming(solved, questions, work, screen, paths, progress)
+    screen, both = taken(solved, method, questions, paths=paths, progress=progress)
     arguments = {**request.arguments, "all rows by": screen}
-    passes = solved.passes(
-        screen, questions, paths=paths and (both is None or top is None)
+    passes = passes_of(
+        solved, screen, questions, paths=paths and (both is None or top is None)
     )
     _make(folder)
     with _held(folder):

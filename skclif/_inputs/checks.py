@@ -21,6 +21,7 @@ from sklearn.utils import assert_all_finite, check_array, column_or_1d, indexabl
 from sklearn.utils.multiclass import check_classification_targets
 
 from .._results.words import how_many
+from .collections import refuse_collections
 from .sklearn import _check_feature_names_in, _check_sample_weight, _num_samples
 from .tensors import as_array
 
@@ -102,12 +103,14 @@ def error_context(argument: str, expected: str) -> Iterator[None]:
 
 def count_rows(X: Any, name: str = "X") -> int:
     """Return the number of samples of what may be features or texts."""
+    refuse_collections("This method", **{name: X})
     with error_context(name, "an array, a DataFrame or a list with one entry a sample"):
         return _num_samples(X)
 
 
 def as_rows(X: Any, name: str = "X") -> Any:
     """Return X as something that rows can be taken of."""
+    refuse_collections("This method", **{name: X})
     with error_context(name, "an array, a DataFrame or a list with one entry a sample"):
         return indexable(X)[0]
 
@@ -144,6 +147,7 @@ def check_labels(
             f"This estimator requires {name} to be passed, but the target {name} is "
             f"None. Give one label for each row of {of}."
         )
+    refuse_collections("This method", **{name: y})
     y = as_array(name, y)
     if not isinstance(y, pd.api.extensions.ExtensionArray):  # below, by its row
         refuse_masked(name, y)
@@ -229,6 +233,7 @@ def sorted_values(values: np.ndarray, subject: str) -> np.ndarray:
 
 def check_weights(sample_weight: Any, X: Any) -> np.ndarray:
     """Return weights of the rows of `X` in float64; 1 if none are given."""
+    refuse_collections("This method", sample_weight=sample_weight)
     sample_weight = as_array("sample_weight", sample_weight)
     shape = getattr(sample_weight, "shape", ())
     if len(shape) > 1:

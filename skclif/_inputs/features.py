@@ -12,6 +12,7 @@ from sklearn.utils.validation import validate_data
 from ..numerics.sparse import Matrix, SparseFeatures
 from ..numerics.stored import StoredFeatures, is_mapped
 from .checks import error_context, refuse_dates, refuse_masked
+from .collections import refuse_collections
 from .devices import resolve_device
 from .tensors import as_array, check_tensor, is_tensor, plain_floats, shape_of
 
@@ -47,6 +48,7 @@ def check_features(
     device : str, default=None
         Where to compute. None is the `device` of the estimator, or the CPU.
     """
+    refuse_collections("This method", X=X)
     if is_tensor(X):
         device = getattr(estimator, "device", "cpu") if device is None else device
         if X.is_cuda and resolve_device(device).type == "cuda":

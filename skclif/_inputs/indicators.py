@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .annotations import format_value
 from .soft import SoftValue, values_given
+from .values import format_value
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,12 @@ def as_array(name: str, value: Any) -> Any:
     return plain_floats(tensor).cpu().numpy()
 
 
+def numbers_of(tensor: torch.Tensor) -> np.ndarray:
+    """Return a tensor of ours as an array, wherever it was computed."""
+    array: np.ndarray = tensor.cpu().numpy()
+    return array
+
+
 def is_tensor(value: Any) -> bool:
     """Return whether a value is a tensor, without an import of PyTorch."""
     torch = sys.modules.get("torch")

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from .._inputs.annotations import ConceptSchema
+from .._inputs.schema import ConceptSchema
 from ..numerics.bottleneck import Bottleneck
 from ..numerics.heads import HeadStack, SoftmaxHead
 from ..numerics.hessians import factors_size

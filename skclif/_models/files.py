@@ -14,16 +14,17 @@ import pandas as pd
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .._inputs.annotations import ConceptSchema, n_activations
+from .._inputs.schema import ConceptSchema, n_activations
 from .._storage.containers import pack, unpack
 from .._storage.files import write_whole
 from .._text.embedder import SentenceEmbedder
 from .._text.finetune import ConceptEncoder
 from .._text.weights import find_model, fingerprint, model_files
 from ..exceptions import ModelFileError
-from .bottleneck import UNORDERED, ConceptBottleneckClassifier
+from .bottleneck import ConceptBottleneckClassifier
 from .encoders import put_together, take_apart
 from .label_heads import read_constraints
+from .older import UNORDERED
 
 FORMAT_VERSION = 2
 # Of files with an encoder that was trained, which older versions would leave out.

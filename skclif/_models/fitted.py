@@ -12,14 +12,17 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 
-from .._inputs.annotations import Annotations, ConceptSchema, value_code
+from .._inputs.annotations import Annotations
+from .._inputs.schema import ConceptSchema
 from .._inputs.soft import Coded, Shares
 from .._inputs.training_rows import TrainingRows, as_tensor
+from .._inputs.values import value_code
 from ..numerics.bottleneck import Bottleneck
 from ..numerics.heads import ConstantHead, Head, HeadStack, RidgeHead, SoftmaxHead
 from ..numerics.heads import Shares as TensorShares
 from ..numerics.sparse import Matrix
 from .label_heads import LabelRules
+from .options import is_joint
 
 # For a LogisticRegression, whose own tolerance is not for the gradient of the sum.
 _TOL, _MAX_ITER = 1e-8, 100
@@ -168,7 +171,7 @@ class FittedHeads:
             class_weight,
             intervention_prob=bottleneck.intervention_prob,
             residual_C=model.residual_C,
-            concept_weight=model.concept_weight if model._is_joint(schema) else None,
+            concept_weight=model.concept_weight if is_joint(model, schema) else None,
             rules=rules,
             **_settings(model),
         ).with_parameters(bottleneck)

@@ -11,14 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import (
-    Annotations,
-    ConceptSchema,
-    n_activations,
-    plain_value,
-    value_code,
-)
+from .._inputs.annotations import Annotations
 from .._inputs.orders import order_of, sorted_order
+from .._inputs.schema import ConceptSchema, n_activations
+from .._inputs.values import plain_value, value_code
 from ..exceptions import warn_user
 from ..numerics.heads import CategoricalHead, OrdinalHead, SoftmaxHead
 from ..numerics.heads.cone import steps_of

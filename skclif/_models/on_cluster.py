@@ -8,10 +8,12 @@ import numpy as np
 
 from .._cluster.rows import RemoteRows
 from .._inputs.checks import check_labels
+from .._inputs.concept_tables import concept_table
 from .._inputs.orders import labels_of
 from ..numerics.bottleneck import TrainingData
 from .label_heads import LabelRules
-from .rows_read import RowsRead, warn_of_amounts
+from .options import check_options
+from .rows_read import RowsRead, check_residual, checked_class_weights, known_classes
 
 _WHAT = "A fit to Dask collections"
 
@@ -33,7 +35,11 @@ def read_on_cluster(
     ValueError
         If the model has an option for which rows have to be in this process.
     """
+    model._validate_params()
+    check_options(model)
     _refuse_options(model)
+    if isinstance(concepts, dict | str | bytes):
+        concept_table(concepts)  # says what is wrong
     given = {"X": X, "y": y, "sample_weight": sample_weight}
     given |= {"concepts": concepts, "concept_sample_weight": concept_sample_weight}
     if y is None:
@@ -45,22 +51,13 @@ def read_on_cluster(
     learned = rows.learned(model.concept_kinds)
     labels = learned.stand_in()
     is_column = getattr(y, "ndim", 1) == 2
-    classes = np.unique(
-        check_labels(labels[:, None] if is_column else labels, len(labels), warn=True)
+    labels = labels[:, None] if is_column else labels
+    classes = known_classes(check_labels(labels, len(labels), warn=True), len(rows))
+    class_weight = checked_class_weights(
+        model, classes, learned.labels, learned.weights
     )
-    if len(classes) < 2:
-        raise ValueError(
-            "y needs at least 2 classes, but the data contains only one class: "
-            f"{classes.tolist()[0]!r}."
-        )
-    warn_of_amounts(classes, len(rows))
-    class_weight = model._class_weights(classes, learned.labels, learned.weights)
-    if model.residual_C is not None and concepts is None:
-        raise ValueError(
-            f"residual_C={model.residual_C} needs concepts: it is for what they do not "
-            "hold, and without them the label head sees the features as they are. Pass "
-            "concepts= to fit, or leave residual_C=None."
-        )
+    if model.residual_C is not None:
+        check_residual(model.residual_C, has_concepts=concepts is not None)
     schema = learned.schema(model.concept_kinds)
     typed = labels_of(model, classes, learned.label_order)
     rules = LabelRules.read(model, typed, classes, schema, learned.head)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from sklearn import get_config
 
-from .._inputs.annotations import ConceptSchema
+from .._inputs.schema import ConceptSchema
 from ..exceptions import PenaltyWarning, warn_user
 from ..numerics.blocks import Elsewhere
 from ..numerics.bottleneck import Bottleneck, TrainingData

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.utils import Tags, check_random_state, get_tags, indexable
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import Tags, get_tags, indexable
 from sklearn.utils.metadata_routing import UNUSED, process_routing
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
-from .._inputs.annotations import Annotations
 from .._inputs.checks import (
     all_or_nothing,
     check_flags,
@@ -26,17 +23,9 @@ from .._inputs.checks import (
     count_rows,
     error_context,
 )
-from .._inputs.devices import resolve_device
-from .._inputs.features import check_features, check_size
+from .._inputs.features import check_size
 from .._inputs.orders import order_of
-from .._inputs.pipelines import (
-    as_read,
-    final_step,
-    fit_leading,
-    is_frozen,
-    transform_rows,
-)
-from .._inputs.progress import Progress
+from .._inputs.pipelines import as_read, final_step, fit_leading, transform_rows
 from .._inputs.readable import refuse_texts, refuse_unreadable
 from .._inputs.sklearn import (
     HasMethods,
@@ -46,41 +35,17 @@ from .._inputs.sklearn import (
     _routing_enabled,
 )
 from .._inputs.tensors import as_array
-from .._inputs.training_rows import TrainingRows
-from .._inputs.weighted import check_weighted
 from .._inputs.wrapper import AroundEstimatorMixin
-from .._results.words import how_many
 from ..exceptions import ReweightingWarning, warn_user
-from ..numerics import reweighting
-from ..numerics.lockstep import LockstepModels
-from ..numerics.reweighting import Aim
-from ..numerics.sparse import SparseFeatures
-from ..numerics.targets import SetTarget
-from ..targets._target import (
-    Target,
-    as_target,
-    bind,
-    check_defined,
-    check_divisible,
-    check_rows,
-    indexed,
-    is_gap,
-    take,
-    undefined,
-    with_classes,
-    with_groups,
-)
+from ..targets._target import Target, indexed
 from .bottleneck import ConceptBottleneckClassifier
-from .fitted import FittedHeads
-from .linear import check_class_weights, check_explainable, training_rows
+from .linear import check_class_weights
+from .reweighter_arguments import check_estimator, check_target, check_validation
 from .reweighter_rows import Rows, check_annotations
-from .reweighter_trials import AimedFolds, Folds, Trials, numpy
+from .reweighter_search import try_weights
+from .reweighter_trials import numpy
 
 _DEFAULT_FOLDS = 5
-_IN_A_SEARCH = (
-    " In a search or cross-validation, leave them out of the target and pass "
-    "fit(target_groups=...), which is divided as X is."
-)
 
 
 def _inner_has(method: str) -> Callable[[Any], bool]:
@@ -268,7 +233,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         "include_validation": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
-        "target": "no_validation",  # see `_check_target`
+        "target": "no_validation",  # see `check_target`
     }
 
     __metadata_request__fit = {
@@ -378,7 +343,7 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
             If weights stay as given although others were asked for: a class has too few
             clean rows, or nothing that was tried helped. `reason_` says the same.
         """
-        _check_inner(self.estimator, concepts, concept_sample_weight)
+        check_estimator(self.estimator, concepts, concept_sample_weight)
         of_target = {**indexed(self.target), "target_groups": target_groups}
         check_row_order(
             X=X,
@@ -401,8 +366,8 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         clean = None
         if is_clean is not None:
             clean = check_flags("is_clean", is_clean, len(y))
-        y_val = _check_validation(X_val, y_val, clean, len(y))
-        target = _check_target(self.target, target_groups, y, y_val)
+        y_val = check_validation(X_val, y_val, clean, len(y))
+        target = check_target(self.target, target_groups, y, y_val)
         metadata = {
             "sample_weight": as_array("sample_weight", sample_weight),
             "concepts": as_array("concepts", concepts),
@@ -515,7 +480,12 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         if self.reason_:
             _warn_unchanged(self.reason_)
             return unchanged
-        trials = self._trials(rows, target, suspecting, automatic, n_rounds)
+        trials = try_weights(
+            *(self, rows, target, cv),
+            suspecting=suspecting,
+            automatic=automatic,
+            n_rounds=n_rounds,
+        )
         self.history_, self.reason_ = trials.history(), trials.reason()
         self.strength_, self.n_rounds_ = trials.strength, trials.n_rounds
         self.used_suspects_ = trials.used_suspects
@@ -529,125 +499,6 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         if trials.suspicion is not None:
             wrong[kept] = numpy(trials.suspicion.probability_wrong)
         return multipliers, influence, wrong
-
-    def _trials(
-        self,
-        rows: Rows,
-        target: Target | None,
-        suspecting: bool,
-        automatic: bool,
-        n_rounds: int,
-    ) -> Trials:
-        """Try what was asked for on the rows that have weight."""
-        cv = _DEFAULT_FOLDS if self.cv is None else self.cv
-        random_state = check_random_state(self.random_state)
-        fold, n_folds, own_fold = rows.folds(cv, random_state)
-        kept = rows.weights > 0
-        if target is not None:
-            target = take(target, rows.given(np.flatnonzero(kept & (fold >= 0))))
-        rows, fold = rows.take(kept), fold[kept]
-        if self.surrogate is None:
-            rows = rows.without_empty_columns()
-        counted = fold >= 0
-        own_fold = None if own_fold is None else own_fold[kept]
-        search, aim = self._reweighting(
-            rows, target, fold, n_folds, own_fold, automatic
-        )
-        judges = Folds(fold[counted], rows.weights[counted])
-        if aim is not None and target is not None:
-            codes = search.codes.cpu().numpy()
-            judges = AimedFolds(
-                *(judges.fold, judges.weights, target.name, aim.sign),
-                number=aim.of_rows(np.arange(len(codes))),
-                of_rows=aim.of_rows,
-                is_defined=partial(_is_defined, target, codes),
-                is_gap=is_gap(target),
-            )
-        n_trials = 1 + suspecting + n_rounds
-        progress = Progress(self.verbose)
-        with progress.stage("Learning weights", n_trials) as advance:
-            return Trials(
-                search,
-                judges if automatic else None,
-                suspecting=suspecting,
-                forced=self.use_suspects is True,
-                dose=1.0 if automatic else float(self.strength) / self.n_rounds,
-                n_rounds=n_rounds,
-                noisy=rows.clean is None,
-                advance=advance,
-            )
-
-    def _reweighting(
-        self,
-        rows: Rows,
-        target: Target | None,
-        fold: np.ndarray,
-        n_folds: int,
-        own_fold: np.ndarray | None,
-        evaluate: bool,
-    ) -> tuple[reweighting.Reweighting, reweighting.Aim | None]:
-        model, training = self._influence_model(rows)
-        data, heads = training.data(), FittedHeads.of(model)
-        device = resolve_device(_device_of(model), data.features)
-        data, span = data.to(device), None
-        if not isinstance(data.features, SparseFeatures):
-            data, span = data.in_row_space()
-        weights = torch.tensor(rows.weights, device=device)  # may be read-only
-        models = LockstepModels(
-            heads.tensors(device, training.shares).inside(span),
-            data.per_unit_of(weights),
-            weights,
-            **heads.penalties,
-        )
-        parts = reweighting.Rows(
-            weights,
-            torch.from_numpy(rows.adapted).to(device),
-            torch.from_numpy(fold).to(device),
-            n_folds,
-            None if own_fold is None else torch.from_numpy(own_fold).to(device),
-        )
-        aim = None if target is None else _aim_of(target, models, parts.targets)
-        search = reweighting.Reweighting(
-            models,
-            parts,
-            max_weight=float(self.max_weight),
-            evaluate=evaluate,
-            keep_clean=self.include_validation,
-            aim=aim,
-        )
-        return search, aim
-
-    def _influence_model(self, rows: Rows) -> tuple[Any, TrainingRows]:
-        """Return the fitted model whose influence is used, and its training rows."""
-        if self.surrogate is not None:
-            if is_frozen(self.surrogate):
-                raise TypeError(
-                    "surrogate ends in a FrozenEstimator, but it is fitted to the rows "
-                    "here; pass the estimator itself. Steps before it may be frozen."
-                )
-            with error_context("surrogate", "a model with influence"):
-                check_explainable(self.surrogate, name="surrogate")
-            estimator = clone(self.surrogate)
-            features = fit_leading(estimator, rows.X, rows.y)
-        elif _has_influence(final_step(self.estimator_)):
-            estimator, features = clone(final_step(self.estimator_)), rows.X
-        else:
-            estimator = ConceptBottleneckClassifier()
-            features = rows.standardised()
-        model = final_step(estimator)
-        if getattr(model, "training", None) == "joint":
-            # Many models are fitted in lock-step, which only convex heads can be.
-            prob = model.intervention_prob
-            prob = 0.0 if prob is None else prob
-            model.set_params(training="mixed", intervention_prob=prob)
-        given = rows.annotations(model)
-        model.fit(features, rows.labels(model), sample_weight=rows.weights, **given)
-        features = check_features(model, features, reset=False)
-        annotations = Annotations.read(
-            given.get("concepts"), given.get("concept_sample_weight"), len(rows.y)
-        )
-        training = training_rows(model, features, rows.y, rows.weights, annotations)
-        return model, training
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Of older versions.
@@ -663,136 +514,6 @@ suspect_labels` makes the labels more likely with wrong ones than without, if
         tags.input_tags.allow_nan = inner.allow_nan and nan
         tags.input_tags.sparse = inner.sparse and as_sparse
         return tags
-
-
-def _device_of(model: Any) -> str:
-    """Return where a model computes; models of scikit-learn compute on the CPU."""
-    return getattr(model, "device", "cpu")
-
-
-def _check_inner(estimator: Any, concepts: Any, concept_sample_weight: Any) -> None:
-    """Refuse by name what cannot be fitted with weights."""
-    model = final_step(estimator)
-    if isinstance(model, type):
-        raise TypeError(
-            f"estimator must be an instance, got the class {model.__name__}; pass "
-            f"{model.__name__}()."
-        )
-    name = type(model).__name__
-    if is_frozen(estimator):
-        raise TypeError(
-            f"estimator ends in a FrozenEstimator around {name}, which cannot be "
-            f"fitted with other weights; pass {name} itself. Steps before it may be "
-            "frozen."
-        )
-    if not is_classifier(estimator):
-        raise TypeError(
-            f"estimator must be a classifier, or a pipeline that ends in one, got "
-            f"{name if hasattr(model, 'fit') else repr(model)}."
-        )
-    check_weighted(model)
-    if concepts is not None and not has_fit_parameter(model, "concepts"):
-        raise TypeError(
-            f"concepts were given, but {name} takes none; use "
-            "ConceptBottleneckClassifier, or leave concepts out."
-        )
-    if concept_sample_weight is not None and not has_fit_parameter(
-        model, "concept_sample_weight"
-    ):
-        raise TypeError(
-            f"concept_sample_weight was given, but {name} takes none; use "
-            "ConceptBottleneckClassifier, or leave it out."
-        )
-
-
-def _check_validation(
-    X_val: Any, y_val: Any, clean: np.ndarray | None, n_samples: int
-) -> np.ndarray | None:
-    """Return the labels of clean rows that are not in X, if there are any."""
-    if (X_val is None) != (y_val is None):
-        given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
-        raise ValueError(f"{given} was given without {missing}; pass both or neither.")
-    if X_val is None:
-        return None
-    if clean is not None:
-        raise ValueError(
-            "is_clean and X_val were both given; mark clean rows of X by is_clean, or "
-            "pass clean rows that are not in X as X_val and y_val."
-        )
-    n_validation = count_rows(X_val, "X_val")
-    if n_validation == n_samples:
-        raise ValueError(
-            f"X_val has {how_many(n_validation, 'row')}, as many as X. A search or "
-            "cross-validation would slice it as if its rows were those of X; put the "
-            "rows into X and mark them by is_clean."
-        )
-    return check_labels(y_val, n_validation, name="y_val", of="X_val")
-
-
-def _check_target(
-    target: Any,
-    target_groups: Any,
-    y: np.ndarray,
-    y_val: np.ndarray | None,
-) -> Target | None:
-    """Return the target of the rows of X, or of X_val, with its groups."""
-    if target is None:
-        if target_groups is not None:
-            raise ValueError(
-                "target_groups was given, but there is no target that takes groups; "
-                "pass target=skclif.targets.worst_group_loss(), for example."
-            )
-        return None
-    of, labels = ("X", y) if y_val is None else ("X_val", y_val)
-    target = as_target(given := target)
-    if target is None:
-        raise TypeError(
-            f"target={given!r} must be a target of skclif.targets, such as "
-            "worst_group_loss(), or None for the mean log-loss."
-        )
-    check_divisible(target, "InfluenceReweighter")
-    target = with_groups(target, target_groups, "target_groups", of)
-    advice = _IN_A_SEARCH if target_groups is None else ""
-    check_rows(target, len(labels), of, advice)
-    return with_classes(target, np.unique(y))
-
-
-def _aim_of(target: Target, models: LockstepModels, rows: torch.Tensor) -> Aim:
-    """Return the target of the rows whose loss counts, and of parts of them.
-
-    Parameters
-    ----------
-    target : Target
-        Of these rows.
-    models : LockstepModels
-    rows : Tensor of shape (n_targets,)
-        Their positions in the data of the models.
-    """
-    codes, model = models.data.labels[rows], models.template
-    proba = model.label_probabilities(models.data.features[rows])
-    device = models.data.features.device
-
-    def of_rows(part: np.ndarray) -> SetTarget:
-        labels, there = codes[part].cpu().numpy(), take(target, part)
-        check_defined(there, labels, "the rows whose loss counts")
-        found = bind(there, labels, model.label.n_values, proba[part], device)
-        found.check_differentiable("InfluenceReweighter")
-        return found
-
-    return Aim(of_rows, bool(target.higher_is_better))
-
-
-def _is_defined(target: Target, codes: np.ndarray, rows: np.ndarray) -> bool:
-    """Return whether a target is defined for some of its rows."""
-    return not undefined(take(target, rows), codes[rows], "")
-
-
-def _has_influence(model: Any) -> bool:
-    try:
-        check_explainable(model)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _warn_unchanged(reason: str) -> None:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from .._audit.asking import HELD_OUT_LIST, NEXT, with_proposals
 from .._audit.evidence import MOST_LISTED
-from .._audit.prompted import Prompted, PromptFile
+from .._audit.prompt_file import PromptFile
+from .._audit.prompted import Prompted
 from .._audit.rows import Reviews
 from .._version import __version__
 from .bundle import policy, script, style

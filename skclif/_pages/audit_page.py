@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .._audit.proposals import is_asked
 from .._audit.rows import LEAST_PROBABILITY
 from .._audit.truth import Truth
-from .._inputs.annotations import format_value as plain
+from .._inputs.values import format_value as plain
 from .._results.suggestions import HURTS
 from .bundle import policy, script, style
 from .overview import (

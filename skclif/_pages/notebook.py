@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import NOT_IN_CONCEPTS
+from .._inputs.concept_tables import NOT_IN_CONCEPTS
 from .._results.annotations import BY_ANNOTATION, AnnotationSuggestions
 from .._results.baselines import SCORES, BaselineComparison
 from .._results.bottleneck_report import BottleneckReport

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from .._inputs.annotations import format_value
+from .._inputs.values import format_value
 
 if TYPE_CHECKING:
     from .._audit.findings import Audit

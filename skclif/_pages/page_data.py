@@ -16,7 +16,7 @@ from .._audit.kinds import in_order
 from .._audit.marks import Mark, MarkedText, Marks
 from .._audit.proposals import is_asked
 from .._audit.truth import Truth, mark
-from .._inputs.annotations import format_value
+from .._inputs.values import format_value
 from .words import FAILURES, number
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from .._inputs.annotations import format_value
+from .._inputs.values import format_value
 from .._results.words import how_many, is_or_are
 from .words import fold_position, number, percent, points, signed
 

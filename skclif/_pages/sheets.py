@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.annotations import format_value
+from .._inputs.values import format_value
 from .._results.plots import shorten
 from .rendering import render
 from .words import amount, number, percent, signed

@@ -21,7 +21,7 @@ from sklearn.base import (
 )
 from sklearn.utils import Tags
 
-from .._cluster.collections import is_collection
+from .._inputs.collections import is_collection
 from .._inputs.devices import resolve_device
 from .._inputs.documentation import DocumentedMixin
 from .._inputs.progress import Progress
@@ -420,8 +420,11 @@ class SentenceEmbedder(
 
     def _embed_partitions(self, X: Any) -> Any:
         """Return the vectors of a Dask collection, as a lazy array."""
-        from .._cluster.embedding import embed_partitions
+        from .._cluster.embedding import check_column, embed_partitions
+        from .._cluster.lazily import refuse_tables
 
+        check_column(X)
+        refuse_tables(self)
         n_features = self._count_features()
         self._width = (self._source(), n_features)
         return embed_partitions(clone(self), X, n_features)

@@ -29,6 +29,7 @@ from .._inputs.checks import (
 )
 from .._inputs.devices import available_memory, resolve_device
 from .._inputs.documentation import DocumentedMixin
+from .._inputs.learning import learn
 from .._inputs.progress import Progress
 from .._inputs.sklearn import Interval, StrOptions, _fit_context
 from .._inputs.soft import Shares
@@ -395,7 +396,7 @@ class ConceptEncoder(
         own = codes
         shares: Shares = {}
         if annotations is not None:
-            schema, coded = annotations.learn(weights, self.concept_kinds)
+            schema, coded = learn(annotations, weights, self.concept_kinds)
             codes, shares = coded
             own = annotations.weights * weights[:, None]
             sizes = [1 if known is None else len(known) for known in schema.classes]

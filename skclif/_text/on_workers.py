@@ -166,6 +166,14 @@ def _result(future: Any, model: str) -> tuple[np.ndarray, list[int | None]]:
             "from those here. Install the same version on all workers, or give a path "
             "that all of them see."
         ) from error
+    except RuntimeError as error:
+        if "deserialization of the task graph" not in str(error):
+            raise
+        raise OSError(
+            "the Dask scheduler cannot read the tasks: it needs the same versions of "
+            "Python, skclif, PyTorch and NumPy as this process, as workers do. Start "
+            "it in an environment with skclif[dask]."
+        ) from error
     except (OSError, ImportError) as error:
         raise OSError(
             f"a worker cannot use the model {model!r}: {error} Install what it needs "

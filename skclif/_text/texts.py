@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 
+from .._inputs.collections import refuse_collections
 from .._results.words import how_many, is_or_are
 from ..exceptions import TruncatedTextWarning, warn_user
 
@@ -29,6 +30,7 @@ class TakesTextsMixin:
 
 def as_texts(X: Any) -> list[str]:
     """Return the column of texts `X` as a list of str, or say what is wrong with it."""
+    refuse_collections("This method", X=X)
     # A column of the library datasets is a sequence that is read when it is needed.
     is_sequence = isinstance(X, Sequence) and not isinstance(X, str | bytes)
     texts = list(X) if is_sequence else _as_column(X)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from .._audit.prompted import Prompted, PromptFile
+    from .._audit.prompt_file import PromptFile
+    from .._audit.prompted import Prompted
     from .._audit.rows import Reviews
 
 PAGE = "annotate.html"
@@ -122,12 +123,9 @@ def annotate_command(
             keep_written,
             tables_of,
         )
-        from .._audit.prompted import (
-            RECORD,
-            PromptFile,
-            read_record,
-            words_on_unsure,
-        )
+        from .._audit.prompt_corrections import RECORD, read_record
+        from .._audit.prompt_file import PromptFile
+        from .._audit.prompted import words_on_unsure
         from .._pages.annotate_page import Annotated, annotate_html
         from .._storage.cells import table_csv
         from .._storage.files import folder_to_fill, sole_writer, write_together
@@ -305,7 +303,7 @@ def _words_on_held_out(is_held: np.ndarray, n_lines: int, path: Path) -> str:
 
 
 def _record_bytes(record: dict[str, Any]) -> bytes:
-    from .._audit.prompted import FORMAT_VERSION
+    from .._audit.prompt_corrections import FORMAT_VERSION
     from .._version import __version__
 
     content = {

@@ -249,7 +249,8 @@ class _Prompts:
         corrections: tuple[Path, ...],
         encoding: str,
     ) -> None:
-        from .._audit.prompted import Correction, PromptFile
+        from .._audit.prompt_corrections import Correction
+        from .._audit.prompt_file import PromptFile
 
         self.console, self.paths, self.encoding = console, corrections, encoding
         self.file = None if path is None else PromptFile.read(path)
@@ -277,7 +278,7 @@ class _Prompts:
 
     def say_where(self, train: Reviews, held_out: Reviews) -> None:
         """Say how many corrections are of texts to train on, and of held-out ones."""
-        from .._audit.prompted import about_rows
+        from .._audit.prompt_corrections import about_rows
 
         n_train, n_held = (
             len(about_rows(part, self.corrections)) for part in (train, held_out)
@@ -293,7 +294,8 @@ class _Prompts:
         """Return the texts to train on with annotations, and how they were made."""
         from dataclasses import replace
 
-        from .._audit.prompted import described, words_on_unsure
+        from .._audit.prompted import words_on_unsure
+        from .._audit.prompts_kept import described
         from ..exceptions import DataFileError
 
         assert self.file is not None
@@ -382,7 +384,7 @@ def _audit_rows(
     from .._audit.folder import AuditedRows
     from .._audit.kinds import choose_kinds, ordered_paths
     from .._audit.models import fit_models
-    from .._audit.prompted import prompt_notes, prompted_concepts, recorded
+    from .._audit.prompts_kept import prompt_notes, prompted_concepts, recorded
     from .._audit.revisions import Place, Revision, fit_content
     from .._audit.rows import check_parts, same_kinds
     from .._inputs.devices import same_threads

@@ -10,7 +10,9 @@ from .._results.words import how_many, is_or_are
 from .console import Console
 
 if TYPE_CHECKING:
-    from .._audit.prompted import Correction, Prompted, PromptFile
+    from .._audit.prompt_corrections import Correction
+    from .._audit.prompt_file import PromptFile
+    from .._audit.prompted import Prompted
     from .._audit.rows import Reviews
 
 MIN_CONFIDENCE = 0.7  # by default
@@ -46,7 +48,8 @@ def read_people(
     every : list of Correction
         All of them as they were given, to be remembered; the last ones last.
     """
-    from .._audit.prompted import corrected, placed, with_people
+    from .._audit.prompt_corrections import corrected, placed
+    from .._audit.prompt_file import with_people
 
     reviews = with_people(reviews, file)
     corrections = {(one.id, one.path): one for one in earlier}
@@ -68,7 +71,7 @@ def _corrections(
     console: Console, path: Path, reviews: Reviews, file: PromptFile, encoding: str
 ) -> list[Correction]:
     """Return what people say in a file, and tell what is left out of it."""
-    from .._audit.prompted import RECORD, read_corrections, read_record
+    from .._audit.prompt_corrections import RECORD, read_corrections, read_record
 
     if path.name == RECORD:
         found, n_others, n_unsaid = read_record(path), 0, 0
@@ -104,7 +107,7 @@ def _does_or_do(n: int) -> str:
 
 def correction_files(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     """Return files of corrections; for a folder of skclif annotate, its record."""
-    from .._audit.prompted import RECORD
+    from .._audit.prompt_corrections import RECORD
     from ..exceptions import DataFileError
 
     for path in paths:

@@ -371,7 +371,7 @@ def _emptied(record: dict[str, Any]) -> Iterator[str]:
 
 def _new_constants(before: Revision, after: Revision) -> Iterator[str]:
     """Yield warnings about concepts of which one value is left."""
-    from .._inputs.annotations import plain_value
+    from .._inputs.values import plain_value
 
     pairs = zip(
         before.model.concept_classes_, after.model.concept_classes_, strict=True

@@ -149,7 +149,7 @@ def _from_file(file: Path, rows: AuditedRows, records: list[dict[str, Any]]) -> 
     read = read_reviews(file, rows.about["options"])
     prompts = rows.about.get("prompts")
     if prompts is not None:
-        from .._audit.prompted import as_remembered
+        from .._audit.prompts_kept import as_remembered
 
         read = as_remembered(read, rows.train, prompts)
     # The vectors of forgotten rows are gone: the replay leaves these rows out.

@@ -145,7 +145,7 @@ def renew_report(
 ) -> None:
     """Make the report of a revision; `demo` is what a demo showed besides."""
     from .._audit.models import fit_models
-    from .._audit.prompted import prompt_notes, prompted_concepts
+    from .._audit.prompts_kept import prompt_notes, prompted_concepts
     from .._audit.rows import check_parts
 
     options = rows.about["options"]
@@ -214,7 +214,7 @@ def show_summary(console: Console, found: Audit, run: RunRecord, page: Path) -> 
                 )
     prompts = run.rows.about.get("prompts")
     if prompts is not None:
-        from .._audit.prompted import made_by
+        from .._audit.prompts_kept import made_by
 
         console.result(f"Annotations by a machine: {made_by(prompts)}.")
     if "auto" in (run.rows.about["options"].get(name) for name in ("C", "concept_C")):

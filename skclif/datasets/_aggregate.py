@@ -11,8 +11,8 @@ import pandas as pd
 from sklearn.utils import Bunch
 
 from .._annotation_tools.votes import METHODS, Chosen, Vote, choose
-from .._inputs.annotations import plain_value
 from .._inputs.sklearn import StrOptions, validate_params
+from .._inputs.values import plain_value
 from .._results.words import how_many
 from .._storage.values import as_word, kind_of, plain
 from ..exceptions import DataFileWarning, warn_user

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from .._inputs.annotations import plain_value
 from .._inputs.checks import check_weights
 from .._inputs.pipelines import transform_parts
+from .._inputs.values import plain_value
 from .._results.effects import ConceptEffects
 from ..exceptions import InterventionWarning
 from ._interventions import bottleneck_of

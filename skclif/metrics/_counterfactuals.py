@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
-from .._inputs.annotations import read_table
 from .._inputs.checks import check_length, check_row_order, error_context
+from .._inputs.concept_tables import read_table
 from .._inputs.pipelines import transform_parts
 from .._inputs.sklearn import StrOptions, _safe_indexing, validate_params
 from .._inputs.tensors import as_array

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import column_or_1d
 
-from .._inputs.annotations import is_nearly_one_each
 from .._inputs.checks import error_context, refuse_masked
+from .._inputs.many_values import is_nearly_one_each
 from .._inputs.tensors import as_array
 from .._results.words import how_many
 from ..exceptions import ManyValuesWarning, warn_user

@@ -16,17 +16,15 @@ from skclif._audit.asking import (
     next_table,
     with_authors,
 )
-from skclif._audit.prompted import (
+from skclif._audit.prompt_corrections import (
     Correction,
-    Prompted,
-    PromptFile,
     corrected,
     placed,
     read_corrections,
-    remembered,
-    with_people,
-    words_on_values,
 )
+from skclif._audit.prompt_file import PromptFile, with_people
+from skclif._audit.prompted import Prompted, words_on_values
+from skclif._audit.prompts_kept import remembered
 from skclif._audit.rows import Reviews, text_hash
 from skclif.exceptions import DataFileError
 

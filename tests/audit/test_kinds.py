@@ -14,7 +14,7 @@ from skclif._audit.kinds import (
     ordered_paths,
 )
 from skclif._audit.rows import Reviews, check_labels, check_parts
-from skclif._inputs.annotations import KINDS
+from skclif._inputs.learning import KINDS
 from skclif.exceptions import DataFileError
 
 HALVES = [1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5]

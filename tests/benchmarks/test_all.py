@@ -32,10 +32,11 @@ needs_git = pytest.mark.skipif(
 )
 NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost"}
 # More than 3 seconds each, together more than all others: `make test-full` runs them.
-LONG = {"advice", "baselines", "clif", "compare", "demo", "drift", "embedders"}
-LONG |= {"embedding", "embedding_search", "encoder", "evidence", "first_annotations"}
-LONG |= {"influence", "repair"}
-LONG |= {"reweighting", "sparse", "suggestions", "tuning"}
+LONG = {"advice", "annotation", "baselines", "clif", "cluster", "compare", "demo"}
+LONG |= {"drift", "embedders", "embedding", "embedding_scale", "embedding_search"}
+LONG |= {"encoder", "evidence", "first_annotations", "fit_scale", "gpu", "influence"}
+LONG |= {"newton_speed", "out_of_core", "repair", "reweighting", "sparse"}
+LONG |= {"suggestions", "tuning"}
 MARKS = {
     "annotation": [needs_model],
     "first_annotations": [needs_model],
@@ -98,9 +99,23 @@ def test_every_benchmark_says_what_it_measures(name):
     assert BENCHMARKS[name].endswith(".")
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(LONG))
+def test_long_ones_find_what_they_import_and_say_their_options(name, capsys):
+    if name in NEED_CLEANLAB:
+        pytest.importorskip("cleanlab")
+    module = importlib.import_module(f"benchmarks.{name}")
+    with pytest.raises(SystemExit, match="^0$"):
+        module.main(["--help"])
+    assert "--small" in capsys.readouterr()[0]
+
+
 def test_small_tables_go_to_one_temporary_folder_that_is_named(capfd, monkeypatch):
-    monkeypatch.chdir(ROOT)
+    def run_here(command):  # a process for each, as below, takes seconds to begin
+        module = importlib.import_module(command[2])
+        module.main(command[3:])
+        return 0
+
+    monkeypatch.setattr(subprocess, "call", run_here)
     main(["run", "fit", "reweighting_cost", "--small"])
     written = [
         Path(p) for p in re.findall(r"^written to (.+)$", capfd.readouterr()[0], re.M)

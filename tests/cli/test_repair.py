@@ -1239,9 +1239,10 @@ def test_the_examples_of_the_help_run(tiny_encoder, tmp_path, monkeypatch):
     for command, example in _examples():
         program, *arguments = shlex.split(example)
         assert program == "skclif"
-        if command in ("demo", "audit", "baseline", "predict", "annotate", "embed"):
+        is_demo = command in ("", "demo")
+        if is_demo or command in ("audit", "baseline", "predict", "annotate", "embed"):
             arguments += ["--model", tiny_encoder]
-        if command == "demo":
+        if is_demo:
             arguments += ["--max-mistakes", "0", "--method", "first_order"]
         result = run(*arguments)
         assert result.exit_code == 0, (example, result.output)

@@ -108,10 +108,18 @@ def test_workers_that_are_not_there(client, monkeypatch):
 
 def test_workers_that_die_are_told(client, monkeypatch):
     class Lost:
+        error = KilledWorker("task", None, 3)
+
         def result(self):
-            raise KilledWorker("task", None, 3)
+            raise self.error
 
     with pytest.raises(OSError, match="most often they lack memory"):
+        on_workers._result(Lost(), "model")
+    Lost.error = RuntimeError("Error during deserialization of the task graph. This")
+    with pytest.raises(OSError, match="the Dask scheduler cannot read the tasks: it"):
+        on_workers._result(Lost(), "model")
+    Lost.error = RuntimeError("of a model")
+    with pytest.raises(RuntimeError, match="of a model"):
         on_workers._result(Lost(), "model")
     monkeypatch.setattr(on_workers, "_PATIENCE", 0.01)
     monkeypatch.setattr(client, "scheduler_info", lambda: {"workers": {}})

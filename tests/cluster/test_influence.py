@@ -1,12 +1,18 @@
 """Influence of rows on workers, beside that of the same rows in this process."""
 
 import pickle
+import weakref
+from copy import copy
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
+from skclif import (
+    ConceptBottleneckClassifier,
+    ConceptInfluenceExplainer,
+    drift_report,
+)
 
 from .collections import as_array, as_frame
 
@@ -122,8 +128,17 @@ def test_what_needs_rows_here_says_so(there, reviews):
         there.suspect_labels()
     with pytest.raises(ValueError, match="fitted to rows on a cluster"):
         there.edit(drop=[1])
-    with pytest.raises(ValueError, match="fitted to rows on a cluster"):
-        there.influence(X[:1], y[:1], top=2).words(0)
+    for refused in (
+        lambda: there.influence(X[:1], y[:1], top=2).words(0),
+        lambda: there.validate(X[:3], y[:3]),
+        lambda: there.smallest_flip_set(X[:1]),
+        lambda: there.rank_concepts(X[:3], y[:3]),
+        lambda: there.report(X[:3], y[:3]),
+        lambda: drift_report(there, X, y),
+    ):
+        with pytest.raises(ValueError, match="fitted to rows on a cluster"):
+            refused()
+    assert "influence" in dir(there)
     with pytest.raises(ValueError, match="fitted to rows on a cluster"):
         pickle.loads(pickle.dumps(there)).influence(X[:1])
     newton = ConceptInfluenceExplainer(ConceptBottleneckClassifier(), method="newton")
@@ -132,6 +147,21 @@ def test_what_needs_rows_here_says_so(there, reviews):
         ValueError, match="method='newton' removes rows that have to be"
     ):
         newton.influence(X[:1])
+
+
+def test_a_result_keeps_no_rows_on_the_cluster(there, reviews):
+    explainer = copy(there)
+    explainer._solved = copy(there._solved)
+    kept = weakref.ref(explainer._solved)
+    result = explainer.influence(reviews[0][:1], top=2)
+    del explainer
+    assert kept() is None and len(result.rows)
+
+
+def test_a_closed_client_is_named(there, reviews, monkeypatch):
+    monkeypatch.setattr(there._solved.data.client, "status", "closed")
+    with pytest.raises(RuntimeError, match="client by which this explainer was fitte"):
+        there.influence(reviews[0][:1])
 
 
 def test_groups_on_a_cluster_need_rows_there(client, here, there, reviews):

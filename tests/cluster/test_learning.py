@@ -9,6 +9,7 @@ import pytest
 from skclif._cluster.learning import Learned, check_block_labels, joined
 from skclif._inputs.annotations import Annotations
 from skclif._inputs.checks import check_labels, check_weights
+from skclif._inputs.learning import learn as learn_whole
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -61,7 +62,7 @@ def test_a_concept_is_learned_as_from_all_rows(name, kind, n_blocks):
     blocks = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
     frame = pd.DataFrame({"c": column})
     annotations = Annotations.read(frame, None, N)
-    whole, said = outcome(lambda: annotations.learn(np.ones(N), kinds)[0])
+    whole, said = outcome(lambda: learn_whole(annotations, np.ones(N), kinds)[0])
     found, also = outcome(lambda: learn(column, kinds, blocks).schema(kinds))
     assert also == said
     if isinstance(whole, str):

@@ -130,7 +130,7 @@ def labels_and_features(rows):
     return rows.labels, rows.features
 
 
-@pytest.mark.parametrize("n_counted", [240, 30, 3])
+@pytest.mark.parametrize("n_counted", [240, 100, 3])
 def test_a_sample_is_that_of_the_same_rows_here(client, reviews, n_counted):
     X, y, *_ = reviews
     weights = np.zeros(240)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skclif._inputs.annotations import concept_table
+from skclif._inputs.concept_tables import concept_table
 from skclif.datasets import _cebab, fetch_cebab
 from skclif.exceptions import DataFileError
 

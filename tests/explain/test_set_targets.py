@@ -19,6 +19,7 @@ from skclif._explain import engine
 from skclif._explain.requests import numeric_targets
 from skclif._explain.suggestions.candidates import ROW, Changes, candidate_edits
 from skclif._explain.suggestions.validation import validation_of
+from skclif._explain.work import Work
 from skclif._inputs.training_rows import TrainingRows
 from skclif.exceptions import InfluenceWarning
 from skclif.numerics import removal
@@ -195,9 +196,9 @@ def test_functions_without_derivatives_are_refused_to_first_order(explainers):
 
 
 def test_auto_does_not_screen_what_it_cannot_derive(monkeypatch):
-    monkeypatch.setattr(engine.Work, "method", lambda self, most: "leverage")
+    monkeypatch.setattr(Work, "method", lambda self, most: "leverage")
     monkeypatch.setattr(
-        engine.Work,
+        Work,
         "screen",
         lambda self, follows: "first_order" if follows else "leverage",
     )

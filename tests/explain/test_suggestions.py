@@ -437,7 +437,7 @@ def test_effects_do_not_depend_on_blocks(monkeypatch):
     explainer = _explainer(rows)
     expected = explainer.suggest_edits(*validation, random_state=0).to_frame()
     monkeypatch.setattr("skclif.numerics.suggestions.BLOCK_ROWS", 7)
-    monkeypatch.setattr("skclif._explain.engine._TARGET_BLOCK", 11)
+    monkeypatch.setattr("skclif._explain.solved._TARGET_BLOCK", 11)
     found = explainer.suggest_edits(*validation, random_state=0).to_frame()
     pd.testing.assert_frame_equal(found, expected, rtol=1e-9)
 

@@ -13,7 +13,7 @@ import pytest
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._explain import writing
-from skclif._explain.engine import Pass
+from skclif._explain.passes import Pass
 from skclif._storage.files import sole_writer
 from skclif.exceptions import DataFileError
 from skclif.targets import from_function, worst_group_loss
@@ -93,7 +93,6 @@ def test_two_methods_of_one_request_are_resumed(
 ):
     explainer = _with(explainer, "auto")
     monkeypatch.setattr("skclif._explain.engine.MOST_WORK", 0)
-    monkeypatch.setattr(writing, "MOST_WORK", 0)
     monkeypatch.setattr("skclif._explain.work.MOST_WORK", 1e6)
     expected = explainer.influence(*asked, paths=True)
     assert expected.method == "first_order, its top rows by leverage"

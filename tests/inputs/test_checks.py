@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
-from skclif._inputs.annotations import Annotations, concept_table
+from skclif._inputs.annotations import Annotations
 from skclif._inputs.checks import (
     check_annotation_weights,
     check_labels,
     check_length,
     check_weights,
 )
+from skclif._inputs.concept_tables import concept_table
 from skclif._inputs.features import check_features
+from skclif._inputs.learning import learn
 from skclif.numerics.sparse import SparseFeatures
 
 from ..test_bad_input import (
@@ -65,7 +67,7 @@ def read_annotation_weights(made, named):
 def read_annotations(made, named):
     check_length("concepts", len(concept_table(made)), N)
     annotations = Annotations.read(made, None, N)
-    _, (codes, _) = annotations.learn(np.ones(N))
+    _, (codes, _) = learn(annotations, np.ones(N))
     return [np.nan_to_num(codes, nan=-1.0)]
 
 
@@ -132,7 +134,7 @@ def test_every_kind(argument, cell, kind):
 def test_big_endian_annotations_are_learned_where_they_count():
     weights = np.where(np.arange(N)[:, None] > np.arange(3), 1.0, 0.0)
     found, expected = (
-        Annotations.read(given, weights, N).learn(np.ones(N))
+        learn(Annotations.read(given, weights, N), np.ones(N))
         for given in (NUMBER_CODES.astype(">i8"), NUMBER_CODES)
     )
     np.testing.assert_array_equal(found[1].codes, expected[1].codes)

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._inputs.annotations import Annotations, ManyValues
+from skclif._inputs.annotations import Annotations
+from skclif._inputs.many_values import ManyValues
 from skclif.exceptions import ManyValuesWarning
 
 N = 60

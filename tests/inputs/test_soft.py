@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skclif._inputs.annotations import Annotations, concept_table
+from skclif._inputs.annotations import Annotations
+from skclif._inputs.concept_tables import concept_table
+from skclif._inputs.learning import learn
 from skclif._inputs.soft import (
     SoftValue,
     distributions,
@@ -33,7 +35,7 @@ def read(table, weights=None):
 
 
 def learned(table):
-    schema, (codes, shares) = read(table).learn(np.ones(len(table)))
+    schema, (codes, shares) = learn(read(table), np.ones(len(table)))
     return schema, codes, shares
 
 

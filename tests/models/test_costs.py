@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skclif import ConceptBottleneckClassifier
-from skclif._inputs.annotations import ConceptSchema
+from skclif._inputs.schema import ConceptSchema
 from skclif._models.costs import explained_size
 from skclif._models.fitted import FittedHeads
 from skclif.numerics.hessians import factors_size

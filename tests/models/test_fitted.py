@@ -7,8 +7,9 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._inputs import annotations as module
+from skclif._inputs import annotations, learning
 from skclif._inputs.annotations import Annotations
+from skclif._inputs.schema import ConceptSchema
 from skclif._inputs.training_rows import as_tensor
 from skclif._models.fitted import FittedHeads, class_weights
 
@@ -88,9 +89,11 @@ def test_class_weights_are_those_of_scikit_learn(fitted, class_weight):
 @pytest.fixture
 def reads(monkeypatch):
     """Count how often annotations are read, and values of a concept learned."""
-    counts = {"read_table": 0, "check_annotation_weights": 0, "_learn_column": 0}
+    homes = {"read_table": annotations, "check_annotation_weights": annotations}
+    homes["_learn_column"] = learning
+    counts = dict.fromkeys(homes, 0)
 
-    def counting(name):
+    def counting(module, name):
         original = getattr(module, name)
 
         def counted(*args, **more):
@@ -99,8 +102,8 @@ def reads(monkeypatch):
 
         return counted
 
-    for name in counts:
-        monkeypatch.setattr(module, name, counting(name))
+    for name, module in homes.items():
+        monkeypatch.setattr(module, name, counting(module, name))
     return counts
 
 
@@ -129,7 +132,7 @@ def test_an_explainer_reads_them_once_more_than_its_model(fitted, reads):
 
 
 def _codes(classes, *values):
-    schema = module.ConceptSchema(("a",), (None if classes is None else classes,), True)
+    schema = ConceptSchema(("a",), (None if classes is None else classes,), True)
     table = pd.DataFrame({"a": pd.Series(values, dtype=object)})
     weights = np.zeros((len(values), 1))
     return schema.encode(Annotations(table, weights, True, True)).codes[:, 0].tolist()

@@ -14,7 +14,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skclif import ConceptBottleneckClassifier, load_model, save_model
-from skclif._models.bottleneck import _upgraded
+from skclif._models.older import upgraded
 
 from ..data import make_concept_data, make_sparse_data
 
@@ -227,7 +227,7 @@ def test_what_was_pickled_before_has_none(data):
     state = vars(fit(data, residual_C=None)).copy()
     for name in ("residual_C", "residual_coef_", "residual_C_"):
         del state[name]
-    old = _upgraded(state)
+    old = upgraded(state)
     assert old["residual_C"] is old["residual_coef_"] is old["residual_C_"] is None
 
 

@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
-from skclif._explain import engine as _methods
+from skclif._explain import solved as _solved
 from skclif._explain.collect import KeepTop, SumGroups
 from skclif.exceptions import InfluenceWarning
 from skclif.numerics.first_order import first_order, solve_adjoint
@@ -794,6 +794,6 @@ def test_blocks_of_targets_do_not_matter(monkeypatch, method, reduce, block):
     cell = Cell("as it is", 1.0, "mixed soft")
     explainer = cell.explainer(method)
     whole = explainer.influence(cell.X, cell.y, reduce=reduce, paths=True).values
-    monkeypatch.setattr(_methods, "_TARGET_BLOCK", block)
+    monkeypatch.setattr(_solved, "_TARGET_BLOCK", block)
     parts = explainer.influence(cell.X, cell.y, reduce=reduce, paths=True).values
     np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-10 * np.abs(whole).max())

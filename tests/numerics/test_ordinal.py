@@ -38,6 +38,19 @@ def scores_in_order(head, n, size=2.0, seed=0):
 
 
 @pytest.mark.parametrize("head", HEADS, ids=repr)
+def test_products_in_single_precision_are_those_in_double(head):
+    scores = scores_in_order(head, 20)
+    scores[0, 1:] = -2  # thresholds that are not in order: no value has a probability
+    codes = torch.arange(20) % head.n_values
+    direction, p = normal(20, head.n_scores, seed=1), head.probabilities(scores)
+    expected = head.curvature_times(p, codes, direction)[1:]
+    p = head.probabilities(scores.float())
+    found = head.curvature_times(p, codes, direction.float())[1:]
+    assert found.dtype == p.dtype == torch.float32 and p.isfinite().all()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=repr)
 def test_derivatives_equal_autograd(head):
     scores, direction = scores_in_order(head, head.n_values), normal(head.n_scores)
     for code, row in enumerate(scores):

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from skclif._audit.asking import tables_of, with_proposals
-from skclif._audit.prompted import Prompted, PromptFile
+from skclif._audit.prompt_file import PromptFile
+from skclif._audit.prompted import Prompted
 from skclif._audit.rows import Reviews
 from skclif._pages.annotate_page import Annotated, annotate_html
 from skclif._pages.audit_page import audit_html

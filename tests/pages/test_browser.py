@@ -16,7 +16,8 @@ from sklearn.preprocessing import FunctionTransformer
 from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif._audit.evidence import LabelHead
 from skclif._audit.folder import AuditFolder
-from skclif._audit.prompted import read_corrections, with_people
+from skclif._audit.prompt_corrections import read_corrections
+from skclif._audit.prompt_file import with_people
 from skclif._pages.annotate_page import annotate_html
 from skclif._pages.audit_page import audit_html
 from skclif._pages.page_data import as_script

@@ -17,7 +17,7 @@ from skclif._audit.models import fit_models
 from skclif._audit.rows import Reviews
 from skclif._audit.run import last_repair
 from skclif._audit.truth import Truth
-from skclif._inputs.annotations import format_value
+from skclif._inputs.values import format_value
 from skclif._pages.audit_page import audit_html
 from skclif._pages.certificate import certificate
 from skclif._pages.words import fold_position, number, percent, signed

@@ -22,8 +22,8 @@ from ...numerics.answers import (
 from ...numerics.bottleneck import TrainingData
 from ...numerics.hessians import Factors
 from ...numerics.sparse import Matrix
-from ..engine import Solved
 from ..readable import coded_rows
+from ..solved import Solved
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ..._inputs.progress import Progress, counted
 from ..._models.fitted import FittedHeads
 from ...numerics.concept_noise import damage_of_noise
 from ...numerics.edits import Limits
-from ..engine import Solved
+from ..solved import Solved
 from .candidates import learnable
 from .suggest import Reader, check_held_out
 

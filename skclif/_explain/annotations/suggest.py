@@ -21,9 +21,9 @@ from ...numerics.answers import (
 )
 from ...numerics.sparse import Features, Matrix
 from ...numerics.targets import LabelTarget, evaluate
-from ..engine import Solved
 from ..readable import texts_of
 from ..requests import class_codes
+from ..solved import Solved
 from .arguments import (
     TARGETS,
     check_by,

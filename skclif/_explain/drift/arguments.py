@@ -68,6 +68,7 @@ def check_explainer(explainer: Any) -> None:
             "ConceptInfluenceExplainer(estimator).fit(X, y, concepts=concepts)."
         )
     check_is_fitted(explainer)
+    explainer._require_rows()
     model = final_step(explainer.estimator_)
     if not isinstance(model, ConceptBottleneckClassifier) or not model.n_concepts_:
         raise TypeError(

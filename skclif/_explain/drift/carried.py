@@ -16,9 +16,9 @@ from ...numerics.heads import Head
 from ...numerics.products import affine_adjoint
 from ...numerics.sparse import Features
 from ...numerics.targets import LabelTarget
-from ..engine import Solved
 from ..explainer import ConceptInfluenceExplainer
 from ..readable import annotations_of
+from ..solved import Solved
 from .arguments import RowGroups
 from .parts import CONCEPT, MEANING
 from .rows import NewRows

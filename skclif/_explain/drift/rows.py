@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..._inputs.annotations import Annotations, concept_table
+from ..._inputs.annotations import Annotations
 from ..._inputs.checks import check_length
+from ..._inputs.concept_tables import concept_table
 from ..._inputs.soft import Coded, Shares
 from ..._inputs.training_rows import TrainingRows, as_features
 from ..._models.fitted import FittedHeads

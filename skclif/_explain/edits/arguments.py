@@ -10,14 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..._inputs.annotations import (
-    Annotations,
-    concept_table,
-    format_value,
-    has_names,
-    plain_value,
-    value_code,
-)
+from ..._inputs.annotations import Annotations
 from ..._inputs.checks import (
     LARGEST,
     check_labels,
@@ -26,6 +19,7 @@ from ..._inputs.checks import (
     count_rows,
     error_context,
 )
+from ..._inputs.concept_tables import concept_table, has_names
 from ..._inputs.soft import (
     Coded,
     Shares,
@@ -37,6 +31,7 @@ from ..._inputs.soft import (
 )
 from ..._inputs.tensors import as_array
 from ..._inputs.training_rows import TrainingRows
+from ..._inputs.values import format_value, plain_value, value_code
 from ..._models.fitted import FittedHeads
 from ...numerics.sparse import Matrix
 from ..requests import (

@@ -10,9 +10,11 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from ..._inputs.annotations import Annotations, ConceptSchema, value_code
+from ..._inputs.annotations import Annotations
+from ..._inputs.schema import ConceptSchema
 from ..._inputs.soft import Shares, distributions
 from ..._inputs.training_rows import as_features
+from ..._inputs.values import value_code
 from ..._models.fitted import FittedHeads
 from ..._results.comparison import EditComparison, PairedChange
 from ...numerics.sparse import Matrix

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..._inputs.annotations import plain_value
 from ..._inputs.soft import Shares, shown_values
 from ..._inputs.training_rows import TrainingRows
+from ..._inputs.values import plain_value
 from ..._models.fitted import FittedHeads
 from .empty import Empty
 from .grown import Grown

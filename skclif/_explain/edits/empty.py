@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..._inputs.annotations import plain_value
 from ..._inputs.soft import recoded, weight_of_values
 from ..._inputs.training_rows import TrainingRows
+from ..._inputs.values import plain_value
 from ..._models.fitted import FittedHeads
 
 EMPTY_VALUES = ("raise", "drop")

@@ -12,15 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..._inputs.annotations import (
-    Annotations,
-    format_value,
-    plain_value,
-    value_code,
-    values_in_order,
-)
+from ..._inputs.annotations import Annotations
+from ..._inputs.learning import values_in_order
 from ..._inputs.soft import SoftValue, recoded, values_given
 from ..._inputs.training_rows import TrainingRows
+from ..._inputs.values import format_value, plain_value, value_code
 from ..._models.fitted import FittedHeads
 from .empty import Empty, joined_columns, weights_by_value
 

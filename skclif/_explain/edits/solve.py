@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from ..._inputs.annotations import warn_of_constants
+from ..._inputs.learning import warn_of_constants
 from ..._inputs.pipelines import final_step, with_final_step
 from ..._inputs.progress import Progress
 from ..._inputs.training_rows import TrainingRows, as_features
@@ -27,8 +27,9 @@ from ...numerics.hessians import Factors
 from ...numerics.sparse import Matrix, SparseFeatures
 from ...numerics.stored import StoredFeatures
 from ...numerics.targets import SetTarget, evaluate
-from ..engine import Solved, is_differentiable
+from ..methods import is_differentiable
 from ..requests import numeric_targets, shares_of
+from ..solved import Solved
 from .edit import Edit
 from .empty import Empty
 from .grown import values_gone

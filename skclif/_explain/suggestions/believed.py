@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..._inputs.progress import SILENT, Progress
-from ..engine import Solved
+from ..._inputs.tensors import numbers_of
+from ..solved import Solved
 from ..sources import Sources
 from ..suspects import (
     Values,
@@ -88,16 +88,11 @@ def believe(
     for j, path in enumerate(values):
         if path not in known:
             continue
-        rows = _numpy(terms[path].rows)
-        wrong[rows, j] = _numpy(verdicts[path].log_odds.sigmoid())
-        proposed[rows, j] = _numpy(verdicts[path].proposed)
-        true[rows, j] = _numpy(verdicts[path].probability)
+        rows = numbers_of(terms[path].rows)
+        wrong[rows, j] = numbers_of(verdicts[path].log_odds.sigmoid())
+        proposed[rows, j] = numbers_of(verdicts[path].proposed)
+        true[rows, j] = numbers_of(verdicts[path].probability)
         if values[path] is None:
             true[rows, j] = wrong[rows, j]
     # What is not judged is NaN, and NaN is above no threshold.
     return Believed(wrong, proposed, (wrong > WRONG) & (true > TRUE))
-
-
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.cpu().numpy()
-    return array

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..._inputs.progress import SILENT, Progress
+from ..._inputs.tensors import numbers_of
 from ..._inputs.training_rows import TrainingRows
 from ...numerics import suggestions
 from ...numerics.blocks import map_rows, row_blocks
@@ -16,7 +17,7 @@ from ...numerics.bottleneck import TrainingData
 from ...numerics.first_order import Adjoint
 from ...numerics.removal import Answers
 from ...numerics.steps import Advance
-from ..engine import Solved
+from ..solved import Solved
 from .believed import Believed
 from .validation import Validation
 
@@ -112,7 +113,9 @@ class CandidateEdits:
                 proposed, possible = self._proposals(rows, path, values)
                 effects = np.stack(
                     [
-                        _numpy(linear.of(self._moves(changed, rows, path, value, own)))
+                        numbers_of(
+                            linear.of(self._moves(changed, rows, path, value, own))
+                        )
                         for value, own in zip(proposed, possible, strict=True)
                     ]
                 )
@@ -198,7 +201,7 @@ class CandidateEdits:
                 moves = self._moves(changed, rows, int(path), value)
                 concepts, label = changed.parameters(moves)
                 outcomes = validation.moved(answers, concepts, label)
-                yield own, outcomes, _numpy(changed.reach(moves, label))
+                yield own, outcomes, numbers_of(changed.reach(moves, label))
 
     def leading(self, changes: Changes, n: int) -> Changes:
         """Return the best changes that are good, at most n of them."""
@@ -365,11 +368,6 @@ def candidate_edits(
         believed,
         progress,
     )
-
-
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.cpu().numpy()
-    return array
 
 
 def _together(parts: list[Changes]) -> Changes:

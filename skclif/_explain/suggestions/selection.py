@@ -17,7 +17,7 @@ from scipy import stats
 from ..._inputs.progress import counted
 from ...numerics.bottleneck import TrainingData
 from ...numerics.edits import Limits, solve_edit
-from ..engine import Solved
+from ..solved import Solved
 from .candidates import CandidateEdits, Changes
 from .validation import Validation
 

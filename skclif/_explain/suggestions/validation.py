@@ -30,8 +30,8 @@ from ...targets._target import (
     take,
     undefined,
 )
-from ..engine import Solved
 from ..requests import numeric_targets, set_target
+from ..solved import Solved
 
 # Labels in random order exceed this standard score one time in 100.
 _UNRELATED = 2.33

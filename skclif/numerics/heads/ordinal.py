@@ -24,7 +24,7 @@ from .rows_last import RowsLast
 from .softmax import lead, one_hot
 
 # The loss where thresholds are not in order: no number, but 0 times it is 0.
-_OUTSIDE = 1e300
+_OUTSIDE = {torch.float64: 1e300, torch.float32: 1e37}
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class OrdinalHead(RowsLast):
         gaps = thresholds.diff(dim=-1) + 1
         inside = gaps > 0
         between = torch.log(-torch.expm1(-torch.where(inside, gaps, 1.0)))
-        between = torch.where(inside, between, -_OUTSIDE)
+        between = torch.where(inside, between, -_OUTSIDE[scores.dtype])
         pad = torch.nn.functional.pad
         log_p = pad(torch.nn.functional.logsigmoid(above), (1, 0))
         log_p = log_p + pad(torch.nn.functional.logsigmoid(-above), (0, 1))
