@@ -18,7 +18,7 @@ class Problems(Protocol):
     """Problems that are solved together, near the optimum of one solved problem."""
 
     parameters: Tensor
-    # Squares of how far scores move, if farther than by the change of parameters.
+    # Squares of sizes that errors are relative to, where larger than the change's.
     extent: Tensor
     # Which problems take another step, whatever the error seems to be.
     unsettled: Tensor

@@ -190,7 +190,6 @@ class Request:
         self.flat = self.change.transpose(0, 1).flatten(0, 1)
         # Of many blocks, sums in single precision would lose digits.
         self.total = torch.zeros_like(self.change, dtype=torch.float64)
-        self.extent = self.total.new_zeros(len(self.change))
         if problems.gap is not None:
             self.gone, rows = problems.gap.among(self.at)
             self.rows, order = rows.sort()
@@ -208,9 +207,7 @@ class Request:
             return
         moves, n_moving = moves.transpose(0, 1), moves.shape[2]
         shift[:, :, :n_moving] += (self.weights @ moves).transpose(0, 1)
-        pulls = self.add_shifted(block, rows, shift)
-        self.extent += (pulls * shift).sum(dim=(0, 2))
-        pulls = pulls[:, :, :n_moving]
+        pulls = self.add_shifted(block, rows, shift)[:, :, :n_moving]
         pulls += rows.residual[:, None, :n_moving]
         self._leave_out(pulls, block)
         self.total[:, :, self.columns] += pulls.transpose(0, 1) @ moves.mT
@@ -233,7 +230,6 @@ class Request:
         """Return the sum, with the penalty and without the rows that are missing."""
         gradient = self.total.to(self.change.dtype)
         gradient += self.problems.solved.penalty * self.change
-        self.problems.extent[self.at] = self.extent.to(gradient.dtype)
         if self.problems.gap is not None:
             gradient -= self.problems.gap.gradient[self.at]
         return gradient

@@ -173,8 +173,8 @@ class Problems:
     unsettled, settled : Tensor of shape (n,), bool
         Problems that take another step whatever their error, or none after the first.
     extent : Tensor of shape (n,)
-        How far scores move, together with the inputs: the sum over rows of the move and
-        the change of the residual. 0 where inputs do not move, or before a pass.
+        Square of how far scores move, in the Hessian's norm, together with the inputs.
+        0 where that is not estimated: then what counts is the change of parameters.
     at : Tensor of int64 or None
         Problems that wait for their gradient.
     """
