@@ -1165,9 +1165,14 @@ def test_a_list_that_cannot_be_read(name, content, out, line, tmp_path):
     assert f"{name} is not the list that skclif wrote" in said
     assert "Restore it or delete it; the next report has it again" in said
     assert folders.contents(out) == before
-    (out / name).unlink()
-    done("apply", out, tmp_path / "d.csv")
-    assert (out / name).exists()
+
+
+def test_lists_that_were_deleted_are_there_again(out, line, tmp_path):
+    names = ["suspects.csv", "suggestions.csv"]
+    for name in names:
+        (out / name).unlink()
+    done("apply", out, folders.write(tmp_path / "d.csv", [line]))
+    assert all((out / name).exists() for name in names)
 
 
 def test_lists_without_lines_and_with_odd_names(tmp_path):
