@@ -196,16 +196,16 @@ def test_what_is_cut_from_a_text_has_no_marks():
 
 
 @pytest.mark.slow
-def test_commands_mark_words_as_long_as_the_model_is_there(tiny_encoder, tmp_path):
-    audited = folders.make_audit(tmp_path, tiny_encoder)
-    page = (audited.out / "audit.html").read_text(encoding="utf-8")
+def test_commands_mark_words_as_long_as_the_model_is_there(audited, tmp_path):
+    out = audited.copy(tmp_path)
+    page = (out / "audit.html").read_text(encoding="utf-8")
     rows = read_data(page)["mistakes"]["rows"]
     assert rows[0]["marks"]["of"][-1]["path"] == "label"
     assert re.search(r"Words marked for", page)
     # The folder of the model is private, so that an edit does not know where it is.
-    decided = folders.lines(audited.out, "suspects.csv").head(1)
+    decided = folders.lines(out, "suspects.csv").head(1)
     decisions = folders.write(tmp_path / "d.csv", decided.assign(decision="accept"))
-    done = folders.done("apply", audited.out, decisions, "--by", "a", "--why", "b")
+    done = folders.done("apply", out, decisions, "--by", "a", "--why", "b")
     assert "The page marks no words: that needs the embedding model" in done.stderr
-    page = (audited.out / "audit.html").read_text(encoding="utf-8")
+    page = (out / "audit.html").read_text(encoding="utf-8")
     assert not any("marks" in row for row in read_data(page)["mistakes"]["rows"])

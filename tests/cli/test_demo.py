@@ -205,20 +205,16 @@ def test_a_demo_does_not_replace_a_rejection_by_a_person(small, tiny_encoder, tm
     assert "Name another --out." in said
 
 
-def test_a_demo_does_not_replace_an_audit_of_a_file(tiny_encoder, tmp_path):
-    audited = folders.make_audit(tmp_path, tiny_encoder)
-    assert [record["kind"] for record in folders.records(audited.out)] == ["fit"]
-    said = _refused_demo(audited.out, tiny_encoder)
+def test_a_demo_does_not_replace_an_audit_of_a_file(audited, tiny_encoder, tmp_path):
+    out = audited.copy(tmp_path)
+    assert [record["kind"] for record in folders.records(out)] == ["fit"]
+    said = _refused_demo(out, tiny_encoder)
     assert "holds an audit that no demo made" in said
     # Nor one whose trail was lost.
-    (audited.out / "trail.jsonl").unlink()
-    assert "holds an audit that no demo made" in _refused_demo(
-        audited.out, tiny_encoder
-    )
-    (audited.out / "run.json").write_text("[]")
-    assert "holds an audit that no demo made" in _refused_demo(
-        audited.out, tiny_encoder
-    )
+    (out / "trail.jsonl").unlink()
+    assert "holds an audit that no demo made" in _refused_demo(out, tiny_encoder)
+    (out / "run.json").write_text("[]")
+    assert "holds an audit that no demo made" in _refused_demo(out, tiny_encoder)
 
 
 def test_a_list_without_errors_changes_nothing(tiny_encoder, tmp_path, monkeypatch):

@@ -8,8 +8,8 @@ from .. import folders
 
 
 @pytest.mark.parametrize("name", ["suspects.csv", "suggestions.csv"])
-def test_a_table_of_the_report_itself_is_not_applied(name, tiny_encoder, tmp_path):
-    out = folders.make_audit(tmp_path, tiny_encoder).out
+def test_a_table_of_the_report_itself_is_not_applied(name, audited, tmp_path):
+    out = audited.copy(tmp_path)
     table = folders.lines(out, name).iloc[:2].assign(decision="accept")
     folders.write(out / name, table)
     before = folders.contents(out)
