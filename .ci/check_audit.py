@@ -1,10 +1,11 @@
 """Run the main job on real data, and hold its outputs against each other.
 
-    python .ci/check_audit.py WORK
+    python .ci/check_audit.py demo WORK
+    python .ci/check_audit.py table WORK
 
-WORK/demo holds a finished ``skclif demo --data cebab``. A table of Yelp reviews is
-written here with column names, a separator and an encoding that skclif does not know,
-and audited with the command. Then:
+WORK/demo holds a finished ``skclif demo --data cebab``, whose outputs are checked. For
+``table``, Yelp reviews are written to a table with column names, a separator and an
+encoding that skclif does not know, and audited with the command. Then:
 
 - every id in the outputs exists in the input, with the hash of its text;
 - every number under "metrics" and "counts" of run.json follows from the tables;
@@ -32,7 +33,8 @@ from sklearn.metrics import accuracy_score, f1_score
 from skclif import AuditTrail, ConceptBottleneckClassifier, SentenceEmbedder, load_model
 from skclif.datasets import fetch_cebab, load_reviews
 
-N_ROWS = 800
+N_ROWS = 500  # which the audit and two replays embed
+N_NEW = 100
 COLUMNS = {
     "description": "critique",
     "review_majority": "étoiles",
@@ -236,11 +238,12 @@ def check_repair(folder, path, reviews):
     table = pd.read_csv(folder / "influence.csv", keep_default_na=False, dtype=str)
     assert not set(people) & set(table["train_id"])
     skclif("replay", folder, path)
-    out = folder.parent / "predicted.csv"
-    skclif(
-        "predict", folder, path, "--text", "critique", "--id", "numéro", "--out", out
-    )
-    assert len(pd.read_csv(out)) == len(reviews.data)
+    new, out = folder.parent / "new.csv", folder.parent / "predicted.csv"
+    table = pd.read_csv(path, sep=";", encoding="utf-8-sig", dtype=str).head(N_NEW)
+    table.to_csv(new, index=False)
+    columns = ["--text", "critique", "--id", "numéro"]
+    skclif("predict", folder, new, *columns, "--out", out)
+    assert len(pd.read_csv(out)) == N_NEW
 
 
 def check_retrained(folder, reviews, vectors):
@@ -295,12 +298,14 @@ def check_audit(folder, path):
     check_repair(folder, path, reviews)
 
 
-def main(work):
-    check_demo(work / "demo")
-    write_table(work / "critiques.csv")
-    check_audit(work / "audit", work / "critiques.csv")
-    print("The outputs of the demo and of the audit hold.")
+def main(what, work):
+    if what == "demo":
+        check_demo(work / "demo")
+    else:
+        write_table(work / "critiques.csv")
+        check_audit(work / "audit", work / "critiques.csv")
+    print(f"The outputs of the {what} hold.")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))
