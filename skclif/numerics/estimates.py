@@ -3,7 +3,7 @@
 What the removal of a row does to first order is known without a pass. What is beyond is
 of second order in how far scores move, and rows near the removed one move most. So near
 rows are looked at, and a sample of all others stands for the rest. Parts of the sample
-tell how far the estimate can be off. See Eqs. (90) and (91) of docs/mathematics.rst.
+tell how far the estimate can be off. See Eqs. (89) and (90) of docs/mathematics.rst.
 """
 
 from collections.abc import Sequence

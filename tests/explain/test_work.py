@@ -36,10 +36,11 @@ def work_of(n_rows, n_features, values, n_classes, n_targets, paths=True, fits=T
         ((1463, 384, [3] * 10, 5, 50, False), "newton", None),
         # Comments of patients, and reviews of restaurants, by path.
         ((3142, 384, [2] * 18, 3, 1117), "leverage", "leverage"),
-        ((1463, 384, [3] * 10, 5, 1685), "leverage", "leverage"),
+        ((1463, 384, [3] * 10, 5, 1685), "newton", None),
         ((20_000, 384, [3] * 10, 5, 256), "leverage", "first_order"),
         ((300, 50, [2, 2], 2, 100, True, False), "leverage", "leverage"),
-        ((3000, 384, [], 5, 1000), "leverage", "leverage"),
+        ((3000, 384, [], 5, 1000), "newton", None),
+        ((6000, 384, [], 5, 1000), "leverage", "leverage"),
     ],
 )
 def test_what_sizes_take(sizes, method, screen):
