@@ -32,10 +32,9 @@ needs_git = pytest.mark.skipif(
 )
 NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost"}
 # More than 3 seconds each, together more than all others: `make test-full` runs them.
-LONG = {"advice", "annotation", "baselines", "clif", "cluster", "compare", "demo"}
-LONG |= {"drift", "embedders", "embedding", "embedding_scale", "embedding_search"}
-LONG |= {"encoder", "evidence", "first_annotations", "fit_scale", "gpu", "influence"}
-LONG |= {"newton_speed", "out_of_core", "repair", "reweighting", "sparse"}
+LONG = {"advice", "annotation", "baselines", "clif", "compare", "demo", "drift"}
+LONG |= {"embedders", "embedding", "embedding_search", "encoder", "evidence"}
+LONG |= {"first_annotations", "influence", "repair", "reweighting", "sparse"}
 LONG |= {"suggestions", "tuning"}
 MARKS = {
     "annotation": [needs_model],
