@@ -252,7 +252,7 @@ def main(argv=None):
             "Influence is to first order, top=20.",
             "The MB are totals of passes. What a sample of rows says of where to start "
             "comes beside them, and does not grow with the rows.",
-            f"Workers keep memory that they free, except those{TRIMMED}.",
+            "Workers keep memory that they free, except in the last line.",
         ],
         options=options,
     )
