@@ -32,9 +32,16 @@ needs_git = pytest.mark.skipif(
 )
 NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost"}
 # More than 3 seconds each, together more than all others: `make test-full` runs them.
-LONG = {"advice", "annotation", "baselines", "clif", "compare", "demo", "drift"}
-LONG |= {"embedders", "embedding", "embedding_search", "encoder", "evidence"}
-LONG |= {"first_annotations", "influence", "repair", "reweighting", "sparse"}
+LONG = {"advice", "annotation", "baselines", "clif", "cluster", "compare", "demo"}
+LONG |= {"drift", "embedders", "embedding", "embedding_search", "encoder"}
+LONG |= {
+    "evidence",
+    "first_annotations",
+    "influence",
+    "repair",
+    "reweighting",
+    "sparse",
+}
 LONG |= {"suggestions", "tuning"}
 MARKS = {
     "annotation": [needs_model],
