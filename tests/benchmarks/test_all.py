@@ -34,15 +34,8 @@ NEED_CLEANLAB = {"beside", "clif", "detection", "reweighting", "reweighting_cost
 # More than 3 seconds each, together more than all others: `make test-full` runs them.
 LONG = {"advice", "annotation", "baselines", "clif", "cluster", "compare", "demo"}
 LONG |= {"drift", "embedders", "embedding", "embedding_search", "encoder"}
-LONG |= {
-    "evidence",
-    "first_annotations",
-    "influence",
-    "repair",
-    "reweighting",
-    "sparse",
-}
-LONG |= {"suggestions", "tuning"}
+LONG |= {"evidence", "first_annotations", "influence", "repair", "reweighting"}
+LONG |= {"sparse", "suggestions", "tuning"}
 MARKS = {
     "annotation": [needs_model],
     "first_annotations": [needs_model],
