@@ -243,7 +243,7 @@ def main(argv=None):
             "passes of the fit",
             "ms of Dask for each",
             "MB brought to the client",
-            "largest difference of a coefficient",
+            "difference",
         ],
         rows,
         [
@@ -252,7 +252,8 @@ def main(argv=None):
             "Influence is to first order, top=20.",
             "The MB are totals of passes. What a sample of rows says of where to start "
             "comes beside them, and does not grow with the rows.",
-            "Workers keep memory that they free, except in the last line.",
+            "Workers keep memory that they free, except in the last line. Difference: "
+            "the largest one of a coefficient, beside the fit in this process.",
         ],
         options=options,
     )

@@ -126,7 +126,7 @@ def main(argv=None):
             f"{seconds}{options.repeat} processes of each build, which took turns; the "
             "ratio is the median of the ratios of turns. Influence of every training "
             "row of CEBaB on the losses of all test rows, float32 features, ten "
-            'concepts, training="sequential", which both builds have.',
+            "concepts, sequential training, which both builds have.",
             "Distance: norm of the difference of the answers of both builds, over the "
             "norm.",
         ],
