@@ -207,7 +207,7 @@ def main(argv=None):
     torch.set_num_threads(1)
     targets = block(options.targets, options.features, options.parts)[:2]
     fit, influence, here = measure_here(options, targets)
-    rows = [["this process", fit, 1.0, influence, 1.0, "-", "-", "-", 0.0]]
+    rows = [["this process", fit, 1.0, influence, "-", "-", "-", 0.0]]
     # Dask leaves the setting in the environment of this process: it comes last.
     cases = [*((n, False) for n in options.workers), (options.workers[-1], True)]
     for n_workers, trims in cases:
@@ -222,7 +222,6 @@ def main(argv=None):
                 own,
                 own / fit,
                 asked,
-                asked / influence,
                 passes.n,
                 1000 * idle,
                 passes.brought / 1e6,
@@ -239,7 +238,6 @@ def main(argv=None):
             "fit, s",
             "over this process",
             f"influence on {options.targets} targets, s",
-            "over this process ",
             "passes of the fit",
             "ms of Dask for each",
             "MB brought to the client",
