@@ -117,16 +117,7 @@ Removed: TypeAlias = Tensor | Sequence[Tensor]
 
 
 class Refit(Stages):
-    """Both stages, solved again without some of their rows.
-
-    Parameters
-    ----------
-    bottleneck : Bottleneck
-    data : TrainingData
-    factors : Factors
-    pass_rows : int, default=None
-        Number of rows of one block of a pass. None is what fits the cache.
-    """
+    """Both stages, solved again without some of their rows."""
 
     @property
     def width(self) -> int:
