@@ -31,7 +31,8 @@ class Work:
     """About how many operations methods take to remove one training row.
 
     The constants were fitted to times of bottlenecks of 300 to 100,000 rows, 64 to
-    1,000 features and up to 18 concepts, and are right within a factor of two.
+    1,000 features and up to 18 concepts, and were right within a factor of two for
+    newton there. Leverage of a few of very many rows is undercounted.
 
     Attributes
     ----------

@@ -23,6 +23,8 @@ from .problems import Problems, Stages
 LEAST_ROWS, _SAMPLED = 2**15, 16
 # Parts of the sample.
 _PARTS = 4
+# Matrices with more entries are multiplied as such.
+_FEW_ENTRIES = 64
 # A step of this size, relative to the change, is too large for an estimate.
 _TOO_FAR = 0.3
 
@@ -283,13 +285,15 @@ def _flat(change: Tensor) -> Tensor:
 
 def _times(matrices: Tensor, columns: Tensor) -> Tensor:
     """Multiply columns (s, n_problems, n) by a matrix of each row, (n, t, s)."""
-    by_entry = matrices.permute(1, 2, 0).contiguous()
-    # Term by term, because products of tiny matrices take longer.
-    rows = [columns[0] * row[0] for row in by_entry]
-    for total, row in zip(rows, by_entry, strict=True):
-        for entry, column in zip(row[1:], columns[1:], strict=True):
+    n_entries = matrices.shape[1] * matrices.shape[2]
+    if n_entries > _FEW_ENTRIES:
+        return torch.einsum("nts,spn->tpn", matrices, columns)
+    # Entry by entry, because products of tiny matrices take longer.
+    result = columns.new_zeros(matrices.shape[1], *columns.shape[1:])
+    for total, row in zip(result, matrices.permute(1, 2, 0).contiguous(), strict=True):
+        for entry, column in zip(row, columns, strict=True):
             total.addcmul_(column, entry)
-    return torch.stack(rows)
+    return result
 
 
 def _pull_back(total: Tensor, rows: HeadRows, columns: Tensor) -> None:

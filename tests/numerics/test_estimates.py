@@ -3,9 +3,12 @@
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from skclif import ConceptBottleneckClassifier, ConceptInfluenceExplainer
 from skclif.numerics import estimates, problems
 from skclif.numerics.blocks import row_blocks
 from skclif.numerics.gradients import Follow, Pass
@@ -177,3 +180,26 @@ def test_near_rows_are_those_whose_scores_move_most(kind, monkeypatch):
         moves = (data.features @ along[:-1] + along[-1]).abs()
         wanted |= set(moves.topk(5).indices.tolist())
     assert near.tolist() == sorted(wanted)
+
+
+@pytest.mark.parametrize("n_values", [1, 3, 12])
+def test_concepts_of_one_value_and_of_many(many, n_asked, monkeypatch, n_values):
+    """A constant concept has no activations; many values have large matrices."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, 4))
+    concepts = pd.DataFrame(
+        {
+            "of values": np.digitize(X[:, 0], np.linspace(-1, 1, n_values)[1:]),
+            "constant": "same",
+        }
+    )
+    y = (X.sum(axis=1) + rng.normal(size=N) > 0).astype(int)
+    explainer = ConceptInfluenceExplainer(
+        ConceptBottleneckClassifier(), method="newton"
+    ).fit(X, y, concepts=concepts.astype(str))
+    found = explainer.influence(X[:5], y[:5], paths=True).values
+    assert len(n_asked) > 0
+    monkeypatch.setattr(estimates, "LEAST_ROWS", N + 1)
+    expected = explainer.influence(X[:5], y[:5], paths=True).values
+    off = np.linalg.norm(found - expected)
+    assert off <= 2e-3 * np.linalg.norm(expected)
